@@ -1,0 +1,103 @@
+"""Write a canonical graph by hand: shapes are inferred, parameters are named, nothing needs a framework.
+
+The fast path of the search spaces. Every method takes node indices and returns the index of the node it adds.
+"""
+
+from __future__ import annotations
+
+from .errors import InvalidGraphError
+from .graph import Attr, Graph, Node, Param, Shape, attributes
+
+
+class GraphBuilder:
+    """Append operators one by one, then `build()`; indices returned by the methods are the handles."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.nodes: list[Node] = []
+
+    def add_node(
+        self, op: str, inputs: tuple[int, ...], shape: Shape, params: tuple[Shape, ...] = (), in_shapes: tuple[Shape, ...] | None = None, **attrs: Attr
+    ) -> int:
+        """Any operator; `in_shapes` only where data movement changed what the producers gave."""
+        index = len(self.nodes)
+        seen = in_shapes if in_shapes is not None else tuple(self.nodes[i].shape for i in inputs)
+        weights = tuple(Param(f"{index}.{slot}", size) for slot, size in enumerate(params))
+        self.nodes.append(Node(op, inputs, seen, shape, weights, attributes(attrs), name=f"{op.lower()}_{index}"))
+        return index
+
+    def shape(self, index: int) -> Shape:
+        """Output shape of a node, channels first, without the batch."""
+        return self.nodes[index].shape
+
+    def input(self, shape: Shape) -> int:
+        """A graph input."""
+        return self.add_node("Input", (), shape)
+
+    def output(self, x: int) -> int:
+        """A graph output."""
+        return self.add_node("Output", (x,), self.shape(x))
+
+    def conv(self, x: int, channels: int, kernel: int, stride: int = 1, padding: int | None = None, groups: int = 1, bias: bool = False) -> int:
+        """A square 2-d convolution; `padding` defaults to half the kernel."""
+        pad = kernel // 2 if padding is None else padding
+        inner, height, width = self.shape(x)
+        if inner % groups or channels % groups:
+            raise InvalidGraphError(f"conv: {inner} -> {channels} channels cannot be split into {groups} groups")
+        shape = (channels, _window(height, kernel, stride, pad), _window(width, kernel, stride, pad))
+        params: tuple[Shape, ...] = ((channels, inner // groups, kernel, kernel),) + (((channels,),) if bias else ())
+        return self.add_node("Conv", (x,), shape, params, **_geometry(kernel, stride, pad), dilation=(1, 1), groups=groups)
+
+    def batch_norm(self, x: int, affine: bool = True) -> int:
+        """Batch normalisation over channels."""
+        channels = (self.shape(x)[0],)
+        return self.add_node("BatchNorm", (x,), self.shape(x), (channels, channels) if affine else ())
+
+    def relu(self, x: int, op: str = "ReLU") -> int:
+        """An activation without parameters, ReLU unless named."""
+        return self.add_node(op, (x,), self.shape(x))
+
+    def max_pool(self, x: int, kernel: int, stride: int, padding: int = 0) -> int:
+        """A square 2-d max pooling."""
+        channels, height, width = self.shape(x)
+        shape = (channels, _window(height, kernel, stride, padding), _window(width, kernel, stride, padding))
+        return self.add_node("MaxPool", (x,), shape, **_geometry(kernel, stride, padding), dilation=(1, 1))
+
+    def avg_pool(self, x: int, kernel: int, stride: int, padding: int = 0, include_pad: bool = True) -> int:
+        """A square 2-d average pooling; `include_pad` only matters with padding and is recorded only then."""
+        channels, height, width = self.shape(x)
+        shape = (channels, _window(height, kernel, stride, padding), _window(width, kernel, stride, padding))
+        extra = {"include_pad": include_pad} if padding else {}
+        return self.add_node("AvgPool", (x,), shape, **_geometry(kernel, stride, padding), **extra)
+
+    def global_avg_pool(self, x: int) -> int:
+        """Mean over all positions: (C, H, W) -> (C,)."""
+        return self.add_node("GlobalAvgPool", (x,), self.shape(x)[:1])
+
+    def add(self, *inputs: int) -> int:
+        """Sum of tensors of equal shape; a single one passes through."""
+        return inputs[0] if len(inputs) == 1 else self.add_node("Add", inputs, self.shape(inputs[0]))
+
+    def concat(self, *inputs: int) -> int:
+        """Concatenation along channels; a single one passes through."""
+        if len(inputs) == 1:
+            return inputs[0]
+        shapes = [self.shape(i) for i in inputs]
+        return self.add_node("Concat", inputs, (sum(s[0] for s in shapes), *shapes[0][1:]))
+
+    def linear(self, x: int, features: int, bias: bool = True) -> int:
+        """A fully connected layer over the channel axis."""
+        inner, *rest = self.shape(x)
+        return self.add_node("Linear", (x,), (features, *rest), ((features, inner),) + (((features,),) if bias else ()))
+
+    def build(self) -> Graph:
+        """The graph, marked canonical: spaces promise that it equals the traced module's."""
+        return Graph(tuple(self.nodes), self.name, level="module")
+
+
+def _window(size: int, kernel: int, stride: int, padding: int) -> int:
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def _geometry(kernel: int, stride: int, padding: int) -> dict[str, Attr]:
+    return {"kernel": (kernel, kernel), "stride": (stride, stride), "padding": ((padding, padding), (padding, padding))}

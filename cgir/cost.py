@@ -1,0 +1,32 @@
+"""What a network costs: parameters, FLOPs, activation memory. 1 multiply-add = 2 FLOPs; everything is for one example.
+
+FLOPs count products (convolution, linear, matmul, attention, recurrent), the convention of `torch.utils.flop_counter`; elementwise
+operators, norms and pooling count 0.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from .features import kind_flops
+from .graph import Graph, Node
+
+
+def num_params(graph: Graph) -> int:
+    """Number of trainable scalars; a tensor shared by several nodes counts once."""
+    return sum({param.id: prod(param.shape) for node in graph.nodes for param in node.params}.values())
+
+
+def node_flops(node: Node) -> int:
+    """FLOPs of one node, for one example."""
+    return kind_flops(node.kind)
+
+
+def flops(graph: Graph) -> int:
+    """FLOPs of the whole graph, for one example; a shared module counts every time it runs."""
+    return sum(node_flops(node) for node in graph.nodes)
+
+
+def activation_bytes(graph: Graph, bytes_per_value: int = 4) -> int:
+    """Memory of all operators' outputs together, for one example, `bytes_per_value` each (4 = float32)."""
+    return bytes_per_value * sum(prod(node.shape) for node in graph.nodes if node.op != "Output")

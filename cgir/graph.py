@@ -1,0 +1,171 @@
+"""The computation graph: `Param`, `NodeKind`, `Node`, `Graph`. Everything here is immutable and hashable.
+
+Shapes are per example: the batch dimension is removed and the channel axis comes first, so an image is `(C, H, W)` and a
+sequence of tokens `(C, T)`. Tensors without a channel axis (attention scores, split heads) keep their own order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import networkx
+
+Shape = tuple[int, ...]
+Attr = Any  # bool, int, float, str or (nested) tuples of them: whatever JSON can carry and `hash` accepts
+
+
+class Param(NamedTuple):
+    """A trainable tensor: nodes that name the same `id` share it. Shapes follow PyTorch (convolutions OIHW, linear (out, in))."""
+
+    id: str
+    shape: Shape
+
+
+class NodeKind(NamedTuple):
+    """What a node computes, without where it stands: equal kinds are interchangeable. Small spaces have a few hundred kinds."""
+
+    op: str
+    in_shapes: tuple[Shape, ...]
+    shape: Shape
+    param_shapes: tuple[Shape, ...]
+    attrs: tuple[tuple[str, Attr], ...]
+
+    def attr(self, key: str, default: Attr = None) -> Attr:
+        """The attribute `key`, or `default` where the node has none."""
+        return next((value for name, value in self.attrs if name == key), default)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One primitive operator. `inputs` are indices of earlier nodes, in argument order, with `in_shapes` as this node sees them.
+
+    `in_shapes` may differ from the producers' shapes: data movement in between (flatten, transpose) is contracted into the edge.
+    `attrs` is a sorted tuple of pairs; `params` are in the order of the operator's row in `cgir.ops`; `module` is the user's path.
+    """
+
+    op: str
+    inputs: tuple[int, ...] = ()
+    in_shapes: tuple[Shape, ...] = ()
+    shape: Shape = ()
+    params: tuple[Param, ...] = ()
+    attrs: tuple[tuple[str, Attr], ...] = ()
+    name: str = ""
+    module: str = ""
+
+    @property
+    def kind(self) -> NodeKind:
+        """The node without its place: operator, shapes, parameter shapes and attributes."""
+        return NodeKind(self.op, self.in_shapes, self.shape, tuple(p.shape for p in self.params), self.attrs)
+
+    def attr(self, key: str, default: Attr = None) -> Attr:
+        """The attribute `key`, or `default` where the node has none."""
+        return next((value for name, value in self.attrs if name == key), default)
+
+
+def attributes(values: Mapping[str, Attr]) -> tuple[tuple[str, Attr], ...]:
+    """A node's `attrs` from a mapping: sorted by name, so that equal attributes are equal tuples."""
+    return tuple(sorted(values.items()))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network as primitive operators in topological order (an input always stands before its consumer).
+
+    `level` is "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions.
+    `notes` counts what the passes contracted, for `report`.
+    """
+
+    nodes: tuple[Node, ...]
+    name: str = ""
+    level: str = "raw"
+    notes: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def with_nodes(self, nodes: Iterable[Node], notes: Mapping[str, int] | None = None, level: str | None = None) -> Graph:
+        """A copy with other nodes; `notes` are added to the ones already there."""
+        total = Counter(dict(self.notes))
+        total.update(notes or {})
+        return replace(self, nodes=tuple(nodes), notes=tuple(sorted(total.items())), level=level or self.level)
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges; an operator that uses a tensor twice has two."""
+        return sum(len(node.inputs) for node in self.nodes)
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node the indices of the nodes that read it, ascending, once per use."""
+        readers: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for source in node.inputs:
+                readers[source].append(index)
+        return tuple(map(tuple, readers))
+
+    def op_counts(self) -> dict[str, int]:
+        """How often each operator occurs, most frequent first; opaque operators under their own name."""
+        names = (f"Opaque:{n.attr('name')}" if n.op == "Opaque" else n.op for n in self.nodes)
+        return dict(Counter(names).most_common())
+
+    @cached_property
+    def num_params(self) -> int:
+        """Number of trainable scalars; a shared tensor counts once."""
+        from .cost import num_params
+
+        return num_params(self)
+
+    @cached_property
+    def flops(self) -> int:
+        """Floating-point operations of one example in products (convolution, linear, matmul, attention, recurrent); a multiply-add is 2."""
+        from .cost import flops
+
+        return flops(self)
+
+    @cached_property
+    def hash(self) -> str:
+        """Weisfeiler-Lehman hash, 32 hex digits: equal for isomorphic graphs, whatever the order and names of nodes."""
+        from .coloring import graph_hash
+
+        return graph_hash(self)
+
+    def report(self) -> str:
+        """A page of text: sizes, operators, costs, opaque operators, and what canonicalisation contracted."""
+        from .draw import report
+
+        return report(self)
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """A `networkx.MultiDiGraph`; nodes carry op, shape, params, module and attributes, edges their input slot."""
+        from .draw import to_networkx
+
+        return to_networkx(self)
+
+    def to_dot(self) -> str:
+        """Graphviz DOT source, clustered by module path."""
+        from .draw import to_dot
+
+        return to_dot(self)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write one self-contained HTML page with the drawing and the report."""
+        from .draw import to_html
+
+        to_html(self, path)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the graph as versioned JSON; `cgir.load` reads it back equal."""
+        from .serialize import save
+
+        save(self, path)
+
+    def __str__(self) -> str:
+        from .draw import dump
+
+        return dump(self)
