@@ -12,3 +12,4 @@ from .graph import Graph as Graph
 from .graph import Node as Node
 from .graph import NodeKind as NodeKind
 from .graph import Param as Param
+from .passes import canonicalize as canonicalize

@@ -67,7 +67,7 @@ class GraphBuilder:
         """A square 2-d average pooling; `include_pad` only matters with padding and is recorded only then."""
         channels, height, width = self.shape(x)
         shape = (channels, _window(height, kernel, stride, padding), _window(width, kernel, stride, padding))
-        extra = {"include_pad": include_pad} if padding else {}
+        extra: dict[str, Attr] = {"include_pad": include_pad} if padding else {}
         return self.add_node("AvgPool", (x,), shape, **_geometry(kernel, stride, padding), **extra)
 
     def global_avg_pool(self, x: int) -> int:

@@ -116,7 +116,7 @@ def node_features(kinds: Sequence[NodeKind]) -> FloatArray:
 
 def extent(shape: Shape) -> tuple[int, int, int]:
     """(channels, height, width) of a shape of any rank: missing axes are 1, axes beyond the third count as width."""
-    padded = shape + (1, 1, 1)
+    padded = (*shape, 1, 1, 1)
     return padded[0], padded[1], padded[2] * prod(shape[3:])
 
 

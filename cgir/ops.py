@@ -145,7 +145,11 @@ _ROWS = (
     Op("Where", "arithmetic", "where masked_fill masked_scatter"),
     Op("Lerp", "arithmetic", "lerp addcmul addcdiv"),
     Op("Compare", "arithmetic", "eq ne lt le gt ge greater less equal isin"),
-    Op("Logical", "arithmetic", "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not and or xor rand ror invert isnan isinf isfinite"),
+    Op(
+        "Logical",
+        "arithmetic",
+        "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not and or xor rand ror invert isnan isinf isfinite",
+    ),
     # --- functions of one tensor
     Op("Neg", "unary", "neg negative"),
     Op("Abs", "unary", "abs absolute"),
@@ -162,7 +166,11 @@ _ROWS = (
     Op("Sign", "unary", "sign sgn heaviside"),
     Op("Clip", "unary", "clamp clip clamp_min clamp_max"),
     Op("CumSum", "unary", "cumsum cumprod logcumsumexp"),
-    Op("FFT", "unary", "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn stft istft"),
+    Op(
+        "FFT",
+        "unary",
+        "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn stft istft",
+    ),
     Op("Sort", "unary", "sort argsort topk"),
     # --- reductions
     Op("Mean", "reduction", "mean nanmean"),
@@ -181,9 +189,21 @@ _ROWS = (
     Op("Scatter", "join", "scatter scatter_add scatter_reduce index_add index_copy index_put index_fill setitem masked_select select_scatter slice_scatter"),
     Op("OneHot", "join", "one_hot bucketize searchsorted"),
     # --- moved, renamed or copied, never computed: contracted in canonical form
-    Op("Reshape", "movement", "reshape view reshape_as view_as flatten unflatten ravel squeeze unsqueeze atleast_1d atleast_2d atleast_3d view_as_real view_as_complex"),
-    Op("Transpose", "movement", "permute transpose t T mT H mH swapaxes swapdims movedim moveaxis adjoint"),
-    Op("Slice", "movement", "getitem select narrow split split_with_sizes tensor_split chunk unbind slice diagonal unsafe_chunk unsafe_split real imag"),
+    Op(
+        "Reshape",
+        "movement",
+        "reshape view reshape_as view_as flatten unflatten ravel squeeze unsqueeze atleast_1d atleast_2d atleast_3d view_as_real view_as_complex",
+    ),
+    Op(
+        "Transpose",
+        "movement",
+        "permute transpose t T mT H mH swapaxes swapdims movedim moveaxis adjoint",
+    ),
+    Op(
+        "Slice",
+        "movement",
+        "getitem select narrow split split_with_sizes tensor_split chunk unbind slice diagonal unsafe_chunk unsafe_split real imag",
+    ),
     Op("Expand", "movement", "expand expand_as broadcast_to repeat repeat_interleave tile broadcast_tensors meshgrid"),
     Op("Shuffle", "movement", "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle roll flip fliplr flipud rot90 tril triu"),
     # --- identities at inference

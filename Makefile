@@ -1,0 +1,53 @@
+# `make demo` and `make test` need nothing but Python >= 3.11, pip and make: each sets up what it uses.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Label tables for tests and benchmarks; without them those tests skip and say so.
+ifneq ($(wildcard ../shared/data),)
+export CGIR_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test lint zoo bench results digits clean
+
+demo: $(VENV)/core
+	$(BIN)/cgir demo
+
+test: $(VENV)/test
+	$(BIN)/python -m pytest -q -m "not slow"
+
+zoo: $(VENV)/test
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test
+	$(BIN)/python -m benchmarks.tracing
+	$(BIN)/python -m benchmarks.report
+
+results: $(VENV)/test
+	$(BIN)/python -m examples.papers.transfer
+	$(BIN)/python -m benchmarks.report
+
+digits: $(VENV)/test
+	$(BIN)/python -m benchmarks.digits --out frontends/data/digits.parquet
+
+clean:
+	rm -rf $(VENV) runs
+
+# torch first and exactly: a looser requirement would bring a build of several gigabytes.
+$(VENV)/core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/test: $(VENV)/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test]
+	touch $@
+
+$(VENV)/dev: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[dev]
+	touch $@

@@ -1,0 +1,258 @@
+"""The command line: `cgir trace | show | diff | pretrain | finetune | predict | demo`. The one file here that imports upward, lazily."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import CgirError
+
+EPILOG = """a first session:
+  cgir demo                                              the whole line on networks and labels that come with the package
+  cgir trace torch.nn:Identity --input-shape 1,3,8,8     a class or function that needs no arguments, as module:name or file.py:name
+  cgir trace net.py:build --input-shape 1,3,224,224 -o net.json --html net.html
+  cgir show net.json
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    root = argparse.ArgumentParser(
+        prog="cgir",
+        description="Networks as computation graphs; graphs as vectors; vectors as a ranking learned from few labels.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_trace, _add_show, _add_diff, _add_pretrain, _add_finetune, _add_predict, _add_demo):
+        add(commands)
+    return root
+
+
+def _add_trace(commands: Any) -> None:
+    sub = commands.add_parser("trace", help="turn a PyTorch network into a graph", description="Run a network once without data and report its graph.")
+    sub.add_argument("model", help="what builds the network, called without arguments: package.module:name or path/file.py:name")
+    sub.add_argument("--input-shape", type=_shape, required=True, action="append", help="with the batch, such as 1,3,224,224; once per input")
+    sub.add_argument("-o", "--output", type=Path, help="write the graph here (JSON)")
+    sub.add_argument("--level", choices=("module", "inference"), default="module", help="inference also folds BatchNorm into convolutions")
+    sub.add_argument("--raw", action="store_true", help="as recorded, not canonical")
+    sub.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
+    _add_pictures(sub)
+    sub.set_defaults(run=_trace)
+
+
+def _add_show(commands: Any) -> None:
+    sub = commands.add_parser("show", help="print or draw a saved graph", description="Print a saved graph as a table; draw it with --svg, --dot or --html.")
+    sub.add_argument("graph", type=Path, help="a graph written by `cgir trace -o`")
+    sub.add_argument("--report", action="store_true", help="totals and operators instead of every node")
+    _add_pictures(sub)
+    sub.set_defaults(run=_show)
+
+
+def _add_pictures(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--svg", type=Path, help="draw to this SVG file")
+    sub.add_argument("--dot", type=Path, help="write Graphviz source")
+    sub.add_argument("--html", type=Path, help="write one self-contained page")
+
+
+def _add_diff(commands: Any) -> None:
+    sub = commands.add_parser(
+        "diff", help="say where two graphs part", description="Compare two saved graphs up to names and order. Exit status 1: they differ."
+    )
+    sub.add_argument("a", type=Path)
+    sub.add_argument("b", type=Path)
+    sub.set_defaults(run=_diff)
+
+
+def _add_pretrain(commands: Any) -> None:
+    sub = commands.add_parser(
+        "pretrain",
+        help="train an encoder on unlabelled graphs",
+        description="Contrastive pretraining on stores of graphs. Interrupt it when you like: the same command goes on where it stopped.",
+    )
+    sub.add_argument("store", type=Path, nargs="+", help="Parquet stores written by cgir.GraphStore")
+    sub.add_argument("-o", "--output", type=Path, required=True, help="folder for the encoder, and for the state of an unfinished run")
+    sub.add_argument("--steps", type=int, default=300, help="optimiser steps (default: %(default)s)")
+    sub.add_argument("--batch", type=int, default=256, help="graphs in a batch (default: %(default)s)")
+    sub.add_argument("--loss", choices=("spectral", "supcon", "simclr"), default="spectral", help="default: %(default)s, the paper's eq. 4.5")
+    sub.add_argument("--property-weight", type=float, default=1.0, help="weight of the regression of free graph properties (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.set_defaults(run=_pretrain)
+
+
+def _add_finetune(commands: Any) -> None:
+    sub = commands.add_parser("finetune", help="learn a ranking from few labels", description="Fit a predictor on the labelled graphs of a store.")
+    sub.add_argument("store", type=Path, help="Parquet store with labels")
+    sub.add_argument("--label", required=True, help="name of the label column; higher is better")
+    sub.add_argument("--encoder", type=Path, help="folder written by `cgir pretrain`; without it the encoder starts from random weights")
+    sub.add_argument("--head", choices=("rank", "mse", "gp", "blend"), default="blend", help="default: %(default)s")
+    sub.add_argument("--limit", type=int, help="use this many labels, drawn at random")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("-o", "--output", type=Path, required=True, help="folder for the predictor")
+    sub.set_defaults(run=_finetune)
+
+
+def _add_predict(commands: Any) -> None:
+    sub = commands.add_parser("predict", help="rank networks with a predictor", description="Rank saved graphs, or all graphs of a store, best first.")
+    sub.add_argument("predictor", type=Path, help="folder written by `cgir finetune`")
+    sub.add_argument("graphs", type=Path, nargs="+", help="graphs (.json) or stores (.parquet)")
+    sub.add_argument("--top", type=int, default=20, help="how many to print (default: %(default)s)")
+    sub.set_defaults(run=_predict)
+
+
+def _add_demo(commands: Any) -> None:
+    sub = commands.add_parser(
+        "demo", help="the whole line in a few minutes", description="Trace, draw, pretrain, fine-tune on 20 labels, compare. No data, no network."
+    )
+    sub.add_argument("-o", "--output", type=Path, default=Path("runs/demo"), help="folder for pictures and the report (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.set_defaults(run=_demo)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape; expected integers such as 1,3,224,224") from None
+    if min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape: every size must be at least 1")
+    return shape
+
+
+def _trace(args: argparse.Namespace) -> int:
+    import frontends
+
+    shapes = args.input_shape[0] if len(args.input_shape) == 1 else tuple(args.input_shape)
+    model = frontends.build(args.model)
+    graph = frontends.trace(model, input_shape=shapes, raw=args.raw, level=args.level, strict=args.strict, name=args.model)
+    print(graph.report())
+    if args.output:
+        graph.save(args.output)
+    _draw(graph, args)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from . import load
+
+    graph = load(args.graph)
+    print(graph.report() if args.report else graph)
+    _draw(graph, args)
+    return 0
+
+
+def _draw(graph: Any, args: argparse.Namespace) -> None:
+    from .draw import to_svg
+    from .files import atomic_path
+
+    if args.svg:
+        to_svg(graph, args.svg)
+    if args.dot:
+        with atomic_path(args.dot) as path:
+            path.write_text(graph.to_dot())
+    if args.html:
+        graph.to_html(args.html)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from . import diff, load
+
+    text = diff(load(args.a), load(args.b))
+    print(text or "the graphs are isomorphic")
+    return 1 if text else 0
+
+
+def _pretrain(args: argparse.Namespace) -> int:
+    import contrastive
+    from encoders import save_encoder
+
+    from . import GraphBatch, GraphStore
+
+    stores = [GraphStore.open(path) for path in args.store]
+    batch = GraphBatch.concatenate([store.batch(range(len(store))) for store in stores])
+    families = [family for store in stores for family in store.families]
+    config = contrastive.PretrainConfig(loss=args.loss, steps=args.steps, batch=args.batch, property_weight=args.property_weight, seed=args.seed)
+    encoder = contrastive.pretrain(batch, config, families=families, run_dir=args.output / "run")
+    save_encoder(encoder, args.output)
+    print(f"encoder: {args.output} ({len(batch)} graphs of {len(set(families))} families)")
+    return 0
+
+
+def _finetune(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    import encoders
+
+    from . import GraphStore, LabelError
+
+    store = GraphStore.open(args.store)
+    if args.label not in store.labels:
+        raise LabelError(f"{args.store}: no label {args.label!r}; it has {', '.join(store.labels) or 'none'}")
+    y = np.asarray(store.labels[args.label])
+    chosen = np.flatnonzero(np.isfinite(y))
+    if args.limit is not None:
+        chosen = np.random.default_rng(args.seed).permutation(chosen)[: args.limit]
+    encoder = encoders.load_encoder(args.encoder) if args.encoder else None
+    predictor = encoders.Predictor(encoder=encoder, head=args.head).fit(store.batch(chosen), y[chosen], seed=args.seed)
+    predictor.save(args.output)
+    print(f"predictor: {args.output} ({len(chosen)} labels)")
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    import encoders
+
+    from . import GraphBatch, GraphStore, load
+
+    names: list[str] = []
+    batches = []
+    for path in args.graphs:
+        if path.suffix == ".json":
+            batches.append(GraphBatch.from_graphs([load(path)]))
+            names.append(str(path))
+        else:
+            store = GraphStore.open(path)
+            batches.append(store.batch(range(len(store))))
+            names += [spec or f"{path}[{index}]" for index, spec in enumerate(store.specs)]
+    batch = GraphBatch.concatenate(batches)
+    scores = encoders.Predictor.load(args.predictor).predict(batch)
+    order = scores.argsort()[::-1]
+    print(f"{'rank':>5}  {'score':>9}  network")
+    for rank, index in enumerate(order[: args.top], 1):
+        print(f"{rank:5d}  {scores[index]:9.4f}  {names[index]}")
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from contrastive.demo import run
+
+    run(args.output, seed=args.seed)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; an error is one line on standard error and exit status 2, an interruption 130."""
+    args = parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    command: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return command(args)
+    except KeyboardInterrupt:
+        print("cgir: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except (CgirError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"cgir: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: str | PathLike[str], fsync: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the place of `path` at the end, and is removed on any error.
+
+    With `fsync` the content also survives a power cut right after.
+    """
+    target = Path(path)
+    # Only a name, no file yet: so the writer's own `open` gives it the permissions that any new file gets.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+    try:
+        yield temporary
+        if fsync:
+            _sync(temporary)
+        os.replace(temporary, target)
+        if fsync and os.name == "posix":
+            _sync(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

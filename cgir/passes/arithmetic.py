@@ -1,0 +1,84 @@
+"""One form for sums and for linear layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from ..graph import Graph, Node, Param
+from .rewrite import rebuild
+
+
+def merge_adds(graph: Graph) -> Graph:
+    """Merge sums of sums into one n-ary Add where the inner sum has no other reader and no broadcasting happens."""
+    nodes: list[Node | None] = list(graph.nodes)
+    for index, original in enumerate(graph.nodes):
+        if original.op != "Add" or original.attrs:
+            continue
+        node = nodes[index]
+        assert node is not None
+        inputs: list[int] = []
+        shapes = []
+        params = list(node.params)
+        for source, shape in zip(node.inputs, node.in_shapes, strict=True):
+            inner = nodes[source]
+            if inner is None or inner.op != "Add" or inner.attrs or inner.shape != node.shape or len(graph.consumers[source]) != 1:
+                inputs.append(source)
+                shapes.append(shape)
+                continue
+            inputs += inner.inputs
+            shapes += inner.in_shapes
+            params += inner.params
+            nodes[source] = None
+        nodes[index] = replace(node, inputs=tuple(inputs), in_shapes=tuple(shapes), params=tuple(params))
+    return rebuild(graph, nodes)
+
+
+def unify_linear(graph: Graph) -> Graph:
+    """Linear layers from their parts: a product with a weight matrix, and the sum with a vector after it, become `Linear` with bias."""
+    nodes: list[Node | None] = [_linear_from_matmul(node) for node in graph.nodes]
+    alias: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        if node.op != "Add" or len(node.inputs) != 1 or len(node.params) != 1 or node.attrs:
+            continue
+        source = node.inputs[0]
+        before = nodes[source]
+        if before is None or before.op not in ("Linear", "Conv") or len(before.params) != 1 or len(graph.consumers[source]) != 1:
+            continue
+        bias = node.params[0]
+        if prod(bias.shape) != before.shape[0] or prod(node.shape) != prod(before.shape):
+            continue
+        nodes[source] = replace(before, params=(*before.params, Param(bias.id, (before.shape[0],))))
+        nodes[index] = None
+        alias[index] = source
+    return rebuild(graph, nodes, alias)
+
+
+def _linear_from_matmul(node: Node) -> Node:
+    """`x @ w` with a 2-d weight (in, out): Linear's weight is (out, in), its shapes are channels first."""
+    if node.op != "MatMul" or len(node.inputs) != 1 or len(node.params) != 1 or len(node.params[0].shape) != 2:
+        return node
+    before, inner = node.in_shapes[0], node.attr("inner")
+    weight = node.params[0]
+    if prod(weight.shape) != inner * (outer := prod(weight.shape) // inner) or inner not in (before[0], before[-1]):
+        return node
+    rest = before[1:] if before[0] == inner and node.shape[0] == outer else before[:-1]
+    return replace(node, op="Linear", in_shapes=((inner, *rest),), shape=(outer, *rest), params=(Param(weight.id, (outer, inner)),), attrs=())
+
+
+def fold_batch_norm(graph: Graph) -> Graph:
+    """At inference a BatchNorm that is the only reader of a convolution disappears into it; the convolution gains a bias."""
+    nodes: list[Node | None] = list(graph.nodes)
+    alias: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        if node.op != "BatchNorm" or len(node.inputs) != 1:
+            continue
+        source = node.inputs[0]
+        conv = nodes[source]
+        if conv is None or conv.op not in ("Conv", "ConvTranspose") or len(graph.consumers[source]) != 1 or not conv.params:
+            continue
+        bias = conv.params[1] if len(conv.params) > 1 else Param(f"{conv.params[0].id}.folded_bias", (conv.shape[0],))
+        nodes[source] = replace(conv, params=(conv.params[0], bias))
+        nodes[index] = None
+        alias[index] = source
+    return rebuild(graph, nodes, alias, "folded BatchNorm")

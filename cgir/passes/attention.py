@@ -1,0 +1,66 @@
+"""Scaled dot-product attention from its parts: a product, scales and masks, softmax, a product."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..graph import Graph, Node, Shape, attributes
+from .rewrite import rebuild
+
+
+def recognize_attention(graph: Graph) -> Graph:
+    """Replace softmax(scale(q k^T) + mask) v by one `Attention` node; masks that depend on the inputs stay as further inputs.
+
+    Vaswani et al. 2017, eq. 1. Scalar scales of query, key or scores are dropped: they are part of the operator. `causal` is dropped too,
+    because exporters write it as a constant mask, which cannot be told from any other.
+    """
+    nodes: list[Node | None] = list(graph.nodes)
+    for index, node in enumerate(graph.nodes):
+        if node.op == "Attention":
+            nodes[index] = replace(node, attrs=())
+        elif node.op == "MatMul" and len(node.inputs) == 2:
+            _rewrite(graph, nodes, index)
+    return rebuild(graph, nodes, note="recognised operators")
+
+
+def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
+    weights, value = graph.nodes[index].inputs
+    softmax = graph.nodes[weights]
+    if softmax.op != "Softmax" or not _private(graph, weights):
+        return
+    inner = {weights}
+    masks: list[tuple[int, Shape]] = []
+    source = softmax.inputs[0]
+    while _is_mask_or_scale(graph.nodes[source]) and _private(graph, source):
+        inner.add(source)
+        masks += zip(graph.nodes[source].inputs[1:], graph.nodes[source].in_shapes[1:], strict=True)
+        source = graph.nodes[source].inputs[0]
+    scores = graph.nodes[source]
+    if scores.op != "MatMul" or len(scores.inputs) != 2 or not _private(graph, source):
+        return
+    inner.add(source)
+    query, key = (_unscaled(graph, i, inner) for i in scores.inputs)
+    in_shapes = (scores.in_shapes[0], _swapped(scores.in_shapes[1]), graph.nodes[index].in_shapes[1], *(shape for _, shape in masks))
+    nodes[index] = replace(graph.nodes[index], op="Attention", inputs=(query, key, value, *(i for i, _ in masks)), in_shapes=in_shapes, attrs=attributes({}))
+    for i in inner:
+        nodes[i] = None
+
+
+def _private(graph: Graph, index: int) -> bool:
+    return len(graph.consumers[index]) == 1
+
+
+def _is_mask_or_scale(node: Node) -> bool:
+    return (node.op in ("Add", "Where") and not node.params) or (node.op in ("Mul", "Div") and node.attr("scalar") is not None)
+
+
+def _unscaled(graph: Graph, index: int, inner: set[int]) -> int:
+    node = graph.nodes[index]
+    if node.op in ("Mul", "Div") and node.attr("scalar") is not None and _private(graph, index):
+        inner.add(index)
+        return node.inputs[0]
+    return index
+
+
+def _swapped(shape: Shape) -> Shape:
+    return (*shape[:-2], shape[-1], shape[-2])

@@ -1,0 +1,86 @@
+"""Contract what computes nothing: data movement, identities, and operators whose settings make them one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from ..graph import Graph, Node
+from ..ops import OPS
+from .rewrite import rebuild
+
+NEUTRAL = {"Add": 0, "Mul": 1, "Div": 1, "Pow": 1}
+
+
+def contract_movement(graph: Graph) -> Graph:
+    """Turn reshapes, transposes, slices, expansions and shuffles into edges; consumers keep the shape they see."""
+    return _contract(graph, {"movement"}, "contracted movement")
+
+
+def contract_identities(graph: Graph) -> Graph:
+    """Remove identities, casts, dropout, and neutral settings: x + 0, x * 1, pooling 1x1, adaptive pooling to the same size, zero padding."""
+    return _contract(graph, {"identity"}, "contracted identities")
+
+
+def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
+    alias: dict[int, int] = {}
+    nodes: list[Node | None] = []
+    for index, node in enumerate(graph.nodes):
+        if node.inputs and (OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node))):
+            alias[index] = node.inputs[0]
+            nodes.append(None)
+        else:
+            nodes.append(node)
+    return rebuild(graph, nodes, alias, note)
+
+
+def _is_neutral(node: Node) -> bool:
+    if len(node.inputs) != 1 or node.params:
+        return False
+    if node.op in NEUTRAL:
+        return node.attr("scalar") == NEUTRAL[node.op] and not node.attr("reverse", False)
+    if node.op in ("AdaptiveAvgPool", "AdaptiveMaxPool", "Resize", "Concat", "Pad"):
+        return node.shape == node.in_shapes[0]
+    if node.op in ("MaxPool", "AvgPool"):
+        return node.shape == node.in_shapes[0] and prod(node.attr("kernel")) == 1
+    return False
+
+
+def unify_pools(graph: Graph) -> Graph:
+    """One form for pooling over all positions, `GlobalAvgPool` or `GlobalMaxPool` with shape (C,).
+
+    It is written as adaptive pooling to size 1, as a mean or maximum over every position, or as pooling with a kernel of the input's size.
+    """
+    return graph.with_nodes(_unify_pool(node) for node in graph.nodes)
+
+
+def _unify_pool(node: Node) -> Node:
+    average = node.op in ("AdaptiveAvgPool", "AvgPool", "Mean", "GlobalAvgPool")
+    if not average and node.op not in ("AdaptiveMaxPool", "MaxPool", "ReduceMax", "GlobalMaxPool"):
+        return node
+    before, after = node.in_shapes[0], node.shape
+    whole = len(before) > 1 and after[:1] == before[:1] and prod(after[1:]) == 1
+    windowed = node.op in ("AvgPool", "MaxPool") and (node.attr("kernel") != before[1:] or any(map(any, node.attr("padding"))))
+    if not whole or windowed:
+        return node
+    return replace(node, op="GlobalAvgPool" if average else "GlobalMaxPool", shape=before[:1], attrs=())
+
+
+def fold_padding(graph: Graph) -> Graph:
+    """Move zero padding into the convolution that is its only reader."""
+    alias: dict[int, int] = {}
+    nodes: list[Node | None] = list(graph.nodes)
+    for index, node in enumerate(graph.nodes):
+        readers = graph.consumers[index]
+        if node.op != "Pad" or node.attr("mode") != "constant" or node.attr("value") != 0 or len(readers) != 1:
+            continue
+        reader = nodes[readers[0]]
+        extra = node.attr("padding")
+        if reader is None or reader.op != "Conv" or len(reader.in_shapes[0]) != len(extra) + 1 or reader.inputs[0] != index:
+            continue
+        padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra, strict=True))
+        attrs = tuple((key, padding if key == "padding" else value) for key, value in reader.attrs)
+        nodes[readers[0]] = replace(reader, in_shapes=node.in_shapes, attrs=attrs)
+        nodes[index] = None
+        alias[index] = node.inputs[0]
+    return rebuild(graph, nodes, alias, "folded padding")

@@ -1,0 +1,137 @@
+"""Recognise decomposed operators: a table of patterns, one matcher.
+
+A pattern is a nested tuple `(op, operand, ...)`; the string "x" stands for the one tensor that enters, `c(value)` next to an operator
+says that it has this scalar, `ANY` any scalar. Operands of commutative operators match in any order. Inner nodes must have no reader
+outside the match.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from math import isclose, pi, prod, sqrt
+from typing import Any
+
+from ..graph import Attr, Graph, Node, Shape, attributes
+from ..ops import OPS
+from .rewrite import rebuild
+
+ANY = "any scalar"
+Pattern = Any  # "x" or (op, scalar | None, operand, ...)
+
+
+def _p(op: str, *operands: Pattern, c: float | str | None = None) -> Pattern:
+    return (op, c, *operands)
+
+
+_CUBE = _p("Pow", "x", c=3)
+_TANH_INNER = _p("Tanh", _p("Mul", _p("Add", "x", _p("Mul", _CUBE, c=0.044715)), c=sqrt(2 / pi)))
+_ERF = _p("Add", _p("Erf", _p("Mul", "x", c=1 / sqrt(2))), c=1)
+_TANH = _p("Add", _TANH_INNER, c=1)
+_RELU6 = _p("ReLU6", _p("Add", "x", c=3))
+_MEAN_SQUARE = _p("Rsqrt", _p("Add", _p("Mean", _p("Pow", "x", c=2)), c=ANY))
+_CENTERED = _p("Sub", "x", _p("Mean", "x"))
+_DEVIATION = _p("Sqrt", _p("Add", _p("Mean", _p("Pow", _CENTERED, c=2)), c=ANY))
+
+# (pattern, operator, attributes); earlier rows are applied first, to the whole graph
+PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
+    (_p("Mul", _RELU6, c=1 / 6), "HardSigmoid", {}),
+    (_p("Mul", "x", _p("HardSigmoid", "x")), "HardSwish", {}),
+    (_p("Mul", _p("Mul", "x", _RELU6), c=1 / 6), "HardSwish", {}),
+    (_p("Mul", "x", _p("Sigmoid", "x")), "SiLU", {}),
+    (_p("Mul", "x", _p("Tanh", _p("Softplus", "x"))), "Mish", {}),
+    (_p("Mul", _p("Mul", "x", _ERF), c=0.5), "GELU", {}),
+    (_p("Mul", _p("Mul", "x", c=0.5), _ERF), "GELU", {}),
+    (_p("Mul", "x", _p("Mul", _ERF, c=0.5)), "GELU", {}),
+    (_p("Mul", _p("Mul", "x", _TANH), c=0.5), "GELU", {"tanh": True}),
+    (_p("Mul", _p("Mul", "x", c=0.5), _TANH), "GELU", {"tanh": True}),
+    (_p("Mul", "x", _p("Mul", _TANH, c=0.5)), "GELU", {"tanh": True}),
+    (_p("Mul", "x", _MEAN_SQUARE), "RMSNorm", {"dims": 1}),
+    (_p("Div", _CENTERED, _DEVIATION), "LayerNorm", {"dims": 1}),
+)
+
+
+def recognize_patterns(graph: Graph) -> Graph:
+    """Replace every match of the table, then give norms the weights that multiply and shift their result."""
+    for pattern, op, attrs in PATTERNS:
+        graph = _replace_all(graph, pattern, op, attrs)
+    return _absorb_scale(graph)
+
+
+def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]) -> Graph:
+    nodes: list[Node | None] = list(graph.nodes)
+    for index, node in enumerate(graph.nodes):
+        if node.op != pattern[0]:
+            continue
+        for entry in _entries(graph, index, pattern):
+            inner = _match(graph, index, pattern, entry)
+            if inner is None or any(reader not in inner for i in inner - {index} for reader in graph.consumers[i]):
+                continue
+            if any(nodes[i] is not graph.nodes[i] for i in inner):
+                continue
+            nodes[index] = replace(node, op=op, inputs=(entry,), in_shapes=(node.shape,), attrs=attributes(attrs))
+            for i in inner - {index}:
+                nodes[i] = None
+            break
+    return rebuild(graph, nodes, note="recognised operators")
+
+
+def _entries(graph: Graph, index: int, pattern: Pattern) -> list[int]:
+    """Candidates for x: everything within the pattern's depth above the node."""
+    frontier, found = {index}, set()
+    for _ in range(_depth(pattern)):
+        frontier = {source for i in frontier for source in graph.nodes[i].inputs}
+        found |= frontier
+    return sorted(found)
+
+
+def _depth(pattern: Pattern) -> int:
+    return 0 if isinstance(pattern, str) else 1 + max(_depth(operand) for operand in pattern[2:])
+
+
+def _match(graph: Graph, index: int, pattern: Pattern, entry: int, seen: Shape = ()) -> set[int] | None:
+    """The nodes that the pattern covers when its root is `index` and x is `entry`, or None.
+
+    `seen` is the shape that the reader of `index` sees: a reader of half of x (`a, b = x.chunk(2); a * sigmoid(b)`) is no match.
+    """
+    if isinstance(pattern, str):
+        return set() if index == entry and prod(seen) == prod(graph.nodes[index].shape) else None
+    op, scalar, *operands = pattern
+    node = graph.nodes[index]
+    if index == entry or node.op != op or len(node.inputs) != len(operands) or node.params or not _scalar_fits(node, scalar):
+        return None
+    edges = tuple(zip(node.inputs, node.in_shapes, strict=True))
+    for order in permutations(edges) if OPS[op].commutative else [edges]:
+        parts = [_match(graph, source, operand, entry, shape) for (source, shape), operand in zip(order, operands, strict=True)]
+        if all(part is not None for part in parts):
+            return {index}.union(*(part for part in parts if part))
+    return None
+
+
+def _scalar_fits(node: Node, scalar: float | str | None) -> bool:
+    found = node.attr("scalar")
+    if scalar is None:
+        return found is None
+    return found is not None and not node.attr("reverse", False) and (scalar == ANY or isclose(found, float(scalar), rel_tol=1e-3))
+
+
+def _absorb_scale(graph: Graph) -> Graph:
+    """`norm(x) * weight + bias` with one-dimensional parameters is the norm's own affine part."""
+    nodes: list[Node | None] = list(graph.nodes)
+    alias: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        if node.op not in ("Mul", "Add") or len(node.inputs) != 1 or len(node.params) != 1 or node.attrs or len(graph.consumers[node.inputs[0]]) != 1:
+            continue
+        source = node.inputs[0]
+        while source in alias:
+            source = alias[source]
+        norm = nodes[source]
+        slot = 0 if node.op == "Mul" else 1
+        if norm is None or norm.op not in ("RMSNorm", "LayerNorm") or len(norm.params) != slot or len(OPS[norm.op].weights) <= slot:
+            continue
+        if len(node.params[0].shape) != 1:
+            continue
+        nodes[source] = replace(norm, params=(*norm.params, node.params[0]))
+        nodes[index] = None
+        alias[index] = source
+    return rebuild(graph, nodes, alias)

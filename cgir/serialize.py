@@ -1,0 +1,144 @@
+"""Graphs as versioned JSON files: `save` and `load`.
+
+    {"format": "cgir-graph", "version": 1, "name": str, "level": str, "notes": [[str, int], ...], "nodes": [
+        {"op": str, "inputs": [int, ...], "in_shapes": [[int, ...], ...], "shape": [int, ...],
+         "params": [[id, [int, ...]], ...], "attrs": {str: value}, "name": str, "module": str}, ...]}
+
+Tuples are lists, and infinite attribute values are {"float": "inf"} or {"float": "-inf"}, because JSON has no name for them.
+"""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from .errors import FileFormatError, InvalidGraphError
+from .files import atomic_path
+from .graph import Graph, Node, Param, attributes
+from .verify import verify
+
+FORMAT = "cgir-graph"
+VERSION = 1
+
+
+def save(graph: Graph, path: str | PathLike[str]) -> None:
+    """Write `graph` to `path`; an existing file is replaced only once the new one is complete.
+
+    Raises:
+        InvalidGraphError: if the graph could not be read back.
+    """
+    verify(graph)
+    text = json.dumps(encode(graph), separators=(",", ":"), allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def load(path: str | PathLike[str]) -> Graph:
+    """Read a graph written by `save`; it is equal to the one saved, and verified.
+
+    Raises:
+        FileFormatError: if the file is missing, damaged, foreign or of a newer version.
+    """
+    try:
+        data = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: not JSON, so damaged, cut off or not a cgir graph: {_one_line(error)}") from error
+    try:
+        graph = decode(data)
+        verify(graph)
+    except (FileFormatError, InvalidGraphError) as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    return graph
+
+
+def encode(graph: Graph) -> dict[str, Any]:
+    """The graph as JSON values."""
+    nodes = [
+        {
+            "op": node.op, "inputs": node.inputs, "in_shapes": node.in_shapes, "shape": node.shape, "params": node.params,
+            "attrs": {name: _encode_value(value) for name, value in node.attrs}, "name": node.name, "module": node.module,
+        }
+        for node in graph.nodes
+    ]  # fmt: skip
+    return {"format": FORMAT, "version": VERSION, "name": graph.name, "level": graph.level, "notes": graph.notes, "nodes": nodes}
+
+
+def decode(data: Any) -> Graph:
+    """A graph from JSON values; their types are checked here, what they mean is for `verify`."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise FileFormatError(f'not a cgir graph: expected an object with "format": "{FORMAT}"')
+    version = data.get("version")
+    if type(version) is not int or version < 1:
+        raise FileFormatError(f"version is {_short(version)}, expected a positive integer")
+    if version > VERSION:
+        raise FileFormatError(f"version {version} is newer than {VERSION}, the newest this cgir reads; upgrade cgir")
+    name, level = (_field(data, key, str, "graph") for key in ("name", "level"))
+    notes = _field(data, "notes", list, "graph")
+    if not all(isinstance(n, list) and len(n) == 2 and isinstance(n[0], str) and type(n[1]) is int for n in notes):
+        raise FileFormatError("graph: notes must be pairs of a string and an integer")
+    nodes = tuple(_decode_node(node, f"node {index}") for index, node in enumerate(_field(data, "nodes", list, "graph")))
+    return Graph(nodes, name, level, tuple(map(tuple, notes)))
+
+
+def _decode_node(data: Any, where: str) -> Node:
+    if not isinstance(data, dict):
+        raise FileFormatError(f"{where}: expected an object, found {_short(data)}")
+    op, name, module = (_field(data, key, str, where) for key in ("op", "name", "module"))
+    params = _field(data, "params", list, where)
+    if not all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) for p in params):
+        raise FileFormatError(f"{where}: params must be pairs of an id and a shape")
+    return Node(
+        op,
+        _integers(_field(data, "inputs", list, where), where),
+        tuple(_integers(shape, where) for shape in _field(data, "in_shapes", list, where)),
+        _integers(_field(data, "shape", list, where), where),
+        tuple(Param(identifier, _integers(shape, where)) for identifier, shape in params),
+        attributes({key: _decode_value(value, where) for key, value in _field(data, "attrs", dict, where).items()}),
+        name,
+        module,
+    )
+
+
+def _field(data: dict[str, Any], key: str, expected: type, where: str) -> Any:
+    if not isinstance(data.get(key), expected):
+        raise FileFormatError(f"{where}: {key} is {_short(data.get(key))}, expected {expected.__name__}")
+    return data[key]
+
+
+def _integers(values: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise FileFormatError(f"{where}: expected a list of integers, found {_short(values)}")
+    return tuple(values)
+
+
+def _encode_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_encode_value(item) for item in value]
+    return {"float": str(value)} if value in (float("inf"), float("-inf")) else value
+
+
+def _decode_value(value: Any, where: str, depth: int = 0) -> Any:
+    if isinstance(value, list) and depth < 32:  # verify allows less; this only keeps the recursion short
+        return tuple(_decode_value(item, where, depth + 1) for item in value)
+    if value in ({"float": "inf"}, {"float": "-inf"}):
+        return float(value["float"])
+    if not isinstance(value, bool | int | float | str):
+        raise FileFormatError(f"{where}: attribute value {_short(value)} is not a number, a string or a list of them")
+    return value
+
+
+def _short(value: Any) -> str:
+    """A value in an error message: not longer than a line, nor deeper than Python can print."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,199 @@
+"""Every invariant of a graph, in one place.
+
+All graphs: inputs stand before their consumers and number as many as `in_shapes`; operators are in the vocabulary; shapes are tuples of
+non-negative integers; attributes are sorted, hashable and fit for JSON; what an operator's geometry needs is there and agrees with its
+shapes; a parameter has one shape; an Input has no inputs and an Output one (none if the result does not depend on the graph's inputs).
+Canonical graphs ("module", "inference"): no source, movement or identity operators, and every node lies on a path from an Input to an
+Output; only graphs made of nothing but Inputs and Outputs may be disconnected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isnan
+from typing import Any
+
+from .errors import InvalidGraphError
+from .graph import Graph, Node, Shape
+from .ops import OPS
+
+LEVELS = ("raw", "module", "inference")
+CONTRACTED = ("source", "movement", "identity")  # categories that canonical graphs do not contain
+MAX_DEPTH = 8  # nesting of tuples in an attribute
+
+REQUIRED = {
+    "Conv": ("kernel", "stride", "padding", "dilation", "groups"),
+    "ConvTranspose": ("kernel", "stride", "padding", "dilation", "groups", "output_padding"),
+    "MaxPool": ("kernel", "stride", "padding", "dilation"),
+    "AvgPool": ("kernel", "stride", "padding"),
+    "MatMul": ("inner",),
+    "Attention": ("causal",),
+    "GroupNorm": ("groups",),
+    "LayerNorm": ("dims",),
+    "LSTM": ("hidden", "layers", "bidirectional"),
+    "GRU": ("hidden", "layers", "bidirectional"),
+    "RNN": ("hidden", "layers", "bidirectional"),
+    "Opaque": ("name",),
+}
+
+
+def verify(graph: Graph) -> None:
+    """Check all invariants of the module's docstring.
+
+    Raises:
+        InvalidGraphError: for the first one broken; the message names the node's index, operator, name and module path.
+    """
+    if graph.level not in LEVELS:
+        raise InvalidGraphError(f"graph {graph.name!r}: level is {graph.level!r}, expected one of {', '.join(LEVELS)}")
+    param_shapes: dict[str, Shape] = {}
+    for index, node in enumerate(graph.nodes):
+        problem = next(_problems(graph, index, node), None) or _param_problem(node, param_shapes)
+        if problem:
+            raise InvalidGraphError(f"{_where(graph, index)}: {problem}")
+    if not any(node.op == "Output" for node in graph.nodes):
+        raise InvalidGraphError(f"graph {graph.name!r} of {len(graph)} nodes has no Output node")
+    if graph.level != "raw" and any(node.op not in ("Input", "Output") for node in graph.nodes):
+        _check_connected(graph)
+
+
+def _where(graph: Graph, index: int) -> str:
+    node = graph.nodes[index]
+    return f"graph {graph.name!r}, node {index} ({node.op}, name {node.name!r}, module {node.module!r})"
+
+
+def _problems(graph: Graph, index: int, node: Node) -> Iterator[str]:
+    """What is wrong with a node, in the order in which later checks rely on earlier ones."""
+    if not all(isinstance(text, str) for text in (node.op, node.name, node.module)):
+        yield "op, name and module must be strings"
+    if node.op not in OPS:
+        yield f"operator {node.op!r} is not in the vocabulary of cgir.ops; use Opaque with attribute name={node.op!r}"
+    if not isinstance(node.inputs, tuple) or not all(type(i) is int and 0 <= i < index for i in node.inputs):
+        yield f"inputs {node.inputs!r} must be a tuple of indices of earlier nodes"
+    if not isinstance(node.in_shapes, tuple) or len(node.in_shapes) != len(node.inputs):
+        yield f"{len(node.inputs)} inputs need as many in_shapes, found {node.in_shapes!r}"
+    for shape in (*node.in_shapes, node.shape):
+        if not _is_shape(shape):
+            yield f"shape {shape!r} must be a tuple of non-negative integers"
+    yield from _attribute_problems(node)
+    if node.op == "Input" and node.inputs:
+        yield f"an Input has no inputs, found {node.inputs}"
+    if node.op == "Output" and len(node.inputs) > 1:
+        yield f"an Output has one input, found {node.inputs}"
+    if graph.level != "raw" and OPS[node.op].category in CONTRACTED:
+        yield f"{OPS[node.op].category} operators do not occur in a canonical graph (level {graph.level!r}); run cgir.canonicalize"
+    yield from _param_type_problems(node)
+    yield from _geometry_problems(node)
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
+
+
+def _attribute_problems(node: Node) -> Iterator[str]:
+    if not isinstance(node.attrs, tuple) or not all(isinstance(a, tuple) and len(a) == 2 and isinstance(a[0], str) for a in node.attrs):
+        yield f"attrs must be a tuple of (name, value) pairs, found {node.attrs!r}"
+    names = [name for name, _ in node.attrs]
+    if names != sorted(set(names)):
+        yield f"attribute names must be sorted and different, found {names}; build them with cgir.graph.attributes"
+    for name, value in node.attrs:
+        if not _is_plain(value):
+            yield f"attribute {name}={value!r} must be a bool, int, float (not NaN), str or tuple of them, at most {MAX_DEPTH} deep"
+    missing = [name for name in REQUIRED.get(node.op, ()) if name not in names]
+    if missing:
+        yield f"attributes {missing} are missing, found {names}"
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    if type(value) is tuple:
+        return depth < MAX_DEPTH and all(_is_plain(item, depth + 1) for item in value)
+    return type(value) in (bool, int, str) or (type(value) is float and not isnan(value))
+
+
+def _param_type_problems(node: Node) -> Iterator[str]:
+    if not isinstance(node.params, tuple):
+        yield f"params must be a tuple, found {node.params!r}"
+    for param in node.params:
+        if not (isinstance(param, tuple) and len(param) == 2 and isinstance(param[0], str) and _is_shape(param[1])):
+            yield f"param {param!r} must be a Param of a string and a tuple of non-negative integers"
+
+
+def _param_problem(node: Node, seen: dict[str, Shape]) -> str | None:
+    for param in node.params:
+        if seen.setdefault(param.id, param.shape) != param.shape:
+            return f"parameter {param.id!r} has shape {param.shape}, but {seen[param.id]} at an earlier node"
+    return None
+
+
+def _geometry_problems(node: Node) -> Iterator[str]:
+    if node.op in ("Conv", "ConvTranspose", "MaxPool", "AvgPool"):
+        yield from _window_problems(node)
+    if node.op in ("Conv", "ConvTranspose"):
+        groups, (inner, outer) = node.attr("groups"), (node.in_shapes[0][0], node.shape[0])
+        if type(groups) is not int or groups < 1 or inner % groups or outer % groups:
+            yield f"{inner} -> {outer} channels cannot be split into groups={groups!r}"
+        channels = (outer, inner // groups) if node.op == "Conv" else (inner, outer // groups)
+        yield from _weight_problems(node, channels + node.attr("kernel"), outer)
+    if node.op == "Linear":
+        if not node.in_shapes or not node.in_shapes[0] or not node.shape:
+            yield f"needs an input and an output with a feature axis, found {node.in_shapes} -> {node.shape}"
+        if node.shape[1:] != node.in_shapes[0][1:]:
+            yield f"only the first (feature) axis may change, found {node.in_shapes[0]} -> {node.shape}"
+        yield from _weight_problems(node, (node.shape[0], node.in_shapes[0][0]), node.shape[0])
+
+
+def _window_problems(node: Node) -> Iterator[str]:
+    """Sliding windows: attributes have one entry per spatial dimension, and the output size follows from them."""
+    kernel = node.attr("kernel")
+    dims = len(kernel) if isinstance(kernel, tuple) else 0
+    values = {"kernel": kernel, "stride": node.attr("stride"), "dilation": node.attr("dilation", (1,) * dims)}
+    for name, value in values.items():
+        if not (isinstance(value, tuple) and len(value) == dims > 0 and all(type(v) is int and v >= 1 for v in value)):
+            yield f"{name}={value!r} must be a tuple of positive integers, one per spatial dimension"
+    padding, extra = node.attr("padding"), node.attr("output_padding", (0,) * dims)
+    if not (isinstance(padding, tuple) and len(padding) == dims and all(_is_integers(pair, 2) for pair in padding)):
+        yield f"padding={padding!r} must be a pair (before, after) for each of {dims} spatial dimensions"
+    if not _is_integers(extra, dims):
+        yield f"output_padding={extra!r} must be {dims} integers"
+    if not node.in_shapes or len(node.in_shapes[0]) != dims + 1 or len(node.shape) != dims + 1:
+        yield f"a {dims}-d window needs shapes of {dims + 1} axes (channels first), found {node.in_shapes} -> {node.shape}"
+    for axis in range(dims):
+        size = node.in_shapes[0][axis + 1]
+        expected = _window_size(node.op, size, kernel[axis], values["stride"][axis], sum(padding[axis]), values["dilation"][axis], extra[axis])
+        # Pooling may round up, which lets one window start inside the padding.
+        if node.shape[axis + 1] not in ((expected, expected + 1) if node.op.endswith("Pool") else (expected,)):
+            yield f"axis {axis + 1}: size {size} gives {expected} by kernel, stride, padding and dilation, found shape {node.shape}"
+
+
+def _window_size(op: str, size: int, kernel: int, stride: int, padding: int, dilation: int, extra: int) -> int:
+    reach = dilation * (kernel - 1) + 1
+    return (size - 1) * stride - padding + reach + extra if op == "ConvTranspose" else (size + padding - reach) // stride + 1
+
+
+def _is_integers(value: Any, length: int) -> bool:
+    return isinstance(value, tuple) and len(value) == length and all(type(v) is int for v in value)
+
+
+def _weight_problems(node: Node, expected: Shape, features: int) -> Iterator[str]:
+    """Weight and bias have PyTorch's layout. Weights computed from other parameters keep those instead: any number, of any rank."""
+    if len(node.inputs) != 1 or not node.params or len(node.params) > 2 or len(node.params[0].shape) != len(expected):
+        return
+    weight, *bias = (param.shape for param in node.params)
+    if bias and bias != [(features,)]:
+        return
+    if any(size not in (1, full) for size, full in zip(weight, expected, strict=True)):
+        yield f"weight has shape {weight}, expected {expected} from the input, the output and the attributes"
+
+
+def _check_connected(graph: Graph) -> None:
+    reached, needed = [False] * len(graph), [False] * len(graph)
+    for index, node in enumerate(graph.nodes):
+        reached[index] = node.op == "Input" or any(reached[i] for i in node.inputs)
+    for index in range(len(graph) - 1, -1, -1):
+        node = graph.nodes[index]
+        needed[index] = node.op == "Output" or needed[index]
+        for source in node.inputs if needed[index] else ():
+            needed[source] = True
+    for index, (before, after) in enumerate(zip(reached, needed, strict=True)):
+        if not (before and after):
+            missing = "no Output depends on it" if before else "it does not depend on any Input"
+            raise InvalidGraphError(f"{_where(graph, index)}: {missing}, so a canonical graph cannot contain it; run cgir.canonicalize")

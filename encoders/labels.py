@@ -1,0 +1,63 @@
+"""Labels: checked once, and brought to a scale that a model can learn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm, rankdata
+
+from cgir.errors import LabelError
+
+Values = NDArray[np.float64]
+
+
+def check_labels(y: ArrayLike, graphs: int) -> Values:
+    """Labels as float64 (graphs,); LabelError if nothing can be learned from them."""
+    values = np.asarray(y, np.float64)
+    if values.ndim != 1 or len(values) != graphs:
+        raise LabelError(f"fit: {graphs} graphs need {graphs} labels in one vector; found shape {values.shape}")
+    if graphs < 2:
+        raise LabelError(f"fit: found {graphs} labelled graphs; a ranking needs at least 2 (without any labels of the target use fit_sources alone)")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise LabelError(f"fit: label {bad[0]} is {values[bad[0]]} ({len(bad)} of {graphs} are not finite); drop these graphs or repair their labels")
+    if values.min() == values.max():
+        raise LabelError(f"fit: all {graphs} labels equal {values[0]}; nothing ranks one graph above another")
+    return values
+
+
+class Standardise:
+    """z = (y - mean) / deviation."""
+
+    def __init__(self, y: Values) -> None:
+        self.mean, self.deviation = float(y.mean()), float(y.std())
+
+    def forward(self, y: Values) -> Values:
+        """Labels -> scores."""
+        return (y - self.mean) / self.deviation
+
+    def inverse(self, z: Values) -> Values:
+        """Scores -> label units."""
+        return z * self.deviation + self.mean
+
+
+class RankGauss:
+    """z = normal quantile of (rank - 1/2) / n, so that outliers and floors do not dominate; ties share a rank."""
+
+    def __init__(self, y: Values) -> None:
+        self.labels, first = np.unique(y, return_index=True)
+        self.scores = norm.ppf((rankdata(y)[first] - 0.5) / len(y))
+
+    def forward(self, y: Values) -> Values:
+        """Labels that were seen -> scores; others are interpolated."""
+        return _interpolate(y, self.labels, self.scores)
+
+    def inverse(self, z: Values) -> Values:
+        """Scores -> label units: linear between the labels seen, and beyond them with their overall slope, so that order is kept."""
+        return _interpolate(z, self.scores, self.labels)
+
+
+def _interpolate(x: Values, known_x: Values, known_y: Values) -> Values:
+    slope = (known_y[-1] - known_y[0]) / (known_x[-1] - known_x[0])
+    beyond = np.minimum(x - known_x[0], 0) + np.maximum(x - known_x[-1], 0)
+    return np.interp(x, known_x, known_y) + slope * beyond

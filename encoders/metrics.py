@@ -1,0 +1,65 @@
+"""How good a ranking is. Higher is better for labels and predictions alike; ties are handled as each docstring says."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from cgir.errors import LabelError
+
+
+def kendall_tau(predictions: ArrayLike, labels: ArrayLike) -> float:
+    """Kendall's tau-b (1945), O(n log n): ties count as neither agreement nor disagreement; 0 if all predictions are equal."""
+    p, y = _pair(predictions, labels)
+    return float(stats.kendalltau(p, y).statistic) if p.min() < p.max() else 0.0
+
+
+def spearman(predictions: ArrayLike, labels: ArrayLike) -> float:
+    """Spearman's rho: Pearson's correlation of average ranks (ties share their mean rank); 0 if all predictions are equal."""
+    p, y = _pair(predictions, labels)
+    return float(stats.spearmanr(p, y).statistic) if p.min() < p.max() else 0.0
+
+
+def precision_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
+    """Share of the k best-predicted that are among the k truly best. A prediction or label tied with the k-th place counts by its chance of a place."""
+    p, y = _pair(predictions, labels)
+    _check_k(k, len(p))
+    return float(_membership(p, k) @ _membership(y, k)) / k
+
+
+def regret_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
+    """Best label of all minus the best label among the k best-predicted, in label units; predictions tied at the k-th place count with their worst label."""
+    p, y = _pair(predictions, labels)
+    _check_k(k, len(p))
+    # descending prediction, then ascending label: a tie never helps
+    chosen = np.lexsort((y, -p))[:k]
+    return float(y.max() - y[chosen].max())
+
+
+def _membership(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Chance of each element to be among the k largest when ties are broken at random."""
+    threshold = np.partition(values, len(values) - k)[len(values) - k]
+    sure, tied = values > threshold, values == threshold
+    share: NDArray[np.float64] = sure + tied * ((k - sure.sum()) / tied.sum())
+    return share
+
+
+def _pair(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    p, y = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
+    if p.ndim != 1 or p.shape != y.shape:
+        raise LabelError(f"metrics: predictions {p.shape} and labels {y.shape} must be two vectors of equal length")
+    if len(p) < 2:
+        raise LabelError(f"metrics: a ranking needs at least 2 values; found {len(p)}")
+    for name, values in (("prediction", p), ("label", y)):
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise LabelError(f"metrics: {name} {bad[0]} is {values[bad[0]]}; drop or repair the {len(bad)} values that are not finite")
+    if y.min() == y.max():
+        raise LabelError(f"metrics: all {len(y)} labels equal {y[0]}: no ranking is better than another")
+    return p, y
+
+
+def _check_k(k: int, n: int) -> None:
+    if not 1 <= k <= n:
+        raise LabelError(f"metrics: k={k} must be between 1 and the number of labels, {n}")

@@ -1,0 +1,211 @@
+"""The canonical form: what is the same computation becomes the same graph, what is not stays apart. Each pair is traced from real PyTorch code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import cgir
+import frontends
+
+IMAGE = (1, 8, 6, 6)
+TOKENS = (1, 10, 16)
+
+
+class Net(nn.Module):
+    """A function of one tensor and a few parameters, with a layer before and behind it."""
+
+    def __init__(self, function: Callable[..., Tensor], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.function = function
+        self.image = len(shape) == 4
+        width = shape[1] if self.image else shape[-1]
+        self.before = nn.Conv2d(width, width, 1) if self.image else nn.Linear(width, width)
+        self.weight, self.bias = nn.Parameter(torch.rand(width)), nn.Parameter(torch.rand(width))
+        self.matrix = nn.Parameter(torch.rand(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, self.before(x)).abs()
+
+
+def traced(function: Callable[..., Tensor], shape: tuple[int, ...] = TOKENS, **options: Any) -> cgir.Graph:
+    graph = frontends.trace(Net(function, shape), input_shape=shape, **options)
+    cgir.verify(graph)
+    return graph
+
+
+def _gelu_tanh(m: Net, x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _layer_norm(m: Net, x: Tensor) -> Tensor:
+    centered = x - x.mean(-1, keepdim=True)
+    return centered / torch.sqrt((centered**2).mean(-1, keepdim=True) + 1e-5) * m.weight + m.bias
+
+
+def _attention(m: Net, x: Tensor) -> Tensor:
+    q, k, v = (x.view(1, 10, 4, 4).transpose(1, 2) for _ in range(3))
+    weights = ((q @ k.transpose(-2, -1)) / math.sqrt(4)).softmax(-1)
+    return (weights @ v).transpose(1, 2).reshape(1, 10, 16)
+
+
+def _attention_scaled_query(m: Net, x: Tensor) -> Tensor:
+    q, k, v = (x.view(1, 10, 4, 4).permute(0, 2, 1, 3) for _ in range(3))
+    weights = F.dropout(torch.softmax((q * 0.5) @ k.mT + torch.zeros(10, 10), dim=-1), 0.1, training=False)
+    return torch.matmul(weights, v).permute(0, 2, 1, 3).flatten(2)
+
+
+def _sdpa(m: Net, x: Tensor) -> Tensor:
+    q = x.unflatten(-1, (4, 4)).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, q, q).transpose(1, 2).flatten(2)
+
+
+SAME: dict[str, tuple[tuple[int, ...], tuple[Callable[..., Tensor], ...]]] = {
+    "silu": (TOKENS, (lambda m, x: F.silu(x), lambda m, x: x * torch.sigmoid(x), lambda m, x: x.sigmoid() * x, lambda m, x: F.silu(x.clone(), inplace=True))),
+    "hardsigmoid": (TOKENS, (lambda m, x: F.hardsigmoid(x), lambda m, x: F.relu6(x + 3) / 6, lambda m, x: (x + 3).clamp(0, 6) * (1 / 6))),
+    "hardswish": (
+        TOKENS,
+        (
+            lambda m, x: F.hardswish(x),
+            lambda m, x: x * F.relu6(x + 3) / 6,
+            lambda m, x: x * (F.hardtanh(3 + x, 0, 6) / 6),
+            lambda m, x: x * F.hardsigmoid(x),
+        ),
+    ),
+    "relu6": (TOKENS, (lambda m, x: F.relu6(x), lambda m, x: torch.clamp(x, 0, 6), lambda m, x: x.clamp(min=0, max=6), lambda m, x: F.hardtanh(x, 0.0, 6.0))),
+    "mish": (TOKENS, (lambda m, x: F.mish(x), lambda m, x: x * torch.tanh(F.softplus(x)))),
+    "gelu": (
+        TOKENS,
+        (
+            lambda m, x: F.gelu(x),
+            lambda m, x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2))),
+            lambda m, x: x * 0.5 * (1.0 + (x * 0.70710678).erf()),
+            lambda m, x: x * (0.5 * (1.0 + (x * 0.70710678).erf())),
+        ),
+    ),
+    "gelu tanh": (TOKENS, (lambda m, x: F.gelu(x, approximate="tanh"), _gelu_tanh)),
+    "rms norm": (
+        TOKENS,
+        (
+            lambda m, x: F.rms_norm(x, (16,), m.weight),
+            lambda m, x: m.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)),
+            lambda m, x: x * torch.rsqrt((x**2).mean(-1, keepdim=True) + 1e-6) * m.weight,
+        ),
+    ),
+    "layer norm": (TOKENS, (lambda m, x: F.layer_norm(x, (16,), m.weight, m.bias), _layer_norm)),
+    "linear": (
+        TOKENS,
+        (
+            lambda m, x: F.linear(x, m.matrix, m.bias),
+            lambda m, x: x @ m.matrix.t() + m.bias,
+            lambda m, x: F.linear(x, m.matrix) + m.bias,
+            lambda m, x: m.bias + torch.matmul(x, m.matrix),
+        ),
+    ),
+    "attention": (TOKENS, (_sdpa, _attention, _attention_scaled_query)),
+    "sum": (
+        TOKENS,
+        (
+            lambda m, x: (x.relu() + x.tanh()) + x.exp(),
+            lambda m, x: x.exp() + (x.tanh() + x.relu()),
+            lambda m, x: sum([x.tanh(), x.exp(), x.relu()]),
+        ),
+    ),
+    "nothing": (
+        TOKENS,
+        (
+            lambda m, x: x,
+            lambda m, x: F.dropout(x + 0, 0.5, training=False) * 1,
+            lambda m, x: x.reshape(4, 40).to(torch.float64).float().view(1, 10, 16).contiguous(),
+            lambda m, x: x + x.relu() * 0,
+            lambda m, x: (x.relu(), x)[1],
+        ),
+    ),
+    "global pool": (
+        IMAGE,
+        (
+            lambda m, x: F.linear(F.adaptive_avg_pool2d(x, 1).flatten(1), m.matrix),
+            lambda m, x: F.linear(x.mean((2, 3)), m.matrix),
+            lambda m, x: F.linear(F.avg_pool2d(x, 6).view(1, -1), m.matrix),
+            lambda m, x: F.linear(x.mean([-1, -2], keepdim=True).squeeze(-1).squeeze(-1), m.matrix),
+        ),
+    ),
+    "padding": (
+        IMAGE,
+        (
+            lambda m, x: F.conv2d(x, m.matrix[:, :, None, None].expand(8, 8, 3, 3), padding=1),
+            lambda m, x: F.conv2d(F.pad(x, (1, 1, 1, 1)), m.matrix[:, :, None, None].expand(8, 8, 3, 3)),
+            lambda m, x: F.conv2d(x, m.matrix[:, :, None, None].expand(8, 8, 3, 3), padding="same"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_equal_computations_become_isomorphic_graphs(name: str) -> None:
+    shape, functions = SAME[name]
+    first, *others = (traced(function, shape) for function in functions)
+    for number, other in enumerate(others, 1):
+        assert cgir.isomorphic(first, other), f"{name}, way {number}:\n{cgir.diff(first, other)}"
+        assert first.hash == other.hash
+
+
+DIFFERENT: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "gelu and its approximation": (lambda m, x: F.gelu(x), lambda m, x: F.gelu(x, approximate="tanh")),
+    "gated halves are not silu": (lambda m, x: torch.cat([F.silu(x[..., :8])] * 2, -1), lambda m, x: torch.cat([x[..., :8] * x[..., 8:].sigmoid()] * 2, -1)),
+    "a - b and b - a": (lambda m, x: x.relu() - x.exp(), lambda m, x: x.exp() - x.relu()),
+    "a scalar": (lambda m, x: x * 2, lambda m, x: x * 3),
+    "shared weights": (lambda m, x: F.linear(F.linear(x, m.matrix), m.matrix), lambda m, x: F.linear(F.linear(x, m.matrix), m.before.weight)),
+    "inner sum read twice": (lambda m, x: (x.relu() + x.exp()) + x.tanh(), lambda m, x: (s := x.relu() + x.exp()) + s.tanh()),
+    "softmax over another axis": (lambda m, x: x.softmax(-1), lambda m, x: x.softmax(1)),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_different_computations_stay_apart(name: str) -> None:
+    a, b = (traced(function) for function in DIFFERENT[name])
+    assert not cgir.isomorphic(a, b)
+    assert cgir.diff(a, b)
+
+
+def test_gated_halves_keep_their_sigmoid() -> None:
+    graph = traced(lambda m, x: torch.cat([x[..., :8] * x[..., 8:].sigmoid()] * 2, -1))
+    assert graph.op_counts()["Sigmoid"] == 1
+    assert "SiLU" not in graph.op_counts()
+
+
+def _small_cnn() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2))
+
+
+def test_inference_level_folds_batch_norm_into_a_bias() -> None:
+    folded = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten(), nn.Linear(4 * 36, 2))
+    a = frontends.trace(_small_cnn(), input_shape=(1, 3, 8, 8), level="inference")
+    assert cgir.isomorphic(a, frontends.trace(folded, input_shape=(1, 3, 8, 8), level="inference"))
+    assert not cgir.isomorphic(a, frontends.trace(_small_cnn(), input_shape=(1, 3, 8, 8)))
+
+
+def test_canonical_form_is_a_fixed_point() -> None:
+    for shape, functions in SAME.values():
+        for function in functions:
+            graph = traced(function, shape)
+            assert cgir.canonicalize(graph).nodes == graph.nodes
+
+
+def test_canonicalising_the_raw_graph_is_what_trace_does() -> None:
+    raw = frontends.trace(_small_cnn(), input_shape=(1, 3, 8, 8), raw=True)
+    assert raw.level == "raw"
+    assert cgir.canonicalize(raw) == frontends.trace(_small_cnn(), input_shape=(1, 3, 8, 8))
+    kept = cgir.canonicalize(raw, keep_movement=True)
+    assert kept.op_counts()["Reshape"] == 1
+
+
+def test_unknown_level_is_refused() -> None:
+    with pytest.raises(cgir.InvalidGraphError, match="'fast', expected one of module, inference"):
+        cgir.canonicalize(cgir.GraphBuilder().build(), level="fast")
