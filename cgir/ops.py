@@ -79,9 +79,9 @@ _ROWS = (
     Op("Linear", "linear", "linear", WEIGHT_BIAS, linear_flops),
     Op("Bilinear", "linear", "bilinear", WEIGHT_BIAS, bilinear_flops),
     Op("Embedding", "embedding", "embedding embedding_bag", ("weight",)),
-    Op("LSTM", "recurrent", "lstm", ("weights",), recurrent_flops),
-    Op("GRU", "recurrent", "gru", ("weights",), recurrent_flops),
-    Op("RNN", "recurrent", "rnn_tanh rnn_relu", ("weights",), recurrent_flops),
+    Op("LSTM", "recurrent", "lstm lstm_cell", ("weights",), recurrent_flops),
+    Op("GRU", "recurrent", "gru gru_cell", ("weights",), recurrent_flops),
+    Op("RNN", "recurrent", "rnn_tanh rnn_relu rnn_tanh_cell rnn_relu_cell", ("weights",), recurrent_flops),
     # --- products of two activations
     Op("MatMul", "matmul", "matmul bmm mm mv dot addmm addbmm baddbmm einsum tensordot inner outer", cost=matmul_flops),
     Op("Attention", "attention", "scaled_dot_product_attention", cost=attention_flops),
@@ -127,7 +127,12 @@ _ROWS = (
     Op("AdaptiveAvgPool", "pool", "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"),
     Op("GlobalAvgPool", "pool"),
     Op("GlobalMaxPool", "pool"),
-    Op("Resize", "resample", "interpolate upsample upsample_nearest upsample_bilinear"),
+    Op(
+        "Resize",
+        "resample",
+        "interpolate upsample upsample_nearest upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear "
+        "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d",
+    ),
     Op("GridSample", "resample", "grid_sample affine_grid"),
     Op("Unfold", "resample", "unfold im2col"),
     Op("Fold", "resample", "fold col2im"),
@@ -207,7 +212,7 @@ _ROWS = (
     Op("Expand", "movement", "expand expand_as broadcast_to repeat repeat_interleave tile broadcast_tensors meshgrid"),
     Op("Shuffle", "movement", "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle roll flip fliplr flipud rot90 tril triu"),
     # --- identities at inference
-    Op("Identity", "identity", "clone contiguous alias detach requires_grad data identity lift_fresh lift_fresh_copy positive pos"),
+    Op("Identity", "identity", "clone contiguous alias detach deepcopy requires_grad data identity lift_fresh lift_fresh_copy positive pos"),
     Op("Dropout", "identity", "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout native_dropout"),
     Op("Cast", "identity", "to float double half bfloat16 long int bool short char byte type type_as cpu cuda view_dtype"),
     # --- what the table does not know: kept with its own name and shapes

@@ -60,7 +60,7 @@ def encode(graph: Graph) -> dict[str, Any]:
     nodes = [
         {
             "op": node.op, "inputs": node.inputs, "in_shapes": node.in_shapes, "shape": node.shape, "params": node.params,
-            "attrs": {name: _encode_value(value) for name, value in node.attrs}, "name": node.name, "module": node.module,
+            "attrs": {name: encode_value(value) for name, value in node.attrs}, "name": node.name, "module": node.module,
         }
         for node in graph.nodes
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def _decode_node(data: Any, where: str) -> Node:
         tuple(_integers(shape, where) for shape in _field(data, "in_shapes", list, where)),
         _integers(_field(data, "shape", list, where), where),
         tuple(Param(identifier, _integers(shape, where)) for identifier, shape in params),
-        attributes({key: _decode_value(value, where) for key, value in _field(data, "attrs", dict, where).items()}),
+        attributes({key: decode_value(value, where) for key, value in _field(data, "attrs", dict, where).items()}),
         name,
         module,
     )
@@ -115,15 +115,17 @@ def _integers(values: Any, where: str) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _encode_value(value: Any) -> Any:
+def encode_value(value: Any) -> Any:
+    """An attribute's value as JSON."""
     if isinstance(value, tuple):
-        return [_encode_value(item) for item in value]
+        return [encode_value(item) for item in value]
     return {"float": str(value)} if value in (float("inf"), float("-inf")) else value
 
 
-def _decode_value(value: Any, where: str, depth: int = 0) -> Any:
+def decode_value(value: Any, where: str, depth: int = 0) -> Any:
+    """An attribute's value from JSON; `where` begins the message if it is none."""
     if isinstance(value, list) and depth < 32:  # verify allows less; this only keeps the recursion short
-        return tuple(_decode_value(item, where, depth + 1) for item in value)
+        return tuple(decode_value(item, where, depth + 1) for item in value)
     if value in ({"float": "inf"}, {"float": "-inf"}):
         return float(value["float"])
     if not isinstance(value, bool | int | float | str):

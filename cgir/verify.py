@@ -27,7 +27,6 @@ REQUIRED = {
     "MaxPool": ("kernel", "stride", "padding", "dilation"),
     "AvgPool": ("kernel", "stride", "padding"),
     "MatMul": ("inner",),
-    "Attention": ("causal",),
     "GroupNorm": ("groups",),
     "LayerNorm": ("dims",),
     "LSTM": ("hidden", "layers", "bidirectional"),
@@ -154,14 +153,15 @@ def _window_problems(node: Node) -> Iterator[str]:
         yield f"padding={padding!r} must be a pair (before, after) for each of {dims} spatial dimensions"
     if not _is_integers(extra, dims):
         yield f"output_padding={extra!r} must be {dims} integers"
-    if not node.in_shapes or len(node.in_shapes[0]) != dims + 1 or len(node.shape) != dims + 1:
-        yield f"a {dims}-d window needs shapes of {dims + 1} axes (channels first), found {node.in_shapes} -> {node.shape}"
+    rank = len(node.shape)
+    if not node.in_shapes or len(node.in_shapes[0]) != rank or rank <= dims:  # axes between channels and space: windows, frames, heads
+        yield f"a {dims}-d window needs shapes of at least {dims + 1} axes (channels first, space last), found {node.in_shapes} -> {node.shape}"
     for axis in range(dims):
-        size = node.in_shapes[0][axis + 1]
+        size = node.in_shapes[0][rank - dims + axis]
         expected = _window_size(node.op, size, kernel[axis], values["stride"][axis], sum(padding[axis]), values["dilation"][axis], extra[axis])
         # Pooling may round up, which lets one window start inside the padding.
-        if node.shape[axis + 1] not in ((expected, expected + 1) if node.op.endswith("Pool") else (expected,)):
-            yield f"axis {axis + 1}: size {size} gives {expected} by kernel, stride, padding and dilation, found shape {node.shape}"
+        if node.shape[rank - dims + axis] not in ((expected, expected + 1) if node.op.endswith("Pool") else (expected,)):
+            yield f"axis {rank - dims + axis}: size {size} gives {expected} by kernel, stride, padding and dilation, found shape {node.shape}"
 
 
 def _window_size(op: str, size: int, kernel: int, stride: int, padding: int, dilation: int, extra: int) -> int:

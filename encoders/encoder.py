@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError
 
-from .batching import Graphs, GraphTensors, TensorBatch
+from .batching import Direction, Graphs, GraphTensors, TensorBatch, as_tensors
 from .embedding import NodeEmbedding
 from .layers import LAYERS
 from .seeding import seeded
-from .sparse import Sparse
 
 
 @dataclass(frozen=True)
@@ -35,28 +34,29 @@ class EncoderConfig:
 
 
 class Stream(nn.Module):
-    """A stack in one direction: h <- h + dropout(relu(norm(layer(h))))."""
+    """A stack in one direction: h <- h + dropout(relu(norm(layer(h)))), and the mean over a graph's nodes.
+
+    Nodes that share a state share their dropout too.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         layer = LAYERS[config.layer]
-        self.weights = layer.weights
         self.layers = nn.ModuleList(layer(config.width, config.width) for _ in range(config.layers))
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, adjacency: Sparse) -> Tensor:
-        """Node states (N, width) and edge counts (N, N) -> node states (N, width)."""
-        matrix = self.weights(adjacency)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = x + self.dropout(norm(layer(x, matrix)).relu())
-        return x
+    def forward(self, x: Tensor, direction: Direction) -> Tensor:
+        """States of the kinds (K, width) -> graphs (G, width)."""
+        for layer, norm, level in zip(self.layers, self.norms, direction.levels, strict=True):
+            x = x.index_select(0, level.own) + self.dropout(norm(layer(x, level)).relu())
+        return direction.pool @ x
 
 
 class Encoder(nn.Module):
     """Two streams over the same node embeddings, mean-pooled apart and concatenated: (G, 2 x width).
 
-    The streams never see each other's states, so nodes with equal pasts (or equal futures) have equal states.
+    The streams never see each other's states: that is what lets `unfolding` compute each distinct past, and each distinct future, once.
     """
 
     def __init__(self, config: EncoderConfig | None = None, seed: int = 0) -> None:
@@ -73,14 +73,13 @@ class Encoder(nn.Module):
         return 2 * self.config.width
 
     def forward(self, arrays: TensorBatch) -> Tensor:
-        """A batch of G graphs -> (G, dim)."""
-        x = self.embedding(arrays.ops, arrays.features).index_select(0, arrays.kind)
-        streams = (self.along(x, arrays.incoming), self.against(x, arrays.incoming.flipped))
-        return torch.cat([arrays.pool @ nodes for nodes in streams], dim=1)
+        """A batch of G graphs, taken for as many layers as the encoder has -> (G, dim)."""
+        x = self.embedding(arrays.ops, arrays.features)
+        return torch.cat([self.along(x, arrays.along), self.against(x, arrays.against)], dim=1)
 
     def embed(self, graphs: Graphs, max_nodes: int = 100_000) -> NDArray[np.float32]:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients, `max_nodes` nodes at a time."""
-        return embed(self, graphs if isinstance(graphs, GraphTensors) else GraphTensors(graphs), max_nodes)
+        return embed(self, as_tensors(graphs, self.config.layers), max_nodes).reshape(-1, self.dim)
 
 
 def embed(module: nn.Module, graphs: GraphTensors, max_nodes: int = 100_000) -> NDArray[np.float32]:
@@ -92,4 +91,4 @@ def embed(module: nn.Module, graphs: GraphTensors, max_nodes: int = 100_000) -> 
             parts = [module(chunk.to(weight.device, weight.dtype)).float().cpu().numpy() for chunk in graphs.chunks(max_nodes)]
     finally:
         module.train(training)
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)

@@ -24,11 +24,17 @@ class MLPHead(nn.Module):
 
 
 class Scorer(nn.Module):
-    """Encoder and head as one network: a batch of graphs -> scores (G,)."""
+    """Encoder and head as one network: a batch of graphs -> scores (G,).
 
-    def __init__(self, encoder: Encoder, head: MLPHead) -> None:
+    `dropout` takes the place of the encoder's own: few labels want more of it than pretraining does.
+    """
+
+    def __init__(self, encoder: Encoder, head: MLPHead, dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
+        for module in encoder.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
 
     def forward(self, arrays: TensorBatch) -> Tensor:
         """A batch of G graphs -> (G,)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
@@ -26,11 +28,17 @@ def check_labels(y: ArrayLike, graphs: int) -> Values:
     return values
 
 
+@dataclass(frozen=True)
 class Standardise:
     """z = (y - mean) / deviation."""
 
-    def __init__(self, y: Values) -> None:
-        self.mean, self.deviation = float(y.mean()), float(y.std())
+    mean: float
+    deviation: float
+
+    @classmethod
+    def fit(cls, y: Values) -> Standardise:
+        """Moments of labels that are not all equal."""
+        return cls(float(y.mean()), float(y.std()))
 
     def forward(self, y: Values) -> Values:
         """Labels -> scores."""
@@ -41,19 +49,25 @@ class Standardise:
         return z * self.deviation + self.mean
 
 
+@dataclass(frozen=True)
 class RankGauss:
-    """z = normal quantile of (rank - 1/2) / n, so that outliers and floors do not dominate; ties share a rank."""
+    """z = normal quantile of (rank - 1/2) / n, so that outliers and floors do not dominate; ties share their mean rank."""
 
-    def __init__(self, y: Values) -> None:
-        self.labels, first = np.unique(y, return_index=True)
-        self.scores = norm.ppf((rankdata(y)[first] - 0.5) / len(y))
+    labels: Values
+    scores: Values
+
+    @classmethod
+    def fit(cls, y: Values) -> RankGauss:
+        """The distinct labels, ascending, with their scores."""
+        labels, first = np.unique(y, return_index=True)
+        return cls(labels, norm.ppf((rankdata(y)[first] - 0.5) / len(y)))
 
     def forward(self, y: Values) -> Values:
         """Labels that were seen -> scores; others are interpolated."""
         return _interpolate(y, self.labels, self.scores)
 
     def inverse(self, z: Values) -> Values:
-        """Scores -> label units: linear between the labels seen, and beyond them with their overall slope, so that order is kept."""
+        """Scores -> label units: linear between the labels seen, beyond them with their overall slope, so that order is kept."""
         return _interpolate(z, self.scores, self.labels)
 
 

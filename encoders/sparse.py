@@ -24,11 +24,6 @@ class Sparse(NamedTuple):
         product: Tensor = _Product.apply(x, self.matrix, self.transposed)
         return product
 
-    @property
-    def flipped(self) -> Sparse:
-        """The transpose."""
-        return Sparse(self.transposed, self.matrix)
-
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Sparse:
         """The same matrix elsewhere or in another precision."""
         return Sparse(_to(self.matrix, device, dtype), _to(self.transposed, device, dtype))
@@ -47,39 +42,25 @@ class _Product(torch.autograd.Function):
         return ctx.transposed @ grads[0].contiguous(), None, None
 
 
-def sparse(rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32], shape: tuple[int, int]) -> Sparse:
-    """Build from coordinates; entries at the same place are added up, so a double edge counts twice."""
-    keys, slot = np.unique(rows * shape[1] + columns, return_inverse=True)
-    summed = np.bincount(slot, values, len(keys)).astype(np.float32)
-    rows, columns = np.divmod(keys, max(shape[1], 1))
+def sparse(starts: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float64], width: int) -> Sparse:
+    """Build from CSR arrays: row r has columns[starts[r] : starts[r + 1]], in any order; a column that comes twice counts twice."""
+    rows, height = np.repeat(np.arange(len(starts) - 1), np.diff(starts)), len(starts) - 1
     order = np.argsort(columns, kind="stable")
-    return Sparse(_csr(rows, columns, summed, shape), _csr(columns[order], rows[order], summed[order], shape[::-1]))
+    turned = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=width))])
+    return Sparse(_csr(starts, columns, values, (height, width)), _csr(turned, rows[order], values[order], (width, height)))
 
 
-def scale_rows(a: Sparse, factors: Tensor) -> Sparse:
-    """diag(factors) A; the index arrays are shared with `a`."""
-    sizes = a.matrix.crow_indices().diff().long()
-    values = a.matrix.values() * factors.repeat_interleave(sizes)
-    transposed_values = a.transposed.values() * factors.index_select(0, a.transposed.col_indices().long())
-    return Sparse(_with_values(a.matrix, values), _with_values(a.transposed, transposed_values))
-
-
-def _csr(rows: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float32], shape: tuple[int, ...]) -> Tensor:
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
-    return _make(torch.from_numpy(starts.astype(np.int32)), torch.from_numpy(columns.astype(np.int32)), torch.from_numpy(values), tuple(shape))
-
-
-def _with_values(matrix: Tensor, values: Tensor) -> Tensor:
-    return _make(matrix.crow_indices(), matrix.col_indices(), values, tuple(matrix.shape))
+def _csr(starts: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float64], shape: tuple[int, int]) -> Tensor:
+    return _make(torch.from_numpy(starts.astype(np.int32)), torch.from_numpy(columns.astype(np.int32)), torch.from_numpy(values.astype(np.float32)), shape)
 
 
 def _to(matrix: Tensor, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:
     # Tensor.to drops the 32-bit index arrays to 64 bits on some devices, so the parts are moved one by one
     parts = [part.to(device=device) for part in (matrix.crow_indices(), matrix.col_indices())]
-    return _make(parts[0], parts[1], matrix.values().to(device=device, dtype=dtype), tuple(matrix.shape))
+    return _make(parts[0], parts[1], matrix.values().to(device=device, dtype=dtype), (matrix.shape[0], matrix.shape[1]))
 
 
-def _make(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _make(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     with warnings.catch_warnings():  # "Sparse CSR tensor support is in beta state", once per process
         warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
         return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)

@@ -181,7 +181,9 @@ def test_gated_halves_keep_their_sigmoid() -> None:
 
 
 def _small_cnn() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2))
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2)
+    )
 
 
 def test_inference_level_folds_batch_norm_into_a_bias() -> None:

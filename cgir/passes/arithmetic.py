@@ -62,6 +62,8 @@ def _linear_from_matmul(node: Node) -> Node:
     weight = node.params[0]
     if prod(weight.shape) != inner * (outer := prod(weight.shape) // inner) or inner not in (before[0], before[-1]):
         return node
+    if prod(node.shape) * inner != prod(before) * outer:  # the weight is only a part of the parameter, or repeats it
+        return node
     rest = before[1:] if before[0] == inner and node.shape[0] == outer else before[:-1]
     return replace(node, op="Linear", in_shapes=((inner, *rest),), shape=(outer, *rest), params=(Param(weight.id, (outer, inner)),), attrs=())
 

@@ -36,7 +36,7 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
         masks += zip(graph.nodes[source].inputs[1:], graph.nodes[source].in_shapes[1:], strict=True)
         source = graph.nodes[source].inputs[0]
     scores = graph.nodes[source]
-    if scores.op != "MatMul" or len(scores.inputs) != 2 or not _private(graph, source):
+    if scores.op != "MatMul" or len(scores.inputs) != 2 or min(map(len, scores.in_shapes)) < 2 or not _private(graph, source):
         return
     inner.add(source)
     query, key = (_unscaled(graph, i, inner) for i in scores.inputs)

@@ -37,8 +37,7 @@ def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], pa
     """The node without its constant inputs."""
     kept = [slot for slot, source in enumerate(node.inputs) if source not in constant]
     gone = [graph.nodes[source] for source in node.inputs if source in constant]
-    values = [source.attr("value") for source in gone]
-    attrs = dict(node.attrs)
+    values = [0.0 if _is_zero(source) else source.attr("value") for source in gone]
     if node.op in ARITHMETIC and len(gone) == 1 and values[0] is not None:
         return _with_scalar(node, kept[0], float(values[0]))
     return replace(
@@ -46,7 +45,6 @@ def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], pa
         inputs=tuple(node.inputs[slot] for slot in kept),
         in_shapes=tuple(node.in_shapes[slot] for slot in kept),
         params=() if node.op == "Output" else _unique(params + node.params),
-        attrs=attributes(attrs),
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from cgir.features import GraphBatch
-from cgir.graph import Graph
+from cgir.graph import Graph, Node, Param
 
 if TYPE_CHECKING:
     import torch
@@ -65,3 +66,22 @@ class Space(ABC, Generic[S]):
     def graphs(self, specs: Iterable[S]) -> GraphBatch:
         """The graphs of many specs, packed."""
         return GraphBatch.from_graphs(map(self.graph, specs))
+
+
+def chain(build: GraphBuilder, x: int, count: int, cell: Callable[[int], int]) -> int:
+    """`count` equal cells in a row. `cell(x)` adds one that keeps the shape of x; the others are copies of its nodes, which is faster."""
+    if not count:
+        return x
+    start = len(build.nodes)
+    result = cell(x)
+    template = build.nodes[start:]
+    size, place = len(template), result - start
+    for copy in range(1, count if template else 1):
+        first = start + copy * size
+        for node in template:
+            index = len(build.nodes)
+            inputs = tuple([result if source < start else source + copy * size for source in node.inputs])
+            params = tuple([Param(f"{index}.{slot}", param.shape) for slot, param in enumerate(node.params)])
+            build.nodes.append(Node(node.op, inputs, node.in_shapes, node.shape, params, node.attrs, f"{node.op.lower()}_{index}"))
+        result = first + place
+    return result

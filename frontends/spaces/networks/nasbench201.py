@@ -41,7 +41,7 @@ class CellNetwork(nn.Module):
         for target in range(1, 4):
             terms = [self._edge(target, source, value) for source, value in enumerate(values) if value is not None and f"{target}_{source}" in self.edges]
             values.append(reduce(torch.add, terms) if terms else None)
-        return values[3] if values[3] is not None else torch.zeros_like(x)
+        return values[3] if values[3] is not None else x * 0
 
     def _edge(self, target: int, source: int, value: Tensor) -> Tensor:
         result: Tensor = self.edges[f"{target}_{source}"](value)

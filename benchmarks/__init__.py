@@ -1,0 +1,1 @@
+"""Speed, memory and scores, measured: every module here writes its part of RESULTS.md."""

@@ -1,0 +1,134 @@
+"""`pretrain`: an encoder from unlabelled graphs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from tqdm import tqdm
+
+from cgir.errors import CgirError, FileFormatError
+from cgir.features import GraphBatch
+from cgir.graph import Graph
+from cgir.store import GraphStore
+from encoders.batching import GraphTensors
+from encoders.checkpoints import encoder_meta, read_tensors, save_encoder, write_tensors
+from encoders.encoder import Encoder
+from encoders.seeding import seeded
+from encoders.training import cosine
+
+from .batches import NearPairs
+from .objective import Objective, PretrainConfig
+from .pool import Pool, as_pool
+
+log = logging.getLogger(__name__)
+
+STATE, ENCODER = "state.safetensors", "encoder.safetensors"
+
+
+def pretrain(
+    graphs: GraphBatch | Iterable[Graph] | GraphStore,
+    config: PretrainConfig | None = None,
+    families: ArrayLike | None = None,
+    spectra: ArrayLike | None = None,
+    run_dir: str | PathLike[str] | None = None,
+    checkpoint_every: int = 200,
+    progress: bool = True,
+) -> Encoder:
+    """Pretrain an encoder on unlabelled graphs ("A General-Purpose Transferable Predictor for NAS", section 4).
+
+    Args:
+        graphs: a batch, a list of graphs, or a store that brings families and spectra with it.
+        config: the recipe; default the paper's.
+        families: (G,) name or number of each graph's family; default one family.
+        spectra: (G, k) from `cgir.spectrum`; computed if not given.
+        run_dir: where to keep the state of the run: calling again goes on where it was interrupted, to the same weights to the bit.
+        checkpoint_every: steps between two states kept in `run_dir`.
+        progress: show a progress bar.
+
+    Returns:
+        The encoder, in evaluation mode; it is also in `run_dir`.
+
+    Raises:
+        CgirError: graphs, families and spectra do not match, or `run_dir` belongs to a run with another recipe or other graphs.
+    """
+    run = _Run(as_pool(graphs, families, spectra), config or PretrainConfig())
+    state = None if run_dir is None else Path(run_dir) / STATE
+    if state is not None and state.exists():
+        run.load(state)
+        log.info("pretrain: going on at step %d of %d from %s", run.step, run.config.steps, state)
+    with tqdm(total=run.config.steps, initial=run.step, desc="pretrain", unit="step", disable=not progress) as bar:
+        while run.step < run.config.steps:
+            bar.set_postfix(loss=f"{run.advance():.3f}", refresh=False)
+            bar.update()
+            if state is not None and (run.step % checkpoint_every == 0 or run.step == run.config.steps):
+                run.save(state)
+    encoder = run.objective.encoder.eval()
+    if run_dir is not None:
+        save_encoder(encoder, Path(run_dir) / ENCODER)
+    return encoder
+
+
+class _Run:
+    """Everything that changes from step to step; what a step does depends on (config, pool, step) alone."""
+
+    def __init__(self, pool: Pool, config: PretrainConfig) -> None:
+        self.config, self.step = config, 0
+        self.data = {"graphs": len(pool.batch), "fingerprint": pool.fingerprint()}
+        self.pairs = NearPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
+        self.graphs = GraphTensors(pool.batch, config.encoder.layers)
+        self.objective = Objective(config, pool)
+        self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+    def advance(self) -> float:
+        """One step; returns its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * cosine(self.step, self.config.steps)
+        pairs = self.pairs.draw(self.step)
+        with seeded(self.config.seed, 2, self.step):  # dropout
+            loss = self.objective.loss(self.graphs.take(pairs.indices), pairs)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def save(self, path: Path) -> None:
+        """Write weights, optimiser and step."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.objective.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+        write_tensors(path, "pretraining", tensors, self._meta() | {"step": self.step})
+
+    def load(self, path: Path) -> None:
+        """Go back to a written state of the same run."""
+        tensors, meta = read_tensors(path, "pretraining")
+        self._check_same(path, meta)
+        states: dict[int, dict[str, Tensor]] = {}
+        try:
+            for name, tensor in tensors.items():
+                if name.startswith("optimizer."):
+                    _, index, key = name.split(".")
+                    states.setdefault(int(index), {})[key] = tensor
+            self.objective.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+            self.step = int(meta["step"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise FileFormatError(f"{path}: incomplete state of a run ({' '.join(str(error).split())[:200]}); remove it to start again") from error
+
+    def _meta(self) -> dict[str, Any]:
+        return {"config": asdict(self.config), "data": self.data, "encoder": encoder_meta(self.objective.encoder)}
+
+    def _check_same(self, path: Path, meta: dict[str, Any]) -> None:
+        for part, ours in self._meta().items():
+            theirs = meta.get(part, {})
+            different = [f"{key} {theirs.get(key)!r} there, {value!r} now" for key, value in ours.items() if theirs.get(key) != value]
+            if different:
+                raise CgirError(f"{path}: belongs to another run ({part}: {'; '.join(different)[:300]}); use the same, or another run_dir")

@@ -1,0 +1,119 @@
+"""`Predictor`: labelled graphs in, a ranking of other graphs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cgir.errors import CgirError, LabelError
+
+from .batching import Graphs, GraphTensors, as_tensors
+from .descriptors import Scaler, describe
+from .encoder import Encoder
+from .gp import GaussianProcess
+from .labels import RankGauss, Standardise, check_labels
+from .networks import Networks
+from .saving import load, save
+from .training import TrainConfig
+
+Array = NDArray[np.float64]
+HEADS = ("rank", "mse", "gp")
+
+
+class Predictor:
+    """Learns from few labelled graphs to score others; a higher label is better.
+
+    `head`: "rank" learns the order of pairs (scores without a unit), "mse" regresses the labels, "gp" is a Gaussian process on frozen vectors; the
+    last two predict in label units. `frozen=False` trains the whole network from `encoder` (None: from scratch), `frozen=True` only a head on the
+    embedding beside `cgir.properties` (None: on these alone); "gp" is always frozen. The encoder given is never changed.
+    """
+
+    def __init__(
+        self, encoder: Encoder | None = None, head: str = "rank", *, ensemble: int = 1, frozen: bool = False, train: TrainConfig | None = None
+    ) -> None:
+        if head not in HEADS:
+            raise CgirError(f"predictor: unknown head {head!r}; expected one of {', '.join(HEADS)}")
+        if ensemble < 1:
+            raise CgirError(f"predictor: ensemble={ensemble}; expected at least one member")
+        self.encoder, self.head = encoder, head
+        self.networks = Networks(encoder, head, ensemble, frozen, train or TrainConfig()) if head != "gp" else None
+        self.process: GaussianProcess | None = None
+        self.scaler: Scaler | None = None
+        self.labels: Standardise | RankGauss | None = None
+
+    def fit_sources(self, sources: Iterable[tuple[Graphs, ArrayLike]], seed: int = 0) -> Predictor:
+        """Train on labelled families other than the target, so that `fit` needs fewer labels, or none.
+
+        Args:
+            sources: a pair (graphs, labels) for each family; labels are compared only within a family.
+            seed: of weights and batches.
+
+        Raises:
+            LabelError: if a family's labels are unusable, or the head cannot learn from other families.
+        """
+        if self.networks is None:
+            raise LabelError("fit_sources: a Gaussian process learns only from the target's labels; use head='rank' or 'mse'")
+        pairs = [_labelled(graphs, y) for graphs, y in sources]
+        if not pairs:
+            raise LabelError("fit_sources: no family given; expected pairs (graphs, labels)")
+        # families differ in unit and spread: for a regression each is standardised by itself
+        scaled = [(graphs, y if self.head == "rank" else Standardise.fit(y).forward(y)) for graphs, y in pairs]
+        self.networks.fit_sources(scaled, seed)
+        self.labels = None
+        return self
+
+    def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> Predictor:
+        """Learn from labels of the target family, starting anew from the sources, if there were any.
+
+        Args:
+            graphs: n graphs.
+            y: n labels, higher is better.
+            seed: of weights and batches.
+            pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled ones.
+
+        Raises:
+            LabelError: labels missing, not finite or all equal.
+        """
+        tensors, labels = _labelled(graphs, y)
+        reference = None if pool is None else as_tensors(pool)
+        self.labels = RankGauss.fit(labels) if self.head == "gp" else Standardise.fit(labels)
+        targets = self.labels.forward(labels)
+        if self.networks is not None:
+            self.networks.fit(tensors, targets, seed, reference)
+        else:
+            vectors = describe(tensors, self.encoder)
+            self.scaler = Scaler.fit(vectors if reference is None else describe(reference, self.encoder))
+            self.process = GaussianProcess(self.scaler(vectors), targets, seed=seed)
+        return self
+
+    def predict(self, graphs: Graphs) -> Array:
+        """Scores as float64 (G,), higher is better; each graph's score does not depend on the others."""
+        tensors = as_tensors(graphs)
+        if self.process is not None and self.scaler is not None:
+            scores = self.process.predict(self.scaler(describe(tensors, self.encoder)))
+        elif self.networks is not None and self.networks.members:
+            scores = self.networks.predict(tensors)
+        else:
+            raise CgirError("predict: nothing was fitted; call fit(graphs, labels) or fit_sources first")
+        return scores if self.head == "rank" or self.labels is None else self.labels.inverse(scores)
+
+    def rank(self, graphs: Graphs) -> NDArray[np.int64]:
+        """Indices of the graphs, best first; equal scores keep their order."""
+        return np.argsort(-self.predict(graphs), kind="stable")
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Write the fitted predictor to `folder`; an existing one there is replaced as a whole."""
+        save(self, folder)
+
+    @staticmethod
+    def load(folder: str | PathLike[str]) -> Predictor:
+        """Read back what `save` wrote; predictions are equal. FileFormatError if it is damaged or something else."""
+        return load(folder)
+
+
+def _labelled(graphs: Graphs, y: ArrayLike) -> tuple[GraphTensors, Array]:
+    tensors = as_tensors(graphs)
+    return tensors, check_labels(y, len(tensors))

@@ -1,0 +1,138 @@
+"""Fitted predictors on disk: one file `predictor.safetensors` in a folder, by the rules of `checkpoints`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cgir.errors import CgirError, FileFormatError
+
+from .checkpoints import Tensors, build_encoder, encoder_meta, read_tensors, write_tensors
+from .descriptors import Scaler
+from .gp import GaussianProcess
+from .heads import MLPHead, Scorer
+from .labels import RankGauss, Standardise
+from .networks import Member, Networks
+from .training import TrainConfig
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
+
+FILE = "predictor.safetensors"
+
+
+def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
+    """See `Predictor.save`."""
+    meta: dict[str, Any] = {"head": predictor.head}
+    tensors: Tensors = {}
+    if predictor.encoder is not None:
+        meta["encoder"] = encoder_meta(predictor.encoder)
+        tensors |= _prefix("encoder.", predictor.encoder.state_dict())
+    tensors |= _labels_state(predictor.labels)
+    if predictor.networks is not None:
+        meta["networks"], state = _networks_state(predictor.networks)
+        tensors |= state
+    if predictor.process is not None:
+        process = predictor.process
+        tensors |= _arrays({"gp.x": process.x, "gp.y": process.y, "gp.theta": process.theta}) | _scaler_state("gp.", predictor.scaler)
+    write_tensors(Path(folder) / FILE, "predictor", tensors, meta)
+
+
+def load(folder: str | PathLike[str]) -> Predictor:
+    """See `Predictor.load`."""
+    from .predictor import Predictor
+
+    path = Path(folder) / FILE
+    tensors, meta = read_tensors(path, "predictor")
+    try:
+        encoder = build_encoder(_part(tensors, "encoder."), meta["encoder"], path).eval() if "encoder" in meta else None
+        networks = meta.get("networks", {})
+        train = TrainConfig(**networks["train"]) if networks else None
+        predictor = Predictor(encoder, meta["head"], ensemble=networks.get("ensemble", 1), frozen=networks.get("frozen", False), train=train)
+        predictor.labels = _read_labels(tensors)
+        if predictor.networks is not None:
+            _read_networks(predictor.networks, networks, tensors, path)
+        elif "gp.x" in tensors:
+            predictor.scaler = _read_scaler(tensors, "gp.")
+            predictor.process = GaussianProcess(tensors["gp.x"].numpy(), tensors["gp.y"].numpy(), tensors["gp.theta"].numpy())
+    except FileFormatError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, CgirError) as error:
+        raise FileFormatError(f"{path}: weights and description do not fit together ({' '.join(str(error).split())[:200]}); save it again") from error
+    return predictor
+
+
+def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
+    groups = {"members": (networks.members, networks.scaler)} | ({"sources": networks.sources} if networks.sources else {})
+    meta: dict[str, Any] = {"ensemble": networks.ensemble, "frozen": networks.frozen, "train": asdict(networks.config)}
+    tensors: Tensors = {}
+    for name, (members, scaler) in groups.items():
+        meta[name] = [[member.mean, member.deviation] for member in members]
+        tensors |= _scaler_state(f"{name}.", scaler)
+        for index, member in enumerate(members):
+            tensors |= _prefix(f"{name}.{index}.", member.net.state_dict())
+            if isinstance(member.net, Scorer):
+                meta["member_encoder"] = encoder_meta(member.net.encoder)
+    return meta, tensors
+
+
+def _read_networks(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> None:
+    def read(name: str) -> tuple[list[Member], Scaler | None]:
+        nets = (_read_net(networks, meta, _part(tensors, f"{name}.{index}."), path) for index in range(len(meta[name])))
+        return [Member(net, mean, deviation) for net, (mean, deviation) in zip(nets, meta[name], strict=True)], _read_scaler(tensors, f"{name}.")
+
+    networks.members, networks.scaler = read("members")
+    networks.sources = read("sources") if "sources" in meta else None
+
+
+def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> nn.Module:
+    hidden, dropout = networks.config.hidden, networks.config.dropout
+    if networks.frozen:
+        net: nn.Module = MLPHead(tensors["layers.0.weight"].shape[1], hidden, dropout)
+        net.load_state_dict(tensors)
+    else:
+        encoder = build_encoder(_part(tensors, "encoder."), meta["member_encoder"], path)
+        head = MLPHead(encoder.dim, hidden, dropout)
+        head.load_state_dict(_part(tensors, "head."))
+        net = Scorer(encoder, head, dropout)
+    return net.eval()
+
+
+def _labels_state(labels: Standardise | RankGauss | None) -> Tensors:
+    if isinstance(labels, RankGauss):
+        return _arrays({"labels.known": labels.labels, "labels.scores": labels.scores})
+    return {} if labels is None else _arrays({"labels.moments": np.asarray([labels.mean, labels.deviation])})
+
+
+def _read_labels(tensors: Tensors) -> Standardise | RankGauss | None:
+    if "labels.known" in tensors:
+        return RankGauss(tensors["labels.known"].numpy(), tensors["labels.scores"].numpy())
+    return Standardise(*tensors["labels.moments"].tolist()) if "labels.moments" in tensors else None
+
+
+def _scaler_state(prefix: str, scaler: Scaler | None) -> Tensors:
+    return {} if scaler is None else _arrays({f"{prefix}mean": scaler.mean, f"{prefix}scale": scaler.scale})
+
+
+def _read_scaler(tensors: Tensors, prefix: str) -> Scaler | None:
+    return Scaler(tensors[f"{prefix}mean"].numpy(), tensors[f"{prefix}scale"].numpy()) if f"{prefix}mean" in tensors else None
+
+
+def _arrays(arrays: Mapping[str, NDArray[np.float64]]) -> Tensors:
+    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
+
+
+def _prefix(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def _part(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

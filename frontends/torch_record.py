@@ -1,0 +1,354 @@
+"""The recorder: a `TorchFunctionMode` that runs every call on the meta device and writes down a node for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from cgir import Param, TraceError, UnsupportedOpError
+from cgir.graph import Shape
+
+from . import layout
+from .layout import NOTHING, Tag
+from .torch_alias import geometry
+from .torch_axes import indexed_axes, view_axes
+from .torch_calls import Call, describe, hides_calls
+from .torch_ops import Recipe
+from .torch_values import ATOMS, Tape, Value, Values, storage_of, tensors_in
+
+COMPILED = tuple(os.path.join(os.path.dirname(torch.__file__), part) for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses"))
+
+
+@dataclass(slots=True)
+class Operand:
+    """A value as one call reads it, with its size before the call; `whole` for weights, whose shapes stay in PyTorch's layout."""
+
+    value: Value
+    size: tuple[int, ...]
+    whole: bool = False
+
+
+@dataclass(slots=True)
+class Step:
+    """One call on its way to becoming a node: `style` is the operator whose idea of the axes holds, `axes` where a view moves them."""
+
+    call: Call
+    recipe: Recipe
+    op: str
+    style: str
+    operands: list[Operand]
+    params: tuple[Param, ...]
+    axes: dict[int, int] | None
+
+    @property
+    def leading(self) -> list[Operand]:
+        """Operands that depend on the graph's inputs."""
+        return [operand for operand in self.operands if not operand.value.static]
+
+
+class Recorder(TorchFunctionMode):
+    """Records calls as nodes of `tape` while a module's forward runs."""
+
+    def __init__(self, tape: Tape, values: Values, device: torch.device, strict: bool) -> None:
+        super().__init__()
+        self.tape, self.values, self.device, self.strict = tape, values, device, strict
+        self._pending: dict[int, int | None] = {}  # graph inputs whose channel axis their first reader decides -> their batch axis
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        call = describe(func)
+        kwargs = kwargs or {}
+        if call.kind == "query":
+            return func(*args, **kwargs)
+        if call.kind == "device":
+            _refuse_hidden_code()
+            return self.device  # that of the module's weights, so that constants the forward makes are real
+        if hides_calls(call, args):
+            assert call.expansion is not None
+            with self:
+                return call.expansion(*args, **kwargs)
+        if not any(map(self.values.is_live, tensors_in((args, kwargs)))):
+            return self._evaluate(func, call, args, kwargs)
+        traced = self.values.traced
+        named = {name: _mapped(value, traced) for name, value in kwargs.items()}
+        if call.name in ("getitem", "setitem", "repeat_interleave"):  # constant indices keep their values: results depend on them
+            return self._trace(func, call, (traced(args[0]), *_mapped(args[1:], self._index)), named)
+        return self._trace(func, call, _mapped(args, traced), named)
+
+    def _index(self, tensor: Tensor) -> Tensor:
+        return self.values.traced(tensor) if self.values.is_live(tensor) or tensor.is_floating_point() else tensor
+
+    def input(self, tensor: Tensor, name: str, place: int | None) -> None:
+        """Make a meta tensor a graph input; `place` is its batch axis."""
+        tag = Tag(None, place)
+        node = self.tape.add("Input", name, shape=layout.stored(tensor.shape, tag, self.tape.batch), path="")
+        self.values.bind(tensor, node, tag, False)
+        if tensor.is_floating_point() or tensor.is_complex():
+            self._pending[node] = place
+
+    def output(self, tensor: Tensor, name: str) -> None:
+        """Make what a tensor of the trace holds now a graph output."""
+        value = self.values.read(tensor)
+        if value.node in self._pending:
+            self._settle(value, "Output", None, None)
+        shape = self.values.shape(value)
+        self.tape.add("Output", name, (value.node,), (shape,), shape, path="")
+
+    # --- calls on constants
+
+    def _evaluate(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call on constants alone runs for real, on copies of what the module owns."""
+        args, kwargs = _mapped(args, self.values.copy), {name: _mapped(value, self.values.copy) for name, value in kwargs.items()}
+        if call.kind == "move":
+            dtype = _target_dtype(args, kwargs)
+            return args[0] if dtype is None else args[0].to(dtype)
+        if kwargs.get("device") is not None:
+            if torch.device(kwargs["device"]).type == "meta":
+                _refuse_hidden_code()
+            else:
+                kwargs["device"] = self.device
+        result = func(*args, **kwargs)
+        for tensor in tensors_in(result):
+            self.values.made(tensor)
+            if tensor.is_meta and self.values.known_here(tensor) is None:
+                self._constant(tensor, call)
+        return result
+
+    def _constant(self, tensor: Tensor, call: Call, written: bool = False) -> None:
+        node = self.tape.add("Constant", call.name, shape=tuple(tensor.shape))
+        (self.values.write if written else self.values.bind)(tensor, node, NOTHING, True)
+
+    # --- calls on traced tensors
+
+    def _trace(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if call.kind == "values" or _picks_by_value(call, args, kwargs):
+            raise TraceError(_reads_values(call))
+        if call.kind == "move":
+            dtype = _target_dtype(args, kwargs)
+            if dtype is None or dtype == args[0].dtype:
+                return args[0]
+            func, args, kwargs = torch.Tensor.to, (args[0], dtype), {}
+        if call.kind == "setitem":
+            return self._set_item(func, call, args)
+        if call.kind == "setdata":
+            func(*args)
+            source = self.values.read(args[1])
+            self.values.bind(args[0], source.node, source.tag, source.static)
+            return None
+        if call.kind in ("factory", "fill"):
+            result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
+            self._constant(result, call, written=call.kind == "fill")
+            return result
+        return self._record(func, call, args, kwargs)
+
+    def _record(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
+        recipe = _recipe(call, args, kwargs, given)
+        sizes = {id(tensor): tuple(tensor.shape) for tensor in given}
+        result = call.rule(*args, **kwargs) if call.rule and "out" not in kwargs else None
+        if result is None:
+            result = func(*args, **kwargs)
+        outputs = tensors_in(result)
+        changed = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
+        if not outputs or (call.category in ("identity", "movement") and call.op != "Dropout" and not call.in_place and id(outputs[0]) in changed):
+            return result
+        step = self._step(call, recipe, sizes, _axes(func, call, recipe, args, kwargs, outputs[0]))
+        self._emit(step, outputs, [id(tensor) in changed and call.category != "movement" for tensor in outputs])
+        return result
+
+    def _set_item(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...]) -> None:
+        target, index, value = args
+        picks = tensors_in(index)
+        if isinstance(value, Tensor) and not picks and storage_of(value) == storage_of(target) and geometry(target[index]) == geometry(value):
+            return  # the second half of `x[i] += y`: the view was already changed in place
+        if not any(tensor.is_meta and tensor.dtype == torch.bool for tensor in picks):
+            func(*args)  # on meta: only to let PyTorch check index and shapes
+        inputs = [tensor for tensor in tensors_in((value, index)) if tensor is not target]
+        if self.values.known_here(target) and self.tape.nodes[self.values.read(target).node].op != "Constant":
+            inputs.insert(0, target)
+        step = self._step(call, Recipe(tuple(inputs), op="Scatter"), {id(tensor): tuple(tensor.shape) for tensor in inputs}, None)
+        self._emit(step, [target], [True])
+
+    def _step(self, call: Call, recipe: Recipe, sizes: dict[int, tuple[int, ...]], axes: dict[int, int] | None) -> Step:
+        op = recipe.op or "Opaque"
+        params, computed = self._weights(recipe)
+        operands = [Operand(self.values.read(tensor), sizes[id(tensor)]) for tensor in recipe.inputs if tensor is not None]
+        operands += [Operand(self.values.read(tensor), tuple(tensor.shape), whole=True) for tensor in computed]
+        style = op
+        if recipe.like_linear and len(operands) == 2 and operands[1].value.static:
+            style, operands[1].whole = "Linear", True
+        elif recipe.attrs.get("dims", 1) > 1 and op in ("LayerNorm", "RMSNorm"):
+            style = ""  # a norm over several axes does not say which one holds the channels
+        step = Step(call, recipe, op, style, operands, params, axes)
+        for operand in step.operands:
+            if operand.value.node in self._pending:
+                self._settle(operand.value, style, call.spatial, axes)
+        return step
+
+    def _weights(self, recipe: Recipe) -> tuple[tuple[Param, ...], list[Tensor]]:
+        """Weights that are parameters, and the computed ones, which become inputs together with all before them to keep their order."""
+        weights = [tensor for tensor in recipe.weights if tensor is not None]
+        params = [self.values.param(tensor) for tensor in weights]
+        computed = max((place + 1 for place, param in enumerate(params) if param is None), default=0)
+        return tuple(param for param in params[computed:] if param is not None), weights[:computed]
+
+    def _settle(self, value: Value, style: str, spatial: int | None, axes: dict[int, int] | None) -> None:
+        """The first reader of a graph input says which of its axes holds the channels."""
+        place = self._pending.pop(value.node)
+        value.tag = layout.first_guess(style, value.tensor.shape, place, self.tape.batch, spatial, axes)
+        node = self.tape.nodes[value.node]
+        self.tape.nodes[value.node] = type(node)(node.op, shape=self.values.shape(value), name=node.name)
+
+    def _emit(self, step: Step, outputs: list[Tensor], written: list[bool]) -> None:
+        """Append the node and say which tensors hold it; outputs beyond the first share the node."""
+        sizes = [tuple(tensor.shape) for tensor in outputs]
+        static = not step.leading
+        if static:
+            tags = [NOTHING] * len(sizes)
+            in_shapes, shape = self._constant_shapes(step, sizes[0])
+        else:
+            tags = [self._result_tag(step, size, slot) for slot, size in enumerate(sizes)]
+            in_shapes, shape = self._in_shapes(step), layout.stored(sizes[0], tags[0], self.tape.batch)
+        attrs = {"name": step.call.label} if step.op == "Opaque" else dict(step.recipe.attrs)
+        if step.op == "Pad" and not static:
+            attrs["padding"] = layout.per_axis(attrs["padding"], step.leading[0].value.tag)
+        node = self.tape.add(step.op, step.call.name, tuple(o.value.node for o in step.operands), in_shapes, shape, step.params, attrs)
+        if step.op == "Opaque" and self.strict:
+            raise UnsupportedOpError(
+                f"operator {step.call.label} (node {self.tape.nodes[node].name!r}) is not in the vocabulary of cgir.ops; "
+                "trace without strict=True to keep it as an Opaque node, or add it to the table"
+            )
+        for tensor, tag, changed in zip(outputs, tags, written, strict=True):
+            (self.values.write if changed else self.values.bind)(tensor, node, tag, static)
+
+    def _constant_shapes(self, step: Step, size: tuple[int, ...]) -> tuple[tuple[Shape, ...], Shape]:
+        """Shapes of a node that depends on no graph input: there is no batch, but operators have their idea of the channels all the same."""
+
+        def shape(size: tuple[int, ...]) -> Shape:
+            return layout.stored(size, layout.natural(step.style, size, NOTHING, 1, step.call.spatial), 1)
+
+        return tuple(o.size if o.whole else shape(o.size) for o in step.operands), shape(size)
+
+    def _in_shapes(self, step: Step) -> tuple[Shape, ...]:
+        batch, first = self.tape.batch, step.leading[0]
+        reference = first.size, layout.natural(step.style, first.size, first.value.tag, batch, step.call.spatial)
+        shapes = []
+        for operand in step.operands:
+            if operand.whole:
+                tag = NOTHING
+            elif operand.value.static:
+                tag = layout.aligned(operand.size, *reference, batch)
+            else:
+                tag = layout.natural(step.style, operand.size, operand.value.tag, batch, step.call.spatial)
+            shapes.append(layout.stored(operand.size, tag, batch))
+        return tuple(shapes)
+
+    def _result_tag(self, step: Step, size: tuple[int, ...], slot: int) -> Tag:
+        first, batch = step.leading[0], self.tape.batch
+        tag = first.value.tag
+        if step.op == "Reshape":
+            return layout.reshaped(first.size, size, tag, batch)
+        if step.axes is not None:
+            tag = layout.moved(tag, step.axes)
+        elif step.op in layout.REDUCED and step.recipe.dims is not None:
+            tag = layout.reduced(tag, len(first.size), step.recipe.dims, keep=len(size) == len(first.size))
+        elif step.op in ("Embedding", "OneHot") and len(size) > len(first.size):
+            tag = Tag(len(size) - 1, tag.batch, tag.outer)
+        elif step.op in ("LSTM", "GRU", "RNN") and slot:
+            tag = Tag(None, 1 if len(size) == 3 else tag.batch)
+        elif step.style not in layout.SPATIAL:
+            tag = layout.elementwise([(o.size, o.value.tag) for o in step.leading], size, batch)
+        tag = layout.natural(step.style, size, tag, batch, step.call.spatial)
+        unsure = step.op in ("Opaque", "Gather", "Scatter", "MatMul")
+        return Tag(tag.channel, 0) if unsure and tag.batch is None and size and size[0] == batch and tag.channel != 0 else tag
+
+
+def _mapped(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Nested arguments with every tensor replaced."""
+    kind = type(item)
+    if kind in ATOMS:
+        return item
+    if isinstance(item, Tensor):
+        return change(item)
+    if kind is tuple or kind is list:
+        return kind([_mapped(part, change) for part in item])
+    if isinstance(item, tuple):  # named tuples and PyTorch's result types
+        parts = [_mapped(part, change) for part in item]
+        return kind(*parts) if hasattr(item, "_fields") else kind(parts)
+    if kind is slice:
+        return slice(*(_mapped(part, change) for part in (item.start, item.stop, item.step)))
+    return {key: _mapped(part, change) for key, part in item.items()} if kind is dict else item
+
+
+def _recipe(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], given: Sequence[Tensor]) -> Recipe:
+    """The call's recipe with its operator filled in; operators without one take all tensors as data."""
+    if call.name == "getitem":
+        picks = [item for item in (args[1] if isinstance(args[1], tuple) else args[1:]) if isinstance(item, Tensor | list)]
+        return Recipe((args[0], *tensors_in(picks)), op="Gather" if picks else "Slice")
+    if call.recipe is None:
+        return Recipe(tuple(given), op=call.op or "Opaque")
+    try:
+        recipe = call.recipe(*args, **{name: value for name, value in kwargs.items() if name != "out"})
+    except (TypeError, ValueError, IndexError, KeyError):  # PyTorch itself judges the arguments; if it takes them, the form is one we do not know
+        return Recipe(tuple(given))
+    inputs = tuple(tensor for tensor in recipe.inputs if isinstance(tensor, Tensor))
+    return recipe._replace(inputs=inputs, op=recipe.op or call.op or "Opaque")
+
+
+def _axes(func: Callable[..., Any], call: Call, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> dict[int, int] | None:
+    """Where the axes go, for calls that move them; None where they stay."""
+    if recipe.op in ("Slice", "Transpose"):
+        return view_axes(func, args, kwargs, recipe.inputs[0]) if call.name != "einsum" and not call.in_place else {}
+    if recipe.op == "Gather" and call.name == "getitem":
+        return indexed_axes(args[1], args[0].dim(), output.dim())
+    if call.name == "stack":
+        new = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % output.dim()
+        return {axis: axis + (axis >= new) for axis in range(output.dim() - 1)}
+    return None
+
+
+def _target_dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype | None:
+    """The type that `tensor.to(...)` asks for; where to put the tensor does not matter here."""
+    for value in (*args[1:], *kwargs.values()):
+        if isinstance(value, torch.dtype):
+            return value
+        if isinstance(value, Tensor):
+            return value.dtype
+    return None
+
+
+def _picks_by_value(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Calls whose result's size depends on values: indexing with a mask, one-hot without a number of classes ..."""
+    if call.name == "getitem":
+        return any(tensor.is_meta and tensor.dtype in (torch.bool, torch.uint8) for tensor in tensors_in(args[1]))
+    if call.name == "one_hot":
+        return (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) == -1
+    if call.name == "repeat_interleave":
+        return any(tensor.is_meta for tensor in tensors_in((args[1:], kwargs))) and kwargs.get("output_size") is None
+    return call.name == "where" and len(args) + len(kwargs) == 1
+
+
+def _reads_values(call: Call) -> str:
+    if call.name == "_pack_padded_sequence":
+        return "a packed sequence depends on the values of the lengths; trace the model on padded sequences"
+    return (
+        f"{call.label} needs the values of a tensor, and tracing knows shapes only, so what follows cannot be decided; use torch.where instead of "
+        "a Python branch, or decide on shapes or on the module's own attributes"
+    )
+
+
+def _refuse_hidden_code() -> None:
+    """Compiled code that PyTorch runs as Python decompositions makes its results itself: they would look like constants."""
+    frame = sys._getframe(1)
+    for _ in range(8):
+        if frame.f_back is None:
+            return
+        frame = frame.f_back
+        if frame.f_code.co_filename.startswith(COMPILED):
+            raise TraceError("the forward runs compiled (TorchScript or C++) code, which the recorder cannot see into; trace the Python version of it")

@@ -1,0 +1,117 @@
+"""Output shapes by rule, for functions whose meta kernels are slow (PyTorch runs most of them as Python decompositions).
+
+A rule returns an empty meta tensor, or None to leave the call, and any error it deserves, to PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def _like(tensor: Tensor, size: Sequence[int] | None = None) -> Tensor:
+    return torch.empty(tensor.shape if size is None else size, dtype=tensor.dtype, device="meta")
+
+
+def _unary(input: Tensor, *args: Any, **named: Any) -> Tensor | None:
+    """Activations: same shape; with `inplace` the tensor itself, as PyTorch returns it."""
+    if not input.is_floating_point() or named.get("dtype") is not None:
+        return None
+    return input if named.get("inplace") or True in [a is True for a in args] else _like(input)
+
+
+def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
+    return input if inplace or not training else _like(input)
+
+
+def _binary(input: Any, other: Any, *args: Any, **named: Any) -> Tensor | None:
+    if args or named or not isinstance(input, Tensor) or not input.is_floating_point():
+        return None
+    if isinstance(other, int | float):
+        return _like(input)
+    if not isinstance(other, Tensor) or other.dtype != input.dtype:
+        return None
+    return _like(input) if input.shape == other.shape else None
+
+
+def _batch_norm(
+    input: Tensor, running_mean: Any, running_var: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+) -> Tensor | None:
+    vectors = [t for t in (running_mean, running_var, weight, bias) if t is not None]
+    fits = input.dim() > 1 and all(t.shape == input.shape[1:2] for t in vectors)
+    return _like(input) if fits else None
+
+
+def _layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Tensor | None:
+    size = tuple(normalized_shape)
+    fits = size and input.shape[-len(size) :] == size and all(t.shape == size and t.dtype == input.dtype for t in (weight, bias) if isinstance(t, Tensor))
+    return _like(input) if fits else None
+
+
+def _group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Tensor | None:
+    fits = input.dim() > 1 and not input.shape[1] % num_groups and all(t.shape == input.shape[1:2] for t in (weight, bias) if t is not None)
+    return _like(input) if fits else None
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **named: Any) -> Tensor | None:
+    same = query.dtype == key.dtype == value.dtype and query.shape[:-2] == key.shape[:-2] == value.shape[:-2] and query.dim() > 1
+    if not same or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2] or attn_mask is not None or named.get("enable_gqa"):
+        return None
+    return _like(query, (*query.shape[:-1], value.shape[-1]))
+
+
+def _adaptive(spatial: int) -> Callable[..., Tensor | None]:
+    def rule(input: Tensor, output_size: Any, **named: Any) -> Tensor | None:
+        sizes = (output_size,) * spatial if isinstance(output_size, int) else tuple(output_size)
+        if named.get("return_indices") or len(sizes) != spatial or input.dim() not in (spatial + 1, spatial + 2):
+            return None
+        return _like(input, (*input.shape[:-spatial], *(n if s is None else s for n, s in zip(input.shape[-spatial:], sizes, strict=True))))
+
+    return rule
+
+
+def _cat(tensors: Sequence[Tensor], dim: int = 0, **named: Any) -> Tensor | None:
+    first = tensors[0]
+    if named or first.dim() == 0 or not -first.dim() <= dim < first.dim():
+        return None
+    axis = dim % first.dim()
+    sizes = [list(t.shape) for t in tensors]
+    total = sum(size[axis] for size in sizes if len(size) > axis)
+    for size in sizes:
+        size[axis : axis + 1] = [total]
+    fits = all(size == sizes[0] for size in sizes) and all(t.dtype == first.dtype for t in tensors)
+    return _like(first, sizes[0]) if fits else None
+
+
+def _recurrent(gates: int) -> Callable[..., Any]:
+    """LSTM, GRU and simple RNN: the meta kernels loop over time steps."""
+
+    def rule(
+        input: Tensor, hx: Any, weights: Sequence[Tensor], has_biases: bool, layers: int, dropout: float, training: bool, bidirectional: bool, batch_first: bool
+    ) -> Any:
+        states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
+        directions = 2 if bidirectional else 1
+        fits = input.dim() == 3 and input.shape[-1] == weights[0].shape[1] and not weights[0].shape[0] % gates
+        if not fits or states[0].shape[:2] != (layers * directions, input.shape[0 if batch_first else 1]):
+            return None
+        output = _like(input, (*input.shape[:2], directions * states[0].shape[-1]))
+        return (output, *(_like(state) for state in states))
+
+    return rule
+
+
+UNARY = (
+    "relu gelu silu mish sigmoid logsigmoid hardsigmoid hardswish tanh softplus softsign softmax log_softmax elu selu celu relu6 leaky_relu hardtanh exp sqrt rsqrt abs neg erf"
+)
+RULES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(UNARY.split(), _unary),
+    **dict.fromkeys(("F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d"), _dropout),
+    **dict.fromkeys(("add", "sub", "mul", "div"), _binary),
+    "F.batch_norm": _batch_norm, "layer_norm": _layer_norm, "rms_norm": _layer_norm, "group_norm": _group_norm,
+    "scaled_dot_product_attention": _attention, "cat": _cat, "concat": _cat,
+    **{f"adaptive_{kind}_pool{n}d": _adaptive(n) for kind in ("avg", "max") for n in (1, 2, 3)},
+    "lstm": _recurrent(4), "gru": _recurrent(3), "rnn_tanh": _recurrent(1), "rnn_relu": _recurrent(1),
+}  # fmt: skip

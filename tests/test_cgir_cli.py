@@ -1,0 +1,99 @@
+"""The command line as a user meets it: a process of its own, one line for an error, exit statuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cgir
+from cgir.__main__ import main
+
+NET = """
+import torch
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+
+class Branches(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return x + 1
+        return x
+
+number = 3
+"""
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "small_net.py"
+    path.write_text(NET)
+    return path
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "cgir", *words], capture_output=True, text=True, check=False)
+
+
+def test_trace_prints_a_report_and_writes_files(net: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.json"
+    done = run("trace", f"{net}:build", "--input-shape", "1,3,32,32", "-o", str(out), "--svg", str(tmp_path / "n.svg"), "--html", str(tmp_path / "n.html"))
+    assert done.returncode == 0, done.stderr
+    assert "Conv" in done.stdout
+    graph = cgir.load(out)
+    assert graph.num_params == 3 * 8 * 9 + 8 + 16 + 8 * 10 + 10
+    assert (tmp_path / "n.svg").read_text().lstrip().startswith("<svg")
+    assert "<html" in (tmp_path / "n.html").read_text()
+
+
+def test_show_and_diff(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    assert main(["trace", f"{net}:build", "--input-shape", "1,3,32,32", "-o", str(a)]) == 0
+    assert main(["trace", f"{net}:build", "--input-shape", "1,3,16,16", "-o", str(b)]) == 0
+    capsys.readouterr()
+    assert main(["show", str(a)]) == 0
+    assert "BatchNorm" in capsys.readouterr().out
+    assert main(["diff", str(a), str(a)]) == 0
+    assert "isomorphic" in capsys.readouterr().out
+    assert main(["diff", str(a), str(b)]) == 1
+    assert "30" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("{net}:nothing", "has no 'nothing'; it has"),
+        ("{net}:number", "found a int, expected a torch.nn.Module"),
+        ("{net}:Branches", "small_net.py:10"),
+        ("{net}", "does not name a model"),
+        ("no.such.module:x", "importing no.such.module failed"),
+        ("{net}x.py:build", "there is no file"),
+    ],
+)
+def test_a_bad_model_is_one_line_on_stderr(net: Path, target: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", target.format(net=net), "--input-shape", "1,3,8,8"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("cgir: ")
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_graph_is_one_line_on_stderr(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.json"
+    path.write_text('{"format": "cgir-graph", "ver')
+    done = run("show", str(path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "damaged.json" in done.stderr
+    assert "Traceback" in run("--debug", "show", str(path)).stderr
+
+
+def test_help_of_every_command() -> None:
+    text = run("--help").stdout
+    for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "demo"):
+        assert command in text
+        assert run(command, "--help").returncode == 0

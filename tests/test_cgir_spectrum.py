@@ -1,0 +1,144 @@
+import sys
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.linalg
+from cgir_samples import random_graph, resnet50, ring_graph, shuffled
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cgir import spectral_distance, spectrum
+from cgir.features import GraphBatch
+from cgir.graph import Graph, Node
+from cgir.spectrum import PADDING, normalized_laplacian
+
+SHAPE = (4,)
+MODULE = sys.modules["cgir.spectrum"]
+
+
+def from_edges(size, edges):
+    """A graph with the given edges (source < target); nodes without inputs are Inputs."""
+    inputs = [[] for _ in range(size)]
+    for source, target in edges:
+        inputs[target].append(source)
+    return Graph(tuple(Node("Add" if i else "Input", tuple(i), (SHAPE,) * len(i), SHAPE) for i in inputs))
+
+
+def reference(graph, k=11):
+    """LAPACK on the Laplacian that networkx builds, from the paper's eq. 4.4."""
+    simple = nx.Graph()
+    simple.add_nodes_from(range(len(graph)))
+    simple.add_edges_from((s, t) for t, node in enumerate(graph.nodes) for s in node.inputs)
+    values = scipy.linalg.eigvalsh(nx.normalized_laplacian_matrix(simple).toarray())[:k]
+    return np.concatenate([values, np.full(k - len(values), 2.0)])
+
+
+def branches(width, length):
+    """Equal parallel chains between an input and a sum: eigenvalues of high multiplicity."""
+    edges, size = [], 1
+    ends = []
+    for _ in range(width):
+        previous = 0
+        for _ in range(length):
+            edges.append((previous, size))
+            previous, size = size, size + 1
+        ends.append(previous)
+    return from_edges(size + 1, edges + [(end, size) for end in ends])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 60), st.floats(0, 0.3))
+def test_spectrum_is_lapack_s(seed, size, density):
+    rng = np.random.default_rng(seed)
+    edges = [(i, j) for j in range(size) for i in range(j) if rng.random() < density]
+    graph = from_edges(size, edges)
+    found = spectrum(graph)
+    assert found.shape == (1, 11)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found[0], reference(graph), atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        branches(12, 3), branches(40, 1), ring_graph(3, 3, 4), resnet50(), from_edges(30, []), from_edges(25, [(i, i + 1) for i in range(0, 24, 2)]),
+        from_edges(3, [(0, 1), (0, 1), (0, 1), (1, 2)]), from_edges(1, []), from_edges(2, [(0, 1)]),
+    ],
+)  # fmt: skip
+def test_repeated_eigenvalues_components_and_isolated_nodes(graph):
+    np.testing.assert_allclose(spectrum(graph)[0], reference(graph), atol=1e-10)
+
+
+@pytest.mark.parametrize("width_length", [(12, 40), (60, 10), (150, 3), (700, 1), (2, 300)])
+def test_large_graphs_agree_with_dense(width_length):
+    graph = branches(*width_length)
+    assert len(graph) > MODULE.DENSE_LIMIT
+    np.testing.assert_allclose(spectrum(graph)[0], reference(graph), atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_large_random_graphs_agree_with_dense(seed):
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(401, 700))
+    near = [(max(0, i - int(rng.integers(1, 6))), i) for i in range(1, size) if rng.random() < 0.99]
+    far = [tuple(sorted(pair)) for pair in rng.integers(0, size, (size // 10, 2)).tolist() if pair[0] != pair[1]]
+    graph = from_edges(size, near + far)
+    np.testing.assert_allclose(spectrum(graph)[0], reference(graph), atol=1e-10)
+
+
+def test_missed_multiplicity_is_noticed():
+    # A Lanczos run that returns the 11 eigenvalues after the first must not pass the inertia check.
+    graph = branches(10, 50)
+    batch = GraphBatch.from_graphs([graph])
+    honest = MODULE.scipy.sparse.linalg.eigsh
+
+    def forgetful(matrix, k, **options):
+        return np.sort(honest(matrix, k + 1, **options))[1:]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MODULE.scipy.sparse.linalg, "eigsh", forgetful)
+        np.testing.assert_allclose(spectrum(batch)[0], reference(graph), atol=1e-10)
+
+
+def test_laplacian_is_networkx_s():
+    graph = random_graph(np.random.default_rng(3), 15)
+    simple = nx.Graph()
+    simple.add_nodes_from(range(len(graph)))
+    simple.add_edges_from((s, t) for t, node in enumerate(graph.nodes) for s in node.inputs)
+    np.testing.assert_allclose(normalized_laplacian(graph), nx.normalized_laplacian_matrix(simple).toarray(), atol=1e-15)
+
+
+def test_zeros_count_components():
+    assert (spectrum(ring_graph(3, 3, 5))[0] < 1e-10).sum() == 3
+    assert (spectrum(from_edges(5, [(0, 1)]))[0] < 1e-10).sum() == 4
+
+
+def test_short_graphs_are_padded():
+    found = spectrum(from_edges(3, [(0, 1), (1, 2)]), k=5)
+    np.testing.assert_allclose(found, [[0, 1, 2, PADDING, PADDING]], atol=1e-12)
+    assert spectrum([], k=4).shape == (0, 4)
+    assert (spectrum(Graph(())) == PADDING).all()
+
+
+def test_lists_batches_and_single_graphs_agree():
+    rng = np.random.default_rng(1)
+    graphs = [random_graph(rng, int(n)) for n in rng.integers(1, 40, 30)]
+    graphs += [graphs[3], shuffled(graphs[4], rng)]
+    single = np.concatenate([spectrum(graph) for graph in graphs])
+    assert np.array_equal(spectrum(graphs), spectrum(GraphBatch.from_graphs(graphs)))
+    np.testing.assert_allclose(spectrum(graphs), single, atol=1e-12)
+    np.testing.assert_allclose(single[4], single[-1], atol=1e-10)
+    assert (np.diff(single, axis=1) >= 0).all()
+
+
+def test_distances():
+    a, b = resnet50(), ring_graph(4, 4)
+    expected = np.sqrt(((reference(a) - reference(b)) ** 2).sum())
+    assert spectral_distance(a, b) == pytest.approx(expected, abs=1e-10)
+    left, right = spectrum([a, b]), spectrum([b, a, a])
+    table = spectral_distance(left, right)
+    assert table.shape == (2, 3)
+    np.testing.assert_allclose(table, [[expected, 0, 0], [0, expected, expected]], atol=1e-10)
+    # nearly equal spectra lose no digits, as they would by expanding the square
+    assert spectral_distance(left, left + 1e-9)[0, 0] == pytest.approx(1e-9 * np.sqrt(11), rel=1e-5)

@@ -1,0 +1,172 @@
+"""`Predictor`: it learns, repeats itself, leaves its inputs alone, survives a round trip and refuses bad labels."""
+
+import numpy as np
+import pytest
+import torch
+from encoders_samples import conv_share, random_cnns
+
+from cgir.errors import CgirError, FileFormatError, LabelError
+from cgir.features import GraphBatch
+from cgir.properties import properties
+from encoders import CostPredictor, Encoder, EncoderConfig, Predictor, TrainConfig, hand_predictor, log_flops, log_params, metrics
+from encoders.labels import RankGauss, Standardise
+
+GRAPHS = random_cnns(90)
+BATCH = GraphBatch.from_graphs(GRAPHS)
+LABELS = conv_share(GRAPHS)
+TRAIN = np.arange(30)
+QUICK = TrainConfig(epochs=15, source_steps=20)
+
+
+def small(seed=0):
+    return Encoder(EncoderConfig(width=16, layers=2), seed)
+
+
+MAKERS = {
+    "rank": lambda: Predictor(small(), "rank", ensemble=2, train=QUICK),
+    "mse": lambda: Predictor(small(), "mse", train=QUICK),
+    "frozen": lambda: Predictor(small(), "rank", frozen=True, train=QUICK),
+    "hand": lambda: Predictor(None, "mse", frozen=True, train=QUICK),
+    "gp": lambda: Predictor(small(), "gp"),
+    "gp hand": hand_predictor,
+}
+makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+def fit(predictor, **options):
+    return predictor.fit(BATCH.select(TRAIN), LABELS[TRAIN], **options)
+
+
+@makers
+def test_learns_repeats_and_scores_each_graph_by_itself(make):
+    scores = fit(make()).predict(GRAPHS)
+    assert scores.dtype == np.float64
+    assert metrics.spearman(scores[30:], LABELS[30:]) > 0.6
+    np.testing.assert_array_equal(fit(make()).predict(GRAPHS), scores)
+    np.testing.assert_allclose(fit(make()).predict(GRAPHS[40:43]), scores[40:43], atol=1e-4 * scores.std())
+    order = fit(make()).rank(GRAPHS)
+    assert (np.diff(scores[order]) <= 0).all()
+    assert sorted(order) == list(range(90))
+
+
+@makers
+def test_round_trip_predicts_the_same(make, tmp_path):
+    predictor = fit(make())
+    predictor.save(tmp_path / "p")
+    loaded = Predictor.load(tmp_path / "p")
+    np.testing.assert_array_equal(loaded.predict(GRAPHS), predictor.predict(GRAPHS))
+    # and it can be fitted again as the original can
+    np.testing.assert_array_equal(fit(loaded, seed=1).predict(GRAPHS), fit(predictor, seed=1).predict(GRAPHS))
+
+
+@pytest.mark.parametrize("name", ["rank", "mse", "frozen"])
+def test_sources_alone_rank_and_are_where_fit_starts(name, tmp_path):
+    """Labels of the second source live on another scale: only the order within a source may count."""
+    sources = [(GRAPHS[:30], LABELS[:30]), (BATCH.select(range(30, 60)), 1000 - 0.001 + 0.001 * LABELS[30:60])]
+    predictor = MAKERS[name]()
+    if name != "mse":
+        with pytest.raises(CgirError, match="nothing was fitted"):
+            predictor.predict(GRAPHS)
+    zero_shot = predictor.fit_sources(sources).predict(GRAPHS)
+    assert metrics.spearman(zero_shot[60:], LABELS[60:]) > 0.4
+    once = fit(predictor).predict(GRAPHS)
+    np.testing.assert_array_equal(fit(predictor).predict(GRAPHS), once)
+    assert np.abs(once - fit(MAKERS[name]()).predict(GRAPHS)).max() > 1e-6
+    predictor.save(tmp_path)
+    np.testing.assert_array_equal(fit(Predictor.load(tmp_path)).predict(GRAPHS), once)
+
+
+def test_inputs_and_random_state_are_left_alone():
+    encoder = small()
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    torch.manual_seed(3)
+    state, labels = torch.random.get_rng_state(), LABELS.copy()
+    fit(Predictor(encoder, train=TrainConfig(epochs=1, dropout=0.2)))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("name", ["mse", "gp hand"])
+def test_regression_speaks_in_label_units(name):
+    moved = MAKERS[name]().fit(GRAPHS, 1000 * LABELS - 7).predict(GRAPHS)
+    np.testing.assert_allclose(moved, 1000 * MAKERS[name]().fit(GRAPHS, LABELS).predict(GRAPHS) - 7, atol=0.02 * 1000 * LABELS.std())
+    assert abs(moved.mean() - (1000 * LABELS - 7).mean()) < 100 * LABELS.std()
+
+
+@pytest.mark.parametrize("scale", [Standardise, RankGauss])
+def test_label_scales_invert_and_keep_order(scale):
+    y = np.asarray([3.0, 1, 1, 50, 2])
+    fitted = scale.fit(y)
+    np.testing.assert_allclose(fitted.inverse(fitted.forward(y)), y)
+    beyond = fitted.inverse(np.linspace(-9, 9, 50))
+    assert (np.diff(beyond) > 0).all()
+    assert fitted.forward(y).mean() == pytest.approx(0, abs=0.1)
+
+
+BAD = [
+    (LABELS[:29], "30 graphs need 30 labels"),
+    (LABELS[:30, None], "in one vector"),
+    (np.full(30, 2.0), "all 30 labels equal 2.0"),
+    (np.where(np.arange(30) == 4, np.nan, 1.0 * np.arange(30)), "label 4 is nan"),
+    (np.where(np.arange(30) == 5, -np.inf, 1.0 * np.arange(30)), "label 5 is -inf"),
+]
+
+
+@pytest.mark.parametrize(("labels", "message"), BAD, ids=[m for _, m in BAD])
+def test_bad_labels_are_one_clear_line(labels, message):
+    for predictor in (Predictor(), Predictor(head="gp"), CostPredictor()):
+        with pytest.raises(LabelError, match=message) as error:
+            predictor.fit(GRAPHS[:30], labels)
+        assert "\n" not in str(error.value)
+    with pytest.raises(LabelError, match=message):
+        Predictor().fit_sources([(GRAPHS[:30], labels)])
+
+
+def test_too_little_is_refused():
+    for n in (0, 1):
+        with pytest.raises(LabelError, match=f"found {n} labelled"):
+            Predictor().fit(GRAPHS[:n], LABELS[:n])
+    with pytest.raises(LabelError, match="no family"):
+        Predictor().fit_sources([])
+    with pytest.raises(LabelError, match="only from the target"):
+        Predictor(head="gp").fit_sources([(GRAPHS, LABELS)])
+    for options in ({"head": "svm"}, {"ensemble": 0}):
+        with pytest.raises(CgirError, match="predictor"):
+            Predictor(**options)
+    with pytest.raises(CgirError, match="training"):
+        TrainConfig(batch=1)
+
+
+def test_two_labels_are_enough_to_say_something():
+    for make in MAKERS.values():
+        assert np.isfinite(make().fit(GRAPHS[:2], [1.0, 2.0]).predict(GRAPHS)).all()
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path):
+    fit(MAKERS["rank"]()).save(tmp_path)
+    file = tmp_path / "predictor.safetensors"
+    data = file.read_bytes()
+    with pytest.raises(FileFormatError, match="no such file"):
+        Predictor.load(tmp_path / "elsewhere")
+    for damaged in (b"", data[:100], data[:-10], b"\x80\x04" + data, data.replace(b"members.1.", b"members.7.")):
+        file.write_bytes(damaged)
+        with pytest.raises(FileFormatError, match=r"predictor\.safetensors"):
+            Predictor.load(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [file.name]  # nothing half-written lies around
+
+
+def test_costs_are_the_graphs_own():
+    np.testing.assert_allclose(log_flops(BATCH), np.log10([1 + g.flops for g in GRAPHS]))
+    np.testing.assert_allclose(log_params(GRAPHS), np.log10([1 + g.num_params for g in GRAPHS]))
+    np.testing.assert_allclose(log_params(BATCH), log_params(GRAPHS))
+    np.testing.assert_allclose(CostPredictor(log_params).fit(GRAPHS, LABELS).predict(GRAPHS[:3]), log_params(GRAPHS[:3]))
+    assert log_flops(GRAPHS[0]).shape == log_params(GRAPHS[0]).shape == (1,)
+
+
+def test_gp_without_encoder_reads_properties_only():
+    """Graphs with equal properties get equal scores."""
+    scores = fit(hand_predictor()).predict(BATCH)
+    _, groups = np.unique(np.asarray(properties(BATCH)).round(12), axis=0, return_inverse=True)
+    for group in np.unique(groups):
+        assert np.ptp(scores[groups == group]) < 1e-9
