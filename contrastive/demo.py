@@ -62,9 +62,8 @@ def _trace_networks(folder: Path) -> Graph:
         start = time.perf_counter()
         graph = frontends.trace(model, input_shape=(1, 3, 224, 224), name=build.__name__)
         took = time.perf_counter() - start
-        say(
-            f"   {build.__name__:13s} {len(graph):4d} operators  {graph.num_params / 1e6:6.2f} M parameters  {graph.flops / 2e9:7.3f} GMAC  {1000 * took:5.0f} ms"
-        )
+        size = f"{graph.num_params / 1e6:6.2f} M parameters  {graph.flops / 2e9:7.3f} GMAC"
+        say(f"   {build.__name__:13s} {len(graph):4d} operators  {size}  {1000 * took:5.0f} ms")
         drawn = drawn or graph
     assert drawn is not None
     to_svg(drawn, folder / "resnet50.svg")

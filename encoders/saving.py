@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError, FileFormatError
 
+from .blend import Blend
 from .checkpoints import Tensors, build_encoder, encoder_meta, read_tensors, write_tensors
 from .descriptors import Scaler
 from .gp import GaussianProcess
@@ -43,6 +44,8 @@ def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
     if predictor.process is not None:
         process = predictor.process
         tensors |= _arrays({"gp.x": process.x, "gp.y": process.y, "gp.theta": process.theta}) | _scaler_state("gp.", predictor.scaler)
+    if predictor.blend is not None:
+        meta["blend"] = predictor.blend
     write_tensors(Path(folder) / FILE, "predictor", tensors, meta)
 
 
@@ -60,9 +63,10 @@ def load(folder: str | PathLike[str]) -> Predictor:
         predictor.labels = _read_labels(tensors)
         if predictor.networks is not None:
             _read_networks(predictor.networks, networks, tensors, path)
-        elif "gp.x" in tensors:
+        if "gp.x" in tensors:
             predictor.scaler = _read_scaler(tensors, "gp.")
             predictor.process = GaussianProcess(tensors["gp.x"].numpy(), tensors["gp.y"].numpy(), tensors["gp.theta"].numpy())
+        predictor.blend = _read_blend(meta.get("blend"))
     except FileFormatError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, CgirError) as error:
@@ -116,6 +120,13 @@ def _read_labels(tensors: Tensors) -> Standardise | RankGauss | None:
     if "labels.known" in tensors:
         return RankGauss(tensors["labels.known"].numpy(), tensors["labels.scores"].numpy())
     return Standardise(*tensors["labels.moments"].tolist()) if "labels.moments" in tensors else None
+
+
+def _read_blend(values: Any) -> Blend | None:
+    if values is None:
+        return None
+    weight, means, deviations = values
+    return Blend(float(weight), (float(means[0]), float(means[1])), (float(deviations[0]), float(deviations[1])))
 
 
 def _scaler_state(prefix: str, scaler: Scaler | None) -> Tensors:

@@ -8,6 +8,7 @@ from typing import Any
 from cgir import Graph, TraceError, canonicalize
 
 from . import spaces as spaces
+from . import tables as tables
 from .build import build as build
 
 

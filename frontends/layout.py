@@ -27,14 +27,15 @@ class Tag(NamedTuple):
 
 
 NOTHING = Tag()
-SPATIAL = frozenset(
+_SPATIAL = (
     "Conv ConvTranspose BatchNorm GroupNorm InstanceNorm LocalResponseNorm MaxPool AvgPool LPPool AdaptiveMaxPool AdaptiveAvgPool "
-    "Resize GridSample Unfold Fold PReLU".split()
+    "Resize GridSample Unfold Fold PReLU"
 )
-LAST = frozenset("Linear Bilinear LayerNorm RMSNorm Embedding LSTM GRU RNN".split())
+_REDUCED = "Mean Sum Prod ReduceMax ReduceMin ArgMax Norm Variance LogSumExp Any"
+SPATIAL = frozenset(_SPATIAL.split())
+LAST = frozenset(("Linear", "Bilinear", "LayerNorm", "RMSNorm", "Embedding", "LSTM", "GRU", "RNN"))
 ORDERED = frozenset(("MatMul", "Attention"))  # their shapes mean something in the framework's own order: heads, time, features
-RESHAPED = frozenset(("Reshape",))
-REDUCED = frozenset("Mean Sum Prod ReduceMax ReduceMin ArgMax Norm Variance LogSumExp Any".split())
+REDUCED = frozenset(_REDUCED.split())
 
 
 def stored(size: Sequence[int], tag: Tag, batch: int) -> Shape:
@@ -62,7 +63,9 @@ def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | N
 
 def elementwise(inputs: Sequence[tuple[Sequence[int], Tag]], size: Sequence[int], batch: int) -> Tag:
     """Axes of a result whose axes are those of its inputs, aligned at the last one as broadcasting does; the first input that knows decides."""
-    channel, place, split = None, (None, 1), None
+    channel: int | None = None
+    place: tuple[int | None, int] = (None, 1)
+    split: tuple[int, int] | None = None
     for before, tag in inputs:
         split = split or (tag.split if tuple(before) == tuple(size) else None)
         shift = len(size) - len(before)

@@ -113,7 +113,7 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Table:
 
     Args:
         name: "nasbench101", "nasbench201", "nasbench_macro" or "digits".
-        path: the folder with the published tables, or one file in its format; default $CGIR_DATA. "digits" is in the package.
+        path: the folder with the published tables, or one file in its format; default $CGIR_DATA. "digits" is in the package: here another file.
 
     Raises:
         LabelError: no such table, or its file is nowhere to be found.
@@ -133,6 +133,8 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Table:
 
 
 def _digits(file: Path) -> Table:
+    if not file.is_file():
+        raise LabelError(f"{file} does not exist; build it with `python -m benchmarks.digits --out {file}`")
     data = _read(file, lambda: pa.parquet.read_table(file))
     _require(file, data, (FAMILY, SPEC))
     about = json.loads((data.schema.metadata or {}).get(b"cgir", b"{}"))

@@ -25,7 +25,7 @@ class Write(NamedTuple):
 
 def geometry(tensor: Tensor) -> Geometry:
     """Place of a tensor in its storage."""
-    return tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
+    return int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride()
 
 
 def relation(view: Geometry, written: Geometry) -> str:

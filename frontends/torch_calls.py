@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -19,23 +19,29 @@ from .torch_ops import RECIPES
 from .torch_shapes import RULES
 
 # Answered without looking at the tensor's place in the graph.
-QUERIES = frozenset(
+_QUERIES = (
     "shape dtype ndim dim size numel nelement stride storage_offset is_contiguous element_size itemsize nbytes is_meta is_cuda is_cpu requires_grad layout "
     "is_floating_point is_complex is_sparse is_quantized is_nested names is_leaf grad grad_fn get_device _version is_inference __hash__ __len__ _is_view "
     "is_mps is_xpu is_sparse_csr is_signed is_conj is_neg untyped_storage result_type is_same_size __repr__ __format__ broadcast_shapes dim_order retain_grad "
-    "requires_grad_ register_hook".split()
+    "requires_grad_ register_hook"
 )
+
 # Their result depends on values, or has a size that does.
-VALUES = frozenset(
+_VALUES = (
     "item tolist numpy nonzero argwhere unique unique_consecutive masked_select equal allclose is_nonzero bincount __bool__ __float__ __int__ __index__ "
-    "__complex__ __contains__ __array__ _pack_padded_sequence".split()
+    "__complex__ __contains__ __array__ _pack_padded_sequence"
 )
-FACTORIES = frozenset(
-    "zeros ones full empty rand randn randint randperm arange linspace logspace eye zeros_like ones_like full_like empty_like rand_like randn_like randint_like "
-    "new_zeros new_ones new_full new_empty new_tensor new_empty_strided new tensor scalar_tensor tril_indices triu_indices hann_window hamming_window "
-    "blackman_window bernoulli multinomial normal empty_strided empty_permuted range".split()
+
+_FACTORIES = (
+    "zeros ones full empty rand randn randint randperm arange linspace logspace eye zeros_like ones_like full_like empty_like "
+    "rand_like randn_like randint_like new_zeros new_ones new_full new_empty new_tensor new_empty_strided new tensor scalar_tensor tril_indices "
+    "triu_indices hann_window hamming_window blackman_window bernoulli multinomial normal empty_strided empty_permuted range"
 )
-FILLS = frozenset("zero_ fill_ normal_ uniform_ bernoulli_ random_ exponential_ trunc_normal_ eye_ constant_".split())
+
+_FILLS = "zero_ fill_ normal_ uniform_ bernoulli_ random_ exponential_ trunc_normal_ eye_ constant_"
+
+
+QUERIES, VALUES, FACTORIES, FILLS = (frozenset(words.split()) for words in (_QUERIES, _VALUES, _FACTORIES, _FILLS))
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ def describe(func: Callable[..., Any]) -> Call:
     return _function(func)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _property(attribute: str, access: str) -> Call:
     label = f"Tensor.{attribute}"
     if access == "__set__":
@@ -74,7 +80,7 @@ def _property(attribute: str, access: str) -> Call:
     return Call(attribute, label, op, "query" if attribute in QUERIES else "record", category=OPS[op].category if op else "opaque")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _function(func: Callable[..., Any]) -> Call:
     full = getattr(func, "__name__", type(func).__name__).split(".")[0]
     module = getattr(func, "__module__", None) or "torch"

@@ -160,7 +160,7 @@ def _replaced(item: Any, fresh: Mapping[int, Tensor]) -> Any:
     if isinstance(item, Mapping) or (is_dataclass(item) and not isinstance(item, type)):
         twin = item.__class__.__new__(item.__class__)
         if isinstance(item, dict):
-            dict.update(twin, {key: _replaced(value, fresh) for key, value in item.items()})
+            dict.update(twin, {key: _replaced(value, fresh) for key, value in item.items()})  # type: ignore[arg-type]
         for key, value in vars(item).items():
             object.__setattr__(twin, key, _replaced(value, fresh))
         return twin
@@ -215,7 +215,7 @@ def _untouched(modules: Iterable[nn.Module], device: torch.device) -> Iterator[N
         for live, saved in chain(before, contents):
             if isinstance(live, list):
                 live[:] = saved
-            elif live != saved if isinstance(live, set) else not _same(live, saved):
+            elif not isinstance(live, dict) or not _same(live, saved):
                 live.clear()
                 live.update(saved)
         torch.set_rng_state(states[0])
@@ -225,7 +225,7 @@ def _untouched(modules: Iterable[nn.Module], device: torch.device) -> Iterator[N
             torch.cuda.set_rng_state_all(cuda)
 
 
-def _same(live: Mapping[Any, Any], saved: Mapping[Any, Any]) -> bool:
+def _same(live: Mapping[Any, Any], saved: Any) -> bool:
     return len(live) == len(saved) and all(a is b and live[a] is saved[b] for a, b in zip(live, saved, strict=True))
 
 

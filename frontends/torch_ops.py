@@ -7,146 +7,15 @@ take all their tensors as data. Names are those of `cgir.ops`, "F." before one w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from cgir.graph import Attr
 
-Number = int | float | bool
-
-
-class Recipe(NamedTuple):
-    """What a call computes. An empty `op` means the one its name stands for; `dims` are the axes it reduces.
-
-    `like_linear` products are linear layers if their second operand turns out to be a weight.
-    """
-
-    inputs: tuple[Any, ...]
-    attrs: dict[str, Attr] = {}
-    weights: tuple[Tensor | None, ...] = ()
-    op: str = ""
-    dims: tuple[int, ...] | None = None
-    like_linear: bool = False
-
-
-def _tuple(value: Any, n: int) -> tuple[int, ...]:
-    values = tuple(int(v) for v in value) if isinstance(value, Sequence) else (int(value),)
-    return values * n if len(values) == 1 else values
-
-
-def _pairs(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    if padding == "valid":
-        return ((0, 0),) * len(kernel)
-    if padding == "same":
-        total = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return tuple((t // 2, t - t // 2) for t in total)
-    return tuple((p, p) for p in _tuple(padding, len(kernel)))
-
-
-def _conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Recipe:
-    kernel = tuple(weight.shape[2:])
-    n = len(kernel)
-    wide = _tuple(dilation, n)
-    attrs = {"kernel": kernel, "stride": _tuple(stride, n), "padding": _pairs(padding, kernel, wide), "dilation": wide, "groups": groups}
-    return Recipe((input,), attrs, (weight, bias))
-
-
-def _conv_transpose(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1
-) -> Recipe:
-    recipe = _conv(input, weight, bias, stride, padding, dilation, groups)
-    return recipe._replace(attrs=recipe.attrs | {"output_padding": _tuple(output_padding, len(recipe.attrs["kernel"]))})
-
-
-def _convolution(input: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any, groups: int) -> Recipe:
-    if transposed:
-        return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)._replace(op="ConvTranspose")
-    return _conv(input, weight, bias, stride, padding, dilation, groups)
-
-
-def _max_pool(n: int) -> Callable[..., Recipe]:
-    def recipe(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, **_: Any) -> Recipe:
-        kernel, wide = _tuple(kernel_size, n), _tuple(dilation, n)
-        attrs = {"kernel": kernel, "stride": _tuple(stride or kernel, n), "padding": _pairs(padding, kernel, wide), "dilation": wide}
-        return Recipe((input,), attrs)
-
-    return recipe
-
-
-def _avg_pool(n: int) -> Callable[..., Recipe]:
-    def recipe(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, *_: Any) -> Recipe:
-        kernel = _tuple(kernel_size, n)
-        pairs = _pairs(padding, kernel, (1,) * n)
-        attrs: dict[str, Attr] = {"kernel": kernel, "stride": _tuple(stride or kernel, n), "padding": pairs}
-        return Recipe((input,), attrs | ({"include_pad": bool(count_include_pad)} if any(map(any, pairs)) else {}))
-
-    return recipe
-
-
-def _lp_pool(n: int) -> Callable[..., Recipe]:
-    def recipe(input: Tensor, norm_type: Number, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Recipe:
-        kernel = _tuple(kernel_size, n)
-        return Recipe((input,), {"p": float(norm_type), "kernel": kernel, "stride": _tuple(stride or kernel, n)})
-
-    return recipe
-
-
-def _sliding(name: str) -> Callable[..., Recipe]:
-    def recipe(input: Tensor, *args: Any, kernel_size: Any = None, dilation: Any = 1, padding: Any = 0, stride: Any = 1, **_: Any) -> Recipe:
-        sizes = [kernel_size, dilation, padding, stride]
-        given = args[1:] if name == "fold" else args  # fold's first argument is the output size
-        for place, value in enumerate(given):
-            sizes[place] = value
-        kernel, wide = _tuple(sizes[0], 2), _tuple(sizes[1], 2)
-        return Recipe((input,), {"kernel": kernel, "stride": _tuple(sizes[3], 2), "padding": _pairs(sizes[2], kernel, wide), "dilation": wide})
-
-    return recipe
-
-
-def _weighted(input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,), {}, (weight, bias))
-
-
-def _running_norm(input: Tensor, running_mean: Any, running_var: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,), {}, (weight, bias))
-
-
-def _layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,), {"dims": len(normalized_shape)}, (weight, bias))
-
-
-def _rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,), {"dims": len(normalized_shape)}, (weight,))
-
-
-def _group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,), {"groups": int(num_groups)}, (weight, bias))
-
-
-def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Recipe:
-    return Recipe((input1, input2), {}, (weight, bias))
-
-
-def _table_first(weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> Recipe:
-    return Recipe((indices,), {}, (weight,))
-
-
-def _embedding_bag(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Recipe:
-    return _weighted(input, weight) if weight.is_floating_point() else _weighted(weight, input)
-
-
-def _recurrent(input: Tensor, hx: Any, weights: Any, has_biases: Any, layers: Any, dropout: float, training: bool, bidirectional: bool, *_: bool) -> Recipe:
-    states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
-    hidden = weights[1].shape[0] // (weights[0].shape[0] // states[-1].shape[-1])
-    return Recipe((input, *states), {"hidden": hidden, "layers": layers, "bidirectional": bool(bidirectional)}, tuple(weights))
-
-
-def _cell(input: Tensor, hx: Any, *weights: Any) -> Recipe:
-    states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
-    return Recipe((input, *states), {"hidden": states[0].shape[-1], "layers": 1, "bidirectional": False}, weights)
+from . import torch_layers as layers
+from .torch_layers import Number, Recipe
 
 
 def _scalar(name: str, default: Number) -> Callable[..., Recipe]:
@@ -294,45 +163,25 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | No
     return Recipe((query, key, value, attn_mask), {"causal": bool(is_causal)})
 
 
-def _interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,), {"mode": mode})
-
-
-def _upsample(mode: str) -> Callable[..., Recipe]:
-    return lambda input, *_, **__: Recipe((input,), {"mode": mode})
-
-
-def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None) -> Recipe:
-    """`padding` has a pair for every axis here; the recorder keeps those of the spatial axes once it knows which they are."""
-    given = [(int(before), int(after)) for before, after in list(pairwise(pad))[::2]]
-    pairs = tuple(reversed(given + [(0, 0)] * (input.dim() - len(given))))
-    attrs: dict[str, Attr] = {"padding": pairs, "mode": mode}
-    return Recipe((input,), attrs | ({"value": float(value or 0)} if mode == "constant" else {}))
-
-
-def _constant_pad(input: Tensor, pad: Sequence[int], value: Number = 0) -> Recipe:
-    return _pad(input, pad, "constant", value)
-
-
 def _copy(target: Tensor, source: Tensor, *_: Any) -> Recipe:
     return Recipe((source,), op="Identity" if source.shape == target.shape else "Expand")
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
-    **{f"conv{n}d": _conv for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": _conv_transpose for n in (1, 2, 3)},
-    "convolution": _convolution,
-    **{f"max_pool{n}d": _max_pool(n) for n in (1, 2, 3)},
-    **{f"avg_pool{n}d": _avg_pool(n) for n in (1, 2, 3)},
-    **{f"lp_pool{n}d": _lp_pool(n) for n in (1, 2, 3)},
-    "F.unfold": _sliding("unfold"), "im2col": _sliding("unfold"), "F.fold": _sliding("fold"), "col2im": _sliding("fold"),
-    "linear": _weighted, "bilinear": _bilinear, "prelu": _weighted,
-    "F.batch_norm": _running_norm, "batch_norm": _weighted, "F.instance_norm": _running_norm, "instance_norm": _weighted,
-    "layer_norm": _layer_norm, "rms_norm": _rms_norm, "group_norm": _group_norm,
-    "F.embedding": lambda input, weight, *_, **__: Recipe((input,), {}, (weight,)), "embedding": _table_first,
-    "F.embedding_bag": _embedding_bag, "embedding_bag": _table_first,
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
-    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
+    **{f"conv{n}d": layers.conv for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": layers.conv_transpose for n in (1, 2, 3)},
+    "convolution": layers.convolution,
+    **{f"max_pool{n}d": layers.max_pool(n) for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": layers.avg_pool(n) for n in (1, 2, 3)},
+    **{f"lp_pool{n}d": layers.lp_pool(n) for n in (1, 2, 3)},
+    "F.unfold": layers.sliding("unfold"), "im2col": layers.sliding("unfold"), "F.fold": layers.sliding("fold"), "col2im": layers.sliding("fold"),
+    "linear": layers.weighted, "bilinear": layers.bilinear, "prelu": layers.weighted,
+    "F.batch_norm": layers.running_norm, "batch_norm": layers.weighted, "F.instance_norm": layers.running_norm, "instance_norm": layers.weighted,
+    "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm, "group_norm": layers.group_norm,
+    "F.embedding": lambda input, weight, *_, **__: Recipe((input,), {}, (weight,)), "embedding": layers.table_first,
+    "F.embedding_bag": layers.embedding_bag, "embedding_bag": layers.table_first,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), layers.recurrent),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), layers.cell),
     "leaky_relu": _scalar("slope", 0.01), "elu": _scalar("alpha", 1.0), "celu": _scalar("alpha", 1.0), "rrelu": _rrelu,
     "hardtanh": _hardtanh, "gelu": _gelu, "softmax": _along(None), "softmin": _along(None), "log_softmax": _along(None), "glu": _along(-1),
     "gumbel_softmax": _gumbel, "clamp": _clamp, "clip": _clamp, "clamp_min": _clamp, "clamp_max": _clamp_max,
@@ -345,11 +194,12 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     **dict.fromkeys(("remainder", "fmod", "mod", "imod"), _binary("Mod")), "rmod": _binary("Mod", swapped=True),
     **dict.fromkeys(("pow", "ipow", "float_power"), _binary("Pow")), "rpow": _binary("Pow", swapped=True), "square": _square,
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "greater", "less", "equal"), _compare),
-    **dict.fromkeys("mean nanmean sum nansum prod amax amin argmax argmin var std var_mean std_mean logsumexp any all count_nonzero".split(), _reduce),
+    **dict.fromkeys(("mean", "nanmean", "sum", "nansum", "prod", "amax", "amin", "argmax", "argmin", "logsumexp", "any", "all", "count_nonzero"), _reduce),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _reduce),
     "max": _extremum("Maximum"), "min": _extremum("Minimum"), "norm": _norm, "linalg_norm": _norm, "linalg_vector_norm": _norm,
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "inner"), _matmul), "rmatmul": _rmatmul, "outer": _outer,
     "einsum": _einsum, "tensordot": _tensordot, "scaled_dot_product_attention": _attention,
-    "interpolate": _interpolate, "upsample": _interpolate, 
-    **{f"upsample_{mode}{n}": _upsample(mode) for mode in ("nearest", "linear", "bilinear", "bicubic", "trilinear") for n in ("", "1d", "2d", "3d")},
-    "pad": _pad, "constant_pad_nd": _constant_pad, "copy": _copy,
+    "interpolate": layers.interpolate, "upsample": layers.interpolate,
+    **{f"upsample_{mode}{n}": layers.upsample(mode) for mode in ("nearest", "linear", "bilinear", "bicubic", "trilinear") for n in ("", "1d", "2d", "3d")},
+    "pad": layers.padded, "constant_pad_nd": layers.constant_padded, "copy": _copy,
 }  # fmt: skip

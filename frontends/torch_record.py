@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,17 +11,15 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from cgir import Param, TraceError, UnsupportedOpError
-from cgir.graph import Shape
+from cgir.graph import Attr, Shape
 
 from . import layout
 from .layout import NOTHING, Tag
 from .torch_alias import geometry
-from .torch_axes import indexed_axes, view_axes
+from .torch_arguments import axes_of, mapped, picks_by_value, reads_values, recipe_of, refuse_hidden_code, target_dtype
 from .torch_calls import Call, describe, hides_calls
-from .torch_ops import Recipe
-from .torch_values import ATOMS, Tape, Value, Values, storage_of, tensors_in
-
-COMPILED = tuple(os.path.join(os.path.dirname(torch.__file__), part) for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses"))
+from .torch_layers import Recipe
+from .torch_values import Tape, Value, Values, storage_of, tensors_in
 
 
 @dataclass(slots=True)
@@ -67,7 +63,7 @@ class Recorder(TorchFunctionMode):
         if call.kind == "query":
             return func(*args, **kwargs)
         if call.kind == "device":
-            _refuse_hidden_code()
+            refuse_hidden_code()
             return self.device  # that of the module's weights, so that constants the forward makes are real
         if hides_calls(call, args):
             assert call.expansion is not None
@@ -76,10 +72,10 @@ class Recorder(TorchFunctionMode):
         if not any(map(self.values.is_live, tensors_in((args, kwargs)))):
             return self._evaluate(func, call, args, kwargs)
         traced = self.values.traced
-        named = {name: _mapped(value, traced) for name, value in kwargs.items()}
+        named = {name: mapped(value, traced) for name, value in kwargs.items()}
         if call.name in ("getitem", "setitem", "repeat_interleave"):  # constant indices keep their values: results depend on them
-            return self._trace(func, call, (traced(args[0]), *_mapped(args[1:], self._index)), named)
-        return self._trace(func, call, _mapped(args, traced), named)
+            return self._trace(func, call, (traced(args[0]), *mapped(args[1:], self._index)), named)
+        return self._trace(func, call, mapped(args, traced), named)
 
     def _index(self, tensor: Tensor) -> Tensor:
         return self.values.traced(tensor) if self.values.is_live(tensor) or tensor.is_floating_point() else tensor
@@ -104,13 +100,13 @@ class Recorder(TorchFunctionMode):
 
     def _evaluate(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call on constants alone runs for real, on copies of what the module owns."""
-        args, kwargs = _mapped(args, self.values.copy), {name: _mapped(value, self.values.copy) for name, value in kwargs.items()}
+        args, kwargs = mapped(args, self.values.copy), {name: mapped(value, self.values.copy) for name, value in kwargs.items()}
         if call.kind == "move":
-            dtype = _target_dtype(args, kwargs)
+            dtype = target_dtype(args, kwargs)
             return args[0] if dtype is None else args[0].to(dtype)
         if kwargs.get("device") is not None:
             if torch.device(kwargs["device"]).type == "meta":
-                _refuse_hidden_code()
+                refuse_hidden_code()
             else:
                 kwargs["device"] = self.device
         result = func(*args, **kwargs)
@@ -127,10 +123,10 @@ class Recorder(TorchFunctionMode):
     # --- calls on traced tensors
 
     def _trace(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if call.kind == "values" or _picks_by_value(call, args, kwargs):
-            raise TraceError(_reads_values(call))
+        if call.kind == "values" or picks_by_value(call, args, kwargs):
+            raise TraceError(reads_values(call))
         if call.kind == "move":
-            dtype = _target_dtype(args, kwargs)
+            dtype = target_dtype(args, kwargs)
             if dtype is None or dtype == args[0].dtype:
                 return args[0]
             func, args, kwargs = torch.Tensor.to, (args[0], dtype), {}
@@ -149,7 +145,7 @@ class Recorder(TorchFunctionMode):
 
     def _record(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
-        recipe = _recipe(call, args, kwargs, given)
+        recipe = recipe_of(call, args, kwargs, given)
         sizes = {id(tensor): tuple(tensor.shape) for tensor in given}
         result = call.rule(*args, **kwargs) if call.rule and "out" not in kwargs else None
         if result is None:
@@ -158,7 +154,7 @@ class Recorder(TorchFunctionMode):
         changed = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
         if not outputs or (call.category in ("identity", "movement") and call.op != "Dropout" and not call.in_place and id(outputs[0]) in changed):
             return result
-        step = self._step(call, recipe, sizes, _axes(func, call, recipe, args, kwargs, outputs[0]))
+        step = self._step(call, recipe, sizes, axes_of(func, call, recipe, args, kwargs, outputs[0]))
         self._emit(step, outputs, [id(tensor) in changed and call.category != "movement" for tensor in outputs])
         return result
 
@@ -215,11 +211,11 @@ class Recorder(TorchFunctionMode):
         else:
             tags = [self._result_tag(step, size, slot) for slot, size in enumerate(sizes)]
             in_shapes, shape = self._in_shapes(step), layout.stored(sizes[0], tags[0], self.tape.batch)
-        attrs = {"name": step.call.label} if step.op == "Opaque" else dict(step.recipe.attrs)
+        attrs: dict[str, Attr] = {"name": step.call.label} if step.op == "Opaque" else dict(step.recipe.attrs)
         if step.op == "Pad" and not static:
             attrs["padding"] = layout.per_axis(attrs["padding"], step.leading[0].value.tag)
         node = self.tape.add(step.op, step.call.name, tuple(o.value.node for o in step.operands), in_shapes, shape, step.params, attrs)
-        if step.op == "Opaque" and self.strict:
+        if step.op == "Opaque" and self.strict and not static:
             raise UnsupportedOpError(
                 f"operator {step.call.label} (node {self.tape.nodes[node].name!r}) is not in the vocabulary of cgir.ops; "
                 "trace without strict=True to keep it as an Opaque node, or add it to the table"
@@ -267,88 +263,3 @@ class Recorder(TorchFunctionMode):
         tag = layout.natural(step.style, size, tag, batch, step.call.spatial)
         unsure = step.op in ("Opaque", "Gather", "Scatter", "MatMul")
         return Tag(tag.channel, 0) if unsure and tag.batch is None and size and size[0] == batch and tag.channel != 0 else tag
-
-
-def _mapped(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Nested arguments with every tensor replaced."""
-    kind = type(item)
-    if kind in ATOMS:
-        return item
-    if isinstance(item, Tensor):
-        return change(item)
-    if kind is tuple or kind is list:
-        return kind([_mapped(part, change) for part in item])
-    if isinstance(item, tuple):  # named tuples and PyTorch's result types
-        parts = [_mapped(part, change) for part in item]
-        return kind(*parts) if hasattr(item, "_fields") else kind(parts)
-    if kind is slice:
-        return slice(*(_mapped(part, change) for part in (item.start, item.stop, item.step)))
-    return {key: _mapped(part, change) for key, part in item.items()} if kind is dict else item
-
-
-def _recipe(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], given: Sequence[Tensor]) -> Recipe:
-    """The call's recipe with its operator filled in; operators without one take all tensors as data."""
-    if call.name == "getitem":
-        picks = [item for item in (args[1] if isinstance(args[1], tuple) else args[1:]) if isinstance(item, Tensor | list)]
-        return Recipe((args[0], *tensors_in(picks)), op="Gather" if picks else "Slice")
-    if call.recipe is None:
-        return Recipe(tuple(given), op=call.op or "Opaque")
-    try:
-        recipe = call.recipe(*args, **{name: value for name, value in kwargs.items() if name != "out"})
-    except (TypeError, ValueError, IndexError, KeyError):  # PyTorch itself judges the arguments; if it takes them, the form is one we do not know
-        return Recipe(tuple(given))
-    inputs = tuple(tensor for tensor in recipe.inputs if isinstance(tensor, Tensor))
-    return recipe._replace(inputs=inputs, op=recipe.op or call.op or "Opaque")
-
-
-def _axes(func: Callable[..., Any], call: Call, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> dict[int, int] | None:
-    """Where the axes go, for calls that move them; None where they stay."""
-    if recipe.op in ("Slice", "Transpose"):
-        return view_axes(func, args, kwargs, recipe.inputs[0]) if call.name != "einsum" and not call.in_place else {}
-    if recipe.op == "Gather" and call.name == "getitem":
-        return indexed_axes(args[1], args[0].dim(), output.dim())
-    if call.name == "stack":
-        new = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % output.dim()
-        return {axis: axis + (axis >= new) for axis in range(output.dim() - 1)}
-    return None
-
-
-def _target_dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype | None:
-    """The type that `tensor.to(...)` asks for; where to put the tensor does not matter here."""
-    for value in (*args[1:], *kwargs.values()):
-        if isinstance(value, torch.dtype):
-            return value
-        if isinstance(value, Tensor):
-            return value.dtype
-    return None
-
-
-def _picks_by_value(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Calls whose result's size depends on values: indexing with a mask, one-hot without a number of classes ..."""
-    if call.name == "getitem":
-        return any(tensor.is_meta and tensor.dtype in (torch.bool, torch.uint8) for tensor in tensors_in(args[1]))
-    if call.name == "one_hot":
-        return (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) == -1
-    if call.name == "repeat_interleave":
-        return any(tensor.is_meta for tensor in tensors_in((args[1:], kwargs))) and kwargs.get("output_size") is None
-    return call.name == "where" and len(args) + len(kwargs) == 1
-
-
-def _reads_values(call: Call) -> str:
-    if call.name == "_pack_padded_sequence":
-        return "a packed sequence depends on the values of the lengths; trace the model on padded sequences"
-    return (
-        f"{call.label} needs the values of a tensor, and tracing knows shapes only, so what follows cannot be decided; use torch.where instead of "
-        "a Python branch, or decide on shapes or on the module's own attributes"
-    )
-
-
-def _refuse_hidden_code() -> None:
-    """Compiled code that PyTorch runs as Python decompositions makes its results itself: they would look like constants."""
-    frame = sys._getframe(1)
-    for _ in range(8):
-        if frame.f_back is None:
-            return
-        frame = frame.f_back
-        if frame.f_code.co_filename.startswith(COMPILED):
-            raise TraceError("the forward runs compiled (TorchScript or C++) code, which the recorder cannot see into; trace the Python version of it")

@@ -104,7 +104,8 @@ def _recurrent(gates: int) -> Callable[..., Any]:
 
 
 UNARY = (
-    "relu gelu silu mish sigmoid logsigmoid hardsigmoid hardswish tanh softplus softsign softmax log_softmax elu selu celu relu6 leaky_relu hardtanh exp sqrt rsqrt abs neg erf"
+    "relu gelu silu mish sigmoid logsigmoid hardsigmoid hardswish tanh softplus softsign softmax log_softmax elu "
+    "selu celu relu6 leaky_relu hardtanh exp sqrt rsqrt abs neg erf"
 )
 RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(UNARY.split(), _unary),

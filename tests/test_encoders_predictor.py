@@ -9,6 +9,7 @@ from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.features import GraphBatch
 from cgir.properties import properties
 from encoders import CostPredictor, Encoder, EncoderConfig, Predictor, TrainConfig, hand_predictor, log_flops, log_params, metrics
+from encoders.blend import Blend
 from encoders.labels import RankGauss, Standardise
 
 GRAPHS = random_cnns(90)
@@ -29,6 +30,7 @@ MAKERS = {
     "hand": lambda: Predictor(None, "mse", frozen=True, train=QUICK),
     "gp": lambda: Predictor(small(), "gp"),
     "gp hand": hand_predictor,
+    "blend": lambda: Predictor(small(), train=QUICK),
 }
 makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
@@ -59,7 +61,7 @@ def test_round_trip_predicts_the_same(make, tmp_path):
     np.testing.assert_array_equal(fit(loaded, seed=1).predict(GRAPHS), fit(predictor, seed=1).predict(GRAPHS))
 
 
-@pytest.mark.parametrize("name", ["rank", "mse", "frozen"])
+@pytest.mark.parametrize("name", ["rank", "mse", "frozen", "blend"])
 def test_sources_alone_rank_and_are_where_fit_starts(name, tmp_path):
     """Labels of the second source live on another scale: only the order within a source may count."""
     sources = [(GRAPHS[:30], LABELS[:30]), (BATCH.select(range(30, 60)), 1000 - 0.001 + 0.001 * LABELS[30:60])]
@@ -170,3 +172,11 @@ def test_gp_without_encoder_reads_properties_only():
     _, groups = np.unique(np.asarray(properties(BATCH)).round(12), axis=0, return_inverse=True)
     for group in np.unique(groups):
         assert np.ptp(scores[groups == group]) < 1e-9
+
+
+def test_in_a_blend_the_process_gains_its_vote_with_the_labels():
+    rng = np.random.default_rng(0)
+    heads, process = 7 * rng.normal(size=50) + 3, 0.1 * rng.normal(size=50) - 2
+    for labels, weight in ((2, 0.05), (10, 0.25), (20, 0.5), (400, 0.5)):
+        expected = (1 - weight) * (heads - heads.mean()) / heads.std() + weight * (process - process.mean()) / process.std()
+        np.testing.assert_allclose(Blend.fit(heads, process, labels)(heads, process), expected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -220,7 +220,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...]]] = {
     "transformer": (lambda: sequential_transformer(batch_first=True), (meta(1, 7, 16),)),
     "transformer, sequence first": (sequential_transformer, (meta(7, 1, 16),)),
     "tied language model": (TiedLanguageModel, (tokens(1, 8),)),
-    "conv1d": (lambda: nn.Sequential(nn.Conv1d(4, 8, 5, 2, 2), nn.GroupNorm(2, 8), nn.MaxPool1d(2, ceil_mode=True), nn.Flatten(), nn.Linear(40, 3)), (meta(1, 4, 19),)),
+    "conv1d": (lambda: nn.Sequential(nn.Conv1d(4, 8, 5, 2, 2), nn.GroupNorm(2, 8), nn.MaxPool1d(3, ceil_mode=True), nn.Flatten()), (meta(1, 4, 19),)),
     "conv3d": (lambda: nn.Sequential(nn.Conv3d(2, 4, (1, 3, 3), groups=2), nn.BatchNorm3d(4), nn.AdaptiveMaxPool3d((2, 1, 1))), (meta(1, 2, 5, 8, 8),)),
     "einsum": (lambda: Function(lambda m, x: torch.einsum("bhid,bhjd,bhjc->bhic", x, x + 1, x)), (meta(1, 2, 5, 4),)),
 }

@@ -295,7 +295,8 @@ def _fails(m: nn.Module, x: Tensor) -> Tensor:
 
 
 def test_errors_of_the_forward_carry_its_line() -> None:
-    with pytest.raises(cgir.TraceError, match=rf"Function \({_line_of(_fails, 1)}\), module 'linear': the forward failed: RuntimeError: .*\[2, 288\]") as caught:
+    expected = rf"Function \({_line_of(_fails, 1)}\), module 'linear': the forward failed: RuntimeError: .*\[2, 288\]"
+    with pytest.raises(cgir.TraceError, match=expected) as caught:
         frontends.trace(Function(_fails, linear=nn.Linear(3, 4)), torch.empty(IMAGE))
     assert isinstance(caught.value.__cause__, RuntimeError)
 
