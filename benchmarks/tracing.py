@@ -16,7 +16,7 @@ from tqdm import trange
 
 import frontends
 
-from .networks import resnet50, vit_b16
+from frontends.reference import resnet50, vit_b16
 from .report import Table, publish
 
 NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {"ResNet-50": resnet50, "ViT-B/16": vit_b16}

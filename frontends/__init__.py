@@ -12,9 +12,7 @@ from . import tables as tables
 from .build import build as build
 
 
-def trace(
-    model: Any, inputs: Any = None, *, input_shape: Any = None, raw: bool = False, level: str = "module", strict: bool = False, name: str = ""
-) -> Graph:
+def trace(model: Any, inputs: Any = None, *, input_shape: Any = None, raw: bool = False, level: str = "module", strict: bool = False, name: str = "") -> Graph:
     """The computation graph of a model.
 
     Args:

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import cgir
 import frontends
-from benchmarks.networks import InvertedResidual, VisionTransformer, mobilenet_v3, resnet50, vit_b16
+from frontends.reference import InvertedResidual, VisionTransformer, mobilenet_v3, resnet50, vit_b16
 
 META = torch.device("meta")
 

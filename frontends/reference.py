@@ -1,4 +1,4 @@
-"""Three networks that everybody knows, as plain PyTorch: what tracing is timed and checked on."""
+"""ResNet-50, ViT-B/16 and MobileNetV3-Large in plain PyTorch: networks that everybody knows, to show, to time and to check tracing on."""
 
 from __future__ import annotations
 
