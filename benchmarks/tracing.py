@@ -15,8 +15,8 @@ import torch
 from tqdm import trange
 
 import frontends
-
 from frontends.reference import resnet50, vit_b16
+
 from .report import Table, publish
 
 NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {"ResNet-50": resnet50, "ViT-B/16": vit_b16}

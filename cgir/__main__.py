@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import CgirError
+from .features import GraphBatch
+
+ENCODER = "encoder.safetensors"
 
 EPILOG = """a first session:
   cgir demo                                              the whole line on networks and labels that come with the package
@@ -76,11 +82,11 @@ def _add_pretrain(commands: Any) -> None:
         description="Contrastive pretraining on stores of graphs. Interrupt it when you like: the same command goes on where it stopped.",
     )
     sub.add_argument("store", type=Path, nargs="+", help="Parquet stores written by cgir.GraphStore")
-    sub.add_argument("-o", "--output", type=Path, required=True, help="folder for the encoder, and for the state of an unfinished run")
+    sub.add_argument("-o", "--output", type=Path, required=True, help="folder for encoder.safetensors and the state of an unfinished run")
     sub.add_argument("--steps", type=int, default=300, help="optimiser steps (default: %(default)s)")
     sub.add_argument("--batch", type=int, default=256, help="graphs in a batch (default: %(default)s)")
     sub.add_argument("--loss", choices=("spectral", "supcon", "simclr"), default="spectral", help="default: %(default)s, the paper's eq. 4.5")
-    sub.add_argument("--property-weight", type=float, default=1.0, help="weight of the regression of free graph properties (default: %(default)s)")
+    sub.add_argument("--property-weight", type=float, default=0.0, help="weight of a regression of free graph properties beside it (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0)
     sub.set_defaults(run=_pretrain)
 
@@ -89,8 +95,9 @@ def _add_finetune(commands: Any) -> None:
     sub = commands.add_parser("finetune", help="learn a ranking from few labels", description="Fit a predictor on the labelled graphs of a store.")
     sub.add_argument("store", type=Path, help="Parquet store with labels")
     sub.add_argument("--label", required=True, help="name of the label column; higher is better")
-    sub.add_argument("--encoder", type=Path, help="folder written by `cgir pretrain`; without it the encoder starts from random weights")
-    sub.add_argument("--head", choices=("rank", "mse", "gp", "blend"), default="blend", help="default: %(default)s")
+    sub.add_argument("--encoder", type=Path, help="encoder.safetensors, or the folder `cgir pretrain` wrote; without it only hand-made features are read")
+    sub.add_argument("--head", choices=("blend", "gp", "rank", "mse"), default="blend", help="default: %(default)s, ranking heads plus a Gaussian process")
+    sub.add_argument("--sources", type=Path, nargs="+", default=[], help="stores of other families with the same label, learned from first")
     sub.add_argument("--limit", type=int, help="use this many labels, drawn at random")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("-o", "--output", type=Path, required=True, help="folder for the predictor")
@@ -169,36 +176,43 @@ def _diff(args: argparse.Namespace) -> int:
 
 def _pretrain(args: argparse.Namespace) -> int:
     import contrastive
-    from encoders import save_encoder
 
-    from . import GraphBatch, GraphStore
+    from . import GraphStore
 
     stores = [GraphStore.open(path) for path in args.store]
     batch = GraphBatch.concatenate([store.batch(range(len(store))) for store in stores])
     families = [family for store in stores for family in store.families]
     config = contrastive.PretrainConfig(loss=args.loss, steps=args.steps, batch=args.batch, property_weight=args.property_weight, seed=args.seed)
-    encoder = contrastive.pretrain(batch, config, families=families, run_dir=args.output / "run")
-    save_encoder(encoder, args.output)
-    print(f"encoder: {args.output} ({len(batch)} graphs of {len(set(families))} families)")
+    contrastive.pretrain(batch, config, families=families, run_dir=args.output)
+    print(f"encoder: {args.output / ENCODER} ({len(batch)} graphs of {len(set(families))} families)")
     return 0
 
 
-def _finetune(args: argparse.Namespace) -> int:
-    import numpy as np
-
-    import encoders
-
+def _labelled(path: Path, label: str) -> tuple[GraphBatch, NDArray[np.float64]]:
+    """The graphs of a store that have the label, and its values."""
     from . import GraphStore, LabelError
 
+    store = GraphStore.open(path)
+    if label not in store.labels:
+        raise LabelError(f"{path}: no label {label!r}; it has {', '.join(store.labels) or 'none'}")
+    y = np.asarray(store.labels[label], np.float64)
+    known = np.flatnonzero(np.isfinite(y))
+    return store.batch(known), y[known]
+
+
+def _finetune(args: argparse.Namespace) -> int:
+    import encoders
+
+    from . import GraphStore
+
+    graphs, y = _labelled(args.store, args.label)
+    chosen = np.random.default_rng(args.seed).permutation(len(y))[: args.limit]
+    path = args.encoder / ENCODER if args.encoder and args.encoder.is_dir() else args.encoder
+    predictor = encoders.Predictor(encoders.load_encoder(path) if path else None, head=args.head)
+    if args.sources:
+        predictor.fit_sources([_labelled(source, args.label) for source in args.sources], seed=args.seed)
     store = GraphStore.open(args.store)
-    if args.label not in store.labels:
-        raise LabelError(f"{args.store}: no label {args.label!r}; it has {', '.join(store.labels) or 'none'}")
-    y = np.asarray(store.labels[args.label])
-    chosen = np.flatnonzero(np.isfinite(y))
-    if args.limit is not None:
-        chosen = np.random.default_rng(args.seed).permutation(chosen)[: args.limit]
-    encoder = encoders.load_encoder(args.encoder) if args.encoder else None
-    predictor = encoders.Predictor(encoder=encoder, head=args.head).fit(store.batch(chosen), y[chosen], seed=args.seed)
+    predictor.fit(graphs.select(chosen), y[chosen], seed=args.seed, pool=store.batch(range(len(store))))
     predictor.save(args.output)
     print(f"predictor: {args.output} ({len(chosen)} labels)")
     return 0
@@ -207,7 +221,7 @@ def _finetune(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     import encoders
 
-    from . import GraphBatch, GraphStore, load
+    from . import GraphStore, load
 
     names: list[str] = []
     batches = []

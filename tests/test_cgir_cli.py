@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from encoders_samples import random_cnns
 
 import cgir
 from cgir.__main__ import main
@@ -97,3 +99,24 @@ def test_help_of_every_command() -> None:
     for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "demo"):
         assert command in text
         assert run(command, "--help").returncode == 0
+
+
+def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """pretrain -> finetune -> predict, on two families whose label is their number of parameters."""
+    for name, seed in (("target", 0), ("source", 1)):
+        graphs = random_cnns(40, seed)
+        specs = [f"{name}-{i}" for i in range(40)]
+        cgir.GraphStore.write(tmp_path / f"{name}.parquet", graphs, family=name, specs=specs, labels={"acc": [g.num_params for g in graphs]})
+    target, source, encoder, predictor = (str(tmp_path / part) for part in ("target.parquet", "source.parquet", "encoder", "predictor"))
+    assert main(["pretrain", target, source, "-o", encoder, "--steps", "3", "--batch", "16"]) == 0
+    assert main(["finetune", target, "--label", "acc", "--encoder", encoder, "--sources", source, "--limit", "15", "-o", predictor]) == 0
+    capsys.readouterr()
+    assert main(["predict", predictor, target, "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[1].split()[2].startswith("target-")
+    store = cgir.GraphStore.open(target)
+    best = store.specs.index(lines[1].split()[2])
+    assert store.labels["acc"][best] > np.median(store.labels["acc"])
+    assert main(["finetune", target, "--label", "loss", "-o", predictor]) == 2
+    assert "no label 'loss'; it has acc" in capsys.readouterr().err

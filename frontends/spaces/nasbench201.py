@@ -124,7 +124,7 @@ def _plan(spec: Spec) -> Plan | None:
     if not any(target == 3 for target, _ in live):
         return None
     steps: list[Step] = []
-    slots = [0]  # of each node, sums still binary in depth
+    slots = [0]  # where the value of each node is
     for target in (1, 2, 3):
         terms: list[int] = []
         for source in range(target):

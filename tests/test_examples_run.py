@@ -1,0 +1,26 @@
+"""The examples run as they stand, smaller where they take a size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from examples import pretrain_an_encoder, rank_with_few_labels, trace_a_model
+
+
+def test_trace_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace_a_model.main(tmp_path)
+    assert "isomorphic: True" in capsys.readouterr().out
+    assert (tmp_path / "two_blocks.html").exists()
+
+
+def test_pretrain_an_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pretrain_an_encoder.main(tmp_path, steps=5, networks=60)
+    assert capsys.readouterr().out.count("spectral distance") == 5
+
+
+def test_rank_with_few_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    rank_with_few_labels.main()
+    scores = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert min(scores) > 0.4
