@@ -1,0 +1,5 @@
+"""One thread: the networks of the tests are tiny, and threads that wait for each other on a busy machine cost minutes."""
+
+import torch
+
+torch.set_num_threads(1)
