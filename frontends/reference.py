@@ -1,4 +1,4 @@
-"""ResNet-50, ViT-B/16 and MobileNetV3-Large in plain PyTorch: networks that everybody knows, to show, to time and to check tracing on."""
+"""ResNet-50, ViT-B/16 and MobileNetV3-Small in plain PyTorch: networks that everybody knows, to show, to time and to check tracing on."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class InvertedResidual(nn.Module):
         expand: list[nn.Module] = [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), act()] if width != inner else []
         depthwise = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
         self.expand = nn.Sequential(*expand, depthwise, nn.BatchNorm2d(width), act())
-        reduced = max(8, width // 32 * 8)
+        reduced = max(8, (width // 4 + 4) // 8 * 8)
         self.squeeze = nn.Sequential(nn.Conv2d(width, reduced, 1), nn.ReLU(), nn.Conv2d(reduced, width, 1), nn.Hardsigmoid()) if squeeze else None
         self.project = nn.Sequential(nn.Conv2d(width, outer, 1, bias=False), nn.BatchNorm2d(outer))
         self.residual = stride == 1 and inner == outer
@@ -123,8 +123,8 @@ MOBILENET_V3_SMALL = (
 )  # fmt: skip
 
 
-def mobilenet_v3(classes: int = 1000) -> nn.Module:
-    """A network like MobileNetV3-Small (Howard et al. 2019)."""
+def mobilenet_v3_small(classes: int = 1000) -> nn.Module:
+    """MobileNetV3-Small (Howard et al. 2019): 2,542,856 parameters."""
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish()]
     inner = 16
     for width, outer, kernel, stride, squeeze, swish in MOBILENET_V3_SMALL:
