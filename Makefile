@@ -24,12 +24,10 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 
 bench: $(VENV)/test
-	$(BIN)/python -m benchmarks.tracing
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.tracing --write
 
 results: $(VENV)/test
 	$(BIN)/python -m examples.papers.transfer
-	$(BIN)/python -m benchmarks.report
 
 digits: $(VENV)/test
 	$(BIN)/python -m benchmarks.digits --out frontends/data/digits.parquet

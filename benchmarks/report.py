@@ -39,7 +39,7 @@ def publish(name: str, title: str, about: str, command: str, tables: Sequence[Ta
 
 def environment() -> str:
     """Where a measurement was taken, in one line."""
-    return f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, {torch.get_num_threads()} thread(s)"
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}"
 
 
 def render() -> str:

@@ -26,7 +26,7 @@ class MLPHead(nn.Module):
 class Scorer(nn.Module):
     """Encoder and head as one network: a batch of graphs -> scores (G,).
 
-    `dropout` takes the place of the encoder's own: few labels want more of it than pretraining does.
+    `dropout` takes the place of the one the encoder was pretrained with.
     """
 
     def __init__(self, encoder: Encoder, head: MLPHead, dropout: float = 0.0) -> None:
