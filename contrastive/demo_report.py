@@ -64,7 +64,7 @@ def scatter(path: Path, scores: Array, labels: Array, trained_on: int) -> Path:
     axes.scatter(rankdata(scores), 100 * labels, s=14, alpha=0.7, edgecolors="none", color="#2b6cb0")
     axes.set_xlabel("predicted rank (right is better)")
     axes.set_ylabel("accuracy on held-out digits, %")
-    axes.set_title(f"{len(labels)} networks ranked after {trained_on} labels, Spearman {spearman(scores, labels):.3f}", fontsize=11)
+    axes.set_title(f"{len(labels)} networks ranked after {trained_on} labels (one draw), Spearman {spearman(scores, labels):.3f}", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))

@@ -3,7 +3,6 @@
 import numpy as np
 
 from cgir import GraphBuilder
-from cgir.graph import Graph
 
 
 def random_cnn(rng, depth=6, size=16, channels=(8, 16)):
@@ -31,15 +30,3 @@ def random_cnns(count, seed=0, **options):
 def conv_share(graphs):
     """A label with few ties: share of convolutions, plus a little for the number of nodes."""
     return np.asarray([g.op_counts().get("Conv", 0) / len(g) + len(g) / 1000 for g in graphs])
-
-
-def shuffled(graph, rng):
-    """The same graph in another topological order."""
-    from dataclasses import replace
-
-    order = []
-    while len(order) < len(graph):
-        ready = [i for i in range(len(graph)) if i not in order and all(s in order for s in graph.nodes[i].inputs)]
-        order.append(ready[rng.integers(len(ready))])
-    place = {old: new for new, old in enumerate(order)}
-    return Graph(tuple(replace(graph.nodes[old], inputs=tuple(place[s] for s in graph.nodes[old].inputs)) for old in order), level=graph.level)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from encoders_samples import random_cnns, shuffled
+from cgir_samples import shuffled
+from encoders_samples import random_cnns
 
 from cgir.errors import CgirError, InvalidGraphError
 from cgir.features import GraphBatch, node_features, op_ids

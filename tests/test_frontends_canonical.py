@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import cgir_samples
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 import cgir
 import frontends
+from frontends.reference import resnet50
 
 IMAGE = (1, 8, 6, 6)
 TOKENS = (1, 10, 16)
@@ -211,3 +213,10 @@ def test_canonicalising_the_raw_graph_is_what_trace_does() -> None:
 def test_unknown_level_is_refused() -> None:
     with pytest.raises(cgir.InvalidGraphError, match="'fast', expected one of module, inference"):
         cgir.canonicalize(cgir.GraphBuilder().build(), level="fast")
+
+
+def test_a_traced_network_is_the_one_written_by_hand() -> None:
+    with torch.device("meta"):
+        model = resnet50()
+    traced_graph = frontends.trace(model, input_shape=(1, 3, 224, 224))
+    assert cgir.isomorphic(traced_graph, cgir_samples.resnet50()), cgir.diff(traced_graph, cgir_samples.resnet50())
