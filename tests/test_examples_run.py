@@ -22,5 +22,5 @@ def test_pretrain_an_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_rank_with_few_labels(capsys: pytest.CaptureFixture[str]) -> None:
     rank_with_few_labels.main()
-    scores = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[1:3]]
-    assert min(scores) > 0.4
+    by_flops, *learned = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[:3]]
+    assert min(learned) > by_flops
