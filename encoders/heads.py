@@ -24,17 +24,11 @@ class MLPHead(nn.Module):
 
 
 class Scorer(nn.Module):
-    """Encoder and head as one network: a batch of graphs -> scores (G,).
+    """Encoder and head as one network: a batch of graphs -> scores (G,)."""
 
-    `dropout` takes the place of the one the encoder was pretrained with.
-    """
-
-    def __init__(self, encoder: Encoder, head: MLPHead, dropout: float = 0.0) -> None:
+    def __init__(self, encoder: Encoder, head: MLPHead) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        for module in encoder.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = dropout
 
     def forward(self, arrays: TensorBatch) -> Tensor:
         """A batch of G graphs -> (G,)."""

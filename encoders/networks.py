@@ -102,7 +102,7 @@ class Networks:
         if self.frozen:
             return MLPHead(dim, self.config.hidden, self.config.dropout, seed)
         encoder = Encoder(seed=seed) if self.encoder is None else deepcopy(self.encoder)
-        return Scorer(encoder, MLPHead(encoder.dim, self.config.hidden, self.config.dropout, seed), self.config.dropout)
+        return Scorer(encoder, MLPHead(encoder.dim, self.config.hidden, seed=seed))
 
     def _start(self, reference: GraphTensors, seed: int) -> None:
         vectors = describe(reference, self.encoder) if self.frozen else np.zeros((0, 0))

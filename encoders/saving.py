@@ -104,9 +104,9 @@ def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, pat
         net.load_state_dict(tensors)
     else:
         encoder = build_encoder(_part(tensors, "encoder."), meta["member_encoder"], path)
-        head = MLPHead(encoder.dim, hidden, dropout)
+        head = MLPHead(encoder.dim, hidden)
         head.load_state_dict(_part(tensors, "head."))
-        net = Scorer(encoder, head, dropout)
+        net = Scorer(encoder, head)
     return net.eval()
 
 

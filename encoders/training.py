@@ -19,9 +19,10 @@ from .seeding import seeded
 @dataclass(frozen=True)
 class TrainConfig:
     """How a network is fitted: `epochs` passes over the labels in mini-batches of `batch` graphs; `source_steps` steps on source families,
-    with `batch` graphs of each; `hidden` units in the head; `dropout` in head and encoder.
+    with `batch` graphs of each; `hidden` units in the head; `dropout` in heads on frozen vectors, whole networks go without.
 
-    The defaults were chosen on NAS-Bench-Macro, which no table reports: there dropout 0.15 costs a network from scratch .05 Spearman at 40 labels."""
+    The defaults were chosen on NAS-Bench-Macro, which no table reports: with 10 and 40 labels dropout 0.15 takes frozen heads from .957 and .981
+    Spearman to .968 and .977, and a network from scratch from .942 and .979 down to .873 and .923."""
 
     epochs: int = 150
     batch: int = 16
@@ -29,7 +30,7 @@ class TrainConfig:
     weight_decay: float = 1e-3
     source_steps: int = 1000
     hidden: int = 64
-    dropout: float = 0.0
+    dropout: float = 0.15
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch - 1, self.source_steps, self.hidden) < 1 or self.lr <= 0 or not 0 <= self.dropout < 1:
