@@ -220,3 +220,21 @@ def test_a_traced_network_is_the_one_written_by_hand() -> None:
         model = resnet50()
     traced_graph = frontends.trace(model, input_shape=(1, 3, 224, 224))
     assert cgir.isomorphic(traced_graph, cgir_samples.resnet50()), cgir.diff(traced_graph, cgir_samples.resnet50())
+
+
+class TwoInputs(nn.Module):
+    """Reads one input of two, and returns a constant beside the result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor, ignored: Tensor) -> tuple[Tensor, Tensor]:
+        x.exp()
+        return x.relu(), self.scale.exp()
+
+
+def test_what_is_on_no_path_from_an_input_to_an_output_is_gone() -> None:
+    graph = frontends.trace(TwoInputs(), input_shape=((1, 4), (1, 5)))
+    cgir.verify(graph)
+    assert [node.op for node in graph.nodes] == ["Input", "ReLU", "Output"]
