@@ -19,8 +19,8 @@ ENCODER = "encoder.safetensors"
 
 EPILOG = """a first session:
   cgir demo                                              the whole line on networks and labels that come with the package
-  cgir trace torch.nn:Identity --input-shape 1,3,8,8     a class or function that needs no arguments, as module:name or file.py:name
-  cgir trace net.py:build --input-shape 1,3,224,224 -o net.json --html net.html
+  cgir trace frontends.reference:resnet50 --input-shape 1,3,224,224 --svg resnet50.svg
+  cgir trace net.py:build --input-shape 1,3,224,224 -o net.json    your own class or function that builds a module
   cgir show net.json
 """
 

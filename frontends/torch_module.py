@@ -245,7 +245,8 @@ def _located(error: Exception, model: str, path: str) -> TraceError:
     if "meta tensor" in text and "item()" in text:
         text = "the forward needs the value of a tensor, and tracing knows shapes only; decide on shapes or on the module's own attributes"
         return TraceError(f"{where}: {text}")
-    return TraceError(f"{where}: the forward failed: {type(error).__name__}: {text}")
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
+    return TraceError(f"{where}: the forward failed: {type(error).__name__}: {text}{notes}")
 
 
 def _user_line(traceback: TracebackType | None) -> str:

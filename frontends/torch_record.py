@@ -149,7 +149,11 @@ class Recorder(TorchFunctionMode):
         sizes = {id(tensor): tuple(tensor.shape) for tensor in given}
         result = call.rule(*args, **kwargs) if call.rule and "out" not in kwargs else None
         if result is None:
-            result = func(*args, **kwargs)
+            try:
+                result = func(*args, **kwargs)
+            except Exception as error:
+                error.add_note(f"in {call.name} of {', '.join('x'.join(map(str, size)) or 'a scalar' for size in sizes.values())}")
+                raise
         outputs = tensors_in(result)
         changed = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
         if not outputs or (call.category in ("identity", "movement") and call.op != "Dropout" and not call.in_place and id(outputs[0]) in changed):

@@ -30,8 +30,6 @@ def tokens(*shape: int) -> Tensor:
 
 
 class Function(nn.Module):
-    """A forward written in place; submodules and parameters by keyword."""
-
     def __init__(self, function: Callable[..., Any], **parts: Any) -> None:
         super().__init__()
         self.function = function

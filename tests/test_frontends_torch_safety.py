@@ -382,3 +382,9 @@ def test_modules_may_share_and_recurse() -> None:
     assert graph.num_params == 20
     assert graph.flops == 2 * 2 * 16
     assert [node.params[0].id for node in graph.nodes if node.op == "Linear"] == ["0.weight", "0.weight"]
+
+
+def test_a_shape_that_does_not_fit_is_named() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Conv2d(3, 8, 3))
+    with pytest.raises(cgir.TraceError, match=r"module '1': the forward failed: .* \(in conv2d of 1x4x8x8, 8x3x3x3, 8\)"):
+        frontends.trace(model, input_shape=(1, 4, 8, 8))
