@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch_samples import Function
 
 import cgir
 import frontends
@@ -27,17 +28,6 @@ def meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 def tokens(*shape: int) -> Tensor:
     return meta(*shape, dtype=torch.long)
-
-
-class Function(nn.Module):
-    def __init__(self, function: Callable[..., Any], **parts: Any) -> None:
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *args: Any) -> Any:
-        return self.function(self, *args)
 
 
 # --- networks

@@ -11,22 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_samples import Function
 
 import cgir
 import frontends
 
 IMAGE = (2, 8, 6, 6)
-
-
-class Function(nn.Module):
-    def __init__(self, function: Callable[..., Any], **parts: Any) -> None:
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *args: Any) -> Any:
-        return self.function(self, *args)
 
 
 # --- leaving no trace
