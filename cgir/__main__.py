@@ -7,13 +7,16 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CgirError
+from .errors import CgirError, LabelError
 from .features import GraphBatch
+
+if TYPE_CHECKING:
+    from .store import GraphStore
 
 ENCODER = "encoder.safetensors"
 
@@ -180,22 +183,20 @@ def _pretrain(args: argparse.Namespace) -> int:
     from . import GraphStore
 
     stores = [GraphStore.open(path) for path in args.store]
-    batch = GraphBatch.concatenate([store.batch(range(len(store))) for store in stores])
+    batch = GraphBatch.concatenate([store.batch() for store in stores])
     families = [family for store in stores for family in store.families]
+    spectra = np.concatenate([store.spectra for store in stores])
     config = contrastive.PretrainConfig(loss=args.loss, steps=args.steps, batch=args.batch, property_weight=args.property_weight, seed=args.seed)
-    contrastive.pretrain(batch, config, families=families, run_dir=args.output)
+    contrastive.pretrain(batch, config, families, spectra, run_dir=args.output)
     print(f"encoder: {args.output / ENCODER} ({len(batch)} graphs of {len(set(families))} families)")
     return 0
 
 
-def _labelled(path: Path, label: str) -> tuple[GraphBatch, NDArray[np.float64]]:
+def _labelled(store: GraphStore, path: Path, label: str) -> tuple[GraphBatch, NDArray[np.float64]]:
     """The graphs of a store that have the label, and its values."""
-    from . import GraphStore, LabelError
-
-    store = GraphStore.open(path)
     if label not in store.labels:
         raise LabelError(f"{path}: no label {label!r}; it has {', '.join(store.labels) or 'none'}")
-    y = np.asarray(store.labels[label], np.float64)
+    y = store.labels[label]
     known = np.flatnonzero(np.isfinite(y))
     return store.batch(known), y[known]
 
@@ -205,14 +206,14 @@ def _finetune(args: argparse.Namespace) -> int:
 
     from . import GraphStore
 
-    graphs, y = _labelled(args.store, args.label)
+    store = GraphStore.open(args.store)
+    graphs, y = _labelled(store, args.store, args.label)
     chosen = np.random.default_rng(args.seed).permutation(len(y))[: args.limit]
     path = args.encoder / ENCODER if args.encoder and args.encoder.is_dir() else args.encoder
     predictor = encoders.Predictor(encoders.load_encoder(path) if path else None, head=args.head)
     if args.sources:
-        predictor.fit_sources([_labelled(source, args.label) for source in args.sources], seed=args.seed)
-    store = GraphStore.open(args.store)
-    predictor.fit(graphs.select(chosen), y[chosen], seed=args.seed, pool=store.batch(range(len(store))))
+        predictor.fit_sources([_labelled(GraphStore.open(source), source, args.label) for source in args.sources], seed=args.seed)
+    predictor.fit(graphs.select(chosen), y[chosen], seed=args.seed, pool=store.batch())
     predictor.save(args.output)
     print(f"predictor: {args.output} ({len(chosen)} labels)")
     return 0
@@ -231,7 +232,7 @@ def _predict(args: argparse.Namespace) -> int:
             names.append(str(path))
         else:
             store = GraphStore.open(path)
-            batches.append(store.batch(range(len(store))))
+            batches.append(store.batch())
             names += [spec or f"{path}[{index}]" for index, spec in enumerate(store.specs)]
     batch = GraphBatch.concatenate(batches)
     scores = encoders.Predictor.load(args.predictor).predict(batch)

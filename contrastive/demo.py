@@ -94,7 +94,7 @@ def _write_stores(families: dict[str, Family], folder: Path) -> None:
 
 
 def _outcome(name: str, method: Method, target: Family, sources: list[Family], seed: int) -> Outcome:
-    counts = (LABELS,) if name in NEED_LABELS or name in RIVALS else (0, LABELS)
+    counts = (LABELS,) if name in NEED_LABELS else (0, LABELS)
     scores = [score for draw in range(DRAWS) for score in evaluate(method, target, sources, counts, seed + draw)]
     at = {labels: [s for s in scores if s.labels == labels] for labels in counts}
     zero = [s.spearman for s in at.get(0, [])] or None

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 class GaussianProcess:
-    """RBF + linear + white noise; the linear part carries the trend with few labels (.65 -> .70 Spearman with 10).
+    """RBF + linear + white noise; the linear part carries the trend with few labels.
 
     Attributes: `x` (n, D) inputs, `y` (n,) targets, `theta` log hyper-parameters fitted by marginal likelihood.
     """

@@ -12,17 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cgir.features import GraphBatch
-
 from .batching import GraphTensors
-from .descriptors import Scaler, describe
+from .descriptors import Scaler
 from .encoder import Encoder, EncoderConfig, embed
 from .heads import MLPHead, Scorer
 from .losses import LOSSES, Loss
 from .training import TrainConfig, balanced, epochs, optimise, steps_per_epoch
 
 Array = NDArray[np.float64]
-Labelled = tuple[GraphTensors, Array]
 
 
 class Vectors:
@@ -37,6 +34,7 @@ class Vectors:
 
 
 Inputs = GraphTensors | Vectors
+Raw = GraphTensors | Array  # graphs for whole networks, unscaled vectors (G, D) of `descriptors.describe` for frozen ones
 Groups = Sequence[NDArray[np.int64]]  # indices of one step, family by family
 
 
@@ -66,36 +64,35 @@ class Networks:
         self.scaler: Scaler | None = None
         self.sources: tuple[list[Member], Scaler | None] | None = None  # where `fit` starts from, once `fit_sources` ran
 
-    def fit_sources(self, sources: Sequence[Labelled], seed: int) -> None:
-        """Train on several families at once: a step sees equally many graphs of each, and the loss stays inside each family."""
-        batch = GraphTensors(GraphBatch.concatenate([graphs.batch for graphs, _ in sources]))
-        sizes = [len(y) for _, y in sources]
+    def fit_sources(self, graphs: Raw, labels: Array, sizes: Sequence[int], seed: int) -> None:
+        """Train on several families at once, of `sizes` graphs each: a step sees equally many of each, and the loss stays inside each family."""
         steps = self.config.source_steps
-        self._start(batch, seed)
-        self._train(batch, np.concatenate([y for _, y in sources]), seed, steps, lambda rng: balanced(sizes, self.config.batch, steps, rng))
+        self._start(graphs, seed)
+        self._train(graphs, labels, seed, steps, lambda rng: balanced(sizes, self.config.batch, steps, rng))
         self.sources = (self.members, self.scaler)
 
-    def fit(self, graphs: GraphTensors, labels: Array, seed: int, pool: GraphTensors | None) -> None:
-        """Train on one family, from the networks that `fit_sources` left if it ran; `pool` gives the scale of frozen vectors."""
+    def fit(self, graphs: Raw, labels: Array, seed: int, reference: Raw) -> None:
+        """Train on one family, from the networks that `fit_sources` left if it ran; else `reference` gives the scale of frozen vectors."""
         if self.sources is None:
-            self._start(graphs if pool is None else pool, seed)
+            self._start(reference, seed)
         else:
             self.members, self.scaler = deepcopy(self.sources)
         size, config = len(graphs), self.config
         steps = config.epochs * steps_per_epoch(size, config.batch)
         self._train(graphs, labels, seed, steps, lambda rng: ([draw] for draw in epochs(size, config.batch, config.epochs, rng)))
 
-    def predict(self, graphs: GraphTensors) -> Array:
+    def predict(self, graphs: Raw) -> Array:
         """Mean of the members' outputs (G,)."""
         inputs = self.inputs(graphs)
         mean: Array = np.mean([member.outputs(inputs) for member in self.members], axis=0)
         return mean
 
-    def inputs(self, graphs: GraphTensors) -> Inputs:
-        """What a member reads: the graphs, or their scaled vectors."""
-        if self.scaler is not None:
-            return Vectors(self.scaler(describe(graphs, self.encoder)))
-        return graphs.at((self.encoder.config if self.encoder else EncoderConfig()).layers)
+    def inputs(self, graphs: Raw) -> Inputs:
+        """What a member reads: the graphs prepared to the encoder's depth, or scaled vectors."""
+        if isinstance(graphs, GraphTensors):
+            return graphs.at((self.encoder.config if self.encoder else EncoderConfig()).layers)
+        assert self.scaler is not None
+        return Vectors(self.scaler(graphs))
 
     def new_net(self, dim: int, seed: int) -> nn.Module:
         """An unfitted network: a head on `dim` frozen values, or an encoder with a head."""
@@ -104,12 +101,12 @@ class Networks:
         encoder = Encoder(seed=seed) if self.encoder is None else deepcopy(self.encoder)
         return Scorer(encoder, MLPHead(encoder.dim, self.config.hidden, seed=seed))
 
-    def _start(self, reference: GraphTensors, seed: int) -> None:
-        vectors = describe(reference, self.encoder) if self.frozen else np.zeros((0, 0))
-        self.scaler = Scaler.fit(vectors) if self.frozen else None
-        self.members = [Member(self.new_net(vectors.shape[1], _seed(seed, index))) for index in range(self.ensemble)]
+    def _start(self, reference: Raw, seed: int) -> None:
+        self.scaler = None if isinstance(reference, GraphTensors) else Scaler.fit(reference)
+        dim = 0 if isinstance(reference, GraphTensors) else reference.shape[1]
+        self.members = [Member(self.new_net(dim, _seed(seed, index))) for index in range(self.ensemble)]
 
-    def _train(self, graphs: GraphTensors, labels: Array, seed: int, steps: int, draws: Callable[[np.random.Generator], Iterable[Groups]]) -> None:
+    def _train(self, graphs: Raw, labels: Array, seed: int, steps: int, draws: Callable[[np.random.Generator], Iterable[Groups]]) -> None:
         inputs, y = self.inputs(graphs), torch.from_numpy(labels).float()
         for index, member in enumerate(self.members):
             groups = draws(np.random.default_rng([seed, index]))

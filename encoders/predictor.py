@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cgir.errors import CgirError, LabelError
+from cgir.features import GraphBatch
 
 from .batching import Graphs, GraphTensors, as_tensors
 from .blend import Blend
@@ -16,7 +17,7 @@ from .descriptors import Scaler, describe
 from .encoder import Encoder
 from .gp import GaussianProcess
 from .labels import RankGauss, Standardise, check_labels
-from .networks import Networks
+from .networks import Networks, Raw
 from .saving import load, save
 from .training import TrainConfig
 
@@ -67,8 +68,9 @@ class Predictor:
         if not pairs:
             raise LabelError("fit_sources: no family given; expected pairs (graphs, labels)")
         # families differ in unit and spread: for a regression each is standardised by itself
-        scaled = [(graphs, Standardise.fit(y).forward(y) if self.head == "mse" else y) for graphs, y in pairs]
-        self.networks.fit_sources(scaled, seed)
+        labels = np.concatenate([Standardise.fit(y).forward(y) if self.head == "mse" else y for _, y in pairs])
+        together = GraphTensors(GraphBatch.concatenate([graphs.batch for graphs, _ in pairs]))
+        self.networks.fit_sources(self._read(together), labels, [len(y) for _, y in pairs], seed)
         self.labels = self.process = self.blend = None
         return self
 
@@ -85,40 +87,46 @@ class Predictor:
             LabelError: labels missing, not finite or all equal.
         """
         tensors, labels = _labelled(graphs, y)
-        reference = tensors if pool is None else as_tensors(pool)
+        graphs_read = self._read(tensors)
+        reference = graphs_read if pool is None else self._read(as_tensors(pool))
         with_process = self.head in ("gp", "blend")
         self.labels = RankGauss.fit(labels) if with_process else Standardise.fit(labels)
         targets = self.labels.forward(labels)
         if self.networks is not None:
-            self.networks.fit(tensors, targets, seed, reference)
+            self.networks.fit(graphs_read, targets, seed, reference)
         if with_process:
-            self.scaler = Scaler.fit(describe(reference, self.encoder))
-            self.process = GaussianProcess(self.scaler(describe(tensors, self.encoder)), targets, seed=seed)
+            assert isinstance(graphs_read, np.ndarray)
+            assert isinstance(reference, np.ndarray)
+            self.scaler = Scaler.fit(reference)
+            self.process = GaussianProcess(self.scaler(graphs_read), targets, seed=seed)
         if self.head == "blend":
             self.blend = Blend.fit(self._heads(reference), self._process(reference), len(labels))
         return self
 
     def predict(self, graphs: Graphs) -> Array:
         """Scores as float64 (G,), higher is better; each graph's score does not depend on the others."""
-        tensors = as_tensors(graphs)
-        if self.blend is not None:
-            return self.blend(self._heads(tensors), self._process(tensors))
-        if self.process is not None:
-            scores = self._process(tensors)
-        elif self.networks is not None and self.networks.members:
-            scores = self._heads(tensors)
-        else:
+        if self.process is None and not (self.networks and self.networks.members):
             raise CgirError("predict: nothing was fitted; call fit(graphs, labels) or fit_sources first")
+        read = self._read(as_tensors(graphs))
+        if self.blend is not None:
+            return self.blend(self._heads(read), self._process(read))
+        scores = self._process(read) if self.process is not None else self._heads(read)
         return scores if self.head in ("rank", "blend") or self.labels is None else self.labels.inverse(scores)
 
-    def _heads(self, graphs: GraphTensors) -> Array:
-        assert self.networks is not None
-        return self.networks.predict(graphs)
+    def _read(self, graphs: GraphTensors) -> Raw:
+        """What heads and process work on: vectors, computed once for both, or the graphs themselves where whole networks are trained."""
+        whole = self.networks is not None and not self.networks.frozen
+        return graphs if whole else describe(graphs, self.encoder)
 
-    def _process(self, graphs: GraphTensors) -> Array:
+    def _heads(self, read: Raw) -> Array:
+        assert self.networks is not None
+        return self.networks.predict(read)
+
+    def _process(self, read: Raw) -> Array:
         assert self.process is not None
         assert self.scaler is not None
-        return self.process.predict(self.scaler(describe(graphs, self.encoder)))
+        assert isinstance(read, np.ndarray)
+        return self.process.predict(self.scaler(read))
 
     def rank(self, graphs: Graphs) -> NDArray[np.int64]:
         """Indices of the graphs, best first; equal scores keep their order."""

@@ -2,8 +2,8 @@
 
 After l layers along the arrows a node's state depends only on the tree of its ancestors l steps back, its unfolding. Nodes of one batch are
 grouped by their unfolding at every depth (Weisfeiler-Lehman refinement, as 64-bit hashes: two among a million different ones collide with
-probability 3e-8); layer l then works on C_l groups instead of N nodes. 256 NAS-Bench-201 networks have 16,000 nodes, but 117 different
-pasts of depth 1 and 3,000 of depth 5. Exact for every layer that sums or averages over neighbours.
+probability 3e-8); layer l then works on C_l groups instead of N nodes, far fewer where networks repeat their cells. Exact for every layer that sums or averages
+over neighbours.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def build(target: str) -> Any:
     try:
         with torch.device("meta"):
             model = found()
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # how PyTorch says that a builder reads values, which meta tensors have not
         model = _call(found, target)
     except Exception as error:
         raise TraceError(f"{target}: building the model failed: {type(error).__name__}: {error}") from error

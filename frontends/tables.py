@@ -6,7 +6,7 @@ measured by the benchmarks' authors and by the people named, and are not part of
 * nasbench201.csv.gz: all 15,625 cells (Dong & Yang 2020). Accuracies in percent. Only `cifar10_test_200ep_mean` is a mean over the
   available seeds; the other 200-epoch columns are one seed, `cifar10valid_oritest` trained on half the training set, and which half of the
   held-out images `cifar100_heldout5k` and `imagenet16_120_heldout3k` used is not known. 12-epoch columns are never final accuracies.
-  About 6,500 cells are distinct as graphs: print scores also without cells isomorphic to a training cell.
+  5,425 canonical graphs are distinct: print scores also without cells isomorphic to a training cell.
 * nasbench101.csv.gz: 20,001 cells, a uniform random 4.7 % (Ying et al. 2019). CIFAR-10 *validation* accuracy (no test accuracy),
   fractions, one run, after 4/12/36/108 epochs. The order of vertices is such that the channel split gives `trainable_parameters`.
 * nasbench_macro_cifar10.csv.gz: all 6,561 networks (Su et al. 2021), CIFAR-10 test accuracy in percent, 3 seeds and their mean.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import cgir
 import frontends
-from cgir.coloring import isomorphic
+from cgir.coloring import graph_hashes, isomorphic
 from frontends import spaces
 from frontends.spaces.nasbench101 import Cell, module_hash, prune, vertex_channels
 from frontends.spaces.nasbench101_cells import unique_cells
@@ -279,3 +279,9 @@ def test_nothing_global_is_touched() -> None:
         space.graph(space.mutate(space.sample(np.random.default_rng(0)), np.random.default_rng(1)))
     assert torch.equal(before, torch.random.get_rng_state())
     assert np.array_equal(state, np.random.get_state()[1])
+
+
+def test_nasbench201_has_5425_distinct_graphs() -> None:
+    space = spaces.get("nasbench201", cells=1)
+    batch = space.graphs(space.enumerate())
+    assert len(set(graph_hashes(batch, [None] * len(batch)))) == 5425

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch_samples import Function
 
 import cgir
@@ -298,7 +298,7 @@ def test_unknown_operators_are_kept_or_refused() -> None:
         frontends.trace(model, torch.empty(IMAGE), strict=True)
 
 
-@torch.library.custom_op("cgirtest::twice", mutates_args=())
+@library.custom_op("cgirtest::twice", mutates_args=())
 def twice(x: Tensor) -> Tensor:
     return x * 2
 
