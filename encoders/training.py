@@ -21,7 +21,7 @@ class TrainConfig:
     """How a network is fitted: `epochs` passes over the labels in mini-batches of `batch` graphs; `source_steps` steps on source families,
     with `batch` graphs of each; `hidden` units in the head; `dropout` in heads on frozen vectors, whole networks go without.
 
-    The defaults were chosen on NAS-Bench-Macro, a space no table reports: there dropout helped frozen heads with few labels and hurt whole networks.
+    The defaults were chosen on NAS-Bench-Macro, which is no target in RESULTS.md: there dropout helped frozen heads with few labels and hurt whole networks.
     """
 
     epochs: int = 150

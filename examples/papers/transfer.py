@@ -22,7 +22,7 @@ from frontends import spaces
 from frontends import tables as label_tables
 
 METRICS = {"nasbench201": "cifar10_test_200ep_mean", "nasbench101": "cifar10_val_acc_108ep_1run", "nasbench_macro": "cifar10_test_acc_mean"}
-FIRST_DRAW = 300  # earlier draws of labels were seen while the read-out was chosen
+FIRST_DRAW = 300  # the draws before were looked at while the read-out was chosen
 SOURCE_GRAPHS = 5_000
 
 
