@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLORS = {
     "io": "#d9d9d9", "conv": "#a6cee3", "linear": "#b2b8e8", "matmul": "#b2b8e8", "attention": "#b2b8e8", "recurrent": "#b2b8e8",
     "embedding": "#b2b8e8", "norm": "#e5e5f0", "activation": "#fdd9a0", "pool": "#c7e9c0", "resample": "#c7e9c0", "arithmetic": "#f6b6b0",
-    "join": "#f6b6b0", "reduction": "#c7e9c0", "opaque": "#ff7f7f", "source": "#f0f0f0", "movement": "#f0f0f0", "identity": "#f0f0f0",
+    "join": "#f6b6b0", "reduction": "#c7e9c0", "opaque": "#ff7f7f", "control": "#ffd0f0", "source": "#f0f0f0", "movement": "#f0f0f0", "identity": "#f0f0f0",
 }  # fmt: skip
 
 

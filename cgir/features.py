@@ -121,9 +121,9 @@ def extent(shape: Shape) -> tuple[int, int, int]:
 
 
 def kind_flops(kind: NodeKind) -> int:
-    """FLOPs of one node, by the formula in the operator's row; 0 where there is none."""
+    """FLOPs of one node, by the formula in the operator's row, 0 where there is none; in the body of a loop, of all its `trips`."""
     cost = OPS[kind.op].cost
-    return cost(kind) if cost else 0
+    return cost(kind) * int(kind.attr("trips", 1)) if cost else 0
 
 
 @lru_cache(maxsize=200_000)

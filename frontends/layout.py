@@ -46,8 +46,11 @@ def stored(size: Sequence[int], tag: Tag, batch: int) -> Shape:
     return tuple(size[axis] // batch if axis == tag.batch else size[axis] for axis in order if axis != tag.batch or size[axis] not in (1, batch))
 
 
-def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | None = None) -> Tag:
-    """The tag of a tensor as an operator with its own idea of the axes sees it; `spatial` is the number of window dimensions, if it has windows."""
+def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | None = None, last: bool = False) -> Tag:
+    """The tag of a tensor as an operator with its own idea of the axes sees it.
+
+    `spatial` is the number of window dimensions, if it has windows; `last` says that it has its channels on the last axis instead of the second.
+    """
     if op in ORDERED:
         return tag._replace(channel=None)
     if op in LAST:
@@ -55,10 +58,11 @@ def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | N
     if op not in SPATIAL or len(size) < 2:
         return tag
     if spatial is not None and len(size) == spatial + 1:
-        return Tag(channel=0)
+        return Tag(channel=spatial if last else 0)
+    channel = len(size) - 1 if last else 1
     if tag.batch != 0:
-        tag = Tag(1, 0) if size[0] % batch == 0 else NOTHING
-    return tag._replace(channel=1)
+        tag = Tag(channel, 0) if size[0] % batch == 0 else NOTHING
+    return tag._replace(channel=channel)
 
 
 def elementwise(inputs: Sequence[tuple[Sequence[int], Tag]], size: Sequence[int], batch: int) -> Tag:
@@ -140,7 +144,9 @@ def aligned(size: Sequence[int], reference: Sequence[int], tag: Tag, batch: int)
     return Tag(channel, place)
 
 
-def first_guess(op: str, size: Sequence[int], place: int | None, batch: int, spatial: int | None, axes: Mapping[int, int] | None) -> Tag:
+def first_guess(
+    op: str, size: Sequence[int], place: int | None, batch: int, spatial: int | None, axes: Mapping[int, int] | None, channels_last: bool = False
+) -> Tag:
     """The tag of a graph input of floating-point numbers, from the first operator that reads it.
 
     Convolution-like and linear-like operators say which axis holds the channels, and so does a permutation that brings the last axis to the
@@ -148,10 +154,10 @@ def first_guess(op: str, size: Sequence[int], place: int | None, batch: int, spa
     """
     tag = Tag(None, place)
     if op in SPATIAL or op in LAST:
-        return natural(op, size, tag, batch, spatial)
+        return natural(op, size, tag, batch, spatial, channels_last)
     last = len(size) - 1
     brought_forward = axes is not None and len(axes) == len(size) > 2 and axes.get(last) == 1
-    channel = 1 if len(size) > 3 and not brought_forward else last
+    channel = 1 if len(size) > 3 and not brought_forward and not channels_last else last
     return tag if channel == place or channel < 0 else tag._replace(channel=channel)
 
 

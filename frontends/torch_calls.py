@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cgir.ops import OPS, TORCH_NAMES
 
+from .einsum import Moves, einsum, terms_of
 from .torch_ops import RECIPES
 from .torch_shapes import RULES
 
@@ -142,26 +143,26 @@ def _addmm(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return expansion
 
 
-def _einsum(equation: Any, *operands: Any) -> Tensor:
-    """Products of three and more tensors, two at a time from the left; each keeps the letters that are still needed."""
-    tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
-    terms, _, result = equation.replace(" ", "").partition("->")
-    names = terms.split(",")
-    while len(tensors) > 2:
-        needed = set("".join(names[2:]) + result)
-        kept = "".join(dict.fromkeys(c for c in names[0] + names[1] if c in needed))
-        tensors[:2] = [torch.einsum(f"{names[0]},{names[1]}->{kept}", tensors[0], tensors[1])]
-        names[:2] = [kept]
-    return torch.einsum(f"{','.join(names)}->{result}", *tensors)
+def _einsum(equation: str, *operands: Any) -> Tensor:
+    return einsum(EINSUM, equation, *_operands(operands))
+
+
+def _operands(operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    return tuple(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
 
 
 def hides_calls(call: Call, args: tuple[Any, ...]) -> bool:
-    """Whether this call is recorded as the calls inside it."""
-    if call.name != "einsum":
+    """Whether this call is recorded as the calls inside it; of einsums, those that take no diagonal."""
+    if call.name != "einsum" or call.kind != "expand":
         return call.kind == "expand"
-    return isinstance(args[0], str) and args[0].count(",") > 1 and "->" in args[0] and "." not in args[0]
+    try:
+        terms_of(args[0], [tensor.dim() for tensor in _operands(args[1:])])
+    except (ValueError, AttributeError):  # a diagonal, or operands interleaved with lists of axes
+        return False
+    return True
 
 
+EINSUM = Moves(lambda tensor: tuple(tensor.shape), torch.permute, torch.reshape, torch.sum, torch.matmul, torch.mul)
 EXPANSIONS: dict[str, Callable[..., Any]] = {
     "F.multi_head_attention_forward": _transparent(F.multi_head_attention_forward),
     "addmm": _addmm(torch.mm), "addmv": _addmm(torch.mv), "baddbmm": _addmm(torch.bmm), "addbmm": _addmm(lambda a, b: torch.bmm(a, b).sum(0)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from itertools import chain
@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from cgir import CgirError, Graph, TraceError
 
+from .request import Request, shapes_of
+from .tape import Tape
 from .torch_record import Recorder
-from .torch_values import Tape, Values, tensors_in
+from .torch_values import Values, tensors_in
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -31,29 +33,30 @@ TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 CONTAINERS = (list, dict, set)
 
 
-def trace_module(model: nn.Module, inputs: Any, input_shape: Any, strict: bool, name: str) -> Graph:
+def trace(model: nn.Module, request: Request) -> Graph:
     """The raw graph of a module.
 
     Raises:
         TraceError: the module or its inputs are not what tracing needs, the forward reads tensor values, or it fails.
     """
+    name = request.name or type(model).__name__
     modules = dict(model.named_modules())
     _check(modules)
-    args, kwargs = _arguments(model, inputs, input_shape)
+    args, kwargs = _arguments(model, request.inputs, request.input_shape)
     device = next((t.device for t in chain(model.parameters(), model.buffers()) if not t.is_meta), torch.device("cpu"))
-    tape = Tape()
+    tape = Tape(strict=request.strict)
     values = Values(tape, {id(param): key for key, param in model.named_parameters()}, _own_tensors(modules.values()))
-    recorder = Recorder(tape, values, device, strict)
+    recorder = Recorder(tape, values, device)
     args, kwargs = _graph_inputs(model, recorder, args, kwargs, _sequence_first(modules.values()))
     with _untouched(modules.values(), device), _paths(modules, tape), torch.no_grad():
         try:
             with recorder:
                 result = model(*args, **kwargs)
         except Exception as error:
-            raise _located(error, name or type(model).__name__, tape.path[-1]) from error
+            raise _located(error, name, tape.path[-1]) from error
         _graph_outputs(recorder, result)
     unused = sum(param.numel() for key, param in model.named_parameters() if key not in values.used)
-    return Graph(tuple(tape.nodes), name or type(model).__name__, notes=(("unused parameters", unused),) if unused else ())
+    return Graph(tuple(tape.nodes), name, notes=(("unused parameters", unused),) if unused else ())
 
 
 def _check(modules: Mapping[str, nn.Module]) -> None:
@@ -94,12 +97,7 @@ def _arguments(model: nn.Module, inputs: Any, input_shape: Any) -> Arguments:
 
 def _from_shapes(model: nn.Module, input_shape: Any) -> tuple[Tensor, ...]:
     dtype = next((param.dtype for param in model.parameters() if param.is_floating_point()), torch.get_default_dtype())
-    nested = isinstance(input_shape, Sequence) and len(input_shape) > 0 and all(isinstance(shape, Sequence) for shape in input_shape)
-    shapes = input_shape if nested else (input_shape,)
-    for shape in shapes:
-        if not isinstance(shape, Sequence) or not shape or not all(isinstance(size, int) and size > 0 for size in shape):
-            raise TraceError(f"input_shape must be positive integers with the batch first, like (1, 3, 224, 224), or a tuple of such; found {input_shape!r}")
-    return tuple(torch.empty(tuple(shape), dtype=dtype, device="meta") for shape in shapes)
+    return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_of(input_shape))
 
 
 def _graph_inputs(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any], sequence_first: bool) -> Arguments:

@@ -134,24 +134,9 @@ def _outer(input: Tensor, other: Tensor, **_: Any) -> Recipe:
     return Recipe((input, other), {"inner": 1})
 
 
-def _einsum(equation: str, *operands: Any) -> Recipe:
-    tensors = tuple(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
-    left, _, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) == 1:
-        return Recipe(tensors, op="Transpose") if len(right) == len(left) else Recipe(tensors, {"dims": len(left) - len(right)}, op="Sum")
-    if "->" not in equation:
-        right = "".join(c for c in left if left.count(c) == 1)
-    a, b = (term.replace("...", "") for term in terms)
-    sizes = dict(zip(reversed(a), reversed(tensors[0].shape), strict=False)) if "..." not in terms[0] else _named_sizes(terms[0], tensors[0])
-    contracted = [c for c in a if c in b and c not in right]
-    like_linear = len(b) == 2 and contracted == [terms[0][-1]] and right[:-1] == terms[0][:-1] and right[-1:] in b
-    return Recipe(tensors, {"inner": prod(sizes[c] for c in contracted)}, like_linear=like_linear)
-
-
-def _named_sizes(term: str, tensor: Tensor) -> dict[str, int]:
-    before, _, after = term.partition("...")
-    return dict(zip(before, tensor.shape, strict=False)) | dict(zip(reversed(after), reversed(tensor.shape), strict=False))
+def _einsum(*operands: Any) -> Recipe:
+    """Only those that are not taken apart into products, see `torch_calls`."""
+    return Recipe(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
 
 
 def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, **_: Any) -> Recipe:

@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from cgir import Param, TraceError, UnsupportedOpError
-from cgir.graph import Attr, Shape
+from cgir import Param, TraceError
 
-from . import layout
-from .layout import NOTHING, Tag
+from .layout import NOTHING
+from .tape import Operand, Step, Tape
 from .torch_alias import geometry
 from .torch_arguments import axes_of, mapped, picks_by_value, reads_values, recipe_of, refuse_hidden_code, target_dtype
 from .torch_calls import Call, describe, hides_calls
 from .torch_layers import Recipe
-from .torch_values import Tape, Value, Values, storage_of, tensors_in
-
-
-@dataclass(slots=True)
-class Operand:
-    """A value as one call reads it, with its size before the call; `whole` for weights, whose shapes stay in PyTorch's layout."""
-
-    value: Value
-    size: tuple[int, ...]
-    whole: bool = False
-
-
-@dataclass(slots=True)
-class Step:
-    """One call on its way to becoming a node: `style` is the operator whose idea of the axes holds, `axes` where a view moves them."""
-
-    call: Call
-    recipe: Recipe
-    op: str
-    style: str
-    operands: list[Operand]
-    params: tuple[Param, ...]
-    axes: dict[int, int] | None
-
-    @property
-    def leading(self) -> list[Operand]:
-        """Operands that depend on the graph's inputs."""
-        return [operand for operand in self.operands if not operand.value.static]
+from .torch_values import Values, storage_of, tensors_in
 
 
 class Recorder(TorchFunctionMode):
     """Records calls as nodes of `tape` while a module's forward runs."""
 
-    def __init__(self, tape: Tape, values: Values, device: torch.device, strict: bool) -> None:
+    def __init__(self, tape: Tape, values: Values, device: torch.device) -> None:
         super().__init__()
-        self.tape, self.values, self.device, self.strict = tape, values, device, strict
-        self._pending: dict[int, int | None] = {}  # graph inputs whose channel axis their first reader decides -> their batch axis
+        self.tape, self.values, self.device = tape, values, device
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         call = describe(func)
@@ -82,19 +52,12 @@ class Recorder(TorchFunctionMode):
 
     def input(self, tensor: Tensor, name: str, place: int | None) -> None:
         """Make a meta tensor a graph input; `place` is its batch axis."""
-        tag = Tag(None, place)
-        node = self.tape.add("Input", name, shape=layout.stored(tensor.shape, tag, self.tape.batch), path="")
-        self.values.bind(tensor, node, tag, False)
-        if tensor.is_floating_point() or tensor.is_complex():
-            self._pending[node] = place
+        value = self.tape.input(name, tuple(tensor.shape), place, tensor.is_floating_point() or tensor.is_complex())
+        self.values.bind(tensor, value.node, value.tag, False)
 
     def output(self, tensor: Tensor, name: str) -> None:
         """Make what a tensor of the trace holds now a graph output."""
-        value = self.values.read(tensor)
-        if value.node in self._pending:
-            self._settle(value, "Output", None, None)
-        shape = self.values.shape(value)
-        self.tape.add("Output", name, (value.node,), (shape,), shape, path="")
+        self.tape.output(self.values.read(tensor), tuple(tensor.shape), name)
 
     # --- calls on constants
 
@@ -185,11 +148,7 @@ class Recorder(TorchFunctionMode):
             style, operands[1].whole = "Linear", True
         elif recipe.attrs.get("dims", 1) > 1 and op in ("LayerNorm", "RMSNorm"):
             style = ""  # a norm over several axes does not say which one holds the channels
-        step = Step(call, recipe, op, style, operands, params, axes)
-        for operand in step.operands:
-            if operand.value.node in self._pending:
-                self._settle(operand.value, style, call.spatial, axes)
-        return step
+        return Step(op, call.name, operands, recipe.attrs, params, style, axes, recipe.dims, call.spatial, label=call.label)
 
     def _weights(self, recipe: Recipe) -> tuple[tuple[Param, ...], list[Tensor]]:
         """Weights that are parameters, and the computed ones, which become inputs together with all before them to keep their order."""
@@ -198,72 +157,8 @@ class Recorder(TorchFunctionMode):
         computed = max((place + 1 for place, param in enumerate(params) if param is None), default=0)
         return tuple(param for param in params[computed:] if param is not None), weights[:computed]
 
-    def _settle(self, value: Value, style: str, spatial: int | None, axes: dict[int, int] | None) -> None:
-        """The first reader of a graph input says which of its axes holds the channels."""
-        place = self._pending.pop(value.node)
-        value.tag = layout.first_guess(style, value.tensor.shape, place, self.tape.batch, spatial, axes)
-        node = self.tape.nodes[value.node]
-        self.tape.nodes[value.node] = type(node)(node.op, shape=self.values.shape(value), name=node.name)
-
     def _emit(self, step: Step, outputs: list[Tensor], written: list[bool]) -> None:
         """Append the node and say which tensors hold it; outputs beyond the first share the node."""
-        sizes = [tuple(tensor.shape) for tensor in outputs]
-        static = not step.leading
-        if static:
-            tags = [NOTHING] * len(sizes)
-            in_shapes, shape = self._constant_shapes(step, sizes[0])
-        else:
-            tags = [self._result_tag(step, size, slot) for slot, size in enumerate(sizes)]
-            in_shapes, shape = self._in_shapes(step), layout.stored(sizes[0], tags[0], self.tape.batch)
-        attrs: dict[str, Attr] = {"name": step.call.label} if step.op == "Opaque" else dict(step.recipe.attrs)
-        if step.op == "Pad" and not static:
-            attrs["padding"] = layout.per_axis(attrs["padding"], step.leading[0].value.tag)
-        node = self.tape.add(step.op, step.call.name, tuple(o.value.node for o in step.operands), in_shapes, shape, step.params, attrs)
-        if step.op == "Opaque" and self.strict and not static:
-            raise UnsupportedOpError(
-                f"operator {step.call.label} (node {self.tape.nodes[node].name!r}) is not in the vocabulary of cgir.ops; "
-                "trace without strict=True to keep it as an Opaque node, or add it to the table"
-            )
+        node, tags, static = self.tape.emit(step, [tuple(tensor.shape) for tensor in outputs])
         for tensor, tag, changed in zip(outputs, tags, written, strict=True):
             (self.values.write if changed else self.values.bind)(tensor, node, tag, static)
-
-    def _constant_shapes(self, step: Step, size: tuple[int, ...]) -> tuple[tuple[Shape, ...], Shape]:
-        """Shapes of a node that depends on no graph input: there is no batch, but operators have their idea of the channels all the same."""
-
-        def shape(size: tuple[int, ...]) -> Shape:
-            return layout.stored(size, layout.natural(step.style, size, NOTHING, 1, step.call.spatial), 1)
-
-        return tuple(o.size if o.whole else shape(o.size) for o in step.operands), shape(size)
-
-    def _in_shapes(self, step: Step) -> tuple[Shape, ...]:
-        batch, first = self.tape.batch, step.leading[0]
-        reference = first.size, layout.natural(step.style, first.size, first.value.tag, batch, step.call.spatial)
-        shapes = []
-        for operand in step.operands:
-            if operand.whole:
-                tag = NOTHING
-            elif operand.value.static:
-                tag = layout.aligned(operand.size, *reference, batch)
-            else:
-                tag = layout.natural(step.style, operand.size, operand.value.tag, batch, step.call.spatial)
-            shapes.append(layout.stored(operand.size, tag, batch))
-        return tuple(shapes)
-
-    def _result_tag(self, step: Step, size: tuple[int, ...], slot: int) -> Tag:
-        first, batch = step.leading[0], self.tape.batch
-        tag = first.value.tag
-        if step.op == "Reshape":
-            return layout.reshaped(first.size, size, tag, batch)
-        if step.axes is not None:
-            tag = layout.moved(tag, step.axes)
-        elif step.op in layout.REDUCED and step.recipe.dims is not None:
-            tag = layout.reduced(tag, len(first.size), step.recipe.dims, keep=len(size) == len(first.size))
-        elif step.op in ("Embedding", "OneHot") and len(size) > len(first.size):
-            tag = Tag(len(size) - 1, tag.batch, tag.outer)
-        elif step.op in ("LSTM", "GRU", "RNN") and slot:
-            tag = Tag(None, 1 if len(size) == 3 else tag.batch)
-        elif step.style not in layout.SPATIAL:
-            tag = layout.elementwise([(o.size, o.value.tag) for o in step.leading], size, batch)
-        tag = layout.natural(step.style, size, tag, batch, step.call.spatial)
-        unsure = step.op in ("Opaque", "Gather", "Scatter", "MatMul")
-        return Tag(tag.channel, 0) if unsure and tag.batch is None and size and size[0] == batch and tag.channel != 0 else tag

@@ -6,18 +6,18 @@ in computations of their own by a copy. So the module stays as it was, whatever 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cgir import Node, Param, TraceError
-from cgir.graph import Attr, Shape, attributes
+from cgir import Param, TraceError
+from cgir.graph import Shape
 
 from . import layout
 from .layout import NOTHING, Tag
+from .tape import Tape
 from .torch_alias import Write, geometry, relation
 
 ATOMS = frozenset((int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device))
@@ -36,36 +36,6 @@ class Value:
     static: bool
     storage: int
     version: int
-
-
-class Tape:
-    """The nodes so far, and the module whose forward is running: `path[-1]`."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Node] = []
-        self.path = [""]
-        self.batch = 1
-        self._names: Counter[str] = Counter()
-
-    def add(
-        self,
-        op: str,
-        name: str,
-        inputs: tuple[int, ...] = (),
-        in_shapes: tuple[Shape, ...] = (),
-        shape: Shape = (),
-        params: tuple[Param, ...] = (),
-        attrs: Mapping[str, Attr] | None = None,
-        path: str | None = None,
-    ) -> int:
-        """Append a node, named after its module and function; returns its index."""
-        path = self.path[-1] if path is None else path
-        full = f"{path}.{name}" if path else name
-        self._names[full] += 1
-        if (count := self._names[full]) > 1:
-            full = f"{full}#{count}"
-        self.nodes.append(Node(op, inputs, in_shapes, shape, params, attributes(attrs or {}), full, path))
-        return len(self.nodes) - 1
 
 
 class Values:

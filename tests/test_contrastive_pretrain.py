@@ -1,5 +1,7 @@
 """Pretraining: it learns what the loss asks for, repeats itself, and an interrupted run ends bit for bit where an uninterrupted one does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -112,7 +114,8 @@ def test_property_regression_predicts_standardised_properties():
     varying = training.objective.targets.std(0) > 0
     values = properties(GRAPHS)[:, varying.numpy()]
     np.testing.assert_allclose(training.objective.targets[:, varying], (values - values.mean(0)) / values.std(0), atol=1e-4)
-    assert losses[0] == pytest.approx(varying.float().mean().item(), rel=0.3)
+    first = [_Run(as_pool(GRAPHS), replace(config, seed=seed)).advance() for seed in range(8)]
+    assert np.mean(first) == pytest.approx(varying.float().mean().item(), rel=0.3)  # one initialisation alone may be farther off
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 

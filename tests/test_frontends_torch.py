@@ -224,8 +224,8 @@ def trained_scalars(model: nn.Module) -> int:
 
 
 def counted_flops(model: nn.Module, inputs: tuple[Any, ...]) -> int:
-    """What PyTorch's own counter says, on the meta device, where it sees inside attention."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    """What PyTorch's own counter says, on the meta device, where it sees inside attention; einsum from left to right, whatever else is installed."""
+    with torch.no_grad(), torch.backends.opt_einsum.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model.to(META)(*inputs)
     return int(counter.get_total_flops())
 

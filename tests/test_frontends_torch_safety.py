@@ -336,7 +336,7 @@ def test_autograd_functions_and_checkpoints_are_looked_into() -> None:
 @pytest.mark.parametrize(
     ("model", "given", "message"),
     [
-        (lambda: "resnet50", {"input_shape": (1, 3)}, "cannot trace a str; supported are instances of torch.nn.Module"),
+        (lambda: "resnet50", {"input_shape": (1, 3)}, "resnet50: there is no such file or folder"),
         (lambda: nn.Linear, {"input_shape": (1, 3)}, "cannot trace a type"),
         (lambda: nn.Linear(3, 3), {}, "found neither"),
         (lambda: nn.Linear(3, 3), {"inputs": torch.zeros(1, 3), "input_shape": (1, 3)}, "found both"),

@@ -55,8 +55,8 @@ def unify_linear(graph: Graph) -> Graph:
 
 
 def _linear_from_matmul(node: Node) -> Node:
-    """`x @ w` with a 2-d weight (in, out): Linear's weight is (out, in), its shapes are channels first."""
-    if node.op != "MatMul" or len(node.inputs) != 1 or len(node.params) != 1 or len(node.params[0].shape) != 2:
+    """`x @ w` with a weight (in, out), of more axes where einsum merged some: Linear's weight is (out, in), its shapes are channels first."""
+    if node.op != "MatMul" or len(node.inputs) != 1 or len(node.params) != 1 or len(node.params[0].shape) < 2:
         return node
     before, inner = node.in_shapes[0], node.attr("inner")
     weight = node.params[0]
