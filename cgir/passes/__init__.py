@@ -7,6 +7,7 @@ from ..graph import Graph
 from .arithmetic import fold_batch_norm as fold_batch_norm
 from .arithmetic import merge_adds as merge_adds
 from .arithmetic import unify_linear as unify_linear
+from .attention import pack_projections as pack_projections
 from .attention import recognize_attention as recognize_attention
 from .constants import fold_constants as fold_constants
 from .contract import contract_identities as contract_identities
@@ -17,6 +18,9 @@ from .dead import remove_dead as remove_dead
 from .recognize import recognize_patterns as recognize_patterns
 
 LEVELS = ("module", "inference")
+STEPS = (
+    contract_identities, unify_pools, remove_dead, fold_padding, recognize_patterns, recognize_attention, unify_linear, pack_projections, merge_adds,
+)  # fmt: skip
 
 
 def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = False) -> Graph:
@@ -35,7 +39,7 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
     graph = fold_constants(graph)
     if not keep_movement:
         graph = contract_movement(graph)
-    for step in (contract_identities, unify_pools, remove_dead, fold_padding, recognize_patterns, recognize_attention, unify_linear, merge_adds):
+    for step in STEPS:
         graph = step(graph)
     if level == "inference":
         graph = fold_batch_norm(graph)

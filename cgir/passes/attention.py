@@ -1,10 +1,11 @@
-"""Scaled dot-product attention from its parts: a product, scales and masks, softmax, a product."""
+"""Scaled dot-product attention from its parts, a product, scales and masks, softmax, a product; and one form for its projections."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
-from ..graph import Graph, Node, Shape, attributes
+from ..graph import Graph, Node, Param, Shape, attributes
 from .rewrite import rebuild
 
 
@@ -64,3 +65,41 @@ def _unscaled(graph: Graph, index: int, inner: set[int]) -> int:
 
 def _swapped(shape: Shape) -> Shape:
     return (*shape[:-2], shape[-1], shape[-2])
+
+
+def pack_projections(graph: Graph) -> Graph:
+    """One `Linear` for query, key and value of self-attention, as `torch.nn.MultiheadAttention` has it; Keras and others have three.
+
+    Only where the three read the same tensor, have no other reader, agree in having a bias, and share their weights with nothing else but
+    other triples of the same weights.
+    """
+    triples = {index: found for index, node in enumerate(graph.nodes) if node.op == "Attention" and (found := _projections(graph, node))}
+    weights = {index: tuple(graph.nodes[i].params for i in triple) for index, triple in triples.items()}
+    packed, used = Counter(weights.values()), Counter(param.id for node in graph.nodes for param in node.params)
+    nodes: list[Node | None] = list(graph.nodes)
+    alias: dict[int, int] = {}
+    for index, triple in triples.items():
+        ids = [param.id for params in weights[index] for param in params]
+        if len(set(ids)) == len(ids) and all(used[name] == packed[weights[index]] for name in ids):
+            *others, last = sorted(triple)
+            nodes[last] = _packed([graph.nodes[i] for i in triple], graph.nodes[index].module)
+            for other in others:
+                nodes[other], alias[other] = None, last
+    return rebuild(graph, nodes, alias, "packed projections")
+
+
+def _projections(graph: Graph, attention: Node) -> tuple[int, ...] | None:
+    """The three linear layers that are query, key and value of one tensor."""
+    triple = attention.inputs[:3]
+    nodes = [graph.nodes[index] for index in triple]
+    alike = {(node.op, node.inputs, node.in_shapes, node.shape[1:], len(node.params)) for node in nodes}
+    if len(set(triple)) < 3 or len(alike) > 1 or nodes[0].op != "Linear" or not nodes[0].params or len(nodes[0].inputs) != 1:
+        return None
+    return triple if all(len(graph.consumers[index]) == 1 for index in triple) else None
+
+
+def _packed(nodes: list[Node], module: str) -> Node:
+    features = sum(node.shape[0] for node in nodes)
+    columns = zip(*(node.params for node in nodes), strict=True)
+    params = tuple(Param("+".join(param.id for param in column), (features, *column[0].shape[1:])) for column in columns)
+    return replace(nodes[0], shape=(features, *nodes[0].shape[1:]), params=params, module=module)

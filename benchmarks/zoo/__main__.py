@@ -1,0 +1,47 @@
+"""Check the corpora of real networks: `python -m benchmarks.zoo [CORPUS ...] [--write]`. About three hours on two cores; an interrupted run resumes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..report import Table, publish
+from .runner import run, tables, unexplained
+
+CORPORA = ("torch_models", "transformers_models", "exporters", "keras_applications", "onnx_backend")
+ABOUT = (
+    "Networks that nobody here wrote, and what must hold for each. Parameters are compared with the framework's own count, FLOPs with PyTorch's "
+    "FlopCounterMode on the meta device, ONNX shapes with the recorded outputs and onnxruntime; isomorphic means equal canonical graphs, node for node."
+)
+
+
+def main() -> int:
+    """Run, print what does not hold and has no listed reason, and with `--write` keep the tables for RESULTS.md; 1 if anything is unexplained."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpora", nargs="*", metavar="CORPUS", help=f"which ones (default: all): {', '.join(CORPORA)}")
+    parser.add_argument("--runs", type=Path, default=Path("runs/zoo"), help="folder of the outcomes; delete it to start afresh (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--limit", type=int, help="only the first LIMIT cases of each")
+    parser.add_argument("--write", action="store_true", help="keep the result for RESULTS.md; takes all corpora, whole")
+    options = parser.parse_args()
+    chosen = options.corpora or list(CORPORA)
+    if unknown := set(chosen) - set(CORPORA):
+        parser.error(f"unknown corpus {', '.join(sorted(unknown))}; known are {', '.join(CORPORA)}")
+    if options.write and (options.limit or set(chosen) != set(CORPORA)):
+        parser.error("--write needs all corpora, without --limit")
+    outcomes = {name: run(name, options.runs, options.jobs, options.limit) for name in chosen}
+    pairs = [tables(name, outcomes[name]) for name in chosen]
+    holds = Table("what holds", ("corpus", "property", "networks"), tuple(row for counts, _ in pairs for row in counts.rows))
+    except_for = Table("exceptions", ("corpus", "property", "networks", "for example", "reason"), tuple(row for _, rest in pairs for row in rest.rows))
+    for table in (holds, except_for):
+        print("\n".join([table.caption, *("  " + " | ".join(row) for row in table.rows)]))
+    if options.write:
+        publish("zoo", "Real networks", ABOUT, "make zoo", [holds, except_for])
+    problems = [line for name in chosen for line in unexplained(name, outcomes[name])]
+    print("\n".join(problems) or "every failure has a listed reason")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

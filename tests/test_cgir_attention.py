@@ -1,0 +1,93 @@
+"""Projections of self-attention have one form, whether written as one linear layer or three; everything else stays as it is."""
+
+import pytest
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import cgir
+import frontends
+
+
+class Separate(nn.Module):
+    """Self-attention with a linear layer each for query, key and value; `key_bias` for one that differs."""
+
+    def __init__(self, width: int = 8, heads: int = 2, bias: bool = True, key_bias: bool | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.v = nn.Linear(width, width, bias), nn.Linear(width, width, bias)
+        self.k = nn.Linear(width, width, bias if key_bias is None else key_bias)
+        self.out = nn.Linear(width, width, bias)
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        memory = x if memory is None else memory
+        q, k, v = (layer(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer, y in ((self.q, x), (self.k, memory), (self.v, memory)))
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Packed(nn.Module):
+    def __init__(self, **options: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+def trace(model: nn.Module, *shapes: tuple[int, ...]) -> cgir.Graph:
+    graph = frontends.trace(model, input_shape=shapes or (1, 5, 8))
+    cgir.verify(graph)
+    assert graph.num_params == sum(p.numel() for p in model.parameters())
+    return graph
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_three_projections_and_a_packed_one_are_the_same(bias: bool) -> None:
+    three, one = trace(Separate(bias=bias)), trace(Packed(bias=bias))
+    assert cgir.isomorphic(three, one), cgir.diff(three, one)
+    assert three.flops == one.flops == frontends.trace(Separate(bias=bias), input_shape=(1, 5, 8), raw=True).flops
+
+
+def test_layers_that_share_all_projections_still_share_them() -> None:
+    layer = Separate()
+    graph = trace(nn.Sequential(layer, layer))
+    first, second = (node for node in graph.nodes if node.op == "Linear" and node.shape[0] == 24)
+    assert first.params == second.params
+
+
+class OneMoreUse(nn.Module):
+    """The query's weight is also used elsewhere, so packing it would count it twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Separate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(x) + self.attention.q(x).tanh()
+
+
+class Watched(nn.Module):
+    """The keys are also an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Separate(bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        q, k, v = (getattr(self.attention, name)(x) for name in "qkv")
+        return F.scaled_dot_product_attention(q, k, v), self.attention.out(k)
+
+
+@pytest.mark.parametrize("model", [Separate(key_bias=False), OneMoreUse(), Watched()], ids=["one without bias", "weight used elsewhere", "key read elsewhere"])
+def test_other_projections_stay_three(model: nn.Module) -> None:
+    assert not any(node.op == "Linear" and node.shape[0] == 24 for node in trace(model).nodes)
+
+
+def test_cross_attention_stays_three() -> None:
+    graph = trace(Separate(), (1, 5, 8), (1, 7, 8))
+    assert [node.shape for node in graph.nodes if node.op == "Linear"] == [(8, 5), (8, 7), (8, 7), (8, 5)]
+
+
+def test_packing_keeps_the_order_of_query_key_and_value() -> None:
+    graph = trace(Separate())
+    packed = next(node for node in graph.nodes if node.op == "Linear" and node.shape[0] == 24)
+    assert [param.id for param in packed.params] == ["q.weight+k.weight+v.weight", "q.bias+k.bias+v.bias"]
