@@ -77,7 +77,7 @@ def attributes(values: Mapping[str, Attr]) -> tuple[tuple[str, Attr], ...]:
 class Graph:
     """A network as primitive operators in topological order (an input always stands before its consumer).
 
-    `level` is "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions.
+    `level` is "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions and linear layers.
     `notes` counts what the passes contracted, for `report`.
     """
 

@@ -195,6 +195,12 @@ def test_inference_level_folds_batch_norm_into_a_bias() -> None:
     assert not cgir.isomorphic(a, frontends.trace(_small_cnn(), input_shape=(1, 3, 8, 8)))
 
 
+def test_inference_level_folds_batch_norm_into_linear_layers_too() -> None:
+    written = nn.Sequential(nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU())
+    folded = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+    assert cgir.isomorphic(*(frontends.trace(model, input_shape=(2, 6), level="inference") for model in (written, folded)))
+
+
 def test_canonical_form_is_a_fixed_point() -> None:
     for shape, functions in SAME.values():
         for function in functions:

@@ -28,7 +28,7 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
 
     Args:
         graph: raw or canonical (canonicalising twice changes nothing).
-        level: "module" keeps operators as written; "inference" also folds BatchNorm into the convolution before it.
+        level: "module" keeps operators as written; "inference" also folds BatchNorm into the convolution or linear layer before it.
         keep_movement: keep reshapes, transposes and slices as nodes.
 
     Raises:

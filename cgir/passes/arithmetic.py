@@ -69,7 +69,7 @@ def _linear_from_matmul(node: Node) -> Node:
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """At inference a BatchNorm that is the only reader of a convolution disappears into it; the convolution gains a bias."""
+    """At inference a BatchNorm that is the only reader of a convolution or linear layer disappears into it; the layer gains a bias."""
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -77,7 +77,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
             continue
         source = node.inputs[0]
         conv = nodes[source]
-        if conv is None or conv.op not in ("Conv", "ConvTranspose") or len(graph.consumers[source]) != 1 or not conv.params:
+        if conv is None or conv.op not in ("Conv", "ConvTranspose", "Linear") or len(graph.consumers[source]) != 1 or not conv.params:
             continue
         bias = conv.params[1] if len(conv.params) > 1 else Param(f"{conv.params[0].id}.folded_bias", (conv.shape[0],))
         nodes[source] = replace(conv, params=(conv.params[0], bias))
