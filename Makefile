@@ -35,6 +35,7 @@ digits: $(VENV)/test
 clean:
 	rm -rf $(VENV) runs
 
+# torchvision has no build for the CPU build of torch: it is installed without its requirements, and the tests declare its operators.
 # torch first and exactly: a looser requirement would bring a build of several gigabytes.
 $(VENV)/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +45,7 @@ $(VENV)/core: pyproject.toml constraints.txt
 
 $(VENV)/test: $(VENV)/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test]
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps torchvision timm
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CgirError, LabelError
+from .errors import CgirError, LabelError, TraceError
 from .features import GraphBatch
 
 if TYPE_CHECKING:
+    from .graph import Graph
     from .store import GraphStore
 
 ENCODER = "encoder.safetensors"
 
-EPILOG = """a first session:
+EPILOG = """examples:
   cgir demo                                              the whole line on networks and labels that come with the package
-  cgir trace frontends.reference:resnet50 --input-shape 1,3,224,224 --svg resnet50.svg
-  cgir trace net.py:build --input-shape 1,3,224,224 -o net.json    your own class or function that builds a module
-  cgir show net.json
+  cgir trace frontends.reference:resnet50 --input-shape 1,3,224,224 --html resnet50.html
+  cgir trace net.py:build --input-shape 1,3,224,224 -o net.json    your own function that builds a model
+  cgir trace net.onnx -o exported.json && cgir diff net.json exported.json
 """
+TRACE_EPILOG = """examples:
+  cgir trace net.py:build --input-shape 1,3,224,224 --svg net.svg      build() in net.py returns a PyTorch or Keras model, or an ONNX one
+  cgir trace net.onnx --dim batch=1 --dim time=128 -o net.json         files know their shapes; sizes for dimensions they leave open
+"""
+MODEL = (
+    "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
+    "or a file: .onnx, .pt2, .keras, .h5, .pb, a SavedModel folder"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,21 +55,39 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_trace(commands: Any) -> None:
-    sub = commands.add_parser("trace", help="turn a PyTorch network into a graph", description="Run a network once without data and report its graph.")
-    sub.add_argument("model", help="what builds the network, called without arguments: package.module:name or path/file.py:name")
-    sub.add_argument("--input-shape", type=_shape, required=True, action="append", help="with the batch, such as 1,3,224,224; once per input")
+    sub = commands.add_parser(
+        "trace",
+        help="turn a PyTorch, Keras, TensorFlow or ONNX model into a graph",
+        description="Turn a model into a graph without running it on data, and report what is in it.",
+        epilog=TRACE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sub.add_argument("model", help=MODEL)
+    _add_request(sub)
     sub.add_argument("-o", "--output", type=Path, help="write the graph here (JSON)")
-    sub.add_argument("--level", choices=("module", "inference"), default="module", help="inference also folds BatchNorm into convolutions")
     sub.add_argument("--raw", action="store_true", help="as recorded, not canonical")
-    sub.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
     _add_pictures(sub)
     sub.set_defaults(run=_trace)
 
 
+def _add_request(sub: argparse.ArgumentParser) -> None:
+    """What a model may need to be told before it can be followed."""
+    sub.add_argument(
+        "--input-shape", type=_shape, action="append", metavar="N,C,...", help="with the batch, such as 1,3,224,224; once per input, if the model does not know"
+    )
+    sub.add_argument("--dim", type=_dim, action="append", default=[], metavar="NAME=SIZE", help="size of a dimension that the model leaves open; repeatable")
+    sub.add_argument("--level", choices=("module", "inference"), default="module", help="inference also folds BatchNorm into convolutions")
+    sub.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
+
+
 def _add_show(commands: Any) -> None:
-    sub = commands.add_parser("show", help="print or draw a saved graph", description="Print a saved graph as a table; draw it with --svg, --dot or --html.")
+    sub = commands.add_parser(
+        "show",
+        help="print or draw a saved graph",
+        description="Print a saved graph as a table of blocks, equal blocks in a row as one; draw it with --svg, --dot or --html.",
+    )
     sub.add_argument("graph", type=Path, help="a graph written by `cgir trace -o`")
-    sub.add_argument("--report", action="store_true", help="totals and operators instead of every node")
+    sub.add_argument("--report", action="store_true", help="totals, operators and what they cost instead of blocks")
     _add_pictures(sub)
     sub.set_defaults(run=_show)
 
@@ -66,15 +95,23 @@ def _add_show(commands: Any) -> None:
 def _add_pictures(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--svg", type=Path, help="draw to this SVG file")
     sub.add_argument("--dot", type=Path, help="write Graphviz source")
-    sub.add_argument("--html", type=Path, help="write one self-contained page")
+    sub.add_argument("--html", type=Path, help="write one self-contained page, where blocks open when clicked")
+    detail = sub.add_mutually_exclusive_group()
+    detail.add_argument("--depth", type=_positive, help="open this many levels of modules (default: as many as can be read)")
+    detail.add_argument("--full", action="store_true", help="every node instead of blocks")
 
 
 def _add_diff(commands: Any) -> None:
     sub = commands.add_parser(
-        "diff", help="say where two graphs part", description="Compare two saved graphs up to names and order. Exit status 1: they differ."
+        "diff",
+        help="say where two graphs part",
+        description="Compare two graphs or models up to names and order. Exit status 1: they differ.",
+        epilog="example:\n  cgir diff net.py:build net.onnx --input-shape 1,3,224,224 --level inference",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.add_argument("a", type=Path)
-    sub.add_argument("b", type=Path)
+    sub.add_argument("a", help="a graph written by `cgir trace -o`, or any model that `cgir trace` takes")
+    sub.add_argument("b", help="the same")
+    _add_request(sub)
     sub.set_defaults(run=_diff)
 
 
@@ -134,45 +171,83 @@ def _shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def _trace(args: argparse.Namespace) -> int:
+def _dim(text: str) -> tuple[str, int]:
+    name, _, size = text.rpartition("=")
+    if not name or not size.isdecimal() or int(size) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a dimension; expected NAME=SIZE such as batch=1")
+    return name, int(size)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of levels; expected 1 or more")
+    return int(text)
+
+
+def _traced(target: str, args: argparse.Namespace, raw: bool = False) -> tuple[Graph, float]:
+    """The graph of a model that the command line names, and the seconds that tracing took."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports on its own start otherwise
     import frontends
 
-    shapes = args.input_shape[0] if len(args.input_shape) == 1 else tuple(args.input_shape)
-    model = frontends.build(args.model)
-    graph = frontends.trace(model, input_shape=shapes, raw=args.raw, level=args.level, strict=args.strict, name=args.model)
+    shapes = args.input_shape
+    if shapes is not None:
+        shapes = shapes[0] if len(shapes) == 1 else tuple(shapes)
+    model = frontends.build(target)
+    start = perf_counter()
+    try:
+        graph = frontends.trace(model, input_shape=shapes, dims=dict(args.dim), raw=raw, level=args.level, strict=args.strict, name=Path(target).name)
+    except TraceError as error:
+        if shapes is None and "needs example inputs" in str(error):
+            raise TraceError(f"{target}: the model does not know the shape of its input; say it, such as --input-shape 1,3,224,224") from error
+        raise
+    return graph, perf_counter() - start
+
+
+def _trace(args: argparse.Namespace) -> int:
+    from . import canonicalize
+
+    recorded, seconds = _traced(args.model, args, raw=True)
+    graph = recorded if args.raw else canonicalize(recorded, level=args.level)
+    print(f"traced {args.model} in {seconds:.1f} s: {len(recorded):,} operators recorded, {len(graph):,} nodes in the graph\n")
     print(graph.report())
     if args.output:
         graph.save(args.output)
+        print(f"\nwrote {args.output}")
     _draw(graph, args)
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
     from . import load
+    from .draw import summary
 
     graph = load(args.graph)
-    print(graph.report() if args.report else graph)
+    print(graph.report() if args.report else graph if args.full else summary(graph, args.depth))
     _draw(graph, args)
     return 0
 
 
-def _draw(graph: Any, args: argparse.Namespace) -> None:
+def _draw(graph: Graph, args: argparse.Namespace) -> None:
     from .draw import to_svg
     from .files import atomic_path
 
     if args.svg:
-        to_svg(graph, args.svg)
+        to_svg(graph, args.svg, args.depth, args.full)
     if args.dot:
         with atomic_path(args.dot) as path:
-            path.write_text(graph.to_dot())
+            path.write_text(graph.to_dot(args.depth, args.full), encoding="utf-8")
     if args.html:
-        graph.to_html(args.html)
+        graph.to_html(args.html, args.depth, args.full)
+    for path in (args.svg, args.dot, args.html):
+        if path:
+            print(f"wrote {path}")
 
 
 def _diff(args: argparse.Namespace) -> int:
     from . import diff, load
 
-    text = diff(load(args.a), load(args.b))
+    a, b = (load(Path(target)) if target.endswith(".json") else _traced(target, args)[0] for target in (args.a, args.b))
+    text = diff(a, b)
     print(text or "the graphs are isomorphic")
     return 1 if text else 0
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import chain
 
 from .coloring import colors, isomorphic, param_groups
-from .draw import shape_text
 from .features import GraphBatch
 from .graph import Graph, Node, NodeKind
+from .text import op_name, operators, shape_text
 
 LIMIT = 10  # nodes listed of each sort
 
@@ -18,15 +18,17 @@ LIMIT = 10  # nodes listed of each sort
 def diff(a: Graph, b: Graph) -> str:
     """Lines on what distinguishes `a` from `b`; empty if they are isomorphic.
 
-    Sizes and operator counts; the first nodes whose operators upstream have no counterpart in the other graph; shapes, attributes
-    and parameters of nodes that do correspond; and which parameters are shared.
+    Sizes and operator counts; where they first differ; modules that only one of them has; the first nodes whose operators upstream have
+    no counterpart in the other graph; shapes, attributes and parameters of nodes that do correspond; and which parameters are shared.
     """
     if isomorphic(a, b):
         return ""
     first, second = _structural_colors(a, b)
-    lines = list(_count_lines(a, b))
+    pairs = _counterparts(a, b, first, second)
+    lines = [*_count_lines(a, b), *_first_lines(a, b, pairs)]
+    lines += _listing(_module_lines(a, b, {i for i, _ in pairs}, "a")) + _listing(_module_lines(b, a, {j for _, j in pairs}, "b"))
     lines += _listing(_parting_lines(a, first, second, "a")) + _listing(_parting_lines(b, second, first, "b"))
-    lines += _listing(chain.from_iterable(_kind_lines(a.nodes[i], b.nodes[j], i, j) for i, j in _counterparts(a, b, first, second)))
+    lines += _listing(chain.from_iterable(_kind_lines(a.nodes[i], b.nodes[j], i, j) for i, j in pairs))
     lines += _sharing_lines(a, b)
     return "\n".join(lines or ["every node has a counterpart, but which feeds which differs"])
 
@@ -47,13 +49,43 @@ def _depth(graph: Graph) -> int:
 
 
 def _count_lines(a: Graph, b: Graph) -> Iterator[str]:
-    for what, left, right in (("nodes", len(a), len(b)), ("edges", a.num_edges, b.num_edges), ("parameters", a.num_params, b.num_params)):
+    sizes = ("nodes", len(a), len(b)), ("edges", a.num_edges, b.num_edges), ("parameters", a.num_params, b.num_params), ("FLOPs", a.flops, b.flops)
+    for what, left, right in sizes:
         if left != right:
-            yield f"{what}: {left:,} in a, {right:,} in b"
+            yield f"{what}: {left:,} in a, {right:,} in b" + (f" ({right / left - 1:+.1%})" if left else "")
     left_counts, right_counts = a.op_counts(), b.op_counts()
     for op in dict.fromkeys([*left_counts, *right_counts]):
         if left_counts.get(op, 0) != right_counts.get(op, 0):
             yield f"{op}: {left_counts.get(op, 0)} in a, {right_counts.get(op, 0)} in b"
+
+
+def _first_lines(a: Graph, b: Graph, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """The first node of each graph that the other does not have exactly so, in the order in which they were recorded."""
+    pairs = [(i, j) for i, j in pairs if a.nodes[i].kind == b.nodes[j].kind]
+    places = []
+    for graph, known in ((a, {i for i, _ in pairs}), (b, {j for _, j in pairs})):
+        places.append(next((f"{_place(n, i)} {shape_text(n.shape)}" for i, n in enumerate(graph.nodes) if i not in known), ""))
+    if any(places):
+        yield "they part at: " + "; ".join(f"{place} in {name}" for place, name in zip(places, "ab", strict=True) if place)
+
+
+def _module_lines(graph: Graph, other: Graph, paired: set[int], name: str) -> Iterator[str]:
+    """Modules that only this graph has, though both have the one around them, and what in them has no counterpart under another name."""
+    paths = {path for node in other.nodes for path in _ancestry(node.module)}
+    extra: dict[str, list[Node]] = defaultdict(list)
+    for index, node in enumerate(graph.nodes):
+        ancestry = _ancestry(node.module)
+        depth = next((depth for depth, path in enumerate(ancestry) if path not in paths), 0)
+        if depth and index not in paired:
+            extra[ancestry[depth]].append(node)
+    for path, nodes in extra.items():
+        yield f"only in {name}: {operators(nodes)} of module {path}"
+
+
+def _ancestry(module: str) -> list[str]:
+    """a, a.b, a.b.c for a.b.c."""
+    parts = module.split(".") if module else []
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
 def _parting_lines(graph: Graph, own: Sequence[int], other: Sequence[int], name: str) -> Iterator[str]:
@@ -116,8 +148,7 @@ def _unshared(graph: Graph) -> Graph:
 
 
 def _place(node: Node, index: int) -> str:
-    op = str(node.attr("name")) if node.op == "Opaque" else node.op
-    return f"node {index} {op}" + (f" ({node.module})" if node.module else "")
+    return f"node {index} {op_name(node)}" + (f" ({node.module})" if node.module else "")
 
 
 def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:

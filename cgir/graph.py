@@ -137,7 +137,7 @@ class Graph:
 
     def report(self) -> str:
         """A page of text: sizes, operators, costs, opaque operators, and what canonicalisation contracted."""
-        from .draw import report
+        from .report import report
 
         return report(self)
 
@@ -147,17 +147,17 @@ class Graph:
 
         return to_networkx(self)
 
-    def to_dot(self) -> str:
-        """Graphviz DOT source, clustered by module path."""
+    def to_dot(self, depth: int | None = None, full: bool = False) -> str:
+        """Graphviz DOT source, collapsed to blocks: modules opened `depth` levels deep, as is readable if None; `full` for every node."""
         from .draw import to_dot
 
-        return to_dot(self)
+        return to_dot(self, depth, full)
 
-    def to_html(self, path: str | PathLike[str]) -> None:
-        """Write one self-contained HTML page with the drawing and the report."""
+    def to_html(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
+        """Write one self-contained HTML page with the report and the drawing, collapsed like `to_dot`'s; blocks open when clicked."""
         from .draw import to_html
 
-        to_html(self, path)
+        to_html(self, path, depth, full)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the graph as versioned JSON; `cgir.load` reads it back equal."""

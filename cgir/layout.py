@@ -8,6 +8,7 @@ An edge over several layers runs in a lane of its own; all long edges from one n
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,8 +17,7 @@ import scipy.optimize
 import scipy.sparse
 from numpy.typing import NDArray
 
-from .graph import Graph
-
+Sources = Sequence[Sequence[int]]  # for each node the nodes that it reads, all of which stand before it
 Item = tuple[int, int]  # (node, layer): the node's box where `layer` is its own, its lane where it lies deeper
 
 ORDER_SWEEPS = 8
@@ -32,49 +32,50 @@ class Layout(NamedTuple):
     pieces: list[tuple[Item, Item]]
 
 
-def layout(graph: Graph, lane_width: float = 0.14, gap: float = 0.16) -> Layout:
+def layout(sources: Sources, lane_width: float = 0.14, gap: float = 0.16) -> Layout:
     """Place all nodes; a box is 1 wide, a lane `lane_width`, and `gap` is what separates neighbours."""
-    layer = _layers(graph)
-    pieces = _pieces(graph, layer)
+    layer = _layers(sources)
+    pieces = _pieces(sources, layer)
     above, below = defaultdict(list), defaultdict(list)
     for upper, lower in pieces:
         below[upper].append(lower)
         above[lower].append(upper)
     rows: list[list[Item]] = [[] for _ in range(max(layer, default=-1) + 1)]
-    for item in dict.fromkeys([*((node, layer[node]) for node in range(len(graph))), *(end for piece in pieces for end in piece)]):
+    for item in dict.fromkeys([*((node, layer[node]) for node in range(len(sources))), *(end for piece in pieces for end in piece)]):
         rows[item[1]].append(item)
     _order(rows, above, below)
     width = {item: 1.0 if item[1] == layer[item[0]] else lane_width for row in rows for item in row}
-    return Layout(layer, _coordinates(rows, pieces, _costs(graph, layer, pieces), width, gap), pieces)
+    return Layout(layer, _coordinates(rows, pieces, _costs(sources, layer, pieces), width, gap), pieces)
 
 
-def _layers(graph: Graph) -> list[int]:
+def _layers(sources: Sources) -> list[int]:
     """Length of the longest path that leads to each node; nodes without inputs stand just above their first reader."""
     layer: list[int] = []
-    for node in graph.nodes:
-        layer.append(1 + max((layer[i] for i in node.inputs), default=-1))
-    for index, node in enumerate(graph.nodes):
-        if not node.inputs and graph.consumers[index]:
-            layer[index] = min(layer[reader] for reader in graph.consumers[index]) - 1
-    return layer
+    for above in sources:
+        layer.append(1 + max((layer[i] for i in above), default=-1))
+    first: dict[int, int] = {}
+    for index, above in enumerate(sources):
+        for source in above:
+            first[source] = min(layer[index], first.get(source, layer[index]))
+    return [first[index] - 1 if not above and index in first else layer[index] for index, above in enumerate(sources)]
 
 
-def _pieces(graph: Graph, layer: list[int]) -> list[tuple[Item, Item]]:
+def _pieces(sources: Sources, layer: list[int]) -> list[tuple[Item, Item]]:
     """Edges cut at every layer they cross; equal pieces are one."""
     pieces: dict[tuple[Item, Item], None] = {}
-    for index, node in enumerate(graph.nodes):
-        for source in node.inputs:
+    for index, above in enumerate(sources):
+        for source in above:
             stops = [(source, depth) for depth in range(layer[source], layer[index])]
             for upper, lower in zip(stops, [*stops[1:], (index, layer[index])], strict=True):
                 pieces[upper, lower] = None
     return list(pieces)
 
 
-def _costs(graph: Graph, layer: list[int], pieces: list[tuple[Item, Item]]) -> list[float]:
+def _costs(sources: Sources, layer: list[int], pieces: list[tuple[Item, Item]]) -> list[float]:
     """How much a piece wants to be vertical: lanes and boxes do, where a lane meets a box it may bend, and longest paths go straight."""
-    height = [0] * len(graph)
-    for index in range(len(graph) - 1, -1, -1):
-        for source in graph.nodes[index].inputs:
+    height = [0] * len(sources)
+    for index in range(len(sources) - 1, -1, -1):
+        for source in sources[index]:
             height[source] = max(height[source], height[index] + 1)
     costs = []
     for upper, lower in pieces:

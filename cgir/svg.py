@@ -1,97 +1,142 @@
-"""A graph as SVG: boxes coloured by category, tooltips with all there is to know, brackets for the top-level modules."""
+"""A view of a graph as SVG: boxes coloured by category, tooltips with all there is to know, brackets around opened blocks."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
+from .blocks import Box, View
 from .cost import node_flops
-from .draw import color, module_groups, shape_text, title
-from .graph import Graph, Node
+from .draw import fill, labels, repeated, shape_of
+from .graph import Graph
 from .layout import Item, Layout, layout
+from .report import costs
+from .text import operators, shape_text, short_number
 
-BOX, HEIGHT, PITCH = 132, 32, 52  # width and height of a box, distance of layers, in pixels
+NODE, BLOCK = (132, 32, 52), (250, 48, 70)  # width and height of a box, distance of layers, in pixels: of single nodes, of blocks
+LANE, GAP = 18, 21
 MARGIN, BRACKET = 12, 18
+ROW = 13
 STYLE = (
     ".cgir text{font-family:Helvetica,Arial,sans-serif;text-anchor:middle}.cgir .e{fill:none;stroke:#777;stroke-width:1.2}"
-    ".cgir rect{stroke:#888}.cgir g:hover rect{stroke:#000;stroke-width:2}.cgir .m{fill:none;stroke:#bbb}"
+    ".cgir rect{stroke:#888}.cgir g:hover rect{stroke:#000;stroke-width:2}.cgir .m{fill:none;stroke:#bbb}.cgir .r{fill:none;stroke:#555;stroke-width:1.5}"
+    ".cgir .open{cursor:pointer}"
+)
+DEFINITIONS = (
+    f"<style>{STYLE}</style>"
+    '<defs><marker id="cgir-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
+    '<path d="M0,0 L8,4 L0,8 z" fill="#777"/></marker></defs>'
 )
 
 
-def svg(graph: Graph) -> str:
-    """The drawing as an `<svg>` element, also good as a file of its own."""
-    places = layout(graph)
-    brackets, columns = _brackets(graph, places.layer)
+def svg(graph: Graph, view: View, cost: Sequence[tuple[int, int]] | None = None, mark: str = "") -> str:
+    """The drawing as an `<svg>` element, also good as a file of its own.
+
+    Boxes of several nodes carry `data-block`, `mark` and their number; a page with several drawings marks all but the first, which has the style of all.
+    """
+    single = all(len(box.nodes) == 1 for box in view.boxes)
+    size = NODE if single else BLOCK
+    wide, high, pitch = size
+    places = layout(view.sources, LANE / wide, GAP / wide)
+    brackets, columns = _brackets(view, places.layer, high, pitch)
     left = MARGIN + columns * BRACKET
-    width = left + BOX * max((x + (0.5 if item[1] == places.layer[item[0]] else 0.1) for item, x in places.x.items()), default=0) + MARGIN
-    height = 2 * MARGIN + PITCH * max(places.layer, default=0) + HEIGHT
+    width = left + wide * max((x + (0.5 if item[1] == places.layer[item[0]] else 0.1) for item, x in places.x.items()), default=0) + MARGIN
+    height = 2 * MARGIN + pitch * max(places.layer, default=0) + high
+    cost = cost or costs(graph)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cgir" width="{width:.0f}" height="{height}" viewBox="0 0 {width:.0f} {height}">',
-        f"<style>{STYLE}</style>",
-        '<defs><marker id="cgir-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
-        '<path d="M0,0 L8,4 L0,8 z" fill="#777"/></marker></defs>',
+        "" if mark else DEFINITIONS,
         *brackets,
-        *_edges(places, left),
-        *(_box(graph, index, left + BOX * places.x[index, layer], MARGIN + PITCH * layer) for index, layer in enumerate(places.layer)),
-        "</svg>",
+        *_edges(places, left, size),
     ]
-    return "\n".join(parts)
+    for number, (box, layer) in enumerate(zip(view.boxes, places.layer, strict=True)):
+        lines = _node_lines(graph, box) if single else _block_lines(graph, box, cost)
+        opens = f' class="open" data-block="{mark}b{number}"' if len(box.block.copies[0]) > 1 else ""
+        parts.append(_box(lines, tooltip(graph, box, cost), fill(graph, box), left + wide * places.x[number, layer], MARGIN + pitch * layer, size, opens))
+    return "\n".join([*parts, "</svg>"])
 
 
-def tooltip(graph: Graph, index: int) -> str:
-    """All about a node, a line each."""
+def _node_lines(graph: Graph, box: Box) -> list[str]:
+    return [labels(graph, box)[0], shape_text(shape_of(graph, box.nodes))]
+
+
+def _block_lines(graph: Graph, box: Box, cost: Sequence[tuple[int, int]]) -> list[str]:
+    params, flops = (sum(cost[index][what] for index in box.nodes) for what in (0, 1))
+    figures = [f"{len(box.nodes)} nodes"] if len(box.block.copies[0]) > 1 else []
+    figures += [f"{short_number(params)} params"] if params else []
+    figures += [f"{flops / graph.flops:.1%} FLOPs"] if flops > 0.0005 * graph.flops else []
+    return [*labels(graph, box), " \u00b7 ".join([*figures, shape_text(shape_of(graph, box.nodes))])]
+
+
+def tooltip(graph: Graph, box: Box, cost: Sequence[tuple[int, int]]) -> str:
+    """All about a node, or what a block holds, a line each."""
+    first = box.block.copies[0]
+    times = [f"{box.times} times, the first of them:"] if box.times > 1 else []
+    if len(first) == 1:
+        return "\n".join([*times, *_node_tooltip(graph, first[0])])
+    params, flops = (sum(cost[index][what] for index in box.nodes) for what in (0, 1))
+    figures = f"{len(box.nodes):,} nodes in all, {params:,} parameters, {flops:,} FLOPs"
+    lines = [box.block.name, *times, operators(graph.nodes[index] for index in first), figures, f"output {shape_text(shape_of(graph, box.nodes))}"]
+    return "\n".join(line for line in lines if line)
+
+
+def _node_tooltip(graph: Graph, index: int) -> list[str]:
     node = graph.nodes[index]
     lines = [f"{index}: {node.op} {node.name}", f"module {node.module}" if node.module else "", f"shape {shape_text(node.shape)}"]
     lines += [f"input {slot}: node {i} as {shape_text(s)}" for slot, (i, s) in enumerate(zip(node.inputs, node.in_shapes, strict=True))]
     lines += [f"{key} = {value}" for key, value in node.attrs]
     lines += [f"parameter {param.id}: {shape_text(param.shape)}" for param in node.params]
     flops = node_flops(node)
-    return "\n".join([line for line in lines if line] + ([f"{flops:,} FLOPs"] if flops else []))
+    return [line for line in lines if line] + ([f"{flops:,} FLOPs"] if flops else [])
 
 
-def _box(graph: Graph, index: int, x: float, y: float) -> str:
-    node: Node = graph.nodes[index]
-    name = title(node)
-    name = name if len(name) <= 22 else name[:21] + "\u2026"
-    return (
-        f"<g><title>{_text(tooltip(graph, index))}</title>"
-        f'<rect x="{x - BOX / 2:.1f}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="5" fill="{color(node)}"/>'
-        f'<text x="{x:.1f}" y="{y + 13}" font-size="11">{_text(name)}</text>'
-        f'<text x="{x:.1f}" y="{y + 26}" font-size="9" fill="#555">{_text(shape_text(node.shape))}</text></g>'
-    )
+def _box(lines: Sequence[str], tip: str, colour: str, x: float, y: float, size: tuple[int, int, int], opens: str) -> str:
+    wide, high, _ = size
+    texts = []
+    lines = [line for line in lines if line]
+    top = y + (high - ROW * len(lines)) / 2
+    for number, line in enumerate(lines):
+        points, grey = (11, "") if number == 0 else (9, ' fill="#555"')
+        fits = int(wide / (0.53 * points))
+        line = line if len(line) <= fits else line[: fits - 1] + "\u2026"
+        bold = ' font-weight="bold"' if number == 0 and high > NODE[1] else ""
+        texts.append(f'<text x="{x:.1f}" y="{top + ROW * (number + 1) - 3.5:.1f}" font-size="{points}"{grey}{bold}>{_text(line)}</text>')
+    rect = f'<rect x="{x - wide / 2:.1f}" y="{y}" width="{wide}" height="{high}" rx="5" fill="{colour}"/>'
+    return f"<g{opens}><title>{_text(tip)}</title>{rect}{''.join(texts)}</g>"
 
 
-def _edges(places: Layout, left: float) -> list[str]:
+def _edges(places: Layout, left: float, size: tuple[int, int, int]) -> list[str]:
+    wide, high, pitch = size
+
     def is_lane(item: Item) -> bool:
         return item[1] != places.layer[item[0]]
 
     paths = []
     for upper, lower in places.pieces:
-        x0, x1 = (left + BOX * places.x[item] for item in (upper, lower))
-        y0, y1 = MARGIN + PITCH * upper[1] + HEIGHT, MARGIN + PITCH * lower[1]
+        x0, x1 = (left + wide * places.x[item] for item in (upper, lower))
+        y0, y1 = MARGIN + pitch * upper[1] + high, MARGIN + pitch * lower[1]
         bend = (y1 - y0) * 0.6
         # A lane goes straight down past the boxes of its layer; only what reaches a box has an arrow.
-        tail, arrow = (f" L{x1:.1f},{y1 + HEIGHT}", "") if is_lane(lower) else ("", ' marker-end="url(#cgir-arrow)"')
+        tail, arrow = (f" L{x1:.1f},{y1 + high}", "") if is_lane(lower) else ("", ' marker-end="url(#cgir-arrow)"')
         paths.append(f'<path class="e" d="M{x0:.1f},{y0} C{x0:.1f},{y0 + bend:.1f} {x1:.1f},{y1 - bend:.1f} {x1:.1f},{y1}{tail}"{arrow}/>')
     return paths
 
 
-def _brackets(graph: Graph, layer: list[int]) -> tuple[list[str], int]:
-    """Brackets along the left side, one for each top-level module, side by side where modules overlap; and how many stand side by side."""
-    spans: dict[str, list[int]] = {}
-    for index, group in enumerate(module_groups(graph)):
-        if group:
-            span = spans.setdefault(group, [layer[index], layer[index]])
-            span[:] = min(span[0], layer[index]), max(span[1], layer[index])
+def _brackets(view: View, layer: Sequence[int], high: int, pitch: int) -> tuple[list[str], int]:
+    """Brackets along the left side, one for each frame, side by side where frames overlap; and how many stand side by side."""
     parts: list[str] = []
     ends: list[int] = []  # of each column, the last layer taken
-    for group, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
+    spans = [(min(layer[box] for box in frame.boxes), max(layer[box] for box in frame.boxes), frame) for frame in view.frames if frame.boxes]
+    for first, last, frame in sorted(spans, key=lambda span: (span[0], -span[1])):
         column = next((c for c, end in enumerate(ends) if end < first), len(ends))
         ends[column : column + 1] = [last]
-        x, top, bottom = MARGIN + BRACKET * (column + 0.75), MARGIN + PITCH * first, MARGIN + PITCH * last + HEIGHT
+        x, top, bottom = MARGIN + BRACKET * (column + 0.75), MARGIN + pitch * first, MARGIN + pitch * last + high
         middle, room = (top + bottom) / 2, (bottom - top) // 6
-        name = group if len(group) <= room else group[: max(room - 1, 1)] + "\u2026"
-        parts.append(f'<g><title>{_text(group)}</title><path class="m" d="M{x + 4},{top} H{x} V{bottom} H{x + 4}"/>')
-        parts.append(f'<text x="{x - 4}" y="{middle}" font-size="10" fill="#777" transform="rotate(-90 {x - 4} {middle})">{_text(name)}</text></g>')
+        whole, name = repeated(frame.copies, frame.name), repeated(frame.copies, frame.label)
+        name = name if len(name) <= room else name[: max(room - 1, 1)] + "\u2026"
+        style, shade = ("r", "#222") if frame.copies > 1 else ("m", "#777")
+        parts.append(f'<g><title>{_text(whole)}</title><path class="{style}" d="M{x + 4},{top} H{x} V{bottom} H{x + 4}"/>')
+        parts.append(f'<text x="{x - 4}" y="{middle}" font-size="10" fill="{shade}" transform="rotate(-90 {x - 4} {middle})">{_text(name)}</text></g>')
     return parts, len(ends)
 
 

@@ -180,6 +180,8 @@ def _weight_problems(node: Node, expected: Shape, features: int) -> Iterator[str
     weight, *bias = (param.shape for param in node.params)
     if bias and bias != [(features,)]:
         return
+    if all(full and size % full == 0 for size, full in zip(weight, expected, strict=True)):  # the weight, or a larger one that it is a part of
+        return
     if any(size not in (1, full) for size, full in zip(weight, expected, strict=True)):
         yield f"weight has shape {weight}, expected {expected} from the input, the output and the attributes"
 

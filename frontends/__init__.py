@@ -19,8 +19,9 @@ from .request import Request
 CLASSES = {
     ("torch", "Module"): "torch_module", ("torch", "ExportedProgram"): "torch_export", ("torch", "ONNXProgram"): "onnx_model",
     ("onnx", "ModelProto"): "onnx_model", ("onnx_ir", "Model"): "onnx_model", ("builtins", "bytes"): "onnx_model",
-    ("keras", "Operation"): "keras_model", ("tensorflow", "ConcreteFunction"): "tf_function", ("tensorflow", "Function"): "tf_function",
-    ("tensorflow", "GraphDef"): "tf_function", ("tensorflow", "AutoTrackable"): "tf_function",
+    ("keras", "Layer"): "keras_model", ("keras", "Operation"): "keras_model",
+    ("tensorflow", "ConcreteFunction"): "tf_function", ("tensorflow", "Function"): "tf_function", ("tensorflow", "GraphDef"): "tf_function",
+    ("tensorflow", "AutoTrackable"): "tf_function",
 }  # fmt: skip
 FILES = {".onnx": "onnx_model", ".pt2": "torch_export", ".keras": "keras_model", ".h5": "keras_model", ".pb": "tf_function"}
 SUPPORTED = (

@@ -1,4 +1,4 @@
-"""Build a model from its name: `package.module:attribute` or `path/file.py:attribute`, as the command line takes it."""
+"""Build a model from its name: `package.module:attribute`, `path/file.py:attribute` or a file, as the command line takes it."""
 
 from __future__ import annotations
 
@@ -11,42 +11,74 @@ from typing import Any
 
 from cgir import TraceError
 
+# Packages that models are built with, and the extra that brings each.
+EXTRAS = {
+    "onnx": "onnx", "onnx_ir": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "tensorflow": "tensorflow", "keras": "tensorflow",
+    "timm": "zoo", "transformers": "zoo", "torchvision": "zoo",
+}  # fmt: skip
+
 
 def build(target: str) -> Any:
-    """The model that `target` names: a module object as it is, a class or function called without arguments.
+    """The model that `target` names: a file or folder as its path, a model as it is, a class or function called without arguments.
 
-    It is called under `torch.device("meta")`, so no weights are allocated; a builder that needs real tensors is called again without.
+    It is called under `torch.device("meta")` where PyTorch is there, so that no weights of its modules are allocated; a builder that needs
+    real tensors is called again without.
 
     Raises:
         TraceError: the name is malformed, cannot be imported, is missing, needs arguments, or does not build a model.
     """
-    import torch
-
-    where, _, name = target.partition(":")
+    where, _, name = target.rpartition(":")
+    if not where and _is_file(Path(target)):
+        return Path(target)
     if not where or not name:
-        raise TraceError(f"{target!r} does not name a model; expected package.module:name or path/file.py:name")
+        raise TraceError(f"{target!r} does not name a model; expected package.module:name, path/file.py:name, or a file such as net.onnx")
     found = _attribute(_module(where, target), name, target)
-    if isinstance(found, torch.nn.Module):
+    if _is_model(found):
         return found
     if not callable(found):
-        raise TraceError(f"{target}: found a {type(found).__name__}, expected a torch.nn.Module, or a class or function that builds one")
+        raise TraceError(f"{target}: found a {type(found).__name__}, expected a model, or a class or function that builds one")
+    model = _called(found, target)
+    if not _is_model(model) and not isinstance(model, str | Path):
+        raise TraceError(f"{target}() returned a {type(model).__name__}, expected a model of PyTorch, Keras, TensorFlow or ONNX")
+    return model
+
+
+def _is_file(path: Path) -> bool:
+    from . import FILES
+
+    return path.suffix in FILES or (path.exists() and path.suffix != ".py")
+
+
+def _is_model(found: Any) -> bool:
+    from . import CLASSES
+
+    return any((base.__module__.partition(".")[0], base.__name__) in CLASSES for base in type(found).__mro__)
+
+
+def _called(found: Any, target: str) -> Any:
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        return _call(found, target)
     try:
         with torch.device("meta"):
-            model = found()
+            return found()
     except (NotImplementedError, RuntimeError):  # how PyTorch says that a builder reads values, which meta tensors have not
-        model = _call(found, target)
+        return _call(found, target)
     except Exception as error:
-        raise TraceError(f"{target}: building the model failed: {type(error).__name__}: {error}") from error
-    if not isinstance(model, torch.nn.Module):
-        raise TraceError(f"{target}() returned a {type(model).__name__}, expected a torch.nn.Module")
-    return model
+        raise _failure(f"{target}: building the model failed", error) from error
 
 
 def _call(found: Any, target: str) -> Any:
     try:
         return found()
     except Exception as error:
-        raise TraceError(f"{target}: building the model failed: {type(error).__name__}: {error}") from error
+        raise _failure(f"{target}: building the model failed", error) from error
+
+
+def _failure(what: str, error: Exception) -> TraceError:
+    extra = EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
+    return TraceError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}" + (f": pip install 'cgir[{extra}]'" if extra else ""))
 
 
 def _module(where: str, target: str) -> ModuleType:
@@ -66,7 +98,7 @@ def _module(where: str, target: str) -> ModuleType:
     except TraceError:
         raise
     except Exception as error:
-        raise TraceError(f"{target}: importing {where} failed: {type(error).__name__}: {error}") from error
+        raise _failure(f"{target}: importing {where} failed", error) from error
 
 
 def _attribute(module: ModuleType, name: str, target: str) -> Any:

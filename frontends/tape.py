@@ -213,8 +213,8 @@ class Tape:
     def _result_tag(self, step: Step, size: Size, slot: int) -> Tag:
         first, batch = step.leading[0], self.batch
         tag = first.value.tag
-        if step.op == "Reshape":
-            return layout.reshaped(first.size, size, tag, batch)
+        if step.op == "Reshape":  # with `axes`, one that only adds and drops axes of size 1
+            return layout.reshaped(first.size, size, tag, batch) if step.axes is None else layout.moved(tag, step.axes)._replace(split=tag.split)
         if step.axes is not None:
             tag = layout.moved(tag, step.axes)
         elif step.op in layout.REDUCED and step.dims is not None:

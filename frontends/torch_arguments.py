@@ -55,13 +55,12 @@ def recipe_of(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], given: 
 
 def axes_of(func: Callable[..., Any], call: Call, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> dict[int, int] | None:
     """Where the axes go, for calls that move them; None where they stay."""
-    if recipe.op in ("Slice", "Transpose"):
+    if recipe.op in ("Slice", "Transpose") or call.name in ("squeeze", "unsqueeze"):
         return view_axes(func, args, kwargs, recipe.inputs[0]) if call.name != "einsum" and not call.in_place else {}
     if recipe.op == "Gather" and call.name == "getitem":
         return indexed_axes(args[1], args[0].dim(), output.dim())
-    if call.name == "stack":
-        new = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % output.dim()
-        return {axis: axis + (axis >= new) for axis in range(output.dim() - 1)}
+    if recipe.op == "Gather" and call.name == "index":
+        return indexed_axes(tuple(slice(None) if item is None else item for item in args[1]), args[0].dim(), output.dim())
     return None
 
 
@@ -77,7 +76,7 @@ def target_dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype |
 
 def picks_by_value(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Calls whose result's size depends on values: indexing with a mask, one-hot without a number of classes ..."""
-    if call.name == "getitem":
+    if call.name in ("getitem", "index"):
         return any(tensor.is_meta and tensor.dtype in (torch.bool, torch.uint8) for tensor in tensors_in(args[1]))
     if call.name == "one_hot":
         return (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) == -1

@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache, cached_property, reduce
 from typing import Any
 
 import torch
@@ -29,18 +29,40 @@ _QUERIES = (
 
 # Their result depends on values, or has a size that does.
 _VALUES = (
-    "item tolist numpy nonzero argwhere unique unique_consecutive masked_select equal allclose is_nonzero bincount __bool__ __float__ __int__ __index__ "
-    "__complex__ __contains__ __array__ _pack_padded_sequence"
+    "item _local_scalar_dense tolist numpy nonzero argwhere unique unique_consecutive masked_select equal allclose is_nonzero bincount __bool__ "
+    "__float__ __int__ __index__ __complex__ __contains__ __array__ _pack_padded_sequence"
 )
 
 _FACTORIES = (
     "zeros ones full empty rand randn randint randperm arange linspace logspace eye zeros_like ones_like full_like empty_like "
     "rand_like randn_like randint_like new_zeros new_ones new_full new_empty new_tensor new_empty_strided new tensor scalar_tensor tril_indices "
-    "triu_indices hann_window hamming_window blackman_window bernoulli multinomial normal empty_strided empty_permuted range"
+    "triu_indices fill hann_window hamming_window blackman_window bernoulli multinomial normal empty_strided empty_permuted range"
 )
 
-_FILLS = "zero_ fill_ normal_ uniform_ bernoulli_ random_ exponential_ trunc_normal_ eye_ constant_"
+_FILLS = "zero_ fill_ normal_ uniform_ bernoulli_ random_ exponential_ trunc_normal_ eye_ constant_ kaiming_uniform_ kaiming_normal_"
 
+
+# What ATen calls operators inside PyTorch and after decomposition.
+ATEN = {
+    **dict.fromkeys(("_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "native_batch_norm",
+                     "_batch_norm_with_update", "_batch_norm_with_update_functional", "_batch_norm_no_update", "cudnn_batch_norm"), "batch_norm"),
+    **dict.fromkeys(("_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_efficient_attention",
+                     "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math",
+                     "_scaled_dot_product_attention_math_for_mps"), "scaled_dot_product_attention"),
+    "native_layer_norm": "layer_norm", "_fused_rms_norm": "rms_norm", "_softmax": "softmax", "_log_softmax": "log_softmax", "_convolution": "convolution",
+    "_safe_softmax": "softmax",
+    **{f"_adaptive_avg_pool{n}": f"adaptive_avg_pool{n}" for n in ("2d", "3d")}, "_embedding_bag": "embedding_bag",
+    "_embedding_bag_forward_only": "embedding_bag",
+    "_unsafe_view": "view", "_reshape_alias": "view", "_reshape_copy": "reshape", "_to_copy": "to", "_unsafe_index": "index", "_unsafe_index_put": "index_put",
+    "_index_put_impl": "index_put", "_unsafe_masked_index": "index", "grid_sampler": "grid_sample",
+    "grid_sampler_2d": "grid_sample", "grid_sampler_3d": "grid_sample",
+    "affine_grid_generator": "affine_grid", "feature_dropout": "dropout", "_upsample_bilinear2d_aa": "upsample_bilinear2d",
+    "_upsample_bicubic2d_aa": "upsample_bicubic2d",
+    "_upsample_nearest_exact1d": "upsample_nearest-exact1d", "_upsample_nearest_exact2d": "upsample_nearest-exact2d",
+    "_upsample_nearest_exact3d": "upsample_nearest-exact3d", "_trilinear": "bilinear", "reflection_pad1d": "pad", "_pad_circular": "pad",
+    **{f"{kind}_copy": kind for kind in ("view", "permute", "transpose", "expand", "slice", "select", "squeeze", "unsqueeze", "split", "split_with_sizes",
+                                         "unbind", "t", "diagonal", "unfold", "as_strided", "detach", "alias")},
+}  # fmt: skip
 
 QUERIES, VALUES, FACTORIES, FILLS = (frozenset(words.split()) for words in (_QUERIES, _VALUES, _FACTORIES, _FILLS))
 
@@ -52,7 +74,7 @@ class Call:
     name: str
     label: str
     op: str | None
-    kind: str  # "record", "query", "device", "values", "factory", "fill", "setitem", "setdata", "move", "expand"
+    kind: str  # "record", "control", "query", "device", "values", "factory", "fill", "setitem", "setdata", "move", "expand"
     in_place: bool = False
     recipe: Callable[..., Any] | None = None
     rule: Callable[..., Any] | None = None
@@ -60,6 +82,11 @@ class Call:
 
     spatial: int | None = None  # number of window dimensions where the name has it (conv2d: 2)
     category: str = "opaque"
+
+    @cached_property
+    def sized(self) -> bool:
+        """Whether arguments besides the first may be sizes."""
+        return self.category in ("movement", "resample") or self.kind == "factory"
 
 
 def describe(func: Callable[..., Any]) -> Call:
@@ -87,6 +114,10 @@ def _function(func: Callable[..., Any]) -> Call:
     module = getattr(func, "__module__", None) or "torch"
     dunder = full.startswith("__") and full.endswith("__")
     name = full.strip("_") if dunder else full.rstrip("_").removeprefix("special_").removesuffix("_with_indices")
+    if module == "torch.ops.higher_order":
+        return Call(name, name, None, "control")
+    composite = name in ATEN  # returns what the backward pass needs besides the result, so that no shape rule fits
+    name = ATEN.get(name, name)
     if module.startswith("torch._ops.") and not module.endswith("aten"):
         return Call(name, f"{module.removeprefix('torch._ops.')}::{name}", None, "record")
     method = module == "torch._tensor" or isinstance(func, types.MethodDescriptorType | types.WrapperDescriptorType)
@@ -95,7 +126,9 @@ def _function(func: Callable[..., Any]) -> Call:
     in_place = full.endswith("_") and not dunder
     scope = "F." if module == "torch.nn.functional" else ""
     recipe = RECIPES.get(scope + name) or RECIPES.get(name)
-    rule = None if in_place else RULES.get(scope + name) or RULES.get(name)
+    rule = None if in_place or composite else RULES.get(scope + name) or RULES.get(name)
+    if isinstance(func, torch._ops.OpOverload) and len(func._schema.returns) != 1 and name not in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        rule = None  # results that the Python function leaves out
     expansion = EXPANSIONS.get(scope + name) or EXPANSIONS.get(name)
     op = _operator(name, dunder)
     window = re.search(r"([123])d$", name)
@@ -135,15 +168,19 @@ def _transparent(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _addmm(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def expansion(input: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1, **_: Any) -> Tensor:
-        result = product(a, b)
+    def expansion(input: Tensor, *factors: Tensor, beta: float = 1, alpha: float = 1, out: Any = None, **named: Tensor) -> Tensor:
+        result = product(*factors, *named.values())
         result = result if alpha == 1 else result * alpha
         return result if beta == 0 else torch.add(result, input if beta == 1 else input * beta)
 
     return expansion
 
 
-def _einsum(equation: str, *operands: Any) -> Tensor:
+def _stack(tensors: Any, dim: int = 0, **_: Any) -> Tensor:
+    return torch.cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
+
+
+def _einsum(equation: str, *operands: Any, **_: Any) -> Tensor:
     return einsum(EINSUM, equation, *_operands(operands))
 
 
@@ -167,5 +204,5 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "F.multi_head_attention_forward": _transparent(F.multi_head_attention_forward),
     "addmm": _addmm(torch.mm), "addmv": _addmm(torch.mv), "baddbmm": _addmm(torch.bmm), "addbmm": _addmm(lambda a, b: torch.bmm(a, b).sum(0)),
     "linalg_multi_dot": lambda tensors, **_: reduce(torch.matmul, tensors), "chain_matmul": lambda *tensors, **_: reduce(torch.matmul, tensors),
-    "einsum": _einsum,
+    "einsum": _einsum, "stack": _stack,
 }  # fmt: skip

@@ -142,6 +142,11 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     return Recipe((input,), {"groups": int(num_groups)}, (weight, bias))
 
 
+def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int, positions: int, groups: int, eps: float) -> Recipe:
+    """Group normalisation as ATen orders its arguments after decomposition."""
+    return Recipe((input,), {"groups": int(groups)}, (weight, bias), op="GroupNorm")
+
+
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Recipe:
     """Two tensors, a weight and a bias."""
     return Recipe((input1, input2), {}, (weight, bias))

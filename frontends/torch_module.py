@@ -39,22 +39,32 @@ def trace(model: nn.Module, request: Request) -> Graph:
     Raises:
         TraceError: the module or its inputs are not what tracing needs, the forward reads tensor values, or it fails.
     """
-    name = request.name or type(model).__name__
     modules = dict(model.named_modules())
     _check(modules)
+    try:
+        return _follow(model, modules, request)
+    except TraceError as error:
+        if not type(error.__cause__).__module__.startswith("torch._dynamo"):
+            raise
+    with torch.compiler.set_stance("force_eager"):  # torch.cond and its like compile their bodies, which hides them
+        return _follow(model, modules, request)
+
+
+def _follow(model: nn.Module, modules: Mapping[str, nn.Module], request: Request) -> Graph:
+    name = request.name or type(model).__name__
     args, kwargs = _arguments(model, request.inputs, request.input_shape)
     device = next((t.device for t in chain(model.parameters(), model.buffers()) if not t.is_meta), torch.device("cpu"))
     tape = Tape(strict=request.strict)
     values = Values(tape, {id(param): key for key, param in model.named_parameters()}, _own_tensors(modules.values()))
     recorder = Recorder(tape, values, device)
-    args, kwargs = _graph_inputs(model, recorder, args, kwargs, _sequence_first(modules.values()))
+    args, kwargs = _module_inputs(model, recorder, args, kwargs, _sequence_first(modules.values()))
     with _untouched(modules.values(), device), _paths(modules, tape), torch.no_grad():
         try:
             with recorder:
                 result = model(*args, **kwargs)
         except Exception as error:
             raise _located(error, name, tape.path[-1]) from error
-        _graph_outputs(recorder, result)
+        graph_outputs(recorder, result)
     unused = sum(param.numel() for key, param in model.named_parameters() if key not in values.used)
     return Graph(tuple(tape.nodes), name, notes=(("unused parameters", unused),) if unused else ())
 
@@ -86,7 +96,7 @@ def _arguments(model: nn.Module, inputs: Any, input_shape: Any) -> Arguments:
     if input_shape is not None:
         inputs = _from_shapes(model, input_shape)
     args, kwargs = ((), dict(inputs)) if type(inputs) is dict else (tuple(inputs) if type(inputs) in (tuple, list) else (inputs,), {})
-    if not _leaves((args, kwargs)):
+    if not leaves_of((args, kwargs)):
         raise TraceError(f"the inputs hold no tensor, found {type(inputs).__name__}; pass a tensor, a tuple of positional or a dict of keyword arguments")
     try:
         inspect.signature(model.forward).bind(*args, **kwargs)
@@ -100,10 +110,15 @@ def _from_shapes(model: nn.Module, input_shape: Any) -> tuple[Tensor, ...]:
     return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_of(input_shape))
 
 
-def _graph_inputs(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any], sequence_first: bool) -> Arguments:
-    """Fresh meta tensors in the place of the inputs' tensors, each a graph input."""
+def _module_inputs(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any], sequence_first: bool) -> Arguments:
+    """The arguments with their tensors exchanged for graph inputs."""
     bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    leaves = _leaves(bound)
+    fresh = graph_inputs(recorder, leaves_of(bound), sequence_first)
+    return tuple(_replaced(arg, fresh) for arg in args), {key: _replaced(value, fresh) for key, value in kwargs.items()}
+
+
+def graph_inputs(recorder: Recorder, leaves: list[tuple[str, Tensor]], sequence_first: bool) -> dict[int, Tensor]:
+    """Fresh meta tensors in the place of these, each a graph input; `sequence_first` says that the batch of sequences is their second axis."""
     places = [_batch_axis(tensor, sequence_first) for _, tensor in leaves]
     first = next(((tensor, place) for (_, tensor), place in zip(leaves, places, strict=True) if place is not None), None)
     recorder.tape.batch = max(first[0].shape[first[1]], 1) if first is not None and first[1] is not None else 1
@@ -113,7 +128,7 @@ def _graph_inputs(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], k
             fresh[id(tensor)] = meta = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
             fits = place is not None and tensor.shape[place] == recorder.tape.batch
             recorder.input(meta, path, place if fits else None)
-    return tuple(_replaced(arg, fresh) for arg in args), {key: _replaced(value, fresh) for key, value in kwargs.items()}
+    return fresh
 
 
 def _sequence_first(modules: Iterable[nn.Module]) -> bool:
@@ -130,7 +145,7 @@ def _batch_axis(tensor: Tensor, sequence_first: bool) -> int | None:
     return 0 if tensor.dim() else None
 
 
-def _leaves(item: Any, path: str = "") -> list[tuple[str, Tensor]]:
+def leaves_of(item: Any, path: str = "") -> list[tuple[str, Tensor]]:
     """Tensors in nested containers and dataclasses, each with a readable path, in order."""
     if isinstance(item, Tensor):
         return [(path or "input", item)]
@@ -143,7 +158,7 @@ def _leaves(item: Any, path: str = "") -> list[tuple[str, Tensor]]:
         parts = [(field.name, getattr(item, field.name)) for field in fields(item)]
     else:
         return []
-    return [leaf for key, value in parts for leaf in _leaves(value, f"{path}.{key}" if path else key)]
+    return [leaf for key, value in parts for leaf in leaves_of(value, f"{path}.{key}" if path else key)]
 
 
 def _replaced(item: Any, fresh: Mapping[int, Tensor]) -> Any:
@@ -165,8 +180,13 @@ def _replaced(item: Any, fresh: Mapping[int, Tensor]) -> Any:
     return item
 
 
-def _graph_outputs(recorder: Recorder, result: Any) -> None:
-    leaves = {id(tensor): (path, tensor) for path, tensor in reversed(_leaves(result))}
+def graph_outputs(recorder: Recorder, result: Any) -> None:
+    """Make the tensors in a forward's result graph outputs.
+
+    Raises:
+        TraceError: there are none.
+    """
+    leaves = {id(tensor): (path, tensor) for path, tensor in reversed(leaves_of(result))}
     if not leaves:
         raise TraceError(f"the forward returned no tensor, found {type(result).__name__}; a graph needs at least one output")
     for path, tensor in reversed(leaves.values()):

@@ -99,6 +99,11 @@ def _compare(input: Tensor, other: Any, **_: Any) -> Recipe:
     return Recipe((input, other)) if isinstance(other, Tensor) else Recipe((input,), {"scalar": _plain_number(other)})
 
 
+def _masked_fill(input: Tensor, mask: Tensor, value: Any, **_: Any) -> Recipe:
+    """In the order of `where(mask, value, input)`, which exporters make of it."""
+    return Recipe((mask, value, input))
+
+
 def _dims(input: Tensor, dim: Any) -> tuple[int, ...]:
     if dim is None or isinstance(dim, bool) or dim == ():
         return tuple(range(input.dim()))
@@ -130,6 +135,11 @@ def _rmatmul(input: Tensor, other: Tensor) -> Recipe:
     return _matmul(other, input)._replace(op="MatMul")
 
 
+def _grouped(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Recipe:
+    """Every row meets one of the matrices."""
+    return Recipe((input, other), {"inner": input.shape[-1]}, op="MatMul")
+
+
 def _outer(input: Tensor, other: Tensor, **_: Any) -> Recipe:
     return Recipe((input, other), {"inner": 1})
 
@@ -148,6 +158,13 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | No
     return Recipe((query, key, value, attn_mask), {"causal": bool(is_causal)})
 
 
+def _scattered(target: Tensor, *args: Any, **_: Any) -> Recipe:
+    """Writing into a copy: the tensor, what is written, and where, in the order of `x[index] = value`."""
+    if args and isinstance(args[0], list | tuple):
+        return Recipe((target, args[1], *(index for index in args[0] if index is not None)), op="Scatter")
+    return Recipe((target, args[0]), op="Scatter")
+
+
 def _copy(target: Tensor, source: Tensor, *_: Any) -> Recipe:
     return Recipe((source,), op="Identity" if source.shape == target.shape else "Expand")
 
@@ -162,7 +179,8 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "F.unfold": layers.sliding("unfold"), "im2col": layers.sliding("unfold"), "F.fold": layers.sliding("fold"), "col2im": layers.sliding("fold"),
     "linear": layers.weighted, "bilinear": layers.bilinear, "prelu": layers.weighted,
     "F.batch_norm": layers.running_norm, "batch_norm": layers.weighted, "F.instance_norm": layers.running_norm, "instance_norm": layers.weighted,
-    "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm, "group_norm": layers.group_norm,
+    "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm, "group_norm": layers.group_norm, "native_group_norm": layers.native_group_norm,
+    **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scattered),
     "F.embedding": lambda input, weight, *_, **__: Recipe((input,), {}, (weight,)), "embedding": layers.table_first,
     "F.embedding_bag": layers.embedding_bag, "embedding_bag": layers.table_first,
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), layers.recurrent),
@@ -178,11 +196,13 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     **dict.fromkeys(("floor_divide", "floordiv", "ifloordiv"), _binary("FloorDiv")), "rfloordiv": _binary("FloorDiv", swapped=True),
     **dict.fromkeys(("remainder", "fmod", "mod", "imod"), _binary("Mod")), "rmod": _binary("Mod", swapped=True),
     **dict.fromkeys(("pow", "ipow", "float_power"), _binary("Pow")), "rpow": _binary("Pow", swapped=True), "square": _square,
+    "masked_fill": _masked_fill,
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "greater", "less", "equal"), _compare),
     **dict.fromkeys(("mean", "nanmean", "sum", "nansum", "prod", "amax", "amin", "argmax", "argmin", "logsumexp", "any", "all", "count_nonzero"), _reduce),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _reduce),
     "max": _extremum("Maximum"), "min": _extremum("Minimum"), "norm": _norm, "linalg_norm": _norm, "linalg_vector_norm": _norm,
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "inner"), _matmul), "rmatmul": _rmatmul, "outer": _outer,
+    "_grouped_mm": _grouped, "grouped_mm": _grouped,
     "einsum": _einsum, "tensordot": _tensordot, "scaled_dot_product_attention": _attention,
     "interpolate": layers.interpolate, "upsample": layers.interpolate,
     **{f"upsample_{mode}{n}": layers.upsample(mode) for mode in ("nearest", "linear", "bilinear", "bicubic", "trilinear") for n in ("", "1d", "2d", "3d")},

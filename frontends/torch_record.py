@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.compiler import is_dynamo_compiling
 from torch.overrides import TorchFunctionMode
 
 from cgir import Param, TraceError
@@ -16,6 +18,7 @@ from .tape import Operand, Step, Tape
 from .torch_alias import geometry
 from .torch_arguments import axes_of, mapped, picks_by_value, reads_values, recipe_of, refuse_hidden_code, target_dtype
 from .torch_calls import Call, describe, hides_calls
+from .torch_control import control
 from .torch_layers import Recipe
 from .torch_values import Values, storage_of, tensors_in
 
@@ -28,6 +31,8 @@ class Recorder(TorchFunctionMode):
         self.tape, self.values, self.device = tape, values, device
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if is_dynamo_compiling():
+            raise TraceError("compiled code cannot be recorded")  # torch.cond and its like: `trace` tries again without compilation
         call = describe(func)
         kwargs = kwargs or {}
         if call.kind == "query":
@@ -35,17 +40,24 @@ class Recorder(TorchFunctionMode):
         if call.kind == "device":
             refuse_hidden_code()
             return self.device  # that of the module's weights, so that constants the forward makes are real
+        if call.kind == "control":
+            return control(self, call.name, args, kwargs)
         if hides_calls(call, args):
             assert call.expansion is not None
             with self:
                 return call.expansion(*args, **kwargs)
         if not any(map(self.values.is_live, tensors_in((args, kwargs)))):
             return self._evaluate(func, call, args, kwargs)
-        traced = self.values.traced
-        named = {name: mapped(value, traced) for name, value in kwargs.items()}
-        if call.name in ("getitem", "setitem", "repeat_interleave"):  # constant indices keep their values: results depend on them
-            return self._trace(func, call, (traced(args[0]), *mapped(args[1:], self._index)), named)
-        return self._trace(func, call, mapped(args, traced), named)
+        change = self._size if call.sized else self.values.traced
+        named = {name: mapped(value, change) for name, value in kwargs.items()}
+        if call.name in ("getitem", "setitem", "repeat_interleave", "index", "index_put"):  # constant indices keep their values: results depend on them
+            return self._trace(func, call, (self.values.traced(args[0]), *mapped(args[1:], self._index)), named)
+        return self._trace(func, call, mapped(args, change), named)
+
+    def _size(self, tensor: Tensor) -> Any:
+        """Sizes may be integer tensors; those that are known are the numbers they hold."""
+        plain = tensor.dim() == 0 and not tensor.is_floating_point() and not self.values.is_live(tensor)
+        return tensor.item() if plain else self.values.traced(tensor)
 
     def _index(self, tensor: Tensor) -> Tensor:
         return self.values.traced(tensor) if self.values.is_live(tensor) or tensor.is_floating_point() else tensor
@@ -63,6 +75,8 @@ class Recorder(TorchFunctionMode):
 
     def _evaluate(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call on constants alone runs for real, on copies of what the module owns."""
+        if any(map(is_functorch_wrapped_tensor, tensors_in((args, kwargs)))):
+            return func(*args, **kwargs)  # inside of torch.vmap; what comes out of it is a tensor like any other
         args, kwargs = mapped(args, self.values.copy), {name: mapped(value, self.values.copy) for name, value in kwargs.items()}
         if call.kind == "move":
             dtype = target_dtype(args, kwargs)

@@ -103,6 +103,14 @@ def _recurrent(gates: int) -> Callable[..., Any]:
     return rule
 
 
+def _grouped(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: Any) -> Tensor | None:
+    """Products of groups of rows with a matrix each, as mixtures of experts have them; PyTorch's meta kernel wants bfloat16."""
+    if a.shape[-1] != b.shape[-2] or named.get("out_dtype") is not None:
+        return None
+    groups = [offs.shape[0]] if a.dim() == b.dim() == 2 and offs is not None else [a.shape[0]] if a.dim() == b.dim() == 3 else []
+    return _like(a, (*groups, a.shape[-2], b.shape[-1]))
+
+
 UNARY = (
     "relu gelu silu mish sigmoid logsigmoid hardsigmoid hardswish tanh softplus softsign softmax log_softmax elu "
     "selu celu relu6 leaky_relu hardtanh exp sqrt rsqrt abs neg erf"
@@ -112,7 +120,7 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d"), _dropout),
     **dict.fromkeys(("add", "sub", "mul", "div"), _binary),
     "F.batch_norm": _batch_norm, "layer_norm": _layer_norm, "rms_norm": _layer_norm, "group_norm": _group_norm,
-    "scaled_dot_product_attention": _attention, "cat": _cat, "concat": _cat,
+    "_grouped_mm": _grouped, "grouped_mm": _grouped, "scaled_dot_product_attention": _attention, "cat": _cat, "concat": _cat,
     **{f"adaptive_{kind}_pool{n}d": _adaptive(n) for kind in ("avg", "max") for n in (1, 2, 3)},
     "lstm": _recurrent(4), "gru": _recurrent(3), "rnn_tanh": _recurrent(1), "rnn_relu": _recurrent(1),
 }  # fmt: skip

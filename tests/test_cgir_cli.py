@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cgir_samples import resnet50
 from encoders_samples import random_cnns
 
 import cgir
+import frontends
 from cgir.__main__ import main
 
 NET = """
@@ -26,6 +29,23 @@ class Branches(nn.Module):
             return x + 1
         return x
 
+def keras_net():
+    from keras import Sequential, layers
+
+    rest = [layers.Conv2D(8, 3), layers.BatchNormalization(), layers.ReLU(), layers.GlobalAveragePooling2D(), layers.Dense(10)]
+    return Sequential([layers.Input((32, 32, 3)), *rest])
+
+def onnx_net():
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "time", 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+def nothing_installed():
+    raise ModuleNotFoundError("No module named 'timm'", name="timm")
+
+net = build()
 number = 3
 """
 
@@ -45,7 +65,9 @@ def test_trace_prints_a_report_and_writes_files(net: Path, tmp_path: Path) -> No
     out = tmp_path / "net.json"
     done = run("trace", f"{net}:build", "--input-shape", "1,3,32,32", "-o", str(out), "--svg", str(tmp_path / "n.svg"), "--html", str(tmp_path / "n.html"))
     assert done.returncode == 0, done.stderr
-    assert "Conv" in done.stdout
+    first, *_, last = done.stdout.splitlines()
+    assert re.fullmatch(r"traced .*small_net.py:build in [\d.]+ s: 10 operators recorded, 7 nodes in the graph", first)
+    assert last == f"wrote {tmp_path / 'n.html'}"
     graph = cgir.load(out)
     assert graph.num_params == 3 * 8 * 9 + 8 + 16 + 8 * 10 + 10
     assert (tmp_path / "n.svg").read_text().lstrip().startswith("<svg")
@@ -65,11 +87,54 @@ def test_show_and_diff(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "30" in capsys.readouterr().out
 
 
+def test_show_prints_blocks_unless_asked_for_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "deep.json")
+    resnet50().save(path)
+    lines = {}
+    for words in ((), ("--depth", "1"), ("--full",), ("--report",)):
+        assert main(["show", path, *words]) == 0
+        lines[words] = capsys.readouterr().out.splitlines()
+    assert "2 \u00d7 layer1.1 .. 2" in "\n".join(lines[()])
+    assert len(lines["--depth", "1"]) < len(lines[()]) < 40
+    assert len(lines["--full",]) == 2 + 176
+    assert any(line.startswith("operator ") for line in lines["--report",])
+    for words in (["--depth", "0"], ["--depth", "1", "--full"]):
+        with pytest.raises(SystemExit):
+            main(["show", path, *words])
+
+
+def test_models_of_all_frameworks_are_built_and_compared(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", f"{net}:net", "--input-shape", "1,3,32,32", "-o", str(tmp_path / "net.json")]) == 0
+    assert main(["trace", f"{net}:keras_net"]) == 0
+    assert main(["diff", str(tmp_path / "net.json"), f"{net}:keras_net"]) == 0
+    capsys.readouterr()
+    assert main(["trace", f"{net}:onnx_net", "--dim", "batch=2", "--dim", "time=7"]) == 0
+    assert re.search(r"activations +224 +bytes", capsys.readouterr().out)
+    (tmp_path / "net.onnx").write_bytes(frontends.build(f"{net}:onnx_net").SerializeToString())
+    assert main(["diff", str(tmp_path / "net.onnx"), f"{net}:onnx_net", "--dim", "time=7"]) == 0
+    for words in (["--dim", "batch"], ["--dim", "batch=0"], ["--dim", "=1"], ["--input-shape", "1,x"], ["--input-shape", "0,3"]):
+        with pytest.raises(SystemExit):
+            main(["trace", f"{net}:onnx_net", *words])
+
+
+def test_a_missing_shape_is_asked_for_as_the_option_is_called(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", f"{net}:build"]) == 2
+    assert capsys.readouterr().err.endswith("say it, such as --input-shape 1,3,224,224\n")
+
+
+def test_modules_are_built_without_weights(net: Path) -> None:
+    assert all(param.is_meta for param in frontends.build(f"{net}:build").parameters())
+    assert not any(param.is_meta for param in frontends.build(f"{net}:net").parameters())  # a model that is there stays as it is
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
         ("{net}:nothing", "has no 'nothing'; it has"),
-        ("{net}:number", "found a int, expected a torch.nn.Module"),
+        ("{net}:number", "found a int, expected a model, or a class or function that builds one"),
+        ("{net}:len", "has no 'len'"),
+        ("{net}:nothing_installed", "No module named 'timm': pip install 'cgir[zoo]'"),
+        ("missing.onnx", "missing.onnx: there is no such file"),
         ("{net}:Branches", "small_net.py:10"),
         ("{net}", "does not name a model"),
         ("no.such.module:x", "importing no.such.module failed"),
@@ -94,11 +159,15 @@ def test_a_damaged_graph_is_one_line_on_stderr(tmp_path: Path) -> None:
     assert "Traceback" in run("--debug", "show", str(path)).stderr
 
 
-def test_help_of_every_command() -> None:
+def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     text = run("--help").stdout
+    assert "examples:" in text
     for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "demo"):
         assert command in text
-        assert run(command, "--help").returncode == 0
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert f"usage: cgir {command}" in (found := capsys.readouterr().out)
+        assert command != "trace" or found.count("  cgir trace ") == 2
 
 
 def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

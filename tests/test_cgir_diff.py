@@ -43,7 +43,7 @@ def test_empty_exactly_if_isomorphic(seed):
 
 def test_attributes_and_shapes_of_corresponding_nodes():
     text = diff(chain(4, 5, 6), chain(4, 7, 6))
-    assert text.splitlines()[0] == "parameters: 558 in a, 738 in b"
+    assert text.splitlines()[0] == "parameters: 558 in a, 738 in b (+32.3%)"
     assert "node 2 Conv (layer2): output 5x8x8 in a, 7x8x8 in b; parameters 5x4x3x3 in a, 7x4x3x3 in b" in text
     assert "node 3 Conv (layer3): inputs 5x8x8 in a, 7x8x8 in b; parameters 6x5x3x3 in a, 6x7x3x3 in b" in text
     assert "layer1" not in text
@@ -53,11 +53,25 @@ def test_attributes_and_shapes_of_corresponding_nodes():
 
 def test_extra_operators_are_placed():
     text = diff(chain(4, 4, 4), chain(4, 4, 4, extra=(1,)))
-    assert "nodes: 5 in a, 6 in b" in text
+    assert "nodes: 5 in a, 6 in b (+20.0%)" in text
     assert "ReLU: 0 in a, 1 in b" in text
     assert "only in a: node 3 Conv (layer3) 4x8x8, which reads node 2 Conv (layer2)" in text
     assert "only in b: node 3 ReLU (layer3) 4x8x8, which reads node 2 Conv (layer2)" in text
     assert "node 4" not in text  # what follows a difference is not one of its own
+
+
+def test_it_says_where_they_part_and_which_module_is_extra():
+    a, b = chain(4, 4, 4), chain(4, 4, 4, extra=(1,))
+    b = b.with_nodes(replace(node, module=f"body.{i}" if i != 3 else "body.act.relu") for i, node in enumerate(b.nodes))
+    a = a.with_nodes(replace(node, module=f"body.{i}") for i, node in enumerate(a.nodes))
+    text = diff(a, b)
+    assert "they part at: node 3 Conv (body.3) 4x8x8 in a; node 3 ReLU (body.act.relu) 4x8x8 in b" in text
+    assert "only in b: ReLU of module body.act" in text
+    assert "of module body.4" not in text  # both have it
+
+
+def test_costs_are_compared():
+    assert "FLOPs: 71,424 in a, 94,464 in b (+32.3%)" in diff(chain(4, 5, 6), chain(4, 7, 6))
 
 
 def test_long_lists_are_cut():

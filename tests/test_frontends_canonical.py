@@ -182,6 +182,12 @@ def test_gated_halves_keep_their_sigmoid() -> None:
     assert "SiLU" not in graph.op_counts()
 
 
+def test_a_gated_linear_unit_is_the_product_of_its_halves() -> None:
+    unit, product = traced(lambda m, x: F.glu(x)), traced(lambda m, x: x[..., :8] * x[..., 8:].sigmoid())
+    assert cgir.isomorphic(unit, product), cgir.diff(unit, product)
+    assert not cgir.isomorphic(unit, traced(lambda m, x: F.silu(x[..., :8])))
+
+
 def _small_cnn() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2)

@@ -215,7 +215,7 @@ def _out_argument(m: nn.Module, x: Tensor) -> Tensor:
         (_out_argument, ["Add(x, Exp(x))"]),
         (lambda m, x: x.exp().zero_() + x, ["Add(Constant(), x)"]),
         (lambda m, x: torch.zeros_like(x) + x, ["Add(Constant(), x)"]),
-        (lambda m, x: x.exp().masked_fill_(x > 0, 0), ["Where(Exp(x), Compare(x))"]),
+        (lambda m, x: x.exp().masked_fill_(x > 0, 0), ["Where(Compare(x), Exp(x))"]),
         (lambda m, x: x.clone().unsqueeze_(1).exp(), ["Exp(x)"]),
         (lambda m, x: m.w * x, ["Mul(Param(), x)"]),
     ],

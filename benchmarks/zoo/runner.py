@@ -9,6 +9,7 @@ import importlib
 import json
 import logging
 import multiprocessing
+import os
 import signal
 import time
 import warnings
@@ -31,7 +32,7 @@ class Corpus(Protocol):
     """What a module of this folder offers.
 
     `COLUMNS`: what is checked; `EXCEPTIONS`: pattern of a case, or "pattern: column" -> why it does not hold there;
-    `cases()`: all names, in a fixed order; `check(case)`: column -> whether it holds, None where it does not apply.
+    `cases()`: all names, in a fixed order; `check(case)`: column -> whether it holds, or why not; None where it does not apply.
     """
 
     COLUMNS: tuple[str, ...]
@@ -40,7 +41,7 @@ class Corpus(Protocol):
     def cases(self) -> list[str]:
         """Names of all cases."""
 
-    def check(self, case: str) -> dict[str, bool | None]:
+    def check(self, case: str) -> Mapping[str, bool | str | None]:
         """What holds for one case."""
 
 
@@ -78,8 +79,12 @@ def _read(path: Path) -> Iterable[Outcome]:
 
 
 def _quiet() -> None:
-    """Workers: one thread each, and no warnings of the frameworks about the networks' own code."""
+    """Workers: one thread each, and nothing of what frameworks and their compiled parts print about the networks."""
     import torch
+
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -96,7 +101,8 @@ def outcome_of(name: str, case: str) -> Outcome:
     signal.signal(signal.SIGALRM, stop)
     signal.alarm(LIMIT)
     try:
-        holds = corpus.check(case)
+        holds = dict(corpus.check(case))
+        message = "; ".join(f"{column}: {why}" for column, why in holds.items() if isinstance(why, str))[:600]
     except Exception as error:
         holds = {corpus.COLUMNS[0]: False}
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
@@ -116,7 +122,7 @@ def reason(corpus: Corpus, case: str, column: str) -> str | None:
 
 def failures(corpus: Corpus, outcomes: list[Outcome]) -> list[tuple[Outcome, str]]:
     """Cases and columns that do not hold, listed or not."""
-    return [(outcome, column) for outcome in outcomes for column in corpus.COLUMNS if outcome["holds"].get(column) is False]
+    return [(outcome, column) for outcome in outcomes for column in corpus.COLUMNS if outcome["holds"].get(column) not in (True, None)]
 
 
 def tables(name: str, outcomes: list[Outcome]) -> tuple[Table, Table]:

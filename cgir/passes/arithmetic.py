@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..graph import Graph, Node, Param
+from ..graph import Attr, Graph, Node, Param
 from .rewrite import rebuild
 
 
@@ -43,7 +43,7 @@ def unify_linear(graph: Graph) -> Graph:
             continue
         source = node.inputs[0]
         before = nodes[source]
-        if before is None or before.op not in ("Linear", "Conv") or len(before.params) != 1 or len(graph.consumers[source]) != 1:
+        if before is None or before.op not in ("Linear", "Conv", "ConvTranspose") or len(before.params) != 1 or len(graph.consumers[source]) != 1:
             continue
         bias = node.params[0]
         if prod(bias.shape) != before.shape[0] or prod(node.shape) != prod(before.shape):
@@ -65,7 +65,30 @@ def _linear_from_matmul(node: Node) -> Node:
     if prod(node.shape) * inner != prod(before) * outer:  # the weight is only a part of the parameter, or repeats it
         return node
     rest = before[1:] if before[0] == inner and node.shape[0] == outer else before[:-1]
-    return replace(node, op="Linear", in_shapes=((inner, *rest),), shape=(outer, *rest), params=(Param(weight.id, (outer, inner)),), attrs=())
+    return replace(node, op="Linear", in_shapes=((inner, *rest),), shape=(outer, *rest), params=(Param(weight.id, (outer, inner)),), attrs=_trips(node))
+
+
+def _trips(node: Node) -> tuple[tuple[str, Attr], ...]:
+    """What stays of the attributes: how often a loop goes round."""
+    return tuple(pair for pair in node.attrs if pair[0] == "trips")
+
+
+def recognize_affine(graph: Graph) -> Graph:
+    """At inference a scale and then a shift per channel are batch normalisation: which is what is left of one when its statistics are folded."""
+    nodes: list[Node | None] = list(graph.nodes)
+    alias: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        shift = graph.consumers[index][0] if len(graph.consumers[index]) == 1 else index
+        if not (_is_per_channel(node, "Mul") and _is_per_channel(graph.nodes[shift], "Add")):
+            continue
+        params = tuple(Param(param.id, node.shape[:1]) for param in (*node.params, *graph.nodes[shift].params))
+        nodes[index] = replace(node, op="BatchNorm", params=params)
+        nodes[shift], alias[shift] = None, index
+    return rebuild(graph, nodes, alias, "recognised operators")
+
+
+def _is_per_channel(node: Node, op: str) -> bool:
+    return node.op == op and len(node.inputs) == len(node.params) == 1 and not node.attrs and prod(node.params[0].shape) == (*node.shape, 0)[0]
 
 
 def fold_batch_norm(graph: Graph) -> Graph:

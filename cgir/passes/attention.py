@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ..graph import Graph, Node, Param, Shape, attributes
+from ..graph import Attr, Graph, Node, Param, Shape
 from .rewrite import rebuild
 
 
@@ -18,7 +18,7 @@ def recognize_attention(graph: Graph) -> Graph:
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
         if node.op == "Attention":
-            nodes[index] = replace(node, attrs=())
+            nodes[index] = replace(node, attrs=_trips(node))
         elif node.op == "MatMul" and len(node.inputs) == 2:
             _rewrite(graph, nodes, index)
     return rebuild(graph, nodes, note="recognised operators")
@@ -34,15 +34,17 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
     source = softmax.inputs[0]
     while _is_mask_or_scale(graph.nodes[source]) and _private(graph, source):
         inner.add(source)
-        masks += zip(graph.nodes[source].inputs[1:], graph.nodes[source].in_shapes[1:], strict=True)
-        source = graph.nodes[source].inputs[0]
+        edges = list(zip(graph.nodes[source].inputs, graph.nodes[source].in_shapes, strict=True))
+        source, _ = edges.pop(-1 if graph.nodes[source].op == "Where" else 0)  # where(mask, number, scores)
+        masks += edges
     scores = graph.nodes[source]
     if scores.op != "MatMul" or len(scores.inputs) != 2 or min(map(len, scores.in_shapes)) < 2 or not _private(graph, source):
         return
     inner.add(source)
     query, key = (_unscaled(graph, i, inner) for i in scores.inputs)
     in_shapes = (scores.in_shapes[0], _swapped(scores.in_shapes[1]), graph.nodes[index].in_shapes[1], *(shape for _, shape in masks))
-    nodes[index] = replace(graph.nodes[index], op="Attention", inputs=(query, key, value, *(i for i, _ in masks)), in_shapes=in_shapes, attrs=attributes({}))
+    inputs = (query, key, value, *(i for i, _ in masks))
+    nodes[index] = replace(graph.nodes[index], op="Attention", inputs=inputs, in_shapes=in_shapes, attrs=_trips(graph.nodes[index]))
     for i in inner:
         nodes[i] = None
 
@@ -103,3 +105,8 @@ def _packed(nodes: list[Node], module: str) -> Node:
     columns = zip(*(node.params for node in nodes), strict=True)
     params = tuple(Param("+".join(param.id for param in column), (features, *column[0].shape[1:])) for column in columns)
     return replace(nodes[0], shape=(features, *nodes[0].shape[1:]), params=params, module=module)
+
+
+def _trips(node: Node) -> tuple[tuple[str, Attr], ...]:
+    """What stays of the attributes: how often a loop goes round."""
+    return tuple(pair for pair in node.attrs if pair[0] == "trips")

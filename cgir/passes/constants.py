@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..graph import Graph, Node, Param, attributes
+from ..graph import Attr, Graph, Node, Param, Shape, attributes
+from ..ops import OPS
 from .rewrite import rebuild
 
-ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Mod"}
+WEIGHTED = {"conv", "linear", "matmul", "embedding", "recurrent", "norm"}  # their weights have all axes
+ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Mod", "Compare"}
 
 
-def fold_constants(graph: Graph) -> Graph:
+def fold_constants(graph: Graph, computed: bool = False) -> Graph:
     """Remove nodes that depend on no graph input; their parameters move to the first operators that do.
 
     1. a parameter, or anything computed from parameters alone, becomes `params` of its consumer (weight before own parameters);
@@ -18,19 +20,47 @@ def fold_constants(graph: Graph) -> Graph:
     3. other constants (masks, index tables) leave no trace but the consumer itself;
     4. a product with the scalar 0 is a constant, as NAS-Bench-201's `none` is written.
     An output that turns out constant loses its input; `remove_dead` decides what becomes of it.
+    With `computed`, what is computed from parameters is one parameter with the shape of the result, as at inference, where it is computed
+    beforehand.
     """
     constant: dict[int, tuple[Param, ...]] = {}
     nodes: list[Node | None] = []
     for index, node in enumerate(graph.nodes):
-        inner = tuple(p for source in node.inputs if source in constant for p in constant[source])
+        inner = tuple(p for source in node.inputs if source in constant for p in _held(graph, source, constant[source], computed))
         if node.op not in ("Input", "Output") and (_is_zero(node) or all(source in constant for source in node.inputs)):
-            constant[index] = () if _is_zero(node) else _unique(inner + node.params)
+            constant[index] = () if _is_zero(node) else _unique(tuple(p for source in node.inputs for p in constant[source]) + node.params)
             nodes.append(None)
         elif any(source in constant for source in node.inputs):
             nodes.append(_absorb(graph, node, constant, inner))
         else:
             nodes.append(node)
     return rebuild(graph, nodes, note="folded constants")
+
+
+def _held(graph: Graph, source: int, params: tuple[Param, ...], computed: bool) -> tuple[Param, ...]:
+    """The parameters that a constant input brings to its reader."""
+    return (_shaped("+".join(param.id for param in params), params[0].shape, graph.nodes[source].shape),) if computed and params else params
+
+
+def _shaped(name: str, before: Shape, after: Shape) -> Param:
+    """A parameter of another shape has another name."""
+    return Param(name if before == after else f"{name}:{'x'.join(map(str, after))}", after)
+
+
+def squeeze_parameters(graph: Graph) -> Graph:
+    """Drop leading axes of size 1 from parameters in elementwise operators: broadcasting makes nothing of them, and files differ in them."""
+    return rebuild(graph, [node if OPS[node.op].category in WEIGHTED else _squeezed(node) for node in graph.nodes])
+
+
+def _squeezed(node: Node) -> Node:
+    params = tuple(_shaped(param.id, param.shape, _without_ones(param.shape)) for param in node.params)
+    return node if params == node.params else replace(node, params=params)
+
+
+def _without_ones(shape: Shape) -> Shape:
+    while shape[:1] == (1,) and len(shape) > 1:
+        shape = shape[1:]
+    return shape
 
 
 def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], params: tuple[Param, ...]) -> Node:
@@ -67,3 +97,22 @@ def _is_zero(node: Node) -> bool:
 
 def _unique(params: tuple[Param, ...]) -> tuple[Param, ...]:
     return tuple(dict.fromkeys(params))
+
+
+def round_numbers(graph: Graph) -> Graph:
+    """Floating-point attributes with six digits: files keep single precision, Python computes in double."""
+    return graph.with_nodes(_rounded_node(node) if any(_has_float(value) for _, value in node.attrs) else node for node in graph.nodes)
+
+
+def _has_float(value: Attr) -> bool:
+    return type(value) is float or (type(value) is tuple and any(map(_has_float, value)))
+
+
+def _rounded_node(node: Node) -> Node:
+    return replace(node, attrs=tuple((name, _rounded(value)) for name, value in node.attrs))
+
+
+def _rounded(value: Attr) -> Attr:
+    if type(value) is tuple:
+        return tuple(map(_rounded, value))
+    return float(f"{value:.6g}") if type(value) is float else value

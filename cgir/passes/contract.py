@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..graph import Graph, Node
+from ..graph import Graph, Node, attributes
 from ..ops import OPS
-from .rewrite import rebuild
+from .rewrite import rebuild, resolve
 
 NEUTRAL = {"Add": 0, "Mul": 1, "Div": 1, "Pow": 1}
 
 
 def contract_movement(graph: Graph) -> Graph:
-    """Turn reshapes, transposes, slices, expansions and shuffles into edges; consumers keep the shape they see."""
+    """Turn reshapes, transposes, slices, expansions and shuffles into edges; consumers keep the shape they see.
+
+    So does a concatenation that puts the parts of one tensor together again, which is how files write `roll`.
+    """
     return _contract(graph, {"movement"}, "contracted movement")
 
 
@@ -26,12 +29,18 @@ def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
     alias: dict[int, int] = {}
     nodes: list[Node | None] = []
     for index, node in enumerate(graph.nodes):
-        if node.inputs and (OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node))):
+        moves = "movement" in categories and _rearranges(graph, node, {resolve(alias, source) for source in node.inputs})
+        if node.inputs and (moves or OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node))):
             alias[index] = node.inputs[0]
             nodes.append(None)
         else:
             nodes.append(node)
     return rebuild(graph, nodes, alias, note)
+
+
+def _rearranges(graph: Graph, node: Node, sources: set[int]) -> bool:
+    """Whether a concatenation puts the parts of one tensor together again, as many elements as before."""
+    return node.op == "Concat" and len(sources) == 1 and not node.params and prod(node.shape) == prod(graph.nodes[next(iter(sources))].shape)
 
 
 def _is_neutral(node: Node) -> bool:
@@ -41,8 +50,13 @@ def _is_neutral(node: Node) -> bool:
         return node.attr("scalar") == NEUTRAL[node.op] and not node.attr("reverse", False)
     if node.op in ("AdaptiveAvgPool", "AdaptiveMaxPool", "Resize", "Concat", "Pad"):
         return node.shape == node.in_shapes[0]
+    if node.op in ("Mean", "Sum", "Prod", "ReduceMax", "ReduceMin"):
+        return prod(node.shape) == prod(node.in_shapes[0])
     if node.op in ("MaxPool", "AvgPool"):
         return node.shape == node.in_shapes[0] and prod(node.attr("kernel")) == 1
+    if node.op in ("GlobalAvgPool", "GlobalMaxPool", "Mean", "ReduceMax"):  # of a single position
+        before = node.in_shapes[0]
+        return len(before) > 1 and before[:1] == node.shape[:1] and prod(before[1:]) == prod(node.shape[1:]) == 1
     return False
 
 
@@ -61,9 +75,23 @@ def _unify_pool(node: Node) -> Node:
     before, after = node.in_shapes[0], node.shape
     whole = len(before) > 1 and after[:1] == before[:1] and prod(after[1:]) == 1
     windowed = node.op in ("AvgPool", "MaxPool") and (node.attr("kernel") != before[1:] or any(map(any, node.attr("padding"))))
+    if node.op in ("AdaptiveAvgPool", "AdaptiveMaxPool") and not whole:
+        return _as_windows(node)
     if not whole or windowed:
         return node
     return replace(node, op="GlobalAvgPool" if average else "GlobalMaxPool", shape=before[:1], attrs=())
+
+
+def _as_windows(node: Node) -> Node:
+    """Adaptive pooling to a size that divides the input's is pooling in windows, which is how exporters write it."""
+    before, after = node.in_shapes[0], node.shape
+    if len(before) != len(after) or len(before) < 2 or before[0] != after[0] or any(not b or a % b for a, b in zip(before, after, strict=True)):
+        return node
+    kernel = tuple(a // b for a, b in zip(before[1:], after[1:], strict=True))
+    attrs = {**dict(node.attrs), "kernel": kernel, "stride": kernel, "padding": ((0, 0),) * len(kernel)}
+    if node.op == "AdaptiveMaxPool":
+        attrs["dilation"] = (1,) * len(kernel)
+    return replace(node, op=node.op.removeprefix("Adaptive"), attrs=attributes(attrs))
 
 
 def fold_padding(graph: Graph) -> Graph:
@@ -78,9 +106,12 @@ def fold_padding(graph: Graph) -> Graph:
         extra = node.attr("padding")
         if reader is None or reader.op != "Conv" or len(reader.in_shapes[0]) != len(extra) + 1 or reader.inputs[0] != index:
             continue
+        before, after = node.in_shapes[0], reader.in_shapes[0]
+        if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):  # the two see other axes as the channels
+            continue
         padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra, strict=True))
         attrs = tuple((key, padding if key == "padding" else value) for key, value in reader.attrs)
-        nodes[readers[0]] = replace(reader, in_shapes=node.in_shapes, attrs=attrs)
+        nodes[readers[0]] = replace(reader, in_shapes=(*node.in_shapes, *reader.in_shapes[1:]), attrs=attrs)
         nodes[index] = None
         alias[index] = node.inputs[0]
     return rebuild(graph, nodes, alias, "folded padding")

@@ -1,8 +1,8 @@
 """Recognise decomposed operators: a table of patterns, one matcher.
 
 A pattern is a nested tuple `(op, operand, ...)`; the string "x" stands for the one tensor that enters, `c(value)` next to an operator
-says that it has this scalar, `ANY` any scalar. Operands of commutative operators match in any order. Inner nodes must have no reader
-outside the match.
+says that it has this scalar, `ANY` any scalar, `(value,)` this one on the left of the operator. Operands of commutative operators match
+in any order. Inner nodes must have no reader outside the match.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ ANY = "any scalar"
 Pattern = Any  # "x" or (op, scalar | None, operand, ...)
 
 
-def _p(op: str, *operands: Pattern, c: float | str | None = None) -> Pattern:
+def _p(op: str, *operands: Pattern, c: float | str | tuple[float] | None = None) -> Pattern:
     return (op, c, *operands)
 
 
 _CUBE = _p("Pow", "x", c=3)
 _TANH_INNER = _p("Tanh", _p("Mul", _p("Add", "x", _p("Mul", _CUBE, c=0.044715)), c=sqrt(2 / pi)))
 _ERF = _p("Add", _p("Erf", _p("Mul", "x", c=1 / sqrt(2))), c=1)
+_ERFC = _p("Sub", _p("Erf", _p("Mul", _p("Neg", "x"), c=1 / sqrt(2))), c=(1,))
 _TANH = _p("Add", _TANH_INNER, c=1)
 _RELU6 = _p("ReLU6", _p("Add", "x", c=3))
 _MEAN_SQUARE = _p("Rsqrt", _p("Add", _p("Mean", _p("Pow", "x", c=2)), c=ANY))
@@ -35,6 +36,10 @@ _DEVIATION = _p("Sqrt", _p("Add", _p("Mean", _p("Pow", _CENTERED, c=2)), c=ANY))
 
 # (pattern, operator, attributes); earlier rows are applied first, to the whole graph
 PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
+    (_p("Reciprocal", _p("Sqrt", "x")), "Rsqrt", {}),
+    (_p("Div", _p("Sqrt", "x"), c=(1,)), "Rsqrt", {}),
+    (_p("Where", _p("Compare", "x", c=ANY), "x", _p("Softplus", "x")), "Softplus", {}),
+    (_p("Log", _p("Sigmoid", "x")), "LogSigmoid", {}),
     (_p("Mul", _RELU6, c=1 / 6), "HardSigmoid", {}),
     (_p("Mul", "x", _p("HardSigmoid", "x")), "HardSwish", {}),
     (_p("Mul", _p("Mul", "x", _RELU6), c=1 / 6), "HardSwish", {}),
@@ -43,11 +48,17 @@ PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
     (_p("Mul", _p("Mul", "x", _ERF), c=0.5), "GELU", {}),
     (_p("Mul", _p("Mul", "x", c=0.5), _ERF), "GELU", {}),
     (_p("Mul", "x", _p("Mul", _ERF, c=0.5)), "GELU", {}),
+    (_p("Mul", _p("Mul", "x", c=0.5), _ERFC), "GELU", {}),
     (_p("Mul", _p("Mul", "x", _TANH), c=0.5), "GELU", {"tanh": True}),
     (_p("Mul", _p("Mul", "x", c=0.5), _TANH), "GELU", {"tanh": True}),
     (_p("Mul", "x", _p("Mul", _TANH, c=0.5)), "GELU", {"tanh": True}),
     (_p("Mul", "x", _MEAN_SQUARE), "RMSNorm", {"dims": 1}),
     (_p("Div", _CENTERED, _DEVIATION), "LayerNorm", {"dims": 1}),
+    (_p("Neg", _p("Softplus", _p("Neg", "x"))), "LogSigmoid", {}),
+    (_p("Sub", "x", _p("Tanh", "x")), "TanhShrink", {}),
+    (_p("Add", _p("Maximum", "x", c=0), _p("Exp", _p("Minimum", "x", c=0))), "CELU", {"alpha": 1.0}),
+    (_p("Mul", "x", _p("Minimum", _p("Rsqrt", _p("Sum", _p("Pow", "x", c=2))), c=ANY)), "L2Norm", {}),
+    (_p("Mul", "x", _p("Rsqrt", _p("Maximum", _p("Sum", _p("Pow", "x", c=2)), c=ANY))), "L2Norm", {}),
 )
 
 
@@ -61,7 +72,7 @@ def recognize_patterns(graph: Graph) -> Graph:
 def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]) -> Graph:
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
-        if node.op != pattern[0]:
+        if node.op != pattern[0] or not _plausible(graph, index, pattern):
             continue
         for entry in _entries(graph, index, pattern):
             inner = _match(graph, index, pattern, entry)
@@ -74,6 +85,15 @@ def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]
                 nodes[i] = None
             break
     return rebuild(graph, nodes, note="recognised operators")
+
+
+def _plausible(graph: Graph, index: int, pattern: Pattern) -> bool:
+    """Whether the operators are there, whatever x is: rejects nearly every node before the search for x begins."""
+    op, scalar, *operands = pattern
+    node = graph.nodes[index]
+    if node.op != op or len(node.inputs) != len(operands) or node.params or not _scalar_fits(node, scalar):
+        return False
+    return all(isinstance(operand, str) or any(_plausible(graph, source, operand) for source in node.inputs) for operand in operands)
 
 
 def _entries(graph: Graph, index: int, pattern: Pattern) -> list[int]:
@@ -108,10 +128,12 @@ def _match(graph: Graph, index: int, pattern: Pattern, entry: int, seen: Shape =
     return None
 
 
-def _scalar_fits(node: Node, scalar: float | str | None) -> bool:
+def _scalar_fits(node: Node, scalar: float | str | tuple[float] | None) -> bool:
     found = node.attr("scalar")
     if scalar is None:
         return found is None
+    if isinstance(scalar, tuple):
+        return found is not None and node.attr("reverse", False) and isclose(found, scalar[0], rel_tol=1e-3)
     return found is not None and not node.attr("reverse", False) and (scalar == ANY or isclose(found, float(scalar), rel_tol=1e-3))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from operator import is_
 
 from ..graph import Graph, Node
 
@@ -14,6 +14,8 @@ def rebuild(graph: Graph, nodes: Sequence[Node | None], alias: Mapping[int, int]
     `nodes` are in the old numbering and in topological order; `alias` says, for a removed node, which node its consumers now read
     (followed transitively). `note`, if given, counts the removed nodes in the graph's notes.
     """
+    if all(map(is_, nodes, graph.nodes)) and level in (None, graph.level):
+        return graph
     alias = alias or {}
     index: dict[int, int] = {}
     kept: list[Node] = []
@@ -21,7 +23,8 @@ def rebuild(graph: Graph, nodes: Sequence[Node | None], alias: Mapping[int, int]
         if node is None:
             continue
         index[old] = len(kept)
-        kept.append(replace(node, inputs=tuple(index[resolve(alias, source)] for source in node.inputs)))
+        inputs = tuple(index[resolve(alias, source)] for source in node.inputs)
+        kept.append(node if inputs == node.inputs else Node(node.op, inputs, node.in_shapes, node.shape, node.params, node.attrs, node.name, node.module))
     removed = len(nodes) - len(kept)
     return graph.with_nodes(kept, {note: removed} if note and removed else None, level)
 

@@ -1,0 +1,115 @@
+"""The same network through every door of PyTorch: the module, `torch.export`, and ONNX files of both exporters, compared as canonical graphs.
+
+One model of each timm family and all of torchvision's classification models. Both ONNX exporters fold BatchNorm, so their files are compared
+at `level="inference"`. Where an exporter itself fails there is nothing to compare, and the case does not count in that column.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cgir
+import frontends
+from cgir.files import atomic_path
+from frontends.onnx_strip import from_bytes
+
+from .families import REPRESENTATIVES
+from .torchvision_ops import declare
+
+KEPT = Path("runs/zoo/exports")
+COLUMNS = ("torch.export", "ONNX, torch.export", "ONNX, TorchScript")
+EXCEPTIONS: dict[str, str] = {}
+
+
+def cases() -> list[str]:
+    """Families of timm, then torchvision's classification models."""
+    declare()
+    import torchvision
+
+    return [f"timm/{name}" for name in REPRESENTATIVES] + [f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models)]
+
+
+def check(case: str) -> dict[str, bool | str | None]:
+    """Whether each door leads to the module's graph, else where they part."""
+    model, x = build(case)
+    graphs = {level: frontends.trace(model, x, level=level) for level in ("module", "inference")}
+    program = _attempt(lambda: torch.export.export(model, (x,), strict=False))
+    doors = (program, _kept(case, "dynamo", model, x), _kept(case, "torchscript", model, x))
+    return dict(zip(COLUMNS, (None if door is None else _compared(graphs, door) for door in doors), strict=True))
+
+
+def _compared(graphs: dict[str, cgir.Graph], door: Any) -> bool | str:
+    level = "inference" if isinstance(door, bytes) else "module"
+    return cgir.diff(graphs[level], frontends.trace(door, level=level)) or True
+
+
+def _attempt(export: Callable[[], Any]) -> Any:
+    """What an exporter gives, or None: whatever it raises, it is not ours."""
+    try:
+        with _quiet():
+            return export()
+    except Exception:
+        return None
+
+
+def _kept(case: str, exporter: str, model: torch.nn.Module, x: torch.Tensor) -> bytes | None:
+    """An ONNX file without its weights, made once (the dynamo exporter takes about 15 s a network); an empty one where the exporter fails."""
+    path = KEPT / f"{case.replace('/', '-')}.{exporter}.onnx"
+    if not path.exists():
+        proto = _attempt(lambda: from_bytes(onnx_file(model, x, exporter == "dynamo")))
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"" if proto is None else proto.SerializeToString())
+    return path.read_bytes() or None
+
+
+def build(case: str) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The model with random weights, in evaluation mode, and an input of its usual size; on meta if so asked by `torch.device`."""
+    library, _, name = case.partition("/")
+    declare()
+    if library == "timm":
+        import timm
+
+        model = timm.create_model(name)
+        size = model.pretrained_cfg["input_size"]
+    else:
+        import torchvision
+
+        model = torchvision.models.get_model(name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {}))
+        size = (3, 299, 299) if name == "inception_v3" else (3, 224, 224)
+    _train(model)
+    return model.eval(), torch.zeros(1, *size)
+
+
+def _train(model: torch.nn.Module) -> None:
+    """Weights and statistics as different from each other as after training: exporters merge equal tensors and drop zero biases."""
+    generator = torch.Generator().manual_seed(0)
+    statistics = (buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var")))
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *statistics):
+            if not tensor.is_meta:
+                tensor.uniform_(0.1, 1, generator=generator)
+
+
+def onnx_file(model: torch.nn.Module, x: torch.Tensor, dynamo: bool) -> bytes:
+    """What either exporter writes by default."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        torch.onnx.export(model, (x,), path, dynamo=dynamo, external_data=False, verbose=False if dynamo else None)
+        return path.read_bytes()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters warn, log and print about every network."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

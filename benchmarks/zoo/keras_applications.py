@@ -1,0 +1,53 @@
+"""Every network of keras.applications: the walk over its layers against Keras's own count of parameters and against its concrete function."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from math import prod
+from typing import Any
+
+import cgir
+import frontends
+from frontends.request import Request
+
+COLUMNS = ("traces", "parameters equal count_params", "layer walk = concrete function", "no Opaque")
+EXCEPTIONS: dict[str, str] = {}
+SIZE = 224  # for networks that take any image
+
+
+def cases() -> list[str]:
+    """All constructors of keras.applications, by name."""
+    applications = _keras().applications
+    return sorted(name for name, member in vars(applications).items() if inspect.isfunction(member))
+
+
+def check(case: str) -> dict[str, bool | None]:
+    """Build one network without pretrained weights and compare."""
+    keras = _keras()
+    keras.utils.clear_session(free_memory=True)
+    model = getattr(keras.applications, case)(weights=None)
+    sizes = [tuple(n or (1 if axis == 0 else SIZE) for axis, n in enumerate(tensor.shape)) for tensor in model.inputs]
+    graph = frontends.trace(model, input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes))
+    cgir.verify(graph)
+    constant = sum(prod(weight.shape) for weight in model.non_trainable_weights)
+    return {
+        COLUMNS[0]: True,
+        COLUMNS[1]: graph.num_params + constant == model.count_params(),
+        COLUMNS[2]: _equals_concrete_function(model, graph, sizes),
+        COLUMNS[3]: "Opaque" not in {node.op for node in graph.nodes},
+    }
+
+
+def _equals_concrete_function(model: Any, graph: cgir.Graph, sizes: list[tuple[int, ...]]) -> bool:
+    from frontends import tf_function
+
+    request = Request(input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes))
+    return cgir.isomorphic(graph, cgir.canonicalize(tf_function.trace_keras(model, request)))
+
+
+def _keras() -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    return keras

@@ -1,0 +1,141 @@
+"""Every model of timm and torchvision, without weights on the meta device: traced, and counted against PyTorch itself.
+
+Of torchvision's detectors it is what runs before boxes are selected by their values, all parameters included (`Detector`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import cgir
+import frontends
+
+from .torchvision_ops import declare
+
+COLUMNS = ("traces", "parameters exact", "FLOPs exact", "no Opaque")
+EXCEPTIONS: dict[str, str] = {}
+
+META = torch.device("meta")
+VIDEO = {"mvit": (3, 16, 224, 224), "s3d": (3, 14, 224, 224)}  # others take clips of 16 frames of 112 x 112
+
+
+def cases() -> list[str]:
+    """All models, "timm/..." then "torchvision/..."."""
+    declare()
+    import timm
+    import torchvision
+
+    return [f"timm/{name}" for name in timm.list_models()] + [f"torchvision/{name}" for name in torchvision.models.list_models()]
+
+
+def check(case: str) -> dict[str, bool | str | None]:
+    """Trace one model and compare what it costs."""
+    model, inputs = build(case)
+    raw = frontends.trace(model, inputs, raw=True)
+    graph = cgir.canonicalize(raw)
+    cgir.verify(graph)
+    return {"traces": True, **counted(model, raw), "FLOPs exact": _same(raw.flops, flops(model, inputs)), "no Opaque": no_opaque([raw])}
+
+
+def counted(model: nn.Module, raw: cgir.Graph) -> dict[str, bool | str | None]:
+    """Whether the parameters, with those that nothing reads, are the module's."""
+    return {"parameters exact": _same(raw.num_params + dict(raw.notes).get("unused parameters", 0), sum(param.numel() for param in model.parameters()))}
+
+
+def no_opaque(graphs: Iterable[cgir.Graph]) -> bool | str:
+    """True, or the names of the operators that the vocabulary lacks."""
+    names = {str(node.attr("name")) for graph in graphs for node in graph.nodes if node.op == "Opaque"}
+    return ", ".join(sorted(names)) or True
+
+
+def _same(found: int, expected: int) -> bool | str:
+    return found == expected or f"found {found:,}, expected {expected:,}"
+
+
+def flops(model: nn.Module, inputs: Any) -> int:
+    """PyTorch's own count on the meta device, where it sees inside attention; einsum from left to right, whatever else is installed."""
+    with torch.no_grad(), torch.backends.opt_einsum.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        model.requires_grad_(False).to(META)(*inputs)  # its module tracker stumbles over parameters that are expanded
+    return int(counter.get_total_flops())
+
+
+def build(case: str) -> tuple[nn.Module, tuple[Any, ...]]:
+    """A model in evaluation mode without weights, and inputs of its usual size."""
+    declare()
+    library, _, name = case.partition("/")
+    model = _on_meta(lambda: _timm(name) if library == "timm" else _torchvision(name)).eval()
+    return model, _timm_inputs(model) if library == "timm" else _torchvision_inputs(name)
+
+
+def _on_meta(make: Any) -> nn.Module:
+    """Some models compute with numbers while they are built; those are built with weights."""
+    try:
+        with META:
+            model: nn.Module = make()
+    except (RuntimeError, NotImplementedError):
+        model = make()
+    return model
+
+
+class Detector(nn.Module):
+    """A detector without its transforms, anchors and selection of boxes: backbone and heads, those of R-CNNs on features of 1,000 pooled boxes."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, pooled: Tensor, regions: Tensor) -> list[Any]:
+        """Images (B, 3, H, W), pooled box features (N, C, 7, 7) and mask or keypoint features (N, C, 14, 14) -> what the heads say."""
+        model = self.model
+        features = model.backbone(images)
+        levels = [features] if isinstance(features, Tensor) else list(features.values())
+        if not hasattr(model, "rpn"):
+            return [model.head(levels)]
+        heads = model.roi_heads
+        results = [model.rpn.head(levels), heads.box_predictor(heads.box_head(pooled))]
+        parts = [(getattr(heads, f"{kind}_head"), getattr(heads, f"{kind}_predictor")) for kind in ("mask", "keypoint") if getattr(heads, f"has_{kind}")()]
+        return results + [predictor(head(regions)) for head, predictor in parts]
+
+
+def _timm(name: str) -> Any:
+    import timm
+
+    return timm.create_model(name)
+
+
+def _timm_inputs(model: Any) -> tuple[Any, ...]:
+    return (_image(1, *model.pretrained_cfg["input_size"]),)
+
+
+def _torchvision(name: str) -> Any:
+    import torchvision
+
+    options: dict[str, Any] = {"init_weights": False} if name.removeprefix("quantized_") in ("googlenet", "inception_v3") else {}
+    if "rcnn" in name or "retina" in name or "fcos" in name or "ssd" in name or "deeplab" in name or "fcn" in name or "lraspp" in name:
+        options["weights_backbone"] = None
+    model = torchvision.models.get_model(name, weights=None, **options)
+    return Detector(model) if name in torchvision.models.list_models(module=torchvision.models.detection) else model
+
+
+def _torchvision_inputs(name: str) -> tuple[Any, ...]:
+    import torchvision
+
+    kinds = {kind: torchvision.models.list_models(module=getattr(torchvision.models, kind)) for kind in ("detection", "segmentation", "video", "optical_flow")}
+    if name in kinds["detection"]:
+        return _image(1, 3, 320, 320), _image(1000, 256, 7, 7), _image(1000, 256, 14, 14)
+    if name in kinds["optical_flow"]:
+        return _image(1, 3, 520, 960), _image(1, 3, 520, 960)
+    if name in kinds["video"]:
+        return (_image(1, *VIDEO.get(name.partition("_")[0], (3, 16, 112, 112))),)
+    if name in kinds["segmentation"]:
+        return (_image(1, 3, 520, 520),)
+    return (_image(1, 3, 299, 299) if "inception" in name else _image(1, 3, 224, 224),)
+
+
+def _image(*shape: int) -> Tensor:
+    return torch.empty(shape, device=META)

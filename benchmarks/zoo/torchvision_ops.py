@@ -1,0 +1,32 @@
+"""torchvision without its C++ operators: their schemas, with shapes where these do not depend on values, before torchvision is imported."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, int sampling_ratio, bool aligned) -> Tensor",
+    "deform_conv2d(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, int stride_h, int stride_w, int pad_h, int pad_w, "
+    "int dilation_h, int dilation_w, int groups, int offset_groups, bool use_mask) -> Tensor",
+)
+
+
+@cache
+def declare() -> torch.library.Library | None:
+    """Declare the operators that torchvision's wheel would bring, once; nothing to do where they are there."""
+    if hasattr(torch.ops.torchvision, "nms"):
+        return None
+    library = torch.library.Library("torchvision", "DEF")
+    for schema in SCHEMAS:
+        library.define(schema)
+    library.impl("roi_align", _roi_align, "Meta")
+    return library
+
+
+def _roi_align(input: Tensor, rois: Tensor, scale: float, height: int, width: int, ratio: int, aligned: bool) -> Tensor:
+    return input.new_empty((rois.shape[0], input.shape[1], height, width))

@@ -1,0 +1,129 @@
+"""Every base model of transformers' registry, from a small variant of its default configuration, without weights on the meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import cgir
+import frontends
+
+from .torch_models import counted, no_opaque
+from .torchvision_ops import declare
+from .transformers_inputs import CONFIGS, META, PARTS, TOKENS, WEIGHTS, by_name, inputs_of
+
+COLUMNS = ("traces", "parameters exact", "no Opaque")
+SOLVERS = ("minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")
+EXCEPTIONS: dict[str, str] = by_name(
+    ("dinat layoutlmv2 higgs_audio_v2_tokenizer", "needs a package that is not among the tests' (natten, detectron2, torchaudio)"),
+    ("voxtral_realtime_text", "the registry names a class that transformers does not have"),
+    ("bark", "has no forward, only generation"),
+    ("edgetam_video sam2_video sam3_video sam3_tracker_video", "takes a session object in place of tensors"),
+    ("dbrx jetmoe longcat_flash step3p7 switch_transformers", "loops over the experts that the values of its router select"),
+    ("fastspeech2_conformer fastspeech2_conformer_with_hifigan vits", "the length of the speech depends on predicted durations"),
+    ("lightglue", "the number of key points depends on the image's values"),
+    ("glm5_next glm5_next_text higgs_audio_v2 neomme omdet-turbo pe_audio_video_encoder udop", "selects tokens or patches by the values of its inputs"),
+    ("blt diffusion_gemma edgetam edgetam_vision_model moonshine_streaming oneformer perception_lm pp_ocrv6_medium_det pp_ocrv6_small_det "
+     "qwen3_omni_moe_thinker qwen4_exp qwen4_exp_text t5gemma2_encoder uvdoc", "its default configuration contradicts itself or leaves out sizes"),
+    ("glm_image_vqmodel gradium_phonon_tts lw_detr pi0", "needs inputs that no default configuration describes"),
+)  # fmt: skip
+EXCEPTIONS |= {
+    "dac: no Opaque": "its quantiser calls a loss function, mse_loss, which the vocabulary lacks",
+    "mimi: no Opaque": "its quantiser calls torch.cdist, which the vocabulary lacks",
+    **{f"{name}: no Opaque": "solves a triangular system in its linear attention, which the vocabulary lacks" for name in SOLVERS},
+}
+
+# Fields that say how often a block is repeated -> how often it is here.
+DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers",
+          "num_attention_layers", "depth", "encoder_num_hidden_layers", "decoder_num_hidden_layers")  # fmt: skip
+
+
+# The first that traces counts.
+ATTEMPTS: tuple[dict[str, bool], ...] = ({}, {"masked": True}, {"small": False})
+
+
+def cases() -> list[str]:
+    """All model types of the registry."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    return list(MODEL_MAPPING_NAMES)
+
+
+def check(case: str) -> dict[str, bool | str | None]:
+    """Trace one model and compare its parameters."""
+    model, raw = _first(case)
+    graph = cgir.canonicalize(raw)
+    cgir.verify(graph)
+    return {"traces": True, **counted(model, raw), "no Opaque": no_opaque([graph])}
+
+
+def _first(case: str) -> tuple[nn.Module, cgir.Graph]:
+    """The model and its raw graph by the first attempt that succeeds; if none does, the first one's error."""
+    errors = []
+    for attempt in ATTEMPTS:
+        try:
+            model, inputs = build(case, **attempt)
+            return model, frontends.trace(model, inputs, raw=True)
+        except Exception as error:
+            errors.append(error)
+    raise errors[0]
+
+
+class Given(nn.Module):
+    """A model with some of its arguments given: real tensors, for what decides shapes by its values."""
+
+    def __init__(self, model: nn.Module, given: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.given = model, given
+
+    def forward(self, **inputs: Any) -> Any:
+        """The model's own result."""
+        return self.model(**inputs, **self.given)
+
+
+def build(case: str, small: bool = True, masked: bool = False) -> tuple[nn.Module, dict[str, Any]]:
+    """A model in evaluation mode, and keyword arguments for it.
+
+    `small` has two layers in place of many. `masked` passes an attention mask of ones, else texts have no padding token to search for.
+    """
+    declare()
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    names = MODEL_MAPPING_NAMES[case]
+    config = CONFIG_MAPPING[case](**CONFIGS.get(case, {}))
+    config = getattr(config, PARTS[case]) if case in PARTS else config
+    kind = getattr(transformers, names if isinstance(names, str) else names[0])
+    with torch.device("cpu") if case in WEIGHTS else META:
+        model: Any = kind(shrunk(config) if small else config)
+    inputs = inputs_of(model, config, case)
+    with suppress(Exception):  # mixtures of experts as grouped products, where the model can; loops over experts depend on values
+        model.set_experts_implementation("grouped_mm")
+    if masked:
+        inputs["attention_mask"] = torch.ones(1, TOKENS, dtype=torch.long)
+    else:
+        for module in model.modules():
+            if getattr(getattr(module, "config", None), "pad_token_id", None) is not None:
+                with suppress(Exception):  # some configurations insist on one
+                    module.config.pad_token_id = None
+    given = {name: value for name, value in inputs.items() if not isinstance(value, Tensor) or not value.is_meta}
+    model = model.eval()
+    return (Given(model, given), {key: value for key, value in inputs.items() if key not in given}) if given else (model, inputs)
+
+
+def shrunk(config: Any) -> Any:
+    """The configuration with two layers in place of many, wherever that needs no other change."""
+    for value in list(vars(config).values()):
+        if hasattr(value, "to_dict"):
+            shrunk(value)
+    listed = any(isinstance(value, list | tuple) and len(value) > 2 for value in vars(config).values())  # something is said for every layer
+    for name in DEPTHS:
+        depth = getattr(config, name, None)
+        if isinstance(depth, int) and depth > 2 and not listed:
+            setattr(config, name, 2)
+    return config

@@ -1,0 +1,189 @@
+"""Recurrent layers from the loops over their cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from math import prod
+from typing import NamedTuple
+
+from ..graph import Graph, Node, Param, Shape, attributes
+from ..ops import OPS
+from .rewrite import rebuild
+
+SKIPPED = ("movement", "identity", "source")
+
+
+class Cell(NamedTuple):
+    """What one round of a cell computes, biases aside: operators and how many gates its weights stack."""
+
+    op: str
+    gates: int
+    ops: dict[str, int]
+
+
+# Hochreiter and Schmidhuber 1997; Cho et al. 2014 with the reset after the product, as cuDNN, PyTorch and Keras have it; Elman 1990
+CELLS = (
+    Cell("LSTM", 4, {"MatMul": 2, "Sigmoid": 3, "Tanh": 2, "Mul": 3, "Add": 2}),
+    Cell("GRU", 3, {"MatMul": 2, "Sigmoid": 2, "Tanh": 1, "Mul": 3, "Add": 4, "Sub": 1}),
+    Cell("RNN", 1, {"MatMul": 2, "Tanh": 1, "Add": 1}),
+    Cell("RNN", 1, {"MatMul": 2, "ReLU": 1, "Add": 1}),
+)
+
+
+class _Round(NamedTuple):
+    """The weights of a cell, the sequence it reads one element of a round, and its initial states where they are computed."""
+
+    kernel: Param
+    recurrent: Param
+    biases: tuple[Param, ...]
+    sequence: int
+    seen: Shape
+    states: tuple[int, ...]
+
+
+def recognize_recurrent(graph: Graph) -> Graph:
+    """Replace a `Loop` whose body is the cell of an LSTM, a GRU or a simple RNN by that layer; two that run in opposite directions by one."""
+    if not any(node.op == "Loop" for node in graph.nodes):
+        return graph
+    nodes: list[Node | None] = list(graph.nodes)
+    for index, node in enumerate(graph.nodes):
+        if node.op != "Loop":
+            continue
+        body = _body(graph, index)
+        found = _layer(graph, index, body)
+        live = {i for i in body if OPS[graph.nodes[i].op].category != "source" and graph.nodes[i].shape}
+        if found is None or any(reader not in body and reader != index for i in live for reader in graph.consumers[i]):
+            continue
+        nodes[index] = found
+        for i in live:
+            nodes[i] = None
+    # What is left of the body are counters; they depend on no input and are folded.
+    return _both_directions(rebuild(graph, nodes, note="recognised operators"))
+
+
+def _body(graph: Graph, loop: int) -> list[int]:
+    """The nodes of a loop's body: they stand right before it, under its path."""
+    path = f"{graph.nodes[loop].name.partition('#')[0]}.body"
+    found = []
+    for index in range(loop - 1, -1, -1):
+        module = graph.nodes[index].module
+        if module == path or module.startswith(f"{path}."):
+            found.append(index)
+        elif graph.nodes[index].op != "Param":
+            break
+    return found
+
+
+def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
+    """The recurrent layer that a loop is."""
+    node = graph.nodes[loop]
+    counted = [i for i in body if OPS[graph.nodes[i].op].category not in SKIPPED and graph.nodes[i].shape]
+    biases = [i for i in counted if graph.nodes[i].op == "Add" and _bias(graph, i) is not None]
+    counts = Counter(graph.nodes[i].op for i in counted if i not in biases)
+    cell = next((cell for cell in CELLS if cell.ops == counts), None)
+    trips = node.attr("trips")
+    if cell is None or trips is None:
+        return None
+    inside = _round(graph, body, counted, sorted(biases))
+    hidden = inside.recurrent.shape[0] if inside is not None else 0
+    if inside is None or inside.recurrent.shape[1] != cell.gates * hidden or inside.kernel.shape[1] != cell.gates * hidden:
+        return None
+    weights = [Param(p.id, (p.shape[1], p.shape[0])) for p in (inside.kernel, inside.recurrent)]
+    states = inside.states if len(inside.states) == (2 if cell.op == "LSTM" else 1) else ()
+    return replace(
+        node,
+        op=cell.op,
+        inputs=(inside.sequence, *states),
+        in_shapes=(inside.seen, *((hidden, 1) for _ in states)),
+        shape=(hidden, trips),
+        params=(*weights, *inside.biases),
+        attrs=attributes({"hidden": hidden, "layers": 1, "bidirectional": False}),
+    )
+
+
+def _bias(graph: Graph, index: int) -> Param | None:
+    """The parameter that a sum adds to a computed tensor."""
+    for source in graph.nodes[index].inputs:
+        origin = _through(graph, source)
+        if graph.nodes[origin].op == "Param":
+            return graph.nodes[origin].params[0]
+    return None
+
+
+def _through(graph: Graph, index: int) -> int:
+    """What a tensor was before it was moved or renamed."""
+    while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
+        index = graph.nodes[index].inputs[0]
+    return index
+
+
+def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int]) -> _Round | None:
+    """The parts of a cell: one product is of an element of the sequence, the other one of the state before."""
+    inside = set(body)
+    products = sorted(i for i in counted if graph.nodes[i].op == "MatMul")
+    kernel = recurrent = None
+    sequence = -1
+    seen: Shape = ()
+    states: list[int] = []
+    for index in products:
+        left, right = graph.nodes[index].inputs
+        weight = graph.nodes[_through(graph, right)]
+        if weight.op != "Param" or len(weight.shape) != 2:
+            return None
+        if left in inside and graph.nodes[left].op == "Slice" and graph.nodes[left].inputs[0] not in inside:
+            kernel, sequence, seen = Param(weight.params[0].id, weight.shape), graph.nodes[left].inputs[0], graph.nodes[left].in_shapes[0]
+        else:
+            recurrent = Param(weight.params[0].id, weight.shape)
+            states.append(left)
+    if kernel is None or recurrent is None or len(seen) != 2:
+        return None
+    states += [source for i in counted if graph.nodes[i].op == "Mul" for source in graph.nodes[i].inputs if source not in inside and source not in states]
+    given = tuple(source for source in states if graph.nodes[source].op != "Identity" or len(graph.nodes[source].inputs) == 1)
+    return _Round(kernel, recurrent, _rows(graph, biases), sequence, seen, given)
+
+
+def _rows(graph: Graph, biases: list[int]) -> tuple[Param, ...]:
+    """The biases as vectors; one parameter of two rows is two of them."""
+    found = [param for param in (_bias(graph, i) for i in biases) if param is not None]
+    if len(found) == 2 and found[0] == found[1] and len(found[0].shape) == 2:
+        return tuple(Param(found[0].id + part, (prod(found[0].shape) // 2,)) for part in (".input", ".recurrent"))
+    return tuple(found)
+
+
+def _both_directions(graph: Graph) -> Graph:
+    """One bidirectional layer for two of one kind that read one sequence, of which one reads it backwards."""
+    nodes: list[Node | None] = list(graph.nodes)
+    alias: dict[int, int] = {}
+    layers = [i for i, node in enumerate(graph.nodes) if node.op in ("LSTM", "GRU", "RNN") and not node.attr("bidirectional") and len(node.inputs) == 1]
+    for first in layers:
+        for second in layers:
+            pair = graph.nodes[first], graph.nodes[second]
+            if first >= second or nodes[first] is not pair[0] or nodes[second] is not pair[1]:
+                continue
+            steps = [_origin(graph, node.inputs[0]) for node in pair]
+            alike = pair[0].kind._replace(attrs=()) == pair[1].kind._replace(attrs=()) and steps[0][0] == steps[1][0]
+            if not alike or [flips for _, flips in steps] != [0, 1]:
+                continue
+            shape = (2 * pair[0].shape[0], *pair[0].shape[1:])
+            attrs = attributes({**dict(pair[0].attrs), "bidirectional": True})
+            nodes[first] = replace(pair[0], shape=shape, params=pair[0].params + pair[1].params, attrs=attrs)
+            nodes[second], alias[second] = None, first
+            _drop_concat(graph, nodes, alias, first, second, shape)
+    return rebuild(graph, nodes, alias)
+
+
+def _origin(graph: Graph, index: int) -> tuple[int, int]:
+    """What a tensor was before it was moved, and how often it was reversed since."""
+    flips = 0
+    while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
+        flips += graph.nodes[index].op == "Shuffle"
+        index = graph.nodes[index].inputs[0]
+    return index, flips
+
+
+def _drop_concat(graph: Graph, nodes: list[Node | None], alias: dict[int, int], first: int, second: int, shape: Shape) -> None:
+    """The sequences of both directions side by side are what the layer returns."""
+    for index, node in enumerate(graph.nodes):
+        if node.op == "Concat" and node.shape == shape and [_origin(graph, i)[0] for i in node.inputs] == [first, second]:
+            nodes[index], alias[index] = None, first

@@ -1,0 +1,76 @@
+"""What is in a graph, as a page of text: sizes, operators, costs, and everything that the costs do not cover."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+from .cost import activation_bytes, node_flops
+from .graph import Graph, Node
+from .text import heading, shape_text
+
+LISTED = 10  # nodes listed of each sort
+
+
+def report(graph: Graph) -> str:
+    """Sizes, what every operator occurs and costs, opaque operators, loops of unknown length, unused parameters, and what canonicalisation removed."""
+    lines = [
+        heading(graph), "",
+        f"{'parameters':<12}{graph.num_params:>20,}", f"{'FLOPs':<12}{graph.flops:>20,}  (1 multiply-add = 2)",
+        f"{'activations':<12}{activation_bytes(graph):>20,}  bytes in float32", "", *_operators(graph),
+    ]  # fmt: skip
+    opaque = [_place(index, node) for index, node in enumerate(graph.nodes) if node.op == "Opaque"]
+    lines += _listing("opaque operators, kept with name and shapes, their FLOPs counted as 0", opaque)
+    lines += _listing("loops whose number of iterations is unknown, their bodies counted once", list(_unknown_loops(graph)))
+    lines += _notes(graph)
+    return "\n".join(lines)
+
+
+def costs(graph: Graph) -> list[tuple[int, int]]:
+    """Parameters and FLOPs of each node; a shared parameter is charged to its first user, so that both add up."""
+    seen: set[str] = set()
+    found = []
+    for node in graph.nodes:
+        fresh = {param.id: prod(param.shape) for param in node.params if param.id not in seen}
+        seen.update(fresh)
+        found.append((sum(fresh.values()), node_flops(node)))
+    return found
+
+
+def _operators(graph: Graph) -> Iterator[str]:
+    counts = graph.op_counts()
+    params, flops = dict.fromkeys(counts, 0), dict.fromkeys(counts, 0)
+    for node, (weights, products) in zip(graph.nodes, costs(graph), strict=True):
+        name = f"Opaque:{node.attr('name')}" if node.op == "Opaque" else node.op
+        params[name] += weights
+        flops[name] += products
+    width = max(map(len, (*counts, "operator")))
+    yield f"{'operator':<{width}} {'count':>7} {'parameters':>15} {'FLOPs':>20} {'share':>7}"
+    for name, count in counts.items():
+        share = flops[name] / graph.flops if graph.flops else 0.0
+        yield f"{name:<{width}} {count:>7,} {params[name]:>15,} {flops[name]:>20,} {share:>7.1%}"
+
+
+def _place(index: int, node: Node) -> str:
+    name = str(node.attr("name")) if node.op == "Opaque" else node.op
+    return f"{name} -> {shape_text(node.shape)}, node {index}" + (f" in {node.module}" if node.module else "")
+
+
+def _unknown_loops(graph: Graph) -> Iterator[str]:
+    """Loops that read something of their body which does not carry the number of `trips`."""
+    for index, node in enumerate(graph.nodes):
+        if node.op == "Loop" and node.attr("trips") is None and all(graph.nodes[source].attr("trips") is None for source in node.inputs):
+            yield _place(index, node)
+
+
+def _listing(caption: str, lines: Sequence[str]) -> list[str]:
+    more = [f"  ... and {len(lines) - LISTED:,} more"] if len(lines) > LISTED else []
+    return ["", f"{caption}: {len(lines):,}", *(f"  {line}" for line in lines[:LISTED]), *more] if lines else []
+
+
+def _notes(graph: Graph) -> list[str]:
+    """Everything that is no longer, or never was, a node."""
+    unused = dict(graph.notes).get("unused parameters", 0)
+    removed = [f"{count:,} {name}" for name, count in graph.notes if name != "unused parameters"]
+    lines = ["", f"parameters that no operator reads, not counted above: {unused:,}"] if unused else []
+    return lines + (["", "nodes of the raw graph that were contracted, folded or removed: " + ", ".join(removed)] if removed else [])

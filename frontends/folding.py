@@ -1,0 +1,152 @@
+"""Values of small tensors: the arithmetic on shapes that exported graphs carry along, done in numpy.
+
+Names are neutral; frontends map their operators to them. Nothing is ever made that has more than `LIMIT` elements, so that no declared
+shape, however large, costs memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+LIMIT = 10_000
+
+
+def fold(name: str, *arrays: Array, **settings: Any) -> Any:
+    """The result of an operation on known values (an array, or a list of them for `split`), or None where it cannot be had.
+
+    That is so for operations that are not in `FOLDS`, for results of more than `LIMIT` elements, and for arguments that do not fit.
+    """
+    function = FOLDS.get(name)
+    if function is None or sum(np.size(array) for array in arrays) > 4 * LIMIT:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            result = function(*arrays, **settings)
+    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError, OverflowError):
+        return None
+    parts = result if isinstance(result, list) else [result]
+    return result if all(part is not None and np.size(part) <= LIMIT for part in parts) else None
+
+
+def small(size: Sequence[int]) -> bool:
+    """Whether a tensor of this size may be made."""
+    return all(n >= 0 for n in size) and prod(size) <= LIMIT
+
+
+def divide(a: Array, b: Array) -> Array:
+    """Division; of integers, rounded towards zero as in C."""
+    if not (np.issubdtype(np.result_type(a, b), np.integer)):
+        return np.asarray(np.divide(a, b))
+    if np.any(np.equal(b, 0)):
+        raise ZeroDivisionError
+    quotient = np.abs(a) // np.abs(b)
+    return np.asarray(np.where((np.less(a, 0)) == (np.less(b, 0)), quotient, -quotient), dtype=np.result_type(a, b))
+
+
+def _floordiv(a: Array, b: Array) -> Array:
+    if np.issubdtype(np.result_type(a, b), np.integer) and np.any(np.equal(b, 0)):
+        raise ZeroDivisionError
+    return np.asarray(np.floor_divide(a, b))
+
+
+def _mod(a: Array, b: Array, fmod: bool = False) -> Array:
+    if np.issubdtype(np.result_type(a, b), np.integer) and np.any(np.equal(b, 0)):
+        raise ZeroDivisionError
+    return np.asarray((np.fmod if fmod else np.mod)(a, b))
+
+
+def _pow(a: Array, b: Array) -> Array:
+    return np.asarray(np.power(a.astype(np.float64), b)).astype(a.dtype)
+
+
+def _concat(*arrays: Array, axis: int = 0) -> Array | None:
+    return np.concatenate(arrays, axis) if sum(map(np.size, arrays)) <= LIMIT else None
+
+
+def _stack(*arrays: Array, axis: int = 0) -> Array | None:
+    return np.stack(arrays, axis) if sum(map(np.size, arrays)) <= LIMIT else None
+
+
+def _gather(data: Array, indices: Array, axis: int = 0) -> Array | None:
+    size = (*data.shape[:axis], *indices.shape, *data.shape[axis % max(data.ndim, 1) + 1 :])
+    return np.take(data, indices.astype(np.int64), axis) if small(size) else None
+
+
+def _slice(data: Array, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None = None, steps: Sequence[int] | None = None) -> Array:
+    picks: list[slice] = [slice(None)] * data.ndim
+    for place, axis in enumerate(range(len(starts)) if axes is None else axes):
+        begin, end, step = int(starts[place]), int(ends[place]), int(steps[place]) if steps is not None else 1
+        if step < 0 and end < -data.shape[axis]:
+            picks[axis] = slice(begin, None, step)
+        else:
+            picks[axis] = slice(begin, end, step)
+    return data[tuple(picks)]
+
+
+def _split(data: Array, sizes: Sequence[int], axis: int = 0) -> list[Array]:
+    return list(np.split(data, np.cumsum(list(sizes))[:-1], axis))
+
+
+def _full(size: Sequence[int], value: Any = 0) -> Array | None:
+    return np.full(tuple(int(n) for n in size), value) if small([int(n) for n in size]) else None
+
+
+def _range(start: Array, limit: Array, delta: Array) -> Array | None:
+    first, last, step = (np.asarray(v).item() for v in (start, limit, delta))
+    count = max(int(np.ceil((last - first) / step)), 0)
+    return (first + step * np.arange(count)).astype(np.asarray(start).dtype) if count <= LIMIT else None
+
+
+def _expand(data: Array, size: Sequence[int]) -> Array | None:
+    target = np.broadcast_shapes(data.shape, tuple(int(n) for n in size))
+    return np.broadcast_to(data, target) if small(target) else None
+
+
+def _tile(data: Array, repeats: Sequence[int]) -> Array | None:
+    times = [int(n) for n in repeats]
+    return np.tile(data, times) if data.size * prod(times) <= LIMIT else None
+
+
+def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
+    def reduced(data: Array, axes: Sequence[int] | None = None, keep: bool = False) -> Array:
+        result = function(data, axis=None if axes is None else tuple(int(a) for a in axes), keepdims=keep)
+        return np.asarray(result, dtype=result.dtype if data.dtype == bool else data.dtype)
+
+    return reduced
+
+
+def _many(function: Callable[..., Any]) -> Callable[..., Array]:
+    def folded(*arrays: Array) -> Array:
+        result = arrays[0]
+        for array in arrays[1:]:
+            result = function(result, array)
+        return np.asarray(result)
+
+    return folded
+
+
+def _one_hot(indices: Array, depth: int, low: Any = 0, high: Any = 1, axis: int = -1) -> Array | None:
+    if indices.size * depth > LIMIT:
+        return None
+    return np.moveaxis(np.where(np.arange(depth) == (indices % depth)[..., None], high, low), -1, axis)
+
+
+FOLDS: dict[str, Callable[..., Any]] = {
+    **{name: _many(getattr(np, function)) for name, function in (("add", "add"), ("mul", "multiply"), ("max", "maximum"), ("min", "minimum"))},
+    **{name: getattr(np, name) for name in ("equal", "less", "less_equal", "greater", "greater_equal", "not_equal", "where", "sqrt", "floor", "ceil", "exp")},
+    "sub": np.subtract, "div": divide, "floordiv": _floordiv, "mod": _mod, "pow": _pow, "neg": np.negative, "abs": np.abs, "sign": np.sign,
+    "round": np.round, "log": np.log, "reciprocal": lambda x: 1 / x, "and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor, "not": np.logical_not,
+    "identity": lambda x: x, "cast": lambda x, dtype: x.astype(dtype), "concat": _concat, "stack": _stack, "gather": _gather, "slice": _slice,
+    "split": _split, "full": _full, "range": _range, "expand": _expand, "tile": _tile, "reshape": lambda x, size: x.reshape(size),
+    "transpose": lambda x, perm: x.transpose(perm), "nonzero": lambda x: np.array(np.nonzero(x)), "cumsum": np.cumsum, "one_hot": _one_hot,
+    **{name: _reduce(function) for name, function in (("sum", np.sum), ("prod", np.prod), ("reduce_max", np.max), ("reduce_min", np.min))},
+    "mean": _reduce(np.mean), "any": _reduce(np.any), "all": _reduce(np.all), "argmax": lambda x, axis: np.argmax(x, axis),
+    "trilu": lambda x, k, upper: np.triu(x, k) if upper else np.tril(x, k),
+    "clip": np.clip, "gather_nd": lambda x, i: x[tuple(np.moveaxis(i, -1, 0))] if i.shape[-1] == x.ndim else None,
+}  # fmt: skip

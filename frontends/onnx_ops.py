@@ -1,0 +1,226 @@
+"""How each ONNX operator becomes nodes: one small function per family. Layers with weights are in `onnx_layers`.
+
+A function takes a `Call` and returns the values of the node's results. Operators without one take all their tensors as data. What differs
+between opsets is read from attributes or inputs, whichever the definition of the node's opset has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isclose, prod
+
+from cgir.graph import Attr
+from cgir.ops import ONNX_NAMES
+
+from . import onnx_layers as layers
+from . import onnx_products as products
+from .onnx_values import Call, Tensor
+from .tape import Value
+
+Emitted = list[Value]
+MAX_FLOAT = 3e38  # exporters write "no bound" as the largest float
+
+
+def generic(call: Call) -> Emitted:
+    """All tensors as data; operators that the table does not know are opaque."""
+    domain = call.node.domain if call.node.domain not in ("", "ai.onnx") else ""
+    op = ONNX_NAMES.get(call.op, "Opaque") if not domain else "Opaque"
+    return call.emit(op, call.tensors, label=f"{domain or 'onnx'}.{call.op}")
+
+
+def _first(op: str) -> Callable[[Call], Emitted]:
+    """Only the first operand is data."""
+    return lambda call: call.same(op)
+
+
+def _aligned(op: str) -> Callable[[Call], Emitted]:
+    """Only the first operand is data, and its axes stay where they are."""
+    return lambda call: call.emit(op, [call.need(0)], axes={axis: axis for axis in range(len(call.need(0).size))})
+
+
+def _scalar(op: str, name: str, default: float) -> Callable[[Call], Emitted]:
+    return lambda call: call.same(op, **{name: float(call.attr({"slope": "alpha"}.get(name, name), default))})
+
+
+def _source(call: Call) -> Emitted:
+    """Constants that are made from nothing but sizes and random numbers."""
+    return [call.tape.constant(call.name, size) for size in call.sizes]
+
+
+# --- arithmetic
+
+
+def _binary(op: str) -> Callable[[Call], Emitted]:
+    """Sums, products and the like; constants of one element are scalars whatever their rank."""
+
+    def emit(call: Call) -> Emitted:
+        if len(call.tensors) == 1:
+            return call.same("Identity")
+        return call.emit(op, [_as_scalar(call, tensor) for tensor in call.tensors])
+
+    return emit
+
+
+def _as_scalar(call: Call, tensor: Tensor) -> Tensor | Value:
+    if tensor.scalar is None or len(tensor.size) > len(call.sizes[0]) or tensor.value is not None:
+        return tensor
+    return call.tape.constant(tensor.name, (), tensor.scalar)
+
+
+def _compare(call: Call) -> Emitted:
+    left, right = call.need(0), call.need(1)
+    if right.scalar is not None or left.scalar is not None:
+        tensor, number = (left, right.scalar) if right.scalar is not None else (right, left.scalar)
+        if not tensor.static:
+            return call.emit("Compare", [tensor], {"scalar": number})
+    return call.emit("Compare", [left, right])
+
+
+def _mean_of_many(call: Call) -> Emitted:
+    total = call.emit("Add", call.tensors)
+    return call.emit("Mul", total, {"scalar": 1 / len(call.tensors)}) if len(call.tensors) > 1 else total
+
+
+def _clip(call: Call) -> Emitted:
+    bounds: dict[str, float] = {}
+    for slot, name in ((1, "min"), (2, "max")):
+        tensor = call.get(slot)
+        bound = call.attr(name) if tensor is None else tensor.scalar
+        if tensor is not None and bound is None:
+            return call.emit("Clip", call.tensors)
+        if bound is not None and abs(bound) < MAX_FLOAT:
+            bounds[name] = float(bound)
+    return call.same("ReLU6") if bounds == {"min": 0, "max": 6} else call.same("Clip", **bounds)
+
+
+def _hard_sigmoid(call: Call) -> Emitted:
+    alpha, beta = float(call.attr("alpha", 0.2)), float(call.attr("beta", 0.5))
+    plain = isclose(alpha, 1 / 6, rel_tol=1e-3) and isclose(beta, 0.5, rel_tol=1e-3)
+    return call.same("HardSigmoid", **({} if plain else {"alpha": alpha, "beta": beta}))
+
+
+def _swish(call: Call) -> Emitted:
+    alpha = float(call.attr("alpha", 1.0))
+    return call.same("SiLU", **({} if alpha == 1 else {"alpha": alpha}))
+
+
+def _gelu(call: Call) -> Emitted:
+    return call.same("GELU", **({"tanh": True} if call.attr("approximate", "none") == "tanh" else {}))
+
+
+def _shrink(call: Call) -> Emitted:
+    return call.same("SoftShrink" if call.attr("bias", 0.0) else "HardShrink")
+
+
+def _softmax(op: str) -> Callable[[Call], Emitted]:
+    """Before opset 13 all axes from `axis` on were one."""
+
+    def emit(call: Call) -> Emitted:
+        size = call.need(0).size
+        axis = call.attr("axis", 1 if call.version < 13 else -1)
+        extent = prod(size[axis:]) if call.version < 13 else size[axis] if size else 1
+        return call.same(op, size=extent)
+
+    return emit
+
+
+def _where(call: Call) -> Emitted:
+    return call.emit("Where", [_as_scalar(call, tensor) for tensor in call.tensors])
+
+
+# --- reductions
+
+
+def _reduce(op: str) -> Callable[[Call], Emitted]:
+    def emit(call: Call) -> Emitted:
+        rank = len(call.need(0).size)
+        axes = call.setting("axes", 1)
+        if not axes and call.attr("noop_with_empty_axes", 0):
+            return call.same("Identity")
+        dims = tuple(axis % max(rank, 1) for axis in axes) if axes else tuple(range(rank))
+        return call.emit(op, [call.need(0)], {"dims": len(dims)}, dims=dims)
+
+    return emit
+
+
+def _reduce_after(before: str, op: str, attrs: dict[str, Attr]) -> Callable[[Call], Emitted]:
+    """A reduction of a function of the tensor."""
+
+    def emit(call: Call) -> Emitted:
+        inner = call.need(0)
+        value = call.emit(before, [inner], attrs, sizes=[inner.size])[0]
+        call.given[0] = Tensor(inner.name, inner.elem, inner.size, value=value)
+        return _reduce(op)(call)
+
+    return emit
+
+
+def _reduce_log_sum(call: Call) -> Emitted:
+    return call.emit("Log", _reduce("Sum")(call))
+
+
+def _arg(call: Call) -> Emitted:
+    rank = len(call.need(0).size)
+    return call.emit("ArgMax", [call.need(0)], {"dims": 1}, dims=(call.attr("axis", 0) % max(rank, 1),))
+
+
+# --- movement and picking
+
+
+def _transpose(call: Call) -> Emitted:
+    order = call.attr("perm") or list(range(len(call.need(0).size)))[::-1]
+    return call.emit("Transpose", [call.need(0)], axes={old: new for new, old in enumerate(order)})
+
+
+def _gather(call: Call) -> Emitted:
+    data, indices = call.need(0), call.need(1)
+    rank = len(data.size)
+    axis = call.attr("axis", 0) % max(rank, 1)
+    if (data.param or data.weight) and rank == 2 and axis == 0 and not indices.static:
+        return call.emit("Embedding", [indices], weights=[data])
+    shift = len(indices.size) - 1
+    axes = {old: old if old < axis else old + shift for old in range(rank) if old != axis}
+    if indices.data is not None and not data.static and indices.data.size == 1:
+        return call.emit("Slice", [data], axes=axes | ({axis: axis} if shift == 0 else {}))
+    if data.static:
+        return call.emit("Gather", [data, indices])
+    return call.emit("Gather", [data, indices], axes=axes | ({axis: axis} if shift == 0 else {}))
+
+
+def _scatter_nd(call: Call) -> Emitted:
+    data, indices, updates = call.need(0), call.need(1), call.need(2)
+    return call.emit("Scatter", [data, updates, indices])
+
+
+def _one_hot(call: Call) -> Emitted:
+    return call.same("OneHot")
+
+
+def _dropout(call: Call) -> Emitted:
+    result = call.emit("Dropout", [call.need(0)], sizes=call.sizes[:1])
+    return result + [call.tape.constant("mask", size) for size in call.sizes[1:]]
+
+
+def _top_k(call: Call) -> Emitted:
+    return call.same("Sort")
+
+
+REDUCTIONS = {"Mean": "Mean", "Sum": "Sum", "Prod": "Prod", "Max": "ReduceMax", "Min": "ReduceMin", "L1": "Norm", "L2": "Norm", "LogSumExp": "LogSumExp"}
+RECIPES: dict[str, Callable[[Call], Emitted]] = {
+    **layers.RECIPES, **products.RECIPES,
+    **{name: _binary(ONNX_NAMES[name]) for name in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mod")},
+    **dict.fromkeys(("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"), _compare), "Mean": _mean_of_many, "Where": _where,
+    "Clip": _clip, "HardSigmoid": _hard_sigmoid, "Swish": _swish, "Gelu": _gelu, "Shrink": _shrink,
+    "LeakyRelu": _scalar("LeakyReLU", "slope", 0.01), "Elu": _scalar("ELU", "alpha", 1.0), "Celu": _scalar("CELU", "alpha", 1.0),
+    "Softmax": _softmax("Softmax"), "LogSoftmax": _softmax("LogSoftmax"),
+    **{f"Reduce{name}": _reduce(op) for name, op in REDUCTIONS.items()},
+    "ReduceSumSquare": _reduce_after("Pow", "Sum", {"scalar": 2.0}), "ReduceLogSum": _reduce_log_sum, "ArgMax": _arg, "ArgMin": _arg,
+    "Transpose": _transpose, "Gather": _gather, "ScatterND": _scatter_nd, "OneHot": _one_hot, "Dropout": _dropout, "TopK": _top_k, "CumSum": _first("CumSum"),
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _first("Reshape")), **dict.fromkeys(("Slice", "Split", "CenterCropPad"), _aligned("Slice")),
+    **dict.fromkeys(("Expand", "Tile"), _first("Expand")), **dict.fromkeys(("Trilu", "ReverseSequence", "DepthToSpace", "SpaceToDepth"), _first("Shuffle")),
+    **dict.fromkeys(("Cast", "CastLike", "BitCast", "QuantizeLinear"), _first("Cast")),
+    **dict.fromkeys(
+        ("Constant", "ConstantOfShape", "EyeLike", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Range", "Shape", "Size"), _source
+    ),
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), _source),
+}  # fmt: skip
