@@ -15,15 +15,18 @@ demo: $(VENV)/core
 test: $(VENV)/test
 	$(BIN)/python -m pytest -q -m "not slow"
 
+# Hours; what is done is kept in runs/zoo, so that an interrupted run goes on.
 zoo: $(VENV)/test
 	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m benchmarks.zoo --write
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/test
+bench: $(VENV)/bench
+	$(BIN)/python -m benchmarks.peers --write
 	$(BIN)/python -m benchmarks.tracing --write
 
 results: $(VENV)/test
@@ -46,6 +49,10 @@ $(VENV)/core: pyproject.toml constraints.txt
 $(VENV)/test: $(VENV)/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test]
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps torchvision timm
+	touch $@
+
+$(VENV)/bench: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[bench]
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

@@ -53,7 +53,7 @@ def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | N
     """
     if op in ORDERED:
         return tag._replace(channel=None)
-    if op in LAST:
+    if op in LAST and size:
         return Tag(len(size) - 1, tag.batch, tag.outer) if tag.batch != len(size) - 1 else Tag(len(size) - 1)
     if op not in SPATIAL or len(size) < 2:
         return tag
@@ -89,8 +89,9 @@ def reshaped(before: Sequence[int], after: Sequence[int], tag: Tag, batch: int) 
         split = prod(before[: tag.channel]), before[tag.channel]
     if split is not None:
         ahead, width = split
-        found = [axis for axis, n in enumerate(after) if n == width and prod(after[:axis]) == ahead]
         behind = tag.channel is None or tag.batch is None or tag.channel > tag.batch
+        first = int(behind and tag.batch is not None)  # one channel behind the batch is no axis before it
+        found = [axis for axis, n in enumerate(after) if axis >= first and n == width and prod(after[:axis]) == ahead]
         channel = (found[-1] if behind else found[0]) if found else None  # several only if there is one channel
         split = split if channel is None else None
     if tag.batch is None:

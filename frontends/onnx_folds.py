@@ -36,7 +36,7 @@ def folded(call: Call, hints: bool = False) -> Folded:
         return _constant(call)
     read = call.tensors[:1] if call.op == "CastLike" else call.tensors
     arrays = [tensor.known if hints else tensor.data for tensor in read]
-    if any(array is None or (tensor.param and array.size > 1) for tensor, array in zip(read, arrays, strict=True)):
+    if any(array is None or tensor.param for tensor, array in zip(read, arrays, strict=True)):
         return None
     if any(array.dtype.kind in "OUS" for array in arrays):
         return None

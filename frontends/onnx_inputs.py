@@ -44,6 +44,7 @@ SOURCES = frozenset(
         "_to_copy",
     ]
 )
+QUALIFIED = re.compile(r"^[A-Za-z_]\w*(\.\w+)+$")  # names that only PyTorch's parameters and buffers have
 NEVER_TRAINED = -1e4  # below it are masks, not weights
 HINTS = 64  # elements of an example whose values are looked at
 RECURRENT = ("LSTM", "GRU", "RNN")
@@ -52,7 +53,8 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 def initializers(graph: onnx.GraphProto, where: str) -> dict[str, Tensor]:
     """The tensors that a graph brings along, by name.
 
-    Floating-point ones of more than one element are trainable, unless PyTorch's exporter says that they are buffers or constants.
+    Floating-point ones of more than one element, or with the name of a module's parameter, are trainable, unless PyTorch's exporter says that they
+    are buffers or constants.
 
     Raises:
         TraceError: sizes are negative, a name occurs twice, or the contents are said to lie outside the model's folder.
@@ -81,7 +83,8 @@ def _kind(proto: Any) -> str:
 
 def _is_generated(name: str) -> bool:
     """Whether a name is that of an intermediate result, which PyTorch calls after the function that computed it, and not that of a parameter."""
-    base = re.sub(r"_\d+$", "", name)
+    base = re.sub(r"(_split)?_\d+$", "", name)
+    base = re.sub(r"_\d+$", "", base)
     return base == "val" or base.lstrip("_") in TORCH_NAMES or base in SOURCES
 
 
@@ -93,9 +96,9 @@ def _new(name: str, found: Mapping[str, Tensor], where: str) -> str:
 
 def _classified(tensor: Tensor, kind: str) -> Tensor:
     tensor.kept = kind in ("PARAMETER", "BUFFER")
-    many = prod(tensor.size) > 1
+    many = prod(tensor.size) > 1 or QUALIFIED.match(tensor.name) is not None
     tensor.param = tensor.floating and (kind == "PARAMETER" or (not kind and many and not _is_mask(tensor)))
-    tensor.weight = kind not in ("BUFFER", "CONSTANT_TENSOR") and (tensor.param or many)
+    tensor.weight = kind not in ("BUFFER", "CONSTANT_TENSOR") and (tensor.param or len(tensor.size) > 0)
     return tensor
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from .tape import Value
 
 Emitted = list[Value]
 Pairs = tuple[tuple[int, int], ...]
+GENERATED = re.compile(r"^(onnx::|val_\d+$)")  # names that PyTorch's exporters give to what no module owns
 
 
 def _window(call: Call, kernel: Sequence[int]) -> dict[str, Attr]:
@@ -100,7 +102,8 @@ def _affine(call: Call, weight: Tensor | None, bias: Tensor | None) -> list[Tens
 
 
 def _is_full(tensor: Tensor | None, value: float) -> bool:
-    return tensor is not None and not tensor.param and tensor.static and tensor.data is not None and bool(np.all(np.asarray(tensor.data) == value))
+    idle = tensor is not None and (not tensor.param or GENERATED.match(tensor.name) is not None) and tensor.static
+    return idle and tensor is not None and tensor.data is not None and bool(np.all(np.asarray(tensor.data) == value))
 
 
 def _running_norm(call: Call) -> Emitted:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isclose, prod
+from typing import Any
+
+import numpy as np
 
 from cgir.graph import Attr
 from cgir.ops import ONNX_NAMES
@@ -36,6 +39,12 @@ def _first(op: str) -> Callable[[Call], Emitted]:
 def _aligned(op: str) -> Callable[[Call], Emitted]:
     """Only the first operand is data, and its axes stay where they are."""
     return lambda call: call.emit(op, [call.need(0)], axes={axis: axis for axis in range(len(call.need(0).size))})
+
+
+def _parts(call: Call) -> Emitted:
+    """A node for each part, so that what is computed from one of them alone can be told."""
+    axes = {axis: axis for axis in range(len(call.need(0).size))}
+    return [call.emit("Slice", [call.need(0)], {"part": slot}, sizes=[size], axes=axes)[0] for slot, size in enumerate(call.sizes)]
 
 
 def _scalar(op: str, name: str, default: float) -> Callable[[Call], Emitted]:
@@ -172,6 +181,50 @@ def _transpose(call: Call) -> Emitted:
     return call.emit("Transpose", [call.need(0)], axes={old: new for new, old in enumerate(order)})
 
 
+def _squeeze(call: Call) -> Emitted:
+    """Axes of size 1 fall away; ONNX names them, or means all."""
+    size = call.need(0).size
+    axes = call.setting("axes", 1)
+    gone = {axis for axis, n in enumerate(size) if n == 1} if axes is None else {axis % max(len(size), 1) for axis in axes}
+    kept = [axis for axis in range(len(size)) if axis not in gone]
+    return call.emit("Reshape", [call.need(0)], axes={old: new for new, old in enumerate(kept)})
+
+
+def _unsqueeze(call: Call) -> Emitted:
+    rank = len(call.sizes[0])
+    made = {axis % rank for axis in call.setting("axes", 1, ())}
+    return call.emit("Reshape", [call.need(0)], axes=dict(enumerate(axis for axis in range(rank) if axis not in made)))
+
+
+def _steps(indices: Any) -> tuple[int, ...] | None:
+    """The step of indices that are evenly spaced in row-major order, or the two of overlapping windows (windows, elements), first + i step + j."""
+    flat = indices.reshape(-1)
+    steps = np.unique(np.diff(flat))
+    if steps.size == 1 and steps[0] != 0:
+        return (int(steps[0]),)
+    if indices.ndim != 2 or min(indices.shape) < 2:
+        return None
+    step = int(indices[1, 0] - indices[0, 0])
+    expected = indices[0, 0] + step * np.arange(indices.shape[0])[:, None] + np.arange(indices.shape[1])
+    return (step, 1) if step > 0 and np.array_equal(indices, expected) else None
+
+
+def _strided(call: Call, data: Tensor, axis: int) -> Emitted:
+    """Evenly spaced elements of an axis, as `as_strided` and slices are written: a slice, and a reshape if it has more axes."""
+    count, size = call.need(1).data.size, data.size
+    value = data.read(call.tape)
+    if count != size[axis]:
+        value = call.emit("Slice", [value], {"part": 0}, sizes=[(*size[:axis], count, *size[axis + 1 :])], axes={a: a for a in range(len(size))})[0]
+    return call.emit("Reshape", [value])
+
+
+def _windows(call: Call, data: Tensor, axis: int) -> Emitted:
+    """Windows of an axis, `Tensor.unfold`, which puts their elements last."""
+    size, (count, length), rank = data.size, call.need(1).size, len(data.size)
+    value = call.emit("Unfold", [data], sizes=[(*size[:axis], count, *size[axis + 1 :], length)])
+    return call.emit("Transpose", value, axes={**{a: a if a <= axis else a + 1 for a in range(rank)}, rank: axis + 1})
+
+
 def _gather(call: Call) -> Emitted:
     data, indices = call.need(0), call.need(1)
     rank = len(data.size)
@@ -180,10 +233,12 @@ def _gather(call: Call) -> Emitted:
         return call.emit("Embedding", [indices], weights=[data])
     shift = len(indices.size) - 1
     axes = {old: old if old < axis else old + shift for old in range(rank) if old != axis}
-    if indices.data is not None and not data.static and indices.data.size == 1:
-        return call.emit("Slice", [data], axes=axes | ({axis: axis} if shift == 0 else {}))
     if data.static:
         return call.emit("Gather", [data, indices])
+    if indices.data is not None and indices.data.size == 1:
+        return call.emit("Slice", [data], {"part": 0}, axes=axes | ({axis: axis} if shift == 0 else {}))
+    if indices.data is not None and (steps := _steps(indices.data)) is not None:
+        return _strided(call, data, axis) if len(steps) == 1 else _windows(call, data, axis)
     return call.emit("Gather", [data, indices], axes=axes | ({axis: axis} if shift == 0 else {}))
 
 
@@ -216,7 +271,7 @@ RECIPES: dict[str, Callable[[Call], Emitted]] = {
     **{f"Reduce{name}": _reduce(op) for name, op in REDUCTIONS.items()},
     "ReduceSumSquare": _reduce_after("Pow", "Sum", {"scalar": 2.0}), "ReduceLogSum": _reduce_log_sum, "ArgMax": _arg, "ArgMin": _arg,
     "Transpose": _transpose, "Gather": _gather, "ScatterND": _scatter_nd, "OneHot": _one_hot, "Dropout": _dropout, "TopK": _top_k, "CumSum": _first("CumSum"),
-    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _first("Reshape")), **dict.fromkeys(("Slice", "Split", "CenterCropPad"), _aligned("Slice")),
+    **dict.fromkeys(("Reshape", "Flatten"), _first("Reshape")), "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, **dict.fromkeys(("Slice", "Split", "CenterCropPad"), _parts),
     **dict.fromkeys(("Expand", "Tile"), _first("Expand")), **dict.fromkeys(("Trilu", "ReverseSequence", "DepthToSpace", "SpaceToDepth"), _first("Shuffle")),
     **dict.fromkeys(("Cast", "CastLike", "BitCast", "QuantizeLinear"), _first("Cast")),
     **dict.fromkeys(

@@ -52,7 +52,7 @@ class Tensor:
     @property
     def scalar(self) -> float | None:
         """Its one number, if it is a constant of one element."""
-        if self.data is None or self.data.size != 1 or self.data.dtype.kind not in "fiub" or (self.kept and self.data.ndim):
+        if self.param or self.data is None or self.data.size != 1 or self.data.dtype.kind not in "fiub" or (self.kept and self.data.ndim):
             return None
         return shortest(self.data.reshape(()))
 

@@ -18,6 +18,7 @@ from .torch_layers import Recipe
 from .torch_values import ATOMS, tensors_in
 
 ROOT = os.path.dirname(torch.__file__)
+LARGE = 1 << 20  # elements of a constant
 COMPILED = tuple(os.path.join(ROOT, part) for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses"))
 
 
@@ -83,6 +84,12 @@ def picks_by_value(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if call.name == "repeat_interleave":
         return any(tensor.is_meta for tensor in tensors_in((args[1:], kwargs))) and kwargs.get("output_size") is None
     return call.name == "where" and len(args) + len(kwargs) == 1
+
+
+def is_large(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Calls on constants whose result is too large to compute: one-hot vectors of many classes."""
+    classes = (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) if call.name == "one_hot" else 0
+    return isinstance(classes, int) and classes * args[0].numel() > LARGE if classes else False
 
 
 def reads_values(call: Call) -> str:

@@ -26,7 +26,7 @@ def view_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         exact = [new for new, found in enumerate(result.stride()) if found == stride]
         stepped = [new for new, found in enumerate(result.stride()) if found and found % stride == 0]
         if exact or stepped:
-            axes[axis] = (exact or stepped)[0]
+            axes[axis] = exact[-1] if exact else stepped[0]  # before an axis of size 1, `unsqueeze` gives the new one the same stride
     return axes
 
 

@@ -16,11 +16,14 @@ from cgir import Param, TraceError
 from .layout import NOTHING
 from .tape import Operand, Step, Tape
 from .torch_alias import geometry
-from .torch_arguments import axes_of, mapped, picks_by_value, reads_values, recipe_of, refuse_hidden_code, target_dtype
+from .torch_arguments import axes_of, is_large, mapped, picks_by_value, reads_values, recipe_of, refuse_hidden_code, target_dtype
 from .torch_calls import Call, describe, hides_calls
 from .torch_control import control
 from .torch_layers import Recipe
 from .torch_values import Values, storage_of, tensors_in
+
+FILLED = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_tensor".split())  # contents that only say so in the call
+SMALL = 1 << 14  # elements of such a tensor that are kept, because shapes may come to depend on them
 
 
 class Recorder(TorchFunctionMode):
@@ -46,7 +49,7 @@ class Recorder(TorchFunctionMode):
             assert call.expansion is not None
             with self:
                 return call.expansion(*args, **kwargs)
-        if not any(map(self.values.is_live, tensors_in((args, kwargs)))):
+        if not any(map(self.values.is_live, tensors_in((args, kwargs)))) and not is_large(call, args, kwargs):
             return self._evaluate(func, call, args, kwargs)
         change = self._size if call.sized else self.values.traced
         named = {name: mapped(value, change) for name, value in kwargs.items()}
@@ -116,6 +119,8 @@ class Recorder(TorchFunctionMode):
             return None
         if call.kind in ("factory", "fill"):
             result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
+            if call.name in FILLED and result.numel() <= SMALL and len(tensors_in((args, kwargs))) == 1:
+                return self._evaluate(func, call, args, kwargs | {"device": self.device})
             self._constant(result, call, written=call.kind == "fill")
             return result
         return self._record(func, call, args, kwargs)

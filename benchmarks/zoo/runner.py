@@ -14,7 +14,7 @@ import signal
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,6 +25,7 @@ from tqdm import tqdm
 from ..report import Table
 
 LIMIT = 600  # seconds for a case
+FRESH = 200  # cases after which workers are replaced
 Outcome = dict[str, Any]  # case, holds (column -> bool or None), message, seconds
 
 
@@ -58,15 +59,22 @@ def run(name: str, folder: Path, jobs: int = 2, limit: int | None = None) -> lis
     path = folder / f"{name}.jsonl"
     done = {outcome["case"]: outcome for outcome in _read(path)}
     missing = [case for case in cases if case not in done]
-    context = multiprocessing.get_context("spawn")
-    with path.open("a", encoding="utf-8") as file, ProcessPoolExecutor(jobs, context, initializer=_quiet, max_tasks_per_child=20) as pool:
-        futures = [pool.submit(outcome_of, name, case) for case in missing]
-        for future in tqdm(as_completed(futures), total=len(cases), initial=len(cases) - len(missing), desc=name):
-            outcome = future.result()
-            done[outcome["case"]] = outcome
-            file.write(json.dumps(outcome) + "\n")
-            file.flush()
+    progress = tqdm(total=len(cases), initial=len(cases) - len(missing), desc=name)
+    with path.open("a", encoding="utf-8") as file, progress:
+        for start in range(0, len(missing), FRESH):
+            for outcome in _outcomes(name, missing[start : start + FRESH], jobs):
+                done[outcome["case"]] = outcome
+                file.write(json.dumps(outcome) + "\n")
+                file.flush()
+                progress.update()
     return [done[case] for case in cases]
+
+
+def _outcomes(name: str, cases: list[str], jobs: int) -> Iterator[Outcome]:
+    """Outcomes as they come, from worker processes that end with these cases: frameworks keep memory."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_quiet) as pool:
+        for future in as_completed([pool.submit(outcome_of, name, case) for case in cases]):
+            yield future.result()
 
 
 def _read(path: Path) -> Iterable[Outcome]:

@@ -8,6 +8,7 @@ from .activations import recognize_clips as recognize_clips
 from .activations import recognize_prelu as recognize_prelu
 from .arithmetic import fold_batch_norm as fold_batch_norm
 from .arithmetic import merge_adds as merge_adds
+from .arithmetic import merge_concats as merge_concats
 from .arithmetic import recognize_affine as recognize_affine
 from .arithmetic import unify_linear as unify_linear
 from .attention import pack_projections as pack_projections
@@ -26,6 +27,7 @@ from .groups import split_gates as split_gates
 from .loops import recognize_recurrent as recognize_recurrent
 from .norms import recognize_batch_norm as recognize_batch_norm
 from .norms import recognize_norms as recognize_norms
+from .recognize import recognize_in_parts as recognize_in_parts
 from .recognize import recognize_patterns as recognize_patterns
 from .recurrent import merge_recurrent as merge_recurrent
 
@@ -33,7 +35,7 @@ LEVELS = ("module", "inference")
 STEPS = (
     contract_identities, unify_pools, remove_dead, fold_padding, recognize_groups, split_gates, recognize_norms, recognize_patterns,
     recognize_clips, recognize_prelu,
-    recognize_attention, unify_linear, pack_projections, merge_adds, merge_recurrent, round_numbers,
+    recognize_attention, unify_linear, pack_projections, merge_adds, merge_concats, merge_recurrent, round_numbers,
 )  # fmt: skip
 
 
@@ -54,7 +56,7 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
         raise InvalidGraphError(f"canonicalize: level is {level!r}, expected one of {', '.join(LEVELS)}")
     graph = fold_constants(recognize_batch_norm(recognize_recurrent(graph)), computed=level == "inference")
     if not keep_movement:
-        graph = contract_movement(graph)
+        graph = contract_movement(recognize_in_parts(graph))
     for step in STEPS:
         graph = step(graph)
     if level == "inference":

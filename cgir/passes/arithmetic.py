@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..graph import Attr, Graph, Node, Param
+from ..graph import Attr, Graph, Node, Param, Shape
 from .rewrite import rebuild
 
 
@@ -32,6 +32,33 @@ def merge_adds(graph: Graph) -> Graph:
             nodes[source] = None
         nodes[index] = replace(node, inputs=tuple(inputs), in_shapes=tuple(shapes), params=tuple(params))
     return rebuild(graph, nodes)
+
+
+def merge_concats(graph: Graph) -> Graph:
+    """Merge a concatenation into the one that alone reads it, where both are along the same axis."""
+    nodes: list[Node | None] = list(graph.nodes)
+    for index, original in enumerate(graph.nodes):
+        node = nodes[index]
+        if node is None or original.op != "Concat" or (axis := _joined(original)) is None:
+            continue
+        edges: list[tuple[int, Shape]] = []
+        for source, shape in zip(node.inputs, node.in_shapes, strict=True):
+            inner = nodes[source]
+            if inner is None or inner.params or inner.shape != shape or len(graph.consumers[source]) != 1 or _joined(inner) != axis:
+                edges.append((source, shape))
+                continue
+            edges += zip(inner.inputs, inner.in_shapes, strict=True)
+            nodes[source] = None
+        nodes[index] = replace(node, inputs=tuple(source for source, _ in edges), in_shapes=tuple(shape for _, shape in edges))
+    return rebuild(graph, nodes)
+
+
+def _joined(node: Node) -> int | None:
+    """The axis of a concatenation: the one on which the whole is larger than its parts."""
+    if node.op != "Concat" or any(len(shape) != len(node.shape) for shape in node.in_shapes):
+        return None
+    axes = [axis for axis, n in enumerate(node.shape) if any(shape[axis] != n for shape in node.in_shapes)]
+    return axes[0] if len(axes) == 1 else None
 
 
 def unify_linear(graph: Graph) -> Graph:

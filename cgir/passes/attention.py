@@ -31,9 +31,11 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
         return
     inner = {weights}
     masks: list[tuple[int, Shape]] = []
+    biases: tuple[Param, ...] = ()
     source = softmax.inputs[0]
     while _is_mask_or_scale(graph.nodes[source]) and _private(graph, source):
         inner.add(source)
+        biases += graph.nodes[source].params
         edges = list(zip(graph.nodes[source].inputs, graph.nodes[source].in_shapes, strict=True))
         source, _ = edges.pop(-1 if graph.nodes[source].op == "Where" else 0)  # where(mask, number, scores)
         masks += edges
@@ -44,7 +46,7 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
     query, key = (_unscaled(graph, i, inner) for i in scores.inputs)
     in_shapes = (scores.in_shapes[0], _swapped(scores.in_shapes[1]), graph.nodes[index].in_shapes[1], *(shape for _, shape in masks))
     inputs = (query, key, value, *(i for i, _ in masks))
-    nodes[index] = replace(graph.nodes[index], op="Attention", inputs=inputs, in_shapes=in_shapes, attrs=_trips(graph.nodes[index]))
+    nodes[index] = replace(graph.nodes[index], op="Attention", inputs=inputs, in_shapes=in_shapes, params=biases, attrs=_trips(graph.nodes[index]))
     for i in inner:
         nodes[i] = None
 
@@ -54,7 +56,7 @@ def _private(graph: Graph, index: int) -> bool:
 
 
 def _is_mask_or_scale(node: Node) -> bool:
-    return (node.op in ("Add", "Where") and not node.params) or (node.op in ("Mul", "Div") and node.attr("scalar") is not None)
+    return node.op in ("Add", "Where") or (node.op in ("Mul", "Div") and node.attr("scalar") is not None)
 
 
 def _unscaled(graph: Graph, index: int, inner: set[int]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from ..graph import Attr, Graph, Node, Param, Shape, attributes
 from ..ops import OPS
@@ -39,7 +40,22 @@ def fold_constants(graph: Graph, computed: bool = False) -> Graph:
 
 def _held(graph: Graph, source: int, params: tuple[Param, ...], computed: bool) -> tuple[Param, ...]:
     """The parameters that a constant input brings to its reader."""
-    return (_shaped("+".join(param.id for param in params), params[0].shape, graph.nodes[source].shape),) if computed and params else params
+    if not computed or not params:
+        return params
+    shape = graph.nodes[source].shape
+    origin = _origin(graph, source)
+    if graph.nodes[origin].op == "Param":
+        return (_shaped(params[0].id, params[0].shape, shape),)
+    return (Param(f"{'+'.join(param.id for param in params)}@{origin}:{'x'.join(map(str, shape))}", shape),)
+
+
+def _origin(graph: Graph, index: int) -> int:
+    """What a tensor was before its elements, all of them, were moved or converted."""
+    node = graph.nodes[index]
+    while len(node.inputs) == 1 and OPS[node.op].category in ("movement", "identity") and prod(node.shape) == prod(graph.nodes[node.inputs[0]].shape):
+        index = node.inputs[0]
+        node = graph.nodes[index]
+    return index
 
 
 def _shaped(name: str, before: Shape, after: Shape) -> Param:

@@ -22,7 +22,15 @@ def contract_movement(graph: Graph) -> Graph:
 
 def contract_identities(graph: Graph) -> Graph:
     """Remove identities, casts, dropout, and neutral settings: x + 0, x * 1, pooling 1x1, adaptive pooling to the same size, zero padding."""
-    return _contract(graph, {"identity"}, "contracted identities")
+    return _contract(graph.with_nodes(map(_without_empty, graph.nodes)), {"identity"}, "contracted identities")
+
+
+def _without_empty(node: Node) -> Node:
+    """A concatenation without its empty parts."""
+    if node.op != "Concat" or all(map(prod, node.in_shapes)) or not prod(node.shape):
+        return node
+    kept = [slot for slot, shape in enumerate(node.in_shapes) if prod(shape)]
+    return replace(node, inputs=tuple(node.inputs[slot] for slot in kept), in_shapes=tuple(node.in_shapes[slot] for slot in kept))
 
 
 def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
@@ -95,23 +103,33 @@ def _as_windows(node: Node) -> Node:
 
 
 def fold_padding(graph: Graph) -> Graph:
-    """Move zero padding into the convolution that is its only reader."""
+    """Move zero padding into the convolutions that read it."""
     alias: dict[int, int] = {}
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
-        readers = graph.consumers[index]
-        if node.op != "Pad" or node.attr("mode") != "constant" or node.attr("value") != 0 or len(readers) != 1:
+        if node.op != "Pad" or node.attr("mode") != "constant" or node.attr("value") != 0:
             continue
-        reader = nodes[readers[0]]
-        extra = node.attr("padding")
-        if reader is None or reader.op != "Conv" or len(reader.in_shapes[0]) != len(extra) + 1 or reader.inputs[0] != index:
-            continue
-        before, after = node.in_shapes[0], reader.in_shapes[0]
-        if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):  # the two see other axes as the channels
-            continue
-        padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra, strict=True))
-        attrs = tuple((key, padding if key == "padding" else value) for key, value in reader.attrs)
-        nodes[readers[0]] = replace(reader, in_shapes=(*node.in_shapes, *reader.in_shapes[1:]), attrs=attrs)
-        nodes[index] = None
-        alias[index] = node.inputs[0]
+        padded = {reader: _padded(graph, index, reader) for reader in graph.consumers[index]}
+        nodes_of = {reader: found for reader, found in padded.items() if found is not None}
+        for reader, found in nodes_of.items():
+            nodes[reader] = found
+        if padded and len(nodes_of) == len(padded):
+            nodes[index] = None
+            alias[index] = node.inputs[0]
     return rebuild(graph, nodes, alias, "folded padding")
+
+
+def _padded(graph: Graph, index: int, place: int) -> Node | None:
+    """A convolution with the padding before it added to its own."""
+    node, reader = graph.nodes[index], graph.nodes[place]
+    extra = node.attr("padding")
+    while len(extra) >= len(reader.in_shapes[0]) and extra[0] == (0, 0):  # of the channels, where the padding did not know them
+        extra = extra[1:]
+    if reader.op != "Conv" or len(reader.in_shapes[0]) != len(extra) + 1 or reader.inputs[0] != index or index in reader.inputs[1:]:
+        return None
+    before, after = node.in_shapes[0], reader.in_shapes[0]
+    if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):  # the two see other axes as the channels
+        return None
+    padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra, strict=True))
+    attrs = tuple((key, padding if key == "padding" else value) for key, value in reader.attrs)
+    return replace(reader, inputs=(node.inputs[0], *reader.inputs[1:]), in_shapes=(*node.in_shapes, *reader.in_shapes[1:]), attrs=attrs)

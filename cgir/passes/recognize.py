@@ -57,9 +57,29 @@ PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
     (_p("Neg", _p("Softplus", _p("Neg", "x"))), "LogSigmoid", {}),
     (_p("Sub", "x", _p("Tanh", "x")), "TanhShrink", {}),
     (_p("Add", _p("Maximum", "x", c=0), _p("Exp", _p("Minimum", "x", c=0))), "CELU", {"alpha": 1.0}),
+    (_p("Div", "x", _p("Clip", _p("Norm", "x"))), "L2Norm", {}),
+    (_p("Div", "x", _p("Maximum", _p("Norm", "x"), c=ANY)), "L2Norm", {}),
     (_p("Mul", "x", _p("Minimum", _p("Rsqrt", _p("Sum", _p("Pow", "x", c=2))), c=ANY)), "L2Norm", {}),
     (_p("Mul", "x", _p("Rsqrt", _p("Maximum", _p("Sum", _p("Pow", "x", c=2)), c=ANY))), "L2Norm", {}),
 )
+
+
+def recognize_in_parts(graph: Graph) -> Graph:
+    """Operators on one part of a tensor, x * sigmoid(x) and the like, while the parts are still apart: runs before movement is contracted.
+
+    Parts are slices with the attribute `part`; a node that gives several parts at once, as PyTorch's `chunk` does, tells nothing about its readers.
+    """
+    if not any(_is_part(node) for node in graph.nodes):
+        return graph
+    alias = {index: node.inputs[0] for index, node in enumerate(graph.nodes) if node.op == "Expand" and node.inputs}
+    graph = rebuild(graph, [None if index in alias else node for index, node in enumerate(graph.nodes)], alias, "contracted movement")
+    for pattern, op, attrs in PATTERNS:
+        graph = _replace_all(graph, pattern, op, attrs, parts=True)
+    return graph
+
+
+def _is_part(node: Node) -> bool:
+    return node.op == "Slice" and node.attr("part") is not None
 
 
 def recognize_patterns(graph: Graph) -> Graph:
@@ -69,12 +89,14 @@ def recognize_patterns(graph: Graph) -> Graph:
     return _absorb_scale(graph)
 
 
-def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]) -> Graph:
+def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr], parts: bool = False) -> Graph:
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
         if node.op != pattern[0] or not _plausible(graph, index, pattern):
             continue
         for entry in _entries(graph, index, pattern):
+            if parts and graph.nodes[entry].op == "Slice" and not _is_part(graph.nodes[entry]):
+                continue
             inner = _match(graph, index, pattern, entry)
             if inner is None or any(reader not in inner for i in inner - {index} for reader in graph.consumers[i]):
                 continue
