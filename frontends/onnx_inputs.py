@@ -32,6 +32,8 @@ SOURCES = frozenset(
         "full",
         "eye",
         "arange",
+        "min_val",
+        "max_val",
         "linspace",
         "empty",
         "tensor",

@@ -7,6 +7,7 @@ becomes, `onnx_shapes` for where sizes come from, `onnx_control` for bodies of `
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from .tape import Size, Tape
 
 Scope = MutableMapping[str, Tensor]
 LATEST = 1 << 20
+WRITTEN = re.compile(r"/Constant(_\d+)?_output_0$")  # how PyTorch's TorchScript exporter calls constants; its weights are initializers
 
 
 def trace(model: Any, request: Request) -> Graph:
@@ -192,7 +194,7 @@ class Walk:
             proto = attribute.t if attribute.name == "value" else attribute.sparse_tensor.values
             size = tuple(proto.dims if attribute.name == "value" else attribute.sparse_tensor.dims)
             tensor = Tensor(node.output[0], proto.data_type, size, decoded(proto) if attribute.name == "value" else None)
-            tensor.weight = len(size) > 0
+            tensor.weight = len(size) > 0 and WRITTEN.search(tensor.name) is None
             scope[node.output[0]] = tensor
             return True
         return False

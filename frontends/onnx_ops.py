@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isclose, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from cgir.ops import ONNX_NAMES
 
 from . import onnx_layers as layers
 from . import onnx_products as products
-from .onnx_values import Call, Tensor
+from .onnx_values import Call, Moved, Tensor
 from .tape import Value
 
 Emitted = list[Value]
@@ -44,7 +44,7 @@ def _aligned(op: str) -> Callable[[Call], Emitted]:
 def _parts(call: Call) -> Emitted:
     """A node for each part, so that what is computed from one of them alone can be told."""
     axes = {axis: axis for axis in range(len(call.need(0).size))}
-    return [call.emit("Slice", [call.need(0)], {"part": slot}, sizes=[size], axes=axes)[0] for slot, size in enumerate(call.sizes)]
+    return [call.emit("Slice", [call.need(0)], {"part": True}, sizes=[size], axes=axes)[0] for size in call.sizes]
 
 
 def _scalar(op: str, name: str, default: float) -> Callable[[Call], Emitted]:
@@ -60,14 +60,23 @@ def _source(call: Call) -> Emitted:
 
 
 def _binary(op: str) -> Callable[[Call], Emitted]:
-    """Sums, products and the like; constants of one element are scalars whatever their rank."""
+    """Sums, products and the like; constants that are one number everywhere are scalars whatever their size."""
 
     def emit(call: Call) -> Emitted:
         if len(call.tensors) == 1:
             return call.same("Identity")
-        return call.emit(op, [_as_scalar(call, tensor) for tensor in call.tensors])
+        tensors = [_uniform(call, tensor) for tensor in call.tensors] if len(call.tensors) == 2 else call.tensors
+        return call.emit(op, [_as_scalar(call, tensor) for tensor in tensors])
 
     return emit
+
+
+def _uniform(call: Call, tensor: Tensor) -> Tensor:
+    """A constant of one number everywhere, as folding leaves the zeros and ones of norms without weights, where the other operand has the size."""
+    data, sizes = tensor.data, [other.size for other in call.tensors if other is not tensor]
+    if tensor.param or tensor.kept or data is None or data.size < 2 or sizes != [call.sizes[0]] or not np.all(data == data.reshape(-1)[0]):
+        return tensor
+    return Tensor(tensor.name, tensor.elem, (), data.reshape(-1)[0])
 
 
 def _as_scalar(call: Call, tensor: Tensor) -> Tensor | Value:
@@ -178,7 +187,12 @@ def _arg(call: Call) -> Emitted:
 
 def _transpose(call: Call) -> Emitted:
     order = call.attr("perm") or list(range(len(call.need(0).size)))[::-1]
-    return call.emit("Transpose", [call.need(0)], axes={old: new for new, old in enumerate(order)})
+    source = call.need(0).read(call.tape)
+    result = call.emit("Transpose", [source], axes={old: new for new, old in enumerate(order)})[0]
+    result.data = Moved(source, tuple(order))
+    if isinstance(source.data, Moved) and all(source.data.order[axis] == place for place, axis in enumerate(order)):
+        result.tag = source.data.source.tag  # it is as before: what a reshape between the two has cut can be found again
+    return [result]
 
 
 def _squeeze(call: Call) -> Emitted:
@@ -214,7 +228,7 @@ def _strided(call: Call, data: Tensor, axis: int) -> Emitted:
     count, size = call.need(1).data.size, data.size
     value = data.read(call.tape)
     if count != size[axis]:
-        value = call.emit("Slice", [value], {"part": 0}, sizes=[(*size[:axis], count, *size[axis + 1 :])], axes={a: a for a in range(len(size))})[0]
+        value = call.emit("Slice", [value], {"part": True}, sizes=[(*size[:axis], count, *size[axis + 1 :])], axes={a: a for a in range(len(size))})[0]
     return call.emit("Reshape", [value])
 
 
@@ -222,7 +236,36 @@ def _windows(call: Call, data: Tensor, axis: int) -> Emitted:
     """Windows of an axis, `Tensor.unfold`, which puts their elements last."""
     size, (count, length), rank = data.size, call.need(1).size, len(data.size)
     value = call.emit("Unfold", [data], sizes=[(*size[:axis], count, *size[axis + 1 :], length)])
-    return call.emit("Transpose", value, axes={**{a: a if a <= axis else a + 1 for a in range(rank)}, rank: axis + 1})
+    result = call.emit("Transpose", value, axes={**{a: a if a <= axis else a + 1 for a in range(rank)}, rank: axis + 1})[0]
+    if axis == 2 and rank == 4 and _steps(call.need(1).data.T) == (1, 1):  # with stride 1 these may be the rows of `_sliding` as well
+        result.data = Rows(data.read(call.tape), count, 1)
+    return [result]
+
+
+class Rows(NamedTuple):
+    """An image of which only the rows of sliding windows have been taken, kept in the `data` of a value."""
+
+    image: Value
+    kernel: int
+    stride: int
+
+
+def _sliding(call: Call, data: Tensor, axis: int, steps: tuple[int, ...]) -> Emitted:
+    """`torch.nn.functional.unfold` as exporters write it: elements of windows of the rows (axis 2), then of the columns (axis 4)."""
+    indices, size = call.need(1), data.size
+    value = data.read(call.tape)
+    kernel, stride = indices.size[0], steps[0] if len(steps) > 1 else indices.size[0]
+    if axis == 2 and len(size) == 4:
+        result = call.emit("Gather", [value, indices], axes={0: 0, 1: 1, 3: 4})[0]
+        result.data = Rows(value, kernel, stride)
+        return [result]
+    if axis != 4 or len(size) != 5 or not isinstance(value.data, Rows):
+        return []
+    rows, (batch, channels, height, down, _), across = value.data, size, indices.size[1]
+    attrs: dict[str, Attr] = {"kernel": (height, kernel), "stride": (rows.stride, stride), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    result = call.emit("Unfold", [rows.image], attrs, sizes=[(batch, channels * height * kernel, down * across)])[0]
+    result = call.emit("Reshape", [result], sizes=[(batch, channels, height, kernel, down, across)])[0]
+    return call.emit("Transpose", [result], axes={0: 0, 1: 1, 2: 2, 3: 4, 4: 3, 5: 5})
 
 
 def _gather(call: Call) -> Emitted:
@@ -236,14 +279,23 @@ def _gather(call: Call) -> Emitted:
     if data.static:
         return call.emit("Gather", [data, indices])
     if indices.data is not None and indices.data.size == 1:
-        return call.emit("Slice", [data], {"part": 0}, axes=axes | ({axis: axis} if shift == 0 else {}))
-    if indices.data is not None and (steps := _steps(indices.data)) is not None:
+        return call.emit("Slice", [data], {"part": True}, axes=axes | ({axis: axis} if shift == 0 else {}))
+    inside = axis == 4 and data.value is not None and isinstance(data.value.data, Rows)
+    if indices.data is not None and not inside and (steps := _steps(indices.data)) is not None:
         return _strided(call, data, axis) if len(steps) == 1 else _windows(call, data, axis)
+    if indices.data is not None and indices.data.ndim == 2 and (steps := _steps(indices.data.T)) is not None:
+        if steps == (1,) and indices.data.size == data.size[axis]:
+            return call.emit("Reshape", [data])  # the axis cut in two
+        result = _sliding(call, data, axis, steps)
+        if result:
+            return result
     return call.emit("Gather", [data, indices], axes=axes | ({axis: axis} if shift == 0 else {}))
 
 
 def _scatter_nd(call: Call) -> Emitted:
     data, indices, updates = call.need(0), call.need(1), call.need(2)
+    if prod(updates.size) == prod(data.size) and call.attr("reduction", "none") == "none":  # indices must differ: everything is overwritten
+        return call.emit("Reshape", [updates])
     return call.emit("Scatter", [data, updates, indices])
 
 
@@ -271,7 +323,8 @@ RECIPES: dict[str, Callable[[Call], Emitted]] = {
     **{f"Reduce{name}": _reduce(op) for name, op in REDUCTIONS.items()},
     "ReduceSumSquare": _reduce_after("Pow", "Sum", {"scalar": 2.0}), "ReduceLogSum": _reduce_log_sum, "ArgMax": _arg, "ArgMin": _arg,
     "Transpose": _transpose, "Gather": _gather, "ScatterND": _scatter_nd, "OneHot": _one_hot, "Dropout": _dropout, "TopK": _top_k, "CumSum": _first("CumSum"),
-    **dict.fromkeys(("Reshape", "Flatten"), _first("Reshape")), "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, **dict.fromkeys(("Slice", "Split", "CenterCropPad"), _parts),
+    **dict.fromkeys(("Reshape", "Flatten"), _first("Reshape")),
+    "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, **dict.fromkeys(("Slice", "Split", "CenterCropPad"), _parts),
     **dict.fromkeys(("Expand", "Tile"), _first("Expand")), **dict.fromkeys(("Trilu", "ReverseSequence", "DepthToSpace", "SpaceToDepth"), _first("Shuffle")),
     **dict.fromkeys(("Cast", "CastLike", "BitCast", "QuantizeLinear"), _first("Cast")),
     **dict.fromkeys(

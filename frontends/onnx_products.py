@@ -9,7 +9,7 @@ from cgir import Param
 from cgir.graph import Attr
 
 from . import einsum as einsums
-from .onnx_values import Call, Tensor, as_param, read_weight
+from .onnx_values import Call, Moved, Tensor, as_param, read_weight
 from .tape import Operand, Step, Tape, Value
 
 Emitted = list[Value]
@@ -161,6 +161,7 @@ def _recurrent(op: str, gates: int) -> Callable[[Call], Emitted]:
         if first:
             return [split, *last][: len(call.sizes)]
         moved = call.emit("Transpose", [split], sizes=[(length, directions, batch, hidden)], axes=axes, name="transpose")[0]
+        moved.data = Moved(split, (0, 2, 1, 3))
         return [moved, *last][: len(call.sizes)]
 
     return emit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -106,6 +106,13 @@ def decoded(proto: onnx.TensorProto) -> Any:
         return numpy_helper.to_array(proto)
     except Exception:  # contents that do not fit the declared size: cut out, or damaged; what needs them says so
         return None
+
+
+class Moved(NamedTuple):
+    """What a transposed tensor was before, kept in the `data` of its value."""
+
+    source: Value
+    order: tuple[int, ...]
 
 
 class Call:

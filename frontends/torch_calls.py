@@ -50,7 +50,7 @@ ATEN = {
                      "_scaled_dot_product_cudnn_attention", "_scaled_dot_product_fused_attention_overrideable", "_scaled_dot_product_attention_math",
                      "_scaled_dot_product_attention_math_for_mps"), "scaled_dot_product_attention"),
     "native_layer_norm": "layer_norm", "_fused_rms_norm": "rms_norm", "_softmax": "softmax", "_log_softmax": "log_softmax", "_convolution": "convolution",
-    "_safe_softmax": "softmax",
+    "_safe_softmax": "softmax", "_cdist_forward": "cdist", "_euclidean_dist": "cdist",
     **{f"_adaptive_avg_pool{n}": f"adaptive_avg_pool{n}" for n in ("2d", "3d")}, "_embedding_bag": "embedding_bag",
     "_embedding_bag_forward_only": "embedding_bag",
     "_unsafe_view": "view", "_reshape_alias": "view", "_reshape_copy": "reshape", "_to_copy": "to", "_unsafe_index": "index", "_unsafe_index_put": "index_put",
@@ -188,6 +188,30 @@ def _operands(operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
     return tuple(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
 
 
+def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, *_: Any, **__: Any) -> Tensor:
+    return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+
+
+def _reduced(losses: Tensor, reduction: str) -> Tensor:
+    return losses.mean() if reduction == "mean" else losses.sum() if reduction == "sum" else losses
+
+
+def _loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A loss of `torch.nn.functional` by its definition."""
+
+    def expansion(input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+        if size_average is not None or reduce is not None:  # as before `reduction` was there
+            reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+        losses = distance(input - target)
+        return _reduced(losses if weight is None else losses * weight, reduction)
+
+    return expansion
+
+
+def _aten_loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda input, target, reduction=1: _reduced(distance(input - target), ("none", "mean", "sum")[reduction])
+
+
 def hides_calls(call: Call, args: tuple[Any, ...]) -> bool:
     """Whether this call is recorded as the calls inside it; of einsums, those that take no diagonal."""
     if call.name != "einsum" or call.kind != "expand":
@@ -204,5 +228,6 @@ EXPANSIONS: dict[str, Callable[..., Any]] = {
     "F.multi_head_attention_forward": _transparent(F.multi_head_attention_forward),
     "addmm": _addmm(torch.mm), "addmv": _addmm(torch.mv), "baddbmm": _addmm(torch.bmm), "addbmm": _addmm(lambda a, b: torch.bmm(a, b).sum(0)),
     "linalg_multi_dot": lambda tensors, **_: reduce(torch.matmul, tensors), "chain_matmul": lambda *tensors, **_: reduce(torch.matmul, tensors),
-    "einsum": _einsum, "stack": _stack,
+    "einsum": _einsum, "stack": _stack, "cdist": _cdist,
+    "F.mse_loss": _loss(torch.square), "mse_loss": _aten_loss(torch.square), "l1_loss": _aten_loss(torch.abs), "F.l1_loss": _loss(torch.abs),
 }  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -22,8 +23,29 @@ from .torch_control import control
 from .torch_layers import Recipe
 from .torch_values import Values, storage_of, tensors_in
 
-FILLED = frozenset("zeros_like ones_like full_like new_zeros new_ones new_full new_tensor".split())  # contents that only say so in the call
+FILLED = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"))  # the call says what they hold
 SMALL = 1 << 14  # elements of such a tensor that are kept, because shapes may come to depend on them
+
+
+class Chosen(tuple[Tensor, ...]):
+    """What `torch.where(mask)` returns: good for `x[indices] = value`, which is `x[mask] = value`. How many indices there are depends on values.
+
+    Raises:
+        TraceError: anything else is done with it.
+    """
+
+    mask: Tensor
+
+    def __new__(cls, mask: Tensor) -> Chosen:
+        """An empty tuple that keeps the mask."""
+        chosen = super().__new__(cls)
+        chosen.mask = mask
+        return chosen
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TraceError(reads_values(describe(torch.where)))
+
+    __iter__ = __getitem__ = __len__ = _refuse
 
 
 class Recorder(TorchFunctionMode):
@@ -49,11 +71,20 @@ class Recorder(TorchFunctionMode):
             assert call.expansion is not None
             with self:
                 return call.expansion(*args, **kwargs)
+        if call.kind == "setitem" and isinstance(args[1], Chosen):
+            args = (args[0], args[1].mask, args[2])
         if not any(map(self.values.is_live, tensors_in((args, kwargs)))) and not is_large(call, args, kwargs):
             return self._evaluate(func, call, args, kwargs)
         change = self._size if call.sized else self.values.traced
         named = {name: mapped(value, change) for name, value in kwargs.items()}
-        if call.name in ("getitem", "setitem", "repeat_interleave", "index", "index_put"):  # constant indices keep their values: results depend on them
+        if call.name in (
+            "masked_select",
+            "getitem",
+            "setitem",
+            "repeat_interleave",
+            "index",
+            "index_put",
+        ):  # constant indices keep their values: results depend on them
             return self._trace(func, call, (self.values.traced(args[0]), *mapped(args[1:], self._index)), named)
         return self._trace(func, call, mapped(args, change), named)
 
@@ -103,6 +134,12 @@ class Recorder(TorchFunctionMode):
     # --- calls on traced tensors
 
     def _trace(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if call.name == "masked_select" and not args[1].is_meta:
+            shape = torch.broadcast_shapes(args[0].shape, args[1].shape)
+            with self:
+                return args[0].expand(shape)[args[1].expand(shape)]
+        if call.name == "where" and len(args) == 1 and not kwargs:
+            return Chosen(args[0])
         if call.kind == "values" or picks_by_value(call, args, kwargs):
             raise TraceError(reads_values(call))
         if call.kind == "move":
@@ -141,7 +178,7 @@ class Recorder(TorchFunctionMode):
         if not outputs or (call.category in ("identity", "movement") and call.op != "Dropout" and not call.in_place and id(outputs[0]) in changed):
             return result
         step = self._step(call, recipe, sizes, axes_of(func, call, recipe, args, kwargs, outputs[0]))
-        self._emit(step, outputs, [id(tensor) in changed and call.category != "movement" for tensor in outputs])
+        self._emit(step, outputs, [id(tensor) in changed and call.category not in ("movement", "identity") for tensor in outputs])
         return result
 
     def _set_item(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...]) -> None:
@@ -151,6 +188,10 @@ class Recorder(TorchFunctionMode):
             return  # the second half of `x[i] += y`: the view was already changed in place
         if not any(tensor.is_meta and tensor.dtype == torch.bool for tensor in picks):
             func(*args)  # on meta: only to let PyTorch check index and shapes
+        if isinstance(value, Tensor) and value is not target and not picks and geometry(target[index]) == geometry(target):  # `x[:] = y`: all of it
+            recipe = Recipe((value,), op="Identity" if value.shape == target.shape else "Expand")
+            self._emit(self._step(call, recipe, {id(value): tuple(value.shape)}, None), [target], [True])
+            return
         inputs = [tensor for tensor in tensors_in((value, index)) if tensor is not target]
         if self.values.known_here(target) and self.tape.nodes[self.values.read(target).node].op != "Constant":
             inputs.insert(0, target)
@@ -177,7 +218,13 @@ class Recorder(TorchFunctionMode):
         return tuple(param for param in params[computed:] if param is not None), weights[:computed]
 
     def _emit(self, step: Step, outputs: list[Tensor], written: list[bool]) -> None:
-        """Append the node and say which tensors hold it; outputs beyond the first share the node."""
+        """Append the node and say which tensors hold it; outputs beyond the first share the node, but parts of a tensor have one each."""
+        if step.op == "Slice" and len(outputs) > 1:
+            for tensor, changed in zip(outputs, written, strict=True):
+                self._emit(step, [tensor], [changed])
+            return
+        if step.op == "Slice":
+            step = replace(step, attrs={"part": True})
         node, tags, static = self.tape.emit(step, [tuple(tensor.shape) for tensor in outputs])
         for tensor, tag, changed in zip(outputs, tags, written, strict=True):
             (self.values.write if changed else self.values.bind)(tensor, node, tag, static)

@@ -37,6 +37,12 @@ def _binary(input: Any, other: Any, *args: Any, **named: Any) -> Tensor | None:
     return _like(input) if input.shape == other.shape else None
 
 
+def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor | None:
+    bounds = [bound for bound in (min, max) if bound is not None]
+    plain = all(isinstance(bound, int | float) or (isinstance(bound, Tensor) and bound.dim() == 0) for bound in bounds)
+    return _like(input) if bounds and plain and input.is_floating_point() and input.dim() else None
+
+
 def _batch_norm(
     input: Tensor, running_mean: Any, running_var: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
 ) -> Tensor | None:
@@ -119,6 +125,7 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(UNARY.split(), _unary),
     **dict.fromkeys(("F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d"), _dropout),
     **dict.fromkeys(("add", "sub", "mul", "div"), _binary),
+    **dict.fromkeys(("clamp", "clip"), _clamp),
     "F.batch_norm": _batch_norm, "layer_norm": _layer_norm, "rms_norm": _layer_norm, "group_norm": _group_norm,
     "_grouped_mm": _grouped, "grouped_mm": _grouped, "scaled_dot_product_attention": _attention, "cat": _cat, "concat": _cat,
     **{f"adaptive_{kind}_pool{n}d": _adaptive(n) for kind in ("avg", "max") for n in (1, 2, 3)},

@@ -9,16 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .transformers_configs import by_name
+
 META = torch.device("meta")
 TOKENS = 16  # length of texts
 FRAMES = 3000  # length of spectrograms
 SAMPLES = 16_000  # length of sounds
 Maker = Callable[[Any], Any]  # from a configuration
-
-
-def by_name(*rows: tuple[str, Any]) -> dict[str, Any]:
-    """A table whose rows hold for several names each."""
-    return {name: value for names, value in rows for name in names.split()}
 
 
 def inputs_of(model: Any, config: Any, case: str) -> dict[str, Any]:
@@ -128,36 +125,6 @@ WEIGHTS = (
     "led",
     "hunyuan_vl_vision",
 )
-_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5, "mrope_section": [8, 12, 12]}
-_HUNYUAN = {"head_dim": 128, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 16, 16, 16]}}
-# Fields without which the default configuration builds no model.
-CONFIGS: dict[str, dict[str, Any]] = {
-    **by_name(("big_bird bigbird_pegasus", {"attention_type": "original_full"})),
-    **by_name(("chameleon emu3", {"vocabulary_map": {"<image>": 1}})),
-    **by_name(("autoformer informer time_series_transformer", {"prediction_length": 8, "context_length": 16, "num_time_features": 2, "lags_sequence": [1, 2]})),
-    **by_name(("hunyuan_v1_dense hunyuan_v1_moe ministral", {"head_dim": 128})),
-    **by_name(("glm4v_text glm_image_text", {"rope_parameters": _MROPE})),
-    **by_name(("glm4v glm46v glmga glm_image", {"text_config": {"rope_parameters": _MROPE}})),
-    "glm4v_moe_text": {"rope_parameters": _MROPE, "head_dim": 128}, "glm4v_moe": {"text_config": {"rope_parameters": _MROPE, "head_dim": 128}},
-    **by_name(("blip-2 instructblip instructblipvideo", {"image_token_id": 5, "video_token_id": 5})),
-    "timm_backbone": {"backbone": "resnet18"},
-    "esm": {"vocab_size": 33, "pad_token_id": 1}, "deepseek_v2": {"num_experts_per_tok": 2},
-    "aya_vision": {"vision_config": {"model_type": "siglip_vision_model"}}, "bamba": {"attn_layer_indices": [1]},
-    "granitemoehybrid": {"layer_types": ["mamba", "attention"], "num_hidden_layers": 2},
-    "lfm2_moe": {"layer_types": ["conv", "conv", "full_attention", "conv"], "num_hidden_layers": 4},
-    "nemotron": {"num_key_value_heads": 8}, "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 1},
-    "hunyuan_vl_text": _HUNYUAN, "hunyuan_vl": {"text_config": _HUNYUAN},
-    "qwen4_exp_text": {"token_budget": 64, "compress_ratio": 4}, "qwen4_exp": {"text_config": {"token_budget": 64, "compress_ratio": 4}},
-    "step3p7": {"text_config": {"sliding_window": 512}},
-    "deepseek_ocr2": {"text_config": {"mlp_layer_types": ["dense", "sparse"], "num_hidden_layers": 2, "num_experts_per_tok": 2}},
-    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
-    "cohere_compass": {"text_config": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}}},
-    "granite4_vision": {"deepstack_layer_map": [[0, 0]], "downsample_rate": "1/2"},
-    "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8, "kv_n_heads": 8}},
-    "oneformer": {"backbone_config": {"model_type": "swin"}},
-}  # fmt: skip
-# Configurations whose model is one of their parts.
-PARTS = {"musicgen": "decoder", "musicgen_melody": "decoder"}
 
 
 def _float(*shape: int) -> Callable[[Any], Tensor]:
@@ -174,12 +141,37 @@ def _series(config: Any) -> dict[str, Any]:
     return {name: torch.empty(1, *shape, device=META) for name, shape in shapes.items()}
 
 
+def _empty_session(config: Any) -> Any:
+    import transformers
+
+    return getattr(transformers, type(config).__name__.replace("Config", "InferenceSession"))(video_height=64, video_width=64, dtype=torch.float32)
+
+
+def _prompted_session(config: Any) -> Any:
+    """The state of a video with a text that says which objects to follow."""
+    session = _empty_session(config)
+    session.prompts, session.prompt_input_ids = {0: "cat"}, {0: torch.zeros(1, 32, dtype=torch.long)}
+    session.prompt_attention_masks = {0: torch.ones(1, 32, dtype=torch.long)}
+    return session
+
+
+def _session(config: Any) -> Any:
+    """The state of a video in which one object was marked by a point on the first frame."""
+    session = _empty_session(config)
+    point = {"point_coords": torch.zeros(1, 1, 1, 2), "point_labels": torch.ones(1, 1, 1, dtype=torch.int32)}
+    session.add_point_inputs(session.obj_id_to_idx(1), 0, point)
+    session.obj_with_new_inputs = [1]
+    return session
+
+
 _VIDEO = {"pixel_values": _float(1, 8, 3, 224, 224)}
 _PAIR = {"pixel_values": _float(1, 2, 3, 480, 640)}
 _MONO = {"input_values": _float(1, 1, 19_200)}
 _NAMES = ("past_values", "past_time_features", "past_observed_mask", "future_values", "future_time_features")
 _SERIES = {name: (lambda config, name=name: _series(config)[name]) for name in _NAMES}
 _BERT = {"encoder_hidden_states": _float(1, 50, 1408), "query_embeds": _float(1, 32, 768)}
+_SPEECH = {"duration_labels": _given(torch.full((1, TOKENS), 2)), "spectrogram_labels": _given(torch.zeros(1, 2 * TOKENS, 80)),
+           "pitch_labels": _given(torch.zeros(1, TOKENS, 1)), "energy_labels": _given(torch.zeros(1, TOKENS, 1))}  # fmt: skip
 ARGUMENTS: dict[str, dict[str, Callable[[Any], Any]]] = {
     **by_name(("align kosmos-2 bridgetower vilt", {"pixel_values": _image})),
     **by_name(("autoformer informer time_series_transformer", _SERIES)),
@@ -207,9 +199,9 @@ ARGUMENTS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "lxmert": {"visual_feats": _float(1, 10, 2048), "visual_pos": _float(1, 10, 4)},
     **by_name(("mimi_decoder pocket_tts_audio_tokenizer_decoder", {"latents": lambda config: torch.empty(1, _find(config, "hidden_size"), 20, device=META)})),
     "muse_spark_audio": {"input_values": _float(1, 19_200)},
-    "neomme": {"pixel_values": _float(64, 3072)},
-    "omdet-turbo": {"classes_input_ids": lambda config: _ids(3, 8), "classes_attention_mask": lambda config: torch.ones(3, 8, dtype=torch.long),
-                    "tasks_input_ids": lambda config: _ids(1, 8), "tasks_attention_mask": lambda config: torch.ones(1, 8, dtype=torch.long),
+    "neomme": {"pixel_values": _float(64, 3072), "input_ids": lambda config: torch.tensor([[config.image_token_id] * 64 + [2] * TOKENS])},
+    "omdet-turbo": {"classes_input_ids": _given(torch.arange(24).reshape(3, 8)), "classes_attention_mask": _given(torch.ones(3, 8, dtype=torch.long)),
+                    "tasks_input_ids": _given(torch.arange(8)[None]), "tasks_attention_mask": _given(torch.ones(1, 8, dtype=torch.long)),
                     "classes_structure": _given(torch.tensor([3]))},
     "patchtsmixer": {"past_values": lambda config: torch.empty(1, config.context_length, config.num_input_channels, device=META)},
     "patchtst": {"past_values": lambda config: torch.empty(1, config.context_length, config.num_input_channels, device=META)},
@@ -220,7 +212,7 @@ ARGUMENTS: dict[str, dict[str, Callable[[Any], Any]]] = {
                                                           "pixel_attention_mask": lambda config: torch.ones(1, 256, dtype=torch.long)})),
     "timesfm": {"past_values": _float(1, 512), "past_values_padding": lambda config: torch.zeros(1, 512), "freq": lambda config: _ids(1, 1)},
     "timesfm2_5": {"past_values": _float(1, 512), "past_values_padding": lambda config: torch.zeros(1, 512, dtype=torch.long)},
-    "udop": {"pixel_values": _image},
+    "udop": {"pixel_values": _image, "bbox": _given(torch.full((1, TOKENS, 4), 0.3))},
     "univnet": {"input_features": _float(1, 100, 100)},
     "video_llama_3_vision": {"merge_sizes": _given(torch.tensor([2]))},
     **by_name(("videoprism videoprism_vision_model", {"pixel_values_videos": _float(1, 16, 3, 288, 288)})),
@@ -238,11 +230,24 @@ ARGUMENTS: dict[str, dict[str, Callable[[Any], Any]]] = {
     **by_name(("minicpm_ocr_vision minicpmv4_7_vision", {"pixel_values": _float(1, 3, 16, 4096), "target_sizes": _given(torch.tensor([[16, 16]]))})),
     "tvp": {"pixel_values": _float(1, 1, 3, 448, 448)}, "vivit": {"pixel_values": _float(1, 32, 3, 224, 224)},
     "vilt": {"pixel_values": _float(1, 3, 384, 384), "pixel_mask": lambda config: torch.ones(1, 384, 384, dtype=torch.long)},
-    "rf_detr": {"pixel_values": _float(1, 3, 560, 560)}, "pi0": {"action_embeds": _float(1, 50, 1024)},
+    "rf_detr": {"pixel_values": _float(1, 3, 560, 560)},
+    "pi0": {"action_embeds": _float(1, 50, 1024), "pixel_values": _float(1, 1, 3, 224, 224),
+            "pixel_attention_mask": _given(torch.ones(1, 1, dtype=torch.bool))},
+    "blt": {"patch_lengths": _given(torch.tensor([[1, 3, 4, 4, 4]])), "use_cache": _given(False)},
+    "diffusion_gemma": {"decoder_input_ids": lambda config: _ids(1, TOKENS)},
+    **by_name(("edgetam edgetam_vision_model", {"pixel_values": _float(1, 3, 1024, 1024)})),
+    **by_name(("edgetam_video sam2_video", {"inference_session": _session, "frame": _float(3, 1024, 1024)})),
+    "sam3_video": {"inference_session": _prompted_session, "frame": _float(3, 1008, 1008)},
+    "sam3_tracker_video": {"inference_session": _session, "frame": _float(3, 1008, 1008)},
+    **by_name(("fastspeech2_conformer fastspeech2_conformer_with_hifigan", _SPEECH)),
+    "glm_image_vqmodel": {"hidden_states": lambda config: torch.empty(1, config.latent_channels, 16, 16, device=META)},
+    "higgs_audio_v2": {"input_ids": lambda config: torch.tensor([[5] * 8 + [config.audio_token_id] * 8]),
+                       "audio_input_ids": lambda config: _ids(1, 8, config.num_codebooks)},
     "voxtral_realtime": {"input_features": _float(1, 128, 128)},
     "muse_glimmer_assistant": {"noise_embeds": _hidden, "context_hidden_states": _float(1, TOKENS, 33_280)},
     "nemotron3_5_transcribe_word_timestamp": {"inputs_embeds": _hidden},
     "idefics": {"pixel_values": _float(1, 1, 3, 224, 224), "image_attention_mask": lambda config: torch.ones(1, TOKENS, 1, dtype=torch.long)},
     "kosmos-2": {"pixel_values": _image, "input_ids": lambda config: _ids(1, 80), "image_embeds_position_mask": _given(torch.arange(80)[None] < 64)},
+    "voxtral_realtime_text": {"t_cond": lambda config: torch.empty(1, 1, config.hidden_size, device=META)},
     "xmod": {"lang_ids": lambda config: torch.zeros(1, dtype=torch.long)},
 }  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from contextlib import suppress
+from types import MethodType
 from typing import Any
 
 import torch
@@ -14,33 +16,30 @@ import frontends
 
 from .torch_models import counted, no_opaque
 from .torchvision_ops import declare
-from .transformers_inputs import CONFIGS, META, PARTS, TOKENS, WEIGHTS, by_name, inputs_of
+from .transformers_configs import CONFIGS, PARTS, by_name
+from .transformers_inputs import META, TOKENS, WEIGHTS, inputs_of
 
 COLUMNS = ("traces", "parameters exact", "no Opaque")
-SOLVERS = ("minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next")
 EXCEPTIONS: dict[str, str] = by_name(
     ("dinat layoutlmv2 higgs_audio_v2_tokenizer", "needs a package that is not among the tests' (natten, detectron2, torchaudio)"),
-    ("voxtral_realtime_text", "the registry names a class that transformers does not have"),
     ("bark", "has no forward, only generation"),
-    ("edgetam_video sam2_video sam3_video sam3_tracker_video", "takes a session object in place of tensors"),
-    ("dbrx jetmoe longcat_flash step3p7 switch_transformers", "loops over the experts that the values of its router select"),
-    ("fastspeech2_conformer fastspeech2_conformer_with_hifigan vits", "the length of the speech depends on predicted durations"),
+    ("dbrx jetmoe switch_transformers", "loops over the experts that the values of its router select, and has no other implementation of them"),
+    ("glm5_next glm5_next_text", "its indexer keeps the pools of keys that a mask leaves, and packs the mask into one tensor with the keys"),
     ("lightglue", "the number of key points depends on the image's values"),
-    ("glm5_next glm5_next_text higgs_audio_v2 neomme omdet-turbo pe_audio_video_encoder udop", "selects tokens or patches by the values of its inputs"),
-    ("blt diffusion_gemma edgetam edgetam_vision_model moonshine_streaming oneformer perception_lm pp_ocrv6_medium_det pp_ocrv6_small_det "
-     "qwen3_omni_moe_thinker qwen4_exp qwen4_exp_text t5gemma2_encoder uvdoc", "its default configuration contradicts itself or leaves out sizes"),
-    ("glm_image_vqmodel gradium_phonon_tts lw_detr pi0", "needs inputs that no default configuration describes"),
+    ("sam3_video", "the number of objects that it follows depends on what it detects"),
+    ("vits", "the length of the speech depends on predicted durations"),
 )  # fmt: skip
-EXCEPTIONS |= {
-    "dac: no Opaque": "its quantiser calls a loss function, mse_loss, which the vocabulary lacks",
-    "mimi: no Opaque": "its quantiser calls torch.cdist, which the vocabulary lacks",
-    **{f"{name}: no Opaque": "solves a triangular system in its linear attention, which the vocabulary lacks" for name in SOLVERS},
-}
+SOLVERS = ("minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "qwen4_exp",
+           "qwen4_exp_text")  # fmt: skip
+EXCEPTIONS |= {f"{name}: no Opaque": "solves a triangular system in its linear attention, which the vocabulary lacks" for name in SOLVERS}
 
 # Fields that say how often a block is repeated -> how often it is here.
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers",
           "num_attention_layers", "depth", "encoder_num_hidden_layers", "decoder_num_hidden_layers")  # fmt: skip
 
+UNDECORATED = ("LongcatFlashExperts", "Step3p7Experts")
+TRAINING = ("fastspeech2_conformer", "fastspeech2_conformer_with_hifigan")  # then the length of the speech is given, otherwise the model predicts it
+METHODS = {"glm_image_vqmodel": "encode"}  # classes without a forward
 
 # The first that traces counts.
 ATTEMPTS: tuple[dict[str, bool], ...] = ({}, {"masked": True}, {"small": False})
@@ -91,17 +90,19 @@ def build(case: str, small: bool = True, masked: bool = False) -> tuple[nn.Modul
     `small` has two layers in place of many. `masked` passes an attention mask of ones, else texts have no padding token to search for.
     """
     declare()
-    import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
     names = MODEL_MAPPING_NAMES[case]
     config = CONFIG_MAPPING[case](**CONFIGS.get(case, {}))
     config = getattr(config, PARTS[case]) if case in PARTS else config
-    kind = getattr(transformers, names if isinstance(names, str) else names[0])
+    kind = _class(names if isinstance(names, str) else names[0], config)
     with torch.device("cpu") if case in WEIGHTS else META:
         model: Any = kind(shrunk(config) if small else config)
+    if case in METHODS:
+        model.forward = getattr(model, METHODS[case])
     inputs = inputs_of(model, config, case)
+    group(model)
     with suppress(Exception):  # mixtures of experts as grouped products, where the model can; loops over experts depend on values
         model.set_experts_implementation("grouped_mm")
     if masked:
@@ -112,8 +113,30 @@ def build(case: str, small: bool = True, masked: bool = False) -> tuple[nn.Modul
                 with suppress(Exception):  # some configurations insist on one
                     module.config.pad_token_id = None
     given = {name: value for name, value in inputs.items() if not isinstance(value, Tensor) or not value.is_meta}
-    model = model.eval()
+    model = model.train(case in TRAINING)
     return (Given(model, given), {key: value for key, value in inputs.items() if key not in given}) if given else (model, inputs)
+
+
+def _class(name: str, config: Any) -> Any:
+    """A model class, by the registry's name for it; some are missing from the package's own names."""
+    import transformers
+
+    modelling = type(config).__module__.replace(".configuration_", ".modeling_")
+    return getattr(transformers, name, None) or getattr(importlib.import_module(modelling), name)
+
+
+def group(model: nn.Module) -> None:
+    """Let transformers' grouped product compute experts that hold their weights as it wants them but lack its decorator."""
+    from transformers.integrations import moe
+
+    for module in model.modules():
+        if type(module).__name__ in UNDECORATED:
+            part: Any = module
+            part.has_gate, part.has_bias, part.is_transposed, part.has_post_expert_norm, part._is_expert_parallel = True, False, False, False, False
+            part.num_experts = part.gate_up_proj.shape[0]
+            if not hasattr(part, "_apply_gate"):
+                part._apply_gate = MethodType(moe._default_apply_gate, part)
+            part.forward = MethodType(moe.grouped_mm_experts_forward, part)
 
 
 def shrunk(config: Any) -> Any:

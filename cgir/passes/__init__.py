@@ -27,6 +27,7 @@ from .groups import split_gates as split_gates
 from .loops import recognize_recurrent as recognize_recurrent
 from .norms import recognize_batch_norm as recognize_batch_norm
 from .norms import recognize_norms as recognize_norms
+from .recognize import forget_parts as forget_parts
 from .recognize import recognize_in_parts as recognize_in_parts
 from .recognize import recognize_patterns as recognize_patterns
 from .recurrent import merge_recurrent as merge_recurrent
@@ -55,8 +56,7 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
     if level not in LEVELS:
         raise InvalidGraphError(f"canonicalize: level is {level!r}, expected one of {', '.join(LEVELS)}")
     graph = fold_constants(recognize_batch_norm(recognize_recurrent(graph)), computed=level == "inference")
-    if not keep_movement:
-        graph = contract_movement(recognize_in_parts(graph))
+    graph = forget_parts(graph) if keep_movement else contract_movement(recognize_in_parts(graph))
     for step in STEPS:
         graph = step(graph)
     if level == "inference":

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from ..graph import Attr, Graph, Node, Param, Shape
+from .dead import remove_dead
 from .rewrite import rebuild
 
 
@@ -21,7 +22,8 @@ def recognize_attention(graph: Graph) -> Graph:
             nodes[index] = replace(node, attrs=_trips(node))
         elif node.op == "MatMul" and len(node.inputs) == 2:
             _rewrite(graph, nodes, index)
-    return rebuild(graph, nodes, note="recognised operators")
+    found = rebuild(graph, nodes, note="recognised operators")
+    return remove_dead(found) if found is not graph else graph  # scales that only queries and keys had
 
 
 def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
@@ -43,7 +45,7 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
     if scores.op != "MatMul" or len(scores.inputs) != 2 or min(map(len, scores.in_shapes)) < 2 or not _private(graph, source):
         return
     inner.add(source)
-    query, key = (_unscaled(graph, i, inner) for i in scores.inputs)
+    query, key = (_unscaled(graph, i) for i in scores.inputs)
     in_shapes = (scores.in_shapes[0], _swapped(scores.in_shapes[1]), graph.nodes[index].in_shapes[1], *(shape for _, shape in masks))
     inputs = (query, key, value, *(i for i, _ in masks))
     nodes[index] = replace(graph.nodes[index], op="Attention", inputs=inputs, in_shapes=in_shapes, params=biases, attrs=_trips(graph.nodes[index]))
@@ -59,12 +61,9 @@ def _is_mask_or_scale(node: Node) -> bool:
     return node.op in ("Add", "Where") or (node.op in ("Mul", "Div") and node.attr("scalar") is not None)
 
 
-def _unscaled(graph: Graph, index: int, inner: set[int]) -> int:
+def _unscaled(graph: Graph, index: int) -> int:
     node = graph.nodes[index]
-    if node.op in ("Mul", "Div") and node.attr("scalar") is not None and _private(graph, index):
-        inner.add(index)
-        return node.inputs[0]
-    return index
+    return node.inputs[0] if node.op in ("Mul", "Div") and node.attr("scalar") is not None else index
 
 
 def _swapped(shape: Shape) -> Shape:

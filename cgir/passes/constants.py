@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+import numpy as np
+
 from ..graph import Attr, Graph, Node, Param, Shape, attributes
 from ..ops import OPS
 from .rewrite import rebuild
@@ -116,7 +118,7 @@ def _unique(params: tuple[Param, ...]) -> tuple[Param, ...]:
 
 
 def round_numbers(graph: Graph) -> Graph:
-    """Floating-point attributes with six digits: files keep single precision, Python computes in double."""
+    """Floating-point attributes with six digits of their single precision, which files keep, while Python computes in double."""
     return graph.with_nodes(_rounded_node(node) if any(_has_float(value) for _, value in node.attrs) else node for node in graph.nodes)
 
 
@@ -131,4 +133,8 @@ def _rounded_node(node: Node) -> Node:
 def _rounded(value: Attr) -> Attr:
     if type(value) is tuple:
         return tuple(map(_rounded, value))
-    return float(f"{value:.6g}") if type(value) is float else value
+    if type(value) is not float:
+        return value
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(f"{float(str(single)) if np.isfinite(single) else value:.6g}")

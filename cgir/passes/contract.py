@@ -56,6 +56,8 @@ def _is_neutral(node: Node) -> bool:
         return False
     if node.op in NEUTRAL:
         return node.attr("scalar") == NEUTRAL[node.op] and not node.attr("reverse", False)
+    if node.op == "Unfold":  # windows that cover everything once
+        return prod(node.shape) == prod(node.in_shapes[0]) and not any(map(any, node.attr("padding", ())))
     if node.op in ("AdaptiveAvgPool", "AdaptiveMaxPool", "Resize", "Concat", "Pad"):
         return node.shape == node.in_shapes[0]
     if node.op in ("Mean", "Sum", "Prod", "ReduceMax", "ReduceMin"):
@@ -103,8 +105,9 @@ def _as_windows(node: Node) -> Node:
 
 
 def fold_padding(graph: Graph) -> Graph:
-    """Move zero padding into the convolutions that read it."""
+    """Move zero padding into the convolutions and sliding windows that read it."""
     alias: dict[int, int] = {}
+    graph = graph.with_nodes(map(_without_channels, graph.nodes))
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
         if node.op != "Pad" or node.attr("mode") != "constant" or node.attr("value") != 0:
@@ -119,13 +122,25 @@ def fold_padding(graph: Graph) -> Graph:
     return rebuild(graph, nodes, alias, "folded padding")
 
 
+def _without_channels(node: Node) -> Node:
+    """Padding of the spatial axes only, also where the frontend did not know which axis holds the channels."""
+    padding = node.attr("padding") if node.op == "Pad" else ()
+    if not padding or len(padding) != len(node.in_shapes[0]) or padding[0] != (0, 0):
+        return node
+    return replace(node, attrs=tuple((key, padding[1:] if key == "padding" else value) for key, value in node.attrs))
+
+
 def _padded(graph: Graph, index: int, place: int) -> Node | None:
     """A convolution with the padding before it added to its own."""
     node, reader = graph.nodes[index], graph.nodes[place]
     extra = node.attr("padding")
-    while len(extra) >= len(reader.in_shapes[0]) and extra[0] == (0, 0):  # of the channels, where the padding did not know them
-        extra = extra[1:]
-    if reader.op != "Conv" or len(reader.in_shapes[0]) != len(extra) + 1 or reader.inputs[0] != index or index in reader.inputs[1:]:
+    if (
+        reader.op not in ("Conv", "Unfold")
+        or reader.attr("padding") is None
+        or len(reader.in_shapes[0]) != len(extra) + 1
+        or reader.inputs[0] != index
+        or index in reader.inputs[1:]
+    ):
         return None
     before, after = node.in_shapes[0], reader.in_shapes[0]
     if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):  # the two see other axes as the channels

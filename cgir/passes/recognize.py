@@ -67,7 +67,7 @@ PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
 def recognize_in_parts(graph: Graph) -> Graph:
     """Operators on one part of a tensor, x * sigmoid(x) and the like, while the parts are still apart: runs before movement is contracted.
 
-    Parts are slices with the attribute `part`; a node that gives several parts at once, as PyTorch's `chunk` does, tells nothing about its readers.
+    Parts are slices with the attribute `part`: one part each. A node that gives several parts at once tells nothing about its readers.
     """
     if not any(_is_part(node) for node in graph.nodes):
         return graph
@@ -76,6 +76,11 @@ def recognize_in_parts(graph: Graph) -> Graph:
     for pattern, op, attrs in PATTERNS:
         graph = _replace_all(graph, pattern, op, attrs, parts=True)
     return graph
+
+
+def forget_parts(graph: Graph) -> Graph:
+    """Slices without the mark that `recognize_in_parts` reads."""
+    return graph.with_nodes(replace(node, attrs=()) if _is_part(node) else node for node in graph.nodes)
 
 
 def _is_part(node: Node) -> bool:
