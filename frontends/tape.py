@@ -189,10 +189,13 @@ class Tape:
         return layout.natural(step.op if step.style is None else step.style, size, tag, batch, step.spatial, step.last)
 
     def _constant_shapes(self, step: Step, size: Size) -> tuple[tuple[Shape, ...], Shape]:
-        """Shapes of a node that depends on no graph input: there is no batch, but operators have their idea of the channels all the same."""
+        """Shapes of a node that depends on no graph input: there is no batch, but operators have their idea of the channels all the same.
+
+        Rows of a table stay as they are: files hold them so when they are looked up beforehand.
+        """
 
         def shape(size: Size) -> Shape:
-            return layout.stored(size, self._natural(step, size, NOTHING, 1), 1)
+            return layout.stored(size, NOTHING if step.op == "Embedding" else self._natural(step, size, NOTHING, 1), 1)
 
         return tuple(o.size if o.whole else shape(o.size) for o in step.operands), shape(size)
 

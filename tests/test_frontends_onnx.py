@@ -21,8 +21,6 @@ from frontends.request import Request
 
 # (network, exporter) -> what the exporter does that no pass can see through
 PARTED = {
-    ("positions", "dynamo"): "looks up the table while exporting and keeps the rows it needs",
-    ("positions", "script"): "the same",
     ("rnn", "dynamo"): "unrolls the loop over time",
     ("rnn", "dynamo raw"): "the same",
     ("rms norm", "script"): "cannot export it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
@@ -14,6 +15,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_examples_run(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
+    keras.utils.clear_session()  # names of layers are numbered on from those of other tests
     code, shown = EXAMPLES[number]
     exec(compile(code.replace("steps=300", "steps=5"), "README.md", "exec"), {})
     printed = capsys.readouterr().out

@@ -66,12 +66,16 @@ def _shaped(name: str, before: Shape, after: Shape) -> Param:
 
 
 def squeeze_parameters(graph: Graph) -> Graph:
-    """Drop leading axes of size 1 from parameters in elementwise operators: broadcasting makes nothing of them, and files differ in them."""
+    """Drop leading axes of size 1 from parameters in elementwise operators: broadcasting makes nothing of them, and files differ in them.
+
+    Slopes of `PReLU` have one axis: the channels'.
+    """
     return rebuild(graph, [node if OPS[node.op].category in WEIGHTED else _squeezed(node) for node in graph.nodes])
 
 
 def _squeezed(node: Node) -> Node:
-    params = tuple(_shaped(param.id, param.shape, _without_ones(param.shape)) for param in node.params)
+    after = [(prod(param.shape),) if node.op == "PReLU" else _without_ones(param.shape) for param in node.params]
+    params = tuple(_shaped(param.id, param.shape, shape) for param, shape in zip(node.params, after, strict=True))
     return node if params == node.params else replace(node, params=params)
 
 
