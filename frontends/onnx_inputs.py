@@ -25,27 +25,11 @@ from .tape import Size, Tape
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 FOLDED = "pkg.onnxscript.optimizer.folded_from"
 BATCH = re.compile(r"^(n|b|bs|batch|batch_?size|unk__\d+)$", re.IGNORECASE)
-SOURCES = frozenset(
-    [
-        "zeros",
-        "ones",
-        "full",
-        "eye",
-        "arange",
-        "min_val",
-        "max_val",
-        "linspace",
-        "empty",
-        "tensor",
-        "scalar_tensor",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "lift_fresh_copy",
-        "to_copy",
-        "_to_copy",
-    ]
+_SOURCES = (
+    "zeros ones full fill eye arange min_val max_val linspace empty tensor scalar_tensor zeros_like ones_like full_like lift_fresh_copy lifted_tensor "
+    "to_copy _to_copy shape value"
 )
+SOURCES = frozenset(_SOURCES.split())
 QUALIFIED = re.compile(r"^[A-Za-z_]\w*(\.\w+)+$")  # names that only PyTorch's parameters and buffers have
 NEVER_TRAINED = -1e4  # below it are masks, not weights
 HINTS = 64  # elements of an example whose values are looked at
@@ -87,6 +71,8 @@ def _is_generated(name: str) -> bool:
     """Whether a name is that of an intermediate result, which PyTorch calls after the function that computed it, and not that of a parameter."""
     base = re.sub(r"(_split)?_\d+$", "", name)
     base = re.sub(r"_\d+$", "", base)
+    if base.endswith(".lifted_tensor"):  # a constant that a submodule's forward writes down
+        return True
     return base == "val" or base.lstrip("_") in TORCH_NAMES or base in SOURCES
 
 

@@ -117,7 +117,7 @@ class _Walk:
     def _bounded(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, on the meta device if the call would make a large constant: programs from outside may ask for any size."""
         is_live = self.recorder.values.is_live
-        if any(map(is_live, tensors_in((args, kwargs)))):
+        if not isinstance(target, torch._ops.OpOverload) or any(map(is_live, tensors_in((args, kwargs)))):
             return args, kwargs
         there = mapped(args, _twin), {key: mapped(value, _twin) for key, value in kwargs.items()}
         if any(arg.name == "device" for arg in target._schema.arguments):
