@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from cgir import TraceError
 
-from .tf_graph import FLOATING, Entry, Program, Variable, attr, data_inputs, source_of
+from .tf_graph import FLOATING, Entry, Program, Variable, attr, data_inputs, functions_of, source_of
 
 LARGEST = 2**31 - 1  # bytes; protocol buffers cannot be larger
 
@@ -32,7 +32,7 @@ def saved_model(folder: Path, name: str) -> Program:
     signature = graph.signature_def[pick(list(graph.signature_def), str(folder))]
     inputs = [Entry(key, source_of(info.name), _shape(info.tensor_shape), info.dtype) for key, info in sorted(signature.inputs.items())]
     outputs = [(f"output.{key}" if len(signature.outputs) > 1 else "output", info.name) for key, info in sorted(signature.outputs.items())]
-    functions = {function.signature.name: function for function in graph.graph_def.library.function}
+    functions = functions_of(graph.graph_def)
     return Program(graph.graph_def.node, functions, inputs, outputs, _handles(graph), name=name or folder.name)
 
 
@@ -80,7 +80,7 @@ def frozen(graph: graph_pb2.GraphDef, name: str, where: str) -> Program:
     if not found:
         raise TraceError(f"{where}: no node of the graph is a result, every one is read by another; a graph with cycles cannot run")
     outputs = [(f"output.{node}" if len(found) > 1 else "output", node) for node in found]
-    functions = {function.signature.name: function for function in graph.library.function}
+    functions = functions_of(graph)
     return Program(graph.node, functions, inputs, outputs, frozen=True, name=name)
 
 

@@ -22,7 +22,7 @@ from tensorflow.python.util import nest as tree  # noqa: E402
 
 from . import tf_files as files  # noqa: E402
 from .tf_control import CONTROLS  # noqa: E402
-from .tf_graph import Entry, Program, Variable  # noqa: E402
+from .tf_graph import Entry, Program, Variable, functions_of  # noqa: E402
 from .tf_ops import RECIPES  # noqa: E402
 from .tf_walk import Walk  # noqa: E402
 
@@ -149,7 +149,7 @@ def _program_of_concrete(function: Any, name: str) -> Program:
         for tensor in graph.inputs[: len(graph.inputs) - len(captured)]
     ]
     definition = graph.as_graph_def()
-    functions = {item.signature.name: item for item in definition.library.function}
+    functions = functions_of(definition)
     return Program(definition.node, functions, entries, _outputs(graph), handles, name=name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from .tape import Size, Value
 NodeDef: TypeAlias = Any  # TensorFlow's messages have no types
 Outputs = list[tuple[str, int]]  # name and type of every result of an operator
 FLOATING = frozenset((types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16))
+LIBRARY = attrgetter("library.function")
 RESOURCE, VARIANT, STRING, INT32 = types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT, types_pb2.DT_STRING, types_pb2.DT_INT32
 
 
@@ -66,6 +68,11 @@ class Item:
     make: Callable[[], Value] | None = None
     variable: Variable | None = None
     origin: Any = None
+
+
+def functions_of(definition: Any) -> dict[str, function_pb2.FunctionDef]:
+    """The functions that a GraphDef brings along, by name."""
+    return {function.signature.name: function for function in LIBRARY(definition)}
 
 
 def op_def_of(node: NodeDef) -> op_def_pb2.OpDef | None:

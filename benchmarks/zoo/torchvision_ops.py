@@ -6,6 +6,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch import library as torch_library
 
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -17,15 +18,15 @@ SCHEMAS = (
 
 
 @cache
-def declare() -> torch.library.Library | None:
+def declare() -> torch_library.Library | None:
     """Declare the operators that torchvision's wheel would bring, once; nothing to do where they are there."""
     if hasattr(torch.ops.torchvision, "nms"):
         return None
-    library = torch.library.Library("torchvision", "DEF")
+    declared = torch_library.Library("torchvision", "DEF")
     for schema in SCHEMAS:
-        library.define(schema)
-    library.impl("roi_align", _roi_align, "Meta")
-    return library
+        declared.define(schema)
+    declared.impl("roi_align", _roi_align, "Meta")
+    return declared
 
 
 def _roi_align(input: Tensor, rois: Tensor, scale: float, height: int, width: int, ratio: int, aligned: bool) -> Tensor:
