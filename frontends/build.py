@@ -63,7 +63,7 @@ def _called(found: Any, target: str) -> Any:
     try:
         with torch.device("meta"):
             return found()
-    except (NotImplementedError, RuntimeError):  # how PyTorch says that a builder reads values, which meta tensors have not
+    except RuntimeError:  # how PyTorch says that a builder reads values, which meta tensors have not
         return _call(found, target)
     except Exception as error:
         raise _failure(f"{target}: building the model failed", error) from error

@@ -36,11 +36,6 @@ def _first(op: str) -> Callable[[Call], Emitted]:
     return lambda call: call.same(op)
 
 
-def _aligned(op: str) -> Callable[[Call], Emitted]:
-    """Only the first operand is data, and its axes stay where they are."""
-    return lambda call: call.emit(op, [call.need(0)], axes={axis: axis for axis in range(len(call.need(0).size))})
-
-
 def _parts(call: Call) -> Emitted:
     """A node for each part, so that what is computed from one of them alone can be told."""
     axes = {axis: axis for axis in range(len(call.need(0).size))}

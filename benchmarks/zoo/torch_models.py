@@ -77,7 +77,7 @@ def _on_meta(make: Any) -> nn.Module:
     try:
         with META:
             model: nn.Module = make()
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         model = make()
     return model
 

@@ -15,7 +15,6 @@ META = torch.device("meta")
 TOKENS = 16  # length of texts
 FRAMES = 3000  # length of spectrograms
 SAMPLES = 16_000  # length of sounds
-Maker = Callable[[Any], Any]  # from a configuration
 
 
 def inputs_of(model: Any, config: Any, case: str) -> dict[str, Any]:

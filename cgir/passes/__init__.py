@@ -35,8 +35,8 @@ from .recurrent import merge_recurrent as merge_recurrent
 LEVELS = ("module", "inference")
 STEPS = (
     contract_identities, unify_pools, remove_dead, fold_padding, recognize_groups, split_gates, recognize_norms, recognize_patterns,
-    recognize_clips, recognize_prelu,
-    recognize_attention, unify_linear, pack_projections, merge_adds, merge_concats, merge_recurrent, round_numbers,
+    recognize_clips, recognize_prelu, recognize_attention, unify_linear, pack_projections, merge_adds, merge_concats, merge_recurrent,
+    round_numbers,
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
     alias: dict[int, int] = {}
     nodes: list[Node | None] = []
     for index, node in enumerate(graph.nodes):
-        moves = "movement" in categories and _rearranges(graph, node, {resolve(alias, source) for source in node.inputs})
+        moves = node.op == "Concat" and "movement" in categories and _rearranges(graph, node, {resolve(alias, source) for source in node.inputs})
         if node.inputs and (moves or OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node))):
             alias[index] = node.inputs[0]
             nodes.append(None)
@@ -48,7 +48,7 @@ def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
 
 def _rearranges(graph: Graph, node: Node, sources: set[int]) -> bool:
     """Whether a concatenation puts the parts of one tensor together again, as many elements as before."""
-    return node.op == "Concat" and len(sources) == 1 and not node.params and prod(node.shape) == prod(graph.nodes[next(iter(sources))].shape)
+    return len(sources) == 1 and not node.params and prod(node.shape) == prod(graph.nodes[next(iter(sources))].shape)
 
 
 def _is_neutral(node: Node) -> bool:
@@ -64,7 +64,7 @@ def _is_neutral(node: Node) -> bool:
         return prod(node.shape) == prod(node.in_shapes[0])
     if node.op in ("MaxPool", "AvgPool"):
         return node.shape == node.in_shapes[0] and prod(node.attr("kernel")) == 1
-    if node.op in ("GlobalAvgPool", "GlobalMaxPool", "Mean", "ReduceMax"):  # of a single position
+    if node.op in ("GlobalAvgPool", "GlobalMaxPool"):  # of a single position
         before = node.in_shapes[0]
         return len(before) > 1 and before[:1] == node.shape[:1] and prod(before[1:]) == prod(node.shape[1:]) == 1
     return False
