@@ -1,9 +1,13 @@
 """Write a canonical graph by hand: shapes are inferred, parameters are named, nothing needs a framework.
 
-The fast path of the search spaces. Every method takes node indices and returns the index of the node it adds.
+What the search spaces write on. Every method takes node indices and returns the index of the node it adds. `cgir.compiler` has the
+builder with the same methods that writes many graphs as arrays.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
 
 from .errors import InvalidGraphError
 from .graph import Attr, Graph, Node, Param, Shape, attributes
@@ -25,6 +29,16 @@ class GraphBuilder:
         weights = tuple(Param(f"{index}.{slot}", size) for slot, size in enumerate(params))
         self.nodes.append(Node(op, inputs, seen, shape, weights, attributes(attrs), name=f"{op.lower()}_{index}"))
         return index
+
+    def piece(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
+        """`make(self, x, *args)`: a part that occurs again, in this network or in others, and then need not be written anew.
+
+        Args:
+            make: a function of a module that reads nothing but its arguments; returns an index or a tuple of them.
+            x: the node or nodes it continues from.
+            args: what else decides on the part.
+        """
+        return make(self, x, *args)
 
     def shape(self, index: int) -> Shape:
         """Output shape of a node, channels first, without the batch."""

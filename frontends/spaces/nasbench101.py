@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from hashlib import md5
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -16,9 +16,10 @@ import numpy as np
 
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
-from cgir.graph import Attr, Graph
+from cgir.graph import Attr
 
-from .space import Space, chain
+from .cell import CellGraph
+from .space import Space
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +29,13 @@ CONV3X3, CONV1X1, MAXPOOL3X3 = range(3)
 MAX_VERTICES, MAX_EDGES = 7, 9
 
 
+Matrix = tuple[tuple[int, ...], ...]
+
+
 class Cell(NamedTuple):
     """`matrix[i][j]` is 1 where vertex i feeds vertex j > i; `ops[v - 1]` is the operation of interior vertex v, an index into `OPS`."""
 
-    matrix: tuple[tuple[int, ...], ...]
+    matrix: Matrix
     ops: tuple[int, ...]
 
     @property
@@ -76,18 +80,16 @@ class NasBench101(Space[Cell]):
         """The two columns of the published table, joined by a colon."""
         return "".join(str(edge) for row in spec.matrix for edge in row) + ":" + "".join(map(str, spec.ops))
 
-    def graph(self, spec: Cell) -> Graph:
+    def network(self, build: GraphBuilder, spec: Cell) -> None:
         """The whole network of the pruned cell."""
         cell = prune(spec)
-        build = GraphBuilder()
-        x = _conv_bn_relu(build, build.input(self.image), self.channels, 3)
+        x = build.piece(_conv_bn_relu, build.input(self.image), self.channels, 3)
         for stack in range(self.stacks):
             if stack:
-                x = build.max_pool(x, 2, 2)
-            add_cell = partial(_cell, build, cell, self.channels * 2**stack)
-            x = chain(build, add_cell(x), self.cells - 1, add_cell)  # the first may have fewer channels at its input
-        build.output(build.linear(build.global_avg_pool(x), self.classes))
-        return build.build()
+                x = build.piece(_halve, x)
+            for _ in range(self.cells):
+                x = _cell(build, x, cell, self.channels * 2**stack)
+        build.piece(_head, x, self.classes)
 
     def module(self, spec: Cell) -> torch.nn.Module:
         """The whole network of the pruned cell, in PyTorch."""
@@ -125,6 +127,11 @@ class NasBench101(Space[Cell]):
         cells = unique_cells(max_vertices)
         return map(cells.__getitem__, range(len(cells)))
 
+    def cell_graph(self, spec: Cell) -> CellGraph:
+        """The cell itself, not pruned: at most seven nodes."""
+        edges = tuple((i, j) for i, row in enumerate(spec.matrix) for j, edge in enumerate(row) if edge)
+        return CellGraph(("input", *(OPS[op] for op in spec.ops), "output"), edges)
+
 
 def prune(cell: Cell) -> Cell:
     """The cell without vertices that are on no path from input to output, as the benchmark builds it.
@@ -132,24 +139,34 @@ def prune(cell: Cell) -> Cell:
     Raises:
         SpecError: the matrix is not upper triangular, nothing connects input and output, or more than 9 edges are left.
     """
-    size = len(cell.matrix)
-    wrong = [(i, j) for i in range(size) for j in range(i + 1) if cell.matrix[i][j]]
+    kept = _kept(cell.matrix)
+    if len(kept) == len(cell.matrix):
+        return cell
+    matrix = tuple(tuple(cell.matrix[i][j] for j in kept) for i in kept)
+    return Cell(matrix, tuple(cell.ops[v - 1] for v in kept[1:-1]))
+
+
+@lru_cache(maxsize=8192)
+def _kept(matrix: Matrix) -> list[int]:
+    """Vertices on a path from input to output, in order; raises as `prune` says."""
+    size = len(matrix)
+    wrong = [(i, j) for i in range(size) for j in range(i + 1) if matrix[i][j]]
     if wrong:
-        raise SpecError(f"nasbench101: edge {wrong[0][0]} -> {wrong[0][1]} in {cell.matrix}; edges must lead to a later vertex")
+        raise SpecError(f"nasbench101: edge {wrong[0][0]} -> {wrong[0][1]} in {matrix}; edges must lead to a later vertex")
     reached, useful = {0}, {size - 1}
     for j in range(1, size):
-        if any(cell.matrix[i][j] for i in reached):
+        if any(matrix[i][j] for i in reached):
             reached.add(j)
     for i in range(size - 2, -1, -1):
-        if any(cell.matrix[i][j] for j in useful):
+        if any(matrix[i][j] for j in useful):
             useful.add(i)
     kept = sorted(reached & useful)
     if 0 not in kept or size - 1 not in kept:
-        raise SpecError(f"nasbench101: no path from the input to the output vertex in {cell.matrix}")
-    pruned = Cell(tuple(tuple(cell.matrix[i][j] for j in kept) for i in kept), tuple(cell.ops[v - 1] for v in kept[1:-1]))
-    if pruned.num_edges > MAX_EDGES:
-        raise SpecError(f"nasbench101: {pruned.num_edges} edges in {pruned.matrix}; the space allows {MAX_EDGES}")
-    return pruned
+        raise SpecError(f"nasbench101: no path from the input to the output vertex in {matrix}")
+    edges = sum(matrix[i][j] for i in kept for j in kept)
+    if edges > MAX_EDGES:
+        raise SpecError(f"nasbench101: {edges} edges between the live vertices {kept} of {matrix}; the space allows {MAX_EDGES}")
+    return kept
 
 
 def vertex_channels(cell: Cell, inner: int, outer: int) -> list[int]:
@@ -167,6 +184,17 @@ def vertex_channels(cell: Cell, inner: int, outer: int) -> list[int]:
     for v in range(last - 1, 0, -1):
         widths[v] = widths[v] or max(widths[w] for w in range(v + 1, last) if cell.matrix[v][w])
     return widths
+
+
+@lru_cache(maxsize=8192)
+def _widths(matrix: Matrix, outer: int) -> list[int]:
+    return vertex_channels(Cell(matrix, (0,) * (len(matrix) - 2)), outer, outer)
+
+
+@lru_cache(maxsize=8192)
+def _sources(matrix: Matrix) -> list[list[int]]:
+    """Vertices that feed each vertex."""
+    return [[source for source, row in enumerate(matrix) if row[target]] for target in range(len(matrix))]
 
 
 def module_hash(cell: Cell) -> str:
@@ -208,28 +236,39 @@ def _conv_bn_relu(build: GraphBuilder, x: int, channels: int, kernel: int) -> in
     return build.relu(build.batch_norm(build.conv(x, channels, kernel)))
 
 
-def _cell(build: GraphBuilder, cell: Cell, outer: int, x: int) -> int:
-    widths = vertex_channels(cell, build.shape(x)[0], outer)
-    last = len(widths) - 1
+def _halve(build: GraphBuilder, x: int) -> int:
+    return build.max_pool(x, 2, 2)
+
+
+def _head(build: GraphBuilder, x: int, classes: int) -> int:
+    return build.output(build.linear(build.global_avg_pool(x), classes))
+
+
+def _cell(build: GraphBuilder, x: int, cell: Cell, outer: int) -> int:
+    sources, widths = _sources(cell.matrix), _widths(cell.matrix, outer)
     values = [x]
-    for v in range(1, last):
-        terms = [values[s] for s in range(1, v) if cell.matrix[s][v]]
-        if cell.matrix[0][v]:
-            terms.append(_conv_bn_relu(build, x, widths[v], 1))
-        values.append(_vertex(build, terms, cell.ops[v - 1], widths[v]))
-    feeders = [values[v] for v in range(1, last) if cell.matrix[v][last]]
+    for v, op in enumerate(cell.ops, 1):
+        values.append(build.piece(_vertex, tuple([values[s] for s in sources[v]]), sources[v][0] == 0, op, widths[v]))
+    result: int = build.piece(_output, tuple([values[s] for s in sources[-1]]), sources[-1][0] == 0, outer)
+    return result
+
+
+def _output(build: GraphBuilder, sources: tuple[int, ...], projects: bool, width: int) -> int:
+    """Concatenation of vertices; the cell's input, if among them, is the first, projected and added."""
+    feeders = sources[1:] if projects else sources
     result = [build.concat(*feeders)] if feeders else []
-    if cell.matrix[0][last]:
-        result.append(_conv_bn_relu(build, x, outer, 1))
+    if projects:
+        result.append(_conv_bn_relu(build, sources[0], width, 1))
     return build.add(*result)
 
 
-def _vertex(build: GraphBuilder, terms: list[int], op: int, width: int) -> int:
+def _vertex(build: GraphBuilder, sources: tuple[int, ...], projects: bool, op: int, width: int) -> int:
     """Sum and operation of an interior vertex, on the first `width` channels of every term: slicing is data movement, not a node."""
+    terms = (*sources[1:], _conv_bn_relu(build, sources[0], width, 1)) if projects else sources
     shape = (width, *build.shape(terms[0])[1:])
     x = terms[0]
     if len(terms) > 1:
-        x = build.add_node("Add", tuple(terms), shape, in_shapes=(shape,) * len(terms))
+        x = build.add_node("Add", terms, shape, in_shapes=(shape,) * len(terms))
     if op == MAXPOOL3X3:
         return build.add_node("MaxPool", (x,), shape, in_shapes=(shape,), **_POOL)
     kernel = 3 if op == CONV3X3 else 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -16,9 +16,9 @@ import numpy as np
 
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
-from cgir.graph import Graph
 
-from .space import Space, chain
+from .cell import CellGraph
+from .space import Space
 
 if TYPE_CHECKING:
     import torch
@@ -65,22 +65,20 @@ class NasBench201(Space[Spec]):
         nodes = ("".join(f"{op}~{source}|" for (t, source), op in zip(EDGES, spec, strict=True) if t == target) for target in (1, 2, 3))
         return "+".join("|" + node for node in nodes)
 
-    def graph(self, spec: Spec) -> Graph:
+    def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network. A cell through which nothing flows leaves an input and an output that are not connected."""
-        build = GraphBuilder()
         x = build.input(self.image)
         plan = _plan(spec)
         if plan is None:
             build.add_node("Output", (), (self.classes,))
-            return build.build()
-        x = build.batch_norm(build.conv(x, self.channels, 3))
+            return
+        x = build.piece(_stem, x, self.channels)
         for stage in range(3):
             if stage:
-                x = _reduction(build, x, self.channels * 2**stage)
-            x = chain(build, x, self.cells, partial(_cell, build, plan))
-        x = build.global_avg_pool(build.relu(build.batch_norm(x)))
-        build.output(build.linear(x, self.classes))
-        return build.build()
+                x = build.piece(_reduction, x, self.channels * 2**stage)
+            for _ in range(self.cells):
+                x = build.piece(_cell, x, plan)
+        build.piece(_head, x, self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""
@@ -101,6 +99,13 @@ class NasBench201(Space[Spec]):
     def enumerate(self) -> Iterator[Spec]:
         """All 15,625 strings; 5,425 are distinct as canonical graphs."""
         return product(OPS, repeat=len(EDGES))
+
+    def cell_graph(self, spec: Spec) -> CellGraph:
+        """Eight nodes: the input, the operations of the six edges in the order of the string, the output."""
+        feeds = [(place, after) for place, edge in enumerate(EDGES, 1) for after, later in enumerate(EDGES, 1) if later[1] == edge[0]]
+        starts = [(0, place) for place, (_, source) in enumerate(EDGES, 1) if source == 0]
+        ends = [(place, len(EDGES) + 1) for place, (target, _) in enumerate(EDGES, 1) if target == 3]
+        return CellGraph(("input", *spec, "output"), tuple(sorted(starts + feeds + ends)))
 
 
 class Step(NamedTuple):
@@ -166,22 +171,34 @@ def _flatten_sums(plan: Plan) -> Plan:
     return Plan(tuple(Step(plan.steps[slot - 1].op, expanded(plan.steps[slot - 1].inputs)) for slot in kept), place[plan.result])
 
 
+def _stem(build: GraphBuilder, x: int, channels: int) -> int:
+    return build.batch_norm(build.conv(x, channels, 3))
+
+
+def _head(build: GraphBuilder, x: int, classes: int) -> int:
+    x = build.global_avg_pool(build.relu(build.batch_norm(x)))
+    return build.output(build.linear(x, classes))
+
+
 def _relu_conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int, stride: int = 1) -> int:
     return build.batch_norm(build.conv(build.relu(x), channels, kernel, stride))
 
 
-def _cell(build: GraphBuilder, plan: Plan, x: int) -> int:
-    channels = build.shape(x)[0]
+def _cell(build: GraphBuilder, x: int, plan: Plan) -> int:
     values = [x]
     for op, inputs in plan.steps:
         sources = [values[slot] for slot in inputs]
         if op == "sum":
             values.append(build.add(*sources))
-        elif op == "avg_pool_3x3":
-            values.append(build.avg_pool(sources[0], 3, 1, 1, include_pad=False))
         else:
-            values.append(_relu_conv_bn(build, sources[0], channels, 1 if op == "nor_conv_1x1" else 3))
+            values.append(build.piece(_edge, sources[0], op))
     return values[plan.result]
+
+
+def _edge(build: GraphBuilder, x: int, op: str) -> int:
+    if op == "avg_pool_3x3":
+        return build.avg_pool(x, 3, 1, 1, include_pad=False)
+    return _relu_conv_bn(build, x, build.shape(x)[0], 1 if op == "nor_conv_1x1" else 3)
 
 
 def _reduction(build: GraphBuilder, x: int, channels: int) -> int:

@@ -14,8 +14,8 @@ import numpy as np
 
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
-from cgir.graph import Graph
 
+from .cell import CellGraph
 from .space import Space
 
 if TYPE_CHECKING:
@@ -69,16 +69,12 @@ class NasBenchMacro(Space[Spec]):
         """A digit per block."""
         return "".join(map(str, spec))
 
-    def graph(self, spec: Spec) -> Graph:
+    def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network."""
-        build = GraphBuilder()
-        x = _conv_bn(build, build.input(self.image), self.channels, 3)
-        x = build.relu(x)
+        x = build.piece(_stem, build.input(self.image), self.channels)
         for layer in self._layers(spec):
-            x = _block(build, x, layer)
-        x = build.relu(_conv_bn(build, x, self.head, 1))
-        build.output(build.linear(build.global_avg_pool(x), self.classes))
-        return build.build()
+            x = build.piece(_block, x, layer)
+        build.piece(_head, x, self.head, self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""
@@ -99,6 +95,11 @@ class NasBenchMacro(Space[Spec]):
         """All strings; identities that keep the shape make many of them equal as graphs."""
         return product(range(CHOICES), repeat=sum(self.stages))
 
+    def cell_graph(self, spec: Spec) -> CellGraph:
+        """A chain of the blocks, named "identity", "mb_e3_k3" and "mb_e6_k5"."""
+        names = ("identity", *(f"mb_e{expand}_k{kernel}" for expand, kernel in BLOCKS.values()))
+        return CellGraph(("input", *(names[choice] for choice in spec), "output"), tuple((i, i + 1) for i in range(len(spec) + 1)))
+
     def _layers(self, spec: Spec) -> list[Layer]:
         places = []
         for stage, blocks in enumerate(self.stages):
@@ -109,6 +110,15 @@ class NasBenchMacro(Space[Spec]):
 
 def _conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> int:
     return build.batch_norm(build.conv(x, channels, kernel, stride, groups=groups))
+
+
+def _stem(build: GraphBuilder, x: int, channels: int) -> int:
+    return build.relu(_conv_bn(build, x, channels, 3))
+
+
+def _head(build: GraphBuilder, x: int, channels: int, classes: int) -> int:
+    x = build.relu(_conv_bn(build, x, channels, 1))
+    return build.output(build.linear(build.global_avg_pool(x), classes))
 
 
 def _block(build: GraphBuilder, x: int, layer: Layer) -> int:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from cgir.builder import GraphBuilder
+from cgir.compiler import BatchBuilder
 from cgir.errors import SpecError
 from cgir.features import GraphBatch
-from cgir.graph import Graph, Node, Param
+from cgir.graph import Graph
+
+from .cell import CellGraph
 
 if TYPE_CHECKING:
     import torch
@@ -23,16 +26,20 @@ S = TypeVar("S", bound=Hashable)
 class Space(ABC, Generic[S]):
     """A search space: a frozen dataclass whose fields are the skeleton around the searched part. Specs are hashable and do not change.
 
-    `graph(spec)` is canonical and isomorphic to the traced `module(spec)`.
+    `graph(spec)` is canonical and isomorphic to the traced `module(spec)`. Fields are positive integers or tuples of them, or declare
+    `metadata={"choices": ...}`.
     """
 
     name: ClassVar[str]
+    image: tuple[int, int, int]
 
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
+            value, choices = getattr(self, field.name), field.metadata.get("choices")
             numbers = value if isinstance(value, tuple) else (value,)
-            if not numbers or not all(type(number) is int and number > 0 for number in numbers):
+            if choices and value not in choices:
+                raise SpecError(f"{self.name}: {field.name}={value!r}; expected one of {', '.join(map(repr, choices))}")
+            if not choices and (not numbers or not all(type(number) is int and number > 0 for number in numbers)):
                 raise SpecError(f"{self.name}: {field.name}={value!r}; expected positive integers, as in the default {field.default!r}")
 
     @abstractmethod
@@ -44,8 +51,8 @@ class Space(ABC, Generic[S]):
         """The string `parse` reads back."""
 
     @abstractmethod
-    def graph(self, spec: S) -> Graph:
-        """The whole network as a canonical graph, without any framework."""
+    def network(self, build: GraphBuilder, spec: S) -> None:
+        """Write the whole network, canonical, from Input to Output; parts that occur again as `build.piece`."""
 
     @abstractmethod
     def module(self, spec: S) -> torch.nn.Module:
@@ -63,25 +70,26 @@ class Space(ABC, Generic[S]):
     def enumerate(self) -> Iterator[S]:
         """Every spec, in a fixed order."""
 
+    @abstractmethod
+    def cell_graph(self, spec: S) -> CellGraph:
+        """The graph of the searched part alone, operators on nodes, as the literature on predictors encodes it."""
+
+    def graph(self, spec: S) -> Graph:
+        """The whole network as a canonical graph, without any framework."""
+        build = GraphBuilder()
+        self.network(build, spec)
+        return build.build()
+
     def graphs(self, specs: Iterable[S]) -> GraphBatch:
-        """The graphs of many specs, packed."""
-        return GraphBatch.from_graphs(map(self.graph, specs))
+        """The graphs of many specs as arrays, compiled without an object per node; equal to packing them one by one."""
+        build = BatchBuilder()
+        for spec in specs:
+            self.network(build, spec)
+            build.end()
+        return build.batch()
 
+    def inputs(self, spec: S) -> tuple[torch.Tensor, ...]:
+        """What `module(spec)` is called with, on the meta device: a batch of one image."""
+        import torch
 
-def chain(build: GraphBuilder, x: int, count: int, cell: Callable[[int], int]) -> int:
-    """`count` equal cells in a row. `cell(x)` adds one that keeps the shape of x; the others are copies of its nodes, which is faster."""
-    if not count:
-        return x
-    start = len(build.nodes)
-    result = cell(x)
-    template = build.nodes[start:]
-    size, place = len(template), result - start
-    for copy in range(1, count if template else 1):
-        first = start + copy * size
-        for node in template:
-            index = len(build.nodes)
-            inputs = tuple([result if source < start else source + copy * size for source in node.inputs])
-            params = tuple([Param(f"{index}.{slot}", param.shape) for slot, param in enumerate(node.params)])
-            build.nodes.append(Node(node.op, inputs, node.in_shapes, node.shape, params, node.attrs, f"{node.op.lower()}_{index}"))
-        result = first + place
-    return result
+        return (torch.empty(1, *self.image, device="meta"),)

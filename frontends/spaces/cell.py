@@ -1,0 +1,44 @@
+"""Cell-level graphs: what the literature on predictors encodes instead of whole networks, operators on nodes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ZERO_OPS = frozenset({"none", "zeroize"})
+
+
+class CellGraph(NamedTuple):
+    """`ops` name the nodes: "input", the benchmark's own operators, "output"; `edges` lead from a smaller to a larger index, sorted."""
+
+    ops: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...]
+
+    def adjacency(self) -> NDArray[np.uint8]:
+        """(n, n) matrix, 1 where the row's node feeds the column's."""
+        matrix = np.zeros((len(self.ops), len(self.ops)), np.uint8)
+        for source, target in self.edges:
+            matrix[source, target] = 1
+        return matrix
+
+    def pruned(self) -> CellGraph:
+        """Without dead nodes: zero operations, and what is then on no path from an input to an output. Inputs and outputs stay."""
+        edges = [edge for edge in self.edges if not {self.ops[node] for node in edge} & ZERO_OPS]
+        reached = {node for node, op in enumerate(self.ops) if op.startswith("input")}
+        useful = {node for node, op in enumerate(self.ops) if op.startswith("output")}
+        ends = reached | useful
+        for source, target in sorted(edges, key=lambda edge: edge[1]):
+            if source in reached:
+                reached.add(target)
+        for source, target in sorted(edges, reverse=True):
+            if target in useful:
+                useful.add(source)
+        kept = sorted(ends | (reached & useful))
+        place = {node: new for new, node in enumerate(kept)}
+        live = reached & useful
+        return CellGraph(
+            tuple(self.ops[node] for node in kept),
+            tuple((place[source], place[target]) for source, target in edges if source in live and target in live),
+        )
