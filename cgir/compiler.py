@@ -117,6 +117,9 @@ class BatchBuilder(GraphBuilder):
             known = self._remember(key, len(shapes), *made.flat(), result, tuple([made.shapes[i] for i in ends]))
         return frame.append(known, inputs)  # type: ignore[arg-type]
 
+    def share(self, source: int, index: int, count: int = 1) -> None:
+        """Nothing: arrays hold the shapes of parameters, not whose they are."""
+
     def shape(self, index: int) -> Shape:
         """Output shape of a node, channels first, without the batch."""
         return self._frame.shapes[index]
@@ -135,7 +138,7 @@ class BatchBuilder(GraphBuilder):
     def batch(self) -> GraphBatch:
         """All networks that were ended."""
         self._flush()
-        kind, back, sizes = (np.concatenate(parts).astype(np.int64) for parts in zip(*self._done, strict=True))
+        kind, back, sizes = (np.concatenate(parts, dtype=np.int64) for parts in zip(*self._done, strict=True))
         dst = np.repeat(np.arange(len(kind)), _arity(self._rows)[kind])
         np.subtract(dst, back, out=back)
         return GraphBatch(tuple(self._rows), kind, back, dst, np.concatenate([[0], np.cumsum(sizes)]))

@@ -12,7 +12,7 @@ from itertools import combinations, permutations, product
 import numpy as np
 from numpy.typing import NDArray
 
-from .nasbench101 import MAX_EDGES, OPS, Cell
+from .nasbench101 import MAX_EDGES, OPS, Cell, Matrix
 
 Ints = NDArray[np.int64]
 
@@ -38,11 +38,8 @@ class CellIndex:
         if not 0 <= number < len(self):
             raise IndexError(number)
         wiring = int(np.searchsorted(self.starts, number, side="right")) - 1
-        code = int(self.wirings[wiring])
-        edges = {pair for bit, pair in enumerate(self.pairs) if code >> bit & 1}
-        matrix = tuple(tuple(int((i, j) in edges) for j in range(self.vertices)) for i in range(self.vertices))
         ops = self.choices[self.group[wiring]][number - int(self.starts[wiring])]
-        return Cell(matrix, tuple(map(int, ops)))
+        return Cell(_matrix(int(self.wirings[wiring]), self.vertices), tuple(ops.tolist()))
 
 
 class UniqueCells:
@@ -60,6 +57,12 @@ class UniqueCells:
                 return cells[number]
             number -= len(cells)
         raise IndexError(number)
+
+
+@lru_cache(maxsize=8192)
+def _matrix(code: int, vertices: int) -> Matrix:
+    bits = iter(range(vertices * vertices))
+    return tuple(tuple(code >> next(bits) & 1 if i < j else 0 for j in range(vertices)) for i in range(vertices))
 
 
 @lru_cache(maxsize=8)
