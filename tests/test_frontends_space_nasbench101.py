@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,3 +122,15 @@ def test_channels_of_vertices() -> None:
     # vertex 1 only feeds the others and takes the larger of their channels
     cell = Cell(((0, 1, 0, 0, 0), (0, 0, 1, 1, 0), (0, 0, 0, 0, 1), (0, 0, 0, 0, 1), (0,) * 5), (0, 0, 0))
     assert vertex_channels(cell, 64, 9) == [64, 5, 5, 4, 9]
+
+
+@pytest.mark.slow
+def test_all_cells_are_the_published_423624() -> None:
+    folder = os.environ.get("CGIR_DATA")
+    if not folder:
+        pytest.skip("needs the label tables: set CGIR_DATA")
+    with np.load(Path(folder) / "nasbench101_all_cells.npz") as published:
+        expected = {f"{key:016x}" for key in published["hash_first8bytes"].tolist()}
+    found = [module_hash(cell)[:16] for cell in spaces.get("nasbench101").enumerate()]
+    assert len(found) == 423_624
+    assert set(found) == expected

@@ -1,14 +1,21 @@
-"""The README's Python runs as printed (with fewer pretraining steps), and what it shows of a graph is what comes out."""
+"""The README's Python runs as printed (with fewer pretraining steps); the search space that CONTRIBUTING shows is one."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import pytest
+from space_checks import check_traces
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+import cgir
+from cgir.features import GraphBatch
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
 
 
@@ -26,3 +33,21 @@ def test_examples_run(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) == 3
+
+
+def test_the_search_space_in_contributing_keeps_the_promises_of_a_space() -> None:
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(code) == 1
+    names: dict[str, Any] = {"__name__": "plainnet"}
+    exec(compile(code[0], "CONTRIBUTING.md", "exec", dont_inherit=True), names)  # as in a module without __future__ imports
+    space = names["PlainNet"](channels=4)
+    specs = list(space.enumerate())
+    assert len(set(specs)) == 64
+    assert [space.parse(space.format(spec)) for spec in specs] == specs
+    batch, packed = space.graphs(specs), GraphBatch.from_graphs(map(space.graph, specs))
+    assert batch.kinds == packed.kinds
+    assert all(np.array_equal(getattr(batch, field), getattr(packed, field)) for field in ("kind", "src", "dst", "ptr"))
+    check_traces(space, 10, seed=0)
+    assert all(space.mutate(spec, np.random.default_rng(0)) in set(specs) - {spec} for spec in specs)
+    with pytest.raises(cgir.SpecError, match="depth 1 of '2 9 1' is '9'"):
+        space.parse("2 9 1")
