@@ -15,6 +15,8 @@ from .graph import Graph as Graph
 from .graph import Node as Node
 from .graph import NodeKind as NodeKind
 from .graph import Param as Param
+from .kernel import wl_distance as wl_distance
+from .kernel import wl_features as wl_features
 from .passes import canonicalize as canonicalize
 from .serialize import load as load
 from .spectrum import spectral_distance as spectral_distance

@@ -1,4 +1,4 @@
-"""The command line: `cgir trace | show | diff | pretrain | finetune | predict | demo`. The one file here that imports upward, lazily."""
+"""The command line: `cgir trace | show | diff | space | tables | pretrain | finetune | predict | demo`. The one file here that imports upward, lazily."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CgirError, LabelError, TraceError
+from .errors import CgirError, LabelError, SpecError, TraceError
 from .features import GraphBatch
 
 if TYPE_CHECKING:
@@ -28,10 +28,32 @@ EPILOG = """examples:
   cgir trace frontends.reference:resnet50 --input-shape 1,3,224,224 --html resnet50.html
   cgir trace net.py:build --input-shape 1,3,224,224 -o net.json    your own function that builds a model
   cgir trace net.onnx -o exported.json && cgir diff net.json exported.json
+  cgir space ofa_mbv3 --sample 5000 -o pool              networks of a search space, for `cgir pretrain pool`
 """
 TRACE_EPILOG = """examples:
   cgir trace net.py:build --input-shape 1,3,224,224 --svg net.svg      build() in net.py returns a PyTorch or Keras model, or an ONNX one
   cgir trace net.onnx --dim batch=1 --dim time=128 -o net.json         files know their shapes; sizes for dimensions they leave open
+"""
+SPACE_EPILOG = """examples:
+  cgir space                                                  all search spaces
+  cgir space transnas_macro                                   what its strings look like
+  cgir space transnas_macro 64-433241-basic --svg net.svg     a network of it
+  cgir space ofa_mbv3 --sample 5000 -o pool                   a data set of random networks, for `cgir pretrain pool`
+  cgir space nasbench201 --all -o nb201                       a data set of all of them
+"""
+TABLES_EPILOG = """formats, and the files that users have:
+  nasbench101       nasbench_only108.tfrecord, nasbench_full.tfrecord
+  nasbench201       NATS-tss-*-simple or -full (folder or .tar), NATS-tss-*.pickle.pbz2, NAS-Bench-201-*.pth
+  nasbench301       nb_301_v13 (folder or .zip)
+  transnas_micro    transnas-bench_v10141024.pth
+  transnas_macro    the same
+  nasbench_nlp      logs of the release (folder or .zip)
+  csv, parquet      any table with a column of architectures: --space NAME --spec COLUMN
+examples:
+  cgir tables import nasbench201 NATS-tss-v1_0-3ffb9-simple -o nb201.parquet
+  cgir tables import csv mine.csv --space darts --spec genotype
+  cgir tables graphs nb201.parquet -o labelled         the networks with their labels, for `cgir finetune`
+Pickles in these files are read without running them: what is not an array, a tensor or a plain value is refused by name.
 """
 MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
@@ -49,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_trace, _add_show, _add_diff, _add_pretrain, _add_finetune, _add_predict, _add_demo):
+    for add in (_add_trace, _add_show, _add_diff, _add_space, _add_tables, _add_pretrain, _add_finetune, _add_predict, _add_demo):
         add(commands)
     return root
 
@@ -113,6 +135,55 @@ def _add_diff(commands: Any) -> None:
     sub.add_argument("b", help="the same")
     _add_request(sub)
     sub.set_defaults(run=_diff)
+
+
+def _add_space(commands: Any) -> None:
+    sub = commands.add_parser(
+        "space",
+        help="a search space: one of its networks as a graph, or many as a data set",
+        description="List the search spaces, describe one, turn one of its networks into a graph, or write a data set of many.",
+        epilog=SPACE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sub.add_argument("name", nargs="?", help="the space (default: list all)")
+    sub.add_argument("architecture", nargs="?", help="a network, in the benchmark's own form")
+    many = sub.add_mutually_exclusive_group()
+    many.add_argument("--sample", type=_positive, metavar="N", help="a data set of N networks drawn at random")
+    many.add_argument("--all", action="store_true", help="a data set of all networks")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("-o", "--output", type=Path, help="write the graph (JSON) or the data set (a folder, or a .parquet file) here")
+    _add_pictures(sub)
+    sub.set_defaults(run=_space)
+
+
+def _add_tables(commands: Any) -> None:
+    sub = commands.add_parser(
+        "tables", help="label tables: list them, make one of a benchmark's official file, or a data set of one", description="Networks and their labels."
+    )
+    actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="which tables there are, their rows, and where they lie", description="List the label tables.")
+    listing.add_argument("--data", type=Path, help="the folder with the published tables (default: the environment variable CGIR_DATA)")
+    listing.set_defaults(run=_tables_list)
+    reading = actions.add_parser(
+        "import",
+        help="make a table of a benchmark's official file",
+        description="Read what a benchmark's authors published and write a Parquet table.",
+        epilog=TABLES_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    reading.add_argument("format", metavar="FORMAT", help="which benchmark, see below")
+    reading.add_argument("file", type=Path, metavar="FILE", help="its file, folder or archive")
+    reading.add_argument("-o", "--output", type=Path, help="write this .parquet file (default: named like FILE, in the working directory)")
+    reading.add_argument("--space", help="csv and parquet: the search space")
+    reading.add_argument("--spec", metavar="COLUMN", help="csv and parquet: the column of architectures, in the space's text form")
+    reading.set_defaults(run=_tables_import)
+    joining = actions.add_parser(
+        "graphs", help="a data set of a table's networks and labels", description="Write a table's networks as graphs, with all its metrics as labels."
+    )
+    joining.add_argument("name", help="a table of `cgir tables list`, or a file that `cgir tables import` wrote")
+    joining.add_argument("--data", type=Path, help="the folder with the published tables (default: the environment variable CGIR_DATA)")
+    joining.add_argument("-o", "--output", type=Path, required=True, help="a folder, or a .parquet file, for `cgir finetune` and `cgir pretrain`")
+    joining.set_defaults(run=_tables_graphs)
 
 
 def _add_pretrain(commands: Any) -> None:
@@ -180,7 +251,7 @@ def _dim(text: str) -> tuple[str, int]:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of levels; expected 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; expected 1 or more")
     return int(text)
 
 
@@ -209,12 +280,16 @@ def _trace(args: argparse.Namespace) -> int:
     recorded, seconds = _traced(args.model, args, raw=True)
     graph = recorded if args.raw else canonicalize(recorded, level=args.level)
     print(f"traced {args.model} in {seconds:.1f} s: {len(recorded):,} operators recorded, {len(graph):,} nodes in the graph\n")
+    _finish(graph, args)
+    return 0
+
+
+def _finish(graph: Graph, args: argparse.Namespace) -> None:
     print(graph.report())
     if args.output:
         graph.save(args.output)
         print(f"\nwrote {args.output}")
     _draw(graph, args)
-    return 0
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -250,6 +325,43 @@ def _diff(args: argparse.Namespace) -> int:
     text = diff(a, b)
     print(text or "the graphs are isomorphic")
     return 1 if text else 0
+
+
+def _space(args: argparse.Namespace) -> int:
+    from frontends import spaces
+    from frontends.spaces import command
+
+    if args.sample or args.all:
+        if args.name is None or args.architecture or not args.output:
+            raise SpecError("a data set needs a search space and a place: cgir space NAME --sample N -o PATH, without a single network")
+        print(command.write(args.name, args.sample, args.seed, args.output))
+    elif args.architecture is None:
+        print(command.about(args.name, args.seed) if args.name else command.listing())
+    else:
+        space = spaces.get(args.name)
+        _finish(space.graph(space.parse(args.architecture)), args)
+    return 0
+
+
+def _tables_list(args: argparse.Namespace) -> int:
+    from frontends.tables.command import listing
+
+    print(listing(args.data))
+    return 0
+
+
+def _tables_import(args: argparse.Namespace) -> int:
+    from frontends.tables.command import imported
+
+    print(imported(args.format, args.file, args.output, args.space, args.spec))
+    return 0
+
+
+def _tables_graphs(args: argparse.Namespace) -> int:
+    from frontends.tables.command import graphs
+
+    print(graphs(args.name, args.data, args.output))
+    return 0
 
 
 def _pretrain(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ builder with the same methods that writes many graphs as arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any
 
 from .errors import InvalidGraphError
@@ -19,6 +20,8 @@ class GraphBuilder:
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.nodes: list[Node] = []
+        self._module = ""
+        self._counts: dict[str, int] = {}  # pieces by their path
 
     def add_node(
         self, op: str, inputs: tuple[int, ...], shape: Shape, params: tuple[Shape, ...] = (), in_shapes: tuple[Shape, ...] | None = None, **attrs: Attr
@@ -27,7 +30,8 @@ class GraphBuilder:
         index = len(self.nodes)
         seen = in_shapes if in_shapes is not None else tuple(self.nodes[i].shape for i in inputs)
         weights = tuple(Param(f"{index}.{slot}", size) for slot, size in enumerate(params))
-        self.nodes.append(Node(op, inputs, seen, shape, weights, attributes(attrs), name=f"{op.lower()}_{index}"))
+        module = "" if op == "Output" else self._module
+        self.nodes.append(Node(op, inputs, seen, shape, weights, attributes(attrs), f"{op.lower()}_{index}", module))
         return index
 
     def piece(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
@@ -38,7 +42,19 @@ class GraphBuilder:
             x: the node or nodes it continues from.
             args: what else decides on the part.
         """
-        return make(self, x, *args)
+        outer, path = self._module, f"{self._module}.{make.__name__.strip('_')}".lstrip(".")
+        number = self._counts[path] = self._counts.get(path, -1) + 1
+        self._module = f"{path}{number}"  # drawings fold pieces as they fold modules
+        try:
+            return make(self, x, *args)
+        finally:
+            self._module = outer
+
+    def share(self, source: int, index: int, count: int = 1) -> None:
+        """The `count` nodes up to `index` use the parameters of those up to `source`; of a node with more of them, the first ones are shared."""
+        for back in range(count):
+            node, given = self.nodes[index - back], self.nodes[source - back].params
+            self.nodes[index - back] = replace(node, params=given + node.params[len(given) :])
 
     def shape(self, index: int) -> Shape:
         """Output shape of a node, channels first, without the batch."""

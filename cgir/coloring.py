@@ -3,15 +3,21 @@
 Two graphs are isomorphic when a one-to-one map of their nodes keeps every node's kind, every edge with its argument slot (inputs of
 commutative operators have no slot) and which parameters are shared. Names, module paths and the order of nodes do not count.
 Colours: Weisfeiler and Lehman, 1968; the search on top is individualisation-refinement (McKay, "Practical graph isomorphism", 1981).
+
+Rounds of Weisfeiler-Lehman carry a colour one step, and networks are deep. But they have no cycles, so one sweep along the arrows, in which
+a vertex already sees the new colours of what comes before it, does the work of all forward rounds, and one against the arrows of all
+backward rounds. Sweeps take turns until one of them splits no class any more: then equal colours have equally coloured inputs and equally
+coloured readers, which is the partition that rounds would end with. Vertices at the same place of many graphs are swept together.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -25,16 +31,21 @@ Colors = NDArray[np.uint64]
 Groups = Sequence[int] | None
 Direction = Literal["both", "forward", "backward"]
 
-CHECK_EVERY = 8  # rounds between two looks at whether the partition still changes: counting classes costs more than a round
-CHUNK = 1024  # graphs coloured together, which bounds memory
+CHUNK_NODES, CHUNK_GRAPHS = 400_000, 4096  # coloured together, which bounds memory; a graph's number takes the 12 bits that `_num_colors` spares
+NARROW = 24  # vertices a step: with fewer, Python's integers are faster than arrays
 _SHARED_SLOT = 1 << 32  # edge labels from here on are parameter slots, below are argument slots
+_ALL = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
 class _Structure:
-    """Labelled directed graphs, and beside their V nodes one vertex for every shared parameter. Edges are kept in both orders."""
+    """Labelled directed graphs, and behind their V nodes one vertex for every shared parameter. Edges are kept in both orders.
+
+    Nodes are ordered by their place in their graph, so that those of one span have no edges among them and can be coloured together.
+    """
 
     graphs: int
+    rank: IntArray  # (N,): where each node of the batch stands here
     base: Colors  # (V,)
     owner: IntArray  # (V,): the graph each vertex belongs to
     source: IntArray  # (E,): sorted by target
@@ -43,6 +54,7 @@ class _Structure:
     target: IntArray  # (E,): sorted by source
     target_label: Colors
     source_ptr: IntArray  # (V + 1,): edges that leave each vertex
+    spans: tuple[tuple[int, int], ...]  # of vertices, in an order in which edges lead forward
 
 
 def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Colors:
@@ -55,7 +67,7 @@ def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Col
     color = structure.base
     for _ in range(rounds):
         color = _round(structure, color, direction)
-    return color
+    return color[structure.rank]
 
 
 def graph_hash(graph: Graph) -> str:
@@ -66,13 +78,12 @@ def graph_hash(graph: Graph) -> str:
 def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> list[str]:
     """`graph_hash` of every graph of a batch; `groups` are their `param_groups`, without them no parameter counts as shared."""
     digests: list[str] = []
-    for start in range(0, len(batch), CHUNK):
-        stop = min(start + CHUNK, len(batch))
+    while len(digests) < len(batch):
+        start = len(digests)
+        stop = int(np.searchsorted(batch.ptr, batch.ptr[start] + CHUNK_NODES, side="right")) - 1
+        stop = min(max(stop, start + 1), start + CHUNK_GRAPHS)
         structure = _structure(batch.select(np.arange(start, stop)), groups[start:stop] if groups is not None else None)
-        stable = _refine(structure, structure.base)
-        order = np.lexsort((stable, structure.owner))
-        parts = np.split(stable[order], np.cumsum(np.bincount(structure.owner, minlength=stop - start))[:-1])
-        digests.extend(hashlib.blake2b(part.astype("<u8").tobytes(), digest_size=16).hexdigest() for part in parts)
+        digests += _digests(structure, _refine(structure, structure.base))
     return digests
 
 
@@ -136,22 +147,34 @@ def _plain(value: Any) -> Any:
 
 
 def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure:
-    base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[batch.kind]
-    ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[batch.kind]
-    slot = np.arange(len(batch.dst)) - np.searchsorted(batch.dst, batch.dst)
-    src, dst, label, owner = batch.src, batch.dst, np.where(ordered[batch.dst], slot + 1, 0), batch.graph_of_node
+    place = np.arange(batch.num_nodes) - np.repeat(batch.ptr[:-1], np.diff(batch.ptr))
+    order = np.argsort(place.astype(np.uint16) if place.max(initial=0) < 1 << 16 else place, kind="stable")  # 16 bits are sorted in linear time
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    kind, edge_ptr = batch.kind[order], _ends(batch.dst, batch.num_nodes)
+    base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[kind]
+    ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[kind]
+    owner, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
+    src, dst = rank[batch.src[ranges(edge_ptr[order], arity)]], np.repeat(np.arange(len(order)), arity)
+    label = np.where(ordered[dst], ranges(np.ones_like(arity), arity), 0)
+    steps = np.cumsum([0, *np.bincount(place)]).tolist()
     if groups is not None and any(group is not None for group in groups):
         more_src, more_dst, more_label, more_owner = _sharing(batch, groups)
-        src, dst = np.concatenate([src, more_src]), np.concatenate([dst, more_dst])
+        src, dst = np.concatenate([src, more_src]), np.concatenate([dst, rank[more_dst]])
         label, owner = np.concatenate([label, more_label]), np.concatenate([owner, more_owner])
         base = np.concatenate([base, np.full(len(more_owner), 0x5EED, np.uint64)])
-    vertices = np.arange(len(base) + 1)
     by_target, by_source = np.argsort(dst, kind="stable"), np.argsort(src, kind="stable")
     scrambled = mix(label.astype(np.uint64))
     return _Structure(
-        len(batch), base, owner, src[by_target], scrambled[by_target], np.searchsorted(dst[by_target], vertices),
-        dst[by_source], scrambled[by_source], np.searchsorted(src[by_source], vertices),
+        len(batch), rank, base, owner, src[by_target], scrambled[by_target], _ends(dst, len(base)),
+        dst[by_source], scrambled[by_source], _ends(src, len(base)),
+        ((len(order), len(base)), *pairwise(steps)),
     )  # fmt: skip
+
+
+def _ends(values: IntArray, size: int) -> IntArray:
+    """(size + 1,): where each of 0 .. size - 1 begins when the values are sorted."""
+    return np.concatenate([[0], np.cumsum(np.bincount(values, minlength=size))]).astype(np.int64)
 
 
 def _sharing(batch: GraphBatch, groups: Sequence[Groups]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
@@ -194,26 +217,69 @@ def _segment_sums(values: Colors, ptr: IntArray) -> Colors:
 
 
 def _refine(structure: _Structure, color: Colors) -> Colors:
-    """Rounds until no graph's number of colours grows. How many a graph gets depends on itself alone, not on the others beside it."""
-    final, active = color, np.ones(structure.graphs, bool)
+    """Sweeps in turns until none of a graph's classes splits. How many a graph gets depends on itself alone, not on the others beside it."""
+    color = _sweep(structure, color, True)
+    final, active, forward = color, np.ones(structure.graphs, bool), False
     count = _num_colors(structure, color)
     while active.any():
-        for _ in range(CHECK_EVERY):
-            color = _round(structure, color)
+        color = _sweep(structure, color, forward)
         final = np.where(active[structure.owner], color, final)
         previous, count = count, _num_colors(structure, color)
         active &= count > previous
+        forward = not forward
     return final
 
 
+def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
+    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before it; after it, unless `forward`."""
+    if forward:
+        others, labels, ptr, spans = structure.source, structure.source_label, structure.target_ptr, structure.spans
+    else:
+        others, labels, ptr, spans = structure.target, ~structure.target_label, structure.source_ptr, structure.spans[::-1]
+    if len(color) < NARROW * len(spans):
+        return _narrow_sweep(mix(color).tolist(), others.tolist(), labels.tolist(), ptr.tolist(), spans)
+    new = mix(color)
+    for start, stop in spans:
+        edges, ends = slice(ptr[start], ptr[stop]), ptr[start : stop + 1] - ptr[start]
+        new[start:stop] = mix(new[start:stop] + mix(_segment_sums(mix(new[others[edges]] ^ labels[edges]), ends)))
+    return new
+
+
+def _narrow_sweep(new: list[int], others: list[int], labels: list[int], ptr: list[int], spans: Iterable[tuple[int, int]]) -> Colors:
+    """`_sweep` one vertex at a time, and the same to the bit."""
+    for start, stop in spans:
+        for vertex in range(start, stop):
+            total = 0
+            for edge in range(ptr[vertex], ptr[vertex + 1]):
+                total += _mix(new[others[edge]] ^ labels[edge])
+            new[vertex] = _mix(new[vertex] + _mix(total))
+    return np.asarray(new, np.uint64)
+
+
+def _mix(value: int) -> int:
+    """`mix` of one Python integer, modulo 2^64."""
+    value = (value + 0x9E3779B97F4A7C15) & _ALL
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _ALL
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _ALL
+    return value ^ (value >> 31)
+
+
 def _num_colors(structure: _Structure, color: Colors) -> IntArray:
-    if structure.graphs == 1:
-        return np.asarray([len(np.unique(color))])
-    order = np.lexsort((color, structure.owner))
-    owner, ordered = structure.owner[order], color[order]
-    fresh = np.ones(len(color), bool)
-    fresh[1:] = (owner[1:] != owner[:-1]) | (ordered[1:] != ordered[:-1])
-    return np.bincount(owner[fresh], minlength=structure.graphs)
+    """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers does for all graphs."""
+    keys = np.sort((structure.owner.astype(np.uint64) << np.uint64(52)) | (color >> np.uint64(12)))
+    fresh = np.ones(len(keys), bool)
+    fresh[1:] = keys[1:] != keys[:-1]
+    return np.bincount((keys[fresh] >> np.uint64(52)).astype(np.int64), minlength=structure.graphs)
+
+
+def _digests(structure: _Structure, color: Colors) -> list[str]:
+    """32 hex digits a graph: its number of vertices and two sums over its colours, which are different hashes of one multiset."""
+    order = np.argsort(structure.owner, kind="stable")
+    ptr = _ends(structure.owner, structure.graphs)
+    scrambled = mix(color[order])
+    sums = [_segment_sums(values, ptr) + np.diff(ptr).astype(np.uint64) for values in (scrambled, mix(~scrambled))]
+    text = mix(np.stack(sums, axis=1)).astype(">u8").tobytes().hex()
+    return [text[start : start + 32] for start in range(0, len(text), 32)]
 
 
 def _individualised(color: Colors, vertex: int) -> Colors:
@@ -239,6 +305,7 @@ def _matching(left: Colors, right: Colors) -> IntArray:
 
 def _is_isomorphism(a: Graph, b: Graph, first: _Structure, second: _Structure, match: IntArray) -> bool:
     """The definition, checked without trusting any colour: kinds and labelled edges agree under the map."""
+    # The nodes of a single graph keep their order here, shared parameters stand behind them.
     if any(match[index] >= len(b) or node.kind != b.nodes[match[index]].kind for index, node in enumerate(a.nodes)):
         return False
     targets = [np.repeat(np.arange(len(s.base)), np.diff(s.target_ptr)) for s in (first, second)]

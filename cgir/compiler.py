@@ -82,7 +82,7 @@ class BatchBuilder(GraphBuilder):
         self._frame = _Frame(())
         self._pieces: list[int] = []
         self._links: list[int] = []
-        self._counts: list[int] = []  # pieces of each network
+        self._sizes: list[int] = []  # pieces of each network
         self._done: list[tuple[IntArray, ...]] = []
 
     def add_node(
@@ -127,7 +127,7 @@ class BatchBuilder(GraphBuilder):
     def end(self) -> None:
         """The network is complete; the next call begins another."""
         frame = self._frame
-        self._counts.append(len(frame.pieces))
+        self._sizes.append(len(frame.pieces))
         self._pieces += [piece.number for piece in frame.pieces]
         for inputs in frame.links:
             self._links += inputs
@@ -164,7 +164,7 @@ class BatchBuilder(GraphBuilder):
         sources, first_source = _ragged([piece.sources for piece in table])
         sizes, num_sources = np.diff(first)[place], np.diff(first_source)[place]
         starts = np.concatenate([[0], np.cumsum(sizes)])
-        counts = np.asarray(self._counts, np.int64)
+        counts = np.asarray(self._sizes, np.int64)
         begins = starts[np.concatenate([[0], np.cumsum(counts)])]
         network = np.repeat(begins[:-1], counts)
         link = np.concatenate([[0], np.cumsum(np.asarray([piece.arity for piece in table], np.int64)[place])])
@@ -179,7 +179,7 @@ class BatchBuilder(GraphBuilder):
         kind = kinds[ranges(first[place], sizes)]
         back = np.repeat(np.arange(len(kind)), _arity(self._rows)[kind]) - source
         self._done.append((kind.astype(np.int32), back.astype(np.int32), np.diff(begins)))
-        self._pieces, self._links, self._counts = [], [], []
+        self._pieces, self._links, self._sizes = [], [], []
 
 
 def _arity(kinds: Iterable[NodeKind]) -> IntArray:

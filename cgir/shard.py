@@ -1,22 +1,29 @@
 """One Parquet file of a `GraphStore`: its columns, how it is written, and how damage is noticed.
 
 Columns, one row a graph:
-    family, spec, hash, level: string
+    family, spec, level: string
+    hash: string, 32 hex digits, `Graph.hash`; equal for isomorphic graphs
     num_nodes: int32
-    kind: list<int32>, each node's row in the file's table of distinct node kinds
-    src, dst: list<int32>, edges between the graph's own nodes, sorted by dst and, within a node, in argument order
+    nodes: list<int32>, each node's row in the file's table of steps; a step is a node kind and how far back each of its inputs stands
     spectrum: list<double>, the 11 smallest Laplacian eigenvalues
     shared: list<int32>, the parameter that each parameter slot uses (slots in node order); null if no parameter is used twice
     label:NAME: double, one column a label, NaN where it is not known
-Schema metadata: cgir.version, cgir.kinds (JSON: [op, in_shapes, shape, param_shapes, attrs] each), cgir.digest of the kinds, and cgir.part
-("3" or, of the last shard, "3 last"). Pages carry checksums.
+Key-value metadata of the file: cgir.version; cgir.kinds, JSON, [op, in_shapes, shape, param_shapes, attrs] each; cgir.steps, JSON, [row of the
+kind, distance back to the first input, to the second, ...] each; cgir.digest of both tables. Pages carry checksums.
+
+Names and edges of the first graph, without cgir (polars and duckdb open the columns too, `parquet_kv_metadata` of duckdb the metadata):
+
+    frame = pandas.read_parquet("set.parquet")
+    tables = pyarrow.parquet.read_metadata("set.parquet").metadata
+    kinds, steps = json.loads(tables[b"cgir.kinds"]), json.loads(tables[b"cgir.steps"])
+    names = [kinds[steps[row][0]][0] for row in frame.nodes[0]]
+    edges = [(node - back, node) for node, row in enumerate(frame.nodes[0]) for back in steps[row][1:]]
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,196 +33,188 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .coloring import Groups
-from .errors import FileFormatError, InvalidGraphError
-from .features import GraphBatch, IntArray, ranges
-from .graph import Graph, Node, NodeKind, Param, attributes
-from .serialize import decode_value, encode_value
+from .errors import FileFormatError
+from .features import GraphBatch, IntArray
 from .spectrum import K
-from .verify import verify
+from .steps import Steps, StepTable
 
-VERSION = 1
+VERSION = 2
 LABEL = "label:"
-_INTS = pa.list_(pa.int32())
+_INTS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+_DOUBLES = pa.list_(pa.field("element", pa.float64(), nullable=False))
 COLUMNS = {
     "family": pa.string(), "spec": pa.string(), "hash": pa.string(), "level": pa.string(), "num_nodes": pa.int32(),
-    "kind": _INTS, "src": _INTS, "dst": _INTS, "spectrum": pa.list_(pa.float64()), "shared": _INTS,
+    "nodes": _INTS, "spectrum": _DOUBLES, "shared": _INTS,
 }  # fmt: skip
 
 
-def write_shard(path: Path, batch: GraphBatch, columns: Mapping[str, Any], shared: Sequence[Groups], part: str) -> None:
-    """Write one file. `columns` are family, spec, hash, level, spectrum (G, K) and the labels, by their names in the file."""
-    used, kind = np.unique(batch.kind, return_inverse=True)
-    edge_ptr = np.searchsorted(batch.dst, batch.ptr)
-    first = batch.ptr[batch.graph_of_node[batch.dst]]
-    spectra = np.asarray(columns["spectrum"], np.float64)
-    arrays = {
-        **columns,
-        "num_nodes": np.diff(batch.ptr).astype(np.int32),
-        "kind": _lists(kind, batch.ptr),
-        "src": _lists(batch.src - first, edge_ptr),
-        "dst": _lists(batch.dst - first, edge_ptr),
-        "spectrum": pa.ListArray.from_arrays(np.arange(len(batch) + 1, dtype=np.int32) * spectra.shape[1], spectra.ravel()),
-        "shared": pa.array(shared, _INTS),
-    }
-    names = [*COLUMNS, *(name for name in columns if name.startswith(LABEL))]
-    kinds = json.dumps([_encode_kind(batch.kinds[row]) for row in used], separators=(",", ":"), allow_nan=False).encode()
-    metadata = {b"cgir.version": str(VERSION).encode(), b"cgir.kinds": kinds, b"cgir.digest": _digest(kinds), b"cgir.part": part.encode()}
-    table = pa.table({name: pa.array(arrays[name], COLUMNS.get(name, pa.float64())) for name in names}).replace_schema_metadata(metadata)
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+class ShardWriter:
+    """A file that grows by row groups; it is complete, and can be read, once closed."""
+
+    def __init__(self, path: Path, label_names: list[str]) -> None:
+        self.rows = 0
+        self.table = StepTable()
+        fields = [pa.field(name, kind, nullable=name == "shared") for name, kind in COLUMNS.items()]
+        self._schema = pa.schema(fields + [pa.field(LABEL + name, pa.float64(), nullable=False) for name in label_names])
+        # Plain lists repeat themselves byte by byte, which compresses better than a dictionary's bit-packed numbers.
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", write_page_checksum=True, store_schema=False, use_dictionary=["family", "level"],
+            write_statistics=["family", "spec", "num_nodes", *(LABEL + name for name in label_names)],
+        )  # fmt: skip
+
+    def write(self, batch: GraphBatch, columns: Mapping[str, Any]) -> None:
+        """Add a row group. `columns` are all but num_nodes and nodes by their names in the file: sequences, or Arrow arrays."""
+        spectra = np.asarray(columns["spectrum"], np.float64).reshape(len(batch), K)
+        arrays = {
+            **columns,
+            "num_nodes": np.diff(batch.ptr).astype(np.int32),
+            "nodes": _lists(self.table.encode(batch).astype(np.int32), batch.ptr, _INTS),
+            "spectrum": _lists(spectra.ravel(), np.arange(len(batch) + 1) * K, _DOUBLES),
+        }
+        table = pa.Table.from_arrays([pa.array(arrays[field.name], field.type) for field in self._schema], schema=self._schema)
+        self._writer.write_table(table, row_group_size=max(len(batch), 1))
+        self.rows += len(batch)
+
+    def close(self) -> None:
+        """Write the tables and the footer."""
+        kinds, steps = self.table.dump()
+        metadata = {"cgir.version": str(VERSION), "cgir.kinds": kinds, "cgir.steps": steps, "cgir.digest": digest(kinds, steps)}
+        self._writer.add_key_value_metadata(metadata)
+        self._writer.close()
 
 
 class Shard:
-    """A file of graphs, memory-mapped; columns are decoded when first needed."""
+    """A file of graphs, memory-mapped; row groups are decoded when asked for. `footer` is the digest its footer must have, where known.
 
-    def __init__(self, path: Path) -> None:
+    Raises:
+        FileFormatError: if it is missing, damaged, foreign or of another version; the message names the file.
+    """
+
+    def __init__(self, path: Path, footer: str | None = None) -> None:
         self.path = path
         try:
+            if footer is not None and footer_digest(path) != footer:
+                raise FileFormatError(f"{path}: the end of the file is not what was written; the file is damaged")
             self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            schema = self._file.schema_arrow
+        except FileFormatError:
+            raise
         except (OSError, pa.ArrowException, ValueError) as error:
             raise FileFormatError(f"{path}: not a readable Parquet file: {_one_line(error)}") from error
-        schema = self._file.schema_arrow
-        metadata = schema.metadata or {}
-        version = metadata.get(b"cgir.version", b"").decode(errors="replace")
+        self._metadata = self._file.metadata.metadata or {}
+        version = self._metadata.get(b"cgir.version", b"").decode(errors="replace")
         if not version.isdecimal():
             raise FileFormatError(f"{path}: a Parquet file, but not one of cgir: its metadata has no cgir.version")
-        if int(version) > VERSION:
-            raise FileFormatError(f"{path}: version {version} is newer than {VERSION}, the newest this cgir reads; upgrade cgir")
+        if int(version) != VERSION:
+            advice = "is newer than {}, the newest this cgir reads; upgrade cgir" if int(version) > VERSION else "is older than {}; write the data set again"
+            raise FileFormatError(f"{path}: version {version} {advice.format(VERSION)}")
         for name, expected in COLUMNS.items():
-            if name not in schema.names or not schema.field(name).type.equals(expected):
-                found = schema.field(name).type if name in schema.names else "nothing"
+            found = schema.field(name).type if name in schema.names else "nothing"
+            if not _alike(found, expected):
                 raise FileFormatError(f"{path}: column {name} is {found}, expected {expected}")
-        self.part = metadata.get(b"cgir.part", b"").decode(errors="replace")
         self.label_names = [name.removeprefix(LABEL) for name in schema.names if name.startswith(LABEL)]
-        self.kinds = self._read_kinds(metadata.get(b"cgir.kinds", b""), metadata.get(b"cgir.digest", b""))
+        self.sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.metadata.num_row_groups)]
+        self.digest = self._metadata.get(b"cgir.digest", b"")
+        if digest(*self._tables) != self.digest:
+            raise FileFormatError(f"{path}: the tables of kinds and steps do not match their digest; the file is damaged")
 
-    def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+    @property
+    def _tables(self) -> tuple[bytes, bytes]:
+        return self._metadata.get(b"cgir.kinds", b""), self._metadata.get(b"cgir.steps", b"")
 
-    def column(self, name: str) -> pa.Array:
-        """One column as a single Arrow array.
+    @cached_property
+    def table(self) -> StepTable:
+        """The file's distinct kinds and steps."""
+        return StepTable.load(*self._tables, str(self.path))
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The same as arrays."""
+        return self.table.expansion()
+
+    def column(self, name: str, group: int) -> pa.Array:
+        """One column of a row group; a label that the file has not is NaN.
 
         Raises:
             FileFormatError: if its pages are damaged.
         """
+        if name.startswith(LABEL) and name.removeprefix(LABEL) not in self.label_names:
+            return pa.array(np.full(self.sizes[group], np.nan))
         try:
-            column = self._file.read(columns=[name], use_threads=False).column(0)
+            column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
             array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
             array.validate(full=True)
         except (OSError, pa.ArrowException, ValueError) as error:
-            raise FileFormatError(f"{self.path}: column {name} is damaged: {_one_line(error)}") from error
-        if len(array) != len(self):
-            raise FileFormatError(f"{self.path}: column {name} has {len(array)} rows, expected {len(self)}")
-        if name != "shared" and array.null_count:
-            raise FileFormatError(f"{self.path}: column {name} has {array.null_count} missing values")
+            raise self._damaged(group, f"column {name} is damaged: {_one_line(error)}") from error
+        if len(array) != self.sizes[group]:
+            raise self._damaged(group, f"column {name} has {len(array)} rows, expected {self.sizes[group]}")
+        if name != "shared" and (array.null_count or (pa.types.is_list(array.type) and array.values.null_count)):
+            raise self._damaged(group, f"column {name} has missing values")
+        if name == "spectrum" and not (np.diff(as_numpy(array.offsets)) == K).all():
+            raise self._damaged(group, f"column spectrum must have {K} values in every row")
         return array
 
-    def select(self, rows: IntArray) -> GraphBatch:
-        """The graphs at `rows`, in that order."""
-        structure = self._structure
-        sizes, edge_sizes = (np.diff(structure[name])[rows] for name in ("ptr", "edge_ptr"))
-        ptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        nodes, edges = ranges(structure["ptr"][rows], sizes), ranges(structure["edge_ptr"][rows], edge_sizes)
-        shift = np.repeat(ptr[:-1], edge_sizes)
-        return GraphBatch(self.kinds, structure["kind"][nodes].astype(np.int64), structure["src"][edges] + shift, structure["dst"][edges] + shift, ptr)
+    def nodes(self, group: int) -> tuple[NDArray[np.int32], IntArray]:
+        """The steps (N,) of all graphs of a row group, one after the other, and where each graph's begin (rows + 1,).
 
-    def graph(self, row: int) -> Graph:
-        """One graph, verified; names of nodes and modules were not stored."""
-        batch, shared = self.select(np.asarray([row])), self._shared[row].as_py()
-        kinds = [batch.kinds[index] for index in batch.kind]
-        if shared is not None and len(shared) != sum(len(kind.param_shapes) for kind in kinds):
-            raise FileFormatError(f"{self.path}: row {row}: column shared has {len(shared)} entries, but the graph another number of parameter slots")
-        inputs: list[list[int]] = [[] for _ in kinds]
-        for source, target in zip(batch.src.tolist(), batch.dst.tolist(), strict=True):
-            inputs[target].append(source)
-        nodes, slot = [], 0
-        for index, (kind, sources) in enumerate(zip(kinds, inputs, strict=True)):
-            names = [f"{index}.{i}" if shared is None else f"shared.{shared[slot + i]}" for i in range(len(kind.param_shapes))]
-            params = tuple(map(Param, names, kind.param_shapes))
-            slot += len(params)
-            nodes.append(Node(kind.op, tuple(sources), kind.in_shapes, kind.shape, params, kind.attrs, f"{kind.op.lower()}_{index}"))
-        graph = Graph(tuple(nodes), self._specs[row].as_py(), self._levels[row].as_py())
-        try:
-            verify(graph)
-        except InvalidGraphError as error:
-            raise FileFormatError(f"{self.path}: row {row}: {error}") from error
-        return graph
-
-    @cached_property
-    def _shared(self) -> pa.Array:
-        return self.column("shared")
-
-    @cached_property
-    def _specs(self) -> pa.Array:
-        return self.column("spec")
-
-    @cached_property
-    def _levels(self) -> pa.Array:
-        return self.column("level")
-
-    @cached_property
-    def _structure(self) -> dict[str, NDArray[Any]]:
-        """All graphs, one after the other: flat columns `kind`, `src`, `dst` and where each graph's part begins."""
-        kind, ptr = self._flat("kind")
-        (src, edge_ptr), (dst, dst_ptr) = self._flat("src"), self._flat("dst")
-        owner = np.repeat(np.arange(len(self)), np.diff(edge_ptr))
+        Raises:
+            FileFormatError: if they are damaged, or no graphs.
+        """
+        column = self.column("nodes", group)
+        offsets = as_numpy(column.offsets).astype(np.int64)
+        rows, ptr = as_numpy(column.values)[offsets[0] : offsets[-1]], offsets - offsets[0]
         sizes = np.diff(ptr)
-        problems = {
-            "kind has rows beyond the table of kinds": len(kind) and not 0 <= kind.min() <= kind.max() < len(self.kinds),
-            "num_nodes disagrees with kind": not np.array_equal(np.asarray(self.column("num_nodes")), sizes),
-            "src and dst have different lengths": not np.array_equal(edge_ptr, dst_ptr),
-        }
-        if not any(problems.values()):
-            arity = np.asarray([len(k.in_shapes) for k in self.kinds], np.int64)[kind]
-            targets = np.bincount(dst + ptr[owner], minlength=len(kind)) if len(dst) and dst.min() >= 0 else np.zeros(len(kind), np.int64)
-            later = len(src) and not (src.min() >= 0 and (src < dst).all() and (dst < sizes[owner]).all())
-            problems["an edge does not lead from an earlier to a later node"] = bool(later)
-            problems["edges are not sorted"] = bool((np.diff(owner * (int(sizes.max(initial=0)) + 1) + dst) < 0).any())
-            problems["a node has another number of inputs than its kind"] = not np.array_equal(targets, arity)
-        broken = [problem for problem, found in problems.items() if found]
-        if broken:
-            raise FileFormatError(f"{self.path}: {broken[0]}; the file is damaged")
-        return {"kind": kind, "src": src, "dst": dst, "ptr": ptr, "edge_ptr": edge_ptr}
+        if not np.array_equal(as_numpy(self.column("num_nodes", group)), sizes):
+            raise self._damaged(group, "num_nodes disagrees with nodes")
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.steps):
+            raise self._damaged(group, f"nodes has rows beyond the table of {len(self.steps)} steps")
+        if (self.steps.reach[rows] > np.arange(len(rows), dtype=np.int32) - np.repeat(ptr[:-1].astype(np.int32), sizes)).any():
+            raise self._damaged(group, "an input of a node lies before its graph")
+        return rows, ptr
 
-    def _flat(self, name: str) -> tuple[NDArray[np.int32], IntArray]:
-        column = self.column(name)
-        if column.values.null_count:
-            raise FileFormatError(f"{self.path}: column {name} has missing values")
-        ptr = column.offsets.to_numpy().astype(np.int64)
-        return column.values.to_numpy(zero_copy_only=False)[ptr[0] : ptr[-1]] if len(ptr) else np.zeros(0, np.int32), ptr - ptr[0]
+    def check(self, group: int) -> None:
+        """Read all of a row group.
 
-    def spectra(self) -> NDArray[np.float64]:
-        """(rows, K) Laplacian spectra."""
-        column = self.column("spectrum")
-        if not (np.diff(column.offsets.to_numpy()) == K).all():
-            raise FileFormatError(f"{self.path}: column spectrum must have {K} values in every row; the file is damaged")
-        return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float64).reshape(len(self), K)
+        Raises:
+            FileFormatError: if any of it is damaged.
+        """
+        self.nodes(group)
+        for name in (*COLUMNS, *(LABEL + label for label in self.label_names)):
+            self.column(name, group)
 
-    def _read_kinds(self, text: bytes, digest: bytes) -> tuple[NodeKind, ...]:
-        if _digest(text) != digest:
-            raise FileFormatError(f"{self.path}: the table of node kinds does not match its digest; the file is damaged")
-        try:
-            return tuple(_decode_kind(row, str(self.path)) for row in json.loads(text))
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise FileFormatError(f"{self.path}: the table of node kinds cannot be read: {_one_line(error)}") from error
+    def _damaged(self, group: int, problem: str) -> FileFormatError:
+        return FileFormatError(f"{self.path}: row group {group}: {problem}; the file is damaged, GraphStore.open(..., skip_damaged=True) reads the rest")
 
 
-def _lists(values: IntArray, ptr: IntArray) -> pa.ListArray:
-    return pa.ListArray.from_arrays(ptr.astype(np.int32), values.astype(np.int32))
+def as_numpy(array: pa.Array) -> NDArray[Any]:
+    """Numbers without copying them. Arrow's own `to_numpy` imports pandas, which takes longer than to open a data set."""
+    return np.from_dlpack(array)
 
 
-def _digest(text: bytes) -> bytes:
-    return hashlib.blake2b(text, digest_size=16).hexdigest().encode()
+def digest(*texts: bytes) -> bytes:
+    """Of texts, one after the other: 32 hex digits."""
+    return hashlib.blake2b(b"\0".join(texts), digest_size=16).hexdigest().encode()
 
 
-def _encode_kind(kind: NodeKind) -> list[Any]:
-    return [kind.op, kind.in_shapes, kind.shape, kind.param_shapes, {name: encode_value(value) for name, value in kind.attrs}]
+def footer_digest(path: Path) -> str:
+    """Digest of a Parquet file's footer, which says where and what all its pages are and, unlike them, carries no checksum."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - 8, 0))
+        length = int.from_bytes(file.read(4), "little") + 8
+        file.seek(max(size - length, 0))
+        return digest(str(size).encode(), file.read()).decode()
 
 
-def _decode_kind(row: Any, where: str) -> NodeKind:
-    op, in_shapes, shape, param_shapes, attrs = row
-    values = attributes({name: decode_value(value, where) for name, value in attrs.items()})
-    return NodeKind(op, tuple(map(tuple, in_shapes)), tuple(shape), tuple(map(tuple, param_shapes)), values)
+def _lists(values: NDArray[Any], ptr: IntArray, kind: pa.DataType) -> pa.ListArray:
+    return pa.ListArray.from_arrays(ptr.astype(np.int32), values, type=kind)
+
+
+def _alike(found: Any, expected: pa.DataType) -> bool:
+    """Equal types, whatever elements of lists are called and whether they could be missing."""
+    if pa.types.is_list(expected) and isinstance(found, pa.DataType) and pa.types.is_list(found):
+        return bool(found.value_type == expected.value_type)
+    return bool(found == expected)
 
 
 def _one_line(error: Exception) -> str:

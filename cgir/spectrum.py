@@ -9,9 +9,12 @@ node has Delta_ii = 0, so the multiplicity of 0 is the number of components (as 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import overload
+from itertools import pairwise
+from typing import Any, overload
 
 import numpy as np
 import scipy.linalg
@@ -20,27 +23,31 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from threadpoolctl import ThreadpoolController
+from tqdm import tqdm
 
 from .features import GraphBatch
 from .graph import Graph
 
 Array = NDArray[np.float64]
+Topology = tuple[int, NDArray[np.int64]]  # number of nodes, and the edges of the simple undirected graph as ascending numbers high * n + low
 
 K = 11
 PADDING = 2.0
 DENSE_LIMIT = 400  # nodes; above, a sparse solver is faster
-STACK_BYTES = 1 << 27  # of dense matrices solved in one call
+STACK_BYTES = 1 << 23  # of dense matrices solved in one call
+CHUNK = 4096  # graphs whose edges are looked at together, which bounds memory
 SHIFT = -1e-2  # a shift of 0 is singular, and misses multiplicities
 
 
 def normalized_laplacian(graph: Graph) -> Array:
     """(n, n) symmetric normalised Laplacian of the underlying simple undirected graph (eq. 4.4)."""
-    batch = GraphBatch.from_graphs([graph])
-    return _dense(len(graph), [np.stack([batch.src, batch.dst])])[0]
+    ((n, codes),), _ = _topologies(GraphBatch.from_graphs([graph]))
+    lower = _lower_triangles(n, [codes])[0]
+    return lower + np.tril(lower, -1).T
 
 
 def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> Array:
-    """The k smallest Laplacian eigenvalues of each graph.
+    """The k smallest Laplacian eigenvalues of each graph; graphs that are wired alike are solved once, on all processors.
 
     Args:
         graphs: one graph, a list of graphs, or a batch.
@@ -53,16 +60,17 @@ def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> Array:
         graphs = GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
     topologies, which = _topologies(graphs)
     result = np.full((len(topologies), k), PADDING)
-    by_size: dict[int, list[int]] = {}
-    for row, (n, _) in enumerate(topologies):
-        by_size.setdefault(n, []).append(row)
-    # Threads make stacks of small matrices slower, many times so on a busy machine.
-    with _threads().limit(limits=1):
-        for n, rows in by_size.items():
-            step = max(1, STACK_BYTES // (8 * n * n)) if n else len(rows)
-            for start in range(0, len(rows), step):
-                part = rows[start : start + step]
-                result[part, : min(n, k)] = _smallest(n, [topologies[row][1] for row in part], min(n, k))
+
+    def solve(rows: list[int]) -> int:
+        n = topologies[rows[0]][0]
+        result[rows, : min(n, k)] = _smallest(n, [topologies[row][1] for row in rows], min(n, k))
+        return len(rows)
+
+    stacks = _stacks([n for n, _ in topologies])
+    # Threads inside BLAS make stacks of small matrices slower, many times so on a busy machine; LAPACK lets go of the interpreter's lock.
+    with _threads().limit(limits=1), ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(topologies), desc="spectra", delay=5) as bar:
+        for done in map(solve, stacks) if len(stacks) < 2 else pool.map(solve, stacks):
+            bar.update(done)
     return result[which]
 
 
@@ -82,52 +90,72 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _topologies(batch: GraphBatch) -> tuple[list[tuple[int, NDArray[np.int64]]], NDArray[np.int64]]:
-    """Distinct (number of nodes, (2, e) undirected edges), and for each graph which of them it has: equal ones are solved once."""
-    owner = batch.graph_of_node[batch.dst]
-    ends = np.stack([batch.src, batch.dst]) - batch.ptr[owner]
+def _topologies(batch: GraphBatch) -> tuple[list[Topology], NDArray[np.int64]]:
+    """Distinct topologies, and for each graph which of them it has.
+
+    Wirings that differ only in the order of nodes are not merged: of NAS-Bench-101's 49,015 it would spare 3.5 %.
+    """
+    edge_ptr = np.searchsorted(batch.dst, batch.ptr)
     sizes = np.diff(batch.ptr)
-    span = int(sizes.max(initial=1))
-    # One number per edge, so that a single sort orders the edges of all graphs and finds parallel ones.
-    codes = np.unique((owner * span + ends.min(axis=0)) * span + ends.max(axis=0))
-    lower, upper = codes // span % span, codes % span
-    codes, lower, upper = (values[lower != upper] for values in (codes, lower, upper))
-    cuts = np.searchsorted(codes, np.arange(1, len(batch)) * span * span)
+    width = np.min_scalar_type(int(sizes.max(initial=0)))
+    as_written: dict[tuple[int, bytes], int] = {}
+    which = np.empty(len(batch), np.int64)
+    for start in range(0, len(batch), CHUNK):
+        stop = min(start + CHUNK, len(batch))
+        edges = slice(edge_ptr[start], edge_ptr[stop])
+        first = np.repeat(batch.ptr[start:stop], np.diff(edge_ptr[start : stop + 1]))
+        text = np.stack([batch.src[edges] - first, batch.dst[edges] - first], axis=1).astype(width).tobytes()
+        cuts = ((edge_ptr[start : stop + 1] - edge_ptr[start]) * 2 * width.itemsize).tolist()
+        keys = zip(sizes[start:stop].tolist(), (text[a:b] for a, b in pairwise(cuts)), strict=True)
+        which[start:stop] = [as_written.setdefault(key, len(as_written)) for key in keys]
     distinct: dict[tuple[int, bytes], int] = {}
-    found: list[tuple[int, NDArray[np.int64]]] = []
-    which = np.zeros(len(batch), np.int64)
-    parts = np.split(np.stack([lower, upper]), cuts, axis=1) if len(batch) else []
-    for index, (n, edges) in enumerate(zip(sizes.tolist(), parts, strict=True)):
-        row = which[index] = distinct.setdefault((n, edges.tobytes()), len(found))
-        if row == len(found):
-            found.append((n, edges))
-    return found, which
+    merged = np.asarray([distinct.setdefault((n, _simple(n, text, width).tobytes()), len(distinct)) for n, text in as_written], np.int64)
+    return [(n, np.frombuffer(codes, np.int64)) for n, codes in distinct], merged[which]
 
 
-def _smallest(n: int, edges: Sequence[NDArray[np.int64]], k: int) -> Array:
-    """(len(edges), k) smallest eigenvalues of graphs with n nodes each."""
+def _simple(n: int, text: bytes, width: np.dtype[Any]) -> NDArray[np.int64]:
+    """Edges of the simple undirected graph as ascending numbers high * n + low, from pairs of nodes."""
+    pairs = np.frombuffer(text, width).reshape(-1, 2).astype(np.int64)
+    low, high = pairs.min(axis=1), pairs.max(axis=1)
+    return np.unique((high * n + low)[low < high])
+
+
+def _stacks(sizes: Sequence[int]) -> list[list[int]]:
+    """Rows of graphs with equally many nodes, as many together as `STACK_BYTES` allow; the largest graphs first, so that no processor waits long."""
+    by_size: dict[int, list[int]] = {}
+    for row, n in enumerate(sizes):
+        by_size.setdefault(n, []).append(row)
+    stacks = []
+    for n, rows in sorted(by_size.items(), reverse=True):
+        step = max(1, STACK_BYTES // max(1, 8 * n * n))
+        stacks += [rows[start : start + step] for start in range(0, len(rows), step)]
+    return stacks
+
+
+def _smallest(n: int, codes: Sequence[NDArray[np.int64]], k: int) -> Array:
+    """(len(codes), k) smallest eigenvalues of graphs with n nodes each."""
     if n == 0 or k == 0:
-        return np.zeros((len(edges), k))
+        return np.zeros((len(codes), k))
     dense = n <= max(DENSE_LIMIT, 4 * k)
-    values = np.linalg.eigvalsh(_dense(n, edges))[:, :k] if dense else np.stack([_smallest_sparse(n, pair, k) for pair in edges])
+    values = np.linalg.eigvalsh(_lower_triangles(n, codes))[:, :k] if dense else np.stack([_smallest_sparse(n, edges, k) for edges in codes])
     return np.clip(values, 0.0, 2.0)
 
 
-def _dense(n: int, edges: Sequence[NDArray[np.int64]]) -> Array:
-    adjacency = np.zeros((len(edges), n, n))
-    graph = np.repeat(np.arange(len(edges)), [pair.shape[1] for pair in edges])
-    lower, upper = np.concatenate(edges, axis=1)
-    adjacency[graph, lower, upper] = adjacency[graph, upper, lower] = 1.0
-    degree = adjacency.sum(axis=2)
-    scale = 1.0 / np.sqrt(np.maximum(degree, 1.0))
-    laplacian = -adjacency * scale[:, :, None] * scale[:, None, :]
-    laplacian[:, np.arange(n), np.arange(n)] = degree > 0
+def _lower_triangles(n: int, codes: Sequence[NDArray[np.int64]]) -> Array:
+    """(len(codes), n, n) Laplacians; what is above the diagonal, which LAPACK does not read, is left 0."""
+    graph = np.repeat(np.arange(len(codes)), [len(edges) for edges in codes])
+    high, low = np.divmod(np.concatenate(codes), n)
+    degree = np.bincount(graph * n + high, minlength=len(codes) * n) + np.bincount(graph * n + low, minlength=len(codes) * n)
+    laplacian = np.zeros((len(codes), n, n))
+    laplacian[graph, high, low] = -1.0 / np.sqrt(degree[graph * n + high] * degree[graph * n + low])
+    laplacian[:, np.arange(n), np.arange(n)] = (degree > 0).reshape(-1, n)
     return laplacian
 
 
-def _smallest_sparse(n: int, edges: NDArray[np.int64], k: int) -> Array:
+def _smallest_sparse(n: int, codes: NDArray[np.int64], k: int) -> Array:
     """Shift-invert Lanczos; where Sylvester's law of inertia shows that it missed an eigenvalue, LAPACK on the dense matrix instead."""
-    rows, columns = np.concatenate([edges, edges[::-1]], axis=1)
+    high, low = np.divmod(codes, n)
+    rows, columns = np.concatenate([high, low]), np.concatenate([low, high])
     degree = np.bincount(rows, minlength=n)
     scale = 1.0 / np.sqrt(np.maximum(degree, 1))
     off = scipy.sparse.coo_array((-scale[rows] * scale[columns], (rows, columns)), shape=(n, n))

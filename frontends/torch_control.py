@@ -91,9 +91,9 @@ def _first(recorder: Recorder, tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def _scan(recorder: Recorder, combine_fn: Function, init: Sequence[Tensor], xs: Sequence[Tensor], additional: Sequence[Any] = ()) -> Any:
     count = xs[0].shape[0]
-    flat, _ = tree_flatten(_run(recorder, "body", combine_fn, [*init, *_first(recorder, xs), *additional], count))
+    flat, form = tree_flatten(_run(recorder, "body", combine_fn, [*init, *_first(recorder, xs), *additional], count))
     carry, steps = flat[: len(init)], flat[len(init) :]
-    return _join(recorder, "Loop", "scan", [*init, *carry, *steps], list(init), steps, count)
+    return tree_unflatten(_join(recorder, "Loop", "scan", [*init, *carry, *steps], list(init), steps, count), form)
 
 
 def _map(recorder: Recorder, function: Function, xs: Sequence[Tensor], additional: Sequence[Any] = ()) -> Any:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from cgir.builder import GraphBuilder
 from cgir.graph import Graph, Node, Param, attributes
 from cgir.ops import OPS
@@ -85,3 +87,15 @@ def small_graph():
         nodes.append(Node("Linear", (len(nodes) - 1,), ((4, 8, 8),), (4, 8, 8), (tied,), attributes({}), "l", "head"))
     nodes.append(Node("Output", (len(nodes) - 1,), ((4, 8, 8),), (4, 8, 8), name="out"))
     return graph.with_nodes(nodes, notes={"movement": 3})
+
+
+def store_sample(count=12, seed=0):
+    """Graphs for data sets: `count` random ones, then one of each other sort."""
+    rng = np.random.default_rng(seed)
+    return [random_graph(rng, int(n), 0.3 * (n % 2)) for n in rng.integers(1, 25, count)] + [small_graph(), resnet50(), ring_graph(3, 4)]
+
+
+def equal_batches(a, b):
+    """Whether they are the same graphs, whatever the numbering of kinds."""
+    arrays = zip((a.ptr, a.src, a.dst), (b.ptr, b.src, b.dst), strict=True)
+    return all(np.array_equal(x, y) for x, y in arrays) and [a.kinds[k] for k in a.kind] == [b.kinds[k] for k in b.kind]

@@ -8,6 +8,8 @@ from cgir_samples import random_graph, resnet50, ring_graph, shuffled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import frontends
+from cgir import coloring
 from cgir.coloring import colors, graph_hash, graph_hashes, isomorphic, kind_color, mix, param_groups
 from cgir.features import GraphBatch
 from cgir.graph import Graph, Node, NodeKind, Param
@@ -145,7 +147,7 @@ def test_slots_of_non_commutative_operators_count():
 
 def test_hash_is_the_same_in_every_process():
     # A changed value means that hashes in stored data sets no longer match.
-    assert graph_hash(ring_graph(3)) == "bf4d0e9f9b9563af2e31fd701376d29a"
+    assert graph_hash(ring_graph(3)) == "565bfdeebef616228e4f431e10d953c5"
     assert len(resnet50().hash) == 32
 
 
@@ -195,6 +197,45 @@ def test_batched_hashes_are_the_single_ones():
     assert together == [graph_hash(g) for g in graphs]
     assert graph_hashes(GraphBatch.from_graphs([])) == []
     assert len(graph_hash(Graph(()))) == 32
+
+
+def test_one_by_one_and_all_at_once_are_the_same_to_the_bit(monkeypatch):
+    rng = np.random.default_rng(7)
+    graphs = [random_graph(rng, int(n), 0.4) for n in rng.integers(1, 40, 30)] + [ring_graph(4), Graph(()), resnet50()]
+    batch, groups, found = GraphBatch.from_graphs(graphs), [param_groups(g) for g in graphs], []
+    for narrow, nodes, count in ((0, 1 << 30, 4096), (10**9, 1 << 30, 4096), (24, 50, 3)):
+        for name, value in (("NARROW", narrow), ("CHUNK_NODES", nodes), ("CHUNK_GRAPHS", count)):
+            monkeypatch.setattr(coloring, name, value)
+        found.append(graph_hashes(batch, groups))
+    assert found[0] == found[1] == found[2]
+    order = rng.permutation(len(graphs))
+    assert graph_hashes(batch.select(order), [groups[i] for i in order]) == [found[0][i] for i in order]
+
+
+def chain(ops):
+    nodes = [Node("Input", shape=(4,))] + [Node(op, (i,), ((4,),), (4,)) for i, op in enumerate(ops)]
+    return Graph((*nodes, Node("Output", (len(ops),), ((4,),), (4,))))
+
+
+def test_differences_are_seen_at_any_depth():
+    ops = ["ReLU"] * 1200
+    hashes = {graph_hash(chain([*ops[:i], "Sigmoid", *ops[i + 1 :]])) for i in range(0, 1200, 50)} | {graph_hash(chain(ops)), graph_hash(chain(ops[1:]))}
+    assert len(hashes) == 26
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench101"])
+def test_sweeps_separate_what_rounds_separate(name):
+    # Rounds to far beyond the point where classes stop splitting are the definition.
+    skeleton = {"cells": 1, "stacks": 1} if name == "nasbench101" else {"cells": 1}
+    space, rng = frontends.spaces.get(name, **skeleton), np.random.default_rng(0)
+    specs = list(space.enumerate() if name == "nasbench201" else space.enumerate(5))
+    chosen = [specs[index] for index in rng.choice(len(specs), 600, replace=False)]
+    batch = GraphBatch.from_graphs(shuffled(space.graph(spec), rng) for spec in chosen for _ in range(2))
+    deep = np.split(colors(batch, 40), batch.ptr[1:-1])
+    classes = [np.sort(part).tobytes() for part in deep]
+    hashes = graph_hashes(batch)
+    assert len(set(zip(classes, hashes, strict=True))) == len(set(classes)) == len(set(hashes))
+    assert (len(set(hashes)) == 600) == (name == "nasbench101")  # whose cells were listed without isomorphic ones
 
 
 def test_mix_is_the_finaliser_of_splitmix64():

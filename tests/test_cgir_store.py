@@ -1,34 +1,20 @@
-import json
+import re
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cgir_samples import random_graph, resnet50, ring_graph, shuffled, small_graph
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from cgir_samples import equal_batches, random_graph, ring_graph, shuffled, small_graph, store_sample
 
-from cgir import CgirError, FileFormatError, GraphStore, InvalidGraphError, LabelError, isomorphic, spectrum, verify
+from cgir import CgirError, GraphStore, InvalidGraphError, LabelError, intake, isomorphic, rows, spectrum
 from cgir.features import GraphBatch
-from cgir.graph import Graph, Node
+from cgir.graph import Graph, Node, NodeKind
 
-
-def sample(count=12, seed=0):
-    rng = np.random.default_rng(seed)
-    return [random_graph(rng, int(n), 0.3 * (n % 2)) for n in rng.integers(1, 25, count)] + [small_graph(), resnet50(), ring_graph(3, 4)]
-
-
-def equal_batches(a, b):
-    """The same graphs, whatever the numbering of kinds."""
-    assert np.array_equal(a.ptr, b.ptr)
-    assert np.array_equal(a.src, b.src)
-    assert np.array_equal(a.dst, b.dst)
-    return [a.kinds[k] for k in a.kind] == [b.kinds[k] for k in b.kind]
+PART = r"part-0000\d-[0-9a-f]{8}\.parquet"
 
 
 @pytest.mark.parametrize("name", ["set.parquet", "folder"])
 def test_round_trip(tmp_path, name):
-    graphs = sample()
+    graphs = store_sample()
     accuracy = np.linspace(0, 1, len(graphs))
     accuracy[3] = np.nan
     specs = [f"spec {i}" for i in range(len(graphs))]
@@ -52,9 +38,13 @@ def test_round_trip(tmp_path, name):
 
 
 def test_several_shards_are_written_and_any_order_is_read(tmp_path):
-    graphs = sample()
+    graphs = store_sample()
     GraphStore.write(tmp_path / "s", graphs, shard_size=4)
-    assert [p.name for p in sorted((tmp_path / "s").iterdir())] == [f"part-0000{i}.parquet" for i in range(4)]
+    names = sorted(path.name for path in (tmp_path / "s").iterdir())
+    assert names[0] == "_store.json"
+    assert [name[:10] for name in names[1:]] == [f"part-0000{i}" for i in range(4)]
+    assert all(re.fullmatch(PART, name) for name in names[1:])
+    assert [pq.read_metadata(tmp_path / "s" / name).num_rows for name in names[1:]] == [4, 4, 4, 3]
     store = GraphStore.open(tmp_path / "s")
     rng = np.random.default_rng(1)
     for indices in (rng.integers(0, len(graphs), 40), [7], [-1, 0, -1], range(5)):
@@ -62,21 +52,95 @@ def test_several_shards_are_written_and_any_order_is_read(tmp_path):
     assert len(store.batch([])) == 0
 
 
-def test_batches_are_accepted(tmp_path):
-    graphs = [resnet50(), ring_graph(5), ring_graph(3, 4)]
+def pick(batch, *cuts):
+    return (batch.select(np.arange(start, stop)) for start, stop in zip((0, *cuts), (*cuts, len(batch)), strict=True))
+
+
+@pytest.mark.parametrize("name", ["one.parquet", "many"])
+def test_graphs_come_in_any_form(tmp_path, monkeypatch, name):
+    # Sharing is lost in batches, so graphs without it are compared.
+    graphs = [random_graph(np.random.default_rng(seed), 3 + seed % 7) for seed in range(23)]
     batch = GraphBatch.from_graphs(graphs)
-    for name in ("one.parquet", "many"):
-        GraphStore.write(tmp_path / name, batch, family="f", shard_size=2)
-        store = GraphStore.open(tmp_path / name)
-        assert equal_batches(store.batch(), batch)
-        assert store.hashes == [g.hash for g in graphs]
-        assert store.families == ["f"] * 3
-        assert store.specs == [""] * 3
-        assert store[0].level == "module"
+    forms = {"batch": lambda: batch, "iterator": lambda: iter(graphs), "batches": lambda: pick(batch, 1, 2, 2, 17), "mixed": lambda: [*pick(batch, 9), *graphs]}
+    for nodes in (intake.GROUP_NODES, 30):
+        monkeypatch.setattr(intake, "GROUP_NODES", nodes)
+        for form, make in forms.items():
+            specs = (f"{i % 23}" for i in range(46 if form == "mixed" else 23))
+            values = iter(range(46 if form == "mixed" else 23))
+            GraphStore.write(tmp_path / name, make(), family="f", specs=specs, labels={"x": values}, shard_size=5)
+            store = GraphStore.open(tmp_path / name)
+            expected = GraphBatch.concatenate([batch, batch]) if form == "mixed" else batch
+            assert equal_batches(store.batch(), expected)
+            assert store.hashes == [g.hash for g in graphs] * (len(expected) // 23)
+            assert store.families == ["f"] * len(expected)
+            assert store.specs == [f"{i % 23}" for i in range(len(expected))]
+            assert store.labels["x"].tolist() == list(range(len(expected)))
+            assert store[0].level == ("raw" if form == "iterator" else "module")
+
+
+def test_memory_is_bounded_while_writing(tmp_path, monkeypatch):
+    # Graphs are drawn when they are written: never more than two row groups ahead of the file.
+    drawn, written = [0], [0]
+
+    def graphs():
+        for _ in range(40):
+            drawn[0] += 1
+            yield ring_graph(3)
+
+    original = intake.graph_hashes
+
+    def hashes(batch, groups):
+        assert drawn[0] - written[0] <= 2 * 8
+        written[0] += len(batch)
+        return original(batch, groups)
+
+    monkeypatch.setattr(intake, "graph_hashes", hashes)
+    monkeypatch.setattr(intake, "GROUP_ROWS", 8)
+    GraphStore.write(tmp_path / "s.parquet", graphs())
+    assert pq.read_metadata(tmp_path / "s.parquet").num_row_groups == 5
+    assert written == [40]
+
+
+def test_only_what_is_touched_is_read(tmp_path, monkeypatch):
+    graphs = store_sample()
+    GraphStore.write(tmp_path / "s", graphs, shard_size=4)
+    original, read = pq.ParquetFile.read_row_group, []
+
+    def counted(self, group, columns, **options):
+        read.append((self.metadata.num_rows, *columns))
+        return original(self, group, columns=columns, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    store = GraphStore.open(tmp_path / "s").filter(np.arange(15) % 2 == 0)
+    assert read == []
+    store.batch([0, 1])  # of the first file
+    assert read == [(4, "nodes"), (4, "num_nodes")]
+    store.batch([1, 7, 0])  # and of the last
+    assert read[2:] == [(3, "nodes"), (3, "num_nodes")]
+    assert store.filter([7]).hashes == [graphs[14].hash]
+    assert read[4:] == [(3, "hash")]
+
+
+def test_what_was_not_used_for_longest_is_forgotten(tmp_path, monkeypatch):
+    graphs = [ring_graph(3 + i) for i in range(12)]
+    GraphStore.write(tmp_path / "s", graphs, shard_size=1)
+    store = GraphStore.open(tmp_path / "s")
+    everything, rng = GraphBatch.from_graphs(graphs), np.random.default_rng(0)
+    monkeypatch.setattr(rows, "CACHE_BYTES", 400)
+    for _ in range(20):
+        chosen = rng.integers(0, 12, 5)
+        assert equal_batches(store.batch(chosen), everything.select(chosen))
+        held = store._source
+        assert held._bytes == sum(size for _, size in held._kept.values())
+        assert held._bytes <= 400
+    touched = [index for _, index in held._kept]
+    assert 0 < len(touched) < 12
+    store.batch([touched[0]])
+    assert [index for _, index in held._kept] == [*touched[1:], touched[0]]
 
 
 def test_filter(tmp_path):
-    graphs = sample()
+    graphs = store_sample()
     GraphStore.write(tmp_path / "s", graphs, labels={"x": np.arange(len(graphs))}, shard_size=4)
     store = GraphStore.open(tmp_path / "s")
     part = store.filter(store.labels["x"] % 2 == 1)
@@ -93,23 +157,11 @@ def test_filter(tmp_path):
 
 def test_shared_parameters_come_back(tmp_path):
     tied = small_graph()
-    GraphStore.write(tmp_path / "s.parquet", [tied])
-    back = GraphStore.open(tmp_path / "s.parquet")[0]
-    assert back.num_params == tied.num_params
-    assert isomorphic(tied, back)
-    assert pq.read_table(tmp_path / "s.parquet")["shared"][0].as_py() is not None
-
-
-def test_the_file_is_plain_parquet(tmp_path):
-    graphs = sample(3)
-    GraphStore.write(tmp_path / "s.parquet", graphs, family="f", labels={"acc": np.arange(len(graphs))})
-    frame = pq.read_table(tmp_path / "s.parquet").to_pandas()
-    assert frame["label:acc"].tolist() == list(range(len(graphs)))
-    metadata = pq.read_schema(tmp_path / "s.parquet").metadata
-    kinds = json.loads(metadata[b"cgir.kinds"])
-    for row, graph in zip(frame.itertuples(), graphs, strict=True):
-        assert [kinds[k][0] for k in row.kind] == [node.op for node in graph.nodes]
-        assert list(zip(row.src, row.dst, strict=True)) == [(s, d) for d, node in enumerate(graph.nodes) for s in node.inputs]
+    GraphStore.write(tmp_path / "s.parquet", [tied, ring_graph(3)])
+    store = GraphStore.open(tmp_path / "s.parquet")
+    assert store[0].num_params == tied.num_params
+    assert isomorphic(tied, store[0])
+    assert pq.read_table(tmp_path / "s.parquet")["shared"].to_pylist() == [[0, 1, 2, 3, 4, 4], None]
 
 
 def test_empty_stores(tmp_path):
@@ -119,16 +171,27 @@ def test_empty_stores(tmp_path):
         assert len(store) == len(store.batch()) == len(store.families) == 0
         assert store.spectra.shape == (0, 11)
         assert store.labels["x"].shape == (0,)
+        assert len(store.deduplicate()) == len(GraphStore.merge([store, store])) == 0
+    batch = GraphBatch.from_graphs([Graph(()), ring_graph(3), Graph(())])
+    GraphStore.write(tmp_path / "g.parquet", batch)
+    assert equal_batches(GraphStore.open(tmp_path / "g.parquet").batch(), batch)
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s"])
 def test_nothing_is_left_behind_on_error(tmp_path, name):
-    graphs = sample(4)
+    graphs = store_sample(4)
+    loop = GraphBatch((NodeKind("ReLU", ((4,),), (4,), (), ()),), *(np.asarray(values) for values in ([0], [0], [0], [0, 1])))
     cases = [
         (graphs, {"labels": {"x": [1.0]}}, LabelError, "'x' has 1 values for"),
+        (graphs, {"labels": {"x": iter([1.0] * 5)}}, LabelError, "'x' has 5 values for [67] graphs"),
         (graphs, {"labels": {"x": np.zeros(99)}}, LabelError, "'x' has 99 values for 7 graphs"),
+        (graphs, {"labels": {"x": iter(np.zeros(99))}}, LabelError, "'x' has more than 7 values for 7 graphs"),
+        (graphs, {"labels": {"x": ["good"] * 7}}, LabelError, "'x' has a value that is no number among those of graphs 0 to "),
         (graphs, {"specs": ["a"]}, LabelError, "'spec' has 1 values"),
+        (graphs, {"specs": [("a",)] * 7}, LabelError, "'spec' has a tuple among the values of graphs 0 to "),
         ([*graphs, Graph((Node("Nonsense"),))], {}, InvalidGraphError, "Nonsense"),
+        ([*graphs, "resnet50"], {}, CgirError, "from graphs or batches of graphs; found str"),
+        ([loop], {}, InvalidGraphError, "not an earlier node"),
     ]
     for given_graphs, extra, error, message in cases:
         with pytest.raises(error, match=message):
@@ -136,105 +199,34 @@ def test_nothing_is_left_behind_on_error(tmp_path, name):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_folders_are_not_overwritten_files_are(tmp_path):
-    graphs = sample(2)
-    GraphStore.write(tmp_path / "s.parquet", graphs)
-    GraphStore.write(tmp_path / "s.parquet", graphs[:2])
-    assert len(GraphStore.open(tmp_path / "s.parquet")) == 2
-    (tmp_path / "s").mkdir()
-    GraphStore.write(tmp_path / "s", graphs)
-    with pytest.raises(CgirError, match="exists already"):
-        GraphStore.write(tmp_path / "s", graphs)
-    assert len(GraphStore.open(tmp_path / "s")) == len(graphs)
-
-
-def test_missing_parts(tmp_path):
-    GraphStore.write(tmp_path / "s", sample(9), shard_size=4)
-    with pytest.raises(FileFormatError, match="not a readable"):
-        GraphStore.open(tmp_path / "none.parquet")
+def test_only_stores_are_overwritten(tmp_path):
+    graphs = store_sample(2)
+    for name in ("s.parquet", "s"):
+        GraphStore.write(tmp_path / name, graphs, labels={"x": range(len(graphs))})
+        before = GraphStore.open(tmp_path / name)
+        GraphStore.write(tmp_path / name, graphs[:2])
+        assert len(GraphStore.open(tmp_path / name)) == 2
+        assert isomorphic(before[3], graphs[3])  # who has opened the old one keeps it
+        assert equal_batches(before.batch(), GraphBatch.from_graphs(graphs))
+    assert len(list((tmp_path / "s").glob("*.parquet"))) == 1
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileFormatError, match="holds parts none"):
-        GraphStore.open(tmp_path / "empty")
-    (tmp_path / "s" / "part-00002.parquet").unlink()
-    with pytest.raises(FileFormatError, match="holds parts 0, 1, expected"):
-        GraphStore.open(tmp_path / "s")
+    GraphStore.write(tmp_path / "empty", graphs)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    with pytest.raises(CgirError, match="exists already and is no data set"):
+        GraphStore.write(tmp_path / "other", graphs)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 
-def rewritten(source, target, metadata=None, columns=None):
-    """A copy of a store's file with other metadata or columns, as another program might have written it."""
-    table = pq.read_table(source)
-    kept = dict(table.schema.metadata) | (metadata or {})
-    for name, values in (columns or {}).items():
-        index = table.schema.get_field_index(name)
-        table = table.remove_column(index) if values is None else table.set_column(index, name, values)
-    pq.write_table(table.replace_schema_metadata({k: v for k, v in kept.items() if v is not None}), target)
-
-
-def read_all(path):
-    store = GraphStore.open(path)
-    store.batch(range(len(store)))
-    for graph in store:
-        verify(graph)
-    return store.families, store.specs, store.hashes, store.labels, store.spectra, store.num_nodes
-
-
-@pytest.mark.parametrize(
-    ("metadata", "columns", "message"),
-    [
-        ({b"cgir.version": None}, {}, "not one of cgir"),
-        ({b"cgir.version": b"7"}, {}, "version 7 is newer than 1"),
-        ({b"cgir.kinds": b"[]"}, {}, "does not match its digest"),
-        ({}, {"kind": None}, "column kind is nothing"),
-        ({}, {"hash": [[1, 2]]}, "column hash is int64"),
-        ({}, {"kind": "int32:9999"}, "beyond the table"),
-        ({}, {"src": "int32:50"}, "earlier to a later"),
-        ({}, {"src": "int32:-1"}, "earlier to a later"),
-        ({}, {"dst": "int32:99"}, "not lead from|earlier to a later"),
-        ({}, {"num_nodes": "num:3"}, "num_nodes disagrees"),
-        ({}, {"family": "null"}, "missing values"),
-    ],
-)
-def test_inconsistent_files(tmp_path, metadata, columns, message):
-    graph = ring_graph(3)
-    GraphStore.write(tmp_path / "s.parquet", [graph, graph])
-    table = pq.read_table(tmp_path / "s.parquet")
-    changed = {}
-    for name, value in columns.items():
-        if value is None or not isinstance(value, str):
-            changed[name] = value if value is None else pa.array([1, 2])
-        elif value == "null":
-            changed[name] = pa.array(["a", None])
-        elif value.startswith("num:"):
-            changed[name] = pa.array([3, 3], pa.int32())
-        else:
-            rows = table[name].to_pylist()
-            rows[1][-1] = int(value.removeprefix("int32:"))
-            changed[name] = pa.array(rows, pa.list_(pa.int32()))
-    rewritten(tmp_path / "s.parquet", tmp_path / "bad.parquet", metadata, changed)
-    with pytest.raises(FileFormatError, match=message) as error:
-        read_all(tmp_path / "bad.parquet")
-    assert "bad.parquet" in str(error.value)
-
-
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_damaged_files(tmp_path, data):
-    path = tmp_path / "whole.parquet"
-    if not path.exists():
-        GraphStore.write(path, [small_graph(), ring_graph(3)], family="f", specs=["a", "b"], labels={"x": [1.0, 2.0]})
-    content = bytearray(path.read_bytes())
-    if data.draw(st.booleans()):
-        content = content[: data.draw(st.integers(0, len(content) - 1))]
-    else:
-        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    (tmp_path / "bad.parquet").write_bytes(content)
-    message = "bad.parquet"
-    try:
-        read_all(tmp_path / "bad.parquet")
-    except FileFormatError as error:
-        message = str(error)
-    assert "bad.parquet" in message
-    assert "\n" not in message
+def test_a_table_of_steps_that_grows_too_large_starts_a_new_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("cgir.store.SHARD_STEPS", 10)
+    monkeypatch.setattr(intake, "GROUP_ROWS", 2)
+    graphs = [ring_graph(n) for n in range(3, 11)]
+    GraphStore.write(tmp_path / "s", graphs)
+    assert len(list((tmp_path / "s").glob("*.parquet"))) > 1
+    assert equal_batches(GraphStore.open(tmp_path / "s").batch(), GraphBatch.from_graphs(graphs))
+    with pytest.raises(CgirError, match="write a folder instead"):
+        GraphStore.write(tmp_path / "s.parquet", graphs)
 
 
 def test_equal_graphs_have_equal_rows(tmp_path):

@@ -10,10 +10,10 @@ from .rewrite import rebuild
 
 
 def merge_adds(graph: Graph) -> Graph:
-    """Merge sums of sums into one n-ary Add where the inner sum has no other reader and no broadcasting happens."""
+    """Merge sums of sums into one n-ary Add where the inner sum has no other reader, runs as often, and no broadcasting happens."""
     nodes: list[Node | None] = list(graph.nodes)
     for index, original in enumerate(graph.nodes):
-        if original.op != "Add" or original.attrs:
+        if original.op != "Add" or original.attrs != _trips(original):
             continue
         node = nodes[index]
         assert node is not None
@@ -22,7 +22,7 @@ def merge_adds(graph: Graph) -> Graph:
         params = list(node.params)
         for source, shape in zip(node.inputs, node.in_shapes, strict=True):
             inner = nodes[source]
-            if inner is None or inner.op != "Add" or inner.attrs or inner.shape != node.shape or len(graph.consumers[source]) != 1:
+            if inner is None or inner.op != "Add" or inner.attrs != node.attrs or inner.shape != node.shape or len(graph.consumers[source]) != 1:
                 inputs.append(source)
                 shapes.append(shape)
                 continue

@@ -107,7 +107,8 @@ def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]
                 continue
             if any(nodes[i] is not graph.nodes[i] for i in inner):
                 continue
-            nodes[index] = replace(node, op=op, inputs=(entry,), in_shapes=(node.shape,), attrs=attributes(attrs))
+            trips = {name: value for name, value in node.attrs if name == "trips"}
+            nodes[index] = replace(node, op=op, inputs=(entry,), in_shapes=(node.shape,), attrs=attributes(attrs | trips))
             for i in inner - {index}:
                 nodes[i] = None
             break

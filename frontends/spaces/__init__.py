@@ -15,6 +15,15 @@ SPACES = {
     "nasbench101": "NasBench101",
     "nasbench201": "NasBench201",
     "nasbench_macro": "NasBenchMacro",
+    "ofa_mbv3": "OfaMobileNetV3",
+    "mnasnet": "MnasNet",
+    "proxylessnas": "ProxylessNas",
+    "nasbench_nlp": "NasBenchNlp",
+    "darts": "Darts",
+    "nasnet": "NasNet",
+    "nasbench1shot1": "NasBench1Shot1",
+    "transnas_micro": "TransNasMicro",
+    "transnas_macro": "TransNasMacro",
 }
 
 

@@ -16,6 +16,7 @@ from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 
 from .cell import CellGraph
+from .mbconv import Block, bottleneck, chain, conv_bn, head
 from .space import Space
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ class Layer(NamedTuple):
     def keeps_shape(self) -> bool:
         """Whether a shortcut can go around the block."""
         return self.inner == self.outer and self.stride == 1
+
+    @property
+    def block(self) -> Block:
+        """The inverted bottleneck that was chosen."""
+        expand, kernel = BLOCKS[self.choice]
+        return Block(self.inner * expand, self.outer, kernel, self.stride)
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class NasBenchMacro(Space[Spec]):
         x = build.piece(_stem, build.input(self.image), self.channels)
         for layer in self._layers(spec):
             x = build.piece(_block, x, layer)
-        build.piece(_head, x, self.head, self.classes)
+        build.piece(head, x, self.head, "ReLU", self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""
@@ -98,7 +105,7 @@ class NasBenchMacro(Space[Spec]):
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks, named "identity", "mb_e3_k3" and "mb_e6_k5"."""
         names = ("identity", *(f"mb_e{expand}_k{kernel}" for expand, kernel in BLOCKS.values()))
-        return CellGraph(("input", *(names[choice] for choice in spec), "output"), tuple((i, i + 1) for i in range(len(spec) + 1)))
+        return chain([names[choice] for choice in spec])
 
     def _layers(self, spec: Spec) -> list[Layer]:
         places = []
@@ -108,25 +115,11 @@ class NasBenchMacro(Space[Spec]):
         return [Layer(choice, *place) for choice, place in zip(spec, places, strict=True)]
 
 
-def _conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> int:
-    return build.batch_norm(build.conv(x, channels, kernel, stride, groups=groups))
-
-
 def _stem(build: GraphBuilder, x: int, channels: int) -> int:
-    return build.relu(_conv_bn(build, x, channels, 3))
-
-
-def _head(build: GraphBuilder, x: int, channels: int, classes: int) -> int:
-    x = build.relu(_conv_bn(build, x, channels, 1))
-    return build.output(build.linear(build.global_avg_pool(x), classes))
+    return build.relu(conv_bn(build, x, channels, 3))
 
 
 def _block(build: GraphBuilder, x: int, layer: Layer) -> int:
-    if not layer.choice:
-        return x if layer.keeps_shape else _conv_bn(build, x, layer.outer, 1, layer.stride)
-    expand, kernel = BLOCKS[layer.choice]
-    hidden = layer.inner * expand
-    y = build.relu(_conv_bn(build, x, hidden, 1))
-    y = build.relu(_conv_bn(build, y, hidden, kernel, layer.stride, groups=hidden))
-    y = _conv_bn(build, y, layer.outer, 1)
-    return build.add(y, x) if layer.keeps_shape else y
+    if layer.choice:
+        return bottleneck(build, x, layer.block)
+    return x if layer.keeps_shape else conv_bn(build, x, layer.outer, 1, layer.stride)

@@ -76,7 +76,7 @@ class Space(ABC, Generic[S]):
 
     def graph(self, spec: S) -> Graph:
         """The whole network as a canonical graph, without any framework."""
-        build = GraphBuilder()
+        build = GraphBuilder(self.name)
         self.network(build, spec)
         return build.build()
 

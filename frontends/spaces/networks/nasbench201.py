@@ -7,7 +7,8 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from ..nasbench201 import EDGES, Spec
+from ..edges import EDGES
+from ..nasbench201 import Spec
 
 
 def relu_conv_bn(inner: int, outer: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -4,37 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..nasbench_macro import BLOCKS, Layer
-
-
-def conv_bn(inner: int, outer: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Convolution without bias, BatchNorm."""
-    return [nn.Conv2d(inner, outer, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outer)]
-
-
-class InvertedResidual(nn.Module):
-    """MobileNetV2's block: expand, depthwise, project; with a shortcut where the shape stays."""
-
-    def __init__(self, layer: Layer, expand: int, kernel: int) -> None:
-        super().__init__()
-        hidden = layer.inner * expand
-        self.conv = nn.Sequential(
-            *conv_bn(layer.inner, hidden, 1), nn.ReLU(),
-            *conv_bn(hidden, hidden, kernel, layer.stride, hidden), nn.ReLU(),
-            *conv_bn(hidden, layer.outer, 1),
-        )  # fmt: skip
-        self.shortcut = layer.keeps_shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) -> (B, outer, H/stride, W/stride)."""
-        y: Tensor = self.conv(x)
-        return y + x if self.shortcut else y
+from ..nasbench_macro import Layer
+from .mbconv import Bottleneck, conv_bn
 
 
 def block(layer: Layer) -> nn.Module:
     """The block of one position; an identity that has to change shape is a 1x1 convolution with BatchNorm."""
     if layer.choice:
-        return InvertedResidual(layer, *BLOCKS[layer.choice])
+        return Bottleneck(layer.inner, layer.block)
     return nn.Identity() if layer.keeps_shape else nn.Sequential(*conv_bn(layer.inner, layer.outer, 1, layer.stride))
 
 
@@ -45,9 +22,10 @@ class Network(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(*conv_bn(image[0], layers[0].inner, 3), nn.ReLU())
         self.features = nn.Sequential(*map(block, layers))
-        self.out = nn.Sequential(*conv_bn(layers[-1].outer, head, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.out = nn.Sequential(*conv_bn(layers[-1].outer, head), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         self.classifier = nn.Linear(head, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, classes)."""
-        return self.classifier(self.out(self.features(self.stem(x))).flatten(1))
+        logits: Tensor = self.classifier(self.out(self.features(self.stem(x))).flatten(1))
+        return logits

@@ -1,0 +1,115 @@
+"""Genotypes (Liu et al. 2019, the authors' cnn/genotypes.py): two cells, a normal and a reduction cell, each a list of (operation, input) pairs.
+
+A cell has two inputs, states 0 and 1, the results of the two cells before it. Pairs 2k and 2k + 1 make node k, which is state k + 2:
+the sum of an operation on one earlier state and an operation on another. The cell's result is a concatenation of nodes.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any, NamedTuple
+
+from cgir.errors import SpecError
+
+FORM = "Genotype(normal=[('op', state), ...], normal_concat=..., reduce=[('op', state), ...], reduce_concat=...)"
+CELLS = ("normal", "reduce")
+FIELDS = tuple(name for cell in CELLS for name in (cell, f"{cell}_concat"))
+
+
+class Edge(NamedTuple):
+    """An operation on an earlier state."""
+
+    op: str
+    source: int
+
+
+Cell = tuple[Edge, ...]
+
+
+class Genotype(NamedTuple):
+    """The pairs of both cells. Which nodes are concatenated follows from the space: all, or those that no other node reads."""
+
+    normal: Cell
+    reduce: Cell
+
+
+class Written(NamedTuple):
+    """What a string says: a genotype, and the states each cell concatenates."""
+
+    genotype: Genotype
+    concats: tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def read(text: str, space: str, nodes: int, ops: tuple[str, ...]) -> Written:
+    """A genotype's string, which is Python but is never run.
+
+    Args:
+        text: in the form of `FORM`, concatenations as a list or as range(2, n).
+        space: the name in complaints.
+        nodes: nodes in a cell.
+        ops: the operations there are.
+
+    Raises:
+        SpecError: another form, another number of pairs, an unknown operation, a state that does not come earlier.
+    """
+    fields = _fields(text, space)
+    cells = [_cell(fields[cell], space, cell, nodes, ops) for cell in CELLS]
+    concats = [_concat(fields[f"{cell}_concat"], space, cell) for cell in CELLS]
+    return Written(Genotype(*cells), (concats[0], concats[1]))
+
+
+def _fields(text: str, space: str) -> dict[str, ast.expr]:
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SpecError(f"{space}: {_short(text)} cannot be read ({reason}); expected {FORM}") from None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Genotype" or call.args:
+        raise SpecError(f"{space}: {_short(text)} is not a genotype; expected {FORM}")
+    names = [keyword.arg or "**" for keyword in call.keywords]
+    if sorted(names) != sorted(FIELDS):
+        raise SpecError(f"{space}: the genotype has the fields {', '.join(names) or 'none'}; expected {', '.join(FIELDS)}")
+    return dict(zip(names, (keyword.value for keyword in call.keywords), strict=True))
+
+
+def _cell(value: ast.expr, space: str, cell: str, nodes: int, ops: tuple[str, ...]) -> Cell:
+    where = f"{space}: the {cell} cell"
+    if not isinstance(value, (ast.List, ast.Tuple)):
+        raise SpecError(f"{where} is {_shown(value)}; expected a list of {2 * nodes} pairs ('op', state)")
+    if len(value.elts) != 2 * nodes:
+        raise SpecError(f"{where} has {len(value.elts)} pairs; expected {2 * nodes}, two for each of its {nodes} nodes")
+    edges = []
+    for place, pair in enumerate(value.elts):
+        found = [_constant(item) for item in pair.elts] if isinstance(pair, (ast.List, ast.Tuple)) else []
+        if [type(item) for item in found] != [str, int]:
+            raise SpecError(f"{where}, pair {place}, is {_shown(pair)}; expected ('op', state)")
+        edge = Edge(*found)
+        if edge.op not in ops:
+            raise SpecError(f"{where}, pair {place}, has the operation {edge.op!r}; expected one of {', '.join(ops)}")
+        if not 0 <= edge.source < place // 2 + 2:
+            raise SpecError(f"{where}, pair {place}, reads state {edge.source}; expected 0 to {place // 2 + 1}, which come before node {place // 2}")
+        edges.append(edge)
+    return tuple(edges)
+
+
+def _concat(value: ast.expr, space: str, cell: str) -> tuple[int, ...]:
+    """The states of `[4, 5, 6]` or `range(2, 6)`."""
+    is_range = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "range" and not value.keywords
+    items = value.args if is_range else value.elts if isinstance(value, (ast.List, ast.Tuple)) else []  # type: ignore[attr-defined]
+    numbers = [_constant(item) for item in items]
+    if not numbers or any(type(number) is not int or not 0 <= number < 100 for number in numbers) or (is_range and len(numbers) != 2):
+        raise SpecError(f"{space}: {cell}_concat is {_shown(value)}; expected a list of states, or range(first, end)")
+    return tuple(range(*numbers)) if is_range else tuple(numbers)
+
+
+def _constant(node: ast.expr) -> Any:
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def _shown(node: ast.expr) -> str:
+    return _short(ast.unparse(node))
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= 60 else f"{line[:57]}...")

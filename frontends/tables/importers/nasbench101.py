@@ -1,0 +1,155 @@
+"""NAS-Bench-101: the official `nasbench_only108.tfrecord` and `nasbench_full.tfrecord`, without TensorFlow.
+
+Each record is a JSON list [module hash, epochs, adjacency row by row, operations with commas, base64 of a ModelMetrics], one for each
+training (the authors' nasbench/api.py). ModelMetrics is a protocol buffer (nasbench/lib/model_metrics.proto): 1 repeated EvaluationData (at
+the start, half-way and at the end of training), 2 trainable parameters; EvaluationData: doubles 1 epoch, 2 seconds, 3 train, 4 validation,
+5 test accuracy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from base64 import b64decode
+from pathlib import Path
+from struct import unpack_from
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from cgir.errors import FileFormatError
+
+from ... import spaces
+from ..rows import naming
+from ..table import Table
+from ..tfrecord import read_records
+
+LABELS = {"conv3x3-bn-relu": "0", "conv1x1-bn-relu": "1", "maxpool3x3": "2"}
+SECONDS, TRAIN, VALIDATION, TEST = 2, 3, 4, 5
+MEASURED = {"training_time_s": SECONDS, "cifar10_train_acc": TRAIN, "cifar10_val_acc": VALIDATION, "cifar10_test_acc": TEST}
+
+
+def read_nasbench101(path: Path) -> Table:
+    """A row for each cell, in the file's order. Accuracies are fractions.
+
+    For E in the epochs of the file and each run R of a cell: `cifar10_{train,val,test}_acc_{E}ep_run{R}`, their mean `..._{E}ep_mean`,
+    `..._{E}ep_half_mean` at half the epochs, and `training_time_s_{E}ep_mean`; `trainable_parameters`. The official file has three runs.
+
+    Raises:
+        FileFormatError: the file or a record of it is damaged; the message names the record, counted from 0.
+    """
+    cells: dict[str, int] = {}
+    texts: list[str] = []
+    parameters = array("d")
+    trainings = (array("q"), array("q"), array("d"))  # cell, epochs, then 8 numbers
+    with tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc=path.name, delay=1) as bar:
+        for number, raw in enumerate(read_records(path, bar.update)):
+            with naming(f"{path}: record {number}", "records of NAS-Bench-101"):
+                key, epochs, adjacency, operations, metrics = json.loads(raw)
+                half, final, count = model_metrics(b64decode(metrics, validate=True))
+                if key not in cells:
+                    texts.append(cell_text(adjacency, operations))
+                    cells[str(key)] = len(cells)
+                    parameters.append(count)
+                trainings[0].append(cells[key])
+                trainings[1].append(epochs)
+                trainings[2].extend(half[place] for place in MEASURED.values())
+                trainings[2].extend(final[place] for place in MEASURED.values())
+    if not texts:
+        raise FileFormatError(f"{path}: no records")
+    rows, epochs_of = np.asarray(trainings[0]), np.asarray(trainings[1])
+    columns = _columns(len(texts), rows, epochs_of, np.asarray(trainings[2]).reshape(len(rows), 2, len(MEASURED)))
+    columns["trainable_parameters"] = np.asarray(parameters)
+    return Table("nasbench101", tuple(texts), columns, spaces.get("nasbench101"), groups={"module_hash": tuple(cells)})
+
+
+def cell_text(adjacency: str, operations: str) -> str:
+    """The space's string of a record's cell."""
+    first, *interior, last = operations.split(",")
+    if (first, last) != ("input", "output") or any(label not in LABELS for label in interior):
+        raise ValueError(f"operations {operations[:80]!r}")
+    return f"{adjacency}:{''.join(LABELS[label] for label in interior)}"
+
+
+def model_metrics(message: bytes) -> tuple[list[float], list[float], int]:
+    """What a ModelMetrics holds half-way and at the end of training (by the numbers of the fields; nan where absent), and the parameters.
+
+    Raises:
+        ValueError: the message is cut off or not one of these.
+    """
+    evaluations, parameters, place = [], -1, 0  # no parameters yet
+    while place < len(message):
+        field, kind, content, place = _field(message, place)
+        if (field, kind) == (1, 2) and isinstance(content, bytes):
+            evaluations.append(_evaluation(content))
+        elif (field, kind) == (2, 0) and isinstance(content, int):
+            parameters = content
+    if len(evaluations) != 3 or not 0 <= parameters < 1 << 31:
+        raise ValueError(f"metrics with {len(evaluations)} evaluations and {parameters} parameters; expected 3 and a 32-bit count")
+    return evaluations[1], evaluations[2], parameters
+
+
+def _evaluation(message: bytes) -> list[float]:
+    values, place = [np.nan] * (TEST + 1), 0
+    while place < len(message):
+        field, kind, content, place = _field(message, place)
+        if kind == 1 and field <= TEST and isinstance(content, float):
+            values[field] = content
+    return values
+
+
+def _field(message: bytes, place: int) -> tuple[int, int, int | float | bytes, int]:
+    """(number, wire type, content, where the next field begins)."""
+    tag, place = _varint(message, place)
+    field, kind = tag >> 3, tag & 7
+    if kind == 0:
+        number, place = _varint(message, place)
+        return field, kind, number, place
+    size = {1: 8, 5: 4}.get(kind)
+    if size is None:
+        if kind != 2:
+            raise ValueError(f"metrics with a field of wire type {kind}")
+        size, place = _varint(message, place)
+    if place + size > len(message):
+        raise ValueError("metrics that are cut off")
+    content = unpack_from("<d", message, place)[0] if kind == 1 else message[place : place + size]
+    return field, kind, content, place + size
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+    number = shift = 0
+    while place < len(message) and shift < 64:
+        byte = message[place]
+        number |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 0x80:
+            return number, place
+    raise ValueError("metrics that are cut off")
+
+
+def _columns(cells: int, rows: NDArray[np.int64], epochs: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    columns = {}
+    for epoch in np.unique(epochs).tolist():
+        here = np.flatnonzero(epochs == epoch)
+        run, runs = _run(rows[here])
+        table = np.full((cells, runs, 2, len(MEASURED)), np.nan)
+        table[rows[here], run] = values[here]
+        known = np.maximum(np.isfinite(table).sum(1), 1)
+        mean = np.where(np.isfinite(table).any(1), np.nansum(table, 1) / known, np.nan)
+        for place, name in enumerate(MEASURED):
+            columns[f"{name}_{epoch}ep_mean"] = mean[:, 1, place]
+            if name != "training_time_s":
+                columns[f"{name}_{epoch}ep_half_mean"] = mean[:, 0, place]
+                columns |= {f"{name}_{epoch}ep_run{index}": table[:, index, 1, place] for index in range(runs)}
+    return columns
+
+
+def _run(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """How many earlier trainings each training's cell has, and the most that any cell has."""
+    order = np.argsort(rows, kind="stable")
+    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    run = np.empty(len(rows), np.int64)
+    run[order] = np.arange(len(rows)) - np.repeat(starts, np.diff(starts, append=len(rows)))
+    return run, int(run.max()) + 1

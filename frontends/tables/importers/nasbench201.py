@@ -1,0 +1,143 @@
+"""NAS-Bench-201 and the topology space of NATS-Bench: their official files, without their code and without loading a pickle.
+
+* NATS-tss-v1_0-3ffb9-simple or -full: a folder or tar of 000000.pickle.pbz2 ..., each a dictionary from "12" and "200" (epochs) to a result;
+* NATS-tss-v1_0-3ffb9.pickle.pbz2 and NAS-Bench-201-v1_*.pth: all results in one, `arch2infos`: index -> ("less": 12, "full": 200) -> result;
+* NAS-Bench-201-v1_1-archive: a folder of 000000-FULL.pth ... with "less" and "full".
+
+A result is the state of an `ArchResults`: `arch_index`, `arch_str`, `dataset_seed`: data set -> seeds, `all_results`: (data set, seed) ->
+state of a `ResultsCount` (nats_bench/api_utils.py): `epochs`, `eval_names`, `eval_acc1es` with keys "SET@EPOCH", `flop` and `params` in
+millions, `latency` in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cgir.errors import FileFormatError
+
+from ... import spaces
+from ..members import Member, open_bz2, read_members
+from ..rows import columns_of, naming, number, numbers_of, shown
+from ..table import Table
+from ..torch_file import read_torch, read_torch_stream
+from ..unpickle import Record, unpickle
+
+EPOCHS = {"12": 12, "200": 200, "less": 12, "full": 200}
+NAMES = {
+    ("cifar10-valid", "x-valid"): "cifar10valid_xvalid", ("cifar10-valid", "ori-test"): "cifar10valid_oritest", ("cifar10", "ori-test"): "cifar10_test",
+    **{(data, part): f"{name}_{short}" for data, name in (("cifar100", "cifar100"), ("ImageNet16-120", "imagenet16_120"))
+       for part, short in (("x-valid", "xvalid"), ("x-test", "xtest"), ("ori-test", "oritest"))},
+}  # fmt: skip
+SHORT = {"cifar10-valid": "cifar10valid", "cifar10": "cifar10", "cifar100": "cifar100", "ImageNet16-120": "imagenet16_120"}
+
+
+def read_nasbench201(path: Path) -> Table:
+    """A row for each cell, by its index in the benchmark. Accuracies in percent, after the last epoch.
+
+    For E in 12, 200: `{SET}_{E}ep_mean` over the seeds and `{SET}_{E}ep_seed{S}`, where SET is cifar10_test (trained on all 50,000 images),
+    cifar10valid_xvalid and cifar10valid_oritest (trained on half of them), and cifar100 and imagenet16_120 with _xvalid, _xtest (the two
+    halves of the held-out images) and _oritest (both); `{data}_params_M`, `{data}_flops_M` and `{data}_latency_s`.
+
+    Raises:
+        FileFormatError: damaged, foreign, or of the size space; the message names the member and the cell.
+    """
+    rows: dict[int, tuple[str, dict[str, float]]] = {}
+    for origin, results in _cells(path):
+        index, text, row = _row(origin, results)
+        if index in rows:
+            raise FileFormatError(f"{origin}: cell {index} for the second time")
+        rows[index] = (text, row)
+    order = sorted(rows)
+    texts = tuple(rows[index][0] for index in order)
+    columns = columns_of([rows[index][1] for index in order])
+    return Table("nasbench201", texts, {name: columns[name] for name in sorted(columns)}, spaces.get("nasbench201"))
+
+
+def _cells(path: Path) -> Iterator[tuple[str, Any]]:
+    """(where it lies, {epochs: result}) of every cell."""
+    if path.name.endswith(".pth"):
+        yield from _all_in_one(str(path), read_torch(path))
+    elif path.name.endswith(".pickle.pbz2"):
+        try:
+            with path.open("rb") as stream:
+                yield from _all_in_one(str(path), _unpickled(stream, path.stat().st_size, str(path)))
+        except OSError as error:
+            raise FileFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    else:
+        for member in read_members(path, _is_cell):
+            yield member.origin, _one(member)
+
+
+def _is_cell(name: str) -> bool:
+    return name.endswith("-FULL.pth") or (name.endswith(".pickle.pbz2") and not name.endswith("meta.pickle.pbz2"))
+
+
+def _one(member: Member) -> Any:
+    stream = BytesIO(member.content)
+    if member.name.endswith(".pth"):
+        return read_torch_stream(BufferedReader(stream), len(member.content), member.origin)
+    return _unpickled(stream, len(member.content), member.origin)
+
+
+def _unpickled(stream: IO[bytes], size: int, origin: str) -> Any:
+    with open_bz2(stream, size, origin) as content:
+        return unpickle(content, origin)
+
+
+def _all_in_one(origin: str, value: Any) -> Iterator[tuple[str, Any]]:
+    cells = value.get("arch2infos") if isinstance(value, dict) else None
+    if not isinstance(cells, dict):
+        raise FileFormatError(f"{origin}: no dictionary with the key 'arch2infos'; found {shown(value)}")
+    for index, results in tqdm(cells.items(), desc=Path(origin).name, unit="cell", delay=1):
+        yield f"{origin}: cell {shown(index)}", results
+
+
+def _row(origin: str, results: Any) -> tuple[int, str, dict[str, float]]:
+    row: dict[str, float] = {}
+    names: set[tuple[int, str]] = set()
+    with naming(origin, "results of NAS-Bench-201"):
+        for key, result in results.items():
+            if str(key) not in EPOCHS:
+                raise FileFormatError(f"{origin}: results after {shown(key)!r} epochs, expected 12 and 200; the size space of NATS-Bench has other files")
+            state = _state(result)
+            names.add((int(state["arch_index"]), str(state["arch_str"])))
+            row |= _result(state, EPOCHS[str(key)])
+        if len(names) != 1:
+            raise ValueError(f"{len(names)} cells in one")
+    [(index, text)] = names
+    return index, text, row
+
+
+def _state(value: Any) -> Mapping[str, Any]:
+    """The fields of a result, whether it was saved as a dictionary or as an object."""
+    fields = vars(value) if isinstance(value, Record) else value
+    if not isinstance(fields, dict):
+        raise TypeError(f"a result is a {type(value).__name__}")
+    return fields
+
+
+def _result(state: Mapping[str, Any], epochs: int) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    row: dict[str, float] = {}
+    for data, seeds in state["dataset_seed"].items():
+        for seed in seeds:
+            trial = _state(state["all_results"][data, seed])
+            if data not in SHORT:
+                raise ValueError(f"data set {data!r}")
+            for part in trial["eval_names"]:
+                accuracy = number(trial["eval_acc1es"][f"{part}@{int(trial['epochs']) - 1}"])
+                name = f"{NAMES[data, part]}_{epochs}ep"
+                row[f"{name}_seed{int(seed)}"] = accuracy
+                found.setdefault(f"{name}_mean", []).append(accuracy)
+            costs = {"params_M": trial["params"], "flops_M": trial["flop"]}
+            if trial.get("latency") and numbers_of(trial["latency"]).mean() > 0:  # -1 where it was not measured
+                costs["latency_s"] = numbers_of(trial["latency"]).mean()
+            for name, value in costs.items():
+                found.setdefault(f"{SHORT[data]}_{name}", []).append(number(value))
+    return row | {name: float(np.mean(values)) for name, values in found.items()}

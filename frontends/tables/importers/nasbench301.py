@@ -1,0 +1,64 @@
+"""NAS-Bench-301: the trainings its surrogates were fitted to, a folder or zip (nb_301_v13) of RUN/results_N.json.
+
+Each has `optimized_hyperparamater_config` (cells as edges and their inputs, and the skeleton), `info` (a list with the last epoch first in
+it), `test_accuracy`, `runtime` in seconds and `budget` in epochs (the authors' surrogate_models/utils.py reads them so).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePath
+from typing import Any
+
+from ... import spaces
+from ..members import read_members
+from ..rows import columns_of, naming, number
+from ..table import Table
+
+KEY = "NetworkSelectorDatasetInfo:darts:"
+
+
+def read_nasbench301(path: Path) -> Table:
+    """A row for each training. CIFAR-10, percent; validation on 10,000 images held out of the training set.
+
+    `val_accuracy`, `test_accuracy`, `train_accuracy`, `budget` (epochs planned), `epochs`, `init_channels`, `layers`, `model_parameters`,
+    `runtime_s`; `groups["source"]` is the folder of the run, which names the optimiser that proposed the cell. Trainings of different
+    `init_channels`, `layers` or `budget` are not comparable; where all have the same, the table's space has that skeleton.
+
+    Raises:
+        FileFormatError: damaged or foreign; the message names the file.
+    """
+    from ...spaces.darts import from_nasbench301
+
+    default = spaces.get("darts")
+    texts, rows, sources = [], [], []
+    for member in read_members(path, lambda name: name.endswith(".json") and "results" in PurePath(name).name):
+        with naming(member.origin, "trainings of NAS-Bench-301"):
+            training = json.loads(member.content)
+            config = training["optimized_hyperparamater_config"]
+            texts.append(default.format(from_nasbench301(config)))
+            rows.append(_row(training, config))
+            sources.append(PurePath(member.name).parent.as_posix())
+    skeletons = {(row["init_channels"], row["layers"]) for row in rows}
+    space = default
+    if len(skeletons) == 1:
+        [(channels, layers)] = skeletons
+        space = spaces.get("darts", channels=int(channels), layers=int(layers))
+    return Table("nasbench301", tuple(texts), columns_of(rows), space, groups={"source": tuple(sources)})
+
+
+def _row(training: dict[str, Any], config: dict[str, Any]) -> dict[str, float]:
+    info = training["info"][0]
+    skeleton = {name: number(config[f"{KEY}{name}"]) for name in ("init_channels", "layers")}
+    if not all(size >= 1 and size.is_integer() for size in skeleton.values()):
+        raise ValueError(f"a skeleton of {skeleton}")
+    return {
+        "val_accuracy": number(info["val_accuracy"]),
+        "test_accuracy": number(training["test_accuracy"]),
+        "train_accuracy": number(info.get("train_accuracy")),
+        "budget": number(training.get("budget")),
+        "epochs": number(info.get("epochs")),
+        **skeleton,
+        "model_parameters": number(info.get("model_parameters")),
+        "runtime_s": number(training.get("runtime")),
+    }

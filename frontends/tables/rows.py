@@ -1,0 +1,87 @@
+"""Records of foreign files -> columns of a table, and what is said of a record that is not one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgir.errors import FileFormatError, SpecError
+
+
+@contextmanager
+def naming(origin: str, what: str) -> Iterator[None]:
+    """What goes wrong inside, with a malformed record, becomes one line that names it.
+
+    Args:
+        origin: the file and the record in it.
+        what: records such as it should be, in the plural.
+
+    Raises:
+        FileFormatError: a key is missing, or a value is of another kind than expected.
+    """
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except SpecError as error:
+        raise FileFormatError(f"{origin}: {error}") from error
+    except KeyError as error:
+        raise FileFormatError(f"{origin}: no {shown(error)} in it, which {what} have") from error
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+        raise FileFormatError(f"{origin}: not {what} ({shown(error)})") from error
+
+
+def shown(value: Any) -> str:
+    """What of a foreign value can stand in a message: one line, not too long; of a dictionary its keys."""
+    text = ", ".join(map(str, list(value)[:8])) if isinstance(value, dict) else str(value) if isinstance(value, str | int | Exception) else type(value).__name__
+    return " ".join(text.split())[:200]
+
+
+def number(value: Any) -> float:
+    """A number of any kind, also in an array of one; nan for None.
+
+    Raises:
+        TypeError: it is no number.
+    """
+    if value is None:
+        return np.nan
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(())[()]
+    if not isinstance(value, int | float | np.number | np.bool_) or isinstance(value, np.complexfloating):
+        raise TypeError(f"{type(value).__name__} where a number is expected")
+    return float(value)
+
+
+def numbers_of(values: Any) -> NDArray[np.float64]:
+    """A list or array of numbers, flat.
+
+    Raises:
+        TypeError: it is no list or array, or not of numbers.
+    """
+    if isinstance(values, np.ndarray):
+        values = values.ravel()
+    elif not isinstance(values, list | tuple):
+        raise TypeError(f"{type(values).__name__} where a list of numbers is expected")
+    return np.asarray([number(value) for value in values], np.float64)
+
+
+def columns_of(rows: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
+    """Rows of named numbers -> columns, in order of first appearance; nan where a row lacks one."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: np.asarray([row.get(name, np.nan) for row in rows], np.float64) for name in names}
+
+
+def compact(recipe: Any) -> str:
+    """A recipe of NAS-Bench-NLP as the text of its space: JSON without blanks, keys in the order given.
+
+    Raises:
+        TypeError: it is no JSON object.
+    """
+    if not isinstance(recipe, dict):
+        raise TypeError(f"a recipe is a JSON object, found {type(recipe).__name__}")
+    return json.dumps(recipe, separators=(",", ":"))

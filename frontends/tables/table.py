@@ -1,0 +1,139 @@
+"""Architectures and what training them gave, as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgir.errors import LabelError
+from cgir.features import GraphBatch
+
+from .. import spaces
+
+
+@dataclass(frozen=True)
+class Table:
+    """Architectures and their metrics. `texts[i]` is in the form of `space.parse`; `table["metric"]` float64 (N,), nan where missing.
+
+    `space` has the skeleton the labels were measured with. In "digits" `space` is None: take `family(name)`, a table of one space.
+    In "timm_imagenet" too: its texts are names of models. `groups` are the text columns, such as where a row comes from: `only(source=...)`.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    columns: dict[str, NDArray[np.float64]] = field(repr=False)
+    space: spaces.Space[Any] | None = None
+    families: tuple[str, ...] = field(default=(), repr=False)
+    about: dict[str, Any] = field(default_factory=dict, repr=False)
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the numeric columns."""
+        return tuple(self.columns)
+
+    def __getitem__(self, metric: str) -> NDArray[np.float64]:
+        """The column `metric`, a copy.
+
+        Raises:
+            LabelError: the table has no such column.
+        """
+        if metric not in self.columns:
+            raise LabelError(f"table {self.name!r} has no metric {metric!r}; it has {', '.join(self.metrics)}")
+        return self.columns[metric].copy()
+
+    @cached_property
+    def specs(self) -> tuple[Hashable, ...]:
+        """All `texts`, parsed on first use; names of models stay as they are."""
+        return self._parse(range(len(self)))
+
+    def select(self, rows: Iterable[int] | NDArray[Any]) -> Table:
+        """The table of these rows, by index (in that order, repeats allowed) or by one truth value for each row."""
+        chosen = self._indices(rows)
+        return replace(
+            self,
+            texts=tuple(self.texts[i] for i in chosen),
+            columns={metric: values[chosen] for metric, values in self.columns.items()},
+            families=tuple(self.families[i] for i in chosen) if self.families else (),
+            groups={name: tuple(values[i] for i in chosen) for name, values in self.groups.items()},
+        )
+
+    def only(self, **values: str | float) -> Table:
+        """The rows that have these values: `table.only(source="MOOFA:MIT_OFA", resolution=160)`.
+
+        Raises:
+            LabelError: there is no such column, or no such row.
+        """
+        kept = np.ones(len(self), bool)
+        for name, value in values.items():
+            if name not in self.groups and name not in self.columns:
+                raise LabelError(f"table {self.name!r} has no column {name!r}; it has {', '.join((*self.groups, *self.metrics))}")
+            column = np.asarray(self.groups[name]) if name in self.groups else self.columns[name]
+            kept &= column == value
+            if not kept.any():
+                raise LabelError(f"table {self.name!r} has no row with {name}={value!r} here; the column has {_some(column)}")
+        return self.select(kept)
+
+    def family(self, name: str) -> Table:
+        """The rows of one family, with its space."""
+        if name not in self.families:
+            raise LabelError(f"table {self.name!r} has no family {name!r}; it has {', '.join(dict.fromkeys(self.families)) or 'none'}")
+        part = self.select(np.asarray(self.families) == name)
+        return replace(part, name=f"{self.name}/{name}", space=self._space_of(name))
+
+    def graphs(self, rows: Iterable[int] | NDArray[Any] | None = None) -> GraphBatch:
+        """The graphs of all rows, or of some, in their order. Models of timm are traced on the meta device, without weights, once per process.
+
+        Raises:
+            SpecError: a text does not belong to the space.
+            LabelError: timm no longer builds a model, which is named.
+            TraceError: a model cannot be traced.
+        """
+        chosen = np.arange(len(self)) if rows is None else self._indices(rows)
+        if self.space is not None:
+            return self.space.graphs(self._parse(chosen))
+        if self.families:
+            return self._graphs_of_families(chosen)
+        from .timm_models import graphs
+
+        return graphs([self.texts[i] for i in chosen], [int(size) for size in self["img_size"][chosen]])
+
+    def _graphs_of_families(self, chosen: NDArray[np.int64]) -> GraphBatch:
+        if not len(chosen):
+            return GraphBatch.from_graphs([])
+        names = np.asarray(self.families)[chosen]
+        places = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
+        batch = GraphBatch.concatenate([self._space_of(str(names[p[0]])).graphs(self._parse(chosen[p])) for p in places])
+        return batch.select(np.argsort(np.concatenate(places)))
+
+    def _parse(self, rows: Iterable[int]) -> tuple[Hashable, ...]:
+        if self.space is not None:
+            return tuple(self.space.parse(self.texts[i]) for i in rows)
+        if self.families:
+            known = {family: self._space_of(family) for family in set(self.families)}
+            return tuple(known[self.families[i]].parse(self.texts[i]) for i in rows)
+        return tuple(self.texts[i] for i in rows)
+
+    def _indices(self, rows: Iterable[int] | NDArray[Any]) -> NDArray[np.int64]:
+        chosen = np.asarray(rows if isinstance(rows, np.ndarray | Sequence) else list(rows))
+        if chosen.dtype == bool and chosen.shape == (len(self),):
+            return np.flatnonzero(chosen)
+        if chosen.size and (chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.min() < -len(self) or chosen.max() >= len(self)):
+            raise LabelError(f"table {self.name!r}: rows must be indices below {len(self)}, or one truth value for each row")
+        return chosen.astype(np.int64).reshape(-1)
+
+    def _space_of(self, family: str) -> spaces.Space[Any]:
+        return spaces.get(family, **self.about["skeletons"][family])
+
+
+def _some(column: NDArray[Any]) -> str:
+    found = np.unique(column).tolist()
+    return ", ".join(map(repr, found[:12])) + (f" and {len(found) - 12} more" if len(found) > 12 else "")

@@ -1,0 +1,70 @@
+"""The graphs of models that timm builds by name: traced on the meta device, without weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from cgir.errors import LabelError, TraceError
+from cgir.features import GraphBatch
+from cgir.graph import Graph
+
+if TYPE_CHECKING:
+    import torch
+
+
+def graphs(names: Sequence[str], sizes: Sequence[int]) -> GraphBatch:
+    """The graphs of models at these image sizes (pixels a side), each traced once per process.
+
+    Raises:
+        LabelError: timm cannot be imported, or no longer knows some of the names.
+        TraceError: a model cannot be built at its size, or cannot be traced; the message names it.
+    """
+    missing = unknown(names)
+    if missing:
+        raise LabelError(f"this version of timm no longer builds {', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}; leave these rows out")
+    pairs = list(zip(names, sizes, strict=True))
+    return GraphBatch.from_graphs([_graph(name, size) for name, size in tqdm(pairs, desc="tracing timm", unit="model", delay=2)])
+
+
+def unknown(names: Sequence[str]) -> list[str]:
+    """Those of the names that the installed timm does not build.
+
+    Raises:
+        LabelError: timm cannot be imported.
+    """
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:  # the latter: a torchvision that was built for another PyTorch
+        raise LabelError(f"the graphs of timm_imagenet are traced from timm, which cannot be imported ({error}); pip install timm torchvision") from error
+    return [name for name in names if not timm.is_model(name)]
+
+
+@cache
+def _graph(name: str, size: int) -> Graph:
+    from .. import trace
+
+    try:
+        model = _build(name)
+    except Exception as error:  # each of some hundred architectures has its own ways to fail
+        reason = str(error).partition("\n")[0]
+        raise TraceError(f"timm does not build {name} ({type(error).__name__}: {reason}); leave this row out") from error
+    try:
+        return trace(model, input_shape=(1, 3, size, size), name=name)
+    except TraceError as error:
+        raise TraceError(f"{name} at {size} pixels: {error}") from error
+
+
+def _build(name: str) -> torch.nn.Module:
+    import timm
+    import torch
+
+    try:
+        with torch.device("meta"):
+            model: torch.nn.Module = timm.create_model(name, pretrained=False)
+    except RuntimeError:  # some compute with numbers while they are built
+        model = timm.create_model(name, pretrained=False)
+    return model.eval()

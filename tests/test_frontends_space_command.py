@@ -1,0 +1,74 @@
+"""`cgir space`: list, describe, one network as a graph, many as a data set; `cgir tables graphs`: a data set with labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cgir
+from cgir.__main__ import main
+from frontends import spaces, tables
+
+
+def test_spaces_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["space"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(spaces.SPACES)
+    assert all(len(line.split()) > 5 for line in lines)
+    assert main(["space", "transnas_macro", "--seed", "3"]) == 0
+    text = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert spaces.get("transnas_macro").format(spaces.get("transnas_macro").parse(text)) == text
+
+
+def test_one_network_is_a_graph_with_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space, text = spaces.get("transnas_macro"), "64-433241-basic"
+    assert main(["space", "transnas_macro", text, "-o", str(tmp_path / "g.json"), "--svg", str(tmp_path / "g.svg")]) == 0
+    assert "transnas_macro (module): 103 nodes" in capsys.readouterr().out
+    assert cgir.isomorphic(cgir.load(tmp_path / "g.json"), space.graph(space.parse(text)))
+    picture = (tmp_path / "g.svg").read_text(encoding="utf-8")
+    assert "basic_block0" in picture  # pieces fold like modules
+    assert picture.count("<rect") < 40
+
+
+def test_data_sets_hold_samples_or_everything(tmp_path: Path) -> None:
+    drawn = tmp_path / "pool.parquet"
+    assert main(["space", "ofa_mbv3", "--sample", "30", "--seed", "1", "-o", str(drawn)]) == 0
+    store, space = cgir.GraphStore.open(drawn), spaces.get("ofa_mbv3")
+    assert len(store) == 30
+    assert set(store.families) == {"ofa_mbv3"}
+    assert cgir.isomorphic(store[7], space.graph(space.parse(store.specs[7])))
+    assert main(["space", "nasbench_macro", "--all", "-o", str(tmp_path / "all")]) == 0
+    assert sorted(cgir.GraphStore.open(tmp_path / "all").specs) == sorted(map(spaces.get("nasbench_macro").format, spaces.get("nasbench_macro").enumerate()))
+
+
+def test_a_table_becomes_a_data_set_with_labels(tmp_path: Path) -> None:
+    assert main(["tables", "graphs", "digits", "-o", str(tmp_path / "digits")]) == 0
+    store, table = cgir.GraphStore.open(tmp_path / "digits"), tables.load("digits")
+    assert store.families == list(table.families)
+    assert store.specs == list(table.texts)
+    assert set(store.labels) == set(table.metrics)
+    assert np.array_equal(store.labels["accuracy"], table["accuracy"], equal_nan=True)
+    place = 300
+    space = table.family(table.families[place]).space
+    assert space is not None
+    assert cgir.isomorphic(store[place], space.graph(table.specs[place]))
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nasbench101b"], "no search space is called 'nasbench101b'"),
+        (["nasbench201", "xx"], "1 nodes separated by '+' in 'xx'"),
+        (["nasbench201", "--all"], "needs a search space and a place"),
+        (["nasbench_nlp", "--all", "-o", "nlp"], "not finite"),
+    ],
+)
+def test_complaints_are_one_line(words: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["space", *words]) == 2
+    found = capsys.readouterr().err
+    assert complaint in found
+    assert found.count("\n") == 1
+    assert not list(tmp_path.iterdir())
