@@ -28,6 +28,7 @@ lint: $(VENV)/dev
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.peers --write
 	$(BIN)/python -m benchmarks.tracing --write
+	$(BIN)/python -m benchmarks.spaces --write
 	$(BIN)/python -m benchmarks.spectrum --write
 	$(BIN)/python -m benchmarks.store --write
 

@@ -369,13 +369,10 @@ def _pretrain(args: argparse.Namespace) -> int:
 
     from . import GraphStore
 
-    stores = [GraphStore.open(path) for path in args.store]
-    batch = GraphBatch.concatenate([store.batch() for store in stores])
-    families = [family for store in stores for family in store.families]
-    spectra = np.concatenate([store.spectra for store in stores])
+    store = GraphStore.merge([GraphStore.open(path) for path in args.store])
     config = contrastive.PretrainConfig(loss=args.loss, steps=args.steps, batch=args.batch, property_weight=args.property_weight, seed=args.seed)
-    contrastive.pretrain(batch, config, families, spectra, run_dir=args.output)
-    print(f"encoder: {args.output / ENCODER} ({len(batch)} graphs of {len(set(families))} families)")
+    contrastive.pretrain(store, config, run_dir=args.output)
+    print(f"encoder: {args.output / ENCODER} ({len(store):,} graphs of {len(set(store.families))} families)")
     return 0
 
 
