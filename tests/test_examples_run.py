@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import pretrain_an_encoder, rank_with_few_labels, trace_a_model
+from examples import choose_what_to_measure, pretrain_an_encoder, rank_with_few_labels, trace_a_model
 
 
 def test_trace_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +24,11 @@ def test_rank_with_few_labels(capsys: pytest.CaptureFixture[str]) -> None:
     rank_with_few_labels.main()
     by_flops, *learned = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[:3]]
     assert min(learned) > by_flops
+
+
+def test_choose_what_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    choose_what_to_measure.main(networks=200)
+    lines = capsys.readouterr().out.splitlines()
+    assert len({line.split("  ")[-1] for line in lines if "MMAC" in line}) == 8
+    median, nearest = float(lines[1].split("median ")[1].split(",")[0]), float(lines[-1].split()[-2])
+    assert nearest > 0.6 * median
