@@ -11,10 +11,11 @@ from contextlib import suppress
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
 
 from . import folder, intake
 from .errors import CgirError, FileFormatError, LabelError
@@ -23,9 +24,11 @@ from .graph import Graph
 from .rows import Rows
 from .shard import COLUMNS, LABEL, Shard, ShardWriter, as_numpy
 from .spectrum import K
+from .unfolding import Table, tabulate
 
 SHARD_SIZE = 16_384
 SHARD_STEPS = 1 << 20  # distinct steps; their table is read whole
+BATCH_NODES = 1_000_000  # of `batches`, which may be exceeded by one graph
 
 Graphs = Iterable[Graph] | Iterable[GraphBatch] | GraphBatch
 Values = Iterable[float] | ArrayLike
@@ -43,6 +46,7 @@ class GraphStore:
     def __init__(self, source: Rows, rows: IntArray, label_names: Sequence[str], damaged: Sequence[str] = ()) -> None:
         self._source, self._rows, self._label_names = source, rows, tuple(label_names)
         self.damaged = tuple(damaged)
+        self._tables: dict[tuple[int, str], Table] = {}
 
     @staticmethod
     def write(
@@ -182,6 +186,28 @@ class GraphStore:
         Row groups that are touched are decoded once and kept, in a few bytes a node, up to `cgir.rows.CACHE_BYTES`.
         """
         return self._source.batch(self._rows if indices is None else self._rows[_indices(indices, len(self))])
+
+    def batches(self) -> Iterator[GraphBatch]:
+        """All graphs in order, in batches of some thousands, which bounds memory."""
+        ends = np.cumsum(self.num_nodes)
+        start = 0
+        with tqdm(desc="graphs read", total=len(self), unit="", disable=None) as progress:
+            while start < len(self):
+                fitting = int(np.searchsorted(ends, ends[start] - self.num_nodes[start] + BATCH_NODES, side="right"))
+                stop = min(max(fitting, start + 1), start + intake.GROUP_ROWS)
+                yield self._source.batch(self._rows[start:stop])
+                progress.update(stop - start)
+                start = stop
+
+    def unfoldings(self, depth: int, direction: Literal["forward", "backward"] = "forward") -> Table:
+        """Classes of the nodes of all graphs, one graph after the other as in `batch`, and what they are made of: `cgir.unfolding.tabulate`.
+
+        They are computed when first asked for, without holding all graphs in memory, and kept, in 4 bytes a node and some more a class. A batch
+        of graphs takes its share of `last`, and need not be coloured.
+        """
+        if (depth, direction) not in self._tables:
+            self._tables[depth, direction] = tabulate(self.batches(), depth, direction)
+        return self._tables[depth, direction]
 
     def __getitem__(self, index: int) -> Graph:
         return self._source.graph(int(self._rows[_indices([index], len(self))[0]]))

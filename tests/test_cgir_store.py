@@ -8,6 +8,7 @@ from cgir_samples import equal_batches, random_graph, ring_graph, shuffled, smal
 from cgir import CgirError, GraphStore, InvalidGraphError, LabelError, intake, isomorphic, rows, spectrum
 from cgir.features import GraphBatch
 from cgir.graph import Graph, Node, NodeKind
+from cgir.unfolding import unfoldings
 
 PART = r"part-0000\d-[0-9a-f]{8}\.parquet"
 
@@ -235,3 +236,38 @@ def test_equal_graphs_have_equal_rows(tmp_path):
     store = GraphStore.open(tmp_path / "s.parquet")
     assert store.hashes[0] == store.hashes[1]
     np.testing.assert_allclose(store.spectra[0], store.spectra[1], atol=1e-10)
+
+
+def test_batches_are_all_graphs_in_order_and_bound(tmp_path, monkeypatch):
+    graphs = store_sample()
+    GraphStore.write(tmp_path / "s", graphs, shard_size=4)
+    view = GraphStore.open(tmp_path / "s").filter([5, 1, 1, 14, 8, 3, 0])
+    expected = GraphBatch.from_graphs(graphs[i] for i in (5, 1, 1, 14, 8, 3, 0))
+    for nodes, count in ((1, 9), (40, 9), (10**9, 3), (10**9, 10**9)):
+        monkeypatch.setattr("cgir.store.BATCH_NODES", nodes)
+        monkeypatch.setattr(intake, "GROUP_ROWS", count)
+        parts = list(view.batches())
+        assert equal_batches(GraphBatch.concatenate(parts), expected)
+        assert all(len(part) <= count and (len(part) == 1 or part.num_nodes <= nodes) for part in parts)
+        assert len(parts) == {(1, 9): 7, (10**9, 3): 3, (10**9, 10**9): 1}.get((nodes, count), len(parts))
+    assert list(view.filter([]).batches()) == []
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_random_batch_has_its_classes_already(tmp_path, monkeypatch, direction):
+    graphs = store_sample()
+    GraphStore.write(tmp_path / "a", graphs, shard_size=4)
+    GraphStore.write(tmp_path / "b", graphs[::-1], shard_size=9)
+    monkeypatch.setattr("cgir.store.BATCH_NODES", 50)
+    store = GraphStore.merge([GraphStore.open(tmp_path / name) for name in "ab"]).filter(np.random.default_rng(0).permutation(2 * len(graphs))[:25])
+    table, ptr = store.unfoldings(4, direction), np.cumsum([0, *store.num_nodes])
+    assert table is store.unfoldings(4, direction)
+    assert len(store.unfoldings(3, direction).steps) == 3
+    chosen = np.random.default_rng(1).integers(0, len(store), 9)
+    classes = table.last[np.concatenate([np.arange(ptr[i], ptr[i + 1]) for i in chosen])]
+    batch = store.batch(chosen)
+    for level in range(4, -1, -1):
+        pairs = set(zip(classes.tolist(), unfoldings(batch, level, direction)[level].tolist(), strict=True))
+        assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 1
+        classes = table.steps[level - 1].own[classes] if level else classes
+    assert [table.kinds[row] for row in classes] == [batch.kinds[row] for row in batch.kind]
