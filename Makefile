@@ -7,13 +7,17 @@ ifneq ($(wildcard ../shared/data),)
 export CGIR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test lint zoo bench results digits clean
+.PHONY: demo test scatter lint zoo bench results digits clean
 
 demo: $(VENV)/core
 	$(BIN)/cgir demo
 
 test: $(VENV)/test
 	$(BIN)/python -m pytest -q -m "not slow"
+
+# torch-scatter is compiled, which takes some five minutes.
+scatter: $(VENV)/scatter
+	$(BIN)/python -m pytest -q tests/test_encoders_segments.py
 
 # Hours; what is done is kept in runs/zoo, so that an interrupted run goes on.
 zoo: $(VENV)/test
@@ -31,6 +35,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.spaces --write
 	$(BIN)/python -m benchmarks.spectrum --write
 	$(BIN)/python -m benchmarks.store --write
+	$(BIN)/python -m benchmarks.encoding --write
 
 results: $(VENV)/test
 	$(BIN)/python -m examples.papers.transfer
@@ -56,6 +61,11 @@ $(VENV)/test: $(VENV)/core
 
 $(VENV)/bench: $(VENV)/test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[bench]
+	touch $@
+
+$(VENV)/scatter: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation torch-scatter
 	touch $@
 
 $(VENV)/dev: $(VENV)/test

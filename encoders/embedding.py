@@ -18,5 +18,5 @@ class NodeEmbedding(nn.Module):
 
     def forward(self, ops: Tensor, features: Tensor) -> Tensor:
         """ops (K,) rows of the operator table, features (K, F) -> (K, width)."""
-        out: Tensor = self.op(ops) + self.features(features)
+        out: Tensor = self.op(ops) + self.features(features.to(self.op.weight.dtype))
         return out

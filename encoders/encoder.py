@@ -11,50 +11,61 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError
 
-from .batching import Direction, Graphs, GraphTensors, TensorBatch, as_tensors
+from .batching import Direction, Engine, TensorBatch
 from .embedding import NodeEmbedding
-from .layers import LAYERS
+from .layers import HEADS, LAYERS, WITH_HEADS
+from .norms import NORMS
+from .pooling import POOLS
 from .seeding import seeded
+from .streaming import Source, embed
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of an encoder: `width` of node states, `layers` in each direction, `layer` "graphconv" or "gcn"."""
+    """Shape of an encoder: `width` of node states, `layers` in each direction; `layer`, `norm` and `pool` are names in LAYERS, NORMS and POOLS.
+
+    `dropout` is drawn once for all nodes that share a state: compressed and plain engines then draw differently.
+    """
 
     width: int = 64
     layers: int = 5
     layer: str = "graphconv"
+    norm: str = "layer"
+    pool: str = "mean"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.layer not in LAYERS:
-            raise CgirError(f"encoder: unknown layer {self.layer!r}; expected one of {', '.join(LAYERS)}")
+        for part, table in (("layer", LAYERS), ("norm", NORMS), ("pool", POOLS)):
+            if (name := getattr(self, part)) not in table:
+                raise CgirError(f"encoder: unknown {part} {name!r}; expected one of {', '.join(table)}")
+        if self.layer in WITH_HEADS and self.width % HEADS:
+            raise CgirError(f"encoder: width={self.width} with layer {self.layer!r}; expected a multiple of its {HEADS} heads")
         if self.width < 1 or self.layers < 1 or not 0 <= self.dropout < 1:
             raise CgirError(f"encoder: width and layers must be positive and 0 <= dropout < 1; found {self}")
 
 
 class Stream(nn.Module):
-    """A stack in one direction: h <- h + dropout(relu(norm(layer(h)))), and the mean over a graph's nodes.
-
-    Nodes that share a state share their dropout too.
-    """
+    """A stack in one direction: h <- h + dropout(relu(norm(layer(h)))), and a pool over each graph's nodes."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         layer = LAYERS[config.layer]
         self.layers = nn.ModuleList(layer(config.width, config.width) for _ in range(config.layers))
-        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
+        self.norms = nn.ModuleList(NORMS[config.norm](config.width) for _ in range(config.layers))
         self.dropout = nn.Dropout(config.dropout)
+        self.pool = POOLS[config.pool](config.width)
 
     def forward(self, x: Tensor, direction: Direction) -> Tensor:
         """States of the kinds (K, width) -> graphs (G, width)."""
         for layer, norm, level in zip(self.layers, self.norms, direction.levels, strict=True):
-            x = x.index_select(0, level.own) + self.dropout(norm(layer(x, level)).relu())
-        return direction.pool @ x
+            new, kept = self.dropout(norm(layer(x, level), level.count).relu_()), level.own(x)
+            x = kept + new if kept is x else kept.add_(new)  # in place only where it is a copy
+        out: Tensor = self.pool(x, direction.nodes)
+        return out
 
 
 class Encoder(nn.Module):
-    """Two streams over the same node embeddings, mean-pooled apart and concatenated: (G, 2 x width).
+    """Two streams over the same node embeddings, pooled apart and concatenated: (G, 2 x width).
 
     The streams never see each other's states: that is what lets `unfolding` compute each distinct past, and each distinct future, once.
     """
@@ -77,18 +88,10 @@ class Encoder(nn.Module):
         x = self.embedding(arrays.ops, arrays.features)
         return torch.cat([self.along(x, arrays.along), self.against(x, arrays.against)], dim=1)
 
-    def embed(self, graphs: Graphs, max_nodes: int = 100_000) -> NDArray[np.float32]:
-        """Embeddings as float32 (G, dim), in evaluation mode and without gradients, `max_nodes` nodes at a time."""
-        return embed(self, as_tensors(graphs, self.config.layers), max_nodes).reshape(-1, self.dim)
+    def embed(self, graphs: Source, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True) -> NDArray[np.float32]:
+        """Embeddings as float32 (G, dim), in evaluation mode and without gradients.
 
-
-def embed(module: nn.Module, graphs: GraphTensors, max_nodes: int = 100_000) -> NDArray[np.float32]:
-    """Outputs of a module that reads `TensorBatch`es, for all graphs; the module's mode is restored."""
-    training, weight = module.training, next(module.parameters())
-    module.eval()
-    try:
-        with torch.no_grad():
-            parts = [module(chunk.to(weight.device, weight.dtype)).float().cpu().numpy() for chunk in graphs.chunks(max_nodes)]
-    finally:
-        module.train(training)
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        A store, or an iterable of graphs or of batches, is read bit by bit; no more than `max_nodes` nodes are computed at once.
+        See `streaming.embed`.
+        """
+        return embed(self, graphs, self.config.layers, max_nodes, engine, progress).reshape(-1, self.dim)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from .batching import GraphTensors
 from .descriptors import Scaler
-from .encoder import Encoder, EncoderConfig, embed
+from .encoder import Encoder, EncoderConfig
 from .heads import MLPHead, Scorer
 from .losses import LOSSES, Loss
+from .streaming import embed
 from .training import TrainConfig, balanced, epochs, optimise, steps_per_epoch
 
 Array = NDArray[np.float64]
@@ -128,7 +129,7 @@ def _loss(loss: Loss, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Gr
 
 def _outputs(net: nn.Module, inputs: Inputs) -> Array:
     if isinstance(inputs, GraphTensors):
-        return embed(net, inputs).astype(np.float64)
+        return embed(net, inputs, inputs.depth).astype(np.float64)
     net.eval()
     with torch.no_grad():
         values: Array = net(inputs.values).numpy().astype(np.float64)

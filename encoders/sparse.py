@@ -1,66 +1,102 @@
-"""A fixed sparse matrix that multiplies node states, with a gradient: the one primitive of message passing and of pooling.
+"""Fixed sparse matrices that multiply node states, with a gradient: the one primitive of message passing and of pooling.
 
-The matrix and its transpose are kept in CSR form: both passes are then products that PyTorch has a kernel for.
+A product sums chosen rows of x, which is what PyTorch's embedding bags do. On a CPU that kernel is 4 to 30 times faster than products of
+CSR tensors and than gather + `index_add_` (40,000 rows of 128, one thread: 1.4 ms against 40 and 14), and it runs on CUDA too. The
+gradient is the product with the transpose, which is made when a gradient is first asked for.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 
-class Sparse(NamedTuple):
-    """A sparse matrix (R, C) and its transpose, both CSR."""
+class Pattern:
+    """Where a matrix of R rows and `width` columns has entries: row r at columns[starts[r] : starts[r + 1]], 32-bit integers.
 
-    matrix: Tensor
-    transposed: Tensor
+    Entries of a row are in any order; a column that comes twice counts twice.
+    """
 
-    def __matmul__(self, x: Any) -> Tensor:
-        product: Tensor = _Product.apply(x, self.matrix, self.transposed)
+    def __init__(self, starts: Tensor, columns: Tensor, width: int) -> None:
+        self.starts, self.columns, self.width = starts.int(), columns.int(), width
+
+    @property
+    def height(self) -> int:
+        """R."""
+        return len(self.starts) - 1
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(E,): the row of each entry."""
+        rows = torch.arange(self.height, dtype=torch.int32, device=self.starts.device)
+        return rows.repeat_interleave(self.starts.diff(), output_size=len(self.columns))
+
+    @cached_property
+    def turned(self) -> tuple[Pattern, Tensor]:
+        """The transpose, and for each of its entries the same one's place here."""
+        if self.columns.device.type == "cpu":  # scipy counts where PyTorch would sort
+            places = torch.arange(len(self.columns), dtype=torch.int32).numpy()
+            turned = csr_array((places, self.columns.numpy(), self.starts.numpy()), (self.height, self.width)).tocsc()
+            starts, rows, order = (torch.from_numpy(part) for part in (turned.indptr, turned.indices, turned.data))
+            return Pattern(starts, rows, self.height), order
+        order = torch.argsort(self.columns, stable=True)
+        starts = torch.searchsorted(self.columns[order], torch.arange(self.width + 1, dtype=torch.int32, device=order.device))
+        return Pattern(starts, self.rows[order], self.height), order
+
+    def transpose(self) -> Pattern:
+        """`turned` as a pattern that knows its own transpose."""
+        (there, order), other = self.turned, Pattern(self.starts, self.columns, self.width)  # not self, which would close a circle
+        back = torch.empty_like(order)
+        back[order.long()] = torch.arange(len(order), dtype=order.dtype, device=order.device)
+        result = Pattern(there.starts, there.columns, there.width)
+        result.turned = (other, back)
+        return result
+
+    def to(self, device: torch.device | str | None) -> Pattern:
+        """The same on another device."""
+        return Pattern(self.starts.to(device), self.columns.to(device), self.width)
+
+
+class Sparse:
+    """A constant matrix: a pattern and the `weights` (E,) of its entries, kept in double precision; None: all are 1."""
+
+    def __init__(self, pattern: Pattern, weights: Tensor | None = None) -> None:
+        self.pattern, self.weights = pattern, weights
+        self._cast: dict[torch.dtype, Tensor] = {}
+
+    @cached_property
+    def transposed(self) -> Sparse:
+        """The transpose."""
+        turned, order = self.pattern.turned
+        return Sparse(turned, None if self.weights is None else self.weights.index_select(0, order))
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        product: Tensor = _Product.apply(x, self)
         return product
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Sparse:
-        """The same matrix elsewhere or in another precision."""
-        return Sparse(_to(self.matrix, device, dtype), _to(self.transposed, device, dtype))
+    def product(self, x: Tensor) -> Tensor:
+        """The product without a gradient, in the precision of x."""
+        weights = self.weights
+        if weights is not None:
+            weights = self._cast.setdefault(x.dtype, weights.to(x.dtype))
+        pattern = self.pattern
+        return embedding_bag(pattern.columns, x.contiguous(), pattern.starts, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 
 class _Product(torch.autograd.Function):
-    """y = A x and, for a gradient g of y, A^T g; the matrix itself is a constant."""
+    """y = A x and, for a gradient g of y, A^T g."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, transposed: Tensor) -> Tensor:
-        ctx.transposed = transposed
-        return matrix @ x
+    def forward(ctx: Any, x: Tensor, matrix: Sparse) -> Tensor:
+        ctx.matrix = matrix
+        return matrix.product(x)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.transposed @ grads[0].contiguous(), None, None
-
-
-def sparse(starts: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float64], width: int) -> Sparse:
-    """Build from CSR arrays: row r has columns[starts[r] : starts[r + 1]], in any order; a column that comes twice counts twice."""
-    rows, height = np.repeat(np.arange(len(starts) - 1), np.diff(starts)), len(starts) - 1
-    order = np.argsort(columns, kind="stable")
-    turned = np.concatenate([[0], np.cumsum(np.bincount(columns, minlength=width))])
-    return Sparse(_csr(starts, columns, values, (height, width)), _csr(turned, rows[order], values[order], (width, height)))
-
-
-def _csr(starts: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray[np.float64], shape: tuple[int, int]) -> Tensor:
-    return _make(torch.from_numpy(starts.astype(np.int32)), torch.from_numpy(columns.astype(np.int32)), torch.from_numpy(values.astype(np.float32)), shape)
-
-
-def _to(matrix: Tensor, device: torch.device | str | None, dtype: torch.dtype | None) -> Tensor:
-    # Tensor.to drops the 32-bit index arrays to 64 bits on some devices, so the parts are moved one by one
-    parts = [part.to(device=device) for part in (matrix.crow_indices(), matrix.col_indices())]
-    return _make(parts[0], parts[1], matrix.values().to(device=device, dtype=dtype), (matrix.shape[0], matrix.shape[1]))
-
-
-def _make(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    with warnings.catch_warnings():  # "Sparse CSR tensor support is in beta state", once per process
-        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)
-        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.matrix.transposed.product(grads[0]), None

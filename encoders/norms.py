@@ -1,0 +1,53 @@
+"""Normalisation of states whose rows stand for several nodes each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+
+from cgir.errors import CgirError
+
+
+class LayerNorm(nn.LayerNorm):
+    """Ba et al. 2016 (https://arxiv.org/abs/1607.06450): every row by itself."""
+
+    def forward(self, input: Tensor, count: Tensor | None = None) -> Tensor:
+        """(C, F) -> (C, F)."""
+        return super().forward(input)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167, alg. 1) over all nodes of a batch: a row counts as often as it has nodes.
+
+    Equal to `torch.nn.BatchNorm1d` on the rows repeated, running statistics and gradients included.
+    """
+
+    def forward(self, input: Tensor, count: Tensor | None = None) -> Tensor:
+        """Rows (C, F), of which each stands for `count` (C,) nodes -> (C, F); CgirError for a single node in training, which has no variance."""
+        if not self.training:
+            return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
+        weight = torch.ones_like(x[:, 0], dtype=torch.float64) if count is None else count.double()
+        nodes = weight.sum()
+        if nodes < 2:
+            raise CgirError("batch normalisation: a batch of a single node has no variance; train with larger graphs or batches, or norm='layer'")
+        share = (weight / nodes).unsqueeze(0)  # sums in double precision, as PyTorch's are on a CPU
+        mean = (share @ x.double())[0].to(x.dtype)
+        centred = x - mean
+        variance = (share @ centred.double().square())[0].to(x.dtype)
+        self._remember(mean.detach(), variance.detach() * nodes / (nodes - 1))
+        return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+
+
+NORMS: dict[str, type[LayerNorm] | type[BatchNorm]] = {"layer": LayerNorm, "batch": BatchNorm}

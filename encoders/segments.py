@@ -1,0 +1,76 @@
+"""Rows of which each gathers several others: nodes their neighbours, graphs their nodes. All sums, maxima and softmaxes over such segments.
+
+Everything that layers and pools do across rows is here and in `sparse`; what is faster elsewhere is exchanged here.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .sparse import Pattern, Sparse
+
+
+class Segments:
+    """R segments with E entries in all, each entry one of `width` rows of an operand. Matrices are made when first used."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.pattern = pattern
+
+    def __len__(self) -> int:
+        return self.pattern.height
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """(R,): entries of each segment."""
+        return self.pattern.starts.diff()
+
+    @cached_property
+    def total(self) -> Sparse:
+        """(R, width): sums rows over each segment."""
+        return Sparse(self.pattern)
+
+    @cached_property
+    def mean(self) -> Sparse:
+        """(R, width): averages rows over each segment; zero where it is empty."""
+        return Sparse(self.pattern, self.shares.index_select(0, self.pattern.rows))
+
+    @cached_property
+    def shares(self) -> Tensor:
+        """(R,): one over the size of each segment, in double precision."""
+        return 1 / self.sizes.clamp(min=1).double()
+
+    @cached_property
+    def gather(self) -> Sparse:
+        """(E, width): the row of each entry."""
+        return Sparse(Pattern(self._entries, self.pattern.columns, self.pattern.width))
+
+    @cached_property
+    def spread(self) -> Sparse:
+        """(E, R): the segment's value for each of its entries."""
+        return Sparse(Pattern(self._entries, self.pattern.rows, len(self)))
+
+    @cached_property
+    def collect(self) -> Sparse:
+        """(R, E): sums entries over each segment."""
+        return Sparse(Pattern(self.pattern.starts, self._entries[:-1], len(self.pattern.columns)))
+
+    @cached_property
+    def _entries(self) -> Tensor:
+        return torch.arange(len(self.pattern.columns) + 1, dtype=torch.int32, device=self.pattern.columns.device)
+
+    def max(self, values: Tensor) -> Tensor:
+        """(E, H) -> (R, H): maximum over each segment, zero where it is empty; equal ones share the gradient."""
+        index = self.pattern.rows.long().unsqueeze(1).expand_as(values)
+        return values.new_zeros(len(self), values.shape[1]).scatter_reduce(0, index, values, "amax", include_self=False)
+
+    def softmax(self, values: Tensor) -> Tensor:
+        """(E, H) -> (E, H): positive, with sum one over each segment."""
+        powers = (values - self.spread @ self.max(values.detach())).exp()
+        return powers / (self.spread @ (self.collect @ powers))
+
+    def to(self, device: torch.device | str | None) -> Segments:
+        """The same on another device."""
+        return Segments(self.pattern.to(device))
