@@ -31,7 +31,7 @@ class MaxPool(MeanPool):
 
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
-        return nodes.max(nodes.gather @ x)
+        return nodes.highest(x)
 
 
 class AttentionPool(nn.Module):

@@ -1,6 +1,8 @@
 """Rows of which each gathers several others: nodes their neighbours, graphs their nodes. All sums, maxima and softmaxes over such segments.
 
-Everything that layers and pools do across rows is here and in `sparse`; what is faster elsewhere is exchanged here.
+Everything that layers and pools do across rows is here and in `sparse`. torch-scatter is used where it is installed and faster: a maximum with its
+gradient (37,000 rows of 128 to 256 graphs, one thread: 35 ms, PyTorch's embedding bags 39, gather + `scatter_reduce` 123). Everything else
+is faster without it.
 """
 
 from __future__ import annotations
@@ -9,8 +11,14 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from .sparse import Pattern, Sparse
+
+try:
+    from torch_scatter import segment_csr
+except ImportError:
+    segment_csr = None
 
 
 class Segments:
@@ -60,6 +68,15 @@ class Segments:
     @cached_property
     def _entries(self) -> Tensor:
         return torch.arange(len(self.pattern.columns) + 1, dtype=torch.int32, device=self.pattern.columns.device)
+
+    def highest(self, x: Tensor) -> Tensor:
+        """(width, F) -> (R, F): maximum of the rows that each segment names, zero where it is empty; of equal ones the gradient goes to one."""
+        pattern = self.pattern
+        if not x.requires_grad:
+            return self.max(self.gather @ x)
+        if segment_csr is not None:
+            return segment_csr(self.gather @ x, pattern.starts.long(), reduce="max")
+        return embedding_bag(pattern.columns, x, pattern.starts, mode="max", include_last_offset=True)
 
     def max(self, values: Tensor) -> Tensor:
         """(E, H) -> (R, H): maximum over each segment, zero where it is empty; equal ones share the gradient."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -17,12 +17,13 @@ from cgir.features import GraphBatch, IntArray
 from cgir.graph import Graph
 from cgir.store import GraphStore
 
-from .batching import Engine, Graphs, GraphTensors, as_batch, refuse_empty
+from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, refuse_empty
 
 PIECE_NODES = 4_000_000  # unfolded together: at 6 layers some 100 bytes a node
 PIECE_GRAPHS = 4096  # packed together where they come one by one
 
 Source = Graphs | Iterable[GraphBatch]
+Piece = tuple[GraphTensors, IntArray]  # graphs to compute, and for every graph asked for which of them it is
 T = TypeVar("T")
 
 
@@ -38,33 +39,62 @@ def embed(module: nn.Module, graphs: Source, depth: int, max_nodes: int | None =
         progress: show a progress bar where it takes longer than a few seconds.
     """
     training, weight = module.training, next(module.parameters())
-    total = len(graphs) if isinstance(graphs, GraphTensors | GraphBatch | GraphStore) else None
-    chunks = chain.from_iterable(piece.chunks(max_nodes) for piece in pieces(graphs, depth, engine))
+    places: list[IntArray] = []
+    chunks = _chunks(pieces(graphs, depth, engine), max_nodes, places)
+    alone = isinstance(graphs, Graph) or (isinstance(graphs, GraphBatch) and graphs.num_nodes <= (max_nodes or CHUNK_NODES[engine]))
     parts = []
     module.eval()
     try:
-        with tqdm(total=total, desc="embed", unit="graph", delay=3, disable=not progress) as bar, torch.no_grad():
-            for chunk in ahead(chunks):
+        with tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar, torch.no_grad():
+            for chunk in chunks if alone else ahead(chunks):  # where there is one chunk a thread would only be waited for
                 parts.append(module(chunk.to(weight.device)).float().cpu().numpy())
                 bar.update(len(chunk))
     finally:
         module.train(training)
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return np.concatenate(parts)[np.concatenate(places)] if parts else np.zeros(0, np.float32)
 
 
-def pieces(graphs: Source, depth: int, engine: Engine = "auto") -> Iterator[GraphTensors]:
-    """Graphs in any form, in order, prepared `PIECE_NODES` nodes at a time."""
+def _chunks(prepared: Iterable[Piece], max_nodes: int | None, places: list[IntArray]) -> Iterator[TensorBatch]:
+    """What is to be computed; where each graph's vector then is goes into `places`."""
+    done = 0
+    for graphs, place in prepared:
+        places.append(place + done)
+        done += len(graphs)
+        yield from graphs.chunks(max_nodes)
+
+
+def pieces(graphs: Source, depth: int, engine: Engine = "auto") -> Iterator[Piece]:
+    """Graphs in any form, in order, prepared `PIECE_NODES` nodes at a time: those that are written differently, and which of them each graph is."""
     if isinstance(graphs, GraphTensors):
-        yield graphs.at(depth)
+        yield graphs.at(depth), np.arange(len(graphs))
     elif isinstance(graphs, GraphStore):
         refuse_empty(graphs.num_nodes)
-        yield from (GraphTensors(graphs.batch(part), depth, engine) for part in _spans(graphs.num_nodes))
+        yield from (_prepared(graphs.batch(part), depth, engine) for part in _spans(graphs.num_nodes))
     elif isinstance(graphs, Graph | GraphBatch):
         batch = as_batch(graphs)
         parts = _spans(np.diff(batch.ptr))
-        yield from (GraphTensors(batch if len(part) == len(batch) else batch.select(part), depth, engine) for part in parts)
+        yield from (_prepared(batch if len(part) == len(batch) else batch.select(part), depth, engine) for part in parts)
     else:
         yield from chain.from_iterable(pieces(batch, depth, engine) for batch in _batches(iter(graphs)))
+
+
+def _prepared(batch: GraphBatch, depth: int, engine: Engine) -> Piece:
+    if engine == "plain":
+        return GraphTensors(batch, depth, engine), np.arange(len(batch))
+    first, place = alike(batch)
+    return GraphTensors(batch if len(first) == len(batch) else batch.select(first), depth, engine), place
+
+
+def alike(batch: GraphBatch) -> tuple[IntArray, IntArray]:
+    """Graphs equal node for node: the first of each sort, and the sort (G,) of every graph. Different strings of a space often mean one network."""
+    kind, back = batch.kind.astype(np.int32), (batch.dst - batch.src).astype(np.int32)
+    ptr, edge_ptr = batch.ptr.tolist(), np.searchsorted(batch.dst, batch.ptr).tolist()
+    sorts: dict[tuple[bytes, bytes], int] = {}
+    place = np.empty(len(batch), np.int64)
+    for graph, ((start, stop), (first, last)) in enumerate(zip(pairwise(ptr), pairwise(edge_ptr), strict=True)):
+        # edges are sorted by target, and how many a node has its kind says
+        place[graph] = sorts.setdefault((kind[start:stop].tobytes(), back[first:last].tobytes()), len(sorts))
+    return np.unique(place, return_index=True)[1], place
 
 
 def _batches(items: Iterator[Graph | GraphBatch]) -> Iterator[GraphBatch]:

@@ -21,7 +21,7 @@ from encoders.encoder import Encoder, EncoderConfig
 from encoders.layers import LAYERS
 from encoders.norms import NORMS
 from encoders.pooling import POOLS
-from encoders.streaming import ahead, pieces
+from encoders.streaming import ahead, alike, pieces
 
 GRAPHS = random_cnns(12)
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -127,11 +127,26 @@ def test_stores_and_iterables_are_read_bit_by_bit(tmp_path, monkeypatch):
     for source in (store, iter(GRAPHS), halves, iter(halves), GraphBatch.from_graphs(GRAPHS)):
         np.testing.assert_allclose(encoder.embed(source), expected, atol=1e-6)
     assert len(list(pieces(store, 3))) > 4
-    assert max(piece.batch.num_nodes for piece in pieces(store, 3)) <= 60
-    assert [len(piece) for piece in pieces(iter(GRAPHS[:7]), 3)][-1] <= 2
+    assert max(piece.batch.num_nodes for piece, _ in pieces(store, 3)) <= 60
+    assert [len(piece) for piece, _ in pieces(iter(GRAPHS[:7]), 3)][-1] <= 2
     assert encoder.embed(iter([])).shape == (0, encoder.dim)
     with pytest.raises(InvalidGraphError, match="graph 1 of 2 has no nodes"):
         encoder.embed(iter([GRAPHS[0], Graph(())]))
+
+
+def test_graphs_that_are_written_alike_are_computed_once():
+    order = [0, 3, 0, 5, 3, 0]
+    batch = GraphBatch.from_graphs(GRAPHS).select(order)
+    first, place = alike(batch)
+    assert first.tolist() == [0, 1, 3]
+    assert place.tolist() == [0, 1, 0, 2, 1, 0]
+    assert [len(piece) for piece, _ in pieces(batch, 3)] == [3]
+    assert [len(piece) for piece, _ in pieces(batch, 3, "plain")] == [6]
+    encoder = Encoder(EncoderConfig(width=8, layers=3))
+    np.testing.assert_allclose(encoder.embed(batch), encoder.embed(GRAPHS)[order], atol=1e-6)
+    source = batch.src.copy()
+    source[np.flatnonzero((source > 0) & (batch.dst < batch.ptr[1]))[-1]] = 0  # the same nodes, one edge from elsewhere
+    assert len(alike(GraphBatch(batch.kinds, batch.kind, source, batch.dst, batch.ptr))[0]) == 4
 
 
 def test_only_the_next_piece_is_made_ahead_and_errors_arrive():
