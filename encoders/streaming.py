@@ -89,11 +89,11 @@ def alike(batch: GraphBatch) -> tuple[IntArray, IntArray]:
     """Graphs equal node for node: the first of each sort, and the sort (G,) of every graph. Different strings of a space often mean one network."""
     kind, back = batch.kind.astype(np.int32), (batch.dst - batch.src).astype(np.int32)
     ptr, edge_ptr = batch.ptr.tolist(), np.searchsorted(batch.dst, batch.ptr).tolist()
-    sorts: dict[tuple[bytes, bytes], int] = {}
+    sorts: dict[bytes, int] = {}
     place = np.empty(len(batch), np.int64)
     for graph, ((start, stop), (first, last)) in enumerate(zip(pairwise(ptr), pairwise(edge_ptr), strict=True)):
         # edges are sorted by target, and how many a node has its kind says
-        place[graph] = sorts.setdefault((kind[start:stop].tobytes(), back[first:last].tobytes()), len(sorts))
+        place[graph] = sorts.setdefault(kind[start:stop].tobytes() + back[first:last].tobytes(), len(sorts))
     return np.unique(place, return_index=True)[1], place
 
 
