@@ -71,14 +71,16 @@ def on_threads(count: int) -> None:
 
 
 def in_turns(runs: Mapping[str, Callable[[], object]], repetitions: int, warm: bool = True) -> dict[str, float]:
-    """Median seconds of each; the first round, which fills caches, does not count where `warm`."""
+    """Median seconds of each; the first round, which fills caches, does not count where `warm`. Garbage is collected in between, as in `timeit`."""
     spent: dict[str, list[float]] = {name: [] for name in runs}
-    gc.collect()  # what was there before
     for _ in range(repetitions + warm):
         for name, run in runs.items():
+            gc.collect()  # the other one's objects are many
+            gc.disable()
             start = perf_counter()
             run()
             spent[name].append(perf_counter() - start)
+            gc.enable()
     return {name: median(times[warm:]) for name, times in spent.items()}
 
 
@@ -397,6 +399,7 @@ ABOUT = """From graphs as arrays to embeddings (`Encoder.embed`), one training s
 once, against the same network in PyTorch Geometric, which computes every node. Time on the clock, medians, in turns in one process that has as many
 processors as threads; float32. Classes of a pool that training steps draw from are found before the clock starts, and so are the operators and features of
 PyTorch Geometric's nodes. Its edges are held in the faster of two ways, and whole spaces go through it in batches of the size that suits it best.
+Gradients: norm of the difference over the norm of all. Networks written alike, 8,264 of NAS-Bench-201's are not, are embedded once.
 
 Where it does not help: one graph alone is a matter of overheads, and finding its classes is one more; among random graphs little is equal, and what is
 left is how sums over neighbours are computed; models of different timm families have half as many states as nodes, not a fiftieth. Message passing in both

@@ -16,7 +16,7 @@ from encoders.pooling import POOLS
 from encoders.segments import Segments
 from encoders.sparse import Pattern
 
-GRAPHS = random_cnns(3)
+GRAPHS = random_cnns(2)
 ENGINES = ("plain", "compressed")
 FIRST, SECOND = 8, 12
 
