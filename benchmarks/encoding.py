@@ -399,7 +399,7 @@ ABOUT = """From graphs as arrays to embeddings (`Encoder.embed`), one training s
 once, against the same network in PyTorch Geometric, which computes every node. Time on the clock, medians, in turns in one process that has as many
 processors as threads; float32. Classes of a pool that training steps draw from are found before the clock starts, and so are the operators and features of
 PyTorch Geometric's nodes. Its edges are held in the faster of two ways, and whole spaces go through it in batches of the size that suits it best.
-Gradients: norm of the difference over the norm of all. Networks written alike, 8,264 of NAS-Bench-201's are not, are embedded once.
+Gradients: norm of the difference over the norm of all. Networks that are written alike are embedded once.
 
 Where it does not help: one graph alone is a matter of overheads, and finding its classes is one more; among random graphs little is equal, and what is
 left is how sums over neighbours are computed; models of different timm families have half as many states as nodes, not a fiftieth. Message passing in both

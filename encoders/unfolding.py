@@ -52,7 +52,7 @@ def trail(table: Table, nodes: IntArray) -> Trail:
 
 
 def levels(table: Table, found: Trail) -> list[Level]:
-    """Levels 1, 2, ... for the classes of a found."""
+    """Levels 1, 2, ... for the classes of a trail."""
     result: list[Level] = []
     count = np.bincount(found.nodes, minlength=len(found.used[-1]))
     for depth in range(len(table.steps), 0, -1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,3 +43,8 @@ class CellGraph(NamedTuple):
             tuple(self.ops[node] for node in kept),
             tuple((place[source], place[target]) for source, target in edges if source in live and target in live),
         )
+
+
+def chain(ops: Sequence[str]) -> CellGraph:
+    """Operators one after the other between an input and an output."""
+    return CellGraph(("input", *ops, "output"), tuple((i, i + 1) for i in range(len(ops) + 1)))

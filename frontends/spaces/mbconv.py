@@ -14,8 +14,6 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 
-from .cell import CellGraph
-
 
 class Block(NamedTuple):
     """An inverted bottleneck that leads to `outer` channels; where `hidden` are as many as come in, nothing expands.
@@ -77,11 +75,6 @@ def redrawn(values: tuple[int, ...], place: int, choices: Sequence[int], rng: np
     """`values` with another of the choices at `place`."""
     others = [choice for choice in choices if choice != values[place]]
     return (*values[:place], others[int(rng.integers(len(others)))], *values[place + 1 :])
-
-
-def chain(ops: Sequence[str]) -> CellGraph:
-    """Operators one after the other between an input and an output."""
-    return CellGraph(("input", *ops, "output"), tuple((i, i + 1) for i in range(len(ops) + 1)))
 
 
 def conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> int:

@@ -21,8 +21,8 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 
-from .cell import CellGraph
-from .mbconv import Block, Numbers, bottleneck, chain, head, read, redrawn, stem, write
+from .cell import CellGraph, chain
+from .mbconv import Block, Numbers, bottleneck, head, read, redrawn, stem, write
 from .space import Space
 
 if TYPE_CHECKING:

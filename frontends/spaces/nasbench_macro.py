@@ -15,8 +15,8 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 
-from .cell import CellGraph
-from .mbconv import Block, bottleneck, chain, conv_bn, head
+from .cell import CellGraph, chain
+from .mbconv import Block, bottleneck, conv_bn, head
 from .space import Space
 
 if TYPE_CHECKING:

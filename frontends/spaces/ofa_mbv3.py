@@ -23,8 +23,8 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 
-from .cell import CellGraph
-from .mbconv import Block, Numbers, bottleneck, chain, conv_bn, pixel_conv, read, redrawn, stem, write
+from .cell import CellGraph, chain
+from .mbconv import Block, Numbers, bottleneck, conv_bn, pixel_conv, read, redrawn, stem, write
 from .space import Space
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 
-from .cell import CellGraph
-from .mbconv import Block, bottleneck, chain, head, stem
+from .cell import CellGraph, chain
+from .mbconv import Block, bottleneck, head, stem
 from .space import Space
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 
 from cgir.errors import SpecError
 
-from .cell import CellGraph
+from .cell import CellGraph, chain
 from .transnas import Encoder, TransNas
 
 MODULES = range(4, 7)
@@ -81,8 +81,7 @@ class TransNasMacro(TransNas[Spec]):
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain: the input, what each module does to the shape, the output."""
-        ops = ("input", *(NAMES[digit] for digit in spec), "output")
-        return CellGraph(ops, tuple((place, place + 1) for place in range(len(ops) - 1)))
+        return chain([NAMES[digit] for digit in spec])
 
 
 def _counts(spec: Spec) -> tuple[tuple[int, range, str], ...]:
