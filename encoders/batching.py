@@ -27,8 +27,8 @@ ENGINES = ("auto", "plain", "compressed")
 # Rows a layer computes as a share of nodes, above which classes do not pay. One training step, classes against nodes, CPU time of one thread:
 # 0.29 of the nodes 0.38 of the time (64 timm models), 0.44: 0.43, 0.66: 0.69, 0.80: 0.88, 0.88: 0.94, 0.93: 1.06, 1.00: 1.06 to 1.11.
 BREAK_EVEN = 0.85
-# Computed at once: more nodes share more classes; where they do not, large arrays only cost time.
-CHUNK_NODES = {"auto": 400_000, "compressed": 400_000, "plain": 50_000}
+# Computed at once: more nodes share more classes, but arrays beyond 32 MB are given back to the system and cost a page fault every 4 kB.
+CHUNK_NODES = {"auto": 250_000, "compressed": 250_000, "plain": 50_000}
 
 
 class Direction(NamedTuple):
@@ -44,12 +44,16 @@ class Direction(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """G graphs: `ops` (K,) rows of the operator table and `features` (K, F) of the kinds that are rows of level 0, and both directions of message passing."""
+    """G graphs: `ops` (K,) rows of the operator table and `features` (K, F) of the kinds that are rows of level 0, and both directions of message passing.
+
+    `reads`: for each of the N nodes those whose outputs it reads, as numbers of nodes in this batch; only in plain batches, for models that look at nodes.
+    """
 
     ops: Tensor
     features: Tensor
     along: Direction
     against: Direction
+    reads: Segments | None = None
 
     def __len__(self) -> int:
         return len(self.along.nodes)
@@ -58,7 +62,8 @@ class TensorBatch:
         """The same batch on another device."""
         if self.ops.device == torch.empty(0, device=device).device:
             return self
-        return TensorBatch(self.ops.to(device), self.features.to(device), self.along.to(device), self.against.to(device))
+        reads = None if self.reads is None else self.reads.to(device)
+        return TensorBatch(self.ops.to(device), self.features.to(device), self.along.to(device), self.against.to(device), reads)
 
 
 class GraphTensors:
@@ -131,7 +136,7 @@ class GraphTensors:
         along = segments(np.diff(self.starts)[nodes], heard, len(nodes)).pattern
         members = segments(sizes, np.arange(len(nodes), dtype=np.int32), len(nodes))
         directions = [Direction(_plain_levels(pattern, rows, len(kinds), self.depth), members) for pattern in (along, along.transpose())]
-        return self._batch(kinds, directions)
+        return self._batch(kinds, directions, Segments(along))
 
     @cached_property
     def _rows(self) -> IntArray:
@@ -139,9 +144,9 @@ class GraphTensors:
         rows = {kind: row for row, kind in enumerate(self.batch.kinds)}
         return np.asarray([rows[kind] for kind in self.tables[0].kinds], np.int64)
 
-    def _batch(self, kinds: IntArray, directions: Iterable[Direction]) -> TensorBatch:
+    def _batch(self, kinds: IntArray, directions: Sequence[Direction], reads: Segments | None = None) -> TensorBatch:
         used = torch.from_numpy(kinds)
-        return TensorBatch(self.ops.index_select(0, used), self.features.index_select(0, used), *directions)
+        return TensorBatch(self.ops.index_select(0, used), self.features.index_select(0, used), directions[0], directions[1], reads)
 
     def chunks(self, max_nodes: int | None = None) -> Iterator[TensorBatch]:
         """All graphs in order, in batches of at most `max_nodes` nodes (but at least one graph), by default `CHUNK_NODES`."""

@@ -55,12 +55,16 @@ class Stream(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.pool = POOLS[config.pool](config.width)
 
-    def forward(self, x: Tensor, direction: Direction) -> Tensor:
-        """States of the kinds (K, width) -> graphs (G, width)."""
+    def states(self, x: Tensor, direction: Direction) -> Tensor:
+        """States of the kinds (K, width) -> those of the rows of the last level."""
         for layer, norm, level in zip(self.layers, self.norms, direction.levels, strict=True):
             new, kept = self.dropout(norm(layer(x, level), level.count).relu_()), level.own(x)
             x = kept + new if kept is x else kept.add_(new)  # in place only where it is a copy
-        out: Tensor = self.pool(x, direction.nodes)
+        return x
+
+    def forward(self, x: Tensor, direction: Direction) -> Tensor:
+        """States of the kinds (K, width) -> graphs (G, width)."""
+        out: Tensor = self.pool(self.states(x, direction), direction.nodes)
         return out
 
 
@@ -87,6 +91,12 @@ class Encoder(nn.Module):
         """A batch of G graphs, taken for as many layers as the encoder has -> (G, dim)."""
         x = self.embedding(arrays.ops, arrays.features)
         return torch.cat([self.along(x, arrays.along), self.against(x, arrays.against)], dim=1)
+
+    def nodes(self, arrays: TensorBatch) -> Tensor:
+        """A batch of graphs with N nodes in all -> the states of every node in both streams (N, dim)."""
+        x = self.embedding(arrays.ops, arrays.features)
+        streams = ((self.along, arrays.along), (self.against, arrays.against))
+        return torch.cat([direction.nodes.gather @ stream.states(x, direction) for stream, direction in streams], dim=1)
 
     def embed(self, graphs: Source, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True) -> NDArray[np.float32]:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients.

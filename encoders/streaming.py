@@ -117,10 +117,11 @@ def _spans(sizes: IntArray) -> Iterator[IntArray]:
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each made in another thread while the one before is in use."""
+    """The same items, each but the first, for which nothing is to be done meanwhile, made in another thread while the one before is in use."""
     iterator = iter(items)
+    item = next(iterator, None)
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:
-        future = pool.submit(next, iterator, None)
-        while (item := future.result()) is not None:
+        while item is not None:
             future = pool.submit(next, iterator, None)
             yield item
+            item = future.result()
