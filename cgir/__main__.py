@@ -1,4 +1,4 @@
-"""The command line: `cgir trace | show | diff | space | tables | pretrain | finetune | predict | demo`. The one file here that imports upward, lazily."""
+"""The command line: `cgir trace | show | diff | space | tables | pretrain | finetune | predict | explain | demo`. It alone imports upward, lazily."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_trace, _add_show, _add_diff, _add_space, _add_tables, _add_pretrain, _add_finetune, _add_predict, _add_demo):
+    for add in (_add_trace, _add_show, _add_diff, _add_space, _add_tables, _add_pretrain, _add_finetune, _add_predict, _add_explain, _add_demo):
         add(commands)
     return root
 
@@ -118,6 +118,10 @@ def _add_pictures(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--svg", type=Path, help="draw to this SVG file")
     sub.add_argument("--dot", type=Path, help="write Graphviz source")
     sub.add_argument("--html", type=Path, help="write one self-contained page, where blocks open when clicked")
+    _add_detail(sub)
+
+
+def _add_detail(sub: argparse.ArgumentParser) -> None:
     detail = sub.add_mutually_exclusive_group()
     detail.add_argument("--depth", type=_positive, help="open this many levels of modules (default: as many as can be read)")
     detail.add_argument("--full", action="store_true", help="every node instead of blocks")
@@ -223,6 +227,23 @@ def _add_predict(commands: Any) -> None:
     sub.set_defaults(run=_predict)
 
 
+def _add_explain(commands: Any) -> None:
+    sub = commands.add_parser(
+        "explain",
+        help="why a network got its score: what each operator is worth to a predictor",
+        description="Print the operators that a network's score hangs on, and draw the network shaded by them: darker is more important.",
+        epilog="example: cgir explain net.py:build --predictor predictor --input-shape 1,3,224,224 -o why.html",
+    )
+    sub.add_argument("model", help="a graph written by `cgir trace -o` or `cgir space -o`, or any model that `cgir trace` takes")
+    sub.add_argument("--predictor", type=Path, required=True, help="folder written by `cgir finetune`")
+    sub.add_argument("--method", choices=("masks", "occlusion"), help="masks: CARL's own; occlusion: the score without each part (default: masks, if any)")
+    sub.add_argument("--top", type=_positive, default=10, help="how many to print (default: %(default)s)")
+    sub.add_argument("-o", "--output", type=Path, help="draw to this .svg or .html file")
+    _add_detail(sub)
+    _add_request(sub)
+    sub.set_defaults(run=_explain)
+
+
 def _add_demo(commands: Any) -> None:
     sub = commands.add_parser(
         "demo", help="the whole line in a few minutes", description="Trace, draw, pretrain, fine-tune on 20 labels, compare. No data, no network."
@@ -274,6 +295,13 @@ def _traced(target: str, args: argparse.Namespace, raw: bool = False) -> tuple[G
     return graph, perf_counter() - start
 
 
+def _graph(target: str, args: argparse.Namespace) -> Graph:
+    """A saved graph, or that of a model."""
+    from . import load
+
+    return load(Path(target)) if target.endswith(".json") else _traced(target, args)[0]
+
+
 def _trace(args: argparse.Namespace) -> int:
     from . import canonicalize
 
@@ -319,9 +347,9 @@ def _draw(graph: Graph, args: argparse.Namespace) -> None:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from . import diff, load
+    from . import diff
 
-    a, b = (load(Path(target)) if target.endswith(".json") else _traced(target, args)[0] for target in (args.a, args.b))
+    a, b = (_graph(target, args) for target in (args.a, args.b))
     text = diff(a, b)
     print(text or "the graphs are isomorphic")
     return 1 if text else 0
@@ -424,6 +452,14 @@ def _predict(args: argparse.Namespace) -> int:
     print(f"{'rank':>5}  {'score':>9}  network")
     for rank, index in enumerate(order[: args.top], 1):
         print(f"{rank:5d}  {scores[index]:9.4f}  {names[index]}")
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from encoders.explain_command import check_output, explained
+
+    check_output(args.output)  # before a model is followed
+    print(explained(_graph(args.model, args), args.predictor, args.method, args.top, args.output, args.depth, args.full))
     return 0
 
 

@@ -50,11 +50,15 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """Boxes in topological order, the boxes that each one reads, and the opened blocks, outer before inner."""
+    """Boxes in topological order, the boxes that each one reads, and the opened blocks, outer before inner.
+
+    `stand_in`: for each node the one of a first copy that is looked at in its place, itself where nothing repeats.
+    """
 
     boxes: tuple[Box, ...]
     sources: tuple[Nodes, ...]
     frames: tuple[Frame, ...]
+    stand_in: dict[int, int]
 
 
 def collapse(graph: Graph, depth: int | None = None) -> View:
@@ -73,7 +77,7 @@ def every_node(graph: Graph) -> View:
         if path:
             groups.setdefault(".".join(path[: common + 1]), []).append(index)
     frames = (Frame(name, name, 1, tuple(members)) for name, members in groups.items())
-    return View(tuple(boxes), tuple(node.inputs for node in graph.nodes), tuple(frames))
+    return View(tuple(boxes), tuple(node.inputs for node in graph.nodes), tuple(frames), {index: index for index in range(len(graph))})
 
 
 def _within_limit(inner: list[list[Block]], room: int) -> None:
@@ -305,4 +309,4 @@ def _view(graph: Graph, rows: Sequence[tuple[Block, Nodes]], opened: Sequence[Bl
         outer = members[0][1][: members[0][1].index(frame)]
         label = _label(block.name, [base, *(opened[other].name for other in outer)])
         frames.append(Frame(block.name, label, len(block.copies), tuple(number for number, _ in members)))
-    return View(tuple(boxes), tuple(tuple(sorted(s)) for s in sources), tuple(frames))
+    return View(tuple(boxes), tuple(tuple(sorted(s)) for s in sources), tuple(frames), stand_in)

@@ -1,7 +1,7 @@
 """Looking at a graph: tables, Graphviz DOT, networkx, an SVG drawing, and one self-contained HTML page.
 
 Everything is collapsed to blocks (`cgir.blocks`) unless asked for `full`; `depth` says how many levels of modules are opened, as
-many as fit in a readable picture if None.
+many as fit in a readable picture if None. With an `importance` (`cgir.importance`) drawings are shaded by it instead of coloured by category.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .blocks import Box, Nodes, View, collapse, every_node
 from .cost import node_flops
 from .files import atomic_path
 from .graph import Graph, Shape
+from .importance import Importance, Shades
 from .report import costs
 from .text import color, heading, operators, shape_text, short_attributes, short_number, table, title
 
@@ -95,18 +96,20 @@ def _dot_boxes(graph: Graph, view: View, boxes: range | Nodes, first: int, inden
         yield f"{indent}n{box} [label={_quoted(label)}, fillcolor={_quoted(fill(graph, view.boxes[box]))}];"
 
 
-def to_svg(graph: Graph, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
+def to_svg(graph: Graph, path: str | PathLike[str], depth: int | None = None, full: bool = False, importance: Importance | None = None) -> None:
     """Write the drawing as an SVG file; nothing needs to be installed for it."""
     from .svg import svg
 
-    _write(path, svg(graph, every_node(graph) if full else collapse(graph, depth)))
+    shades = Shades(graph, importance) if importance else None
+    _write(path, svg(graph, every_node(graph) if full else collapse(graph, depth), shades=shades))
 
 
-def to_html(graph: Graph, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
+def to_html(graph: Graph, path: str | PathLike[str], depth: int | None = None, full: bool = False, importance: Importance | None = None) -> None:
     """Write one self-contained HTML page: report and drawing. Blocks open when clicked; all about a node shows when it is pointed at."""
     from .page import page
 
-    _write(path, page(graph, every_node(graph) if full else collapse(graph, depth)))
+    shades = Shades(graph, importance) if importance else None
+    _write(path, page(graph, every_node(graph) if full else collapse(graph, depth), shades))
 
 
 def _write(path: str | PathLike[str], text: str) -> None:

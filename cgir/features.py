@@ -14,7 +14,7 @@ from math import log2, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph, NodeKind, Shape
+from .graph import Graph, Node, NodeKind, Param, Shape
 from .ops import INDEX, OPS
 
 IntArray = NDArray[np.int64]
@@ -82,6 +82,26 @@ class GraphBatch:
         edges = ranges(edge_ptr[chosen], edge_sizes)
         shift = np.repeat(ptr[:-1] - self.ptr[chosen], edge_sizes)
         return GraphBatch(self.kinds, self.kind[nodes], self.src[edges] + shift, self.dst[edges] + shift, ptr)
+
+    def graph(self, index: int, name: str = "", level: str = "module") -> Graph:
+        """The graph at `index` as objects, under the name and level given, neither of which a batch knows.
+
+        Nodes have no names and no modules, and no two share a parameter: of these a batch knows nothing either.
+
+        Raises:
+            IndexError: no such graph; negative indices count from the end.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"graph {index} of a batch of {len(self)} graphs")
+        first, last = self.ptr[index % len(self) :][:2].tolist()
+        cuts = np.searchsorted(self.dst, np.arange(first, last + 1)).tolist()
+        sources = (self.src[cuts[0] : cuts[-1]] - first).tolist()
+        nodes = []
+        for place, row in enumerate(self.kind[first:last].tolist()):
+            kind, inputs = self.kinds[row], tuple(sources[cuts[place] - cuts[0] : cuts[place + 1] - cuts[0]])
+            params = tuple(Param(f"{place}.{slot}", shape) for slot, shape in enumerate(kind.param_shapes))
+            nodes.append(Node(kind.op, inputs, kind.in_shapes, kind.shape, params, kind.attrs))
+        return Graph(tuple(nodes), name, level)
 
     @staticmethod
     def concatenate(batches: Sequence[GraphBatch]) -> GraphBatch:

@@ -121,7 +121,7 @@ def _paths(batch: GraphBatch, reach: Array) -> Array:
     length = np.stack([one, conv, reach, -one, -conv], axis=1)
     starts = np.asarray([kind.op == "Input" for kind in batch.kinds], bool)[batch.kind]
     total = np.where(starts[:, None], length, -np.inf)
-    for nodes, edges, first in _by_position(batch):
+    for nodes, edges, first in by_position(batch):
         total[nodes] = length[nodes] + np.maximum.reduceat(total[batch.src[edges]], first, axis=0)
     ends = np.flatnonzero(np.asarray([kind.op == "Output" for kind in batch.kinds], bool)[batch.kind])
     result = np.full((len(batch), len(PATHS)), -np.inf)
@@ -130,7 +130,7 @@ def _paths(batch: GraphBatch, reach: Array) -> Array:
     return np.where(np.isfinite(result), result, 0.0)
 
 
-def _by_position(batch: GraphBatch) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+def by_position(batch: GraphBatch) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
     """All graphs at once, from first node to last: (nodes at this place that have inputs, their edges, where each node's edges begin).
 
     Nodes are in topological order, so the inputs of the p-th nodes of all graphs stand at places before p.

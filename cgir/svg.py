@@ -1,17 +1,19 @@
-"""A view of a graph as SVG: boxes coloured by category, tooltips with all there is to know, brackets around opened blocks."""
+"""A view of a graph as SVG: boxes coloured by category or importance, tooltips with all there is to know, brackets around opened blocks."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
+from itertools import pairwise, zip_longest
 
 from .blocks import Box, View
 from .cost import node_flops
 from .draw import fill, labels, repeated, shape_of
 from .graph import Graph
+from .importance import Scale, Shades, ink, strongest
 from .layout import Item, Layout, layout
+from .legend import HEIGHT, WIDTH, legend
 from .report import costs
-from .text import operators, shape_text, short_number
+from .text import operators, shape_text, short_number, xml_text
 
 NODE, BLOCK = (132, 32, 52), (250, 48, 70)  # width and height of a box, distance of layers, in pixels: of single nodes, of blocks
 LANE, GAP = 18, 21
@@ -29,10 +31,11 @@ DEFINITIONS = (
 )
 
 
-def svg(graph: Graph, view: View, cost: Sequence[tuple[int, int]] | None = None, mark: str = "") -> str:
+def svg(graph: Graph, view: View, cost: Sequence[tuple[int, int]] | None = None, mark: str = "", shades: Shades | None = None) -> str:
     """The drawing as an `<svg>` element, also good as a file of its own.
 
     Boxes of several nodes carry `data-block`, `mark` and their number; a page with several drawings marks all but the first, which has the style of all.
+    With `shades` colours are importance, and the first drawing has their legend above it.
     """
     single = all(len(box.nodes) == 1 for box in view.boxes)
     size = NODE if single else BLOCK
@@ -43,16 +46,22 @@ def svg(graph: Graph, view: View, cost: Sequence[tuple[int, int]] | None = None,
     width = left + wide * max((x + (0.5 if item[1] == places.layer[item[0]] else 0.1) for item, x in places.x.items()), default=0) + MARGIN
     height = 2 * MARGIN + pitch * max(places.layer, default=0) + high
     cost = cost or costs(graph)
+    top = HEIGHT if shades and not mark else 0
+    width = max(width, WIDTH) if top else width
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="cgir" width="{width:.0f}" height="{height}" viewBox="0 0 {width:.0f} {height}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="cgir" width="{width:.0f}" height="{height + top}" viewBox="0 {-top} {width:.0f} {height + top}">',
         "" if mark else DEFINITIONS,
+        *(legend(shades, single) if shades and top else ()),
         *brackets,
-        *_edges(places, left, size),
+        *_edges(places, left, size, view, shades),
     ]
     for number, (box, layer) in enumerate(zip(view.boxes, places.layer, strict=True)):
         lines = _node_lines(graph, box) if single else _block_lines(graph, box, cost)
         opens = f' class="open" data-block="{mark}b{number}"' if len(box.block.copies[0]) > 1 else ""
-        parts.append(_box(lines, tooltip(graph, box, cost), fill(graph, box), left + wide * places.x[number, layer], MARGIN + pitch * layer, size, opens))
+        colour = shades.nodes.color(shades.of_box(box)) if shades else fill(graph, box)
+        tip = tooltip(graph, box, cost) + (f"\n{shades.told(box)}" if shades else "")
+        inks = (ink(colour), ink(colour)) if shades else ("", "#555")
+        parts.append(_box(lines, tip, colour, inks, left + wide * places.x[number, layer], MARGIN + pitch * layer, size, opens))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -83,43 +92,68 @@ def tooltip(graph: Graph, box: Box, cost: Sequence[tuple[int, int]]) -> str:
 def _node_tooltip(graph: Graph, index: int) -> list[str]:
     node = graph.nodes[index]
     lines = [f"{index}: {node.op} {node.name}", f"module {node.module}" if node.module else "", f"shape {shape_text(node.shape)}"]
-    lines += [f"input {slot}: node {i} as {shape_text(s)}" for slot, (i, s) in enumerate(zip(node.inputs, node.in_shapes, strict=True))]
+    shapes = [f" as {shape_text(shape)}" for shape in node.in_shapes]  # nodes of cells may read more than their kind knows of
+    lines += [f"input {slot}: node {i}{shape}" for slot, (i, shape) in enumerate(zip_longest(node.inputs, shapes[: len(node.inputs)], fillvalue=""))]
     lines += [f"{key} = {value}" for key, value in node.attrs]
     lines += [f"parameter {param.id}: {shape_text(param.shape)}" for param in node.params]
     flops = node_flops(node)
     return [line for line in lines if line] + ([f"{flops:,} FLOPs"] if flops else [])
 
 
-def _box(lines: Sequence[str], tip: str, colour: str, x: float, y: float, size: tuple[int, int, int], opens: str) -> str:
+def _box(lines: Sequence[str], tip: str, colour: str, inks: tuple[str, str], x: float, y: float, size: tuple[int, int, int], opens: str) -> str:
+    """`inks`: colours of the first line and of the others."""
     wide, high, _ = size
     texts = []
     lines = [line for line in lines if line]
     top = y + (high - ROW * len(lines)) / 2
     for number, line in enumerate(lines):
-        points, grey = (11, "") if number == 0 else (9, ' fill="#555"')
+        points, shade = (11, inks[0]) if number == 0 else (9, inks[1])
         fits = int(wide / (0.53 * points))
         line = line if len(line) <= fits else line[: fits - 1] + "\u2026"
+        shade = f' fill="{shade}"' if shade else ""
         bold = ' font-weight="bold"' if number == 0 and high > NODE[1] else ""
-        texts.append(f'<text x="{x:.1f}" y="{top + ROW * (number + 1) - 3.5:.1f}" font-size="{points}"{grey}{bold}>{_text(line)}</text>')
+        texts.append(f'<text x="{x:.1f}" y="{top + ROW * (number + 1) - 3.5:.1f}" font-size="{points}"{shade}{bold}>{xml_text(line)}</text>')
     rect = f'<rect x="{x - wide / 2:.1f}" y="{y}" width="{wide}" height="{high}" rx="5" fill="{colour}"/>'
-    return f"<g{opens}><title>{_text(tip)}</title>{rect}{''.join(texts)}</g>"
+    return f"<g{opens}><title>{xml_text(tip)}</title>{rect}{''.join(texts)}</g>"
 
 
-def _edges(places: Layout, left: float, size: tuple[int, int, int]) -> list[str]:
+def _edges(places: Layout, left: float, size: tuple[int, int, int], view: View, shades: Shades | None) -> list[str]:
     wide, high, pitch = size
+    values = _piece_values(places, view, shades) if shades else {}
 
     def is_lane(item: Item) -> bool:
         return item[1] != places.layer[item[0]]
 
     paths = []
-    for upper, lower in places.pieces:
+    # the strongest on top
+    for upper, lower in sorted(places.pieces, key=lambda piece: abs(values.get(piece, 0.0))):
         x0, x1 = (left + wide * places.x[item] for item in (upper, lower))
         y0, y1 = MARGIN + pitch * upper[1] + high, MARGIN + pitch * lower[1]
         bend = (y1 - y0) * 0.6
         # A lane goes straight down past the boxes of its layer; only what reaches a box has an arrow.
         tail, arrow = (f" L{x1:.1f},{y1 + high}", "") if is_lane(lower) else ("", ' marker-end="url(#cgir-arrow)"')
-        paths.append(f'<path class="e" d="M{x0:.1f},{y0} C{x0:.1f},{y0 + bend:.1f} {x1:.1f},{y1 - bend:.1f} {x1:.1f},{y1}{tail}"{arrow}/>')
+        line = f"M{x0:.1f},{y0} C{x0:.1f},{y0 + bend:.1f} {x1:.1f},{y1 - bend:.1f} {x1:.1f},{y1}{tail}"
+        paths.append(_shaded(line, bool(arrow), x1, y1, values[upper, lower], shades.edges) if shades else f'<path class="e" d="{line}"{arrow}/>')
     return paths
+
+
+def _piece_values(places: Layout, view: View, shades: Shades) -> dict[tuple[Item, Item], float]:
+    """The importance of each piece of an edge; of a lane that several edges share, that of the strongest that runs there."""
+    found: dict[tuple[Item, Item], list[float]] = {}
+    values = shades.of_edges(view)
+    for target, sources in enumerate(view.sources):
+        for source in set(sources):
+            stops = [*((source, depth) for depth in range(places.layer[source], places.layer[target])), (target, places.layer[target])]
+            for piece in pairwise(stops):
+                found.setdefault(piece, []).append(values[source, target])
+    return {piece: strongest(weights) for piece, weights in found.items()}
+
+
+def _shaded(line: str, arrow: bool, x: float, y: int, value: float, scale: Scale) -> str:
+    """A piece in its colour, wider the more important; markers take no colour from their line, so the head is drawn."""
+    colour, width = scale.color(value), 1.2 + 2 * scale.strength(value)
+    head = f'<path d="M{x - 2 - width:.1f},{y - 5 - width:.1f} L{x:.1f},{y} L{x + 2 + width:.1f},{y - 5 - width:.1f} z" fill="{colour}"/>' if arrow else ""
+    return f'<path class="e" d="{line}" style="stroke:{colour};stroke-width:{width:.1f}"><title>importance {value:.4g}</title></path>{head}'
 
 
 def _brackets(view: View, layer: Sequence[int], high: int, pitch: int) -> tuple[list[str], int]:
@@ -135,11 +169,6 @@ def _brackets(view: View, layer: Sequence[int], high: int, pitch: int) -> tuple[
         whole, name = repeated(frame.copies, frame.name), repeated(frame.copies, frame.label)
         name = name if len(name) <= room else name[: max(room - 1, 1)] + "\u2026"
         style, shade = ("r", "#222") if frame.copies > 1 else ("m", "#777")
-        parts.append(f'<g><title>{_text(whole)}</title><path class="{style}" d="M{x + 4},{top} H{x} V{bottom} H{x + 4}"/>')
-        parts.append(f'<text x="{x - 4}" y="{middle}" font-size="10" fill="{shade}" transform="rotate(-90 {x - 4} {middle})">{_text(name)}</text></g>')
+        parts.append(f'<g><title>{xml_text(whole)}</title><path class="{style}" d="M{x + 4},{top} H{x} V{bottom} H{x + 4}"/>')
+        parts.append(f'<text x="{x - 4}" y="{middle}" font-size="10" fill="{shade}" transform="rotate(-90 {x - 4} {middle})">{xml_text(name)}</text></g>')
     return parts, len(ends)
-
-
-def _text(value: str) -> str:
-    """Text for XML; characters that XML forbids are replaced."""
-    return html.escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in value))

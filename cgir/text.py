@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -77,6 +78,11 @@ def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> list[st
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = ((cell.rjust(width) if place in right else cell.ljust(width) for place, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows)
     return ["  ".join(line).rstrip() for line in cells]
+
+
+def xml_text(value: str) -> str:
+    """Text for XML and HTML; characters that XML forbids are replaced."""
+    return html.escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in value))
 
 
 def _window(node: Node) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cgir.errors import LabelError
 from cgir.features import GraphBatch
-from encoders import CostPredictor, Encoder, Graphs, Predictor, hand_predictor, log_flops, log_params
+from encoders import CostPredictor, Encoder, Graphs, HandPredictor, Predictor, log_flops, log_params
 from encoders.metrics import kendall_tau, spearman
 
 Array = NDArray[np.float64]
@@ -91,7 +91,7 @@ def from_scratch(sources: Sequence[Family], seed: int) -> Model:
 RIVALS: dict[str, Method] = {
     "log FLOPs": lambda sources, seed: CostPredictor(log_flops),
     "log parameters": lambda sources, seed: CostPredictor(log_params),
-    "GP on hand features": lambda sources, seed: hand_predictor(),
+    "GP on hand features": lambda sources, seed: HandPredictor(),
     "from scratch": from_scratch,
 }
 NEED_LABELS = {"GP on hand features", "from scratch"}

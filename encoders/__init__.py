@@ -2,15 +2,22 @@
 
 from . import metrics as metrics
 from .baselines import CostPredictor as CostPredictor
-from .baselines import hand_predictor as hand_predictor
+from .baselines import HandPredictor as HandPredictor
+from .baselines import TreesPredictor as TreesPredictor
 from .baselines import log_flops as log_flops
 from .baselines import log_params as log_params
 from .batching import Graphs as Graphs
 from .batching import GraphTensors as GraphTensors
 from .batching import TensorBatch as TensorBatch
+from .carl import CARL as CARL
+from .carl import CarlConfig as CarlConfig
 from .checkpoints import load_encoder as load_encoder
 from .checkpoints import save_encoder as save_encoder
 from .encoder import Encoder as Encoder
 from .encoder import EncoderConfig as EncoderConfig
+from .explain import Explanation as Explanation
+from .explain import occlusion as occlusion
 from .predictor import Predictor as Predictor
+from .siblings import SiblingConfig as SiblingConfig
+from .siblings import SiblingTransformer as SiblingTransformer
 from .training import TrainConfig as TrainConfig

@@ -22,7 +22,7 @@ from cgir.features import FEATURE_NAMES
 from cgir.files import atomic_path
 from cgir.ops import INDEX
 
-from .encoder import Encoder, EncoderConfig
+from .architectures import ARCHITECTURES, GraphEncoder, architecture, build
 
 VERSION = 1
 _KEY = "cgir"  # the header entry that carries our JSON
@@ -31,23 +31,23 @@ _OPS = "embedding.op.weight"
 Tensors = dict[str, Tensor]
 
 
-def save_encoder(encoder: Encoder, path: str | PathLike[str]) -> None:
+def save_encoder(encoder: GraphEncoder, path: str | PathLike[str]) -> None:
     """Write an encoder's weights and configuration to one file."""
     write_tensors(path, "encoder", encoder.state_dict(), encoder_meta(encoder))
 
 
-def load_encoder(path: str | PathLike[str]) -> Encoder:
+def load_encoder(path: str | PathLike[str]) -> GraphEncoder:
     """The encoder written by `save_encoder`; FileFormatError if the file is anything else."""
     tensors, meta = read_tensors(path, "encoder")
     return build_encoder(tensors, meta, path).eval()
 
 
-def encoder_meta(encoder: Encoder) -> dict[str, Any]:
+def encoder_meta(encoder: GraphEncoder) -> dict[str, Any]:
     """What `build_encoder` needs beside the weights."""
-    return {"config": asdict(encoder.config), "ops": list(INDEX), "features": list(FEATURE_NAMES)}
+    return {"architecture": architecture(encoder), "config": asdict(encoder.config), "ops": list(INDEX), "features": list(FEATURE_NAMES)}
 
 
-def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLike[str]) -> Encoder:
+def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLike[str]) -> GraphEncoder:
     """An encoder from weights and `encoder_meta`; `path` is named in errors.
 
     Operators that the file does not know start from its "Opaque" row: an operator nobody knows.
@@ -57,7 +57,8 @@ def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLik
             raise FileFormatError(f"{path}: made for node features {meta['features']}; this version computes {list(FEATURE_NAMES)}: pretrain again")
         rows = {name: row for row, name in enumerate(meta["ops"])}
         order = torch.tensor([rows.get(name, rows["Opaque"]) for name in INDEX])
-        encoder = Encoder(EncoderConfig(**meta["config"]))
+        config, _ = ARCHITECTURES[meta["architecture"]]
+        encoder = build(config(**meta["config"]))
         encoder.load_state_dict({**tensors, _OPS: tensors[_OPS].index_select(0, order)})
     except FileFormatError:
         raise

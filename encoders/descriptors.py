@@ -1,22 +1,55 @@
-"""Graphs -> standardised vectors for models that do not train the encoder: its embedding beside hand-made properties."""
+"""Graphs as vectors for models that do not train the encoder: its embedding, and what can be read off a graph by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from cgir.kernel import wl_features
+from cgir.paths import path_features
 from cgir.properties import properties
 
+from .architectures import GraphEncoder
 from .batching import GraphTensors
-from .encoder import Encoder
+from .gp import View
 
 Array = NDArray[np.float64]
+ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before a BatchNorm and a ReLU
 
 
-def describe(graphs: GraphTensors, encoder: Encoder | None) -> Array:
-    """(G, D) float64: embedding, if there is an encoder, and `cgir.properties`."""
-    hand = np.asarray(properties(graphs.batch), np.float64)
-    return hand if encoder is None else np.concatenate([encoder.embed(graphs).astype(np.float64), hand], axis=1)
+@dataclass(frozen=True)
+class Described:
+    """G graphs: `embedding` (G, dim) if there is an encoder, `hand` (G, P) `cgir.properties`, `paths` and `subtrees`, which only Gaussian processes read."""
+
+    embedding: Array | None
+    hand: Array
+    graphs: GraphTensors
+
+    def __len__(self) -> int:
+        return len(self.hand)
+
+    def vectors(self) -> Array:
+        """(G, D): embedding and properties side by side, for heads."""
+        return self.hand if self.embedding is None else np.concatenate([self.embedding, self.hand], axis=1)
+
+    def dense(self) -> list[Array]:
+        """Views of the graphs as dense matrices: embedding, properties, what lies on paths."""
+        known = [] if self.embedding is None else [self.embedding]
+        return [*known, self.hand, path_features(self.graphs.batch)]
+
+    def subtrees(self) -> csr_array:
+        """How often each Weisfeiler-Lehman subtree occurs."""
+        return wl_features(self.graphs.batch, ROUNDS)
+
+
+def describe(graphs: GraphTensors, encoder: GraphEncoder | None) -> Described:
+    """Embedding, if there is an encoder, and `cgir.properties`."""
+    embedding = None if encoder is None else encoder.embed(graphs).astype(np.float64)
+    return Described(embedding, np.asarray(properties(graphs.batch), np.float64), graphs)
 
 
 class Scaler:
@@ -38,3 +71,32 @@ class Scaler:
         """Vectors (G, D), scaled."""
         scaled: Array = np.clip((vectors - self.mean) * self.scale, -self.limit, self.limit)
         return scaled
+
+
+class Views:
+    """What a Gaussian process sees of graphs: dense views, each scaled, and the roots of the counts of subtrees, whose distance is `cgir.wl_distance`.
+
+    `columns`: the subtrees that the labelled graphs have. All others of a graph together are one more column, zero in labelled ones: they
+    move it away from those without being like anything.
+    """
+
+    def __init__(self, scalers: Sequence[Scaler], columns: NDArray[np.int64]) -> None:
+        self.scalers, self.columns = list(scalers), columns
+
+    @classmethod
+    def fit(cls, labelled: Described, reference: Described) -> Views:
+        """Scales of the reference graphs, subtrees of the labelled ones."""
+        return cls([Scaler.fit(view) for view in reference.dense()], np.unique(labelled.subtrees().indices))
+
+    def __call__(self, graphs: Described) -> list[View]:
+        """Matrices of G rows."""
+        return [*(scaler(view) for scaler, view in zip(self.scalers, graphs.dense(), strict=True)), self._roots(graphs.subtrees())]
+
+    def _roots(self, counts: csr_array) -> csr_array:
+        place = np.minimum(np.searchsorted(self.columns, counts.indices), len(self.columns) - 1)
+        known = self.columns[place] == counts.indices
+        rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        others = np.sqrt(np.bincount(rows[~known], counts.data[~known], counts.shape[0]))
+        entries = np.concatenate([np.sqrt(counts.data[known]), others])
+        where = np.concatenate([rows[known], np.arange(len(others))]), np.concatenate([place[known], np.full(len(others), len(self.columns))])
+        return csr_array((entries, where), shape=(counts.shape[0], len(self.columns) + 1))

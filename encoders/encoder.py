@@ -74,6 +74,8 @@ class Encoder(nn.Module):
     The streams never see each other's states: that is what lets `unfolding` compute each distinct past, and each distinct future, once.
     """
 
+    plain = False  # it reads any batch
+
     def __init__(self, config: EncoderConfig | None = None, seed: int = 0) -> None:
         super().__init__()
         self.config = config or EncoderConfig()

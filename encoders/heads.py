@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .architectures import GraphEncoder
 from .batching import TensorBatch
-from .encoder import Encoder
 from .seeding import seeded
 
 
@@ -26,7 +26,7 @@ class MLPHead(nn.Module):
 class Scorer(nn.Module):
     """Encoder and head as one network: a batch of graphs -> scores (G,)."""
 
-    def __init__(self, encoder: Encoder, head: MLPHead) -> None:
+    def __init__(self, encoder: GraphEncoder, head: MLPHead) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
 

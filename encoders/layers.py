@@ -129,7 +129,8 @@ class TransformerConv(nn.Module):
 
 def _weighted(messages: Tensor, weights: Tensor) -> Tensor:
     """Messages (E, outputs) of several heads times the weight (E, heads) of each."""
-    return (messages.view(*weights.shape, -1) * weights.unsqueeze(-1)).view_as(messages)
+    heads = messages.view(*weights.shape, messages.shape[1] // weights.shape[1])  # -1 has no meaning where there are no edges
+    return (heads * weights.unsqueeze(-1)).view_as(messages)
 
 
 LAYERS: dict[str, type[GraphConv] | type[GCN] | type[GIN] | type[GAT] | type[Gated] | type[TransformerConv]] = {

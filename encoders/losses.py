@@ -76,4 +76,4 @@ def _share(costs: Tensor, counted: Tensor) -> Tensor:
     return costs.sum() / counted.sum().clamp(min=1)
 
 
-LOSSES: dict[str, Loss] = {"hinge": hinge, "logistic": logistic, "listmle": listmle, "warp": warp, "mse": mse, "rank": hinge}
+LOSSES: dict[str, Loss] = {"hinge": hinge, "logistic": logistic, "listmle": listmle, "warp": warp, "mse": mse}

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .architectures import GraphEncoder, GraphEncoderConfig, build
 from .batching import GraphTensors
+from .carl import CARL, CarlConfig
 from .descriptors import Scaler
-from .encoder import Encoder, EncoderConfig
+from .encoder import EncoderConfig
 from .heads import MLPHead, Scorer
-from .losses import LOSSES, Loss
+from .losses import LOSSES
 from .streaming import embed
 from .training import TrainConfig, balanced, epochs, optimise, steps_per_epoch
 
@@ -35,7 +37,8 @@ class Vectors:
 
 
 Inputs = GraphTensors | Vectors
-Raw = GraphTensors | Array  # graphs for whole networks, unscaled vectors (G, D) of `descriptors.describe` for frozen ones
+Raw = GraphTensors | Array  # graphs for whole networks, unscaled vectors (G, D) of `descriptors.Described` for frozen ones
+Start = GraphEncoder | GraphEncoderConfig | None  # weights to start from, or what to build anew for every member
 Groups = Sequence[NDArray[np.int64]]  # indices of one step, family by family
 
 
@@ -55,12 +58,13 @@ class Member:
 class Networks:
     """`ensemble` networks that differ in their seed.
 
-    `frozen`: a network is a head on the scaled vectors of `descriptors.describe`; else it is an encoder, started from `encoder`, with a head.
-    `loss`: "rank", whose outputs have no scale of their own and are standardised before averaging, or "mse".
+    `frozen`: a network is a head on the scaled vectors of `descriptors.Described`; else it is an encoder with a head, or with CARL's parts. Where `start`
+    is an encoder all begin with its weights, where it is a configuration, or None, each with its own.
+    `loss`: a name in LOSSES or "carl"; all but "mse" give outputs without a scale, which are standardised before averaging.
     """
 
-    def __init__(self, encoder: Encoder | None, loss: str, ensemble: int, frozen: bool, config: TrainConfig) -> None:
-        self.encoder, self.loss, self.ensemble, self.frozen, self.config = encoder, loss, ensemble, frozen, config
+    def __init__(self, start: Start, loss: str, ensemble: int, frozen: bool, config: TrainConfig, carl: CarlConfig | None = None) -> None:
+        self.start, self.loss, self.ensemble, self.frozen, self.config, self.carl = start, loss, ensemble, frozen, config, carl
         self.members: list[Member] = []
         self.scaler: Scaler | None = None
         self.sources: tuple[list[Member], Scaler | None] | None = None  # where `fit` starts from, once `fit_sources` ran
@@ -82,16 +86,30 @@ class Networks:
         steps = config.epochs * steps_per_epoch(size, config.batch)
         self._train(graphs, labels, seed, steps, lambda rng: ([draw] for draw in epochs(size, config.batch, config.epochs, rng)))
 
-    def predict(self, graphs: Raw) -> Array:
-        """Mean of the members' outputs (G,)."""
+    def predict(self, graphs: Raw) -> tuple[Array, Array]:
+        """Mean and standard deviation over the members' outputs: (G,), (G,)."""
         inputs = self.inputs(graphs)
-        mean: Array = np.mean([member.outputs(inputs) for member in self.members], axis=0)
-        return mean
+        outputs = np.stack([member.outputs(inputs) for member in self.members])
+        return outputs.mean(axis=0), outputs.std(axis=0)
+
+    def masks(self, graphs: GraphTensors) -> tuple[Array, Array]:
+        """CARL's causal shares of all nodes and of all edges, averaged over the members: (N,), (E,)."""
+        inputs = self.inputs(graphs)
+        assert isinstance(inputs, GraphTensors)
+        arrays = inputs.take(np.arange(len(inputs)))
+        with torch.no_grad():
+            found = [member.net.masks(arrays) for member in self.members if isinstance(member.net, CARL)]
+        nodes, edges = (torch.stack(parts).double().mean(dim=0).numpy() for parts in zip(*found, strict=True))
+        return nodes, edges
 
     def inputs(self, graphs: Raw) -> Inputs:
-        """What a member reads: the graphs prepared to the encoder's depth, or scaled vectors."""
+        """What a member reads: the graphs prepared to the encoder's depth, node by node where it looks at nodes, or scaled vectors."""
         if isinstance(graphs, GraphTensors):
-            return graphs.at((self.encoder.config if self.encoder else EncoderConfig()).layers)
+            net = self.members[0].net
+            assert isinstance(net, Scorer | CARL)
+            plain = isinstance(net, CARL) or net.encoder.plain
+            ready = graphs if not plain or graphs.engine == "plain" else GraphTensors(graphs.batch, graphs.depth, "plain")
+            return ready.at(net.encoder.config.layers)
         assert self.scaler is not None
         return Vectors(self.scaler(graphs))
 
@@ -99,7 +117,9 @@ class Networks:
         """An unfitted network: a head on `dim` frozen values, or an encoder with a head."""
         if self.frozen:
             return MLPHead(dim, self.config.hidden, self.config.dropout, seed)
-        encoder = Encoder(seed=seed) if self.encoder is None else deepcopy(self.encoder)
+        encoder = deepcopy(self.start) if isinstance(self.start, nn.Module) else build(self.start or EncoderConfig(), seed)
+        if self.loss == "carl":
+            return CARL(encoder, self.carl, seed)
         return Scorer(encoder, MLPHead(encoder.dim, self.config.hidden, seed=seed))
 
     def _start(self, reference: Raw, seed: int) -> None:
@@ -111,20 +131,22 @@ class Networks:
         inputs, y = self.inputs(graphs), torch.from_numpy(labels).float()
         for index, member in enumerate(self.members):
             groups = draws(np.random.default_rng([seed, index]))
-            losses = (partial(_loss, LOSSES[self.loss], member.net, inputs, y, group) for group in groups)
+            losses = (partial(_loss, self.loss, member.net, inputs, y, group) for group in groups)
             optimise([member.net], losses, steps, self.config, _seed(seed, index))
-            if self.loss == "rank":
+            if self.loss != "mse":
                 outputs = _outputs(member.net, inputs)
                 member.mean, member.deviation = float(outputs.mean()), max(float(outputs.std()), 1e-6)
 
 
-def _loss(loss: Loss, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Groups) -> Tensor:
+def _loss(name: str, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Groups) -> Tensor:
     """Mean over groups of the loss inside each; one pass of the network for all."""
     indices = np.concatenate(groups)
     sizes = [len(group) for group in groups]
-    scores = net(inputs.take(indices)).split(sizes)
-    targets = labels.index_select(0, torch.from_numpy(indices)).split(sizes)
-    return torch.stack([loss(s, t) for s, t in zip(scores, targets, strict=True)]).mean()
+    batch, chosen = inputs.take(indices), labels.index_select(0, torch.from_numpy(indices))
+    if isinstance(net, CARL):
+        return net.loss(batch, chosen, sizes)  # type: ignore[arg-type]  # no head on vectors is a CARL
+    pairs = zip(net(batch).split(sizes), chosen.split(sizes), strict=True)
+    return torch.stack([LOSSES[name](scores, targets) for scores, targets in pairs]).mean()
 
 
 def _outputs(net: nn.Module, inputs: Inputs) -> Array:

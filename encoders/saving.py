@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from cgir.errors import CgirError, FileFormatError
 
+from .architectures import ARCHITECTURES, GraphEncoder, architecture, build
 from .blend import Blend
+from .carl import CARL, CarlConfig
 from .checkpoints import Tensors, build_encoder, encoder_meta, read_tensors, write_tensors
-from .descriptors import Scaler
+from .descriptors import Scaler, Views
 from .gp import GaussianProcess
 from .heads import MLPHead, Scorer
 from .labels import RankGauss, Standardise
-from .networks import Member, Networks
+from .networks import Member, Networks, Start
 from .training import TrainConfig
 
 if TYPE_CHECKING:
@@ -37,13 +40,15 @@ def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
     if predictor.encoder is not None:
         meta["encoder"] = encoder_meta(predictor.encoder)
         tensors |= _prefix("encoder.", predictor.encoder.state_dict())
+    start = predictor.networks.start if predictor.networks is not None else None
+    if start is not None and not isinstance(start, torch.nn.Module):
+        meta["start"] = {"architecture": architecture(build(start)), "config": asdict(start)}
     tensors |= _labels_state(predictor.labels)
     if predictor.networks is not None:
         meta["networks"], state = _networks_state(predictor.networks)
         tensors |= state
     if predictor.process is not None:
-        process = predictor.process
-        tensors |= _arrays({"gp.x": process.x, "gp.y": process.y, "gp.theta": process.theta}) | _scaler_state("gp.", predictor.scaler)
+        tensors |= _process_state(predictor.process, predictor.views)
     if predictor.blend is not None:
         meta["blend"] = predictor.blend
     write_tensors(Path(folder) / FILE, "predictor", tensors, meta)
@@ -51,21 +56,16 @@ def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
 
 def load(folder: str | PathLike[str]) -> Predictor:
     """See `Predictor.load`."""
-    from .predictor import Predictor
-
     path = Path(folder) / FILE
     tensors, meta = read_tensors(path, "predictor")
     try:
         encoder = build_encoder(_part(tensors, "encoder."), meta["encoder"], path).eval() if "encoder" in meta else None
-        networks = meta.get("networks", {})
-        train = TrainConfig(**networks["train"]) if networks else None
-        predictor = Predictor(encoder, meta["head"], ensemble=networks.get("ensemble", 1), frozen=networks.get("frozen", False), train=train)
+        predictor = _unfitted(encoder, meta)
         predictor.labels = _read_labels(tensors)
         if predictor.networks is not None:
-            _read_networks(predictor.networks, networks, tensors, path)
-        if "gp.x" in tensors:
-            predictor.scaler = _read_scaler(tensors, "gp.")
-            predictor.process = GaussianProcess(tensors["gp.x"].numpy(), tensors["gp.y"].numpy(), tensors["gp.theta"].numpy())
+            _read_networks(predictor.networks, meta["networks"], tensors, path)
+        if "gp.y" in tensors:
+            predictor.process, predictor.views = _read_process(tensors)
         predictor.blend = _read_blend(meta.get("blend"))
     except FileFormatError:
         raise
@@ -74,16 +74,32 @@ def load(folder: str | PathLike[str]) -> Predictor:
     return predictor
 
 
+def _unfitted(encoder: GraphEncoder | None, meta: Mapping[str, Any]) -> Predictor:
+    from .predictor import Predictor
+
+    start: Start = encoder
+    if "start" in meta:
+        config, _ = ARCHITECTURES[meta["start"]["architecture"]]
+        start = config(**meta["start"]["config"])
+    networks = meta.get("networks")
+    if networks is None:
+        return Predictor(start, meta["head"])
+    carl = CarlConfig(**networks["carl"]) if networks["carl"] else None
+    train = TrainConfig(**networks["train"])
+    return Predictor(start, meta["head"], ensemble=networks["ensemble"], frozen=networks["frozen"], train=train, carl=carl)
+
+
 def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
     groups = {"members": (networks.members, networks.scaler)} | ({"sources": networks.sources} if networks.sources else {})
     meta: dict[str, Any] = {"ensemble": networks.ensemble, "frozen": networks.frozen, "train": asdict(networks.config)}
+    meta["carl"] = asdict(networks.carl) if networks.carl else None
     tensors: Tensors = {}
     for name, (members, scaler) in groups.items():
         meta[name] = [[member.mean, member.deviation] for member in members]
         tensors |= _scaler_state(f"{name}.", scaler)
         for index, member in enumerate(members):
             tensors |= _prefix(f"{name}.{index}.", member.net.state_dict())
-            if isinstance(member.net, Scorer):
+            if isinstance(member.net, Scorer | CARL):
                 meta["member_encoder"] = encoder_meta(member.net.encoder)
     return meta, tensors
 
@@ -104,10 +120,31 @@ def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, pat
         net.load_state_dict(tensors)
     else:
         encoder = build_encoder(_part(tensors, "encoder."), meta["member_encoder"], path)
-        head = MLPHead(encoder.dim, hidden)
-        head.load_state_dict(_part(tensors, "head."))
-        net = Scorer(encoder, head)
+        net = CARL(encoder, networks.carl) if networks.loss == "carl" else Scorer(encoder, MLPHead(encoder.dim, hidden))
+        # the encoder has its weights, its operators by their names
+        net.load_state_dict({**_prefix("encoder.", encoder.state_dict()), **{name: x for name, x in tensors.items() if not name.startswith("encoder.")}})
     return net.eval()
+
+
+def _process_state(process: GaussianProcess, views: Views | None) -> Tensors:
+    assert views is not None
+    tensors = _arrays({"gp.y": process.y, "gp.theta": process.theta}) | {"gp.columns": torch.from_numpy(views.columns)}
+    for index, (scaler, view) in enumerate(zip(views.scalers, process.views, strict=False)):  # the last view is sparse
+        assert isinstance(view, np.ndarray)
+        tensors |= _scaler_state(f"gp.{index}.", scaler) | _arrays({f"gp.{index}.view": view})
+    subtrees = process.views[-1]
+    parts = {"data": subtrees.data, "indices": subtrees.indices, "indptr": subtrees.indptr}
+    return tensors | {f"gp.subtrees.{name}": torch.from_numpy(np.ascontiguousarray(values)) for name, values in parts.items()}
+
+
+def _read_process(tensors: Tensors) -> tuple[GaussianProcess, Views]:
+    known = [index for index in range(len(tensors)) if f"gp.{index}.view" in tensors]
+    scalers = [Scaler(tensors[f"gp.{index}.mean"].numpy(), tensors[f"gp.{index}.scale"].numpy()) for index in known]
+    views = Views(scalers, tensors["gp.columns"].numpy())
+    data, indices, starts = (tensors[f"gp.subtrees.{name}"].numpy() for name in ("data", "indices", "indptr"))
+    subtrees = csr_array((data, indices, starts), shape=(len(starts) - 1, len(views.columns) + 1))
+    y, theta = tensors["gp.y"].numpy(), tensors["gp.theta"].numpy()
+    return GaussianProcess([*(tensors[f"gp.{index}.view"].numpy() for index in known), subtrees], y, theta), views
 
 
 def _labels_state(labels: Standardise | RankGauss | None) -> Tensors:

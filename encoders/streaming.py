@@ -87,13 +87,13 @@ def _prepared(batch: GraphBatch, depth: int, engine: Engine) -> Piece:
 
 def alike(batch: GraphBatch) -> tuple[IntArray, IntArray]:
     """Graphs equal node for node: the first of each sort, and the sort (G,) of every graph. Different strings of a space often mean one network."""
-    kind, back = batch.kind.astype(np.int32), (batch.dst - batch.src).astype(np.int32)
+    kind = batch.kind.astype(np.int32)
+    edges = ((batch.dst - batch.ptr[batch.graph_of_node[batch.dst]]) << 32) + (batch.dst - batch.src)  # a reader's place, and how far back it reads
     ptr, edge_ptr = batch.ptr.tolist(), np.searchsorted(batch.dst, batch.ptr).tolist()
     sorts: dict[bytes, int] = {}
     place = np.empty(len(batch), np.int64)
     for graph, ((start, stop), (first, last)) in enumerate(zip(pairwise(ptr), pairwise(edge_ptr), strict=True)):
-        # edges are sorted by target, and how many a node has its kind says
-        place[graph] = sorts.setdefault(kind[start:stop].tobytes() + back[first:last].tobytes(), len(sorts))
+        place[graph] = sorts.setdefault(kind[start:stop].tobytes() + edges[first:last].tobytes(), len(sorts))
     return np.unique(place, return_index=True)[1], place
 
 

@@ -8,7 +8,7 @@ from encoders_samples import conv_share, random_cnns
 from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.features import GraphBatch
 from cgir.properties import properties
-from encoders import CostPredictor, Encoder, EncoderConfig, Predictor, TrainConfig, hand_predictor, log_flops, log_params, metrics
+from encoders import CarlConfig, CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, SiblingConfig, TrainConfig, log_flops, log_params, metrics
 from encoders.blend import Blend
 from encoders.labels import RankGauss, Standardise
 
@@ -29,7 +29,11 @@ MAKERS = {
     "frozen": lambda: Predictor(small(), "rank", frozen=True, train=QUICK),
     "hand": lambda: Predictor(None, "mse", frozen=True, train=QUICK),
     "gp": lambda: Predictor(small(), "gp"),
-    "gp hand": hand_predictor,
+    "gp hand": lambda: Predictor(None, "gp"),
+    "listmle": lambda: Predictor(EncoderConfig(16, 2), "listmle", ensemble=2, train=QUICK),
+    "carl": lambda: Predictor(EncoderConfig(16, 2), "carl", train=QUICK, carl=CarlConfig(width=16)),
+    "carl from weights": lambda: Predictor(small(), "carl", ensemble=2, train=TrainConfig(epochs=80, source_steps=20), carl=CarlConfig(width=16, level="edge", pairing="concat")),
+    "siblings": lambda: Predictor(SiblingConfig(16, 2, 16), "rank", train=QUICK),
     "blend": lambda: Predictor(small(), train=QUICK),
 }
 makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
@@ -168,7 +172,7 @@ def test_costs_are_the_graphs_own():
 
 def test_gp_without_encoder_reads_properties_only():
     """Graphs with equal properties get equal scores."""
-    scores = fit(hand_predictor()).predict(BATCH)
+    scores = fit(HandPredictor()).predict(BATCH)
     _, groups = np.unique(np.asarray(properties(BATCH)).round(12), axis=0, return_inverse=True)
     for group in np.unique(groups):
         assert np.ptp(scores[groups == group]) < 1e-9
@@ -179,4 +183,6 @@ def test_in_a_blend_the_process_gains_its_vote_with_the_labels():
     heads, process = 7 * rng.normal(size=50) + 3, 0.1 * rng.normal(size=50) - 2
     for labels, weight in ((2, 0.05), (10, 0.25), (20, 0.5), (400, 0.5)):
         expected = (1 - weight) * (heads - heads.mean()) / heads.std() + weight * (process - process.mean()) / process.std()
-        np.testing.assert_allclose(Blend.fit(heads, process, labels)(heads, process), expected)
+        total, spread = Blend.fit(heads, process, labels)((heads, np.full(50, 2.0)), (process, np.full(50, 3.0)))
+        np.testing.assert_allclose(total, expected)
+        np.testing.assert_allclose(spread, (1 - weight) * 2 / heads.std() + weight * 3 / process.std())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ZERO_OPS = frozenset({"none", "zeroize"})
+SKIP_OPS = frozenset({"skip_connect", "skip"})
 
 
 class CellGraph(NamedTuple):
@@ -43,6 +44,17 @@ class CellGraph(NamedTuple):
             tuple(self.ops[node] for node in kept),
             tuple((place[source], place[target]) for source, target in edges if source in live and target in live),
         )
+
+    def contracted(self) -> CellGraph:
+        """Without skips: what reads one reads what it reads. An edge stands as often as there are ways, so that x + skip(x) still has two."""
+        ops, edges = self.ops, self.edges
+        for skip in [node for node, op in enumerate(ops) if op in SKIP_OPS]:
+            sources = [source for source, target in edges if target == skip]
+            around = [(source, target) for node, target in edges if node == skip for source in sources]
+            edges = (*(edge for edge in edges if skip not in edge), *around)
+        kept = [node for node, op in enumerate(ops) if op not in SKIP_OPS]
+        place = {node: new for new, node in enumerate(kept)}
+        return CellGraph(tuple(ops[node] for node in kept), tuple(sorted((place[source], place[target]) for source, target in edges)))
 
 
 def chain(ops: Sequence[str]) -> CellGraph:

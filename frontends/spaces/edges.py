@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from .cell import ZERO_OPS, CellGraph
+from .cell import SKIP_OPS, ZERO_OPS, CellGraph
 
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (target, source), in the order of the benchmarks' strings
-SKIP_OPS = frozenset({"skip_connect", "skip"})
 
 
 class Step(NamedTuple):

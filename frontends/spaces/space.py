@@ -16,6 +16,7 @@ from cgir.features import GraphBatch
 from cgir.graph import Graph
 
 from .cell import CellGraph
+from .cell_kinds import pack
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +88,22 @@ class Space(ABC, Generic[S]):
             self.network(build, spec)
             build.end()
         return build.batch()
+
+    def cell_graphs(self, specs: Iterable[S], skips: bool = True) -> GraphBatch:
+        """The cell graphs of many specs as arrays, dead nodes removed, in a network's vocabulary: encoders read them as they read graphs.
+
+        A node for each operator; one that reads several sums them. Kinds and their nominal shapes: `cell_kinds`. Of a cell without a path from
+        an input to an output only its inputs and outputs are left, without edges.
+
+        Args:
+            specs: points of the space.
+            skips: whether skips are nodes; without, they are contracted as identities are in networks, and an edge may stand twice.
+
+        Raises:
+            SpecError: an operator of a cell has no node kind.
+        """
+        cells = (self.cell_graph(spec).pruned() for spec in specs)
+        return pack(cells if skips else (cell.contracted() for cell in cells))
 
     def inputs(self, spec: S) -> tuple[torch.Tensor, ...]:
         """What `module(spec)` is called with, on the meta device: a batch of one image."""
