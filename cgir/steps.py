@@ -136,6 +136,9 @@ def _check(batch: GraphBatch, arity: IntArray) -> None:
     expected = np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[batch.kind]
     wrong = np.flatnonzero(arity[: len(expected)] != expected) if len(arity) == len(expected) else np.asarray([len(expected)])
     problem = "does not have as many inputs as its kind"
+    if len(wrong) and wrong[0] < len(expected):
+        found, op = int(arity[wrong[0]]), batch.kinds[batch.kind[wrong[0]]].op
+        problem += f", {found} and not {expected[wrong[0]]} ({op}); batches of cells, whose nodes sum what they read, stay in memory, networks can be stored"
     if not len(wrong):
         start = np.repeat(batch.ptr[:-1], np.diff(batch.ptr))[batch.dst]
         wrong, problem = batch.dst[(batch.src < start) | (batch.src >= batch.dst)], "has an input that is not an earlier node of its graph"

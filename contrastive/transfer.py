@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cgir.errors import LabelError
 from cgir.features import GraphBatch
-from encoders import CostPredictor, Encoder, Graphs, HandPredictor, Predictor, log_flops, log_params
+from encoders import CostPredictor, Encoder, HandPredictor, Predictor, log_flops, log_params
+from encoders.average import Model
 from encoders.metrics import kendall_tau, spearman
 
 Array = NDArray[np.float64]
@@ -47,19 +48,7 @@ class Score(NamedTuple):
     kendall: float
 
 
-class Model(Protocol):
-    """What a method makes of the sources' labels: fitted again for every draw of the target's labels."""
-
-    def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> Model:
-        """Learn from the target's labels; `pool` are its unlabelled graphs."""
-        ...
-
-    def predict(self, graphs: Graphs) -> Array:
-        """Scores (G,), higher is better."""
-        ...
-
-
-Method = Callable[[Sequence[Family], int], Model]  # (sources, seed) -> model
+Method = Callable[[Sequence[Family], int], Model]  # (sources, seed) -> model, fitted again for every draw of the target's labels
 
 
 def split(family: Family, labels: int, seed: int, tests: int | None = None) -> tuple[Family, Family]:

@@ -1,6 +1,7 @@
 """Graphs -> vectors -> scores: encoders, heads, the predictor that is fitted to few labels, and metrics."""
 
 from . import metrics as metrics
+from .average import Average as Average
 from .baselines import CostPredictor as CostPredictor
 from .baselines import HandPredictor as HandPredictor
 from .baselines import TreesPredictor as TreesPredictor

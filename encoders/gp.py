@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
-from torch import Tensor
 
 Array = NDArray[np.float64]
-View = Any  # (n, D) float64, an array or a scipy.sparse.csr_array, which has no type hints
+View: TypeAlias = NDArray[np.float64] | csr_array
 
 START = (log(0.5), log(0.5), log(0.3))  # of each view: share of its RBF part, its inverse squared length, share of its linear part
 NOISE = log(0.2)
@@ -24,62 +23,82 @@ BOUNDS = (-9.0, 4.0)
 PRIOR = 5.0  # deviation of the normal prior about where the search starts: weak, but few labels do not take a parameter to its bound
 FITTED = 1000  # labels that hyper-parameters are fitted to, as each step of that costs their cube; the posterior uses all
 CHUNK = 4096  # graphs predicted together
+ROUNDING = 1e-10  # of squared lengths, below which a squared distance is 0
 
 
 @dataclass(frozen=True)
 class Products:
-    """Of one view, between graphs: `near` squared distances and `gram` inner products, both (n, m), divided by their means over the training graphs."""
+    """Of one view, between graphs: `near` squared distances and `gram` inner products, both (n, m), in units of their means over the training graphs."""
 
     near: Array
     gram: Array
 
 
 class GaussianProcess:
-    """y = f + noise, f of covariance sum over views of a exp(-b d^2 / mean d^2) + c <x, x'> / mean |x|^2.
+    """y = f + noise, f of mean 0 and covariance sum over views of a exp(-b d^2 / mean d^2) + c <x, x'> / mean |x|^2.
 
     Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1, a sum of kernels as in section 5.4.3. Hyper-parameters
     maximise the marginal likelihood (eq. 5.8) under a weak log-normal prior. The linear part carries the trend where labels are few.
 
-    Attributes: `views`, matrices (n, D) dense or sparse; `y` (n,) targets; `theta`, the logarithms of a, b, c of every view and of the noise variance.
+    Attributes: `views`, matrices (n, D) dense or sparse, and `y` (n,) targets, both in ascending order of targets; `theta`, the logarithms of a, b, c
+    of every view that is not all zero, which says nothing and is left out, and of the noise variance.
     """
 
     def __init__(self, views: Sequence[View], y: Array, theta: Array | None = None, seed: int = 0) -> None:
-        self.views, self.y = list(views), y
-        raw = [_products(view, view) for view in self.views]
-        self.scales = [(max(float(near.mean()), 1e-12), max(float(gram.diagonal().mean()), 1e-12)) for near, gram in raw]
+        """Condition on n labels.
+
+        Args:
+            views: one or more matrices (n, D) of double precision, columns about alike in size.
+            y: (n,), of mean 0 and deviation 1 or so.
+            theta: hyper-parameters, by default those that fit best.
+            seed: of which labels they are fitted to, where there are more than `FITTED`.
+        """
+        order = np.lexsort((*map(_norms, views), y))  # in another order rounding would be another, and the search would end elsewhere
+        self.views, self.y = [view[order] for view in views], y[order]
+        self.live = [index for index, view in enumerate(self.views) if _norms(view).any()]
+        raw = [_products(self.views[index], self.views[index]) for index in self.live]
+        self.units = [_units(near, gram) for near, gram in raw]
         parts = self._scaled(raw)
         if theta is None:
             rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:FITTED])
-            theta = _fit([Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts], y[rows])
+            theta = _fit([Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts], self.y[rows])
         self.theta = theta
-        covariance = _covariance(theta, parts) + np.exp(theta[-1]) * np.eye(len(y))
-        self.factor: Array = cholesky(covariance, lower=True)
-        self.weights: Array = cho_solve((self.factor, True), y)
+        self.factor: Array = cholesky(_covariance(theta, parts, (len(y), len(y))) + np.exp(theta[-1]) * np.eye(len(y)), lower=True)
+        self.weights: Array = cho_solve((self.factor, True), self.y)
 
     def predict(self, views: Sequence[View]) -> tuple[Array, Array]:
         """Posterior mean and standard deviation of a label, noise included, at m graphs: (m,), (m,)."""
-        size = views[0].shape[0]
-        spans = [slice(start, start + CHUNK) for start in range(0, size, CHUNK)]
+        spans = [slice(start, start + CHUNK) for start in range(0, max(views[0].shape[0], 1), CHUNK)]
         parts = [self._predict([view[span] for view in views]) for span in spans]
         return np.concatenate([mean for mean, _ in parts]), np.concatenate([deviation for _, deviation in parts])
 
     def _predict(self, views: Sequence[View]) -> tuple[Array, Array]:
-        across = _covariance(self.theta, self._scaled([_products(view, known) for view, known in zip(views, self.views, strict=True)]))
-        own = np.exp(self.theta[-1])
-        for view, (_, size), (a, _, c) in zip(views, self.scales, self.theta[:-1].reshape(-1, 3), strict=True):
-            own = own + np.exp(a) + np.exp(c) * _norms(view) / size
+        raw = [_products(views[index], self.views[index]) for index in self.live]
+        across = _covariance(self.theta, self._scaled(raw), (views[0].shape[0], len(self.y)))
+        own = np.full(len(across), np.exp(self.theta[-1]))
+        for index, (_, size), (a, _, c) in zip(self.live, self.units, self.theta[:-1].reshape(-1, 3), strict=True):
+            own += np.exp(a) + np.exp(c) * _norms(views[index]) / size
         explained = solve_triangular(self.factor, across.T, lower=True)
         return across @ self.weights, np.sqrt(np.maximum(own - (explained**2).sum(axis=0), 1e-12))
 
     def _scaled(self, raw: Sequence[tuple[Array, Array]]) -> list[Products]:
-        return [Products(near / distance, gram / size) for (near, gram), (distance, size) in zip(raw, self.scales, strict=True)]
+        return [Products(near / distance, gram / size) for (near, gram), (distance, size) in zip(raw, self.units, strict=True)]
+
+
+def _units(near: Array, gram: Array) -> tuple[float, float]:
+    """Mean squared distance and mean squared length of the training graphs; where they all look alike, as one does, the distance of unrelated ones."""
+    size = float(gram.diagonal().mean())
+    return float(near.mean()) or 2 * size, size
 
 
 def _products(a: View, b: View) -> tuple[Array, Array]:
     """Squared distances and inner products of the rows of two matrices: (n, m), (n, m)."""
     product = a @ b.T
     gram: Array = np.asarray(product.toarray() if isinstance(product, csr_array) else product)
-    return np.maximum(_norms(a)[:, None] + _norms(b)[None] - 2 * gram, 0), gram
+    lengths = _norms(a)[:, None] + _norms(b)[None]
+    near = lengths - 2 * gram
+    near[near < ROUNDING * lengths] = 0
+    return near, gram
 
 
 def _norms(view: View) -> Array:
@@ -88,37 +107,42 @@ def _norms(view: View) -> Array:
     return squares
 
 
-def _covariance(theta: Array, parts: Sequence[Products]) -> Array:
-    terms = [np.exp(a) * np.exp(-np.exp(b) * part.near) + np.exp(c) * part.gram for part, (a, b, c) in zip(parts, theta[:-1].reshape(-1, 3), strict=True)]
-    total: Array = np.sum(terms, axis=0)
+def _covariance(theta: Array, parts: Sequence[Products], shape: tuple[int, int]) -> Array:
+    total = np.zeros(shape)
+    for part, (a, b, c) in zip(parts, theta[:-1].reshape(-1, 3), strict=True):
+        total += np.exp(a - np.exp(b) * part.near) + np.exp(c) * part.gram
     return total
 
 
 def _fit(parts: Sequence[Products], y: Array) -> Array:
     """The hyper-parameters (3 for every view, 1) of largest posterior density."""
     start = np.asarray([*START * len(parts), NOISE])
-    objective = _objective(parts, y, torch.from_numpy(start))
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options={"maxiter": 100})
+    found = minimize(_objective(parts, y, start), start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options={"maxiter": 100})
     theta: Array = found.x
     return theta
 
 
-def _objective(parts: Sequence[Products], y: Array, start: Tensor) -> Callable[[Array], tuple[float, Array]]:
-    """The negative logarithm of the posterior density at theta, up to a constant, and its gradient."""
-    tensors = [(torch.from_numpy(part.near), torch.from_numpy(part.gram)) for part in parts]
-    targets, identity = torch.from_numpy(y), torch.eye(len(y), dtype=torch.float64)
+def _objective(parts: Sequence[Products], y: Array, start: Array) -> Callable[[Array], tuple[float, Array]]:
+    """The negative logarithm of the posterior density at theta, up to a constant, and its gradient (Rasmussen & Williams, eq. 5.8 and 5.9)."""
 
-    def objective(values: Array) -> tuple[float, Array]:
-        theta = torch.tensor(values, requires_grad=True)
-        covariance = theta[-1].exp() * identity
-        for (near, gram), (a, b, c) in zip(tensors, theta[:-1].view(-1, 3), strict=True):
-            covariance = covariance + a.exp() * (-b.exp() * near).exp() + c.exp() * gram
-        factor, failed = torch.linalg.cholesky_ex(covariance)
+    def objective(theta: Array) -> tuple[float, Array]:
+        logs = theta[:-1].reshape(-1, 3)
+        radial = [np.exp(a - np.exp(b) * part.near) for part, (a, b, _) in zip(parts, logs, strict=True)]
+        covariance = np.exp(theta[-1]) * np.eye(len(y))
+        for part, term, (_, _, c) in zip(parts, radial, logs, strict=True):
+            covariance += term + np.exp(c) * part.gram
+        factor, failed = dpotrf(covariance, lower=True)
         if failed:  # rounding, where noise is next to nothing
-            return 1e10, np.zeros_like(values)
-        fit = 0.5 * targets @ torch.cholesky_solve(targets[:, None], factor)[:, 0] + factor.diagonal().log().sum()
-        density = fit + 0.5 * ((theta - start) / PRIOR).square().sum()
-        (gradient,) = torch.autograd.grad(density, theta)
-        return density.item(), gradient.numpy()
+            return 1e10, np.zeros_like(theta)
+        weights = cho_solve((factor, True), y)
+        inverse = dpotri(factor, lower=True)[0].T  # its upper half, in memory row by row
+        slope = 0.5 * (inverse + np.triu(inverse, 1).T - np.outer(weights, weights))  # of the negative logarithm along the covariance
+        gradient = (theta - start) / PRIOR**2
+        for place, (part, term, (_, b, c)) in enumerate(zip(parts, radial, logs, strict=True)):
+            scaled = slope * term
+            gradient[3 * place : 3 * place + 3] += scaled.sum(), -np.exp(b) * np.vdot(scaled, part.near), np.exp(c) * np.vdot(slope, part.gram)
+        gradient[-1] += np.exp(theta[-1]) * slope.trace()
+        density = 0.5 * y @ weights + np.log(factor.diagonal()).sum() + 0.5 * (((theta - start) / PRIOR) ** 2).sum()
+        return float(density), gradient
 
     return objective

@@ -132,7 +132,7 @@ def _process_state(process: GaussianProcess, views: Views | None) -> Tensors:
     for index, (scaler, view) in enumerate(zip(views.scalers, process.views, strict=False)):  # the last view is sparse
         assert isinstance(view, np.ndarray)
         tensors |= _scaler_state(f"gp.{index}.", scaler) | _arrays({f"gp.{index}.view": view})
-    subtrees = process.views[-1]
+    subtrees: Any = process.views[-1]
     parts = {"data": subtrees.data, "indices": subtrees.indices, "indptr": subtrees.indptr}
     return tensors | {f"gp.subtrees.{name}": torch.from_numpy(np.ascontiguousarray(values)) for name, values in parts.items()}
 

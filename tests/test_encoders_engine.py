@@ -13,7 +13,7 @@ from test_frontends_spaces import NAMES, small
 
 from cgir import GraphBatch, GraphStore
 from cgir.errors import CgirError, InvalidGraphError
-from cgir.graph import Graph
+from cgir.graph import Graph, Node
 from encoders import streaming
 from encoders.batching import GraphTensors
 from encoders.checkpoints import load_encoder, save_encoder
@@ -22,6 +22,7 @@ from encoders.layers import LAYERS
 from encoders.norms import NORMS
 from encoders.pooling import POOLS
 from encoders.streaming import ahead, alike, pieces
+from frontends import spaces
 
 GRAPHS = random_cnns(12)
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -147,6 +148,38 @@ def test_graphs_that_are_written_alike_are_computed_once():
     source = batch.src.copy()
     source[np.flatnonzero((source > 0) & (batch.dst < batch.ptr[1]))[-1]] = 0  # the same nodes, one edge from elsewhere
     assert len(alike(GraphBatch(batch.kinds, batch.kind, source, batch.dst, batch.ptr))[0]) == 4
+
+
+def test_cells_with_equal_nodes_and_distances_but_other_readers_are_not_alike():
+    kinds = (Node("ReLU", (0,), ((4,),), (4,)).kind,)
+    kind, ptr = np.zeros(5, np.int64), np.asarray([0, 5])
+    wirings = [[(0, 1), (0, 2), (1, 2), (1, 3), (3, 4)], [(0, 1), (0, 2), (2, 3), (2, 4), (3, 4)]]
+    cells = []
+    for wiring in wirings:
+        src, dst = np.asarray(wiring).T
+        cells.append(GraphBatch(kinds, kind, src, dst, ptr))
+    assert (cells[0].dst - cells[0].src).tolist() == (cells[1].dst - cells[1].src).tolist()
+    batch = GraphBatch.concatenate([*cells, cells[0]])
+    assert alike(batch)[1].tolist() == [0, 1, 0]
+    encoder = Encoder(EncoderConfig(width=8, layers=3), seed=1)
+    for engine in ("auto", "compressed", "plain"):
+        found = encoder.embed(batch, engine=engine)
+        assert np.abs(found[0] - found[1]).max() > 1e-3
+        np.testing.assert_allclose(found, encoder.embed(GraphBatch.concatenate(cells), engine="plain")[[0, 1, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_alike_are_those_equal_node_for_node(name):
+    space, rng = spaces.get(name), np.random.default_rng(5)
+    specs = [space.sample(rng) for _ in range(40)]
+    batch = space.cell_graphs(specs * 2)
+    written = []
+    for index in range(len(batch)):
+        graph = batch.graph(index)
+        written.append(tuple((node.kind, node.inputs) for node in graph.nodes))
+    first = dict[tuple, int]()
+    expected = [first.setdefault(text, len(first)) for text in written]
+    assert alike(batch)[1].tolist() == expected
 
 
 def test_only_the_next_piece_is_made_ahead_and_errors_arrive():

@@ -7,6 +7,7 @@ import torch
 from encoders_samples import random_cnns
 
 from cgir.errors import CgirError
+from cgir.graph import Graph, Node
 from encoders.batching import GraphTensors
 from encoders.encoder import Encoder, EncoderConfig
 from encoders.layers import GAT, GIN, HEADS, LAYERS, Gated, GraphConv, TransformerConv
@@ -137,3 +138,16 @@ def test_a_single_node_has_no_variance():
     with pytest.raises(CgirError, match="single node"):
         BatchNorm(4).train()(torch.zeros(1, 4), torch.tensor([1]))
     assert torch.isfinite(BatchNorm(4).train()(torch.zeros(1, 4), torch.tensor([2]))).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_graphs_without_edges(layer, pool, engine):
+    encoder = Encoder(EncoderConfig(width=8, layers=3, layer=layer, pool=pool), seed=1).double()
+    graphs = [Graph((Node("Input", shape=(4,)),) * count) for count in (1, 3)] + [Graph((Node("Input", shape=(8, 2)), Node("Input", shape=(4,))))]
+    out = encoder(GraphTensors(graphs, 3, engine).take(range(3)))
+    torch.testing.assert_close(out, naive.encode(encoder, graphs)[0], rtol=1e-12, atol=1e-12)
+    out.sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters() if parameter.grad is not None)
+    assert encoder.embed(graphs[0], engine=engine).shape == (1, encoder.dim)

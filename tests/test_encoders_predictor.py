@@ -17,6 +17,7 @@ BATCH = GraphBatch.from_graphs(GRAPHS)
 LABELS = conv_share(GRAPHS)
 TRAIN = np.arange(30)
 QUICK = TrainConfig(epochs=15, source_steps=20)
+LONGER = TrainConfig(epochs=80, source_steps=20)
 
 
 def small(seed=0):
@@ -32,7 +33,7 @@ MAKERS = {
     "gp hand": lambda: Predictor(None, "gp"),
     "listmle": lambda: Predictor(EncoderConfig(16, 2), "listmle", ensemble=2, train=QUICK),
     "carl": lambda: Predictor(EncoderConfig(16, 2), "carl", train=QUICK, carl=CarlConfig(width=16)),
-    "carl from weights": lambda: Predictor(small(), "carl", ensemble=2, train=TrainConfig(epochs=80, source_steps=20), carl=CarlConfig(width=16, level="edge", pairing="concat")),
+    "carl from weights": lambda: Predictor(small(), "carl", ensemble=2, train=LONGER, carl=CarlConfig(width=16, level="edge", pairing="concat")),
     "siblings": lambda: Predictor(SiblingConfig(16, 2, 16), "rank", train=QUICK),
     "blend": lambda: Predictor(small(), train=QUICK),
 }
@@ -186,3 +187,56 @@ def test_in_a_blend_the_process_gains_its_vote_with_the_labels():
         total, spread = Blend.fit(heads, process, labels)((heads, np.full(50, 2.0)), (process, np.full(50, 3.0)))
         np.testing.assert_allclose(total, expected)
         np.testing.assert_allclose(spread, (1 - weight) * 2 / heads.std() + weight * 3 / process.std())
+
+
+@pytest.mark.parametrize("name", ["gp", "gp hand", "blend", "listmle", "carl from weights"])
+def test_deviations_come_with_the_scores_and_are_smaller_where_labels_are(name):
+    predictor = fit(MAKERS[name]())
+    scores, deviations = predictor.predict(GRAPHS, return_std=True)
+    np.testing.assert_array_equal(predictor.predict(GRAPHS), scores)
+    assert deviations.shape == (90,)
+    assert (deviations >= 0).all()
+    assert deviations.max() > 0
+    if name in ("gp", "gp hand"):
+        assert deviations[TRAIN].mean() < deviations[30:].mean()
+
+
+def test_a_process_says_how_far_off_it_is():
+    """Two thirds of unseen labels within one deviation, in the unit of the labels."""
+    scores, deviations = Predictor(None, "gp").fit(GRAPHS[:60], 100 * LABELS[:60]).predict(GRAPHS[60:], return_std=True)
+    assert 0.4 < np.mean(np.abs(scores - 100 * LABELS[60:]) < deviations) < 0.95
+
+
+@pytest.mark.parametrize("name", ["rank", "mse", "carl", "siblings"])
+def test_one_network_alone_or_another_head_gives_no_spread_or_masks(name):
+    predictor = Predictor(EncoderConfig(16, 2), {"siblings": "rank"}.get(name, name), train=QUICK)
+    fit(predictor)
+    with pytest.raises(CgirError, match="has no spread; use ensemble=5"):
+        predictor.predict(GRAPHS, return_std=True)
+    if name != "carl":
+        with pytest.raises(CgirError, match="only a fitted predictor with head='carl'"):
+            predictor.masks(GRAPHS[0])
+
+
+def test_masks_are_averaged_over_the_ensemble():
+    predictor = fit(MAKERS["carl from weights"]())
+    nodes, edges = predictor.masks(GRAPHS[40])
+    assert nodes.shape == (len(GRAPHS[40].nodes),)
+    assert edges.shape == (GRAPHS[40].num_edges,)
+    assert np.allclose(nodes, 0.5)  # level="edge"
+    alone = []
+    for member in predictor.networks.members:
+        predictor.networks.members, kept = [member], predictor.networks.members
+        alone.append(predictor.masks(GRAPHS[40])[1])
+        predictor.networks.members = kept
+    np.testing.assert_allclose(edges, np.mean(alone, axis=0))
+    assert predictor.explain(GRAPHS[40]).edges == pytest.approx(edges)
+    assert predictor.explain(GRAPHS[40], "occlusion").method == "occlusion"
+
+
+def test_a_frozen_head_needs_weights():
+    for options in ({"head": "blend"}, {"head": "gp"}, {"head": "rank", "frozen": True}):
+        with pytest.raises(CgirError, match="needs trained weights"):
+            Predictor(EncoderConfig(16, 2), **options)
+    with pytest.raises(CgirError, match="needs trained weights and a head on vectors"):
+        Predictor(small(), "carl", frozen=True)
