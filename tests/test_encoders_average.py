@@ -18,7 +18,7 @@ def form(rows):
 
 
 def test_scores_are_the_mean_of_scaled_scores():
-    average = Average(CostPredictor(log_flops), CostPredictor(log_params)).fit(form(TRAIN), LABELS[TRAIN], pools=form(range(80)))
+    average = Average(CostPredictor(log_flops), CostPredictor(log_params), folds=0).fit(form(TRAIN), LABELS[TRAIN], pools=form(range(80)))
     flops, params = log_flops(GRAPHS), log_params(GRAPHS)
     expected = ((flops - flops.mean()) / flops.std() + (params - params.mean()) / params.std()) / 2
     np.testing.assert_allclose(average.predict([GRAPHS, GRAPHS]), expected)
@@ -38,9 +38,32 @@ def test_learned_members_rank_what_they_have_not_seen():
     assert metrics.spearman(scores, LABELS[rest]) > 0.6
 
 
+class Noise:
+    """A member that knows nothing."""
+
+    def fit(self, graphs, y, seed=0, pool=None):
+        return self
+
+    def predict(self, graphs):
+        return np.random.default_rng(len(graphs)).normal(size=len(graphs))
+
+
+def test_cross_validation_leaves_out_who_knows_nothing():
+    for members, kept in (((HandPredictor(), Noise()), (0,)), ((Noise(), Noise(), HandPredictor()), (2,))):
+        forms = [GRAPHS.select(TRAIN)] * len(members)
+        average = Average(*members).fit(forms, LABELS[TRAIN])
+        assert average.kept == kept
+        assert metrics.spearman(average.predict([GRAPHS] * len(members)), LABELS) > 0.6
+    # equal members cannot be told apart, and with seven labels there is nothing to validate with
+    assert Average(CostPredictor(), CostPredictor()).fit(form(TRAIN), LABELS[TRAIN]).kept == (0, 1)
+    assert Average(HandPredictor(), Noise()).fit(form(range(7)), LABELS[:7]).kept == (0, 1)
+
+
 def test_misuse_is_one_clear_line():
     with pytest.raises(CgirError, match="no members"):
         Average()
+    with pytest.raises(CgirError, match="folds=1"):
+        Average(HandPredictor(), folds=1)
     average = Average(HandPredictor(), HandPredictor())
     with pytest.raises(CgirError, match="nothing was fitted"):
         average.predict([GRAPHS, GRAPHS])
