@@ -39,6 +39,7 @@ bench: $(VENV)/bench
 
 results: $(VENV)/test
 	$(BIN)/python -m examples.papers.transfer
+	$(BIN)/python -m examples.papers.carl --workers 2
 
 digits: $(VENV)/test
 	$(BIN)/python -m benchmarks.digits --out frontends/data/digits.parquet

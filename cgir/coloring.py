@@ -155,6 +155,7 @@ def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure
     base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[kind]
     ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[kind]
     owner, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
+    ordered &= arity == np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[kind]  # nodes of cells that read more sum it
     src, dst = rank[batch.src[ranges(edge_ptr[order], arity)]], np.repeat(np.arange(len(order)), arity)
     label = np.where(ordered[dst], ranges(np.ones_like(arity), arity), 0)
     steps = np.cumsum([0, *np.bincount(place)]).tolist()

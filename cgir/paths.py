@@ -84,8 +84,7 @@ def _visits(batch: GraphBatch, flow: _Flow) -> tuple[Array, Array]:
     for nodes, edges, first in flow.steps:
         ways[nodes] = np.logaddexp.reduceat(ways[batch.src[edges]], first)
     total = np.full(len(batch), -np.inf)
-    if len(flow.ends):
-        total[flow.have] = np.logaddexp.reduceat(ways[flow.ends], flow.first)
+    total[flow.have] = np.logaddexp.reduceat(ways[flow.ends], flow.first)
     visits = np.zeros(batch.num_nodes)
     visits[flow.ends] = np.exp(ways[flow.ends] - total[batch.graph_of_node[flow.ends]])
     for _, edges, _ in reversed(flow.steps):
@@ -103,8 +102,7 @@ def _extremes(batch: GraphBatch, flow: _Flow, column: IntArray, width: int) -> A
         read = counts[batch.src[edges]]
         counts[nodes] += read if len(edges) == len(nodes) else np.maximum.reduceat(read, first, axis=0)
     result = np.zeros((len(batch), 2, width))
-    if len(flow.ends):
-        result[flow.have] = np.maximum.reduceat(counts[flow.ends], flow.first, axis=0)
+    result[flow.have] = np.maximum.reduceat(counts[flow.ends], flow.first, axis=0)
     return np.abs(result).transpose(1, 0, 2)
 
 

@@ -90,10 +90,10 @@ def alike(batch: GraphBatch) -> tuple[IntArray, IntArray]:
     kind = batch.kind.astype(np.int32)
     edges = ((batch.dst - batch.ptr[batch.graph_of_node[batch.dst]]) << 32) + (batch.dst - batch.src)  # a reader's place, and how far back it reads
     ptr, edge_ptr = batch.ptr.tolist(), np.searchsorted(batch.dst, batch.ptr).tolist()
-    sorts: dict[bytes, int] = {}
+    sorts: dict[tuple[bytes, bytes], int] = {}
     place = np.empty(len(batch), np.int64)
     for graph, ((start, stop), (first, last)) in enumerate(zip(pairwise(ptr), pairwise(edge_ptr), strict=True)):
-        place[graph] = sorts.setdefault(kind[start:stop].tobytes() + edges[first:last].tobytes(), len(sorts))
+        place[graph] = sorts.setdefault((kind[start:stop].tobytes(), edges[first:last].tobytes()), len(sorts))
     return np.unique(place, return_index=True)[1], place
 
 

@@ -168,6 +168,13 @@ def test_cells_with_equal_nodes_and_distances_but_other_readers_are_not_alike():
         np.testing.assert_allclose(found, encoder.embed(GraphBatch.concatenate(cells), engine="plain")[[0, 1, 0]], atol=1e-6)
 
 
+def test_kinds_are_not_taken_for_edges():
+    kinds = (Node("Input", shape=(4,)).kind, Node("ReLU", (0,), ((4,),), (4,)).kind)
+    # four nodes without edges, of kinds 0 0 1 1, and two, of kinds 0 0, of which number 1 reads what stands 1 before it
+    batch = GraphBatch(kinds, np.asarray([0, 0, 1, 1, 0, 0]), np.asarray([4]), np.asarray([5]), np.asarray([0, 4, 6]))
+    assert alike(batch)[1].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_cells_alike_are_those_equal_node_for_node(name):
     space, rng = spaces.get(name), np.random.default_rng(5)

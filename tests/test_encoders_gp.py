@@ -111,14 +111,15 @@ def test_deviations_are_those_of_data_from_the_prior(fitted):
 
 
 def test_order_of_labels_does_not_matter():
-    views, y = sample(150, (6, 30))
-    new, _ = sample(40, (6, 30), seed=9)
-    order = np.random.default_rng(3).permutation(150)
+    rng = np.random.default_rng(1)
+    views, new = ([rng.normal(size=(count, width)) for width in (100, 128, 60)] for count in (300, 40))
+    y = np.sin(views[0][:, 0]) + 0.3 * views[1][:, :5].sum(axis=1) + 0.3 * rng.normal(size=300)  # the search stops early, and small differences grow
+    order = rng.permutation(300)
     expected = GaussianProcess(views, y)
     found = GaussianProcess([view[order] for view in views], y[order])
     assert not np.array_equal(y, y[order])
     for one, other in zip(found.predict(new), expected.predict(new), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+        np.testing.assert_allclose(one, other, atol=1e-9)
     again = GaussianProcess(expected.views, expected.y, expected.theta)  # as it is written to a file and read
     assert np.array_equal(again.predict(new)[0], expected.predict(new)[0])
 
@@ -166,8 +167,13 @@ def test_a_view_without_information_changes_nothing(make):
     for zero in (np.zeros((40, 3)), np.full((40, 3), 1e3)):  # nor does what no labelled graph has
         for found in (process.predict([make(zero), x[80:]]), again.predict([make(zero), x[80:]])):
             assert all(map(np.array_equal, found, expected))
-    constant = make(np.full((80, 3), 1e3 / 7))  # squared distances of equal rows must not be rounding, the view is a constant offset
-    for one, other in zip(GaussianProcess([x[:80], constant], y[:80]).predict([x[80:], constant[:40]]), expected, strict=True):
+    rng = np.random.default_rng(1)
+    for width in range(1, 60):  # an offset: squared distances of equal rows are not rounding
+        constant = make(np.tile(100 * rng.normal(size=width), (80, 1)))
+        near, length = gp._units(*gp._products(constant, constant))
+        assert near == 2 * length
+    process = GaussianProcess([constant, x[:80]], y[:80])
+    for one, other in zip(process.predict([constant[:40], x[80:]]), expected, strict=True):
         np.testing.assert_allclose(one, other, atol=0.15)
 
 

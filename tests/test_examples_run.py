@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import choose_what_to_measure, pretrain_an_encoder, rank_with_few_labels, trace_a_model
+from examples import choose_what_to_measure, explain_a_ranking, pretrain_an_encoder, rank_with_few_labels, trace_a_model
 
 
 def test_trace_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,3 +32,13 @@ def test_choose_what_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
     assert len({line.split("  ")[-1] for line in lines if "MMAC" in line}) == 8
     median, nearest = float(lines[1].split("median ")[1].split(",")[0]), float(lines[-1].split()[-2])
     assert nearest > 0.6 * median
+
+
+def test_explain_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    explain_a_ranking.main(str(tmp_path), labels=60, epochs=15)
+    lines = capsys.readouterr().out.splitlines()
+    assert float(lines[0].split()[-1]) > 0.3
+    assert sum("occlusion" in line for line in lines) == sum("carl masks" in line for line in lines) == 2
+    drawings = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
+    assert set(drawings) == {f"{name}_{method}.svg" for name in ("best", "worst") for method in ("masks", "occlusion")}
+    assert all(text.count("<svg") == 1 and "Output" in text for text in drawings.values())
