@@ -32,6 +32,8 @@ STEPS = 10  # mini-batches in an epoch, at least 10 graphs in each: more labels 
 EPOCHS = 100
 ENCODER = EncoderConfig(width=64, layers=3, layer="gcn", dropout=0.15)
 
+SIBLINGS = SiblingConfig(dropout=0.15)
+
 
 class Method(NamedTuple):
     """Makes a model from the number of labels; `form` is the attribute of `Problem` that it reads, both for ours."""
@@ -56,8 +58,8 @@ def ranked(encoder: EncoderConfig | SiblingConfig) -> Method:
 
 
 def ours(labels: int) -> Average:
-    """A Gaussian process on whole networks and a graph network on cells."""
-    return Average(Predictor(None, "gp"), Predictor(replace(ENCODER, layer="graphconv"), "rank", train=training(labels)))
+    """A Gaussian process on whole networks and a graph transformer on cells."""
+    return Average(Predictor(None, "gp"), Predictor(SIBLINGS, "rank", train=training(labels)))
 
 
 BASELINES = {
@@ -71,7 +73,7 @@ RIVALS = {
     "GCN": ranked(ENCODER),
     "GIN": ranked(replace(ENCODER, layer="gin")),
     "GAT": ranked(replace(ENCODER, layer="gat")),
-    "NN-Former": ranked(SiblingConfig(dropout=0.15)),
+    "NN-Former": ranked(SIBLINGS),
     "CARL without its causal terms": carl(CarlConfig(redundancy=0, intervention=0)),
 }
 OURS = {"cgir, GP": Method(lambda labels: Predictor(None, "gp"), "networks"), "cgir": Method(ours, "both")}
