@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .store import GraphStore
 
 ENCODER = "encoder.safetensors"
+HEADS = ("blend", "gp", "carl", "rank", "logistic", "listmle", "warp", "mse")  # of encoders.Predictor, which is not imported for a --help
 
 EPILOG = """examples:
   cgir demo                                              the whole line on networks and labels that come with the package
@@ -211,7 +212,8 @@ def _add_finetune(commands: Any) -> None:
     sub.add_argument("store", type=Path, help="Parquet store with labels")
     sub.add_argument("--label", required=True, help="name of the label column; higher is better")
     sub.add_argument("--encoder", type=Path, help="encoder.safetensors, or the folder `cgir pretrain` wrote; without it only hand-made features are read")
-    sub.add_argument("--head", choices=("blend", "gp", "rank", "mse"), default="blend", help="default: %(default)s, ranking heads plus a Gaussian process")
+    sub.add_argument("--head", choices=HEADS, default="blend", help="default: %(default)s, ranking heads plus a Gaussian process")
+    sub.add_argument("--ensemble", type=_positive, help="networks to average (default: 3 in a blend, else 1)")
     sub.add_argument("--sources", type=Path, nargs="+", default=[], help="stores of other families with the same label, learned from first")
     sub.add_argument("--limit", type=int, help="use this many labels, drawn at random")
     sub.add_argument("--seed", type=int, default=0)
@@ -422,7 +424,7 @@ def _finetune(args: argparse.Namespace) -> int:
     graphs, y = _labelled(store, args.store, args.label)
     chosen = np.random.default_rng(args.seed).permutation(len(y))[: args.limit]
     path = args.encoder / ENCODER if args.encoder and args.encoder.is_dir() else args.encoder
-    predictor = encoders.Predictor(encoders.load_encoder(path) if path else None, head=args.head)
+    predictor = encoders.Predictor(encoders.load_encoder(path) if path else None, head=args.head, ensemble=args.ensemble)
     if args.sources:
         predictor.fit_sources([_labelled(GraphStore.open(source), source, args.label) for source in args.sources], seed=args.seed)
     predictor.fit(graphs.select(chosen), y[chosen], seed=args.seed, pool=store.batch())
@@ -447,11 +449,11 @@ def _predict(args: argparse.Namespace) -> int:
             batches.append(store.batch())
             names += [spec or f"{path}[{index}]" for index, spec in enumerate(store.specs)]
     batch = GraphBatch.concatenate(batches)
-    scores = encoders.Predictor.load(args.predictor).predict(batch)
-    order = scores.argsort()[::-1]
-    print(f"{'rank':>5}  {'score':>9}  network")
-    for rank, index in enumerate(order[: args.top], 1):
-        print(f"{rank:5d}  {scores[index]:9.4f}  {names[index]}")
+    predictor = encoders.Predictor.load(args.predictor)
+    scores, spread = predictor.predict(batch, return_std=True) if predictor.has_spread else (predictor.predict(batch), None)
+    print(f"{'rank':>5}  {'score':>9}  {'' if spread is None else '+- 1 std  '}network")
+    for rank, index in enumerate(scores.argsort()[::-1][: args.top], 1):
+        print(f"{rank:5d}  {scores[index]:9.4f}  {'' if spread is None else f'{spread[index]:8.4f}  '}{names[index]}")
     return 0
 
 

@@ -74,6 +74,11 @@ class Predictor:
         self.labels: Standardise | RankGauss | None = None
         self.blend: Blend | None = None
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether `predict` can give deviations: a Gaussian process or several networks."""
+        return self.networks is None or self.networks.ensemble > 1 or self.head == "blend"
+
     def fit_sources(self, sources: Iterable[tuple[Graphs, ArrayLike]], seed: int = 0) -> Predictor:
         """Train on labelled families other than the target, so that `fit` needs fewer labels, or none.
 
@@ -142,7 +147,7 @@ class Predictor:
         """
         if self.process is None and not (self.networks and self.networks.members):
             raise CgirError("predict: nothing was fitted; call fit(graphs, labels) or fit_sources first")
-        if return_std and self.process is None and self.networks is not None and self.networks.ensemble == 1:
+        if return_std and not self.has_spread:
             raise CgirError(f"predict: a single network with head {self.head!r} has no spread; use ensemble=5, head='gp' or head='blend'")
         scores, deviations = self._scores(self._read(as_tensors(graphs)))
         if self.head in WITH_UNIT and self.labels is not None:

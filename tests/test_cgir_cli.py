@@ -14,7 +14,9 @@ from encoders_samples import random_cnns
 
 import cgir
 import frontends
+from cgir.__main__ import HEADS as cli_heads
 from cgir.__main__ import main
+from encoders.predictor import HEADS
 
 NET = """
 import torch
@@ -162,12 +164,16 @@ def test_a_damaged_graph_is_one_line_on_stderr(tmp_path: Path) -> None:
 def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     text = run("--help").stdout
     assert "examples:" in text
-    for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "demo"):
+    for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "explain", "demo"):
         assert command in text
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
         assert f"usage: cgir {command}" in (found := capsys.readouterr().out)
         assert command != "trace" or found.count("  cgir trace ") == 2
+
+
+def test_the_heads_of_the_command_line_are_those_of_the_predictor() -> None:
+    assert cli_heads == HEADS
 
 
 def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,9 +189,14 @@ def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["predict", predictor, target, "--top", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert lines[1].split()[2].startswith("target-")
+    rank, _, spread, name = lines[1].split()
+    assert (rank, name.startswith("target-")) == ("1", True)
+    assert float(spread) > 0
     store = cgir.GraphStore.open(target)
-    best = store.specs.index(lines[1].split()[2])
-    assert store.labels["acc"][best] > np.median(store.labels["acc"])
+    assert store.labels["acc"][store.specs.index(name)] > np.median(store.labels["acc"])
+    assert main(["finetune", target, "--label", "acc", "--head", "carl", "--limit", "15", "-o", predictor]) == 0
+    capsys.readouterr()
+    assert main(["predict", predictor, target, "--top", "3"]) == 0
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()] == [3, 3, 3, 3]  # one network has no spread
     assert main(["finetune", target, "--label", "loss", "-o", predictor]) == 2
     assert "no label 'loss'; it has acc" in capsys.readouterr().err
