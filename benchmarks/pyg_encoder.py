@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cgir.features import GraphBatch, node_features, op_ids
+from cgir.features import GraphBatch, categories, node_features
 from encoders import Encoder
 from encoders.embedding import NodeEmbedding
 
@@ -96,7 +96,7 @@ def gradients(ours: Encoder, theirs: PygEncoder) -> list[tuple[Tensor, Tensor]]:
 def as_data(batch: GraphBatch, extra: Sequence[dict[str, Tensor]] | None = None) -> list[Any]:
     """A `Data` for every graph, with the operator and the features of each node; `extra` fields of each graph."""
     kind = torch.from_numpy(batch.kind)
-    ops, features = torch.from_numpy(op_ids(batch.kinds))[kind], torch.from_numpy(node_features(batch.kinds))[kind]
+    ops, features = torch.from_numpy(categories(batch.kinds))[kind], torch.from_numpy(node_features(batch.kinds))[kind]
     edges, ends = torch.from_numpy(np.stack([batch.src, batch.dst])), np.searchsorted(batch.dst, batch.ptr)
     data = []
     for g, (start, stop) in enumerate(zip(batch.ptr[:-1].tolist(), batch.ptr[1:].tolist(), strict=True)):

@@ -25,6 +25,10 @@ FEATURE_NAMES = (
     "kernel_height", "kernel_width", "stride", "dilation", "groups", "bias", "params", "flops",
 )  # fmt: skip
 
+# What tells convolutions apart by name and not only by size: 3 x 3 lies no nearer to 1 x 1 than to 7 x 7. How many values each has; larger ones share the last.
+# Groupings are none, in groups, and depthwise.
+VARIANTS = {"kernel_height": 8, "kernel_width": 8, "stride": 4, "dilation": 3, "grouping": 3}
+
 
 @dataclass(frozen=True)
 class GraphBatch:
@@ -124,9 +128,9 @@ def ranges(starts: IntArray, sizes: IntArray) -> IntArray:
     return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - ends + sizes, sizes)
 
 
-def op_ids(kinds: Sequence[NodeKind]) -> IntArray:
-    """(K,): row of each kind's operator in the table of `cgir.ops`."""
-    return np.asarray([INDEX[kind.op] for kind in kinds], np.int64)
+def categories(kinds: Sequence[NodeKind]) -> IntArray:
+    """(K, 1 + len(VARIANTS)): each kind's row in the table of `cgir.ops`, then its variant in each of `VARIANTS`."""
+    return np.asarray([_kind_categories(kind) for kind in kinds], np.int64).reshape(len(kinds), 1 + len(VARIANTS))
 
 
 def node_features(kinds: Sequence[NodeKind]) -> FloatArray:
@@ -144,6 +148,14 @@ def kind_flops(kind: NodeKind) -> int:
     """FLOPs of one node, by the formula in the operator's row, 0 where there is none; in the body of a loop, of all its `trips`."""
     cost = OPS[kind.op].cost
     return cost(kind) * int(kind.attr("trips", 1)) if cost else 0
+
+
+@lru_cache(maxsize=200_000)
+def _kind_categories(kind: NodeKind) -> tuple[int, ...]:
+    kernel, groups = kind.attr("kernel", (0,)), kind.attr("groups", 0)
+    grouping = 0 if groups <= 1 else 2 if kind.in_shapes and groups == extent(kind.in_shapes[0])[0] else 1
+    values = kernel[0], kernel[-1], max(kind.attr("stride", (0,))), max(kind.attr("dilation", (0,))), grouping
+    return INDEX[kind.op], *(min(value, size - 1) for value, size in zip(values, VARIANTS.values(), strict=True))
 
 
 @lru_cache(maxsize=200_000)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cgir.errors import CgirError, InvalidGraphError
-from cgir.features import GraphBatch, IntArray, node_features, op_ids, ranges
+from cgir.features import GraphBatch, IntArray, categories, node_features, ranges
 from cgir.graph import Graph
 from cgir.store import GraphStore
 from cgir.unfolding import Classes, Table, tabulate
@@ -44,7 +44,7 @@ class Direction(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """G graphs: `ops` (K,) rows of the operator table and `features` (K, F) of the kinds that are rows of level 0, and both directions of message passing.
+    """G graphs: `ops` (K, 1 + V), operators and their variants, and `features` (K, F) of the kinds that are rows of level 0; both directions of messages.
 
     `reads`: for each of the N nodes those whose outputs it reads, as numbers of nodes in this batch; only in plain batches, for models that look at nodes.
     """
@@ -85,8 +85,8 @@ class GraphTensors:
 
     @cached_property
     def ops(self) -> Tensor:
-        """(K,) rows of the operator table."""
-        return torch.from_numpy(op_ids(self.batch.kinds))
+        """(K, 1 + V): operators and their variants."""
+        return torch.from_numpy(categories(self.batch.kinds))
 
     @cached_property
     def features(self) -> Tensor:

@@ -46,7 +46,9 @@ def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: in
     apart = GraphBatch(tuple(node.kind for node in whole.nodes), np.arange(len(whole)), packed.src, packed.dst, packed.ptr)
     arrays = GraphTensors(apart, encoder.config.layers, engine="plain").take([0])
     states: Tensor = embeddings[0](arrays.ops, arrays.features)
-    unknown: Tensor = embeddings[0](torch.full_like(arrays.ops, INDEX["Opaque"]), torch.zeros_like(arrays.features))
+    opaque = torch.zeros_like(arrays.ops)
+    opaque[:, 0] = INDEX["Opaque"]
+    unknown: Tensor = embeddings[0](opaque, torch.zeros_like(arrays.features))
     total = torch.zeros_like(states)
     for step in range(steps):
         point = torch.lerp(unknown, states, (step + 0.5) / steps).requires_grad_()

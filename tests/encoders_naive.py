@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from cgir.features import node_features, op_ids
+from cgir.features import categories, node_features
 from encoders.layers import GAT, GCN, GIN, HEADS, Gated, GraphConv, TransformerConv
 from encoders.pooling import AttentionPool, MaxPool, SumPool
 
@@ -84,7 +84,7 @@ def stream(module, x, heard, sizes):
 def encode(encoder, graphs):
     """(G, dim), and the running statistics that the batch leaves behind, in the order of `encoder.buffers()`."""
     kinds = [node.kind for graph in graphs for node in graph.nodes]
-    x = encoder.embedding(torch.from_numpy(op_ids(kinds)), torch.from_numpy(node_features(kinds)))
+    x = encoder.embedding(torch.from_numpy(categories(kinds)), torch.from_numpy(node_features(kinds)))
     sources, readers, start = [], [], 0
     for graph in graphs:
         sources += [[start + u for u in node.inputs] for node in graph.nodes]

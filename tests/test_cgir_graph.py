@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import cgir
 from cgir import GraphBuilder, InvalidGraphError, verify
 from cgir.cost import activation_bytes, flops, node_flops, num_params
-from cgir.features import FEATURE_NAMES, GraphBatch, extent, node_features, op_ids, ranges
+from cgir.features import FEATURE_NAMES, VARIANTS, GraphBatch, categories, extent, node_features, ranges
 from cgir.graph import Graph, Node, NodeKind, Param, attributes
 from cgir.ops import INDEX, OPS, TORCH_NAMES
 
@@ -193,8 +193,22 @@ def test_extent_of_any_rank():
     assert [extent(shape) for shape in ((), (5,), (5, 6), (5, 6, 7), (5, 6, 7, 8))] == [(1, 1, 1), (5, 1, 1), (5, 6, 1), (5, 6, 7), (5, 6, 56)]
 
 
+def test_variants_of_operators():
+    def variants(kernel, stride, dilation, groups):
+        return categories(
+            [NodeKind("Conv", ((8, 9, 9),), (8, 9, 9), (), attributes({"kernel": kernel, "stride": stride, "dilation": dilation, "groups": groups}))]
+        )[0, 1:]
+
+    assert tuple(VARIANTS) == ("kernel_height", "kernel_width", "stride", "dilation", "grouping")
+    assert variants((3, 3), (2, 2), (1, 1), 1).tolist() == [3, 3, 2, 1, 0]
+    assert variants((1, 7), (1, 1), (2, 2), 8).tolist() == [1, 7, 1, 2, 2]
+    assert variants((31, 31), (16, 16), (5, 5), 4).tolist() == [7, 7, 3, 2, 1]
+    assert categories([NodeKind("ReLU", ((8,),), (8,), (), ())])[0, 1:].tolist() == [0] * 5
+    assert categories([]).shape == (0, 6)
+
+
 def test_vocabulary():
-    assert [list(OPS)[i] for i in op_ids([NodeKind(op, (), (), (), ()) for op in OPS])] == list(OPS)
+    assert [list(OPS)[i] for i, *_ in categories([NodeKind(op, (), (), (), ()) for op in OPS])] == list(OPS)
     assert sorted(INDEX.values()) == list(range(len(OPS)))
     assert set(TORCH_NAMES.values()) <= set(OPS)
     commutative = {op.name for op in OPS.values() if op.commutative}

@@ -7,7 +7,7 @@ from encoders_samples import conv_share, random_cnns
 from torch import nn
 
 from cgir import CgirError, GraphBatch
-from cgir.features import FEATURE_NAMES, node_features
+from cgir.features import FEATURE_NAMES, VARIANTS, categories, node_features
 from cgir.ops import INDEX
 from encoders import Encoder, EncoderConfig, GraphTensors, Predictor, TrainConfig
 from encoders.explain import occlusion
@@ -29,15 +29,15 @@ class Sum(nn.Module):
 
 def unknown(net):
     """The embedding of an operator of which nothing is known."""
-    embedding = net.encoder.embedding
-    return (embedding.op.weight[INDEX["Opaque"]] + embedding.features(torch.zeros(len(FEATURE_NAMES), dtype=embedding.op.weight.dtype))).detach()
+    ops = torch.tensor([[INDEX["Opaque"], *[0] * len(VARIANTS)]])
+    return net.encoder.embedding(ops, torch.zeros(1, len(FEATURE_NAMES)))[0].detach()
 
 
 def test_a_linear_score_is_shared_out_exactly():
     net, graph = Sum(), random_cnns(1)[0]
+    kinds = [node.kind for node in graph.nodes]
     with torch.no_grad():
-        ops = torch.tensor([INDEX[node.op] for node in graph.nodes])
-        states = net.encoder.embedding(ops, torch.from_numpy(node_features([node.kind for node in graph.nodes])))
+        states = net.encoder.embedding(torch.from_numpy(categories(kinds)), torch.from_numpy(node_features(kinds)))
         shares = ((states - unknown(net)) @ net.last.weight[0]).numpy()
     for steps in (1, 5):
         np.testing.assert_allclose(integrated_gradients(net, graph, steps).nodes, shares, atol=1e-5)
@@ -57,7 +57,8 @@ def test_values_add_up_to_the_score_minus_that_of_unknown_operators(fitted):
         arrays = GraphTensors(graph, 2, engine="plain").take([0])
         with torch.no_grad():
             score = float(net(arrays)[0])
-            hook = net.encoder.embedding.register_forward_hook(lambda module, args, out: unknown(net).expand_as(out))
+            nothing = unknown(net)
+            hook = net.encoder.embedding.register_forward_hook(lambda module, args, out, nothing=nothing: nothing.expand_as(out))
             base = float(net(arrays)[0])
             hook.remove()
         errors = [abs(integrated_gradients(net, graph, steps).nodes.sum() - (score - base)) for steps in (4, 256)]

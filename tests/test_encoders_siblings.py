@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import encoders.siblings
 from cgir import GraphBatch, GraphStore, Node
 from cgir.errors import CgirError
-from cgir.features import node_features, op_ids
+from cgir.features import categories, node_features
 from cgir.graph import Graph
 from encoders.batching import GraphTensors
 from encoders.siblings import HEADS, SiblingConfig, SiblingTransformer, groups
@@ -66,7 +66,7 @@ def naive_feed_forward(layer, x, adjacency):
 def naive(encoder, graph):
     """One graph's embedding; the adjacency has an edge from each input to the node that reads it."""
     batch = GraphBatch.from_graphs([graph])
-    ops, features = torch.from_numpy(op_ids(batch.kinds)), torch.from_numpy(node_features(batch.kinds))
+    ops, features = torch.from_numpy(categories(batch.kinds)), torch.from_numpy(node_features(batch.kinds))
     x = norm(encoder.norm, encoder.embedding(ops, features).detach().numpy()[batch.kind])
     adjacency = np.zeros((len(x), len(x)))
     for node, inputs in enumerate(n.inputs for n in graph.nodes):

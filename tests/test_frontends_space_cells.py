@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from space_checks import rows
 
 import cgir
-from cgir.features import GraphBatch, kind_flops, node_features, op_ids
+from cgir.features import GraphBatch, categories, kind_flops, node_features
 from cgir.graph import Graph, Node, Param
 from cgir.unfolding import unfoldings
 from encoders import Encoder, EncoderConfig
@@ -69,7 +69,7 @@ def test_no_two_operators_of_a_space_look_the_same_to_an_encoder(name: str) -> N
     seen = sorted({label for cell in cells for label in labels(cell)})
     assert {number for _, number in seen} == ({0, 1} if name in TWO_CELLS else {0})
     kinds = [cell_kind(op, REDUCED if number else NOMINAL) for op, number in seen]
-    features = np.concatenate([op_ids(kinds)[:, None], node_features(kinds)], axis=1)
+    features = np.concatenate([categories(kinds), node_features(kinds)], axis=1)
     assert len(np.unique(features, axis=0)) == len(set(kinds)) == len(seen)
 
 
