@@ -192,17 +192,17 @@ def _add_tables(commands: Any) -> None:
 
 
 def _add_pretrain(commands: Any) -> None:
-    sub = commands.add_parser(
-        "pretrain",
-        help="train an encoder on unlabelled graphs",
-        description="Contrastive pretraining on stores of graphs. Interrupt it when you like: the same command goes on where it stopped.",
-    )
+    description = "Pretraining on stores of graphs, shared by processes under torchrun. Interrupt it when you like: the same command goes on where it stopped."
+    sub = commands.add_parser("pretrain", help="train an encoder on unlabelled graphs", description=description)
     sub.add_argument("store", type=Path, nargs="+", help="Parquet stores written by cgir.GraphStore")
     sub.add_argument("-o", "--output", type=Path, required=True, help="folder for encoder.safetensors and the state of an unfinished run")
     sub.add_argument("--steps", type=int, default=300, help="optimiser steps (default: %(default)s)")
     sub.add_argument("--batch", type=int, default=256, help="graphs in a batch (default: %(default)s)")
-    sub.add_argument("--loss", choices=("spectral", "supcon", "simclr"), default="spectral", help="default: %(default)s, the paper's eq. 4.5")
-    sub.add_argument("--property-weight", type=float, default=0.0, help="weight of a regression of free graph properties beside it (default: %(default)s)")
+    contrasts = ("spectral", "wl", "wl_shares", "supcon", "simclr")
+    sub.add_argument("--contrast", choices=contrasts, default="spectral", help="how the contrast weighs pairs (default: %(default)s, the paper's eq. 4.5)")
+    parts = {"contrast": "of the contrast", "property": "of a regression of graph properties", "path": "of one of path features", "mask": "of masked nodes"}
+    for part, what in parts.items():
+        sub.add_argument(f"--{part}-weight", type=float, default=float(part == "contrast"), help=f"weight in the loss {what} (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0)
     sub.set_defaults(run=_pretrain)
 
@@ -400,8 +400,8 @@ def _pretrain(args: argparse.Namespace) -> int:
     from . import GraphStore
 
     store = GraphStore.merge([GraphStore.open(path) for path in args.store])
-    config = contrastive.PretrainConfig(loss=args.loss, steps=args.steps, batch=args.batch, property_weight=args.property_weight, seed=args.seed)
-    contrastive.pretrain(store, config, run_dir=args.output)
+    names = ("contrast", "steps", "batch", "seed", *contrastive.WEIGHTS)
+    contrastive.pretrain(store, contrastive.PretrainConfig(**{name: getattr(args, name) for name in names}), run_dir=args.output)
     print(f"encoder: {args.output / ENCODER} ({len(store):,} graphs of {len(set(store.families))} families)")
     return 0
 

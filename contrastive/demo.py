@@ -14,8 +14,8 @@ from cgir.draw import to_svg
 from encoders import Predictor
 from frontends import tables
 
+from .config import PretrainConfig
 from .demo_report import Outcome, scatter, text_table, write_page
-from .objective import PretrainConfig
 from .pretrain import pretrain
 from .transfer import NEED_LABELS, RIVALS, Family, Method, evaluate, split, transferred
 

@@ -24,8 +24,10 @@ from encoders.encoder import Encoder
 from encoders.seeding import seeded
 from encoders.training import cosine
 
+from . import ranks
 from .batches import NearPairs
-from .objective import Objective, PretrainConfig
+from .config import PretrainConfig
+from .objective import Objective
 from .pool import Pool, as_pool
 
 log = logging.getLogger(__name__)
@@ -44,11 +46,14 @@ def pretrain(
 ) -> Encoder:
     """Pretrain an encoder on unlabelled graphs ("A General-Purpose Transferable Predictor for NAS", section 4).
 
+    Started by `torchrun`, processes share every batch and come to the same weights; all need the whole pool, and see the same `run_dir`.
+    A run may be taken up by another number of processes. Dropout alone is drawn anew in each of them.
+
     Args:
         graphs: a batch, a list of graphs, or a store that brings families and spectra with it.
         config: the recipe; default the paper's.
         families: (G,) name or number of each graph's family; default one family.
-        spectra: (G, k) from `cgir.spectrum`; computed if not given.
+        spectra: (G, k) from `cgir.spectrum`, which computes them if not given, or from `operator_spectrum`, by which pairs then are near.
         run_dir: where to keep the state of the run: calling again goes on where it was interrupted, to the same weights to the bit.
         checkpoint_every: steps between two states kept in `run_dir`.
         progress: show a progress bar.
@@ -57,29 +62,46 @@ def pretrain(
         The encoder, in evaluation mode; it is also in `run_dir`.
 
     Raises:
-        CgirError: graphs, families and spectra do not match, or `run_dir` belongs to a run with another recipe or other graphs.
+        CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another recipe or other graphs, or processes differ.
     """
+    ranks.join()
     run = _Run(as_pool(graphs, families, spectra), config or PretrainConfig())
-    state = None if run_dir is None else Path(run_dir) / STATE
-    if state is not None and state.exists():
-        run.load(state)
-        log.info("pretrain: going on at step %d of %d from %s", run.step, run.config.steps, state)
+    folder = None if run_dir is None else Path(run_dir)
+    if folder is not None and (folder / STATE).exists():
+        run.load(folder / STATE)
+        log.info("pretrain: going on at step %d of %d from %s", run.step, run.config.steps, folder / STATE)
+    ranks.agree(f"{run.config} {run.data} {run.step}")
+    first = ranks.place()[0] == 0
+    _train(run, folder / STATE if folder is not None and first else None, checkpoint_every, progress and first)
+    encoder = run.objective.encoder.eval()
+    if folder is not None and first:
+        save_encoder(encoder, folder / ENCODER)
+    ranks.agree("written")
+    return encoder
+
+
+def _train(run: _Run, state: Path | None, checkpoint_every: int, progress: bool) -> None:
+    """All steps that are left; `state`: where to keep states."""
     with tqdm(total=run.config.steps, initial=run.step, desc="pretrain", unit="step", disable=not progress) as bar:
         while run.step < run.config.steps:
             bar.set_postfix(loss=f"{run.advance():.3f}", refresh=False)
             bar.update()
             if state is not None and (run.step % checkpoint_every == 0 or run.step == run.config.steps):
                 run.save(state)
-    encoder = run.objective.encoder.eval()
-    if run_dir is not None:
-        save_encoder(encoder, Path(run_dir) / ENCODER)
-    return encoder
+
+
+def _check_processes(config: PretrainConfig, processes: int) -> None:
+    if config.encoder.norm == "batch" and processes > 1:
+        raise CgirError("pretrain: norm='batch' normalises by one process's nodes only; use norm='layer' with several processes")
+    if config.batch < processes:
+        raise CgirError(f"pretrain: batch={config.batch} for {processes} processes; expected a graph for each")
 
 
 class _Run:
     """Everything that changes from step to step; what a step does depends on (config, pool, step) alone."""
 
     def __init__(self, pool: Pool, config: PretrainConfig) -> None:
+        _check_processes(config, ranks.place()[1])
         self.config, self.step = config, 0
         self.data = {"graphs": len(pool.batch), "fingerprint": pool.fingerprint()}
         self.pairs = NearPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
@@ -88,17 +110,20 @@ class _Run:
         self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def advance(self) -> float:
-        """One step; returns its loss."""
+        """One step; returns its loss, that of the whole batch."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * cosine(self.step, self.config.steps)
         pairs = self.pairs.draw(self.step)
-        with seeded(self.config.seed, 2, self.step):  # dropout
-            loss = self.objective.loss(self.graphs.take(pairs.indices), pairs)
+        rows, rank = ranks.share(len(pairs.indices)), ranks.place()[0]
+        with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout
+            loss = self.objective.loss(self.graphs.take(pairs.indices[rows]), pairs, self.step, rows)
         self.optimizer.zero_grad()
-        loss.backward()
+        if loss.requires_grad:  # where this process has something to learn from in this batch
+            loss.backward()
+        ranks.add_gradients(self.objective.parameters())
         self.optimizer.step()
         self.step += 1
-        return float(loss.detach())
+        return ranks.total(loss)
 
     def save(self, path: Path) -> None:
         """Write weights, optimiser and step."""

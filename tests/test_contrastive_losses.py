@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from contrastive.losses import agreement, simclr, spectral_supcon, spectral_weights, supcon
+from contrastive.losses import agreement, relative, simclr, spectral_supcon, spectral_weights, supcon, weighted_agreement
 
 B, TAU = 9, 0.2
 GENERATOR = torch.Generator().manual_seed(0)
@@ -61,6 +61,25 @@ def test_nearest_graph_weighs_most_and_farthest_with_the_printed_sign():
             assert weights[i].argmax() == best(sigma, key=sigma.__getitem__)
             assert weights[i].sum().item() == pytest.approx(1)
             assert weights[i][[s for s in range(B) if s not in others(i)]].abs().sum() == 0
+
+
+def test_some_anchors_are_those_rows_of_all_and_shares_add_up():
+    cuts = [slice(0, 4), slice(4, B)]
+    torch.testing.assert_close(torch.cat([agreement(Z, TAU, rows) for rows in cuts]), agreement(Z, TAU))
+    alphas = [spectral_weights(FAMILIES, SPECTRA, rows=rows) for rows in cuts]
+    torch.testing.assert_close(torch.cat(alphas), spectral_weights(FAMILIES, SPECTRA))
+    shares = [weighted_agreement(alpha, Z, TAU, rows) for alpha, rows in zip(alphas, cuts, strict=True)]
+    assert sum(shares).item() == pytest.approx(spectral_supcon(Z, FAMILIES, SPECTRA, TAU).item())
+
+
+def test_relative_distances_have_mean_one_over_positives():
+    distance = torch.cdist(SPECTRA, SPECTRA)
+    found = relative(FAMILIES, distance)
+    for i in range(B):
+        mean = sum(distance[i, s].item() for s in others(i)) / max(1, len(others(i)))
+        expected = distance[i] / mean if mean else torch.zeros(B)
+        np.testing.assert_allclose(found[i], expected, rtol=1e-12)
+    assert relative(torch.zeros(B), torch.zeros(B, B, dtype=torch.float64)).abs().sum() == 0
 
 
 def test_equal_spectra_make_it_supcon():

@@ -37,7 +37,7 @@ def encoders_of(families: dict[str, Family], seed: int, folder: Path) -> dict[st
     """The same network untrained, pretrained with the paper's loss, and pretrained to regress free properties instead."""
     pool = GraphBatch.concatenate([f.graphs for f in families.values()])
     names = [name for name, f in families.items() for _ in f.labels]
-    recipes = {"contrastive": {}, "properties": {"loss": "none", "property_weight": 1.0}}
+    recipes = {"contrastive": {}, "properties": {"contrast_weight": 0.0, "property_weight": 1.0}}
     trained = {
         key: contrastive.pretrain(pool, contrastive.PretrainConfig(seed=seed, **recipe), names, run_dir=folder / f"{key}-{seed}")  # type: ignore[arg-type]
         for key, recipe in recipes.items()
