@@ -81,7 +81,7 @@ def main() -> None:
         for done in pool.map(partial(run, folder=args.folder), jobs(args.groups)):
             print(done, flush=True)
     rows = [row for path in sorted(args.folder.glob("*.json")) for row in json.loads(path.read_text())]
-    publish("carl", "Rank correlations with 50 to 469 labels", ABOUT, "python -m examples.papers.carl", tables(rows))
+    publish("carl", "Rank correlations with 50 to 469 labels", ABOUT, "python -m examples.papers.carl --workers 2", tables(rows))
 
 
 if __name__ == "__main__":
