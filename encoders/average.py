@@ -17,7 +17,7 @@ from .labels import check_labels
 from .metrics import kendall_tau
 
 Array = NDArray[np.float64]
-SHARPNESS = 0.02  # difference of Kendall's tau that is worth a factor e; the standard error of one with a hundred labels is about twice as large
+SHARPNESS = 0.02  # difference of Kendall's tau that is worth a factor e; the standard error of one with a hundred labels is three times that
 LEAST = 0.02
 
 
@@ -40,7 +40,7 @@ class Average:
     a Gaussian process on counts and of a graph network on cells have little to do with each other, so that their mean is often better than both. Where it
     is not, `folds` find out: models are fitted to all labels but one fold's, and every subset of members weighs exp(tau / SHARPNESS), tau being
     how the mean of its scores ranks the folds (exponentially weighted aggregation, Dalalyan & Tsybakov 2008, over subsets instead of models). The best
-    subset alone was worse on four spaces: differences of its tau from the next ones are mostly noise.
+    subset alone would not do: differences of its tau from those of the next ones are mostly noise.
 
     Attributes: `weights` (M,) of the members, sum 1; those of weight below LEAST are left out.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +37,13 @@ class Described:
         """(G, D): embedding and properties side by side, for heads."""
         return self.hand if self.embedding is None else np.concatenate([self.embedding, self.hand], axis=1)
 
+    @cached_property
     def dense(self) -> list[Array]:
         """Views of the graphs as dense matrices: embedding, properties, what lies on paths."""
         known = [] if self.embedding is None else [self.embedding]
         return [*known, self.hand, path_features(self.graphs.batch)]
 
+    @cached_property
     def subtrees(self) -> csr_array:
         """How often each Weisfeiler-Lehman subtree occurs."""
         return wl_features(self.graphs.batch, ROUNDS)
@@ -86,11 +89,11 @@ class Views:
     @classmethod
     def fit(cls, labelled: Described, reference: Described) -> Views:
         """Scales of the reference graphs, subtrees of the labelled ones."""
-        return cls([Scaler.fit(view) for view in reference.dense()], np.unique(labelled.subtrees().indices))
+        return cls([Scaler.fit(view) for view in reference.dense], np.unique(labelled.subtrees.indices))
 
     def __call__(self, graphs: Described) -> list[View]:
         """Matrices of G rows."""
-        return [*(scaler(view) for scaler, view in zip(self.scalers, graphs.dense(), strict=True)), self._roots(graphs.subtrees())]
+        return [*(scaler(view) for scaler, view in zip(self.scalers, graphs.dense, strict=True)), self._roots(graphs.subtrees)]
 
     def _roots(self, counts: csr_array) -> csr_array:
         place = np.minimum(np.searchsorted(self.columns, counts.indices), len(self.columns) - 1)
