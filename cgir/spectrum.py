@@ -39,9 +39,9 @@ CHUNK = 4096  # graphs whose edges are looked at together, which bounds memory
 SHIFT = -1e-2  # a shift of 0 is singular, and misses multiplicities
 
 
-def normalized_laplacian(graph: Graph) -> Array:
-    """(n, n) symmetric normalised Laplacian of the underlying simple undirected graph (eq. 4.4)."""
-    ((n, codes),), _ = _topologies(GraphBatch.from_graphs([graph]))
+def normalized_laplacian(graph: Graph | GraphBatch) -> Array:
+    """(n, n) symmetric normalised Laplacian of the simple undirected graph that underlies a graph, or the one of a batch (eq. 4.4)."""
+    ((n, codes),), _ = _topologies(graph if isinstance(graph, GraphBatch) else GraphBatch.from_graphs([graph]))
     lower = _lower_triangles(n, [codes])[0]
     return lower + np.tril(lower, -1).T
 

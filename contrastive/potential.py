@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from cgir.features import kind_flops
+from cgir.features import GraphBatch, kind_flops
 from cgir.graph import NodeKind
-from cgir.spectrum import PADDING, K
+from cgir.spectrum import PADDING, K, normalized_laplacian
 from encoders.batching import Graphs, as_batch
 
 Array = NDArray[np.float64]
@@ -46,7 +46,8 @@ def operator_spectrum(graphs: Graphs, k: int = K) -> Array:
     def solve(row: int) -> None:
         start, stop = batch.ptr[row : row + 2]
         edges = slice(cuts[row], cuts[row + 1])
-        matrix = _laplacian(int(stop - start), batch.src[edges] - start, batch.dst[edges] - start)
+        ends = np.asarray([0, stop - start])
+        matrix = normalized_laplacian(GraphBatch(batch.kinds, batch.kind[start:stop], batch.src[edges] - start, batch.dst[edges] - start, ends))
         matrix[np.diag_indices_from(matrix)] += potential[batch.kind[start:stop]]
         values = np.linalg.eigvalsh(matrix)[:k]
         result[row, : len(values)] = values
@@ -55,16 +56,6 @@ def operator_spectrum(graphs: Graphs, k: int = K) -> Array:
         for _ in tqdm(pool.map(solve, range(len(batch))), total=len(batch), desc="spectra", delay=5):
             pass
     return result
-
-
-def _laplacian(n: int, src: NDArray[np.int64], dst: NDArray[np.int64]) -> Array:
-    """(n, n) normalised Laplacian of the simple undirected graph; 0 at isolated nodes (`cgir.spectrum`)."""
-    adjacency = np.zeros((n, n))
-    adjacency[src, dst] = adjacency[dst, src] = 1.0
-    adjacency[np.diag_indices(n)] = 0.0
-    degree = adjacency.sum(axis=1)
-    scale = 1 / np.sqrt(np.maximum(degree, 1))
-    return np.diag((degree > 0).astype(np.float64)) - scale[:, None] * adjacency * scale
 
 
 def _potential(kind: NodeKind) -> float:
