@@ -51,12 +51,14 @@ def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
     height = _input_heights(batch)
     sums = np.zeros((len(batch), len(SIZES) + len(COUNTED_OPS) + len(COUNTED_CATEGORIES) + OCTAVES * len(PER_OCTAVE)))
     reach = np.zeros(batch.num_nodes)
-    # What a kind contributes depends on the height of the graph's input, of which a batch has few.
+    # What a kind contributes depends on the height of the graph's input, of which a batch has few, as of each the kinds are few that occur.
     for value in np.unique(height):
         rows = height == value
-        sums[rows] = counts[rows] @ _additive(batch.kinds, int(value))
         members = rows[owner]
-        reach[members] = np.asarray([_reach(kind, int(value)) for kind in batch.kinds])[batch.kind[members]]
+        used, place = np.unique(batch.kind[members], return_inverse=True)
+        kinds = [batch.kinds[kind] for kind in used]
+        sums[rows] = counts[rows][:, used] @ _additive(kinds, int(value))
+        reach[members] = np.asarray([_reach(kind, int(value)) for kind in kinds], np.float64)[place]
     edges = np.bincount(owner[batch.dst], minlength=len(batch))[:, None]
     paths = _paths(batch, reach)
     widths, fractions = _convolutions(batch, counts)

@@ -8,5 +8,6 @@ from .losses import simclr as simclr
 from .losses import spectral_supcon as spectral_supcon
 from .losses import spectral_weights as spectral_weights
 from .losses import supcon as supcon
+from .pool import as_pool as as_pool
 from .potential import operator_spectrum as operator_spectrum
 from .pretrain import pretrain as pretrain

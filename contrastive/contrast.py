@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from cgir.kernel import wl_distance, wl_features
+from cgir.kernel import wl_distance
 
 from .batches import Pairs
 from .config import PretrainConfig
@@ -51,7 +51,7 @@ def _spectral(pool: Pool, sign: int) -> Weigh:
 
 def _wl(pool: Pool, sign: int, normalized: bool) -> Weigh:
     """Eq. 4.5 with the distance of subtrees; what is kept are counts, some kilobytes a graph, distances are those of a batch."""
-    features = wl_features(pool.batch)
+    features = pool.subtrees
 
     def weigh(pairs: Pairs, rows: slice) -> Tensor:
         distance = torch.from_numpy(wl_distance(features[pairs.indices[rows]], features[pairs.indices], normalized))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cgir.paths import path_features
-from cgir.properties import properties
 from encoders.batching import TensorBatch
 from encoders.encoder import Encoder
 from encoders.seeding import seeded
@@ -28,8 +26,8 @@ class Objective(nn.Module):
         dim = self.encoder.dim
         parts = {
             "contrast": (config.contrast_weight, lambda: Contrast(config, pool, dim)),
-            "property": (config.property_weight, lambda: Regression(properties(pool.batch), dim)),
-            "path": (config.path_weight, lambda: Regression(path_features(pool.batch), dim)),
+            "property": (config.property_weight, lambda: Regression(pool.properties, dim)),
+            "path": (config.path_weight, lambda: Regression(pool.paths, dim)),
             "mask": (config.mask_weight, lambda: Masked(pool, self.encoder, config.seed)),
         }
         self.weights = {name: weight for name, (weight, _) in parts.items() if weight}

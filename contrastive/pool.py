@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 from cgir.errors import CgirError
 from cgir.features import GraphBatch, IntArray
 from cgir.graph import Graph
+from cgir.kernel import wl_features
+from cgir.paths import path_features
+from cgir.properties import properties
 from cgir.spectrum import spectrum
 from cgir.store import GraphStore
-from encoders.batching import as_batch
+from encoders.batching import GraphTensors, as_batch
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,29 @@ class Pool:
 
     batch: GraphBatch
     families: IntArray
-    spectra: NDArray[np.float64]
+    spectra: Array
+
+    # What runs compute of all graphs is kept, so that several runs on one pool compute it once.
+
+    @cached_property
+    def properties(self) -> Array:
+        """(G, P) of `cgir.properties`."""
+        return properties(self.batch)
+
+    @cached_property
+    def paths(self) -> Array:
+        """(G, F) of `cgir.paths.path_features`."""
+        return path_features(self.batch)
+
+    @cached_property
+    def subtrees(self) -> csr_array:
+        """(G, C) counts of Weisfeiler-Lehman subtrees, `cgir.wl_features`."""
+        return wl_features(self.batch)
+
+    @cached_property
+    def tensors(self) -> GraphTensors:
+        """The graphs for encoders; `at(depth)` prepares them."""
+        return GraphTensors(self.batch)
 
     def fingerprint(self) -> str:
         """Hex digest of everything in it: a run goes on only with the graphs it began with."""
@@ -33,12 +62,16 @@ class Pool:
         return digest.hexdigest()
 
 
-def as_pool(graphs: GraphBatch | Iterable[Graph] | GraphStore, families: ArrayLike | None = None, spectra: ArrayLike | None = None) -> Pool:
-    """Collect a pool; a store brings its families and spectra, otherwise one family is assumed and spectra are computed.
+def as_pool(graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore, families: ArrayLike | None = None, spectra: ArrayLike | None = None) -> Pool:
+    """Collect a pool; a store brings its families and spectra, otherwise one family is assumed and spectra are computed. A pool stays what it is.
 
     Raises:
         CgirError: families or spectra do not match the graphs.
     """
+    if isinstance(graphs, Pool):
+        if families is not None or spectra is not None:
+            raise CgirError("pretrain: a pool has its families and spectra; give none beside it, or make another with as_pool(batch, families, spectra)")
+        return graphs
     if isinstance(graphs, GraphStore):
         families = graphs.families if families is None else families
         spectra = graphs.spectra if spectra is None else spectra

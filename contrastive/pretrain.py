@@ -18,7 +18,6 @@ from cgir.errors import CgirError, FileFormatError
 from cgir.features import GraphBatch
 from cgir.graph import Graph
 from cgir.store import GraphStore
-from encoders.batching import GraphTensors
 from encoders.checkpoints import encoder_meta, read_tensors, save_encoder, write_tensors
 from encoders.encoder import Encoder
 from encoders.seeding import seeded
@@ -36,7 +35,7 @@ STATE, ENCODER = "state.safetensors", "encoder.safetensors"
 
 
 def pretrain(
-    graphs: GraphBatch | Iterable[Graph] | GraphStore,
+    graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore,
     config: PretrainConfig | None = None,
     families: ArrayLike | None = None,
     spectra: ArrayLike | None = None,
@@ -50,7 +49,7 @@ def pretrain(
     A run may be taken up by another number of processes. Dropout alone is drawn anew in each of them.
 
     Args:
-        graphs: a batch, a list of graphs, or a store that brings families and spectra with it.
+        graphs: a batch, a list of graphs, or a store that brings families and spectra with it; or a pool (`as_pool`), which several runs share.
         config: the recipe; default the paper's.
         families: (G,) name or number of each graph's family; default one family.
         spectra: (G, k) from `cgir.spectrum`, which computes them if not given, or from `operator_spectrum`, by which pairs then are near.
@@ -105,7 +104,7 @@ class _Run:
         self.config, self.step = config, 0
         self.data = {"graphs": len(pool.batch), "fingerprint": pool.fingerprint()}
         self.pairs = NearPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
-        self.graphs = GraphTensors(pool.batch, config.encoder.layers)
+        self.graphs = pool.tensors.at(config.encoder.layers)
         self.objective = Objective(config, pool)
         self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from .segments import Segments
@@ -34,6 +35,15 @@ class MaxPool(MeanPool):
         return nodes.highest(x)
 
 
+class MixedPool(MeanPool):
+    """Mean of the first half of the channels, sum of the others: what a network is made of, and how much of it there is."""
+
+    def forward(self, x: Tensor, nodes: Segments) -> Tensor:
+        """States (C, width), nodes of G graphs -> (G, width)."""
+        half = x.shape[1] // 2
+        return torch.cat([nodes.mean @ x[:, :half], nodes.total @ x[:, half:]], dim=1)
+
+
 class AttentionPool(nn.Module):
     """Gated sum over nodes (Li et al. 2016, https://arxiv.org/abs/1511.05493, eq. 7), with gates that sum to one over a graph.
 
@@ -52,4 +62,10 @@ class AttentionPool(nn.Module):
         return nodes.collect @ (gates * (nodes.gather @ self.value(x).tanh()))
 
 
-POOLS: dict[str, type[MeanPool] | type[AttentionPool]] = {"mean": MeanPool, "sum": SumPool, "max": MaxPool, "attention": AttentionPool}
+POOLS: dict[str, type[MeanPool] | type[AttentionPool]] = {
+    "mean": MeanPool,
+    "sum": SumPool,
+    "mixed": MixedPool,
+    "max": MaxPool,
+    "attention": AttentionPool,
+}

@@ -1,11 +1,13 @@
 """Projections of self-attention have one form, whether written as one linear layer or three; everything else stays as it is."""
 
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import cgir
 import frontends
+from cgir.cost import node_flops
 
 
 class Separate(nn.Module):
@@ -91,3 +93,23 @@ def test_packing_keeps_the_order_of_query_key_and_value() -> None:
     graph = trace(Separate())
     packed = next(node for node in graph.nodes if node.op == "Linear" and node.shape[0] == 24)
     assert [param.id for param in packed.params] == ["q.weight+k.weight+v.weight", "q.bias+k.bias+v.bias"]
+
+
+class LearnedQueries(nn.Module):
+    """Five queries that are parameters, as DETR's first decoder layer has them."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(5, 8))
+        self.q, self.k, self.v = (nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        q, k, v = (layer(y).unflatten(-1, (2, 4)).transpose(1, 2) for layer, y in ((self.q, self.queries[None]), (self.k, x), (self.v, x)))
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+def test_attention_of_learned_queries_counts_its_two_products():
+    graph = frontends.trace(LearnedQueries(), input_shape=(1, 7, 8))
+    (attention,) = [node for node in graph.nodes if node.op == "Attention"]
+    assert len(attention.inputs) == 2  # key and value: what is made of parameters alone is no node
+    assert node_flops(attention) == 2 * 2 * 5 * 7 * (4 + 4)
