@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import frontends
 from frontends.reference import resnet50, vit_b16
+from frontends.torchvision_ops import declare
 
 from .report import Table, publish
-from .zoo.torchvision_ops import declare
 
 Count = tuple[float, float]  # multiply-adds, parameters; not a number where a tool has no such figure
 NONE = float("nan")

@@ -25,11 +25,11 @@ from tqdm import tqdm
 import cgir
 import frontends
 from frontends.reference import resnet50, vit_b16
+from frontends.torchvision_ops import declare
 
 from .report import Table, publish
 from .zoo.families import REPRESENTATIVES
 from .zoo.torch_models import build
-from .zoo.torchvision_ops import declare
 
 REFERENCE: dict[str, Callable[[], nn.Module]] = {"ResNet-50": resnet50, "ViT-B/16": vit_b16}
 ONNX = ("resnet50", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "efficientnet_b0", "convnext_atto", "mobilenetv3_small_050")

@@ -19,6 +19,7 @@ from .encoder import EncoderConfig as EncoderConfig
 from .explain import Explanation as Explanation
 from .explain import occlusion as occlusion
 from .predictor import Predictor as Predictor
+from .pretrained import load_pretrained as load_pretrained
 from .siblings import SiblingConfig as SiblingConfig
 from .siblings import SiblingTransformer as SiblingTransformer
 from .training import TrainConfig as TrainConfig

@@ -103,6 +103,10 @@ class GraphTensors:
         """(N + 1,): where each node's incoming edges begin."""
         return np.concatenate([[0], np.cumsum(np.bincount(self.batch.dst, minlength=self.batch.num_nodes))])
 
+    def select(self, rows: IntArray) -> GraphTensors:
+        """Some of the graphs, as a set of their own."""
+        return GraphTensors(self.batch.select(rows), self.depth, self.engine)
+
     def at(self, depth: int) -> GraphTensors:
         """The same graphs for another number of layers."""
         return self if depth == self.depth else GraphTensors(self.batch, depth, self.engine)

@@ -15,7 +15,7 @@ from cgir.paths import path_features
 from cgir.properties import properties
 
 from .architectures import GraphEncoder
-from .batching import GraphTensors
+from .batching import Graphs, GraphTensors, as_tensors
 from .gp import View
 
 Array = NDArray[np.float64]
@@ -24,7 +24,10 @@ ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before
 
 @dataclass(frozen=True)
 class Described:
-    """G graphs: `embedding` (G, dim) if there is an encoder, `hand` (G, P) `cgir.properties`, `paths` and `subtrees`, which only Gaussian processes read."""
+    """G graphs: `embedding` (G, dim) if there is an encoder, `hand` (G, P) `cgir.properties`, and views that only Gaussian processes read.
+
+    Frozen predictors take it in place of the graphs, so that several fits compute it once (`describe`).
+    """
 
     embedding: Array | None
     hand: Array
@@ -32,6 +35,15 @@ class Described:
 
     def __len__(self) -> int:
         return len(self.hand)
+
+    def select(self, rows: NDArray[np.int64]) -> Described:
+        """Some of the graphs; what was computed is kept."""
+        part = Described(None if self.embedding is None else self.embedding[rows], self.hand[rows], self.graphs.select(rows))
+        if "dense" in vars(self):
+            vars(part)["dense"] = [view[rows] for view in self.dense]
+        if "subtrees" in vars(self):
+            vars(part)["subtrees"] = self.subtrees[rows]
+        return part
 
     def vectors(self) -> Array:
         """(G, D): embedding and properties side by side, for heads."""
@@ -49,10 +61,21 @@ class Described:
         return wl_features(self.graphs.batch, ROUNDS)
 
 
-def describe(graphs: GraphTensors, encoder: GraphEncoder | None) -> Described:
-    """Embedding, if there is an encoder, and `cgir.properties`."""
-    embedding = None if encoder is None else encoder.embed(graphs).astype(np.float64)
-    return Described(embedding, np.asarray(properties(graphs.batch), np.float64), graphs)
+def describe(graphs: Graphs | Described, encoder: GraphEncoder | None) -> Described:
+    """Embedding, if there is an encoder, and `cgir.properties`; what another encoder described before is used as far as it does not depend on that."""
+    if isinstance(graphs, Described):
+        known = Described(_embedding(graphs.graphs, encoder), graphs.hand, graphs.graphs)
+        if "dense" in vars(graphs):
+            vars(known)["dense"] = [*([] if known.embedding is None else [known.embedding]), *graphs.dense[-2:]]
+        if "subtrees" in vars(graphs):
+            vars(known)["subtrees"] = graphs.subtrees
+        return known
+    tensors = as_tensors(graphs)
+    return Described(_embedding(tensors, encoder), np.asarray(properties(tensors.batch), np.float64), tensors)
+
+
+def _embedding(graphs: GraphTensors, encoder: GraphEncoder | None) -> Array | None:
+    return None if encoder is None else encoder.embed(graphs).astype(np.float64)
 
 
 class Scaler:

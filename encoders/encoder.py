@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from .norms import NORMS
 from .pooling import POOLS
 from .seeding import seeded
 from .streaming import Source, embed
+
+if TYPE_CHECKING:
+    from .sources import Sources
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,11 @@ class Encoder(nn.Module):
     """Two streams over the same node embeddings, pooled apart and concatenated: (G, 2 x width).
 
     The streams never see each other's states: that is what lets `unfolding` compute each distinct past, and each distinct future, once.
+    `sources`: what labelled families taught on its embeddings, where it came with that (`pretrained.load_pretrained`).
     """
 
     plain = False  # it reads any batch
+    sources: Sources | None = None
 
     def __init__(self, config: EncoderConfig | None = None, seed: int = 0) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ View: TypeAlias = NDArray[np.float64] | csr_array
 START = (log(0.5), log(0.5), log(0.3))  # of each view: share of its RBF part, its inverse squared length, share of its linear part
 NOISE = log(0.2)
 BOUNDS = (-9.0, 4.0)
-PRIOR = 5.0  # deviation of the normal prior about where the search starts: weak, but few labels do not take a parameter to its bound
+PRIOR = 1.0  # deviation of the normal prior about where the search starts: few labels say little about nine or twelve parameters
 FITTED = 1000  # labels that hyper-parameters are fitted to, as each step of that costs their cube; the posterior uses all
 CHUNK = 4096  # graphs predicted together
 ROUNDING = 1e-10  # of squared lengths, below which a squared distance is 0
@@ -35,16 +35,17 @@ class Products:
 
 
 class GaussianProcess:
-    """y = f + noise, f of mean 0 and covariance sum over views of a exp(-b d^2 / mean d^2) + c <x, x'> / mean |x|^2.
+    """y = m + f + noise, m known, f of mean 0 and covariance sum over views of a exp(-b d^2 / mean d^2) + c <x, x'> / mean |x|^2.
 
     Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1, a sum of kernels as in section 5.4.3. Hyper-parameters
-    maximise the marginal likelihood (eq. 5.8) under a weak log-normal prior. The linear part carries the trend where labels are few.
+    maximise the marginal likelihood (eq. 5.8) under a log-normal prior. The linear part carries the trend where labels are few.
 
-    Attributes: `views`, matrices (n, D) dense or sparse, and `y` (n,) targets, both in ascending order of targets; `theta`, the logarithms of a, b, c
-    of every view that is not all zero, which says nothing and is left out, and of the noise variance.
+    Attributes: `views`, matrices (n, D) dense or sparse, `y` (n,) targets and `means` (n,), all in ascending order of targets; `theta`, the logarithms
+    of a, b, c of every view that is not all zero, which says nothing and is left out, and of the noise variance; `evidence`, the logarithm of
+    marginal likelihood times prior at `theta`, up to a constant that depends on n and the prior alone; NaN where `theta` was given.
     """
 
-    def __init__(self, views: Sequence[View], y: Array, theta: Array | None = None, seed: int = 0) -> None:
+    def __init__(self, views: Sequence[View], y: Array, theta: Array | None = None, seed: int = 0, means: Array | None = None) -> None:
         """Condition on n labels.
 
         Args:
@@ -52,25 +53,29 @@ class GaussianProcess:
             y: (n,), of mean 0 and deviation 1 or so.
             theta: hyper-parameters, by default those that fit best.
             seed: of which labels they are fitted to, where there are more than `FITTED`.
+            means: (n,) what is expected of y before it is seen; default 0.
         """
         order = np.lexsort((*map(_norms, views), y))  # in another order rounding would be another, and the search would end elsewhere
         self.views, self.y = [view[order] for view in views], y[order]
+        self.means = np.zeros(len(y)) if means is None else means[order]
+        self.evidence = np.nan
         self.live = [index for index, view in enumerate(self.views) if _norms(view).any()]
         raw = [_products(self.views[index], self.views[index]) for index in self.live]
         self.units = [_units(near, gram) for near, gram in raw]
         parts = self._scaled(raw)
         if theta is None:
             rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:FITTED])
-            theta = _fit([Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts], self.y[rows])
+            cut = [Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts]
+            theta, self.evidence = _fit(cut, (self.y - self.means)[rows])
         self.theta = theta
         self.factor: Array = cholesky(_covariance(theta, parts, (len(y), len(y))) + np.exp(theta[-1]) * np.eye(len(y)), lower=True)
-        self.weights: Array = cho_solve((self.factor, True), self.y)
+        self.weights: Array = cho_solve((self.factor, True), self.y - self.means)
 
-    def predict(self, views: Sequence[View]) -> tuple[Array, Array]:
-        """Posterior mean and standard deviation of a label, noise included, at m graphs: (m,), (m,)."""
+    def predict(self, views: Sequence[View], means: Array | float = 0.0) -> tuple[Array, Array]:
+        """Posterior mean and standard deviation of a label, noise included, at m graphs, of which `means` (m,) are expected: (m,), (m,)."""
         spans = [slice(start, start + CHUNK) for start in range(0, max(views[0].shape[0], 1), CHUNK)]
         parts = [self._predict([view[span] for view in views]) for span in spans]
-        return np.concatenate([mean for mean, _ in parts]), np.concatenate([deviation for _, deviation in parts])
+        return np.concatenate([mean for mean, _ in parts]) + means, np.concatenate([deviation for _, deviation in parts])
 
     def _predict(self, views: Sequence[View]) -> tuple[Array, Array]:
         raw = [_products(views[index], self.views[index]) for index in self.live]
@@ -114,12 +119,11 @@ def _covariance(theta: Array, parts: Sequence[Products], shape: tuple[int, int])
     return total
 
 
-def _fit(parts: Sequence[Products], y: Array) -> Array:
-    """The hyper-parameters (3 for every view, 1) of largest posterior density."""
+def _fit(parts: Sequence[Products], y: Array) -> tuple[Array, float]:
+    """The hyper-parameters (3 for every view, 1) of largest posterior density, and its logarithm."""
     start = np.asarray([*START * len(parts), NOISE])
     found = minimize(_objective(parts, y, start), start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options={"maxiter": 100})
-    theta: Array = found.x
-    return theta
+    return found.x, -float(found.fun)
 
 
 def _objective(parts: Sequence[Products], y: Array, start: Array) -> Callable[[Array], tuple[float, Array]]:

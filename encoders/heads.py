@@ -10,16 +10,16 @@ from .seeding import seeded
 
 
 class MLPHead(nn.Module):
-    """Embedding (G, dim) -> scores (G,): one hidden layer."""
+    """Embedding (G, dim) -> scores (G, tasks): one hidden layer."""
 
-    def __init__(self, dim: int, width: int = 64, dropout: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, dim: int, width: int = 64, dropout: float = 0.0, seed: int = 0, tasks: int = 1) -> None:
         super().__init__()
         with seeded(seed):
-            self.layers = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, 1))
+            self.layers = nn.Sequential(nn.Linear(dim, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, tasks))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeddings (G, dim) -> (G,)."""
-        out: Tensor = self.layers(x).squeeze(1)
+        """Embeddings (G, dim) -> (G, tasks)."""
+        out: Tensor = self.layers(x)
         return out
 
 
@@ -32,5 +32,5 @@ class Scorer(nn.Module):
 
     def forward(self, arrays: TensorBatch) -> Tensor:
         """A batch of G graphs -> (G,)."""
-        out: Tensor = self.head(self.encoder(arrays))
+        out: Tensor = self.head(self.encoder(arrays)).squeeze(1)
         return out

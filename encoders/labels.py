@@ -64,14 +64,15 @@ class RankGauss:
 
     def forward(self, y: Values) -> Values:
         """Labels that were seen -> scores; others are interpolated."""
-        return _interpolate(y, self.labels, self.scores)
+        return interpolate(y, self.labels, self.scores)
 
     def inverse(self, z: Values) -> Values:
         """Scores -> label units: linear between the labels seen, beyond them with their overall slope, so that order is kept."""
-        return _interpolate(z, self.scores, self.labels)
+        return interpolate(z, self.scores, self.labels)
 
 
-def _interpolate(x: Values, known_x: Values, known_y: Values) -> Values:
+def interpolate(x: Values, known_x: Values, known_y: Values) -> Values:
+    """Piecewise linear through points whose x and y ascend; beyond them with their overall slope, so that order is kept."""
     slope = (known_y[-1] - known_y[0]) / (known_x[-1] - known_x[0])
     beyond = np.minimum(x - known_x[0], 0) + np.maximum(x - known_x[-1], 0)
     return np.interp(x, known_x, known_y) + slope * beyond

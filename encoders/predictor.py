@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -15,23 +15,24 @@ from cgir.features import GraphBatch
 from cgir.graph import Graph
 
 from .batching import Graphs, GraphTensors, as_tensors
-from .blend import Blend, Scores
 from .carl import CarlConfig
-from .descriptors import Described, Views, describe
-from .gp import GaussianProcess
+from .descriptors import Described, Scaler, Views, describe
 from .labels import RankGauss, Standardise, check_labels
 from .losses import LOSSES
-from .networks import Networks, Start
+from .networks import TASK, Networks, Start
+from .priors import ExpectingProcess
 from .saving import load, save
-from .training import TrainConfig
+from .sources import Scores, Sources, costs
+from .training import Part, TrainConfig
 
 if TYPE_CHECKING:
     from .explain import Explanation
 
 Array = NDArray[np.float64]
 Read = Described | GraphTensors
+Some = Graphs | Described  # what describes graphs was made by `describe` with the same encoder
 HEADS = ("blend", "gp", "carl", "rank", *(name for name in LOSSES if name not in ("hinge", "mse")), "mse")
-WITH_UNIT = ("gp", "mse")
+WITH_UNIT = ("blend", "gp", "mse")
 BLEND_ENSEMBLE = 3
 
 
@@ -40,11 +41,12 @@ class Predictor:
 
     `head`: "rank" learns the order of pairs by a hinge loss, "logistic", "listmle" and "warp" by others (see `losses`), "carl" by separating what is causal
     (see `carl.CARL`, whose options `carl` are); all give scores without a unit. "mse" regresses the labels, "gp" is a Gaussian process on several views of a
-    graph (see `gp`); these two predict in label units. "blend" adds up frozen "rank" heads and a "gp" (see `blend`), and is the best known choice for 0 to
-    50 labels.
+    graph (see `gp`); these two predict in label units. "blend", the best known choice for 0 to 100 labels, is a "gp" that starts from what is expected
+    without labels (see `priors`): by FLOPs, parameters, and frozen "rank" heads, if labelled families were given or come with the encoder.
     `encoder`: weights to start from, which are never changed, or a configuration: every network then starts from random weights of its own.
     `frozen=False` trains the whole network (from scratch for None), `frozen=True` only a head on the embedding beside `cgir.properties` (None: on these
     alone); "gp" and "blend" are always frozen. `ensemble`: networks to average, by default 3 in a blend, else 1.
+    `task`: which of the tasks that labelled families were given for is asked, by default the first one.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Predictor:
         frozen: bool = False,
         train: TrainConfig | None = None,
         carl: CarlConfig | None = None,
+        task: str | None = None,
     ) -> None:
         members = ensemble if ensemble is not None else BLEND_ENSEMBLE if head == "blend" else 1
         frozen = frozen or head in ("blend", "gp")
@@ -66,42 +69,58 @@ class Predictor:
         if frozen and (head == "carl" or not (encoder is None or isinstance(encoder, nn.Module))):
             raise CgirError(f"predictor: head {head!r} on a frozen encoder needs trained weights and a head on vectors; found {type(encoder).__name__}")
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
-        self.head = head
+        self.head, self.task = head, task
         loss = {"rank": "hinge", "blend": "hinge"}.get(head, head)
         self.networks = Networks(encoder, loss, members, frozen, train or TrainConfig(), carl) if head != "gp" else None
-        self.process: GaussianProcess | None = None
+        self.sources: Sources | None = getattr(encoder, "sources", None) if head == "blend" else None
+        self.process: ExpectingProcess | None = None
         self.views: Views | None = None
+        self.expected: Scaler | None = None
         self.labels: Standardise | RankGauss | None = None
-        self.blend: Blend | None = None
+        if self.sources is not None:
+            self._column()
 
     @property
     def has_spread(self) -> bool:
         """Whether `predict` can give deviations: a Gaussian process or several networks."""
         return self.networks is None or self.networks.ensemble > 1 or self.head == "blend"
 
-    def fit_sources(self, sources: Iterable[tuple[Graphs, ArrayLike]], seed: int = 0) -> Predictor:
+    def fit_sources(self, sources: Iterable[tuple[Some, ArrayLike]], seed: int = 0, tasks: Sequence[str] | None = None) -> Predictor:
         """Train on labelled families other than the target, so that `fit` needs fewer labels, or none.
 
         Args:
-            sources: a pair (graphs, labels) for each family; labels are compared only within a family.
+            sources: a pair (graphs, labels) for each family, or for each task of a family; labels are compared only within a pair. Pairs with the same
+                graphs (the same object) are one family, which counts as much as another.
             seed: of weights and batches.
+            tasks: what the labels of each pair measure. Frozen heads learn each task by an output of its own; None: all measure the same.
 
         Raises:
             LabelError: if a family's labels are unusable, or the head cannot learn from other families.
         """
         if self.networks is None:
             raise LabelError("fit_sources: a Gaussian process learns only from the target's labels; use head='blend', 'rank' or 'mse'")
-        pairs = [_labelled(graphs, y) for graphs, y in sources]
+        found = list(sources)
+        pairs = [_labelled(graphs, y) for graphs, y in found]
         if not pairs:
             raise LabelError("fit_sources: no family given; expected pairs (graphs, labels)")
+        names = [TASK] * len(pairs) if tasks is None else list(tasks)
+        if len(names) != len(pairs):
+            raise LabelError(f"fit_sources: {len(pairs)} pairs but {len(names)} tasks; expected one for each pair")
         # families differ in unit and spread: for a regression each is standardised by itself
         labels = np.concatenate([Standardise.fit(y).forward(y) if self.head in ("mse", "carl") else y for _, y in pairs])
-        together = GraphTensors(GraphBatch.concatenate([graphs.batch for graphs, _ in pairs]))
-        self.networks.fit_sources(_raw(self._read(together)), labels, [len(y) for _, y in pairs], seed)
-        self.labels = self.process = self.blend = None
+        together = _together([self._read(graphs) for graphs, _ in pairs])
+        different = list(dict.fromkeys(names))
+        _place(self.task, different)
+        families = _families([id(graphs) for graphs, _ in found], [len(y) for _, y in pairs], [different.index(name) for name in names])
+        if self.head == "blend":
+            assert isinstance(together, Described)
+            self.sources = Sources.fit(self.networks, together, labels, families, different, seed)
+        else:
+            self.networks.fit_sources(_raw(together), labels, families, different, seed)
+        self.labels = self.process = None
         return self
 
-    def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> Predictor:
+    def fit(self, graphs: Some, y: ArrayLike, seed: int = 0, pool: Some | None = None) -> Predictor:
         """Learn from labels of the target family, starting anew from the sources, if there were any.
 
         Args:
@@ -113,43 +132,43 @@ class Predictor:
         Raises:
             LabelError: labels missing, not finite or all equal.
         """
-        tensors, labels = _labelled(graphs, y)
-        graphs_read = self._read(tensors)
-        reference = graphs_read if pool is None else self._read(as_tensors(pool))
+        graphs, labels = _labelled(graphs, y)
+        self._column()
+        read = self._read(graphs)
+        reference = read if pool is None else self._read(pool)
         with_process = self.head in ("gp", "blend")
         self.labels = RankGauss.fit(labels) if with_process else Standardise.fit(labels)
         targets = self.labels.forward(labels)
-        if self.networks is not None:
-            self.networks.fit(_raw(graphs_read), targets, seed, _raw(reference))
         if with_process:
-            assert isinstance(graphs_read, Described)
+            assert isinstance(read, Described)
             assert isinstance(reference, Described)
-            self.views = Views.fit(graphs_read, reference)
-            self.process = GaussianProcess(self.views(graphs_read), targets, seed=seed)
-        if self.head == "blend":
-            self.blend = Blend.fit(self._heads(reference)[0], self._process(reference)[0], len(labels))
+            self.views, self.expected = Views.fit(read, reference), Scaler.fit(self._free(reference))
+            self.process = ExpectingProcess.fit(self.views(read), self.expected(self._free(read)), targets, seed)
+        else:
+            assert self.networks is not None
+            self.networks.fit(_raw(read), targets, seed, _raw(reference), self._column())
         return self
 
     @overload
-    def predict(self, graphs: Graphs, return_std: Literal[False] = False) -> Array: ...
+    def predict(self, graphs: Some, return_std: Literal[False] = False) -> Array: ...
     @overload
-    def predict(self, graphs: Graphs, return_std: Literal[True]) -> tuple[Array, Array]: ...
-    def predict(self, graphs: Graphs, return_std: bool = False) -> Array | tuple[Array, Array]:
+    def predict(self, graphs: Some, return_std: Literal[True]) -> tuple[Array, Array]: ...
+    def predict(self, graphs: Some, return_std: bool = False) -> Array | tuple[Array, Array]:
         """Scores as float64 (G,), higher is better; each graph's score does not depend on the others.
 
         Args:
             graphs: G graphs.
-            return_std: also give the standard deviation (G,) in the unit of the scores: of a label under the Gaussian process, of the members of an
-                ensemble, or in a blend the weighted sum of both.
+            return_std: also give the standard deviation (G,) in the unit of the scores: of a label under the Gaussian process, or of the members of
+                an ensemble.
 
         Raises:
             CgirError: nothing was fitted, or a deviation is asked of a single network.
         """
-        if self.process is None and not (self.networks and self.networks.members):
-            raise CgirError("predict: nothing was fitted; call fit(graphs, labels) or fit_sources first")
+        if self.process is None and self.sources is None and not (self.networks and self.networks.members):
+            raise CgirError("predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, or take load_pretrained('universal')")
         if return_std and not self.has_spread:
             raise CgirError(f"predict: a single network with head {self.head!r} has no spread; use ensemble=5, head='gp' or head='blend'")
-        scores, deviations = self._scores(self._read(as_tensors(graphs)))
+        scores, deviations = self._scores(self._read(graphs))
         if self.head in WITH_UNIT and self.labels is not None:
             low, high = (self.labels.inverse(scores + side * deviations) for side in (-1, 1))
             scores, deviations = self.labels.inverse(scores), (high - low) / 2
@@ -175,25 +194,34 @@ class Predictor:
             raise CgirError(f"masks: only a fitted predictor with head='carl' has them; found head {self.head!r}; use explain(graph, method='occlusion')")
         return self.networks.masks(as_tensors(graph))
 
-    def _read(self, graphs: GraphTensors) -> Read:
+    def _read(self, graphs: Some) -> Read:
         """What heads and process work on: vectors, computed once for both, or the graphs themselves where whole networks are trained."""
-        whole = self.networks is not None and not self.networks.frozen
-        return graphs if whole else describe(graphs, self.encoder)
+        if self.networks is not None and not self.networks.frozen:
+            return graphs.graphs if isinstance(graphs, Described) else as_tensors(graphs)
+        return graphs if isinstance(graphs, Described) else describe(graphs, self.encoder)
 
     def _scores(self, read: Read) -> Scores:
-        if self.blend is not None:
-            return self.blend(self._heads(read), self._process(read))
-        return self._process(read) if self.process is not None else self._heads(read)
-
-    def _heads(self, read: Read) -> Scores:
+        if self.process is not None:
+            assert self.views is not None
+            assert self.expected is not None
+            assert isinstance(read, Described)
+            return self.process.predict(self.views(read), self.expected(self._free(read)))
+        if self.sources is not None:
+            assert isinstance(read, Described)
+            return self.sources.predict(read, self._column())
         assert self.networks is not None
-        return self.networks.predict(_raw(read))
+        return self.networks.predict(_raw(read), self._column())
 
-    def _process(self, read: Read) -> Scores:
-        assert self.process is not None
-        assert self.views is not None
-        assert isinstance(read, Described)
-        return self.process.predict(self.views(read))
+    def _free(self, read: Described) -> Array:
+        """(G, q): what says something of a graph before there are labels, none for a plain "gp"."""
+        if self.head == "gp":
+            return np.zeros((len(read), 0))
+        return costs(read) if self.sources is None else self.sources.free(read, self._column())
+
+    def _column(self) -> int:
+        """Which of the heads' outputs is asked. CgirError if they learned no such task."""
+        networks = self.sources.networks if self.sources is not None else self.networks
+        return _place(self.task, networks.tasks if networks is not None else (TASK,))
 
     def rank(self, graphs: Graphs) -> NDArray[np.int64]:
         """Indices of the graphs, best first; equal scores keep their order."""
@@ -213,6 +241,29 @@ def _raw(read: Read) -> GraphTensors | Array:
     return read.vectors() if isinstance(read, Described) else read
 
 
-def _labelled(graphs: Graphs, y: ArrayLike) -> tuple[GraphTensors, Array]:
-    tensors = as_tensors(graphs)
-    return tensors, check_labels(y, len(tensors))
+def _place(task: str | None, tasks: Sequence[str]) -> int:
+    if task is not None and task not in tasks:
+        raise CgirError(f"predictor: task {task!r} was not learned; there are {', '.join(tasks)}")
+    return 0 if task is None else tasks.index(task)
+
+
+def _labelled(graphs: Some, y: ArrayLike) -> tuple[Some, Array]:
+    ready = graphs if isinstance(graphs, Described) else as_tensors(graphs)
+    return ready, check_labels(y, len(ready))
+
+
+def _together(parts: Sequence[Read]) -> Read:
+    """All families' graphs, one family's after the other's."""
+    described = [part for part in parts if isinstance(part, Described)]
+    graphs = [part.graphs if isinstance(part, Described) else part for part in parts]
+    batch = GraphTensors(GraphBatch.concatenate([each.batch for each in graphs]))
+    if not described:
+        return batch
+    embeddings = [part.embedding for part in described if part.embedding is not None]
+    return Described(np.concatenate(embeddings) if embeddings else None, np.concatenate([part.hand for part in described]), batch)
+
+
+def _families(owners: Sequence[int], sizes: Sequence[int], columns: Sequence[int]) -> list[list[Part]]:
+    """The parts of each family, in order of appearance; parts with the same owner are one family's."""
+    parts = [Part(int(start), size, column) for start, size, column in zip(np.cumsum([0, *sizes]), sizes, columns, strict=False)]
+    return [[part for part, other in zip(parts, owners, strict=True) if other == owner] for owner in dict.fromkeys(owners)]

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from cgir.errors import CgirError, FileFormatError
 
 from .architectures import ARCHITECTURES, GraphEncoder, architecture, build
-from .blend import Blend
 from .carl import CARL, CarlConfig
 from .checkpoints import Tensors, build_encoder, encoder_meta, read_tensors, write_tensors
 from .descriptors import Scaler, Views
@@ -25,6 +24,8 @@ from .gp import GaussianProcess
 from .heads import MLPHead, Scorer
 from .labels import RankGauss, Standardise
 from .networks import Member, Networks, Start
+from .priors import ExpectingProcess
+from .sources import Sources
 from .training import TrainConfig
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ FILE = "predictor.safetensors"
 
 def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
     """See `Predictor.save`."""
-    meta: dict[str, Any] = {"head": predictor.head}
+    meta: dict[str, Any] = {"head": predictor.head, "task": predictor.task}
     tensors: Tensors = {}
     if predictor.encoder is not None:
         meta["encoder"] = encoder_meta(predictor.encoder)
@@ -44,13 +45,14 @@ def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
     if start is not None and not isinstance(start, torch.nn.Module):
         meta["start"] = {"architecture": architecture(build(start)), "config": asdict(start)}
     tensors |= _labels_state(predictor.labels)
-    if predictor.networks is not None:
-        meta["networks"], state = _networks_state(predictor.networks)
+    networks = predictor.sources.networks if predictor.sources is not None else predictor.networks
+    if networks is not None:
+        meta["networks"], state = _networks_state(networks)
         tensors |= state
+    if predictor.sources is not None:
+        meta["flops"] = predictor.sources.flops
     if predictor.process is not None:
-        tensors |= _process_state(predictor.process, predictor.views)
-    if predictor.blend is not None:
-        meta["blend"] = predictor.blend
+        tensors |= _process_state(predictor.process, predictor.views) | _scaler_state("expected.", predictor.expected)
     write_tensors(Path(folder) / FILE, "predictor", tensors, meta)
 
 
@@ -64,9 +66,13 @@ def load(folder: str | PathLike[str]) -> Predictor:
         predictor.labels = _read_labels(tensors)
         if predictor.networks is not None:
             _read_networks(predictor.networks, meta["networks"], tensors, path)
+        if "flops" in meta:
+            assert predictor.networks is not None
+            predictor.sources = Sources(predictor.networks, (float(meta["flops"][0]), float(meta["flops"][1])))
         if "gp.y" in tensors:
             predictor.process, predictor.views = _read_process(tensors)
-        predictor.blend = _read_blend(meta.get("blend"))
+            predictor.expected = _read_scaler(tensors, "expected.")
+        predictor.task = meta["task"]
     except FileFormatError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, CgirError) as error:
@@ -90,15 +96,18 @@ def _unfitted(encoder: GraphEncoder | None, meta: Mapping[str, Any]) -> Predicto
 
 
 def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
-    groups = {"members": (networks.members, networks.scaler)} | ({"sources": networks.sources} if networks.sources else {})
-    meta: dict[str, Any] = {"ensemble": networks.ensemble, "frozen": networks.frozen, "train": asdict(networks.config)}
+    # heads that only other families taught are both where `fit` starts and what predicts
+    same = networks.sources is not None and networks.sources[0] is networks.members
+    groups = ({} if same else {"members": (networks.members, networks.scaler)}) | ({"sources": networks.sources} if networks.sources else {})
+    meta: dict[str, Any] = {"ensemble": networks.ensemble, "frozen": networks.frozen, "train": asdict(networks.config), "tasks": networks.tasks}
     meta["carl"] = asdict(networks.carl) if networks.carl else None
     tensors: Tensors = {}
     for name, (members, scaler) in groups.items():
-        meta[name] = [[member.mean, member.deviation] for member in members]
+        meta[name] = len(members)
         tensors |= _scaler_state(f"{name}.", scaler)
         for index, member in enumerate(members):
-            tensors |= _prefix(f"{name}.{index}.", member.net.state_dict())
+            moments = _arrays({"mean": member.mean, "deviation": member.deviation})
+            tensors |= _prefix(f"{name}.{index}.", member.net.state_dict()) | _prefix(f"{name}.{index}.moments.", moments)
             if isinstance(member.net, Scorer | CARL):
                 meta["member_encoder"] = encoder_meta(member.net.encoder)
     return meta, tensors
@@ -106,17 +115,24 @@ def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
 
 def _read_networks(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> None:
     def read(name: str) -> tuple[list[Member], Scaler | None]:
-        nets = (_read_net(networks, meta, _part(tensors, f"{name}.{index}."), path) for index in range(len(meta[name])))
-        return [Member(net, mean, deviation) for net, (mean, deviation) in zip(nets, meta[name], strict=True)], _read_scaler(tensors, f"{name}.")
+        parts = [_part(tensors, f"{name}.{index}.") for index in range(meta[name])]
+        return [_read_member(networks, meta, part, path) for part in parts], _read_scaler(tensors, f"{name}.")
 
-    networks.members, networks.scaler = read("members")
+    networks.tasks = tuple(meta["tasks"])
     networks.sources = read("sources") if "sources" in meta else None
+    networks.members, networks.scaler = read("members") if "members" in meta else networks.sources or ([], None)
+
+
+def _read_member(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> Member:
+    moments = _part(tensors, "moments.")
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("moments.")}
+    return Member(_read_net(networks, meta, weights, path), moments["mean"].numpy(), moments["deviation"].numpy())
 
 
 def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> nn.Module:
     hidden, dropout = networks.config.hidden, networks.config.dropout
     if networks.frozen:
-        net: nn.Module = MLPHead(tensors["layers.0.weight"].shape[1], hidden, dropout)
+        net: nn.Module = MLPHead(tensors["layers.0.weight"].shape[1], hidden, dropout, tasks=len(networks.tasks))
         net.load_state_dict(tensors)
     else:
         encoder = build_encoder(_part(tensors, "encoder."), meta["member_encoder"], path)
@@ -126,25 +142,30 @@ def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, pat
     return net.eval()
 
 
-def _process_state(process: GaussianProcess, views: Views | None) -> Tensors:
+def _process_state(process: ExpectingProcess, views: Views | None) -> Tensors:
     assert views is not None
-    tensors = _arrays({"gp.y": process.y, "gp.theta": process.theta}) | {"gp.columns": torch.from_numpy(views.columns)}
-    for index, (scaler, view) in enumerate(zip(views.scalers, process.views, strict=False)):  # the last view is sparse
+    one = process.processes[0]  # all have the same labels and views
+    tensors = _arrays({"gp.y": one.y, "gp.weights": process.weights, "gp.expected": process.expected})
+    tensors |= _arrays({f"gp.{name}": np.stack([getattr(each, name) for each in process.processes]) for name in ("theta", "means")})
+    tensors["gp.columns"] = torch.from_numpy(views.columns)
+    for index, (scaler, view) in enumerate(zip(views.scalers, one.views, strict=False)):  # the last view is sparse
         assert isinstance(view, np.ndarray)
         tensors |= _scaler_state(f"gp.{index}.", scaler) | _arrays({f"gp.{index}.view": view})
-    subtrees: Any = process.views[-1]
+    subtrees: Any = one.views[-1]
     parts = {"data": subtrees.data, "indices": subtrees.indices, "indptr": subtrees.indptr}
     return tensors | {f"gp.subtrees.{name}": torch.from_numpy(np.ascontiguousarray(values)) for name, values in parts.items()}
 
 
-def _read_process(tensors: Tensors) -> tuple[GaussianProcess, Views]:
+def _read_process(tensors: Tensors) -> tuple[ExpectingProcess, Views]:
     known = [index for index in range(len(tensors)) if f"gp.{index}.view" in tensors]
     scalers = [Scaler(tensors[f"gp.{index}.mean"].numpy(), tensors[f"gp.{index}.scale"].numpy()) for index in known]
     views = Views(scalers, tensors["gp.columns"].numpy())
     data, indices, starts = (tensors[f"gp.subtrees.{name}"].numpy() for name in ("data", "indices", "indptr"))
     subtrees = csr_array((data, indices, starts), shape=(len(starts) - 1, len(views.columns) + 1))
-    y, theta = tensors["gp.y"].numpy(), tensors["gp.theta"].numpy()
-    return GaussianProcess([*(tensors[f"gp.{index}.view"].numpy() for index in known), subtrees], y, theta), views
+    seen = [*(tensors[f"gp.{index}.view"].numpy() for index in known), subtrees]
+    y, thetas, means = (tensors[f"gp.{name}"].numpy() for name in ("y", "theta", "means"))
+    processes = [GaussianProcess(seen, y, theta, means=mean) for theta, mean in zip(thetas, means, strict=True)]
+    return ExpectingProcess(processes, tensors["gp.expected"].numpy(), tensors["gp.weights"].numpy()), views
 
 
 def _labels_state(labels: Standardise | RankGauss | None) -> Tensors:
@@ -157,13 +178,6 @@ def _read_labels(tensors: Tensors) -> Standardise | RankGauss | None:
     if "labels.known" in tensors:
         return RankGauss(tensors["labels.known"].numpy(), tensors["labels.scores"].numpy())
     return Standardise(*tensors["labels.moments"].tolist()) if "labels.moments" in tensors else None
-
-
-def _read_blend(values: Any) -> Blend | None:
-    if values is None:
-        return None
-    weight, means, deviations = values
-    return Blend(float(weight), (float(means[0]), float(means[1])), (float(deviations[0]), float(deviations[1])))
 
 
 def _scaler_state(prefix: str, scaler: Scaler | None) -> Tensors:

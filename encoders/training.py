@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import cos, pi
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from cgir.errors import CgirError
 
 from .seeding import seeded
+
+Group = tuple[NDArray[np.int64], int]  # indices of graphs that are compared in a step, and the output that learns it
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,16 @@ def steps_per_epoch(n: int, batch: int) -> int:
     return max(1, n // batch)
 
 
-def balanced(sizes: Sequence[int], batch: int, steps: int, rng: np.random.Generator) -> Iterator[list[NDArray[np.int64]]]:
-    """For each step one index array per family, `batch` different members of it (all, if there are fewer); families lie one after the other."""
-    starts = np.cumsum([0, *sizes])
+class Part(NamedTuple):
+    """The graphs from `start` on, `size` of them, with labels that output `column` learns."""
+
+    start: int
+    size: int
+    column: int = 0
+
+
+def balanced(families: Sequence[Sequence[Part]], batch: int, steps: int, rng: np.random.Generator) -> Iterator[list[Group]]:
+    """For each step one group per family, `batch` different members (all, if there are fewer) of one of its parts, each as often as the others."""
     for _ in range(steps):
-        yield [start + rng.choice(size, min(batch, size), replace=False) for start, size in zip(starts, sizes, strict=False)]
+        parts = [family[int(rng.integers(len(family)))] if len(family) > 1 else family[0] for family in families]
+        yield [(part.start + rng.choice(part.size, min(batch, part.size), replace=False), part.column) for part in parts]

@@ -9,7 +9,7 @@ from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.features import GraphBatch
 from cgir.properties import properties
 from encoders import CarlConfig, CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, SiblingConfig, TrainConfig, log_flops, log_params, metrics
-from encoders.blend import Blend
+from encoders.descriptors import describe
 from encoders.labels import RankGauss, Standardise
 
 GRAPHS = random_cnns(90)
@@ -94,7 +94,7 @@ def test_inputs_and_random_state_are_left_alone():
     np.testing.assert_array_equal(labels, LABELS)
 
 
-@pytest.mark.parametrize("name", ["mse", "gp hand"])
+@pytest.mark.parametrize("name", ["mse", "gp hand", "blend"])
 def test_regression_speaks_in_label_units(name):
     moved = MAKERS[name]().fit(GRAPHS, 1000 * LABELS - 7).predict(GRAPHS)
     np.testing.assert_allclose(moved, 1000 * MAKERS[name]().fit(GRAPHS, LABELS).predict(GRAPHS) - 7, atol=0.02 * 1000 * LABELS.std())
@@ -179,14 +179,20 @@ def test_gp_without_encoder_reads_properties_only():
         assert np.ptp(scores[groups == group]) < 1e-9
 
 
-def test_in_a_blend_the_process_gains_its_vote_with_the_labels():
-    rng = np.random.default_rng(0)
-    heads, process = 7 * rng.normal(size=50) + 3, 0.1 * rng.normal(size=50) - 2
-    for labels, weight in ((2, 0.05), (10, 0.25), (20, 0.5), (400, 0.5)):
-        expected = (1 - weight) * (heads - heads.mean()) / heads.std() + weight * (process - process.mean()) / process.std()
-        total, spread = Blend.fit(heads, process, labels)((heads, np.full(50, 2.0)), (process, np.full(50, 3.0)))
-        np.testing.assert_allclose(total, expected)
-        np.testing.assert_allclose(spread, (1 - weight) * 2 / heads.std() + weight * 3 / process.std())
+@pytest.mark.parametrize("name", ["gp", "blend", "frozen", "rank"])
+def test_described_graphs_stand_for_graphs(name):
+    """What was computed once gives what graphs give, whole or in part, also when another encoder described them."""
+    predictor, described, by_hand = MAKERS[name](), describe(BATCH, small()), describe(BATCH, None)
+    assert [len(each.dense) for each in (described, by_hand)] == [3, 2]  # computed before it is taken apart
+    assert described.subtrees.shape[0] == by_hand.subtrees.shape[0] == 90
+    expected = fit(predictor, pool=BATCH).predict(BATCH)
+    for known in (described, describe(by_hand, small())):
+        np.testing.assert_allclose(predictor.fit(known.select(TRAIN), LABELS[TRAIN], pool=known).predict(known), expected, atol=1e-4 * expected.std())
+        np.testing.assert_allclose(predictor.predict(known.select(np.arange(40, 50))), expected[40:50], atol=1e-4 * expected.std())
+    sources = [(described.select(np.arange(60)), LABELS[:60])]
+    if name != "gp":
+        scores = MAKERS[name]().fit_sources(sources).predict(described)
+        np.testing.assert_allclose(scores, MAKERS[name]().fit_sources([(GRAPHS[:60], LABELS[:60])]).predict(GRAPHS), atol=1e-4 * scores.std())
 
 
 @pytest.mark.parametrize("name", ["gp", "gp hand", "blend", "listmle", "carl from weights"])
@@ -197,7 +203,7 @@ def test_deviations_come_with_the_scores_and_are_smaller_where_labels_are(name):
     assert deviations.shape == (90,)
     assert (deviations >= 0).all()
     assert deviations.max() > 0
-    if name in ("gp", "gp hand"):
+    if name in ("gp", "gp hand", "blend"):
         assert deviations[TRAIN].mean() < deviations[30:].mean()
 
 

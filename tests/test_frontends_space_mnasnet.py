@@ -15,11 +15,11 @@ from space_checks import check_traces
 
 import cgir
 import frontends
-from benchmarks.zoo.torchvision_ops import declare
 from cgir.coloring import graph_hashes
 from frontends import spaces
 from frontends.spaces.mnasnet import A1, B1, B1_WIDTHS
 from frontends.spaces.proxylessnas import MOBILE
+from frontends.torchvision_ops import declare
 
 SMALL = "e=1 3 6 6 6 6 6;k=3 3 3 5 3 5 3;l=1 1 2 4 3 3 1;se=0 0 0 1 1 1 0;r=224"
 GPU = (

@@ -106,7 +106,7 @@ def test_every_published_peak_memory() -> None:
 
 def timm_network(spec: Spec, width: float) -> torch.nn.Module:
     """The network from timm's MobileNetV3 blocks."""
-    from benchmarks.zoo.torchvision_ops import declare
+    from frontends.torchvision_ops import declare
 
     declare()
     from timm.models._efficientnet_blocks import SqueezeExcite
@@ -143,7 +143,7 @@ def test_graphs_are_the_traced_networks(width: float) -> None:
 
 
 def test_widths_round_as_in_torchvision() -> None:
-    from benchmarks.zoo.torchvision_ops import declare
+    from frontends.torchvision_ops import declare
 
     declare()
     from torchvision.models._utils import _make_divisible

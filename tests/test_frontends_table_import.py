@@ -21,7 +21,8 @@ import pytest
 import torch
 
 import cgir
-from cgir.__main__ import TABLES_EPILOG, main
+from cgir.__main__ import main
+from cgir.arguments.tables import TABLES_EPILOG
 from frontends import spaces, tables
 from frontends.tables.importers import FORMATS, import_table
 

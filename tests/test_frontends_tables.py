@@ -171,7 +171,7 @@ def test_graphs_are_those_of_the_spaces() -> None:
 
 
 def test_graphs_of_timm_are_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.zoo.torchvision_ops import declare
+    from frontends.torchvision_ops import declare
 
     folder()
     declare()

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import frontends
 from benchmarks.zoo import torch_models, transformers_models
-from benchmarks.zoo.torchvision_ops import declare
+from frontends.torchvision_ops import declare
 
 _VISION = (
     "timm/convnext_atto timm/tf_efficientnet_cc_b0_4e timm/levit_128s timm/mobilenetv3_small_050 timm/vit_tiny_patch16_224 timm/swin_tiny_patch4_window7_224 "

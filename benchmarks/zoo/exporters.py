@@ -20,9 +20,9 @@ import cgir
 import frontends
 from cgir.files import atomic_path
 from frontends.onnx_strip import from_bytes
+from frontends.torchvision_ops import declare
 
 from .families import REPRESENTATIVES
-from .torchvision_ops import declare
 
 KEPT = Path("runs/zoo/exports")
 COLUMNS = ("torch.export", "ONNX, torch.export", "ONNX, TorchScript")

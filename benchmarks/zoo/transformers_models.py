@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import cgir
 import frontends
+from frontends.torchvision_ops import declare
 
 from .torch_models import counted, no_opaque
-from .torchvision_ops import declare
 from .transformers_configs import CONFIGS, PARTS, by_name
 from .transformers_inputs import META, TOKENS, WEIGHTS, inputs_of
 

@@ -1,4 +1,7 @@
-"""torchvision without its C++ operators: their schemas, with shapes where these do not depend on values, before torchvision is imported."""
+"""torchvision without its C++ operators: their schemas, with shapes where these do not depend on values, before torchvision is imported.
+
+There is no build of torchvision for every build of PyTorch; without this, neither it nor what imports it (timm) could be imported then.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,123 @@
+"""The rows of `examples.papers.universal`: what ranks networks of a family with 0 to 50 of its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encoders import CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, TrainConfig, log_flops, log_params
+from encoders.descriptors import Described, Scaler, describe
+from encoders.labels import RankGauss
+from encoders.networks import TASK
+from encoders.priors import ExpectingProcess
+from encoders.sources import costs
+from examples.papers.universal_encoders import encoder
+from examples.papers.universal_families import METRICS, family
+
+Array = NDArray[np.float64]
+
+
+class Ranker(Protocol):
+    """Scores graphs that were described; `fit` may be called again for another draw of labels."""
+
+    def fit(self, graphs: Described, y: ArrayLike, seed: int, pool: Described) -> object:
+        """Learn from labels of the target."""
+        ...
+
+    def predict(self, graphs: Described) -> Array:
+        """Scores (G,)."""
+        ...
+
+
+Make = Callable[[str, int, Path], Ranker]  # (family left out, seed of the encoder, folder with encoders) -> a method, which has seen all other families
+
+
+class Method(NamedTuple):
+    """`ready`: it ranks without labels."""
+
+    make: Make
+    ready: bool
+
+
+class OnGraphs:
+    """A model that reads the graphs themselves."""
+
+    def __init__(self, model: Predictor | CostPredictor | HandPredictor) -> None:
+        self.model = model
+
+    def fit(self, graphs: Described, y: ArrayLike, seed: int, pool: Described) -> object:
+        """As `Predictor.fit`."""
+        return self.model.fit(graphs.graphs, y, seed=seed, pool=pool.graphs)
+
+    def predict(self, graphs: Described) -> Array:
+        """Scores (G,)."""
+        return self.model.predict(graphs.graphs)
+
+
+class ExpectingHand:
+    """The Gaussian process on hand-made properties that expects more of larger networks, as far as the labels say so."""
+
+    def fit(self, graphs: Described, y: ArrayLike, seed: int, pool: Described) -> object:
+        """As `Predictor.fit`."""
+        labels = np.asarray(y, np.float64)
+        self.scaler, self.expected = Scaler.fit(pool.hand), Scaler.fit(costs(pool))
+        targets = RankGauss.fit(labels).forward(labels)
+        self.process = ExpectingProcess.fit([self.scaler(graphs.hand)], self.expected(costs(graphs)), targets, seed)
+        return self
+
+    def predict(self, graphs: Described) -> Array:
+        """Scores (G,)."""
+        return self.process.predict([self.scaler(graphs.hand)], self.expected(costs(graphs)))[0]
+
+
+def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal") -> Predictor:
+    """`Predictor` on a pretrained encoder, taught by all tasks of all families but one; it is kept in the folder."""
+    place = folder / f"sources-{left_out}-{seed}" if recipe == "universal" else folder / f"sources-{recipe or 'untrained'}-{left_out}-{seed}"
+    if not place.exists():
+        found = encoder(folder, recipe, seed) if recipe else Encoder(EncoderConfig(pool="mixed"), seed).eval()
+        taught(found, [name for name in METRICS if name != left_out], seed).save(place)
+    return Predictor.load(place)
+
+
+def taught(found: Encoder, names: Iterable[str], seed: int) -> Predictor:
+    """`Predictor` on an encoder, with all labels of the families of these names."""
+    graphs = {name: describe(described(name), found) for name in names}
+    triples = [(task, graphs[name], labels) for name in graphs for task, labels in family(name).labels.items()]
+    # the task that targets are ranked for comes first, and is the one that is asked
+    triples.sort(key=lambda triple: triple[0] != TASK)
+    return Predictor(found).fit_sources([(described, labels) for _, described, labels in triples], seed=seed, tasks=[task for task, _, _ in triples])
+
+
+def papers(left_out: str, seed: int, folder: Path) -> Ranker:
+    """Han et al.: the contrastively pretrained network and a head, by squared error, first on the sources, then on the target."""
+    sources = [(family(name).graphs, family(name).labels[TASK]) for name in METRICS if name != left_out and TASK in family(name).labels]
+    model = Predictor(encoder(folder, "paper", seed), head="mse", train=TrainConfig(source_steps=300))
+    return OnGraphs(model.fit_sources(sources, seed=seed))
+
+
+_DESCRIBED: dict[str, Described] = {}
+
+
+def described(name: str) -> Described:
+    """A family's graphs with everything that needs no encoder, computed once."""
+    if name not in _DESCRIBED:
+        _DESCRIBED[name] = describe(family(name).graphs, None)
+    return _DESCRIBED[name]
+
+
+METHODS: dict[str, Method] = {
+    "log FLOPs": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_flops)), True),
+    "log parameters": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_params)), True),
+    "GP on hand features": Method(lambda left_out, seed, folder: OnGraphs(HandPredictor()), False),
+    "the same, expecting FLOPs or parameters": Method(lambda left_out, seed, folder: ExpectingHand(), False),
+    "from scratch": Method(lambda left_out, seed, folder: OnGraphs(Predictor(Encoder(seed=seed), head="rank")), False),
+    "the paper's recipe": Method(papers, True),
+    "cgir without encoder and sources": Method(lambda left_out, seed, folder: Predictor(), False),
+    "cgir, untrained encoder": Method(lambda left_out, seed, folder: universal(left_out, seed, folder, ""), True),
+    "cgir, the paper's encoder": Method(lambda left_out, seed, folder: universal(left_out, seed, folder, "paper"), True),
+    "cgir": Method(universal, True),
+}

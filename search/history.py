@@ -1,0 +1,138 @@
+"""What a search asked, in order, and what it was told; on disk a label table, so that a search's answers are labels for the next one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cgir.errors import CgirError, FileFormatError, SpecError
+from frontends import spaces
+from frontends.spaces import Space
+from frontends.tables import SPEC, Table, write_table
+
+Array = NDArray[np.float64]
+COLUMNS = ("value", "predicted", "generation", "asked")
+ENTRY, NOTE = b"cgir", "search"  # of a table's schema; of that entry
+
+
+@dataclass
+class History:
+    """The networks of a search in the order of its queries, `len(history)` of them.
+
+    `specs`; `generations`, from 0; `predictions`, the predictor's, NaN where it was not asked; `answers`, the oracle's, NaN where a network failed,
+    None where there was none (yet). `about`: how the search was called, all but its budget.
+    """
+
+    space: Space[Any]
+    about: dict[str, Any]
+    specs: list[Any] = field(default_factory=list, repr=False)
+    generations: list[int] = field(default_factory=list, repr=False)
+    predictions: list[float] = field(default_factory=list, repr=False)
+    answers: list[float | None] = field(default_factory=list, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    @property
+    def texts(self) -> list[str]:
+        """The networks as the space's strings."""
+        return [self.space.format(spec) for spec in self.specs]
+
+    @property
+    def values(self) -> Array:
+        """What the oracle said, float64 (N,), higher is better; NaN where a network failed, or was not asked about."""
+        return np.asarray([np.nan if answer is None else answer for answer in self.answers], np.float64)
+
+    @property
+    def predicted(self) -> Array:
+        """What the predictor said before the oracle was asked, float64 (N,); NaN where it was not asked."""
+        return np.asarray(self.predictions, np.float64)
+
+    @property
+    def scores(self) -> Array:
+        """What the search goes by (N,): `values`, or `predicted` in a search without an oracle."""
+        return self.values if self.about["oracle"] else self.predicted
+
+    @property
+    def running_best(self) -> Array:
+        """The best of `scores` up to each query (N,); NaN until a network has one."""
+        return np.fmax.accumulate(self.scores)
+
+    @property
+    def best(self) -> Any:
+        """The spec with the best score, the earliest of equals. CgirError if no network has a score."""
+        return self.specs[self._best()]
+
+    @property
+    def best_score(self) -> float:
+        """Its score. CgirError if no network has one."""
+        return float(self.scores[self._best()])
+
+    def top(self, count: int) -> list[int]:
+        """Rows of the `count` best scores, best first, the earlier one of equals; networks without a score are never among them."""
+        scores = self.scores
+        return [int(row) for row in np.argsort(-scores, kind="stable")[:count] if np.isfinite(scores[row])]
+
+    def waiting(self) -> list[int]:
+        """Rows that were chosen for the oracle and have no answer yet, as after an interruption."""
+        return [row for row, answer in enumerate(self.answers) if answer is None] if self.about["oracle"] else []
+
+    def add(self, specs: Sequence[Any], predictions: Array) -> None:
+        """The next generation, not yet answered."""
+        generation = self.generations[-1] + 1 if self.generations else 0
+        self.specs += specs
+        self.predictions += predictions.tolist()
+        self.answers += [None] * len(specs)
+        self.generations += [generation] * len(specs)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a Parquet file, whole or not at all, that `tables.load` reads too: a network a row with `spec` and the numbers of `COLUMNS`.
+
+        `asked` is 1 where the oracle has answered: without a `value` there, the network failed.
+        """
+        asked = [answer is not None for answer in self.answers]
+        columns = zip(COLUMNS, (self.values, self.predicted, self.generations, asked), strict=True)
+        arrays = {name: np.asarray(values, np.float64) for name, values in columns}
+        write_table(Table("history", tuple(self.texts), arrays, self.space, about={NOTE: self.about}), Path(path))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], space: Space[Any] | None = None) -> History:
+        """Read back what `save` wrote; `space`: the one searched, where `spaces.get` does not have it.
+
+        Raises:
+            FileFormatError: damaged, not a search's history, or of another space.
+            SpecError: of a space that is not known here.
+        """
+        try:
+            table = pq.read_table(Path(path), columns=[SPEC, *COLUMNS])
+            entry = json.loads(table.schema.metadata[ENTRY])
+            about, name, skeleton = {"oracle": False, **entry[NOTE]}, entry["space"], dict(entry["skeleton"])
+            texts, values, predictions, generations, asked = (table[column].to_pylist() for column in (SPEC, *COLUMNS))
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FileFormatError(f"{path}: not the history of a search ({reason}); remove it to search anew") from error
+        space = space or spaces.get(name, **skeleton)
+        if [space.name, json.loads(json.dumps(asdict(space)))] != [name, skeleton]:  # type: ignore[call-overload]
+            raise FileFormatError(f"{path}: the history of a search in {name} {skeleton}, not in {space}; use another path")
+        try:
+            specs = [space.parse(text) for text in texts]
+        except SpecError as error:
+            raise FileFormatError(f"{path}: a network is none of {space.name} ({error})") from error
+        answers = [(np.nan if value is None else value) if done else None for value, done in zip(values, asked, strict=True)]
+        known = [np.nan if score is None else score for score in predictions]
+        return cls(space, about, specs, list(map(int, generations)), known, answers)
+
+    def _best(self) -> int:
+        top = self.top(1)
+        if not top:
+            raise CgirError(f"history: none of {len(self)} networks has a score, so there is no best one")
+        return top[0]
