@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export CGIR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test scatter lint zoo bench results digits clean
+.PHONY: demo test scatter lint zoo bench universal results digits clean
 
 demo: $(VENV)/core
 	$(BIN)/cgir demo
@@ -37,7 +37,17 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.store --write
 	$(BIN)/python -m benchmarks.encoding --write
 
-results: $(VENV)/test
+# The shipped weights and the tables that say what they are worth, from nothing but the label tables: some three hours on two cores; resumes.
+universal: $(VENV)/test
+	$(BIN)/python -m contrastive.corpus runs/corpus
+	$(BIN)/python -m examples.papers.universal_encoders runs/corpus
+	$(BIN)/python -m examples.papers.universal --workers 2
+	$(BIN)/python -m examples.papers.universal_weights
+	$(BIN)/python -m examples.papers.universal_map
+
+results: universal
+	$(BIN)/python -m examples.papers.ofa_mbv3
+	$(BIN)/python -m examples.papers.ofa_mbv3 --max-gflops 0.6
 	$(BIN)/python -m examples.papers.transfer
 	$(BIN)/python -m examples.papers.carl --workers 2
 

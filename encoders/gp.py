@@ -45,7 +45,7 @@ class GaussianProcess:
     marginal likelihood times prior at `theta`, up to a constant that depends on n and the prior alone; NaN where `theta` was given.
     """
 
-    def __init__(self, views: Sequence[View], y: Array, theta: Array | None = None, seed: int = 0, means: Array | None = None) -> None:
+    def __init__(self, views: Sequence[View], y: Array, theta: Array | None = None, seed: int = 0, means: Array | None = None, explained: float = 0.0) -> None:
         """Condition on n labels.
 
         Args:
@@ -54,6 +54,7 @@ class GaussianProcess:
             theta: hyper-parameters, by default those that fit best.
             seed: of which labels they are fitted to, where there are more than `FITTED`.
             means: (n,) what is expected of y before it is seen; default 0.
+            explained: share of the variance of y that this is thought to explain; the search starts with so much less for the kernels.
         """
         order = np.lexsort((*map(_norms, views), y))  # in another order rounding would be another, and the search would end elsewhere
         self.views, self.y = [view[order] for view in views], y[order]
@@ -66,7 +67,7 @@ class GaussianProcess:
         if theta is None:
             rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:FITTED])
             cut = [Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts]
-            theta, self.evidence = _fit(cut, (self.y - self.means)[rows])
+            theta, self.evidence = _fit(cut, (self.y - self.means)[rows], explained)
         self.theta = theta
         self.factor: Array = cholesky(_covariance(theta, parts, (len(y), len(y))) + np.exp(theta[-1]) * np.eye(len(y)), lower=True)
         self.weights: Array = cho_solve((self.factor, True), self.y - self.means)
@@ -119,9 +120,10 @@ def _covariance(theta: Array, parts: Sequence[Products], shape: tuple[int, int])
     return total
 
 
-def _fit(parts: Sequence[Products], y: Array) -> tuple[Array, float]:
+def _fit(parts: Sequence[Products], y: Array, explained: float) -> tuple[Array, float]:
     """The hyper-parameters (3 for every view, 1) of largest posterior density, and its logarithm."""
-    start = np.asarray([*START * len(parts), NOISE])
+    left = log(1 - explained)
+    start = np.asarray([*(START[0] + left, START[1], START[2] + left) * len(parts), NOISE])
     found = minimize(_objective(parts, y, start), start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options={"maxiter": 100})
     return found.x, -float(found.fun)
 

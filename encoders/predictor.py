@@ -22,7 +22,7 @@ from .losses import LOSSES
 from .networks import TASK, Networks, Start
 from .priors import ExpectingProcess
 from .saving import load, save
-from .sources import Scores, Sources, costs
+from .sources import FLOPS_SHARE, Scores, Sources, costs
 from .training import Part, TrainConfig
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Predictor:
         self.process: ExpectingProcess | None = None
         self.views: Views | None = None
         self.expected: Scaler | None = None
+        self.share = FLOPS_SHARE
         self.labels: Standardise | RankGauss | None = None
         if self.sources is not None:
             self._column()
@@ -113,11 +114,11 @@ class Predictor:
         _place(self.task, different)
         families = _families([id(graphs) for graphs, _ in found], [len(y) for _, y in pairs], [different.index(name) for name in names])
         if self.head == "blend":
-            assert isinstance(together, Described)
-            self.sources = Sources.fit(self.networks, together, labels, families, different, seed)
+            self.sources = Sources.fit(self.networks, _vectors(together), labels, families, different, seed)
         else:
             self.networks.fit_sources(_raw(together), labels, families, different, seed)
         self.labels = self.process = None
+        self.share = FLOPS_SHARE
         return self
 
     def fit(self, graphs: Some, y: ArrayLike, seed: int = 0, pool: Some | None = None) -> Predictor:
@@ -125,28 +126,34 @@ class Predictor:
 
         Args:
             graphs: n graphs.
-            y: n labels, higher is better.
+            y: n labels, higher is better. None at all are enough for a blend that knows other families, given a pool.
             seed: of weights and batches.
-            pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled ones.
+            pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled ones; they also say how far
+                heads that other families taught agree about this one, and so how far FLOPs are to be asked instead.
 
         Raises:
             LabelError: labels missing, not finite or all equal.
         """
+        column = self._column()
+        reference = None if pool is None else self._read(pool)
+        if self.sources is not None and reference is not None and not np.size(y):
+            self.labels = self.process = None
+            self.share = self.sources.share(_vectors(reference), column)
+            return self
         graphs, labels = _labelled(graphs, y)
-        self._column()
         read = self._read(graphs)
-        reference = read if pool is None else self._read(pool)
         with_process = self.head in ("gp", "blend")
         self.labels = RankGauss.fit(labels) if with_process else Standardise.fit(labels)
         targets = self.labels.forward(labels)
+        if self.sources is not None:
+            self.share = FLOPS_SHARE if reference is None else self.sources.share(_vectors(reference), column)
         if with_process:
-            assert isinstance(read, Described)
-            assert isinstance(reference, Described)
-            self.views, self.expected = Views.fit(read, reference), Scaler.fit(self._free(reference))
-            self.process = ExpectingProcess.fit(self.views(read), self.expected(self._free(read)), targets, seed)
+            seen, others = _vectors(read), _vectors(read if reference is None else reference)
+            self.views, self.expected = Views.fit(seen, others), Scaler.fit(self._free(others))
+            self.process = ExpectingProcess.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)
         else:
             assert self.networks is not None
-            self.networks.fit(_raw(read), targets, seed, _raw(reference), self._column())
+            self.networks.fit(_raw(read), targets, seed, _raw(read if reference is None else reference), column)
         return self
 
     @overload
@@ -204,11 +211,9 @@ class Predictor:
         if self.process is not None:
             assert self.views is not None
             assert self.expected is not None
-            assert isinstance(read, Described)
-            return self.process.predict(self.views(read), self.expected(self._free(read)))
+            return self.process.predict(self.views(_vectors(read)), self.expected(self._free(_vectors(read))))
         if self.sources is not None:
-            assert isinstance(read, Described)
-            return self.sources.predict(read, self._column())
+            return self.sources.predict(_vectors(read), self._column(), self.share)
         assert self.networks is not None
         return self.networks.predict(_raw(read), self._column())
 
@@ -216,7 +221,7 @@ class Predictor:
         """(G, q): what says something of a graph before there are labels, none for a plain "gp"."""
         if self.head == "gp":
             return np.zeros((len(read), 0))
-        return costs(read) if self.sources is None else self.sources.free(read, self._column())
+        return costs(read) if self.sources is None else self.sources.free(read, self._column(), self.share)
 
     def _column(self) -> int:
         """Which of the heads' outputs is asked. CgirError if they learned no such task."""
@@ -235,6 +240,11 @@ class Predictor:
     def load(folder: str | PathLike[str]) -> Predictor:
         """Read back what `save` wrote; predictions are equal. FileFormatError if it is damaged or something else."""
         return load(folder)
+
+
+def _vectors(read: Read) -> Described:
+    assert isinstance(read, Described)  # as is all that frozen predictors read
+    return read
 
 
 def _raw(read: Read) -> GraphTensors | Array:

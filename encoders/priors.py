@@ -13,7 +13,9 @@ from .gp import GaussianProcess, View
 Array = NDArray[np.float64]
 
 # Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, and of what other families taught.
-EXPECTED = np.asarray([(0, 0, 0), (0.6, 0, 0), (0, 0.4, 0), (0.4, 0.3, 0), (0, 0, 0.6), (0.4, 0, 0.4)], np.float64)
+EXPECTED = np.asarray([(0, 0, 0), (0.6, 0, 0), (0.8, 0, 0), (0, 0.4, 0), (0.4, 0.3, 0), (0, 0, 0.6), (0.4, 0, 0.4), (0.3, 0, 0.6), (0, 0, 0.9)], np.float64)
+BELIEF = np.asarray([1, 2, 2, 1, 1, 2, 4, 4, 4], np.float64)  # how likely each is before labels are seen, up to a factor
+UNEXPLAINED = 0.35  # share of the variance of labels that is left to the kernels at least, however much is expected
 ENOUGH = 100  # labels beyond which nothing is expected: they say more than any expectation, and each process costs their cube
 LEAST = 0.01  # share of an expectation below which it is dropped
 
@@ -44,8 +46,10 @@ class ExpectingProcess:
         known = ~EXPECTED[:, count:].any(axis=1)
         expected = np.zeros((known.sum(), scores.shape[1]))
         expected[:, :count] = EXPECTED[known, :count]
-        processes = [GaussianProcess(views, y, seed=seed, means=scores @ shares) for shares in expected]
-        weights = softmax([process.evidence for process in processes]) if len(processes) > 1 else np.ones(1)
+        explained = np.minimum((expected**2).sum(axis=1), 1 - UNEXPLAINED)
+        processes = [GaussianProcess(views, y, seed=seed, means=scores @ s, explained=e) for s, e in zip(expected, explained.tolist(), strict=True)]
+        evidence = np.asarray([process.evidence for process in processes])
+        weights = softmax(evidence + np.log(BELIEF[known])) if len(processes) > 1 else np.ones(1)
         kept = weights >= LEAST
         return cls([process for process, keep in zip(processes, kept, strict=True) if keep], expected[kept], weights[kept] / weights[kept].sum())
 

@@ -50,7 +50,7 @@ def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
         meta["networks"], state = _networks_state(networks)
         tensors |= state
     if predictor.sources is not None:
-        meta["flops"] = predictor.sources.flops
+        meta["flops"], meta["share"] = predictor.sources.flops, predictor.share
     if predictor.process is not None:
         tensors |= _process_state(predictor.process, predictor.views) | _scaler_state("expected.", predictor.expected)
     write_tensors(Path(folder) / FILE, "predictor", tensors, meta)
@@ -69,6 +69,7 @@ def load(folder: str | PathLike[str]) -> Predictor:
         if "flops" in meta:
             assert predictor.networks is not None
             predictor.sources = Sources(predictor.networks, (float(meta["flops"][0]), float(meta["flops"][1])))
+            predictor.share = float(meta["share"])
         if "gp.y" in tensors:
             predictor.process, predictor.views = _read_process(tensors)
             predictor.expected = _read_scaler(tensors, "expected.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from encoders_samples import conv_share, random_cnns
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, load_pretra
 from encoders.labels import interpolate
 from encoders.pretrained import card
 from encoders.zero_shot import worth, zero_shot
+from frontends import trace
+from frontends.reference import mobilenet_v3_small, resnet50, vit_b16
 
 GRAPHS = random_cnns(60)
 LABELS = conv_share(GRAPHS)
@@ -85,3 +88,22 @@ def test_unknown_names_are_refused(shipped: Predictor) -> None:
             ask("imagenet")
     with pytest.raises(CgirError, match="no task 'latency'; there are accuracy"):
         zero_shot(GRAPHS, "latency")
+
+
+def test_the_shipped_weights_are_small_and_say_where_they_come_from() -> None:
+    folder = pretrained.WEIGHTS / "universal"
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 10_000_000
+    about = card()
+    assert sum(about["corpus"]["families"].values()) == about["corpus"]["graphs"] >= 200_000
+    assert {"ofa_mbv3", "timm_imagenet", "nasbench101"} <= set(about["labels"]) == set(about["networks"])
+    assert {"0", "10", "50"} <= set(about["scores"]["NAS-Bench-101"])
+
+
+def test_the_shipped_weights_know_small_networks_from_large_ones() -> None:
+    """Published ImageNet top-1 of the three: 67.7, 76.1 and 81.1 (torchvision's first weights of each)."""
+    with torch.device("meta"):
+        graphs = [trace(build(), input_shape=(1, 3, 224, 224)) for build in (mobilenet_v3_small, resnet50, vit_b16)]
+    found = zero_shot(graphs, "imagenet_top1")
+    assert (np.diff(found.scores) > 0).all()
+    assert (abs(found.scores - [67.7, 76.1, 81.1]) < 2 * found.deviations).all()
+    assert (Predictor(load_pretrained()).rank(graphs) == [2, 1, 0]).all()

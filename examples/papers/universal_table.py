@@ -9,7 +9,26 @@ from typing import Any
 from benchmarks.report import Table
 from examples.papers.universal_methods import METHODS
 
-ABOUT = """TBD"""
+ABOUT = """\
+Each family is left out in turn: the predictor saw no label of it, all labels of the other eight (NAS-Bench-101 and 201, TransNAS-Bench-101 micro and
+macro, NAS-Bench-Macro, DARTS, OFA-MobileNetV3, timm, NAS-Bench-NLP; several tasks where there are), and the encoder was pretrained on unlabelled graphs
+of all, those of the target included, as in Han et al. Then 0, 10 or 50 networks of the family bring their label, drawn at random, and all others are
+ranked. Mean and standard deviation over 5 encoders, with heads of their own, at 0 labels; over 10 draws of labels else, two for each encoder. Bold:
+ahead of *cgir* by more than one deviation, the larger of both.
+
+Networks whose graphs are equal count once, one of them drawn; cells without a path from input to output are left out, but in "the paper's 4,096 cells",
+which are all of NAS-Bench-201 without "none". Graphs have one cell a stage (DARTS: five layers), the others are whole. Labels: CIFAR-10 test accuracy (201,
+Macro: mean over seeds), validation accuracy of one run (101: 5,000 networks drawn from 20,001; DARTS: 50 epochs), TransNAS-Bench-101's object
+classification, ImageNet top-1 of supernet subnets (OFA; at 224 pixels the networks are search traces) and of timm's, whose recipes and data differ.
+
+Rows: *GP on hand features* is scikit-learn's on `cgir.properties`; *expecting* gives it log FLOPs and parameters as prior means, averaged by evidence as
+*cgir* does. *From scratch* trains the default encoder by a ranking loss on the target's labels. *The paper's recipe* pretrains by eq. 4.5 on the same
+corpus in as many steps and trains the whole network by squared error, on the sources (300 steps of 16 networks a family), then on the target. *cgir* is
+`Predictor(encoder)`, pretrained to tell free properties and what lies on paths, with a contrast of Weisfeiler-Lehman distances; *untrained* and *the
+paper's encoder* are the same read-out on another encoder, *without encoder and sources* sees hand features, paths and subtrees alone.
+
+Not blind: read-out, pooling and the share of FLOPs were chosen by scores on these families, with other encoders, corpora and draws; one of the five encoders
+was looked at before the others were run. No setting was changed after that. The published rows are the paper's table 1 (other sources and labels)."""
 
 PUBLISHED = {"NAS-Bench-201, the paper's 4,096 cells": (40, "0.917 ± 0.010"), "NAS-Bench-101": (50, "0.553 ± 0.090")}
 OURS = "cgir"
@@ -20,7 +39,17 @@ Row = dict[str, Any]
 def tables(rows: list[Row]) -> list[Table]:
     """For every target one table of Spearman's rho and one of Kendall's tau."""
     targets = dict.fromkeys(row["target"] for row in rows)
-    return [_table([row for row in rows if row["target"] == target], target, measure) for measure in ("spearman", "kendall") for target in targets]
+    found = [_table([row for row in rows if row["target"] == target], target, measure) for measure in ("spearman", "kendall") for target in targets]
+    return [*found, _calibration(rows, targets)]
+
+
+def _calibration(rows: list[Row], targets: Iterable[str]) -> Table:
+    counts = sorted({row["labels"] for row in rows if row["labels"]})
+    lines = []
+    for target in targets:
+        cells = [[row["inside"] for row in rows if (row["target"], row["method"], row["labels"]) == (target, OURS, k)] for k in counts]
+        lines.append((target, *(f"{mean(cell):.2f} ± {stdev(cell):.2f}" if len(cell) > 1 else "" for cell in cells)))
+    return Table("cgir: share of unseen labels within one predicted deviation (.68 if errors were normal)", ("target", *map(str, counts)), tuple(lines))
 
 
 def _table(rows: list[Row], target: str, measure: str) -> Table:
