@@ -5,9 +5,9 @@ There is no build of torchvision for every build of PyTorch; without this, neith
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
-import torch
 from torch import Tensor
 from torch import library as torch_library
 
@@ -22,8 +22,15 @@ SCHEMAS = (
 
 @cache
 def declare() -> torch_library.Library | None:
-    """Declare the operators that torchvision's wheel would bring, once; nothing to do where they are there."""
-    if hasattr(torch.ops.torchvision, "nms"):
+    """Declare the operators that torchvision's wheel would bring, once; nothing to do where it has them, or is not installed."""
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        return None
+    except RuntimeError:  # its operators were compiled for another PyTorch
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+    else:
         return None
     declared = torch_library.Library("torchvision", "DEF")
     for schema in SCHEMAS:

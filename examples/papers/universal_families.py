@@ -15,7 +15,6 @@ from cgir.coloring import graph_hashes
 from encoders.networks import TASK
 from frontends import tables
 from frontends.spaces import Space
-from frontends.torchvision_ops import declare
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -78,7 +77,6 @@ def papers_family() -> Family:
 def trace_timm() -> None:
     """Keep the graphs of timm's models, which take minutes to trace, where workers find them."""
     if not TIMM.exists():
-        declare()
         GraphStore.write(TIMM, tables.load("timm_imagenet").graphs(), family="timm")
 
 

@@ -36,7 +36,10 @@ def unknown(names: Sequence[str]) -> list[str]:
     Raises:
         LabelError: timm cannot be imported.
     """
+    from ..torchvision_ops import declare
+
     try:
+        declare()
         import timm
     except (ImportError, RuntimeError) as error:  # the latter: a torchvision that was built for another PyTorch
         raise LabelError(f"the graphs of timm_imagenet are traced from timm, which cannot be imported ({error}); pip install timm torchvision") from error
