@@ -48,7 +48,6 @@ universal: $(VENV)/test
 results: universal
 	$(BIN)/python -m examples.papers.ofa_mbv3
 	$(BIN)/python -m examples.papers.ofa_mbv3 --max-gflops 0.6
-	$(BIN)/python -m examples.papers.transfer
 	$(BIN)/python -m examples.papers.carl --workers 2
 
 digits: $(VENV)/test

@@ -113,7 +113,7 @@ METHODS: dict[str, Method] = {
     "log FLOPs": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_flops)), True),
     "log parameters": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_params)), True),
     "GP on hand features": Method(lambda left_out, seed, folder: OnGraphs(HandPredictor()), False),
-    "the same, expecting FLOPs or parameters": Method(lambda left_out, seed, folder: ExpectingHand(), False),
+    "GP on hand features, expecting size": Method(lambda left_out, seed, folder: ExpectingHand(), False),
     "from scratch": Method(lambda left_out, seed, folder: OnGraphs(Predictor(Encoder(seed=seed), head="rank")), False),
     "the paper's recipe": Method(papers, True),
     "cgir without encoder and sources": Method(lambda left_out, seed, folder: Predictor(), False),
