@@ -23,6 +23,7 @@ from tqdm import tqdm
 from cgir.graph import Graph
 from cgir.store import GraphStore
 from encoders.seeding import seeded
+from frontends.torchvision_ops import declare
 
 from .corpus_models import LIBRARIES
 from .mutations import mutate
@@ -66,6 +67,7 @@ def write(part: Part, path: Path, seed: int) -> None:
     titles: list[str] = []
     problems: list[str] = []
     with _quiet(), seeded(seed):
+        declare()
         for model in tqdm(part.models, desc=part.name, unit="model", disable=None):
             rng = np.random.default_rng([seed, zlib.crc32(f"{part.library}/{model}".encode())])
             for title, graph in _graphs(part.library, model, rng, problems):

@@ -6,7 +6,6 @@ There is no build of torchvision for every build of PyTorch; without this, neith
 from __future__ import annotations
 
 import sys
-from functools import cache
 
 from torch import Tensor
 from torch import library as torch_library
@@ -20,23 +19,27 @@ SCHEMAS = (
 )
 
 
-@cache
-def declare() -> torch_library.Library | None:
+_DECLARED: list[torch_library.Library] = []  # a library's operators go when it does
+
+
+def declare() -> None:
     """Declare the operators that torchvision's wheel would bring, once; nothing to do where it has them, or is not installed."""
+    if _DECLARED:
+        return
     try:
         import torchvision  # noqa: F401
     except ImportError:
-        return None
+        return
     except RuntimeError:  # its operators were compiled for another PyTorch
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
     else:
-        return None
-    declared = torch_library.Library("torchvision", "DEF")
+        return
+    library = torch_library.Library("torchvision", "DEF")
     for schema in SCHEMAS:
-        declared.define(schema)
-    declared.impl("roi_align", _roi_align, "Meta")
-    return declared
+        library.define(schema)
+    library.impl("roi_align", _roi_align, "Meta")
+    _DECLARED.append(library)
 
 
 def _roi_align(input: Tensor, rois: Tensor, scale: float, height: int, width: int, ratio: int, aligned: bool) -> Tensor:

@@ -5,7 +5,7 @@ from torch import nn
 
 from cgir.features import categories, node_features
 from encoders.layers import GAT, GCN, GIN, HEADS, Gated, GraphConv, TransformerConv
-from encoders.pooling import AttentionPool, MaxPool, SumPool
+from encoders.pooling import AttentionPool, MaxPool, MixedPool, SumPool
 
 
 def graphconv(layer, own, heard):
@@ -62,6 +62,9 @@ def normed(norm, rows):
 def pooled(pool, rows):
     if isinstance(pool, SumPool):
         return sum(rows)
+    if isinstance(pool, MixedPool):
+        half = rows.shape[1] // 2
+        return torch.cat([sum(rows)[:half] / len(rows), sum(rows)[half:]])
     if isinstance(pool, MaxPool):
         return torch.stack(list(rows)).amax(0)
     if isinstance(pool, AttentionPool):
