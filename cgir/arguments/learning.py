@@ -65,7 +65,7 @@ def add_finetune(commands: Any) -> None:
         metavar="WHICH",
         help="universal: the one that comes with the package (default); what `cgir pretrain` wrote; none: hand-made features only",
     )
-    sub.add_argument("--head", choices=HEADS, default="blend", help="default: %(default)s, ranking heads plus a Gaussian process")
+    sub.add_argument("--head", choices=HEADS, default="blend", help="default: %(default)s, a Gaussian process that starts from what needs no label")
     sub.add_argument("--ensemble", type=positive, metavar="N", help="heads to average (default: 3 in a blend, else 1)")
     sub.add_argument("--sources", type=Path, nargs="+", default=[], metavar="STORE", help="data sets of other families with the same label, learned from first")
     sub.add_argument("--limit", type=positive, metavar="N", help="use this many labels, drawn at random")
