@@ -16,10 +16,11 @@ from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.features import GraphBatch
 from cgir.properties import properties
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, log_flops, priors
+from encoders.descriptors import describe
 from encoders.gp import GaussianProcess
 from encoders.metrics import spearman
 from encoders.priors import BELIEF, ENOUGH, EXPECTED, LEAST, UNEXPLAINED, ExpectingProcess
-from encoders.sources import FLOPS_SHARE
+from encoders.sources import DISTRUST, FLOPS_SHARE, LARGEST_SHARE
 
 Array = NDArray[np.float64]
 
@@ -246,3 +247,23 @@ def test_an_encoder_brings_what_other_families_taught() -> None:
         np.testing.assert_array_equal(Predictor(encoder).predict(GRAPHS), expected)
     assert list(encoder.state_dict()) == list(before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
+
+
+def test_a_pool_alone_says_how_much_size_counts_beside_heads_that_disagree(tmp_path: Path) -> None:
+    predictor = blend(ensemble=3).fit_sources(FAMILIES)
+    assert predictor.sources is not None
+    pool = BATCH.select(np.arange(60, 90))
+    before = predictor.predict(BATCH)
+    predictor.fit([], [], pool=pool)
+    inputs = predictor.sources.networks.inputs(describe(pool, predictor.encoder).vectors())
+    heads = np.stack([member.outputs(inputs) for member in predictor.sources.networks.members])
+    share = min(DISTRUST * (heads.std(axis=0).mean() / heads.mean(axis=0).std()) ** 2, LARGEST_SHARE)
+    mean, deviation = predictor.sources.flops
+    size = (np.asarray(properties(BATCH))[:, 0] - mean) / deviation
+    np.testing.assert_allclose(predictor.predict(BATCH) - before, (share - FLOPS_SHARE) * size, atol=1e-9)
+    predictor.save(tmp_path / "p")
+    np.testing.assert_array_equal(Predictor.load(tmp_path / "p").predict(BATCH), predictor.predict(BATCH))
+    np.testing.assert_array_equal(predictor.fit_sources(FAMILIES).predict(BATCH), before)  # another pool may follow
+    for known, options in ((predictor, {}), (blend(), {"pool": pool})):  # no pool, or nothing known of other families
+        with pytest.raises(LabelError, match="found 0 labelled graphs"):
+            known.fit([], [], **options)
