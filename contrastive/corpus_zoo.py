@@ -37,16 +37,16 @@ log = logging.getLogger(__name__)
 
 
 class Part(NamedTuple):
-    """Some models of a library."""
+    """Some models of a library, its `origin`."""
 
-    library: str
+    origin: str
     number: int
     models: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """Of the part's files."""
-        return f"{self.library}-{self.number:02}"
+        return f"{self.origin}-{self.number:02}"
 
 
 def parts(scale: float, seed: int) -> list[Part]:
@@ -69,14 +69,14 @@ def write(part: Part, path: Path, seed: int) -> None:
     with _quiet(), seeded(seed):
         declare()
         for model in tqdm(part.models, desc=part.name, unit="model", disable=None):
-            rng = np.random.default_rng([seed, zlib.crc32(f"{part.library}/{model}".encode())])
-            for title, graph in _graphs(part.library, model, rng, problems):
+            rng = np.random.default_rng([seed, zlib.crc32(f"{part.origin}/{model}".encode())])
+            for title, graph in _graphs(part.origin, model, rng, problems):
                 titles.append(title)
                 graphs.append(graph)
     for problem in problems:
         log.info("corpus: %s leaves out %s", part.name, problem)
     log.info("corpus: %s: %d graphs of %d models, %d left out", part.name, len(graphs), len(part.models), len(problems))
-    GraphStore.write(path, graphs, family=part.library, specs=titles)
+    GraphStore.write(path, graphs, family=part.origin, specs=titles)
 
 
 def versions() -> dict[str, str]:
