@@ -143,7 +143,7 @@ def on_meta(make: Callable[[], Any]) -> nn.Module:
     try:
         with META:
             model: nn.Module = make()
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         model = make()
     return model.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -99,14 +100,10 @@ def papers(left_out: str, seed: int, folder: Path) -> Ranker:
     return OnGraphs(model.fit_sources(sources, seed=seed))
 
 
-_DESCRIBED: dict[str, Described] = {}
-
-
+@cache
 def described(name: str) -> Described:
     """A family's graphs with everything that needs no encoder, computed once."""
-    if name not in _DESCRIBED:
-        _DESCRIBED[name] = describe(family(name).graphs, None)
-    return _DESCRIBED[name]
+    return describe(family(name).graphs, None)
 
 
 METHODS: dict[str, Method] = {

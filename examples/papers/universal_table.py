@@ -30,7 +30,7 @@ paper's encoder* are the same read-out on another encoder, *without encoder and 
 Not blind: pooling, the read-out and its prior means were chosen by scores on these families, with other draws of labels (100 to 303; here from 700) and
 mostly other encoders; the first of the five encoders was among those looked at. At 0 labels there are no draws to keep apart: the rule by which FLOPs are
 asked where heads disagree has one constant, which maximises the mean over these very targets (`encoders/sources.py` says what each family's absence would
-change); with the constant share that stood before, .75 for all, the means at 0 labels were within .04 of those shown. The published
+change); with the constant share that stood before, .75 for all, the means at 0 labels were within .05 of those shown. The published
 rows are the paper's table 1 (other sources and labels)."""
 
 PUBLISHED = {"NAS-Bench-201, the paper's 4,096 cells": (40, "0.917 ± 0.010"), "NAS-Bench-101": (50, "0.553 ± 0.090")}
