@@ -19,6 +19,7 @@ from .batching import Graphs, GraphTensors, as_tensors
 from .gp import View
 
 Array = NDArray[np.float64]
+FLOPS, PARAMS = 0, 1  # columns of `cgir.properties`, logarithms
 ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before a BatchNorm and a ReLU
 
 
@@ -89,7 +90,16 @@ class Scaler:
     @classmethod
     def fit(cls, vectors: Array) -> Scaler:
         """Statistics of reference vectors (n, D)."""
-        mean, deviation = vectors.mean(axis=0), vectors.std(axis=0)
+        return cls._of(vectors.mean(axis=0), vectors.std(axis=0))
+
+    @classmethod
+    def between(cls, one: Array, other: Array) -> Scaler:
+        """Statistics of two sets of vectors (n, D) and (m, D), each of which counts half."""
+        means, variances = (np.stack([getattr(vectors, moment)(axis=0) for vectors in (one, other)]) for moment in ("mean", "var"))
+        return cls._of(means.mean(axis=0), np.sqrt(variances.mean(axis=0) + means.var(axis=0)))
+
+    @classmethod
+    def _of(cls, mean: Array, deviation: Array) -> Scaler:
         constant = deviation <= 1e-6 * (1 + np.abs(mean))
         return cls(mean, np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation)))
 
@@ -110,15 +120,17 @@ class Views:
         self.scalers, self.columns = list(scalers), columns
 
     @classmethod
-    def fit(cls, labelled: Described, reference: Described) -> Views:
-        """Scales of the reference graphs, subtrees of the labelled ones."""
-        return cls([Scaler.fit(view) for view in reference.dense], np.unique(labelled.subtrees.indices))
+    def fit(cls, labelled: Described, reference: Described, embedding: bool = True) -> Views:
+        """Scales of the reference graphs, subtrees of the labelled ones; `embedding`: it is a view, if there is one."""
+        dense = reference.dense if embedding else reference.dense[-2:]
+        return cls([Scaler.fit(view) for view in dense], np.unique(labelled.subtrees.indices))
 
     def __call__(self, graphs: Described) -> list[View]:
         """Matrices of G rows."""
-        return [*(scaler(view) for scaler, view in zip(self.scalers, graphs.dense, strict=True)), self._roots(graphs.subtrees)]
+        return [*(scaler(view) for scaler, view in zip(self.scalers, graphs.dense[-len(self.scalers) :], strict=True)), self.subtrees(graphs.subtrees)]
 
-    def _roots(self, counts: csr_array) -> csr_array:
+    def subtrees(self, counts: csr_array) -> csr_array:
+        """Roots of counts (G, 2^63 - 1) of all subtrees: (G, columns + 1)."""
         place = np.minimum(np.searchsorted(self.columns, counts.indices), len(self.columns) - 1)
         known = self.columns[place] == counts.indices
         rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))

@@ -56,13 +56,13 @@ class GaussianProcess:
             means: (n,) what is expected of y before it is seen; default 0.
             explained: share of the variance of y that this is thought to explain; the search starts with so much less for the kernels.
         """
-        order = np.lexsort((*map(_norms, views), y))  # in another order rounding would be another, and the search would end elsewhere
+        order = np.lexsort((*map(norms, views), y))  # in another order rounding would be another, and the search would end elsewhere
         self.views, self.y = [view[order] for view in views], y[order]
         self.means = np.zeros(len(y)) if means is None else means[order]
         self.evidence = np.nan
-        self.live = [index for index, view in enumerate(self.views) if _norms(view).any()]
-        raw = [_products(self.views[index], self.views[index]) for index in self.live]
-        self.units = [_units(near, gram) for near, gram in raw]
+        self.live = [index for index, view in enumerate(self.views) if norms(view).any()]
+        raw = [products(self.views[index], self.views[index]) for index in self.live]
+        self.units = [units(near, gram) for near, gram in raw]
         parts = self._scaled(raw)
         if theta is None:
             rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:FITTED])
@@ -79,11 +79,11 @@ class GaussianProcess:
         return np.concatenate([mean for mean, _ in parts]) + means, np.concatenate([deviation for _, deviation in parts])
 
     def _predict(self, views: Sequence[View]) -> tuple[Array, Array]:
-        raw = [_products(views[index], self.views[index]) for index in self.live]
+        raw = [products(views[index], self.views[index]) for index in self.live]
         across = _covariance(self.theta, self._scaled(raw), (views[0].shape[0], len(self.y)))
         own = np.full(len(across), np.exp(self.theta[-1]))
         for index, (_, size), (a, _, c) in zip(self.live, self.units, self.theta[:-1].reshape(-1, 3), strict=True):
-            own += np.exp(a) + np.exp(c) * _norms(views[index]) / size
+            own += np.exp(a) + np.exp(c) * norms(views[index]) / size
         explained = solve_triangular(self.factor, across.T, lower=True)
         return across @ self.weights, np.sqrt(np.maximum(own - (explained**2).sum(axis=0), 1e-12))
 
@@ -91,23 +91,23 @@ class GaussianProcess:
         return [Products(near / distance, gram / size) for (near, gram), (distance, size) in zip(raw, self.units, strict=True)]
 
 
-def _units(near: Array, gram: Array) -> tuple[float, float]:
+def units(near: Array, gram: Array) -> tuple[float, float]:
     """Mean squared distance and mean squared length of the training graphs; where they all look alike, as one does, the distance of unrelated ones."""
     size = float(gram.diagonal().mean())
     return float(near.mean()) or 2 * size, size
 
 
-def _products(a: View, b: View) -> tuple[Array, Array]:
+def products(a: View, b: View) -> tuple[Array, Array]:
     """Squared distances and inner products of the rows of two matrices: (n, m), (n, m)."""
     product = a @ b.T
     gram: Array = np.asarray(product.toarray() if isinstance(product, csr_array) else product)
-    lengths = _norms(a)[:, None] + _norms(b)[None]
+    lengths = norms(a)[:, None] + norms(b)[None]
     near = lengths - 2 * gram
     near[near < ROUNDING * lengths] = 0
     return near, gram
 
 
-def _norms(view: View) -> Array:
+def norms(view: View) -> Array:
     """(n,): squared lengths of the rows."""
     squares: Array = np.asarray((view * view).sum(axis=1)).ravel()
     return squares

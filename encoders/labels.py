@@ -60,7 +60,7 @@ class RankGauss:
     def fit(cls, y: Values) -> RankGauss:
         """The distinct labels, ascending, with their scores."""
         labels, first = np.unique(y, return_index=True)
-        return cls(labels, norm.ppf((rankdata(y)[first] - 0.5) / len(y)))
+        return cls(labels, normal_scores(y)[first])
 
     def forward(self, y: Values) -> Values:
         """Labels that were seen -> scores; others are interpolated."""
@@ -69,6 +69,12 @@ class RankGauss:
     def inverse(self, z: Values) -> Values:
         """Scores -> label units: linear between the labels seen, beyond them with their overall slope, so that order is kept."""
         return interpolate(z, self.scores, self.labels)
+
+
+def normal_scores(y: Values) -> Values:
+    """Normal quantiles of (rank - 1/2) / n; ties share their mean rank."""
+    scores: Values = norm.ppf((rankdata(y) - 0.5) / len(y))
+    return scores
 
 
 def interpolate(x: Values, known_x: Values, known_y: Values) -> Values:

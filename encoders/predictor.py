@@ -20,10 +20,11 @@ from .descriptors import Described, Scaler, Views, describe
 from .labels import RankGauss, Standardise, check_labels
 from .losses import LOSSES
 from .networks import TASK, Networks, Start
-from .priors import ExpectingProcess
+from .priors import ENOUGH, ExpectingProcess
 from .saving import load, save
-from .sources import FLOPS_SHARE, Scores, Sources, costs
+from .sources import Family, Scores, Sources, costs
 from .training import Part, TrainConfig
+from .whole import FEWEST, POOL, Whole
 
 if TYPE_CHECKING:
     from .explain import Explanation
@@ -74,9 +75,10 @@ class Predictor:
         self.networks = Networks(encoder, loss, members, frozen, train or TrainConfig(), carl) if head != "gp" else None
         self.sources: Sources | None = getattr(encoder, "sources", None) if head == "blend" else None
         self.process: ExpectingProcess | None = None
+        self.whole: Whole | None = None
         self.views: Views | None = None
         self.expected: Scaler | None = None
-        self.share = FLOPS_SHARE
+        self.family = Family()
         self.labels: Standardise | RankGauss | None = None
         if self.sources is not None:
             self._column()
@@ -117,8 +119,8 @@ class Predictor:
             self.sources = Sources.fit(self.networks, _vectors(together), labels, families, different, seed)
         else:
             self.networks.fit_sources(_raw(together), labels, families, different, seed)
-        self.labels = self.process = None
-        self.share = FLOPS_SHARE
+        self._forget()
+        self.family = Family()
         return self
 
     def fit(self, graphs: Some, y: ArrayLike, seed: int = 0, pool: Some | None = None) -> Predictor:
@@ -137,23 +139,19 @@ class Predictor:
         column = self._column()
         reference = None if pool is None else self._read(pool)
         if self.sources is not None and reference is not None and not np.size(y):
-            self.labels = self.process = None
-            self.share = self.sources.share(_vectors(reference), column)
+            self._forget()
+            self.family = self.sources.family(_vectors(reference), column)
             return self
         graphs, labels = _labelled(graphs, y)
         read = self._read(graphs)
-        with_process = self.head in ("gp", "blend")
-        self.labels = RankGauss.fit(labels) if with_process else Standardise.fit(labels)
-        targets = self.labels.forward(labels)
         if self.sources is not None:
-            self.share = FLOPS_SHARE if reference is None else self.sources.share(_vectors(reference), column)
-        if with_process:
-            seen, others = _vectors(read), _vectors(read if reference is None else reference)
-            self.views, self.expected = Views.fit(seen, others), Scaler.fit(self._free(others))
-            self.process = ExpectingProcess.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)
+            self.family = Family(across=self.sources.labelled.about(_vectors(read))) if reference is None else self.sources.family(_vectors(reference), column)
+        if self.head in ("gp", "blend"):
+            self._fit_process(_vectors(read), _vectors(read if reference is None else reference), labels, seed)
         else:
             assert self.networks is not None
-            self.networks.fit(_raw(read), targets, seed, _raw(read if reference is None else reference), column)
+            self.labels = Standardise.fit(labels)
+            self.networks.fit(_raw(read), self.labels.forward(labels), seed, _raw(read if reference is None else reference), column)
         return self
 
     @overload
@@ -207,13 +205,31 @@ class Predictor:
             return graphs.graphs if isinstance(graphs, Described) else as_tensors(graphs)
         return graphs if isinstance(graphs, Described) else describe(graphs, self.encoder)
 
+    def _fit_process(self, seen: Described, pool: Described, labels: Array, seed: int) -> None:
+        """`labels` (n,) of the graphs that were seen; where a blend has enough of them, whole networks learn them too."""
+        self._forget()
+        self.labels = RankGauss.fit(labels)
+        targets = self.labels.forward(labels)
+        # what embeddings say of a family is in what is expected; as a view they made rankings by 10 or 20 labels worse on most families
+        self.views, self.expected = Views.fit(seen, pool, embedding=self.head == "gp"), Scaler.fit(self._free(pool))
+        self.process = ExpectingProcess.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)
+        if self.head == "blend" and FEWEST <= len(labels) <= ENOUGH:
+            some = pool.select(np.sort(np.random.default_rng(seed).permutation(len(pool))[:POOL]))
+            self.whole = Whole.fit(seen.graphs, targets, some.graphs, self._scores(some)[0], seed)
+
+    def _forget(self) -> None:
+        """What labels of a target taught."""
+        self.labels = self.process = self.whole = None
+
     def _scores(self, read: Read) -> Scores:
         if self.process is not None:
             assert self.views is not None
             assert self.expected is not None
-            return self.process.predict(self.views(_vectors(read)), self.expected(self._free(_vectors(read))))
+            described = _vectors(read)
+            scores, deviations = self.process.predict(self.views(described), self.expected(self._free(described)))
+            return scores if self.whole is None else self.whole.mixed(described.graphs, scores), deviations
         if self.sources is not None:
-            return self.sources.predict(_vectors(read), self._column(), self.share)
+            return self.sources.predict(_vectors(read), self.family, self._column())
         assert self.networks is not None
         return self.networks.predict(_raw(read), self._column())
 
@@ -221,7 +237,7 @@ class Predictor:
         """(G, q): what says something of a graph before there are labels, none for a plain "gp"."""
         if self.head == "gp":
             return np.zeros((len(read), 0))
-        return costs(read) if self.sources is None else self.sources.free(read, self._column(), self.share)
+        return costs(read) if self.sources is None else self.sources.free(read, self.family, self._column())
 
     def _column(self) -> int:
         """Which of the heads' outputs is asked. CgirError if they learned no such task."""

@@ -12,9 +12,14 @@ from .gp import GaussianProcess, View
 
 Array = NDArray[np.float64]
 
-# Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, and of what other families taught.
-EXPECTED = np.asarray([(0, 0, 0), (0.6, 0, 0), (0.8, 0, 0), (0, 0.4, 0), (0.4, 0.3, 0), (0, 0, 0.6), (0.4, 0, 0.4), (0.3, 0, 0.6), (0, 0, 0.9)], np.float64)
-BELIEF = np.asarray([1, 2, 2, 1, 1, 2, 4, 4, 4], np.float64)  # how likely each is before labels are seen, up to a factor
+# Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, of what heads that other families taught say,
+# and of what a process across families says; and how likely each is before labels are seen, up to a factor.
+BELIEFS = {
+    (0, 0, 0, 0): 1, (0.6, 0, 0, 0): 2, (0.8, 0, 0, 0): 2, (0, 0.4, 0, 0): 1, (0.4, 0.3, 0, 0): 1,
+    (0, 0, 0.6, 0): 2, (0.4, 0, 0.4, 0): 4, (0.3, 0, 0.6, 0): 4, (0, 0, 0.9, 0): 4,
+    (0, 0, 0, 0.6): 2, (0, 0, 0.3, 0.4): 4, (0.4, 0, 0, 0.4): 4, (0, 0, 0, 0.9): 2, (0, 0, 0.5, 0.5): 4,
+}  # fmt: skip
+EXPECTED, BELIEF = np.asarray(list(BELIEFS), np.float64), np.asarray(list(BELIEFS.values()), np.float64)
 UNEXPLAINED = 0.35  # share of the variance of labels that is left to the kernels at least, however much is expected
 ENOUGH = 100  # labels beyond which nothing is expected: they say more than any expectation, and each process costs their cube
 LEAST = 0.01  # share of an expectation below which it is dropped
@@ -38,7 +43,7 @@ class ExpectingProcess:
 
         Args:
             views: what the processes see, matrices (n, D).
-            scores: (n, q), q = 0, 2 or 3: log FLOPs, log parameters and a score from other families, standardised; none: nothing is expected.
+            scores: (n, q), q = 0, 2 or 4: scores in the order of `EXPECTED`, standardised; none: nothing is expected.
             y: (n,) targets of mean 0 and deviation 1 or so.
             seed: see `GaussianProcess`.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError, FileFormatError
 
+from .across import Across, Labelled
 from .architectures import ARCHITECTURES, GraphEncoder, architecture, build
 from .carl import CARL, CarlConfig
 from .checkpoints import Tensors, build_encoder, encoder_meta, read_tensors, write_tensors
@@ -25,8 +26,9 @@ from .heads import MLPHead, Scorer
 from .labels import RankGauss, Standardise
 from .networks import Member, Networks, Start
 from .priors import ExpectingProcess
-from .sources import Sources
+from .sources import Family, Sources
 from .training import TrainConfig
+from .whole import Whole
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -50,9 +52,13 @@ def save(predictor: Predictor, folder: str | PathLike[str]) -> None:
         meta["networks"], state = _networks_state(networks)
         tensors |= state
     if predictor.sources is not None:
-        meta["flops"], meta["share"] = predictor.sources.flops, predictor.share
+        meta["flops"], meta["share"] = predictor.sources.flops, predictor.family.share
+        tensors |= _labelled_state(predictor.sources.labelled) | _across_state(predictor.family.across)
     if predictor.process is not None:
         tensors |= _process_state(predictor.process, predictor.views) | _scaler_state("expected.", predictor.expected)
+    if predictor.whole is not None:
+        meta["whole"], state = _networks_state(predictor.whole.networks)
+        tensors |= _prefix("whole.", state) | _arrays({"whole.scale": predictor.whole.scale})
     write_tensors(Path(folder) / FILE, "predictor", tensors, meta)
 
 
@@ -68,11 +74,14 @@ def load(folder: str | PathLike[str]) -> Predictor:
             _read_networks(predictor.networks, meta["networks"], tensors, path)
         if "flops" in meta:
             assert predictor.networks is not None
-            predictor.sources = Sources(predictor.networks, (float(meta["flops"][0]), float(meta["flops"][1])))
-            predictor.share = float(meta["share"])
+            labelled = _read_labelled(_part(tensors, "labelled."))
+            predictor.sources = Sources(predictor.networks, (float(meta["flops"][0]), float(meta["flops"][1])), labelled)
+            predictor.family = Family(float(meta["share"]), _read_across(_part(tensors, "across."), labelled))
         if "gp.y" in tensors:
             predictor.process, predictor.views = _read_process(tensors)
             predictor.expected = _read_scaler(tensors, "expected.")
+        if "whole" in meta:
+            predictor.whole = _read_whole(meta["whole"], _part(tensors, "whole."), path)
         predictor.task = meta["task"]
     except FileFormatError:
         raise
@@ -149,24 +158,69 @@ def _process_state(process: ExpectingProcess, views: Views | None) -> Tensors:
     tensors = _arrays({"gp.y": one.y, "gp.weights": process.weights, "gp.expected": process.expected})
     tensors |= _arrays({f"gp.{name}": np.stack([getattr(each, name) for each in process.processes]) for name in ("theta", "means")})
     tensors["gp.columns"] = torch.from_numpy(views.columns)
-    for index, (scaler, view) in enumerate(zip(views.scalers, one.views, strict=False)):  # the last view is sparse
+    for index, view in enumerate(one.views[:-1]):
         assert isinstance(view, np.ndarray)
-        tensors |= _scaler_state(f"gp.{index}.", scaler) | _arrays({f"gp.{index}.view": view})
-    subtrees: Any = one.views[-1]
-    parts = {"data": subtrees.data, "indices": subtrees.indices, "indptr": subtrees.indptr}
-    return tensors | {f"gp.subtrees.{name}": torch.from_numpy(np.ascontiguousarray(values)) for name, values in parts.items()}
+        tensors |= _arrays({f"gp.{index}.view": view})
+    return tensors | _scalers_state("gp.", views.scalers) | _sparse_state("gp.subtrees.", one.views[-1])
 
 
 def _read_process(tensors: Tensors) -> tuple[ExpectingProcess, Views]:
-    known = [index for index in range(len(tensors)) if f"gp.{index}.view" in tensors]
-    scalers = [Scaler(tensors[f"gp.{index}.mean"].numpy(), tensors[f"gp.{index}.scale"].numpy()) for index in known]
-    views = Views(scalers, tensors["gp.columns"].numpy())
-    data, indices, starts = (tensors[f"gp.subtrees.{name}"].numpy() for name in ("data", "indices", "indptr"))
-    subtrees = csr_array((data, indices, starts), shape=(len(starts) - 1, len(views.columns) + 1))
-    seen = [*(tensors[f"gp.{index}.view"].numpy() for index in known), subtrees]
+    views = Views(_read_scalers(_part(tensors, "gp.")), tensors["gp.columns"].numpy())
+    seen = [*(tensors[f"gp.{index}.view"].numpy() for index in range(len(views.scalers))), _read_sparse(tensors, "gp.subtrees.", views.columns)]
     y, thetas, means = (tensors[f"gp.{name}"].numpy() for name in ("y", "theta", "means"))
     processes = [GaussianProcess(seen, y, theta, means=mean) for theta, mean in zip(thetas, means, strict=True)]
     return ExpectingProcess(processes, tensors["gp.expected"].numpy(), tensors["gp.weights"].numpy()), views
+
+
+def _labelled_state(labelled: Labelled) -> Tensors:
+    tensors = {"columns": torch.from_numpy(labelled.columns), "owner": torch.from_numpy(labelled.owner)}
+    tensors |= {f"{index}.view": torch.from_numpy(view).float() for index, view in enumerate(labelled.dense)}  # they are rounded to that
+    tensors |= _arrays({"traits": labelled.traits, "scores": labelled.scores}) | _sparse_state("subtrees.", labelled.subtrees)
+    return _prefix("labelled.", tensors)
+
+
+def _read_labelled(tensors: Tensors) -> Labelled:
+    dense = [tensors[f"{index}.view"].double().numpy() for index in range(len(tensors)) if f"{index}.view" in tensors]
+    columns, owner, traits, scores = (tensors[name].numpy() for name in ("columns", "owner", "traits", "scores"))
+    return Labelled(dense, _read_sparse(tensors, "subtrees.", columns), columns, owner, traits, scores)
+
+
+def _across_state(across: Across | None) -> Tensors:
+    if across is None:
+        return {}
+    return _scalers_state("across.", across.scalers) | _arrays({"across.scales": across.scales, "across.weights": across.weights})
+
+
+def _read_across(tensors: Tensors, labelled: Labelled) -> Across | None:
+    return Across(labelled, _read_scalers(tensors), tensors["scales"].numpy(), tensors["weights"].numpy()) if tensors else None
+
+
+def _sparse_state(prefix: str, matrix: Any) -> Tensors:
+    parts = {"data": matrix.data, "indices": matrix.indices.astype(np.int32), "indptr": matrix.indptr.astype(np.int32)}
+    return {prefix + name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in parts.items()}
+
+
+def _read_sparse(tensors: Tensors, prefix: str, columns: NDArray[np.int64]) -> csr_array:
+    data, indices, starts = (tensors[prefix + name].numpy() for name in ("data", "indices", "indptr"))
+    return csr_array((data, indices, starts), shape=(len(starts) - 1, len(columns) + 1))
+
+
+def _scalers_state(prefix: str, scalers: Sequence[Scaler]) -> Tensors:
+    tensors: Tensors = {}
+    for index, scaler in enumerate(scalers):
+        tensors |= _scaler_state(f"{prefix}{index}.", scaler)
+    return tensors
+
+
+def _read_scalers(tensors: Tensors) -> list[Scaler]:
+    known = [index for index in range(len(tensors)) if f"{index}.mean" in tensors]
+    return [Scaler(tensors[f"{index}.mean"].numpy(), tensors[f"{index}.scale"].numpy()) for index in known]
+
+
+def _read_whole(meta: Mapping[str, Any], tensors: Tensors, path: Path) -> Whole:
+    networks = Networks(None, "hinge", meta["ensemble"], meta["frozen"], TrainConfig(**meta["train"]))
+    _read_networks(networks, meta, tensors, path)
+    return Whole(networks, tensors["scale"].numpy())
 
 
 def _labels_state(labels: Standardise | RankGauss | None) -> Tensors:

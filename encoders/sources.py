@@ -9,26 +9,35 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .descriptors import Described
+from .across import Across, Labelled
+from .descriptors import FLOPS, PARAMS, Described
 from .networks import Networks
 from .training import Part
 
 Array = NDArray[np.float64]
 Scores = tuple[Array, Array]  # mean and standard deviation of G graphs
 
-FLOPS, PARAMS = 0, 1  # columns of `cgir.properties`, logarithms
 FLOPS_SHARE = 0.75  # in a score, where nothing is known of the family: what heads learned elsewhere says least about size, where families differ most
 # Where heads disagree about a family they are trusted less. Of 1 to 10 this maximises the mean rank correlation over the families of
 # `examples.papers.universal`, each left out of the training of its heads; without any one family the others choose 5 to 8, without timm 3.
 DISTRUST = 6.0
 LARGEST_SHARE = 4.0
+ACROSS_SHARE = 2.0  # of what a Gaussian process across families expects; it is small where it knows little. From 1 to 4 all do much the same
+
+
+class Family(NamedTuple):
+    """What unlabelled graphs say of their family: how much FLOPs count beside the heads, and what labelled networks say `across` families."""
+
+    share: float = FLOPS_SHARE
+    across: Across | None = None
 
 
 class Sources(NamedTuple):
-    """Ranking heads on frozen vectors, and `flops`, mean and deviation inside families of log FLOPs."""
+    """Ranking heads on frozen vectors, `flops`, mean and deviation inside families of log FLOPs, and some of the labelled networks."""
 
     networks: Networks
     flops: tuple[float, float]
+    labelled: Labelled
 
     @classmethod
     def fit(cls, networks: Networks, read: Described, labels: Array, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int) -> Sources:
@@ -36,23 +45,32 @@ class Sources(NamedTuple):
         networks = copy(networks)  # others may ask those
         networks.fit_sources(read.vectors(), labels, families, tasks, seed)
         inside = np.sqrt(np.mean([read.hand[first.start : first.start + first.size, FLOPS].var() for first, *_ in families]))
-        return cls(networks, (float(read.hand[:, FLOPS].mean()), max(float(inside), 1e-6)))
+        flops = float(read.hand[:, FLOPS].mean()), max(float(inside), 1e-6)
+        return cls(networks, flops, Labelled.draw(read, labels, families, len(tasks), seed))
 
-    def share(self, pool: Described, task: int = 0) -> float:
-        """How much FLOPs count beside heads that agree so well on a family's unlabelled graphs."""
+    def family(self, pool: Described, task: int = 0) -> Family:
+        """What a family's unlabelled graphs say: FLOPs count the more, the less the heads agree about them."""
         scores, deviations = self.networks.predict(pool.vectors(), task)
         disagreement = float(deviations.mean()) / max(float(scores.std()), 1e-9)
-        return min(DISTRUST * disagreement**2, LARGEST_SHARE)
+        return Family(min(DISTRUST * disagreement**2, LARGEST_SHARE), self.labelled.about(pool))
 
-    def predict(self, read: Described, task: int = 0, share: float = FLOPS_SHARE) -> Scores:
+    def predict(self, read: Described, family: Family, task: int = 0) -> Scores:
         """Scores of G graphs for a task, and how far the heads disagree: (G,), (G,)."""
+        scores, deviations = self._heads(read, family, task)
+        return scores + ACROSS_SHARE * self._across(read, family, task), deviations
+
+    def free(self, read: Described, family: Family, task: int = 0) -> Array:
+        """(G, 4): scores that need no label, in the order of `priors.EXPECTED`."""
+        return np.column_stack([costs(read), self._heads(read, family, task)[0], self._across(read, family, task)])
+
+    def _heads(self, read: Described, family: Family, task: int) -> Scores:
         scores, deviations = self.networks.predict(read.vectors(), task)
         mean, deviation = self.flops
-        return scores + share * (read.hand[:, FLOPS] - mean) / deviation, deviations
+        return scores + family.share * (read.hand[:, FLOPS] - mean) / deviation, deviations
 
-    def free(self, read: Described, task: int = 0, share: float = FLOPS_SHARE) -> Array:
-        """(G, 3): scores that need no label, in the order of `priors.EXPECTED`."""
-        return np.column_stack([costs(read), self.predict(read, task, share)[0]])
+    @staticmethod
+    def _across(read: Described, family: Family, task: int) -> Array:
+        return np.zeros(len(read)) if family.across is None else family.across.predict(read, task)
 
 
 def costs(read: Described) -> Array:

@@ -43,7 +43,7 @@ def test_posterior_and_likelihood_are_those_of_scikit_learn(count):
     ours = GaussianProcess([x], y, THETA)
     for found, expected in zip(ours.predict([new]), theirs.predict(new, return_std=True), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
-    parts = ours._scaled([gp._products(view, view) for view in ours.views])
+    parts = ours._scaled([gp.products(view, view) for view in ours.views])
     value, _ = gp._objective(parts, ours.y, THETA)(THETA)  # at its start the prior adds nothing
     assert -value - count / 2 * np.log(2 * np.pi) == pytest.approx(theirs.log_marginal_likelihood_value_, rel=1e-10)
 
@@ -88,7 +88,7 @@ def test_gradient_is_that_of_finite_differences(views, count, seed):
     rng = np.random.default_rng(seed)
     given_views, y = sample(count, (4,) * views, seed) if count > 1 else ([rng.normal(size=(1, 4))] * views, rng.normal(size=1))
     process = GaussianProcess(given_views, y, np.zeros(3 * views + 1))
-    parts = process._scaled([gp._products(view, view) for view in process.views])
+    parts = process._scaled([gp.products(view, view) for view in process.views])
     start, theta = rng.normal(size=(2, 3 * views + 1))
     objective = gp._objective(parts, process.y, start)
     _, gradient = objective(theta)
@@ -100,7 +100,7 @@ def test_gradient_is_that_of_finite_differences(views, count, seed):
 def test_the_search_ends_where_the_density_is_largest():
     (x, z), y = sample(60, (6, 3))
     process = GaussianProcess([x, z], y)
-    parts = process._scaled([gp._products(view, view) for view in process.views])
+    parts = process._scaled([gp.products(view, view) for view in process.views])
     start = np.asarray([*gp.START * 2, gp.NOISE])
     objective = gp._objective(parts, process.y, start)
     best, _ = objective(process.theta)
@@ -205,7 +205,7 @@ def test_a_view_without_information_changes_nothing(make):
     rng = np.random.default_rng(1)
     for width in range(1, 60):  # an offset: squared distances of equal rows are not rounding
         constant = make(np.tile(100 * rng.normal(size=width), (80, 1)))
-        near, length = gp._units(*gp._products(constant, constant))
+        near, length = gp.units(*gp.products(constant, constant))
         assert near == 2 * length
     process = GaussianProcess([constant, x[:80]], y[:80])
     for one, other in zip(process.predict([constant[:40], x[80:]]), expected, strict=True):

@@ -20,7 +20,7 @@ from encoders.descriptors import describe
 from encoders.gp import GaussianProcess
 from encoders.metrics import spearman
 from encoders.priors import BELIEF, ENOUGH, EXPECTED, LEAST, UNEXPLAINED, ExpectingProcess
-from encoders.sources import DISTRUST, FLOPS_SHARE, LARGEST_SHARE
+from encoders.sources import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def few(predictor: Predictor, start: int = 60, stop: int = 80) -> Predictor:
     return predictor.fit(BATCH.select(np.arange(start, stop)), LABELS[start:stop])
 
 
-def sample(count: int, seed: int = 0, column: int = 0, width: int = 3) -> tuple[list[Array], Array, Array]:
+def sample(count: int, seed: int = 0, column: int = 0, width: int = 4) -> tuple[list[Array], Array, Array]:
     """Views that say nothing, scores (count, width), and labels that are one of the scores with a little noise."""
     rng = np.random.default_rng(seed)
     views, scores = [rng.normal(size=(count, 6)), rng.normal(size=(count, 4))], rng.normal(size=(count, width))
@@ -75,7 +75,7 @@ def test_weights_and_moments_are_those_of_the_mixture() -> None:
     np.testing.assert_allclose(deviation**2, np.average(deviations**2 + means**2, axis=0, weights=fitted.weights) - mean**2)
 
 
-@pytest.mark.parametrize(("count", "width"), [(ENOUGH + 1, 3), (ENOUGH + 1, 2), (30, 0)])
+@pytest.mark.parametrize(("count", "width"), [(ENOUGH + 1, 4), (ENOUGH + 1, 2), (30, 0)])
 def test_with_nothing_to_expect_or_enough_labels_it_is_a_plain_process(count: int, width: int) -> None:
     views, scores, y = sample(count + 20, width=width)
     fitted = ExpectingProcess.fit([view[:count] for view in views], scores[:count], y[:count], seed=1)
@@ -85,7 +85,7 @@ def test_with_nothing_to_expect_or_enough_labels_it_is_a_plain_process(count: in
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("column", range(3))
+@pytest.mark.parametrize("column", range(4))
 def test_labels_choose_what_is_expected(column: int, seed: int) -> None:
     fitted = ExpectingProcess.fit(*sample(20, seed, column))
     best = fitted.expected[fitted.weights.argmax()]
@@ -147,6 +147,8 @@ STATES: dict[str, Callable[[], Predictor]] = {
     "labels": lambda: few(blend()),
     "without encoder": lambda: few(Predictor(train=QUICK).fit_sources(FAMILIES)),
     "many labels": lambda: few(blend().fit_sources(FAMILIES), 20, 60),
+    "enough labels for whole networks": lambda: few(blend().fit_sources(FAMILIES), 20, 70),
+    "a pool alone": lambda: blend().fit_sources(FAMILIES).fit([], [], pool=BATCH),
 }
 
 
@@ -162,7 +164,20 @@ def test_round_trip_in_every_state(state: str, tmp_path: Path, monkeypatch: pyte
     np.testing.assert_array_equal(few(loaded, 70, 80).predict(GRAPHS), few(predictor, 70, 80).predict(GRAPHS))
 
 
-@pytest.mark.parametrize("name", [b"gp.theta", b"gp.means", b"gp.expected", b"gp.0.scale", b"gp.subtrees.indptr", b"expected.scale", b"sources.1.moments.mean"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"gp.theta",
+        b"gp.means",
+        b"gp.expected",
+        b"gp.0.scale",
+        b"gp.subtrees.indptr",
+        b"labelled.scores",
+        b"across.weights",
+        b"expected.scale",
+        b"sources.1.moments.mean",
+    ],
+)
 def test_a_file_without_one_of_its_parts_is_refused(name: bytes, tmp_path: Path) -> None:
     STATES["sources and labels"]().save(tmp_path)
     file = tmp_path / "predictor.safetensors"
@@ -249,7 +264,7 @@ def test_an_encoder_brings_what_other_families_taught() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
 
 
-def test_a_pool_alone_says_how_much_size_counts_beside_heads_that_disagree(tmp_path: Path) -> None:
+def test_a_pool_alone_says_how_much_size_and_other_families_count(tmp_path: Path) -> None:
     predictor = blend(ensemble=3).fit_sources(FAMILIES)
     assert predictor.sources is not None
     pool = BATCH.select(np.arange(60, 90))
@@ -260,7 +275,8 @@ def test_a_pool_alone_says_how_much_size_counts_beside_heads_that_disagree(tmp_p
     share = min(DISTRUST * (heads.std(axis=0).mean() / heads.mean(axis=0).std()) ** 2, LARGEST_SHARE)
     mean, deviation = predictor.sources.flops
     size = (np.asarray(properties(BATCH))[:, 0] - mean) / deviation
-    np.testing.assert_allclose(predictor.predict(BATCH) - before, (share - FLOPS_SHARE) * size, atol=1e-9)
+    across = predictor.sources.labelled.about(describe(pool, predictor.encoder)).predict(describe(BATCH, predictor.encoder))
+    np.testing.assert_allclose(predictor.predict(BATCH) - before, (share - FLOPS_SHARE) * size + ACROSS_SHARE * across, atol=1e-9)
     predictor.save(tmp_path / "p")
     np.testing.assert_array_equal(Predictor.load(tmp_path / "p").predict(BATCH), predictor.predict(BATCH))
     np.testing.assert_array_equal(predictor.fit_sources(FAMILIES).predict(BATCH), before)  # another pool may follow
