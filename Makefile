@@ -13,7 +13,7 @@ demo: $(VENV)/core
 	$(BIN)/cgir demo
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 # torch-scatter is compiled, which takes some five minutes.
 scatter: $(VENV)/scatter
@@ -42,6 +42,7 @@ universal: $(VENV)/test
 	$(BIN)/python -m contrastive.corpus runs/corpus
 	$(BIN)/python -m examples.papers.universal_encoders runs/corpus
 	$(BIN)/python -m examples.papers.universal --workers 2
+	$(BIN)/python -m examples.papers.universal_constants
 	$(BIN)/python -m examples.papers.universal_weights
 	$(BIN)/python -m examples.papers.universal_map
 

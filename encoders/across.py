@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
+from scipy.stats import rankdata
 
 from .descriptors import FLOPS, PARAMS, Described, Scaler, Views
 from .gp import CHUNK, View, norms, products, units
@@ -21,13 +22,14 @@ Array = NDArray[np.float64]
 COMMON, OWN, LEVEL, NOISE = 0.15, 0.1, 10.0, 0.2
 NEARNESS = 3.0  # an RBF falls by e with each third of the mean squared distance
 DRAWN = 100  # networks of a family: twice as many say hardly more, and the process costs the cube of all
+GROUPS = 10  # of labels that are told apart: finer ones change nothing, and weights that are given away should not hold labels
 ALIKE = 0.99  # correlation from which on all are the same
 
 
 class Labelled(NamedTuple):
     """n graphs of several families: `dense` views (n, D) and counts of `subtrees` (n, columns + 1), of which `columns` are the hashes.
 
-    `owner` (n,): the family of each; `traits` (n,) of these; `scores` (n, T): normal scores of labels inside families, for each task.
+    `owner` (n,): the family of each; `traits` (n,) of these; `scores` (n, T) for each task: normal scores of the tenth of its family that a label is in.
     """
 
     dense: list[Array]
@@ -72,7 +74,7 @@ class Labelled(NamedTuple):
 
 
 class Across(NamedTuple):
-    """y_f(x) = level_f + common_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y are normal scores of labels inside families.
+    """y_f(x) = level_f + common_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y are as in `Labelled`.
 
     Bonilla, Chai & Williams, "Multi-task Gaussian Process Prediction" (2007), eq. 1: two graphs' covariance is a kernel of families times one of
     graphs. That of families f, f' is COMMON exp(-(t - t')^2) + OWN [f = f'], t being a family's `trait`; that of graphs is the sum over views of
@@ -108,9 +110,14 @@ def trait(hand: Array) -> float:
 
 
 def _scores(labels: Array, parts: Sequence[Part], drawn: NDArray[np.int64], tasks: int) -> Array:
-    """(n, T): normal scores of the graphs drawn from a family."""
+    """(n, T): of the graphs drawn from a family."""
     known = {part.column: part for part in reversed(parts)}
-    return np.stack([normal_scores(labels[known.get(task, parts[0]).start + drawn]) for task in range(tasks)], axis=1)
+    return np.stack([normal_scores(_groups(labels[known.get(task, parts[0]).start + drawn])) for task in range(tasks)], axis=1)
+
+
+def _groups(y: Array) -> Array:
+    """Which of `GROUPS` equal parts of all labels each belongs to."""
+    return np.floor(GROUPS * (rankdata(y) - 0.5) / len(y))
 
 
 def _views(dense: Sequence[View], roots: View) -> list[View]:

@@ -131,7 +131,7 @@ class Predictor:
             y: n labels, higher is better. None at all are enough for a blend that knows other families, given a pool.
             seed: of weights and batches.
             pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled ones; they also say how far
-                heads that other families taught agree about this one, and so how far FLOPs are to be asked instead.
+                heads that other families taught agree about this one, so how far FLOPs are to be asked instead, and how like those families it is.
 
         Raises:
             LabelError: labels missing, not finite or all equal.

