@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 COMMON, OWN, LEVEL, NOISE = 0.15, 0.1, 10.0, 0.2
 NEARNESS = 3.0  # an RBF falls by e with each third of the mean squared distance
 DRAWN = 100  # networks of a family: twice as many say hardly more, and the process costs the cube of all
-GROUPS = 10  # of labels that are told apart: finer ones change nothing, and weights that are given away should not hold labels
+GROUPS = 10  # of labels that are told apart: finer ones change rank correlations by less than .01, and weights that are given away should not hold labels
 ALIKE = 0.99  # correlation from which on all are the same
 
 
@@ -67,17 +67,16 @@ class Labelled(NamedTuple):
         views = _views([scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees)
         scales = np.asarray([units(*products(view, view)) for view in views])
         same = self.owner[:, None] == self.owner
-        common = np.exp(-((self.traits[:, None] - self.traits) ** 2))
-        covariance = _kernel(views, views, scales) * (COMMON * common + OWN * same) + LEVEL * same + NOISE * np.eye(len(self.owner))
+        covariance = _kernel(views, views, scales) * (common(self.traits[:, None], self.traits) + OWN * same) + LEVEL * same + NOISE * np.eye(len(self.owner))
         weights = cho_solve(cho_factor(covariance), self.scores)
-        return Across(self, scalers, scales, COMMON * np.exp(-((self.traits - trait(pool.hand)) ** 2))[:, None] * weights)
+        return Across(self, scalers, scales, common(trait(pool.hand), self.traits)[:, None] * weights)
 
 
 class Across(NamedTuple):
     """y_f(x) = level_f + common_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y are as in `Labelled`.
 
     Bonilla, Chai & Williams, "Multi-task Gaussian Process Prediction" (2007), eq. 1: two graphs' covariance is a kernel of families times one of
-    graphs. That of families f, f' is COMMON exp(-(t - t')^2) + OWN [f = f'], t being a family's `trait`; that of graphs is the sum over views of
+    graphs. That of families f, f' is `common(t, t')` + OWN [f = f'], t being a family's `trait`; that of graphs is the sum over views of
     an RBF and a linear kernel, as in `gp.GaussianProcess`. Frozen heads see much the same graphs, but not how far these are from all they learned
     from: this expects nothing there.
 
@@ -96,6 +95,12 @@ class Across(NamedTuple):
         views = _views(dense, subtrees)
         spans = [slice(start, start + CHUNK) for start in range(0, max(len(read), 1), CHUNK)]
         return np.concatenate([_kernel([view[span] for view in views], known, self.scales) @ self.weights[:, task] for span in spans])
+
+
+def common(one: Array | float, other: Array) -> Array:
+    """COMMON (t / T) (t' / T) exp(-(t - t')^2) for traits t and t', T being the largest: what networks of different sizes have in common is their size."""
+    covariance: Array = COMMON * one * other / np.arctanh(ALIKE) ** 2 * np.exp(-((one - other) ** 2))
+    return covariance
 
 
 def trait(hand: Array) -> float:

@@ -88,9 +88,9 @@ class Scaler:
         self.mean, self.scale = mean, scale
 
     @classmethod
-    def fit(cls, vectors: Array) -> Scaler:
-        """Statistics of reference vectors (n, D)."""
-        return cls._of(vectors.mean(axis=0), vectors.std(axis=0))
+    def fit(cls, vectors: Array, least: Array | float = 0.0) -> Scaler:
+        """Statistics of reference vectors (n, D); `least` (D,): deviations below are taken for these."""
+        return cls._of(vectors.mean(axis=0), np.maximum(vectors.std(axis=0), least))
 
     @classmethod
     def between(cls, one: Array, other: Array) -> Scaler:

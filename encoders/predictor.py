@@ -20,7 +20,7 @@ from .descriptors import Described, Scaler, Views, describe
 from .labels import RankGauss, Standardise, check_labels
 from .losses import LOSSES
 from .networks import TASK, Networks, Start
-from .priors import ENOUGH, ExpectingProcess
+from .priors import ENOUGH, LEAST_SPREAD, ExpectingProcess
 from .saving import load, save
 from .sources import Family, Scores, Sources, costs
 from .training import Part, TrainConfig
@@ -211,7 +211,8 @@ class Predictor:
         self.labels = RankGauss.fit(labels)
         targets = self.labels.forward(labels)
         # what embeddings say of a family is in what is expected; as a view they made rankings by 10 or 20 labels worse on most families
-        self.views, self.expected = Views.fit(seen, pool, embedding=self.head == "gp"), Scaler.fit(self._free(pool))
+        self.views, free = Views.fit(seen, pool, embedding=self.head == "gp"), self._free(pool)
+        self.expected = Scaler.fit(free, LEAST_SPREAD[: free.shape[1]])
         self.process = ExpectingProcess.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)
         if self.head == "blend" and FEWEST <= len(labels) <= ENOUGH:
             some = pool.select(np.sort(np.random.default_rng(seed).permutation(len(pool))[:POOL]))

@@ -20,6 +20,7 @@ BELIEFS = {
     (0, 0, 0, 0.6): 2, (0, 0, 0.3, 0.4): 4, (0.4, 0, 0, 0.4): 4, (0, 0, 0, 0.9): 2, (0, 0, 0.5, 0.5): 4,
 }  # fmt: skip
 EXPECTED, BELIEF = np.asarray(list(BELIEFS), np.float64), np.asarray(list(BELIEFS.values()), np.float64)
+LEAST_SPREAD = np.asarray([0, 0, 0, 0.1])  # what a process across families hardly tells apart is not made more of
 UNEXPLAINED = 0.35  # share of the variance of labels that is left to the kernels at least, however much is expected
 ENOUGH = 100  # labels beyond which nothing is expected: they say more than any expectation, and each process costs their cube
 LEAST = 0.01  # share of an expectation below which it is dropped

@@ -22,7 +22,7 @@ FLOPS_SHARE = 0.75  # in a score, where nothing is known of the family: what hea
 # `examples.papers.universal`, each left out of the training of its heads; without any one family the others choose 5 to 8, without timm 3.
 DISTRUST = 6.0
 LARGEST_SHARE = 4.0
-ACROSS_SHARE = 2.0  # of what a Gaussian process across families expects; it is small where it knows little. From 1 to 4 all do much the same
+ACROSS_SHARE = 3.0  # of what a Gaussian process across families expects, which is little where it knows little (`examples.papers.universal_constants`)
 
 
 class Family(NamedTuple):

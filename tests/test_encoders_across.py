@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import exp, log2
 
@@ -75,6 +76,10 @@ def naive_views(described: Described, known: Described, new: Described) -> list[
     return [*views, np.sqrt([[value / sum(row) for value in row] for row in rows])]
 
 
+def naive_common(one: float, other: float) -> float:
+    return COMMON * (one / np.arctanh(ALIKE)) * (other / np.arctanh(ALIKE)) * exp(-((one - other) ** 2))
+
+
 def naive_kernel(a: list[Array], b: list[Array]) -> Array:
     total = np.zeros((len(a[0]), len(b[0])))
     for left, right in zip(a, b, strict=True):
@@ -96,8 +101,8 @@ def test_expectations_are_those_of_the_equations() -> None:
     for i in range(60):
         for j in range(60):
             same = owner[i] == owner[j]
-            covariance[i, j] = covariance[i, j] * (COMMON * exp(-((traits[i] - traits[j]) ** 2)) + OWN * same) + LEVEL * same + NOISE * (i == j)
-    common = np.diag(COMMON * np.exp(-((traits - trait(new.hand)) ** 2)))
+            covariance[i, j] = covariance[i, j] * (naive_common(traits[i], traits[j]) + OWN * same) + LEVEL * same + NOISE * (i == j)
+    common = np.diag([naive_common(trait(new.hand), each) for each in traits])
     expected = naive_kernel(naive_views(new, known, new), views) @ common @ np.linalg.inv(covariance) @ y
     np.testing.assert_allclose(about().predict(new), expected, atol=1e-5)  # known views are rounded to single precision
 
@@ -128,6 +133,9 @@ def test_the_less_alike_a_family_the_less_is_expected() -> None:
     known = drawn()
     near, far = (known._replace(traits=known.traits + distance).about(new).predict(new) for distance in (0.0, 5.0))
     assert 0 < far.std() < 1e-3 * near.std()
+    size_alone = new.hand.copy()
+    size_alone[:, 1] = -size_alone[:, 0]  # FLOPs and parameters that do not go together
+    assert (known.about(replace(new, hand=size_alone)).predict(new) == 0).all()
 
 
 def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:

@@ -28,7 +28,7 @@ from examples.papers.universal_methods import described, universal
 Array = NDArray[np.float64]
 Setting = tuple[float | None, float]  # DISTRUST, None for FLOPS_SHARE everywhere, and ACROSS_SHARE
 
-SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, DISTRUST, 10.0), (0.0, 1.0, ACROSS_SHARE, 4.0)))
+SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, DISTRUST, 10.0), (0.0, 1.0, ACROSS_SHARE, 6.0)))
 ABOUT = """\
 How far FLOPs count beside the heads, DISTRUST (their disagreement squared)^2, at most 4, or .75 everywhere, and how far a process across families does,
 ACROSS_SHARE, are constants of `encoders/sources.py`. Here is what others would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the
