@@ -18,11 +18,11 @@ Array = NDArray[np.float64]
 Scores = tuple[Array, Array]  # mean and standard deviation of G graphs
 
 FLOPS_SHARE = 0.75  # in a score, where nothing is known of the family: what heads learned elsewhere says least about size, where families differ most
-# Where heads disagree about a family they are trusted less. Of 1 to 10 this maximises the mean rank correlation over the families of
-# `examples.papers.universal`, each left out of the training of its heads; without any one family the others choose 5 to 8, without timm 3.
+# Where heads disagree about a family they are trusted less. RESULTS.md has other constants, and what each target would have got from those that
+# all others choose (`examples.papers.universal_constants`).
 DISTRUST = 6.0
 LARGEST_SHARE = 4.0
-ACROSS_SHARE = 3.0  # of what a Gaussian process across families expects, which is little where it knows little (`examples.papers.universal_constants`)
+ACROSS_SHARE = 3.0  # of what a Gaussian process across families expects, which is little where it knows little
 
 
 class Family(NamedTuple):
