@@ -16,10 +16,10 @@ from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.features import GraphBatch
 from cgir.properties import properties
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, log_flops, priors
-from encoders.descriptors import describe
+from encoders.descriptors import Scaler, describe
 from encoders.gp import GaussianProcess
 from encoders.metrics import spearman
-from encoders.priors import BELIEF, ENOUGH, EXPECTED, LEAST, UNEXPLAINED, ExpectingProcess
+from encoders.priors import BELIEF, ENOUGH, EXPECTED, LEAST, LEAST_SPREAD, UNEXPLAINED, ExpectingProcess
 from encoders.sources import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
 
 Array = NDArray[np.float64]
@@ -283,3 +283,25 @@ def test_a_pool_alone_says_how_much_size_and_other_families_count(tmp_path: Path
     for known, options in ((predictor, {}), (blend(), {"pool": pool})):  # no pool, or nothing known of other families
         with pytest.raises(LabelError, match="found 0 labelled graphs"):
             known.fit([], [], **options)
+
+
+def test_what_is_hardly_told_apart_is_not_made_more_of() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(50, 3)) * (2.0, 0.01, 0.0) + 5
+    expected = (values - values.mean(axis=0)) / (values[:, 0].std(), 0.1, 0.1)
+    np.testing.assert_allclose(Scaler.fit(values, np.asarray([0.1, 0.1, 0.1]))(values), expected, atol=1e-12)
+    predictor = few(blend().fit_sources(FAMILIES))
+    assert predictor.sources is not None
+    assert predictor.expected is not None
+    free = predictor.sources.free(describe(BATCH.select(np.arange(60, 80)), small()), predictor.family)
+    assert predictor.expected.scale[3] == pytest.approx(1 / max(free[:, 3].std(), LEAST_SPREAD[3]), rel=1e-4)
+
+
+def test_a_blend_reads_embeddings_in_what_is_expected_only() -> None:
+    """A plain process has them as a view."""
+    for head, dense in (("blend", 2), ("gp", 3)):
+        predictor = few(Predictor(small(), head))
+        assert predictor.views is not None
+        assert len(predictor.views.scalers) == dense
+    assert np.abs(few(Predictor(small(), "gp")).predict(GRAPHS) - few(Predictor(None, "gp")).predict(GRAPHS)).max() > 1e-4
+    np.testing.assert_array_equal(few(Predictor(small())).predict(GRAPHS), few(Predictor()).predict(GRAPHS))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.report import Table, publish
-from encoders.descriptors import describe
+from encoders.descriptors import FLOPS, describe
 from encoders.metrics import spearman
 from encoders.networks import TASK
 from encoders.sources import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
@@ -46,7 +46,7 @@ def parts(name: str, seed: int, folder: Path) -> Iterator[tuple[str, Array, Arra
         center, scale = model.sources.flops
         disagreement = (float(deviations.mean()) / max(float(scores.std()), 1e-9)) ** 2
         across = model.sources.labelled.about(graphs).predict(graphs)
-        yield target, family(name).labels[TASK][rows], scores, (graphs.hand[:, 0] - center) / scale, disagreement, across
+        yield target, family(name).labels[TASK][rows], scores, (graphs.hand[:, FLOPS] - center) / scale, disagreement, across
 
 
 def measured(folder: Path) -> dict[str, dict[Setting, float]]:
