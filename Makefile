@@ -45,6 +45,7 @@ universal: $(VENV)/test
 	$(BIN)/python -m examples.papers.universal_constants
 	$(BIN)/python -m examples.papers.universal_weights
 	$(BIN)/python -m examples.papers.universal_map
+	$(BIN)/python -m examples.papers.universal_speed
 
 results: universal
 	$(BIN)/python -m examples.papers.ofa_mbv3

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 # rank some families so much worse that the mean does too; with 50 it gains most on DARTS (.07) and loses .03 on TransNAS-Bench-101 micro.
 FEWEST = 40  # labels
 SHARE = 0.2  # of the networks in the mean with the process
-ENSEMBLE = 3  # on two cores 3 seconds for small networks, 9 for 50 of timm's
+ENSEMBLE = 3
 TRAINING = TrainConfig(epochs=100, batch=ENOUGH)  # all labels at once are prepared once: some four times faster, as good
 POOL = 500  # graphs of a pool over which outputs are brought to the scale of the process
 
