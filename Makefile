@@ -45,7 +45,7 @@ universal: $(VENV)/test
 	$(BIN)/python -m examples.papers.universal_constants
 	$(BIN)/python -m examples.papers.universal_weights
 	$(BIN)/python -m examples.papers.universal_map
-	$(BIN)/python -m examples.papers.universal_speed
+	$(BIN)/python -m benchmarks.fitting
 
 results: universal
 	$(BIN)/python -m examples.papers.ofa_mbv3

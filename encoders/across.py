@@ -21,13 +21,13 @@ Array = NDArray[np.float64]
 # Variances of normal scores: of each kernel of each view in what families have in common and in what is their own, of levels, of noise.
 COMMON, OWN, LEVEL, NOISE = 0.15, 0.1, 10.0, 0.2
 NEARNESS = 3.0  # an RBF falls by e with each third of the mean squared distance
-DRAWN = 100  # networks of a family: twice as many say hardly more, and the process costs the cube of all
-GROUPS = 10  # of labels that are told apart: finer ones change rank correlations by less than .01, and weights that are given away should not hold labels
+DRAWN = 100  # networks of a family: the process costs the cube of all
+GROUPS = 10  # of labels that are told apart: weights that are given away should not hold labels
 ALIKE = 0.99  # correlation from which on all are the same
 
 
 class Labelled(NamedTuple):
-    """n graphs of several families: `dense` views (n, D) and counts of `subtrees` (n, columns + 1), of which `columns` are the hashes.
+    """n graphs of several families: `dense` views (n, D) and roots of counts of `subtrees` (n, columns + 1), of which `columns` are the hashes.
 
     `owner` (n,): the family of each; `traits` (n,) of these; `scores` (n, T) for each task: normal scores of the tenth of its family that a label is in.
     """

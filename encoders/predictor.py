@@ -210,7 +210,7 @@ class Predictor:
         self._forget()
         self.labels = RankGauss.fit(labels)
         targets = self.labels.forward(labels)
-        # what embeddings say of a family is in what is expected; as a view they made rankings by 10 or 20 labels worse on most families
+        # a blend has what embeddings say of a family in what it expects; a view of their own asks for more labels
         self.views, free = Views.fit(seen, pool, embedding=self.head == "gp"), self._free(pool)
         self.expected = Scaler.fit(free, LEAST_SPREAD[: free.shape[1]])
         self.process = ExpectingProcess.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)

@@ -14,12 +14,11 @@ from .training import TrainConfig
 
 Array = NDArray[np.float64]
 
-# Tried on families of `examples.papers.universal`, other draws of labels than it reports: shares of .2 to .35 and 20 or 50 labels. With 20, whole networks
-# rank some families so much worse that the mean does too; with 50 it gains most on DARTS (.07) and loses .03 on TransNAS-Bench-101 micro.
+# Chosen on families of `examples.papers.universal`, with other draws of labels than it reports, where 20 labels were too few for whole networks.
 FEWEST = 40  # labels
 SHARE = 0.2  # of the networks in the mean with the process
 ENSEMBLE = 3
-TRAINING = TrainConfig(epochs=100, batch=ENOUGH)  # all labels at once are prepared once: some four times faster, as good
+TRAINING = TrainConfig(epochs=100, batch=ENOUGH)  # all labels in one batch, which is prepared once
 POOL = 500  # graphs of a pool over which outputs are brought to the scale of the process
 
 
