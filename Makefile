@@ -17,7 +17,7 @@ test: $(VENV)/test
 
 # torch-scatter is compiled, which takes some five minutes.
 scatter: $(VENV)/scatter
-	$(BIN)/python -m pytest -q tests/test_encoders_segments.py
+	$(BIN)/python -m pytest -q tests/encoders/engine/test_segments.py
 
 # Hours; what is done is kept in runs/zoo, so that an interrupted run goes on.
 zoo: $(VENV)/test

@@ -29,13 +29,14 @@ from tqdm import tqdm
 
 import contrastive
 import frontends
-from cgir import GraphBatch, GraphStore, spectrum
-from cgir.files import atomic_path
-from cgir.unfolding import Direction as UnfoldingDirection
-from cgir.unfolding import unfoldings
+from cgir import GraphBatch, GraphStore
+from cgir.analysis import laplacian_spectrum as spectrum
+from cgir.analysis.computation_trees import Direction as UnfoldingDirection
+from cgir.analysis.computation_trees import unfoldings
+from cgir.atomic_files import atomic_path
 from contrastive import PretrainConfig
 from encoders import Encoder, EncoderConfig, GraphTensors
-from encoders.batching import Engine
+from encoders.engine.batching import Engine
 from frontends import spaces
 from frontends.reference import resnet50
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, publish
 from encoders import HandPredictor, Predictor, load_pretrained
-from encoders.networks import TASK
+from encoders.predictors.ensemble import TASK
 from examples.papers.universal_families import family, trace_timm
 
 FAMILIES = {"nasbench201": "NAS-Bench-201", "darts": "DARTS", "ofa_mbv3": "Once-for-All, mixed sizes", "timm_imagenet": "timm"}

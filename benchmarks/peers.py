@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import frontends
 from frontends.reference import resnet50, vit_b16
-from frontends.torchvision_ops import declare
+from frontends.torch.torchvision_ops import declare
 
 from .report import Table, publish
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cgir.features import GraphBatch, categories, node_features
+from cgir.graph_batch import GraphBatch, categories, node_features
 from encoders import Encoder
-from encoders.embedding import NodeEmbedding
+from encoders.models.node_embedding import NodeEmbedding
 
 with warnings.catch_warnings():  # it calls torch.jit.script, which is deprecated
     warnings.simplefilter("ignore")

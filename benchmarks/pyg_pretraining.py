@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from cgir.features import GraphBatch
+from cgir.graph_batch import GraphBatch
 from contrastive import PretrainConfig
 
 from .pyg_encoder import PygEncoder, as_data

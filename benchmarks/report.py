@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from cgir.files import atomic_path
+from cgir.atomic_files import atomic_path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

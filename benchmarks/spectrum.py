@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 import cgir
 import frontends
-from cgir.coloring import graph_hashes
-from cgir.features import GraphBatch, kind_flops
-from cgir.spectrum import PADDING, K
+from cgir.analysis.laplacian_spectrum import PADDING, K
+from cgir.analysis.weisfeiler_lehman import graph_hashes
+from cgir.graph_batch import GraphBatch, kind_flops
 from frontends import tables
 
 from .report import Table, publish

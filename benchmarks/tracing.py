@@ -25,7 +25,7 @@ from tqdm import tqdm
 import cgir
 import frontends
 from frontends.reference import resnet50, vit_b16
-from frontends.torchvision_ops import declare
+from frontends.torch.torchvision_ops import declare
 
 from .report import Table, publish
 from .zoo.families import REPRESENTATIVES

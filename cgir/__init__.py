@@ -1,8 +1,11 @@
 """Computation graphs of neural networks: one representation for every framework and every search space."""
 
+from .analysis.laplacian_spectrum import spectral_distance as spectral_distance
+from .analysis.laplacian_spectrum import spectrum as spectrum
+from .analysis.weisfeiler_lehman import isomorphic as isomorphic
+from .analysis.wl_kernel import wl_distance as wl_distance
+from .analysis.wl_kernel import wl_features as wl_features
 from .builder import GraphBuilder as GraphBuilder
-from .coloring import isomorphic as isomorphic
-from .diff import diff as diff
 from .errors import CgirError as CgirError
 from .errors import FileFormatError as FileFormatError
 from .errors import InvalidGraphError as InvalidGraphError
@@ -10,16 +13,13 @@ from .errors import LabelError as LabelError
 from .errors import SpecError as SpecError
 from .errors import TraceError as TraceError
 from .errors import UnsupportedOpError as UnsupportedOpError
-from .features import GraphBatch as GraphBatch
 from .graph import Graph as Graph
 from .graph import Node as Node
 from .graph import NodeKind as NodeKind
 from .graph import Param as Param
-from .kernel import wl_distance as wl_distance
-from .kernel import wl_features as wl_features
+from .graph_batch import GraphBatch as GraphBatch
+from .graph_diff import diff as diff
 from .passes import canonicalize as canonicalize
 from .serialize import load as load
-from .spectrum import spectral_distance as spectral_distance
-from .spectrum import spectrum as spectrum
-from .store import GraphStore as GraphStore
-from .verify import verify as verify
+from .store.graph_store import GraphStore as GraphStore
+from .verifier import verify as verify

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .arguments import parser
+from .cli.parser import parser
 from .errors import CgirError, SpecError, TraceError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _finish(graph: Graph, args: argparse.Namespace) -> None:
 
 def _show(args: argparse.Namespace) -> int:
     from . import load
-    from .draw import summary
+    from .drawing.export import summary
 
     graph = load(args.graph)
     print(graph.report() if args.report else graph if args.full else summary(graph, args.depth))
@@ -76,8 +76,8 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _draw(graph: Graph, args: argparse.Namespace) -> None:
-    from .draw import to_svg
-    from .files import atomic_path
+    from .atomic_files import atomic_path
+    from .drawing.export import to_svg
 
     if args.svg:
         to_svg(graph, args.svg, args.depth, args.full)
@@ -92,7 +92,7 @@ def _draw(graph: Graph, args: argparse.Namespace) -> None:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from . import diff
+    from . import graph_diff as diff
 
     a, b = (_graph(target, args) for target in (args.a, args.b))
     text = diff(a, b)
@@ -102,7 +102,8 @@ def _diff(args: argparse.Namespace) -> int:
 
 def _space(args: argparse.Namespace) -> int:
     from frontends import spaces
-    from frontends.spaces import command
+
+    from .cli import space as command
 
     if args.sample or args.all:
         if args.name is None or args.architecture or not args.output:
@@ -117,7 +118,7 @@ def _space(args: argparse.Namespace) -> int:
 
 
 def _tables(args: argparse.Namespace) -> int:
-    from frontends.tables import command
+    from .cli import tables as command
 
     if args.action == "list":
         print(command.listing(args.data))
@@ -142,7 +143,12 @@ def _pretrain(args: argparse.Namespace) -> int:
 
 def _finetune(args: argparse.Namespace) -> int:
     import encoders
-    from encoders import finetune_command, measurements, named, predict_command, score_table
+
+    from .cli import finetune as finetune_command
+    from .cli import label_csv as measurements
+    from .cli import predict as predict_command
+    from .cli import score_table as score_table
+    from .cli import targets as named
 
     # what is small is read first, so that a mistake shows before models are followed
     measured = measurements.read(args.labels, args.metric) if args.labels else None
@@ -163,7 +169,10 @@ def _finetune(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     import encoders
-    from encoders import named, predict_command, score_table
+
+    from .cli import predict as predict_command
+    from .cli import score_table as score_table
+    from .cli import targets as named
 
     if not args.networks and not args.predictor and not args.task:
         print(predict_command.tasks())
@@ -179,7 +188,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    from encoders.explain_command import check_output, explained
+    from .cli.explain import check_output, explained
 
     check_output(args.output)  # before a model is followed
     print(explained(_graph(args.model, args), args.predictor, args.method, args.top, args.output, args.depth, args.full))
@@ -187,7 +196,7 @@ def _explain(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from contrastive.demo import run
+    from .cli.demo import run
 
     run(args.output, seed=args.seed)
     return 0

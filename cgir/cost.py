@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from math import prod
 
-from .features import kind_flops
 from .graph import Graph, Node
+from .graph_batch import kind_flops
 
 
 def num_params(graph: Graph) -> int:

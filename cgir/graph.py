@@ -131,7 +131,7 @@ class Graph:
     @cached_property
     def hash(self) -> str:
         """Weisfeiler-Lehman hash, 32 hex digits: equal for isomorphic graphs, whatever the order and names of nodes."""
-        from .coloring import graph_hash
+        from .analysis.weisfeiler_lehman import graph_hash
 
         return graph_hash(self)
 
@@ -143,19 +143,19 @@ class Graph:
 
     def to_networkx(self) -> networkx.MultiDiGraph:
         """A `networkx.MultiDiGraph`; nodes carry op, shape, params, module and attributes, edges their input slot."""
-        from .draw import to_networkx
+        from .drawing.export import to_networkx
 
         return to_networkx(self)
 
     def to_dot(self, depth: int | None = None, full: bool = False) -> str:
         """Graphviz DOT source, collapsed to blocks: modules opened `depth` levels deep, as is readable if None; `full` for every node."""
-        from .draw import to_dot
+        from .drawing.export import to_dot
 
         return to_dot(self, depth, full)
 
     def to_html(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
         """Write one self-contained HTML page with the report and the drawing, collapsed like `to_dot`'s; blocks open when clicked."""
-        from .draw import to_html
+        from .drawing.export import to_html
 
         to_html(self, path, depth, full)
 
@@ -166,6 +166,6 @@ class Graph:
         save(self, path)
 
     def __str__(self) -> str:
-        from .draw import dump
+        from .drawing.export import dump
 
         return dump(self)

@@ -7,7 +7,7 @@ from math import prod
 
 from .cost import activation_bytes, node_flops
 from .graph import Graph, Node
-from .text import heading, shape_text
+from .node_text import heading, shape_text
 
 LISTED = 10  # nodes listed of each sort
 

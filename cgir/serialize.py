@@ -14,10 +14,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from .atomic_files import atomic_path
 from .errors import FileFormatError, InvalidGraphError
-from .files import atomic_path
 from .graph import Graph, Node, Param, attributes
-from .verify import verify
+from .verifier import verify
 
 FORMAT = "cgir-graph"
 VERSION = 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from cgir.errors import CgirError
-from encoders.encoder import EncoderConfig
+from encoders.models.encoder import EncoderConfig
 
 CONTRASTS = ("spectral", "wl", "wl_shares", "supcon", "simclr")
 WEIGHTS = ("contrast_weight", "property_weight", "path_weight", "mask_weight")

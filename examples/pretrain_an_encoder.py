@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 import contrastive
-from cgir import GraphBatch, spectral_distance, spectrum
+from cgir import GraphBatch, spectral_distance
+from cgir.analysis import laplacian_spectrum as spectrum
 from encoders import save_encoder
 from frontends import spaces
 

@@ -13,17 +13,17 @@ from cgir import Graph, TraceError, canonicalize
 from . import spaces as spaces
 from . import tables as tables
 from .build import build as build
-from .request import Request
+from .common.trace_request import Request
 
 # (package, class) anywhere among a model's base classes -> the frontend; each has a function `trace(model, request)`
 CLASSES = {
-    ("torch", "Module"): "torch_module", ("torch", "ExportedProgram"): "torch_export", ("torch", "ONNXProgram"): "onnx_model",
-    ("onnx", "ModelProto"): "onnx_model", ("onnx_ir", "Model"): "onnx_model", ("builtins", "bytes"): "onnx_model",
-    ("keras", "Layer"): "keras_model", ("keras", "Operation"): "keras_model",
-    ("tensorflow", "ConcreteFunction"): "tf_function", ("tensorflow", "Function"): "tf_function", ("tensorflow", "GraphDef"): "tf_function",
-    ("tensorflow", "AutoTrackable"): "tf_function",
+    ("torch", "Module"): "torch.module_tracer", ("torch", "ExportedProgram"): "torch.exported_program", ("torch", "ONNXProgram"): "onnx.importer",
+    ("onnx", "ModelProto"): "onnx.importer", ("onnx_ir", "Model"): "onnx.importer", ("builtins", "bytes"): "onnx.importer",
+    ("keras", "Layer"): "keras.model_tracer", ("keras", "Operation"): "keras.model_tracer",
+    ("tensorflow", "ConcreteFunction"): "tensorflow.importer", ("tensorflow", "Function"): "tensorflow.importer",
+    ("tensorflow", "GraphDef"): "tensorflow.importer", ("tensorflow", "AutoTrackable"): "tensorflow.importer",
 }  # fmt: skip
-FILES = {".onnx": "onnx_model", ".pt2": "torch_export", ".keras": "keras_model", ".h5": "keras_model", ".pb": "tf_function"}
+FILES = {".onnx": "onnx.importer", ".pt2": "torch.exported_program", ".keras": "keras.model_tracer", ".h5": "keras.model_tracer", ".pb": "tensorflow.importer"}
 SUPPORTED = (
     "torch.nn.Module, torch.export.ExportedProgram, ONNX ModelProto or bytes, keras.Model, TensorFlow functions, and the files "
     "*.onnx, *.pt2, *.keras, *.h5, *.pb and SavedModel folders"
@@ -82,7 +82,7 @@ def _frontend_of_file(path: Path) -> str:
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise TraceError(f"{path}: a folder without saved_model.pb is no SavedModel; supported are {SUPPORTED}")
-        return "tf_function"
+        return "tensorflow.importer"
     if path.suffix in (".pt", ".pth", ".bin", ".pkl"):
         raise TraceError(f"{path}: a pickle, which cgir does not load; build the module in Python, or save it with torch.export.save as .pt2")
     if path.suffix not in FILES:

@@ -2,5 +2,5 @@
 
 from .baselines import aging_evolution as aging_evolution
 from .baselines import random_search as random_search
-from .evolve import evolve as evolve
+from .evolution import evolve as evolve
 from .history import History as History

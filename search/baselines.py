@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from encoders.average import Model
+from encoders.predictors.stacking import Model
 from frontends.spaces import Space
 
+from .budgeted_run import Candidates, Oracle, Run, Settings
 from .history import History
-from .run import Candidates, Oracle, Run, Settings
 
 AT_ONCE = 100  # networks drawn together by random search
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("cgir", "frontends", "encoders", "contrastive", "search", "examples", "benchmarks")
 FRAMEWORKS = {"torch", "onnx", "onnxruntime", "tensorflow", "keras", "torch_geometric"}
 SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
@@ -28,7 +28,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path: Path) -> None:
     layer = path.relative_to(ROOT).parts[0]
-    if path == ROOT / "cgir" / "__main__.py":
+    if path == ROOT / "cgir" / "__main__.py" or path.parent == ROOT / "cgir" / "cli":
         return  # the command line may look up
     above = set(LAYERS[LAYERS.index(layer) + 1 :]) - ({"benchmarks"} if layer == "examples" else set())
     names = set(imported(ast.parse(path.read_text(encoding="utf-8"))))

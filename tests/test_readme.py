@@ -12,9 +12,9 @@ import pytest
 from space_checks import check_traces
 
 import cgir
-from cgir.features import GraphBatch
+from cgir.graph_batch import GraphBatch
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL)
 

@@ -18,9 +18,9 @@ import torch
 
 import cgir
 import frontends
-from cgir.files import atomic_path
-from frontends.onnx_strip import from_bytes
-from frontends.torchvision_ops import declare
+from cgir.atomic_files import atomic_path
+from frontends.onnx.weight_stripping import from_bytes
+from frontends.torch.torchvision_ops import declare
 
 from .families import REPRESENTATIVES
 

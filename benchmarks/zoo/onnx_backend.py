@@ -18,8 +18,8 @@ from onnx import numpy_helper
 
 import cgir
 import frontends
-from frontends.onnx_model import sizes_of
-from frontends.request import Request
+from frontends.common.trace_request import Request
+from frontends.onnx.importer import sizes_of
 
 COLUMNS = ("traces", "outputs as recorded", "tensors as onnxruntime", "verifies")
 DATA = "the size of the result depends on values: the frontend gives the largest one possible"

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import cgir
 import frontends
-from frontends.torchvision_ops import declare
+from frontends.torch.torchvision_ops import declare
 
 COLUMNS = ("traces", "parameters exact", "FLOPs exact", "no Opaque")
 EXCEPTIONS: dict[str, str] = {}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import cgir
 import frontends
-from frontends.torchvision_ops import declare
+from frontends.torch.torchvision_ops import declare
 
 from .torch_models import counted, no_opaque
 from .transformers_configs import CONFIGS, PARTS, by_name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import InvalidGraphError
-from ..graph import Graph
+from cgir.errors import InvalidGraphError
+from cgir.graph import Graph
+
 from .activations import recognize_clips as recognize_clips
 from .activations import recognize_prelu as recognize_prelu
 from .arithmetic import fold_batch_norm as fold_batch_norm

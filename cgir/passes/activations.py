@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..graph import Attr, Graph, Node, Param, attributes
+from cgir.graph import Attr, Graph, Node, Param, attributes
+
 from .rewrite import rebuild
 
 NAMED: dict[tuple[float, float], str] = {(0, 6): "ReLU6", (-1, 1): "HardTanh"}

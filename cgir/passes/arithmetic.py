@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..graph import Attr, Graph, Node, Param, Shape
+from cgir.graph import Attr, Graph, Node, Param, Shape
+
 from .rewrite import rebuild
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ..graph import Attr, Graph, Node, Param, Shape
+from cgir.graph import Attr, Graph, Node, Param, Shape
+
 from .dead import remove_dead
 from .rewrite import rebuild
 

@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
-from ..graph import Attr, Graph, Node, Param, Shape, attributes
-from ..ops import OPS
+from cgir.graph import Attr, Graph, Node, Param, Shape, attributes
+from cgir.ops import OPS
+
 from .rewrite import rebuild
 
 WEIGHTED = {"conv", "linear", "matmul", "embedding", "recurrent", "norm"}  # their weights have all axes

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..graph import Graph, Node, attributes
-from ..ops import OPS
+from cgir.graph import Graph, Node, attributes
+from cgir.ops import OPS
+
 from .rewrite import rebuild, resolve
 
 NEUTRAL = {"Add": 0, "Mul": 1, "Div": 1, "Pow": 1}

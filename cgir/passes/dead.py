@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..graph import Graph
+from cgir.graph import Graph
+
 from .rewrite import rebuild
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..graph import Graph, Node
+from cgir.graph import Graph, Node
+
 from .rewrite import rebuild, resolve
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from ..graph import Graph, Node, Param, attributes
+from cgir.graph import Graph, Node, Param, attributes
+
 from .rewrite import rebuild
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
-from ..graph import Graph, Node, Param, Shape, attributes
-from ..ops import OPS
+from cgir.graph import Graph, Node, Param, Shape, attributes
+from cgir.ops import OPS
+
 from .rewrite import rebuild
 
 SKIPPED = ("movement", "identity", "source")

@@ -12,8 +12,9 @@ from itertools import permutations
 from math import isclose, pi, prod, sqrt
 from typing import Any
 
-from ..graph import Attr, Graph, Node, Shape, attributes
-from ..ops import OPS
+from cgir.graph import Attr, Graph, Node, Shape, attributes
+from cgir.ops import OPS
+
 from .rewrite import rebuild
 
 ANY = "any scalar"

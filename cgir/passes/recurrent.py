@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..graph import Graph, Node, attributes
+from cgir.graph import Graph, Node, attributes
+
 from .rewrite import rebuild, resolve
 
 RECURRENT = ("LSTM", "GRU", "RNN")

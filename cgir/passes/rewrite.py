@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from operator import is_
 
-from ..graph import Graph, Node
+from cgir.graph import Graph, Node
 
 
 def rebuild(graph: Graph, nodes: Sequence[Node | None], alias: Mapping[int, int] | None = None, note: str = "", level: str | None = None) -> Graph:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import publish
-from cgir.files import atomic_path
+from cgir.atomic_files import atomic_path
 from encoders.metrics import kendall_tau
 from examples.papers.carl_methods import BASELINES, GRID, OURS, PARTS, RIVALS, Method, predictions
 from examples.papers.carl_table import ABOUT, tables

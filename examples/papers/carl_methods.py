@@ -23,7 +23,7 @@ from encoders import (
     log_flops,
     log_params,
 )
-from encoders.average import Model
+from encoders.predictors.stacking import Model
 
 from .carl_tasks import Problem
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgir import GraphBatch
-from cgir.coloring import graph_hashes
+from cgir.analysis.weisfeiler_lehman import graph_hashes
 from frontends import tables
 
 Array = NDArray[np.float64]

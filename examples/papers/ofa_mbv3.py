@@ -25,14 +25,14 @@ from tqdm import tqdm
 import search
 from benchmarks.report import publish
 from cgir import CgirError, GraphBatch
-from cgir.draw import to_svg
-from cgir.files import atomic_path
+from cgir.atomic_files import atomic_path
+from cgir.drawing.export import to_svg
 from encoders import CostPredictor, Predictor
-from encoders.average import Model
 from encoders.metrics import spearman
+from encoders.predictors.stacking import Model
 from examples.papers.ofa_table import ABOUT, LABELS_ALONE, LOG_FLOPS, RANDOM, TRANSFERRED, tables
 from frontends import tables as label_tables
-from frontends.spaces.ofa_mbv3 import DEEPEST, DEPTHS, EXPANSIONS, KERNELS, STAGES, OfaMobileNetV3, Spec, canonical
+from frontends.spaces.mbconv.ofa_mbv3 import DEEPEST, DEPTHS, EXPANSIONS, KERNELS, STAGES, OfaMobileNetV3, Spec, canonical
 
 Row = dict[str, Any]
 SIZE, METRIC = 224, "imagenet_val_top1"

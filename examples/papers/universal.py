@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from benchmarks.report import publish
-from cgir.files import atomic_path
+from cgir.atomic_files import atomic_path
 from encoders import Predictor
-from encoders.descriptors import Described, describe
+from encoders.features.graph_features import Described, describe
 from encoders.metrics import kendall_tau, spearman
-from encoders.networks import TASK
+from encoders.predictors.ensemble import TASK
 from examples.papers.universal_families import METRICS, Family, Indices, family, papers_family, trace_timm
 from examples.papers.universal_methods import METHODS, Ranker, described
 from examples.papers.universal_table import ABOUT, tables

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.report import Table, publish
-from encoders.descriptors import FLOPS, describe
+from encoders.features.graph_features import FLOPS, describe
 from encoders.metrics import spearman
-from encoders.networks import TASK
-from encoders.sources import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
+from encoders.predictors.ensemble import TASK
+from encoders.predictors.source_families import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
 from examples.papers.universal import SEEDS
 from examples.papers.universal_families import METRICS, family
 from examples.papers.universal_methods import described, universal
@@ -30,10 +30,12 @@ Setting = tuple[float | None, float]  # DISTRUST, None for FLOPS_SHARE everywher
 
 SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, DISTRUST, 10.0), (0.0, 1.0, ACROSS_SHARE, 6.0)))
 ABOUT = """\
-How far FLOPs count beside the heads, DISTRUST times their squared disagreement, at most 4, or .75 everywhere, and how far a process across families does,
-ACROSS_SHARE, are constants of `encoders/sources.py`. Here is what others would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the
-targets (without the paper's cells, which are those of NAS-Bench-201 again) and five encoders. They were chosen with these very targets in view, before
-this table was made, and not again after it; the last column is what a choice by all other targets would have brought each of them."""
+How far FLOPs count beside the heads, DISTRUST times their squared disagreement, at most 4, or .75 everywhere, and how
+far a process across families does, ACROSS_SHARE, are constants of `encoders/predictors/source_families.py`. Here is
+what others would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the targets (without the paper's
+cells, which are those of NAS-Bench-201 again) and five encoders. They were chosen with these very targets in view,
+before this table was made, and not again after it; the last column is what a choice by all other targets would have
+brought each of them."""
 
 
 def parts(name: str, seed: int, folder: Path) -> Iterator[tuple[str, Array, Array, Array, float, Array]]:

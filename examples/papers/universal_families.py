@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgir import GraphBatch, GraphStore
-from cgir.coloring import graph_hashes
-from encoders.networks import TASK
+from cgir.analysis.weisfeiler_lehman import graph_hashes
+from encoders.predictors.ensemble import TASK
 from frontends import tables
 from frontends.spaces import Space
 

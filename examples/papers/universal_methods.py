@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encoders import CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, TrainConfig, log_flops, log_params
-from encoders.descriptors import Described, Scaler, describe
-from encoders.labels import RankGauss
-from encoders.networks import TASK
-from encoders.priors import ExpectingProcess
-from encoders.sources import costs
+from encoders.features.graph_features import Described, Scaler, describe
+from encoders.features.label_transforms import RankGauss
+from encoders.gaussian_process.model_averaging import ExpectingProcess
+from encoders.predictors.ensemble import TASK
+from encoders.predictors.source_families import costs
 from examples.papers.universal_encoders import encoder
 from examples.papers.universal_families import METRICS, family
 

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgir.files import atomic_path
+from cgir.atomic_files import atomic_path
 from encoders import Predictor
-from encoders.descriptors import describe
-from encoders.labels import interpolate
+from encoders.features.graph_features import describe
+from encoders.features.label_transforms import interpolate
 from encoders.metrics import spearman
-from encoders.networks import TASK
-from encoders.pretrained import CARD, WEIGHTS
+from encoders.predictors.ensemble import TASK
+from encoders.predictors.pretrained import CARD, WEIGHTS
 from examples.papers.universal_encoders import RECIPES, encoder
 from examples.papers.universal_families import METRICS, family, trace_timm
 from examples.papers.universal_methods import described, taught, universal

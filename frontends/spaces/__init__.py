@@ -10,20 +10,20 @@ from cgir.errors import SpecError
 
 from .space import Space as Space
 
-# Imported on demand, so that a new space costs nothing to those who do not use it.
+# Name -> (module, class), imported on demand, so that a new space costs nothing to those who do not use it.
 SPACES = {
-    "nasbench101": "NasBench101",
-    "nasbench201": "NasBench201",
-    "nasbench_macro": "NasBenchMacro",
-    "ofa_mbv3": "OfaMobileNetV3",
-    "mnasnet": "MnasNet",
-    "proxylessnas": "ProxylessNas",
-    "nasbench_nlp": "NasBenchNlp",
-    "darts": "Darts",
-    "nasnet": "NasNet",
-    "nasbench1shot1": "NasBench1Shot1",
-    "transnas_micro": "TransNasMicro",
-    "transnas_macro": "TransNasMacro",
+    "nasbench101": ("nasbench101.space", "NasBench101"),
+    "nasbench201": ("nasbench201.space", "NasBench201"),
+    "nasbench_macro": ("nasbench_macro.space", "NasBenchMacro"),
+    "ofa_mbv3": ("mbconv.ofa_mbv3", "OfaMobileNetV3"),
+    "mnasnet": ("mbconv.mnasnet", "MnasNet"),
+    "proxylessnas": ("mbconv.proxylessnas", "ProxylessNas"),
+    "nasbench_nlp": ("nasbench_nlp.space", "NasBenchNlp"),
+    "darts": ("darts.space", "Darts"),
+    "nasnet": ("darts.nasnet", "NasNet"),
+    "nasbench1shot1": ("nasbench101.one_shot", "NasBench1Shot1"),
+    "transnas_micro": ("transnas.micro", "TransNasMicro"),
+    "transnas_macro": ("transnas.macro", "TransNasMacro"),
 }
 
 
@@ -35,7 +35,8 @@ def get(name: str, **skeleton: Any) -> Space[Any]:
     """
     if name not in SPACES:
         raise SpecError(f"no search space is called {name!r}; there are {', '.join(SPACES)}")
-    space: type[Space[Any]] = getattr(import_module(f".{name}", __package__), SPACES[name])
+    module, class_name = SPACES[name]
+    space: type[Space[Any]] = getattr(import_module(f".{module}", __package__), class_name)
     known = [field.name for field in fields(space)]  # type: ignore[arg-type]
     unknown = sorted(set(skeleton) - set(known))
     if unknown:

@@ -14,8 +14,8 @@ from itertools import product
 import numpy as np
 
 from cgir.errors import SpecError
-from cgir.features import GraphBatch
 from cgir.graph import Attr, NodeKind, Shape, attributes
+from cgir.graph_batch import GraphBatch
 
 from .cell import CellGraph
 

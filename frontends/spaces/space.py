@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from cgir.batch_builder import BatchBuilder
 from cgir.builder import GraphBuilder
-from cgir.compiler import BatchBuilder
 from cgir.errors import SpecError
-from cgir.features import GraphBatch
 from cgir.graph import Graph
+from cgir.graph_batch import GraphBatch
 
 from .cell import CellGraph
 from .cell_kinds import pack

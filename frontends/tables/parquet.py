@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from cgir.atomic_files import atomic_path
 from cgir.errors import FileFormatError, LabelError
-from cgir.files import atomic_path
+from frontends import spaces
 
-from .. import spaces
 from .table import Table
 
 FAMILY, SPEC, ENTRY = "family", "spec", b"cgir"

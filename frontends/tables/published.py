@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from cgir.errors import FileFormatError, LabelError
+from frontends import spaces
 
-from .. import spaces
+from .importers.record_columns import columns_of, compact, naming, number, numbers_of
 from .parquet import numbers, read_arrow, require
-from .rows import columns_of, compact, naming, number, numbers_of
 from .table import Table
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgir.errors import LabelError
-from cgir.features import GraphBatch
-
-from .. import spaces
+from cgir.graph_batch import GraphBatch
+from frontends import spaces
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from cgir.errors import LabelError, TraceError
-from cgir.features import GraphBatch
 from cgir.graph import Graph
+from cgir.graph_batch import GraphBatch
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ def unknown(names: Sequence[str]) -> list[str]:
     Raises:
         LabelError: timm cannot be imported.
     """
-    from ..torchvision_ops import declare
+    from frontends.torch.torchvision_ops import declare
 
     try:
         declare()
@@ -48,7 +48,7 @@ def unknown(names: Sequence[str]) -> list[str]:
 
 @cache
 def _graph(name: str, size: int) -> Graph:
-    from .. import trace
+    from frontends import trace
 
     try:
         model = _build(name)

@@ -10,8 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError, LabelError, SpecError
-
-from ..table import Table
+from frontends.tables.table import Table
 
 # Imported on demand, like the spaces they lead to.
 READERS = {

@@ -11,10 +11,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from cgir.errors import FileFormatError
-
-from ... import spaces
-from ..parquet import SPEC, numbers, read_arrow, require
-from ..table import Table
+from frontends import spaces
+from frontends.tables.parquet import SPEC, numbers, read_arrow, require
+from frontends.tables.table import Table
 
 
 def read_columns(path: Path, kind: str, space: str, spec: str) -> Table:

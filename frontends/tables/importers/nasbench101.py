@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError
+from frontends import spaces
+from frontends.tables.safe_load.tfrecord_reader import read_records
+from frontends.tables.table import Table
 
-from ... import spaces
-from ..rows import naming
-from ..table import Table
-from ..tfrecord import read_records
+from .record_columns import naming
 
 LABELS = {"conv3x3-bn-relu": "0", "conv1x1-bn-relu": "1", "maxpool3x3": "2"}
 SECONDS, TRAIN, VALIDATION, TEST = 2, 3, 4, 5

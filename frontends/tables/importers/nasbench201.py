@@ -20,13 +20,13 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError
+from frontends import spaces
+from frontends.tables.safe_load.archive_members import Member, open_bz2, read_members
+from frontends.tables.safe_load.pickle_reader import Record, unpickle
+from frontends.tables.safe_load.torch_reader import read_torch, read_torch_stream
+from frontends.tables.table import Table
 
-from ... import spaces
-from ..members import Member, open_bz2, read_members
-from ..rows import columns_of, naming, number, numbers_of, shown
-from ..table import Table
-from ..torch_file import read_torch, read_torch_stream
-from ..unpickle import Record, unpickle
+from .record_columns import columns_of, naming, number, numbers_of, shown
 
 EPOCHS = {"12": 12, "200": 200, "less": 12, "full": 200}
 NAMES = {

@@ -10,10 +10,11 @@ import json
 from pathlib import Path, PurePath
 from typing import Any
 
-from ... import spaces
-from ..members import read_members
-from ..rows import columns_of, naming, number
-from ..table import Table
+from frontends import spaces
+from frontends.tables.safe_load.archive_members import read_members
+from frontends.tables.table import Table
+
+from .record_columns import columns_of, naming, number
 
 KEY = "NetworkSelectorDatasetInfo:darts:"
 
@@ -28,7 +29,7 @@ def read_nasbench301(path: Path) -> Table:
     Raises:
         FileFormatError: damaged or foreign; the message names the file.
     """
-    from ...spaces.darts import from_nasbench301
+    from frontends.spaces.darts.space import from_nasbench301
 
     default = spaces.get("darts")
     texts, rows, sources = [], [], []

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ... import spaces
-from ..members import read_members
-from ..rows import columns_of, compact, naming, number, numbers_of
-from ..table import Table
+from frontends import spaces
+from frontends.tables.safe_load.archive_members import read_members
+from frontends.tables.table import Table
+
+from .record_columns import columns_of, compact, naming, number, numbers_of
 
 EPOCHS = (3, 10, 25, 50)
 

@@ -15,11 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError
+from frontends import spaces
+from frontends.tables.safe_load.torch_reader import read_torch
+from frontends.tables.table import Table
 
-from ... import spaces
-from ..rows import columns_of, naming, number, numbers_of, shown
-from ..table import Table
-from ..torch_file import read_torch
+from .record_columns import columns_of, naming, number, numbers_of, shown
 
 # What the field compares on each task, as NASLib reads it: higher is better everywhere
 CHOSEN = {

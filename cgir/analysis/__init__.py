@@ -1,0 +1,1 @@
+"""What graphs have in common: colours, hashes, kernels, spectra, properties and path features."""

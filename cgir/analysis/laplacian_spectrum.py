@@ -1,0 +1,179 @@
+"""Spectra of normalised Laplacians, and the distance of two graphs that comes from them.
+
+Source: "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4.2, eq. 4.4: Delta = I - D^(-1/2) A D^(-1/2) of
+the underlying undirected graph, and sigma_S = Euclidean norm of the difference of the k = 11 smallest eigenvalues.
+The paper leaves open, and this module decides: the undirected graph is simple (parallel edges are one edge, loops none); an isolated
+node has Delta_ii = 0, so the multiplicity of 0 is the number of components (as in networkx); a graph with n < k nodes is padded with
+`PADDING` = 2, the largest value an eigenvalue can have. Padding with 0 would read as further components and break the ascending order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, overload
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from threadpoolctl import ThreadpoolController
+from tqdm import tqdm
+
+from cgir.graph import Graph
+from cgir.graph_batch import GraphBatch
+
+Array = NDArray[np.float64]
+Topology = tuple[int, NDArray[np.int64]]  # number of nodes, and the edges of the simple undirected graph as ascending numbers high * n + low
+
+K = 11
+PADDING = 2.0
+DENSE_LIMIT = 400  # nodes; above, a sparse solver is faster
+STACK_BYTES = 1 << 23  # of dense matrices solved in one call
+CHUNK = 4096  # graphs whose edges are looked at together, which bounds memory
+SHIFT = -1e-2  # a shift of 0 is singular, and misses multiplicities
+
+
+def normalized_laplacian(graph: Graph | GraphBatch) -> Array:
+    """(n, n) symmetric normalised Laplacian of the simple undirected graph that underlies a graph, or the one of a batch (eq. 4.4)."""
+    ((n, codes),), _ = _topologies(graph if isinstance(graph, GraphBatch) else GraphBatch.from_graphs([graph]))
+    lower = _lower_triangles(n, [codes])[0]
+    return lower + np.tril(lower, -1).T
+
+
+def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> Array:
+    """The k smallest Laplacian eigenvalues of each graph; graphs that are wired alike are solved once, on all processors.
+
+    Args:
+        graphs: one graph, a list of graphs, or a batch.
+        k: how many; graphs with fewer nodes are padded with `PADDING`.
+
+    Returns:
+        (G, k) float64, ascending, within [0, 2] and accurate to 1e-10; G is 1 for a single graph.
+    """
+    if not isinstance(graphs, GraphBatch):
+        graphs = GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
+    topologies, which = _topologies(graphs)
+    result = np.full((len(topologies), k), PADDING)
+
+    def solve(rows: list[int]) -> int:
+        n = topologies[rows[0]][0]
+        result[rows, : min(n, k)] = _smallest(n, [topologies[row][1] for row in rows], min(n, k))
+        return len(rows)
+
+    stacks = _stacks([n for n, _ in topologies])
+    # Threads inside BLAS make stacks of small matrices slower, many times so on a busy machine; LAPACK lets go of the interpreter's lock.
+    with _threads().limit(limits=1), ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(topologies), desc="spectra", delay=5) as bar:
+        for done in map(solve, stacks) if len(stacks) < 2 else pool.map(solve, stacks):
+            bar.update(done)
+    return result[which]
+
+
+@overload
+def spectral_distance(a: Graph, b: Graph) -> float: ...
+@overload
+def spectral_distance(a: Array, b: Array) -> Array: ...
+def spectral_distance(a: Graph | Array, b: Graph | Array) -> float | Array:
+    """Euclidean distance of spectra: a float for two graphs, (G, H) for arrays of spectra (G, k) and (H, k)."""
+    if isinstance(a, Graph) and isinstance(b, Graph):
+        return float(np.linalg.norm(spectrum(a) - spectrum(b)))
+    return np.asarray(cdist(a, b))
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _topologies(batch: GraphBatch) -> tuple[list[Topology], NDArray[np.int64]]:
+    """Distinct topologies, and for each graph which of them it has.
+
+    Wirings that differ only in the order of nodes are not merged: of NAS-Bench-101's 49,015 it would spare 3.5 %.
+    """
+    edge_ptr = np.searchsorted(batch.dst, batch.ptr)
+    sizes = np.diff(batch.ptr)
+    width = np.min_scalar_type(int(sizes.max(initial=0)))
+    as_written: dict[tuple[int, bytes], int] = {}
+    which = np.empty(len(batch), np.int64)
+    for start in range(0, len(batch), CHUNK):
+        stop = min(start + CHUNK, len(batch))
+        edges = slice(edge_ptr[start], edge_ptr[stop])
+        first = np.repeat(batch.ptr[start:stop], np.diff(edge_ptr[start : stop + 1]))
+        text = np.stack([batch.src[edges] - first, batch.dst[edges] - first], axis=1).astype(width).tobytes()
+        cuts = ((edge_ptr[start : stop + 1] - edge_ptr[start]) * 2 * width.itemsize).tolist()
+        keys = zip(sizes[start:stop].tolist(), (text[a:b] for a, b in pairwise(cuts)), strict=True)
+        which[start:stop] = [as_written.setdefault(key, len(as_written)) for key in keys]
+    distinct: dict[tuple[int, bytes], int] = {}
+    merged = np.asarray([distinct.setdefault((n, _simple(n, text, width).tobytes()), len(distinct)) for n, text in as_written], np.int64)
+    return [(n, np.frombuffer(codes, np.int64)) for n, codes in distinct], merged[which]
+
+
+def _simple(n: int, text: bytes, width: np.dtype[Any]) -> NDArray[np.int64]:
+    """Edges of the simple undirected graph as ascending numbers high * n + low, from pairs of nodes."""
+    pairs = np.frombuffer(text, width).reshape(-1, 2).astype(np.int64)
+    low, high = pairs.min(axis=1), pairs.max(axis=1)
+    return np.unique((high * n + low)[low < high])
+
+
+def _stacks(sizes: Sequence[int]) -> list[list[int]]:
+    """Rows of graphs with equally many nodes, as many together as `STACK_BYTES` allow; the largest graphs first, so that no processor waits long."""
+    by_size: dict[int, list[int]] = {}
+    for row, n in enumerate(sizes):
+        by_size.setdefault(n, []).append(row)
+    stacks = []
+    for n, rows in sorted(by_size.items(), reverse=True):
+        step = max(1, STACK_BYTES // max(1, 8 * n * n))
+        stacks += [rows[start : start + step] for start in range(0, len(rows), step)]
+    return stacks
+
+
+def _smallest(n: int, codes: Sequence[NDArray[np.int64]], k: int) -> Array:
+    """(len(codes), k) smallest eigenvalues of graphs with n nodes each."""
+    if n == 0 or k == 0:
+        return np.zeros((len(codes), k))
+    dense = n <= max(DENSE_LIMIT, 4 * k)
+    values = np.linalg.eigvalsh(_lower_triangles(n, codes))[:, :k] if dense else np.stack([_smallest_sparse(n, edges, k) for edges in codes])
+    return np.clip(values, 0.0, 2.0)
+
+
+def _lower_triangles(n: int, codes: Sequence[NDArray[np.int64]]) -> Array:
+    """(len(codes), n, n) Laplacians; what is above the diagonal, which LAPACK does not read, is left 0."""
+    graph = np.repeat(np.arange(len(codes)), [len(edges) for edges in codes])
+    high, low = np.divmod(np.concatenate(codes), n)
+    degree = np.bincount(graph * n + high, minlength=len(codes) * n) + np.bincount(graph * n + low, minlength=len(codes) * n)
+    laplacian = np.zeros((len(codes), n, n))
+    laplacian[graph, high, low] = -1.0 / np.sqrt(degree[graph * n + high] * degree[graph * n + low])
+    laplacian[:, np.arange(n), np.arange(n)] = (degree > 0).reshape(-1, n)
+    return laplacian
+
+
+def _smallest_sparse(n: int, codes: NDArray[np.int64], k: int) -> Array:
+    """Shift-invert Lanczos; where Sylvester's law of inertia shows that it missed an eigenvalue, LAPACK on the dense matrix instead."""
+    high, low = np.divmod(codes, n)
+    rows, columns = np.concatenate([high, low]), np.concatenate([low, high])
+    degree = np.bincount(rows, minlength=n)
+    scale = 1.0 / np.sqrt(np.maximum(degree, 1))
+    off = scipy.sparse.coo_array((-scale[rows] * scale[columns], (rows, columns)), shape=(n, n))
+    laplacian = (off + scipy.sparse.diags_array((degree > 0).astype(float))).tocsc()
+    start = np.random.default_rng(0).random(n)  # ARPACK's own start vector would make results differ from run to run
+    try:
+        values = np.sort(scipy.sparse.linalg.eigsh(laplacian, k, sigma=SHIFT, v0=start, return_eigenvectors=False, ncv=4 * k))
+        if _num_below(laplacian, values[-1] - 1e-9) <= int((values < values[-1] - 1e-9).sum()):
+            return values
+    except (RuntimeError, scipy.sparse.linalg.ArpackError):  # no convergence, or a singular factor
+        pass
+    return np.asarray(scipy.linalg.eigvalsh(laplacian.toarray(), subset_by_index=[0, k - 1]))
+
+
+def _num_below(laplacian: scipy.sparse.csc_array, bound: float) -> int:
+    """Number of eigenvalues below `bound`: negative pivots of the shifted matrix, eliminated without row exchanges."""
+    shifted = (laplacian - bound * scipy.sparse.eye_array(laplacian.shape[0])).tocsc()
+    factor = scipy.sparse.linalg.splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    if not np.array_equal(factor.perm_r, factor.perm_c):
+        raise RuntimeError("rows were exchanged, so the pivots' signs say nothing")
+    return int((factor.U.diagonal() < 0).sum())

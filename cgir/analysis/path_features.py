@@ -1,0 +1,118 @@
+"""What lies on the paths of a network: how many operators of each sort a random path, the longest and the shortest one meet.
+
+Paths lead from a node that reads nothing to one that nothing reads; a node that reads another twice continues its paths twice. Where accuracy
+follows what data passes through on its way, as in cells whose edges may skip, a count over nodes does not see it: two convolutions side by side
+or one after the other are the same to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgir.graph import Graph, NodeKind
+from cgir.graph_batch import GraphBatch, IntArray
+from cgir.ops import OPS
+
+from .graph_properties import COUNTED_CATEGORIES, COUNTED_OPS, by_position
+
+Array = NDArray[np.float64]
+
+CHUNK_NODES = 100_000  # computed together, which bounds memory
+KERNELS = ("1", "3", "5_or_more")  # sides 2 and 4 count as 3 and 5
+CONVS = tuple(f"conv_{kernel}{grouped}{dilated}" for kernel in KERNELS for grouped in ("", "_grouped") for dilated in ("", "_dilated"))
+SORTS = (*CONVS, *(name for name in COUNTED_OPS if name != "Conv"), *(f"other_{name}" for name in COUNTED_CATEGORIES), "other")
+STATISTICS = ("count", "mean", "most", "least")
+PATH_NAMES = (*(f"{statistic}_{sort}" for statistic in STATISTICS for sort in SORTS), "paths")
+
+
+def path_features(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
+    """Counts of operators by sort, over nodes and over paths.
+
+    Args:
+        graphs: one graph, a list of graphs, or a batch.
+
+    Returns:
+        (G, len(PATH_NAMES)) float64: for every sort the number of its nodes, its mean number on a path drawn uniformly from all paths, its largest and its
+        smallest number on any path, as log2(1 + value); then log2(1 + number of paths). All are 0 for a graph without nodes.
+    """
+    batch = graphs if isinstance(graphs, GraphBatch) else GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
+    return np.concatenate([np.zeros((0, len(PATH_NAMES))), *map(_features, _chunks(batch))])
+
+
+def _chunks(batch: GraphBatch) -> Iterator[GraphBatch]:
+    start = 0
+    while start < len(batch):
+        stop = max(start + 1, int(np.searchsorted(batch.ptr, batch.ptr[start] + CHUNK_NODES, side="right")) - 1)
+        yield batch.select(np.arange(start, stop))
+        start = stop
+
+
+class _Flow(NamedTuple):
+    """What paths of a batch go along."""
+
+    steps: list[tuple[IntArray, IntArray, IntArray]]  # `by_position`
+    ends: IntArray  # nodes that nothing reads, one graph's after the other's
+    have: IntArray  # graphs that have nodes, and so ends
+    first: IntArray  # where among `ends` theirs begin
+
+
+def _features(batch: GraphBatch) -> Array:
+    sorts, column = np.unique(np.asarray([_sort(kind) for kind in batch.kinds], np.int64), return_inverse=True)
+    column = column[batch.kind]  # most sorts do not occur, and are left out until the end
+    ends = np.flatnonzero(np.bincount(batch.src, minlength=batch.num_nodes) == 0)
+    have, first = np.unique(batch.graph_of_node[ends], return_index=True)
+    flow = _Flow(by_position(batch), ends, have, first)
+    visits, paths = _visits(batch, flow)
+    table = np.zeros((len(STATISTICS), len(batch), len(SORTS)))
+    for statistic, weights in enumerate((None, visits)):
+        sums = np.bincount(batch.graph_of_node * len(sorts) + column, weights, len(batch) * len(sorts))
+        table[statistic][:, sorts] = sums.reshape(len(batch), len(sorts))
+    table[2:, :, sorts] = _extremes(batch, flow, column, len(sorts))
+    return np.concatenate([*np.log2(1 + table), paths[:, None]], axis=1)
+
+
+def _visits(batch: GraphBatch, flow: _Flow) -> tuple[Array, Array]:
+    """Share of a graph's paths that lead through each node (N,), and log2(1 + number of paths) (G,).
+
+    Numbers of paths double with every block that has a shortcut, so they are kept as logarithms.
+    """
+    ways = np.zeros(batch.num_nodes)  # that lead to a node
+    for nodes, edges, first in flow.steps:
+        ways[nodes] = np.logaddexp.reduceat(ways[batch.src[edges]], first)
+    total = np.full(len(batch), -np.inf)
+    total[flow.have] = np.logaddexp.reduceat(ways[flow.ends], flow.first)
+    visits = np.zeros(batch.num_nodes)
+    visits[flow.ends] = np.exp(ways[flow.ends] - total[batch.graph_of_node[flow.ends]])
+    for _, edges, _ in reversed(flow.steps):
+        read, by = batch.src[edges], batch.dst[edges]
+        np.add.at(visits, read, visits[by] * np.exp(ways[read] - ways[by]))
+    return visits, np.logaddexp(0, total) / log(2)
+
+
+def _extremes(batch: GraphBatch, flow: _Flow, column: IntArray, width: int) -> Array:
+    """(2, G, width): largest and smallest number of nodes of each column on a path."""
+    # A smallest number is a largest one of what counts negative.
+    counts = np.zeros((batch.num_nodes, 2, width), np.int32)
+    counts[np.arange(batch.num_nodes), :, column] = 1, -1
+    for nodes, edges, first in flow.steps:
+        read = counts[batch.src[edges]]
+        counts[nodes] += read if len(edges) == len(nodes) else np.maximum.reduceat(read, first, axis=0)
+    result = np.zeros((len(batch), 2, width))
+    result[flow.have] = np.maximum.reduceat(counts[flow.ends], flow.first, axis=0)
+    return np.abs(result).transpose(1, 0, 2)
+
+
+def _sort(kind: NodeKind) -> int:
+    """Place among SORTS."""
+    category = OPS[kind.op].category
+    if category == "conv":
+        side, dilated = max(kind.attr("kernel", (1,))), max(kind.attr("dilation", (1,))) > 1
+        kernel = KERNELS[0 if side == 1 else 1 if side <= 3 else 2]
+        return SORTS.index(f"conv_{kernel}{'_grouped' * (kind.attr('groups', 1) > 1)}{'_dilated' * dilated}")
+    name = kind.op if kind.op in COUNTED_OPS else f"other_{category}"
+    return SORTS.index(name if name in SORTS else "other")

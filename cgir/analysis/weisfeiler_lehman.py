@@ -1,0 +1,314 @@
+"""Weisfeiler-Lehman colours, a canonical hash, and exact isomorphism of computation graphs.
+
+Two graphs are isomorphic when a one-to-one map of their nodes keeps every node's kind, every edge with its argument slot (inputs of
+commutative operators have no slot) and which parameters are shared. Names, module paths and the order of nodes do not count.
+Colours: Weisfeiler and Lehman, 1968; the search on top is individualisation-refinement (McKay, "Practical graph isomorphism", 1981).
+
+Rounds of Weisfeiler-Lehman carry a colour one step, and networks are deep. But they have no cycles, so one sweep along the arrows, in which
+a vertex already sees the new colours of what comes before it, does the work of all forward rounds, and one against the arrows of all
+backward rounds. Sweeps take turns until one of them splits no class any more: then equal colours have equally coloured inputs and equally
+coloured readers, which is the partition that rounds would end with. Vertices at the same place of many graphs are swept together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgir.graph import Graph, NodeKind
+from cgir.graph_batch import GraphBatch, IntArray, ranges
+from cgir.ops import OPS
+
+Colors = NDArray[np.uint64]
+Groups = Sequence[int] | None
+Direction = Literal["both", "forward", "backward"]
+
+CHUNK_NODES, CHUNK_GRAPHS = 400_000, 4096  # coloured together, which bounds memory; a graph's number takes the 12 bits that `_num_colors` spares
+NARROW = 24  # vertices a step: with fewer, Python's integers are faster than arrays
+_SHARED_SLOT = 1 << 32  # edge labels from here on are parameter slots, below are argument slots
+_ALL = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """Labelled directed graphs, and behind their V nodes one vertex for every shared parameter. Edges are kept in both orders.
+
+    Nodes are ordered by their place in their graph, so that those of one span have no edges among them and can be coloured together.
+    """
+
+    graphs: int
+    rank: IntArray  # (N,): where each node of the batch stands here
+    base: Colors  # (V,)
+    owner: IntArray  # (V,): the graph each vertex belongs to
+    source: IntArray  # (E,): sorted by target
+    source_label: Colors
+    target_ptr: IntArray  # (V + 1,): edges that enter each vertex
+    target: IntArray  # (E,): sorted by source
+    target_label: Colors
+    source_ptr: IntArray  # (V + 1,): edges that leave each vertex
+    spans: tuple[tuple[int, int], ...]  # of vertices, in an order in which edges lead forward
+
+
+def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Colors:
+    """(N,) Weisfeiler-Lehman colours of all nodes after `rounds`: equal colours see equal surroundings up to that many steps away.
+
+    "forward" looks along the arrows only (a colour summarises what comes before the node), "backward" against them, "both" both ways.
+    The batch does not know which parameters are shared, so sharing does not count here.
+    """
+    structure = _structure(batch, None)
+    color = structure.base
+    for _ in range(rounds):
+        color = _round(structure, color, direction)
+    return color[structure.rank]
+
+
+def graph_hash(graph: Graph) -> str:
+    """32 hex digits of the stable colouring: equal for isomorphic graphs; unequal graphs collide only where colouring cannot separate them."""
+    return graph_hashes(GraphBatch.from_graphs([graph]), [param_groups(graph)])[0]
+
+
+def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> list[str]:
+    """`graph_hash` of every graph of a batch; `groups` are their `param_groups`, without them no parameter counts as shared."""
+    digests: list[str] = []
+    while len(digests) < len(batch):
+        start = len(digests)
+        stop = int(np.searchsorted(batch.ptr, batch.ptr[start] + CHUNK_NODES, side="right")) - 1
+        stop = min(max(stop, start + 1), start + CHUNK_GRAPHS)
+        structure = _structure(batch.select(np.arange(start, stop)), groups[start:stop] if groups is not None else None)
+        digests += _digests(structure, _refine(structure, structure.base))
+    return digests
+
+
+def isomorphic(a: Graph, b: Graph) -> bool:
+    """Whether the graphs are equal up to names and the order of nodes; exact, also where colours alone cannot tell."""
+    if len(a) != len(b) or a.num_edges != b.num_edges or a.hash != b.hash:
+        return False
+    first, second = (_structure(GraphBatch.from_graphs([g]), [param_groups(g)]) for g in (a, b))
+    if len(first.base) != len(second.base):
+        return False
+    # Depth first over pairs of vertices that are given a colour of their own; a pair is refined only when its turn comes.
+    pending = [(first.base, second.base)]
+    choices: list[tuple[Colors, Colors, int, int]] = []
+    while pending or choices:
+        if pending:
+            left, right = pending.pop()
+        else:
+            left, right, v, w = choices.pop()
+            left, right = _individualised(left, v), _individualised(right, w)
+        left, right = _refine(first, left), _refine(second, right)
+        if not np.array_equal(np.sort(left), np.sort(right)):
+            continue
+        cell = _smallest_cell(left)
+        if len(cell) == 0:
+            if _is_isomorphism(a, b, first, second, _matching(left, right)):
+                return True
+            continue
+        partners = np.flatnonzero(right == left[cell[0]])
+        choices.extend((left, right, int(cell[0]), int(w)) for w in partners[::-1])
+    return False
+
+
+def param_groups(graph: Graph) -> list[int] | None:
+    """Which parameter every parameter slot uses (slots in node order), numbered by first use; None if no parameter is used twice."""
+    ids = [param.id for node in graph.nodes for param in node.params]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
+    return [numbers[name] for name in ids] if len(numbers) < len(ids) else None
+
+
+def mix(values: Colors) -> Colors:
+    """Scramble 64-bit integers one-to-one, so that sums of scrambled values serve as hashes of multisets (finaliser of splitmix64)."""
+    out = values + np.uint64(0x9E3779B97F4A7C15)
+    out = (out ^ (out >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    out = (out ^ (out >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return out ^ (out >> np.uint64(31))
+
+
+@lru_cache(maxsize=200_000)
+def kind_color(kind: NodeKind) -> int:
+    """A 64-bit hash of a node kind that is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(repr(_plain(kind)).encode(), digest_size=8).digest(), "little")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that Python calls equal get one spelling (1, 1.0, True), because equal kinds must have equal colours."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if isinstance(value, float) and not value.is_integer():
+        return float(value)
+    return int(value) if isinstance(value, bool | float) else value
+
+
+def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure:
+    place = np.arange(batch.num_nodes) - np.repeat(batch.ptr[:-1], np.diff(batch.ptr))
+    order = np.argsort(place.astype(np.uint16) if place.max(initial=0) < 1 << 16 else place, kind="stable")  # 16 bits are sorted in linear time
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    kind, edge_ptr = batch.kind[order], _ends(batch.dst, batch.num_nodes)
+    base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[kind]
+    ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[kind]
+    owner, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
+    ordered &= arity == np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[kind]  # nodes of cells that read more sum it
+    src, dst = rank[batch.src[ranges(edge_ptr[order], arity)]], np.repeat(np.arange(len(order)), arity)
+    label = np.where(ordered[dst], ranges(np.ones_like(arity), arity), 0)
+    steps = np.cumsum([0, *np.bincount(place)]).tolist()
+    if groups is not None and any(group is not None for group in groups):
+        more_src, more_dst, more_label, more_owner = _sharing(batch, groups)
+        src, dst = np.concatenate([src, more_src]), np.concatenate([dst, rank[more_dst]])
+        label, owner = np.concatenate([label, more_label]), np.concatenate([owner, more_owner])
+        base = np.concatenate([base, np.full(len(more_owner), 0x5EED, np.uint64)])
+    by_target, by_source = np.argsort(dst, kind="stable"), np.argsort(src, kind="stable")
+    scrambled = mix(label.astype(np.uint64))
+    return _Structure(
+        len(batch), rank, base, owner, src[by_target], scrambled[by_target], _ends(dst, len(base)),
+        dst[by_source], scrambled[by_source], _ends(src, len(base)),
+        ((len(order), len(base)), *pairwise(steps)),
+    )  # fmt: skip
+
+
+def _ends(values: IntArray, size: int) -> IntArray:
+    """(size + 1,): where each of 0 .. size - 1 begins when the values are sorted."""
+    return np.concatenate([[0], np.cumsum(np.bincount(values, minlength=size))]).astype(np.int64)
+
+
+def _sharing(batch: GraphBatch, groups: Sequence[Groups]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Vertices for parameters in several slots: edges (source, target, label) to the nodes that use them, and the vertices' graphs."""
+    src, dst, label, owner = [], [], [], []
+    slots = np.asarray([len(kind.param_shapes) for kind in batch.kinds], np.int64)[batch.kind]
+    vertex = batch.num_nodes
+    for index, group in enumerate(groups):
+        if group is None:
+            continue
+        start, stop = batch.ptr[index], batch.ptr[index + 1]
+        nodes = np.repeat(np.arange(start, stop), slots[start:stop])
+        places = ranges(np.zeros(int(stop - start), np.int64), slots[start:stop])
+        _, inverse, uses = np.unique(np.asarray(group), return_inverse=True, return_counts=True)
+        numbers = np.cumsum(uses > 1) - 1
+        shared = uses[inverse] > 1
+        src.append(vertex + numbers[inverse][shared])
+        dst.append(nodes[shared])
+        label.append(_SHARED_SLOT + places[shared])
+        owner.append(np.full(int((uses > 1).sum()), index))
+        vertex += int((uses > 1).sum())
+    return np.concatenate(src), np.concatenate(dst), np.concatenate(label), np.concatenate(owner)
+
+
+def _round(structure: _Structure, color: Colors, direction: Direction = "both") -> Colors:
+    """One round: a vertex's new colour hashes its old one and the multisets of (label, colour) around it."""
+    new = mix(color)
+    if direction != "backward":
+        new = mix(new + mix(_segment_sums(mix(color[structure.source] ^ structure.source_label), structure.target_ptr)))
+    if direction != "forward":
+        messages = mix(color[structure.target] + structure.target_label)
+        new = mix(new ^ mix(_segment_sums(messages, structure.source_ptr) + np.uint64(1)))
+    return new
+
+
+def _segment_sums(values: Colors, ptr: IntArray) -> Colors:
+    total = np.zeros(len(values) + 1, np.uint64)
+    np.cumsum(values, out=total[1:])  # wraps around, and so do the differences
+    return total[ptr[1:]] - total[ptr[:-1]]
+
+
+def _refine(structure: _Structure, color: Colors) -> Colors:
+    """Sweeps in turns until none of a graph's classes splits. How many a graph gets depends on itself alone, not on the others beside it."""
+    color = _sweep(structure, color, True)
+    final, active, forward = color, np.ones(structure.graphs, bool), False
+    count = _num_colors(structure, color)
+    while active.any():
+        color = _sweep(structure, color, forward)
+        final = np.where(active[structure.owner], color, final)
+        previous, count = count, _num_colors(structure, color)
+        active &= count > previous
+        forward = not forward
+    return final
+
+
+def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
+    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before it; after it, unless `forward`."""
+    if forward:
+        others, labels, ptr, spans = structure.source, structure.source_label, structure.target_ptr, structure.spans
+    else:
+        others, labels, ptr, spans = structure.target, ~structure.target_label, structure.source_ptr, structure.spans[::-1]
+    if len(color) < NARROW * len(spans):
+        return _narrow_sweep(mix(color).tolist(), others.tolist(), labels.tolist(), ptr.tolist(), spans)
+    new = mix(color)
+    for start, stop in spans:
+        edges, ends = slice(ptr[start], ptr[stop]), ptr[start : stop + 1] - ptr[start]
+        new[start:stop] = mix(new[start:stop] + mix(_segment_sums(mix(new[others[edges]] ^ labels[edges]), ends)))
+    return new
+
+
+def _narrow_sweep(new: list[int], others: list[int], labels: list[int], ptr: list[int], spans: Iterable[tuple[int, int]]) -> Colors:
+    """`_sweep` one vertex at a time, and the same to the bit."""
+    for start, stop in spans:
+        for vertex in range(start, stop):
+            total = 0
+            for edge in range(ptr[vertex], ptr[vertex + 1]):
+                total += _mix(new[others[edge]] ^ labels[edge])
+            new[vertex] = _mix(new[vertex] + _mix(total))
+    return np.asarray(new, np.uint64)
+
+
+def _mix(value: int) -> int:
+    """`mix` of one Python integer, modulo 2^64."""
+    value = (value + 0x9E3779B97F4A7C15) & _ALL
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _ALL
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _ALL
+    return value ^ (value >> 31)
+
+
+def _num_colors(structure: _Structure, color: Colors) -> IntArray:
+    """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers does for all graphs."""
+    keys = np.sort((structure.owner.astype(np.uint64) << np.uint64(52)) | (color >> np.uint64(12)))
+    fresh = np.ones(len(keys), bool)
+    fresh[1:] = keys[1:] != keys[:-1]
+    return np.bincount((keys[fresh] >> np.uint64(52)).astype(np.int64), minlength=structure.graphs)
+
+
+def _digests(structure: _Structure, color: Colors) -> list[str]:
+    """32 hex digits a graph: its number of vertices and two sums over its colours, which are different hashes of one multiset."""
+    order = np.argsort(structure.owner, kind="stable")
+    ptr = _ends(structure.owner, structure.graphs)
+    scrambled = mix(color[order])
+    sums = [_segment_sums(values, ptr) + np.diff(ptr).astype(np.uint64) for values in (scrambled, mix(~scrambled))]
+    text = mix(np.stack(sums, axis=1)).astype(">u8").tobytes().hex()
+    return [text[start : start + 32] for start in range(0, len(text), 32)]
+
+
+def _individualised(color: Colors, vertex: int) -> Colors:
+    changed = color.copy()
+    changed[vertex] = mix(~changed[vertex : vertex + 1])[0]
+    return changed
+
+
+def _smallest_cell(color: Colors) -> IntArray:
+    """Vertices of a smallest colour class with more than one member; empty if every vertex has a colour of its own."""
+    _, inverse, sizes = np.unique(color, return_inverse=True, return_counts=True)
+    sizes = np.where(sizes > 1, sizes, len(color) + 1)
+    cell = int(np.argmin(sizes)) if len(sizes) else 0
+    return np.flatnonzero(inverse == cell) if len(sizes) and sizes[cell] <= len(color) else np.zeros(0, np.int64)
+
+
+def _matching(left: Colors, right: Colors) -> IntArray:
+    """For each vertex of the first graph the vertex of the second with its colour, all colours being different."""
+    match = np.empty(len(left), np.int64)
+    match[np.argsort(left)] = np.argsort(right)
+    return match
+
+
+def _is_isomorphism(a: Graph, b: Graph, first: _Structure, second: _Structure, match: IntArray) -> bool:
+    """The definition, checked without trusting any colour: kinds and labelled edges agree under the map."""
+    # The nodes of a single graph keep their order here, shared parameters stand behind them.
+    if any(match[index] >= len(b) or node.kind != b.nodes[match[index]].kind for index, node in enumerate(a.nodes)):
+        return False
+    targets = [np.repeat(np.arange(len(s.base)), np.diff(s.target_ptr)) for s in (first, second)]
+    mapped = Counter(zip(match[first.source].tolist(), match[targets[0]].tolist(), first.source_label.tolist(), strict=True))
+    return mapped == Counter(zip(second.source.tolist(), targets[1].tolist(), second.source_label.tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Drawings of graphs: SVG, HTML and DOT, collapsed to modules, shaded by importance."""

@@ -1,0 +1,161 @@
+"""Where two graphs part, in words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+
+from .analysis.weisfeiler_lehman import colors, isomorphic, param_groups
+from .graph import Graph, Node, NodeKind
+from .graph_batch import GraphBatch
+from .node_text import op_name, operators, shape_text
+
+LIMIT = 10  # nodes listed of each sort
+
+
+def diff(a: Graph, b: Graph) -> str:
+    """Lines on what distinguishes `a` from `b`; empty if they are isomorphic.
+
+    Sizes and operator counts; where they first differ; modules that only one of them has; the first nodes whose operators upstream have
+    no counterpart in the other graph; shapes, attributes and parameters of nodes that do correspond; and which parameters are shared.
+    """
+    if isomorphic(a, b):
+        return ""
+    first, second = _structural_colors(a, b)
+    pairs = _counterparts(a, b, first, second)
+    lines = [*_count_lines(a, b), *_first_lines(a, b, pairs)]
+    lines += _listing(_module_lines(a, b, {i for i, _ in pairs}, "a")) + _listing(_module_lines(b, a, {j for _, j in pairs}, "b"))
+    lines += _listing(_parting_lines(a, first, second, "a")) + _listing(_parting_lines(b, second, first, "b"))
+    lines += _listing(chain.from_iterable(_kind_lines(a.nodes[i], b.nodes[j], i, j) for i, j in pairs))
+    lines += _sharing_lines(a, b)
+    return "\n".join(lines or ["every node has a counterpart, but which feeds which differs"])
+
+
+def _structural_colors(a: Graph, b: Graph) -> tuple[list[int], list[int]]:
+    """Colours of all nodes by their operator and those upstream, shapes and attributes left out."""
+    batch = GraphBatch.from_graphs([a, b])
+    bare = tuple(NodeKind(kind.op, (), (), (), (("name", kind.attr("name")),) if kind.op == "Opaque" else ()) for kind in batch.kinds)
+    found = colors(replace(batch, kinds=bare), max(_depth(a), _depth(b)), "forward").tolist()
+    return found[: len(a)], found[len(a) :]
+
+
+def _depth(graph: Graph) -> int:
+    depth: list[int] = []
+    for node in graph.nodes:
+        depth.append(1 + max((depth[i] for i in node.inputs), default=0))
+    return max(depth, default=0)
+
+
+def _count_lines(a: Graph, b: Graph) -> Iterator[str]:
+    sizes = ("nodes", len(a), len(b)), ("edges", a.num_edges, b.num_edges), ("parameters", a.num_params, b.num_params), ("FLOPs", a.flops, b.flops)
+    for what, left, right in sizes:
+        if left != right:
+            yield f"{what}: {left:,} in a, {right:,} in b" + (f" ({right / left - 1:+.1%})" if left else "")
+    left_counts, right_counts = a.op_counts(), b.op_counts()
+    for op in dict.fromkeys([*left_counts, *right_counts]):
+        if left_counts.get(op, 0) != right_counts.get(op, 0):
+            yield f"{op}: {left_counts.get(op, 0)} in a, {right_counts.get(op, 0)} in b"
+
+
+def _first_lines(a: Graph, b: Graph, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """The first node of each graph that the other does not have exactly so, in the order in which they were recorded."""
+    pairs = [(i, j) for i, j in pairs if a.nodes[i].kind == b.nodes[j].kind]
+    places = []
+    for graph, known in ((a, {i for i, _ in pairs}), (b, {j for _, j in pairs})):
+        places.append(next((f"{_place(n, i)} {shape_text(n.shape)}" for i, n in enumerate(graph.nodes) if i not in known), ""))
+    if any(places):
+        yield "they part at: " + "; ".join(f"{place} in {name}" for place, name in zip(places, "ab", strict=True) if place)
+
+
+def _module_lines(graph: Graph, other: Graph, paired: set[int], name: str) -> Iterator[str]:
+    """Modules that only this graph has, though both have the one around them, and what in them has no counterpart under another name."""
+    paths = {path for node in other.nodes for path in _ancestry(node.module)}
+    extra: dict[str, list[Node]] = defaultdict(list)
+    for index, node in enumerate(graph.nodes):
+        ancestry = _ancestry(node.module)
+        depth = next((depth for depth, path in enumerate(ancestry) if path not in paths), 0)
+        if depth and index not in paired:
+            extra[ancestry[depth]].append(node)
+    for path, nodes in extra.items():
+        yield f"only in {name}: {operators(nodes)} of module {path}"
+
+
+def _ancestry(module: str) -> list[str]:
+    """a, a.b, a.b.c for a.b.c."""
+    parts = module.split(".") if module else []
+    return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _parting_lines(graph: Graph, own: Sequence[int], other: Sequence[int], name: str) -> Iterator[str]:
+    """Nodes without a counterpart, as far as all that they read has one."""
+    available = Counter(other)
+    known: list[bool] = []
+    for index, node in enumerate(graph.nodes):
+        known.append(available[own[index]] > 0)
+        available[own[index]] -= 1
+        if not known[-1] and all(known[i] for i in node.inputs):
+            sources = ", ".join(_place(graph.nodes[i], i) for i in node.inputs) or "nothing"
+            yield f"only in {name}: {_place(node, index)} {shape_text(node.shape)}, which reads {sources}"
+
+
+def _counterparts(a: Graph, b: Graph, first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of nodes with equal structure upstream: equal kinds first, then by order."""
+    waiting: dict[int, list[int]] = defaultdict(list)
+    for j, color in enumerate(second):
+        waiting[color].append(j)
+    pairs, open_ = [], []
+    for i, color in enumerate(first):
+        same = next((j for j in waiting[color] if b.nodes[j].kind == a.nodes[i].kind), None)
+        if same is None:
+            open_.append(i)
+        else:
+            waiting[color].remove(same)
+            pairs.append((i, same))
+    pairs += [(i, waiting[first[i]].pop(0)) for i in open_ if waiting[first[i]]]
+    return sorted(pairs)
+
+
+def _kind_lines(a: Node, b: Node, i: int, j: int) -> Iterator[str]:
+    if a.kind == b.kind:
+        return
+    left, right = dict(a.attrs), dict(b.attrs)
+    changes = [f"{key} {left.get(key, 'absent')} in a, {right.get(key, 'absent')} in b" for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
+    shapes = ((a.shape,), (b.shape,)), (a.in_shapes, b.in_shapes), (a.kind.param_shapes, b.kind.param_shapes)
+    for what, (x, y) in zip(("output", "inputs", "parameters"), shapes, strict=True):
+        if x != y:
+            changes.append(f"{what} {_shapes(x)} in a, {_shapes(y)} in b")
+    where = _place(a, i) if (i, a.module) == (j, b.module) else f"{_place(a, i)} / {_place(b, j)}"
+    yield f"{where}: {'; '.join(changes)}"
+
+
+def _sharing_lines(a: Graph, b: Graph) -> list[str]:
+    uses = [sorted(Counter(param_groups(graph) or []).values(), reverse=True) for graph in (a, b)]
+    left, right = ([count for count in counts if count > 1] for counts in uses)
+    if left != right:
+        return [f"parameters used more than once: {len(left)} in a (uses {left}), {len(right)} in b (uses {right})"]
+    if left and isomorphic(_unshared(a), _unshared(b)):
+        return [f"both share {len(left)} parameters, but between different nodes"]
+    return []
+
+
+def _unshared(graph: Graph) -> Graph:
+    """The graph with a parameter of its own in every slot."""
+    return graph.with_nodes(
+        replace(node, params=tuple(param._replace(id=f"{index}.{slot}") for slot, param in enumerate(node.params))) for index, node in enumerate(graph.nodes)
+    )
+
+
+def _place(node: Node, index: int) -> str:
+    return f"node {index} {op_name(node)}" + (f" ({node.module})" if node.module else "")
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return " ".join(map(shape_text, shapes)) or "none"
+
+
+def _listing(lines: Iterator[str]) -> list[str]:
+    """At most `LIMIT` lines, and how many more there would be."""
+    found = list(lines)
+    return found if len(found) <= LIMIT else [*found[:LIMIT], f"... and {len(found) - LIMIT} more of this sort"]

@@ -1,0 +1,1 @@
+"""Data sets of graphs on disk: Parquet shards under a manifest."""

@@ -1,0 +1,222 @@
+"""One Parquet file of a `GraphStore`: its columns, how it is written, and how damage is noticed.
+
+Columns, one row a graph:
+    family, spec, level: string
+    hash: string, 32 hex digits, `Graph.hash`; equal for isomorphic graphs
+    num_nodes: int32
+    nodes: list<int32>, each node's row in the file's table of steps; a step is a node kind and how far back each of its inputs stands
+    spectrum: list<double>, the 11 smallest Laplacian eigenvalues
+    shared: list<int32>, the parameter that each parameter slot uses (slots in node order); null if no parameter is used twice
+    label:NAME: double, one column a label, NaN where it is not known
+Key-value metadata of the file: cgir.version; cgir.kinds, JSON, [op, in_shapes, shape, param_shapes, attrs] each; cgir.steps, JSON, [row of the
+kind, distance back to the first input, to the second, ...] each; cgir.digest of both tables. Pages carry checksums.
+
+Names and edges of the first graph, without cgir (polars and duckdb open the columns too, `parquet_kv_metadata` of duckdb the metadata):
+
+    frame = pandas.read_parquet("set.parquet")
+    tables = pyarrow.parquet.read_metadata("set.parquet").metadata
+    kinds, steps = json.loads(tables[b"cgir.kinds"]), json.loads(tables[b"cgir.steps"])
+    names = [kinds[steps[row][0]][0] for row in frame.nodes[0]]
+    edges = [(node - back, node) for node, row in enumerate(frame.nodes[0]) for back in steps[row][1:]]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cgir.analysis.laplacian_spectrum import K
+from cgir.errors import FileFormatError
+from cgir.graph_batch import GraphBatch, IntArray
+
+from .node_dictionary import Steps, StepTable
+
+VERSION = 2
+LABEL = "label:"
+_INTS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+_DOUBLES = pa.list_(pa.field("element", pa.float64(), nullable=False))
+COLUMNS = {
+    "family": pa.string(), "spec": pa.string(), "hash": pa.string(), "level": pa.string(), "num_nodes": pa.int32(),
+    "nodes": _INTS, "spectrum": _DOUBLES, "shared": _INTS,
+}  # fmt: skip
+
+
+class ShardWriter:
+    """A file that grows by row groups; it is complete, and can be read, once closed."""
+
+    def __init__(self, path: Path, label_names: list[str]) -> None:
+        self.rows = 0
+        self.table = StepTable()
+        fields = [pa.field(name, kind, nullable=name == "shared") for name, kind in COLUMNS.items()]
+        self._schema = pa.schema(fields + [pa.field(LABEL + name, pa.float64(), nullable=False) for name in label_names])
+        # Plain lists repeat themselves byte by byte, which compresses better than a dictionary's bit-packed numbers.
+        self._writer = pq.ParquetWriter(
+            path, self._schema, compression="zstd", write_page_checksum=True, store_schema=False, use_dictionary=["family", "level"],
+            write_statistics=["family", "spec", "num_nodes", *(LABEL + name for name in label_names)],
+        )  # fmt: skip
+
+    def write(self, batch: GraphBatch, columns: Mapping[str, Any]) -> None:
+        """Add a row group. `columns` are all but num_nodes and nodes by their names in the file: sequences, or Arrow arrays."""
+        spectra = np.asarray(columns["spectrum"], np.float64).reshape(len(batch), K)
+        arrays = {
+            **columns,
+            "num_nodes": np.diff(batch.ptr).astype(np.int32),
+            "nodes": _lists(self.table.encode(batch).astype(np.int32), batch.ptr, _INTS),
+            "spectrum": _lists(spectra.ravel(), np.arange(len(batch) + 1) * K, _DOUBLES),
+        }
+        table = pa.Table.from_arrays([pa.array(arrays[field.name], field.type) for field in self._schema], schema=self._schema)
+        self._writer.write_table(table, row_group_size=max(len(batch), 1))
+        self.rows += len(batch)
+
+    def close(self) -> None:
+        """Write the tables and the footer."""
+        kinds, steps = self.table.dump()
+        metadata = {"cgir.version": str(VERSION), "cgir.kinds": kinds, "cgir.steps": steps, "cgir.digest": digest(kinds, steps)}
+        self._writer.add_key_value_metadata(metadata)
+        self._writer.close()
+
+
+class Shard:
+    """A file of graphs, memory-mapped; row groups are decoded when asked for. `footer` is the digest its footer must have, where known.
+
+    Raises:
+        FileFormatError: if it is missing, damaged, foreign or of another version; the message names the file.
+    """
+
+    def __init__(self, path: Path, footer: str | None = None) -> None:
+        self.path = path
+        try:
+            if footer is not None and footer_digest(path) != footer:
+                raise FileFormatError(f"{path}: the end of the file is not what was written; the file is damaged")
+            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            schema = self._file.schema_arrow
+        except FileFormatError:
+            raise
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise FileFormatError(f"{path}: not a readable Parquet file: {_one_line(error)}") from error
+        self._metadata = self._file.metadata.metadata or {}
+        version = self._metadata.get(b"cgir.version", b"").decode(errors="replace")
+        if not version.isdecimal():
+            raise FileFormatError(f"{path}: a Parquet file, but not one of cgir: its metadata has no cgir.version")
+        if int(version) != VERSION:
+            advice = "is newer than {}, the newest this cgir reads; upgrade cgir" if int(version) > VERSION else "is older than {}; write the data set again"
+            raise FileFormatError(f"{path}: version {version} {advice.format(VERSION)}")
+        for name, expected in COLUMNS.items():
+            found = schema.field(name).type if name in schema.names else "nothing"
+            if not _alike(found, expected):
+                raise FileFormatError(f"{path}: column {name} is {found}, expected {expected}")
+        self.label_names = [name.removeprefix(LABEL) for name in schema.names if name.startswith(LABEL)]
+        self.sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.metadata.num_row_groups)]
+        self.digest = self._metadata.get(b"cgir.digest", b"")
+        if digest(*self._tables) != self.digest:
+            raise FileFormatError(f"{path}: the tables of kinds and steps do not match their digest; the file is damaged")
+
+    @property
+    def _tables(self) -> tuple[bytes, bytes]:
+        return self._metadata.get(b"cgir.kinds", b""), self._metadata.get(b"cgir.steps", b"")
+
+    @cached_property
+    def table(self) -> StepTable:
+        """The file's distinct kinds and steps."""
+        return StepTable.load(*self._tables, str(self.path))
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The same as arrays."""
+        return self.table.expansion()
+
+    def column(self, name: str, group: int) -> pa.Array:
+        """One column of a row group; a label that the file has not is NaN.
+
+        Raises:
+            FileFormatError: if its pages are damaged.
+        """
+        if name.startswith(LABEL) and name.removeprefix(LABEL) not in self.label_names:
+            return pa.array(np.full(self.sizes[group], np.nan))
+        try:
+            column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
+            array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+            array.validate(full=True)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise self._damaged(group, f"column {name} is damaged: {_one_line(error)}") from error
+        if len(array) != self.sizes[group]:
+            raise self._damaged(group, f"column {name} has {len(array)} rows, expected {self.sizes[group]}")
+        if name != "shared" and (array.null_count or (pa.types.is_list(array.type) and array.values.null_count)):
+            raise self._damaged(group, f"column {name} has missing values")
+        if name == "spectrum" and not (np.diff(as_numpy(array.offsets)) == K).all():
+            raise self._damaged(group, f"column spectrum must have {K} values in every row")
+        return array
+
+    def nodes(self, group: int) -> tuple[NDArray[np.int32], IntArray]:
+        """The steps (N,) of all graphs of a row group, one after the other, and where each graph's begin (rows + 1,).
+
+        Raises:
+            FileFormatError: if they are damaged, or no graphs.
+        """
+        column = self.column("nodes", group)
+        offsets = as_numpy(column.offsets).astype(np.int64)
+        rows, ptr = as_numpy(column.values)[offsets[0] : offsets[-1]], offsets - offsets[0]
+        sizes = np.diff(ptr)
+        if not np.array_equal(as_numpy(self.column("num_nodes", group)), sizes):
+            raise self._damaged(group, "num_nodes disagrees with nodes")
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.steps):
+            raise self._damaged(group, f"nodes has rows beyond the table of {len(self.steps)} steps")
+        if (self.steps.reach[rows] > np.arange(len(rows), dtype=np.int32) - np.repeat(ptr[:-1].astype(np.int32), sizes)).any():
+            raise self._damaged(group, "an input of a node lies before its graph")
+        return rows, ptr
+
+    def check(self, group: int) -> None:
+        """Read all of a row group.
+
+        Raises:
+            FileFormatError: if any of it is damaged.
+        """
+        self.nodes(group)
+        for name in (*COLUMNS, *(LABEL + label for label in self.label_names)):
+            self.column(name, group)
+
+    def _damaged(self, group: int, problem: str) -> FileFormatError:
+        return FileFormatError(f"{self.path}: row group {group}: {problem}; the file is damaged, GraphStore.open(..., skip_damaged=True) reads the rest")
+
+
+def as_numpy(array: pa.Array) -> NDArray[Any]:
+    """Numbers without copying them. Arrow's own `to_numpy` imports pandas, which takes longer than to open a data set."""
+    return np.from_dlpack(array)
+
+
+def digest(*texts: bytes) -> bytes:
+    """Of texts, one after the other: 32 hex digits."""
+    return hashlib.blake2b(b"\0".join(texts), digest_size=16).hexdigest().encode()
+
+
+def footer_digest(path: Path) -> str:
+    """Digest of a Parquet file's footer, which says where and what all its pages are and, unlike them, carries no checksum."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - 8, 0))
+        length = int.from_bytes(file.read(4), "little") + 8
+        file.seek(max(size - length, 0))
+        return digest(str(size).encode(), file.read()).decode()
+
+
+def _lists(values: NDArray[Any], ptr: IntArray, kind: pa.DataType) -> pa.ListArray:
+    return pa.ListArray.from_arrays(ptr.astype(np.int32), values, type=kind)
+
+
+def _alike(found: Any, expected: pa.DataType) -> bool:
+    """Equal types, whatever elements of lists are called and whether they could be missing."""
+    if pa.types.is_list(expected) and isinstance(found, pa.DataType) and pa.types.is_list(found):
+        return bool(found.value_type == expected.value_type)
+    return bool(found == expected)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,1 @@
+"""The unlabelled corpus that the shipped encoder is pretrained on."""

@@ -1,0 +1,1 @@
+"""Terms of the pretraining loss, and their weighted sum."""

@@ -1,0 +1,85 @@
+"""What pretraining draws from: graphs, the family of each, and their spectra."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from cgir.analysis.graph_properties import properties
+from cgir.analysis.laplacian_spectrum import spectrum
+from cgir.analysis.path_features import path_features
+from cgir.analysis.wl_kernel import wl_features
+from cgir.errors import CgirError
+from cgir.graph import Graph
+from cgir.graph_batch import GraphBatch, IntArray
+from cgir.store.graph_store import GraphStore
+from encoders.engine.batching import GraphTensors, as_batch
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """G graphs, `families` (G,) as numbers, `spectra` (G, k)."""
+
+    batch: GraphBatch
+    families: IntArray
+    spectra: Array
+
+    # What runs compute of all graphs is kept, so that several runs on one pool compute it once.
+
+    @cached_property
+    def properties(self) -> Array:
+        """(G, P) of `cgir.properties`."""
+        return properties(self.batch)
+
+    @cached_property
+    def paths(self) -> Array:
+        """(G, F) of `cgir.paths.path_features`."""
+        return path_features(self.batch)
+
+    @cached_property
+    def subtrees(self) -> csr_array:
+        """(G, C) counts of Weisfeiler-Lehman subtrees, `cgir.wl_features`."""
+        return wl_features(self.batch)
+
+    @cached_property
+    def tensors(self) -> GraphTensors:
+        """The graphs for encoders; `at(depth)` prepares them."""
+        return GraphTensors(self.batch)
+
+    def fingerprint(self) -> str:
+        """Hex digest of everything in it: a run goes on only with the graphs it began with."""
+        digest = hashlib.sha256(repr(self.batch.kinds).encode())
+        for array in (self.batch.kind, self.batch.src, self.batch.dst, self.batch.ptr, self.families, self.spectra):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def as_pool(graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore, families: ArrayLike | None = None, spectra: ArrayLike | None = None) -> Pool:
+    """Collect a pool; a store brings its families and spectra, otherwise one family is assumed and spectra are computed. A pool stays what it is.
+
+    Raises:
+        CgirError: families or spectra do not match the graphs.
+    """
+    if isinstance(graphs, Pool):
+        if families is not None or spectra is not None:
+            raise CgirError("pretrain: a pool has its families and spectra; give none beside it, or make another with as_pool(batch, families, spectra)")
+        return graphs
+    if isinstance(graphs, GraphStore):
+        families = graphs.families if families is None else families
+        spectra = graphs.spectra if spectra is None else spectra
+    batch = as_batch(graphs)
+    names = np.zeros(len(batch), np.int64) if families is None else np.asarray(families)
+    if names.shape != (len(batch),):
+        raise CgirError(f"pretrain: {len(batch)} graphs need {len(batch)} family names; found shape {names.shape}")
+    values = spectrum(batch) if spectra is None else np.asarray(spectra, np.float64)
+    if values.ndim != 2 or len(values) != len(batch) or not np.isfinite(values).all():
+        raise CgirError(f"pretrain: spectra must be finite numbers (graphs, k); found shape {values.shape} for {len(batch)} graphs")
+    return Pool(batch, np.unique(names, return_inverse=True)[1].astype(np.int64), values)

@@ -1,0 +1,1 @@
+"""Message passing on classes of equal nodes: sparse products, segments, batches, streaming."""

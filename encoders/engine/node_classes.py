@@ -1,0 +1,87 @@
+"""From the classes of a whole data set to the levels of a batch.
+
+After l layers along the arrows a node's state depends only on the tree of its ancestors l steps back, its unfolding: a state is computed once for
+all nodes that share one. `cgir.unfolding` tabulates once what the classes of a data set are made of; a batch then follows its nodes' last classes
+up through the table, and never looks at its nodes again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cgir.analysis.computation_trees import Classes, Table
+from cgir.graph_batch import IntArray, ranges
+
+from .message_blocks import Level
+from .segments import Segments
+from .sparse import Pattern
+
+Id = TypeVar("Id", np.int32, np.int64)
+
+
+class Trail(NamedTuple):
+    """The classes of a batch: `used[l]`, those of depth l; `own[l - 1]`, for those of depth l their rows in it; each node's row at the last depth."""
+
+    used: list[Classes]
+    own: list[Classes]
+    nodes: Classes
+
+    @property
+    def rows(self) -> int:
+        """Rows of all layers together."""
+        return sum(map(len, self.used[1:]))
+
+
+def trail(table: Table, nodes: IntArray) -> Trail:
+    """The classes that the given nodes need; of kinds, those that occur in the order of the table."""
+    sizes = _sizes(table)
+    used, rows = compact(table.last[nodes], sizes[-1])
+    result = Trail([used], [], rows)
+    for step, size in zip(reversed(table.steps), reversed(sizes[:-1]), strict=True):
+        used, rows = compact(step.own[used], size)
+        result.used.insert(0, used)
+        result.own.insert(0, rows)
+    order = np.argsort(result.used[0])  # few; both directions then agree on them
+    result.used[0] = result.used[0][order]
+    result.own[0] = np.argsort(order).astype(np.int32)[result.own[0]]
+    return result
+
+
+def levels(table: Table, found: Trail) -> list[Level]:
+    """Levels 1, 2, ... for the classes of a trail."""
+    result: list[Level] = []
+    count = np.bincount(found.nodes, minlength=len(found.used[-1]))
+    for depth in range(len(table.steps), 0, -1):
+        step, own, used, above = table.steps[depth - 1], found.own[depth - 1], found.used[depth], found.used[depth - 1]
+        place = np.empty(_sizes(table)[depth - 1], np.int32)
+        place[above] = np.arange(len(above), dtype=np.int32)
+        starts = step.starts[used]
+        sizes = step.starts[used + 1] - starts
+        heard = place[step.sources[ranges(starts, sizes)]]  # whom a class hears is itself in the batch
+        result.insert(0, Level(torch.from_numpy(own), segments(sizes, heard, len(above)), torch.from_numpy(count)))
+        count = np.bincount(own, count, len(above)).astype(np.int64)
+    return result
+
+
+def segments(sizes: IntArray, columns: Classes, width: int) -> Segments:
+    """Segments of the given sizes, whose columns stand one after the other."""
+    starts = np.zeros(len(sizes) + 1, np.int32)
+    np.cumsum(sizes, out=starts[1:])
+    return Segments(Pattern(torch.from_numpy(starts), torch.from_numpy(columns), width))
+
+
+def compact(ids: NDArray[Id], size: int) -> tuple[NDArray[Id], Classes]:
+    """The ids below `size` that occur, and each one's place among them, without a sort and without touching what does not occur."""
+    place, index = np.empty(size, np.int32), np.arange(len(ids), dtype=np.int32)
+    place[ids] = index
+    used = ids[place[ids] == index]  # of equal ones the one that was written last
+    place[used] = index[: len(used)]
+    return used, place[ids]
+
+
+def _sizes(table: Table) -> list[int]:
+    return [len(table.kinds), *(len(step.own) for step in table.steps)]

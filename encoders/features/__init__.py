@@ -1,0 +1,1 @@
+"""Vectors of graphs that need no training, and transforms of labels."""

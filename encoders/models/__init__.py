@@ -1,0 +1,1 @@
+"""Graph encoders and heads, and their checkpoints."""

@@ -1,0 +1,99 @@
+"""Weights on disk: one safetensors file, its description as JSON in the header. No pickle, written atomically.
+
+Operators are stored by name, so weights stay valid when the operator table gains, loses or reorders rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cgir.atomic_files import atomic_path
+from cgir.errors import CgirError, FileFormatError
+from cgir.graph_batch import FEATURE_NAMES
+from cgir.ops import INDEX
+
+from .registry import ARCHITECTURES, GraphEncoder, architecture, build
+
+VERSION = 1
+_KEY = "cgir"  # the header entry that carries our JSON
+_OPS = "embedding.op.weight"
+
+Tensors = dict[str, Tensor]
+
+
+def save_encoder(encoder: GraphEncoder, path: str | PathLike[str]) -> None:
+    """Write an encoder's weights and configuration to one file."""
+    write_tensors(path, "encoder", encoder.state_dict(), encoder_meta(encoder))
+
+
+def load_encoder(path: str | PathLike[str]) -> GraphEncoder:
+    """The encoder written by `save_encoder`; FileFormatError if the file is anything else."""
+    tensors, meta = read_tensors(path, "encoder")
+    return build_encoder(tensors, meta, path).eval()
+
+
+def encoder_meta(encoder: GraphEncoder) -> dict[str, Any]:
+    """What `build_encoder` needs beside the weights."""
+    return {"architecture": architecture(encoder), "config": asdict(encoder.config), "ops": list(INDEX), "features": list(FEATURE_NAMES)}
+
+
+def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLike[str]) -> GraphEncoder:
+    """An encoder from weights and `encoder_meta`; `path` is named in errors.
+
+    Operators that the file does not know start from its "Opaque" row: an operator nobody knows.
+    """
+    try:
+        if meta["features"] != list(FEATURE_NAMES):
+            raise FileFormatError(f"{path}: made for node features {meta['features']}; this version computes {list(FEATURE_NAMES)}: pretrain again")
+        rows = {name: row for row, name in enumerate(meta["ops"])}
+        order = torch.tensor([rows.get(name, rows["Opaque"]) for name in INDEX])
+        config, _ = ARCHITECTURES[meta["architecture"]]
+        encoder = build(config(**meta["config"]))
+        encoder.load_state_dict({**tensors, _OPS: tensors[_OPS].index_select(0, order)})
+    except FileFormatError:
+        raise
+    except (KeyError, TypeError, IndexError, RuntimeError, CgirError) as error:
+        raise FileFormatError(f"{path}: weights and description do not fit together ({_line(error)}); write the file again") from error
+    return encoder
+
+
+def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON description of the given kind; a reader sees the old file or the new one, never a part."""
+    header = {_KEY: json.dumps({"kind": kind, "version": VERSION, **meta}, sort_keys=True)}
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[str, Any]]:
+    """Read what `write_tensors` wrote; FileFormatError if the file is missing, damaged, foreign, newer or of another kind."""
+    if not Path(path).is_file():
+        raise FileFormatError(f"{path}: no such file; expected a cgir {kind}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_KEY)
+            # read only what calls itself ours: a foreign file may be huge
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}  # noqa: SIM118 (safe_open is not a dict)
+        meta = json.loads(header) if header else {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: damaged or not a cgir {kind} ({_line(error)})") from error
+    if meta.get("kind") != kind:
+        raise FileFormatError(f"{path}: expected a cgir {kind}, found {meta.get('kind', 'a file of another program')}")
+    if meta.get("version") != VERSION:
+        raise FileFormatError(f"{path}: format version {meta.get('version')}, this cgir reads {VERSION}; update cgir or write the file again")
+    return tensors, meta
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,1 @@
+"""Predictors: labelled graphs in, scores of other graphs out."""

@@ -1,0 +1,41 @@
+"""The weights that come with the package: an encoder, and what labelled families taught on its embeddings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cgir.errors import CgirError
+from encoders.models.encoder import Encoder
+
+from .serialization import load
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+CARD = "card.json"  # beside the weights: corpus, recipe, seeds, versions, families whose labels were seen, scores
+NAMES = ("universal",)
+
+
+def load_pretrained(name: str = "universal") -> Encoder:
+    """An encoder that knows other families: `Predictor(encoder)` ranks networks without a label, and better with a few.
+
+    Raises:
+        CgirError: there are no weights of that name.
+    """
+    predictor = load(_folder(name))
+    encoder = predictor.encoder
+    assert isinstance(encoder, Encoder)
+    encoder.sources = predictor.sources
+    return encoder
+
+
+def card(name: str = "universal") -> dict[str, Any]:
+    """What the weights were made of and what they are worth, as a dictionary; "tasks" are those of `zero_shot`."""
+    found: dict[str, Any] = json.loads((_folder(name) / CARD).read_text(encoding="utf-8"))
+    return found
+
+
+def _folder(name: str) -> Path:
+    if name not in NAMES:
+        raise CgirError(f"pretrained: no weights are called {name!r}; there are {', '.join(NAMES)}")
+    return WEIGHTS / name

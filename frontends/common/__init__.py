@@ -1,0 +1,1 @@
+"""What all frontends share: the tape, axis layouts, einsum, constant folding, the trace request."""

@@ -1,0 +1,1 @@
+"""Keras models, walked layer by layer."""

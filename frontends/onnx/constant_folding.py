@@ -1,0 +1,127 @@
+"""ONNX's operators on known values, in terms of `folding`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from frontends.common.constant_folding import LIMIT, Array, fold
+
+from .tensors import Call, attribute
+
+Folded = list[Any] | None
+
+PLAIN = {
+    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "Neg": "neg", "Abs": "abs", "Sign": "sign", "Sqrt": "sqrt", "Exp": "exp",
+    "Log": "log",
+    "Floor": "floor", "Ceil": "ceil", "Round": "round", "Reciprocal": "reciprocal", "Max": "max", "Min": "min", "Sum": "add", "Equal": "equal", "Less": "less",
+    "LessOrEqual": "less_equal", "Greater": "greater", "GreaterOrEqual": "greater_equal", "And": "and", "Or": "or", "Xor": "xor", "Not": "not",
+    "Where": "where", "Identity": "identity", "Range": "range", "NonZero": "nonzero", "GatherND": "gather_nd", "Tile": "tile",
+}  # fmt: skip
+
+
+def folded(call: Call, hints: bool = False) -> Folded:
+    """The values of a node's results where those of its operands are known; None where they are not, or not worth knowing.
+
+    With `hints`, those of the example inputs count as known.
+    """
+    if call.op == "Shape":
+        size = np.array(call.need(0).size, dtype=np.int64)
+        return [size[call.attr("start", 0) : call.attr("end")]]
+    if call.op == "Size":
+        return [np.array(np.prod(call.need(0).size, dtype=object), dtype=np.int64)]
+    if call.op == "Constant":
+        return _constant(call)
+    read = call.tensors[:1] if call.op == "CastLike" else call.tensors
+    arrays = [tensor.known if hints else tensor.data for tensor in read]
+    if any(array is None or tensor.param for tensor, array in zip(read, arrays, strict=True)):
+        return None
+    if any(array.dtype.kind in "OUS" for array in arrays):
+        return None
+    rule = RULES.get(call.op)
+    if rule is None and call.op not in PLAIN:
+        return None
+    result = rule(call, arrays) if rule else fold(PLAIN[call.op], *arrays)
+    if result is None:
+        return None
+    return list(result) if isinstance(result, list) else [np.asarray(result)]
+
+
+def _constant(call: Call) -> Folded:
+    for name in ("value_int", "value_float", "value_ints", "value_floats"):
+        value = call.attr(name)
+        if value is not None and np.size(value) <= LIMIT:
+            return [np.array(value, dtype=np.float32 if "float" in name else np.int64)]
+    return None
+
+
+def _axes(call: Call, slot: int = 1) -> tuple[int, ...] | None:
+    axes = call.setting("axes", slot)
+    return None if axes is None else tuple(int(a) for a in axes)
+
+
+def _reduce(name: str) -> Callable[[Call, list[Array]], Any]:
+    def rule(call: Call, arrays: list[Array]) -> Any:
+        axes = _axes(call) or None
+        if axes is None and call.attr("noop_with_empty_axes", 0):
+            return arrays[0]
+        return fold(name, arrays[0], axes=axes, keep=bool(call.attr("keepdims", 1)))
+
+    return rule
+
+
+def _reshape(call: Call, arrays: list[Array]) -> Any:
+    return fold("reshape", arrays[0], size=call.sizes[0])
+
+
+def _slice(call: Call, arrays: list[Array]) -> Any:
+    if call.version < 10:
+        return fold("slice", arrays[0], starts=call.attr("starts"), ends=call.attr("ends"), axes=call.attr("axes"))
+    rest = [None if tensor is None else tensor.ints() for tensor in call.given[1:]] + [None] * 4
+    return fold("slice", arrays[0], starts=rest[0], ends=rest[1], axes=rest[2], steps=rest[3])
+
+
+def _split(call: Call, arrays: list[Array]) -> Any:
+    axis = call.attr("axis", 0)
+    return fold("split", arrays[0], sizes=[size[axis] for size in call.sizes], axis=axis)
+
+
+def _full(call: Call, arrays: list[Array]) -> Any:
+    value = call.attr("value")
+    number = np.float32(0) if value is None else numpy_helper.to_array(value).reshape(())
+    return fold("full", size=call.sizes[0], value=number)
+
+
+def _cast(call: Call, arrays: list[Array]) -> Any:
+    dtype = helper.tensor_dtype_to_np_dtype(call.need(1).elem if call.op == "CastLike" else call.attr("to"))
+    return None if np.dtype(dtype).kind in "OUS" else fold("cast", arrays[0], dtype=dtype)
+
+
+def _clip(call: Call, arrays: list[Array]) -> Any:
+    low, high = (attribute(call.node, name) if call.version < 11 else None for name in ("min", "max"))
+    if call.version >= 11:
+        low, high = (None if (tensor := call.get(slot)) is None else tensor.data for slot in (1, 2))
+    return fold("clip", arrays[0], a_min=low, a_max=high)
+
+
+def _argmax(call: Call, arrays: list[Array]) -> Any:
+    result = fold("argmax", arrays[0] if call.op == "ArgMax" else -arrays[0], axis=call.attr("axis", 0))
+    return None if result is None else result.reshape(call.sizes[0])
+
+
+RULES: dict[str, Callable[[Call, list[Array]], Any]] = {
+    **{f"Reduce{name}": _reduce(name.lower()) for name in ("Sum", "Prod", "Mean")}, "ReduceMax": _reduce("reduce_max"), "ReduceMin": _reduce("reduce_min"),
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _reshape),
+    "Slice": _slice, "Split": _split, "ConstantOfShape": _full, "Cast": _cast, "CastLike": _cast, "Clip": _clip, "ArgMax": _argmax, "ArgMin": _argmax,
+    "Concat": lambda call, arrays: fold("concat", *arrays, axis=call.attr("axis", 1)),
+    "Gather": lambda call, arrays: fold("gather", *arrays, axis=call.attr("axis", 0)),
+    "Expand": lambda call, arrays: fold("expand", arrays[0], size=call.sizes[0]),
+    "Transpose": lambda call, arrays: fold("transpose", arrays[0], perm=call.attr("perm")),
+    "Relu": lambda call, arrays: fold("max", arrays[0], np.zeros_like(arrays[0])),
+    "Mod": lambda call, arrays: fold("mod", *arrays, fmod=bool(call.attr("fmod", 0))),
+    "CumSum": lambda call, arrays: None if call.attr("exclusive", 0) or call.attr("reverse", 0) else fold("cumsum", arrays[0], axis=int(arrays[1].reshape(()))),
+    "Trilu": lambda call, arrays: fold("trilu", arrays[0], k=int(arrays[1].reshape(())) if len(arrays) > 1 else 0, upper=bool(call.attr("upper", 1))),
+}  # fmt: skip

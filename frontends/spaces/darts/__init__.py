@@ -1,0 +1,1 @@
+"""DARTS and NASNet: pairs of cells."""

@@ -1,0 +1,1 @@
+"""Stacks of inverted bottlenecks: Once-for-All MobileNetV3, MnasNet, ProxylessNAS."""

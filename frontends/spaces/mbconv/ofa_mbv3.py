@@ -1,0 +1,207 @@
+"""Once-for-All MobileNetV3 (Cai et al. 2020): the 2 * 10^19 networks within one trained supernet, times 25 image sizes.
+
+Five stages of 2 to 4 inverted bottlenecks; every block has its kernel (3, 5, 7) and expansion (3, 4, 6). Strings are
+`ks=5 7 ..;e=4 3 ..;d=2 3 2 4 3;r=224`: kernel and expansion of four blocks a stage, depth of the stages, height and width of the image. Only
+the first d blocks of a stage are there, so strings that differ in the others name one network (`canonical`); a spec keeps all numbers.
+
+Costs are those of the published tables on every row. `macs` and `params` (DyNAS-T's, by fvcore, 224 x 224) are `flops / 2` and `num_params` as
+they are: products of convolutions and linear layers, squeeze-and-excitation's and the classifier's included; all trained tensors, biases and
+BatchNorm included. `peak_memory_elems` (MOOFA's, at the row's image size) is the largest, over the convolutions except squeeze-and-excitation's
+and the one after global pooling, of numbers in its input, output and weight, and for a depthwise one those the shortcut around it keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+
+from cgir.builder import GraphBuilder
+from cgir.errors import SpecError
+from frontends.spaces.cell import CellGraph, chain
+from frontends.spaces.space import Space
+
+from .blocks import Block, Numbers, bottleneck, conv_bn, pixel_conv, read, redrawn, stem, write
+
+if TYPE_CHECKING:
+    import torch
+
+STAGES, DEEPEST = 5, 4
+KERNELS, EXPANSIONS, DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
+RESOLUTIONS = tuple(range(128, 225, 4))  # section 3.2; the published labels are at 128, 160, 192 and 224
+STRIDES = (2, 2, 2, 1, 2)
+ACTS = ("ReLU", "ReLU", "HardSwish", "HardSwish", "HardSwish")
+SQUEEZED = (False, True, False, True, True)
+FORM = {
+    "ks": Numbers(STAGES * DEEPEST, KERNELS),
+    "e": Numbers(STAGES * DEEPEST, EXPANSIONS),
+    "d": Numbers(STAGES, DEPTHS),
+    "r": Numbers(1, RESOLUTIONS),
+}
+EXAMPLE = "ks=5 7 .. (20 numbers);e=4 3 .. (20 numbers);d=2 3 2 4 3;r=224"
+PAIRS = tuple(product(KERNELS, EXPANSIONS))
+NUM_STAGES = sum(len(PAIRS) ** depth for depth in DEPTHS)  # 7,371 ways to fill a stage
+
+
+class Spec(NamedTuple):
+    """Kernels and expansions of 5 * 4 blocks, depths of the 5 stages, height and width of the image. `canonical` names each network once."""
+
+    ks: tuple[int, ...]
+    e: tuple[int, ...]
+    d: tuple[int, ...]
+    r: int
+
+    def active(self) -> list[tuple[int, int]]:
+        """(stage, index into `ks` and `e`) of every block of the network."""
+        return [(stage, DEEPEST * stage + block) for stage, depth in enumerate(self.d) for block in range(depth)]
+
+
+def canonical(spec: Spec) -> Spec:
+    """The same network with the smallest kernel and expansion wherever no block is; equal for specs of one network."""
+    places = {place for _, place in spec.active()}
+    ks = tuple(kernel if place in places else KERNELS[0] for place, kernel in enumerate(spec.ks))
+    e = tuple(expansion if place in places else EXPANSIONS[0] for place, expansion in enumerate(spec.e))
+    return Spec(ks, e, spec.d, spec.r)
+
+
+@dataclass(frozen=True)
+class OfaMobileNetV3(Space[Spec]):
+    """`widths` are channels of stem, first block, five stages, last convolution and feature mix; `width` multiplies them, rounded to multiples of 8.
+
+    The supernet was trained in two widths.
+    """
+
+    name: ClassVar[str] = "ofa_mbv3"
+    width: float = field(default=1.0, metadata={"choices": (1.0, 1.2)})
+    widths: tuple[int, ...] = (16, 16, 24, 40, 80, 112, 160, 960, 1280)
+    classes: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.widths) != STAGES + 4:
+            raise SpecError(f"ofa_mbv3: {len(self.widths)} widths; expected {STAGES + 4}: stem, first block, {STAGES} stages, last convolution, feature mix")
+
+    def parse(self, text: str) -> Spec:
+        """`ks=..;e=..;d=..;r=..` -> spec, all numbers kept.
+
+        Raises:
+            SpecError: not of this form, or a number that the space does not have.
+        """
+        ks, e, d, (r,) = read(self.name, text, FORM, EXAMPLE)
+        return Spec(ks, e, d, r)
+
+    def format(self, spec: Spec) -> str:
+        """`ks=..;e=..;d=..;r=..`, blocks that are not there included."""
+        return write({"ks": spec.ks, "e": spec.e, "d": spec.d, "r": (spec.r,)})
+
+    def network(self, build: GraphBuilder, spec: Spec) -> None:
+        """The whole network at the spec's image size."""
+        channels, *_, last, mix = self._channels
+        x = build.piece(stem, build.input((3, spec.r, spec.r)), channels, "HardSwish")
+        for block in self._blocks(spec):
+            x = build.piece(bottleneck, x, block)
+        build.piece(_end, x, last, mix, self.classes)
+
+    def module(self, spec: Spec) -> torch.nn.Module:
+        """The whole network in PyTorch; it is the same for every image size."""
+        from .torch_ofa_mbv3 import Network
+
+        channels, *_, last, mix = self._channels
+        return Network(channels, self._blocks(spec), last, mix, self.classes)
+
+    def inputs(self, spec: Spec) -> tuple[torch.Tensor, ...]:
+        """One image of the spec's size, on the meta device."""
+        import torch
+
+        return (torch.empty(1, 3, spec.r, spec.r, device="meta"),)
+
+    def sample(self, rng: np.random.Generator) -> Spec:
+        """Uniform over networks and image sizes, canonical: 89 % of the stages have four blocks (a third, where depths are drawn first)."""
+        codes = tuple(map(int, rng.integers(NUM_STAGES, size=STAGES)))
+        return _spec(codes, RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))])
+
+    def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
+        """Another kernel or expansion of a block, another depth of a stage (new blocks are drawn), or another image size; canonical."""
+        spec = canonical(spec)
+        places = [place for _, place in spec.active()]
+        step = int(rng.integers(2 * len(places) + STAGES + 1))
+        if step < len(places):
+            return spec._replace(ks=redrawn(spec.ks, places[step], KERNELS, rng))
+        if step < 2 * len(places):
+            return spec._replace(e=redrawn(spec.e, places[step - len(places)], EXPANSIONS, rng))
+        if step == 2 * len(places) + STAGES:
+            return spec._replace(r=redrawn((spec.r,), 0, RESOLUTIONS, rng)[0])
+        depths = redrawn(spec.d, step - 2 * len(places), DEPTHS, rng)
+        return canonical(Spec(*_filled(spec, rng), depths, spec.r))
+
+    def enumerate(self) -> Iterator[Spec]:
+        """Every network once, canonical, at every image size."""
+        return (_spec(codes, r) for codes in product(range(NUM_STAGES), repeat=STAGES) for r in RESOLUTIONS)
+
+    def cell_graph(self, spec: Spec) -> CellGraph:
+        """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; the first of a stage ends in "_first". Knows no image size."""
+        names = [f"mbconv_e{spec.e[place]}_k{spec.ks[place]}" + "_first" * (place % DEEPEST == 0) for _, place in spec.active()]
+        return chain(names)
+
+    @cached_property
+    def _channels(self) -> tuple[int, ...]:
+        return tuple(make_divisible(channels * self.width) for channels in self.widths)
+
+    def _blocks(self, spec: Spec) -> list[Block]:
+        inner = self._channels[1]
+        blocks = [Block(self._channels[0], inner, 3, 1)]  # nothing expands
+        for stage, place in spec.active():
+            outer = self._channels[stage + 2]
+            blocks.append(_block(stage, place % DEEPEST == 0, inner, outer, spec.ks[place], spec.e[place]))
+            inner = outer
+        return blocks
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """The nearest multiple of `divisor`, at least one of it and at most a tenth smaller (the authors' utils/pytorch_modules.py)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+@lru_cache(maxsize=4096)
+def _block(stage: int, first: bool, inner: int, outer: int, kernel: int, expansion: int) -> Block:
+    hidden = make_divisible(inner * expansion)
+    squeeze = make_divisible(hidden // 4) if SQUEEZED[stage] else 0
+    return Block(hidden, outer, kernel, STRIDES[stage] if first else 1, squeeze, ACTS[stage], "HardSigmoid")
+
+
+@lru_cache(maxsize=NUM_STAGES)
+def _stage(code: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Depth, kernels and expansions of the stage with this number: shallow ones first, then by the digits of their blocks."""
+    depth = DEPTHS[0]
+    while code >= len(PAIRS) ** depth:
+        code -= len(PAIRS) ** depth
+        depth += 1
+    pairs = [PAIRS[code // len(PAIRS) ** block % len(PAIRS)] for block in reversed(range(depth))] + [PAIRS[0]] * (DEEPEST - depth)
+    return depth, tuple(kernel for kernel, _ in pairs), tuple(expansion for _, expansion in pairs)
+
+
+def _spec(codes: tuple[int, ...], r: int) -> Spec:
+    stages = [_stage(code) for code in codes]
+    ks = tuple(kernel for _, kernels, _ in stages for kernel in kernels)
+    e = tuple(expansion for _, _, expansions in stages for expansion in expansions)
+    return Spec(ks, e, tuple(depth for depth, _, _ in stages), r)
+
+
+def _filled(spec: Spec, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Kernels and expansions with blocks drawn wherever none is."""
+    places = {place for _, place in spec.active()}
+    drawn = [PAIRS[int(code)] for code in rng.integers(len(PAIRS), size=len(spec.ks))]
+    pairs = [(spec.ks[place], spec.e[place]) if place in places else pair for place, pair in enumerate(drawn)]
+    return tuple(kernel for kernel, _ in pairs), tuple(expansion for _, expansion in pairs)
+
+
+def _end(build: GraphBuilder, x: int, last: int, mix: int, classes: int) -> int:
+    x = build.global_avg_pool(build.relu(conv_bn(build, x, last), "HardSwish"))
+    x = build.relu(pixel_conv(build, x, mix, bias=False), "HardSwish")
+    logits = build.add_node("Linear", (x,), (classes,), ((classes, mix), (classes,)), in_shapes=((mix,),))
+    return build.output(logits)

@@ -1,0 +1,1 @@
+"""NAS-Bench-101 and NAS-Bench-1Shot1."""

@@ -1,0 +1,205 @@
+"""NAS-Bench-NLP (Klyuchnikov et al. 2020): language models whose recurrent layers have a searched cell; 14,322 of them were trained.
+
+Strings are the authors' recipes as compact JSON, nodes in the order given: `{"f":{"op":"linear","input":["x","h_prev_0"]},"h_new_0":{...}}`.
+A node names its operator and the nodes it reads: `x` is an element of the sequence, `h_prev_0`, `h_prev_1` ... are the states before, and
+nodes called `h_new_0`, `h_new_1` ... the states after, of which the first is also what the layer returns. A linear node has a matrix for each
+input and one bias; a blend of a, b, c is a b + (1 - a) c.
+
+The layers run over the sequence as loops: the graph has the nodes of one step, with the number of steps as `trips`, and then a Loop that
+reads the states before, the states after and the output. So parameters count once and FLOPs every step, and states that feed only
+themselves stay, as in the benchmark's own count. Source: the authors' custom_rnn.py, multilinear.py, model.py and
+main_one_model_train.py (AWD-LSTM of Merity et al. 2018 with another cell); the loss applies the decoder, here it is part of the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+
+from cgir.builder import GraphBuilder
+from cgir.errors import SpecError
+from cgir.graph import Attr, Shape
+from frontends.spaces.cell import CellGraph
+from frontends.spaces.space import Space
+
+from . import recipes as recipes
+from .recipes import Node, Recipe, new_states, old_states, ordered, uses
+
+if TYPE_CHECKING:
+    import torch
+
+UNARY = {"activation_tanh": "Tanh", "activation_sigm": "Sigmoid", "activation_leaky_relu": "LeakyReLU"}
+SLOPE = 0.01  # of the leaky ReLU
+
+
+@dataclass(frozen=True)
+class NasBenchNlp(Space[Recipe]):
+    """Embedding, `layers` of the cell (the last of the embedding's size, the others `hidden`), a decoder tied to the embedding; `steps` tokens."""
+
+    name: ClassVar[str] = "nasbench_nlp"
+    vocabulary: int = 10_000
+    embedding: int = 400
+    hidden: int = 600
+    layers: int = 3
+    steps: int = 70
+
+    def parse(self, text: str) -> Recipe:
+        """A recipe as JSON.
+
+        Raises:
+            SpecError: no JSON; an unknown operator or input, a cycle, a missing h_new_0, a wrong number of inputs, a node that leads nowhere: by its name.
+        """
+        recipe = recipes.read(text)
+        if isinstance(recipe, str):
+            shown = text if len(text) <= 60 else f"{text[:57]}..."
+            raise SpecError(f"{self.name}: {shown!r} {recipe}")
+        return recipe
+
+    def format(self, spec: Recipe) -> str:
+        """Compact JSON, nodes in the order in which they were given."""
+        return recipes.write(spec)
+
+    def network(self, build: GraphBuilder, spec: Recipe) -> None:
+        """The whole network; its inputs are the tokens and the states that every layer begins with."""
+        tokens = build.input((self.steps,))
+        states = [tuple(build.input((size,)) for _ in old_states(spec)) for size in self.sizes]
+        embedded = build.add_node("Embedding", (tokens,), (self.embedding, self.steps), ((self.vocabulary, self.embedding),))
+        x = embedded
+        for size, before in zip(self.sizes, states, strict=True):
+            x = build.piece(_layer, (x, *before), spec, size, self.steps)
+        weights = ((self.vocabulary, self.embedding), (self.vocabulary,))
+        x = build.add_node("Linear", (x,), (self.vocabulary, self.steps), weights, ((self.embedding, self.steps),))
+        build.share(embedded, x)
+        build.output(x)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Size of the states of each layer."""
+        return (self.hidden,) * (self.layers - 1) + (self.embedding,)
+
+    def module(self, spec: Recipe) -> torch.nn.Module:
+        """The whole network in PyTorch, without dropout."""
+        from .torch_network import Network
+
+        return Network(spec, self.vocabulary, self.embedding, self.sizes)
+
+    def inputs(self, spec: Recipe) -> tuple[torch.Tensor, ...]:
+        """Tokens (1, steps), and the states before the first step of every layer, (1, size) each, on the meta device."""
+        import torch
+
+        states = (torch.empty(1, size, device="meta") for size in self.sizes for _ in old_states(spec))
+        return (torch.empty(1, self.steps, dtype=torch.int64, device="meta"), *states)
+
+    def sample(self, rng: np.random.Generator) -> Recipe:
+        """By the authors' generator (search_space.py), which is not uniform; 1 to 3 states and 7, 14 or 21 nodes besides, uniformly.
+
+        Nodes are drawn one by one: linear half of the time, with an activation after it, else blend, product or sum; then some are made the
+        new states and what leads to none of these is dropped. Drawn again until every old state is read, and by no new state directly.
+        """
+        return recipes.draw(rng)
+
+    def mutate(self, spec: Recipe, rng: np.random.Generator) -> Recipe:
+        """Another operator or one other input at one node, uniform over what leaves a valid recipe; a new recipe where nothing does."""
+        return recipes.neighbour(spec, rng) or self.sample(rng)
+
+    def enumerate(self) -> Iterator[Recipe]:
+        """Not for this space.
+
+        Raises:
+            SpecError: always; there is no largest recipe.
+        """
+        raise SpecError(f"{self.name}: the space is not finite, so it cannot be enumerated; sample(rng) draws from it")
+
+    def cell_graph(self, spec: Recipe) -> CellGraph:
+        """The recipe: x and the old states, the nodes by their operators, the new states."""
+        order = ordered(spec)
+        names = ("x", *old_states(spec), *(node.name for node in order))
+        place = {name: index for index, name in enumerate(names)}
+        ends = {name: len(names) + index for index, name in enumerate(new_states(spec))}
+        links = {(place[source], place[node.name]) for node in order for source in node.inputs}
+        ops = ("input", *(f"input_{name}" for name in old_states(spec)), *(node.op for node in order), *(f"output_{name}" for name in ends))
+        return CellGraph(ops, tuple(sorted(links | {(place[name], end) for name, end in ends.items()})))
+
+
+class Plan(NamedTuple):
+    """A recipe as canonical graphs have it: nodes in topological order; `sums` that only another sum reads have no Add of their own."""
+
+    nodes: tuple[Node, ...]
+    sums: frozenset[str]
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@lru_cache(maxsize=4096)
+def _plan(recipe: Recipe) -> Plan:
+    count, nodes = uses(recipe), {node.name: node for node in recipe}
+    once = {node.name for node in recipe if count[node.name] == 1}
+    sums = {name for node in recipe if node.op == "elementwise_sum" for name in node.inputs} & once
+    gates = set()  # sigmoids that a product with what they read makes a SiLU
+    for node in recipe:
+        if node.op in ("elementwise_prod", "blend"):
+            first, second = node.inputs[:2]
+            pairs = ((second, first), (first, second))[: 1 if node.op == "blend" else 2]  # a blend reads the first once more
+            gates |= {gate for gate, x in pairs if gate in once and nodes[gate].op == "activation_sigm" and nodes[gate].inputs == (x,)}
+    written = tuple(node for node in ordered(recipe) if node.name not in gates)
+    return Plan(written, frozenset(sums), old_states(recipe), new_states(recipe))
+
+
+def _layer(build: GraphBuilder, x: tuple[int, ...], recipe: Recipe, size: int, steps: int) -> int:
+    """One step of the cell, and the loop over the sequence `x[0]`; `x[1:]` are the states before."""
+    step, plan = _Step(build, x[0], size, {"trips": steps} if steps > 1 else {}), _plan(recipe)
+    values: dict[str, tuple[int, ...]] = {name: (index,) for name, index in zip(("x", *plan.before), x, strict=True)}
+    for node in plan.nodes:
+        terms = step.terms(node.op, node.inputs, values)
+        values[node.name] = terms if node.name in plan.sums else (step.add(terms),)
+    after = [values[name][0] for name in plan.after]
+    return build.add_node("Loop", (*x[1:], *after, after[0]), (size,))
+
+
+class _Step:
+    """Writes the nodes of one step: all of the size of the states, and run as often as `attrs` say."""
+
+    def __init__(self, build: GraphBuilder, sequence: int, size: int, attrs: dict[str, Attr]) -> None:
+        self.build, self.sequence, self.attrs = build, sequence, attrs
+        self.shape: Shape = (size,)
+        self.width = build.shape(sequence)[0]
+
+    def terms(self, op: str, inputs: tuple[str, ...], values: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+        """Nodes whose sum is the result of an operator of a recipe."""
+        if op == "elementwise_sum":
+            return tuple(term for name in inputs for term in values[name])
+        if op == "linear":
+            return tuple(self.linear(values[name][0], name == "x", bias=slot == 0) for slot, name in enumerate(inputs))
+        if op in UNARY:
+            slope: dict[str, Attr] = {"slope": SLOPE} if op == "activation_leaky_relu" else {}
+            return (self.node(UNARY[op], values[inputs[0]][0], **slope),)
+        product = self.product(inputs[0], inputs[1], values)
+        if op == "blend":
+            rest = self.node("Sub", values[inputs[0]][0], scalar=1, reverse=True)
+            return (product, self.node("Mul", rest, values[inputs[2]][0]))
+        for name in inputs[2:]:
+            product = self.node("Mul", product, values[name][0])
+        return (product,)
+
+    def product(self, first: str, second: str, values: dict[str, tuple[int, ...]]) -> int:
+        """A product of two, or of one with its own sigmoid, which then has no value."""
+        if first in values and second in values:
+            return self.node("Mul", values[first][0], values[second][0])
+        return self.node("SiLU", values[first if first in values else second][0])
+
+    def linear(self, source: int, is_element: bool, bias: bool) -> int:
+        """The part of a linear node that reads one input."""
+        seen = (self.width,) if is_element else self.shape
+        return self.build.add_node("Linear", (source,), self.shape, (self.shape + seen, self.shape)[: 1 + bias], (seen,), **self.attrs)
+
+    def add(self, terms: tuple[int, ...]) -> int:
+        """Their sum; a single one passes through."""
+        return terms[0] if len(terms) == 1 else self.node("Add", *terms)
+
+    def node(self, op: str, *inputs: int, **attrs: Attr) -> int:
+        """An operator on states."""
+        return self.build.add_node(op, inputs, self.shape, (), (self.shape,) * len(inputs), **attrs, **self.attrs)

@@ -1,1 +1,0 @@
-"""The searched networks in PyTorch. Only imported from within a space's `module(spec)`."""

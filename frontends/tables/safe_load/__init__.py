@@ -1,0 +1,1 @@
+"""Readers of pickles, PyTorch files, TFRecords and archives that run nothing."""

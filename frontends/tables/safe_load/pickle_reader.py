@@ -1,0 +1,239 @@
+"""Pickles are programs: whoever loads one runs what its author wrote. This reads the benchmarks' pickles without running any of it.
+
+A pickle builds everything but plain Python values by naming a function and calling it. Here a name is looked up in one table, `_calls`, of
+functions written in this file, which check what they are given and make plain values: numpy arrays, scalars and dtypes, the storages and
+tensors of PyTorch (as numpy arrays), sets, complex numbers, slices, ordered dictionaries. The benchmarks' own result classes become
+`Record`s, which hold their state and do nothing. Every other name is refused before anything is made of it, `builtins.getattr` too.
+Not even numpy's own functions are called: a dtype with a forged state makes them follow pointers that lie in the file.
+Memory is not bounded: a few bytes can claim gigabytes, which ends in an error or, at worst, in the process being killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from pickle import Unpickler
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgir.errors import FileFormatError
+
+# Plain holders of fields in the pickles of NAS-Bench-201 and its first release
+RECORDS = {
+    (f"{package}.{module}", name)
+    for package in ("nas_201_api", "nats_bench", "nas_102_api")
+    for module in ("api", "api_201", "api_utils")
+    for name in ("ArchResults", "ResultsCount")
+}
+STORAGES = {
+    "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2",
+    "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?", "ComplexFloatStorage": "c8", "ComplexDoubleStorage": "c16",
+}  # fmt: skip
+ADMITTED = "only numpy arrays, PyTorch tensors and plain Python values are admitted"
+_PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+
+
+class _RefusedError(ValueError):
+    """Something that is not damaged, but not admitted either."""
+
+
+class Record:
+    """An object of a benchmark's result class: its fields, without the class."""
+
+
+def unpickle(stream: IO[bytes], origin: str, storage: Callable[[Any], NDArray[Any]] | None = None) -> Any:
+    """The value of the pickle at the stream's position; nothing of it is executed.
+
+    Args:
+        stream: an open file, which is left behind the end of the pickle if it has `peek`.
+        origin: named in errors: the file, and the member or record in it.
+        storage: (persistent id) -> the flat array that PyTorch keeps outside of the pickle; without it, persistent ids are refused.
+
+    Raises:
+        FileFormatError: the pickle asks for what is not admitted, or is damaged.
+    """
+    try:
+        return _Reader(stream, origin, storage).load()
+    except FileFormatError:
+        raise
+    except _RefusedError as error:
+        raise FileFormatError(f"{origin}: the pickle asks for {error}. Nothing was executed") from error
+    except Exception as error:  # a damaged pickle can make the machine that reads it fail in any way
+        reason = str(error).partition("\n")[0] or "it ends too early or claims too much"
+        raise FileFormatError(f"{origin}: damaged pickle ({type(error).__name__}: {reason})") from error
+
+
+class _Reader(Unpickler):
+    def __init__(self, stream: IO[bytes], origin: str, storage: Callable[[Any], NDArray[Any]] | None) -> None:
+        super().__init__(stream)
+        self.origin, self.storage = origin, storage
+        self.known: dict[tuple[str, str], Any] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Made anew for each pickle, so that none can change what the next one sees."""
+        key = (_PYTHON2.get(module, module), name)
+        if key not in self.known:
+            self.known[key] = self._admitted(*key)
+        return self.known[key]
+
+    def _admitted(self, module: str, name: str) -> Any:
+        if (module, name) in RECORDS:
+            return type(name, (Record,), {})
+        if module == "torch" and name in STORAGES:
+            return np.dtype(STORAGES[name])
+        if (module, name) in _NAMES:
+            return name
+        if (module, name) in _CALLS:
+            return _Call(_CALLS[module, name])
+        raise _RefusedError(f"{module[:60]}.{name[:60]}, which is refused; {ADMITTED}")
+
+    def persistent_load(self, pid: Any) -> NDArray[Any]:
+        """PyTorch names its storages so."""
+        if self.storage is None:
+            raise FileFormatError(f"{self.origin}: the pickle refers to data outside of it (by a {type(pid).__name__}), and there is none")
+        return self.storage(pid)
+
+
+class _Call:
+    """A function that a pickle may call, and can do nothing else with."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise ValueError("the state of a function is changed")
+
+
+class _Dict(dict[Any, Any]):
+    """An ordered dictionary. PyTorch hangs the versions of modules on it, which nobody needs."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Nothing is kept."""
+
+
+class _Dtype:
+    """A dtype under construction: numpy first names the kind and size, then states the byte order."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not isinstance(code, str) or code[:1] not in "biufcSU?" or not (code[1:] or "1").isdecimal():
+            raise _RefusedError(f"a numpy array of type {str(code)[:20]!r}, which is refused; {ADMITTED}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order, *parts = state[1:5]
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in parts):
+            raise ValueError("state of a dtype")
+        self.dtype = self.dtype.newbyteorder("=" if order == "|" else order)
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array under construction: numpy first makes an empty one, then states its shape and content."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        shape, kind, fortran, raw = state[-4:]
+        _check_size(shape, kind.dtype, raw)
+        super().__setstate__((1, shape, kind.dtype, bool(fortran), raw))  # type: ignore[arg-type]
+
+
+def _check_size(shape: Any, dtype: np.dtype[Any], raw: Any) -> None:
+    if not isinstance(raw, bytes | bytearray) or not all(type(n) is int and n >= 0 for n in shape) or prod(shape) * dtype.itemsize != len(raw):
+        raise ValueError(f"an array of shape {str(shape)[:60]} and type {dtype} does not fit its content")
+
+
+def _array(*_: Any) -> _Array:
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+def _array_of(raw: Any, kind: _Dtype, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+    _check_size(shape, kind.dtype, raw)
+    return np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(kind: _Dtype, raw: bytes) -> Any:
+    _check_size((), kind.dtype, raw)
+    return np.frombuffer(raw, kind.dtype)[0]
+
+
+def _bytes(text: str, codec: str) -> bytes:
+    """How bytes were written before Python 3 had its own way."""
+    if codec not in ("latin1", "latin-1"):
+        raise ValueError(f"bytes written as {codec[:20]!r}")
+    return text.encode("latin-1")
+
+
+def _items(items: Any = ()) -> Any:
+    if not isinstance(items, list | tuple):
+        raise TypeError(f"a set of {type(items).__name__}")
+    return items
+
+
+def _bytearray(raw: Any = b"", codec: str = "latin-1") -> bytearray:
+    return bytearray(_bytes(raw, codec) if isinstance(raw, str) else bytes(memoryview(raw)))
+
+
+def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> NDArray[Any]:
+    """A view of a storage; the storages of old files get their contents later."""
+    if not isinstance(flat, np.ndarray) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)) or len(size) != len(stride):
+        raise ValueError("a tensor without storage, or with a strange shape")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if prod(size) and (last >= len(flat) or prod(size) > len(flat)):
+        raise ValueError(f"a tensor of shape {str(tuple(size))[:60]} is larger than its storage of {len(flat)}")
+    if not prod(size):
+        return np.empty(size, flat.dtype)
+    return np.lib.stride_tricks.as_strided(flat[offset:], size, [step * flat.itemsize for step in stride])
+
+
+def _record(cls: Any, base: Any, state: Any) -> Record:
+    """How objects were written before protocol 2."""
+    if not (isinstance(cls, type) and issubclass(cls, Record)) or base != "object" or state is not None:
+        raise ValueError("an object that is no record")
+    return cls()
+
+
+def _parameter(data: NDArray[Any], *_: Any) -> NDArray[Any]:
+    return data
+
+
+def _storage(raw: bytes) -> Any:
+    """A storage that was pickled by itself: the bytes of a file of PyTorch."""
+    from io import BufferedReader, BytesIO
+
+    from .torch_reader import read_torch_stream
+
+    return read_torch_stream(BufferedReader(BytesIO(raw)), len(raw), "storage inside a pickle")
+
+
+_NAMES = {("builtins", "object"), ("numpy", "ndarray")}  # arguments of the functions below, which need no more than the name
+_CALLS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("builtins", "set"): lambda items=(): set(_items(items)),
+    ("builtins", "frozenset"): lambda items=(): frozenset(_items(items)),
+    ("builtins", "complex"): complex,
+    ("builtins", "slice"): slice,
+    ("builtins", "range"): range,
+    ("builtins", "xrange"): range,
+    ("builtins", "bytes"): lambda: b"",
+    ("builtins", "bytearray"): _bytearray,
+    ("_codecs", "encode"): _bytes,
+    ("copyreg", "_reconstructor"): _record,
+    ("collections", "OrderedDict"): lambda pairs=(): _Dict(_items(pairs)),
+    ("numpy", "dtype"): _Dtype,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _array_of for core in ("core", "_core")},
+    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch.storage", "_load_from_bytes"): _storage,
+    ("torch", "Size"): lambda sizes=(): tuple(_items(sizes)),
+}

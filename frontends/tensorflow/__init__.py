@@ -1,0 +1,1 @@
+"""TensorFlow functions, SavedModels and frozen graphs."""

@@ -1,0 +1,210 @@
+"""How each PyTorch function becomes a node: one small function per family, with the PyTorch function's own signature.
+
+Python itself binds the arguments. A recipe says which tensors are data, which are weights, and the attributes; functions without one
+take all their tensors as data. Names are those of `cgir.ops`, "F." before one where `torch.nn.functional` orders arguments otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor
+
+from cgir.graph import Attr
+
+from . import layer_converters as layers
+from .layer_converters import Number, Recipe
+
+
+def _scalar(name: str, default: Number) -> Callable[..., Recipe]:
+    def recipe(input: Tensor, value: Number = default, *_: Any, **named: Any) -> Recipe:
+        found = named.get("negative_slope", named.get("alpha", value))
+        return Recipe((input,), {name: float(found)})
+
+    return recipe
+
+
+def _rrelu(input: Tensor, lower: Number = 1 / 8, upper: Number = 1 / 3, *_: Any, **__: Any) -> Recipe:
+    return Recipe((input,), {"slope": (lower + upper) / 2})
+
+
+def _hardtanh(input: Tensor, min_val: Number = -1, max_val: Number = 1, *_: Any, **__: Any) -> Recipe:
+    return Recipe((input,)) if (min_val, max_val) == (-1, 1) else _clamp(input, min_val, max_val)
+
+
+def _clamp(input: Tensor, min: Any = None, max: Any = None, **_: Any) -> Recipe:
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        return Recipe((input, min, max), op="Clip")
+    bounds = {name: float(value) for name, value in (("min", min), ("max", max)) if value is not None}
+    return Recipe((input,), op="ReLU6") if bounds == {"min": 0, "max": 6} else Recipe((input,), bounds, op="Clip")
+
+
+def _clamp_max(input: Tensor, max: Any, **_: Any) -> Recipe:
+    return _clamp(input, None, max)
+
+
+def _gelu(input: Tensor, approximate: str = "none") -> Recipe:
+    return Recipe((input,), {"tanh": True} if approximate == "tanh" else {})
+
+
+def _along(default: int | None) -> Callable[..., Recipe]:
+    def recipe(input: Tensor, dim: Any = default, *_: Any, **__: Any) -> Recipe:
+        if dim is None:  # the rule of torch.nn.functional before dim was obligatory
+            dim = 0 if input.dim() in (0, 1, 3) else 1
+        return Recipe((input,), {"size": input.shape[dim] if input.dim() else 1})
+
+    return recipe
+
+
+def _gumbel(logits: Tensor, tau: Number = 1, hard: bool = False, eps: Number = 0, dim: int = -1) -> Recipe:
+    return Recipe((logits,), {"size": logits.shape[dim]})
+
+
+def _plain_number(value: Any) -> float | str:
+    return str(value) if isinstance(value, complex) else float(value)
+
+
+def _binary(op: str, swapped: bool = False) -> Callable[..., Recipe]:
+    """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c, what has the scalar on the left is `reverse`."""
+
+    def recipe(input: Any, other: Any, *, alpha: Number = 1, rounding_mode: str | None = None, **_: Any) -> Recipe:
+        name = "FloorDiv" if rounding_mode else op
+        left, right = (other, input) if swapped else (input, other)
+        scaled: dict[str, Attr] = {"alpha": float(alpha)} if alpha != 1 else {}
+        if isinstance(left, Tensor) and isinstance(right, Tensor):
+            return Recipe((left, right), scaled, op=name)
+        reverse = not isinstance(left, Tensor)
+        tensor, number = (right, left) if reverse else (left, right)
+        if isinstance(number, Tensor) or not isinstance(tensor, Tensor):
+            return Recipe((input, other), op=name)
+        scalar = _plain_number(number)
+        if isinstance(scalar, float) and not reverse:
+            if name in ("Add", "Sub"):
+                name, scalar = "Add", scalar * alpha * (-1 if name == "Sub" else 1)
+            elif name == "Div" and scalar:
+                name, scalar = "Mul", 1 / scalar
+        attrs: dict[str, Attr] = {"scalar": scalar}
+        return Recipe((tensor,), attrs | ({"reverse": True} if reverse and name not in ("Add", "Mul") else {}), op=name)
+
+    return recipe
+
+
+def _square(input: Tensor, **_: Any) -> Recipe:
+    return Recipe((input,), {"scalar": 2.0}, op="Pow")
+
+
+def _compare(input: Tensor, other: Any, **_: Any) -> Recipe:
+    return Recipe((input, other)) if isinstance(other, Tensor) else Recipe((input,), {"scalar": _plain_number(other)})
+
+
+def _masked_fill(input: Tensor, mask: Tensor, value: Any, **_: Any) -> Recipe:
+    """In the order of `where(mask, value, input)`, which exporters make of it."""
+    return Recipe((mask, value, input))
+
+
+def _dims(input: Tensor, dim: Any) -> tuple[int, ...]:
+    if dim is None or isinstance(dim, bool) or dim == ():
+        return tuple(range(input.dim()))
+    return tuple(d % max(input.dim(), 1) for d in (dim if isinstance(dim, Sequence) else (dim,)))
+
+
+def _reduce(input: Tensor, dim: Any = None, *_: Any, **named: Any) -> Recipe:
+    dims = _dims(input, named.get("axis", dim))
+    return Recipe((input,), {"dims": len(dims)}, dims=dims)
+
+
+def _extremum(op: str) -> Callable[..., Recipe]:
+    def recipe(input: Tensor, dim: Any = None, *args: Any, other: Any = None, **named: Any) -> Recipe:
+        second = dim if isinstance(dim, Tensor) else other
+        return _reduce(input, dim, *args, **named) if second is None else Recipe((input, second), op=op)
+
+    return recipe
+
+
+def _norm(input: Tensor, p: Any = None, dim: Any = None, *_: Any, **__: Any) -> Recipe:
+    return _reduce(input, dim)
+
+
+def _matmul(input: Tensor, other: Tensor, **_: Any) -> Recipe:
+    return Recipe((input, other), {"inner": input.shape[-1]}, like_linear=other.dim() == 2)
+
+
+def _rmatmul(input: Tensor, other: Tensor) -> Recipe:
+    return _matmul(other, input)._replace(op="MatMul")
+
+
+def _grouped(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Recipe:
+    """Every row meets one of the matrices."""
+    return Recipe((input, other), {"inner": input.shape[-1]}, op="MatMul")
+
+
+def _outer(input: Tensor, other: Tensor, **_: Any) -> Recipe:
+    return Recipe((input, other), {"inner": 1})
+
+
+def _einsum(*operands: Any) -> Recipe:
+    """Only those that are not taken apart into products, see `torch_calls`."""
+    return Recipe(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
+
+
+def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, **_: Any) -> Recipe:
+    contracted = a.shape[-dims:] if isinstance(dims, int) else [a.shape[d] for d in dims[0]]
+    return Recipe((a, b), {"inner": prod(contracted) if dims else 1})
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, **_: Any) -> Recipe:
+    return Recipe((query, key, value, attn_mask), {"causal": bool(is_causal)})
+
+
+def _scattered(target: Tensor, *args: Any, **_: Any) -> Recipe:
+    """Writing into a copy: the tensor, what is written, and where, in the order of `x[index] = value`."""
+    if args and isinstance(args[0], list | tuple):
+        return Recipe((target, args[1], *(index for index in args[0] if index is not None)), op="Scatter")
+    return Recipe((target, args[0]), op="Scatter")
+
+
+def _copy(target: Tensor, source: Tensor, *_: Any) -> Recipe:
+    return Recipe((source,), op="Identity" if source.shape == target.shape else "Expand")
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    **{f"conv{n}d": layers.conv for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": layers.conv_transpose for n in (1, 2, 3)},
+    "convolution": layers.convolution,
+    **{f"max_pool{n}d": layers.max_pool(n) for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": layers.avg_pool(n) for n in (1, 2, 3)},
+    **{f"lp_pool{n}d": layers.lp_pool(n) for n in (1, 2, 3)},
+    "F.unfold": layers.sliding("unfold"), "im2col": layers.sliding("unfold"), "F.fold": layers.sliding("fold"), "col2im": layers.sliding("fold"),
+    "linear": layers.weighted, "bilinear": layers.bilinear, "prelu": layers.weighted,
+    "F.batch_norm": layers.running_norm, "batch_norm": layers.weighted, "F.instance_norm": layers.running_norm, "instance_norm": layers.weighted,
+    "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm, "group_norm": layers.group_norm, "native_group_norm": layers.native_group_norm,
+    **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scattered),
+    "F.embedding": lambda input, weight, *_, **__: Recipe((input,), {}, (weight,)), "embedding": layers.table_first,
+    "F.embedding_bag": layers.embedding_bag, "embedding_bag": layers.table_first,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), layers.recurrent),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), layers.cell),
+    "leaky_relu": _scalar("slope", 0.01), "elu": _scalar("alpha", 1.0), "celu": _scalar("alpha", 1.0), "rrelu": _rrelu,
+    "hardtanh": _hardtanh, "gelu": _gelu, "softmax": _along(None), "softmin": _along(None), "log_softmax": _along(None), "glu": _along(-1),
+    "gumbel_softmax": _gumbel, "clamp": _clamp, "clip": _clamp, "clamp_min": _clamp, "clamp_max": _clamp_max,
+    **dict.fromkeys(("add", "iadd", "radd"), _binary("Add")),
+    **dict.fromkeys(("sub", "subtract", "isub"), _binary("Sub")), "rsub": _binary("Sub", swapped=True),
+    **dict.fromkeys(("mul", "multiply", "imul", "rmul"), _binary("Mul")),
+    **dict.fromkeys(("div", "divide", "true_divide", "truediv", "itruediv", "idiv"), _binary("Div")),
+    **dict.fromkeys(("rdiv", "rtruediv"), _binary("Div", swapped=True)),
+    **dict.fromkeys(("floor_divide", "floordiv", "ifloordiv"), _binary("FloorDiv")), "rfloordiv": _binary("FloorDiv", swapped=True),
+    **dict.fromkeys(("remainder", "fmod", "mod", "imod"), _binary("Mod")), "rmod": _binary("Mod", swapped=True),
+    **dict.fromkeys(("pow", "ipow", "float_power"), _binary("Pow")), "rpow": _binary("Pow", swapped=True), "square": _square,
+    "masked_fill": _masked_fill,
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "greater", "less", "equal"), _compare),
+    **dict.fromkeys(("mean", "nanmean", "sum", "nansum", "prod", "amax", "amin", "argmax", "argmin", "logsumexp", "any", "all", "count_nonzero"), _reduce),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _reduce),
+    "max": _extremum("Maximum"), "min": _extremum("Minimum"), "norm": _norm, "linalg_norm": _norm, "linalg_vector_norm": _norm,
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "inner"), _matmul), "rmatmul": _rmatmul, "outer": _outer,
+    "_grouped_mm": _grouped, "grouped_mm": _grouped,
+    "einsum": _einsum, "tensordot": _tensordot, "scaled_dot_product_attention": _attention,
+    "interpolate": layers.interpolate, "upsample": layers.interpolate,
+    **{f"upsample_{mode}{n}": layers.upsample(mode) for mode in ("nearest", "linear", "bilinear", "bicubic", "trilinear") for n in ("", "1d", "2d", "3d")},
+    "pad": layers.padded, "constant_pad_nd": layers.constant_padded, "copy": _copy,
+}  # fmt: skip

@@ -1,0 +1,266 @@
+"""Reading `.pt2` archives (torch.export's, schema 8) without PyTorch's loader, which unpickles inputs and constants and evaluates expressions.
+
+Only the model's JSON and the raw bytes of small constants are read; parameters stay where they are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cgir import TraceError
+
+from .program import Body, Entry, Line, Program, Ref, Size, plain_path
+
+# torch/_export/serde/schema.py: ScalarType, MemoryFormat
+_TYPES = {
+    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 9: "complex32", 10: "complex64",
+    11: "complex128", 12: "bool", 13: "bfloat16", 28: "uint16", 29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz",
+    32: "float8_e5m2fnuz", 33: "float8_e8m0fnu", 34: "uint32", 35: "uint64",
+}  # fmt: skip
+_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
+SMALL = 1 << 20  # bytes: constants up to this size keep their contents
+MAJOR = 8
+# Operators that reach outside the process: files, other processes, the terminal.
+FORBIDDEN = frozenset(("from_file", "save", "_print", "warn"))
+_OPERATORS = "add sub mul truediv floordiv mod pow neg pos eq ne lt le gt ge and_ or_ not_ getitem"
+ARITHMETIC = {name: getattr(operator, name) for name in _OPERATORS.split()}
+ARITHMETIC |= {name: getattr(math, name) for name in ("ceil", "floor", "trunc", "sqrt", "log2", "prod")}
+CLOSED = frozenset(("c10d", "_c10d_functional", "_c10d_functional_autograd", "symm_mem", "profiler", "prim", "inductor"))
+
+
+def read(path: Path) -> Program:
+    """The program in a `.pt2` file.
+
+    Raises:
+        TraceError: the file is damaged, is no exported program, or names operators that do not exist here.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _program(path, archive)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise TraceError(f"{path}: not a .pt2 archive ({error}); write one with torch.export.save") from error
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, RuntimeError) as error:
+        if isinstance(error, TraceError):
+            raise
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise TraceError(f"{path}: the model in the archive is not what torch.export.save writes ({text}); save the program again") from error
+
+
+def _program(path: Path, archive: zipfile.ZipFile) -> Program:
+    names = [name for name in archive.namelist() if re.fullmatch(r"[^/]*/models/[^/]*\.json", name)]
+    if len(names) != 1:
+        found = "several models, " + ", ".join(names) if names else "none"
+        raise TraceError(f"{path}: a .pt2 archive holds one models/NAME.json, found {found}; save one program with torch.export.save")
+    root, _, file = names[0].partition("/models/")
+    model = _json(path, archive, names[0])
+    version = model["schema_version"]["major"]
+    if version != MAJOR:
+        raise TraceError(f"{path}: written in schema {version} of torch.export, this reads {MAJOR}; save the program again with torch {torch.__version__}")
+    stem = file.removesuffix(".json")
+    graph = model["graph_module"]["graph"]
+    specs = model["graph_module"]["signature"]["input_specs"]
+    constants = _Constants(path, archive, root, stem)
+    entries = tuple(_entry(graph, spec, constants) for spec in specs)
+    results = (spec["user_output"]["arg"] for spec in model["graph_module"]["signature"]["output_specs"] if "user_output" in spec)
+    body = _body(path, graph)._replace(inputs=tuple(entry.name for entry in entries))
+    return Program(path.stem, body, entries, tuple(_argument(path, arg) for arg in results))
+
+
+def _json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
+    if archive.getinfo(name).file_size > os.path.getsize(path):
+        raise TraceError(f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, more than the whole archive; torch.export.save does not compress")
+    return json.loads(archive.read(name))
+
+
+class _Constants:
+    """Names and contents of the archive's tensors."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, root: str, stem: str) -> None:
+        self.path, self.archive, self.root = path, archive, root
+        self.payloads: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        for kind in ("weights", "constants"):
+            config = f"{root}/data/{kind}/{stem}_{kind}_config.json"
+            if config in archive.namelist():
+                self.payloads |= {name: (kind, payload) for name, payload in _json(path, archive, config)["config"].items()}
+        first: dict[tuple[Any, ...], str] = {}
+        self.shared = {name: first.setdefault(_place(name, payload), name) for name, (_, payload) in self.payloads.items()}
+
+    def tensor(self, name: str, size: Size) -> Tensor | Size:
+        """A small constant with its contents; its size alone if they are pickled, strided or large."""
+        kind, payload = self.payloads.get(name, ("", {}))
+        count = prod(size.shape) * size.dtype.itemsize
+        if not payload or payload["use_pickle"] or not 0 < count <= SMALL:
+            return size
+        member = f"{self.root}/data/{kind}/{payload['path_name']}"
+        raw = self.archive.read(member) if member in self.archive.namelist() and self.archive.getinfo(member).file_size == count else b""
+        meta = payload["tensor_meta"]
+        strides, place = [n.get("as_int") for n in meta["strides"]], meta["storage_offset"].get("as_int")
+        dense = place == 0 and strides == [prod(size.shape[axis + 1 :]) for axis in range(len(size.shape))]
+        return torch.frombuffer(bytearray(raw), dtype=size.dtype).reshape(size.shape) if dense and len(raw) == count else size
+
+
+def _place(name: str, payload: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Tensors with equal places share their memory; pickled ones never do, nor do those without memory, on the meta device."""
+    meta = payload.get("tensor_meta")
+    if payload["use_pickle"] or not meta or meta["device"]["type"] == "meta":
+        return (name,)
+    return payload["path_name"], json.dumps([meta["sizes"], meta["strides"], meta["storage_offset"]])
+
+
+def _entry(graph: Mapping[str, Any], spec: Mapping[str, Any], constants: _Constants) -> Entry:
+    """One input of the program, by its row in the signature."""
+    ((kind, content),) = spec.items()
+    if kind == "constant_input":
+        ((_, value),) = content["value"].items()
+        return Entry(content["name"], "value", content["name"], None if "as_none" in content["value"] else value)
+    if kind in ("token", "custom_obj"):
+        return Entry(content["arg"]["name"], "value", content["arg"]["name"], None)
+    arg = content["arg"]
+    if kind == "user_input":
+        if "as_tensor" not in arg:
+            return _number(graph, arg)
+        name = arg["as_tensor"]["name"]
+        return Entry(name, "input", name, _size(graph, name))
+    name, key = arg["name"], content[f"{kind}_name"]
+    if not isinstance(key, str):
+        raise ValueError(f"the name of a {kind} is {key!r}")
+    size = _size(graph, name)
+    if kind == "parameter":
+        return Entry(name, "parameter", constants.shared.get(key, key), size)
+    return Entry(name, "constant", key, constants.tensor(key, size))
+
+
+def _number(graph: Mapping[str, Any], arg: Mapping[str, Any]) -> Entry:
+    """A number that the caller of the program chooses: its value when the program was exported."""
+    ((kind, content),) = arg.items()
+    name = content["as_name"]
+    return Entry(name, "value", name, _hint(graph[f"{kind.removeprefix('as_')}_values"][name]))
+
+
+def _hint(value: Mapping[str, Any]) -> Any:
+    """The number, or the example's number behind an expression; expressions are not evaluated."""
+    ((_, content),) = (value if "as_expr" not in value else value["as_expr"]["hint"] or {"": None}).items()
+    if content is None:
+        raise ValueError(f"the size {value['as_expr']['expr_str'][:80]!r} has no value")
+    return content
+
+
+def _size(graph: Mapping[str, Any], name: str) -> Size:
+    meta = graph["tensor_values"][name]
+    shape = tuple(int(_hint(size)) for size in meta["sizes"])
+    if any(n < 0 for n in shape):
+        raise ValueError(f"the shape of {name!r} is {shape}")
+    symbols = (re.match(r"Symbol\('(\w+)'", size["as_expr"]["expr_str"]) if "as_expr" in size else None for size in meta["sizes"])
+    return Size(shape, getattr(torch, _TYPES[meta["dtype"]]), tuple(symbol[1] if symbol else None for symbol in symbols))
+
+
+# --- calls
+
+
+def _body(path: Path, graph: Mapping[str, Any]) -> Body:
+    inputs = tuple(_name(arg) for arg in graph["inputs"])
+    outputs = [_argument(path, arg) for arg in graph["outputs"]]
+    lines = tuple(_line(path, node) for node in graph["nodes"])
+    return Body(inputs, lines, outputs[0] if graph["is_single_tensor_return"] else outputs)
+
+
+def _line(path: Path, node: Mapping[str, Any]) -> Line:
+    target = operator_of(path, node["target"])
+    args, kwargs = [], {}
+    for item in node["inputs"]:
+        value = _argument(path, item["arg"])
+        if item.get("kind") == 2 and item["name"]:
+            kwargs[item["name"]] = value
+        else:
+            args.append(value)
+    stack = node["metadata"].get("nn_module_stack", "").split(";")[-1].split(",")
+    module, layer = (stack[1], stack[2]) if len(stack) > 2 else ("", "")
+    outputs = [_result(arg) for arg in node["outputs"]]
+    single = len(outputs) == 1 and node.get("is_hop_single_tensor_return") is not False
+    return Line(target, tuple(args), kwargs, outputs[0] if single else outputs, plain_path(module), layer.rpartition(".")[2])
+
+
+def _name(arg: Mapping[str, Any]) -> str:
+    ((_, content),) = arg.items()
+    return content.get("name") or content.get("as_name", "") if isinstance(content, dict) else ""
+
+
+def _result(arg: Mapping[str, Any]) -> Any:
+    """The names of a result, nested as it is; an empty name for what nobody reads."""
+    ((kind, content),) = arg.items()
+    if kind == "as_none":
+        return ""
+    return [part["name"] if "name" in part else _result(part) for part in content] if isinstance(content, list) else _name(arg)
+
+
+def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
+    """The value of an argument: plain data, `Ref`s, and bodies of control flow."""
+    ((kind, content),) = arg.items()
+    if kind in _READERS:
+        return _READERS[kind](content)
+    if kind == "as_graph":
+        return _body(path, content["graph"])
+    if kind == "as_operator":
+        return operator_of(path, content)
+    if kind == "as_string_to_argument":
+        return {key: _argument(path, value) for key, value in content.items()}
+    if isinstance(content, int | float | str) or (isinstance(content, list) and not any(isinstance(part, dict) for part in content)):
+        return content
+    if isinstance(content, list):
+        return [Ref(part["name"]) if "name" in part else _argument(path, part) for part in content]
+    raise ValueError(f"an argument of kind {kind!r}")
+
+
+def _either(content: Mapping[str, Any]) -> Any:
+    ((kind, value),) = content.items()
+    return Ref(value) if kind == "as_name" else float(value) if kind == "as_float" else value
+
+
+_READERS = {
+    "as_none": lambda _: None,
+    "as_tensor": lambda content: Ref(content["name"]),
+    "as_nested_tensors": lambda content: [[Ref(part["name"]) for part in inner] for inner in content],
+    "as_scalar_type": lambda content: getattr(torch, _TYPES[content]),
+    "as_memory_format": lambda content: _FORMATS[content],
+    "as_layout": lambda _: torch.strided,
+    "as_device": lambda _: torch.device("cpu"),
+    "as_float": float,  # infinities are written as text
+    "as_floats": lambda content: [float(part) for part in content],
+    "as_complex": lambda content: complex(content["real"], content["imag"]),
+    "as_optional_tensor": lambda content: Ref(content["as_tensor"]["name"]) if "as_tensor" in content else None,
+    "as_optional_tensors": lambda content: [Ref(part["as_tensor"]["name"]) if "as_tensor" in part else None for part in content],
+    **dict.fromkeys(("as_sym_int", "as_sym_float", "as_sym_bool", "as_name"), lambda content: _either(content) if isinstance(content, dict) else Ref(content)),
+    **dict.fromkeys(("as_sym_ints", "as_sym_floats", "as_sym_bools"), lambda content: [_either(part) for part in content]),
+}  # fmt: skip
+
+
+def operator_of(path: Path, target: str) -> Any:
+    """An operator by its name; nothing but operators and arithmetic can be named.
+
+    Raises:
+        TraceError: there is no such operator, or it reaches outside the process.
+    """
+    parts = target.split(".")
+    if parts[0] in ("_operator", "math") and len(parts) == 2 and parts[1] in ARITHMETIC:
+        return ARITHMETIC[parts[1]]
+    if parts[0] == "torch" and len(parts) == 2 and parts[1].startswith("sym_"):
+        return getattr(torch, parts[1])
+    if parts[:2] == ["torch", "ops"] and len(parts) in (4, 5) and parts[2] not in CLOSED and parts[3] not in FORBIDDEN:
+        found: Any = torch.ops
+        for part in parts[2:]:
+            found = getattr(found, part, None)
+        if isinstance(found, torch._ops.OpOverload | torch._ops.HigherOrderOperator):
+            return found
+    raise TraceError(f"{path}: the program calls {target[:100]!r}, which is no operator of this PyTorch; import the package that registers it")

@@ -1,0 +1,81 @@
+"""The runner of corpora: it resumes, keeps failures with their message, knows listed exceptions by pattern and column, and stops what hangs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchmarks.zoo import runner
+
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "zoo"
+
+
+class Sample(ModuleType):
+    """A corpus with one case of every outcome."""
+
+    COLUMNS = ("traces", "exact")
+    EXCEPTIONS: Mapping[str, str] = {"listed*: exact": "for a reason", "gone": "never built"}
+
+    def cases(self) -> list[str]:
+        return ["good", "wrong", "listed one", "not applicable", "gone", "broken", "hangs"]
+
+    def check(self, case: str) -> dict[str, bool | str | None]:
+        if case in ("gone", "broken"):
+            raise ValueError(f"{case}\nindeed")
+        while case == "hangs":
+            time.sleep(0.01)
+        return {"traces": True, "exact": {"good": True, "not applicable": None}.get(case, "2 is not 3")}
+
+
+@pytest.fixture
+def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[runner.Outcome]:
+    monkeypatch.setitem(sys.modules, "benchmarks.zoo.sample", Sample("sample"))
+    monkeypatch.setattr(runner, "LIMIT", 1)
+    return [runner.outcome_of("sample", case) for case in Sample("sample").cases()]
+
+
+def test_an_outcome_says_what_holds_and_why_not(outcomes: list[runner.Outcome]) -> None:
+    found = {outcome["case"]: (outcome["holds"], outcome["message"]) for outcome in outcomes}
+    assert found["good"] == ({"traces": True, "exact": True}, "")
+    assert found["wrong"] == ({"traces": True, "exact": "2 is not 3"}, "exact: 2 is not 3")
+    assert found["broken"] == ({"traces": False}, "ValueError: broken indeed")
+    assert found["hangs"] == ({"traces": False}, "TimeoutError: no result after 1 s")
+
+
+def test_only_failures_without_a_listed_reason_are_unexplained(outcomes: list[runner.Outcome]) -> None:
+    assert [line.split(": ")[1] for line in runner.unexplained("sample", outcomes)] == ["wrong", "broken", "hangs"]
+
+
+def test_the_table_counts_what_holds_among_what_applies(outcomes: list[runner.Outcome]) -> None:
+    counts, exceptions = runner.tables("sample", outcomes)
+    assert counts.rows == (("sample", "traces", "4 of 7"), ("sample", "exact", "1 of 3"))
+    assert ("sample", "exact", "1", "listed one", "for a reason") in exceptions.rows
+
+
+def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
+    """Real workers; the first two cases are there already, and the third one's line was cut off."""
+    cases = runner.load("keras_applications").cases()[:3]
+    kept = [{"case": case, "holds": {"traces": True}, "message": "kept", "seconds": 1.0} for case in cases]
+    lines = [json.dumps(outcome) for outcome in kept]
+    (tmp_path / "keras_applications.jsonl").write_text("\n".join([*lines[:2], lines[2][:20]]) + "\n")
+    outcomes = runner.run("keras_applications", tmp_path, jobs=1, limit=2)
+    assert outcomes == kept[:2]
+    again = list(runner._read(tmp_path / "keras_applications.jsonl"))
+    assert again == kept[:2]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py") if "def cases()" in path.read_text()))
+def test_corpora_name_their_cases_once_and_their_exceptions_well(name: str) -> None:
+    corpus = runner.load(name)
+    cases = corpus.cases()
+    assert len(cases) == len(set(cases)) > 20
+    for pattern in corpus.EXCEPTIONS:
+        target, _, column = pattern.partition(": ")
+        assert column in ("", *corpus.COLUMNS)
+        assert any(runner.fnmatchcase(case, target) for case in cases), f"{name}: no case matches {pattern!r}"

@@ -1,0 +1,66 @@
+"""`cgir explain` as a user meets it: a table, a drawing, one line for an error."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from encoders_samples import conv_share, random_cnns
+
+import cgir
+import encoders
+from cgir.__main__ import main
+from encoders.explain.occlusion import explain
+
+NET = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+"""
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """A small model and a predictor, as a user names them."""
+    graphs = random_cnns(20)
+    encoders.Predictor(None, head="gp").fit(graphs, conv_share(graphs)).save(tmp_path / "predictor")
+    (tmp_path / "explained_net.py").write_text(NET)
+    return ["explain", f"{tmp_path / 'explained_net.py'}:build", "--predictor", str(tmp_path / "predictor"), "--input-shape", "1,3,16,16"]
+
+
+def test_explain_prints_the_top_nodes_and_draws(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("why.svg", "why.html"):
+        assert main([*words, "--top", "3", "-o", str(tmp_path / name)]) == 0
+        first, header, *rows, empty, last = capsys.readouterr().out.splitlines()
+        assert re.fullmatch(r"explained_net.py:build: score -?[\d.]+, occlusion", first)
+        assert header.split() == ["importance", "node", "operator", "shape", "module"]
+        values = [abs(float(row.split()[0])) for row in rows]
+        assert values == sorted(values, reverse=True)
+        assert (len(rows), empty, last) == (3, "", f"wrote {tmp_path / name}")
+    assert ElementTree.parse(tmp_path / "why.svg").getroot().tag.endswith("svg")
+    assert "<title>" in (tmp_path / "why.html").read_text(encoding="utf-8")
+
+
+def test_explain_takes_saved_graphs_and_agrees_with_the_library(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = random_cnns(1, seed=5)[0]
+    graph.save(tmp_path / "g.json")
+    assert main(["explain", str(tmp_path / "g.json"), "--predictor", words[3], "--method", "occlusion"]) == 0
+    assert capsys.readouterr().out.rstrip("\n") == explain(encoders.Predictor.load(words[3]), cgir.load(tmp_path / "g.json")).table(10)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["-o", "why.png"], r"cgir: why.png: no drawing ends in '.png'; expected one of .svg, .html"),
+        (["--method", "masks"], r"cgir: explain: masks belong to head='carl', and this predictor is 'gp'; .*"),
+        (["--predictor", "nowhere"], r"cgir: .*nowhere.*"),
+    ],
+)
+def test_errors_are_one_line(words: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, *more]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(message + "\n", captured.err)

@@ -1,0 +1,156 @@
+"""Pretraining: it learns what the loss asks for, repeats itself, and an interrupted run ends bit for bit where an uninterrupted one does."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from encoders_samples import random_cnns
+
+from cgir.__main__ import main
+from cgir.analysis.graph_properties import properties
+from cgir.analysis.laplacian_spectrum import spectrum
+from cgir.errors import CgirError, FileFormatError
+from cgir.graph_batch import GraphBatch
+from cgir.store.graph_store import GraphStore
+from contrastive import PretrainConfig
+from contrastive import pretraining as pretrain
+from contrastive.config import CONTRASTS, WEIGHTS
+from contrastive.pretraining import _Run
+from contrastive.pretraining_set import as_pool
+from encoders import Encoder, EncoderConfig, load_encoder
+from encoders.metrics import spearman
+
+SMALL = EncoderConfig(width=16, layers=2, dropout=0.1)
+CONFIG = PretrainConfig(steps=6, batch=16, projection=8, encoder=SMALL, property_weight=0.5, mask_weight=0.5)
+GRAPHS = random_cnns(40) + random_cnns(20, seed=1, channels=(32,))
+FAMILIES = ["a"] * 40 + ["b"] * 20
+
+
+def equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def run(config=CONFIG, graphs=GRAPHS, families=FAMILIES, **options):
+    return pretrain(graphs, config, families, progress=False, **options)
+
+
+@pytest.mark.parametrize("options", [*({"contrast": name} for name in CONTRASTS), {"contrast_weight": 0, "path_weight": 1}, {"mask_weight": 1}])
+def test_every_loss_trains_and_repeats_itself(options):
+    config = PretrainConfig(steps=3, batch=16, projection=8, encoder=SMALL, **options)
+    encoder = run(config)
+    assert not encoder.training
+    assert equal(encoder, run(config))
+    assert not equal(encoder, Encoder(SMALL, seed=config.seed))
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, monkeypatch):
+    straight = run()
+    advance = _Run.advance
+
+    def stop_at_five(self):
+        if self.step == 5:
+            raise Interrupted
+        return advance(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Run, "advance", stop_at_five)
+        with pytest.raises(Interrupted):
+            run(run_dir=tmp_path, checkpoint_every=2)  # the state of step 4 is the last one kept
+    assert not (tmp_path / "encoder.safetensors").exists()
+    steps = []
+
+    def count(self):
+        steps.append(self.step)
+        return advance(self)
+
+    monkeypatch.setattr(_Run, "advance", count)
+    resumed = run(run_dir=tmp_path, checkpoint_every=2)
+    assert steps == [4, 5]
+    assert equal(resumed, straight)
+    assert equal(load_encoder(tmp_path / "encoder.safetensors"), straight)
+    assert equal(run(run_dir=tmp_path), straight)  # finished: nothing is trained again
+    assert steps == [4, 5]
+
+
+def test_a_run_folder_belongs_to_one_run(tmp_path):
+    run(run_dir=tmp_path)
+    for options, message in (
+        ({"config": replace(CONFIG, steps=7)}, "steps 6 there, 7 now"),
+        ({"graphs": GRAPHS[::-1]}, "fingerprint"),
+        ({"families": ["a"] * 60}, "fingerprint"),
+    ):
+        with pytest.raises(CgirError, match=message) as error:
+            run(run_dir=tmp_path, **options)
+        assert "\n" not in str(error.value)
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-5])
+    with pytest.raises(FileFormatError, match="damaged"):
+        run(run_dir=tmp_path)
+
+
+def test_similarity_of_embeddings_comes_to_follow_spectral_distance():
+    spectra = spectrum(GRAPHS[:40])
+    pairs = np.triu_indices(40, 1)
+    distance = np.linalg.norm(spectra[:, None] - spectra, axis=2)[pairs]
+
+    def follows(encoder):
+        v = encoder.embed(GRAPHS[:40])
+        v = v - v.mean(axis=0)
+        v /= np.linalg.norm(v, axis=1, keepdims=True)
+        return spearman((v @ v.T)[pairs], -distance)
+
+    config = PretrainConfig(steps=150, batch=32, projection=16, encoder=EncoderConfig(width=16, layers=3))
+    before, after = follows(Encoder(config.encoder, seed=0)), follows(pretrain(GRAPHS[:40], config, progress=False))
+    assert after > before + 0.1
+
+
+def test_property_regression_predicts_standardised_properties():
+    """Who says nothing has their variance, 1, as loss; who learns, less; the targets are what `cgir.properties` says."""
+    shape = EncoderConfig(width=16, layers=3)
+    config = PretrainConfig(steps=200, batch=32, lr=3e-3, projection=16, contrast_weight=0.0, property_weight=1.0, encoder=shape)
+    training = _Run(as_pool(GRAPHS), config)
+    losses = [training.advance() for _ in range(config.steps)]
+    targets = training.objective.parts["property"].targets
+    varying = targets.std(0) > 0
+    values = properties(GRAPHS)[:, varying.numpy()]
+    np.testing.assert_allclose(targets[:, varying], (values - values.mean(0)) / values.std(0), atol=1e-4)
+    silent = _Run(as_pool(GRAPHS), config)
+    for parameter in silent.objective.parts["property"].head[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    assert silent.advance() == pytest.approx(varying.float().mean().item(), rel=0.3)  # a batch's variance, not the pool's
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+
+
+def test_batches_lists_and_stores_are_the_same_to_it(tmp_path):
+    expected = run()
+    assert equal(run(graphs=GraphBatch.from_graphs(GRAPHS)), expected)
+    assert equal(run(spectra=spectrum(GRAPHS)), expected)
+    GraphStore.write(tmp_path / "s.parquet", GRAPHS, family=FAMILIES)
+    store = GraphStore.open(tmp_path / "s.parquet")
+    assert equal(pretrain(store, CONFIG, progress=False), expected)
+    assert (expected.embed(store) == expected.embed(GRAPHS)).all()
+
+
+def test_the_command_line_has_every_contrast_and_weight(capsys):
+    with pytest.raises(SystemExit):
+        main(["pretrain", "--help"])
+    text = capsys.readouterr().out
+    assert f"{{{','.join(CONTRASTS)}}}" in text
+    assert all(f"--{name.replace('_', '-')}" in text for name in WEIGHTS)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(CgirError, match="60 family names"):
+        run(families=["a"] * 5)
+    with pytest.raises(CgirError, match="spectra"):
+        run(spectra=np.full((60, 11), np.nan))
+    wrong = ({"contrast": "cosine"}, {"sign": 0}, {"steps": 0}, {"temperature": 0}, {"projection": 500}, {"contrast_weight": 0})
+    for options in (*wrong, *({weight: value} for weight in WEIGHTS for value in (-1.0, float("nan"), float("inf")))):
+        with pytest.raises(CgirError, match="pretrain") as error:
+            PretrainConfig(**options)
+        assert "\n" not in str(error.value)

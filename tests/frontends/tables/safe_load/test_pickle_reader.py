@@ -1,0 +1,355 @@
+"""Pickles and PyTorch's files, read without running them: what honest ones hold, what hostile ones ask for, what damaged ones say."""
+
+from __future__ import annotations
+
+import builtins
+import bz2
+import collections
+import functools
+import io
+import os
+import pickle
+import struct
+import sys
+import types
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import cgir
+from frontends.tables.safe_load.archive_members import open_bz2, read_members
+from frontends.tables.safe_load.pickle_reader import Record, unpickle
+from frontends.tables.safe_load.torch_reader import read_torch
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+def read(raw: bytes) -> Any:
+    return unpickle(io.BytesIO(raw), "a file")
+
+
+def complaint_of(call: Callable[..., Any], *args: Any) -> str:
+    """What the library says of bad input; empty if it takes it."""
+    try:
+        call(*args)
+    except cgir.FileFormatError as error:
+        return str(error)
+    return ""
+
+
+# --- honest pickles
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner) | st.builds(lambda v: collections.OrderedDict(a=v), inner),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@settings(max_examples=60, deadline=None)
+@given(value=plain)
+def test_plain_values_are_what_pickle_reads(protocol: int, value: Any) -> None:
+    raw = pickle.dumps(value, protocol)
+    assert read(raw) == pickle.loads(raw) == value
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_other_builtins(protocol: int) -> None:
+    for value in ({1, 2}, frozenset({3}), set(), slice(1, 5, 2), range(2, 9), bytearray(b"xy"), bytearray(), b"", 2**100, -(2**31)):
+        found = read(pickle.dumps(value, protocol))
+        assert found == value
+        assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@settings(max_examples=40, deadline=None)
+@given(array=hnp.arrays(hnp.scalar_dtypes().filter(lambda dtype: dtype.kind in "biufc"), hnp.array_shapes(min_dims=0, min_side=0, max_side=4)))
+def test_arrays_are_what_pickle_reads(protocol: int, array: np.ndarray) -> None:
+    for value in (array, array.T, array.ravel()[::2]):
+        raw = pickle.dumps(value, protocol)
+        expected, found = pickle.loads(raw), read(raw)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_scalars_text_arrays_and_repeated_objects() -> None:
+    one = np.arange(3.0)
+    value = {"a": np.float64(2.5), "b": np.float32(1), "c": np.bool_(True), "d": np.array(["ab", "c"]), "e": [one, one]}
+    for protocol in PROTOCOLS:
+        found = read(pickle.dumps(value, protocol))
+        assert (found["a"], found["b"], found["c"], type(found["a"])) == (2.5, 1, True, np.float64)
+        assert found["d"].tolist() == ["ab", "c"]
+        assert found["e"][0] is found["e"][1]
+
+
+@pytest.fixture
+def _foreign_classes() -> Iterator[None]:
+    """A module of the benchmark's name whose class would do harm if it ran."""
+    module = types.ModuleType("nas_201_api.api_utils")
+
+    class ResultsCount:
+        def __init__(self, epochs: int) -> None:
+            self.epochs = epochs
+
+        def __setstate__(self, state: Any) -> None:
+            raise AssertionError("the class itself was used")
+
+    ResultsCount.__module__, ResultsCount.__qualname__ = module.__name__, "ResultsCount"
+    module.ResultsCount = ResultsCount  # type: ignore[attr-defined]
+    sys.modules["nas_201_api"], sys.modules[module.__name__] = types.ModuleType("nas_201_api"), module
+    yield
+    del sys.modules["nas_201_api"], sys.modules[module.__name__]
+
+
+@pytest.mark.usefixtures("_foreign_classes")
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_result_classes_become_holders_of_their_state(protocol: int) -> None:
+    value = sys.modules["nas_201_api.api_utils"].ResultsCount(200)
+    found = read(pickle.dumps([value, value], protocol))
+    assert isinstance(found[0], Record)
+    assert vars(found[0]) == {"epochs": 200}
+    assert found[0] is found[1]
+
+
+# --- hostile pickles
+
+
+class Hostile:
+    """Pickled as a call of anything."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+MARK = "executed"
+CALLS = (
+    (os.system, f"touch {MARK}"),
+    (builtins.eval, f"open({MARK!r}, 'w')"),
+    (builtins.exec, f"open({MARK!r}, 'w')"),
+    (builtins.getattr, "text", "upper"),
+    (builtins.__import__, "os"),
+    (builtins.open, MARK, "w"),
+    (builtins.map, builtins.print, [1]),
+    (builtins.type, "X", (), {}),
+    (functools.partial, builtins.print),
+    (functools.reduce, builtins.print, [1, 2]),
+    (np.load, MARK),
+    (np.array, [1]),
+    (torch.load, MARK),
+    (torch.hub.load, MARK, MARK),
+    (types.SimpleNamespace, MARK),
+    (pickle.loads, b"."),
+)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("function", "args"), [(call[0], call[1:]) for call in CALLS], ids=lambda value: getattr(value, "__name__", ""))
+def test_what_is_not_admitted_is_named_and_not_executed(
+    protocol: int, function: Callable[..., Any], args: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = pickle.dumps([1, {"a": Hostile(function, *args)}], protocol)
+    with pytest.raises(cgir.FileFormatError, match=r"^a file: the pickle asks for [\w.]+\.\w+, which is refused; .* Nothing was executed$") as caught:
+        read(raw)
+    asked = str(caught.value).split("asks for ")[1].split(",")[0].rpartition(".")[2]
+    assert asked in (function.__name__, "imap", "reduce")  # the former as Python 2 called them
+    assert not list(tmp_path.iterdir())
+
+
+def named(module: str, name: str, rest: bytes) -> bytes:
+    """A pickle that looks a name up and does something with it."""
+    return f"c{module}\n{name}\n".encode() + rest + b"."
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        named("builtins", "set", b"}X\x04\x00\x00\x00nameX\x01\x00\x00\x00xsb"),  # BUILD on a function
+        named("builtins", "set", b"N}X\x09\x00\x00\x00_functioncos\nsystem\ns\x86b"),
+        named("collections", "OrderedDict", b"(K\x01tR"),
+        named("builtins", "set", b"cbuiltins\nrange\nJ\xff\xff\xff\x7f\x85R\x85R"),  # a set of two thousand million
+        named("builtins", "bytearray", b"J\xff\xff\xff\x7f\x85R"),
+        named("_codecs", "encode", b"X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R"),
+        named("numpy.core.multiarray", "_reconstruct", b")RX\x01\x00\x00\x00xb"),
+        named("builtins", "object", b")R"),
+        named("builtins.set", "__class__", b""),
+        named("builtins", "set.__class__", b""),
+        b"\x80\x04\x8c\x08builtins\x8c\x0dset.__class__\x93.",
+        b"\x80\x02(cos\nsystem\nX\x01\x00\x00\x00xo.",
+        b"(X\x01\x00\x00\x00xios\nsystem\n.",
+        b"\x80\x02\x82\x01.",
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",  # bytes of 2^63
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",
+        b"\x80\x02Ppid\n.",
+        b"\x80\x02K\x01Q.",
+        b"\x80\x63.",
+        b"",
+        b"no pickle at all",
+    ],
+)
+def test_tricks_end_in_one_line(raw: bytes) -> None:
+    with pytest.raises(cgir.FileFormatError, match=r"^a file: ") as caught:
+        read(raw)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "complaint"),
+    [
+        (np.array([object()], object), r"'O8'"),
+        (np.zeros(2, [("a", "i4"), ("b", "f8")]), r"'V12'"),
+        (np.array(["2020-01-01"], "M8[D]"), r"'M8'"),
+    ],
+)
+def test_arrays_of_objects_are_refused(array: np.ndarray, complaint: str) -> None:
+    for protocol in PROTOCOLS:
+        with pytest.raises(cgir.FileFormatError, match=complaint):
+            read(pickle.dumps(array, protocol))
+
+
+def test_forged_arrays_are_damaged_not_followed() -> None:
+    """Memory-unsafe in numpy's own functions: a shape larger than the content, flags of a dtype, a list instead of bytes."""
+    raw = pickle.dumps(np.arange(4, dtype=np.int8), 2)
+    for old, new in ((b"K\x04\x85", b"K\x7f\x85"), (b"K\x04\x85", b"J\xff\xff\xff\x7f\x85"), (b"K\x04\x85", b"J\xff\xff\xff\xff\x85")):
+        assert old in raw
+        with pytest.raises(cgir.FileFormatError, match="does not fit its content"):
+            read(raw.replace(old, new))
+    with pytest.raises(cgir.FileFormatError, match="damaged pickle"):
+        read(pickle.dumps(np.arange(4.0), 2).replace(b"NNNJ", b"NN}J"))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@settings(max_examples=80, deadline=None)
+@given(place=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
+def test_damage_never_does_anything_else(protocol: int, place: int, byte: int, cut: bool) -> None:
+    whole = bytearray(pickle.dumps({"a": [np.arange(5.0), np.float32(2)], "b": collections.OrderedDict(c={1, 2}), "d": b"xyz"}, protocol))
+    place %= len(whole)
+    if cut:
+        del whole[place:]
+    else:
+        whole[place] = byte
+    complaint = complaint_of(read, bytes(whole))
+    assert "\n" not in complaint
+    assert complaint or not cut
+
+
+# --- PyTorch's files
+
+
+def torch_value() -> dict[str, Any]:
+    base = torch.arange(12.0).reshape(3, 4)
+    layer = torch.nn.Linear(3, 4)
+    return {
+        "whole": base, "turned": base.t(), "row": base[1], "weights": layer.state_dict(), "parameter": layer.weight, "none": torch.zeros(0, 3),
+        "numbers": torch.tensor([1, 2]), "truth": torch.tensor(True), "half": torch.ones(2, dtype=torch.float16), "small": torch.arange(3, dtype=torch.uint8),
+        "complex": torch.ones(1, dtype=torch.complex64), "size": base.size(), "float": 1.5, "numpy": np.float64(2), "list": [1, "a", None],
+    }  # fmt: skip
+
+
+def assert_equal(expected: Any, found: Any) -> None:
+    if isinstance(expected, dict):
+        assert list(expected) == list(found)
+        for key in expected:
+            assert_equal(expected[key], found[key])
+    elif isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.detach().numpy().dtype
+        np.testing.assert_array_equal(found, expected.detach().numpy())
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["zip", "stream"])
+def test_both_layouts_of_torch_save(archive: bool, tmp_path: Path) -> None:
+    value, file = torch_value(), tmp_path / "x.pth"
+    torch.save(value, file, _use_new_zipfile_serialization=archive)
+    assert_equal(value, read_torch(file))
+    torch.save([1.5, {"a": (2,)}], file, _use_new_zipfile_serialization=archive, pickle_protocol=4)
+    assert read_torch(file) == [1.5, {"a": (2,)}]
+
+
+def test_tensors_inside_ordinary_pickles() -> None:
+    tensor = torch.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(read(pickle.dumps(tensor)), tensor.numpy())
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["zip", "stream"])
+@pytest.mark.parametrize("value", [torch.nn.Linear(2, 2), torch.ones(2, dtype=torch.bfloat16), Hostile(os.system, "true"), torch.device("cpu")])
+def test_torch_files_with_more_in_them_are_refused(archive: bool, value: Any, tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    torch.save({"a": value}, file, _use_new_zipfile_serialization=archive)
+    with pytest.raises(cgir.FileFormatError, match=r"x\.pth: the pickle asks for [\w.]+, which is refused"):
+        read_torch(file)
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["zip", "stream"])
+def test_damaged_torch_files(archive: bool, tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    torch.save(torch_value(), file, _use_new_zipfile_serialization=archive)
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        raw = bytearray(whole[: rng.integers(len(whole))] if rng.random() < 0.5 else whole)
+        for place in rng.integers(len(raw), size=3) if raw and len(raw) == len(whole) else ():
+            raw[place] = rng.integers(256)
+        file.write_bytes(raw)
+        complaint = complaint_of(read_torch, file)
+        refused += bool(complaint)
+        assert not complaint or (str(file) in complaint and "\n" not in complaint)
+    assert refused > 75
+    for raw in (b"", b"PK\x03\x04", b"not torch", pickle.dumps(1) + pickle.dumps(2)):
+        file.write_bytes(raw)
+        with pytest.raises(cgir.FileFormatError, match=r"x\.pth: "):
+            read_torch(file)
+    with pytest.raises(cgir.FileFormatError, match="No such file"):
+        read_torch(tmp_path / "absent.pth")
+
+
+def test_claims_of_torch_files_are_not_believed(tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    torch.save(torch.arange(300.0), file, _use_new_zipfile_serialization=False)
+    raw = file.read_bytes()
+    for new in (b"J\xff\xff\xff\x7f", b"\x8a\x08" + struct.pack("<q", 2**60)):
+        file.write_bytes(raw.replace(b"M,\x01", new))  # the number of elements, and the shape
+        with pytest.raises(cgir.FileFormatError, match="more than the whole file"):
+            read_torch(file)
+    torch.save(torch.arange(3.0), file)
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content if not name.endswith("data/0") else bytes(1 << 24))
+    with pytest.raises(cgir.FileFormatError, match=r"more than the whole file; torch\.save does not compress"):
+        read_torch(file)
+
+
+# --- packed files
+
+
+def test_packed_files_out_of_proportion_are_refused(tmp_path: Path) -> None:
+    bomb = bz2.compress(pickle.dumps(bytes(1 << 25), 4))
+    with pytest.raises(cgir.FileFormatError, match="unpacks to more than 200 times its size"), open_bz2(io.BytesIO(bomb), len(bomb), "bomb") as stream:
+        unpickle(stream, "bomb")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", bytes((1 << 26) + 1))
+    with pytest.raises(cgir.FileFormatError, match=r"x\.zip: a\.json: 67108865 bytes, expected at most"):
+        list(read_members(tmp_path / "x.zip", lambda name: name.endswith(".json")))
+
+
+def test_damaged_bz2_is_one_line() -> None:
+    whole = bz2.compress(pickle.dumps(list(range(5000)), 4))
+    for raw in (whole[: len(whole) // 2], b"BZh9" + bytes(40), b""):
+        with pytest.raises(cgir.FileFormatError, match=r"^x: damaged pickle"), open_bz2(io.BytesIO(raw), len(raw), "x") as stream:
+            unpickle(stream, "x")

@@ -1,0 +1,338 @@
+"""Label tables: the published ones against Python's own csv module, the embedded one against its script, and what damaged files say."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import rankdata
+
+import cgir
+import frontends
+from cgir.analysis.weisfeiler_lehman import graph_hashes
+from frontends import spaces, tables
+
+PUBLISHED = {
+    "nasbench101": (20_001, "cifar10_val_acc_108ep_1run", "{adjacency_rowmajor}:{interior_ops}"),
+    "nasbench101_ecnas": (3_624, "cifar10_test_acc", "{adjacency_rowmajor}:{interior_ops}"),
+    "nasbench201": (15_625, "cifar10_test_200ep_mean", "{arch_str}"),
+    "nasbench_macro": (6_561, "cifar10_test_acc_mean", "{arch_code8}"),
+    "darts": (300, "cifar10_valid_acc_50ep", "{darts_genotype}"),
+    "ofa_mbv3": (2_491, "imagenet_val_top1", "ks={ks20};e={e20};d={d5};r={resolution}"),
+    "transnas_micro": (4_096, "room_layout_val_metric", "{transnas_arch_str}"),
+    "transnas_macro": (3_256, "room_layout_val_metric", "{transnas_arch_str}"),
+    "timm_imagenet": (633, "imagenet_val_top1", "{timm_model}"),
+}
+
+
+def folder() -> Path:
+    if not os.environ.get("CGIR_DATA"):
+        pytest.skip("needs the label tables: set CGIR_DATA")
+    return Path(os.environ["CGIR_DATA"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_tables_hold_what_the_csv_module_reads(name: str) -> None:
+    count, metric, form = PUBLISHED[name]
+    with gzip.open(folder() / tables.SOURCES[name].file, "rt") as file:
+        lines = list(csv.DictReader(file))
+    table = tables.load(name)
+    assert len(table) == len(lines) == count
+    assert table.texts == tuple(form.format_map(line) for line in lines)
+    for column in table.metrics:
+        expected = np.asarray([float(line[column].replace(",", "")) if line[column] else np.nan for line in lines])
+        assert table[column].dtype == np.float64
+        np.testing.assert_array_equal(table[column], expected)
+    assert metric in table.metrics
+    for column in set(table.groups) - {"tag"}:
+        assert table.groups[column] == tuple(line[column] for line in lines)
+    if name == "timm_imagenet":
+        assert table.space is None
+        assert table.specs == table.texts
+        assert table.groups["tag"][0] == "mim_in22k_ft_in22k_in1k"
+    else:
+        assert table.space == spaces.get(name.removesuffix("_ecnas"))
+        for i in (0, 17, count - 1):
+            assert table.space.format(table.specs[i]) == table.texts[i]
+
+
+def test_every_text_reads_back() -> None:
+    folder()
+    for name in ("nasbench101_ecnas", "darts", "ofa_mbv3", "transnas_micro", "transnas_macro", "nasbench_nlp"):
+        table = tables.load(name)
+        assert table.space is not None
+        assert tuple(map(table.space.format, table.specs)) == table.texts
+
+
+def test_nasbench_nlp_holds_what_json_reads() -> None:
+    with gzip.open(folder() / "nasbench_nlp.jsonl.gz", "rt") as file:
+        lines = [json.loads(line) for line in file]
+    table = tables.load("nasbench_nlp")
+    assert len(table) == len(lines) == 14_322
+    assert table.space == spaces.get("nasbench_nlp")
+    assert [json.loads(text) for text in table.texts] == [line["recipe"] for line in lines]
+    assert [list(json.loads(text)) for text in table.texts] == [list(line["recipe"]) for line in lines]  # in the file's order
+    assert table.groups["status"] == tuple(line["status"] for line in lines)
+    for metric in ("recipe_id", "num_params", "epochs_run", "best_val_loss", "final_test_loss", "best_val_epoch_test_loss", "mean_epoch_s"):
+        np.testing.assert_array_equal(table[metric], [np.nan if line.get(metric) is None else line[metric] for line in lines])
+    for place, epoch in enumerate((3, 10, 25, 50)):
+        losses = [line["val_loss_ep"][place] if "val_loss_ep" in line else np.nan for line in lines]
+        np.testing.assert_array_equal(table[f"val_loss_{epoch}ep"], losses)
+    finished = table.only(status="OK")
+    assert len(finished) == 11_598
+    assert np.isfinite(finished["val_loss_50ep"]).all()
+    assert not any(np.isfinite(table[f"val_loss_{epoch}ep"]).sum() > len(finished) for epoch in (3, 10, 25, 50))
+
+
+def leads_to_the_output(text: str) -> bool:
+    """Whether a path without zero operations leads through a cell of TransNAS-Bench-101."""
+    ops = text.split("-")[2].split("_")
+    reached = {0}
+    for node in (1, 2, 3):
+        if any(ops[node - 1][source] != "0" for source in reached):
+            reached.add(node)
+    return 3 in reached
+
+
+def test_what_the_docstring_says_of_the_tables() -> None:
+    folder()
+    ofa = tables.load("ofa_mbv3")
+    assert set(ofa.groups["supernet"]) == {"ofa_mbv3_w1.0"}
+    traces = [source.startswith("DyNAS-T:") for source in ofa.groups["source"]]
+    assert set(ofa.select(traces)["resolution"]) == {224}
+    assert set(ofa.select(traces)["n_val_images"]) == {50_000}
+    others = ofa.only(source="MOOFA:MIT_OFA")
+    assert set(others["resolution"]) == {128, 160, 192}
+    assert set(others["n_val_images"]) == {12_500}
+    assert len(others) + sum(traces) == len(ofa)
+    ecnas = tables.load("nasbench101_ecnas")
+    assert [len(ecnas.only(epochs=epochs, repeat=repeat)) for epochs, repeat in ((4, 0), (4, 2), (108, 0), (108, 2))] == [2623, 91, 91, 91]
+    assert len(set(ecnas.only(epochs=108).texts)) == 91
+    micro = tables.load("transnas_micro")
+    assert (micro["room_layout_val_metric"] < 0).all()
+    known = {metric: np.unique(micro[metric][[not leads_to_the_output(text) for text in micro.texts]]) for metric in micro.metrics}
+    assert sum(not leads_to_the_output(text) for text in micro.texts) == 169
+    values = dict.fromkeys(micro.metrics, 1) | {"room_layout_val_metric": 3, "normal_val_metric": 56, "autoencoder_val_metric": 56}
+    assert {metric: len(labels) for metric, labels in known.items()} == values
+    assert len(micro.graphs([not leads_to_the_output(text) for text in micro.texts])) == 169
+    assert set(tables.load("timm_imagenet").groups["pretrain"]) == {""}
+
+
+def test_known_values() -> None:
+    folder()
+    table = tables.load("nasbench201")
+    accuracy = table["cifar10_test_200ep_mean"]
+    assert int(np.nanargmax(accuracy)) == 6111
+    assert abs(np.nanmax(accuracy) - 94.3733) < 1e-4
+    assert abs(np.nanmean(accuracy) - 87.06) < 0.05  # published from random samples
+    assert abs(np.nanmax(tables.load("nasbench_macro")["cifar10_test_acc_mean"]) - 93.1267) < 1e-4
+
+
+def test_rows_are_chosen_by_index_truth_and_value() -> None:
+    table = tables.load("digits")
+    rows = [700, 3, 3, -1]
+    part = table.select(rows)
+    assert part.texts == tuple(table.texts[row] for row in rows)
+    assert part.families == tuple(table.families[row] for row in rows)
+    np.testing.assert_array_equal(part["accuracy"], table["accuracy"][rows])
+    assert part.specs == tuple(table.specs[row] for row in rows)
+    better = table.select(table["accuracy"] > 0.9)
+    assert better["accuracy"].min() > 0.9
+    assert len(better) == (table["accuracy"] > 0.9).sum()
+    assert len(table.select([])) == 0
+    assert len(table.only(params=table["params"][5])) == (table["params"] == table["params"][5]).sum()
+    for rows in ([750], [-751], [0.5], ["a"], [True], [[1]]):
+        with pytest.raises(cgir.LabelError, match="rows must be indices below 750, or one truth value for each row"):
+            table.select(rows)  # type: ignore[arg-type]
+    with pytest.raises(cgir.LabelError, match="no column 'source'; it has acc_seed0"):
+        table.only(source="a")
+    with pytest.raises(cgir.LabelError, match=r"no row with params=1\.5 here; the column has .* and \d+ more"):
+        table.only(params=1.5)
+
+
+def test_graphs_are_those_of_the_spaces() -> None:
+    table = tables.load("digits")
+    rows = [700, 3, 300, 3]
+    expected = [table.family(table.families[row]).space.graph(table.specs[row]) for row in rows]  # type: ignore[union-attr]
+    for batch in (table.graphs(rows), table.select(rows).graphs(), table.graphs(np.asarray(rows))):
+        np.testing.assert_array_equal(graph_hashes(batch), [graph.hash for graph in expected])
+    assert len(table.graphs([])) == 0
+    family = table.family("nasbench201")
+    np.testing.assert_array_equal(graph_hashes(family.graphs([5, 1])), [family.space.graph(family.specs[i]).hash for i in (5, 1)])  # type: ignore[union-attr]
+
+
+def test_graphs_of_timm_are_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    from frontends.torch.torchvision_ops import declare
+
+    folder()
+    declare()
+    timm = pytest.importorskip("timm")
+    table = tables.load("timm_imagenet")
+    rows = [table.texts.index(name) for name in ("test_vit2.r160_in1k", "mobilenetv3_small_050.lamb_in1k")]
+    batch = table.graphs(rows)
+    for place, row in enumerate(rows):
+        size = int(table["img_size"][row])
+        graph = frontends.trace(timm.create_model(table.texts[row]).eval(), input_shape=(1, 3, size, size))
+        assert graph_hashes(batch)[place] == graph.hash
+        assert abs(graph.num_params / 1e6 - table["param_count_M"][row]) < 0.006
+    made: list[str] = []
+    monkeypatch.setattr(timm, "create_model", lambda name, **_: made.append(name))
+    assert len(table.graphs(rows)) == 2
+    assert not made  # once per process
+    monkeypatch.setattr(timm, "is_model", lambda name: name != table.texts[rows[0]])
+    with pytest.raises(cgir.LabelError, match=r"no longer builds test_vit2\.r160_in1k; leave these rows out"):
+        table.graphs(rows)
+
+
+def test_columns_are_copies() -> None:
+    table = tables.load("digits")
+    table["accuracy"][:] = 0
+    assert table["accuracy"].min() > 0
+
+
+def small_table(path: Path, text: str) -> Path:
+    with gzip.open(path / "nasbench_macro_cifar10.csv.gz", "wt") as file:
+        file.write(text)
+    return path
+
+
+def test_missing_values_are_nan_and_strings_stay_strings(tmp_path: Path) -> None:
+    small_table(tmp_path, "arch_code8,a,b\n00000012,1.5,\n12000000,,3\n")
+    for path in (tmp_path, tmp_path / "nasbench_macro_cifar10.csv.gz", str(tmp_path)):
+        table = tables.load("nasbench_macro", path)
+        assert table.texts == ("00000012", "12000000")
+        np.testing.assert_array_equal(table["a"], [1.5, np.nan])
+        np.testing.assert_array_equal(table["b"], [np.nan, 3])
+        assert table.specs[1] == (1, 2, 0, 0, 0, 0, 0, 0)
+
+
+def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CGIR_DATA", raising=False)
+    with pytest.raises(cgir.LabelError, match=r"environment variable CGIR_DATA .* path="):
+        tables.load("nasbench_macro")
+    monkeypatch.setenv("CGIR_DATA", str(tmp_path))
+    with pytest.raises(cgir.LabelError, match=r"nasbench_macro_cifar10.csv.gz does not exist"):
+        tables.load("nasbench_macro")
+    small_table(tmp_path, "arch_code8,a\n00000012,1\n")
+    assert len(tables.load("nasbench_macro")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("code,a\n00000012,1\n", "no column arch_code8; found code, a"), ("arch_code8,a\n00000012,x\n", "column a holds string"), ("", "cannot be read")],
+)
+def test_foreign_files_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(cgir.FileFormatError, match=complaint) as caught:
+        tables.load("nasbench_macro", small_table(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    file = small_table(tmp_path, "arch_code8,a\n" + "".join(f"{i:08d},{i}\n" for i in range(3000))) / "nasbench_macro_cifar10.csv.gz"
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"not gzip at all\n"):
+        file.write_bytes(damaged)
+        with pytest.raises(cgir.FileFormatError, match="nasbench_macro_cifar10"):
+            tables.load("nasbench_macro", tmp_path)
+    with pytest.raises(cgir.LabelError, match=r"digits.parquet does not exist; .*benchmarks.digits"):
+        tables.load("digits", tmp_path / "digits.parquet")
+    for content in (b"PAR1 and nothing else", b""):
+        (tmp_path / "digits.parquet").write_bytes(content)
+        with pytest.raises(cgir.FileFormatError, match="digits"):
+            tables.load("digits", tmp_path / "digits.parquet")
+    pq.write_table(pa.table({"family": ["nasbench201"], "spec": ["?"], "accuracy": [0.5]}), tmp_path / "digits.parquet")
+    with pytest.raises(cgir.FileFormatError, match=r"benchmarks.digits"):
+        tables.load("digits", tmp_path / "digits.parquet")
+
+
+def test_unknown_tables_metrics_and_families() -> None:
+    with pytest.raises(cgir.LabelError, match=r"nasbench101, nasbench101_ecnas, .*timm_imagenet, digits"):
+        tables.load("nasbench301")
+    table = tables.load("digits")
+    with pytest.raises(cgir.LabelError, match=r"no metric 'acc'; it has acc_seed0.* accuracy"):
+        table["acc"]
+    with pytest.raises(cgir.LabelError, match="no family 'darts'; it has nasbench101, nasbench201, nasbench_macro"):
+        table.family("darts")
+
+
+def test_digits_needs_no_folder_and_is_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CGIR_DATA", raising=False)
+    table = tables.load("digits")
+    seeds = np.stack([table[f"acc_seed{seed}"] for seed in table.about["training"]["seeds"]], 1)
+    np.testing.assert_allclose(table["accuracy"], seeds.mean(1), atol=1e-12)
+    assert len(table) == len(table.specs) == 750
+    for name, agreement in table.about["seed_spearman"].items():
+        family = table.family(name)
+        rows = [place for place, other in enumerate(table.families) if other == name]
+        np.testing.assert_array_equal(family["accuracy"], table["accuracy"][rows])
+        assert family.specs == tuple(table.specs[i] for i in rows)
+        assert len(family) == 250
+        ranks = rankdata(seeds[rows], axis=0)
+        assert abs(np.mean([np.corrcoef(ranks[:, a], ranks[:, b])[0, 1] for a, b in combinations(range(3), 2)]) - agreement) < 1e-3
+
+
+def test_digits_networks_are_distinct_and_connected() -> None:
+    table = tables.load("digits")
+    for name in dict.fromkeys(table.families):
+        family = table.family(name)
+        assert family.space is not None
+        graphs = [family.space.graph(spec) for spec in family.specs]
+        assert len({graph.hash for graph in graphs}) == 250
+        np.testing.assert_array_equal(family["params"], [graph.num_params for graph in graphs])
+        np.testing.assert_array_equal(family["flops"], [graph.flops for graph in graphs])
+        assert min(family["params"]) > 0
+
+
+def test_training_again_gives_the_labels_again() -> None:
+    from benchmarks import digits
+
+    table = tables.load("digits")
+    for name, skeleton in digits.SKELETONS.items():
+        family = table.family(name)
+        assert family.space == spaces.get(name, **skeleton)
+        place = int(np.argsort(family["accuracy"])[len(family) // 2])
+        # rounding differs between processors, and training amplifies it
+        assert abs(digits.train(family.space, family.texts[place], seed=0) - family["acc_seed0"][place]) < 0.05
+
+
+def test_an_interrupted_build_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import digits
+
+    asked: list[tuple[str, str]] = []
+
+    def measure(job: tuple[str, str]) -> dict[str, Any]:
+        asked.append(job)
+        accuracies = np.random.default_rng(len(asked)).random(3).tolist()
+        return {"family": job[0], "spec": job[1], "accuracies": accuracies, "train_seconds": 1.0}
+
+    monkeypatch.setattr(digits, "measure", measure)
+    arguments = ["--out", str(tmp_path / "d.parquet"), "--runs", str(tmp_path / "runs"), "--networks", "4"]
+    digits.main(arguments)
+    first = tables.load("digits", tmp_path / "d.parquet")
+    assert len(first) == len(set(asked)) == 12
+    assert set(zip(first.families, first.texts, strict=True)) == set(asked)
+    [runs] = (tmp_path / "runs").iterdir()
+    lines = runs.read_text().splitlines()
+    runs.write_text("\n".join(lines[:7]) + "\n" + lines[7][:20])  # stopped in the middle of a row
+    done = asked[:7]
+    asked.clear()
+    digits.main(arguments)
+    assert not set(asked) & set(done)
+    assert len(asked) == 5
+    again = tables.load("digits", tmp_path / "d.parquet")
+    assert again.texts == first.texts
+    old = [pair in done for pair in zip(first.families, first.texts, strict=True)]
+    np.testing.assert_array_equal(again["accuracy"][old], first["accuracy"][old])
+    asked.clear()
+    digits.main(arguments)
+    assert not asked
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["d.parquet"]
