@@ -1,10 +1,11 @@
-"""Builds `cgir-digits`, the embedded labelled set: 3 families x 250 networks, each truly trained on scikit-learn's 8x8 digits.
+"""Builds `cgir-digits`, the embedded labelled set: 3 families x 250 networks, each truly trained on scikit-learn's 8x8
+digits.
 
     python -m benchmarks.digits --out frontends/data/digits.parquet
 
-Every network is trained once per seed; the label is the mean accuracy on the held-out images after the last epoch. Rows that are done
-are kept in `runs/`, so that an interrupted build continues. No two networks of a family are isomorphic, and none ignores its input.
-`train_seconds` is wall time of all seeds of a network, one thread.
+Every network is trained once per seed; the label is the mean accuracy on the held-out images after the last epoch. Rows
+that are done are kept in `runs/`, so that an interrupted build continues. No two networks of a family are isomorphic,
+and none ignores its input. `train_seconds` is wall time of all seeds of a network, one thread.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ SKELETONS: dict[str, dict[str, Any]] = {
     "nasbench201": {"channels": 4, "cells": 1, "image": (1, 8, 8), "classes": 10},
     "nasbench_macro": {"channels": 4, "stages": (2, 3, 3), "head": 32, "image": (1, 8, 8), "classes": 10},
 }
-# Short and on a fifth of the images: with more of either, most networks end so close together that seeds no longer agree on their order.
+# Short and on a fifth of the images: with more of either, most networks end so close together that seeds no longer
+# agree on their order.
 TRAINING: dict[str, Any] = {
     "seeds": (0, 1, 2), "epochs": 6, "batch": 32, "optimizer": "AdamW", "schedule": "OneCycle", "max_lr": 0.01, "test_share": 0.8, "split_seed": 0,
 }  # fmt: skip
@@ -65,12 +67,18 @@ class Data(NamedTuple):
 def digits() -> Data:
     """The fixed stratified split."""
     images, labels = load_digits(return_X_y=True)
-    parts = train_test_split(images, labels, test_size=TRAINING["test_share"], stratify=labels, random_state=TRAINING["split_seed"])
+    parts = train_test_split(
+        images, labels, test_size=TRAINING["test_share"], stratify=labels, random_state=TRAINING["split_seed"]
+    )
     (train_images, test_images), (train_labels, test_labels) = parts[:2], map(torch.tensor, parts[2:])
     mean, deviation = train_images.mean(), train_images.std()
 
     def scaled(part: np.ndarray) -> torch.Tensor:
-        return torch.tensor((part - mean) / deviation, dtype=torch.float32).reshape(-1, 1, 8, 8).contiguous(memory_format=torch.channels_last)
+        return (
+            torch.tensor((part - mean) / deviation, dtype=torch.float32)
+            .reshape(-1, 1, 8, 8)
+            .contiguous(memory_format=torch.channels_last)
+        )
 
     return Data(scaled(train_images), train_labels, scaled(test_images), test_labels)
 
@@ -150,7 +158,9 @@ def run(jobs: list[tuple[str, str]], runs: Path, workers: int) -> list[dict[str,
     with runs.open("a") as file:
         if runs.stat().st_size and not runs.read_bytes().endswith(b"\n"):
             file.write("\n")  # so that the next row does not continue a damaged one
-        for row in tqdm(results(missing, workers), "digits", initial=len(jobs) - len(missing), total=len(jobs), unit="net"):
+        for row in tqdm(
+            results(missing, workers), "digits", initial=len(jobs) - len(missing), total=len(jobs), unit="net"
+        ):
             rows[row["family"], row["spec"]] = row
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -175,9 +185,14 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
     columns |= {f"acc_seed{seed}": accuracy[:, i] for i, seed in enumerate(TRAINING["seeds"])}
     columns |= {"accuracy": accuracy.mean(1), "params": [p for p, _ in costs], "flops": [f for _, f in costs]}
     columns["train_seconds"] = [row["train_seconds"] for row in rows]
-    agreements = {family: round(agreement(row["accuracies"] for row in rows if row["family"] == family), 4) for family in SKELETONS}
+    agreements = {
+        family: round(agreement(row["accuracies"] for row in rows if row["family"] == family), 4)
+        for family in SKELETONS
+    }
     libraries = {"torch": torch, "scikit-learn": sklearn, "numpy": np, "scipy": scipy}
-    versions = {"python": platform.python_version()} | {name: library.__version__ for name, library in libraries.items()}
+    versions = {"python": platform.python_version()} | {
+        name: library.__version__ for name, library in libraries.items()
+    }
     about = {
         "name": "cgir-digits", "skeletons": SKELETONS, "training": TRAINING, "sampling_seed": SAMPLING_SEED,
         "seed_spearman": agreements, "versions": versions,
@@ -187,9 +202,16 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="benchmarks.digits", description="Train the networks of the embedded label set and write it as Parquet.")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.digits", description="Train the networks of the embedded label set and write it as Parquet."
+    )
     parser.add_argument("--out", type=Path, default=Path("frontends/data/digits.parquet"), help="file to write")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for finished rows, from which an interrupted build continues")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        help="folder for finished rows, from which an interrupted build continues",
+    )
     parser.add_argument("--networks", type=int, default=NETWORKS, help="networks per family")
     parser.add_argument("--workers", type=int, default=1, help="processes, one thread each")
     args = parser.parse_args(argv)

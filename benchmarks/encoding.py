@@ -1,25 +1,24 @@
 """Encoding graphs against PyTorch Geometric: `python -m benchmarks.encoding [--only ROW ...] [--write]`.
 
-The peer (`pyg_encoder.py`, `pyg_pretraining.py`) has the same weights, float32 and as many threads; the operators and features of its nodes are
-tensors before the clock starts, and of its two ways to hold edges and of several batch sizes the fastest counts. Both run in turns in one
-process; medians, on the clock. `python -m benchmarks.encoding --whole` is the one measurement that has a process of its own.
+The peer (`pyg_encoder.py`, `pyg_pretraining.py`) has the same weights, float32 and as many threads; the operators and
+features of its nodes are tensors before the clock starts, and of its two ways to hold edges and of several batch sizes
+the fastest counts. Both run in turns in one process; medians, on the clock. `python -m benchmarks.encoding --whole` is
+the one measurement that has a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +28,7 @@ from tqdm import tqdm
 
 import contrastive
 import frontends
-from cgir import GraphBatch, GraphStore
-from cgir.analysis import laplacian_spectrum as spectrum
+from cgir import GraphBatch, GraphStore, spectrum
 from cgir.analysis.computation_trees import Direction as UnfoldingDirection
 from cgir.analysis.computation_trees import unfoldings
 from cgir.atomic_files import atomic_path
@@ -41,6 +39,7 @@ from frontends import spaces
 from frontends.reference import resnet50
 
 from . import pyg_pretraining
+from .paired_timing import Effort, difference, in_turns, on_threads
 from .pyg_encoder import PATHS, PygEncoder, as_data, collated, gradients, peer_of
 from .report import RESULTS, ROOT, Table, publish
 from .zoo.families import REPRESENTATIVES
@@ -51,44 +50,9 @@ MIXED = ("nasbench201", "nasbench101", "nasbench_macro")
 POOL, STEP, TIMM = 1_000, 256, 64  # random networks of a space to draw steps from, graphs of a step, models of timm
 PIECE = 20_000  # networks compiled and embedded at a time, which bounds memory
 SIZES, BEARABLE = (1_000, 4_000, 16_000, 64_000), {"compressed": 64_000, "plain": 16_000, "PyG": 4_000}
-PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 ENGINES: tuple[Engine, ...] = ("auto", "compressed", "plain")
 DIRECTIONS: dict[str, UnfoldingDirection] = {"along": "forward", "against": "backward", "both in every layer": "both"}
 PRETRAIN = PretrainConfig(steps=40)
-
-
-class Effort(NamedTuple):
-    """How often something is measured, and on how many threads: on each in turn, where there is a row for each, else on the most."""
-
-    repetitions: int
-    threads: tuple[int, ...]
-
-
-def on_threads(count: int) -> None:
-    """Let PyTorch, and threads that are started from now on, have so many processors."""
-    torch.set_num_threads(count)
-    if hasattr(os, "sched_setaffinity"):  # Linux
-        os.sched_setaffinity(0, PROCESSORS[:count])
-
-
-def in_turns(runs: Mapping[str, Callable[[], object]], repetitions: int, warm: bool = True) -> dict[str, float]:
-    """Median seconds of each; the first round, which fills caches, does not count where `warm`. Garbage is collected in between, as in `timeit`."""
-    spent: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repetitions + warm):
-        for name, run in runs.items():
-            gc.collect()  # the other one's objects are many
-            gc.disable()
-            start = perf_counter()
-            run()
-            spent[name].append(perf_counter() - start)
-            gc.enable()
-    return {name: median(times[warm:]) for name, times in spent.items()}
-
-
-def difference(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Length of what lies between ours and theirs, as a share of theirs."""
-    between, length = np.sum([(float((a - b).double().square().sum()), float(b.double().square().sum())) for a, b in pairs], axis=0)
-    return float(np.sqrt(between / length))
 
 
 @cache
@@ -110,7 +74,12 @@ def timm_graphs() -> GraphBatch:
     if not path.exists():
         chosen = [REPRESENTATIVES[i] for i in np.linspace(0, len(REPRESENTATIVES) - 1, TIMM).astype(int)]
         path.parent.mkdir(parents=True, exist_ok=True)
-        GraphStore.write(path, (frontends.trace(*build(f"timm/{name}")) for name in tqdm(chosen, desc="tracing")), family="timm", specs=chosen)
+        GraphStore.write(
+            path,
+            (frontends.trace(*build(f"timm/{name}")) for name in tqdm(chosen, desc="tracing")),
+            family="timm",
+            specs=chosen,
+        )
     return GraphStore.open(path).batch()
 
 
@@ -125,7 +94,9 @@ def random_graphs(count: int, nodes: int = 150) -> GraphBatch:
 
 
 def embedded(peer: PygEncoder, data: Sequence[Any], size: int) -> tuple[Tensor, float]:
-    """All graphs through PyTorch Geometric in batches of `size`: their embeddings, and the seconds of it that went into collating."""
+    """All graphs through PyTorch Geometric in batches of `size`: their embeddings, and the seconds of it that went into
+    collating.
+    """
     parts, collating = [], 0.0
     with torch.inference_mode():
         for start in range(0, len(data), size):
@@ -163,7 +134,13 @@ def space_row(batch: GraphBatch, threads: int, repetitions: int) -> tuple[str, .
     forward = spent["theirs"] - median(collating)
     worst = float((vectors["ours"] - vectors["theirs"]).abs().max() / vectors["theirs"].abs().max())
     cells = (f"{spent['ours']:.2f}", f"{spent['theirs']:.1f}", f"{forward:.1f}", f"{peer.path}, {size}")
-    return str(threads), *cells, f"{spent['theirs'] / spent['ours']:.1f}", f"{forward / spent['ours']:.1f}", f"{worst:.0e}"
+    return (
+        str(threads),
+        *cells,
+        f"{spent['theirs'] / spent['ours']:.1f}",
+        f"{forward / spent['ours']:.1f}",
+        f"{worst:.0e}",
+    )
 
 
 def space_table(effort: Effort) -> Table:
@@ -185,7 +162,9 @@ def space_table(effort: Effort) -> Table:
 
 
 def whole(threads: int, limit: int | None = None) -> dict[str, float]:
-    """All of NAS-Bench-101 piece by piece: networks, seconds to compile and to embed, MiB of peak memory. For a fresh process."""
+    """All of NAS-Bench-101 piece by piece: networks, seconds to compile and to embed, MiB of peak memory. For a fresh
+    process.
+    """
     on_threads(threads)
     space, encoder = spaces.get("nasbench101"), Encoder(CONFIG)
     specs = list(space.enumerate())[:limit]
@@ -200,14 +179,24 @@ def whole(threads: int, limit: int | None = None) -> dict[str, float]:
     if vectors.shape != (len(specs), encoder.dim) or not np.isfinite(vectors).all():
         raise SystemExit(f"embeddings of shape {vectors.shape} for {len(specs)} networks, or not finite")
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return {"graphs": len(specs), "compile": compiling, "embed": spent, "peak": int(status.partition("VmHWM:")[2].split()[0]) / 1024}
+    return {
+        "graphs": len(specs),
+        "compile": compiling,
+        "embed": spent,
+        "peak": int(status.partition("VmHWM:")[2].split()[0]) / 1024,
+    }
 
 
 @cache
 def measured_whole(threads: int) -> dict[str, float]:
     """`whole` in a process of its own."""
     on_threads(threads)  # a child inherits its parent's processors
-    done = subprocess.run([sys.executable, "-m", "benchmarks.encoding", "--whole", "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.encoding", "--whole", "--threads", str(threads)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -216,13 +205,24 @@ def whole_table(effort: Effort) -> Table:
     """Row `whole`: NAS-Bench-101, once."""
     found = measured_whole(max(effort.threads))
     minutes = (f"{found['compile'] / 60:.2f}", f"{found['embed'] / 60:.2f}")
-    cells = (f"{found['graphs']:,.0f}", *minutes, f"{1e6 * found['embed'] / found['graphs']:.0f}", f"{found['peak']:,.0f}")
+    cells = (
+        f"{found['graphs']:,.0f}",
+        *minutes,
+        f"{1e6 * found['embed'] / found['graphs']:.0f}",
+        f"{found['peak']:,.0f}",
+    )
     columns = ("networks", "compiled (min)", "embedded (min)", "µs a network", "MiB at most")
-    return Table(f"all of NAS-Bench-101, {PIECE:,} networks at a time, 6 layers x 128, threads: {max(effort.threads)}, a process of its own", columns, (cells,))
+    return Table(
+        f"all of NAS-Bench-101, {PIECE:,} networks at a time, 6 layers x 128, threads: {max(effort.threads)}, a process of its own",
+        columns,
+        (cells,),
+    )
 
 
 class Step:
-    """A training step on random graphs of a pool, the same ones for all that are compared; the loss is a fixed random weighting of the embeddings."""
+    """A training step on random graphs of a pool, the same ones for all that are compared; the loss is a fixed random
+    weighting of the embeddings.
+    """
 
     def __init__(self, encoder: nn.Module, prepare: Callable[[Any], Any], pool: int, size: int) -> None:
         self.encoder, self.prepare, self.pool, self.rng = encoder, prepare, pool, np.random.default_rng(0)
@@ -261,15 +261,27 @@ def step_row(what: str, pool: GraphBatch, size: int, threads: int, repetitions: 
 
 def step_table(effort: Effort) -> Table:
     """Row `step`."""
-    cases: list[tuple[str, GraphBatch, int, int]] = [(f"{STEP} of {', '.join(MIXED)}", mixed(), STEP, threads) for threads in effort.threads]
+    cases: list[tuple[str, GraphBatch, int, int]] = [
+        (f"{STEP} of {', '.join(MIXED)}", mixed(), STEP, threads) for threads in effort.threads
+    ]
     cases += [(f"{TIMM} models of timm", timm_graphs(), TIMM, threads) for threads in effort.threads]
-    cases += [(f"{TIMM} of ofa_mbv3", drawn("ofa_mbv3", POOL), TIMM, 1), (f"{STEP} random graphs, 150 nodes each", random_graphs(STEP), STEP, 1)]
-    rows = [step_row(what, pool, size, threads, effort.repetitions) for what, pool, size, threads in tqdm(cases, desc="steps")]
+    cases += [
+        (f"{TIMM} of ofa_mbv3", drawn("ofa_mbv3", POOL), TIMM, 1),
+        (f"{STEP} random graphs, 150 nodes each", random_graphs(STEP), STEP, 1),
+    ]
+    rows = [
+        step_row(what, pool, size, threads, effort.repetitions)
+        for what, pool, size, threads in tqdm(cases, desc="steps")
+    ]
     columns = (
         "graphs", "threads", "cgir (ms)", "of it preparing", "forced: compressed", "forced: plain",
         *(f"PyG, {path} (ms)" for path in PATHS), "of it collating", "times faster", "gradients differ by",
     )  # fmt: skip
-    return Table("one training step: batch preparation, forward, backward, AdamW; 6 layers x 128 in each direction", columns, tuple(rows))
+    return Table(
+        "one training step: batch preparation, forward, backward, AdamW; 6 layers x 128 in each direction",
+        columns,
+        tuple(rows),
+    )
 
 
 def pretraining_row(threads: int, repetitions: int) -> tuple[str, ...]:
@@ -284,9 +296,14 @@ def pretraining_row(threads: int, repetitions: int) -> tuple[str, ...]:
     few = PretrainConfig(steps=2)
     quick = in_turns({path: partial(theirs, path, few) for path in PATHS}, 1)
     path = min(PATHS, key=quick.__getitem__)
-    runs = {"ours": lambda: contrastive.pretrain(batch, PRETRAIN, families, spectra, progress=False), "theirs": lambda: theirs(path)}
+    runs = {
+        "ours": lambda: contrastive.pretrain(batch, PRETRAIN, families, spectra, progress=False),
+        "theirs": lambda: theirs(path),
+    }
     spent = in_turns(runs, repetitions, warm=False)
-    solving = in_turns({"ours": lambda: spectrum(batch), "theirs": lambda: [pyg_pretraining.spectrum(graph) for graph in data]}, 1)
+    solving = in_turns(
+        {"ours": lambda: spectrum(batch), "theirs": lambda: [pyg_pretraining.spectrum(graph) for graph in data]}, 1
+    )
     graphs, both = PRETRAIN.steps * PRETRAIN.batch, {name: spent[name] + solving[name] for name in spent}
     rates = (f"{graphs / spent[name]:,.0f}" for name in ("ours", "theirs"))
     return (
@@ -303,13 +320,18 @@ def pretraining_table(effort: Effort) -> Table:
         "threads", "contrastive.pretrain (graphs/s)", "PyG (graphs/s)", "its edges", "times faster",
         "spectra: cgir (s)", "spectra: one by one (s)", "times faster, with spectra",
     )  # fmt: skip
-    return Table(caption, columns, tuple(pretraining_row(threads, min(effort.repetitions, 2)) for threads in effort.threads))
+    return Table(
+        caption, columns, tuple(pretraining_row(threads, min(effort.repetitions, 2)) for threads in effort.threads)
+    )
 
 
 def class_table(effort: Effort) -> Table:
     """Row `classes`: distinct states at each depth, where the factor comes from; exact, hence once."""
     space, rng = spaces.get("nasbench201"), np.random.default_rng(0)
-    sets = {"all of NAS-Bench-201": space.graphs(space.enumerate()), "20,000 of NAS-Bench-101": drawn("nasbench101", 20_000)}
+    sets = {
+        "all of NAS-Bench-201": space.graphs(space.enumerate()),
+        "20,000 of NAS-Bench-101": drawn("nasbench101", 20_000),
+    }
     pool = mixed()
     sets |= {f"{STEP} of {', '.join(MIXED)}": pool.select(rng.choice(len(pool), STEP, replace=False))}
     sets |= {f"{TIMM} models of timm": timm_graphs(), f"{STEP} random graphs": random_graphs(STEP)}
@@ -317,7 +339,15 @@ def class_table(effort: Effort) -> Table:
     for what, batch in sets.items():
         for name, direction in DIRECTIONS.items():
             counts = [int(classes.max()) + 1 for classes in unfoldings(batch, CONFIG.layers, direction)]
-            rows.append((what, f"{batch.num_nodes:,}", name, *(f"{count:,}" for count in counts), f"{CONFIG.layers * batch.num_nodes / sum(counts[1:]):.1f}"))
+            rows.append(
+                (
+                    what,
+                    f"{batch.num_nodes:,}",
+                    name,
+                    *(f"{count:,}" for count in counts),
+                    f"{CONFIG.layers * batch.num_nodes / sum(counts[1:]):.1f}",
+                )
+            )
     depths = (f"depth {depth}" for depth in range(CONFIG.layers + 1))
     caption = "distinct states: nodes that no layer can tell apart at each depth; the encoder has a stream along the arrows and one against them"
     return Table(caption, ("graphs", "nodes", "direction", *depths, "nodes / states, layers 1 to 6"), tuple(rows))
@@ -366,7 +396,11 @@ def draw(found: Mapping[str, Mapping[int, float]], path: Path, threads: int) -> 
     axes = figure.subplots()
     for (name, times), marker in zip(found.items(), "os^", strict=True):
         axes.loglog(list(times), list(times.values()), marker=marker, label=name)
-    axes.set(xlabel="networks of NAS-Bench-101", ylabel=f"seconds to embed them, threads: {threads}", title="6 layers x 128 in each direction")
+    axes.set(
+        xlabel="networks of NAS-Bench-101",
+        ylabel=f"seconds to embed them, threads: {threads}",
+        title="6 layers x 128 in each direction",
+    )
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_path(path) as temporary:
@@ -378,7 +412,10 @@ def single_table(effort: Effort) -> Table:
     on_threads(1)
     with torch.device("meta"):
         model = resnet50().eval()
-    graphs = {"ResNet-50": GraphBatch.from_graphs([frontends.trace(model, input_shape=(1, 3, 224, 224))]), "a NAS-Bench-201 network": drawn(MIXED[0], 1)}
+    graphs = {
+        "ResNet-50": GraphBatch.from_graphs([frontends.trace(model, input_shape=(1, 3, 224, 224))]),
+        "a NAS-Bench-201 network": drawn(MIXED[0], 1),
+    }
     encoder, rows = Encoder(CONFIG), []
     for what, batch in graphs.items():
         runs: dict[str, Callable[[], object]] = {"cgir": partial(encoder.embed, batch)}
@@ -410,10 +447,16 @@ directions in every layer would share far less, as the class counts show, and la
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and with `--write` keep the tables for RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="measurements to make (default: all)")
+    parser.add_argument(
+        "--only", nargs="+", choices=ROWS, default=list(ROWS), help="measurements to make (default: all)"
+    )
     parser.add_argument("--repetitions", type=int, default=3, help="of each (default %(default)s)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="(default 1 and 2)")
-    parser.add_argument("--whole", action="store_true", help="only all of NAS-Bench-101: networks, seconds to compile and to embed, MiB at most")
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="only all of NAS-Bench-101: networks, seconds to compile and to embed, MiB at most",
+    )
     parser.add_argument("--write", action="store_true", help="keep the result for RESULTS.md; not with --only")
     options = parser.parse_args(arguments)
     if options.write and set(options.only) != set(ROWS):

@@ -1,4 +1,6 @@
-"""How long learning from few labels takes, beside training one network from scratch: `python -m benchmarks.fitting` (three minutes)."""
+"""How long learning from few labels takes, beside training one network from scratch: `python -m benchmarks.fitting`
+(three minutes).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from encoders import HandPredictor, Predictor, load_pretrained
 from encoders.predictors.ensemble import TASK
 from examples.papers.universal_families import family, trace_timm
 
-FAMILIES = {"nasbench201": "NAS-Bench-201", "darts": "DARTS", "ofa_mbv3": "Once-for-All, mixed sizes", "timm_imagenet": "timm"}
+FAMILIES = {
+    "nasbench201": "NAS-Bench-201",
+    "darts": "DARTS",
+    "ofa_mbv3": "Once-for-All, mixed sizes",
+    "timm_imagenet": "timm",
+}
 POOL, LABELS, THREADS, REPEATS = 500, (10, 30, 50), 2, 2
 ABOUT = f"""\
 Seconds of `fit` from graphs, with a pool of {POOL} networks of the family, the shorter of {REPEATS}, on {THREADS} threads. *cgir* is
@@ -50,10 +57,18 @@ def main() -> None:
     """Measure and publish."""
     torch.set_num_threads(THREADS)
     trace_timm()
-    columns = ("family", "nodes a network", *(f"cgir, {count} labels" for count in LABELS), "GP on hand features", "from scratch")
+    columns = (
+        "family",
+        "nodes a network",
+        *(f"cgir, {count} labels" for count in LABELS),
+        "GP on hand features",
+        "from scratch",
+    )
     with threadpool_limits(limits=THREADS):
         rows = tuple(row(name) for name in FAMILIES)
-    publish("fitting", "Seconds of a fit", ABOUT, "python -m benchmarks.fitting", [Table("Seconds of a fit", columns, rows)])
+    publish(
+        "fitting", "Seconds of a fit", ABOUT, "python -m benchmarks.fitting", [Table("Seconds of a fit", columns, rows)]
+    )
 
 
 if __name__ == "__main__":

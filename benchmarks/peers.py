@@ -1,4 +1,5 @@
-"""FLOPs and parameters by tools that count them, on networks whose costs are known: `python -m benchmarks.peers [--write]`.
+"""FLOPs and parameters by tools that count them, on networks whose costs are known: `python -m benchmarks.peers
+[--write]`.
 
 A peer that is not installed (`pip install --no-deps` what the extra `bench` lists) is a row that says so.
 """
@@ -58,7 +59,9 @@ def resnet_macs() -> int:
         for block in range(depth):
             before = side
             side = side // 2 if stage and not block else side
-            total += before**2 * inner * width + side**2 * (9 * width * width + 4 * width * width + (0 if block else inner * 4 * width))
+            total += before**2 * inner * width + side**2 * (
+                9 * width * width + 4 * width * width + (0 if block else inner * 4 * width)
+            )
             inner = 4 * width
     return total + inner * 1000
 
@@ -67,7 +70,13 @@ ENCODER_MACS = 6 * (128 * (4 * 256 * 256 + 2 * 256 * 1024) + 2 * 128 * 128 * 256
 NETWORKS = (
     Network("ResNet-50", resnet50, (1, 3, 224, 224), resnet_macs(), 25_557_032),
     Network("ViT-B/16", vit_b16, (1, 3, 224, 224), vit_macs(), 86_567_656),
-    Network("nn.TransformerEncoder, 6 x 256, 128 tokens", encoder, (1, 128, 256), ENCODER_MACS, 6 * (4 * 256 * 257 + 2 * 256 * 1024 + 1280 + 4 * 256)),
+    Network(
+        "nn.TransformerEncoder, 6 x 256, 128 tokens",
+        encoder,
+        (1, 128, 256),
+        ENCODER_MACS,
+        6 * (4 * 256 * 257 + 2 * 256 * 1024 + 1280 + 4 * 256),
+    ),
 )
 
 
@@ -79,7 +88,9 @@ def _cgir(model: nn.Module, x: Tensor) -> Count:
 def _fvcore(model: nn.Module, x: Tensor) -> Count:
     from fvcore.nn import FlopCountAnalysis, parameter_count
 
-    return FlopCountAnalysis(model, x).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total(), parameter_count(model)[""]
+    return FlopCountAnalysis(model, x).unsupported_ops_warnings(False).uncalled_modules_warnings(
+        False
+    ).total(), parameter_count(model)[""]
 
 
 def _ptflops(backend: str) -> Callable[[nn.Module, Tensor], Count]:
@@ -125,7 +136,9 @@ def _onnx_tool(model: nn.Module, x: Tensor) -> Count:
         profiled = onnx_tool.Model(str(path))
         profiled.graph.shape_infer({})
         profiled.graph.profile()
-    return float(sum(profiled.graph.macs)) if isinstance(profiled.graph.macs, tuple | list) else float(profiled.graph.macs), float(profiled.graph.params)
+    return float(sum(profiled.graph.macs)) if isinstance(profiled.graph.macs, tuple | list) else float(
+        profiled.graph.macs
+    ), float(profiled.graph.params)
 
 
 PEERS: dict[str, Callable[[nn.Module, Tensor], Count]] = {
@@ -135,7 +148,9 @@ PEERS: dict[str, Callable[[nn.Module, Tensor], Count]] = {
 
 
 def rows() -> list[tuple[str, ...]]:
-    """One row a peer, exact values first: for each network billions of multiply-adds and millions of parameters, in bold where they differ."""
+    """One row a peer, exact values first: for each network billions of multiply-adds and millions of parameters, in
+    bold where they differ.
+    """
     exact = [f"{network.macs / 1e9:.3f} | {network.params / 1e6:.2f}".split(" | ") for network in NETWORKS]
     return [("by arithmetic", *(cell for pair in exact for cell in pair)), *((name, *_cells(name)) for name in PEERS)]
 
@@ -188,7 +203,13 @@ def main() -> None:
             "Multiply-adds in products (convolution, linear, attention) of one example, and parameters, by tools that count them. In bold what differs from "
             "the arithmetic on their layers; fvcore, ptflops' pytorch backend, thop and onnx-tool count norms or elementwise operators too."
         )
-        publish("peers", "Costs of known networks", about, "python -m benchmarks.peers --write", [Table("batch 1", columns, tuple(found))])
+        publish(
+            "peers",
+            "Costs of known networks",
+            about,
+            "python -m benchmarks.peers --write",
+            [Table("batch 1", columns, tuple(found))],
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The encoder as one writes it with PyTorch Geometric: the peer of `benchmarks.encoding`. Every node of every graph is computed."""
+"""The encoder as one writes it with PyTorch Geometric: the peer of `benchmarks.encoding`. Every node of every graph is
+computed.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,9 @@ class Stream(nn.Module):
 class PygEncoder(nn.Module):
     """Two streams of GraphConv over a collated batch -> (G, 2 x width).
 
-    `path`: how layers get their edges, as `edge_index` (gather and scatter) or as `EdgeIndex`, PyTorch Geometric's own sorted form, whose
-    layers are products with a CSR matrix. The CSR form is made once a batch and shared by all layers.
+    `path`: how layers get their edges, as `edge_index` (gather and scatter) or as `EdgeIndex`, PyTorch Geometric's own
+    sorted form, whose layers are products with a CSR matrix. The CSR form is made once a batch and shared by all
+    layers.
     """
 
     def __init__(self, width: int, layers: int, path: str = GATHER) -> None:
@@ -80,7 +83,12 @@ def peer_of(encoder: Encoder, path: str = GATHER) -> PygEncoder:
 
 def peers_name(name: str) -> str:
     """What a parameter of `Encoder` is called in `PygEncoder`."""
-    names = {".layers.": ".convs.", ".own.weight": ".lin_root.weight", ".own.bias": ".lin_rel.bias", ".neighbours.weight": ".lin_rel.weight"}
+    names = {
+        ".layers.": ".convs.",
+        ".own.weight": ".lin_root.weight",
+        ".own.bias": ".lin_rel.bias",
+        ".neighbours.weight": ".lin_rel.weight",
+    }
     for ours, theirs in names.items():
         name = name.replace(ours, theirs)
     return name

@@ -1,7 +1,8 @@
-"""Contrastive pretraining as one writes it with PyTorch Geometric: the peer of `contrastive.pretrain` in `benchmarks.encoding`.
+"""Contrastive pretraining as one writes it with PyTorch Geometric: the peer of `contrastive.pretrain` in
+`benchmarks.encoding`.
 
-The loss is eq. 4.5 of "A General-Purpose Transferable Predictor for Neural Architecture Search", written down once more: SupCon between the
-graphs of a family, weighted by the distance of their Laplacian spectra.
+The loss is eq. 4.5 of "A General-Purpose Transferable Predictor for Neural Architecture Search", written down once
+more: SupCon between the graphs of a family, weighted by the distance of their Laplacian spectra.
 """
 
 from __future__ import annotations
@@ -28,11 +29,18 @@ with warnings.catch_warnings():  # it calls torch.jit.script, which is deprecate
 
 def spectrum(data: Any, k: int = 11) -> Tensor:
     """(k,) smallest eigenvalues of the normalised Laplacian of the undirected graph, fewer if it has fewer nodes."""
-    edges, weights = get_laplacian(to_undirected(data.edge_index, num_nodes=data.num_nodes), normalization="sym", num_nodes=data.num_nodes, dtype=torch.double)
+    edges, weights = get_laplacian(
+        to_undirected(data.edge_index, num_nodes=data.num_nodes),
+        normalization="sym",
+        num_nodes=data.num_nodes,
+        dtype=torch.double,
+    )
     return torch.linalg.eigvalsh(to_dense_adj(edges, edge_attr=weights, max_num_nodes=data.num_nodes)[0])[:k]
 
 
-def weighted_supcon(z: Tensor, families: Tensor, spectra: Tensor, temperature: float = 0.1, spread: float = 0.05) -> Tensor:
+def weighted_supcon(
+    z: Tensor, families: Tensor, spectra: Tensor, temperature: float = 0.1, spread: float = 0.05
+) -> Tensor:
     """Cross-entropy of similarities against a softmax of negative spectral distances within the family."""
     self = torch.eye(len(z), dtype=torch.bool)
     others = (families[:, None] == families) & ~self
@@ -41,9 +49,14 @@ def weighted_supcon(z: Tensor, families: Tensor, spectra: Tensor, temperature: f
     return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
-def pretrain(batch: GraphBatch, families: NDArray[np.int64], spectra: NDArray[np.float64], config: PretrainConfig, path: str) -> tuple[PygEncoder, list[float]]:
+def pretrain(
+    batch: GraphBatch, families: NDArray[np.int64], spectra: NDArray[np.float64], config: PretrainConfig, path: str
+) -> tuple[PygEncoder, list[float]]:
     """Train on shuffled batches, families in the proportions of the data; the encoder and the loss of every step."""
-    fields = [{"family": torch.tensor([int(f)]), "spectrum": torch.from_numpy(s)[None]} for f, s in zip(families, spectra, strict=True)]
+    fields = [
+        {"family": torch.tensor([int(f)]), "spectrum": torch.from_numpy(s)[None]}
+        for f, s in zip(families, spectra, strict=True)
+    ]
     loader = DataLoader(as_data(batch, fields), config.batch, shuffle=True, drop_last=True)
     encoder = PygEncoder(config.encoder.width, config.encoder.layers, path)
     dim = 2 * config.encoder.width

@@ -1,6 +1,8 @@
-"""Search spaces compiled to arrays, against tracing and exporting their modules: `python -m benchmarks.spaces [--write]`.
+"""Search spaces compiled to arrays, against tracing and exporting their modules: `python -m benchmarks.spaces
+[--write]`.
 
-One thread, processor time. Whole spaces run in processes of their own, so that memory is theirs; there, seconds are on the clock.
+One thread, processor time. Whole spaces run in processes of their own, so that memory is theirs; there, seconds are on
+the clock.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ COMPILED, TRACED, EXPORTED = 2_000, 12, 5  # random points of each space, by wha
 
 
 def whole(name: str) -> tuple[int, int, int, float, float, float]:
-    """Networks, nodes and edges of all of a space; seconds to list the specs and to compile them; MiB of peak memory. For a fresh process."""
+    """Networks, nodes and edges of all of a space; seconds to list the specs and to compile them; MiB of peak memory.
+    For a fresh process.
+    """
     space = spaces.get(name)
     start = perf_counter()
     specs = list(space.enumerate())
@@ -49,12 +53,22 @@ def _peak() -> float:
 def whole_rows() -> Iterator[tuple[str, ...]]:
     """A row for each space that is small enough."""
     for name, (count, limit) in tqdm(WHOLE.items()):
-        done = subprocess.run([sys.executable, "-m", "benchmarks.spaces", "--whole", name], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.spaces", "--whole", name], capture_output=True, text=True, check=True
+        )
         networks, nodes, edges, listing, seconds, peak = (float(cell) for cell in done.stdout.split())
         if networks != count:
             raise SystemExit(f"{name}: {networks:.0f} networks, expected {count}")
         sizes = (f"{value:,.0f}" for value in (networks, nodes, edges))
-        yield name, *sizes, f"{listing:.1f}", f"{seconds:.1f}", str(limit or ""), f"{1e6 * seconds / networks:.0f}", f"{peak:,.0f}"
+        yield (
+            name,
+            *sizes,
+            f"{listing:.1f}",
+            f"{seconds:.1f}",
+            str(limit or ""),
+            f"{1e6 * seconds / networks:.0f}",
+            f"{peak:,.0f}",
+        )
 
 
 def per_graph(name: str) -> tuple[str, ...]:
@@ -92,8 +106,14 @@ def _timed(run: Callable[..., object], *args: Any) -> float:
 def main() -> None:
     """Measure, print, and with `--write` keep the tables for RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--whole", metavar="SPACE", help="only all networks of one space: networks, nodes, edges, seconds to list, seconds to compile, MiB")
-    parser.add_argument("--spaces", nargs="*", default=list(spaces.SPACES), help="for the time of one graph (default: all)")
+    parser.add_argument(
+        "--whole",
+        metavar="SPACE",
+        help="only all networks of one space: networks, nodes, edges, seconds to list, seconds to compile, MiB",
+    )
+    parser.add_argument(
+        "--spaces", nargs="*", default=list(spaces.SPACES), help="for the time of one graph (default: all)"
+    )
     parser.add_argument("--write", action="store_true", help="keep the result for RESULTS.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -103,12 +123,30 @@ def main() -> None:
     tables = [
         Table(
             "whole spaces, `space.graphs(space.enumerate())`",
-            ("space", "networks", "nodes", "edges", "specs listed (s)", "compiled (s)", "limit (s)", "µs a network", "peak MiB"),
+            (
+                "space",
+                "networks",
+                "nodes",
+                "edges",
+                "specs listed (s)",
+                "compiled (s)",
+                "limit (s)",
+                "µs a network",
+                "peak MiB",
+            ),
             tuple(whole_rows()),
         ),
         Table(
             f"milliseconds a graph: {COMPILED:,} random networks compiled together; one by one; {TRACED} traced and {EXPORTED} exported, module included",
-            ("space", "space.graphs", "space.graph", "frontends.trace(module)", "torch.export(module)", "trace / graphs", "export / graphs"),
+            (
+                "space",
+                "space.graphs",
+                "space.graph",
+                "frontends.trace(module)",
+                "torch.export(module)",
+                "trace / graphs",
+                "export / graphs",
+            ),
             tuple(map(per_graph, tqdm(options.spaces))),
         ),
     ]

@@ -1,7 +1,8 @@
 """Spectra of whole search spaces, and what distances know of accuracy: `python -m benchmarks.spectrum [--write]`.
 
-Graphs are given and their construction is not counted; Laplacians are built by each tool within its time. BLAS has one thread everywhere;
-`cgir.spectrum` uses all processors by itself, so peers are compared by processor time. The distances' table reads CGIR_DATA.
+Graphs are given and their construction is not counted; Laplacians are built by each tool within its time. BLAS has one
+thread everywhere; `cgir.spectrum` uses all processors by itself, so peers are compared by processor time. The
+distances' table reads CGIR_DATA.
 """
 
 from __future__ import annotations
@@ -90,7 +91,11 @@ def with_eigsh(graphs: list[Wiring]) -> Array:
     rows = []
     for graph in graphs:
         matrix = laplacian(graph.sparse(), normed=True).tocsc()
-        rows.append(np.sort(eigsh(matrix, K, sigma=-1e-2, return_eigenvectors=False)) if graph.nodes > K else np.linalg.eigvalsh(matrix.toarray()))
+        rows.append(
+            np.sort(eigsh(matrix, K, sigma=-1e-2, return_eigenvectors=False))
+            if graph.nodes > K
+            else np.linalg.eigvalsh(matrix.toarray())
+        )
     return padded(rows)
 
 
@@ -121,7 +126,12 @@ def with_torch(graphs: list[Wiring]) -> Array:
 def with_lapack(graphs: list[Wiring]) -> Array:
     """What errors are measured against: dense float64 by bisection, which none of the others use."""
     problems = [(laplacian(graph.sparse().toarray(), normed=True), min(graph.nodes, K) - 1) for graph in graphs]
-    return padded([scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=[0, last], driver="evx") for matrix, last in problems])
+    return padded(
+        [
+            scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=[0, last], driver="evx")
+            for matrix, last in problems
+        ]
+    )
 
 
 def simple(graph: Wiring) -> nx.Graph:
@@ -153,7 +163,9 @@ def whole(batch: GraphBatch, sample: NDArray[np.int64]) -> Whole:
     start, spent = perf_counter(), process_time()
     values = cgir.spectrum(batch)
     seconds, spent = perf_counter() - start, process_time() - spent
-    return Whole(len(batch), batch.num_nodes, seconds, spent, values[sample], len(np.unique(np.round(values, 8), axis=0)))
+    return Whole(
+        len(batch), batch.num_nodes, seconds, spent, values[sample], len(np.unique(np.round(values, 8), axis=0))
+    )
 
 
 def space_tables(names: tuple[str, ...], count: int) -> list[Table]:
@@ -167,7 +179,16 @@ def space_tables(names: tuple[str, ...], count: int) -> list[Table]:
         found = whole(batch, sample)
         few = batch.select(sample)
         del batch
-        spaces.append((name, f"{found.graphs:,}", f"{found.nodes:,}", f"{found.distinct:,}", f"{found.seconds:.1f}", f"{found.spent:.1f}"))
+        spaces.append(
+            (
+                name,
+                f"{found.graphs:,}",
+                f"{found.nodes:,}",
+                f"{found.distinct:,}",
+                f"{found.seconds:.1f}",
+                f"{found.spent:.1f}",
+            )
+        )
         peers += [(name, *row) for row in peer_rows(few, found)]
     columns = ("space", "graphs", "nodes", "distinct spectra", "seconds", "processor seconds")
     caption = f"processor time per graph; peers on {count} random graphs of the space"
@@ -183,8 +204,13 @@ def peer_rows(few: GraphBatch, found: Whole) -> list[tuple[str, str, str, str]]:
     exact = with_lapack(graphs)
     unit = found.spent / found.graphs
     rows = [("cgir.spectrum, the whole space", f"{1e3 * unit:.3f}", "1", f"{np.abs(found.values - exact).max():.0e}")]
-    given: dict[str, tuple[Callable[[Any], Array], Any]] = {f"cgir.spectrum, {len(few)} graphs of it": (cgir.spectrum, few)}
-    given |= {peer: (solve, [simple(graph) for graph in graphs] if solve is with_networkx else graphs) for peer, solve in PEERS.items()}
+    given: dict[str, tuple[Callable[[Any], Array], Any]] = {
+        f"cgir.spectrum, {len(few)} graphs of it": (cgir.spectrum, few)
+    }
+    given |= {
+        peer: (solve, [simple(graph) for graph in graphs] if solve is with_networkx else graphs)
+        for peer, solve in PEERS.items()
+    }
     for tool, (solve, problem) in given.items():
         start = process_time()
         values = solve(problem)
@@ -194,7 +220,9 @@ def peer_rows(few: GraphBatch, found: Whole) -> list[tuple[str, str, str, str]]:
 
 
 def weighted_spectrum(batch: GraphBatch) -> Array:
-    """The candidate that was not taken: edges weigh the geometric mean of 1 + log2(1 + FLOPs) of their ends (Chung, section 1.4, with loops)."""
+    """The candidate that was not taken: edges weigh the geometric mean of 1 + log2(1 + FLOPs) of their ends (Chung,
+    section 1.4, with loops).
+    """
     weight = np.asarray([1 + log2(1 + kind_flops(kind)) for kind in batch.kinds])[batch.kind]
     rows = []
     for graph, start in zip(wirings(batch), batch.ptr, strict=False):
@@ -210,7 +238,11 @@ def distances(batch: GraphBatch) -> dict[str, Array]:
     features = cgir.wl_features(batch)
     flops = np.asarray([kind_flops(kind) for kind in batch.kinds], np.float64)[batch.kind]
     total = np.log(1 + np.bincount(batch.graph_of_node, flops, minlength=len(batch)))[:, None]
-    values = {"log FLOPs": total, "spectrum": cgir.spectrum(batch), "spectrum weighted by FLOPs": weighted_spectrum(batch)}
+    values = {
+        "log FLOPs": total,
+        "spectrum": cgir.spectrum(batch),
+        "spectrum weighted by FLOPs": weighted_spectrum(batch),
+    }
     return {name: np.asarray(cdist(value, value)) for name, value in values.items()} | {
         "wl_distance, normalized": np.asarray(cgir.wl_distance(features, features, normalized=True)),
         "wl_distance": np.asarray(cgir.wl_distance(features, features)),
@@ -231,13 +263,31 @@ def distinct_table(count: int) -> Table:
         parts = zip(features.indptr[:-1], features.indptr[1:], strict=True)
         subtrees = {(features.indices[a:b].tobytes(), features.data[a:b].tobytes()) for a, b in parts}
         graphs = len(set(graph_hashes(batch)))
-        rows.append((name, f"{len(batch):,}", f"{graphs:,}", f"{len(spectra):,}", f"{len(subtrees):,}", f"{1e3 * seconds / len(batch):.2f}"))
-    columns = ("space", "networks", "distinct graphs", "distinct spectra", "distinct subtree features", "ms a graph for subtree features")
+        rows.append(
+            (
+                name,
+                f"{len(batch):,}",
+                f"{graphs:,}",
+                f"{len(spectra):,}",
+                f"{len(subtrees):,}",
+                f"{1e3 * seconds / len(batch):.2f}",
+            )
+        )
+    columns = (
+        "space",
+        "networks",
+        "distinct graphs",
+        "distinct spectra",
+        "distinct subtree features",
+        "ms a graph for subtree features",
+    )
     return Table("what distances tell apart", columns, tuple(rows))
 
 
 def knowledge(table: Array, accuracy: Array) -> tuple[float, float]:
-    """Spearman of distances with differences of ranked accuracy; and of accuracies with those of the nearest labelled graphs."""
+    """Spearman of distances with differences of ranked accuracy; and of accuracies with those of the nearest labelled
+    graphs.
+    """
     rank = rankdata(accuracy) / len(accuracy)
     pairs = np.triu_indices(len(rank), 1)
     gaps = spearmanr(table[pairs], np.abs(rank[pairs[0]] - rank[pairs[1]])).statistic
@@ -246,7 +296,10 @@ def knowledge(table: Array, accuracy: Array) -> tuple[float, float]:
     for _ in range(DRAWS):
         order = rng.permutation(len(rank))
         known, hidden = order[:LABELLED], order[LABELLED:]
-        near = np.argsort(table[np.ix_(hidden, known)] + 1e-9 * rng.random((len(hidden), LABELLED)), axis=1)[:, :NEIGHBOURS]  # ties at random
+        # ties at random
+        near = np.argsort(table[np.ix_(hidden, known)] + 1e-9 * rng.random((len(hidden), LABELLED)), axis=1)[
+            :, :NEIGHBOURS
+        ]
         scores.append(spearmanr(rank[known][near].mean(axis=1), rank[hidden]).statistic)
     return float(gaps), float(np.mean(scores))
 
@@ -263,15 +316,21 @@ def label_table(count: int) -> Table:
             place = " ".join((name, *(f"{key}={value}" for key, value in only.items())))
             rows.append((place, metric, f"{len(chosen)}", kind, f"{gaps:.2f}", f"{near:.2f}"))
     about = f"{NEIGHBOURS} nearest of {LABELLED} labels, mean of {DRAWS} draws"
-    return Table("what distances know of accuracy", ("table", "metric", "networks", "distance", "pairs", about), tuple(rows))
+    return Table(
+        "what distances know of accuracy", ("table", "metric", "networks", "distance", "pairs", about), tuple(rows)
+    )
 
 
 def main() -> None:
     """Measure, print, and with `--write` keep the tables for RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spaces", nargs="*", default=SPACES, choices=SPACES, help="solved as a whole (default: all)")
-    parser.add_argument("--peers", type=int, default=300, help="graphs of each space for the peers (default %(default)s)")
-    parser.add_argument("--distinct", type=int, default=2000, help="random networks of each space to tell apart (default %(default)s)")
+    parser.add_argument(
+        "--peers", type=int, default=300, help="graphs of each space for the peers (default %(default)s)"
+    )
+    parser.add_argument(
+        "--distinct", type=int, default=2000, help="random networks of each space to tell apart (default %(default)s)"
+    )
     parser.add_argument("--labels", type=int, default=800, help="networks of each label table (default %(default)s)")
     parser.add_argument("--write", action="store_true", help="keep the result for RESULTS.md")
     options = parser.parse_args()

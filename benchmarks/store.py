@@ -1,9 +1,9 @@
 """Data sets of graphs on disk: `python -m benchmarks.store [--write]`.
 
-All of NAS-Bench-101 is built and written to a temporary folder, then read by a process of its own; a sample is also kept the ways others keep
-graphs. Processor time, on one thread but for spectra, whose threads are added up; files in the system's cache. Batches are 256 graphs drawn at
-random, as `GraphBatch` arrays, in which peers must give back exactly the graphs they were given.
-`python -m benchmarks.store --read FOLDER` is the reading half alone.
+All of NAS-Bench-101 is built and written to a temporary folder, then read by a process of its own; a sample is also
+kept the ways others keep graphs. Processor time, on one thread but for spectra, whose threads are added up; files in
+the system's cache. Batches are 256 graphs drawn at random, as `GraphBatch` arrays, in which peers must give back
+exactly the graphs they were given. `python -m benchmarks.store --read FOLDER` is the reading half alone.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def write_space(path: Path, limit: int | None) -> dict[str, float]:
 
 
 def read_space(path: Path) -> dict[str, float]:
-    """Open a store and draw batches until everything was touched many times: seconds, graphs a second and MiB; to be measured in a fresh process."""
+    """Open a store and draw batches until everything was touched many times: seconds, graphs a second and MiB; to be
+    measured in a fresh process.
+    """
     rng, before = np.random.default_rng(0), memory("VmRSS")
     start = perf_counter()
     store = GraphStore.open(path)
@@ -71,7 +73,12 @@ def read_space(path: Path) -> dict[str, float]:
         start = process_time()
         store.batch(chosen)
         rates.append(BATCH / (process_time() - start))
-    found |= {"first": BATCH / rates[0], "rate": median(rates[10:]), "mean": len(rates) / sum(1 / rate for rate in rates), "read": memory("VmRSS") - before}
+    found |= {
+        "first": BATCH / rates[0],
+        "rate": median(rates[10:]),
+        "mean": len(rates) / sum(1 / rate for rate in rates),
+        "read": memory("VmRSS") - before,
+    }
     start = process_time()
     store.filter(np.asarray(store.num_nodes) > 150).deduplicate()
     return found | {"unique": process_time() - start}
@@ -88,7 +95,10 @@ def parquet_of_edges(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
     edges = np.searchsorted(batch.dst, batch.ptr)
     first = np.repeat(batch.ptr[:-1], np.diff(edges))
     flat = {"kind": (batch.kind, batch.ptr), "src": (batch.src - first, edges), "dst": (batch.dst - first, edges)}
-    columns = {name: pa.ListArray.from_arrays(ptr.astype(np.int32), values.astype(np.int32)) for name, (values, ptr) in flat.items()}
+    columns = {
+        name: pa.ListArray.from_arrays(ptr.astype(np.int32), values.astype(np.int32))
+        for name, (values, ptr) in flat.items()
+    }
     pq.write_table(pa.table(columns), path / "set.parquet", compression="zstd", use_dictionary=False)
 
     def load() -> Reader:
@@ -98,7 +108,13 @@ def parquet_of_edges(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
             part = table.take(pa.array(chosen))
             rows = {name: part[name].combine_chunks() for name in columns}
             values = {name: row.flatten().to_numpy() for name, row in rows.items()}
-            return _joined(values["kind"], values["src"], values["dst"], rows["kind"].offsets.to_numpy(), rows["src"].offsets.to_numpy())
+            return _joined(
+                values["kind"],
+                values["src"],
+                values["dst"],
+                rows["kind"].offsets.to_numpy(),
+                rows["src"].offsets.to_numpy(),
+            )
 
         return read
 
@@ -106,10 +122,15 @@ def parquet_of_edges(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
 
 
 def tensors(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
-    """All graphs in a few tensors with slices, as torch_geometric's InMemoryDataset keeps them, in one safetensors file."""
+    """All graphs in a few tensors with slices, as torch_geometric's InMemoryDataset keeps them, in one safetensors
+    file.
+    """
     edges = np.searchsorted(batch.dst, batch.ptr)
     first = np.repeat(batch.ptr[:-1], np.diff(edges))
-    save_file({"kind": batch.kind, "edge_index": np.stack([batch.src, batch.dst]) - first, "ptr": batch.ptr, "edges": edges}, path / "set.safetensors")
+    save_file(
+        {"kind": batch.kind, "edge_index": np.stack([batch.src, batch.dst]) - first, "ptr": batch.ptr, "edges": edges},
+        path / "set.safetensors",
+    )
 
     def load() -> Reader:
         held = load_file(path / "set.safetensors")
@@ -129,7 +150,11 @@ def npz(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
     """A compressed .npz a graph."""
     for index in range(len(batch)):
         one = batch.select([index])
-        np.savez_compressed(path / f"{index}.npz", kind=one.kind.astype(np.int32), edge_index=np.stack([one.src, one.dst]).astype(np.int32))
+        np.savez_compressed(
+            path / f"{index}.npz",
+            kind=one.kind.astype(np.int32),
+            edge_index=np.stack([one.src, one.dst]).astype(np.int32),
+        )
 
     def read(chosen: NDArray[np.int64]) -> Arrays:
         nodes, pairs = [], []
@@ -206,7 +231,13 @@ def compare(name: str, batch: GraphBatch, batches: int) -> tuple[str, ...]:
             wanted = (expected.kind, expected.src, expected.dst, expected.ptr)
             if not all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True)):
                 raise cgir.CgirError(f"{name}: not the graphs that were written")
-    return name, f"{size / len(batch):,.0f}", f"{1e6 * writing / len(batch):,.0f}", f"{median(opening):.1f}", f"{median(rates):,.0f}"
+    return (
+        name,
+        f"{size / len(batch):,.0f}",
+        f"{1e6 * writing / len(batch):,.0f}",
+        f"{median(opening):.1f}",
+        f"{median(rates):,.0f}",
+    )
 
 
 def _joined(kind: NDArray[Any], src: NDArray[Any], dst: NDArray[Any], ptr: NDArray[Any], edges: NDArray[Any]) -> Arrays:
@@ -217,17 +248,25 @@ def _joined(kind: NDArray[Any], src: NDArray[Any], dst: NDArray[Any], ptr: NDArr
 
 def space_table(path: Path, written: dict[str, float]) -> Table:
     """What `write_space` and `read_space` found."""
-    done = subprocess.run([sys.executable, "-m", "benchmarks.store", "--read", str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.store", "--read", str(path)], capture_output=True, text=True, check=True
+    )
     found: dict[str, float] = json.loads(done.stdout)
     size = sum(file.stat().st_size for file in path.iterdir())
     rows = (
         ("graphs, nodes, edges", f"{written['graphs']:,.0f}, {written['nodes']:,.0f}, {written['edges']:,.0f}"),
         ("on disk", f"{size / 1e6:.1f} MB, {size / written['graphs']:.0f} bytes a graph"),
         ("built by space.graphs", f"{written['build']:.0f} s"),
-        ("hashed, spectra, written", f"{written['write']:.0f} s, {written['peak']:.0f} MiB at most, all imports and specs included"),
+        (
+            "hashed, spectra, written",
+            f"{written['write']:.0f} s, {written['peak']:.0f} MiB at most, all imports and specs included",
+        ),
         ("opened", f"{1000 * found['open']:.0f} ms, {found['opened']:.0f} MiB"),
         ("first random batch", f"{1000 * found['first']:.0f} ms"),
-        ("random batches of 256", f"{found['rate']:,.0f} graphs a second (median); {found['mean']:,.0f} with the decoding of what is touched first"),
+        (
+            "random batches of 256",
+            f"{found['rate']:,.0f} graphs a second (median); {found['mean']:,.0f} with the decoding of what is touched first",
+        ),
         ("memory, everything touched", f"{found['read']:.0f} MiB"),
         ("filter and deduplicate", f"{found['unique']:.1f} s"),
     )

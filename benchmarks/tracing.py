@@ -1,7 +1,7 @@
 """Tracing without weights against PyTorch's exporters: `python -m benchmarks.tracing [--write]`.
 
-All run on modules on the meta device, in turns in the same process, on one thread; processor time, the median of the repetitions.
-`python -m benchmarks.tracing --llama` is the one measurement that has a process of its own.
+All run on modules on the meta device, in turns in the same process, on one thread; processor time, the median of the
+repetitions. `python -m benchmarks.tracing --llama` is the one measurement that has a process of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ from .zoo.families import REPRESENTATIVES
 from .zoo.torch_models import build
 
 REFERENCE: dict[str, Callable[[], nn.Module]] = {"ResNet-50": resnet50, "ViT-B/16": vit_b16}
-ONNX = ("resnet50", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "efficientnet_b0", "convnext_atto", "mobilenetv3_small_050")
+ONNX = (
+    "resnet50",
+    "vit_tiny_patch16_224",
+    "swin_tiny_patch4_window7_224",
+    "efficientnet_b0",
+    "convnext_atto",
+    "mobilenetv3_small_050",
+)
 EXPORT, DYNAMO = "torch.export, strict=False", "torch.onnx, dynamo=True"
 LLAMA = "LlamaForCausalLM, 69.0 billion parameters, 80 layers, 2,048 tokens"
 
@@ -82,7 +89,12 @@ def compare(name: str, model: nn.Module, inputs: tuple[Any, ...], peer: Callable
             except Exception as error:
                 if run is frontends.trace:
                     raise
-                return Row(name, 1000 * median(times[0]), float("nan"), f"{type(error).__name__}: {str(error).strip().splitlines()[0][:100]}")
+                return Row(
+                    name,
+                    1000 * median(times[0]),
+                    float("nan"),
+                    f"{type(error).__name__}: {str(error).strip().splitlines()[0][:100]}",
+                )
             spent.append(1000 * (process_time() - start))
     return Row(name, median(times[0][1:]), median(times[1][1:]))
 
@@ -98,11 +110,20 @@ def export_onnx(model: nn.Module, inputs: tuple[Any, ...]) -> object:
 
 
 def llama() -> tuple[float, float, float]:
-    """Seconds to the canonical graph of a large language model, and MiB of peak memory before and added; to be measured in a fresh process."""
+    """Seconds to the canonical graph of a large language model, and MiB of peak memory before and added; to be measured
+    in a fresh process.
+    """
     declare()  # transformers imports torchvision where it is installed
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64, num_key_value_heads=8, vocab_size=32000)
+    config = LlamaConfig(
+        hidden_size=8192,
+        intermediate_size=28672,
+        num_hidden_layers=80,
+        num_attention_heads=64,
+        num_key_value_heads=8,
+        vocab_size=32000,
+    )
     with torch.device("meta"):
         model = LlamaForCausalLM(config).eval()
     inputs = {"input_ids": torch.empty(1, 2048, dtype=torch.long, device="meta"), "use_cache": False}
@@ -121,14 +142,19 @@ def _peak() -> float:
 
 
 def _llama_cells() -> tuple[str, ...]:
-    done = subprocess.run([sys.executable, "-m", "benchmarks.tracing", "--llama"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.tracing", "--llama"], capture_output=True, text=True, check=True
+    )
     seconds, before, added = map(float, done.stdout.split())
     return LLAMA, f"{seconds:.1f}", f"{added:.0f}", f"{before:.0f}"
 
 
 def table(caption: str, peer: str, found: Sequence[Row]) -> Table:
     """Row by row."""
-    cells = tuple((row.network, f"{row.trace:.0f}", row.failure or f"{row.peer:.0f}", "" if row.failure else f"{row.ratio:.1f}") for row in found)
+    cells = tuple(
+        (row.network, f"{row.trace:.0f}", row.failure or f"{row.peer:.0f}", "" if row.failure else f"{row.ratio:.1f}")
+        for row in found
+    )
     return Table(caption, ("network", "frontends.trace (ms)", f"{peer} (ms)", "times faster"), cells)
 
 
@@ -139,9 +165,20 @@ def summary(peers: Sequence[tuple[str, Sequence[Row]]]) -> Table:
         ratios = sorted((row.ratio, row.network) for row in found if not row.failure)
         (least, slowest), (most, _) = ratios[0], ratios[-1]
         middle = median(ratio for ratio, _ in ratios)
-        cells.append((peer, str(len(found)), str(sum(bool(row.failure) for row in found)), f"{middle:.1f}", f"{least:.1f} ({slowest})", f"{most:.1f}"))
+        cells.append(
+            (
+                peer,
+                str(len(found)),
+                str(sum(bool(row.failure) for row in found)),
+                f"{middle:.1f}",
+                f"{least:.1f} ({slowest})",
+                f"{most:.1f}",
+            )
+        )
     return Table(
-        "frontends.trace on timm, one model of every family", ("against", "models", "peer fails", "times faster, median", "least", "most"), tuple(cells)
+        "frontends.trace on timm, one model of every family",
+        ("against", "models", "peer fails", "times faster, median", "least", "most"),
+        tuple(cells),
     )
 
 
@@ -149,8 +186,15 @@ def main() -> None:
     """Measure, print, and with `--write` keep the tables for RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3, help="per network and tracer (default %(default)s)")
-    parser.add_argument("--families", type=int, default=len(REPRESENTATIVES), help="how many of timm's families (default: all %(default)s)")
-    parser.add_argument("--llama", action="store_true", help="only the large language model: seconds, MiB before, MiB added")
+    parser.add_argument(
+        "--families",
+        type=int,
+        default=len(REPRESENTATIVES),
+        help="how many of timm's families (default: all %(default)s)",
+    )
+    parser.add_argument(
+        "--llama", action="store_true", help="only the large language model: seconds, MiB before, MiB added"
+    )
     parser.add_argument("--write", action="store_true", help="keep the result for RESULTS.md")
     options = parser.parse_args()
     torch.set_num_threads(1)

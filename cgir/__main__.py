@@ -1,4 +1,6 @@
-"""The command line: `cgir trace | show | diff | space | tables | pretrain | finetune | predict | explain | demo`. It alone imports upward, lazily."""
+"""The command line: `cgir trace | show | diff | space | tables | pretrain | finetune | predict | explain | demo`. It
+alone imports upward, lazily.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,20 @@ def _traced(target: str, args: argparse.Namespace, raw: bool = False) -> tuple[G
     model = frontends.build(target)
     start = perf_counter()
     try:
-        graph = frontends.trace(model, input_shape=shapes, dims=dict(args.dim), raw=raw, level=args.level, strict=args.strict, name=Path(target).name)
+        graph = frontends.trace(
+            model,
+            input_shape=shapes,
+            dims=dict(args.dim),
+            raw=raw,
+            level=args.level,
+            strict=args.strict,
+            name=Path(target).name,
+        )
     except TraceError as error:
         if shapes is None and "needs example inputs" in str(error):
-            raise TraceError(f"{target}: the model does not know the shape of its input; say it, such as --input-shape 1,3,224,224") from error
+            raise TraceError(
+                f"{target}: the model does not know the shape of its input; say it, such as --input-shape 1,3,224,224"
+            ) from error
         raise
     return graph, perf_counter() - start
 
@@ -52,7 +64,9 @@ def _trace(args: argparse.Namespace) -> int:
 
     recorded, seconds = _traced(args.model, args, raw=True)
     graph = recorded if args.raw else canonicalize(recorded, level=args.level)
-    print(f"traced {args.model} in {seconds:.1f} s: {len(recorded):,} operators recorded, {len(graph):,} nodes in the graph\n")
+    print(
+        f"traced {args.model} in {seconds:.1f} s: {len(recorded):,} operators recorded, {len(graph):,} nodes in the graph\n"
+    )
     _finish(graph, args)
     return 0
 
@@ -92,7 +106,7 @@ def _draw(graph: Graph, args: argparse.Namespace) -> None:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from . import graph_diff as diff
+    from . import diff
 
     a, b = (_graph(target, args) for target in (args.a, args.b))
     text = diff(a, b)
@@ -107,7 +121,9 @@ def _space(args: argparse.Namespace) -> int:
 
     if args.sample or args.all:
         if args.name is None or args.architecture or not args.output:
-            raise SpecError("a data set needs a search space and a place: cgir space NAME --sample N -o PATH, without a single network")
+            raise SpecError(
+                "a data set needs a search space and a place: cgir space NAME --sample N -o PATH, without a single network"
+            )
         print(command.write(args.name, args.sample, args.seed, args.output))
     elif args.architecture is None:
         print(command.about(args.name, args.seed) if args.name else command.listing())
@@ -136,7 +152,9 @@ def _pretrain(args: argparse.Namespace) -> int:
 
     store = GraphStore.merge([GraphStore.open(path) for path in args.store])
     names = ("contrast", "steps", "batch", "seed", *contrastive.WEIGHTS)
-    contrastive.pretrain(store, contrastive.PretrainConfig(**{name: getattr(args, name) for name in names}), run_dir=args.output)
+    contrastive.pretrain(
+        store, contrastive.PretrainConfig(**{name: getattr(args, name) for name in names}), run_dir=args.output
+    )
     print(f"encoder: {args.output / ENCODER} ({len(store):,} graphs of {len(set(store.families))} families)")
     return 0
 
@@ -191,7 +209,9 @@ def _explain(args: argparse.Namespace) -> int:
     from .cli.explain import check_output, explained
 
     check_output(args.output)  # before a model is followed
-    print(explained(_graph(args.model, args), args.predictor, args.method, args.top, args.output, args.depth, args.full))
+    print(
+        explained(_graph(args.model, args), args.predictor, args.method, args.top, args.output, args.depth, args.full)
+    )
     return 0
 
 

@@ -1,8 +1,10 @@
-"""Many graphs written straight to arrays: a `GraphBuilder` that remembers every distinct piece as rows and copies it from then on.
+"""Many graphs written straight to arrays: a `GraphBuilder` that remembers every distinct piece as rows and copies it
+from then on.
 
-Networks of a search space are made of few distinct pieces. A piece is written once, as rows of the table of node kinds and as distances
-between its nodes; a network is then a list of pieces and of the nodes they continue from, and numpy puts all networks together.
-No Python object is made per node. The arrays equal those of `GraphBatch.from_graphs` on the graphs written one by one.
+Networks of a search space are made of few distinct pieces. A piece is written once, as rows of the table of node kinds
+and as distances between its nodes; a network is then a list of pieces and of the nodes they continue from, and numpy
+puts all networks together. No Python object is made per node. The arrays equal those of `GraphBatch.from_graphs` on the
+graphs written one by one.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ FLUSH = 1 << 18  # pieces put together at a time, which bounds what is held in P
 
 
 class Piece(NamedTuple):
-    """Part of a network that continues from `arity` nodes. `kinds`: a row per node; `sources`: inputs of all nodes in order.
+    """Part of a network that continues from `arity` nodes. `kinds`: a row per node; `sources`: inputs of all nodes in
+    order.
 
     A source s is node s of the piece, or where negative its input -1 - s.
 
@@ -37,7 +40,9 @@ class Piece(NamedTuple):
 
 
 class _Frame:
-    """What is being written: a network, or a piece. Indices of nodes count within it; the inputs of a piece are -1, -2, ..."""
+    """What is being written: a network, or a piece. Indices of nodes count within it; the inputs of a piece are -1, -2,
+    ...
+    """
 
     def __init__(self, inputs: tuple[Shape, ...]) -> None:
         self.size = 0
@@ -86,7 +91,13 @@ class BatchBuilder(GraphBuilder):
         self._done: list[tuple[IntArray, ...]] = []
 
     def add_node(
-        self, op: str, inputs: tuple[int, ...], shape: Shape, params: tuple[Shape, ...] = (), in_shapes: tuple[Shape, ...] | None = None, **attrs: Attr
+        self,
+        op: str,
+        inputs: tuple[int, ...],
+        shape: Shape,
+        params: tuple[Shape, ...] = (),
+        in_shapes: tuple[Shape, ...] | None = None,
+        **attrs: Attr,
     ) -> int:
         """Any operator, as in `GraphBuilder`: a piece of one node."""
         seen = in_shapes if in_shapes is not None else tuple([self._frame.shapes[i] for i in inputs])
@@ -151,13 +162,23 @@ class BatchBuilder(GraphBuilder):
         """
         raise TypeError("a BatchBuilder holds many graphs: end() each and take batch()")
 
-    def _remember(self, key: Hashable, arity: int, kinds: tuple[int, ...], sources: tuple[int, ...], result: Any, shapes: tuple[Shape, ...]) -> Piece:
+    def _remember(
+        self,
+        key: Hashable,
+        arity: int,
+        kinds: tuple[int, ...],
+        sources: tuple[int, ...],
+        result: Any,
+        shapes: tuple[Shape, ...],
+    ) -> Piece:
         piece = self._known[key] = Piece(len(self._all), arity, kinds, sources, result, shapes)
         self._all.append(piece)
         return piece
 
     def _flush(self) -> None:
-        """Put the networks since the last flush together: the kind of each node, the distance back along each edge, nodes per network."""
+        """Put the networks since the last flush together: the kind of each node, the distance back along each edge,
+        nodes per network.
+        """
         used, place = np.unique(np.asarray(self._pieces, np.int64), return_inverse=True)
         table = [self._all[number] for number in used.tolist()]
         kinds, first = _ragged([piece.kinds for piece in table])

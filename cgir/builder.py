@@ -1,7 +1,7 @@
 """Write a canonical graph by hand: shapes are inferred, parameters are named, nothing needs a framework.
 
-What the search spaces write on. Every method takes node indices and returns the index of the node it adds. `cgir.compiler` has the
-builder with the same methods that writes many graphs as arrays.
+What the search spaces write on. Every method takes node indices and returns the index of the node it adds.
+`cgir.compiler` has the builder with the same methods that writes many graphs as arrays.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ class GraphBuilder:
         self._counts: dict[str, int] = {}  # pieces by their path
 
     def add_node(
-        self, op: str, inputs: tuple[int, ...], shape: Shape, params: tuple[Shape, ...] = (), in_shapes: tuple[Shape, ...] | None = None, **attrs: Attr
+        self,
+        op: str,
+        inputs: tuple[int, ...],
+        shape: Shape,
+        params: tuple[Shape, ...] = (),
+        in_shapes: tuple[Shape, ...] | None = None,
+        **attrs: Attr,
     ) -> int:
         """Any operator; `in_shapes` only where data movement changed what the producers gave."""
         index = len(self.nodes)
@@ -35,7 +41,8 @@ class GraphBuilder:
         return index
 
     def piece(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
-        """`make(self, x, *args)`: a part that occurs again, in this network or in others, and then need not be written anew.
+        """`make(self, x, *args)`: a part that occurs again, in this network or in others, and then need not be written
+        anew.
 
         Args:
             make: a function of a module that reads nothing but its arguments; returns an index or a tuple of them.
@@ -51,7 +58,9 @@ class GraphBuilder:
             self._module = outer
 
     def share(self, source: int, index: int, count: int = 1) -> None:
-        """The `count` nodes up to `index` use the parameters of those up to `source`; of a node with more of them, the first ones are shared."""
+        """The `count` nodes up to `index` use the parameters of those up to `source`; of a node with more of them, the
+        first ones are shared.
+        """
         for back in range(count):
             node, given = self.nodes[index - back], self.nodes[source - back].params
             self.nodes[index - back] = replace(node, params=given + node.params[len(given) :])
@@ -68,7 +77,16 @@ class GraphBuilder:
         """A graph output."""
         return self.add_node("Output", (x,), self.shape(x))
 
-    def conv(self, x: int, channels: int, kernel: int, stride: int = 1, padding: int | None = None, groups: int = 1, bias: bool = False) -> int:
+    def conv(
+        self,
+        x: int,
+        channels: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> int:
         """A square 2-d convolution; `padding` defaults to half the kernel."""
         pad = kernel // 2 if padding is None else padding
         inner, height, width = self.shape(x)
@@ -76,7 +94,9 @@ class GraphBuilder:
             raise InvalidGraphError(f"conv: {inner} -> {channels} channels cannot be split into {groups} groups")
         shape = (channels, _window(height, kernel, stride, pad), _window(width, kernel, stride, pad))
         params: tuple[Shape, ...] = ((channels, inner // groups, kernel, kernel),) + (((channels,),) if bias else ())
-        return self.add_node("Conv", (x,), shape, params, **_geometry(kernel, stride, pad), dilation=(1, 1), groups=groups)
+        return self.add_node(
+            "Conv", (x,), shape, params, **_geometry(kernel, stride, pad), dilation=(1, 1), groups=groups
+        )
 
     def batch_norm(self, x: int, affine: bool = True) -> int:
         """Batch normalisation over channels."""

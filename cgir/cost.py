@@ -1,7 +1,7 @@
 """What a network costs: parameters, FLOPs, activation memory. 1 multiply-add = 2 FLOPs; everything is for one example.
 
-FLOPs count products (convolution, linear, matmul, attention, recurrent), the convention of `torch.utils.flop_counter`; elementwise
-operators, norms and pooling count 0.
+FLOPs count products (convolution, linear, matmul, attention, recurrent), the convention of `torch.utils.flop_counter`;
+elementwise operators, norms and pooling count 0.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The computation graph: `Param`, `NodeKind`, `Node`, `Graph`. Everything here is immutable and hashable.
 
-Shapes are per example: the batch dimension is removed and the channel axis comes first, so an image is `(C, H, W)` and a
-sequence of tokens `(C, T)`. Tensors without a channel axis (attention scores, split heads) keep their own order.
+Shapes are per example: the batch dimension is removed and the channel axis comes first, so an image is `(C, H, W)` and
+a sequence of tokens `(C, T)`. Tensors without a channel axis (attention scores, split heads) keep their own order.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ Attr = Any  # bool, int, float, str or (nested) tuples of them: whatever JSON ca
 
 
 class Param(NamedTuple):
-    """A trainable tensor: nodes that name the same `id` share it. Shapes follow PyTorch (convolutions OIHW, linear (out, in))."""
+    """A trainable tensor: nodes that name the same `id` share it. Shapes follow PyTorch (convolutions OIHW, linear
+    (out, in)).
+    """
 
     id: str
     shape: Shape
 
 
 class NodeKind(NamedTuple):
-    """What a node computes, without where it stands: equal kinds are interchangeable. Small spaces have a few hundred kinds."""
+    """What a node computes, without where it stands: equal kinds are interchangeable. Small spaces have a few hundred
+    kinds.
+    """
 
     op: str
     in_shapes: tuple[Shape, ...]
@@ -43,10 +47,12 @@ class NodeKind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One primitive operator. `inputs` are indices of earlier nodes, in argument order, with `in_shapes` as this node sees them.
+    """One primitive operator. `inputs` are indices of earlier nodes, in argument order, with `in_shapes` as this node
+    sees them.
 
-    `in_shapes` may differ from the producers' shapes: data movement in between (flatten, transpose) is contracted into the edge.
-    `attrs` is a sorted tuple of pairs; `params` are in the order of the operator's row in `cgir.ops`; `module` is the user's path.
+    `in_shapes` may differ from the producers' shapes: data movement in between (flatten, transpose) is contracted into
+    the edge. `attrs` is a sorted tuple of pairs; `params` are in the order of the operator's row in `cgir.ops`;
+    `module` is the user's path.
     """
 
     op: str
@@ -77,8 +83,8 @@ def attributes(values: Mapping[str, Attr]) -> tuple[tuple[str, Attr], ...]:
 class Graph:
     """A network as primitive operators in topological order (an input always stands before its consumer).
 
-    `level` is "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions and linear layers.
-    `notes` counts what the passes contracted, for `report`.
+    `level` is "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions
+    and linear layers. `notes` counts what the passes contracted, for `report`.
     """
 
     nodes: tuple[Node, ...]
@@ -89,7 +95,9 @@ class Graph:
     def __len__(self) -> int:
         return len(self.nodes)
 
-    def with_nodes(self, nodes: Iterable[Node], notes: Mapping[str, int] | None = None, level: str | None = None) -> Graph:
+    def with_nodes(
+        self, nodes: Iterable[Node], notes: Mapping[str, int] | None = None, level: str | None = None
+    ) -> Graph:
         """A copy with other nodes; `notes` are added to the ones already there."""
         total = Counter(dict(self.notes))
         total.update(notes or {})
@@ -123,7 +131,9 @@ class Graph:
 
     @cached_property
     def flops(self) -> int:
-        """Floating-point operations of one example in products (convolution, linear, matmul, attention, recurrent); a multiply-add is 2."""
+        """Floating-point operations of one example in products (convolution, linear, matmul, attention, recurrent); a
+        multiply-add is 2.
+        """
         from .cost import flops
 
         return flops(self)
@@ -148,13 +158,17 @@ class Graph:
         return to_networkx(self)
 
     def to_dot(self, depth: int | None = None, full: bool = False) -> str:
-        """Graphviz DOT source, collapsed to blocks: modules opened `depth` levels deep, as is readable if None; `full` for every node."""
+        """Graphviz DOT source, collapsed to blocks: modules opened `depth` levels deep, as is readable if None; `full`
+        for every node.
+        """
         from .drawing.export import to_dot
 
         return to_dot(self, depth, full)
 
     def to_html(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
-        """Write one self-contained HTML page with the report and the drawing, collapsed like `to_dot`'s; blocks open when clicked."""
+        """Write one self-contained HTML page with the report and the drawing, collapsed like `to_dot`'s; blocks open
+        when clicked.
+        """
         from .drawing.export import to_html
 
         to_html(self, path, depth, full)

@@ -1,7 +1,7 @@
 """Graphs -> arrays. Many graphs are one `GraphBatch`: a table of distinct node kinds, and per node a row of that table.
 
-Networks repeat themselves: a batch of 4,096 NAS-Bench-201 networks has some 700,000 nodes and about a hundred kinds, so features
-are computed, and embedded, once per kind.
+Networks repeat themselves: a batch of 4,096 NAS-Bench-201 networks has some 700,000 nodes and about a hundred kinds, so
+features are computed, and embedded, once per kind.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FEATURE_NAMES = (
     "kernel_height", "kernel_width", "stride", "dilation", "groups", "bias", "params", "flops",
 )  # fmt: skip
 
-# What tells convolutions apart by name and not only by size: 3 x 3 lies no nearer to 1 x 1 than to 7 x 7. How many values each has; larger ones share the last.
-# Groupings are none, in groups, and depthwise.
+# What tells convolutions apart by name and not only by size: 3 x 3 lies no nearer to 1 x 1 than to 7 x 7. How many
+# values each has; larger ones share the last. Groupings are none, in groups, and depthwise.
 VARIANTS = {"kernel_height": 8, "kernel_width": 8, "stride": 4, "dilation": 3, "grouping": 3}
 
 
@@ -34,8 +34,9 @@ VARIANTS = {"kernel_height": 8, "kernel_width": 8, "stride": 4, "dilation": 3, "
 class GraphBatch:
     """G graphs with N nodes and E edges in all.
 
-    `kinds`: distinct node kinds; `kind` (N,): row of each node in it; `src`, `dst` (E,): edges between global node indices, sorted by `dst`
-    and, within a node, in argument order; `ptr` (G + 1,): graph g owns nodes ptr[g] .. ptr[g + 1] - 1.
+    `kinds`: distinct node kinds; `kind` (N,): row of each node in it; `src`, `dst` (E,): edges between global node
+    indices, sorted by `dst` and, within a node, in argument order; `ptr` (G + 1,): graph g owns nodes ptr[g] .. ptr[g +
+    1] - 1.
     """
 
     kinds: tuple[NodeKind, ...]
@@ -145,7 +146,9 @@ def extent(shape: Shape) -> tuple[int, int, int]:
 
 
 def kind_flops(kind: NodeKind) -> int:
-    """FLOPs of one node, by the formula in the operator's row, 0 where there is none; in the body of a loop, of all its `trips`."""
+    """FLOPs of one node, by the formula in the operator's row, 0 where there is none; in the body of a loop, of all its
+    `trips`.
+    """
     cost = OPS[kind.op].cost
     return cost(kind) * int(kind.attr("trips", 1)) if cost else 0
 

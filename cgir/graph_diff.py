@@ -18,15 +18,18 @@ LIMIT = 10  # nodes listed of each sort
 def diff(a: Graph, b: Graph) -> str:
     """Lines on what distinguishes `a` from `b`; empty if they are isomorphic.
 
-    Sizes and operator counts; where they first differ; modules that only one of them has; the first nodes whose operators upstream have
-    no counterpart in the other graph; shapes, attributes and parameters of nodes that do correspond; and which parameters are shared.
+    Sizes and operator counts; where they first differ; modules that only one of them has; the first nodes whose
+    operators upstream have no counterpart in the other graph; shapes, attributes and parameters of nodes that do
+    correspond; and which parameters are shared.
     """
     if isomorphic(a, b):
         return ""
     first, second = _structural_colors(a, b)
     pairs = _counterparts(a, b, first, second)
     lines = [*_count_lines(a, b), *_first_lines(a, b, pairs)]
-    lines += _listing(_module_lines(a, b, {i for i, _ in pairs}, "a")) + _listing(_module_lines(b, a, {j for _, j in pairs}, "b"))
+    lines += _listing(_module_lines(a, b, {i for i, _ in pairs}, "a")) + _listing(
+        _module_lines(b, a, {j for _, j in pairs}, "b")
+    )
     lines += _listing(_parting_lines(a, first, second, "a")) + _listing(_parting_lines(b, second, first, "b"))
     lines += _listing(chain.from_iterable(_kind_lines(a.nodes[i], b.nodes[j], i, j) for i, j in pairs))
     lines += _sharing_lines(a, b)
@@ -36,7 +39,10 @@ def diff(a: Graph, b: Graph) -> str:
 def _structural_colors(a: Graph, b: Graph) -> tuple[list[int], list[int]]:
     """Colours of all nodes by their operator and those upstream, shapes and attributes left out."""
     batch = GraphBatch.from_graphs([a, b])
-    bare = tuple(NodeKind(kind.op, (), (), (), (("name", kind.attr("name")),) if kind.op == "Opaque" else ()) for kind in batch.kinds)
+    bare = tuple(
+        NodeKind(kind.op, (), (), (), (("name", kind.attr("name")),) if kind.op == "Opaque" else ())
+        for kind in batch.kinds
+    )
     found = colors(replace(batch, kinds=bare), max(_depth(a), _depth(b)), "forward").tolist()
     return found[: len(a)], found[len(a) :]
 
@@ -49,7 +55,12 @@ def _depth(graph: Graph) -> int:
 
 
 def _count_lines(a: Graph, b: Graph) -> Iterator[str]:
-    sizes = ("nodes", len(a), len(b)), ("edges", a.num_edges, b.num_edges), ("parameters", a.num_params, b.num_params), ("FLOPs", a.flops, b.flops)
+    sizes = (
+        ("nodes", len(a), len(b)),
+        ("edges", a.num_edges, b.num_edges),
+        ("parameters", a.num_params, b.num_params),
+        ("FLOPs", a.flops, b.flops),
+    )
     for what, left, right in sizes:
         if left != right:
             yield f"{what}: {left:,} in a, {right:,} in b" + (f" ({right / left - 1:+.1%})" if left else "")
@@ -64,13 +75,19 @@ def _first_lines(a: Graph, b: Graph, pairs: Sequence[tuple[int, int]]) -> Iterat
     pairs = [(i, j) for i, j in pairs if a.nodes[i].kind == b.nodes[j].kind]
     places = []
     for graph, known in ((a, {i for i, _ in pairs}), (b, {j for _, j in pairs})):
-        places.append(next((f"{_place(n, i)} {shape_text(n.shape)}" for i, n in enumerate(graph.nodes) if i not in known), ""))
+        places.append(
+            next((f"{_place(n, i)} {shape_text(n.shape)}" for i, n in enumerate(graph.nodes) if i not in known), "")
+        )
     if any(places):
-        yield "they part at: " + "; ".join(f"{place} in {name}" for place, name in zip(places, "ab", strict=True) if place)
+        yield "they part at: " + "; ".join(
+            f"{place} in {name}" for place, name in zip(places, "ab", strict=True) if place
+        )
 
 
 def _module_lines(graph: Graph, other: Graph, paired: set[int], name: str) -> Iterator[str]:
-    """Modules that only this graph has, though both have the one around them, and what in them has no counterpart under another name."""
+    """Modules that only this graph has, though both have the one around them, and what in them has no counterpart under
+    another name.
+    """
     paths = {path for node in other.nodes for path in _ancestry(node.module)}
     extra: dict[str, list[Node]] = defaultdict(list)
     for index, node in enumerate(graph.nodes):
@@ -121,7 +138,11 @@ def _kind_lines(a: Node, b: Node, i: int, j: int) -> Iterator[str]:
     if a.kind == b.kind:
         return
     left, right = dict(a.attrs), dict(b.attrs)
-    changes = [f"{key} {left.get(key, 'absent')} in a, {right.get(key, 'absent')} in b" for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
+    changes = [
+        f"{key} {left.get(key, 'absent')} in a, {right.get(key, 'absent')} in b"
+        for key in sorted({*left, *right})
+        if left.get(key) != right.get(key)
+    ]
     shapes = ((a.shape,), (b.shape,)), (a.in_shapes, b.in_shapes), (a.kind.param_shapes, b.kind.param_shapes)
     for what, (x, y) in zip(("output", "inputs", "parameters"), shapes, strict=True):
         if x != y:
@@ -143,7 +164,8 @@ def _sharing_lines(a: Graph, b: Graph) -> list[str]:
 def _unshared(graph: Graph) -> Graph:
     """The graph with a parameter of its own in every slot."""
     return graph.with_nodes(
-        replace(node, params=tuple(param._replace(id=f"{index}.{slot}") for slot, param in enumerate(node.params))) for index, node in enumerate(graph.nodes)
+        replace(node, params=tuple(param._replace(id=f"{index}.{slot}") for slot, param in enumerate(node.params)))
+        for index, node in enumerate(graph.nodes)
     )
 
 

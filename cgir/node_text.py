@@ -49,7 +49,9 @@ def operators(nodes: Iterable[Node]) -> str:
     """Which operators, the most frequent first: "3 Conv, 3 BatchNorm, ReLU"."""
     counts = Counter(map(op_name, nodes)).most_common()
     more = [f"{sum(count for _, count in counts[KINDS_NAMED:])} more"] if len(counts) > KINDS_NAMED + 1 else []
-    return ", ".join([f"{count} {name}" if count > 1 else name for name, count in counts[: KINDS_NAMED if more else None]] + more)
+    return ", ".join(
+        [f"{count} {name}" if count > 1 else name for name, count in counts[: KINDS_NAMED if more else None]] + more
+    )
 
 
 def short_number(value: float) -> str:
@@ -66,7 +68,11 @@ def short_attributes(node: Node) -> str:
     if node.op in WINDOWS:
         known = ("kernel", "stride", "dilation", "groups", "padding")
         before, after = zip(*node.attr("padding", ((0, 0),)), strict=True)
-        padding = [str(before[0])] if len({*before, *after}) == 1 else [f"{a}:{b}" for a, b in zip(before, after, strict=True)]
+        padding = (
+            [str(before[0])]
+            if len({*before, *after}) == 1
+            else [f"{a}:{b}" for a, b in zip(before, after, strict=True)]
+        )
         parts = [_window(node), *(["pad " + ",".join(padding)] if any(before) or any(after) else [])]
         return " ".join([*parts, *(f"{key}={_compact(value)}" for key, value in node.attrs if key not in known)])
     return " ".join(f"{key}={_compact(value)}" for key, value in node.attrs)
@@ -76,7 +82,13 @@ def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> list[st
     """Rows with aligned columns, those numbered in `right` to the right."""
     rows, right = list(rows), set(right)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    cells = ((cell.rjust(width) if place in right else cell.ljust(width) for place, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows)
+    cells = (
+        (
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
     return ["  ".join(line).rstrip() for line in cells]
 
 
@@ -89,7 +101,9 @@ def _window(node: Node) -> str:
     kernel, stride, dilation = (node.attr(key, (1,)) for key in ("kernel", "stride", "dilation"))
     groups = node.attr("groups", 1)
     parts = ["x".join(map(str, kernel))]
-    parts += ["/" + ("x".join(map(str, stride)) if len(set(stride)) > 1 else str(stride[0]))] if set(stride) != {1} else []
+    parts += (
+        ["/" + ("x".join(map(str, stride)) if len(set(stride)) > 1 else str(stride[0]))] if set(stride) != {1} else []
+    )
     parts += ["dil " + "x".join(map(str, dilation))] if set(dilation) != {1} else []
     if groups > 1:
         parts.append("depthwise" if node.in_shapes and groups == node.in_shapes[0][0] else f"groups {groups}")

@@ -1,9 +1,9 @@
 """The vocabulary: one table, a row per primitive operator. A new operator is one new row.
 
-`torch` lists the names an operator goes by in PyTorch functions, tensor methods and ATen, without a trailing underscore and
-without the dunder of Python operators (`Tensor.__iadd__`, `add_`, `torch.add` and `aten::add` are all "add");
-`onnx` are operators of ONNX's default domain, `tf` those of TensorFlow graphs, `keras` classes of Keras layers and operations.
-FLOP formulas count products only, a multiply-add as 2, for one example.
+`torch` lists the names an operator goes by in PyTorch functions, tensor methods and ATen, without a trailing underscore
+and without the dunder of Python operators (`Tensor.__iadd__`, `add_`, `torch.add` and `aten::add` are all "add");
+`onnx` are operators of ONNX's default domain, `tf` those of TensorFlow graphs, `keras` classes of Keras layers and
+operations. FLOP formulas count products only, a multiply-add as 2, for one example.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def matmul_flops(kind: NodeKind) -> int:
 
 
 def attention_flops(kind: NodeKind) -> int:
-    """Two products, scores and values: in_shapes are (heads, T, d) of query, key and value. A query made of parameters alone is no input."""
+    """Two products, scores and values: in_shapes are (heads, T, d) of query, key and value. A query made of parameters
+    alone is no input.
+    """
     (*_, inner), (*_, length, _) = kind.in_shapes[0], kind.in_shapes[min(1, len(kind.in_shapes) - 1)]
     return 2 * prod(kind.shape[:-1]) * length * (inner + kind.shape[-1])
 

@@ -13,7 +13,9 @@ LISTED = 10  # nodes listed of each sort
 
 
 def report(graph: Graph) -> str:
-    """Sizes, what every operator occurs and costs, opaque operators, loops of unknown length, unused parameters, and what canonicalisation removed."""
+    """Sizes, what every operator occurs and costs, opaque operators, loops of unknown length, unused parameters, and
+    what canonicalisation removed.
+    """
     lines = [
         heading(graph), "",
         f"{'parameters':<12}{graph.num_params:>20,}", f"{'FLOPs':<12}{graph.flops:>20,}  (1 multiply-add = 2)",
@@ -21,7 +23,9 @@ def report(graph: Graph) -> str:
     ]  # fmt: skip
     opaque = [_place(index, node) for index, node in enumerate(graph.nodes) if node.op == "Opaque"]
     lines += _listing("opaque operators, kept with name and shapes, their FLOPs counted as 0", opaque)
-    lines += _listing("loops whose number of iterations is unknown, their bodies counted once", list(_unknown_loops(graph)))
+    lines += _listing(
+        "loops whose number of iterations is unknown, their bodies counted once", list(_unknown_loops(graph))
+    )
     lines += _notes(graph)
     return "\n".join(lines)
 
@@ -59,7 +63,11 @@ def _place(index: int, node: Node) -> str:
 def _unknown_loops(graph: Graph) -> Iterator[str]:
     """Loops that read something of their body which does not carry the number of `trips`."""
     for index, node in enumerate(graph.nodes):
-        if node.op == "Loop" and node.attr("trips") is None and all(graph.nodes[source].attr("trips") is None for source in node.inputs):
+        if (
+            node.op == "Loop"
+            and node.attr("trips") is None
+            and all(graph.nodes[source].attr("trips") is None for source in node.inputs)
+        ):
             yield _place(index, node)
 
 
@@ -73,4 +81,6 @@ def _notes(graph: Graph) -> list[str]:
     unused = dict(graph.notes).get("unused parameters", 0)
     removed = [f"{count:,} {name}" for name, count in graph.notes if name != "unused parameters"]
     lines = ["", f"parameters that no operator reads, not counted above: {unused:,}"] if unused else []
-    return lines + (["", "nodes of the raw graph that were contracted, folded or removed: " + ", ".join(removed)] if removed else [])
+    return lines + (
+        ["", "nodes of the raw graph that were contracted, folded or removed: " + ", ".join(removed)] if removed else []
+    )

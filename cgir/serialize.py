@@ -4,7 +4,8 @@
         {"op": str, "inputs": [int, ...], "in_shapes": [[int, ...], ...], "shape": [int, ...],
          "params": [[id, [int, ...]], ...], "attrs": {str: value}, "name": str, "module": str}, ...]}
 
-Tuples are lists, and infinite attribute values are {"float": "inf"} or {"float": "-inf"}, because JSON has no name for them.
+Tuples are lists, and infinite attribute values are {"float": "inf"} or {"float": "-inf"}, because JSON has no name for
+them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def load(path: str | PathLike[str]) -> Graph:
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: not JSON, so damaged, cut off or not a cgir graph: {_one_line(error)}") from error
+        raise FileFormatError(
+            f"{path}: not JSON, so damaged, cut off or not a cgir graph: {_one_line(error)}"
+        ) from error
     try:
         graph = decode(data)
         verify(graph)
@@ -64,7 +67,14 @@ def encode(graph: Graph) -> dict[str, Any]:
         }
         for node in graph.nodes
     ]  # fmt: skip
-    return {"format": FORMAT, "version": VERSION, "name": graph.name, "level": graph.level, "notes": graph.notes, "nodes": nodes}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": graph.name,
+        "level": graph.level,
+        "notes": graph.notes,
+        "nodes": nodes,
+    }
 
 
 def decode(data: Any) -> Graph:
@@ -80,7 +90,9 @@ def decode(data: Any) -> Graph:
     notes = _field(data, "notes", list, "graph")
     if not all(isinstance(n, list) and len(n) == 2 and isinstance(n[0], str) and type(n[1]) is int for n in notes):
         raise FileFormatError("graph: notes must be pairs of a string and an integer")
-    nodes = tuple(_decode_node(node, f"node {index}") for index, node in enumerate(_field(data, "nodes", list, "graph")))
+    nodes = tuple(
+        _decode_node(node, f"node {index}") for index, node in enumerate(_field(data, "nodes", list, "graph"))
+    )
     return Graph(nodes, name, level, tuple(map(tuple, notes)))
 
 

@@ -1,10 +1,11 @@
 """Every invariant of a graph, in one place.
 
-All graphs: inputs stand before their consumers and number as many as `in_shapes`; operators are in the vocabulary; shapes are tuples of
-non-negative integers; attributes are sorted, hashable and fit for JSON; what an operator's geometry needs is there and agrees with its
-shapes; a parameter has one shape; an Input has no inputs and an Output one (none if the result does not depend on the graph's inputs).
-Canonical graphs ("module", "inference"): no source, movement or identity operators, and every node lies on a path from an Input to an
-Output; only graphs made of nothing but Inputs and Outputs may be disconnected.
+All graphs: inputs stand before their consumers and number as many as `in_shapes`; operators are in the vocabulary;
+shapes are tuples of non-negative integers; attributes are sorted, hashable and fit for JSON; what an operator's
+geometry needs is there and agrees with its shapes; a parameter has one shape; an Input has no inputs and an Output one
+(none if the result does not depend on the graph's inputs). Canonical graphs ("module", "inference"): no source,
+movement or identity operators, and every node lies on a path from an Input to an Output; only graphs made of nothing
+but Inputs and Outputs may be disconnected.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def _is_shape(shape: Any) -> bool:
 
 
 def _attribute_problems(node: Node) -> Iterator[str]:
-    if not isinstance(node.attrs, tuple) or not all(isinstance(a, tuple) and len(a) == 2 and isinstance(a[0], str) for a in node.attrs):
+    if not isinstance(node.attrs, tuple) or not all(
+        isinstance(a, tuple) and len(a) == 2 and isinstance(a[0], str) for a in node.attrs
+    ):
         yield f"attrs must be a tuple of (name, value) pairs, found {node.attrs!r}"
     names = [name for name, _ in node.attrs]
     if names != sorted(set(names)):
@@ -154,19 +157,34 @@ def _window_problems(node: Node) -> Iterator[str]:
     if not _is_integers(extra, dims):
         yield f"output_padding={extra!r} must be {dims} integers"
     rank = len(node.shape)
-    if not node.in_shapes or len(node.in_shapes[0]) != rank or rank <= dims:  # axes between channels and space: windows, frames, heads
+    # axes between channels and space: windows, frames, heads
+    if not node.in_shapes or len(node.in_shapes[0]) != rank or rank <= dims:
         yield f"a {dims}-d window needs shapes of at least {dims + 1} axes (channels first, space last), found {node.in_shapes} -> {node.shape}"
     for axis in range(dims):
         size = node.in_shapes[0][rank - dims + axis]
-        expected = _window_size(node.op, size, kernel[axis], values["stride"][axis], sum(padding[axis]), values["dilation"][axis], extra[axis])
+        expected = _window_size(
+            node.op,
+            size,
+            kernel[axis],
+            values["stride"][axis],
+            sum(padding[axis]),
+            values["dilation"][axis],
+            extra[axis],
+        )
         # Pooling may round up, which lets one window start inside the padding.
-        if node.shape[rank - dims + axis] not in ((expected, expected + 1) if node.op.endswith("Pool") else (expected,)):
+        if node.shape[rank - dims + axis] not in (
+            (expected, expected + 1) if node.op.endswith("Pool") else (expected,)
+        ):
             yield f"axis {rank - dims + axis}: size {size} gives {expected} by kernel, stride, padding and dilation, found shape {node.shape}"
 
 
 def _window_size(op: str, size: int, kernel: int, stride: int, padding: int, dilation: int, extra: int) -> int:
     reach = dilation * (kernel - 1) + 1
-    return (size - 1) * stride - padding + reach + extra if op == "ConvTranspose" else (size + padding - reach) // stride + 1
+    return (
+        (size - 1) * stride - padding + reach + extra
+        if op == "ConvTranspose"
+        else (size + padding - reach) // stride + 1
+    )
 
 
 def _is_integers(value: Any, length: int) -> bool:
@@ -174,13 +192,16 @@ def _is_integers(value: Any, length: int) -> bool:
 
 
 def _weight_problems(node: Node, expected: Shape, features: int) -> Iterator[str]:
-    """Weight and bias have PyTorch's layout. Weights computed from other parameters keep those instead: any number, of any rank."""
+    """Weight and bias have PyTorch's layout. Weights computed from other parameters keep those instead: any number, of
+    any rank.
+    """
     if len(node.inputs) != 1 or not node.params or len(node.params) > 2 or len(node.params[0].shape) != len(expected):
         return
     weight, *bias = (param.shape for param in node.params)
     if bias and bias != [(features,)]:
         return
-    if all(full and size % full == 0 for size, full in zip(weight, expected, strict=True)):  # the weight, or a larger one that it is a part of
+    # the weight, or a larger one that it is a part of
+    if all(full and size % full == 0 for size, full in zip(weight, expected, strict=True)):
         return
     if any(size not in (1, full) for size, full in zip(weight, expected, strict=True)):
         yield f"weight has shape {weight}, expected {expected} from the input, the output and the attributes"
@@ -198,4 +219,6 @@ def _check_connected(graph: Graph) -> None:
     for index, (before, after) in enumerate(zip(reached, needed, strict=True)):
         if not (before and after):
             missing = "no Output depends on it" if before else "it does not depend on any Input"
-            raise InvalidGraphError(f"{_where(graph, index)}: {missing}, so a canonical graph cannot contain it; run cgir.canonicalize")
+            raise InvalidGraphError(
+                f"{_where(graph, index)}: {missing}, so a canonical graph cannot contain it; run cgir.canonicalize"
+            )

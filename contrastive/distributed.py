@@ -1,7 +1,8 @@
 """Several processes that share the batches of one run (`torchrun`), each of which computes some of the graphs.
 
-Every process holds the whole pool and draws the same batches; embeddings are computed where their rows are, projections are gathered, so
-that each anchor sees the whole batch, and gradients are added up. A process alone passes through everything here unchanged.
+Every process holds the whole pool and draws the same batches; embeddings are computed where their rows are, projections
+are gathered, so that each anchor sees the whole batch, and gradients are added up. A process alone passes through
+everything here unchanged.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def gather(x: Tensor, rows: slice, total: int) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of other processes are zeros here, so that a sum puts all together, and a sum of their gradients is the gradient."""
+    """Rows of other processes are zeros here, so that a sum puts all together, and a sum of their gradients is the
+    gradient.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rows: slice, total: int) -> Tensor:
@@ -93,4 +96,6 @@ def agree(what: str) -> None:
     bounds = torch.tensor([digest, -digest])
     distributed.all_reduce(bounds, distributed.ReduceOp.MAX)
     if bounds[0] != -bounds[1]:
-        raise CgirError(f"pretrain: the {place()[1]} processes have different graphs, recipes or states of the run; give all of them the same files")
+        raise CgirError(
+            f"pretrain: the {place()[1]} processes have different graphs, recipes or states of the run; give all of them the same files"
+        )

@@ -1,4 +1,6 @@
-"""Batches in which positives are near graphs instead of augmentations (section 4.2 of the paper: a small change to a network may break it)."""
+"""Batches in which positives are near graphs instead of augmentations (section 4.2 of the paper: a small change to a
+network may break it).
+"""
 
 from __future__ import annotations
 
@@ -16,32 +18,44 @@ log = logging.getLogger(__name__)
 
 
 class Pairs(NamedTuple):
-    """`indices` (B,) of graphs, the anchors and then their positives; `partners` (B,) is the row of each one's other half."""
+    """`indices` (B,) of graphs, the anchors and then their positives; `partners` (B,) is the row of each one's other
+    half.
+    """
 
     indices: IntArray
     partners: IntArray
 
 
 class NearPairs:
-    """Draws anchors, equally often from each family, and for each another graph among its `neighbours` nearest by spectrum within its family.
+    """Draws anchors, equally often from each family, and for each another graph among its `neighbours` nearest by
+    spectrum within its family.
 
-    Batch t depends on (seed, t) alone, so a run can be taken up at any step. Families of a single graph have no pairs and are left out.
+    Batch t depends on (seed, t) alone, so a run can be taken up at any step. Families of a single graph have no pairs
+    and are left out.
     """
 
-    def __init__(self, families: IntArray, spectra: NDArray[np.float64], batch: int, neighbours: int = 8, seed: int = 0) -> None:
+    def __init__(
+        self, families: IntArray, spectra: NDArray[np.float64], batch: int, neighbours: int = 8, seed: int = 0
+    ) -> None:
         if batch < 4 or batch % 2:
             raise CgirError(f"contrastive batches: batch={batch}; expected an even number of at least 4 graphs")
         if neighbours < 1:
             raise CgirError(f"contrastive batches: neighbours={neighbours}; expected at least 1")
         names, sizes = np.unique(families, return_counts=True)
         if len(names[sizes < 2]):
-            log.warning("contrastive batches: left out %d families of a single graph, which have no positives", (sizes < 2).sum())
+            log.warning(
+                "contrastive batches: left out %d families of a single graph, which have no positives",
+                (sizes < 2).sum(),
+            )
         self.groups = [np.flatnonzero(families == name) for name in names[sizes >= 2]]
         if not self.groups:
-            raise CgirError(f"contrastive batches: {len(families)} graphs in {len(names)} families; expected a family of at least 2 graphs")
+            raise CgirError(
+                f"contrastive batches: {len(families)} graphs in {len(names)} families; expected a family of at least 2 graphs"
+            )
         self.anchors, self.neighbours, self.seed = batch // 2, neighbours, seed
         rng = np.random.default_rng([seed, len(families)])
-        # many graphs share a spectrum: a tiny extra coordinate puts ties in random order, and a graph itself before its ties
+        # many graphs share a spectrum: a tiny extra coordinate puts ties in random order, and a graph itself before its
+        # ties
         extra = 1e-9 * rng.random((len(spectra), 1))
         self.points = np.concatenate([spectra, extra], axis=1)
         self.trees = [KDTree(self.points[group]) for group in self.groups]

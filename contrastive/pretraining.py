@@ -45,15 +45,19 @@ def pretrain(
 ) -> Encoder:
     """Pretrain an encoder on unlabelled graphs ("A General-Purpose Transferable Predictor for NAS", section 4).
 
-    Started by `torchrun`, processes share every batch and come to the same weights; all need the whole pool, and see the same `run_dir`.
-    A run may be taken up by another number of processes. Dropout alone is drawn anew in each of them.
+    Started by `torchrun`, processes share every batch and come to the same weights; all need the whole pool, and see
+    the same `run_dir`. A run may be taken up by another number of processes. Dropout alone is drawn anew in each of
+    them.
 
     Args:
-        graphs: a batch, a list of graphs, or a store that brings families and spectra with it; or a pool (`as_pool`), which several runs share.
+        graphs: a batch, a list of graphs, or a store that brings families and spectra with it; or a pool (`as_pool`),
+            which several runs share.
         config: the recipe; default the paper's.
         families: (G,) name or number of each graph's family; default one family.
-        spectra: (G, k) from `cgir.spectrum`, which computes them if not given, or from `operator_spectrum`, by which pairs then are near.
-        run_dir: where to keep the state of the run: calling again goes on where it was interrupted, to the same weights to the bit.
+        spectra: (G, k) from `cgir.spectrum`, which computes them if not given, or from `operator_spectrum`, by which
+            pairs then are near.
+        run_dir: where to keep the state of the run: calling again goes on where it was interrupted, to the same weights
+            to the bit.
         checkpoint_every: steps between two states kept in `run_dir`.
         progress: show a progress bar.
 
@@ -61,7 +65,8 @@ def pretrain(
         The encoder, in evaluation mode; it is also in `run_dir`.
 
     Raises:
-        CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another recipe or other graphs, or processes differ.
+        CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another recipe or other
+            graphs, or processes differ.
     """
     ranks.join()
     run = _Run(as_pool(graphs, families, spectra), config or PretrainConfig())
@@ -91,7 +96,9 @@ def _train(run: _Run, state: Path | None, checkpoint_every: int, progress: bool)
 
 def _check_processes(config: PretrainConfig, processes: int) -> None:
     if config.encoder.norm == "batch" and processes > 1:
-        raise CgirError("pretrain: norm='batch' normalises by one process's nodes only; use norm='layer' with several processes")
+        raise CgirError(
+            "pretrain: norm='batch' normalises by one process's nodes only; use norm='layer' with several processes"
+        )
     if config.batch < processes:
         raise CgirError(f"pretrain: batch={config.batch} for {processes} processes; expected a graph for each")
 
@@ -106,7 +113,9 @@ class _Run:
         self.pairs = NearPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
         self.graphs = pool.tensors.at(config.encoder.layers)
         self.objective = Objective(config, pool)
-        self.optimizer = torch.optim.AdamW(self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
 
     def advance(self) -> float:
         """One step; returns its loss, that of the whole batch."""
@@ -141,11 +150,15 @@ class _Run:
                 if name.startswith("optimizer."):
                     _, index, key = name.split(".")
                     states.setdefault(int(index), {})[key] = tensor
-            self.objective.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+            self.objective.load_state_dict(
+                {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+            )
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
             self.step = int(meta["step"])
         except (KeyError, ValueError, RuntimeError) as error:
-            raise FileFormatError(f"{path}: incomplete state of a run ({' '.join(str(error).split())[:200]}); remove it to start again") from error
+            raise FileFormatError(
+                f"{path}: incomplete state of a run ({' '.join(str(error).split())[:200]}); remove it to start again"
+            ) from error
 
     def _meta(self) -> dict[str, Any]:
         return {"config": asdict(self.config), "data": self.data, "encoder": encoder_meta(self.objective.encoder)}
@@ -153,6 +166,12 @@ class _Run:
     def _check_same(self, path: Path, meta: dict[str, Any]) -> None:
         for part, ours in self._meta().items():
             theirs = meta.get(part, {})
-            different = [f"{key} {theirs.get(key)!r} there, {value!r} now" for key, value in ours.items() if theirs.get(key) != value]
+            different = [
+                f"{key} {theirs.get(key)!r} there, {value!r} now"
+                for key, value in ours.items()
+                if theirs.get(key) != value
+            ]
             if different:
-                raise CgirError(f"{path}: belongs to another run ({part}: {'; '.join(different)[:300]}); use the same, or another run_dir")
+                raise CgirError(
+                    f"{path}: belongs to another run ({part}: {'; '.join(different)[:300]}); use the same, or another run_dir"
+                )

@@ -62,15 +62,22 @@ class Pool:
         return digest.hexdigest()
 
 
-def as_pool(graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore, families: ArrayLike | None = None, spectra: ArrayLike | None = None) -> Pool:
-    """Collect a pool; a store brings its families and spectra, otherwise one family is assumed and spectra are computed. A pool stays what it is.
+def as_pool(
+    graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore,
+    families: ArrayLike | None = None,
+    spectra: ArrayLike | None = None,
+) -> Pool:
+    """Collect a pool; a store brings its families and spectra, otherwise one family is assumed and spectra are
+    computed. A pool stays what it is.
 
     Raises:
         CgirError: families or spectra do not match the graphs.
     """
     if isinstance(graphs, Pool):
         if families is not None or spectra is not None:
-            raise CgirError("pretrain: a pool has its families and spectra; give none beside it, or make another with as_pool(batch, families, spectra)")
+            raise CgirError(
+                "pretrain: a pool has its families and spectra; give none beside it, or make another with as_pool(batch, families, spectra)"
+            )
         return graphs
     if isinstance(graphs, GraphStore):
         families = graphs.families if families is None else families
@@ -81,5 +88,7 @@ def as_pool(graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore, families: 
         raise CgirError(f"pretrain: {len(batch)} graphs need {len(batch)} family names; found shape {names.shape}")
     values = spectrum(batch) if spectra is None else np.asarray(spectra, np.float64)
     if values.ndim != 2 or len(values) != len(batch) or not np.isfinite(values).all():
-        raise CgirError(f"pretrain: spectra must be finite numbers (graphs, k); found shape {values.shape} for {len(batch)} graphs")
+        raise CgirError(
+            f"pretrain: spectra must be finite numbers (graphs, k); found shape {values.shape} for {len(batch)} graphs"
+        )
     return Pool(batch, np.unique(names, return_inverse=True)[1].astype(np.int64), values)

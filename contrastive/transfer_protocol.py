@@ -1,7 +1,8 @@
-"""The transfer protocol (Han et al. 2023, section 5.1): a target family with few labels, source families with all of theirs.
+"""The transfer protocol (Han et al. 2023, section 5.1): a target family with few labels, source families with all of
+theirs.
 
-An encoder is pretrained on unlabelled graphs of every family, a head learns from the sources' labels, and a few labels of the target
-fine-tune the result, which ranks the rest of the target. Rivals see the same labels of the target.
+An encoder is pretrained on unlabelled graphs of every family, a head learns from the sources' labels, and a few labels
+of the target fine-tune the result, which ranks the rest of the target. Rivals see the same labels of the target.
 """
 
 from __future__ import annotations
@@ -48,17 +49,21 @@ class Score(NamedTuple):
     kendall: float
 
 
-Method = Callable[[Sequence[Family], int], Model]  # (sources, seed) -> model, fitted again for every draw of the target's labels
+# (sources, seed) -> model, fitted again for every draw of the target's labels
+Method = Callable[[Sequence[Family], int], Model]
 
 
 def split(family: Family, labels: int, seed: int, tests: int | None = None) -> tuple[Family, Family]:
     """`labels` graphs drawn at random, and the rest to test on, or `tests` of the rest.
 
-    Draws are nested: with the same seed, fewer labels are a part of more. Given `tests`, every number of labels is tested on the same graphs.
+    Draws are nested: with the same seed, fewer labels are a part of more. Given `tests`, every number of labels is
+    tested on the same graphs.
     """
     order = np.random.default_rng(seed).permutation(len(family.labels))
     if labels + (tests or 1) > len(order):
-        raise LabelError(f"family {family.name}: {labels} labels and {tests or 1} test graphs asked for, but it has {len(order)} graphs")
+        raise LabelError(
+            f"family {family.name}: {labels} labels and {tests or 1} test graphs asked for, but it has {len(order)} graphs"
+        )
     test = order[labels:] if tests is None else order[len(order) - tests :]
     return family.select(order[:labels]), family.select(test)
 
@@ -67,7 +72,9 @@ def transferred(encoder: Encoder | None, **options: Any) -> Method:
     """`Predictor(encoder, **options)` trained on the sources' labels, then on the target's."""
 
     def method(sources: Sequence[Family], seed: int) -> Model:
-        return Predictor(encoder, **options).fit_sources([(family.graphs, family.labels) for family in sources], seed=seed)
+        return Predictor(encoder, **options).fit_sources(
+            [(family.graphs, family.labels) for family in sources], seed=seed
+        )
 
     return method
 
@@ -86,8 +93,17 @@ RIVALS: dict[str, Method] = {
 NEED_LABELS = {"GP on hand features", "from scratch"}
 
 
-def evaluate(method: Method, target: Family, sources: Sequence[Family], counts: Iterable[int], seed: int, tests: int | None = None) -> Iterator[Score]:
-    """Score one method on one draw of labels, for each number of labels in `counts`; 0 asks the model as the sources left it."""
+def evaluate(
+    method: Method,
+    target: Family,
+    sources: Sequence[Family],
+    counts: Iterable[int],
+    seed: int,
+    tests: int | None = None,
+) -> Iterator[Score]:
+    """Score one method on one draw of labels, for each number of labels in `counts`; 0 asks the model as the sources
+    left it.
+    """
     model = method(sources, seed)
     for labels in sorted(counts):
         train, test = split(target, labels, seed, tests)

@@ -10,26 +10,34 @@ from cgir.errors import LabelError
 
 
 def kendall_tau(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Kendall's tau-b (1945), O(n log n): ties count as neither agreement nor disagreement; 0 if all predictions are equal."""
+    """Kendall's tau-b (1945), O(n log n): ties count as neither agreement nor disagreement; 0 if all predictions are
+    equal.
+    """
     p, y = _pair(predictions, labels)
     return float(stats.kendalltau(p, y).statistic) if p.min() < p.max() else 0.0
 
 
 def spearman(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Spearman's rho: Pearson's correlation of average ranks (ties share their mean rank); 0 if all predictions are equal."""
+    """Spearman's rho: Pearson's correlation of average ranks (ties share their mean rank); 0 if all predictions are
+    equal.
+    """
     p, y = _pair(predictions, labels)
     return float(stats.spearmanr(p, y).statistic) if p.min() < p.max() else 0.0
 
 
 def precision_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
-    """Share of the k best-predicted that are among the k truly best. A prediction or label tied with the k-th place counts by its chance of a place."""
+    """Share of the k best-predicted that are among the k truly best. A prediction or label tied with the k-th place
+    counts by its chance of a place.
+    """
     p, y = _pair(predictions, labels)
     _check_k(k, len(p))
     return float(_membership(p, k) @ _membership(y, k)) / k
 
 
 def regret_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
-    """Best label of all minus the best label among the k best-predicted, in label units; predictions tied at the k-th place count with their worst label."""
+    """Best label of all minus the best label among the k best-predicted, in label units; predictions tied at the k-th
+    place count with their worst label.
+    """
     p, y = _pair(predictions, labels)
     _check_k(k, len(p))
     # descending prediction, then ascending label: a tie never helps
@@ -54,7 +62,9 @@ def _pair(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64
     for name, values in (("prediction", p), ("label", y)):
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
-            raise LabelError(f"metrics: {name} {bad[0]} is {values[bad[0]]}; drop or repair the {len(bad)} values that are not finite")
+            raise LabelError(
+                f"metrics: {name} {bad[0]} is {values[bad[0]]}; drop or repair the {len(bad)} values that are not finite"
+            )
     if y.min() == y.max():
         raise LabelError(f"metrics: all {len(y)} labels equal {y[0]}: no ranking is better than another")
     return p, y

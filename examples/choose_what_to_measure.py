@@ -1,8 +1,10 @@
-"""Which eight of Once-for-All's 2 * 10^19 networks to measure first: those that lie farthest apart, of 2,000 drawn at random.
+"""Which eight of Once-for-All's 2 * 10^19 networks to measure first: those that lie farthest apart, of 2,000 drawn at
+random.
 
     python examples/choose_what_to_measure.py
 
-Laplacian spectra cannot choose: kernels and expansions leave the wiring as it is, so thousands of networks share few spectra.
+Laplacian spectra cannot choose: kernels and expansions leave the wiring as it is, so thousands of networks share few
+spectra.
 """
 
 from __future__ import annotations

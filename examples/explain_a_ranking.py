@@ -1,6 +1,7 @@
 """Why a cell is ranked where it is: CARL's masks, and what happens to the score when an operator is taken away.
 
-Masks say what the score is read from, and only CARL has them; occlusion, for any predictor, says what raises and what lowers it.
+Masks say what the score is read from, and only CARL has them; occlusion, for any predictor, says what raises and what
+lowers it.
 
 python examples/explain_a_ranking.py [FOLDER]     # writes four drawings there
 """
@@ -22,9 +23,16 @@ def main(folder: str = ".", labels: int = 100, epochs: int = 60) -> None:
     cells, accuracy = table.space.cell_graphs(table.specs), table["accuracy"]
     order = np.random.default_rng(0).permutation(len(table))
     train, test = order[:labels], order[labels:]
-    predictor = Predictor(EncoderConfig(layers=3, layer="gcn", dropout=0.15), "carl", ensemble=2, train=TrainConfig(epochs=epochs, batch=10))
+    predictor = Predictor(
+        EncoderConfig(layers=3, layer="gcn", dropout=0.15),
+        "carl",
+        ensemble=2,
+        train=TrainConfig(epochs=epochs, batch=10),
+    )
     predictor.fit(cells.select(train), accuracy[train])
-    print(f"Kendall's tau on {len(test)} other cells: {kendall_tau(predictor.predict(cells.select(test)), accuracy[test]):.2f}")
+    print(
+        f"Kendall's tau on {len(test)} other cells: {kendall_tau(predictor.predict(cells.select(test)), accuracy[test]):.2f}"
+    )
     ranked = test[predictor.rank(cells.select(test))]
     for name, row in (("best", ranked[0]), ("worst", ranked[-1])):
         print(f"\npredicted {name}: {table.texts[row]}, accuracy {accuracy[row]:.3f}")

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import contrastive
-from cgir import GraphBatch, spectral_distance
-from cgir.analysis import laplacian_spectrum as spectrum
+from cgir import GraphBatch, spectral_distance, spectrum
 from encoders import save_encoder
 from frontends import spaces
 
@@ -29,7 +28,12 @@ def main(folder: Path = Path("runs/examples"), steps: int = 100, networks: int =
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     nearest = np.argsort(-(unit @ unit[0]))[1:6]
     distances = spectral_distance(spectrum(graphs.select(nearest)), spectrum(graphs.select([0])))
-    print("nearest to", families[0], "number 0:", *(f"{families[i]} {i} (spectral distance {d:.3f})" for i, d in zip(nearest, distances[:, 0], strict=True)))
+    print(
+        "nearest to",
+        families[0],
+        "number 0:",
+        *(f"{families[i]} {i} (spectral distance {d:.3f})" for i, d in zip(nearest, distances[:, 0], strict=True)),
+    )
 
 
 if __name__ == "__main__":

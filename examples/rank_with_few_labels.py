@@ -26,7 +26,9 @@ def main(labels: int = 20) -> None:
     predictor.fit(graphs.select(train), accuracy[train], pool=graphs)
     print(f"and another family   {spearman(predictor.predict(graphs.select(test)), accuracy[test]):.3f}")
     best = test[predictor.rank(graphs.select(test))[0]]
-    print(f"predicted best: {table.texts[best]} with accuracy {accuracy[best]:.3f}, best of all {accuracy[test].max():.3f}")
+    print(
+        f"predicted best: {table.texts[best]} with accuracy {accuracy[best]:.3f}, best of all {accuracy[test].max():.3f}"
+    )
 
 
 if __name__ == "__main__":

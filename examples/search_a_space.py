@@ -1,8 +1,10 @@
-"""Forty trainings instead of 250: evolution guided by a predictor, beside its rivals, on networks whose accuracies come with the package.
+"""Forty trainings instead of 250: evolution guided by a predictor, beside its rivals, on networks whose accuracies come
+with the package.
 
     python examples/search_a_space.py
 
-An oracle of your own trains `space.module(spec)` and returns its accuracy; with `path=` the search goes on where it was interrupted.
+An oracle of your own trains `space.module(spec)` and returns its accuracy; with `path=` the search goes on where it was
+interrupted.
 """
 
 from __future__ import annotations
@@ -38,14 +40,27 @@ def main(folder: str | Path, queries: int = 40, seeds: int = 5) -> None:
         ranks = []
         for seed in range(seeds):
             # the table is the oracle, so only its networks are allowed
-            history = method(space, Predictor(head="gp"), accuracy.__getitem__, queries, seed, allowed=accuracy.__contains__, progress=False)
+            history = method(
+                space,
+                Predictor(head="gp"),
+                accuracy.__getitem__,
+                queries,
+                seed,
+                allowed=accuracy.__contains__,
+                progress=False,
+            )
             ranks.append(rank(history))
         print(f"{name}  {mean(ranks):5.1f}  {ranks}")
 
     file = Path(folder) / "history.parquet"
-    search.evolve(space, Predictor(), accuracy.__getitem__, queries // 2, allowed=accuracy.__contains__, path=file, progress=False)
-    history = search.evolve(space, Predictor(), accuracy.__getitem__, queries, allowed=accuracy.__contains__, path=file)  # asks for the rest
-    print(f"best: {space.format(history.best)} with {history.best_score:.3f}, rank {rank(history)}, query {history.top(1)[0] + 1} of {len(history)}")
+    search.evolve(
+        space, Predictor(), accuracy.__getitem__, queries // 2, allowed=accuracy.__contains__, path=file, progress=False
+    )
+    # asks for the rest
+    history = search.evolve(space, Predictor(), accuracy.__getitem__, queries, allowed=accuracy.__contains__, path=file)
+    print(
+        f"best: {space.format(history.best)} with {history.best_score:.3f}, rank {rank(history)}, query {history.top(1)[0] + 1} of {len(history)}"
+    )
 
     answers = tables.load(file)  # a history is a label table: for the next predictor, or for yourself
     print(f"{file.name}: {len(answers)} rows of spec, {', '.join(answers.metrics)}")

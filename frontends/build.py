@@ -1,4 +1,6 @@
-"""Build a model from its name: `package.module:attribute`, `path/file.py:attribute` or a file, as the command line takes it."""
+"""Build a model from its name: `package.module:attribute`, `path/file.py:attribute` or a file, as the command line
+takes it.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,11 @@ EXTRAS = {
 
 
 def build(target: str) -> Any:
-    """The model that `target` names: a file or folder as its path, a model as it is, a class or function called without arguments.
+    """The model that `target` names: a file or folder as its path, a model as it is, a class or function called without
+    arguments.
 
-    It is called under `torch.device("meta")` where PyTorch is there, so that no weights of its modules are allocated; a builder that needs
-    real tensors is called again without.
+    It is called under `torch.device("meta")` where PyTorch is there, so that no weights of its modules are allocated; a
+    builder that needs real tensors is called again without.
 
     Raises:
         TraceError: the name is malformed, cannot be imported, is missing, needs arguments, or does not build a model.
@@ -31,15 +34,21 @@ def build(target: str) -> Any:
     if not where and _is_file(Path(target)):
         return Path(target)
     if not where or not name:
-        raise TraceError(f"{target!r} does not name a model; expected package.module:name, path/file.py:name, or a file such as net.onnx")
+        raise TraceError(
+            f"{target!r} does not name a model; expected package.module:name, path/file.py:name, or a file such as net.onnx"
+        )
     found = _attribute(_module(where, target), name, target)
     if _is_model(found):
         return found
     if not callable(found):
-        raise TraceError(f"{target}: found a {type(found).__name__}, expected a model, or a class or function that builds one")
+        raise TraceError(
+            f"{target}: found a {type(found).__name__}, expected a model, or a class or function that builds one"
+        )
     model = _called(found, target)
     if not _is_model(model) and not isinstance(model, str | Path):
-        raise TraceError(f"{target}() returned a {type(model).__name__}, expected a model of PyTorch, Keras, TensorFlow or ONNX")
+        raise TraceError(
+            f"{target}() returned a {type(model).__name__}, expected a model of PyTorch, Keras, TensorFlow or ONNX"
+        )
     return model
 
 
@@ -78,7 +87,10 @@ def _call(found: Any, target: str) -> Any:
 
 def _failure(what: str, error: Exception) -> TraceError:
     extra = EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
-    return TraceError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}" + (f": pip install 'cgir[{extra}]'" if extra else ""))
+    return TraceError(
+        f"{what}: {type(error).__name__}: {' '.join(str(error).split())}"
+        + (f": pip install 'cgir[{extra}]'" if extra else "")
+    )
 
 
 def _module(where: str, target: str) -> ModuleType:

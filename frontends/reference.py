@@ -1,4 +1,6 @@
-"""ResNet-50, ViT-B/16 and MobileNetV3-Small in plain PyTorch: networks that everybody knows, to show, to time and to check tracing on."""
+"""ResNet-50, ViT-B/16 and MobileNetV3-Small in plain PyTorch: networks that everybody knows, to show, to time and to
+check tracing on.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or inner != 4 * width:
-            self.downsample = nn.Sequential(nn.Conv2d(inner, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inner, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inner, H, W) -> (B, 4 width, H / stride, W / stride)."""
@@ -31,7 +35,12 @@ class Bottleneck(nn.Module):
 
 def resnet50(classes: int = 1000) -> nn.Module:
     """ResNet-50 (He et al. 2016), 25,557,032 parameters and 4.09 billion multiply-adds at 224 x 224."""
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     inner = 64
     for stage, depth in enumerate((3, 4, 6, 3)):
         for block in range(depth):
@@ -51,7 +60,9 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         batch, length, width = x.shape
-        q, k, v = self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        )
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, width))
 
 
@@ -61,7 +72,10 @@ class EncoderBlock(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.attention = nn.LayerNorm(width), Attention(width, heads)
-        self.norm2, self.mlp = nn.LayerNorm(width), nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.norm2, self.mlp = (
+            nn.LayerNorm(width),
+            nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
@@ -95,14 +109,22 @@ def vit_b16(classes: int = 1000) -> nn.Module:
 class InvertedResidual(nn.Module):
     """MobileNetV3's block: expand, depthwise, squeeze-and-excite, project."""
 
-    def __init__(self, inner: int, width: int, outer: int, kernel: int, stride: int, squeeze: bool, swish: bool) -> None:
+    def __init__(
+        self, inner: int, width: int, outer: int, kernel: int, stride: int, squeeze: bool, swish: bool
+    ) -> None:
         super().__init__()
         act: type[nn.Module] = nn.Hardswish if swish else nn.ReLU
-        expand: list[nn.Module] = [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), act()] if width != inner else []
+        expand: list[nn.Module] = (
+            [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), act()] if width != inner else []
+        )
         depthwise = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
         self.expand = nn.Sequential(*expand, depthwise, nn.BatchNorm2d(width), act())
         reduced = max(8, (width // 4 + 4) // 8 * 8)
-        self.squeeze = nn.Sequential(nn.Conv2d(width, reduced, 1), nn.ReLU(), nn.Conv2d(reduced, width, 1), nn.Hardsigmoid()) if squeeze else None
+        self.squeeze = (
+            nn.Sequential(nn.Conv2d(width, reduced, 1), nn.ReLU(), nn.Conv2d(reduced, width, 1), nn.Hardsigmoid())
+            if squeeze
+            else None
+        )
         self.project = nn.Sequential(nn.Conv2d(width, outer, 1, bias=False), nn.BatchNorm2d(outer))
         self.residual = stride == 1 and inner == outer
 
@@ -130,5 +152,11 @@ def mobilenet_v3_small(classes: int = 1000) -> nn.Module:
     for width, outer, kernel, stride, squeeze, swish in MOBILENET_V3_SMALL:
         layers.append(InvertedResidual(inner, width, outer, kernel, stride, squeeze, swish))
         inner = outer
-    layers += [nn.Conv2d(inner, 576, 1, bias=False), nn.BatchNorm2d(576), nn.Hardswish(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [
+        nn.Conv2d(inner, 576, 1, bias=False),
+        nn.BatchNorm2d(576),
+        nn.Hardswish(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ]
     return nn.Sequential(*layers, nn.Linear(576, 1024), nn.Hardswish(), nn.Dropout(0.2), nn.Linear(1024, classes))

@@ -1,4 +1,6 @@
-"""Rivals of `search.evolve`, called alike: what its budget reaches without a predictor, or its predictor without evolution."""
+"""Rivals of `search.evolve`, called alike: what its budget reaches without a predictor, or its predictor without
+evolution.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def random_search(
     path: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
-    """Networks drawn at random, each once; the predictor is asked only where there is no oracle. Arguments and errors as those of `evolve`."""
+    """Networks drawn at random, each once; the predictor is asked only where there is no oracle. Arguments and errors
+    as those of `evolve`.
+    """
     run = Run(Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "random search", {})
     return run.go(lambda run, rng: run.fresh(lambda: space.sample(rng), AT_ONCE))
 
@@ -46,12 +50,14 @@ def aging_evolution(
     path: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
-    """Regularised evolution (Real et al. 2019, algorithm 1): a mutation of the best of a random few of the youngest; the oldest dies, however good.
+    """Regularised evolution (Real et al. 2019, algorithm 1): a mutation of the best of a random few of the youngest;
+    the oldest dies, however good.
 
     Unlike there no network is evaluated twice. The predictor is asked only where there is no oracle.
 
     Args:
-        population: how many are alive; the first are drawn at random. Defaults of this and the next are those of Ying et al. 2019 on NAS-Bench-101.
+        population: how many are alive; the first are drawn at random. Defaults of this and the next are those of Ying
+            et al. 2019 on NAS-Bench-101.
         tournament: how many of them are drawn, with replacement, for each parent.
 
     The other arguments and errors are those of `evolve`.

@@ -44,20 +44,35 @@ class Candidates:
     def select(self, rows: Iterable[int]) -> Candidates:
         """Some of them, in this order."""
         chosen = np.fromiter(rows, np.int64)
-        return Candidates([self.specs[row] for row in chosen], self.graphs.select(chosen), [self.hashes[row] for row in chosen], self.scores[chosen])
+        return Candidates(
+            [self.specs[row] for row in chosen],
+            self.graphs.select(chosen),
+            [self.hashes[row] for row in chosen],
+            self.scores[chosen],
+        )
 
     @staticmethod
     def joined(parts: Sequence[Candidates]) -> Candidates:
         """All of them, one part after the other."""
-        specs, hashes = [spec for part in parts for spec in part.specs], [digest for part in parts for digest in part.hashes]
-        return Candidates(specs, GraphBatch.concatenate([part.graphs for part in parts]), hashes, np.concatenate([part.scores for part in parts]))
+        specs, hashes = (
+            [spec for part in parts for spec in part.specs],
+            [digest for part in parts for digest in part.hashes],
+        )
+        return Candidates(
+            specs,
+            GraphBatch.concatenate([part.graphs for part in parts]),
+            hashes,
+            np.concatenate([part.scores for part in parts]),
+        )
 
     def scored(self, predictor: Model) -> Candidates:
         """The same with the predictor's scores, asked for in one batch. CgirError if one is not finite."""
         scores = np.asarray(predictor.predict(self.graphs), np.float64)
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
-            raise CgirError(f"search: the predictor's score of {self.specs[bad[0]]!r} is {scores[bad[0]]}; expected finite numbers")
+            raise CgirError(
+                f"search: the predictor's score of {self.specs[bad[0]]!r} is {scores[bad[0]]}; expected finite numbers"
+            )
         return replace(self, scores=scores)
 
 
@@ -76,10 +91,16 @@ class Settings:
 
 
 class Run:
-    """A search that is going on. What its next generation will be depends on (settings, history) alone, so that it can be taken up from a file."""
+    """A search that is going on. What its next generation will be depends on (settings, history) alone, so that it can
+    be taken up from a file.
+    """
 
     def __init__(self, settings: Settings, method: str, sizes: Mapping[str, int], **options: Any) -> None:
-        for name, value, least in (("seed", settings.seed, 0), ("queries", settings.queries, 1), *((*size, 1) for size in sizes.items())):
+        for name, value, least in (
+            ("seed", settings.seed, 0),
+            ("queries", settings.queries, 1),
+            *((*size, 1) for size in sizes.items()),
+        ):
             if not isinstance(value, int) or value < least:
                 raise CgirError(f"{method}: {name}={value!r}; expected a whole number, at least {least}")
         self.settings, self.method = settings, method
@@ -140,9 +161,15 @@ class Run:
         if path is None or not Path(path).exists():
             return History(self.settings.space, about)
         history = History.load(path, self.settings.space)
-        different = [f"{key} {history.about.get(key)!r} there, {value!r} now" for key, value in about.items() if history.about.get(key) != value]
+        different = [
+            f"{key} {history.about.get(key)!r} there, {value!r} now"
+            for key, value in about.items()
+            if history.about.get(key) != value
+        ]
         if different:
-            raise CgirError(f"{path}: belongs to another search ({'; '.join(different)[:300]}); use the same, or another path")
+            raise CgirError(
+                f"{path}: belongs to another search ({'; '.join(different)[:300]}); use the same, or another path"
+            )
         log.info("%s: going on after %d queries from %s", self.method, len(history), path)
         return history
 
@@ -155,7 +182,12 @@ class Run:
         if not len(chosen) and not len(history):
             raise CgirError(f"{self.method}: none of the networks that were drawn is allowed; check `allowed`")
         if not len(chosen):
-            log.warning("%s: nothing new was found, so it ends after %d of %d queries", self.method, len(history), settings.queries)
+            log.warning(
+                "%s: nothing new was found, so it ends after %d of %d queries",
+                self.method,
+                len(history),
+                settings.queries,
+            )
             return False
         history.add(chosen.specs, (chosen.scored(settings.predictor) if settings.oracle is None else chosen).scores)
         self.texts |= {settings.space.format(spec) for spec in chosen.specs}
@@ -171,7 +203,9 @@ class Run:
             value = float(answer)
         except (TypeError, ValueError) as error:
             text = self.settings.space.format(spec)
-            raise CgirError(f"{self.method}: the oracle answered {answer!r} for {text!r}; expected a number, NaN where a network failed") from error
+            raise CgirError(
+                f"{self.method}: the oracle answered {answer!r} for {text!r}; expected a number, NaN where a network failed"
+            ) from error
         self.history.answers[row] = value if isfinite(value) else nan
         self._save()
 

@@ -1,4 +1,6 @@
-"""Evolution guided by a predictor: the oracle, which is costly, is asked only about those children that the predictor, which is cheap, likes best."""
+"""Evolution guided by a predictor: the oracle, which is costly, is asked only about those children that the predictor,
+which is cheap, likes best.
+"""
 
 from __future__ import annotations
 
@@ -41,37 +43,47 @@ def evolve(
 ) -> History:
     """Look for the best networks of a space with a budget of `queries`, each network being asked about at most once.
 
-    A generation: `children` of the `parents` best networks so far, one or a few mutations away; the predictor scores them, and the oracle is asked
-    about the `batch` that it likes best; then the predictor is fitted to all answers. Without an oracle the predictor's scores take the place of its
-    answers, and all children are queries (so Han et al. 2023, section 5.3, search Once-for-All, after 50 labels).
+    A generation: `children` of the `parents` best networks so far, one or a few mutations away; the predictor scores
+    them, and the oracle is asked about the `batch` that it likes best; then the predictor is fitted to all answers.
+    Without an oracle the predictor's scores take the place of its answers, and all children are queries (so Han et al.
+    2023, section 5.3, search Once-for-All, after 50 labels).
 
     Args:
         space: what is searched; it has to sample, mutate, format and give graphs.
         predictor: anything with `fit` and `predict` of graphs, higher is better.
-        oracle: spec -> what training it gives, higher is better; NaN, or anything not finite, if it failed: it counts, is kept, and has no children. What
-            it raises ends the search; with a `path` all earlier answers are kept.
+        oracle: spec -> what training it gives, higher is better; NaN, or anything not finite, if it failed: it counts,
+            is kept, and has no children. What it raises ends the search; with a `path` all earlier answers are kept.
         queries: of the oracle, or, without one, of the predictor, at most; fewer if nothing new is found.
         seed: of everything drawn here, and of the predictor's fits.
-        start: how many to ask about at random before the predictor is asked at all, or specs to ask about first, such as those that it was fitted to;
-            by default 10 where it is to be fitted to answers, else 0. With 0 it has to be fitted already.
+        start: how many to ask about at random before the predictor is asked at all, or specs to ask about first, such
+            as those that it was fitted to; by default 10 where it is to be fitted to answers, else 0. With 0 it has to
+            be fitted already.
         parents: how many of the best have children.
         children: scored in each generation.
         batch: asked about in each generation.
         refit: fit the predictor, the one given, to all answers before each generation, as soon as two of them differ.
         allowed: spec -> whether it may be asked about, such as a limit on FLOPs. Given ones are not checked.
-        path: a file for the history, written after each answer: the same call goes on from there, with more `queries` too, and asks nothing again.
+        path: a file for the history, written after each answer: the same call goes on from there, with more `queries`
+            too, and asks nothing again.
         progress: show a progress bar.
 
     Returns:
         All queries in their order.
 
     Raises:
-        CgirError: bad numbers, no network allowed, a score or an answer that is no number, or `path` belongs to another search.
+        CgirError: bad numbers, no network allowed, a score or an answer that is no number, or `path` belongs to another
+            search.
     """
     learns = refit and oracle is not None
     first, about = _first(space, (FIRST if learns else 0) if start is None else start, queries)
     sizes = {"parents": parents, "children": children, "batch": batch}
-    run = Run(Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "evolve", sizes, refit=learns, start=about)
+    run = Run(
+        Settings(space, predictor, oracle, queries, seed, allowed, path, progress),
+        "evolve",
+        sizes,
+        refit=learns,
+        start=about,
+    )
     pool = cache(partial(_pool, space, seed))
 
     def propose(run: Run, rng: np.random.Generator) -> Candidates:
@@ -96,7 +108,9 @@ def _first(space: Space[Any], start: int | Sequence[Any], queries: int) -> tuple
         return start, f"{start} drawn"
     given = list(start)
     if len(given) > queries:
-        raise CgirError(f"evolve: {len(given)} networks to start with, but queries={queries}; they count, so give more queries or fewer networks")
+        raise CgirError(
+            f"evolve: {len(given)} networks to start with, but queries={queries}; they count, so give more queries or fewer networks"
+        )
     digest = sha256("\n".join(map(space.format, given)).encode()).hexdigest()[:16]
     return given, f"{len(given)} given, {digest}"
 

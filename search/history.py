@@ -1,4 +1,6 @@
-"""What a search asked, in order, and what it was told; on disk a label table, so that a search's answers are labels for the next one."""
+"""What a search asked, in order, and what it was told; on disk a label table, so that a search's answers are labels for
+the next one.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ ENTRY, NOTE = b"cgir", "search"  # of a table's schema; of that entry
 class History:
     """The networks of a search in the order of its queries, `len(history)` of them.
 
-    `specs`; `generations`, from 0; `predictions`, the predictor's, NaN where it was not asked; `answers`, the oracle's, NaN where a network failed,
-    None where there was none (yet). `about`: how the search was called, all but its budget.
+    `specs`; `generations`, from 0; `predictions`, the predictor's, NaN where it was not asked; `answers`, the oracle's,
+    NaN where a network failed, None where there was none (yet). `about`: how the search was called, all but its budget.
     """
 
     space: Space[Any]
@@ -78,7 +80,9 @@ class History:
         return float(self.scores[self._best()])
 
     def top(self, count: int) -> list[int]:
-        """Rows of the `count` best scores, best first, the earlier one of equals; networks without a score are never among them."""
+        """Rows of the `count` best scores, best first, the earlier one of equals; networks without a score are never
+        among them.
+        """
         scores = self.scores
         return [int(row) for row in np.argsort(-scores, kind="stable")[:count] if np.isfinite(scores[row])]
 
@@ -95,7 +99,8 @@ class History:
         self.generations += [generation] * len(specs)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a Parquet file, whole or not at all, that `tables.load` reads too: a network a row with `spec` and the numbers of `COLUMNS`.
+        """Write a Parquet file, whole or not at all, that `tables.load` reads too: a network a row with `spec` and the
+        numbers of `COLUMNS`.
 
         `asked` is 1 where the oracle has answered: without a `value` there, the network failed.
         """
@@ -119,15 +124,21 @@ class History:
             texts, values, predictions, generations, asked = (table[column].to_pylist() for column in (SPEC, *COLUMNS))
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise FileFormatError(f"{path}: not the history of a search ({reason}); remove it to search anew") from error
+            raise FileFormatError(
+                f"{path}: not the history of a search ({reason}); remove it to search anew"
+            ) from error
         space = space or spaces.get(name, **skeleton)
         if [space.name, json.loads(json.dumps(asdict(space)))] != [name, skeleton]:  # type: ignore[call-overload]
-            raise FileFormatError(f"{path}: the history of a search in {name} {skeleton}, not in {space}; use another path")
+            raise FileFormatError(
+                f"{path}: the history of a search in {name} {skeleton}, not in {space}; use another path"
+            )
         try:
             specs = [space.parse(text) for text in texts]
         except SpecError as error:
             raise FileFormatError(f"{path}: a network is none of {space.name} ({error})") from error
-        answers = [(np.nan if value is None else value) if done else None for value, done in zip(values, asked, strict=True)]
+        answers = [
+            (np.nan if value is None else value) if done else None for value, done in zip(values, asked, strict=True)
+        ]
         known = [np.nan if score is None else score for score in predictions]
         return cls(space, about, specs, list(map(int, generations)), known, answers)
 

@@ -1,4 +1,6 @@
-"""What the design promises about the code itself: one-way imports, no framework in the core, files one can read in a sitting."""
+"""What the design promises about the code itself: one-way imports, no framework in the core, files one can read in a
+sitting.
+"""
 
 from __future__ import annotations
 

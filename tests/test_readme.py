@@ -20,7 +20,9 @@ EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_examples_run(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_run(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     keras.utils.clear_session()  # names of layers are numbered on from those of other tests
     code, shown = EXAMPLES[number]
@@ -39,7 +41,8 @@ def test_the_search_space_in_contributing_keeps_the_promises_of_a_space() -> Non
     code = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(code) == 1
     names: dict[str, Any] = {"__name__": "plainnet"}
-    exec(compile(code[0], "CONTRIBUTING.md", "exec", dont_inherit=True), names)  # as in a module without __future__ imports
+    # as in a module without __future__ imports
+    exec(compile(code[0], "CONTRIBUTING.md", "exec", dont_inherit=True), names)
     space = names["PlainNet"](channels=4)
     specs = list(space.enumerate())
     assert len(set(specs)) == 64

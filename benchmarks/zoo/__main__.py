@@ -1,4 +1,6 @@
-"""Check the corpora of real networks: `python -m benchmarks.zoo [CORPUS ...] [--write]`. About three hours on two cores; an interrupted run resumes."""
+"""Check the corpora of real networks: `python -m benchmarks.zoo [CORPUS ...] [--write]`. About three hours on two
+cores; an interrupted run resumes.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,17 @@ ABOUT = (
 
 
 def main() -> int:
-    """Run, print what does not hold and has no listed reason, and with `--write` keep the tables for RESULTS.md; 1 if anything is unexplained."""
+    """Run, print what does not hold and has no listed reason, and with `--write` keep the tables for RESULTS.md; 1 if
+    anything is unexplained.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", nargs="*", metavar="CORPUS", help=f"which ones (default: all): {', '.join(CORPORA)}")
-    parser.add_argument("--runs", type=Path, default=Path("runs/zoo"), help="folder of the outcomes; delete it to start afresh (default: %(default)s)")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs/zoo"),
+        help="folder of the outcomes; delete it to start afresh (default: %(default)s)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="only the first LIMIT cases of each")
     parser.add_argument("--write", action="store_true", help="keep the result for RESULTS.md; takes all corpora, whole")
@@ -38,8 +47,14 @@ def main() -> int:
         parser.error("--write needs all corpora, without --limit")
     outcomes = {name: run(name, options.runs, options.jobs, options.limit) for name in chosen}
     pairs = [tables(name, outcomes[name]) for name in chosen]
-    holds = Table("what holds", ("corpus", "property", "networks"), tuple(row for counts, _ in pairs for row in counts.rows))
-    except_for = Table("exceptions", ("corpus", "property", "networks", "for example", "reason"), tuple(row for _, rest in pairs for row in rest.rows))
+    holds = Table(
+        "what holds", ("corpus", "property", "networks"), tuple(row for counts, _ in pairs for row in counts.rows)
+    )
+    except_for = Table(
+        "exceptions",
+        ("corpus", "property", "networks", "for example", "reason"),
+        tuple(row for _, rest in pairs for row in rest.rows),
+    )
     for table in (holds, except_for):
         print("\n".join([table.caption, *("  " + " | ".join(row) for row in table.rows)]))
     if options.write:

@@ -1,7 +1,9 @@
-"""The same network through every door of PyTorch: the module, `torch.export`, and ONNX files of both exporters, compared as canonical graphs.
+"""The same network through every door of PyTorch: the module, `torch.export`, and ONNX files of both exporters,
+compared as canonical graphs.
 
-One model of each timm family and all of torchvision's classification models. Both ONNX exporters fold BatchNorm, so their files are compared
-at `level="inference"`. Where an exporter itself fails there is nothing to compare, and the case does not count in that column.
+One model of each timm family and all of torchvision's classification models. Both ONNX exporters fold BatchNorm, so
+their files are compared at `level="inference"`. Where an exporter itself fails there is nothing to compare, and the
+case does not count in that column.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def cases() -> list[str]:
     declare()
     import torchvision
 
-    return [f"timm/{name}" for name in REPRESENTATIVES] + [f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models)]
+    return [f"timm/{name}" for name in REPRESENTATIVES] + [
+        f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models)
+    ]
 
 
 def check(case: str) -> dict[str, bool | str | None]:
@@ -72,7 +76,9 @@ def _attempt(export: Callable[[], Any]) -> Any:
 
 
 def _kept(case: str, exporter: str, model: torch.nn.Module, x: torch.Tensor) -> bytes | None:
-    """An ONNX file without its weights, made once (the dynamo exporter takes about 15 s a network); an empty one where the exporter fails."""
+    """An ONNX file without its weights, made once (the dynamo exporter takes about 15 s a network); an empty one where
+    the exporter fails.
+    """
     path = KEPT / f"{case.replace('/', '-')}.{exporter}.onnx"
     if not path.exists():
         proto = _attempt(lambda: from_bytes(onnx_file(model, x, exporter == "dynamo")))
@@ -83,7 +89,9 @@ def _kept(case: str, exporter: str, model: torch.nn.Module, x: torch.Tensor) -> 
 
 
 def build(case: str) -> tuple[torch.nn.Module, torch.Tensor]:
-    """The model with random weights, in evaluation mode, and an input of its usual size; on meta if so asked by `torch.device`."""
+    """The model with random weights, in evaluation mode, and an input of its usual size; on meta if so asked by
+    `torch.device`.
+    """
     library, _, name = case.partition("/")
     declare()
     if library == "timm":
@@ -94,14 +102,18 @@ def build(case: str) -> tuple[torch.nn.Module, torch.Tensor]:
     else:
         import torchvision
 
-        model = torchvision.models.get_model(name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {}))
+        model = torchvision.models.get_model(
+            name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {})
+        )
         size = (3, 299, 299) if name == "inception_v3" else (3, 224, 224)
     _train(model)
     return model.eval(), torch.zeros(1, *size)
 
 
 def _train(model: torch.nn.Module) -> None:
-    """Weights and statistics as different from each other as after training: exporters merge equal tensors and drop zero biases."""
+    """Weights and statistics as different from each other as after training: exporters merge equal tensors and drop
+    zero biases.
+    """
     generator = torch.Generator().manual_seed(0)
     statistics = (buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var")))
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Every network of keras.applications: the walk over its layers against Keras's own count of parameters and against its concrete function."""
+"""Every network of keras.applications: the walk over its layers against Keras's own count of parameters and against its
+concrete function.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The onnx package's own backend tests: every operator in every form that its authors test, and the light networks.
 
-Sizes are compared with the outputs recorded in the test data, and where onnxruntime can run the model, with what it computes for every tensor
-in between. Where a size depends on values, the frontend gives the largest one possible.
+Sizes are compared with the outputs recorded in the test data, and where onnxruntime can run the model, with what it
+computes for every tensor in between. Where a size depends on values, the frontend gives the largest one possible.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ COLUMNS = ("traces", "outputs as recorded", "tensors as onnxruntime", "verifies"
 DATA = "the size of the result depends on values: the frontend gives the largest one possible"
 TEXT = "the number of strings that come out depends on the strings"
 EXCEPTIONS: dict[str, str] = {
-    **{f"node/test_{name}_*: outputs as recorded": DATA for name in ("compress", "nonmaxsuppression", "nonzero", "unique")},
+    **{
+        f"node/test_{name}_*: outputs as recorded": DATA
+        for name in ("compress", "nonmaxsuppression", "nonzero", "unique")
+    },
     "*/test_strnorm*: outputs as recorded": TEXT,
     "node/test_string_split_empty_tensor": TEXT,
     "node/test_range_bfloat16_*_expanded: outputs as recorded": "a loop's number of rounds is computed from bfloat16 inputs, whose values are not read",
@@ -62,7 +65,11 @@ def cases() -> list[str]:
 def check(case: str) -> dict[str, bool | None]:
     """Trace one model and compare the sizes of its tensors."""
     model, inputs, outputs = _loaded(case)
-    given = {name: _Shaped(_shape(v)) if isinstance(v, onnx.TensorProto) else v for name, v in inputs.items() if not isinstance(v, list | type(None))} or None
+    given = {
+        name: _Shaped(_shape(v)) if isinstance(v, onnx.TensorProto) else v
+        for name, v in inputs.items()
+        if not isinstance(v, list | type(None))
+    } or None
     raw = frontends.trace(model, given, raw=True)
     sizes = sizes_of(model, Request(given))
     cgir.verify(raw)
@@ -98,7 +105,9 @@ def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [info for info in model.graph.input if info.name not in given]
 
 
-def _named(model: onnx.ModelProto, given: Sequence[Any], expected: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _named(
+    model: onnx.ModelProto, given: Sequence[Any], expected: Sequence[Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     inputs = dict(zip((info.name for info in _inputs(model)), given, strict=False))
     return inputs, dict(zip((info.name for info in model.graph.output), expected, strict=True))
 
@@ -131,7 +140,12 @@ def _computed(model: onnx.ModelProto, inputs: dict[str, Any]) -> dict[str, tuple
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     present = {info.name for info in copy.graph.output}
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for node in copy.graph.node for name in node.output if name and name not in present)
+    copy.graph.output.extend(
+        onnx.ValueInfoProto(name=name)
+        for node in copy.graph.node
+        for name in node.output
+        if name and name not in present
+    )
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads, options.log_severity_level = 1, 4

@@ -1,4 +1,5 @@
-"""Run a corpus: every case in a worker process with a time limit, results kept as they come, so that an interrupted run resumes.
+"""Run a corpus: every case in a worker process with a time limit, results kept as they come, so that an interrupted run
+resumes.
 
 A corpus is a module with COLUMNS, EXCEPTIONS, `cases()` and `check(case)`; see `Corpus`.
 """
@@ -33,7 +34,8 @@ class Corpus(Protocol):
     """What a module of this folder offers.
 
     `COLUMNS`: what is checked; `EXCEPTIONS`: pattern of a case, or "pattern: column" -> why it does not hold there;
-    `cases()`: all names, in a fixed order; `check(case)`: column -> whether it holds, or why not; None where it does not apply.
+    `cases()`: all names, in a fixed order; `check(case)`: column -> whether it holds, or why not; None where it does
+    not apply.
     """
 
     COLUMNS: tuple[str, ...]
@@ -53,7 +55,9 @@ def load(name: str) -> Corpus:
 
 
 def run(name: str, folder: Path, jobs: int = 2, limit: int | None = None) -> list[Outcome]:
-    """Check all cases of a corpus (the first `limit` ones), continuing what `folder` holds already; outcomes in the order of the cases."""
+    """Check all cases of a corpus (the first `limit` ones), continuing what `folder` holds already; outcomes in the
+    order of the cases.
+    """
     cases = load(name).cases()[:limit]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.jsonl"
@@ -130,7 +134,12 @@ def reason(corpus: Corpus, case: str, column: str) -> str | None:
 
 def failures(corpus: Corpus, outcomes: list[Outcome]) -> list[tuple[Outcome, str]]:
     """Cases and columns that do not hold, listed or not."""
-    return [(outcome, column) for outcome in outcomes for column in corpus.COLUMNS if outcome["holds"].get(column) not in (True, None)]
+    return [
+        (outcome, column)
+        for outcome in outcomes
+        for column in corpus.COLUMNS
+        if outcome["holds"].get(column) not in (True, None)
+    ]
 
 
 def tables(name: str, outcomes: list[Outcome]) -> tuple[Table, Table]:
@@ -146,11 +155,18 @@ def tables(name: str, outcomes: list[Outcome]) -> tuple[Table, Table]:
         key = (column, reason(corpus, outcome["case"], column) or f"not explained: {outcome['message']}")
         reasons[key] += 1
         example.setdefault(key, outcome["case"])
-    rows = tuple((name, column, str(count), example[column, why], why.replace("|", "/")) for (column, why), count in reasons.items())
+    rows = tuple(
+        (name, column, str(count), example[column, why], why.replace("|", "/"))
+        for (column, why), count in reasons.items()
+    )
     return Table("", (), tuple(counts)), Table("", (), rows)
 
 
 def unexplained(name: str, outcomes: list[Outcome]) -> list[str]:
     """Failures without a listed reason, one line each."""
     corpus = load(name)
-    return [f"{name}: {o['case']}: {column}: {o['message']}" for o, column in failures(corpus, outcomes) if reason(corpus, o["case"], column) is None]
+    return [
+        f"{name}: {o['case']}: {column}: {o['message']}"
+        for o, column in failures(corpus, outcomes)
+        if reason(corpus, o["case"], column) is None
+    ]

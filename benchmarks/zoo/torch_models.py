@@ -1,6 +1,7 @@
 """Every model of timm and torchvision, without weights on the meta device: traced, and counted against PyTorch itself.
 
-Of torchvision's detectors it is what runs before boxes are selected by their values, all parameters included (`Detector`).
+Of torchvision's detectors it is what runs before boxes are selected by their values, all parameters included
+(`Detector`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def cases() -> list[str]:
     import timm
     import torchvision
 
-    return [f"timm/{name}" for name in timm.list_models()] + [f"torchvision/{name}" for name in torchvision.models.list_models()]
+    return [f"timm/{name}" for name in timm.list_models()] + [
+        f"torchvision/{name}" for name in torchvision.models.list_models()
+    ]
 
 
 def check(case: str) -> dict[str, bool | str | None]:
@@ -38,12 +41,22 @@ def check(case: str) -> dict[str, bool | str | None]:
     raw = frontends.trace(model, inputs, raw=True)
     graph = cgir.canonicalize(raw)
     cgir.verify(graph)
-    return {"traces": True, **counted(model, raw), "FLOPs exact": _same(raw.flops, flops(model, inputs)), "no Opaque": no_opaque([raw])}
+    return {
+        "traces": True,
+        **counted(model, raw),
+        "FLOPs exact": _same(raw.flops, flops(model, inputs)),
+        "no Opaque": no_opaque([raw]),
+    }
 
 
 def counted(model: nn.Module, raw: cgir.Graph) -> dict[str, bool | str | None]:
     """Whether the parameters, with those that nothing reads, are the module's."""
-    return {"parameters exact": _same(raw.num_params + dict(raw.notes).get("unused parameters", 0), sum(param.numel() for param in model.parameters()))}
+    return {
+        "parameters exact": _same(
+            raw.num_params + dict(raw.notes).get("unused parameters", 0),
+            sum(param.numel() for param in model.parameters()),
+        )
+    }
 
 
 def no_opaque(graphs: Iterable[cgir.Graph]) -> bool | str:
@@ -57,7 +70,9 @@ def _same(found: int, expected: int) -> bool | str:
 
 
 def flops(model: nn.Module, inputs: Any) -> int:
-    """PyTorch's own count on the meta device, where it sees inside attention; einsum from left to right, whatever else is installed."""
+    """PyTorch's own count on the meta device, where it sees inside attention; einsum from left to right, whatever else
+    is installed.
+    """
     with torch.no_grad(), torch.backends.opt_einsum.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model.requires_grad_(False).to(META)(*inputs)  # its module tracker stumbles over parameters that are expanded
     return int(counter.get_total_flops())
@@ -82,14 +97,18 @@ def _on_meta(make: Any) -> nn.Module:
 
 
 class Detector(nn.Module):
-    """A detector without its transforms, anchors and selection of boxes: backbone and heads, those of R-CNNs on features of 1,000 pooled boxes."""
+    """A detector without its transforms, anchors and selection of boxes: backbone and heads, those of R-CNNs on
+    features of 1,000 pooled boxes.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor, pooled: Tensor, regions: Tensor) -> list[Any]:
-        """Images (B, 3, H, W), pooled box features (N, C, 7, 7) and mask or keypoint features (N, C, 14, 14) -> what the heads say."""
+        """Images (B, 3, H, W), pooled box features (N, C, 7, 7) and mask or keypoint features (N, C, 14, 14) -> what
+        the heads say.
+        """
         model = self.model
         features = model.backbone(images)
         levels = [features] if isinstance(features, Tensor) else list(features.values())
@@ -97,7 +116,11 @@ class Detector(nn.Module):
             return [model.head(levels)]
         heads = model.roi_heads
         results = [model.rpn.head(levels), heads.box_predictor(heads.box_head(pooled))]
-        parts = [(getattr(heads, f"{kind}_head"), getattr(heads, f"{kind}_predictor")) for kind in ("mask", "keypoint") if getattr(heads, f"has_{kind}")()]
+        parts = [
+            (getattr(heads, f"{kind}_head"), getattr(heads, f"{kind}_predictor"))
+            for kind in ("mask", "keypoint")
+            if getattr(heads, f"has_{kind}")()
+        ]
         return results + [predictor(head(regions)) for head, predictor in parts]
 
 
@@ -114,8 +137,18 @@ def _timm_inputs(model: Any) -> tuple[Any, ...]:
 def _torchvision(name: str) -> Any:
     import torchvision
 
-    options: dict[str, Any] = {"init_weights": False} if name.removeprefix("quantized_") in ("googlenet", "inception_v3") else {}
-    if "rcnn" in name or "retina" in name or "fcos" in name or "ssd" in name or "deeplab" in name or "fcn" in name or "lraspp" in name:
+    options: dict[str, Any] = (
+        {"init_weights": False} if name.removeprefix("quantized_") in ("googlenet", "inception_v3") else {}
+    )
+    if (
+        "rcnn" in name
+        or "retina" in name
+        or "fcos" in name
+        or "ssd" in name
+        or "deeplab" in name
+        or "fcn" in name
+        or "lraspp" in name
+    ):
         options["weights_backbone"] = None
     model = torchvision.models.get_model(name, weights=None, **options)
     return Detector(model) if name in torchvision.models.list_models(module=torchvision.models.detection) else model
@@ -124,7 +157,10 @@ def _torchvision(name: str) -> Any:
 def _torchvision_inputs(name: str) -> tuple[Any, ...]:
     import torchvision
 
-    kinds = {kind: torchvision.models.list_models(module=getattr(torchvision.models, kind)) for kind in ("detection", "segmentation", "video", "optical_flow")}
+    kinds = {
+        kind: torchvision.models.list_models(module=getattr(torchvision.models, kind))
+        for kind in ("detection", "segmentation", "video", "optical_flow")
+    }
     if name in kinds["detection"]:
         return _image(1, 3, 320, 320), _image(1000, 256, 7, 7), _image(1000, 256, 14, 14)
     if name in kinds["optical_flow"]:

@@ -22,14 +22,28 @@ def _intraclass() -> dict[str, tuple[Any, ...]]:
 
 
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
-_LCNET = [[[3, 96, 96, 1, True]], [[3, 96, 96, 2, False]], [[3, 96, 192, 2, False], [3, 192, 192, 1, True]], [[3, 192, 384, 2, False]]]
+_LCNET = [
+    [[3, 96, 96, 1, True]],
+    [[3, 96, 96, 2, False]],
+    [[3, 96, 192, 2, False], [3, 192, 192, 1, True]],
+    [[3, 192, 384, 2, False]],
+]
 _REPVIT = {"backbone_config": {"model_type": "timm_wrapper", "num_classes": 2, "architecture": "repvit_m1",
                                "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}}}  # fmt: skip
 _PERCEPTION = {"embed_dim": 1024, "img_size": (14, 14), "depth": 2, "global_pool": "", "use_post_transformer_norm": False, "init_values": 0.1,
                "ref_feat_shape": (1, 1)}  # fmt: skip
-_INDEXER = {"indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 256, "indexer_budget": 64, "indexer_compress_ratio": 4}
+_INDEXER = {
+    "indexer_n_heads": 4,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 256,
+    "indexer_budget": 64,
+    "indexer_compress_ratio": 4,
+}
 _MROPE = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5, "mrope_section": [8, 12, 12]}
-_HUNYUAN = {"head_dim": 128, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 16, 16, 16]}}
+_HUNYUAN = {
+    "head_dim": 128,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [16, 16, 16, 16]},
+}
 # Fields without which the default configuration builds no model.
 CONFIGS: dict[str, dict[str, Any]] = {
     **by_name(("big_bird bigbird_pegasus", {"attention_type": "original_full"})),

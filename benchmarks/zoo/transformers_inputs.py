@@ -18,9 +18,15 @@ SAMPLES = 16_000  # length of sounds
 
 
 def inputs_of(model: Any, config: Any, case: str) -> dict[str, Any]:
-    """What the forward needs: its obligatory arguments, the model's main input, and the few that are optional in name only."""
+    """What the forward needs: its obligatory arguments, the model's main input, and the few that are optional in name
+    only.
+    """
     parameters = inspect.signature(model.forward).parameters
-    needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD}
+    needed = {
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    }
     main = model.main_input_name if isinstance(model.main_input_name, list | tuple) else [model.main_input_name]
     needed |= {name for name in ("input_ids", "decoder_input_ids", "bbox", *main) if name in parameters}
     if "pixel_values" in parameters and not {"past_key_values", "inputs_embeds"} & set(parameters):
@@ -54,8 +60,16 @@ def _ids(*shape: int) -> Tensor:
 
 def _image(config: Any) -> Tensor:
     size = _find(config, "image_size", "img_size", default=224)
-    height, width = (size, size) if isinstance(size, int) else (size["height"], size["width"]) if isinstance(size, Mapping) else size
-    return torch.empty(1, _find(config, "num_channels", "in_channels", "in_chans", default=3), height, width, device=META)
+    height, width = (
+        (size, size)
+        if isinstance(size, int)
+        else (size["height"], size["width"])
+        if isinstance(size, Mapping)
+        else size
+    )
+    return torch.empty(
+        1, _find(config, "num_channels", "in_channels", "in_chans", default=3), height, width, device=META
+    )
 
 
 def _spectrogram(config: Any) -> Tensor:
@@ -74,7 +88,11 @@ def _patches(config: Any) -> Tensor:
     size = _find(config, "patch_size", default=14)
     volume = size * size if isinstance(size, int) else size[0] * size[1]
     return torch.empty(
-        64, volume * _find(config, "in_channels", "num_channels", "in_chans", default=3) * _find(config, "temporal_patch_size", default=1), device=META
+        64,
+        volume
+        * _find(config, "in_channels", "num_channels", "in_chans", default=3)
+        * _find(config, "temporal_patch_size", default=1),
+        device=META,
     )
 
 
@@ -136,14 +154,22 @@ def _given(value: Any) -> Callable[[Any], Any]:
 
 def _series(config: Any) -> dict[str, Any]:
     past = config.context_length + max(config.lags_sequence)
-    shapes = {"past_values": (past,), "past_time_features": (past, 2), "past_observed_mask": (past,), "future_values": (8,), "future_time_features": (8, 2)}
+    shapes = {
+        "past_values": (past,),
+        "past_time_features": (past, 2),
+        "past_observed_mask": (past,),
+        "future_values": (8,),
+        "future_time_features": (8, 2),
+    }
     return {name: torch.empty(1, *shape, device=META) for name, shape in shapes.items()}
 
 
 def _empty_session(config: Any) -> Any:
     import transformers
 
-    return getattr(transformers, type(config).__name__.replace("Config", "InferenceSession"))(video_height=64, video_width=64, dtype=torch.float32)
+    return getattr(transformers, type(config).__name__.replace("Config", "InferenceSession"))(
+        video_height=64, video_width=64, dtype=torch.float32
+    )
 
 
 def _prompted_session(config: Any) -> Any:

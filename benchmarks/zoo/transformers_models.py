@@ -1,4 +1,6 @@
-"""Every base model of transformers' registry, from a small variant of its default configuration, without weights on the meta device."""
+"""Every base model of transformers' registry, from a small variant of its default configuration, without weights on the
+meta device.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +33,18 @@ EXCEPTIONS: dict[str, str] = by_name(
 )  # fmt: skip
 SOLVERS = ("minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "qwen4_exp",
            "qwen4_exp_text")  # fmt: skip
-EXCEPTIONS |= {f"{name}: no Opaque": "solves a triangular system in its linear attention, which the vocabulary lacks" for name in SOLVERS}
+EXCEPTIONS |= {
+    f"{name}: no Opaque": "solves a triangular system in its linear attention, which the vocabulary lacks"
+    for name in SOLVERS
+}
 
 # Fields that say how often a block is repeated -> how often it is here.
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers",
           "num_attention_layers", "depth", "encoder_num_hidden_layers", "decoder_num_hidden_layers")  # fmt: skip
 
 UNDECORATED = ("LongcatFlashExperts", "Step3p7Experts")
-TRAINING = ("fastspeech2_conformer", "fastspeech2_conformer_with_hifigan")  # then the length of the speech is given, otherwise the model predicts it
+# then the length of the speech is given, otherwise the model predicts it
+TRAINING = ("fastspeech2_conformer", "fastspeech2_conformer_with_hifigan")
 METHODS = {"glm_image_vqmodel": "encode"}  # classes without a forward
 
 # The first that traces counts.
@@ -87,7 +93,8 @@ class Given(nn.Module):
 def build(case: str, small: bool = True, masked: bool = False) -> tuple[nn.Module, dict[str, Any]]:
     """A model in evaluation mode, and keyword arguments for it.
 
-    `small` has two layers in place of many. `masked` passes an attention mask of ones, else texts have no padding token to search for.
+    `small` has two layers in place of many. `masked` passes an attention mask of ones, else texts have no padding token
+    to search for.
     """
     declare()
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -103,7 +110,8 @@ def build(case: str, small: bool = True, masked: bool = False) -> tuple[nn.Modul
         model.forward = getattr(model, METHODS[case])
     inputs = inputs_of(model, config, case)
     group(model)
-    with suppress(Exception):  # mixtures of experts as grouped products, where the model can; loops over experts depend on values
+    # mixtures of experts as grouped products, where the model can; loops over experts depend on values
+    with suppress(Exception):
         model.set_experts_implementation("grouped_mm")
     if masked:
         inputs["attention_mask"] = torch.ones(1, TOKENS, dtype=torch.long)
@@ -114,7 +122,11 @@ def build(case: str, small: bool = True, masked: bool = False) -> tuple[nn.Modul
                     module.config.pad_token_id = None
     given = {name: value for name, value in inputs.items() if not isinstance(value, Tensor) or not value.is_meta}
     model = model.train(case in TRAINING)
-    return (Given(model, given), {key: value for key, value in inputs.items() if key not in given}) if given else (model, inputs)
+    return (
+        (Given(model, given), {key: value for key, value in inputs.items() if key not in given})
+        if given
+        else (model, inputs)
+    )
 
 
 def _class(name: str, config: Any) -> Any:
@@ -126,13 +138,21 @@ def _class(name: str, config: Any) -> Any:
 
 
 def group(model: nn.Module) -> None:
-    """Let transformers' grouped product compute experts that hold their weights as it wants them but lack its decorator."""
+    """Let transformers' grouped product compute experts that hold their weights as it wants them but lack its
+    decorator.
+    """
     from transformers.integrations import moe
 
     for module in model.modules():
         if type(module).__name__ in UNDECORATED:
             part: Any = module
-            part.has_gate, part.has_bias, part.is_transposed, part.has_post_expert_norm, part._is_expert_parallel = True, False, False, False, False
+            part.has_gate, part.has_bias, part.is_transposed, part.has_post_expert_norm, part._is_expert_parallel = (
+                True,
+                False,
+                False,
+                False,
+                False,
+            )
             part.num_experts = part.gate_up_proj.shape[0]
             if not hasattr(part, "_apply_gate"):
                 part._apply_gate = MethodType(moe._default_apply_gate, part)
@@ -144,7 +164,8 @@ def shrunk(config: Any) -> Any:
     for value in list(vars(config).values()):
         if hasattr(value, "to_dict"):
             shrunk(value)
-    listed = any(isinstance(value, list | tuple) and len(value) > 2 for value in vars(config).values())  # something is said for every layer
+    # something is said for every layer
+    listed = any(isinstance(value, list | tuple) and len(value) > 2 for value in vars(config).values())
     for name in DEPTHS:
         depth = getattr(config, name, None)
         if isinstance(depth, int) and depth > 2 and not listed:

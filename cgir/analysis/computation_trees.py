@@ -1,17 +1,20 @@
 """Nodes that no message-passing network can tell apart, by depth, for whole data sets at once.
 
-After l layers of message passing a node's state is a function of its unfolding of depth l: its kind and the multiset of the unfoldings of depth
-l - 1 of the nodes it hears. Layers tell two nodes apart at most where colour refinement does (Xu et al., "How powerful are graph neural
-networks?", ICLR 2019, lemma 2; Weisfeiler and Lehman, 1968), so that the nodes of one class can be computed once (Bollen et al., "Learning
-graph neural networks using exact compression", 2023, https://arxiv.org/abs/2304.14793). Such layers do not see argument slots, so slots do not
-count here, while `cgir.coloring.colors` sees them: x - y and y - x are one class here and two there.
+After l layers of message passing a node's state is a function of its unfolding of depth l: its kind and the multiset of
+the unfoldings of depth l - 1 of the nodes it hears. Layers tell two nodes apart at most where colour refinement does
+(Xu et al., "How powerful are graph neural networks?", ICLR 2019, lemma 2; Weisfeiler and Lehman, 1968), so that the
+nodes of one class can be computed once (Bollen et al., "Learning graph neural networks using exact compression", 2023,
+https://arxiv.org/abs/2304.14793). Such layers do not see argument slots, so slots do not count here, while
+`cgir.coloring.colors` sees them: x - y and y - x are one class here and two there.
 
-Two multisets are taken for equal where the sums of random 64-bit numbers, one for each unfolding in them, are: wrongly with probability 2^-63 for
-one pair, 5e-8 for some pair of a million. The numbers are the same in every batch, which lets `tabulate` put classes of many batches together.
+Two multisets are taken for equal where the sums of random 64-bit numbers, one for each unfolding in them, are: wrongly
+with probability 2^-63 for one pair, 5e-8 for some pair of a million. The numbers are the same in every batch, which
+lets `tabulate` put classes of many batches together.
 
-Data sets keep classes in memory (`GraphStore.unfoldings`) and not on disk. There, the networks of NAS-Bench-101 with all their columns take 0.6
-bytes a node; classes of six layers, both ways, would take another 7.2, and reading them as long as computing them. Those of the last layer alone
-would take another 1.9, to save the half minute in which all 80.7 million nodes are computed.
+Data sets keep classes in memory (`GraphStore.unfoldings`) and not on disk. There, the networks of NAS-Bench-101 with
+all their columns take 0.6 bytes a node; classes of six layers, both ways, would take another 7.2, and reading them as
+long as computing them. Those of the last layer alone would take another 1.9, to save the half minute in which all 80.7
+million nodes are computed.
 """
 
 from __future__ import annotations
@@ -33,13 +36,15 @@ from .weisfeiler_lehman import Colors, kind_color, mix
 Classes = NDArray[np.int32]
 Direction = Literal["forward", "backward", "both"]
 
-_OWN, _SOURCE, _READER = (np.uint64(0x243F6A8885A308D3), np.uint64(0x13198A2E03707344), np.uint64(0xA4093822299F31D0))  # digits of pi
+# digits of pi
+_OWN, _SOURCE, _READER = (np.uint64(0x243F6A8885A308D3), np.uint64(0x13198A2E03707344), np.uint64(0xA4093822299F31D0))
 
 
 class Step(NamedTuple):
     """What the C classes of one depth are made of, in classes of the depth before.
 
-    `own` (C,): the class each is part of; sources[starts[c] : starts[c + 1]]: those of the neighbours of class c, once for every edge.
+    `own` (C,): the class each is part of; sources[starts[c] : starts[c + 1]]: those of the neighbours of class c, once
+    for every edge.
     """
 
     own: Classes
@@ -48,7 +53,9 @@ class Step(NamedTuple):
 
 
 class Table(NamedTuple):
-    """All classes of a data set in one direction: the `kinds` of depth 0, a step for every depth from 1, and each node's class at the `last` (N,)."""
+    """All classes of a data set in one direction: the `kinds` of depth 0, a step for every depth from 1, and each
+    node's class at the `last` (N,).
+    """
 
     kinds: tuple[NodeKind, ...]
     steps: list[Step]
@@ -65,30 +72,39 @@ class _Part(NamedTuple):
 
 
 def unfoldings(batch: GraphBatch, depth: int, direction: Direction = "forward", check: bool = False) -> list[Classes]:
-    """Class of every node at depths 0 .. depth; two nodes share one iff their kinds and the multisets of their neighbours' classes one depth less are equal.
+    """Class of every node at depths 0 .. depth; two nodes share one iff their kinds and the multisets of their
+    neighbours' classes one depth less are equal.
 
     Args:
         batch: the graphs; what is equal in two of them is one class.
         depth: how many steps away nodes are seen.
-        direction: whom a node hears: its sources ("forward"), the nodes that read it ("backward"), or both, told apart. An edge that is there
-            twice counts twice.
+        direction: whom a node hears: its sources ("forward"), the nodes that read it ("backward"), or both, told apart.
+            An edge that is there twice counts twice.
         check: compare the multisets themselves too, in several times the time.
 
     Returns:
-        depth + 1 arrays (N,), classes numbered 0, 1, ... in order of first appearance; at depth 0 a class is a kind. A class is part of one class
-        of the depth before.
+        depth + 1 arrays (N,), classes numbered 0, 1, ... in order of first appearance; at depth 0 a class is a kind. A
+        class is part of one class of the depth before.
 
     Raises:
         CgirError: depth or direction do not exist; or, with `check`, two different multisets have equal sums.
     """
     result = [classes for classes, _ in _refine(batch, depth, direction)]
     for level, (before, classes) in enumerate(pairwise(result) if check else (), 1):
-        _check(level, classes, result[0], [(before[sources], targets) for sources, targets, _ in _ways(batch, direction)])
+        _check(
+            level, classes, result[0], [(before[sources], targets) for sources, targets, _ in _ways(batch, direction)]
+        )
     return result
 
 
-def tabulate(batches: GraphBatch | Iterable[GraphBatch], depth: int, direction: Literal["forward", "backward"] = "forward", check: bool = False) -> Table:
-    """Classes of all nodes of a data set of any size, and what they are made of; a batch of its graphs then needs no colouring of its own.
+def tabulate(
+    batches: GraphBatch | Iterable[GraphBatch],
+    depth: int,
+    direction: Literal["forward", "backward"] = "forward",
+    check: bool = False,
+) -> Table:
+    """Classes of all nodes of a data set of any size, and what they are made of; a batch of its graphs then needs no
+    colouring of its own.
 
     Args:
         batches: the graphs, drawn batch by batch; what is equal in two of them is one class.
@@ -98,8 +114,12 @@ def tabulate(batches: GraphBatch | Iterable[GraphBatch], depth: int, direction: 
         CgirError: as in `unfoldings`.
     """
     if depth < 0 or direction not in ("forward", "backward"):
-        raise CgirError(f"tabulate: depth={depth}, direction={direction!r}; expected 0 or more, and 'forward' or 'backward'")
-    parts = [_part(batch, depth, direction, check) for batch in ([batches] if isinstance(batches, GraphBatch) else batches)]
+        raise CgirError(
+            f"tabulate: depth={depth}, direction={direction!r}; expected 0 or more, and 'forward' or 'backward'"
+        )
+    parts = [
+        _part(batch, depth, direction, check) for batch in ([batches] if isinstance(batches, GraphBatch) else batches)
+    ]
     kinds = dict[NodeKind, int]()
     places = [np.asarray([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.int32) for part in parts]
     steps = []
@@ -108,7 +128,9 @@ def tabulate(batches: GraphBatch | Iterable[GraphBatch], depth: int, direction: 
         classes, values = _numbered(np.concatenate([np.zeros(0, np.uint64), *keys]))
         made = _joined([part.steps[level] for part in parts], places)
         if check:
-            _check(level + 1, classes, made.own, [(made.sources, np.repeat(np.arange(len(classes)), np.diff(made.starts)))])
+            _check(
+                level + 1, classes, made.own, [(made.sources, np.repeat(np.arange(len(classes)), np.diff(made.starts)))]
+            )
         steps.append(_chosen(made, _examples(classes, len(values))))
         places = np.split(classes, np.cumsum([0, *map(len, keys)])[1:-1])[: len(parts)]
     last = [place[part.last] for place, part in zip(places, parts, strict=True)]
@@ -119,13 +141,16 @@ def _refine(batch: GraphBatch, depth: int, direction: Direction) -> Iterator[tup
     """Classes (N,) of each depth, and a key for each class: a hash of the unfolding that is the same in every batch."""
     ways = _ways(batch, direction)
     if depth < 0 or not ways:
-        raise CgirError(f"unfoldings: depth={depth}, direction={direction!r}; expected 0 or more, and one of 'forward', 'backward', 'both'")
+        raise CgirError(
+            f"unfoldings: depth={depth}, direction={direction!r}; expected 0 or more, and one of 'forward', 'backward', 'both'"
+        )
     classes, kinds = _numbered(batch.kind.astype(np.uint64))
     keys = np.asarray([kind_color(batch.kinds[kind]) for kind in kinds.tolist()], np.uint64)
     yield classes, keys
     own = mix(keys ^ _OWN)[classes]
     for _ in range(depth):
-        # A node's own class of the depth before would add nothing: what it says beyond the kind, the neighbours' classes say too.
+        # A node's own class of the depth before would add nothing: what it says beyond the kind, the neighbours'
+        # classes say too.
         total = own.copy()
         for sources, targets, salt in ways:
             np.add.at(total, targets, mix(keys ^ salt).take(classes).take(sources))
@@ -142,7 +167,8 @@ def _ways(batch: GraphBatch, direction: Direction) -> list[tuple[IntArray, IntAr
 def _numbered(values: Colors) -> tuple[Classes, Colors]:
     """Each value's number in order of first appearance, and the values by their numbers."""
     encoded = pa.array(values).dictionary_encode()
-    return np.from_dlpack(encoded.indices).astype(np.int32), np.from_dlpack(encoded.dictionary).astype(np.uint64)  # copied: Arrow's are read-only
+    # copied: Arrow's are read-only
+    return np.from_dlpack(encoded.indices).astype(np.int32), np.from_dlpack(encoded.dictionary).astype(np.uint64)
 
 
 def _part(batch: GraphBatch, depth: int, direction: Direction, check: bool) -> _Part:
@@ -169,7 +195,11 @@ def _joined(steps: list[Step], places: list[Classes]) -> Step:
     none = np.zeros(0, np.int32)
     own = [place[step.own] for place, step in zip(places, steps, strict=True)]
     sources = [place[step.sources] for place, step in zip(places, steps, strict=True)]
-    return Step(np.concatenate([none, *own]), np.concatenate([none, *sources]), _ends(np.concatenate([none, *(np.diff(step.starts) for step in steps)])))
+    return Step(
+        np.concatenate([none, *own]),
+        np.concatenate([none, *sources]),
+        _ends(np.concatenate([none, *(np.diff(step.starts) for step in steps)])),
+    )
 
 
 def _examples(classes: Classes, count: int) -> IntArray:
@@ -199,4 +229,6 @@ def _check(depth: int, classes: Classes, own: Classes, ways: list[tuple[Classes,
             ordered = np.sort(targets * count + heard) % count  # row by row, what each one hears in order
             same = bool((ordered == ordered[ranges((np.cumsum(degree) - degree)[example], degree)]).all())
     if not same:
-        raise CgirError(f"unfoldings: depth {depth}: two different multisets of neighbours have equal sums; do without classes for these graphs")
+        raise CgirError(
+            f"unfoldings: depth {depth}: two different multisets of neighbours have equal sums; do without classes for these graphs"
+        )

@@ -1,9 +1,10 @@
-"""Properties that any network shows without training: sizes, costs, depths, operator counts, and how they spread over resolutions.
+"""Properties that any network shows without training: sizes, costs, depths, operator counts, and how they spread over
+resolutions.
 
-A baseline by themselves (a Gaussian process on them is hard to beat with few labels), and a target to pretrain encoders on.
-All are log2(1 + value), except the fractions. A graph's resolution is measured against the height of its largest input, in octaves:
-bin 0 is full resolution, bin 5 a 32nd or less. Batches know kinds of nodes but not which parameters are shared: here a shared tensor
-counts at every use.
+A baseline by themselves (a Gaussian process on them is hard to beat with few labels), and a target to pretrain encoders
+on. All are log2(1 + value), except the fractions. A graph's resolution is measured against the height of its largest
+input, in octaves: bin 0 is full resolution, bin 5 a 32nd or less. Batches know kinds of nodes but not which parameters
+are shared: here a shared tensor counts at every use.
 """
 
 from __future__ import annotations
@@ -26,12 +27,24 @@ COUNTED_OPS = (
     "Conv", "Linear", "MatMul", "Attention", "BatchNorm", "LayerNorm", "ReLU", "HardSwish", "SiLU", "GELU", "Sigmoid",
     "MaxPool", "AvgPool", "GlobalAvgPool", "Add", "Mul", "Concat",
 )  # fmt: skip
-COUNTED_CATEGORIES = ("norm", "activation", "pool", "arithmetic", "unary", "reduction", "join", "recurrent", "embedding", "resample")
+COUNTED_CATEGORIES = (
+    "norm",
+    "activation",
+    "pool",
+    "arithmetic",
+    "unary",
+    "reduction",
+    "join",
+    "recurrent",
+    "embedding",
+    "resample",
+)
 OCTAVES = 6
 PER_OCTAVE = ("flops", "params", "convs", "kernel_area")  # kernel areas of convolutions and poolings
 SIZES = ("flops", "params", "activation_bytes", "nodes")
 WIDTHS = ("mean_width", "max_width")  # output channels of convolutions and linear layers
-# Over all paths from an input to an output; the receptive field adds (kernel - 1) x dilation x downsampling so far along the path.
+# Over all paths from an input to an output; the receptive field adds (kernel - 1) x dilation x downsampling so far
+# along the path.
 PATHS = ("longest_path", "longest_path_convs", "receptive_field", "shortest_path", "shortest_path_convs")
 FRACTIONS = ("conv_1x1", "conv_3x3", "conv_5x5_or_more", "conv_depthwise")  # of all convolutions
 
@@ -47,11 +60,14 @@ def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
     if not isinstance(graphs, GraphBatch):
         graphs = GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
     batch, owner = graphs, graphs.graph_of_node
-    counts = scipy.sparse.coo_array((np.ones(batch.num_nodes), (owner, batch.kind)), shape=(len(batch), len(batch.kinds))).tocsr()
+    counts = scipy.sparse.coo_array(
+        (np.ones(batch.num_nodes), (owner, batch.kind)), shape=(len(batch), len(batch.kinds))
+    ).tocsr()
     height = _input_heights(batch)
     sums = np.zeros((len(batch), len(SIZES) + len(COUNTED_OPS) + len(COUNTED_CATEGORIES) + OCTAVES * len(PER_OCTAVE)))
     reach = np.zeros(batch.num_nodes)
-    # What a kind contributes depends on the height of the graph's input, of which a batch has few, as of each the kinds are few that occur.
+    # What a kind contributes depends on the height of the graph's input, of which a batch has few, as of each the kinds
+    # are few that occur.
     for value in np.unique(height):
         rows = height == value
         members = rows[owner]
@@ -66,7 +82,9 @@ def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
 
 
 def _input_heights(batch: GraphBatch) -> NDArray[np.int64]:
-    height = np.asarray([extent(kind.shape)[1] if kind.op == "Input" else 1 for kind in batch.kinds], np.int64)[batch.kind]
+    height = np.asarray([extent(kind.shape)[1] if kind.op == "Input" else 1 for kind in batch.kinds], np.int64)[
+        batch.kind
+    ]
     result = np.ones(len(batch), np.int64)
     np.maximum.at(result, batch.graph_of_node, height)
     return result
@@ -81,7 +99,9 @@ def _additive(kinds: Sequence[NodeKind], height: int) -> Array:
         octaves = np.zeros((len(PER_OCTAVE), OCTAVES))
         octaves[:, _octave(kind, height)] = flops, params, conv, prod(kind.attr("kernel", (0,)))
         category = OPS[kind.op].category
-        named = [float(kind.op == name) for name in COUNTED_OPS] + [float(category == name) for name in COUNTED_CATEGORIES]
+        named = [float(kind.op == name) for name in COUNTED_OPS] + [
+            float(category == name) for name in COUNTED_CATEGORIES
+        ]
         rows.append([*sizes, *named, *octaves.ravel()])
     return np.asarray(rows, np.float64)
 
@@ -93,7 +113,11 @@ def _octave(kind: NodeKind, height: int) -> int:
 def _reach(kind: NodeKind, height: int) -> float:
     """By how many input rows a node widens the receptive field."""
     kernel, dilation = kind.attr("kernel", (1,))[0], kind.attr("dilation", (1,))[0]
-    return (kernel - 1) * dilation * height / max(extent(kind.in_shapes[0])[1], 1) if kernel > 1 and kind.in_shapes else 0.0
+    return (
+        (kernel - 1) * dilation * height / max(extent(kind.in_shapes[0])[1], 1)
+        if kernel > 1 and kind.in_shapes
+        else 0.0
+    )
 
 
 def _is_conv(kind: NodeKind) -> bool:
@@ -106,7 +130,9 @@ def _convolutions(batch: GraphBatch, counts: scipy.sparse.csr_array) -> tuple[Ar
     wide = np.asarray([_is_conv(kind) or kind.op == "Linear" for kind in batch.kinds], bool)
     channels = np.asarray([extent(kind.shape)[0] for kind in batch.kinds], np.float64)
     kernel = np.asarray([max(kind.attr("kernel", (0,))) for kind in batch.kinds])
-    depthwise = np.asarray([_is_conv(kind) and 1 < kind.attr("groups") == kind.in_shapes[0][0] for kind in batch.kinds], bool)
+    depthwise = np.asarray(
+        [_is_conv(kind) and 1 < kind.attr("groups") == kind.in_shapes[0][0] for kind in batch.kinds], bool
+    )
     sorts = np.stack([conv & (kernel == 1), conv & (kernel == 3), conv & (kernel >= 5), depthwise], axis=1)
     fractions = (counts @ sorts.astype(np.float64)) / np.maximum(counts @ conv.astype(np.float64), 1)[:, None]
     mean = (counts @ (channels * wide)) / np.maximum(counts @ wide.astype(np.float64), 1)
@@ -116,7 +142,9 @@ def _convolutions(batch: GraphBatch, counts: scipy.sparse.csr_array) -> tuple[Ar
 
 
 def _paths(batch: GraphBatch, reach: Array) -> Array:
-    """(G, len(PATHS)): extreme path lengths, in nodes, in convolutions and in rows seen; 0 where no path leads from an input to an output."""
+    """(G, len(PATHS)): extreme path lengths, in nodes, in convolutions and in rows seen; 0 where no path leads from an
+    input to an output.
+    """
     conv = np.asarray([_is_conv(kind) for kind in batch.kinds], np.float64)[batch.kind]
     one = np.ones(batch.num_nodes)
     # A shortest path is a longest one for negative lengths.
@@ -133,7 +161,8 @@ def _paths(batch: GraphBatch, reach: Array) -> Array:
 
 
 def by_position(batch: GraphBatch) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """All graphs at once, from first node to last: (nodes at this place that have inputs, their edges, where each node's edges begin).
+    """All graphs at once, from first node to last: (nodes at this place that have inputs, their edges, where each
+    node's edges begin).
 
     Nodes are in topological order, so the inputs of the p-th nodes of all graphs stand at places before p.
     """

@@ -1,10 +1,11 @@
 """Spectra of normalised Laplacians, and the distance of two graphs that comes from them.
 
-Source: "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4.2, eq. 4.4: Delta = I - D^(-1/2) A D^(-1/2) of
-the underlying undirected graph, and sigma_S = Euclidean norm of the difference of the k = 11 smallest eigenvalues.
-The paper leaves open, and this module decides: the undirected graph is simple (parallel edges are one edge, loops none); an isolated
-node has Delta_ii = 0, so the multiplicity of 0 is the number of components (as in networkx); a graph with n < k nodes is padded with
-`PADDING` = 2, the largest value an eigenvalue can have. Padding with 0 would read as further components and break the ascending order.
+Source: "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4.2, eq. 4.4: Delta = I -
+D^(-1/2) A D^(-1/2) of the underlying undirected graph, and sigma_S = Euclidean norm of the difference of the k = 11
+smallest eigenvalues. The paper leaves open, and this module decides: the undirected graph is simple (parallel edges are
+one edge, loops none); an isolated node has Delta_ii = 0, so the multiplicity of 0 is the number of components (as in
+networkx); a graph with n < k nodes is padded with `PADDING` = 2, the largest value an eigenvalue can have. Padding with
+0 would read as further components and break the ascending order.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 
 Array = NDArray[np.float64]
-Topology = tuple[int, NDArray[np.int64]]  # number of nodes, and the edges of the simple undirected graph as ascending numbers high * n + low
+# number of nodes, and the edges of the simple undirected graph as ascending numbers high * n + low
+Topology = tuple[int, NDArray[np.int64]]
 
 K = 11
 PADDING = 2.0
@@ -40,14 +42,17 @@ SHIFT = -1e-2  # a shift of 0 is singular, and misses multiplicities
 
 
 def normalized_laplacian(graph: Graph | GraphBatch) -> Array:
-    """(n, n) symmetric normalised Laplacian of the simple undirected graph that underlies a graph, or the one of a batch (eq. 4.4)."""
+    """(n, n) symmetric normalised Laplacian of the simple undirected graph that underlies a graph, or the one of a
+    batch (eq. 4.4).
+    """
     ((n, codes),), _ = _topologies(graph if isinstance(graph, GraphBatch) else GraphBatch.from_graphs([graph]))
     lower = _lower_triangles(n, [codes])[0]
     return lower + np.tril(lower, -1).T
 
 
 def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> Array:
-    """The k smallest Laplacian eigenvalues of each graph; graphs that are wired alike are solved once, on all processors.
+    """The k smallest Laplacian eigenvalues of each graph; graphs that are wired alike are solved once, on all
+    processors.
 
     Args:
         graphs: one graph, a list of graphs, or a batch.
@@ -67,8 +72,13 @@ def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> Array:
         return len(rows)
 
     stacks = _stacks([n for n, _ in topologies])
-    # Threads inside BLAS make stacks of small matrices slower, many times so on a busy machine; LAPACK lets go of the interpreter's lock.
-    with _threads().limit(limits=1), ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(topologies), desc="spectra", delay=5) as bar:
+    # Threads inside BLAS make stacks of small matrices slower, many times so on a busy machine; LAPACK lets go of the
+    # interpreter's lock.
+    with (
+        _threads().limit(limits=1),
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(topologies), desc="spectra", delay=5) as bar,
+    ):
         for done in map(solve, stacks) if len(stacks) < 2 else pool.map(solve, stacks):
             bar.update(done)
     return result[which]
@@ -109,7 +119,9 @@ def _topologies(batch: GraphBatch) -> tuple[list[Topology], NDArray[np.int64]]:
         keys = zip(sizes[start:stop].tolist(), (text[a:b] for a, b in pairwise(cuts)), strict=True)
         which[start:stop] = [as_written.setdefault(key, len(as_written)) for key in keys]
     distinct: dict[tuple[int, bytes], int] = {}
-    merged = np.asarray([distinct.setdefault((n, _simple(n, text, width).tobytes()), len(distinct)) for n, text in as_written], np.int64)
+    merged = np.asarray(
+        [distinct.setdefault((n, _simple(n, text, width).tobytes()), len(distinct)) for n, text in as_written], np.int64
+    )
     return [(n, np.frombuffer(codes, np.int64)) for n, codes in distinct], merged[which]
 
 
@@ -121,7 +133,9 @@ def _simple(n: int, text: bytes, width: np.dtype[Any]) -> NDArray[np.int64]:
 
 
 def _stacks(sizes: Sequence[int]) -> list[list[int]]:
-    """Rows of graphs with equally many nodes, as many together as `STACK_BYTES` allow; the largest graphs first, so that no processor waits long."""
+    """Rows of graphs with equally many nodes, as many together as `STACK_BYTES` allow; the largest graphs first, so
+    that no processor waits long.
+    """
     by_size: dict[int, list[int]] = {}
     for row, n in enumerate(sizes):
         by_size.setdefault(n, []).append(row)
@@ -137,7 +151,11 @@ def _smallest(n: int, codes: Sequence[NDArray[np.int64]], k: int) -> Array:
     if n == 0 or k == 0:
         return np.zeros((len(codes), k))
     dense = n <= max(DENSE_LIMIT, 4 * k)
-    values = np.linalg.eigvalsh(_lower_triangles(n, codes))[:, :k] if dense else np.stack([_smallest_sparse(n, edges, k) for edges in codes])
+    values = (
+        np.linalg.eigvalsh(_lower_triangles(n, codes))[:, :k]
+        if dense
+        else np.stack([_smallest_sparse(n, edges, k) for edges in codes])
+    )
     return np.clip(values, 0.0, 2.0)
 
 
@@ -145,7 +163,9 @@ def _lower_triangles(n: int, codes: Sequence[NDArray[np.int64]]) -> Array:
     """(len(codes), n, n) Laplacians; what is above the diagonal, which LAPACK does not read, is left 0."""
     graph = np.repeat(np.arange(len(codes)), [len(edges) for edges in codes])
     high, low = np.divmod(np.concatenate(codes), n)
-    degree = np.bincount(graph * n + high, minlength=len(codes) * n) + np.bincount(graph * n + low, minlength=len(codes) * n)
+    degree = np.bincount(graph * n + high, minlength=len(codes) * n) + np.bincount(
+        graph * n + low, minlength=len(codes) * n
+    )
     laplacian = np.zeros((len(codes), n, n))
     laplacian[graph, high, low] = -1.0 / np.sqrt(degree[graph * n + high] * degree[graph * n + low])
     laplacian[:, np.arange(n), np.arange(n)] = (degree > 0).reshape(-1, n)
@@ -153,7 +173,9 @@ def _lower_triangles(n: int, codes: Sequence[NDArray[np.int64]]) -> Array:
 
 
 def _smallest_sparse(n: int, codes: NDArray[np.int64], k: int) -> Array:
-    """Shift-invert Lanczos; where Sylvester's law of inertia shows that it missed an eigenvalue, LAPACK on the dense matrix instead."""
+    """Shift-invert Lanczos; where Sylvester's law of inertia shows that it missed an eigenvalue, LAPACK on the dense
+    matrix instead.
+    """
     high, low = np.divmod(codes, n)
     rows, columns = np.concatenate([high, low]), np.concatenate([low, high])
     degree = np.bincount(rows, minlength=n)
@@ -162,7 +184,9 @@ def _smallest_sparse(n: int, codes: NDArray[np.int64], k: int) -> Array:
     laplacian = (off + scipy.sparse.diags_array((degree > 0).astype(float))).tocsc()
     start = np.random.default_rng(0).random(n)  # ARPACK's own start vector would make results differ from run to run
     try:
-        values = np.sort(scipy.sparse.linalg.eigsh(laplacian, k, sigma=SHIFT, v0=start, return_eigenvectors=False, ncv=4 * k))
+        values = np.sort(
+            scipy.sparse.linalg.eigsh(laplacian, k, sigma=SHIFT, v0=start, return_eigenvectors=False, ncv=4 * k)
+        )
         if _num_below(laplacian, values[-1] - 1e-9) <= int((values < values[-1] - 1e-9).sum()):
             return values
     except (RuntimeError, scipy.sparse.linalg.ArpackError):  # no convergence, or a singular factor
@@ -173,7 +197,9 @@ def _smallest_sparse(n: int, codes: NDArray[np.int64], k: int) -> Array:
 def _num_below(laplacian: scipy.sparse.csc_array, bound: float) -> int:
     """Number of eigenvalues below `bound`: negative pivots of the shifted matrix, eliminated without row exchanges."""
     shifted = (laplacian - bound * scipy.sparse.eye_array(laplacian.shape[0])).tocsc()
-    factor = scipy.sparse.linalg.splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    factor = scipy.sparse.linalg.splu(
+        shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
     if not np.array_equal(factor.perm_r, factor.perm_c):
         raise RuntimeError("rows were exchanged, so the pivots' signs say nothing")
     return int((factor.U.diagonal() < 0).sum())

@@ -1,8 +1,9 @@
-"""What lies on the paths of a network: how many operators of each sort a random path, the longest and the shortest one meet.
+"""What lies on the paths of a network: how many operators of each sort a random path, the longest and the shortest one
+meet.
 
-Paths lead from a node that reads nothing to one that nothing reads; a node that reads another twice continues its paths twice. Where accuracy
-follows what data passes through on its way, as in cells whose edges may skip, a count over nodes does not see it: two convolutions side by side
-or one after the other are the same to it.
+Paths lead from a node that reads nothing to one that nothing reads; a node that reads another twice continues its paths
+twice. Where accuracy follows what data passes through on its way, as in cells whose edges may skip, a count over nodes
+does not see it: two convolutions side by side or one after the other are the same to it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,18 @@ Array = NDArray[np.float64]
 
 CHUNK_NODES = 100_000  # computed together, which bounds memory
 KERNELS = ("1", "3", "5_or_more")  # sides 2 and 4 count as 3 and 5
-CONVS = tuple(f"conv_{kernel}{grouped}{dilated}" for kernel in KERNELS for grouped in ("", "_grouped") for dilated in ("", "_dilated"))
-SORTS = (*CONVS, *(name for name in COUNTED_OPS if name != "Conv"), *(f"other_{name}" for name in COUNTED_CATEGORIES), "other")
+CONVS = tuple(
+    f"conv_{kernel}{grouped}{dilated}"
+    for kernel in KERNELS
+    for grouped in ("", "_grouped")
+    for dilated in ("", "_dilated")
+)
+SORTS = (
+    *CONVS,
+    *(name for name in COUNTED_OPS if name != "Conv"),
+    *(f"other_{name}" for name in COUNTED_CATEGORIES),
+    "other",
+)
 STATISTICS = ("count", "mean", "most", "least")
 PATH_NAMES = (*(f"{statistic}_{sort}" for statistic in STATISTICS for sort in SORTS), "paths")
 
@@ -37,10 +48,15 @@ def path_features(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
         graphs: one graph, a list of graphs, or a batch.
 
     Returns:
-        (G, len(PATH_NAMES)) float64: for every sort the number of its nodes, its mean number on a path drawn uniformly from all paths, its largest and its
-        smallest number on any path, as log2(1 + value); then log2(1 + number of paths). All are 0 for a graph without nodes.
+        (G, len(PATH_NAMES)) float64: for every sort the number of its nodes, its mean number on a path drawn uniformly
+        from all paths, its largest and its smallest number on any path, as log2(1 + value); then log2(1 + number of
+        paths). All are 0 for a graph without nodes.
     """
-    batch = graphs if isinstance(graphs, GraphBatch) else GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
+    batch = (
+        graphs
+        if isinstance(graphs, GraphBatch)
+        else GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
+    )
     return np.concatenate([np.zeros((0, len(PATH_NAMES))), *map(_features, _chunks(batch))])
 
 

@@ -1,13 +1,15 @@
 """Weisfeiler-Lehman colours, a canonical hash, and exact isomorphism of computation graphs.
 
-Two graphs are isomorphic when a one-to-one map of their nodes keeps every node's kind, every edge with its argument slot (inputs of
-commutative operators have no slot) and which parameters are shared. Names, module paths and the order of nodes do not count.
-Colours: Weisfeiler and Lehman, 1968; the search on top is individualisation-refinement (McKay, "Practical graph isomorphism", 1981).
+Two graphs are isomorphic when a one-to-one map of their nodes keeps every node's kind, every edge with its argument
+slot (inputs of commutative operators have no slot) and which parameters are shared. Names, module paths and the order
+of nodes do not count. Colours: Weisfeiler and Lehman, 1968; the search on top is individualisation-refinement (McKay,
+"Practical graph isomorphism", 1981).
 
-Rounds of Weisfeiler-Lehman carry a colour one step, and networks are deep. But they have no cycles, so one sweep along the arrows, in which
-a vertex already sees the new colours of what comes before it, does the work of all forward rounds, and one against the arrows of all
-backward rounds. Sweeps take turns until one of them splits no class any more: then equal colours have equally coloured inputs and equally
-coloured readers, which is the partition that rounds would end with. Vertices at the same place of many graphs are swept together.
+Rounds of Weisfeiler-Lehman carry a colour one step, and networks are deep. But they have no cycles, so one sweep along
+the arrows, in which a vertex already sees the new colours of what comes before it, does the work of all forward rounds,
+and one against the arrows of all backward rounds. Sweeps take turns until one of them splits no class any more: then
+equal colours have equally coloured inputs and equally coloured readers, which is the partition that rounds would end
+with. Vertices at the same place of many graphs are swept together.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ Colors = NDArray[np.uint64]
 Groups = Sequence[int] | None
 Direction = Literal["both", "forward", "backward"]
 
-CHUNK_NODES, CHUNK_GRAPHS = 400_000, 4096  # coloured together, which bounds memory; a graph's number takes the 12 bits that `_num_colors` spares
+# coloured together, which bounds memory; a graph's number takes the 12 bits that `_num_colors` spares
+CHUNK_NODES, CHUNK_GRAPHS = 400_000, 4096
 NARROW = 24  # vertices a step: with fewer, Python's integers are faster than arrays
 _SHARED_SLOT = 1 << 32  # edge labels from here on are parameter slots, below are argument slots
 _ALL = (1 << 64) - 1
@@ -39,9 +42,11 @@ _ALL = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class _Structure:
-    """Labelled directed graphs, and behind their V nodes one vertex for every shared parameter. Edges are kept in both orders.
+    """Labelled directed graphs, and behind their V nodes one vertex for every shared parameter. Edges are kept in both
+    orders.
 
-    Nodes are ordered by their place in their graph, so that those of one span have no edges among them and can be coloured together.
+    Nodes are ordered by their place in their graph, so that those of one span have no edges among them and can be
+    coloured together.
     """
 
     graphs: int
@@ -58,10 +63,11 @@ class _Structure:
 
 
 def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Colors:
-    """(N,) Weisfeiler-Lehman colours of all nodes after `rounds`: equal colours see equal surroundings up to that many steps away.
+    """(N,) Weisfeiler-Lehman colours of all nodes after `rounds`: equal colours see equal surroundings up to that many
+    steps away.
 
-    "forward" looks along the arrows only (a colour summarises what comes before the node), "backward" against them, "both" both ways.
-    The batch does not know which parameters are shared, so sharing does not count here.
+    "forward" looks along the arrows only (a colour summarises what comes before the node), "backward" against them,
+    "both" both ways. The batch does not know which parameters are shared, so sharing does not count here.
     """
     structure = _structure(batch, None)
     color = structure.base
@@ -71,12 +77,16 @@ def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Col
 
 
 def graph_hash(graph: Graph) -> str:
-    """32 hex digits of the stable colouring: equal for isomorphic graphs; unequal graphs collide only where colouring cannot separate them."""
+    """32 hex digits of the stable colouring: equal for isomorphic graphs; unequal graphs collide only where colouring
+    cannot separate them.
+    """
     return graph_hashes(GraphBatch.from_graphs([graph]), [param_groups(graph)])[0]
 
 
 def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> list[str]:
-    """`graph_hash` of every graph of a batch; `groups` are their `param_groups`, without them no parameter counts as shared."""
+    """`graph_hash` of every graph of a batch; `groups` are their `param_groups`, without them no parameter counts as
+    shared.
+    """
     digests: list[str] = []
     while len(digests) < len(batch):
         start = len(digests)
@@ -94,7 +104,8 @@ def isomorphic(a: Graph, b: Graph) -> bool:
     first, second = (_structure(GraphBatch.from_graphs([g]), [param_groups(g)]) for g in (a, b))
     if len(first.base) != len(second.base):
         return False
-    # Depth first over pairs of vertices that are given a colour of their own; a pair is refined only when its turn comes.
+    # Depth first over pairs of vertices that are given a colour of their own; a pair is refined only when its turn
+    # comes.
     pending = [(first.base, second.base)]
     choices: list[tuple[Colors, Colors, int, int]] = []
     while pending or choices:
@@ -117,14 +128,18 @@ def isomorphic(a: Graph, b: Graph) -> bool:
 
 
 def param_groups(graph: Graph) -> list[int] | None:
-    """Which parameter every parameter slot uses (slots in node order), numbered by first use; None if no parameter is used twice."""
+    """Which parameter every parameter slot uses (slots in node order), numbered by first use; None if no parameter is
+    used twice.
+    """
     ids = [param.id for node in graph.nodes for param in node.params]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
     return [numbers[name] for name in ids] if len(numbers) < len(ids) else None
 
 
 def mix(values: Colors) -> Colors:
-    """Scramble 64-bit integers one-to-one, so that sums of scrambled values serve as hashes of multisets (finaliser of splitmix64)."""
+    """Scramble 64-bit integers one-to-one, so that sums of scrambled values serve as hashes of multisets (finaliser of
+    splitmix64).
+    """
     out = values + np.uint64(0x9E3779B97F4A7C15)
     out = (out ^ (out >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     out = (out ^ (out >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -148,14 +163,16 @@ def _plain(value: Any) -> Any:
 
 def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure:
     place = np.arange(batch.num_nodes) - np.repeat(batch.ptr[:-1], np.diff(batch.ptr))
-    order = np.argsort(place.astype(np.uint16) if place.max(initial=0) < 1 << 16 else place, kind="stable")  # 16 bits are sorted in linear time
+    # 16 bits are sorted in linear time
+    order = np.argsort(place.astype(np.uint16) if place.max(initial=0) < 1 << 16 else place, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     kind, edge_ptr = batch.kind[order], _ends(batch.dst, batch.num_nodes)
     base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[kind]
     ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[kind]
     owner, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
-    ordered &= arity == np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[kind]  # nodes of cells that read more sum it
+    # nodes of cells that read more sum it
+    ordered &= arity == np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[kind]
     src, dst = rank[batch.src[ranges(edge_ptr[order], arity)]], np.repeat(np.arange(len(order)), arity)
     label = np.where(ordered[dst], ranges(np.ones_like(arity), arity), 0)
     steps = np.cumsum([0, *np.bincount(place)]).tolist()
@@ -179,7 +196,9 @@ def _ends(values: IntArray, size: int) -> IntArray:
 
 
 def _sharing(batch: GraphBatch, groups: Sequence[Groups]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Vertices for parameters in several slots: edges (source, target, label) to the nodes that use them, and the vertices' graphs."""
+    """Vertices for parameters in several slots: edges (source, target, label) to the nodes that use them, and the
+    vertices' graphs.
+    """
     src, dst, label, owner = [], [], [], []
     slots = np.asarray([len(kind.param_shapes) for kind in batch.kinds], np.int64)[batch.kind]
     vertex = batch.num_nodes
@@ -218,7 +237,9 @@ def _segment_sums(values: Colors, ptr: IntArray) -> Colors:
 
 
 def _refine(structure: _Structure, color: Colors) -> Colors:
-    """Sweeps in turns until none of a graph's classes splits. How many a graph gets depends on itself alone, not on the others beside it."""
+    """Sweeps in turns until none of a graph's classes splits. How many a graph gets depends on itself alone, not on the
+    others beside it.
+    """
     color = _sweep(structure, color, True)
     final, active, forward = color, np.ones(structure.graphs, bool), False
     count = _num_colors(structure, color)
@@ -232,11 +253,18 @@ def _refine(structure: _Structure, color: Colors) -> Colors:
 
 
 def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
-    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before it; after it, unless `forward`."""
+    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before it; after it, unless
+    `forward`.
+    """
     if forward:
         others, labels, ptr, spans = structure.source, structure.source_label, structure.target_ptr, structure.spans
     else:
-        others, labels, ptr, spans = structure.target, ~structure.target_label, structure.source_ptr, structure.spans[::-1]
+        others, labels, ptr, spans = (
+            structure.target,
+            ~structure.target_label,
+            structure.source_ptr,
+            structure.spans[::-1],
+        )
     if len(color) < NARROW * len(spans):
         return _narrow_sweep(mix(color).tolist(), others.tolist(), labels.tolist(), ptr.tolist(), spans)
     new = mix(color)
@@ -246,7 +274,9 @@ def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
     return new
 
 
-def _narrow_sweep(new: list[int], others: list[int], labels: list[int], ptr: list[int], spans: Iterable[tuple[int, int]]) -> Colors:
+def _narrow_sweep(
+    new: list[int], others: list[int], labels: list[int], ptr: list[int], spans: Iterable[tuple[int, int]]
+) -> Colors:
     """`_sweep` one vertex at a time, and the same to the bit."""
     for start, stop in spans:
         for vertex in range(start, stop):
@@ -266,7 +296,9 @@ def _mix(value: int) -> int:
 
 
 def _num_colors(structure: _Structure, color: Colors) -> IntArray:
-    """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers does for all graphs."""
+    """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers does for all
+    graphs.
+    """
     keys = np.sort((structure.owner.astype(np.uint64) << np.uint64(52)) | (color >> np.uint64(12)))
     fresh = np.ones(len(keys), bool)
     fresh[1:] = keys[1:] != keys[:-1]
@@ -274,7 +306,9 @@ def _num_colors(structure: _Structure, color: Colors) -> IntArray:
 
 
 def _digests(structure: _Structure, color: Colors) -> list[str]:
-    """32 hex digits a graph: its number of vertices and two sums over its colours, which are different hashes of one multiset."""
+    """32 hex digits a graph: its number of vertices and two sums over its colours, which are different hashes of one
+    multiset.
+    """
     order = np.argsort(structure.owner, kind="stable")
     ptr = _ends(structure.owner, structure.graphs)
     scrambled = mix(color[order])
@@ -310,5 +344,9 @@ def _is_isomorphism(a: Graph, b: Graph, first: _Structure, second: _Structure, m
     if any(match[index] >= len(b) or node.kind != b.nodes[match[index]].kind for index, node in enumerate(a.nodes)):
         return False
     targets = [np.repeat(np.arange(len(s.base)), np.diff(s.target_ptr)) for s in (first, second)]
-    mapped = Counter(zip(match[first.source].tolist(), match[targets[0]].tolist(), first.source_label.tolist(), strict=True))
-    return mapped == Counter(zip(second.source.tolist(), targets[1].tolist(), second.source_label.tolist(), strict=True))
+    mapped = Counter(
+        zip(match[first.source].tolist(), match[targets[0]].tolist(), first.source_label.tolist(), strict=True)
+    )
+    return mapped == Counter(
+        zip(second.source.tolist(), targets[1].tolist(), second.source_label.tolist(), strict=True)
+    )

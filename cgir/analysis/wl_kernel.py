@@ -1,17 +1,21 @@
 """A distance of graphs that sees operators and shapes, which the Laplacian's spectrum does not.
 
-Features count how often a graph has each rooted subtree of up to `rounds` steps: the Weisfeiler-Lehman subtree features of Shervashidze et
-al., "Weisfeiler-Lehman Graph Kernels" (JMLR 2011), section 3.2, over a node and the nodes it reads. Left open there, decided here:
+Features count how often a graph has each rooted subtree of up to `rounds` steps: the Weisfeiler-Lehman subtree features
+of Shervashidze et al., "Weisfeiler-Lehman Graph Kernels" (JMLR 2011), section 3.2, over a node and the nodes it reads.
+Left open there, decided here:
 
-* a node's label is its operator, kernel, stride, whether it is grouped, and the octave of the side of its output; finer labels (channels
-  in all of them) make networks of equal accuracy as far apart as any others;
-* beside the subtrees stands a histogram (round 0 alone) whose labels also have the FLOPs in half octaves, which sees channels;
-* the distance is Matusita's (1955), the Euclidean norm of the difference of the *roots* of counts: plain counts are ruled by what every
-  network repeats most. It is a pseudometric, 0 for isomorphic graphs and for the few that the colours cannot tell apart.
+* a node's label is its operator, kernel, stride, whether it is grouped, and the octave of the side of its output; finer
+  labels (channels in all of them) make networks of equal accuracy as far apart as any others;
+* beside the subtrees stands a histogram (round 0 alone) whose labels also have the FLOPs in half octaves, which sees
+  channels;
+* the distance is Matusita's (1955), the Euclidean norm of the difference of the *roots* of counts: plain counts are
+  ruled by what every network repeats most. It is a pseudometric, 0 for isomorphic graphs and for the few that the
+  colours cannot tell apart.
 
-Also tried was the spectrum of a Laplacian whose edges weigh what FLOPs and operators say (Chung, "Spectral Graph Theory", section 1.4): it
-tells more graphs apart than the plain one and, except where little but channels differ, knows little more of accuracy. Neither distance is
-best everywhere: where accuracy follows the number of layers, the plain spectrum ranks well. `benchmarks/spectrum.py` has the comparison.
+Also tried was the spectrum of a Laplacian whose edges weigh what FLOPs and operators say (Chung, "Spectral Graph
+Theory", section 1.4): it tells more graphs apart than the plain one and, except where little but channels differ, knows
+little more of accuracy. Neither distance is best everywhere: where accuracy follows the number of layers, the plain
+spectrum ranks well. `benchmarks/spectrum.py` has the comparison.
 """
 
 from __future__ import annotations
@@ -50,12 +54,17 @@ def wl_features(graphs: Graph | Sequence[Graph] | GraphBatch, rounds: int = ROUN
         rounds: how many steps back a subtree may reach.
 
     Returns:
-        `scipy.sparse.csr_array` (G, 2**63 - 1) of counts, float64: a row sums to (rounds + 2) times the number of nodes. Columns are hashes of
-        subtrees and mean the same in every call; for a product with something else than `wl_distance`, renumber those that occur.
+        `scipy.sparse.csr_array` (G, 2**63 - 1) of counts, float64: a row sums to (rounds + 2) times the number of
+        nodes. Columns are hashes of subtrees and mean the same in every call; for a product with something else than
+        `wl_distance`, renumber those that occur.
     """
     if rounds < 0:
         raise CgirError(f"wl_features: rounds={rounds}; expected 0 or more")
-    batch = graphs if isinstance(graphs, GraphBatch) else GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
+    batch = (
+        graphs
+        if isinstance(graphs, GraphBatch)
+        else GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
+    )
     labels = np.asarray([_label(kind) for kind in batch.kinds], np.uint64).reshape(-1, 2)
     parts = (batch.select(np.arange(start, min(start + CHUNK, len(batch)))) for start in range(0, len(batch), CHUNK))
     counted = [_counted(part, labels[part.kind], rounds) for part in parts]
@@ -67,11 +76,13 @@ def wl_distance(a: Graph, b: Graph, normalized: bool = False) -> float: ...
 @overload
 def wl_distance(a: Features, b: Features, normalized: bool = False) -> Array: ...
 def wl_distance(a: Graph | Features, b: Graph | Features, normalized: bool = False) -> float | Array:
-    """Distance of graphs by their Weisfeiler-Lehman subtrees: the square root of sum (sqrt(x) - sqrt(y))^2 over counts x and y (Matusita 1955).
+    """Distance of graphs by their Weisfeiler-Lehman subtrees: the square root of sum (sqrt(x) - sqrt(y))^2 over counts
+    x and y (Matusita 1955).
 
     Args:
         a, b: two graphs, or two matrices from `wl_features` with the same number of rounds.
-        normalized: compare shares instead of counts: sqrt(2 - 2 k) with k in [0, 1], blind to size, for graphs of unlike families.
+        normalized: compare shares instead of counts: sqrt(2 - 2 k) with k in [0, 1], blind to size, for graphs of
+            unlike families.
 
     Returns:
         A float for two graphs, (G, H) float64 for features of G and H graphs.
@@ -80,7 +91,9 @@ def wl_distance(a: Graph | Features, b: Graph | Features, normalized: bool = Fal
         return float(_table(wl_features(a), wl_features(b), normalized)[0, 0])
     for side in (a, b):
         if not scipy.sparse.issparse(side) or cast(Any, side).shape[1] != COLUMNS:
-            raise CgirError(f"wl_distance: found {type(side).__name__} {getattr(side, 'shape', '')}; expected two graphs, or two results of wl_features")
+            raise CgirError(
+                f"wl_distance: found {type(side).__name__} {getattr(side, 'shape', '')}; expected two graphs, or two results of wl_features"
+            )
     return _table(a, b, normalized)
 
 
@@ -92,7 +105,8 @@ def _table(first: Features, second: Features, normalized: bool) -> Array:
     for start in range(0, len(right_norm), step):
         some = slice(start, start + step)
         both = left_norm[:, None] + right_norm[some]
-        squared = both - 2 * (left @ right[some].toarray().T)  # faster than sparse times sparse: most graphs share many subtrees
+        # faster than sparse times sparse: most graphs share many subtrees
+        squared = both - 2 * (left @ right[some].toarray().T)
         squared[squared < ROUNDING * both] = 0
         distances[:, some] = np.sqrt(squared)
     return distances
@@ -103,7 +117,9 @@ def _rooted(features: Features, columns: NDArray[np.int64], normalized: bool) ->
     norm = np.asarray(features.sum(axis=1), np.float64)
     data = features.data / np.repeat(norm, np.diff(features.indptr)) if normalized else features.data
     found = np.searchsorted(columns, features.indices)
-    return scipy.sparse.csr_array((np.sqrt(data), found, features.indptr), shape=(len(norm), len(columns))), np.sign(norm) if normalized else norm
+    return scipy.sparse.csr_array((np.sqrt(data), found, features.indptr), shape=(len(norm), len(columns))), np.sign(
+        norm
+    ) if normalized else norm
 
 
 def _counted(batch: GraphBatch, labels: Colors, rounds: int) -> Features:
@@ -119,7 +135,9 @@ def _counted(batch: GraphBatch, labels: Colors, rounds: int) -> Features:
     codes, counts = np.unique(np.tile(batch.graph_of_node, len(colors)) * len(columns) + number, return_counts=True)
     graph, column = np.divmod(codes, max(1, len(columns)))
     ptr = np.searchsorted(graph, np.arange(len(batch) + 1))
-    return scipy.sparse.csr_array((counts.astype(np.float64), columns[column].astype(np.int64), ptr), shape=(len(batch), COLUMNS))
+    return scipy.sparse.csr_array(
+        (counts.astype(np.float64), columns[column].astype(np.int64), ptr), shape=(len(batch), COLUMNS)
+    )
 
 
 @lru_cache(maxsize=200_000)
@@ -127,7 +145,11 @@ def _label(kind: NodeKind) -> tuple[int, int]:
     """Hashes of what a node does, equal in every process: without and with its FLOPs."""
     _, height, width = extent(kind.shape)
     octave = round(log2(max(1, height * width)) / 2)
-    window = tuple(map(int, kind.attr("kernel", ()))), tuple(map(int, kind.attr("stride", ()))), int(kind.attr("groups", 1)) > 1
+    window = (
+        tuple(map(int, kind.attr("kernel", ()))),
+        tuple(map(int, kind.attr("stride", ()))),
+        int(kind.attr("groups", 1)) > 1,
+    )
     coarse = (kind.op, kind.attr("name", "") if kind.op == "Opaque" else "", *window, octave)
     return _hash(coarse), _hash((*coarse, round(2 * log2(1 + kind_flops(kind)))))
 

@@ -1,4 +1,6 @@
-"""`cgir demo`: the whole line on networks and labels that come with the package, in a few minutes, without data or network."""
+"""`cgir demo`: the whole line on networks and labels that come with the package, in a few minutes, without data or
+network.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ EXTRA_GRAPHS = 750  # unlabelled networks of every family beside the labelled on
 
 
 def run(folder: Path, seed: int = 0) -> None:
-    """Trace, draw, pretrain, fine-tune on 20 labels of a family whose labels nothing else saw, compare, and write a report to `folder`."""
+    """Trace, draw, pretrain, fine-tune on 20 labels of a family whose labels nothing else saw, compare, and write a
+    report to `folder`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     say("1. Three networks as graphs, traced without data or weights (the first time includes PyTorch's own start)")
@@ -34,7 +38,9 @@ def run(folder: Path, seed: int = 0) -> None:
     _write_stores(families, folder)
     say(f"3. Contrastive pretraining on {len(unlabelled.labels)} graphs, no labels")
     names = [name for name in families for _ in range(len(unlabelled.labels) // len(families))]
-    encoder = pretrain(unlabelled.graphs, PretrainConfig(steps=300, seed=seed), names, run_dir=folder / f"pretraining-{seed}")
+    encoder = pretrain(
+        unlabelled.graphs, PretrainConfig(steps=300, seed=seed), names, run_dir=folder / f"pretraining-{seed}"
+    )
     say(f"4. {LABELS} labels of {TARGET}, {DRAWS} draws; the other two families bring all of theirs")
     target = families.pop(TARGET)
     methods = {"cgir": transferred(encoder, head="blend"), **RIVALS}
@@ -43,8 +49,12 @@ def run(folder: Path, seed: int = 0) -> None:
     predictor, test = _last_predictor(methods["cgir"], target, list(families.values()), seed)
     predictor.save(folder / "predictor")
     picture = scatter(folder / "scatter.png", predictor.predict(test.graphs), test.labels, LABELS)
-    write_page(folder / "report.html", outcomes, LABELS, picture, folder / "resnet50.svg", drawn, time.monotonic() - start)
-    say(f"Report: {folder / 'report.html'}, predictor: {folder / 'predictor'}, graphs with labels: {folder}/*.parquet ({time.monotonic() - start:.0f} s)")
+    write_page(
+        folder / "report.html", outcomes, LABELS, picture, folder / "resnet50.svg", drawn, time.monotonic() - start
+    )
+    say(
+        f"Report: {folder / 'report.html'}, predictor: {folder / 'predictor'}, graphs with labels: {folder}/*.parquet ({time.monotonic() - start:.0f} s)"
+    )
 
 
 def say(text: str) -> None:
@@ -83,7 +93,9 @@ def _digits(seed: int) -> tuple[dict[str, Family], Family]:
         pool += [families[name].graphs, space.graphs([space.sample(rng) for _ in range(EXTRA_GRAPHS)])]
         agreement = table.about["seed_spearman"][name]
         span = f"{part['accuracy'].min():.3f} to {part['accuracy'].max():.3f}"
-        say(f"   {name:14s} {len(part)} networks, accuracy {span}; two training seeds rank them alike to {agreement:.2f} Spearman")
+        say(
+            f"   {name:14s} {len(part)} networks, accuracy {span}; two training seeds rank them alike to {agreement:.2f} Spearman"
+        )
     graphs = GraphBatch.concatenate(pool)
     return families, Family("unlabelled", graphs, np.full(len(graphs), np.nan))
 

@@ -64,17 +64,25 @@ def scatter(path: Path, scores: Array, labels: Array, trained_on: int) -> Path:
     axes.scatter(rankdata(scores), 100 * labels, s=14, alpha=0.7, edgecolors="none", color="#2b6cb0")
     axes.set_xlabel("predicted rank (right is better)")
     axes.set_ylabel("accuracy on held-out digits, %")
-    axes.set_title(f"{len(labels)} networks ranked after {trained_on} labels (one draw), Spearman {spearman(scores, labels):.3f}", fontsize=11)
+    axes.set_title(
+        f"{len(labels)} networks ranked after {trained_on} labels (one draw), Spearman {spearman(scores, labels):.3f}",
+        fontsize=11,
+    )
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))
     return path
 
 
-def write_page(path: Path, outcomes: list[Outcome], labels: int, picture: Path, drawing: Path, graph: Graph, seconds: float) -> None:
+def write_page(
+    path: Path, outcomes: list[Outcome], labels: int, picture: Path, drawing: Path, graph: Graph, seconds: float
+) -> None:
     """One page with everything in it."""
     head, *rows = [_columns(labels), *(outcome.cells() for outcome in outcomes)]
-    body = "".join(f"<tr{' class=first' if i == 0 else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for i, row in enumerate(rows))
+    body = "".join(
+        f"<tr{' class=first' if i == 0 else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+        for i, row in enumerate(rows)
+    )
     table = "<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + f"</tr>{body}</table>"
     image = base64.b64encode(picture.read_bytes()).decode()
     parts = [

@@ -18,7 +18,9 @@ def check_output(output: Path | None) -> None:
         raise CgirError(f"{output}: no drawing ends in {output.suffix!r}; expected one of {', '.join(DRAWINGS)}")
 
 
-def explained(graph: Graph, predictor: Path, method: str | None, top: int, output: Path | None, depth: int | None, full: bool) -> str:
+def explained(
+    graph: Graph, predictor: Path, method: str | None, top: int, output: Path | None, depth: int | None, full: bool
+) -> str:
     """The most important nodes as a table, and what was drawn.
 
     Args:

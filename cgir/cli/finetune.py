@@ -22,7 +22,9 @@ ENCODER = "encoder.safetensors"  # in the folder that `contrastive.pretrain` wri
 
 
 def encoder(which: str) -> GraphEncoder | None:
-    """The one that comes with the package, by its name; None for "none"; else the one in a file, or in a folder of `contrastive.pretrain`."""
+    """The one that comes with the package, by its name; None for "none"; else the one in a file, or in a folder of
+    `contrastive.pretrain`.
+    """
     if which == PRETRAINED:
         from encoders.predictors.pretrained import load_pretrained
 
@@ -32,7 +34,8 @@ def encoder(which: str) -> GraphEncoder | None:
 
 
 def labels(networks: Named, measured: Measurements | None, metric: str | None) -> tuple[str, Values]:
-    """A metric's name and (G,) its values, NaN where unknown: those that were measured, or else those that data sets brought along.
+    """A metric's name and (G,) its values, NaN where unknown: those that were measured, or else those that data sets
+    brought along.
 
     Raises:
         LabelError: there are none, several to choose from, or too few to learn from.
@@ -41,13 +44,17 @@ def labels(networks: Named, measured: Measurements | None, metric: str | None) -
     values = measured.of(networks.names) if measured is not None else networks.labels[name]
     known = values[np.isfinite(values)]
     if len(known) < 2:
-        raise LabelError(f"{name} is known of {len(known)} of the {len(values)} networks; a ranking needs 2 or more (`cgir predict --task` needs none)")
+        raise LabelError(
+            f"{name} is known of {len(known)} of the {len(values)} networks; a ranking needs 2 or more (`cgir predict --task` needs none)"
+        )
     check_labels(known, len(known))
     return name, values
 
 
 def source(path: Path, metric: str) -> tuple[GraphBatch, Values]:
-    """The graphs of a data set of another family that have the label, and its values. LabelError if it is not among its labels."""
+    """The graphs of a data set of another family that have the label, and its values. LabelError if it is not among its
+    labels.
+    """
     store = GraphStore.open(path)
     if metric not in store.labels:
         raise LabelError(f"{path}: no label {metric!r}; it has {', '.join(store.labels) or 'none'}")
@@ -73,9 +80,13 @@ def fit(predictor: Predictor, graphs: GraphBatch, y: Values, limit: int | None, 
 
 def _label(names: list[str], metric: str | None) -> str:
     if not names:
-        raise LabelError("nothing is known of these networks; give measurements with --labels FILE.csv, or a data set that has labels")
+        raise LabelError(
+            "nothing is known of these networks; give measurements with --labels FILE.csv, or a data set that has labels"
+        )
     if metric is None and len(names) > 1:
-        raise LabelError(f"{len(names)} labels to choose from, {', '.join(names)}; say which with --metric, such as --metric {names[0]}")
+        raise LabelError(
+            f"{len(names)} labels to choose from, {', '.join(names)}; say which with --metric, such as --metric {names[0]}"
+        )
     if metric is not None and metric not in names:
         raise LabelError(f"the networks have no label {metric!r}; it has to be one of {', '.join(names)}")
     return metric or names[0]

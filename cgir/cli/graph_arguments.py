@@ -78,5 +78,7 @@ def add_space(commands: Any) -> None:
     many.add_argument("--sample", type=positive, metavar="N", help="a data set of N networks drawn at random")
     many.add_argument("--all", action="store_true", help="a data set of all networks")
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("-o", "--output", type=Path, help="write the graph (JSON) or the data set (a folder, or a .parquet file) here")
+    sub.add_argument(
+        "-o", "--output", type=Path, help="write the graph (JSON) or the data set (a folder, or a .parquet file) here"
+    )
     add_pictures(sub)

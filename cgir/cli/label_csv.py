@@ -1,4 +1,6 @@
-"""A user's measurements: a CSV table with a column `model` and a column for each metric, joined to networks by their names."""
+"""A user's measurements: a CSV table with a column `model` and a column for each metric, joined to networks by their
+names.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
-    """A line of the table: its number in the file, the model as it is written there, and the value, NaN if there is none."""
+    """A line of the table: its number in the file, the model as it is written there, and the value, NaN if there is
+    none.
+    """
 
     line: int
     model: str
@@ -42,7 +46,8 @@ class Measurements(NamedTuple):
     def of(self, names: Sequence[str]) -> Values:
         """(G,): the value of each network, NaN where there is none; the mean where there are several.
 
-        A network is found by its name, or by a part of it (its path without the folder, its file's name or stem, its function) that only one network has.
+        A network is found by its name, or by a part of it (its path without the folder, its file's name or stem, its
+        function) that only one network has.
 
         Raises:
             LabelError: a line names none of the networks, or several.
@@ -74,7 +79,11 @@ def read(path: Path, metric: str | None = None) -> Measurements:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             header = [name.strip() for name in next(reader, [])]
             column = header.index(_metric(path, header, metric))
-            rows = [_row(path, reader.line_num, [cell.strip() for cell in cells], header, column) for cells in reader if any(map(str.strip, cells))]
+            rows = [
+                _row(path, reader.line_num, [cell.strip() for cell in cells], header, column)
+                for cells in reader
+                if any(map(str.strip, cells))
+            ]
     except LabelError:
         raise
     except (csv.Error, UnicodeDecodeError) as error:
@@ -84,22 +93,30 @@ def read(path: Path, metric: str | None = None) -> Measurements:
 
 def _metric(path: Path, header: list[str], metric: str | None) -> str:
     if MODEL not in header:
-        raise LabelError(f"{path}: the first line names the columns {', '.join(header) or 'none'}; expected {MODEL!r} and a metric, separated by commas")
+        raise LabelError(
+            f"{path}: the first line names the columns {', '.join(header) or 'none'}; expected {MODEL!r} and a metric, separated by commas"
+        )
     metrics = [name for name in header if name not in (MODEL, "")]
     if len({MODEL, *metrics}) < len(metrics) + header.count(MODEL):
         raise LabelError(f"{path}: the first line names a column twice: {', '.join(header)}")
     if metric is None and len(metrics) == 1:
         return metrics[0]
     if metric is None and metrics:
-        raise LabelError(f"{path}: {len(metrics)} columns of values, {', '.join(metrics)}; say which with --metric, such as --metric {metrics[0]}")
+        raise LabelError(
+            f"{path}: {len(metrics)} columns of values, {', '.join(metrics)}; say which with --metric, such as --metric {metrics[0]}"
+        )
     if metric is None or metric not in metrics:
-        raise LabelError(f"{path}: no column {'of values' if metric is None else repr(metric)}; it has {', '.join(metrics) or f'only {MODEL!r}'}")
+        raise LabelError(
+            f"{path}: no column {'of values' if metric is None else repr(metric)}; it has {', '.join(metrics) or f'only {MODEL!r}'}"
+        )
     return metric
 
 
 def _row(path: Path, line: int, cells: list[str], header: list[str], column: int) -> Row:
     if len(cells) > len(header):
-        raise LabelError(f"{path}, line {line}: {len(cells)} values, expected {len(header)}; a name with a comma needs quotes")
+        raise LabelError(
+            f"{path}, line {line}: {len(cells)} values, expected {len(header)}; a name with a comma needs quotes"
+        )
     cells += [""] * (len(header) - len(cells))
     model, text = cells[header.index(MODEL)], cells[column]
     if not model:
@@ -109,7 +126,9 @@ def _row(path: Path, line: int, cells: list[str], header: list[str], column: int
     except ValueError:
         value = float("inf")
     if isinf(value):
-        raise LabelError(f"{path}, line {line}: {header[column]} of {model} is {text!r}; expected a number, or nothing where there is none")
+        raise LabelError(
+            f"{path}, line {line}: {header[column]} of {model} is {text!r}; expected a number, or nothing where there is none"
+        )
     return Row(line, model, value)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from .options import MODEL, add_detail, add_request, positive
 
-HEADS = ("blend", "gp", "carl", "rank", "logistic", "listmle", "warp", "mse")  # of encoders.Predictor, which is not imported for a --help
+# of encoders.Predictor, which is not imported for a --help
+HEADS = ("blend", "gp", "carl", "rank", "logistic", "listmle", "warp", "mse")
 NETWORKS = f"a graph (.json), a data set (a folder, or .parquet), or a model: {MODEL}. @FILE reads a list from a file, one a line"
 FINETUNE_EPILOG = """measurements:
   A table with commas and a first line of names: `model`, and a column for each metric.
@@ -34,14 +35,35 @@ def add_pretrain(commands: Any) -> None:
     description = "Pretraining on stores of graphs, shared by processes under torchrun. Interrupt it when you like: the same command goes on where it stopped."
     sub = commands.add_parser("pretrain", help="train an encoder on unlabelled graphs", description=description)
     sub.add_argument("store", type=Path, nargs="+", help="Parquet stores written by cgir.GraphStore")
-    sub.add_argument("-o", "--output", type=Path, required=True, help="folder for encoder.safetensors and the state of an unfinished run")
+    sub.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for encoder.safetensors and the state of an unfinished run",
+    )
     sub.add_argument("--steps", type=int, default=300, help="optimiser steps (default: %(default)s)")
     sub.add_argument("--batch", type=int, default=256, help="graphs in a batch (default: %(default)s)")
     contrasts = ("spectral", "wl", "wl_shares", "supcon", "simclr")
-    sub.add_argument("--contrast", choices=contrasts, default="spectral", help="how the contrast weighs pairs (default: %(default)s, the paper's eq. 4.5)")
-    parts = {"contrast": "of the contrast", "property": "of a regression of graph properties", "path": "of one of path features", "mask": "of masked nodes"}
+    sub.add_argument(
+        "--contrast",
+        choices=contrasts,
+        default="spectral",
+        help="how the contrast weighs pairs (default: %(default)s, the paper's eq. 4.5)",
+    )
+    parts = {
+        "contrast": "of the contrast",
+        "property": "of a regression of graph properties",
+        "path": "of one of path features",
+        "mask": "of masked nodes",
+    }
     for part, what in parts.items():
-        sub.add_argument(f"--{part}-weight", type=float, default=float(part == "contrast"), help=f"weight in the loss {what} (default: %(default)s)")
+        sub.add_argument(
+            f"--{part}-weight",
+            type=float,
+            default=float(part == "contrast"),
+            help=f"weight in the loss {what} (default: %(default)s)",
+        )
     sub.add_argument("--seed", type=int, default=0)
 
 
@@ -56,18 +78,44 @@ def add_finetune(commands: Any) -> None:
         fromfile_prefix_chars="@",
     )
     sub.add_argument("networks", nargs="+", metavar="NETWORK", help=NETWORKS)
-    sub.add_argument("--labels", type=Path, metavar="FILE.csv", help="your measurements, see below (default: the labels that data sets bring along)")
-    sub.add_argument("--metric", "--label", metavar="NAME", help="which column of FILE.csv, or which label of the data sets (default: the only one)")
-    sub.add_argument("--lower-is-better", action="store_true", help="the metric is a loss, an error or a time: it is learned with its sign turned")
+    sub.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE.csv",
+        help="your measurements, see below (default: the labels that data sets bring along)",
+    )
+    sub.add_argument(
+        "--metric",
+        "--label",
+        metavar="NAME",
+        help="which column of FILE.csv, or which label of the data sets (default: the only one)",
+    )
+    sub.add_argument(
+        "--lower-is-better",
+        action="store_true",
+        help="the metric is a loss, an error or a time: it is learned with its sign turned",
+    )
     sub.add_argument(
         "--encoder",
         default="universal",
         metavar="WHICH",
         help="universal: the one that comes with the package (default); what `cgir pretrain` wrote; none: hand-made features only",
     )
-    sub.add_argument("--head", choices=HEADS, default="blend", help="default: %(default)s, a Gaussian process that starts from what needs no label")
+    sub.add_argument(
+        "--head",
+        choices=HEADS,
+        default="blend",
+        help="default: %(default)s, a Gaussian process that starts from what needs no label",
+    )
     sub.add_argument("--ensemble", type=positive, metavar="N", help="heads to average (default: 3 in a blend, else 1)")
-    sub.add_argument("--sources", type=Path, nargs="+", default=[], metavar="STORE", help="data sets of other families with the same label, learned from first")
+    sub.add_argument(
+        "--sources",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="STORE",
+        help="data sets of other families with the same label, learned from first",
+    )
     sub.add_argument("--limit", type=positive, metavar="N", help="use this many labels, drawn at random")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--top", type=positive, metavar="N", default=20, help="how many to print (default: %(default)s)")
@@ -91,7 +139,9 @@ def add_predict(commands: Any) -> None:
     how.add_argument("--predictor", type=Path, metavar="FOLDER", help="written by `cgir finetune`")
     how.add_argument("--task", metavar="NAME", help="without a predictor: what to guess, such as imagenet_top1")
     sub.add_argument("--top", type=positive, metavar="N", default=20, help="how many to print (default: %(default)s)")
-    sub.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="write all scores here: rank, model, score, deviation")
+    sub.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.csv", help="write all scores here: rank, model, score, deviation"
+    )
     add_request(sub)
 
 
@@ -103,9 +153,15 @@ def add_explain(commands: Any) -> None:
         description="Print the operators that a network's score hangs on, and draw the network shaded by them: darker is more important.",
         epilog="example: cgir explain net.py:build --predictor predictor --input-shape 1,3,224,224 -o why.html",
     )
-    sub.add_argument("model", help="a graph written by `cgir trace -o` or `cgir space -o`, or any model that `cgir trace` takes")
+    sub.add_argument(
+        "model", help="a graph written by `cgir trace -o` or `cgir space -o`, or any model that `cgir trace` takes"
+    )
     sub.add_argument("--predictor", type=Path, required=True, help="folder written by `cgir finetune`")
-    sub.add_argument("--method", choices=("masks", "occlusion"), help="masks: CARL's own; occlusion: the score without each part (default: masks, if any)")
+    sub.add_argument(
+        "--method",
+        choices=("masks", "occlusion"),
+        help="masks: CARL's own; occlusion: the score without each part (default: masks, if any)",
+    )
     sub.add_argument("--top", type=positive, default=10, help="how many to print (default: %(default)s)")
     sub.add_argument("-o", "--output", type=Path, help="draw to this .svg or .html file")
     add_detail(sub)
@@ -115,7 +171,15 @@ def add_explain(commands: Any) -> None:
 def add_demo(commands: Any) -> None:
     """`cgir demo`."""
     sub = commands.add_parser(
-        "demo", help="the whole line in a few minutes", description="Trace, draw, pretrain, fine-tune on 20 labels, compare. No data, no network."
+        "demo",
+        help="the whole line in a few minutes",
+        description="Trace, draw, pretrain, fine-tune on 20 labels, compare. No data, no network.",
     )
-    sub.add_argument("-o", "--output", type=Path, default=Path("runs/demo"), help="folder for pictures and the report (default: %(default)s)")
+    sub.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("runs/demo"),
+        help="folder for pictures and the report (default: %(default)s)",
+    )
     sub.add_argument("--seed", type=int, default=0)

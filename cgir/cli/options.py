@@ -14,10 +14,26 @@ MODEL = (
 def add_request(sub: argparse.ArgumentParser) -> None:
     """What a model may need to be told before it can be followed."""
     sub.add_argument(
-        "--input-shape", type=shape, action="append", metavar="N,C,...", help="with the batch, such as 1,3,224,224; once per input, if the model does not know"
+        "--input-shape",
+        type=shape,
+        action="append",
+        metavar="N,C,...",
+        help="with the batch, such as 1,3,224,224; once per input, if the model does not know",
     )
-    sub.add_argument("--dim", type=dim, action="append", default=[], metavar="NAME=SIZE", help="size of a dimension that the model leaves open; repeatable")
-    sub.add_argument("--level", choices=("module", "inference"), default="module", help="inference also folds BatchNorm into convolutions")
+    sub.add_argument(
+        "--dim",
+        type=dim,
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="size of a dimension that the model leaves open; repeatable",
+    )
+    sub.add_argument(
+        "--level",
+        choices=("module", "inference"),
+        default="module",
+        help="inference also folds BatchNorm into convolutions",
+    )
     sub.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
 
 
@@ -32,7 +48,9 @@ def add_pictures(sub: argparse.ArgumentParser) -> None:
 def add_detail(sub: argparse.ArgumentParser) -> None:
     """How much of a graph a drawing shows."""
     detail = sub.add_mutually_exclusive_group()
-    detail.add_argument("--depth", type=positive, help="open this many levels of modules (default: as many as can be read)")
+    detail.add_argument(
+        "--depth", type=positive, help="open this many levels of modules (default: as many as can be read)"
+    )
     detail.add_argument("--full", action="store_true", help="every node instead of blocks")
 
 

@@ -29,6 +29,17 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_trace, add_show, add_diff, add_space, add_tables, add_pretrain, add_finetune, add_predict, add_explain, add_demo):
+    for add in (
+        add_trace,
+        add_show,
+        add_diff,
+        add_space,
+        add_tables,
+        add_pretrain,
+        add_finetune,
+        add_predict,
+        add_explain,
+        add_demo,
+    ):
         add(commands)
     return root

@@ -32,9 +32,13 @@ def check_task(task: str | None) -> str:
     if task is None and len(names) == 1:
         return names[0]
     if task is None:
-        raise CgirError(f"what shall be predicted? Say --predictor FOLDER, or --task with one of {', '.join(names)} (`cgir predict` alone describes them)")
+        raise CgirError(
+            f"what shall be predicted? Say --predictor FOLDER, or --task with one of {', '.join(names)} (`cgir predict` alone describes them)"
+        )
     if task not in names:
-        raise CgirError(f"no task {task!r}; there are {', '.join(names)} (`cgir predict` alone describes them); others need labels: `cgir finetune`")
+        raise CgirError(
+            f"no task {task!r}; there are {', '.join(names)} (`cgir predict` alone describes them); others need labels: `cgir finetune`"
+        )
     return task
 
 

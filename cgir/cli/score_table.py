@@ -15,7 +15,13 @@ from cgir.errors import CgirError
 Values = NDArray[np.float64]
 
 
-def table(names: Sequence[str], scores: Values, spread: Values | None = None, top: int = 20, known: tuple[str, Values] | None = None) -> str:
+def table(
+    names: Sequence[str],
+    scores: Values,
+    spread: Values | None = None,
+    top: int = 20,
+    known: tuple[str, Values] | None = None,
+) -> str:
     """The best `top` of G networks, best first.
 
     Args:
@@ -52,7 +58,9 @@ def write(path: Path, names: Sequence[str], scores: Values, spread: Values | Non
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for rank, index in enumerate(_order(scores), 1):
-            writer.writerow([rank, names[index], float(scores[index])] + ([] if spread is None else [float(spread[index])]))
+            writer.writerow(
+                [rank, names[index], float(scores[index])] + ([] if spread is None else [float(spread[index])])
+            )
 
 
 def _order(scores: Values) -> NDArray[np.int64]:

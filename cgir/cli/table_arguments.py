@@ -25,11 +25,17 @@ Pickles in these files are read without running them: what is not an array, a te
 def add_tables(commands: Any) -> None:
     """`cgir tables`."""
     sub = commands.add_parser(
-        "tables", help="label tables: list them, make one of a benchmark's official file, or a data set of one", description="Networks and their labels."
+        "tables",
+        help="label tables: list them, make one of a benchmark's official file, or a data set of one",
+        description="Networks and their labels.",
     )
     actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="which tables there are, their rows, and where they lie", description="List the label tables.")
-    listing.add_argument("--data", type=Path, help="the folder with the published tables (default: the environment variable CGIR_DATA)")
+    listing = actions.add_parser(
+        "list", help="which tables there are, their rows, and where they lie", description="List the label tables."
+    )
+    listing.add_argument(
+        "--data", type=Path, help="the folder with the published tables (default: the environment variable CGIR_DATA)"
+    )
     reading = actions.add_parser(
         "import",
         help="make a table of a benchmark's official file",
@@ -39,12 +45,29 @@ def add_tables(commands: Any) -> None:
     )
     reading.add_argument("format", metavar="FORMAT", help="which benchmark, see below")
     reading.add_argument("file", type=Path, metavar="FILE", help="its file, folder or archive")
-    reading.add_argument("-o", "--output", type=Path, help="write this .parquet file (default: named like FILE, in the working directory)")
+    reading.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="write this .parquet file (default: named like FILE, in the working directory)",
+    )
     reading.add_argument("--space", help="csv and parquet: the search space")
-    reading.add_argument("--spec", metavar="COLUMN", help="csv and parquet: the column of architectures, in the space's text form")
+    reading.add_argument(
+        "--spec", metavar="COLUMN", help="csv and parquet: the column of architectures, in the space's text form"
+    )
     joining = actions.add_parser(
-        "graphs", help="a data set of a table's networks and labels", description="Write a table's networks as graphs, with all its metrics as labels."
+        "graphs",
+        help="a data set of a table's networks and labels",
+        description="Write a table's networks as graphs, with all its metrics as labels.",
     )
     joining.add_argument("name", help="a table of `cgir tables list`, or a file that `cgir tables import` wrote")
-    joining.add_argument("--data", type=Path, help="the folder with the published tables (default: the environment variable CGIR_DATA)")
-    joining.add_argument("-o", "--output", type=Path, required=True, help="a folder, or a .parquet file, for `cgir finetune` and `cgir pretrain`")
+    joining.add_argument(
+        "--data", type=Path, help="the folder with the published tables (default: the environment variable CGIR_DATA)"
+    )
+    joining.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="a folder, or a .parquet file, for `cgir finetune` and `cgir pretrain`",
+    )

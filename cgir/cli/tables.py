@@ -23,7 +23,9 @@ def listing(path: Path | None) -> str:
         else:
             where = "in the package" if name == "digits" else str(find(SOURCES[name], path))
             lines.append(f"{name:18}{len(table):8,}  {len(table.metrics):7}  {where}")
-    return "\n".join([*lines, "", 'open one with frontends.tables.load("nasbench201"); what to mind of each: help(frontends.tables)'])
+    return "\n".join(
+        [*lines, "", 'open one with frontends.tables.load("nasbench201"); what to mind of each: help(frontends.tables)']
+    )
 
 
 def imported(kind: str, file: Path, output: Path | None, space: str | None, spec: str | None) -> str:

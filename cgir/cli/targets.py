@@ -22,7 +22,8 @@ Values = NDArray[np.float64]
 class Named(NamedTuple):
     """G networks that are yet to be read.
 
-    `names`: one each; `labels`: (G,) values of each label that data sets among them bring along, NaN where unknown; `parts`: data sets or single networks.
+    `names`: one each; `labels`: (G,) values of each label that data sets among them bring along, NaN where unknown;
+    `parts`: data sets or single networks.
     """
 
     names: list[str]
@@ -31,7 +32,8 @@ class Named(NamedTuple):
 
 
 def listed(targets: Iterable[str]) -> Named:
-    """What is named: data sets (folders or .parquet files), whose networks are called by their strings; anything else is one network, called as it is here.
+    """What is named: data sets (folders or .parquet files), whose networks are called by their strings; anything else
+    is one network, called as it is here.
 
     Order is kept, empty targets and those that are named again are left out.
 
@@ -44,14 +46,17 @@ def listed(targets: Iterable[str]) -> Named:
     names = [_names(target, part) for target, part in parts.items()]
     known = [part.labels if isinstance(part, GraphStore) else {} for part in parts.values()]
     labels = {
-        label: np.concatenate([values.get(label, np.full(len(some), np.nan)) for some, values in zip(names, known, strict=True)])
+        label: np.concatenate(
+            [values.get(label, np.full(len(some), np.nan)) for some, values in zip(names, known, strict=True)]
+        )
         for label in dict.fromkeys(label for values in known for label in values)
     }
     return Named([name for some in names for name in some], labels, list(parts.values()))
 
 
 def graphs(parts: Iterable[GraphStore | str], graph: Callable[[str], Graph]) -> GraphBatch:
-    """The graphs of all networks, in the order of their names; `graph` makes one of a network that is no part of a data set.
+    """The graphs of all networks, in the order of their names; `graph` makes one of a network that is no part of a data
+    set.
 
     Raises:
         CgirError: one of them cannot be read; the message names it.
@@ -69,7 +74,11 @@ def _part(target: str) -> GraphStore | str:
 
 
 def _names(target: str, part: GraphStore | str) -> list[str]:
-    return [spec or f"{target}[{index}]" for index, spec in enumerate(part.specs)] if isinstance(part, GraphStore) else [target]
+    return (
+        [spec or f"{target}[{index}]" for index, spec in enumerate(part.specs)]
+        if isinstance(part, GraphStore)
+        else [target]
+    )
 
 
 def _graphs(part: GraphStore | str, graph: Callable[[str], Graph]) -> GraphBatch:

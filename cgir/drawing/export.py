@@ -1,7 +1,8 @@
 """Looking at a graph: tables, Graphviz DOT, networkx, an SVG drawing, and one self-contained HTML page.
 
-Everything is collapsed to blocks (`cgir.blocks`) unless asked for `full`; `depth` says how many levels of modules are opened, as
-many as fit in a readable picture if None. With an `importance` (`cgir.importance`) drawings are shaded by it instead of coloured by category.
+Everything is collapsed to blocks (`cgir.blocks`) unless asked for `full`; `depth` says how many levels of modules are
+opened, as many as fit in a readable picture if None. With an `importance` (`cgir.importance`) drawings are shaded by it
+instead of coloured by category.
 """
 
 from __future__ import annotations
@@ -28,12 +29,24 @@ def dump(graph: Graph) -> str:
     rows = [("", "op", "shape", "attributes", "inputs", "params", "module")]
     for index, node in enumerate(graph.nodes):
         params = " ".join(shape_text(param.shape) for param in node.params)
-        rows.append((str(index), node.op, shape_text(node.shape), short_attributes(node), " ".join(map(str, node.inputs)), params, node.module))
+        rows.append(
+            (
+                str(index),
+                node.op,
+                shape_text(node.shape),
+                short_attributes(node),
+                " ".join(map(str, node.inputs)),
+                params,
+                node.module,
+            )
+        )
     return "\n".join([heading(graph), *table(rows, right=[0])])
 
 
 def summary(graph: Graph, depth: int | None = None) -> str:
-    """A table, one line a block, indented below the blocks that it is part of; nodes, parameters and FLOPs are those of all copies."""
+    """A table, one line a block, indented below the blocks that it is part of; nodes, parameters and FLOPs are those of
+    all copies.
+    """
     view = collapse(graph, depth)
     cost = costs(graph)
     total = sum(flops for _, flops in cost)
@@ -43,24 +56,43 @@ def summary(graph: Graph, depth: int | None = None) -> str:
         for frame in view.frames:
             if number in frame.boxes:
                 if number == frame.boxes[0]:
-                    rows.append(("", "  " * level + repeated(frame.copies, frame.label or "nodes"), "", "", "", "", "", ""))
+                    rows.append(
+                        ("", "  " * level + repeated(frame.copies, frame.label or "nodes"), "", "", "", "", "", "")
+                    )
                 level += 1
         params, flops = (sum(cost[index][what] for index in box.nodes) for what in (0, 1))
         figures = f"{len(box.nodes):,}", f"{params:,}" if params else "", f"{flops / total:.1%}" if flops else ""
         name = "  " * level + repeated(len(box.block.copies), name_of(box))
-        rows.append((str(number), name, _content(graph, box), *figures, shape_text(shape_of(graph, box.nodes)), " ".join(map(str, sources))))
+        rows.append(
+            (
+                str(number),
+                name,
+                _content(graph, box),
+                *figures,
+                shape_text(shape_of(graph, box.nodes)),
+                " ".join(map(str, sources)),
+            )
+        )
     totals = f"{graph.num_params:,} parameters, {short_number(graph.flops)} FLOPs; {len(view.boxes)} blocks"
     return "\n".join([heading(graph), totals, *table(rows, right=[0, 3, 4, 5])])
 
 
 def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
-    """Nodes carry op, shape, in_shapes, params, attrs, name and module; an edge's key and attribute `slot` is the argument it feeds."""
+    """Nodes carry op, shape, in_shapes, params, attrs, name and module; an edge's key and attribute `slot` is the
+    argument it feeds.
+    """
     import networkx
 
     out = networkx.MultiDiGraph(name=graph.name, level=graph.level)
     for index, node in enumerate(graph.nodes):
         params = [(param.id, param.shape) for param in node.params]
-        fields = {"op": node.op, "shape": node.shape, "in_shapes": node.in_shapes, "params": params, "attrs": dict(node.attrs)}
+        fields = {
+            "op": node.op,
+            "shape": node.shape,
+            "in_shapes": node.in_shapes,
+            "params": params,
+            "attrs": dict(node.attrs),
+        }
         out.add_node(index, **fields, name=node.name, module=node.module)
     for index, node in enumerate(graph.nodes):
         for slot, source in enumerate(node.inputs):
@@ -93,11 +125,21 @@ def _dot_boxes(graph: Graph, view: View, boxes: range | Nodes, first: int, inden
         for box in frame.boxes:
             del left[box]
     for box in left:
-        label = "\n".join(line for line in (*labels(graph, view.boxes[box]), shape_text(shape_of(graph, view.boxes[box].nodes))) if line)
+        label = "\n".join(
+            line
+            for line in (*labels(graph, view.boxes[box]), shape_text(shape_of(graph, view.boxes[box].nodes)))
+            if line
+        )
         yield f"{indent}n{box} [label={_quoted(label)}, fillcolor={_quoted(fill(graph, view.boxes[box]))}];"
 
 
-def to_svg(graph: Graph, path: str | PathLike[str], depth: int | None = None, full: bool = False, importance: Importance | None = None) -> None:
+def to_svg(
+    graph: Graph,
+    path: str | PathLike[str],
+    depth: int | None = None,
+    full: bool = False,
+    importance: Importance | None = None,
+) -> None:
     """Write the drawing as an SVG file; nothing needs to be installed for it."""
     from .svg import svg
 
@@ -105,8 +147,16 @@ def to_svg(graph: Graph, path: str | PathLike[str], depth: int | None = None, fu
     _write(path, svg(graph, every_node(graph) if full else collapse(graph, depth), shades=shades))
 
 
-def to_html(graph: Graph, path: str | PathLike[str], depth: int | None = None, full: bool = False, importance: Importance | None = None) -> None:
-    """Write one self-contained HTML page: report and drawing. Blocks open when clicked; all about a node shows when it is pointed at."""
+def to_html(
+    graph: Graph,
+    path: str | PathLike[str],
+    depth: int | None = None,
+    full: bool = False,
+    importance: Importance | None = None,
+) -> None:
+    """Write one self-contained HTML page: report and drawing. Blocks open when clicked; all about a node shows when it
+    is pointed at.
+    """
     from .html_page import page
 
     shades = Shades(graph, importance) if importance else None

@@ -27,11 +27,17 @@ SCRIPT = (
 
 
 def page(graph: Graph, view: View, shades: Shades | None = None) -> str:
-    """The text of the page: `view` of the graph as the drawing, and every block's own nodes, of those that repeat the first copy's."""
+    """The text of the page: `view` of the graph as the drawing, and every block's own nodes, of those that repeat the
+    first copy's.
+    """
     cost, title = costs(graph), html.escape(graph.name or "graph")
     blocks = "\n".join(_blocks(graph, Tree(graph), view, cost, "", shades))
     hint = "<p>Click a block to open it here; point at a box for all about it.</p>" if blocks else ""
-    hint += "<p>A block that repeats is opened once: its nodes are then as dark as the darkest of their copies.</p>" if blocks and shades else ""
+    hint += (
+        "<p>A block that repeats is opened once: its nodes are then as dark as the darkest of their copies.</p>"
+        if blocks and shades
+        else ""
+    )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n<style>{STYLE}</style></head><body>\n'
         f"<main>{svg(graph, view, cost, shades=shades)}</main>\n<aside><h1>{title}</h1>\n"
@@ -40,7 +46,9 @@ def page(graph: Graph, view: View, shades: Shades | None = None) -> str:
     )
 
 
-def _blocks(graph: Graph, tree: Tree, view: View, cost: Sequence[tuple[int, int]], mark: str, shades: Shades | None) -> list[str]:
+def _blocks(
+    graph: Graph, tree: Tree, view: View, cost: Sequence[tuple[int, int]], mark: str, shades: Shades | None
+) -> list[str]:
     """A closed section for each box of several nodes, with the sections of the boxes in it."""
     parts = []
     shades = shades.folded(view) if shades else None
@@ -48,7 +56,9 @@ def _blocks(graph: Graph, tree: Tree, view: View, cost: Sequence[tuple[int, int]
         if len(box.block.copies[0]) > 1:
             name = f"{mark}b{number}"
             inner = tree.view(within=box.block.copies[0])
-            parts.append(f'<details id="{name}"><summary>{_caption(graph, box)}</summary>\n{svg(graph, inner, cost, name, shades)}')
+            parts.append(
+                f'<details id="{name}"><summary>{_caption(graph, box)}</summary>\n{svg(graph, inner, cost, name, shades)}'
+            )
             parts += [*_blocks(graph, tree, inner, cost, name, shades), "</details>"]
     return parts
 

@@ -1,9 +1,11 @@
-"""Importance of nodes and edges as colours on a drawing, as figure 5 of CARL (Ji et al. 2025) has it: darker is more important.
+"""Importance of nodes and edges as colours on a drawing, as figure 5 of CARL (Ji et al. 2025) has it: darker is more
+important.
 
-Values of one sign run from white at the smallest to dark blue at the largest. Values of both signs are symmetric about white: blue raises the score, red
-lowers it, darker is more of either. Nodes and edges have a range each, as an edge is mostly worth less than a node; the legend names both.
-A box of several nodes, and an arrow between such boxes, show the strongest value behind them, the one farthest from zero: what is dark at the
-top leads to what is dark inside, on one scale, which a mean would bleach.
+Values of one sign run from white at the smallest to dark blue at the largest. Values of both signs are symmetric about
+white: blue raises the score, red lowers it, darker is more of either. Nodes and edges have a range each, as an edge is
+mostly worth less than a node; the legend names both. A box of several nodes, and an arrow between such boxes, show the
+strongest value behind them, the one farthest from zero: what is dark at the top leads to what is dark inside, on one
+scale, which a mean would bleach.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ BLACK, WHITE = "#000000", "#ffffff"
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """A value for each of V nodes, and for each of E edges in the order of `GraphBatch` (by reader, then argument); `caption` stands above the legend."""
+    """A value for each of V nodes, and for each of E edges in the order of `GraphBatch` (by reader, then argument);
+    `caption` stands above the legend.
+    """
 
     nodes: ArrayLike
     edges: ArrayLike
@@ -36,7 +40,9 @@ class Importance:
 
 
 class Scale(NamedTuple):
-    """From values to colours: `low` is `faint`, `high` the darkest; where `signed`, zero is `faint` and `low` is `-high`."""
+    """From values to colours: `low` is `faint`, `high` the darkest; where `signed`, zero is `faint` and `low` is
+    `-high`.
+    """
 
     low: float
     high: float
@@ -79,8 +85,10 @@ class Shades:
         signed = bool((nodes < 0).any() or (edges < 0).any())
         self.nodes, self.edges = Scale.of(nodes, signed, BOX), Scale.of(edges, signed, LINE)
         self.caption = importance.caption
-        self.values = {index: [value] for index, value in enumerate(nodes.tolist())}  # of the nodes that each one stands for
-        self.weights: dict[tuple[int, int], list[float]] = {}  # of the edges that lead from what one stands for to what the other does
+        # of the nodes that each one stands for
+        self.values = {index: [value] for index, value in enumerate(nodes.tolist())}
+        # of the edges that lead from what one stands for to what the other does
+        self.weights: dict[tuple[int, int], list[float]] = {}
         for pair, weight in zip(ends, edges.tolist(), strict=True):
             self.weights.setdefault(pair, []).append(weight)
 
@@ -91,7 +99,9 @@ class Shades:
         for index, values in self.values.items():
             shades.values.setdefault(view.stand_in.get(index, index), []).extend(values)
         for (source, target), weights in self.weights.items():
-            shades.weights.setdefault((view.stand_in.get(source, source), view.stand_in.get(target, target)), []).extend(weights)
+            shades.weights.setdefault(
+                (view.stand_in.get(source, source), view.stand_in.get(target, target)), []
+            ).extend(weights)
         return shades
 
     def of_box(self, box: Box) -> float:
@@ -99,7 +109,9 @@ class Shades:
         return strongest(self._behind(box))
 
     def of_edges(self, view: View) -> dict[tuple[int, int], float]:
-        """For each two boxes the strongest value of the edges that lead from nodes behind one to nodes behind the other."""
+        """For each two boxes the strongest value of the edges that lead from nodes behind one to nodes behind the
+        other.
+        """
         owner = {index: number for number, box in enumerate(view.boxes) for index in box.nodes}
         found: dict[tuple[int, int], list[float]] = {}
         for (source, target), weights in self.weights.items():
@@ -111,7 +123,11 @@ class Shades:
         """The numbers behind a box, in a line."""
         values = self._behind(box)
         line = f"importance {strongest(values):.4g}"
-        return line if len(values) == 1 else f"{line}, the strongest of {len(values):,} nodes; their mean {sum(values) / len(values):.4g}"
+        return (
+            line
+            if len(values) == 1
+            else f"{line}, the strongest of {len(values):,} nodes; their mean {sum(values) / len(values):.4g}"
+        )
 
     def _behind(self, box: Box) -> list[float]:
         return [value for index in box.nodes for value in self.values.get(index, ())]
@@ -123,14 +139,19 @@ def strongest(values: Sequence[float]) -> float:
 
 
 def ink(fill: str) -> str:
-    """Black or white, whichever stands out more on the colour (WCAG 2.2, relative luminance and contrast ratio): 4.5 to 1 at the least."""
+    """Black or white, whichever stands out more on the colour (WCAG 2.2, relative luminance and contrast ratio): 4.5 to
+    1 at the least.
+    """
     light = luminance(fill)
     return BLACK if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else WHITE
 
 
 def luminance(color: str) -> float:
     """Relative luminance of an sRGB colour `#rrggbb`, 0 black to 1 white (WCAG 2.2)."""
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (channel / 255 for channel in _channels(color)))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (channel / 255 for channel in _channels(color))
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -145,7 +166,11 @@ def _channels(color: str) -> list[int]:
 def _checked(values: ArrayLike, count: int, what: str, graph: Graph) -> NDArray[np.float64]:
     array = np.asarray(values, np.float64)
     if array.shape != (count,):
-        raise CgirError(f"importance of graph {graph.name!r}: {what} has shape {array.shape}; expected ({count},), a value for each of its {count:,} {what}")
+        raise CgirError(
+            f"importance of graph {graph.name!r}: {what} has shape {array.shape}; expected ({count},), a value for each of its {count:,} {what}"
+        )
     if not np.isfinite(array).all():
-        raise CgirError(f"importance of graph {graph.name!r}: value {np.flatnonzero(~np.isfinite(array))[0]} of {what} is not finite; expected numbers only")
+        raise CgirError(
+            f"importance of graph {graph.name!r}: value {np.flatnonzero(~np.isfinite(array))[0]} of {what} is not finite; expected numbers only"
+        )
     return array

@@ -1,8 +1,9 @@
 """Where to put boxes: layered drawing of a graph, arrows pointing down.
 
-Layers by longest path, order within a layer by barycentres (Sugiyama, Tagawa and Toda, 1981), then the coordinates of least total
-sideways movement, which keeps chains straight (Gansner, Koutsofios, North and Vo, "A technique for drawing directed graphs", 1993).
-An edge over several layers runs in a lane of its own; all long edges from one node share its lane, as far down as they go together.
+Layers by longest path, order within a layer by barycentres (Sugiyama, Tagawa and Toda, 1981), then the coordinates of
+least total sideways movement, which keeps chains straight (Gansner, Koutsofios, North and Vo, "A technique for drawing
+directed graphs", 1993). An edge over several layers runs in a lane of its own; all long edges from one node share its
+lane, as far down as they go together.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ LEFT_PULL = 1e-3
 
 
 class Layout(NamedTuple):
-    """Positions in units of a box's width: `layer` of each node, `x` of each item's centre, and the pieces of all edges."""
+    """Positions in units of a box's width: `layer` of each node, `x` of each item's centre, and the pieces of all
+    edges.
+    """
 
     layer: list[int]
     x: dict[Item, float]
@@ -41,7 +44,9 @@ def layout(sources: Sources, lane_width: float = 0.14, gap: float = 0.16) -> Lay
         below[upper].append(lower)
         above[lower].append(upper)
     rows: list[list[Item]] = [[] for _ in range(max(layer, default=-1) + 1)]
-    for item in dict.fromkeys([*((node, layer[node]) for node in range(len(sources))), *(end for piece in pieces for end in piece)]):
+    for item in dict.fromkeys(
+        [*((node, layer[node]) for node in range(len(sources))), *(end for piece in pieces for end in piece)]
+    ):
         rows[item[1]].append(item)
     _order(rows, above, below)
     width = {item: 1.0 if item[1] == layer[item[0]] else lane_width for row in rows for item in row}
@@ -72,7 +77,9 @@ def _pieces(sources: Sources, layer: list[int]) -> list[tuple[Item, Item]]:
 
 
 def _costs(sources: Sources, layer: list[int], pieces: list[tuple[Item, Item]]) -> list[float]:
-    """How much a piece wants to be vertical: lanes and boxes do, where a lane meets a box it may bend, and longest paths go straight."""
+    """How much a piece wants to be vertical: lanes and boxes do, where a lane meets a box it may bend, and longest
+    paths go straight.
+    """
     height = [0] * len(sources)
     for index in range(len(sources) - 1, -1, -1):
         for source in sources[index]:
@@ -96,8 +103,12 @@ def _order(rows: list[list[Item]], above: dict[Item, list[Item]], below: dict[It
             place.update((item, position) for position, item in enumerate(row))
 
 
-def _coordinates(rows: list[list[Item]], pieces: list[tuple[Item, Item]], cost: list[float], width: dict[Item, float], gap: float) -> dict[Item, float]:
-    """Centres that minimise the weighted sum over pieces of |x_upper - x_lower|, neighbours in a row keeping their distance."""
+def _coordinates(
+    rows: list[list[Item]], pieces: list[tuple[Item, Item]], cost: list[float], width: dict[Item, float], gap: float
+) -> dict[Item, float]:
+    """Centres that minimise the weighted sum over pieces of |x_upper - x_lower|, neighbours in a row keeping their
+    distance.
+    """
     number = {item: index for index, item in enumerate(item for row in rows for item in row)}
     neighbours = [pair for row in rows for pair in pairwise(row)]
     n, m = len(number), len(pieces)
@@ -109,11 +120,15 @@ def _coordinates(rows: list[list[Item]], pieces: list[tuple[Item, Item]], cost: 
     # Variables: n centres, then one bound on |x_upper - x_lower| for each piece.
     stretch, apart = _differences(upper, lower, n), _differences(left, right, n)
     slack = -scipy.sparse.eye_array(m)
-    rules = scipy.sparse.block_array([[stretch, slack], [-stretch, slack], [apart, scipy.sparse.coo_array((len(neighbours), m))]])
+    rules = scipy.sparse.block_array(
+        [[stretch, slack], [-stretch, slack], [apart, scipy.sparse.coo_array((len(neighbours), m))]]
+    )
     bounds = np.concatenate([np.zeros(2 * m), -distance])
     # A weak pull to the left settles ties, which would otherwise let long chains drift.
     least = [(width[item] / 2, None) for item in number] + [(0, None)] * m
-    solution = scipy.optimize.linprog(np.concatenate([np.full(n, LEFT_PULL), cost]), A_ub=rules.tocsr(), b_ub=bounds, bounds=least, method="highs")
+    solution = scipy.optimize.linprog(
+        np.concatenate([np.full(n, LEFT_PULL), cost]), A_ub=rules.tocsr(), b_ub=bounds, bounds=least, method="highs"
+    )
     return {item: float(solution.x[index]) for item, index in number.items()}
 
 
@@ -121,7 +136,9 @@ def _differences(plus: NDArray[np.int64], minus: NDArray[np.int64], size: int) -
     """The matrix whose product with x is x[plus] - x[minus]."""
     row = np.arange(len(plus))
     values = np.concatenate([np.ones(len(plus)), -np.ones(len(plus))])
-    return scipy.sparse.coo_array((values, (np.concatenate([row, row]), np.concatenate([plus, minus]))), shape=(len(plus), size))
+    return scipy.sparse.coo_array(
+        (values, (np.concatenate([row, row]), np.concatenate([plus, minus]))), shape=(len(plus), size)
+    )
 
 
 def _mean(values: list[float] | list[int], default: float) -> float:

@@ -15,7 +15,11 @@ def legend(shades: Shades, single: bool) -> list[str]:
     meaning = "blue raises the score, red lowers it; darker: more" if shades.nodes.signed else "darker: more important"
     caption = f"{shades.caption}; {meaning}" if shades.caption else meaning
     strongest = "" if single else "; in blocks the strongest"
-    return [_text(LEFT, 16 - HEIGHT, caption, 11), *_bar(shades.nodes, f"nodes{strongest}", 0), *_bar(shades.edges, "edges", 1)]
+    return [
+        _text(LEFT, 16 - HEIGHT, caption, 11),
+        *_bar(shades.nodes, f"nodes{strongest}", 0),
+        *_bar(shades.edges, "edges", 1),
+    ]
 
 
 def _bar(scale: Scale, name: str, row: int) -> list[str]:
@@ -28,7 +32,12 @@ def _bar(scale: Scale, name: str, row: int) -> list[str]:
         for place, colour in enumerate(colours)
     ]
     frame = f'<path d="M{x},{y} h{BAR} v10 h-{BAR} z" fill="none" stroke="#888" stroke-width="0.6"/>'
-    return [_text(x - 6, y + 9, f"{scale.low:.3g}", 10, "end"), *swatches, frame, _text(x + BAR + 6, y + 9, f"{scale.high:.3g}  {name}", 10)]
+    return [
+        _text(x - 6, y + 9, f"{scale.low:.3g}", 10, "end"),
+        *swatches,
+        frame,
+        _text(x + BAR + 6, y + 9, f"{scale.high:.3g}  {name}", 10),
+    ]
 
 
 def _text(x: float, y: float, text: str, points: int, anchor: str = "start") -> str:

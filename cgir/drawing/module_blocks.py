@@ -1,7 +1,8 @@
-"""Collapse a graph to blocks for reading: modules become boxes, equal blocks in a row become one box that stands for all of them.
+"""Collapse a graph to blocks for reading: modules become boxes, equal blocks in a row become one box that stands for
+all of them.
 
-Boxes never form a cycle: a module that other nodes leave and enter again is split. Blocks are opened level by level as long as the
-picture stays small; of blocks that repeat, one is opened.
+Boxes never form a cycle: a module that other nodes leave and enter again is split. Blocks are opened level by level as
+long as the picture stays small; of blocks that repeat, one is opened.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ Nodes = tuple[int, ...]
 
 
 class Block(NamedTuple):
-    """A module, a single node, or a sequence of them; `copies` are equal and follow one another, each with its nodes in the same order."""
+    """A module, a single node, or a sequence of them; `copies` are equal and follow one another, each with its nodes in
+    the same order.
+    """
 
     name: str
     copies: tuple[Nodes, ...]
 
 
 class Frame(NamedTuple):
-    """An opened block: its name, the same within the opened block around it, how often it repeats, and the boxes drawn in its place."""
+    """An opened block: its name, the same within the opened block around it, how often it repeats, and the boxes drawn
+    in its place.
+    """
 
     name: str
     label: str
@@ -39,7 +44,8 @@ class Frame(NamedTuple):
 class Box(NamedTuple):
     """What is drawn as one box: a block under its name within the opened block around it.
 
-    There are `times` copies of it in all, those of opened blocks around it included, and `nodes` are the nodes of all of them.
+    There are `times` copies of it in all, those of opened blocks around it included, and `nodes` are the nodes of all
+    of them.
     """
 
     block: Block
@@ -67,7 +73,9 @@ def collapse(graph: Graph, depth: int | None = None) -> View:
 
 
 def every_node(graph: Graph) -> View:
-    """The graph as it is: each node a box, each top-level module a frame; a path that all modules begin with is skipped."""
+    """The graph as it is: each node a box, each top-level module a frame; a path that all modules begin with is
+    skipped.
+    """
     boxes = (Box(Block(node.module, ((index,),)), node.module, 1, (index,)) for index, node in enumerate(graph.nodes))
     paths = [tuple(node.module.split(".")) if node.module else () for node in graph.nodes]
     named = [path for path in paths if path]
@@ -77,22 +85,33 @@ def every_node(graph: Graph) -> View:
         if path:
             groups.setdefault(".".join(path[: common + 1]), []).append(index)
     frames = (Frame(name, name, 1, tuple(members)) for name, members in groups.items())
-    return View(tuple(boxes), tuple(node.inputs for node in graph.nodes), tuple(frames), {index: index for index in range(len(graph))})
+    return View(
+        tuple(boxes),
+        tuple(node.inputs for node in graph.nodes),
+        tuple(frames),
+        {index: index for index in range(len(graph))},
+    )
 
 
 def _within_limit(inner: list[list[Block]], room: int) -> None:
-    """Open a level only as a whole, so that blocks stay comparable; but where there is little to see, as much of it as fits, large blocks first."""
+    """Open a level only as a whole, so that blocks stay comparable; but where there is little to see, as much of it as
+    fits, large blocks first.
+    """
     few = len(inner) <= LIMIT // 5
     if sum(len(blocks) - 1 for blocks in inner if blocks) > room and not few:
         inner[:] = [[] for _ in inner]
-    for number in sorted(range(len(inner)), key=lambda n: -sum(len(block.copies) * len(block.copies[0]) for block in inner[n])):
+    for number in sorted(
+        range(len(inner)), key=lambda n: -sum(len(block.copies) * len(block.copies[0]) for block in inner[n])
+    ):
         if len(inner[number]) - 1 > room:
             inner[number] = []
         elif inner[number]:
             room -= len(inner[number]) - 1
 
 
-def _opened(rows: Sequence[tuple[Block, Nodes]], inner: Sequence[list[Block]], opened: list[Block]) -> Iterator[tuple[Block, Nodes]]:
+def _opened(
+    rows: Sequence[tuple[Block, Nodes]], inner: Sequence[list[Block]], opened: list[Block]
+) -> Iterator[tuple[Block, Nodes]]:
     for (block, around), blocks in zip(rows, inner, strict=True):
         if not blocks:
             yield block, around
@@ -110,11 +129,14 @@ class Tree:
         self.paths = [tuple(node.module.split(".")) if node.module else () for node in graph.nodes]
 
     def view(self, depth: int | None = None, within: Nodes | None = None, limit: int = LIMIT) -> View:
-        """The graph, or only the nodes `within`, as boxes: opened `depth` levels deep, or as deep as `limit` boxes allow."""
+        """The graph, or only the nodes `within`, as boxes: opened `depth` levels deep, or as deep as `limit` boxes
+        allow.
+        """
         nodes = tuple(range(len(self.graph))) if within is None else within
         unlimited = len(self.graph)
         top = self.children(nodes, limit if depth is None else unlimited)
-        rows: list[tuple[Block, Nodes]] = [(block, ()) for block in top]  # with the opened blocks around it, by their number
+        # with the opened blocks around it, by their number
+        rows: list[tuple[Block, Nodes]] = [(block, ()) for block in top]
         opened: list[Block] = []
         level = 1
         while depth is None or level < depth:
@@ -133,13 +155,17 @@ class Tree:
         return named[0][: _shared(named)] if named else ()
 
     def children(self, nodes: Nodes, limit: int) -> list[Block]:
-        """What a region consists of, in topological order, at most `limit` blocks: its submodules, and single nodes between them."""
+        """What a region consists of, in topological order, at most `limit` blocks: its submodules, and single nodes
+        between them.
+        """
         depth = len(self._common(nodes)) + 1
         keys = {index: self.paths[index][:depth] if len(self.paths[index]) >= depth else None for index in nodes}
         parts = _sorted(self.graph, _groups(self.graph, nodes, keys))
         blocks = self._repeats([(_name(keys[part[0]]), part) for part in parts])
         if len(blocks) > limit:
-            blocks = self._repeats(_packed(self.graph, [(block.name, sum(block.copies, ())) for block in blocks], limit))
+            blocks = self._repeats(
+                _packed(self.graph, [(block.name, sum(block.copies, ())) for block in blocks], limit)
+            )
         return blocks
 
     def _repeats(self, parts: Sequence[tuple[str, Nodes]]) -> list[Block]:
@@ -160,13 +186,19 @@ class Tree:
         return blocks
 
     def _copies(self, parts: Sequence[tuple[str, Nodes]], row: Sequence[int], start: int, length: int) -> list[Nodes]:
-        """As many copies of the sequence at `start` as follow, each reading the one before and wired inside like the first."""
+        """As many copies of the sequence at `start` as follow, each reading the one before and wired inside like the
+        first.
+        """
         copies: list[Nodes] = []
         for at in range(start, len(row) - length + 1, length):
             nodes = sum((nodes for _, nodes in parts[at : at + length]), ())
-            if row[at : at + length] != row[start : start + length] or (copies and self._sign(nodes) != self._sign(copies[0])):
+            if row[at : at + length] != row[start : start + length] or (
+                copies and self._sign(nodes) != self._sign(copies[0])
+            ):
                 break
-            if copies and set(copies[-1]).isdisjoint(source for index in nodes for source in self.graph.nodes[index].inputs):
+            if copies and set(copies[-1]).isdisjoint(
+                source for index in nodes for source in self.graph.nodes[index].inputs
+            ):
                 break
             copies.append(nodes)
         return copies or [parts[start][1]]
@@ -174,13 +206,18 @@ class Tree:
     def _sign(self, nodes: Nodes) -> tuple[tuple[int, Nodes], ...]:
         """Equal for parts with the same operators, wired the same inside."""
         place = {index: position for position, index in enumerate(nodes)}
-        return tuple((self.kinds[index], tuple(place.get(source, -1) for source in self.graph.nodes[index].inputs)) for index in nodes)
+        return tuple(
+            (self.kinds[index], tuple(place.get(source, -1) for source in self.graph.nodes[index].inputs))
+            for index in nodes
+        )
 
 
 def _shared(paths: Sequence[tuple[str, ...]]) -> int:
     """How many parts all paths begin with."""
     first, last = min(paths), max(paths)
-    return next((depth for depth, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return next(
+        (depth for depth, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
 
 
 def _groups(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | None]) -> list[list[int]]:
@@ -217,7 +254,10 @@ def _groups(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | None])
 def _sorted(graph: Graph, groups: Sequence[Sequence[int]]) -> list[Nodes]:
     """Groups in topological order, otherwise by their first node."""
     group_of = {index: number for number, group in enumerate(groups) for index in group}
-    above = [{group_of[s] for index in group for s in graph.nodes[index].inputs if s in group_of} - {number} for number, group in enumerate(groups)]
+    above = [
+        {group_of[s] for index in group for s in graph.nodes[index].inputs if s in group_of} - {number}
+        for number, group in enumerate(groups)
+    ]
     below: list[list[int]] = [[] for _ in groups]
     for number, others in enumerate(above):
         for other in others:
@@ -237,7 +277,9 @@ def _sorted(graph: Graph, groups: Sequence[Sequence[int]]) -> list[Nodes]:
 
 
 def _packed(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> list[tuple[str, Nodes]]:
-    """Neighbouring parts joined until `limit` are left, cut where few tensors pass: any interval of a topological order is free of cycles."""
+    """Neighbouring parts joined until `limit` are left, cut where few tensors pass: any interval of a topological order
+    is free of cycles.
+    """
     place = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
     passing = [0] * (len(parts) + 1)  # tensors that pass between part i - 1 and part i
     for index, number in place.items():
@@ -247,7 +289,10 @@ def _packed(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> lis
     size = -(-len(parts) // (limit * 2 // 3))
     packed, start = [], 0
     while start < len(parts):
-        stop = min(range(min(start + size, len(parts)), min(start + 2 * size, len(parts)) + 1), key=lambda cut: (passing[cut], cut))
+        stop = min(
+            range(min(start + size, len(parts)), min(start + 2 * size, len(parts)) + 1),
+            key=lambda cut: (passing[cut], cut),
+        )
         names = [name for name, _ in parts[start:stop]]
         packed.append((_span(names), sum((nodes for _, nodes in parts[start:stop]), ())))
         start = stop
@@ -268,7 +313,9 @@ def _span(names: Sequence[str]) -> str:
 
 
 def _label(name: str, around: Sequence[str]) -> str:
-    """The name without that of the innermost block around it that it begins with; a mere number keeps what is before it."""
+    """The name without that of the innermost block around it that it begins with; a mere number keeps what is before
+    it.
+    """
     paths = [frame.partition(" .. ")[0] + "." for frame in around]
     label = next((name.removeprefix(path) for path in reversed(paths) if name.startswith(path)), name)
     before = name.removesuffix(label).split(".")[:-1]
@@ -284,7 +331,11 @@ def _view(graph: Graph, rows: Sequence[tuple[Block, Nodes]], opened: Sequence[Bl
     for block in (*opened, *(block for block, _ in rows)):
         if len(block.copies) == 1:
             continue
-        place = {index: (number, block.copies[0][k]) for number, copy in enumerate(block.copies) for k, index in enumerate(copy)}
+        place = {
+            index: (number, block.copies[0][k])
+            for number, copy in enumerate(block.copies)
+            for k, index in enumerate(copy)
+        }
         stand_in = {index: place[seen][1] if seen in place else seen for index, seen in stand_in.items()}
         edges = {
             (place[a][1] if a in place else a, place[b][1] if b in place else b)
@@ -300,7 +351,12 @@ def _view(graph: Graph, rows: Sequence[tuple[Block, Nodes]], opened: Sequence[Bl
         if box_of[a] != box_of[b]:
             sources[box_of[b]].add(box_of[a])
     boxes = [
-        Box(block, _label(block.name, [base, *(opened[frame].name for frame in around)]), len(own) // len(block.copies[0]), tuple(sorted(own)))
+        Box(
+            block,
+            _label(block.name, [base, *(opened[frame].name for frame in around)]),
+            len(own) // len(block.copies[0]),
+            tuple(sorted(own)),
+        )
         for (block, around), own in zip(rows, nodes, strict=True)
     ]
     frames = []

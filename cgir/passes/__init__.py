@@ -45,10 +45,11 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
     """The canonical form: networks that compute the same from the same operators become isomorphic graphs.
 
     Args:
-        graph: raw or canonical (canonicalising twice changes nothing). Only a raw graph knows the shapes of what is computed from parameters,
-            which "inference" wants.
-        level: "module" keeps operators as written; "inference" is what an optimising exporter leaves of it: BatchNorm is folded into the
-            convolution or linear layer before it, what is computed from parameters alone is one parameter, and equal nodes are merged.
+        graph: raw or canonical (canonicalising twice changes nothing). Only a raw graph knows the shapes of what is
+            computed from parameters, which "inference" wants.
+        level: "module" keeps operators as written; "inference" is what an optimising exporter leaves of it: BatchNorm
+            is folded into the convolution or linear layer before it, what is computed from parameters alone is one
+            parameter, and equal nodes are merged.
         keep_movement: keep reshapes, transposes and slices as nodes.
 
     Raises:

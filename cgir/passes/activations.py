@@ -1,4 +1,6 @@
-"""Activations that frameworks write with scalars or weights on both sides: clipping from its two bounds, leaky units with learned slopes."""
+"""Activations that frameworks write with scalars or weights on both sides: clipping from its two bounds, leaky units
+with learned slopes.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ def recognize_clips(graph: Graph) -> Graph:
         low, high = bounds["Maximum"], bounds["Minimum"]
         op = NAMED.get((low, high), "Clip")
         attrs: dict[str, Attr] = {"min": low, "max": high} if op == "Clip" else {}
-        nodes[index] = replace(node, op=op, inputs=graph.nodes[inner].inputs, in_shapes=graph.nodes[inner].in_shapes, attrs=attributes(attrs))
+        nodes[index] = replace(
+            node,
+            op=op,
+            inputs=graph.nodes[inner].inputs,
+            in_shapes=graph.nodes[inner].in_shapes,
+            attrs=attributes(attrs),
+        )
         nodes[inner] = None
     return rebuild(graph, nodes, note="recognised operators")
 
@@ -32,10 +40,20 @@ def _bounded(graph: Graph, index: int) -> int | None:
     """The other bound before this one, if nothing else reads it."""
     node = graph.nodes[index]
     other = {"Maximum": "Minimum", "Minimum": "Maximum"}.get(node.op)
-    if other is None or len(node.inputs) != 1 or node.params or node.attr("scalar") is None or len(graph.consumers[node.inputs[0]]) != 1:
+    if (
+        other is None
+        or len(node.inputs) != 1
+        or node.params
+        or node.attr("scalar") is None
+        or len(graph.consumers[node.inputs[0]]) != 1
+    ):
         return None
     inner = graph.nodes[node.inputs[0]]
-    return node.inputs[0] if inner.op == other and len(inner.inputs) == 1 and not inner.params and inner.attr("scalar") is not None else None
+    return (
+        node.inputs[0]
+        if inner.op == other and len(inner.inputs) == 1 and not inner.params and inner.attr("scalar") is not None
+        else None
+    )
 
 
 def recognize_prelu(graph: Graph) -> Graph:
@@ -47,11 +65,23 @@ def recognize_prelu(graph: Graph) -> Graph:
         for right, left in (node.inputs, node.inputs[::-1]):
             chain = _chain(graph, left, ("Mul", "ReLU", "Neg"))
             positive = graph.nodes[right]
-            if chain is None or positive.op != "ReLU" or positive.inputs != graph.nodes[chain[-1]].inputs or len(graph.consumers[right]) != 1:
+            if (
+                chain is None
+                or positive.op != "ReLU"
+                or positive.inputs != graph.nodes[chain[-1]].inputs
+                or len(graph.consumers[right]) != 1
+            ):
                 continue
             slope = graph.nodes[left].params[0]
             shape = (prod(slope.shape),) if sum(n > 1 for n in slope.shape) < 2 else slope.shape
-            nodes[index] = replace(node, op="PReLU", inputs=positive.inputs, in_shapes=(node.shape,), params=(Param(slope.id, shape),), attrs=())
+            nodes[index] = replace(
+                node,
+                op="PReLU",
+                inputs=positive.inputs,
+                in_shapes=(node.shape,),
+                params=(Param(slope.id, shape),),
+                attrs=(),
+            )
             for i in (right, *chain):
                 nodes[i] = None
             break
@@ -63,7 +93,12 @@ def _chain(graph: Graph, index: int, ops: tuple[str, ...]) -> list[int] | None:
     found: list[int] = []
     for op in ops:
         node = graph.nodes[index]
-        if node.op != op or len(node.inputs) != 1 or len(node.params) != (not found) or len(graph.consumers[index]) != 1:
+        if (
+            node.op != op
+            or len(node.inputs) != 1
+            or len(node.params) != (not found)
+            or len(graph.consumers[index]) != 1
+        ):
             return None
         found.append(index)
         index = node.inputs[0]

@@ -11,7 +11,9 @@ from .rewrite import rebuild
 
 
 def merge_adds(graph: Graph) -> Graph:
-    """Merge sums of sums into one n-ary Add where the inner sum has no other reader, runs as often, and no broadcasting happens."""
+    """Merge sums of sums into one n-ary Add where the inner sum has no other reader, runs as often, and no broadcasting
+    happens.
+    """
     nodes: list[Node | None] = list(graph.nodes)
     for index, original in enumerate(graph.nodes):
         if original.op != "Add" or original.attrs != _trips(original):
@@ -23,7 +25,13 @@ def merge_adds(graph: Graph) -> Graph:
         params = list(node.params)
         for source, shape in zip(node.inputs, node.in_shapes, strict=True):
             inner = nodes[source]
-            if inner is None or inner.op != "Add" or inner.attrs != node.attrs or inner.shape != node.shape or len(graph.consumers[source]) != 1:
+            if (
+                inner is None
+                or inner.op != "Add"
+                or inner.attrs != node.attrs
+                or inner.shape != node.shape
+                or len(graph.consumers[source]) != 1
+            ):
                 inputs.append(source)
                 shapes.append(shape)
                 continue
@@ -45,12 +53,20 @@ def merge_concats(graph: Graph) -> Graph:
         edges: list[tuple[int, Shape]] = []
         for source, shape in zip(node.inputs, node.in_shapes, strict=True):
             inner = nodes[source]
-            if inner is None or inner.params or inner.shape != shape or len(graph.consumers[source]) != 1 or _joined(inner) != axis:
+            if (
+                inner is None
+                or inner.params
+                or inner.shape != shape
+                or len(graph.consumers[source]) != 1
+                or _joined(inner) != axis
+            ):
                 edges.append((source, shape))
                 continue
             edges += zip(inner.inputs, inner.in_shapes, strict=True)
             nodes[source] = None
-        nodes[index] = replace(node, inputs=tuple(source for source, _ in edges), in_shapes=tuple(shape for _, shape in edges))
+        nodes[index] = replace(
+            node, inputs=tuple(source for source, _ in edges), in_shapes=tuple(shape for _, shape in edges)
+        )
     return rebuild(graph, nodes)
 
 
@@ -63,7 +79,9 @@ def _joined(node: Node) -> int | None:
 
 
 def unify_linear(graph: Graph) -> Graph:
-    """Linear layers from their parts: a product with a weight matrix, and the sum with a vector after it, become `Linear` with bias."""
+    """Linear layers from their parts: a product with a weight matrix, and the sum with a vector after it, become
+    `Linear` with bias.
+    """
     nodes: list[Node | None] = [_linear_from_matmul(node) for node in graph.nodes]
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -71,7 +89,12 @@ def unify_linear(graph: Graph) -> Graph:
             continue
         source = node.inputs[0]
         before = nodes[source]
-        if before is None or before.op not in ("Linear", "Conv", "ConvTranspose") or len(before.params) != 1 or len(graph.consumers[source]) != 1:
+        if (
+            before is None
+            or before.op not in ("Linear", "Conv", "ConvTranspose")
+            or len(before.params) != 1
+            or len(graph.consumers[source]) != 1
+        ):
             continue
         bias = node.params[0]
         if prod(bias.shape) != before.shape[0] or prod(node.shape) != prod(before.shape):
@@ -83,7 +106,9 @@ def unify_linear(graph: Graph) -> Graph:
 
 
 def _linear_from_matmul(node: Node) -> Node:
-    """`x @ w` with a weight (in, out), of more axes where einsum merged some: Linear's weight is (out, in), its shapes are channels first."""
+    """`x @ w` with a weight (in, out), of more axes where einsum merged some: Linear's weight is (out, in), its shapes
+    are channels first.
+    """
     if node.op != "MatMul" or len(node.inputs) != 1 or len(node.params) != 1 or len(node.params[0].shape) < 2:
         return node
     before, inner = node.in_shapes[0], node.attr("inner")
@@ -93,7 +118,14 @@ def _linear_from_matmul(node: Node) -> Node:
     if prod(node.shape) * inner != prod(before) * outer:  # the weight is only a part of the parameter, or repeats it
         return node
     rest = before[1:] if before[0] == inner and node.shape[0] == outer else before[:-1]
-    return replace(node, op="Linear", in_shapes=((inner, *rest),), shape=(outer, *rest), params=(Param(weight.id, (outer, inner)),), attrs=_trips(node))
+    return replace(
+        node,
+        op="Linear",
+        in_shapes=((inner, *rest),),
+        shape=(outer, *rest),
+        params=(Param(weight.id, (outer, inner)),),
+        attrs=_trips(node),
+    )
 
 
 def _trips(node: Node) -> tuple[tuple[str, Attr], ...]:
@@ -102,7 +134,9 @@ def _trips(node: Node) -> tuple[tuple[str, Attr], ...]:
 
 
 def recognize_affine(graph: Graph) -> Graph:
-    """At inference a scale and then a shift per channel are batch normalisation: which is what is left of one when its statistics are folded."""
+    """At inference a scale and then a shift per channel are batch normalisation: which is what is left of one when its
+    statistics are folded.
+    """
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -116,11 +150,18 @@ def recognize_affine(graph: Graph) -> Graph:
 
 
 def _is_per_channel(node: Node, op: str) -> bool:
-    return node.op == op and len(node.inputs) == len(node.params) == 1 and not node.attrs and prod(node.params[0].shape) == (*node.shape, 0)[0]
+    return (
+        node.op == op
+        and len(node.inputs) == len(node.params) == 1
+        and not node.attrs
+        and prod(node.params[0].shape) == (*node.shape, 0)[0]
+    )
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """At inference a BatchNorm that is the only reader of a convolution or linear layer disappears into it; the layer gains a bias."""
+    """At inference a BatchNorm that is the only reader of a convolution or linear layer disappears into it; the layer
+    gains a bias.
+    """
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -128,7 +169,12 @@ def fold_batch_norm(graph: Graph) -> Graph:
             continue
         source = node.inputs[0]
         conv = nodes[source]
-        if conv is None or conv.op not in ("Conv", "ConvTranspose", "Linear") or len(graph.consumers[source]) != 1 or not conv.params:
+        if (
+            conv is None
+            or conv.op not in ("Conv", "ConvTranspose", "Linear")
+            or len(graph.consumers[source]) != 1
+            or not conv.params
+        ):
             continue
         bias = conv.params[1] if len(conv.params) > 1 else Param(f"{conv.params[0].id}.folded_bias", (conv.shape[0],))
         nodes[source] = replace(conv, params=(conv.params[0], bias))

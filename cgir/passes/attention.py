@@ -1,4 +1,6 @@
-"""Scaled dot-product attention from its parts, a product, scales and masks, softmax, a product; and one form for its projections."""
+"""Scaled dot-product attention from its parts, a product, scales and masks, softmax, a product; and one form for its
+projections.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from .rewrite import rebuild
 
 
 def recognize_attention(graph: Graph) -> Graph:
-    """Replace softmax(scale(q k^T) + mask) v by one `Attention` node; masks that depend on the inputs stay as further inputs.
+    """Replace softmax(scale(q k^T) + mask) v by one `Attention` node; masks that depend on the inputs stay as further
+    inputs.
 
-    Vaswani et al. 2017, eq. 1. Scalar scales of query, key or scores are dropped: they are part of the operator. `causal` is dropped too,
-    because exporters write it as a constant mask, which cannot be told from any other.
+    Vaswani et al. 2017, eq. 1. Scalar scales of query, key or scores are dropped: they are part of the operator.
+    `causal` is dropped too, because exporters write it as a constant mask, which cannot be told from any other.
     """
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
@@ -43,13 +46,30 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
         source, _ = edges.pop(-1 if graph.nodes[source].op == "Where" else 0)  # where(mask, number, scores)
         masks += edges
     scores = graph.nodes[source]
-    if scores.op != "MatMul" or len(scores.inputs) != 2 or min(map(len, scores.in_shapes)) < 2 or not _private(graph, source):
+    if (
+        scores.op != "MatMul"
+        or len(scores.inputs) != 2
+        or min(map(len, scores.in_shapes)) < 2
+        or not _private(graph, source)
+    ):
         return
     inner.add(source)
     query, key = (_unscaled(graph, i) for i in scores.inputs)
-    in_shapes = (scores.in_shapes[0], _swapped(scores.in_shapes[1]), graph.nodes[index].in_shapes[1], *(shape for _, shape in masks))
+    in_shapes = (
+        scores.in_shapes[0],
+        _swapped(scores.in_shapes[1]),
+        graph.nodes[index].in_shapes[1],
+        *(shape for _, shape in masks),
+    )
     inputs = (query, key, value, *(i for i, _ in masks))
-    nodes[index] = replace(graph.nodes[index], op="Attention", inputs=inputs, in_shapes=in_shapes, params=biases, attrs=_trips(graph.nodes[index]))
+    nodes[index] = replace(
+        graph.nodes[index],
+        op="Attention",
+        inputs=inputs,
+        in_shapes=in_shapes,
+        params=biases,
+        attrs=_trips(graph.nodes[index]),
+    )
     for i in inner:
         nodes[i] = None
 
@@ -72,12 +92,17 @@ def _swapped(shape: Shape) -> Shape:
 
 
 def pack_projections(graph: Graph) -> Graph:
-    """One `Linear` for query, key and value of self-attention, as `torch.nn.MultiheadAttention` has it; Keras and others have three.
+    """One `Linear` for query, key and value of self-attention, as `torch.nn.MultiheadAttention` has it; Keras and
+    others have three.
 
-    Only where the three read the same tensor, have no other reader, agree in having a bias, and share their weights with nothing else but
-    other triples of the same weights.
+    Only where the three read the same tensor, have no other reader, agree in having a bias, and share their weights
+    with nothing else but other triples of the same weights.
     """
-    triples = {index: found for index, node in enumerate(graph.nodes) if node.op == "Attention" and (found := _projections(graph, node))}
+    triples = {
+        index: found
+        for index, node in enumerate(graph.nodes)
+        if node.op == "Attention" and (found := _projections(graph, node))
+    }
     weights = {index: tuple(graph.nodes[i].params for i in triple) for index, triple in triples.items()}
     packed, used = Counter(weights.values()), Counter(param.id for node in graph.nodes for param in node.params)
     nodes: list[Node | None] = list(graph.nodes)
@@ -97,7 +122,13 @@ def _projections(graph: Graph, attention: Node) -> tuple[int, ...] | None:
     triple = attention.inputs[:3]
     nodes = [graph.nodes[index] for index in triple]
     alike = {(node.op, node.inputs, node.in_shapes, node.shape[1:], len(node.params)) for node in nodes}
-    if len(set(triple)) < 3 or len(alike) > 1 or nodes[0].op != "Linear" or not nodes[0].params or len(nodes[0].inputs) != 1:
+    if (
+        len(set(triple)) < 3
+        or len(alike) > 1
+        or nodes[0].op != "Linear"
+        or not nodes[0].params
+        or len(nodes[0].inputs) != 1
+    ):
         return None
     return triple if all(len(graph.consumers[index]) == 1 for index in triple) else None
 
@@ -105,7 +136,9 @@ def _projections(graph: Graph, attention: Node) -> tuple[int, ...] | None:
 def _packed(nodes: list[Node], module: str) -> Node:
     features = sum(node.shape[0] for node in nodes)
     columns = zip(*(node.params for node in nodes), strict=True)
-    params = tuple(Param("+".join(param.id for param in column), (features, *column[0].shape[1:])) for column in columns)
+    params = tuple(
+        Param("+".join(param.id for param in column), (features, *column[0].shape[1:])) for column in columns
+    )
     return replace(nodes[0], shape=(features, *nodes[0].shape[1:]), params=params, module=module)
 
 

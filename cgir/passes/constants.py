@@ -19,20 +19,27 @@ ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Mod", "C
 def fold_constants(graph: Graph, computed: bool = False) -> Graph:
     """Remove nodes that depend on no graph input; their parameters move to the first operators that do.
 
-    1. a parameter, or anything computed from parameters alone, becomes `params` of its consumer (weight before own parameters);
+    1. a parameter, or anything computed from parameters alone, becomes `params` of its consumer (weight before own
+       parameters);
     2. a scalar constant in arithmetic becomes the attribute `scalar`;
     3. other constants (masks, index tables) leave no trace but the consumer itself;
     4. a product with the scalar 0 is a constant, as NAS-Bench-201's `none` is written.
-    An output that turns out constant loses its input; `remove_dead` decides what becomes of it.
-    With `computed`, what is computed from parameters is one parameter with the shape of the result, as at inference, where it is computed
+    An output that turns out constant loses its input; `remove_dead` decides what becomes of it. With `computed`, what
+    is computed from parameters is one parameter with the shape of the result, as at inference, where it is computed
     beforehand.
     """
     constant: dict[int, tuple[Param, ...]] = {}
     nodes: list[Node | None] = []
     for index, node in enumerate(graph.nodes):
-        inner = tuple(p for source in node.inputs if source in constant for p in _held(graph, source, constant[source], computed))
+        inner = tuple(
+            p for source in node.inputs if source in constant for p in _held(graph, source, constant[source], computed)
+        )
         if node.op not in ("Input", "Output") and (_is_zero(node) or all(source in constant for source in node.inputs)):
-            constant[index] = () if _is_zero(node) else _unique(tuple(p for source in node.inputs for p in constant[source]) + node.params)
+            constant[index] = (
+                ()
+                if _is_zero(node)
+                else _unique(tuple(p for source in node.inputs for p in constant[source]) + node.params)
+            )
             nodes.append(None)
         elif any(source in constant for source in node.inputs):
             nodes.append(_absorb(graph, node, constant, inner))
@@ -55,7 +62,11 @@ def _held(graph: Graph, source: int, params: tuple[Param, ...], computed: bool) 
 def _origin(graph: Graph, index: int) -> int:
     """What a tensor was before its elements, all of them, were moved or converted."""
     node = graph.nodes[index]
-    while len(node.inputs) == 1 and OPS[node.op].category in ("movement", "identity") and prod(node.shape) == prod(graph.nodes[node.inputs[0]].shape):
+    while (
+        len(node.inputs) == 1
+        and OPS[node.op].category in ("movement", "identity")
+        and prod(node.shape) == prod(graph.nodes[node.inputs[0]].shape)
+    ):
         index = node.inputs[0]
         node = graph.nodes[index]
     return index
@@ -67,7 +78,8 @@ def _shaped(name: str, before: Shape, after: Shape) -> Param:
 
 
 def squeeze_parameters(graph: Graph) -> Graph:
-    """Drop leading axes of size 1 from parameters in elementwise operators: broadcasting makes nothing of them, and files differ in them.
+    """Drop leading axes of size 1 from parameters in elementwise operators: broadcasting makes nothing of them, and
+    files differ in them.
 
     Slopes of `PReLU` have one axis: the channels'.
     """
@@ -102,7 +114,9 @@ def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], pa
 
 
 def _with_scalar(node: Node, slot: int, value: float) -> Node:
-    """Arithmetic with one scalar operand, in the one form frontends use too: x - c is Add, x / c is Mul, c - x and c / x are reversed."""
+    """Arithmetic with one scalar operand, in the one form frontends use too: x - c is Add, x / c is Mul, c - x and c /
+    x are reversed.
+    """
     op, scalar, reverse = node.op, value, slot == 1
     if op == "Sub" and not reverse:
         op, scalar = "Add", -value
@@ -123,8 +137,12 @@ def _unique(params: tuple[Param, ...]) -> tuple[Param, ...]:
 
 
 def round_numbers(graph: Graph) -> Graph:
-    """Floating-point attributes with six digits of their single precision, which files keep, while Python computes in double."""
-    return graph.with_nodes(_rounded_node(node) if any(_has_float(value) for _, value in node.attrs) else node for node in graph.nodes)
+    """Floating-point attributes with six digits of their single precision, which files keep, while Python computes in
+    double.
+    """
+    return graph.with_nodes(
+        _rounded_node(node) if any(_has_float(value) for _, value in node.attrs) else node for node in graph.nodes
+    )
 
 
 def _has_float(value: Attr) -> bool:

@@ -22,7 +22,9 @@ def contract_movement(graph: Graph) -> Graph:
 
 
 def contract_identities(graph: Graph) -> Graph:
-    """Remove identities, casts, dropout, and neutral settings: x + 0, x * 1, pooling 1x1, adaptive pooling to the same size, zero padding."""
+    """Remove identities, casts, dropout, and neutral settings: x + 0, x * 1, pooling 1x1, adaptive pooling to the same
+    size, zero padding.
+    """
     return _contract(graph.with_nodes(map(_without_empty, graph.nodes)), {"identity"}, "contracted identities")
 
 
@@ -31,15 +33,23 @@ def _without_empty(node: Node) -> Node:
     if node.op != "Concat" or all(map(prod, node.in_shapes)) or not prod(node.shape):
         return node
     kept = [slot for slot, shape in enumerate(node.in_shapes) if prod(shape)]
-    return replace(node, inputs=tuple(node.inputs[slot] for slot in kept), in_shapes=tuple(node.in_shapes[slot] for slot in kept))
+    return replace(
+        node, inputs=tuple(node.inputs[slot] for slot in kept), in_shapes=tuple(node.in_shapes[slot] for slot in kept)
+    )
 
 
 def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
     alias: dict[int, int] = {}
     nodes: list[Node | None] = []
     for index, node in enumerate(graph.nodes):
-        moves = node.op == "Concat" and "movement" in categories and _rearranges(graph, node, {resolve(alias, source) for source in node.inputs})
-        if node.inputs and (moves or OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node))):
+        moves = (
+            node.op == "Concat"
+            and "movement" in categories
+            and _rearranges(graph, node, {resolve(alias, source) for source in node.inputs})
+        )
+        if node.inputs and (
+            moves or OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node))
+        ):
             alias[index] = node.inputs[0]
             nodes.append(None)
         else:
@@ -74,7 +84,8 @@ def _is_neutral(node: Node) -> bool:
 def unify_pools(graph: Graph) -> Graph:
     """One form for pooling over all positions, `GlobalAvgPool` or `GlobalMaxPool` with shape (C,).
 
-    It is written as adaptive pooling to size 1, as a mean or maximum over every position, or as pooling with a kernel of the input's size.
+    It is written as adaptive pooling to size 1, as a mean or maximum over every position, or as pooling with a kernel
+    of the input's size.
     """
     return graph.with_nodes(_unify_pool(node) for node in graph.nodes)
 
@@ -85,7 +96,9 @@ def _unify_pool(node: Node) -> Node:
         return node
     before, after = node.in_shapes[0], node.shape
     whole = len(before) > 1 and after[:1] == before[:1] and prod(after[1:]) == 1
-    windowed = node.op in ("AvgPool", "MaxPool") and (node.attr("kernel") != before[1:] or any(map(any, node.attr("padding"))))
+    windowed = node.op in ("AvgPool", "MaxPool") and (
+        node.attr("kernel") != before[1:] or any(map(any, node.attr("padding")))
+    )
     if node.op in ("AdaptiveAvgPool", "AdaptiveMaxPool") and not whole:
         return _as_windows(node)
     if not whole or windowed:
@@ -96,7 +109,12 @@ def _unify_pool(node: Node) -> Node:
 def _as_windows(node: Node) -> Node:
     """Adaptive pooling to a size that divides the input's is pooling in windows, which is how exporters write it."""
     before, after = node.in_shapes[0], node.shape
-    if len(before) != len(after) or len(before) < 2 or before[0] != after[0] or any(not b or a % b for a, b in zip(before, after, strict=True)):
+    if (
+        len(before) != len(after)
+        or len(before) < 2
+        or before[0] != after[0]
+        or any(not b or a % b for a, b in zip(before, after, strict=True))
+    ):
         return node
     kernel = tuple(a // b for a, b in zip(before[1:], after[1:], strict=True))
     attrs = {**dict(node.attrs), "kernel": kernel, "stride": kernel, "padding": ((0, 0),) * len(kernel)}
@@ -144,8 +162,14 @@ def _padded(graph: Graph, index: int, place: int) -> Node | None:
     ):
         return None
     before, after = node.in_shapes[0], reader.in_shapes[0]
-    if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):  # the two see other axes as the channels
+    # the two see other axes as the channels
+    if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):
         return None
     padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra, strict=True))
     attrs = tuple((key, padding if key == "padding" else value) for key, value in reader.attrs)
-    return replace(reader, inputs=(node.inputs[0], *reader.inputs[1:]), in_shapes=(*node.in_shapes, *reader.in_shapes[1:]), attrs=attrs)
+    return replace(
+        reader,
+        inputs=(node.inputs[0], *reader.inputs[1:]),
+        in_shapes=(*node.in_shapes, *reader.in_shapes[1:]),
+        attrs=attrs,
+    )

@@ -1,4 +1,6 @@
-"""Operators that exporters write with others: group normalisation as instance normalisation of groups, gated units as a product."""
+"""Operators that exporters write with others: group normalisation as instance normalisation of groups, gated units as a
+product.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,19 @@ from .rewrite import rebuild
 
 
 def recognize_groups(graph: Graph) -> Graph:
-    """Replace instance normalisation of reshaped groups, with the scale and shift behind it, by `GroupNorm` (Wu and He 2018)."""
+    """Replace instance normalisation of reshaped groups, with the scale and shift behind it, by `GroupNorm` (Wu and He
+    2018).
+    """
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
         if node.op != "InstanceNorm" or node.params or len(node.inputs) != 1 or not node.in_shapes[0]:
             continue
         shapes = {
-            shape for i in graph.consumers[index] for source, shape in zip(graph.nodes[i].inputs, graph.nodes[i].in_shapes, strict=True) if source == index
+            shape
+            for i in graph.consumers[index]
+            for source, shape in zip(graph.nodes[i].inputs, graph.nodes[i].in_shapes, strict=True)
+            if source == index
         }
         seen = next(iter(shapes)) if len(shapes) == 1 else ()
         groups = node.in_shapes[0][0]
@@ -33,13 +40,26 @@ def recognize_groups(graph: Graph) -> Graph:
             params += (Param(graph.nodes[reader].params[0].id, (seen[0],)),)
             nodes[reader] = None
             alias[reader] = last = reader
-        nodes[index] = replace(node, op="GroupNorm", in_shapes=(seen,), shape=seen, params=params, attrs=attributes({**dict(node.attrs), "groups": groups}))
+        nodes[index] = replace(
+            node,
+            op="GroupNorm",
+            in_shapes=(seen,),
+            shape=seen,
+            params=params,
+            attrs=attributes({**dict(node.attrs), "groups": groups}),
+        )
         alias.update({reader: index for reader in alias if alias[reader] == reader})
     return rebuild(graph, nodes, alias, "recognised operators")
 
 
 def _is_affine(node: Node, op: str, channels: int) -> bool:
-    return node.op == op and len(node.inputs) == 1 and len(node.params) == 1 and not node.attrs and prod(node.params[0].shape) == channels
+    return (
+        node.op == op
+        and len(node.inputs) == 1
+        and len(node.params) == 1
+        and not node.attrs
+        and prod(node.params[0].shape) == channels
+    )
 
 
 def split_gates(graph: Graph) -> Graph:
@@ -49,7 +69,9 @@ def split_gates(graph: Graph) -> Graph:
     for old, node in enumerate(graph.nodes):
         inputs = tuple(index[source] for source in node.inputs)
         if node.op == "GLU":
-            nodes.append(Node("Sigmoid", inputs, (node.shape,), node.shape, name=f"{node.name}.gate", module=node.module))
+            nodes.append(
+                Node("Sigmoid", inputs, (node.shape,), node.shape, name=f"{node.name}.gate", module=node.module)
+            )
             node = replace(node, op="Mul", in_shapes=(node.shape, node.shape), attrs=())
             inputs = (*inputs, len(nodes) - 1)
         index[old] = len(nodes)

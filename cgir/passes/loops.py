@@ -23,7 +23,8 @@ class Cell(NamedTuple):
     ops: dict[str, int]
 
 
-# Hochreiter and Schmidhuber 1997; Cho et al. 2014 with the reset after the product, as cuDNN, PyTorch and Keras have it; Elman 1990
+# Hochreiter and Schmidhuber 1997; Cho et al. 2014 with the reset after the product, as cuDNN, PyTorch and Keras have
+# it; Elman 1990
 CELLS = (
     Cell("LSTM", 4, {"MatMul": 2, "Sigmoid": 3, "Tanh": 2, "Mul": 3, "Add": 2}),
     Cell("GRU", 3, {"MatMul": 2, "Sigmoid": 2, "Tanh": 1, "Mul": 3, "Add": 4, "Sub": 1}),
@@ -33,7 +34,9 @@ CELLS = (
 
 
 class _Round(NamedTuple):
-    """The weights of a cell, the sequence it reads one element of a round, and its initial states where they are computed."""
+    """The weights of a cell, the sequence it reads one element of a round, and its initial states where they are
+    computed.
+    """
 
     kernel: Param
     recurrent: Param
@@ -44,7 +47,9 @@ class _Round(NamedTuple):
 
 
 def recognize_recurrent(graph: Graph) -> Graph:
-    """Replace a `Loop` whose body is the cell of an LSTM, a GRU or a simple RNN by that layer; two that run in opposite directions by one."""
+    """Replace a `Loop` whose body is the cell of an LSTM, a GRU or a simple RNN by that layer; two that run in opposite
+    directions by one.
+    """
     if not any(node.op == "Loop" for node in graph.nodes):
         return graph
     nodes: list[Node | None] = list(graph.nodes)
@@ -88,7 +93,11 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
         return None
     inside = _round(graph, body, counted, sorted(biases))
     hidden = inside.recurrent.shape[0] if inside is not None else 0
-    if inside is None or inside.recurrent.shape[1] != cell.gates * hidden or inside.kernel.shape[1] != cell.gates * hidden:
+    if (
+        inside is None
+        or inside.recurrent.shape[1] != cell.gates * hidden
+        or inside.kernel.shape[1] != cell.gates * hidden
+    ):
         return None
     weights = [Param(p.id, (p.shape[1], p.shape[0])) for p in (inside.kernel, inside.recurrent)]
     states = inside.states if len(inside.states) == (2 if cell.op == "LSTM" else 1) else ()
@@ -133,14 +142,26 @@ def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int])
         if weight.op != "Param" or len(weight.shape) != 2:
             return None
         if left in inside and graph.nodes[left].op == "Slice" and graph.nodes[left].inputs[0] not in inside:
-            kernel, sequence, seen = Param(weight.params[0].id, weight.shape), graph.nodes[left].inputs[0], graph.nodes[left].in_shapes[0]
+            kernel, sequence, seen = (
+                Param(weight.params[0].id, weight.shape),
+                graph.nodes[left].inputs[0],
+                graph.nodes[left].in_shapes[0],
+            )
         else:
             recurrent = Param(weight.params[0].id, weight.shape)
             states.append(left)
     if kernel is None or recurrent is None or len(seen) != 2:
         return None
-    states += [source for i in counted if graph.nodes[i].op == "Mul" for source in graph.nodes[i].inputs if source not in inside and source not in states]
-    given = tuple(source for source in states if graph.nodes[source].op != "Identity" or len(graph.nodes[source].inputs) == 1)
+    states += [
+        source
+        for i in counted
+        if graph.nodes[i].op == "Mul"
+        for source in graph.nodes[i].inputs
+        if source not in inside and source not in states
+    ]
+    given = tuple(
+        source for source in states if graph.nodes[source].op != "Identity" or len(graph.nodes[source].inputs) == 1
+    )
     return _Round(kernel, recurrent, _rows(graph, biases), sequence, seen, given)
 
 
@@ -156,7 +177,11 @@ def _both_directions(graph: Graph) -> Graph:
     """One bidirectional layer for two of one kind that read one sequence, of which one reads it backwards."""
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
-    layers = [i for i, node in enumerate(graph.nodes) if node.op in ("LSTM", "GRU", "RNN") and not node.attr("bidirectional") and len(node.inputs) == 1]
+    layers = [
+        i
+        for i, node in enumerate(graph.nodes)
+        if node.op in ("LSTM", "GRU", "RNN") and not node.attr("bidirectional") and len(node.inputs) == 1
+    ]
     for first in layers:
         for second in layers:
             pair = graph.nodes[first], graph.nodes[second]
@@ -183,8 +208,14 @@ def _origin(graph: Graph, index: int) -> tuple[int, int]:
     return index, flips
 
 
-def _drop_concat(graph: Graph, nodes: list[Node | None], alias: dict[int, int], first: int, second: int, shape: Shape) -> None:
+def _drop_concat(
+    graph: Graph, nodes: list[Node | None], alias: dict[int, int], first: int, second: int, shape: Shape
+) -> None:
     """The sequences of both directions side by side are what the layer returns."""
     for index, node in enumerate(graph.nodes):
-        if node.op == "Concat" and node.shape == shape and [_origin(graph, i)[0] for i in node.inputs] == [first, second]:
+        if (
+            node.op == "Concat"
+            and node.shape == shape
+            and [_origin(graph, i)[0] for i in node.inputs] == [first, second]
+        ):
             nodes[index], alias[index] = None, first

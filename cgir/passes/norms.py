@@ -20,10 +20,12 @@ MEANS = ("Mean", "GlobalAvgPool")  # a mean over all positions has become poolin
 
 
 def recognize_batch_norm(graph: Graph) -> Graph:
-    """Replace (x - mean) / sqrt(variance + eps) * gamma + beta, and x * scale + shift computed from those, by one `BatchNorm` node.
+    """Replace (x - mean) / sqrt(variance + eps) * gamma + beta, and x * scale + shift computed from those, by one
+    `BatchNorm` node.
 
-    Ioffe and Szegedy 2015, algorithm 2. What multiplies and shifts must not depend on the inputs, have one element per channel, and lead back
-    to the root of a constant plus another one; so the scales of layers and of pixels are left alone.
+    Ioffe and Szegedy 2015, algorithm 2. What multiplies and shifts must not depend on the inputs, have one element per
+    channel, and lead back to the root of a constant plus another one; so the scales of layers and of pixels are left
+    alone.
     """
     static = _static(graph)
     if not any(node.op in ROOTS and index in static for index, node in enumerate(graph.nodes)):
@@ -40,7 +42,14 @@ def recognize_batch_norm(graph: Graph) -> Graph:
         for i in found.nodes:
             nodes[i] = None
         nodes[max(found.nodes)] = Node(
-            "BatchNorm", (first.inputs[slot],), (first.in_shapes[slot],), last.shape, found.params, _trips(node), last.name, last.module
+            "BatchNorm",
+            (first.inputs[slot],),
+            (first.in_shapes[slot],),
+            last.shape,
+            found.params,
+            _trips(node),
+            last.name,
+            last.module,
         )
     return rebuild(graph, nodes, note="recognised operators")
 
@@ -64,11 +73,18 @@ def _batch_norm(graph: Graph, static: set[int], scale: int) -> _Found | None:
     beta: tuple[Param, ...] = ()
     after = _next(graph, static, scale, ("Add", "Sub"))
     if after is not None and roots & _ancestors(graph, after[1]):
-        beta = _leaves(graph, after[1], {i for i in _ancestors(graph, after[1]) if _is_scaled_mean(graph, i, roots)} | roots)
+        beta = _leaves(
+            graph, after[1], {i for i in _ancestors(graph, after[1]) if _is_scaled_mean(graph, i, roots)} | roots
+        )
         return _Found({scale, after[0]}, _weights(gamma, beta))
     before = graph.nodes[scale].inputs[_live_slot(graph.nodes[scale], static)]
     mean = _static_operand(graph, static, before)
-    if mean is None or graph.nodes[before].op not in ("Sub", "Add") or len(graph.consumers[before]) != 1 or _leaves(graph, mean, set()):
+    if (
+        mean is None
+        or graph.nodes[before].op not in ("Sub", "Add")
+        or len(graph.consumers[before]) != 1
+        or _leaves(graph, mean, set())
+    ):
         return None
     nodes = {before, scale}
     after = _next(graph, static, scale, ("Mul",)) if not gamma else None
@@ -98,7 +114,12 @@ def _live_slot(node: Node, static: set[int]) -> int:
 def _static_operand(graph: Graph, static: set[int], index: int) -> int | None:
     """The second operand of arithmetic with one that depends on the inputs and one that does not."""
     node = graph.nodes[index]
-    if index in static or len(node.inputs) != 2 or len(set(node.inputs) & static) != 1 or (node.op == "Div" and node.inputs[0] in static):
+    if (
+        index in static
+        or len(node.inputs) != 2
+        or len(set(node.inputs) & static) != 1
+        or (node.op == "Div" and node.inputs[0] in static)
+    ):
         return None
     return next(source for source in node.inputs if source in static)
 
@@ -143,7 +164,11 @@ def _is_root(graph: Graph, index: int) -> bool:
     if inner.op != "Add":
         return False
     variance = graph.nodes[_through(graph, inner.inputs[0])]
-    return variance.op == "Constant" and bool(variance.shape) and (inner.attr("scalar") is not None or len(inner.inputs) == 2)
+    return (
+        variance.op == "Constant"
+        and bool(variance.shape)
+        and (inner.attr("scalar") is not None or len(inner.inputs) == 2)
+    )
 
 
 def _through(graph: Graph, index: int) -> int:
@@ -173,20 +198,26 @@ def _trips(node: Node) -> tuple[tuple[str, int], ...]:
     return () if trips is None else (("trips", trips),)
 
 
-# --- layer, group and instance normalisation: runs on operators whose constants are folded and whose movement is contracted
+# --- layer, group and instance normalisation: runs on operators whose constants are folded and whose movement is
+# contracted
 
 
 def recognize_norms(graph: Graph) -> Graph:
-    """Replace x * k - mean * k + beta, where k is gamma / sqrt(variance + eps) and mean and variance are those of x, by one norm.
+    """Replace x * k - mean * k + beta, where k is gamma / sqrt(variance + eps) and mean and variance are those of x, by
+    one norm.
 
-    Which one follows from what the moments are taken over: channels are `LayerNorm` (Ba et al. 2016), positions `InstanceNorm` (Ulyanov et al.
-    2016), groups of channels with positions `GroupNorm` (Wu and He 2018).
+    Which one follows from what the moments are taken over: channels are `LayerNorm` (Ba et al. 2016), positions
+    `InstanceNorm` (Ulyanov et al. 2016), groups of channels with positions `GroupNorm` (Wu and He 2018).
     """
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
-        for moments in _normalised(graph, index) if node.op == "Add" and len(node.inputs) == 2 and not node.params else ():
+        for moments in (
+            _normalised(graph, index) if node.op == "Add" and len(node.inputs) == 2 and not node.params else ()
+        ):
             inner = moments.nodes
-            if any(reader not in inner for i in inner - {index} for reader in graph.consumers[i]) or any(nodes[i] is not graph.nodes[i] for i in inner):
+            if any(reader not in inner for i in inner - {index} for reader in graph.consumers[i]) or any(
+                nodes[i] is not graph.nodes[i] for i in inner
+            ):
                 continue
             nodes[index] = _norm(graph, node, moments)
             for i in inner - {index}:
@@ -214,7 +245,9 @@ def _normalised(graph: Graph, index: int) -> Iterator[_Moments]:
             found = _factor(graph, factor, source)
             rest = _shift(graph, shift, factor, found.mean) if found is not None else None
             if found is not None and rest is not None:
-                yield _Moments({index, scaled} | found.nodes | rest.nodes, source, found.mean, found.params + rest.params)
+                yield _Moments(
+                    {index, scaled} | found.nodes | rest.nodes, source, found.mean, found.params + rest.params
+                )
 
 
 def _factor(graph: Graph, index: int, source: int) -> _Moments | None:
@@ -229,15 +262,27 @@ def _factor(graph: Graph, index: int, source: int) -> _Moments | None:
     if chain is None or graph.nodes[chain[-1]].inputs[0] != source or len(graph.nodes[chain[-1]].inputs) != 2:
         return None
     mean = graph.nodes[chain[-1]].inputs[1]
-    fits = graph.nodes[mean].op in MEANS and graph.nodes[mean].inputs == (source,) and graph.nodes[chain[1]].attr("scalar") is not None
-    return _Moments(nodes | set(chain) | {mean}, source, mean, params) if fits and graph.nodes[chain[3]].attr("scalar") == 2 else None
+    fits = (
+        graph.nodes[mean].op in MEANS
+        and graph.nodes[mean].inputs == (source,)
+        and graph.nodes[chain[1]].attr("scalar") is not None
+    )
+    return (
+        _Moments(nodes | set(chain) | {mean}, source, mean, params)
+        if fits and graph.nodes[chain[3]].attr("scalar") == 2
+        else None
+    )
 
 
 def _chain(graph: Graph, index: int, ops: tuple[str | tuple[str, ...], ...]) -> list[int] | None:
     """The nodes of a chain of operators, each the first input of the one before it, from the last to the first."""
     found = []
     for op in ops:
-        if graph.nodes[index].op not in (op if isinstance(op, tuple) else (op,)) or not graph.nodes[index].inputs or graph.nodes[index].params:
+        if (
+            graph.nodes[index].op not in (op if isinstance(op, tuple) else (op,))
+            or not graph.nodes[index].inputs
+            or graph.nodes[index].params
+        ):
             return None
         found.append(index)
         index = graph.nodes[index].inputs[0]
@@ -285,4 +330,12 @@ def _norm(graph: Graph, node: Node, found: _Moments) -> Node:
 
 
 def _made(node: Node, op: str, shape: Shape, found: _Moments, attrs: dict[str, int]) -> Node:
-    return replace(node, op=op, inputs=(found.source,), in_shapes=(shape,), shape=shape, params=found.params, attrs=attributes({**attrs, **dict(_trips(node))}))
+    return replace(
+        node,
+        op=op,
+        inputs=(found.source,),
+        in_shapes=(shape,),
+        shape=shape,
+        params=found.params,
+        attrs=attributes({**attrs, **dict(_trips(node))}),
+    )

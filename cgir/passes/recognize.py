@@ -1,8 +1,8 @@
 """Recognise decomposed operators: a table of patterns, one matcher.
 
-A pattern is a nested tuple `(op, operand, ...)`; the string "x" stands for the one tensor that enters, `c(value)` next to an operator
-says that it has this scalar, `ANY` any scalar, `(value,)` this one on the left of the operator. Operands of commutative operators match
-in any order. Inner nodes must have no reader outside the match.
+A pattern is a nested tuple `(op, operand, ...)`; the string "x" stands for the one tensor that enters, `c(value)` next
+to an operator says that it has this scalar, `ANY` any scalar, `(value,)` this one on the left of the operator. Operands
+of commutative operators match in any order. Inner nodes must have no reader outside the match.
 """
 
 from __future__ import annotations
@@ -66,14 +66,21 @@ PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
 
 
 def recognize_in_parts(graph: Graph) -> Graph:
-    """Operators on one part of a tensor, x * sigmoid(x) and the like, while the parts are still apart: runs before movement is contracted.
+    """Operators on one part of a tensor, x * sigmoid(x) and the like, while the parts are still apart: runs before
+    movement is contracted.
 
-    Parts are slices with the attribute `part`: one part each. A node that gives several parts at once tells nothing about its readers.
+    Parts are slices with the attribute `part`: one part each. A node that gives several parts at once tells nothing
+    about its readers.
     """
     if not any(_is_part(node) for node in graph.nodes):
         return graph
     alias = {index: node.inputs[0] for index, node in enumerate(graph.nodes) if node.op == "Expand" and node.inputs}
-    graph = rebuild(graph, [None if index in alias else node for index, node in enumerate(graph.nodes)], alias, "contracted movement")
+    graph = rebuild(
+        graph,
+        [None if index in alias else node for index, node in enumerate(graph.nodes)],
+        alias,
+        "contracted movement",
+    )
     for pattern, op, attrs in PATTERNS:
         graph = _replace_all(graph, pattern, op, attrs, parts=True)
     return graph
@@ -109,7 +116,9 @@ def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]
             if any(nodes[i] is not graph.nodes[i] for i in inner):
                 continue
             trips = {name: value for name, value in node.attrs if name == "trips"}
-            nodes[index] = replace(node, op=op, inputs=(entry,), in_shapes=(node.shape,), attrs=attributes(attrs | trips))
+            nodes[index] = replace(
+                node, op=op, inputs=(entry,), in_shapes=(node.shape,), attrs=attributes(attrs | trips)
+            )
             for i in inner - {index}:
                 nodes[i] = None
             break
@@ -122,7 +131,10 @@ def _plausible(graph: Graph, index: int, pattern: Pattern) -> bool:
     node = graph.nodes[index]
     if node.op != op or len(node.inputs) != len(operands) or node.params or not _scalar_fits(node, scalar):
         return False
-    return all(isinstance(operand, str) or any(_plausible(graph, source, operand) for source in node.inputs) for operand in operands)
+    return all(
+        isinstance(operand, str) or any(_plausible(graph, source, operand) for source in node.inputs)
+        for operand in operands
+    )
 
 
 def _entries(graph: Graph, index: int, pattern: Pattern) -> list[int]:
@@ -141,17 +153,27 @@ def _depth(pattern: Pattern) -> int:
 def _match(graph: Graph, index: int, pattern: Pattern, entry: int, seen: Shape = ()) -> set[int] | None:
     """The nodes that the pattern covers when its root is `index` and x is `entry`, or None.
 
-    `seen` is the shape that the reader of `index` sees: a reader of half of x (`a, b = x.chunk(2); a * sigmoid(b)`) is no match.
+    `seen` is the shape that the reader of `index` sees: a reader of half of x (`a, b = x.chunk(2); a * sigmoid(b)`) is
+    no match.
     """
     if isinstance(pattern, str):
         return set() if index == entry and prod(seen) == prod(graph.nodes[index].shape) else None
     op, scalar, *operands = pattern
     node = graph.nodes[index]
-    if index == entry or node.op != op or len(node.inputs) != len(operands) or node.params or not _scalar_fits(node, scalar):
+    if (
+        index == entry
+        or node.op != op
+        or len(node.inputs) != len(operands)
+        or node.params
+        or not _scalar_fits(node, scalar)
+    ):
         return None
     edges = tuple(zip(node.inputs, node.in_shapes, strict=True))
     for order in permutations(edges) if OPS[op].commutative else [edges]:
-        parts = [_match(graph, source, operand, entry, shape) for (source, shape), operand in zip(order, operands, strict=True)]
+        parts = [
+            _match(graph, source, operand, entry, shape)
+            for (source, shape), operand in zip(order, operands, strict=True)
+        ]
         if all(part is not None for part in parts):
             return {index}.union(*(part for part in parts if part))
     return None
@@ -163,7 +185,11 @@ def _scalar_fits(node: Node, scalar: float | str | tuple[float] | None) -> bool:
         return found is None
     if isinstance(scalar, tuple):
         return found is not None and node.attr("reverse", False) and isclose(found, scalar[0], rel_tol=1e-3)
-    return found is not None and not node.attr("reverse", False) and (scalar == ANY or isclose(found, float(scalar), rel_tol=1e-3))
+    return (
+        found is not None
+        and not node.attr("reverse", False)
+        and (scalar == ANY or isclose(found, float(scalar), rel_tol=1e-3))
+    )
 
 
 def _absorb_scale(graph: Graph) -> Graph:
@@ -171,14 +197,25 @@ def _absorb_scale(graph: Graph) -> Graph:
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
-        if node.op not in ("Mul", "Add") or len(node.inputs) != 1 or len(node.params) != 1 or node.attrs or len(graph.consumers[node.inputs[0]]) != 1:
+        if (
+            node.op not in ("Mul", "Add")
+            or len(node.inputs) != 1
+            or len(node.params) != 1
+            or node.attrs
+            or len(graph.consumers[node.inputs[0]]) != 1
+        ):
             continue
         source = node.inputs[0]
         while source in alias:
             source = alias[source]
         norm = nodes[source]
         slot = 0 if node.op == "Mul" else 1
-        if norm is None or norm.op not in ("RMSNorm", "LayerNorm") or len(norm.params) != slot or len(OPS[norm.op].weights) <= slot:
+        if (
+            norm is None
+            or norm.op not in ("RMSNorm", "LayerNorm")
+            or len(norm.params) != slot
+            or len(OPS[norm.op].weights) <= slot
+        ):
             continue
         if len(node.params[0].shape) != 1:
             continue

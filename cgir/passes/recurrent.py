@@ -12,9 +12,11 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def merge_recurrent(graph: Graph) -> Graph:
-    """Merge recurrent layers of one kind and width, each the reader of the one before it, into one node with their number as `layers`.
+    """Merge recurrent layers of one kind and width, each the reader of the one before it, into one node with their
+    number as `layers`.
 
-    Last states of the layers joined by a Concat are the last states of the stack. A layer whose results anything else reads stays apart.
+    Last states of the layers joined by a Concat are the last states of the stack. A layer whose results anything else
+    reads stays apart.
     """
     if sum(node.op in RECURRENT for node in graph.nodes) < 2:
         return graph
@@ -24,11 +26,17 @@ def merge_recurrent(graph: Graph) -> Graph:
         if node.op not in RECURRENT or not node.inputs:
             continue
         below = node.inputs[0]
-        if graph.nodes[below].op != node.op or not _reads_alone(graph, below, index) or not _same_kind(nodes[below], node):
+        if (
+            graph.nodes[below].op != node.op
+            or not _reads_alone(graph, below, index)
+            or not _same_kind(nodes[below], node)
+        ):
             continue
         first = nodes[below]
         assert first is not None
-        states = tuple(zip((*first.inputs[1:], *node.inputs[1:]), (*first.in_shapes[1:], *node.in_shapes[1:]), strict=True))
+        states = tuple(
+            zip((*first.inputs[1:], *node.inputs[1:]), (*first.in_shapes[1:], *node.in_shapes[1:]), strict=True)
+        )
         states = tuple(dict.fromkeys(states))
         attrs = {**dict(first.attrs), "layers": first.attr("layers") + node.attr("layers")}
         nodes[index] = replace(
@@ -49,7 +57,10 @@ def merge_recurrent(graph: Graph) -> Graph:
 def _reads_alone(graph: Graph, below: int, above: int) -> bool:
     """Whether nothing reads a layer but the one above it, and what joins its last states with those of later layers."""
     others = [graph.nodes[reader] for reader in graph.consumers[below] if reader != above]
-    return all(reader.op == "Concat" and above in reader.inputs and all(graph.nodes[i].op in RECURRENT for i in reader.inputs) for reader in others)
+    return all(
+        reader.op == "Concat" and above in reader.inputs and all(graph.nodes[i].op in RECURRENT for i in reader.inputs)
+        for reader in others
+    )
 
 
 def _same_kind(below: Node | None, node: Node) -> bool:
@@ -63,7 +74,12 @@ def _same_kind(below: Node | None, node: Node) -> bool:
 def _drop_joins(graph: Graph, nodes: list[Node | None], alias: dict[int, int]) -> None:
     """Remove Concats of the last states of different layers of one stack."""
     for index, node in enumerate(graph.nodes):
-        if node.op != "Concat" or node.params or len(set(node.inputs)) < 2 or not any(source in alias for source in node.inputs):
+        if (
+            node.op != "Concat"
+            or node.params
+            or len(set(node.inputs)) < 2
+            or not any(source in alias for source in node.inputs)
+        ):
             continue
         tops = {resolve(alias, source) for source in node.inputs}
         if len(tops) == 1 and graph.nodes[next(iter(tops))].op in RECURRENT:

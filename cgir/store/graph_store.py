@@ -1,4 +1,5 @@
-"""Data sets of graphs with labels: Parquet files that any Parquet reader opens, their columns described in `cgir.shard`.
+"""Data sets of graphs with labels: Parquet files that any Parquet reader opens, their columns described in
+`cgir.shard`.
 
 Names and module paths of nodes are not stored; what a node computes, the edges and the sharing of parameters are.
 """
@@ -41,8 +42,8 @@ log = logging.getLogger(__name__)
 class GraphStore:
     """Graphs with families, specifications, spectra and labels, read from disk when needed. Make one with `open`.
 
-    `filter`, `deduplicate` and `merge` give views, which copy nothing; `write` puts a view into files of its own, or in place of where it came from.
-    `damaged` says in words what `open(..., skip_damaged=True)` left out.
+    `filter`, `deduplicate` and `merge` give views, which copy nothing; `write` puts a view into files of its own, or in
+    place of where it came from. `damaged` says in words what `open(..., skip_damaged=True)` left out.
     """
 
     def __init__(self, source: Rows, rows: IntArray, label_names: Sequence[str], damaged: Sequence[str] = ()) -> None:
@@ -59,15 +60,18 @@ class GraphStore:
         labels: Mapping[str, Values] | None = None,
         shard_size: int = SHARD_SIZE,
     ) -> None:
-        """Write a data set. One that stands at `path` stays as it is until the new one is complete, and is then replaced.
+        """Write a data set. One that stands at `path` stays as it is until the new one is complete, and is then
+        replaced.
 
         Args:
             path: a file ending in .parquet, or else a folder of files of at most `shard_size` graphs each.
-            graphs: graphs; or batches, of any size, or one batch (they know no shared parameters and count as canonical); or a store, which
-                brings its columns with it. They are drawn as they are written, so that memory is enough for a data set of any size.
+            graphs: graphs; or batches, of any size, or one batch (they know no shared parameters and count as
+                canonical); or a store, which brings its columns with it. They are drawn as they are written, so that
+                memory is enough for a data set of any size.
             family: of all graphs, or one each.
             specs: each graph's standard string in its search space.
-            labels: values per graph by name; NaN where unknown. Like `family` and `specs` they may be iterators, which are drawn along.
+            labels: values per graph by name; NaN where unknown. Like `family` and `specs` they may be iterators, which
+                are drawn along.
             shard_size: graphs a file.
 
         Raises:
@@ -82,7 +86,12 @@ class GraphStore:
             return
         with folder.writing(target):
             with folder.Pending(target, 0) as pending:
-                rows = _write(pending.place, _pieces(graphs, family, specs, labels, min(intake.GROUP_ROWS, shard_size)), names, shard_size)
+                rows = _write(
+                    pending.place,
+                    _pieces(graphs, family, specs, labels, min(intake.GROUP_ROWS, shard_size)),
+                    names,
+                    shard_size,
+                )
                 parts = pending.parts(rows)
             folder.switch(target, parts)
 
@@ -95,7 +104,8 @@ class GraphStore:
         labels: Mapping[str, Values] | None = None,
         shard_size: int = SHARD_SIZE,
     ) -> None:
-        """Add graphs to the folder of a data set, in files of their own. Until all are written the data set is the old one.
+        """Add graphs to the folder of a data set, in files of their own. Until all are written the data set is the old
+        one.
 
         Arguments are those of `write`. Labels that are not given are NaN.
 
@@ -105,28 +115,40 @@ class GraphStore:
         """
         target = Path(path)
         if target.is_file():
-            raise CgirError(f"{target}: a single file cannot grow; GraphStore.write(folder, GraphStore.open(file)) makes a folder, which can")
+            raise CgirError(
+                f"{target}: a single file cannot grow; GraphStore.write(folder, GraphStore.open(file)) makes a folder, which can"
+            )
         folder.read_parts(target)
         with folder.writing(target) as old:
             names, new = Shard(target / old[0].file, old[0].footer).label_names, _label_names(graphs, labels)
             if not set(new) <= set(names):
                 extra = ", ".join(repr(name) for name in new if name not in names)
-                raise LabelError(f"{target}: has no label {extra}, only {', '.join(names) or 'none'}; write a merge of two stores to have all labels of both")
+                raise LabelError(
+                    f"{target}: has no label {extra}, only {', '.join(names) or 'none'}; write a merge of two stores to have all labels of both"
+                )
             with folder.Pending(target, len(old)) as pending:
-                rows = _write(pending.place, _pieces(graphs, family, specs, labels, min(intake.GROUP_ROWS, shard_size)), names, shard_size)
+                rows = _write(
+                    pending.place,
+                    _pieces(graphs, family, specs, labels, min(intake.GROUP_ROWS, shard_size)),
+                    names,
+                    shard_size,
+                )
                 parts = pending.parts(rows)
             folder.switch(target, [*old, *parts])
 
     @classmethod
     def open(cls, path: str | PathLike[str], skip_damaged: bool = False) -> GraphStore:
-        """Open a file or folder written by `write`. Only footers are read; rows are when they are asked for, and errors about them come then.
+        """Open a file or folder written by `write`. Only footers are read; rows are when they are asked for, and errors
+        about them come then.
 
         Args:
             path: the file or folder.
-            skip_damaged: read everything once, and leave out row groups that are damaged, and files that are missing or have damaged footers.
+            skip_damaged: read everything once, and leave out row groups that are damaged, and files that are missing or
+                have damaged footers.
 
         Raises:
-            FileFormatError: if the list of files is damaged, or, without `skip_damaged`, one of them; the message names the file.
+            FileFormatError: if the list of files is damaged, or, without `skip_damaged`, one of them; the message names
+                the file.
         """
         target = Path(path)
         shards, damaged = _shards(target, skip_damaged)
@@ -147,7 +169,12 @@ class GraphStore:
         shifts = np.cumsum([0, *(store._source.starts[-1] for store in stores)])
         rows = [store._rows + shift for store, shift in zip(stores, shifts, strict=False)]
         damaged = [problem for store in stores for problem in store.damaged]
-        return cls(source, np.concatenate([np.zeros(0, np.int64), *rows]), _union(store._label_names for store in stores), damaged)
+        return cls(
+            source,
+            np.concatenate([np.zeros(0, np.int64), *rows]),
+            _union(store._label_names for store in stores),
+            damaged,
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -202,10 +229,11 @@ class GraphStore:
                 start = stop
 
     def unfoldings(self, depth: int, direction: Literal["forward", "backward"] = "forward") -> Table:
-        """Classes of the nodes of all graphs, one graph after the other as in `batch`, and what they are made of: `cgir.unfolding.tabulate`.
+        """Classes of the nodes of all graphs, one graph after the other as in `batch`, and what they are made of:
+        `cgir.unfolding.tabulate`.
 
-        They are computed when first asked for, without holding all graphs in memory, and kept, in 4 bytes a node and some more a class. A batch
-        of graphs takes its share of `last`, and need not be coloured.
+        They are computed when first asked for, without holding all graphs in memory, and kept, in 4 bytes a node and
+        some more a class. A batch of graphs takes its share of `last`, and need not be coloured.
         """
         if (depth, direction) not in self._tables:
             self._tables[depth, direction] = tabulate(self.batches(), depth, direction)
@@ -224,8 +252,8 @@ class GraphStore:
     def deduplicate(self) -> GraphStore:
         """The first graph of each hash, with its own spec, family and labels.
 
-        Isomorphic graphs have one hash. So have graphs that no colouring tells apart, such as two rings of three operators and one of six;
-        where that matters, compare them with `cgir.isomorphic`.
+        Isomorphic graphs have one hash. So have graphs that no colouring tells apart, such as two rings of three
+        operators and one of six; where that matters, compare them with `cgir.isomorphic`.
         """
         first = dict(zip(reversed(self.hashes), range(len(self) - 1, -1, -1), strict=True))
         return self.filter(sorted(first.values()))
@@ -236,7 +264,11 @@ class GraphStore:
 
     def _pieces(self, size: int, without: Iterable[str]) -> Iterator[intake.Piece]:
         """Batches of `size` graphs with all their columns but those named."""
-        names = [name for name in (*COLUMNS, *(LABEL + label for label in self._label_names)) if name not in {"num_nodes", "nodes", *without}]
+        names = [
+            name
+            for name in (*COLUMNS, *(LABEL + label for label in self._label_names))
+            if name not in {"num_nodes", "nodes", *without}
+        ]
         for start in range(0, len(self), size):
             rows = self._rows[start : start + size]
             columns = {name: self._source.column(name, rows) for name in names}
@@ -247,12 +279,18 @@ def _shards(target: Path, skip_damaged: bool) -> tuple[list[Shard], list[str]]:
     """The files of a data set that can be opened, and what is wrong with the others."""
     shards: list[Shard] = []
     damaged: list[str] = []
-    parts = [(target / part.file, part.footer) for part in folder.read_parts(target)] if target.is_dir() else [(target, None)]
+    parts = (
+        [(target / part.file, part.footer) for part in folder.read_parts(target)]
+        if target.is_dir()
+        else [(target, None)]
+    )
     for path, footer in parts:
         try:
             shards.append(Shard(path, footer))
         except FileFormatError as error:
-            if target.is_dir() and [target / part.file for part in folder.read_parts(target)] != [path for path, _ in parts]:
+            if target.is_dir() and [target / part.file for part in folder.read_parts(target)] != [
+                path for path, _ in parts
+            ]:
                 return _shards(target, skip_damaged)  # replaced just now
             if not skip_damaged:
                 advice = "; GraphStore.open(..., skip_damaged=True) reads the rest" if len(parts) > 1 else ""
@@ -279,7 +317,11 @@ def _label_names(graphs: Graphs | GraphStore, labels: Mapping[str, Values] | Non
 
 
 def _pieces(
-    graphs: Graphs | GraphStore, family: str | Iterable[str], specs: Iterable[str] | None, labels: Mapping[str, Values] | None, rows: int
+    graphs: Graphs | GraphStore,
+    family: str | Iterable[str],
+    specs: Iterable[str] | None,
+    labels: Mapping[str, Values] | None,
+    rows: int,
 ) -> Iterator[intake.Piece]:
     """Row groups to write; what is not given comes from the store, if it is one."""
     given: dict[str, Any] = {LABEL + name: values for name, values in (labels or {}).items()}
@@ -287,19 +329,28 @@ def _pieces(
         given["family"] = family
     if not isinstance(graphs, GraphStore) or specs is not None:
         given["spec"] = specs if specs is not None else ""
-    return intake.complete(graphs._pieces(rows, given) if isinstance(graphs, GraphStore) else intake.pieces(graphs, rows), given)
+    return intake.complete(
+        graphs._pieces(rows, given) if isinstance(graphs, GraphStore) else intake.pieces(graphs, rows), given
+    )
 
 
-def _write(place: Callable[[], Path], pieces: Iterable[intake.Piece], label_names: list[str], shard_size: int | None) -> list[int]:
+def _write(
+    place: Callable[[], Path], pieces: Iterable[intake.Piece], label_names: list[str], shard_size: int | None
+) -> list[int]:
     """Write files, at least one, though it may be empty; gives the number of graphs in each."""
     rows: list[int] = []
     writer = None
     try:
         for batch, columns in pieces:
-            full = writer and (len(writer.table.steps) > SHARD_STEPS or (shard_size is not None and writer.rows + len(batch) > shard_size))
+            full = writer and (
+                len(writer.table.steps) > SHARD_STEPS
+                or (shard_size is not None and writer.rows + len(batch) > shard_size)
+            )
             if writer and full:
                 if shard_size is None:
-                    raise CgirError(f"more than {SHARD_STEPS:,} distinct steps, too many for one file; write a folder instead, without .parquet in its name")
+                    raise CgirError(
+                        f"more than {SHARD_STEPS:,} distinct steps, too many for one file; write a folder instead, without .parquet in its name"
+                    )
                 writer.close()
                 rows.append(writer.rows)
             if not writer or full:

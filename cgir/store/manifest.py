@@ -4,9 +4,10 @@
     part-00000-1f0c9ab2.parquet, ...   see `cgir.shard`; each opens on its own
     .lock                              there while somebody writes
 
-Only what `_store.json` lists is part of the store. New parts are written under hidden names, get their own when all of them are complete, and
-belong to the store from the moment a new `_store.json` takes the place of the old one; no listed file is ever changed. So whoever opens the
-folder sees all of a write or nothing, and a write that was killed leaves nothing but files that the next one removes.
+Only what `_store.json` lists is part of the store. New parts are written under hidden names, get their own when all of
+them are complete, and belong to the store from the moment a new `_store.json` takes the place of the old one; no listed
+file is ever changed. So whoever opens the folder sees all of a write or nothing, and a write that was killed leaves
+nothing but files that the next one removes.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Part(NamedTuple):
 
 
 class Pending(ExitStack):
-    """Parts on their way into a folder: `place()` is where the next one is to be written; they get their names when the `with` block ends."""
+    """Parts on their way into a folder: `place()` is where the next one is to be written; they get their names when the
+    `with` block ends.
+    """
 
     def __init__(self, folder: Path, first: int) -> None:
         super().__init__()
@@ -57,7 +60,10 @@ class Pending(ExitStack):
 
     def parts(self, rows: Sequence[int]) -> list[Part]:
         """What was written, before it gets its names."""
-        return [Part(name, count, footer_digest(path)) for name, count, path in zip(self._names, rows, self._paths, strict=True)]
+        return [
+            Part(name, count, footer_digest(path))
+            for name, count, path in zip(self._names, rows, self._paths, strict=True)
+        ]
 
 
 def read_parts(folder: Path) -> list[Part]:
@@ -71,10 +77,14 @@ def read_parts(folder: Path) -> list[Part]:
         content = json.loads(path.read_bytes())
         version = content["version"] if content["format"] == FORMAT else None
         if type(version) is int and version != VERSION:
-            raise FileFormatError(f"{path}: version {version}, expected {VERSION}; upgrade cgir or write the data set again")
+            raise FileFormatError(
+                f"{path}: version {version}, expected {VERSION}; upgrade cgir or write the data set again"
+            )
         parts = [Part(str(part["file"]), int(part["rows"]), str(part["footer"])) for part in content["parts"]]
     except FileNotFoundError as error:
-        raise FileFormatError(f"{folder}: holds no {MANIFEST}, so it is no data set of cgir, or one whose first write did not finish") from error
+        raise FileFormatError(
+            f"{folder}: holds no {MANIFEST}, so it is no data set of cgir, or one whose first write did not finish"
+        ) from error
     except FileFormatError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -86,7 +96,8 @@ def read_parts(folder: Path) -> list[Part]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[list[Part]]:
-    """Hold a folder for writing, made if it is not there: gives the parts it has, without leftovers of a write that was killed.
+    """Hold a folder for writing, made if it is not there: gives the parts it has, without leftovers of a write that was
+    killed.
 
     Raises:
         CgirError: another process writes to it, or it holds something else than a store.
@@ -108,7 +119,8 @@ def writing(folder: Path) -> Iterator[list[Part]]:
 
 @contextmanager
 def writing_file(path: Path) -> Iterator[Path]:
-    """Where to write what is to become the file at `path` when it is complete; leftovers of a write that was killed are removed.
+    """Where to write what is to become the file at `path` when it is complete; leftovers of a write that was killed are
+    removed.
 
     Raises:
         CgirError: another process writes to it.
@@ -138,7 +150,9 @@ def sweep(folder: Path, parts: Sequence[Part]) -> None:
 
 def _is_store(folder: Path) -> bool:
     """Whether a folder is a store, what a killed first write left behind, or empty."""
-    return (folder / MANIFEST).exists() or all(path.name == LOCK or _OURS.fullmatch(path.name) for path in folder.iterdir())
+    return (folder / MANIFEST).exists() or all(
+        path.name == LOCK or _OURS.fullmatch(path.name) for path in folder.iterdir()
+    )
 
 
 @contextmanager

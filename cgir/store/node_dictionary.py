@@ -1,8 +1,8 @@
 """Graphs as one integer a node: its row in a table of distinct steps.
 
-A step is a node kind and how many places back each of its inputs stands, in argument order. Because places are counted backwards, a cell that
-is repeated gives the same steps again: the networks of a search space have a few hundred distinct steps between them, and a list of rows says
-everything about a graph, edges included.
+A step is a node kind and how many places back each of its inputs stands, in argument order. Because places are counted
+backwards, a cell that is repeated gives the same steps again: the networks of a search space have a few hundred
+distinct steps between them, and a list of rows says everything about a graph, edges included.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ class StepTable:
     def add(self, kinds: Sequence[NodeKind], steps: Iterable[Step]) -> IntArray:
         """The rows here of steps over the given kinds."""
         rows = [self.kinds.setdefault(kind, len(self.kinds)) for kind in kinds]
-        return np.asarray([self.steps.setdefault((rows[kind], *back), len(self.steps)) for kind, *back in steps], np.int64)
+        return np.asarray(
+            [self.steps.setdefault((rows[kind], *back), len(self.steps)) for kind, *back in steps], np.int64
+        )
 
     def encode(self, batch: GraphBatch) -> IntArray:
         """(N,): the row of every node of a batch.
 
         Raises:
-            InvalidGraphError: an edge does not lead from an earlier node of the same graph, edges are not sorted, or a node has another number
-                of inputs than its kind.
+            InvalidGraphError: an edge does not lead from an earlier node of the same graph, edges are not sorted, or a
+                node has another number of inputs than its kind.
         """
         arity = np.bincount(batch.dst, minlength=batch.num_nodes)
         _check(batch, arity)
@@ -57,8 +59,13 @@ class StepTable:
         example = np.empty(len(values), np.int64)
         example[code] = np.arange(len(code))
         used, kind = np.unique(batch.kind[example], return_inverse=True)
-        places = [back[start : start + size].tolist() for start, size in zip(first[example], arity[example], strict=True)]
-        return self.add([batch.kinds[row] for row in used], ((row, *distances) for row, distances in zip(kind.tolist(), places, strict=True)))[code]
+        places = [
+            back[start : start + size].tolist() for start, size in zip(first[example], arity[example], strict=True)
+        ]
+        return self.add(
+            [batch.kinds[row] for row in used],
+            ((row, *distances) for row, distances in zip(kind.tolist(), places, strict=True)),
+        )[code]
 
     def expansion(self) -> Steps:
         """The table as arrays."""
@@ -66,11 +73,23 @@ class StepTable:
         arity = np.asarray([len(step) - 1 for step in steps], np.int64)
         back = np.asarray([place for step in steps for place in step[1:]], np.int64)
         reach = np.asarray([max(step[1:], default=0) for step in steps], np.int32)
-        return Steps(tuple(self.kinds), np.asarray([step[0] for step in steps], np.int64), arity, np.cumsum(arity) - arity, back, reach)
+        return Steps(
+            tuple(self.kinds),
+            np.asarray([step[0] for step in steps], np.int64),
+            arity,
+            np.cumsum(arity) - arity,
+            back,
+            reach,
+        )
 
     def dump(self) -> tuple[bytes, bytes]:
-        """Kinds and steps as JSON: [op, in_shapes, shape, param_shapes, attrs] each, and [row of the kind, distance, ...] each."""
-        kinds = [[k.op, k.in_shapes, k.shape, k.param_shapes, {name: encode_value(value) for name, value in k.attrs}] for k in self.kinds]
+        """Kinds and steps as JSON: [op, in_shapes, shape, param_shapes, attrs] each, and [row of the kind, distance,
+        ...] each.
+        """
+        kinds = [
+            [k.op, k.in_shapes, k.shape, k.param_shapes, {name: encode_value(value) for name, value in k.attrs}]
+            for k in self.kinds
+        ]
         return _json(kinds), _json(list(self.steps))
 
     @classmethod
@@ -87,19 +106,29 @@ class StepTable:
                     raise FileFormatError(f"{where}: kind {number} is there twice in the table of kinds")
             sizes = [len(kind.in_shapes) for kind in table.kinds]
             for number, (kind, *back) in enumerate(json.loads(steps)):
-                if not 0 <= kind < len(sizes) or len(back) != sizes[kind] or any(type(place) is not int or place < 1 for place in back):
-                    raise FileFormatError(f"{where}: step {number} is {[kind, *back]}, expected the row of a kind and the distances back to its inputs")
+                if (
+                    not 0 <= kind < len(sizes)
+                    or len(back) != sizes[kind]
+                    or any(type(place) is not int or place < 1 for place in back)
+                ):
+                    raise FileFormatError(
+                        f"{where}: step {number} is {[kind, *back]}, expected the row of a kind and the distances back to its inputs"
+                    )
                 table.steps[kind, *back] = number
         except FileFormatError:
             raise
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            raise FileFormatError(f"{where}: the tables of kinds and steps cannot be read: {' '.join(str(error).split())}") from error
+            raise FileFormatError(
+                f"{where}: the tables of kinds and steps cannot be read: {' '.join(str(error).split())}"
+            ) from error
         return table
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A table of S steps as arrays: `kind`, `arity`, `first` (S,), the place of its distances in `back`, and `reach` (S,), the largest of them."""
+    """A table of S steps as arrays: `kind`, `arity`, `first` (S,), the place of its distances in `back`, and `reach`
+    (S,), the largest of them.
+    """
 
     kinds: tuple[NodeKind, ...]
     kind: IntArray
@@ -119,7 +148,9 @@ class Steps:
 
 
 def _numbered(codes: IntArray) -> tuple[IntArray, IntArray]:
-    """The distinct values, ascending, and each code's place among them; by a look-up table where that is not too large, which needs no sorting."""
+    """The distinct values, ascending, and each code's place among them; by a look-up table where that is not too large,
+    which needs no sorting.
+    """
     top = int(codes.max(initial=-1)) + 1
     if top > 4 * len(codes) + (1 << 16):
         values, places = np.unique(codes, return_inverse=True)
@@ -134,18 +165,30 @@ def _numbered(codes: IntArray) -> tuple[IntArray, IntArray]:
 
 def _check(batch: GraphBatch, arity: IntArray) -> None:
     expected = np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[batch.kind]
-    wrong = np.flatnonzero(arity[: len(expected)] != expected) if len(arity) == len(expected) else np.asarray([len(expected)])
+    wrong = (
+        np.flatnonzero(arity[: len(expected)] != expected)
+        if len(arity) == len(expected)
+        else np.asarray([len(expected)])
+    )
     problem = "does not have as many inputs as its kind"
     if len(wrong) and wrong[0] < len(expected):
         found, op = int(arity[wrong[0]]), batch.kinds[batch.kind[wrong[0]]].op
         problem += f", {found} and not {expected[wrong[0]]} ({op}); batches of cells, whose nodes sum what they read, stay in memory, networks can be stored"
     if not len(wrong):
         start = np.repeat(batch.ptr[:-1], np.diff(batch.ptr))[batch.dst]
-        wrong, problem = batch.dst[(batch.src < start) | (batch.src >= batch.dst)], "has an input that is not an earlier node of its graph"
+        wrong, problem = (
+            batch.dst[(batch.src < start) | (batch.src >= batch.dst)],
+            "has an input that is not an earlier node of its graph",
+        )
     if not len(wrong) and (np.diff(batch.dst) < 0).any():
-        wrong, problem = batch.dst[1:][np.diff(batch.dst) < 0], "comes after a later node among the edges, which must be sorted"
+        wrong, problem = (
+            batch.dst[1:][np.diff(batch.dst) < 0],
+            "comes after a later node among the edges, which must be sorted",
+        )
     if len(wrong):
-        raise InvalidGraphError(f"graph {max(int(np.searchsorted(batch.ptr, wrong[0], side='right')) - 1, 0)} of the batch: node {wrong[0]} of all {problem}")
+        raise InvalidGraphError(
+            f"graph {max(int(np.searchsorted(batch.ptr, wrong[0], side='right')) - 1, 0)} of the batch: node {wrong[0]} of all {problem}"
+        )
 
 
 def _decode_kind(row: Any, where: str) -> NodeKind:

@@ -1,17 +1,16 @@
 """One Parquet file of a `GraphStore`: its columns, how it is written, and how damage is noticed.
 
-Columns, one row a graph:
-    family, spec, level: string
-    hash: string, 32 hex digits, `Graph.hash`; equal for isomorphic graphs
-    num_nodes: int32
-    nodes: list<int32>, each node's row in the file's table of steps; a step is a node kind and how far back each of its inputs stands
-    spectrum: list<double>, the 11 smallest Laplacian eigenvalues
-    shared: list<int32>, the parameter that each parameter slot uses (slots in node order); null if no parameter is used twice
+Columns, one row a graph: family, spec, level: string hash: string, 32 hex digits, `Graph.hash`; equal for isomorphic
+    graphs num_nodes: int32 nodes: list<int32>, each node's row in the file's table of steps; a step is a node kind and
+    how far back each of its inputs stands spectrum: list<double>, the 11 smallest Laplacian eigenvalues shared:
+    list<int32>, the parameter that each parameter slot uses (slots in node order); null if no parameter is used twice
     label:NAME: double, one column a label, NaN where it is not known
-Key-value metadata of the file: cgir.version; cgir.kinds, JSON, [op, in_shapes, shape, param_shapes, attrs] each; cgir.steps, JSON, [row of the
-kind, distance back to the first input, to the second, ...] each; cgir.digest of both tables. Pages carry checksums.
+Key-value metadata of the file: cgir.version; cgir.kinds, JSON, [op, in_shapes, shape, param_shapes, attrs] each;
+cgir.steps, JSON, [row of the kind, distance back to the first input, to the second, ...] each; cgir.digest of both
+tables. Pages carry checksums.
 
-Names and edges of the first graph, without cgir (polars and duckdb open the columns too, `parquet_kv_metadata` of duckdb the metadata):
+Names and edges of the first graph, without cgir (polars and duckdb open the columns too, `parquet_kv_metadata` of
+duckdb the metadata):
 
     frame = pandas.read_parquet("set.parquet")
     tables = pyarrow.parquet.read_metadata("set.parquet").metadata
@@ -56,7 +55,9 @@ class ShardWriter:
         self.rows = 0
         self.table = StepTable()
         fields = [pa.field(name, kind, nullable=name == "shared") for name, kind in COLUMNS.items()]
-        self._schema = pa.schema(fields + [pa.field(LABEL + name, pa.float64(), nullable=False) for name in label_names])
+        self._schema = pa.schema(
+            fields + [pa.field(LABEL + name, pa.float64(), nullable=False) for name in label_names]
+        )
         # Plain lists repeat themselves byte by byte, which compresses better than a dictionary's bit-packed numbers.
         self._writer = pq.ParquetWriter(
             path, self._schema, compression="zstd", write_page_checksum=True, store_schema=False, use_dictionary=["family", "level"],
@@ -64,7 +65,9 @@ class ShardWriter:
         )  # fmt: skip
 
     def write(self, batch: GraphBatch, columns: Mapping[str, Any]) -> None:
-        """Add a row group. `columns` are all but num_nodes and nodes by their names in the file: sequences, or Arrow arrays."""
+        """Add a row group. `columns` are all but num_nodes and nodes by their names in the file: sequences, or Arrow
+        arrays.
+        """
         spectra = np.asarray(columns["spectrum"], np.float64).reshape(len(batch), K)
         arrays = {
             **columns,
@@ -72,20 +75,28 @@ class ShardWriter:
             "nodes": _lists(self.table.encode(batch).astype(np.int32), batch.ptr, _INTS),
             "spectrum": _lists(spectra.ravel(), np.arange(len(batch) + 1) * K, _DOUBLES),
         }
-        table = pa.Table.from_arrays([pa.array(arrays[field.name], field.type) for field in self._schema], schema=self._schema)
+        table = pa.Table.from_arrays(
+            [pa.array(arrays[field.name], field.type) for field in self._schema], schema=self._schema
+        )
         self._writer.write_table(table, row_group_size=max(len(batch), 1))
         self.rows += len(batch)
 
     def close(self) -> None:
         """Write the tables and the footer."""
         kinds, steps = self.table.dump()
-        metadata = {"cgir.version": str(VERSION), "cgir.kinds": kinds, "cgir.steps": steps, "cgir.digest": digest(kinds, steps)}
+        metadata = {
+            "cgir.version": str(VERSION),
+            "cgir.kinds": kinds,
+            "cgir.steps": steps,
+            "cgir.digest": digest(kinds, steps),
+        }
         self._writer.add_key_value_metadata(metadata)
         self._writer.close()
 
 
 class Shard:
-    """A file of graphs, memory-mapped; row groups are decoded when asked for. `footer` is the digest its footer must have, where known.
+    """A file of graphs, memory-mapped; row groups are decoded when asked for. `footer` is the digest its footer must
+    have, where known.
 
     Raises:
         FileFormatError: if it is missing, damaged, foreign or of another version; the message names the file.
@@ -107,17 +118,25 @@ class Shard:
         if not version.isdecimal():
             raise FileFormatError(f"{path}: a Parquet file, but not one of cgir: its metadata has no cgir.version")
         if int(version) != VERSION:
-            advice = "is newer than {}, the newest this cgir reads; upgrade cgir" if int(version) > VERSION else "is older than {}; write the data set again"
+            advice = (
+                "is newer than {}, the newest this cgir reads; upgrade cgir"
+                if int(version) > VERSION
+                else "is older than {}; write the data set again"
+            )
             raise FileFormatError(f"{path}: version {version} {advice.format(VERSION)}")
         for name, expected in COLUMNS.items():
             found = schema.field(name).type if name in schema.names else "nothing"
             if not _alike(found, expected):
                 raise FileFormatError(f"{path}: column {name} is {found}, expected {expected}")
         self.label_names = [name.removeprefix(LABEL) for name in schema.names if name.startswith(LABEL)]
-        self.sizes = [self._file.metadata.row_group(group).num_rows for group in range(self._file.metadata.num_row_groups)]
+        self.sizes = [
+            self._file.metadata.row_group(group).num_rows for group in range(self._file.metadata.num_row_groups)
+        ]
         self.digest = self._metadata.get(b"cgir.digest", b"")
         if digest(*self._tables) != self.digest:
-            raise FileFormatError(f"{path}: the tables of kinds and steps do not match their digest; the file is damaged")
+            raise FileFormatError(
+                f"{path}: the tables of kinds and steps do not match their digest; the file is damaged"
+            )
 
     @property
     def _tables(self) -> tuple[bytes, bytes]:
@@ -169,7 +188,9 @@ class Shard:
             raise self._damaged(group, "num_nodes disagrees with nodes")
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.steps):
             raise self._damaged(group, f"nodes has rows beyond the table of {len(self.steps)} steps")
-        if (self.steps.reach[rows] > np.arange(len(rows), dtype=np.int32) - np.repeat(ptr[:-1].astype(np.int32), sizes)).any():
+        if (
+            self.steps.reach[rows] > np.arange(len(rows), dtype=np.int32) - np.repeat(ptr[:-1].astype(np.int32), sizes)
+        ).any():
             raise self._damaged(group, "an input of a node lies before its graph")
         return rows, ptr
 
@@ -184,7 +205,9 @@ class Shard:
             self.column(name, group)
 
     def _damaged(self, group: int, problem: str) -> FileFormatError:
-        return FileFormatError(f"{self.path}: row group {group}: {problem}; the file is damaged, GraphStore.open(..., skip_damaged=True) reads the rest")
+        return FileFormatError(
+            f"{self.path}: row group {group}: {problem}; the file is damaged, GraphStore.open(..., skip_damaged=True) reads the rest"
+        )
 
 
 def as_numpy(array: pa.Array) -> NDArray[Any]:
@@ -198,7 +221,9 @@ def digest(*texts: bytes) -> bytes:
 
 
 def footer_digest(path: Path) -> str:
-    """Digest of a Parquet file's footer, which says where and what all its pages are and, unlike them, carries no checksum."""
+    """Digest of a Parquet file's footer, which says where and what all its pages are and, unlike them, carries no
+    checksum.
+    """
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(size - 8, 0))

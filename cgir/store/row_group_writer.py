@@ -1,4 +1,6 @@
-"""What a `GraphStore` is written from: graphs in any form, cut into row groups, and their columns, drawn along with them."""
+"""What a `GraphStore` is written from: graphs in any form, cut into row groups, and their columns, drawn along with
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,16 @@ from cgir.verifier import verify
 
 from .parquet_shard import LABEL
 
-GROUP_ROWS, GROUP_NODES = 4096, 2_000_000  # of a row group, which is held in memory whole; the second may be exceeded by one graph
+# of a row group, which is held in memory whole; the second may be exceeded by one graph
+GROUP_ROWS, GROUP_NODES = 4096, 2_000_000
 
 Columns = dict[str, Any]
 Piece = tuple[GraphBatch, Columns]
 
 
 def pieces(graphs: Iterable[Graph] | Iterable[GraphBatch] | GraphBatch, rows: int) -> Iterator[Piece]:
-    """Graphs as batches of at most `rows`, with what only the graphs themselves know: which parameters they share, and their levels.
+    """Graphs as batches of at most `rows`, with what only the graphs themselves know: which parameters they share, and
+    their levels.
 
     Raises:
         InvalidGraphError: if a graph breaks an invariant.
@@ -66,7 +70,9 @@ def complete(found: Iterable[Piece], given: Mapping[str, Any]) -> Iterator[Piece
     for name, source in sources.items():
         if not isinstance(given[name], str) and next(source, sources) is not sources:
             values = len(given[name]) if hasattr(given[name], "__len__") else f"more than {done}"
-            raise LabelError(f"{name.removeprefix(LABEL)!r} has {values} values for {done} graphs; expected one per graph")
+            raise LabelError(
+                f"{name.removeprefix(LABEL)!r} has {values} values for {done} graphs; expected one per graph"
+            )
 
 
 def _take(name: str, values: Any, source: Iterator[Any], count: int, done: int) -> Any:
@@ -78,12 +84,16 @@ def _take(name: str, values: Any, source: Iterator[Any], count: int, done: int) 
     if not name.startswith(LABEL):
         wrong = next((value for value in taken if not isinstance(value, str)), None)
         if wrong is not None:
-            raise LabelError(f"{label!r} has a {type(wrong).__name__} among the values of graphs {done - count} to {done - 1}; expected strings")
+            raise LabelError(
+                f"{label!r} has a {type(wrong).__name__} among the values of graphs {done - count} to {done - 1}; expected strings"
+            )
         return taken
     try:
         return np.asarray(taken, np.float64).reshape(count)
     except (TypeError, ValueError) as error:
-        raise LabelError(f"{label!r} has a value that is no number among those of graphs {done - count} to {done - 1}: {error}") from error
+        raise LabelError(
+            f"{label!r} has a value that is no number among those of graphs {done - count} to {done - 1}: {error}"
+        ) from error
 
 
 def _cut(graphs: Iterable[Graph | GraphBatch], rows: int) -> Iterator[Piece]:
@@ -109,7 +119,10 @@ def _cut(graphs: Iterable[Graph | GraphBatch], rows: int) -> Iterator[Piece]:
 
 
 def _packed(graphs: list[Graph]) -> Piece:
-    return GraphBatch.from_graphs(graphs), {"shared": [param_groups(graph) for graph in graphs], "level": [graph.level for graph in graphs]}
+    return GraphBatch.from_graphs(graphs), {
+        "shared": [param_groups(graph) for graph in graphs],
+        "level": [graph.level for graph in graphs],
+    }
 
 
 def _slices(batch: GraphBatch, rows: int) -> Iterator[Piece]:

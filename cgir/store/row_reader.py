@@ -22,7 +22,9 @@ CACHE_BYTES = 1 << 30  # of decoded row groups kept in memory; 2 bytes a node wh
 
 
 class Rows:
-    """Graphs by their row. What is decoded stays in memory until `CACHE_BYTES` are reached; then what was not used for longest goes."""
+    """Graphs by their row. What is decoded stays in memory until `CACHE_BYTES` are reached; then what was not used for
+    longest goes.
+    """
 
     def __init__(self, groups: Sequence[tuple[Shard, int]]) -> None:
         self.groups = tuple(groups)
@@ -58,17 +60,34 @@ class Rows:
         index = int(np.searchsorted(self.starts, row, side="right")) - 1
         shard, group = self.groups[index]
         local, batch = row - int(self.starts[index]), self.batch(np.asarray([row]))
-        shared, spec, level = (column[local].as_py() for column in self._keep("details", index, lambda: self._details(shard, group)))
+        shared, spec, level = (
+            column[local].as_py() for column in self._keep("details", index, lambda: self._details(shard, group))
+        )
         where, kinds = f"{shard.path}: row group {group}: row {local}", [batch.kinds[kind] for kind in batch.kind]
         if shared is not None and len(shared) != sum(len(kind.param_shapes) for kind in kinds):
-            raise FileFormatError(f"{where}: column shared has {len(shared)} entries, but the graph another number of parameter slots")
+            raise FileFormatError(
+                f"{where}: column shared has {len(shared)} entries, but the graph another number of parameter slots"
+            )
         inputs = np.split(batch.src, np.cumsum([len(kind.in_shapes) for kind in kinds])[:-1])
         nodes, slot = [], 0
         for number, (kind, sources) in enumerate(zip(kinds, inputs, strict=False)):
-            names = [f"{number}.{i}" if shared is None else f"shared.{shared[slot + i]}" for i in range(len(kind.param_shapes))]
+            names = [
+                f"{number}.{i}" if shared is None else f"shared.{shared[slot + i]}"
+                for i in range(len(kind.param_shapes))
+            ]
             params = tuple(map(Param, names, kind.param_shapes))
             slot += len(params)
-            nodes.append(Node(kind.op, tuple(sources.tolist()), kind.in_shapes, kind.shape, params, kind.attrs, f"{kind.op.lower()}_{number}"))
+            nodes.append(
+                Node(
+                    kind.op,
+                    tuple(sources.tolist()),
+                    kind.in_shapes,
+                    kind.shape,
+                    params,
+                    kind.attrs,
+                    f"{kind.op.lower()}_{number}",
+                )
+            )
         graph = Graph(tuple(nodes), spec, level)
         try:
             verify(graph)

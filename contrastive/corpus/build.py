@@ -1,8 +1,9 @@
-"""The unlabelled corpus that the shipped encoder is pretrained on: `python -m contrastive.corpus OUT` writes it, without any download.
+"""The unlabelled corpus that the shipped encoder is pretrained on: `python -m contrastive.corpus OUT` writes it,
+without any download.
 
-Networks of every search space, drawn uniformly and on random walks of mutations, in published and in scaled skeletons (`corpus_spaces`), and
-what timm, torchvision and transformers build, at two resolutions, with mutations of it (`corpus_zoo`). Every graph is there once; its
-family says where it comes from.
+Networks of every search space, drawn uniformly and on random walks of mutations, in published and in scaled skeletons
+(`corpus_spaces`), and what timm, torchvision and transformers build, at two resolutions, with mutations of it
+(`corpus_zoo`). Every graph is there once; its family says where it comes from.
 """
 
 from __future__ import annotations
@@ -35,15 +36,17 @@ log = logging.getLogger(__name__)
 
 
 def write(out: str | PathLike[str], scale: float = 1.0, zoo: bool = True, seed: int = 0) -> GraphStore:
-    """Write the corpus as a `GraphStore`, and beside its files `corpus.json`: settings, counts by family, and what the libraries' versions are.
+    """Write the corpus as a `GraphStore`, and beside its files `corpus.json`: settings, counts by family, and what the
+    libraries' versions are.
 
-    Each part is a store of its own in `OUT.parts-SEED-SCALE` until all are done; an interrupted run goes on with the parts that are missing. A
-    finished corpus is not written again.
+    Each part is a store of its own in `OUT.parts-SEED-SCALE` until all are done; an interrupted run goes on with the
+    parts that are missing. A finished corpus is not written again.
 
     Args:
         out: the folder.
         scale: share of the networks; at 1 there are more than 200,000 different ones.
-        zoo: whether timm's, torchvision's and transformers' models are traced; what is not installed is left out, with a warning.
+        zoo: whether timm's, torchvision's and transformers' models are traced; what is not installed is left out, with
+            a warning.
         seed: of everything that is drawn. Equal arguments (and equal versions of the libraries) give equal corpora.
 
     Raises:
@@ -70,7 +73,9 @@ def write(out: str | PathLike[str], scale: float = 1.0, zoo: bool = True, seed: 
 
 def _jobs(scale: float, zoo: bool, seed: int) -> dict[str, Callable[[Path], None]]:
     """Name of each part -> what writes it to a path."""
-    jobs: dict[str, Callable[[Path], None]] = {part.name: partial(corpus_spaces.write, part, scale=scale, seed=seed) for part in corpus_spaces.PARTS}
+    jobs: dict[str, Callable[[Path], None]] = {
+        part.name: partial(corpus_spaces.write, part, scale=scale, seed=seed) for part in corpus_spaces.PARTS
+    }
     for part in corpus_zoo.parts(scale, seed) if zoo else ():
         jobs[part.name] = partial(corpus_zoo.write, part, seed=seed)
     return jobs
@@ -83,7 +88,9 @@ def _finished(target: Path, settings: dict[str, Any]) -> bool:
     try:
         found = json.loads((target / CARD).read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CgirError(f"{target}: exists and is no corpus, whose {CARD} could be read ({error}); remove it or choose another path") from error
+        raise CgirError(
+            f"{target}: exists and is no corpus, whose {CARD} could be read ({error}); remove it or choose another path"
+        ) from error
     if found != settings:
         raise CgirError(f"{target}: holds the corpus of {found}, not of {settings}; remove it or choose another path")
     return True
@@ -107,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m contrastive.corpus", description="Write the unlabelled corpus.")
     parser.add_argument("out", type=Path, help="folder")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the networks (default 1: more than 200,000)")
-    parser.add_argument("--no-zoo", action="store_true", help="without the models of timm, torchvision and transformers")
+    parser.add_argument(
+        "--no-zoo", action="store_true", help="without the models of timm, torchvision and transformers"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

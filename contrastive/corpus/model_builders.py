@@ -1,6 +1,8 @@
-"""How models of timm, torchvision and transformers are built for the corpus: without weights, on the meta device, at two sizes.
+"""How models of timm, torchvision and transformers are built for the corpus: without weights, on the meta device, at
+two sizes.
 
-Each of `LIBRARIES` has the names of a library's models and, for a name, its variants: a title and a call that returns a module and its inputs.
+Each of `LIBRARIES` has the names of a library's models and, for a name, its variants: a title and a call that returns a
+module and its inputs.
 """
 
 from __future__ import annotations
@@ -23,13 +25,27 @@ from frontends.torch.torchvision_ops import declare
 META = torch.device("meta")
 FACTORS = (0.5, 0.67, 0.75, 1.25, 1.5)  # of a model's own image size
 TOKENS = (16, 64, 128, 256)
-DEPTHS, SHRUNK = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_decoder_layers", "depth"), (2, 3, 4, 6)
+DEPTHS, SHRUNK = (
+    (
+        "num_hidden_layers",
+        "num_layers",
+        "n_layer",
+        "n_layers",
+        "encoder_layers",
+        "decoder_layers",
+        "num_decoder_layers",
+        "depth",
+    ),
+    (2, 3, 4, 6),
+)
 
 Variant = tuple[str, Callable[[], Graph]]
 
 
 class Library(NamedTuple):
-    """The names of a library's models, the variants of a model by its name, and the share of the models that is in the whole corpus."""
+    """The names of a library's models, the variants of a model by its name, and the share of the models that is in the
+    whole corpus.
+    """
 
     names: Callable[[], list[str]]
     variants: Callable[[str, np.random.Generator], Iterator[Variant]]
@@ -52,7 +68,10 @@ def _timm(name: str, rng: np.random.Generator) -> Iterator[Variant]:
     yield f"{name}@{own[-1]}", partial(frontends.trace, model, input_shape=(1, *own), name=name)
     size = _other(own[-1], 28 if "patch14" in name else 32, rng)
     if size != own[-1]:
-        yield f"{name}@{size}", partial(_resized, model, partial(timm.create_model, name, img_size=size), (1, own[0], size, size), name)
+        yield (
+            f"{name}@{size}",
+            partial(_resized, model, partial(timm.create_model, name, img_size=size), (1, own[0], size, size), name),
+        )
 
 
 def _torchvision_names() -> list[str]:
@@ -68,7 +87,10 @@ def _torchvision(name: str, rng: np.random.Generator) -> Iterator[Variant]:
     """Classifiers, segmentation and video at two sizes; of detectors the backbone, as what follows depends on values."""
     from torchvision import models
 
-    kinds = {kind: name in models.list_models(module=getattr(models, kind)) for kind in ("detection", "segmentation", "video")}
+    kinds = {
+        kind: name in models.list_models(module=getattr(models, kind))
+        for kind in ("detection", "segmentation", "video")
+    }
     options: dict[str, Any] = {"weights_backbone": None} if kinds["detection"] or kinds["segmentation"] else {}
     if name in ("googlenet", "inception_v3"):
         options = {"init_weights": False}
@@ -80,7 +102,10 @@ def _torchvision(name: str, rng: np.random.Generator) -> Iterator[Variant]:
     yield f"{name}@{own}", partial(frontends.trace, model, input_shape=(1, 3, *frames, own, own), name=name)
     size = _other(own, 32, rng)
     if size != own:
-        yield f"{name}@{size}", partial(_resized, model, partial(make, image_size=size), (1, 3, *frames, size, size), name)
+        yield (
+            f"{name}@{size}",
+            partial(_resized, model, partial(make, image_size=size), (1, 3, *frames, size, size), name),
+        )
 
 
 def _transformers_names() -> list[str]:
@@ -101,7 +126,8 @@ def _transformer(name: str, depth: int, tokens: int) -> Graph:
 
     config = _shrunk(AutoConfig.for_model(name), depth)
     model: Any = on_meta(partial(AutoModel.from_config, config))
-    with suppress(Exception):  # mixtures of experts as grouped products where the model can; loops over experts depend on values
+    # mixtures of experts as grouped products where the model can; loops over experts depend on values
+    with suppress(Exception):
         model.set_experts_implementation("grouped_mm")
     return frontends.trace(model, _inputs(model, config, tokens), name=name)
 
@@ -119,7 +145,9 @@ def _shrunk(config: Any, depth: int) -> Any:
 
 
 def _inputs(model: Any, config: Any, tokens: int) -> dict[str, Tensor]:
-    """Texts and images by the names of the forward's arguments, and a mask of ones, without which texts are searched for padding."""
+    """Texts and images by the names of the forward's arguments, and a mask of ones, without which texts are searched
+    for padding.
+    """
     known = inspect.signature(model.forward).parameters
     main = model.main_input_name if isinstance(model.main_input_name, str) else model.main_input_name[0]
     inputs: dict[str, Tensor] = {}
@@ -139,7 +167,9 @@ def _inputs(model: Any, config: Any, tokens: int) -> dict[str, Tensor]:
 
 
 def on_meta(make: Callable[[], Any]) -> nn.Module:
-    """A model in evaluation mode without weights; some compute with numbers while they are built, those are built with weights."""
+    """A model in evaluation mode without weights; some compute with numbers while they are built, those are built with
+    weights.
+    """
     try:
         with META:
             model: nn.Module = make()
@@ -164,5 +194,6 @@ def _resized(model: nn.Module, make: Callable[[], Any], shape: tuple[int, ...], 
 LIBRARIES = {
     "timm": Library(_timm_names, _timm),
     "torchvision": Library(_torchvision_names, _torchvision),
-    "transformers": Library(_transformers_names, _transformers, share=0.3),  # a second each, and many are one network under several names
+    # a second each, and many are one network under several names
+    "transformers": Library(_transformers_names, _transformers, share=0.3),
 }

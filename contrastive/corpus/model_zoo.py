@@ -1,7 +1,8 @@
-"""What of timm, torchvision and transformers is in the corpus: their models traced at two sizes, and mutations of the graphs.
+"""What of timm, torchvision and transformers is in the corpus: their models traced at two sizes, and mutations of the
+graphs.
 
-What cannot be built or traced is counted and logged, and left out, as is what has more than `LARGEST` nodes (mutations may grow beyond); a
-model that takes longer than `PATIENCE` seconds gets no further variants.
+What cannot be built or traced is counted and logged, and left out, as is what has more than `LARGEST` nodes (mutations
+may grow beyond); a model that takes longer than `PATIENCE` seconds gets no further variants.
 """
 
 from __future__ import annotations
@@ -50,14 +51,18 @@ class Part(NamedTuple):
 
 
 def parts(scale: float, seed: int) -> list[Part]:
-    """The models there are, or the share `scale` of them, in parts; a library that is not installed is left out with a warning."""
+    """The models there are, or the share `scale` of them, in parts; a library that is not installed is left out with a
+    warning.
+    """
     found = []
     for library in LIBRARIES:
         names = _names(library)
         count = min(len(names), ceil(len(names) * LIBRARIES[library].share * scale))
         chosen = np.sort(np.random.default_rng([seed, zlib.crc32(library.encode())]).permutation(len(names))[:count])
         models = [names[index] for index in chosen]
-        found += [Part(library, start // SIZE, tuple(models[start : start + SIZE])) for start in range(0, len(models), SIZE)]
+        found += [
+            Part(library, start // SIZE, tuple(models[start : start + SIZE])) for start in range(0, len(models), SIZE)
+        ]
     return found
 
 
@@ -91,7 +96,12 @@ def _names(library: str, warn: bool = True) -> list[str]:
         except (ImportError, RuntimeError) as error:  # the latter: a torchvision that was built for another PyTorch
             reason = str(error).partition("\n")[0]
     if warn:
-        log.warning("corpus: the models of %s are left out, as it cannot be imported (%s); pip install %s", library, reason, library)
+        log.warning(
+            "corpus: the models of %s are left out, as it cannot be imported (%s); pip install %s",
+            library,
+            reason,
+            library,
+        )
     return []
 
 

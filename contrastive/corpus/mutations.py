@@ -1,8 +1,10 @@
-"""Networks made of networks: residual blocks of a traced graph are dropped or repeated, which varies depth where no search space does it.
+"""Networks made of networks: residual blocks of a traced graph are dropped or repeated, which varies depth where no
+search space does it.
 
-A residual block leads from one node to an Add all of whose terms are computed from that node; nothing else enters or leaves. Where result and
-source have the same shape, the network without the block, and the one with the block twice, are networks as well (dropping is what Huang et
-al. 2016, Deep Networks with Stochastic Depth, section 3, do while they train).
+A residual block leads from one node to an Add all of whose terms are computed from that node; nothing else enters or
+leaves. Where result and source have the same shape, the network without the block, and the one with the block twice,
+are networks as well (dropping is what Huang et al. 2016, Deep Networks with Stochastic Depth, section 3, do while they
+train).
 """
 
 from __future__ import annotations
@@ -27,9 +29,15 @@ class Block(NamedTuple):
 
 
 def blocks(graph: Graph) -> list[Block]:
-    """The residual blocks whose result has the shape of their source; with the activation behind the sum, where the source is one too."""
+    """The residual blocks whose result has the shape of their source; with the activation behind the sum, where the
+    source is one too.
+    """
     gates = _dominators(graph)
-    found = (_block(graph, gates, index) for index, node in enumerate(graph.nodes) if node.op == "Add" and len(node.inputs) > 1)
+    found = (
+        _block(graph, gates, index)
+        for index, node in enumerate(graph.nodes)
+        if node.op == "Add" and len(node.inputs) > 1
+    )
     return [block for block in found if block]
 
 
@@ -43,20 +51,26 @@ def drop(graph: Graph, block: Block) -> Graph:
 
 
 def repeat(graph: Graph, block: Block) -> Graph:
-    """The graph with a block twice, one after the other; the second has parameters of its own, except what others share as well."""
+    """The graph with a block twice, one after the other; the second has parameters of its own, except what others share
+    as well.
+    """
     last = block.nodes[-1]
     copies = {index: last + 1 + new for new, index in enumerate(block.nodes)}
     names = _fresh(graph, block)
     inner = {**copies, block.source: last}
     before = graph.nodes[: last + 1]
     again = (_renamed(_moved(graph.nodes[index], inner), names) for index in block.nodes)
-    outer = {index: index + len(block.nodes) if index > last else index for index in range(len(graph))} | {last: copies[last]}
+    outer = {index: index + len(block.nodes) if index > last else index for index in range(len(graph))} | {
+        last: copies[last]
+    }
     after = (_moved(node, outer) for node in graph.nodes[last + 1 :])
     return graph.with_nodes((*before, *again, *after))
 
 
 def mutate(graph: Graph, rng: np.random.Generator, steps: int) -> Graph:
-    """A canonical graph with up to `steps` residual blocks, one after the other, dropped or repeated at even odds; itself where it has none."""
+    """A canonical graph with up to `steps` residual blocks, one after the other, dropped or repeated at even odds;
+    itself where it has none.
+    """
     for _ in range(steps):
         choices = blocks(graph)
         if not choices:
@@ -96,7 +110,8 @@ def _block(graph: Graph, gates: list[int], last: int) -> Block | None:
         last = readers[last][0]
         inside.add(last)
     alone = all(reader in inside for index in inside if index != last for reader in readers[index])
-    looped = any(nodes[index].attr("trips") is not None for index in inside)  # a step of a loop, whose end knows where it stands
+    # a step of a loop, whose end knows where it stands
+    looped = any(nodes[index].attr("trips") is not None for index in inside)
     return None if looped or not alone else Block(source, tuple(sorted(inside)))
 
 
@@ -112,7 +127,11 @@ def _between(graph: Graph, source: int, last: int) -> set[int]:
 
 def _closes(node: Node, first: Node) -> bool:
     """Whether a node behind a block is the activation that stands before it as well."""
-    return len(node.inputs) == 1 and (node.op, node.attrs, node.shape, node.params) == (first.op, first.attrs, first.shape, ()) and not first.params
+    return (
+        len(node.inputs) == 1
+        and (node.op, node.attrs, node.shape, node.params) == (first.op, first.attrs, first.shape, ())
+        and not first.params
+    )
 
 
 def _moved(node: Node, place: dict[int, int]) -> Node:

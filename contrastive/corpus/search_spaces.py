@@ -1,7 +1,8 @@
 """What of the search spaces is in the corpus: which networks, in which skeletons, how many.
 
-Predictors are trained on networks with one cell a stage, whose graphs are small and miss nothing of what is searched; so most are of that
-form. The published skeletons and scaled ones are there so that width, depth, resolution and repetition are nothing new either.
+Predictors are trained on networks with one cell a stage, whose graphs are small and miss nothing of what is searched;
+so most are of that form. The published skeletons and scaled ones are there so that width, depth, resolution and
+repetition are nothing new either.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ Choices = dict[str, tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Part:
-    """`count` networks of a space, or all of them, with each chunk's skeleton drawn from `skeleton`; `title` tells the parts of a space apart.
+    """`count` networks of a space, or all of them, with each chunk's skeleton drawn from `skeleton`; `title` tells the
+    parts of a space apart.
 
-    Half of a chunk are walks of `walk` mutations each. `shares`: the networks share parameters, which batches do not know, so graphs are written
-    one by one.
+    Half of a chunk are walks of `walk` mutations each. `shares`: the networks share parameters, which batches do not
+    know, so graphs are written one by one.
     """
 
     space: str
@@ -64,8 +66,9 @@ _PROXYLESS = (16, 32, 40, 80, 96, 192, 320)
 _PROXYLESS_GPU = (24, 32, 56, 112, 128, 256, 432)
 _MNAS, _MNAS_B1 = (16, 24, 40, 80, 112, 160, 320), (16, 24, 40, 80, 96, 192, 320)
 _OFA = (16, 16, 24, 40, 80, 112, 160, 960, 1280)
-# NAS-Bench-1Shot1's networks are NAS-Bench-101's; the first of two equal graphs is kept, so the smaller space comes first. Counts are of drawn
-# networks, of which some are equal. Long walks among NAS-Bench-101's cells end at small ones, of which there are few.
+# NAS-Bench-1Shot1's networks are NAS-Bench-101's; the first of two equal graphs is kept, so the smaller space comes
+# first. Counts are of drawn networks, of which some are equal. Long walks among NAS-Bench-101's cells end at small
+# ones, of which there are few.
 PARTS = (
     Part("nasbench1shot1", "one", 9_000, _ONE | {"subspace": (1, 2, 3)}, walk=4),
     Part("nasbench1shot1", "scaled", 1_500, {"subspace": (1, 2, 3), "cells": (1, 2, 3), "channels": (48, 64, 96, 160), **_SMALL}, walk=4),
@@ -108,7 +111,9 @@ PARTS = (
 def write(part: Part, path: Path, scale: float, seed: int) -> None:
     """Write one part as a store of its own; equal arguments give equal stores."""
     rng = np.random.default_rng([seed, zlib.crc32(part.name.encode())])
-    drawn, again = tee(_all(part, scale, rng) if part.count is None else islice(_draws(part, rng), ceil(part.count * scale)))
+    drawn, again = tee(
+        _all(part, scale, rng) if part.count is None else islice(_draws(part, rng), ceil(part.count * scale))
+    )
     graphs = (space.graph(spec) for space, spec in drawn) if part.shares else _compiled(drawn)
     GraphStore.write(path, graphs, family=part.space, specs=(space.format(spec) for space, spec in again))
 
@@ -122,7 +127,9 @@ def _all(part: Part, scale: float, rng: np.random.Generator) -> Iterator[Drawn]:
 
 
 def _draws(part: Part, rng: np.random.Generator) -> Iterator[Drawn]:
-    """Without end, in chunks that share a skeleton: half of each drawn uniformly, half on random walks, where each is a mutation of the one before."""
+    """Without end, in chunks that share a skeleton: half of each drawn uniformly, half on random walks, where each is a
+    mutation of the one before.
+    """
     spec = None
     while True:
         space = _space(part, rng)
@@ -134,7 +141,9 @@ def _draws(part: Part, rng: np.random.Generator) -> Iterator[Drawn]:
 
 
 def _space(part: Part, rng: np.random.Generator) -> Space[Any]:
-    return spaces.get(part.space, **{name: choices[int(rng.integers(len(choices)))] for name, choices in part.skeleton.items()})
+    return spaces.get(
+        part.space, **{name: choices[int(rng.integers(len(choices)))] for name, choices in part.skeleton.items()}
+    )
 
 
 def _compiled(drawn: Iterator[Drawn]) -> Iterator[GraphBatch]:

@@ -1,8 +1,9 @@
-"""Contrastive losses on projections z (B, p) of unit length, from "A General-Purpose Transferable Predictor for Neural Architecture Search",
-section 4.1 and 4.2.
+"""Contrastive losses on projections z (B, p) of unit length, from "A General-Purpose Transferable Predictor for Neural
+Architecture Search", section 4.1 and 4.2.
 
-The paper sums over anchors; these are means over all B anchors, so that a learning rate does not depend on the batch size. Where there are
-`rows`, only those R anchors are looked at, each against the whole batch: shares of several processes then add up to the loss.
+The paper sums over anchors; these are means over all B anchors, so that a learning rate does not depend on the batch
+size. Where there are `rows`, only those R anchors are looked at, each against the whole batch: shares of several
+processes then add up to the loss.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ SPREAD = 0.05  # the paper's temperature of eq. 4.5, for distances of spectra
 
 
 def agreement(z: Tensor, temperature: float = 0.1, rows: slice = ALL) -> Tensor:
-    """chi_ij = log(exp(z_i z_j / tau) / sum over r != i of exp(z_i z_r / tau)) (eq. 4.1), (R, B); where i = j, which nothing uses, it is 0."""
+    """chi_ij = log(exp(z_i z_j / tau) / sum over r != i of exp(z_i z_r / tau)) (eq. 4.1), (R, B); where i = j, which
+    nothing uses, it is 0.
+    """
     self = torch.eye(len(z), dtype=torch.bool, device=z.device)[rows]
     similarity = (z[rows] @ z.T / temperature).masked_fill(self, -torch.inf)
     return (similarity - similarity.logsumexp(dim=1, keepdim=True)).masked_fill(self, 0.0)
 
 
 def weighted_agreement(alpha: Tensor, z: Tensor, temperature: float = 0.1, rows: slice = ALL) -> Tensor:
-    """-(1 / B) sum over anchors i of sum over s of alpha_s^(i) chi_{i, s}, of which all losses here are cases; `alpha` (R, B)."""
+    """-(1 / B) sum over anchors i of sum over s of alpha_s^(i) chi_{i, s}, of which all losses here are cases; `alpha`
+    (R, B).
+    """
     return -(alpha * agreement(z, temperature, rows)).sum() / len(z)
 
 
@@ -39,7 +44,9 @@ def supcon(z: Tensor, families: Tensor, temperature: float = 0.1) -> Tensor:
     return weighted_agreement(family_weights(families).to(z.dtype), z, temperature)
 
 
-def spectral_supcon(z: Tensor, families: Tensor, spectra: Tensor, temperature: float = 0.1, sign: int = -1, spread: float = SPREAD) -> Tensor:
+def spectral_supcon(
+    z: Tensor, families: Tensor, spectra: Tensor, temperature: float = 0.1, sign: int = -1, spread: float = SPREAD
+) -> Tensor:
     """-mean over i of sum over s in P(i) of alpha_s^(i) chi_{i, s} (eq. 4.5), with alpha from `spectral_weights`."""
     return weighted_agreement(spectral_weights(families, spectra, sign, spread).to(z.dtype), z, temperature)
 
@@ -56,18 +63,23 @@ def family_weights(families: Tensor, rows: slice = ALL) -> Tensor:
     return positives / positives.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def spectral_weights(families: Tensor, spectra: Tensor, sign: int = -1, spread: float = SPREAD, rows: slice = ALL) -> Tensor:
+def spectral_weights(
+    families: Tensor, spectra: Tensor, sign: int = -1, spread: float = SPREAD, rows: slice = ALL
+) -> Tensor:
     """`distance_weights` of sigma_S, the Euclidean distance of the rows of `spectra` (B, k)."""
     # distances of nearly equal spectra are lost in the shortcut through matrix products
     distance = torch.cdist(spectra[rows], spectra, compute_mode="donot_use_mm_for_euclid_dist")
     return distance_weights(families, distance, sign, spread, rows)
 
 
-def distance_weights(families: Tensor, distance: Tensor, sign: int = -1, spread: float = SPREAD, rows: slice = ALL) -> Tensor:
-    """alpha (R, B): row i is the softmax over P(i) of sign * distance_is / spread (eq. 4.5), all 0 where i is alone in its family.
+def distance_weights(
+    families: Tensor, distance: Tensor, sign: int = -1, spread: float = SPREAD, rows: slice = ALL
+) -> Tensor:
+    """alpha (R, B): row i is the softmax over P(i) of sign * distance_is / spread (eq. 4.5), all 0 where i is alone in
+    its family.
 
-    `distance` (R, B). With the sign as printed, +1, the farthest graphs weigh most; the text wants a distribution that "smoothly favors similar
-    computation graphs", which is -1.
+    `distance` (R, B). With the sign as printed, +1, the farthest graphs weigh most; the text wants a distribution that
+    "smoothly favors similar computation graphs", which is -1.
     """
     positives = _positives(families, rows)
     logits = (sign * distance / spread).masked_fill(~positives, -torch.inf)

@@ -1,8 +1,9 @@
 """The contrast of graphs: projections agree the more, the nearer two graphs of a family are.
 
-Equations are those of "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4. Its distance is that of Laplacian
-spectra, which see wiring alone: conv1x1 is conv3x3 to them. That of Weisfeiler-Lehman subtrees (`cgir.wl_distance`) sees operators and shapes.
-It has no natural unit, as it grows with graphs, so it is taken relative to an anchor's mean distance.
+Equations are those of "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4. Its
+distance is that of Laplacian spectra, which see wiring alone: conv1x1 is conv3x3 to them. That of Weisfeiler-Lehman
+subtrees (`cgir.wl_distance`) sees operators and shapes. It has no natural unit, as it grows with graphs, so it is taken
+relative to an anchor's mean distance.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from contrastive.distributed import gather
 from contrastive.pair_sampler import Pairs
 from contrastive.pretraining_set import Pool
 
-from .contrastive_losses import distance_weights, family_weights, partner_weights, relative, spectral_weights, weighted_agreement
+from .contrastive_losses import (
+    distance_weights,
+    family_weights,
+    partner_weights,
+    relative,
+    spectral_weights,
+    weighted_agreement,
+)
 from .step_context import View, perceptron
 
 WL_SPREAD = 0.1  # of the mean distance
@@ -46,11 +54,15 @@ class Contrast(nn.Module):
 def _spectral(pool: Pool, sign: int) -> Weigh:
     """Eq. 4.5 as in the paper."""
     spectra = torch.from_numpy(pool.spectra)
-    return lambda pairs, rows: spectral_weights(_families(pool, pairs), spectra.index_select(0, torch.from_numpy(pairs.indices)), sign, rows=rows)
+    return lambda pairs, rows: spectral_weights(
+        _families(pool, pairs), spectra.index_select(0, torch.from_numpy(pairs.indices)), sign, rows=rows
+    )
 
 
 def _wl(pool: Pool, sign: int, normalized: bool) -> Weigh:
-    """Eq. 4.5 with the distance of subtrees; what is kept are counts, some kilobytes a graph, distances are those of a batch."""
+    """Eq. 4.5 with the distance of subtrees; what is kept are counts, some kilobytes a graph, distances are those of a
+    batch.
+    """
     features = pool.subtrees
 
     def weigh(pairs: Pairs, rows: slice) -> Tensor:

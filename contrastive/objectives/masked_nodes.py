@@ -1,10 +1,11 @@
-"""Masked nodes: what stands in a gap is told from what is around it (Hu et al., "Strategies for Pre-training Graph Neural Networks", ICLR 2020,
-https://arxiv.org/abs/1905.12265, section 3.1.2, attribute masking).
+"""Masked nodes: what stands in a gap is told from what is around it (Hu et al., "Strategies for Pre-training Graph
+Neural Networks", ICLR 2020, https://arxiv.org/abs/1905.12265, section 3.1.2, attribute masking).
 
-Nodes are masked one by one, and so in plain batches. The compressed engine computes equal nodes once, and could mask only a whole kind, in all
-graphs of a batch at a time: the batch then shows nowhere what such a node is, few kinds hold most nodes, and whether a step masks a hundred nodes or
-ten thousand is chance. A plain pass costs several times a compressed one where networks repeat themselves, so masks go over every `EVERY`th
-graph of a batch alone, which still masks hundreds of nodes at a step.
+Nodes are masked one by one, and so in plain batches. The compressed engine computes equal nodes once, and could mask
+only a whole kind, in all graphs of a batch at a time: the batch then shows nowhere what such a node is, few kinds hold
+most nodes, and whether a step masks a hundred nodes or ten thousand is chance. A plain pass costs several times a
+compressed one where networks repeat themselves, so masks go over every `EVERY`th graph of a batch alone, which still
+masks hundreds of nodes at a step.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ EVERY = 4
 
 
 class Gaps(NamedTuple):
-    """This process's graphs to mask (M,), which of their N nodes are masked (N,), and how many nodes of the whole batch are."""
+    """This process's graphs to mask (M,), which of their N nodes are masked (N,), and how many nodes of the whole batch
+    are.
+    """
 
     graphs: IntArray
     masked: NDArray[np.bool_]
@@ -40,7 +43,9 @@ class Gaps(NamedTuple):
 
 
 class Masked(nn.Module):
-    """A vector that stands for a masked node's kind, and a perceptron that tells operator and attributes from its state."""
+    """A vector that stands for a masked node's kind, and a perceptron that tells operator and attributes from its
+    state.
+    """
 
     def __init__(self, pool: Pool, encoder: Encoder, seed: int) -> None:
         super().__init__()
@@ -50,7 +55,9 @@ class Masked(nn.Module):
         self.head = perceptron(encoder.dim, len(INDEX) + len(FEATURE_NAMES))
 
     def forward(self, view: View) -> Tensor:
-        """Cross-entropy of the operator plus mean squared error of the standardised attributes, means over the batch's masked nodes, this process's share."""
+        """Cross-entropy of the operator plus mean squared error of the standardised attributes, means over the batch's
+        masked nodes, this process's share.
+        """
         gaps = self.draw(view)
         if not gaps.masked.any():
             return view.vectors.new_zeros(())
@@ -59,10 +66,14 @@ class Masked(nn.Module):
         told = self.head(states[torch.from_numpy(np.flatnonzero(gaps.masked))])
         ops, attributes = told.split([len(INDEX), len(FEATURE_NAMES)], dim=1)
         wanted = self.attributes.index_select(0, kinds).to(told.dtype)
-        return (cross_entropy(ops, self.graphs.ops[kinds, 0]) + mse_loss(attributes, wanted)) * (len(kinds) / gaps.total)
+        return (cross_entropy(ops, self.graphs.ops[kinds, 0]) + mse_loss(attributes, wanted)) * (
+            len(kinds) / gaps.total
+        )
 
     def draw(self, view: View) -> Gaps:
-        """What is masked depends on (seed, step) alone, not on how many processes share the batch; of a batch at least one node is."""
+        """What is masked depends on (seed, step) alone, not on how many processes share the batch; of a batch at least
+        one node is.
+        """
         indices = view.pairs.indices
         places = np.arange(0, len(indices), EVERY)
         sizes = np.diff(self.graphs.batch.ptr)[indices[places]]

@@ -11,10 +11,11 @@ from encoders.models.encoder import Encoder
 
 
 class View(NamedTuple):
-    """One process's part of a step: of the batch `pairs`, which every process knows, the graphs at `rows`, and their embeddings `vectors` (R, dim).
+    """One process's part of a step: of the batch `pairs`, which every process knows, the graphs at `rows`, and their
+    embeddings `vectors` (R, dim).
 
-    A part of the loss returns its process's share: over all processes, shares add up to the loss of the whole batch, and their gradients to its
-    gradient. A process alone has all rows.
+    A part of the loss returns its process's share: over all processes, shares add up to the loss of the whole batch,
+    and their gradients to its gradient. A process alone has all rows.
     """
 
     step: int

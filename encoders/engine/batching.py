@@ -24,15 +24,19 @@ from .sparse import Pattern
 
 Engine = Literal["auto", "plain", "compressed"]
 ENGINES = ("auto", "plain", "compressed")
-# Rows a layer computes as a share of nodes, above which classes do not pay. One training step, classes against nodes, CPU time of one thread:
-# 0.29 of the nodes 0.38 of the time (64 timm models), 0.44: 0.43, 0.66: 0.69, 0.80: 0.88, 0.88: 0.94, 0.93: 1.06, 1.00: 1.06 to 1.11.
+# Rows a layer computes as a share of nodes, above which classes do not pay. One training step, classes against nodes,
+# CPU time of one thread: 0.29 of the nodes 0.38 of the time (64 timm models), 0.44: 0.43, 0.66: 0.69, 0.80: 0.88, 0.88:
+# 0.94, 0.93: 1.06, 1.00: 1.06 to 1.11.
 BREAK_EVEN = 0.85
-# Computed at once: more nodes share more classes, but arrays beyond 32 MB are given back to the system and cost a page fault every 4 kB.
+# Computed at once: more nodes share more classes, but arrays beyond 32 MB are given back to the system and cost a page
+# fault every 4 kB.
 CHUNK_NODES = {"auto": 250_000, "compressed": 250_000, "plain": 50_000}
 
 
 class Direction(NamedTuple):
-    """One stream's view of a batch: its `levels`, and `nodes`: for every graph the rows of the last level that its nodes' states are in."""
+    """One stream's view of a batch: its `levels`, and `nodes`: for every graph the rows of the last level that its
+    nodes' states are in.
+    """
 
     levels: list[Level]
     nodes: Segments
@@ -44,9 +48,11 @@ class Direction(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """G graphs: `ops` (K, 1 + V), operators and their variants, and `features` (K, F) of the kinds that are rows of level 0; both directions of messages.
+    """G graphs: `ops` (K, 1 + V), operators and their variants, and `features` (K, F) of the kinds that are rows of
+    level 0; both directions of messages.
 
-    `reads`: for each of the N nodes those whose outputs it reads, as numbers of nodes in this batch; only in plain batches, for models that look at nodes.
+    `reads`: for each of the N nodes those whose outputs it reads, as numbers of nodes in this batch; only in plain
+    batches, for models that look at nodes.
     """
 
     ops: Tensor
@@ -63,14 +69,17 @@ class TensorBatch:
         if self.ops.device == torch.empty(0, device=device).device:
             return self
         reads = None if self.reads is None else self.reads.to(device)
-        return TensorBatch(self.ops.to(device), self.features.to(device), self.along.to(device), self.against.to(device), reads)
+        return TensorBatch(
+            self.ops.to(device), self.features.to(device), self.along.to(device), self.against.to(device), reads
+        )
 
 
 class GraphTensors:
-    """A set of graphs from which mini-batches are taken, for `depth` layers; features and unfoldings are computed once for the whole set.
+    """A set of graphs from which mini-batches are taken, for `depth` layers; features and unfoldings are computed once
+    for the whole set.
 
-    `engine`: "compressed" computes every distinct past once, "plain" every node by itself, with equal results; "auto" takes for each batch what is
-    faster. Whoever takes graphs takes these too, and then does not prepare them again.
+    `engine`: "compressed" computes every distinct past once, "plain" every node by itself, with equal results; "auto"
+    takes for each batch what is faster. Whoever takes graphs takes these too, and then does not prepare them again.
     """
 
     def __init__(self, graphs: Graphs, depth: int = 5, engine: Engine = "auto") -> None:
@@ -112,7 +121,9 @@ class GraphTensors:
         return self if depth == self.depth else GraphTensors(self.batch, depth, self.engine)
 
     def take(self, indices: Sequence[int] | IntArray) -> TensorBatch:
-        """The graphs at `indices`, in that order; repeats are allowed. Asked for the same again, it gives the same batch."""
+        """The graphs at `indices`, in that order; repeats are allowed. Asked for the same again, it gives the same
+        batch.
+        """
         chosen = np.array(indices, np.int64)
         if self._last is None or not np.array_equal(self._last[0], chosen):
             self._last = (chosen, self._take(chosen))
@@ -127,7 +138,9 @@ class GraphTensors:
         if self.engine == "auto" and sum(found.rows for found in trails) > BREAK_EVEN * 2 * self.depth * len(nodes):
             return self._plain(chosen, nodes, sizes)
         pools = [segments(sizes, found.nodes, len(found.used[-1])) for found in trails]
-        directions = [Direction(levels(table, found), pool) for table, found, pool in zip(self.tables, trails, pools, strict=True)]
+        directions = [
+            Direction(levels(table, found), pool) for table, found, pool in zip(self.tables, trails, pools, strict=True)
+        ]
         return self._batch(self._rows[trails[0].used[0]], directions)
 
     def _plain(self, chosen: IntArray, nodes: IntArray, sizes: IntArray) -> TensorBatch:
@@ -139,7 +152,10 @@ class GraphTensors:
         heard = (self.batch.src[ranges(first, counts)] + np.repeat(shifts, counts)).astype(np.int32)
         along = segments(np.diff(self.starts)[nodes], heard, len(nodes)).pattern
         members = segments(sizes, np.arange(len(nodes), dtype=np.int32), len(nodes))
-        directions = [Direction(_plain_levels(pattern, rows, len(kinds), self.depth), members) for pattern in (along, along.transpose())]
+        directions = [
+            Direction(_plain_levels(pattern, rows, len(kinds), self.depth), members)
+            for pattern in (along, along.transpose())
+        ]
         return self._batch(kinds, directions, Segments(along))
 
     @cached_property
@@ -150,16 +166,21 @@ class GraphTensors:
 
     def _batch(self, kinds: IntArray, directions: Sequence[Direction], reads: Segments | None = None) -> TensorBatch:
         used = torch.from_numpy(kinds)
-        return TensorBatch(self.ops.index_select(0, used), self.features.index_select(0, used), directions[0], directions[1], reads)
+        return TensorBatch(
+            self.ops.index_select(0, used), self.features.index_select(0, used), directions[0], directions[1], reads
+        )
 
     def chunks(self, max_nodes: int | None = None) -> Iterator[TensorBatch]:
-        """All graphs in order, in batches of at most `max_nodes` nodes (but at least one graph), by default `CHUNK_NODES`."""
+        """All graphs in order, in batches of at most `max_nodes` nodes (but at least one graph), by default
+        `CHUNK_NODES`.
+        """
         ptr, start = self.batch.ptr, 0
         size = max_nodes or CHUNK_NODES[self.engine]
         while start < len(self):
             stop = max(start + 1, int(np.searchsorted(ptr, ptr[start] + size, side="right")) - 1)
             chunk = np.arange(start, stop)
-            yield self.take(chunk) if len(chunk) == len(self) else self._take(chunk)  # only what may be asked for again is kept
+            # only what may be asked for again is kept
+            yield self.take(chunk) if len(chunk) == len(self) else self._take(chunk)
             start = stop
 
 

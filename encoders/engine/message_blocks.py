@@ -17,8 +17,8 @@ from .sparse import Pattern, Sparse
 class Level:
     """From the rows of depth l - 1 to the C rows of depth l.
 
-    `own` (C,): each row's own one at depth l - 1, None if they are the same rows; `heard`: the rows at depth l - 1 that each one hears, once for
-    every edge; `count` (C,): how many nodes of the batch each row stands for, None if one.
+    `own` (C,): each row's own one at depth l - 1, None if they are the same rows; `heard`: the rows at depth l - 1 that
+    each one hears, once for every edge; `count` (C,): how many nodes of the batch each row stands for, None if one.
     """
 
     def __init__(self, own: Tensor | None, heard: Segments, count: Tensor | None = None) -> None:
@@ -42,7 +42,9 @@ class Level:
 
     @cached_property
     def joint(self) -> Sparse:
-        """(C, 2 x rows at l - 1): adds row 2 r of an operand to whose own row r is, and row 2 r + 1, averaged, to those that hear r."""
+        """(C, 2 x rows at l - 1): adds row 2 r of an operand to whose own row r is, and row 2 r + 1, averaged, to those
+        that hear r.
+        """
         columns, places = self._interleaved
         columns, weights = 2 * columns, torch.ones(len(columns), dtype=torch.float64, device=columns.device)
         columns[places] += 1
@@ -54,7 +56,9 @@ class Level:
         """Columns of `closed`, and where among them those of `heard` are."""
         heard = self.heard.pattern
         columns = torch.empty(len(heard.columns) + len(self), dtype=torch.int32, device=heard.columns.device)
-        columns[(heard.starts + self._rows)[:-1].long()] = self._rows[:-1] if self._own is None else self._own.pattern.columns
+        columns[(heard.starts + self._rows)[:-1].long()] = (
+            self._rows[:-1] if self._own is None else self._own.pattern.columns
+        )
         places = torch.arange(1, len(heard.columns) + 1, device=columns.device) + heard.rows
         columns[places] = heard.columns
         return columns, places

@@ -1,8 +1,8 @@
 """From the classes of a whole data set to the levels of a batch.
 
-After l layers along the arrows a node's state depends only on the tree of its ancestors l steps back, its unfolding: a state is computed once for
-all nodes that share one. `cgir.unfolding` tabulates once what the classes of a data set are made of; a batch then follows its nodes' last classes
-up through the table, and never looks at its nodes again.
+After l layers along the arrows a node's state depends only on the tree of its ancestors l steps back, its unfolding: a
+state is computed once for all nodes that share one. `cgir.unfolding` tabulates once what the classes of a data set are
+made of; a batch then follows its nodes' last classes up through the table, and never looks at its nodes again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ Id = TypeVar("Id", np.int32, np.int64)
 
 
 class Trail(NamedTuple):
-    """The classes of a batch: `used[l]`, those of depth l; `own[l - 1]`, for those of depth l their rows in it; each node's row at the last depth."""
+    """The classes of a batch: `used[l]`, those of depth l; `own[l - 1]`, for those of depth l their rows in it; each
+    node's row at the last depth.
+    """
 
     used: list[Classes]
     own: list[Classes]
@@ -75,7 +77,9 @@ def segments(sizes: IntArray, columns: Classes, width: int) -> Segments:
 
 
 def compact(ids: NDArray[Id], size: int) -> tuple[NDArray[Id], Classes]:
-    """The ids below `size` that occur, and each one's place among them, without a sort and without touching what does not occur."""
+    """The ids below `size` that occur, and each one's place among them, without a sort and without touching what does
+    not occur.
+    """
     place, index = np.empty(size, np.int32), np.arange(len(ids), dtype=np.int32)
     place[ids] = index
     used = ids[place[ids] == index]  # of equal ones the one that was written last

@@ -1,8 +1,9 @@
-"""Rows of which each gathers several others: nodes their neighbours, graphs their nodes. All sums, maxima and softmaxes over such segments.
+"""Rows of which each gathers several others: nodes their neighbours, graphs their nodes. All sums, maxima and softmaxes
+over such segments.
 
-Everything that layers and pools do across rows is here and in `sparse`. torch-scatter is used where it is installed and faster: a maximum with its
-gradient (37,000 rows of 128 to 256 graphs, one thread: 35 ms, PyTorch's embedding bags 39, gather + `scatter_reduce` 123). Everything else
-is faster without it.
+Everything that layers and pools do across rows is here and in `sparse`. torch-scatter is used where it is installed and
+faster: a maximum with its gradient (37,000 rows of 128 to 256 graphs, one thread: 35 ms, PyTorch's embedding bags 39,
+gather + `scatter_reduce` 123). Everything else is faster without it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ except ImportError:
 
 
 class Segments:
-    """R segments with E entries in all, each entry one of `width` rows of an operand. Matrices are made when first used."""
+    """R segments with E entries in all, each entry one of `width` rows of an operand. Matrices are made when first
+    used.
+    """
 
     def __init__(self, pattern: Pattern) -> None:
         self.pattern = pattern
@@ -70,7 +73,9 @@ class Segments:
         return torch.arange(len(self.pattern.columns) + 1, dtype=torch.int32, device=self.pattern.columns.device)
 
     def highest(self, x: Tensor) -> Tensor:
-        """(width, F) -> (R, F): maximum of the rows that each segment names, zero where it is empty; of equal ones the gradient goes to one."""
+        """(width, F) -> (R, F): maximum of the rows that each segment names, zero where it is empty; of equal ones the
+        gradient goes to one.
+        """
         pattern = self.pattern
         if not x.requires_grad:
             return self.max(self.gather @ x)

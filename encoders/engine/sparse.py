@@ -1,8 +1,10 @@
-"""Fixed sparse matrices that multiply node states, with a gradient: the one primitive of message passing and of pooling.
+"""Fixed sparse matrices that multiply node states, with a gradient: the one primitive of message passing and of
+pooling.
 
-A product sums chosen rows of x, which is what PyTorch's embedding bags do. On a CPU that kernel is 4 to 30 times faster than products of
-CSR tensors and than gather + `index_add_` (40,000 rows of 128, one thread: 1.4 ms against 40 and 14), and it runs on CUDA too. The
-gradient is the product with the transpose, which is made when a gradient is first asked for.
+A product sums chosen rows of x, which is what PyTorch's embedding bags do. On a CPU that kernel is 4 to 30 times faster
+than products of CSR tensors and than gather + `index_add_` (40,000 rows of 128, one thread: 1.4 ms against 40 and 14),
+and it runs on CUDA too. The gradient is the product with the transpose, which is made when a gradient is first asked
+for.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from torch.nn.functional import embedding_bag
 
 
 class Pattern:
-    """Where a matrix of R rows and `width` columns has entries: row r at columns[starts[r] : starts[r + 1]], 32-bit integers.
+    """Where a matrix of R rows and `width` columns has entries: row r at columns[starts[r] : starts[r + 1]], 32-bit
+    integers.
 
     Entries of a row are in any order; a column that comes twice counts twice.
     """
@@ -45,12 +48,15 @@ class Pattern:
             starts, rows, order = (torch.from_numpy(part) for part in (turned.indptr, turned.indices, turned.data))
             return Pattern(starts, rows, self.height), order
         order = torch.argsort(self.columns, stable=True)
-        starts = torch.searchsorted(self.columns[order], torch.arange(self.width + 1, dtype=torch.int32, device=order.device))
+        starts = torch.searchsorted(
+            self.columns[order], torch.arange(self.width + 1, dtype=torch.int32, device=order.device)
+        )
         return Pattern(starts, self.rows[order], self.height), order
 
     def transpose(self) -> Pattern:
         """`turned` as a pattern that knows its own transpose."""
-        (there, order), other = self.turned, Pattern(self.starts, self.columns, self.width)  # not self, which would close a circle
+        # not self, which would close a circle
+        (there, order), other = self.turned, Pattern(self.starts, self.columns, self.width)
         back = torch.empty_like(order)
         back[order.long()] = torch.arange(len(order), dtype=order.dtype, device=order.device)
         result = Pattern(there.starts, there.columns, there.width)
@@ -85,7 +91,14 @@ class Sparse:
         if weights is not None:
             weights = self._cast.setdefault(x.dtype, weights.to(x.dtype))
         pattern = self.pattern
-        return embedding_bag(pattern.columns, x.contiguous(), pattern.starts, mode="sum", per_sample_weights=weights, include_last_offset=True)
+        return embedding_bag(
+            pattern.columns,
+            x.contiguous(),
+            pattern.starts,
+            mode="sum",
+            per_sample_weights=weights,
+            include_last_offset=True,
+        )
 
 
 class _Product(torch.autograd.Function):

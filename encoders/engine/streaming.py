@@ -1,4 +1,6 @@
-"""Vectors for more graphs than fit into memory: pieces of a data set are prepared in one thread while another computes the piece before."""
+"""Vectors for more graphs than fit into memory: pieces of a data set are prepared in one thread while another computes
+the piece before.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,16 @@ Piece = tuple[GraphTensors, IntArray]  # graphs to compute, and for every graph 
 T = TypeVar("T")
 
 
-def embed(module: nn.Module, graphs: Source, depth: int, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True) -> NDArray[np.float32]:
-    """Outputs of a module that reads `TensorBatch`es, for all graphs, in evaluation mode and without gradients; the module's mode is restored.
+def embed(
+    module: nn.Module,
+    graphs: Source,
+    depth: int,
+    max_nodes: int | None = None,
+    engine: Engine = "auto",
+    progress: bool = True,
+) -> NDArray[np.float32]:
+    """Outputs of a module that reads `TensorBatch`es, for all graphs, in evaluation mode and without gradients; the
+    module's mode is restored.
 
     Args:
         module: an encoder, or one with a head.
@@ -41,12 +51,15 @@ def embed(module: nn.Module, graphs: Source, depth: int, max_nodes: int | None =
     training, weight = module.training, next(module.parameters())
     places: list[IntArray] = []
     chunks = _chunks(pieces(graphs, depth, engine), max_nodes, places)
-    alone = isinstance(graphs, Graph) or (isinstance(graphs, GraphBatch) and graphs.num_nodes <= (max_nodes or CHUNK_NODES[engine]))
+    alone = isinstance(graphs, Graph) or (
+        isinstance(graphs, GraphBatch) and graphs.num_nodes <= (max_nodes or CHUNK_NODES[engine])
+    )
     parts = []
     module.eval()
     try:
         with tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar, torch.no_grad():
-            for chunk in chunks if alone else ahead(chunks):  # where there is one chunk a thread would only be waited for
+            # where there is one chunk a thread would only be waited for
+            for chunk in chunks if alone else ahead(chunks):
                 parts.append(module(chunk.to(weight.device)).float().cpu().numpy())
                 bar.update(len(chunk))
     finally:
@@ -64,7 +77,9 @@ def _chunks(prepared: Iterable[Piece], max_nodes: int | None, places: list[IntAr
 
 
 def pieces(graphs: Source, depth: int, engine: Engine = "auto") -> Iterator[Piece]:
-    """Graphs in any form, in order, prepared `PIECE_NODES` nodes at a time: those that are written differently, and which of them each graph is."""
+    """Graphs in any form, in order, prepared `PIECE_NODES` nodes at a time: those that are written differently, and
+    which of them each graph is.
+    """
     if isinstance(graphs, GraphTensors):
         yield graphs.at(depth), np.arange(len(graphs))
     elif isinstance(graphs, GraphStore):
@@ -73,7 +88,9 @@ def pieces(graphs: Source, depth: int, engine: Engine = "auto") -> Iterator[Piec
     elif isinstance(graphs, Graph | GraphBatch):
         batch = as_batch(graphs)
         parts = _spans(np.diff(batch.ptr))
-        yield from (_prepared(batch if len(part) == len(batch) else batch.select(part), depth, engine) for part in parts)
+        yield from (
+            _prepared(batch if len(part) == len(batch) else batch.select(part), depth, engine) for part in parts
+        )
     else:
         yield from chain.from_iterable(pieces(batch, depth, engine) for batch in _batches(iter(graphs)))
 
@@ -86,9 +103,12 @@ def _prepared(batch: GraphBatch, depth: int, engine: Engine) -> Piece:
 
 
 def alike(batch: GraphBatch) -> tuple[IntArray, IntArray]:
-    """Graphs equal node for node: the first of each sort, and the sort (G,) of every graph. Different strings of a space often mean one network."""
+    """Graphs equal node for node: the first of each sort, and the sort (G,) of every graph. Different strings of a
+    space often mean one network.
+    """
     kind = batch.kind.astype(np.int32)
-    edges = ((batch.dst - batch.ptr[batch.graph_of_node[batch.dst]]) << 32) + (batch.dst - batch.src)  # a reader's place, and how far back it reads
+    # a reader's place, and how far back it reads
+    edges = ((batch.dst - batch.ptr[batch.graph_of_node[batch.dst]]) << 32) + (batch.dst - batch.src)
     ptr, edge_ptr = batch.ptr.tolist(), np.searchsorted(batch.dst, batch.ptr).tolist()
     sorts: dict[tuple[bytes, bytes], int] = {}
     place = np.empty(len(batch), np.int64)
@@ -117,7 +137,9 @@ def _spans(sizes: IntArray) -> Iterator[IntArray]:
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each but the first, for which nothing is to be done meanwhile, made in another thread while the one before is in use."""
+    """The same items, each but the first, for which nothing is to be done meanwhile, made in another thread while the
+    one before is in use.
+    """
     iterator = iter(items)
     item = next(iterator, None)
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:

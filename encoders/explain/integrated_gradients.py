@@ -1,4 +1,6 @@
-"""Integrated gradients: a neural score, shared out among the nodes (Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365)."""
+"""Integrated gradients: a neural score, shared out among the nodes (Sundararajan et al. 2017,
+https://arxiv.org/abs/1703.01365).
+"""
 
 from __future__ import annotations
 
@@ -22,28 +24,35 @@ from .occlusion import Explanation, one_graph
 def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: int = 64) -> Explanation:
     """How much of f(x) - f(x') each node brings, x being the embeddings of the graph's nodes (eq. 1).
 
-    x' is the same graph of operators of which nothing is known, opaque and without sizes. (Zero, the usual choice for images, is where a layer norm turns
-    fastest: 256 steps did not reach completeness there.) The integral is the mean gradient at `steps` points between x' and x (eq. 3), in the middles of
-    the steps, where the error is smaller than at their ends. The values add up to f(x) - f(x') (completeness, proposition 1) up to that error. Edges are
-    not embedded and get 0.
+    x' is the same graph of operators of which nothing is known, opaque and without sizes. (Zero, the usual choice for
+    images, is where a layer norm turns fastest: 256 steps did not reach completeness there.) The integral is the mean
+    gradient at `steps` points between x' and x (eq. 3), in the middles of the steps, where the error is smaller than at
+    their ends. The values add up to f(x) - f(x') (completeness, proposition 1) up to that error. Edges are not embedded
+    and get 0.
 
     Args:
-        module: a neural scorer with an `encoder`, `forward(TensorBatch) -> (G,)`, such as `Scorer` or `CARL`; it is not changed.
+        module: a neural scorer with an `encoder`, `forward(TensorBatch) -> (G,)`, such as `Scorer` or `CARL`; it is not
+            changed.
         graph: a graph, or a batch of one.
         steps: gradients taken.
 
     Raises:
-        CgirError: more than one graph, an empty one, fewer than 1 step, or a module without `encoder` and one `NodeEmbedding`.
+        CgirError: more than one graph, an empty one, fewer than 1 step, or a module without `encoder` and one
+            `NodeEmbedding`.
     """
     whole, net = one_graph(graph), deepcopy(module).double().eval().requires_grad_(False)
     encoder: Any = getattr(net, "encoder", None)
     embeddings = [part for part in net.modules() if isinstance(part, NodeEmbedding)]
     if encoder is None or len(embeddings) != 1 or steps < 1:
         found = f"{len(embeddings)} node embeddings in {type(module).__name__}, steps={steps}"
-        raise CgirError(f"integrated gradients: {found}; expected a scorer with an encoder and one of them, and at least 1 step")
+        raise CgirError(
+            f"integrated gradients: {found}; expected a scorer with an encoder and one of them, and at least 1 step"
+        )
     # A kind of its own for every node: equal nodes are embedded apart.
     packed = GraphBatch.from_graphs([whole])
-    apart = GraphBatch(tuple(node.kind for node in whole.nodes), np.arange(len(whole)), packed.src, packed.dst, packed.ptr)
+    apart = GraphBatch(
+        tuple(node.kind for node in whole.nodes), np.arange(len(whole)), packed.src, packed.dst, packed.ptr
+    )
     arrays = GraphTensors(apart, encoder.config.layers, engine="plain").take([0])
     states: Tensor = embeddings[0](arrays.ops, arrays.features)
     opaque = torch.zeros_like(arrays.ops)
@@ -56,4 +65,10 @@ def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: in
         total += torch.autograd.grad(net(arrays).sum(), point)[0]
         hook.remove()
     score = float(net(arrays)[0])
-    return Explanation(whole, ((states - unknown) * total).sum(1).numpy() / steps, np.zeros(whole.num_edges), "integrated gradients", score)
+    return Explanation(
+        whole,
+        ((states - unknown) * total).sum(1).numpy() / steps,
+        np.zeros(whole.num_edges),
+        "integrated gradients",
+        score,
+    )

@@ -24,7 +24,8 @@ ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before
 
 @dataclass(frozen=True)
 class Described:
-    """G graphs: `embedding` (G, dim) if there is an encoder, `hand` (G, P) `cgir.properties`, and views that only Gaussian processes read.
+    """G graphs: `embedding` (G, dim) if there is an encoder, `hand` (G, P) `cgir.properties`, and views that only
+    Gaussian processes read.
 
     Frozen predictors take it in place of the graphs, so that several fits compute it once (`describe`).
     """
@@ -38,7 +39,9 @@ class Described:
 
     def select(self, rows: NDArray[np.int64]) -> Described:
         """Some of the graphs; what was computed is kept."""
-        part = Described(None if self.embedding is None else self.embedding[rows], self.hand[rows], self.graphs.select(rows))
+        part = Described(
+            None if self.embedding is None else self.embedding[rows], self.hand[rows], self.graphs.select(rows)
+        )
         if "dense" in vars(self):
             vars(part)["dense"] = [view[rows] for view in self.dense]
         if "subtrees" in vars(self):
@@ -62,7 +65,9 @@ class Described:
 
 
 def describe(graphs: Graphs | Described, encoder: GraphEncoder | None) -> Described:
-    """Embedding, if there is an encoder, and `cgir.properties`; what another encoder described before is used as far as it does not depend on that."""
+    """Embedding, if there is an encoder, and `cgir.properties`; what another encoder described before is used as far as
+    it does not depend on that.
+    """
     if isinstance(graphs, Described):
         known = Described(_embedding(graphs.graphs, encoder), graphs.hand, graphs.graphs)
         if "dense" in vars(graphs):
@@ -79,7 +84,9 @@ def _embedding(graphs: GraphTensors, encoder: GraphEncoder | None) -> Array | No
 
 
 class Scaler:
-    """Zero mean, unit deviation per column over reference vectors; columns that are constant there become 0, and outliers stop at +-`limit`."""
+    """Zero mean, unit deviation per column over reference vectors; columns that are constant there become 0, and
+    outliers stop at +-`limit`.
+    """
 
     limit = 5.0
 
@@ -94,7 +101,9 @@ class Scaler:
     @classmethod
     def between(cls, one: Array, other: Array) -> Scaler:
         """Statistics of two sets of vectors (n, D) and (m, D), each of which counts half."""
-        means, variances = (np.stack([getattr(vectors, moment)(axis=0) for vectors in (one, other)]) for moment in ("mean", "var"))
+        means, variances = (
+            np.stack([getattr(vectors, moment)(axis=0) for vectors in (one, other)]) for moment in ("mean", "var")
+        )
         return cls._of(means.mean(axis=0), np.sqrt(variances.mean(axis=0) + means.var(axis=0)))
 
     @classmethod
@@ -109,10 +118,11 @@ class Scaler:
 
 
 class Views:
-    """What a Gaussian process sees of graphs: dense views, each scaled, and the roots of the counts of subtrees, whose distance is `cgir.wl_distance`.
+    """What a Gaussian process sees of graphs: dense views, each scaled, and the roots of the counts of subtrees, whose
+    distance is `cgir.wl_distance`.
 
-    `columns`: the subtrees that the labelled graphs have. All others of a graph together are one more column, zero in labelled ones: they
-    move it away from those without being like anything.
+    `columns`: the subtrees that the labelled graphs have. All others of a graph together are one more column, zero in
+    labelled ones: they move it away from those without being like anything.
     """
 
     def __init__(self, scalers: Sequence[Scaler], columns: NDArray[np.int64]) -> None:
@@ -126,7 +136,10 @@ class Views:
 
     def __call__(self, graphs: Described) -> list[View]:
         """Matrices of G rows."""
-        return [*(scaler(view) for scaler, view in zip(self.scalers, graphs.dense[-len(self.scalers) :], strict=True)), self.subtrees(graphs.subtrees)]
+        return [
+            *(scaler(view) for scaler, view in zip(self.scalers, graphs.dense[-len(self.scalers) :], strict=True)),
+            self.subtrees(graphs.subtrees),
+        ]
 
     def subtrees(self, counts: csr_array) -> csr_array:
         """Roots of counts (G, 2^63 - 1) of all subtrees: (G, columns + 1)."""
@@ -135,5 +148,8 @@ class Views:
         rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
         others = np.sqrt(np.bincount(rows[~known], counts.data[~known], counts.shape[0]))
         entries = np.concatenate([np.sqrt(counts.data[known]), others])
-        where = np.concatenate([rows[known], np.arange(len(others))]), np.concatenate([place[known], np.full(len(others), len(self.columns))])
+        where = (
+            np.concatenate([rows[known], np.arange(len(others))]),
+            np.concatenate([place[known], np.full(len(others), len(self.columns))]),
+        )
         return csr_array((entries, where), shape=(counts.shape[0], len(self.columns) + 1))

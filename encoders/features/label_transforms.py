@@ -19,10 +19,14 @@ def check_labels(y: ArrayLike, graphs: int) -> Values:
     if values.ndim != 1 or len(values) != graphs:
         raise LabelError(f"fit: {graphs} graphs need {graphs} labels in one vector; found shape {values.shape}")
     if graphs < 2:
-        raise LabelError(f"fit: found {graphs} labelled graphs; a ranking needs at least 2 (without any labels of the target use fit_sources alone)")
+        raise LabelError(
+            f"fit: found {graphs} labelled graphs; a ranking needs at least 2 (without any labels of the target use fit_sources alone)"
+        )
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise LabelError(f"fit: label {bad[0]} is {values[bad[0]]} ({len(bad)} of {graphs} are not finite); drop these graphs or repair their labels")
+        raise LabelError(
+            f"fit: label {bad[0]} is {values[bad[0]]} ({len(bad)} of {graphs} are not finite); drop these graphs or repair their labels"
+        )
     if values.min() == values.max():
         raise LabelError(f"fit: all {graphs} labels equal {values[0]}; nothing ranks one graph above another")
     return values
@@ -67,7 +71,9 @@ class RankGauss:
         return interpolate(y, self.labels, self.scores)
 
     def inverse(self, z: Values) -> Values:
-        """Scores -> label units: linear between the labels seen, beyond them with their overall slope, so that order is kept."""
+        """Scores -> label units: linear between the labels seen, beyond them with their overall slope, so that order is
+        kept.
+        """
         return interpolate(z, self.scores, self.labels)
 
 
@@ -78,7 +84,9 @@ def normal_scores(y: Values) -> Values:
 
 
 def interpolate(x: Values, known_x: Values, known_y: Values) -> Values:
-    """Piecewise linear through points whose x and y ascend; beyond them with their overall slope, so that order is kept."""
+    """Piecewise linear through points whose x and y ascend; beyond them with their overall slope, so that order is
+    kept.
+    """
     slope = (known_y[-1] - known_y[0]) / (known_x[-1] - known_x[0])
     beyond = np.minimum(x - known_x[0], 0) + np.maximum(x - known_x[-1], 0)
     return np.interp(x, known_x, known_y) + slope * beyond

@@ -12,8 +12,9 @@ from .regression import GaussianProcess, View
 
 Array = NDArray[np.float64]
 
-# Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, of what heads that other families taught say,
-# and of what a process across families says; and how likely each is before labels are seen, up to a factor.
+# Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, of what
+# heads that other families taught say, and of what a process across families says; and how likely each is before labels
+# are seen, up to a factor.
 BELIEFS = {
     (0, 0, 0, 0): 1, (0.6, 0, 0, 0): 2, (0.8, 0, 0, 0): 2, (0, 0.4, 0, 0): 1, (0.4, 0.3, 0, 0): 1,
     (0, 0, 0.6, 0): 2, (0.4, 0, 0.4, 0): 4, (0.3, 0, 0.6, 0): 4, (0, 0, 0.9, 0): 4,
@@ -22,15 +23,17 @@ BELIEFS = {
 EXPECTED, BELIEF = np.asarray(list(BELIEFS), np.float64), np.asarray(list(BELIEFS.values()), np.float64)
 LEAST_SPREAD = np.asarray([0, 0, 0, 0.1])  # what a process across families hardly tells apart is not made more of
 UNEXPLAINED = 0.35  # share of the variance of labels that is left to the kernels at least, however much is expected
-ENOUGH = 100  # labels beyond which nothing is expected: they say more than any expectation, and each process costs their cube
+# labels beyond which nothing is expected: they say more than any expectation, and each process costs their cube
+ENOUGH = 100
 LEAST = 0.01  # share of an expectation below which it is dropped
 
 
 class ExpectingProcess:
     """Gaussian processes with different prior means on the same labels, averaged by how likely each makes these.
 
-    Bayesian model averaging: Hoeting, Madigan, Raftery, Volinsky, "Bayesian Model Averaging: A Tutorial" (Statistical Science, 1999), eq. 1 and 2, with
-    evidence taken at the best hyper-parameters. Without labels FLOPs alone rank some families well, others not at all: a few labels tell.
+    Bayesian model averaging: Hoeting, Madigan, Raftery, Volinsky, "Bayesian Model Averaging: A Tutorial" (Statistical
+    Science, 1999), eq. 1 and 2, with evidence taken at the best hyper-parameters. Without labels FLOPs alone rank some
+    families well, others not at all: a few labels tell.
 
     Attributes: `processes` (M), `expected` (M, q) their shares of the q scores, `weights` (M,), sum 1.
     """
@@ -53,15 +56,25 @@ class ExpectingProcess:
         expected = np.zeros((known.sum(), scores.shape[1]))
         expected[:, :count] = EXPECTED[known, :count]
         explained = np.minimum((expected**2).sum(axis=1), 1 - UNEXPLAINED)
-        processes = [GaussianProcess(views, y, seed=seed, means=scores @ s, explained=e) for s, e in zip(expected, explained.tolist(), strict=True)]
+        processes = [
+            GaussianProcess(views, y, seed=seed, means=scores @ s, explained=e)
+            for s, e in zip(expected, explained.tolist(), strict=True)
+        ]
         evidence = np.asarray([process.evidence for process in processes])
         weights = softmax(evidence + np.log(BELIEF[known])) if len(processes) > 1 else np.ones(1)
         kept = weights >= LEAST
-        return cls([process for process, keep in zip(processes, kept, strict=True) if keep], expected[kept], weights[kept] / weights[kept].sum())
+        return cls(
+            [process for process, keep in zip(processes, kept, strict=True) if keep],
+            expected[kept],
+            weights[kept] / weights[kept].sum(),
+        )
 
     def predict(self, views: Sequence[View], scores: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of a label, noise included, at m graphs with their scores (m, q): (m,), (m,)."""
-        found = [process.predict(views, scores @ shares) for process, shares in zip(self.processes, self.expected, strict=True)]
+        found = [
+            process.predict(views, scores @ shares)
+            for process, shares in zip(self.processes, self.expected, strict=True)
+        ]
         means, deviations = (np.stack(values) for values in zip(*found, strict=True))
         mean = self.weights @ means
         return mean, np.sqrt(self.weights @ (deviations**2 + (means - mean) ** 2))

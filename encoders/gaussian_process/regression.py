@@ -17,35 +17,51 @@ from scipy.sparse import csr_array
 Array = NDArray[np.float64]
 View: TypeAlias = NDArray[np.float64] | csr_array
 
-START = (log(0.5), log(0.5), log(0.3))  # of each view: share of its RBF part, its inverse squared length, share of its linear part
+# of each view: share of its RBF part, its inverse squared length, share of its linear part
+START = (log(0.5), log(0.5), log(0.3))
 NOISE = log(0.2)
 BOUNDS = (-9.0, 4.0)
-PRIOR = 1.0  # deviation of the normal prior about where the search starts: few labels say little about nine or twelve parameters
-FITTED = 1000  # labels that hyper-parameters are fitted to, as each step of that costs their cube; the posterior uses all
+# deviation of the normal prior about where the search starts: few labels say little about nine or twelve parameters
+PRIOR = 1.0
+# labels that hyper-parameters are fitted to, as each step of that costs their cube; the posterior uses all
+FITTED = 1000
 CHUNK = 4096  # graphs predicted together
 ROUNDING = 1e-10  # of squared lengths, below which a squared distance is 0
 
 
 @dataclass(frozen=True)
 class Products:
-    """Of one view, between graphs: `near` squared distances and `gram` inner products, both (n, m), in units of their means over the training graphs."""
+    """Of one view, between graphs: `near` squared distances and `gram` inner products, both (n, m), in units of their
+    means over the training graphs.
+    """
 
     near: Array
     gram: Array
 
 
 class GaussianProcess:
-    """y = m + f + noise, m known, f of mean 0 and covariance sum over views of a exp(-b d^2 / mean d^2) + c <x, x'> / mean |x|^2.
+    """y = m + f + noise, m known, f of mean 0 and covariance sum over views of a exp(-b d^2 / mean d^2) + c <x, x'> /
+    mean |x|^2.
 
-    Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1, a sum of kernels as in section 5.4.3. Hyper-parameters
-    maximise the marginal likelihood (eq. 5.8) under a log-normal prior. The linear part carries the trend where labels are few.
+    Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1, a sum of kernels as in
+    section 5.4.3. Hyper-parameters maximise the marginal likelihood (eq. 5.8) under a log-normal prior. The linear part
+    carries the trend where labels are few.
 
-    Attributes: `views`, matrices (n, D) dense or sparse, `y` (n,) targets and `means` (n,), all in ascending order of targets; `theta`, the logarithms
-    of a, b, c of every view that is not all zero, which says nothing and is left out, and of the noise variance; `evidence`, the logarithm of
-    marginal likelihood times prior at `theta`, up to a constant that depends on n and the prior alone; NaN where `theta` was given.
+    Attributes: `views`, matrices (n, D) dense or sparse, `y` (n,) targets and `means` (n,), all in ascending order of
+    targets; `theta`, the logarithms of a, b, c of every view that is not all zero, which says nothing and is left out,
+    and of the noise variance; `evidence`, the logarithm of marginal likelihood times prior at `theta`, up to a constant
+    that depends on n and the prior alone; NaN where `theta` was given.
     """
 
-    def __init__(self, views: Sequence[View], y: Array, theta: Array | None = None, seed: int = 0, means: Array | None = None, explained: float = 0.0) -> None:
+    def __init__(
+        self,
+        views: Sequence[View],
+        y: Array,
+        theta: Array | None = None,
+        seed: int = 0,
+        means: Array | None = None,
+        explained: float = 0.0,
+    ) -> None:
         """Condition on n labels.
 
         Args:
@@ -54,9 +70,11 @@ class GaussianProcess:
             theta: hyper-parameters, by default those that fit best.
             seed: of which labels they are fitted to, where there are more than `FITTED`.
             means: (n,) what is expected of y before it is seen; default 0.
-            explained: share of the variance of y that this is thought to explain; the search starts with so much less for the kernels.
+            explained: share of the variance of y that this is thought to explain; the search starts with so much less
+                for the kernels.
         """
-        order = np.lexsort((*map(norms, views), y))  # in another order rounding would be another, and the search would end elsewhere
+        # in another order rounding would be another, and the search would end elsewhere
+        order = np.lexsort((*map(norms, views), y))
         self.views, self.y = [view[order] for view in views], y[order]
         self.means = np.zeros(len(y)) if means is None else means[order]
         self.evidence = np.nan
@@ -69,14 +87,20 @@ class GaussianProcess:
             cut = [Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts]
             theta, self.evidence = _fit(cut, (self.y - self.means)[rows], explained)
         self.theta = theta
-        self.factor: Array = cholesky(_covariance(theta, parts, (len(y), len(y))) + np.exp(theta[-1]) * np.eye(len(y)), lower=True)
+        self.factor: Array = cholesky(
+            _covariance(theta, parts, (len(y), len(y))) + np.exp(theta[-1]) * np.eye(len(y)), lower=True
+        )
         self.weights: Array = cho_solve((self.factor, True), self.y - self.means)
 
     def predict(self, views: Sequence[View], means: Array | float = 0.0) -> tuple[Array, Array]:
-        """Posterior mean and standard deviation of a label, noise included, at m graphs, of which `means` (m,) are expected: (m,), (m,)."""
+        """Posterior mean and standard deviation of a label, noise included, at m graphs, of which `means` (m,) are
+        expected: (m,), (m,).
+        """
         spans = [slice(start, start + CHUNK) for start in range(0, max(views[0].shape[0], 1), CHUNK)]
         parts = [self._predict([view[span] for view in views]) for span in spans]
-        return np.concatenate([mean for mean, _ in parts]) + means, np.concatenate([deviation for _, deviation in parts])
+        return np.concatenate([mean for mean, _ in parts]) + means, np.concatenate(
+            [deviation for _, deviation in parts]
+        )
 
     def _predict(self, views: Sequence[View]) -> tuple[Array, Array]:
         raw = [products(views[index], self.views[index]) for index in self.live]
@@ -88,11 +112,16 @@ class GaussianProcess:
         return across @ self.weights, np.sqrt(np.maximum(own - (explained**2).sum(axis=0), 1e-12))
 
     def _scaled(self, raw: Sequence[tuple[Array, Array]]) -> list[Products]:
-        return [Products(near / distance, gram / size) for (near, gram), (distance, size) in zip(raw, self.units, strict=True)]
+        return [
+            Products(near / distance, gram / size)
+            for (near, gram), (distance, size) in zip(raw, self.units, strict=True)
+        ]
 
 
 def units(near: Array, gram: Array) -> tuple[float, float]:
-    """Mean squared distance and mean squared length of the training graphs; where they all look alike, as one does, the distance of unrelated ones."""
+    """Mean squared distance and mean squared length of the training graphs; where they all look alike, as one does, the
+    distance of unrelated ones.
+    """
     size = float(gram.diagonal().mean())
     return float(near.mean()) or 2 * size, size
 
@@ -124,12 +153,21 @@ def _fit(parts: Sequence[Products], y: Array, explained: float) -> tuple[Array, 
     """The hyper-parameters (3 for every view, 1) of largest posterior density, and its logarithm."""
     left = log(1 - explained)
     start = np.asarray([*(START[0] + left, START[1], START[2] + left) * len(parts), NOISE])
-    found = minimize(_objective(parts, y, start), start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options={"maxiter": 100})
+    found = minimize(
+        _objective(parts, y, start),
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[BOUNDS] * len(start),
+        options={"maxiter": 100},
+    )
     return found.x, -float(found.fun)
 
 
 def _objective(parts: Sequence[Products], y: Array, start: Array) -> Callable[[Array], tuple[float, Array]]:
-    """The negative logarithm of the posterior density at theta, up to a constant, and its gradient (Rasmussen & Williams, eq. 5.8 and 5.9)."""
+    """The negative logarithm of the posterior density at theta, up to a constant, and its gradient (Rasmussen &
+    Williams, eq. 5.8 and 5.9).
+    """
 
     def objective(theta: Array) -> tuple[float, Array]:
         logs = theta[:-1].reshape(-1, 3)
@@ -142,11 +180,16 @@ def _objective(parts: Sequence[Products], y: Array, start: Array) -> Callable[[A
             return 1e10, np.zeros_like(theta)
         weights = cho_solve((factor, True), y)
         inverse = dpotri(factor, lower=True)[0].T  # its upper half, in memory row by row
-        slope = 0.5 * (inverse + np.triu(inverse, 1).T - np.outer(weights, weights))  # of the negative logarithm along the covariance
+        # of the negative logarithm along the covariance
+        slope = 0.5 * (inverse + np.triu(inverse, 1).T - np.outer(weights, weights))
         gradient = (theta - start) / PRIOR**2
         for place, (part, term, (_, b, c)) in enumerate(zip(parts, radial, logs, strict=True)):
             scaled = slope * term
-            gradient[3 * place : 3 * place + 3] += scaled.sum(), -np.exp(b) * np.vdot(scaled, part.near), np.exp(c) * np.vdot(slope, part.gram)
+            gradient[3 * place : 3 * place + 3] += (
+                scaled.sum(),
+                -np.exp(b) * np.vdot(scaled, part.near),
+                np.exp(c) * np.vdot(slope, part.gram),
+            )
         gradient[-1] += np.exp(theta[-1]) * slope.trace()
         density = 0.5 * y @ weights + np.log(factor.diagonal()).sum() + 0.5 * (((theta - start) / PRIOR) ** 2).sum()
         return float(density), gradient

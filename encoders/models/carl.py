@@ -1,7 +1,9 @@
-"""CARL: scores from what is causal in a graph, learned beside what is redundant (Ji et al. 2025, ICCV, https://arxiv.org/abs/2506.04001, section 4).
+"""CARL: scores from what is causal in a graph, learned beside what is redundant (Ji et al. 2025, ICCV,
+https://arxiv.org/abs/2506.04001, section 4).
 
-No code of the authors was found. Where the paper leaves a choice, `CarlConfig` has a field for it; CAL (Sui et al. 2022, KDD,
-https://arxiv.org/abs/2112.15089), whose scheme CARL takes from classification to ranking, decides where it can.
+No code of the authors was found. Where the paper leaves a choice, `CarlConfig` has a field for it; CAL (Sui et al.
+2022, KDD, https://arxiv.org/abs/2112.15089), whose scheme CARL takes from classification to ranking, decides where it
+can.
 """
 
 from __future__ import annotations
@@ -38,20 +40,26 @@ class CarlConfig:
     """What the paper says, and what it leaves open, with the reason for each default.
 
     Args:
-        features: what node masks weigh: "hidden", the encoder's states, as in CAL; "raw", the embedding of the operator alone, nearer to the text's O.
+        features: what node masks weigh: "hidden", the encoder's states, as in CAL; "raw", the embedding of the operator
+            alone, nearer to the text's O.
         pairing: Z_C and another graph's Z_R make Z_I by "add", as in CAL, or "concat".
-        heads: "own": Z_I has a head of its own, as in CAL; "shared": that of Z_C ("a regressor" in the text). Z_R always has its own.
-        loss: of eq. (3) and (5), a name in LOSSES: "hinge", as the paper. It is the mean over pairs where the paper writes the sum, so that the lambdas
-            mean the same for every batch size; pairs of equal labels, which add a constant to the paper's, are left out.
-        margin: m of the losses that have one; the paper gives no value. 0.1 on labels of deviation 1, as in GATES (Ning et al. 2020), from which the loss is.
+        heads: "own": Z_I has a head of its own, as in CAL; "shared": that of Z_C ("a regressor" in the text). Z_R
+            always has its own.
+        loss: of eq. (3) and (5), a name in LOSSES: "hinge", as the paper. It is the mean over pairs where the paper
+            writes the sum, so that the lambdas mean the same for every batch size; pairs of equal labels, which add a
+            constant to the paper's, are left out.
+        margin: m of the losses that have one; the paper gives no value. 0.1 on labels of deviation 1, as in GATES (Ning
+            et al. 2020), from which the loss is.
         pool: node states to Z, a name in POOLS: "mean", which does not grow with the graph; CAL sums.
         layers, width: of g_c and g_r, unsaid in the paper; 2 x 64.
-        direction: of messages in g_c and g_r: "both", so that a node hears what follows it too; "along" the arrows; "against" them, which is what A H
-            means where A_ij is the edge from i to j. Each direction has weights of its own.
-        literal: eq. (1) as it is printed, h <- relu(A h W). By default a node hears itself too and rows are divided by their size, as Kipf and Welling, whom
-            the paper cites for it; between layers states are normalised.
+        direction: of messages in g_c and g_r: "both", so that a node hears what follows it too; "along" the arrows;
+            "against" them, which is what A H means where A_ij is the edge from i to j. Each direction has weights of
+            its own.
+        literal: eq. (1) as it is printed, h <- relu(A h W). By default a node hears itself too and rows are divided by
+            their size, as Kipf and Welling, whom the paper cites for it; between layers states are normalised.
         level: what is masked: "both", or "node" or "edge" alone, the other's shares being 1/2 (section 5.4).
-        redundancy, intervention: lambda_1 and lambda_2 of eq. (6); 0.5 are the best of table 9. 0 leaves the term out, and with both the redundant branch.
+        redundancy, intervention: lambda_1 and lambda_2 of eq. (6); 0.5 are the best of table 9. 0 leaves the term out,
+            and with both the redundant branch.
         dropout: in g_c, g_r and heads, while training; unsaid in the paper. 0.15 as in the authors' CAP.
 
     Raises:
@@ -78,7 +86,9 @@ class CarlConfig:
             if (name := getattr(self, field)) not in names:
                 raise CgirError(f"carl: unknown {field} {name!r}; expected one of {', '.join(names)}")
         if self.heads == "shared" and self.pairing == "concat":
-            raise CgirError("carl: heads='shared' with pairing='concat': one head cannot read Z_C and the twice as long Z_I; use pairing='add' or heads='own'")
+            raise CgirError(
+                "carl: heads='shared' with pairing='concat': one head cannot read Z_C and the twice as long Z_I; use pairing='add' or heads='own'"
+            )
         for field in ("layers", "width"):
             if getattr(self, field) < 1:
                 raise CgirError(f"carl: {field}={getattr(self, field)}; expected at least 1")
@@ -90,7 +100,9 @@ class CarlConfig:
 
 
 class Masks(NamedTuple):
-    """Causal shares in [0, 1] of every node (N,) and of every edge (E,), edges in the order of `TensorBatch.reads`; the rest is the redundant share."""
+    """Causal shares in [0, 1] of every node (N,) and of every edge (E,), edges in the order of `TensorBatch.reads`; the
+    rest is the redundant share.
+    """
 
     nodes: Tensor
     edges: Tensor
@@ -107,7 +119,8 @@ class Outputs(NamedTuple):
 class CARL(nn.Module):
     """An encoder whose states are split into a causal and a redundant part, of which the first gives the score.
 
-    It reads plain batches only (`GraphTensors(graphs, encoder.config.layers, engine="plain")`): masks belong to nodes and edges, not to classes of them.
+    It reads plain batches only (`GraphTensors(graphs, encoder.config.layers, engine="plain")`): masks belong to nodes
+    and edges, not to classes of them.
     """
 
     plain = True
@@ -124,7 +137,9 @@ class CARL(nn.Module):
             self.node_mask = _mlp(encoder.dim, width, 2) if config.level != "edge" else None
             self.edge_mask = EdgeShares(encoder.dim, width) if config.level != "node" else None
             count = 2 if config.direction == "both" else 1
-            self.layers = nn.ModuleList(BranchLayer(2, width if layer else read, width, count, config.literal) for layer in range(config.layers))
+            self.layers = nn.ModuleList(
+                BranchLayer(2, width if layer else read, width, count, config.literal) for layer in range(config.layers)
+            )
             self.pools = nn.ModuleList(POOLS[config.pool](width) for _ in range(2))
             self.causal, self.redundant = (_mlp(width, width, 1, config.dropout) for _ in range(2))
             paired = width * (2 if config.pairing == "concat" else 1)
@@ -158,7 +173,8 @@ class CARL(nn.Module):
 
         Args:
             arrays: a plain batch of G graphs.
-            labels: (G,), standardised inside each family: their mean, to which eq. (4) draws redundant scores, is taken to be 0.
+            labels: (G,), standardised inside each family: their mean, to which eq. (4) draws redundant scores, is taken
+                to be 0.
             sizes: graphs of each family, as in `outputs`.
 
         Raises:
@@ -168,7 +184,9 @@ class CARL(nn.Module):
         config = self.config
         found = self.outputs(arrays, sizes) if config.redundancy or config.intervention else (self(arrays),) * 3
         losses = []
-        for causal, redundant, intervened, y in zip(*(values.split(list(sizes)) for values in (*found, labels)), strict=True):
+        for causal, redundant, intervened, y in zip(
+            *(values.split(list(sizes)) for values in (*found, labels)), strict=True
+        ):
             loss = self.rank(causal, y)
             if config.redundancy:
                 loss = loss + config.redundancy * redundant.square().mean()
@@ -180,8 +198,9 @@ class CARL(nn.Module):
     def masks(self, arrays: TensorBatch) -> Masks:
         """A plain batch with N nodes and E edges -> their causal shares. CgirError for a compressed batch.
 
-        They say what the score is read from, not whether it is raised or lowered; and as states know their surroundings, a network that learns the labels
-        can also learn low shares where they are decided: look at several seeds, or beside occlusion.
+        They say what the score is read from, not whether it is raised or lowered; and as states know their
+        surroundings, a network that learns the labels can also learn low shares where they are decided: look at several
+        seeds, or beside occlusion.
         """
         nodes, edges = self._shares(self.encoder.nodes(arrays), arrays)
         return Masks(nodes[:, 0], edges[:, 0])
@@ -190,7 +209,11 @@ class CARL(nn.Module):
         """Eq. (2): causal and redundant shares of nodes (N, 2) and edges (E, 2) from the states of nodes (N, dim)."""
         reads = _reads(arrays)
         nodes = states.new_full((len(reads), 2), 0.5) if self.node_mask is None else self.node_mask(states).softmax(1)
-        edges = states.new_full((len(reads.pattern.columns), 2), 0.5) if self.edge_mask is None else self.edge_mask(states, reads)
+        edges = (
+            states.new_full((len(reads.pattern.columns), 2), 0.5)
+            if self.edge_mask is None
+            else self.edge_mask(states, reads)
+        )
         return nodes, edges
 
     def _parts(self, arrays: TensorBatch, branches: int) -> list[Tensor]:
@@ -210,12 +233,14 @@ class CARL(nn.Module):
 def derangement(sizes: Sequence[int]) -> Tensor:
     """For each graph another one of its family (G,), every graph taken once; a family's only graph is given itself.
 
-    A random circle through each family, from PyTorch's generator: a partner is each of the others with equal probability.
+    A random circle through each family, from PyTorch's generator: a partner is each of the others with equal
+    probability.
     """
     counts = torch.tensor(sizes)
     ends = counts.cumsum(0)
     family = torch.arange(len(sizes)).repeat_interleave(counts)
-    order = (family + torch.rand(len(family), dtype=torch.float64)).argsort()  # shuffled inside families, which stay where they are
+    # shuffled inside families, which stay where they are
+    order = (family + torch.rand(len(family), dtype=torch.float64)).argsort()
     following = torch.arange(1, len(family) + 1)
     following[ends - 1] = ends - counts
     return torch.empty_like(order).scatter_(0, order, order[following])
@@ -223,12 +248,16 @@ def derangement(sizes: Sequence[int]) -> Tensor:
 
 def _check(sizes: Sequence[int], arrays: TensorBatch) -> None:
     if sum(sizes) != len(arrays) or min(sizes) < 1:
-        raise CgirError(f"carl: families of {list(sizes)} graphs for a batch of {len(arrays)}; expected positive sizes that add up to it")
+        raise CgirError(
+            f"carl: families of {list(sizes)} graphs for a batch of {len(arrays)}; expected positive sizes that add up to it"
+        )
 
 
 def _reads(arrays: TensorBatch) -> Segments:
     if arrays.reads is None:
-        raise CgirError("carl: a compressed batch, whose rows stand for several nodes each; prepare graphs with GraphTensors(graphs, layers, engine='plain')")
+        raise CgirError(
+            "carl: a compressed batch, whose rows stand for several nodes each; prepare graphs with GraphTensors(graphs, layers, engine='plain')"
+        )
     return arrays.reads
 
 

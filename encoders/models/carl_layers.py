@@ -1,4 +1,6 @@
-"""What CARL is made of: shares of edges, and graph networks over edges weighted by such shares, through which gradients flow."""
+"""What CARL is made of: shares of edges, and graph networks over edges weighted by such shares, through which gradients
+flow.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,17 @@ class EdgeShares(nn.Module):
     def forward(self, x: Tensor, reads: Segments) -> Tensor:
         """States of nodes (N, inputs) -> (E, 2), in the order of `reads`."""
         source, reader = self.first.weight.chunk(2, dim=1)  # each end's part of the product, once for every node
-        hidden = reads.gather @ linear(x, source) + _known(reads.spread, reads.collect) @ linear(x, reader, self.first.bias)
+        hidden = reads.gather @ linear(x, source) + _known(reads.spread, reads.collect) @ linear(
+            x, reader, self.first.bias
+        )
         out: Tensor = self.second(hidden.relu())
         return out.softmax(1)
 
 
 class Way(NamedTuple):
-    """One direction of message passing: `fetch` what each edge carries, times `weights` (E, B, 1), `collect` it, and add `own` (N, 1) of the node itself."""
+    """One direction of message passing: `fetch` what each edge carries, times `weights` (E, B, 1), `collect` it, and
+    add `own` (N, 1) of the node itself.
+    """
 
     fetch: Sparse
     collect: Sparse
@@ -42,18 +48,24 @@ class Way(NamedTuple):
 def ways(reads: Segments, masks: Tensor, direction: str, literal: bool) -> list[Way]:
     """Weighted adjacency matrices of B branches, one for each direction of messages.
 
-    A node's row, which has the node itself in it with weight 1, is divided by one plus the number of its edges, whatever their masks are: divided by
-    the sum of masks, a node with one edge would not see its mask.
+    A node's row, which has the node itself in it with weight 1, is divided by one plus the number of its edges,
+    whatever their masks are: divided by the sum of masks, a node with one edge would not see its mask.
 
     Args:
         reads: for each of N nodes those it reads, E in all.
         masks: (E, B), the share of each edge in each branch.
-        direction: a name in DIRECTIONS: along the arrows a node hears those that it reads, against them those that read it, "both" is the mean of the two.
+        direction: a name in DIRECTIONS: along the arrows a node hears those that it reads, against them those that read
+            it, "both" is the mean of the two.
         literal: as CARL's eq. (1) is printed: neither divided nor with the node itself.
     """
     pattern, readers = reads.pattern, reads.gather.transposed
     along = (reads.gather, _known(reads.collect, reads.spread), pattern.rows, pattern.starts)
-    against = (_known(reads.spread, reads.collect), _known(readers, reads.gather), pattern.columns, readers.pattern.starts)
+    against = (
+        _known(reads.spread, reads.collect),
+        _known(readers, reads.gather),
+        pattern.columns,
+        readers.pattern.starts,
+    )
     result = []
     for fetch, collect, hearer, starts in {"both": [along, against], "along": [along], "against": [against]}[direction]:
         half = 0.5 if direction == "both" else 1.0
@@ -64,14 +76,17 @@ def ways(reads: Segments, masks: Tensor, direction: str, literal: bool) -> list[
 
 
 def _known(matrix: Sparse, transposed: Sparse) -> Sparse:
-    """The matrix, with its transpose at hand: a gradient then need not look for it, which in small batches takes longer than the products."""
+    """The matrix, with its transpose at hand: a gradient then need not look for it, which in small batches takes longer
+    than the products.
+    """
     result = Sparse(matrix.pattern)
     result.transposed = transposed
     return result
 
 
 class BranchLayer(nn.Module):
-    """A graph convolution for each of several branches, with weights of its own: h <- relu(norm(sum over ways d of A_d h W_d)); the norm has the bias.
+    """A graph convolution for each of several branches, with weights of its own: h <- relu(norm(sum over ways d of A_d
+    h W_d)); the norm has the bias.
 
     `count`: ways. `literal`: h <- relu(sum over d of A_d h W_d), CARL's eq. (1).
     """
@@ -97,6 +112,7 @@ class BranchLayer(nn.Module):
 
 def _heard(x: Tensor, way: Way) -> Tensor:
     branches = way.weights.shape[1]
-    messages = (way.fetch @ x).unflatten(1, (branches, x.shape[1] // branches)) * way.weights  # sizes in full: there may be no edge
+    # sizes in full: there may be no edge
+    messages = (way.fetch @ x).unflatten(1, (branches, x.shape[1] // branches)) * way.weights
     heard = way.collect @ messages.flatten(1)
     return heard if way.own is None else torch.addcmul(heard, x, way.own)

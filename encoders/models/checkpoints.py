@@ -44,7 +44,12 @@ def load_encoder(path: str | PathLike[str]) -> GraphEncoder:
 
 def encoder_meta(encoder: GraphEncoder) -> dict[str, Any]:
     """What `build_encoder` needs beside the weights."""
-    return {"architecture": architecture(encoder), "config": asdict(encoder.config), "ops": list(INDEX), "features": list(FEATURE_NAMES)}
+    return {
+        "architecture": architecture(encoder),
+        "config": asdict(encoder.config),
+        "ops": list(INDEX),
+        "features": list(FEATURE_NAMES),
+    }
 
 
 def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLike[str]) -> GraphEncoder:
@@ -54,7 +59,9 @@ def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLik
     """
     try:
         if meta["features"] != list(FEATURE_NAMES):
-            raise FileFormatError(f"{path}: made for node features {meta['features']}; this version computes {list(FEATURE_NAMES)}: pretrain again")
+            raise FileFormatError(
+                f"{path}: made for node features {meta['features']}; this version computes {list(FEATURE_NAMES)}: pretrain again"
+            )
         rows = {name: row for row, name in enumerate(meta["ops"])}
         order = torch.tensor([rows.get(name, rows["Opaque"]) for name in INDEX])
         config, _ = ARCHITECTURES[meta["architecture"]]
@@ -63,7 +70,9 @@ def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLik
     except FileFormatError:
         raise
     except (KeyError, TypeError, IndexError, RuntimeError, CgirError) as error:
-        raise FileFormatError(f"{path}: weights and description do not fit together ({_line(error)}); write the file again") from error
+        raise FileFormatError(
+            f"{path}: weights and description do not fit together ({_line(error)}); write the file again"
+        ) from error
     return encoder
 
 
@@ -77,7 +86,9 @@ def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Te
 
 
 def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[str, Any]]:
-    """Read what `write_tensors` wrote; FileFormatError if the file is missing, damaged, foreign, newer or of another kind."""
+    """Read what `write_tensors` wrote; FileFormatError if the file is missing, damaged, foreign, newer or of another
+    kind.
+    """
     if not Path(path).is_file():
         raise FileFormatError(f"{path}: no such file; expected a cgir {kind}")
     try:
@@ -91,7 +102,9 @@ def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[st
     if meta.get("kind") != kind:
         raise FileFormatError(f"{path}: expected a cgir {kind}, found {meta.get('kind', 'a file of another program')}")
     if meta.get("version") != VERSION:
-        raise FileFormatError(f"{path}: format version {meta.get('version')}, this cgir reads {VERSION}; update cgir or write the file again")
+        raise FileFormatError(
+            f"{path}: format version {meta.get('version')}, this cgir reads {VERSION}; update cgir or write the file again"
+        )
     return tensors, meta
 
 

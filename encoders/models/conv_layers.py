@@ -1,7 +1,8 @@
 """Message passing: a layer takes the states of one depth to those of the next (`levels.Level`).
 
-Every layer here sees of a node its own state and the multiset of states that it hears, and nothing else: that is why classes of nodes can
-stand for their nodes. Attention over all nodes of a graph is not offered, as no two nodes of different graphs would be equal any more.
+Every layer here sees of a node its own state and the multiset of states that it hears, and nothing else: that is why
+classes of nodes can stand for their nodes. Attention over all nodes of a graph is not offered, as no two nodes of
+different graphs would be equal any more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ HEADS = 4
 
 
 class GraphConv(nn.Module):
-    """The k-GNN operator for k = 1, with a mean over neighbours (Morris et al. 2019, https://arxiv.org/abs/1810.02244, eq. 5).
+    """The k-GNN operator for k = 1, with a mean over neighbours (Morris et al. 2019, https://arxiv.org/abs/1810.02244,
+    eq. 5).
 
     h'_v = W1 h_v + b + W2 mean_{u in N(v)} h_u
     """
@@ -30,13 +32,15 @@ class GraphConv(nn.Module):
 
     def forward(self, x: Tensor, level: Level) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
-        # the products come first, as there are fewer classes one level up, and both in one; rows 2 r and 2 r + 1 are then the products of row r
+        # the products come first, as there are fewer classes one level up, and both in one; rows 2 r and 2 r + 1 are
+        # then the products of row r
         both = linear(x, torch.cat([self.own.weight, self.neighbours.weight]))
         return (level.joint @ both.view(-1, self.own.out_features)).add_(self.own.bias)
 
 
 class GCN(nn.Module):
-    """Graph convolution (Kipf & Welling 2017, https://arxiv.org/abs/1609.02907, eq. 2) normalised by rows, as edges are directed.
+    """Graph convolution (Kipf & Welling 2017, https://arxiv.org/abs/1609.02907, eq. 2) normalised by rows, as edges are
+    directed.
 
     h'_v = W (h_v + sum_{u in N(v)} h_u) / (|N(v)| + 1) + b
     """
@@ -51,7 +55,8 @@ class GCN(nn.Module):
 
 
 class GIN(nn.Module):
-    """Graph isomorphism network (Xu et al. 2019, https://arxiv.org/abs/1810.00826, eq. 4.1), with a learned epsilon that starts at 0.
+    """Graph isomorphism network (Xu et al. 2019, https://arxiv.org/abs/1810.00826, eq. 4.1), with a learned epsilon
+    that starts at 0.
 
     h'_v = MLP((1 + eps) h_v + sum_{u in N(v)} h_u), MLP(x) = W2 relu(W1 x + b1) + b2
     """
@@ -71,15 +76,19 @@ class GIN(nn.Module):
 
 
 class GAT(nn.Module):
-    """Graph attention (Velickovic et al. 2018, https://arxiv.org/abs/1710.10903, eq. 1 to 5), HEADS heads of outputs / HEADS each, concatenated.
+    """Graph attention (Velickovic et al. 2018, https://arxiv.org/abs/1710.10903, eq. 1 to 5), HEADS heads of outputs /
+    HEADS each, concatenated.
 
-    h'_v = sum over u in N(v) and v of alpha_vu W h_u + b, alpha_v = softmax over u of LeakyReLU(a_own W h_v + a_heard W h_u), slope 0.2
+    h'_v = sum over u in N(v) and v of alpha_vu W h_u + b, alpha_v = softmax over u of LeakyReLU(a_own W h_v + a_heard W
+    h_u), slope 0.2
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs, bias=False)
-        self.own, self.heard = (nn.Parameter(nn.init.xavier_uniform_(torch.empty(HEADS, outputs // HEADS))) for _ in range(2))
+        self.own, self.heard = (
+            nn.Parameter(nn.init.xavier_uniform_(torch.empty(HEADS, outputs // HEADS))) for _ in range(2)
+        )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor, level: Level) -> Tensor:
@@ -109,9 +118,11 @@ class Gated(nn.Module):
 
 
 class TransformerConv(nn.Module):
-    """Attention over edges (Shi et al. 2021, https://arxiv.org/abs/2009.03509, eq. 3 and 4), HEADS heads of d = outputs / HEADS, concatenated.
+    """Attention over edges (Shi et al. 2021, https://arxiv.org/abs/2009.03509, eq. 3 and 4), HEADS heads of d = outputs
+    / HEADS, concatenated.
 
-    h'_v = W h_v + b + sum_{u in N(v)} alpha_vu V h_u, alpha_v = softmax over u in N(v) of (Q h_v) (K h_u) / sqrt(d), every product with a bias
+    h'_v = W h_v + b + sum_{u in N(v)} alpha_vu V h_u, alpha_v = softmax over u in N(v) of (Q h_v) (K h_u) / sqrt(d),
+    every product with a bias
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -129,7 +140,8 @@ class TransformerConv(nn.Module):
 
 def _weighted(messages: Tensor, weights: Tensor) -> Tensor:
     """Messages (E, outputs) of several heads times the weight (E, heads) of each."""
-    heads = messages.view(*weights.shape, messages.shape[1] // weights.shape[1])  # -1 has no meaning where there are no edges
+    # -1 has no meaning where there are no edges
+    heads = messages.view(*weights.shape, messages.shape[1] // weights.shape[1])
     return (heads * weights.unsqueeze(-1)).view_as(messages)
 
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of an encoder: `width` of node states, `layers` in each direction; `layer`, `norm` and `pool` are names in LAYERS, NORMS and POOLS.
+    """Shape of an encoder: `width` of node states, `layers` in each direction; `layer`, `norm` and `pool` are names in
+    LAYERS, NORMS and POOLS.
 
     `dropout` is drawn once for all nodes that share a state: compressed and plain engines then draw differently.
     """
@@ -43,7 +44,9 @@ class EncoderConfig:
             if (name := getattr(self, part)) not in table:
                 raise CgirError(f"encoder: unknown {part} {name!r}; expected one of {', '.join(table)}")
         if self.layer in WITH_HEADS and self.width % HEADS:
-            raise CgirError(f"encoder: width={self.width} with layer {self.layer!r}; expected a multiple of its {HEADS} heads")
+            raise CgirError(
+                f"encoder: width={self.width} with layer {self.layer!r}; expected a multiple of its {HEADS} heads"
+            )
         if self.width < 1 or self.layers < 1 or not 0 <= self.dropout < 1:
             raise CgirError(f"encoder: width and layers must be positive and 0 <= dropout < 1; found {self}")
 
@@ -75,8 +78,9 @@ class Stream(nn.Module):
 class Encoder(nn.Module):
     """Two streams over the same node embeddings, pooled apart and concatenated: (G, 2 x width).
 
-    The streams never see each other's states: that is what lets `unfolding` compute each distinct past, and each distinct future, once.
-    `sources`: what labelled families taught on its embeddings, where it came with that (`pretrained.load_pretrained`).
+    The streams never see each other's states: that is what lets `unfolding` compute each distinct past, and each
+    distinct future, once. `sources`: what labelled families taught on its embeddings, where it came with that
+    (`pretrained.load_pretrained`).
     """
 
     plain = False  # it reads any batch
@@ -106,10 +110,12 @@ class Encoder(nn.Module):
         streams = ((self.along, arrays.along), (self.against, arrays.against))
         return torch.cat([direction.nodes.gather @ stream.states(x, direction) for stream, direction in streams], dim=1)
 
-    def embed(self, graphs: Source, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True) -> NDArray[np.float32]:
+    def embed(
+        self, graphs: Source, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True
+    ) -> NDArray[np.float32]:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients.
 
-        A store, or an iterable of graphs or of batches, is read bit by bit; no more than `max_nodes` nodes are computed at once.
-        See `streaming.embed`.
+        A store, or an iterable of graphs or of batches, is read bit by bit; no more than `max_nodes` nodes are computed
+        at once. See `streaming.embed`.
         """
         return embed(self, graphs, self.config.layers, max_nodes, engine, progress).reshape(-1, self.dim)

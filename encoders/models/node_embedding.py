@@ -9,7 +9,9 @@ from cgir.ops import INDEX
 
 
 class NodeEmbedding(nn.Module):
-    """A row for the operator and for each of its `cgir.features.VARIANTS`, plus a two-layer perceptron of `node_features`, for K distinct kinds at once."""
+    """A row for the operator and for each of its `cgir.features.VARIANTS`, plus a two-layer perceptron of
+    `node_features`, for K distinct kinds at once.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -18,20 +18,25 @@ class LayerNorm(nn.LayerNorm):
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167, alg. 1) over all nodes of a batch: a row counts as often as it has nodes.
+    """Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167, alg. 1) over all nodes of a batch: a row counts as often
+    as it has nodes.
 
     Equal to `torch.nn.BatchNorm1d` on the rows repeated, running statistics and gradients included.
     """
 
     def forward(self, input: Tensor, count: Tensor | None = None) -> Tensor:
-        """Rows (C, F), of which each stands for `count` (C,) nodes -> (C, F); CgirError for a single node in training, which has no variance."""
+        """Rows (C, F), of which each stands for `count` (C,) nodes -> (C, F); CgirError for a single node in training,
+        which has no variance.
+        """
         if not self.training:
             return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         x = input.to(torch.promote_types(input.dtype, torch.float32))
         weight = torch.ones_like(x[:, 0], dtype=torch.float64) if count is None else count.double()
         nodes = weight.sum()
         if nodes < 2:
-            raise CgirError("batch normalisation: a batch of a single node has no variance; train with larger graphs or batches, or norm='layer'")
+            raise CgirError(
+                "batch normalisation: a batch of a single node has no variance; train with larger graphs or batches, or norm='layer'"
+            )
         share = (weight / nodes).unsqueeze(0)  # sums in double precision, as PyTorch's are on a CPU
         mean = (share @ x.double())[0].to(x.dtype)
         centred = x - mean

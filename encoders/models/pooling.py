@@ -1,4 +1,6 @@
-"""Node states -> graph vectors. A graph is a segment of nodes, each of which names the row its state is in, so that rows count as often as they occur."""
+"""Node states -> graph vectors. A graph is a segment of nodes, each of which names the row its state is in, so that
+rows count as often as they occur.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class MaxPool(MeanPool):
 
 
 class MixedPool(MeanPool):
-    """Mean of the first half of the channels, sum of the others: what a network is made of, and how much of it there is."""
+    """Mean of the first half of the channels, sum of the others: what a network is made of, and how much of it there
+    is.
+    """
 
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
@@ -45,10 +49,11 @@ class MixedPool(MeanPool):
 
 
 class AttentionPool(nn.Module):
-    """Gated sum over nodes (Li et al. 2016, https://arxiv.org/abs/1511.05493, eq. 7), with gates that sum to one over a graph.
+    """Gated sum over nodes (Li et al. 2016, https://arxiv.org/abs/1511.05493, eq. 7), with gates that sum to one over a
+    graph.
 
-    r_G = sum_{v in G} alpha_v tanh(W h_v + b), alpha = softmax over v in G of a h_v. The paper's gates are logistic, one for each channel, and
-    its sum goes through another tanh, which graphs of a thousand nodes saturate.
+    r_G = sum_{v in G} alpha_v tanh(W h_v + b), alpha = softmax over v in G of a h_v. The paper's gates are logistic,
+    one for each channel, and its sum goes through another tanh, which graphs of a thousand nodes saturate.
     """
 
     def __init__(self, width: int) -> None:

@@ -1,4 +1,6 @@
-"""What every learned predictor has to beat: cost alone, and a Gaussian process or boosted trees on hand-made properties."""
+"""What every learned predictor has to beat: cost alone, and a Gaussian process or boosted trees on hand-made
+properties.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ from encoders.features.label_transforms import RankGauss, check_labels
 
 Array = NDArray[np.float64]
 
-# Of 80 settings (trees, rate, depth, sampling of rows and columns) the one with the highest Kendall's tau-b on NAS-Bench-Macro, on the mean of
-# 50, 100 and 200 labels and three draws, 2,000 other networks scored: .883; ten others are within .003; without any sampling the best has .871.
+# Of 80 settings (trees, rate, depth, sampling of rows and columns) the one with the highest Kendall's tau-b on
+# NAS-Bench-Macro, on the mean of 50, 100 and 200 labels and three draws, 2,000 other networks scored: .883; ten others
+# are within .003; without any sampling the best has .871.
 BOOSTING = {"n_estimators": 500, "learning_rate": 0.02, "max_depth": 4, "subsample": 0.5, "max_features": 0.3}
 
 
@@ -35,7 +38,9 @@ def log_flops(graphs: Graphs) -> Array:
 
 
 def log_params(graphs: Graphs) -> Array:
-    """log10(1 + trainable scalars) of each graph (G,); in a packed batch, which forgets which weights are shared, a weight counts at every use."""
+    """log10(1 + trainable scalars) of each graph (G,); in a packed batch, which forgets which weights are shared, a
+    weight counts at every use.
+    """
     if isinstance(graphs, GraphBatch | GraphTensors | GraphStore):
         graphs = as_batch(graphs)
         return _log_sums(graphs, lambda kind: sum(map(prod, kind.param_shapes)))
@@ -65,7 +70,8 @@ class CostPredictor:
 
 
 class TreesPredictor:
-    """Gradient-boosted trees (Friedman, Stochastic gradient boosting, 2002; scikit-learn's) on `cgir.properties` and normal scores of the labels' ranks.
+    """Gradient-boosted trees (Friedman, Stochastic gradient boosting, 2002; scikit-learn's) on `cgir.properties` and
+    normal scores of the labels' ranks.
 
     Normal scores are what the Gaussian process learns too, so that a few failed networks do not decide everything.
     """
@@ -103,7 +109,9 @@ class TreesPredictor:
 
 
 class HandPredictor:
-    """Gaussian process (RBF, linear and white noise; scikit-learn's) on `cgir.properties` and normal scores of the labels' ranks: what needs no graphs."""
+    """Gaussian process (RBF, linear and white noise; scikit-learn's) on `cgir.properties` and normal scores of the
+    labels' ranks: what needs no graphs.
+    """
 
     def __init__(self) -> None:
         self.model: GaussianProcessRegressor | None = None
@@ -111,7 +119,9 @@ class HandPredictor:
         self.scaler: Scaler | None = None
 
     def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> HandPredictor:
-        """Learn from n labelled graphs; properties are scaled by those of `pool`, where it is given. LabelError as `Predictor.fit`."""
+        """Learn from n labelled graphs; properties are scaled by those of `pool`, where it is given. LabelError as
+        `Predictor.fit`.
+        """
         vectors = _hand(graphs)
         labels = check_labels(y, len(vectors))
         self.labels, self.scaler = RankGauss.fit(labels), Scaler.fit(vectors if pool is None else _hand(pool))

@@ -38,7 +38,8 @@ class Vectors:
 
 
 Inputs = GraphTensors | Vectors
-Raw = GraphTensors | Array  # graphs for whole networks, unscaled vectors (G, D) of `descriptors.Described` for frozen ones
+# graphs for whole networks, unscaled vectors (G, D) of `descriptors.Described` for frozen ones
+Raw = GraphTensors | Array
 Start = GraphEncoder | GraphEncoderConfig | None  # weights to start from, or what to build anew for every member
 Groups = Sequence[Group]  # of one step, family by family
 TASK = "accuracy"  # what labels measure unless their name is given
@@ -46,7 +47,9 @@ TASK = "accuracy"  # what labels measure unless their name is given
 
 @dataclass
 class Member:
-    """One network of an ensemble, and of each of its T outputs mean and deviation (T,), inside families, over the graphs it was fitted on."""
+    """One network of an ensemble, and of each of its T outputs mean and deviation (T,), inside families, over the
+    graphs it was fitted on.
+    """
 
     net: nn.Module
     mean: Array
@@ -60,26 +63,42 @@ class Member:
 class Networks:
     """`ensemble` networks that differ in their seed.
 
-    `frozen`: a network is a head on the scaled vectors of `descriptors.Described`; else it is an encoder with a head, or with CARL's parts. Where `start`
-    is an encoder all begin with its weights, where it is a configuration, or None, each with its own.
-    `loss`: a name in LOSSES or "carl"; all but "mse" give outputs without a scale, which are standardised before averaging.
+    `frozen`: a network is a head on the scaled vectors of `descriptors.Described`; else it is an encoder with a head,
+    or with CARL's parts. Where `start` is an encoder all begin with its weights, where it is a configuration, or None,
+    each with its own. `loss`: a name in LOSSES or "carl"; all but "mse" give outputs without a scale, which are
+    standardised before averaging.
     """
 
-    def __init__(self, start: Start, loss: str, ensemble: int, frozen: bool, config: TrainConfig, carl: CarlConfig | None = None) -> None:
-        self.start, self.loss, self.ensemble, self.frozen, self.config, self.carl = start, loss, ensemble, frozen, config, carl
+    def __init__(
+        self, start: Start, loss: str, ensemble: int, frozen: bool, config: TrainConfig, carl: CarlConfig | None = None
+    ) -> None:
+        self.start, self.loss, self.ensemble, self.frozen, self.config, self.carl = (
+            start,
+            loss,
+            ensemble,
+            frozen,
+            config,
+            carl,
+        )
         self.members: list[Member] = []
         self.scaler: Scaler | None = None
-        self.sources: tuple[list[Member], Scaler | None] | None = None  # where `fit` starts from, once `fit_sources` ran
+        # where `fit` starts from, once `fit_sources` ran
+        self.sources: tuple[list[Member], Scaler | None] | None = None
         self.tasks: tuple[str, ...] = (TASK,)
 
-    def fit_sources(self, graphs: Raw, labels: Array, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int) -> None:
-        """Train on several families at once: a step sees equally many graphs of each, and the loss stays inside each family, and each part.
+    def fit_sources(
+        self, graphs: Raw, labels: Array, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int
+    ) -> None:
+        """Train on several families at once: a step sees equally many graphs of each, and the loss stays inside each
+        family, and each part.
 
         `tasks`: what the outputs of heads are called that learn the parts' labels.
         """
         steps = self.config.source_steps
         if len(tasks) > 1 and not self.frozen:
-            raise CgirError(f"fit_sources: labels of {len(tasks)} tasks ({', '.join(tasks)}) need a frozen head; whole networks learn one task")
+            raise CgirError(
+                f"fit_sources: labels of {len(tasks)} tasks ({', '.join(tasks)}) need a frozen head; whole networks learn one task"
+            )
         self.tasks = tuple(tasks)
         self._start(graphs, seed)
         sizes = [part.size for family in families for part in family]
@@ -87,14 +106,23 @@ class Networks:
         self.sources = (self.members, self.scaler)
 
     def fit(self, graphs: Raw, labels: Array, seed: int, reference: Raw, task: int = 0) -> None:
-        """Train on one family, from the networks that `fit_sources` left if it ran; else `reference` gives the scale of frozen vectors."""
+        """Train on one family, from the networks that `fit_sources` left if it ran; else `reference` gives the scale of
+        frozen vectors.
+        """
         if self.sources is None:
             self._start(reference, seed)
         else:
             self.members, self.scaler = deepcopy(self.sources)
         size, config = len(graphs), self.config
         steps = config.epochs * steps_per_epoch(size, config.batch)
-        self._train(graphs, labels, seed, steps, lambda rng: ([(draw, task)] for draw in epochs(size, config.batch, config.epochs, rng)), [size])
+        self._train(
+            graphs,
+            labels,
+            seed,
+            steps,
+            lambda rng: ([(draw, task)] for draw in epochs(size, config.batch, config.epochs, rng)),
+            [size],
+        )
 
     def predict(self, graphs: Raw, task: int = 0) -> tuple[Array, Array]:
         """Mean and standard deviation over the members' outputs for a task: (G,), (G,)."""
@@ -113,12 +141,16 @@ class Networks:
         return nodes, edges
 
     def inputs(self, graphs: Raw) -> Inputs:
-        """What a member reads: the graphs prepared to the encoder's depth, node by node where it looks at nodes, or scaled vectors."""
+        """What a member reads: the graphs prepared to the encoder's depth, node by node where it looks at nodes, or
+        scaled vectors.
+        """
         if isinstance(graphs, GraphTensors):
             net = self.members[0].net
             assert isinstance(net, Scorer | CARL)
             plain = isinstance(net, CARL) or net.encoder.plain
-            ready = graphs if not plain or graphs.engine == "plain" else GraphTensors(graphs.batch, graphs.depth, "plain")
+            ready = (
+                graphs if not plain or graphs.engine == "plain" else GraphTensors(graphs.batch, graphs.depth, "plain")
+            )
             return ready.at(net.encoder.config.layers)
         assert self.scaler is not None
         return Vectors(self.scaler(graphs))
@@ -127,7 +159,9 @@ class Networks:
         """An unfitted network: a head on `dim` frozen values, or an encoder with a head."""
         if self.frozen:
             return MLPHead(dim, self.config.hidden, self.config.dropout, seed, len(self.tasks))
-        encoder = deepcopy(self.start) if isinstance(self.start, nn.Module) else build(self.start or EncoderConfig(), seed)
+        encoder = (
+            deepcopy(self.start) if isinstance(self.start, nn.Module) else build(self.start or EncoderConfig(), seed)
+        )
         if self.loss == "carl":
             return CARL(encoder, self.carl, seed)
         return Scorer(encoder, MLPHead(encoder.dim, self.config.hidden, seed=seed))
@@ -138,7 +172,15 @@ class Networks:
         unit = np.zeros(len(self.tasks)), np.ones(len(self.tasks))
         self.members = [Member(self.new_net(dim, _seed(seed, index)), *unit) for index in range(self.ensemble)]
 
-    def _train(self, graphs: Raw, labels: Array, seed: int, steps: int, draws: Callable[[np.random.Generator], Iterable[Groups]], sizes: Sequence[int]) -> None:
+    def _train(
+        self,
+        graphs: Raw,
+        labels: Array,
+        seed: int,
+        steps: int,
+        draws: Callable[[np.random.Generator], Iterable[Groups]],
+        sizes: Sequence[int],
+    ) -> None:
         """`sizes`: how many graphs stand one after the other that may be compared."""
         inputs, y = self.inputs(graphs), torch.from_numpy(labels).float()
         for index, member in enumerate(self.members):

@@ -15,7 +15,8 @@ from .ensemble import Networks
 
 Array = NDArray[np.float64]
 
-# Chosen on families of `examples.papers.universal`, with other draws of labels than it reports, where 20 labels were too few for whole networks.
+# Chosen on families of `examples.papers.universal`, with other draws of labels than it reports, where 20 labels were
+# too few for whole networks.
 FEWEST = 40  # labels
 SHARE = 0.2  # of the networks in the mean with the process
 ENSEMBLE = 3
@@ -24,7 +25,9 @@ POOL = 500  # graphs of a pool over which outputs are brought to the scale of th
 
 
 class Whole(NamedTuple):
-    """`networks` that rank, trained from random weights, and `scale` (2, 2): mean and deviation of their outputs, and of what these stand for."""
+    """`networks` that rank, trained from random weights, and `scale` (2, 2): mean and deviation of their outputs, and
+    of what these stand for.
+    """
 
     networks: Networks
     scale: Array

@@ -1,4 +1,6 @@
-"""What labelled families say about another one by what their graphs have in common: a Gaussian process over all of them."""
+"""What labelled families say about another one by what their graphs have in common: a Gaussian process over all of
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from encoders.training.loop import Part
 
 Array = NDArray[np.float64]
 
-# Variances of normal scores: of each kernel of each view in what families have in common and in what is their own, of levels, of noise.
+# Variances of normal scores: of each kernel of each view in what families have in common and in what is their own, of
+# levels, of noise.
 COMMON, OWN, LEVEL, NOISE = 0.15, 0.1, 10.0, 0.2
 NEARNESS = 3.0  # an RBF falls by e with each third of the mean squared distance
 DRAWN = 100  # networks of a family: the process costs the cube of all
@@ -27,9 +30,11 @@ ALIKE = 0.99  # correlation from which on all are the same
 
 
 class Labelled(NamedTuple):
-    """n graphs of several families: `dense` views (n, D) and roots of counts of `subtrees` (n, columns + 1), of which `columns` are the hashes.
+    """n graphs of several families: `dense` views (n, D) and roots of counts of `subtrees` (n, columns + 1), of which
+    `columns` are the hashes.
 
-    `owner` (n,): the family of each; `traits` (n,) of these; `scores` (n, T) for each task: normal scores of the tenth of its family that a label is in.
+    `owner` (n,): the family of each; `traits` (n,) of these; `scores` (n, T) for each task: normal scores of the tenth
+    of its family that a label is in.
     """
 
     dense: list[Array]
@@ -40,13 +45,16 @@ class Labelled(NamedTuple):
     scores: Array
 
     @classmethod
-    def draw(cls, read: Described, labels: Array, families: Sequence[Sequence[Part]], tasks: int, seed: int) -> Labelled:
+    def draw(
+        cls, read: Described, labels: Array, families: Sequence[Sequence[Part]], tasks: int, seed: int
+    ) -> Labelled:
         """`DRAWN` networks of each family, at most.
 
         Args:
             read: all families' graphs.
             labels: theirs, higher is better.
-            families: the parts of each, which have the same graphs. A family without labels of a task says its first ones instead.
+            families: the parts of each, which have the same graphs. A family without labels of a task says its first
+                ones instead.
             tasks: how many there are.
             seed: of which networks are drawn.
         """
@@ -54,8 +62,12 @@ class Labelled(NamedTuple):
         drawn = [np.sort(rng.permutation(first.size)[:DRAWN]) for first, *_ in families]
         owner = np.repeat(np.arange(len(drawn)), [len(some) for some in drawn])
         traits = np.asarray([trait(read.hand[first.start : first.start + first.size]) for first, *_ in families])[owner]
-        scores = np.concatenate([_scores(labels, parts, some, tasks) for parts, some in zip(families, drawn, strict=True)])
-        graphs = read.select(np.concatenate([parts[0].start + some for parts, some in zip(families, drawn, strict=True)]))
+        scores = np.concatenate(
+            [_scores(labels, parts, some, tasks) for parts, some in zip(families, drawn, strict=True)]
+        )
+        graphs = read.select(
+            np.concatenate([parts[0].start + some for parts, some in zip(families, drawn, strict=True)])
+        )
         reader = Views.fit(graphs, graphs)
         # the precision that is kept on disk
         dense = [view.astype(np.float32).astype(np.float64) for view in graphs.dense]
@@ -67,20 +79,26 @@ class Labelled(NamedTuple):
         views = _views([scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees)
         scales = np.asarray([units(*products(view, view)) for view in views])
         same = self.owner[:, None] == self.owner
-        covariance = _kernel(views, views, scales) * (common(self.traits[:, None], self.traits) + OWN * same) + LEVEL * same + NOISE * np.eye(len(self.owner))
+        covariance = (
+            _kernel(views, views, scales) * (common(self.traits[:, None], self.traits) + OWN * same)
+            + LEVEL * same
+            + NOISE * np.eye(len(self.owner))
+        )
         weights = cho_solve(cho_factor(covariance), self.scores)
         return Across(self, scalers, scales, common(trait(pool.hand), self.traits)[:, None] * weights)
 
 
 class Across(NamedTuple):
-    """y_f(x) = level_f + common_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y are as in `Labelled`.
+    """y_f(x) = level_f + common_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y are as in
+    `Labelled`.
 
-    Bonilla, Chai & Williams, "Multi-task Gaussian Process Prediction" (2007), eq. 1: two graphs' covariance is a kernel of families times one of
-    graphs. That of families f, f' is `common(t, t')` + OWN [f = f'], t being a family's `trait`; that of graphs is the sum over views of
-    an RBF and a linear kernel, as in `gp.GaussianProcess`. Frozen heads see much the same graphs, but not how far these are from all they learned
-    from: this expects nothing there.
+    Bonilla, Chai & Williams, "Multi-task Gaussian Process Prediction" (2007), eq. 1: two graphs' covariance is a kernel
+    of families times one of graphs. That of families f, f' is `common(t, t')` + OWN [f = f'], t being a family's
+    `trait`; that of graphs is the sum over views of an RBF and a linear kernel, as in `gp.GaussianProcess`. Frozen
+    heads see much the same graphs, but not how far these are from all they learned from: this expects nothing there.
 
-    `scalers` of dense views, by the labelled families and the new one alike; `scales` (V, 2): mean squared distances and lengths; `weights` (n, T).
+    `scalers` of dense views, by the labelled families and the new one alike; `scales` (V, 2): mean squared distances
+    and lengths; `weights` (n, T).
     """
 
     labelled: Labelled
@@ -89,24 +107,35 @@ class Across(NamedTuple):
     weights: Array
 
     def predict(self, read: Described, task: int = 0) -> Array:
-        """(G,): expected normal scores of graphs of the new family; towards 0 for graphs, or a family, unlike all that is known."""
-        known = _views([scaler(view) for scaler, view in zip(self.scalers, self.labelled.dense, strict=True)], self.labelled.subtrees)
+        """(G,): expected normal scores of graphs of the new family; towards 0 for graphs, or a family, unlike all that
+        is known.
+        """
+        known = _views(
+            [scaler(view) for scaler, view in zip(self.scalers, self.labelled.dense, strict=True)],
+            self.labelled.subtrees,
+        )
         *dense, subtrees = Views(self.scalers, self.labelled.columns)(read)
         views = _views(dense, subtrees)
         spans = [slice(start, start + CHUNK) for start in range(0, max(len(read), 1), CHUNK)]
-        return np.concatenate([_kernel([view[span] for view in views], known, self.scales) @ self.weights[:, task] for span in spans])
+        return np.concatenate(
+            [_kernel([view[span] for view in views], known, self.scales) @ self.weights[:, task] for span in spans]
+        )
 
 
 def common(one: Array | float, other: Array) -> Array:
-    """COMMON (t / T) (t' / T) exp(-(t - t')^2) for traits t and t', T being the largest: what networks of different sizes have in common is their size."""
+    """COMMON (t / T) (t' / T) exp(-(t - t')^2) for traits t and t', T being the largest: what networks of different
+    sizes have in common is their size.
+    """
     covariance: Array = COMMON * one * other / np.arctanh(ALIKE) ** 2 * np.exp(-((one - other) ** 2))
     return covariance
 
 
 def trait(hand: Array) -> float:
-    """In what networks of a family (G, P) differ: the correlation of their log FLOPs and log parameters, at least 0, on Fisher's scale.
+    """In what networks of a family (G, P) differ: the correlation of their log FLOPs and log parameters, at least 0, on
+    Fisher's scale.
 
-    Where only operations are chosen the two go together; where depths, widths and resolutions are, they do not, and size says more about accuracy.
+    Where only operations are chosen the two go together; where depths, widths and resolutions are, they do not, and
+    size says more about accuracy.
     """
     flops, params = hand[:, FLOPS], hand[:, PARAMS]
     if min(flops.std(), params.std()) < 1e-9:
@@ -117,7 +146,9 @@ def trait(hand: Array) -> float:
 def _scores(labels: Array, parts: Sequence[Part], drawn: NDArray[np.int64], tasks: int) -> Array:
     """(n, T): of the graphs drawn from a family."""
     known = {part.column: part for part in reversed(parts)}
-    return np.stack([normal_scores(_groups(labels[known.get(task, parts[0]).start + drawn])) for task in range(tasks)], axis=1)
+    return np.stack(
+        [normal_scores(_groups(labels[known.get(task, parts[0]).start + drawn])) for task in range(tasks)], axis=1
+    )
 
 
 def _groups(y: Array) -> Array:
@@ -129,7 +160,12 @@ def _views(dense: Sequence[View], roots: View) -> list[View]:
     """Views with subtrees by their shares instead of counts: families differ in size."""
     assert isinstance(roots, csr_array)
     lengths = np.sqrt(np.maximum(norms(roots), 1))
-    return [*dense, csr_array((roots.data / np.repeat(lengths, np.diff(roots.indptr)), roots.indices, roots.indptr), shape=roots.shape)]
+    return [
+        *dense,
+        csr_array(
+            (roots.data / np.repeat(lengths, np.diff(roots.indptr)), roots.indices, roots.indptr), shape=roots.shape
+        ),
+    ]
 
 
 def _kernel(views: Sequence[View], known: Sequence[View], scales: Array) -> Array:

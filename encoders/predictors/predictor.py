@@ -40,14 +40,16 @@ BLEND_ENSEMBLE = 3
 class Predictor:
     """Learns from few labelled graphs to score others; a higher label is better.
 
-    `head`: "rank" learns the order of pairs by a hinge loss, "logistic", "listmle" and "warp" by others (see `losses`), "carl" by separating what is causal
-    (see `carl.CARL`, whose options `carl` are); all give scores without a unit. "mse" regresses the labels, "gp" is a Gaussian process on several views of a
-    graph (see `gp`); these two predict in label units. "blend", the best known choice for 0 to 100 labels, is a "gp" that starts from what is expected
-    without labels (see `priors`): by FLOPs, parameters, and frozen "rank" heads, if labelled families were given or come with the encoder.
-    `encoder`: weights to start from, which are never changed, or a configuration: every network then starts from random weights of its own.
-    `frozen=False` trains the whole network (from scratch for None), `frozen=True` only a head on the embedding beside `cgir.properties` (None: on these
-    alone); "gp" and "blend" are always frozen. `ensemble`: networks to average, by default 3 in a blend, else 1.
-    `task`: which of the tasks that labelled families were given for is asked, by default the first one.
+    `head`: "rank" learns the order of pairs by a hinge loss, "logistic", "listmle" and "warp" by others (see `losses`),
+    "carl" by separating what is causal (see `carl.CARL`, whose options `carl` are); all give scores without a unit.
+    "mse" regresses the labels, "gp" is a Gaussian process on several views of a graph (see `gp`); these two predict in
+    label units. "blend", the best known choice for 0 to 100 labels, is a "gp" that starts from what is expected without
+    labels (see `priors`): by FLOPs, parameters, and frozen "rank" heads, if labelled families were given or come with
+    the encoder. `encoder`: weights to start from, which are never changed, or a configuration: every network then
+    starts from random weights of its own. `frozen=False` trains the whole network (from scratch for None),
+    `frozen=True` only a head on the embedding beside `cgir.properties` (None: on these alone); "gp" and "blend" are
+    always frozen. `ensemble`: networks to average, by default 3 in a blend, else 1. `task`: which of the tasks that
+    labelled families were given for is asked, by default the first one.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Predictor:
         if members < 1:
             raise CgirError(f"predictor: ensemble={ensemble}; expected at least one member")
         if frozen and (head == "carl" or not (encoder is None or isinstance(encoder, nn.Module))):
-            raise CgirError(f"predictor: head {head!r} on a frozen encoder needs trained weights and a head on vectors; found {type(encoder).__name__}")
+            raise CgirError(
+                f"predictor: head {head!r} on a frozen encoder needs trained weights and a head on vectors; found {type(encoder).__name__}"
+            )
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
         self.head, self.task = head, task
         loss = {"rank": "hinge", "blend": "hinge"}.get(head, head)
@@ -88,20 +92,26 @@ class Predictor:
         """Whether `predict` can give deviations: a Gaussian process or several networks."""
         return self.networks is None or self.networks.ensemble > 1 or self.head == "blend"
 
-    def fit_sources(self, sources: Iterable[tuple[Some, ArrayLike]], seed: int = 0, tasks: Sequence[str] | None = None) -> Predictor:
+    def fit_sources(
+        self, sources: Iterable[tuple[Some, ArrayLike]], seed: int = 0, tasks: Sequence[str] | None = None
+    ) -> Predictor:
         """Train on labelled families other than the target, so that `fit` needs fewer labels, or none.
 
         Args:
-            sources: a pair (graphs, labels) for each family, or for each task of a family; labels are compared only within a pair. Pairs with the same
-                graphs (the same object) are one family, which counts as much as another.
+            sources: a pair (graphs, labels) for each family, or for each task of a family; labels are compared only
+                within a pair. Pairs with the same graphs (the same object) are one family, which counts as much as
+                another.
             seed: of weights and batches.
-            tasks: what the labels of each pair measure. Frozen heads learn each task by an output of its own; None: all measure the same.
+            tasks: what the labels of each pair measure. Frozen heads learn each task by an output of its own; None: all
+                measure the same.
 
         Raises:
             LabelError: if a family's labels are unusable, or the head cannot learn from other families.
         """
         if self.networks is None:
-            raise LabelError("fit_sources: a Gaussian process learns only from the target's labels; use head='blend', 'rank' or 'mse'")
+            raise LabelError(
+                "fit_sources: a Gaussian process learns only from the target's labels; use head='blend', 'rank' or 'mse'"
+            )
         found = list(sources)
         pairs = [_labelled(graphs, y) for graphs, y in found]
         if not pairs:
@@ -110,11 +120,15 @@ class Predictor:
         if len(names) != len(pairs):
             raise LabelError(f"fit_sources: {len(pairs)} pairs but {len(names)} tasks; expected one for each pair")
         # families differ in unit and spread: for a regression each is standardised by itself
-        labels = np.concatenate([Standardise.fit(y).forward(y) if self.head in ("mse", "carl") else y for _, y in pairs])
+        labels = np.concatenate(
+            [Standardise.fit(y).forward(y) if self.head in ("mse", "carl") else y for _, y in pairs]
+        )
         together = _together([self._read(graphs) for graphs, _ in pairs])
         different = list(dict.fromkeys(names))
         _place(self.task, different)
-        families = _families([id(graphs) for graphs, _ in found], [len(y) for _, y in pairs], [different.index(name) for name in names])
+        families = _families(
+            [id(graphs) for graphs, _ in found], [len(y) for _, y in pairs], [different.index(name) for name in names]
+        )
         if self.head == "blend":
             self.sources = Sources.fit(self.networks, _vectors(together), labels, families, different, seed)
         else:
@@ -130,8 +144,9 @@ class Predictor:
             graphs: n graphs.
             y: n labels, higher is better. None at all are enough for a blend that knows other families, given a pool.
             seed: of weights and batches.
-            pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled ones; they also say how far
-                heads that other families taught agree about this one, so how far FLOPs are to be asked instead, and how like those families it is.
+            pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled
+                ones; they also say how far heads that other families taught agree about this one, so how far FLOPs are
+                to be asked instead, and how like those families it is.
 
         Raises:
             LabelError: labels missing, not finite or all equal.
@@ -145,13 +160,19 @@ class Predictor:
         graphs, labels = _labelled(graphs, y)
         read = self._read(graphs)
         if self.sources is not None:
-            self.family = Family(across=self.sources.labelled.about(_vectors(read))) if reference is None else self.sources.family(_vectors(reference), column)
+            self.family = (
+                Family(across=self.sources.labelled.about(_vectors(read)))
+                if reference is None
+                else self.sources.family(_vectors(reference), column)
+            )
         if self.head in ("gp", "blend"):
             self._fit_process(_vectors(read), _vectors(read if reference is None else reference), labels, seed)
         else:
             assert self.networks is not None
             self.labels = Standardise.fit(labels)
-            self.networks.fit(_raw(read), self.labels.forward(labels), seed, _raw(read if reference is None else reference), column)
+            self.networks.fit(
+                _raw(read), self.labels.forward(labels), seed, _raw(read if reference is None else reference), column
+            )
         return self
 
     @overload
@@ -163,16 +184,20 @@ class Predictor:
 
         Args:
             graphs: G graphs.
-            return_std: also give the standard deviation (G,) in the unit of the scores: of a label under the Gaussian process, or of the members of
-                an ensemble.
+            return_std: also give the standard deviation (G,) in the unit of the scores: of a label under the Gaussian
+                process, or of the members of an ensemble.
 
         Raises:
             CgirError: nothing was fitted, or a deviation is asked of a single network.
         """
         if self.process is None and self.sources is None and not (self.networks and self.networks.members):
-            raise CgirError("predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, or take load_pretrained('universal')")
+            raise CgirError(
+                "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, or take load_pretrained('universal')"
+            )
         if return_std and not self.has_spread:
-            raise CgirError(f"predict: a single network with head {self.head!r} has no spread; use ensemble=5, head='gp' or head='blend'")
+            raise CgirError(
+                f"predict: a single network with head {self.head!r} has no spread; use ensemble=5, head='gp' or head='blend'"
+            )
         scores, deviations = self._scores(self._read(graphs))
         if self.head in WITH_UNIT and self.labels is not None:
             low, high = (self.labels.inverse(scores + side * deviations) for side in (-1, 1))
@@ -184,7 +209,8 @@ class Predictor:
 
         Args:
             graph: a graph, or a batch of one.
-            method: "masks", the causal shares of a CARL head, or "occlusion", for any head; None: masks where there are some.
+            method: "masks", the causal shares of a CARL head, or "occlusion", for any head; None: masks where there are
+                some.
 
         Raises:
             CgirError: nothing was fitted, or masks are asked of another head.
@@ -194,13 +220,19 @@ class Predictor:
         return explain(self, graph, method)
 
     def masks(self, graph: Graph | GraphBatch) -> tuple[Array, Array]:
-        """CARL's causal shares in [0, 1] of the nodes (V,) and edges (E,) of a graph, averaged over the ensemble. CgirError for another head."""
+        """CARL's causal shares in [0, 1] of the nodes (V,) and edges (E,) of a graph, averaged over the ensemble.
+        CgirError for another head.
+        """
         if self.head != "carl" or self.networks is None or not self.networks.members:
-            raise CgirError(f"masks: only a fitted predictor with head='carl' has them; found head {self.head!r}; use explain(graph, method='occlusion')")
+            raise CgirError(
+                f"masks: only a fitted predictor with head='carl' has them; found head {self.head!r}; use explain(graph, method='occlusion')"
+            )
         return self.networks.masks(as_tensors(graph))
 
     def _read(self, graphs: Some) -> Read:
-        """What heads and process work on: vectors, computed once for both, or the graphs themselves where whole networks are trained."""
+        """What heads and process work on: vectors, computed once for both, or the graphs themselves where whole
+        networks are trained.
+        """
         if self.networks is not None and not self.networks.frozen:
             return graphs.graphs if isinstance(graphs, Described) else as_tensors(graphs)
         return graphs if isinstance(graphs, Described) else describe(graphs, self.encoder)
@@ -287,10 +319,17 @@ def _together(parts: Sequence[Read]) -> Read:
     if not described:
         return batch
     embeddings = [part.embedding for part in described if part.embedding is not None]
-    return Described(np.concatenate(embeddings) if embeddings else None, np.concatenate([part.hand for part in described]), batch)
+    return Described(
+        np.concatenate(embeddings) if embeddings else None, np.concatenate([part.hand for part in described]), batch
+    )
 
 
 def _families(owners: Sequence[int], sizes: Sequence[int], columns: Sequence[int]) -> list[list[Part]]:
     """The parts of each family, in order of appearance; parts with the same owner are one family's."""
-    parts = [Part(int(start), size, column) for start, size, column in zip(np.cumsum([0, *sizes]), sizes, columns, strict=False)]
-    return [[part for part, other in zip(parts, owners, strict=True) if other == owner] for owner in dict.fromkeys(owners)]
+    parts = [
+        Part(int(start), size, column)
+        for start, size, column in zip(np.cumsum([0, *sizes]), sizes, columns, strict=False)
+    ]
+    return [
+        [part for part, other in zip(parts, owners, strict=True) if other == owner] for owner in dict.fromkeys(owners)
+    ]

@@ -75,7 +75,9 @@ def load(folder: str | PathLike[str]) -> Predictor:
         if "flops" in meta:
             assert predictor.networks is not None
             labelled = _read_labelled(_part(tensors, "labelled."))
-            predictor.sources = Sources(predictor.networks, (float(meta["flops"][0]), float(meta["flops"][1])), labelled)
+            predictor.sources = Sources(
+                predictor.networks, (float(meta["flops"][0]), float(meta["flops"][1])), labelled
+            )
             predictor.family = Family(float(meta["share"]), _read_across(_part(tensors, "across."), labelled))
         if "gp.y" in tensors:
             predictor.process, predictor.views = _read_process(tensors)
@@ -86,7 +88,9 @@ def load(folder: str | PathLike[str]) -> Predictor:
     except FileFormatError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, CgirError) as error:
-        raise FileFormatError(f"{path}: weights and description do not fit together ({' '.join(str(error).split())[:200]}); save it again") from error
+        raise FileFormatError(
+            f"{path}: weights and description do not fit together ({' '.join(str(error).split())[:200]}); save it again"
+        ) from error
     return predictor
 
 
@@ -102,14 +106,23 @@ def _unfitted(encoder: GraphEncoder | None, meta: Mapping[str, Any]) -> Predicto
         return Predictor(start, meta["head"])
     carl = CarlConfig(**networks["carl"]) if networks["carl"] else None
     train = TrainConfig(**networks["train"])
-    return Predictor(start, meta["head"], ensemble=networks["ensemble"], frozen=networks["frozen"], train=train, carl=carl)
+    return Predictor(
+        start, meta["head"], ensemble=networks["ensemble"], frozen=networks["frozen"], train=train, carl=carl
+    )
 
 
 def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
     # heads that only other families taught are both where `fit` starts and what predicts
     same = networks.sources is not None and networks.sources[0] is networks.members
-    groups = ({} if same else {"members": (networks.members, networks.scaler)}) | ({"sources": networks.sources} if networks.sources else {})
-    meta: dict[str, Any] = {"ensemble": networks.ensemble, "frozen": networks.frozen, "train": asdict(networks.config), "tasks": networks.tasks}
+    groups = ({} if same else {"members": (networks.members, networks.scaler)}) | (
+        {"sources": networks.sources} if networks.sources else {}
+    )
+    meta: dict[str, Any] = {
+        "ensemble": networks.ensemble,
+        "frozen": networks.frozen,
+        "train": asdict(networks.config),
+        "tasks": networks.tasks,
+    }
     meta["carl"] = asdict(networks.carl) if networks.carl else None
     tensors: Tensors = {}
     for name, (members, scaler) in groups.items():
@@ -117,7 +130,9 @@ def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
         tensors |= _scaler_state(f"{name}.", scaler)
         for index, member in enumerate(members):
             moments = _arrays({"mean": member.mean, "deviation": member.deviation})
-            tensors |= _prefix(f"{name}.{index}.", member.net.state_dict()) | _prefix(f"{name}.{index}.moments.", moments)
+            tensors |= _prefix(f"{name}.{index}.", member.net.state_dict()) | _prefix(
+                f"{name}.{index}.moments.", moments
+            )
             if isinstance(member.net, Scorer | CARL):
                 meta["member_encoder"] = encoder_meta(member.net.encoder)
     return meta, tensors
@@ -148,7 +163,12 @@ def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, pat
         encoder = build_encoder(_part(tensors, "encoder."), meta["member_encoder"], path)
         net = CARL(encoder, networks.carl) if networks.loss == "carl" else Scorer(encoder, MLPHead(encoder.dim, hidden))
         # the encoder has its weights, its operators by their names
-        net.load_state_dict({**_prefix("encoder.", encoder.state_dict()), **{name: x for name, x in tensors.items() if not name.startswith("encoder.")}})
+        net.load_state_dict(
+            {
+                **_prefix("encoder.", encoder.state_dict()),
+                **{name: x for name, x in tensors.items() if not name.startswith("encoder.")},
+            }
+        )
     return net.eval()
 
 
@@ -156,7 +176,9 @@ def _process_state(process: ExpectingProcess, views: Views | None) -> Tensors:
     assert views is not None
     one = process.processes[0]  # all have the same labels and views
     tensors = _arrays({"gp.y": one.y, "gp.weights": process.weights, "gp.expected": process.expected})
-    tensors |= _arrays({f"gp.{name}": np.stack([getattr(each, name) for each in process.processes]) for name in ("theta", "means")})
+    tensors |= _arrays(
+        {f"gp.{name}": np.stack([getattr(each, name) for each in process.processes]) for name in ("theta", "means")}
+    )
     tensors["gp.columns"] = torch.from_numpy(views.columns)
     for index, view in enumerate(one.views[:-1]):
         assert isinstance(view, np.ndarray)
@@ -166,7 +188,10 @@ def _process_state(process: ExpectingProcess, views: Views | None) -> Tensors:
 
 def _read_process(tensors: Tensors) -> tuple[ExpectingProcess, Views]:
     views = Views(_read_scalers(_part(tensors, "gp.")), tensors["gp.columns"].numpy())
-    seen = [*(tensors[f"gp.{index}.view"].numpy() for index in range(len(views.scalers))), _read_sparse(tensors, "gp.subtrees.", views.columns)]
+    seen = [
+        *(tensors[f"gp.{index}.view"].numpy() for index in range(len(views.scalers))),
+        _read_sparse(tensors, "gp.subtrees.", views.columns),
+    ]
     y, thetas, means = (tensors[f"gp.{name}"].numpy() for name in ("y", "theta", "means"))
     processes = [GaussianProcess(seen, y, theta, means=mean) for theta, mean in zip(thetas, means, strict=True)]
     return ExpectingProcess(processes, tensors["gp.expected"].numpy(), tensors["gp.weights"].numpy()), views
@@ -174,8 +199,11 @@ def _read_process(tensors: Tensors) -> tuple[ExpectingProcess, Views]:
 
 def _labelled_state(labelled: Labelled) -> Tensors:
     tensors = {"columns": torch.from_numpy(labelled.columns), "owner": torch.from_numpy(labelled.owner)}
-    tensors |= {f"{index}.view": torch.from_numpy(view).float() for index, view in enumerate(labelled.dense)}  # they are rounded to that
-    tensors |= _arrays({"traits": labelled.traits, "scores": labelled.scores}) | _sparse_state("subtrees.", labelled.subtrees)
+    # they are rounded to that
+    tensors |= {f"{index}.view": torch.from_numpy(view).float() for index, view in enumerate(labelled.dense)}
+    tensors |= _arrays({"traits": labelled.traits, "scores": labelled.scores}) | _sparse_state(
+        "subtrees.", labelled.subtrees
+    )
     return _prefix("labelled.", tensors)
 
 
@@ -188,11 +216,17 @@ def _read_labelled(tensors: Tensors) -> Labelled:
 def _across_state(across: Across | None) -> Tensors:
     if across is None:
         return {}
-    return _scalers_state("across.", across.scalers) | _arrays({"across.scales": across.scales, "across.weights": across.weights})
+    return _scalers_state("across.", across.scalers) | _arrays(
+        {"across.scales": across.scales, "across.weights": across.weights}
+    )
 
 
 def _read_across(tensors: Tensors, labelled: Labelled) -> Across | None:
-    return Across(labelled, _read_scalers(tensors), tensors["scales"].numpy(), tensors["weights"].numpy()) if tensors else None
+    return (
+        Across(labelled, _read_scalers(tensors), tensors["scales"].numpy(), tensors["weights"].numpy())
+        if tensors
+        else None
+    )
 
 
 def _sparse_state(prefix: str, matrix: Any) -> Tensors:
@@ -240,7 +274,11 @@ def _scaler_state(prefix: str, scaler: Scaler | None) -> Tensors:
 
 
 def _read_scaler(tensors: Tensors, prefix: str) -> Scaler | None:
-    return Scaler(tensors[f"{prefix}mean"].numpy(), tensors[f"{prefix}scale"].numpy()) if f"{prefix}mean" in tensors else None
+    return (
+        Scaler(tensors[f"{prefix}mean"].numpy(), tensors[f"{prefix}scale"].numpy())
+        if f"{prefix}mean" in tensors
+        else None
+    )
 
 
 def _arrays(arrays: Mapping[str, NDArray[np.float64]]) -> Tensors:

@@ -18,34 +18,50 @@ from .multitask_process import Across, Labelled
 Array = NDArray[np.float64]
 Scores = tuple[Array, Array]  # mean and standard deviation of G graphs
 
-FLOPS_SHARE = 0.75  # in a score, where nothing is known of the family: what heads learned elsewhere says least about size, where families differ most
-# Where heads disagree about a family they are trusted less. RESULTS.md has other constants, and what each target would have got from those that
-# all others choose (`examples.papers.universal_constants`).
+# in a score, where nothing is known of the family: what heads learned elsewhere says least about size, where families
+# differ most
+FLOPS_SHARE = 0.75
+# Where heads disagree about a family they are trusted less. RESULTS.md has other constants, and what each target would
+# have got from those that all others choose (`examples.papers.universal_constants`).
 DISTRUST = 6.0
 LARGEST_SHARE = 4.0
 ACROSS_SHARE = 3.0  # of what a Gaussian process across families expects, which is little where it knows little
 
 
 class Family(NamedTuple):
-    """What unlabelled graphs say of their family: how much FLOPs count beside the heads, and what labelled networks say `across` families."""
+    """What unlabelled graphs say of their family: how much FLOPs count beside the heads, and what labelled networks say
+    `across` families.
+    """
 
     share: float = FLOPS_SHARE
     across: Across | None = None
 
 
 class Sources(NamedTuple):
-    """Ranking heads on frozen vectors, `flops`, mean and deviation inside families of log FLOPs, and some of the labelled networks."""
+    """Ranking heads on frozen vectors, `flops`, mean and deviation inside families of log FLOPs, and some of the
+    labelled networks.
+    """
 
     networks: Networks
     flops: tuple[float, float]
     labelled: Labelled
 
     @classmethod
-    def fit(cls, networks: Networks, read: Described, labels: Array, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int) -> Sources:
+    def fit(
+        cls,
+        networks: Networks,
+        read: Described,
+        labels: Array,
+        families: Sequence[Sequence[Part]],
+        tasks: Sequence[str],
+        seed: int,
+    ) -> Sources:
         """See `Networks.fit_sources`; `networks` stay as they are."""
         networks = copy(networks)  # others may ask those
         networks.fit_sources(read.vectors(), labels, families, tasks, seed)
-        inside = np.sqrt(np.mean([read.hand[first.start : first.start + first.size, FLOPS].var() for first, *_ in families]))
+        inside = np.sqrt(
+            np.mean([read.hand[first.start : first.start + first.size, FLOPS].var() for first, *_ in families])
+        )
         flops = float(read.hand[:, FLOPS].mean()), max(float(inside), 1e-6)
         return cls(networks, flops, Labelled.draw(read, labels, families, len(tasks), seed))
 

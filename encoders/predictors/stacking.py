@@ -16,7 +16,9 @@ from encoders.features.label_transforms import check_labels
 from encoders.metrics import kendall_tau
 
 Array = NDArray[np.float64]
-SHARPNESS = 0.02  # difference of Kendall's tau that is worth a factor e; the standard error of one with a hundred labels is three times that
+# difference of Kendall's tau that is worth a factor e; the standard error of one with a hundred labels is three times
+# that
+SHARPNESS = 0.02
 LEAST = 0.02
 
 
@@ -33,13 +35,16 @@ class Model(Protocol):
 
 
 class Average:
-    """Weighted mean of several models' scores, each brought to zero mean and unit deviation over a pool of unlabelled graphs.
+    """Weighted mean of several models' scores, each brought to zero mean and unit deviation over a pool of unlabelled
+    graphs.
 
-    Member i reads form i of the graphs: whole networks for one, cells alone for another (`Space.graphs`, `Space.cell_graphs`), or twice the same. Errors of
-    a Gaussian process on counts and of a graph network on cells have little to do with each other, so that their mean is often better than both. Where it
-    is not, `folds` find out: models are fitted to all labels but one fold's, and every subset of members weighs exp(tau / SHARPNESS), tau being
-    how the mean of its scores ranks the folds (exponentially weighted aggregation, Dalalyan & Tsybakov 2008, over subsets instead of models). The best
-    subset alone would not do: differences of its tau from those of the next ones are mostly noise.
+    Member i reads form i of the graphs: whole networks for one, cells alone for another (`Space.graphs`,
+    `Space.cell_graphs`), or twice the same. Errors of a Gaussian process on counts and of a graph network on cells have
+    little to do with each other, so that their mean is often better than both. Where it is not, `folds` find out:
+    models are fitted to all labels but one fold's, and every subset of members weighs exp(tau / SHARPNESS), tau being
+    how the mean of its scores ranks the folds (exponentially weighted aggregation, Dalalyan & Tsybakov 2008, over
+    subsets instead of models). The best subset alone would not do: differences of its tau from those of the next ones
+    are mostly noise.
 
     Attributes: `weights` (M,) of the members, sum 1; those of weight below LEAST are left out.
     """
@@ -60,7 +65,8 @@ class Average:
             forms: for each member the n labelled graphs in its form.
             y: n labels, higher is better. With fewer than 4 for each fold weights are equal.
             seed: of weights and batches.
-            pools: for each member unlabelled graphs of the family, over which scores are scaled; by default the labelled ones.
+            pools: for each member unlabelled graphs of the family, over which scores are scaled; by default the
+                labelled ones.
 
         Raises:
             CgirError: as many forms, or pools, as members are expected. LabelError as the members'.
@@ -91,9 +97,14 @@ class Average:
             self.scales[index] = float(scores.mean()), max(float(scores.std()), 1e-9)
 
     def _scores(self, forms: Sequence[Graphs]) -> dict[int, Array]:
-        return {index: (self.members[index].predict(forms[index]) - mean) / deviation for index, (mean, deviation) in self.scales.items()}
+        return {
+            index: (self.members[index].predict(forms[index]) - mean) / deviation
+            for index, (mean, deviation) in self.scales.items()
+        }
 
-    def _weighed(self, batches: Sequence[GraphBatch], labels: Array, seed: int, pools: Sequence[Graphs] | None) -> Array:
+    def _weighed(
+        self, batches: Sequence[GraphBatch], labels: Array, seed: int, pools: Sequence[Graphs] | None
+    ) -> Array:
         """Weights of the members (M,), from how subsets of them rank what they were not fitted to."""
         subsets = np.asarray(list(product((False, True), repeat=len(batches)))[1:])  # (2^M - 1, M)
         shares = subsets / subsets.sum(axis=1, keepdims=True)
@@ -115,5 +126,7 @@ class Average:
 
     def _checked(self, forms: Sequence[Graphs]) -> Sequence[Graphs]:
         if len(forms) != len(self.members):
-            raise CgirError(f"average: {len(forms)} forms for {len(self.members)} members; expected one form of the graphs for each")
+            raise CgirError(
+                f"average: {len(forms)} forms for {len(self.members)} members; expected one form of the graphs for each"
+            )
         return forms

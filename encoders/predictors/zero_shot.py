@@ -1,4 +1,6 @@
-"""What a network is worth in the unit of a task, without a label: a guess, and how far off such guesses were on families left out."""
+"""What a network is worth in the unit of a task, without a label: a guess, and how far off such guesses were on
+families left out.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ class Estimate(NamedTuple):
 def zero_shot(graphs: Graphs, task: str) -> Estimate:
     """Guess a metric of networks that nothing was measured of.
 
-    The score that labelled families taught is brought to the task's unit by the networks of the task's reference family: a score as good as that of the
-    share q of them stands for the label that the share q of them stays below. Deviations are those of the reference family when nothing was learned from it.
+    The score that labelled families taught is brought to the task's unit by the networks of the task's reference
+    family: a score as good as that of the share q of them stands for the label that the share q of them stays below.
+    Deviations are those of the reference family when nothing was learned from it.
 
     Args:
         graphs: G graphs.

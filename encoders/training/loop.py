@@ -21,10 +21,12 @@ Group = tuple[NDArray[np.int64], int]  # indices of graphs that are compared in 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a network is fitted: `epochs` passes over the labels in mini-batches of `batch` graphs; `source_steps` steps on source families,
-    with `batch` graphs of each; `hidden` units in the head; `dropout` in heads on frozen vectors, whole networks go without.
+    """How a network is fitted: `epochs` passes over the labels in mini-batches of `batch` graphs; `source_steps` steps
+    on source families, with `batch` graphs of each; `hidden` units in the head; `dropout` in heads on frozen vectors,
+    whole networks go without.
 
-    The defaults were chosen on NAS-Bench-Macro, which is no target in RESULTS.md: there dropout helped frozen heads with few labels and hurt whole networks.
+    The defaults were chosen on NAS-Bench-Macro, which is no target in RESULTS.md: there dropout helped frozen heads
+    with few labels and hurt whole networks.
     """
 
     epochs: int = 150
@@ -36,8 +38,14 @@ class TrainConfig:
     dropout: float = 0.15
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch - 1, self.source_steps, self.hidden) < 1 or self.lr <= 0 or not 0 <= self.dropout < 1:
-            raise CgirError(f"training: counts must be positive, batch at least 2, lr positive and 0 <= dropout < 1; found {self}")
+        if (
+            min(self.epochs, self.batch - 1, self.source_steps, self.hidden) < 1
+            or self.lr <= 0
+            or not 0 <= self.dropout < 1
+        ):
+            raise CgirError(
+                f"training: counts must be positive, batch at least 2, lr positive and 0 <= dropout < 1; found {self}"
+            )
 
 
 def cosine(step: int, steps: int) -> float:
@@ -45,7 +53,9 @@ def cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + cos(pi * step / steps))
 
 
-def optimise(modules: Sequence[nn.Module], losses: Iterable[Callable[[], Tensor]], steps: int, config: TrainConfig, seed: int) -> None:
+def optimise(
+    modules: Sequence[nn.Module], losses: Iterable[Callable[[], Tensor]], steps: int, config: TrainConfig, seed: int
+) -> None:
     """Take `steps` steps, one for each of `losses`; the modules end in evaluation mode."""
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
@@ -86,8 +96,14 @@ class Part(NamedTuple):
     column: int = 0
 
 
-def balanced(families: Sequence[Sequence[Part]], batch: int, steps: int, rng: np.random.Generator) -> Iterator[list[Group]]:
-    """For each step one group per family, `batch` different members (all, if there are fewer) of one of its parts, each as often as the others."""
+def balanced(
+    families: Sequence[Sequence[Part]], batch: int, steps: int, rng: np.random.Generator
+) -> Iterator[list[Group]]:
+    """For each step one group per family, `batch` different members (all, if there are fewer) of one of its parts, each
+    as often as the others.
+    """
     for _ in range(steps):
         parts = [family[int(rng.integers(len(family)))] if len(family) > 1 else family[0] for family in families]
-        yield [(part.start + rng.choice(part.size, min(batch, part.size), replace=False), part.column) for part in parts]
+        yield [
+            (part.start + rng.choice(part.size, min(batch, part.size), replace=False), part.column) for part in parts
+        ]

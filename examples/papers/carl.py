@@ -32,7 +32,9 @@ ABLATION, ABLATION_LABELS = "NAS-Bench-201, CIFAR-10", 78
 
 
 def scores(task: str, methods: Mapping[str, Method], labels: int, seed: int) -> Iterator[Row]:
-    """Kendall's tau of every method for one draw of labels: over all networks, and over those not isomorphic to a labelled one."""
+    """Kendall's tau of every method for one draw of labels: over all networks, and over those not isomorphic to a
+    labelled one.
+    """
     found = problem(task)
     chosen = np.random.default_rng(seed).permutation(len(found.train))[:labels]
     unseen = ~np.isin(found.sorts, found.sorts[chosen])
@@ -40,8 +42,18 @@ def scores(task: str, methods: Mapping[str, Method], labels: int, seed: int) -> 
         start = perf_counter()
         scores = predictions(method, found, chosen, seed)
         seconds = perf_counter() - start
-        taus = {key: kendall_tau(scores[mask], found.test[mask]) for key, mask in (("all", slice(None)), ("unseen", unseen))}
-        yield {"task": task, "method": name, "labels": labels, "seed": seed, "seconds": seconds, "networks": len(found.train), **taus}
+        taus = {
+            key: kendall_tau(scores[mask], found.test[mask]) for key, mask in (("all", slice(None)), ("unseen", unseen))
+        }
+        yield {
+            "task": task,
+            "method": name,
+            "labels": labels,
+            "seed": seed,
+            "seconds": seconds,
+            "networks": len(found.train),
+            **taus,
+        }
 
 
 def run(job: tuple[str, str, int], folder: Path) -> str:
@@ -63,7 +75,9 @@ def jobs(groups: Sequence[str]) -> list[tuple[str, str, int]]:
     def of(task: str, group: str) -> range:
         return range(FIRST_SEED, FIRST_SEED + (SEEDS if task in MAIN and group != "rivals" else FEWER_SEEDS))
 
-    found = [(task, group, seed) for task in MAIN for group in ("ours", "baselines", "rivals") for seed in of(task, group)]
+    found = [
+        (task, group, seed) for task in MAIN for group in ("ours", "baselines", "rivals") for seed in of(task, group)
+    ]
     found += [(ABLATION, "ablation", seed) for seed in of(ABLATION, "rivals")]
     found += [(task, group, seed) for task in OTHERS for group in ("ours", "baselines") for seed in of(task, group)]
     return [job for job in found if job[1] in groups]
@@ -74,14 +88,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default 1)")
     parser.add_argument("--folder", type=Path, default=Path("runs/carl"))
-    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS), help="methods to run (default all)")
+    parser.add_argument(
+        "--groups", nargs="+", choices=GROUPS, default=list(GROUPS), help="methods to run (default all)"
+    )
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(args.workers) as pool:
         for done in pool.map(partial(run, folder=args.folder), jobs(args.groups)):
             print(done, flush=True)
     rows = [row for path in sorted(args.folder.glob("*.json")) for row in json.loads(path.read_text())]
-    publish("carl", "Rank correlations with 50 to 469 labels", ABOUT, "python -m examples.papers.carl --workers 2", tables(rows))
+    publish(
+        "carl",
+        "Rank correlations with 50 to 469 labels",
+        ABOUT,
+        "python -m examples.papers.carl --workers 2",
+        tables(rows),
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from encoders.predictors.stacking import Model
 from .carl_tasks import Problem
 
 Indices = NDArray[np.int64]
-STEPS = 10  # mini-batches in an epoch, at least 10 graphs in each: more labels make batches larger, not trainings longer
+# mini-batches in an epoch, at least 10 graphs in each: more labels make batches larger, not trainings longer
+STEPS = 10
 EPOCHS = 100
 ENCODER = EncoderConfig(width=64, layers=3, layer="gcn", dropout=0.15)
 

@@ -54,39 +54,60 @@ def tables(rows: list[Row]) -> list[Table]:
     result += [_by_labels(scored, task, "all") for task in OTHERS if task in tasks and len(TASKS[task].counts) > 1]
     result.append(_by_task(scored, [task for task in OTHERS if task in tasks and len(TASKS[task].counts) == 1]))
     ablation = [row for row in rows if row["group"] == "ablation"]
-    return [table for table in (*result, *([_grid(ablation), _parts(ablation)] if ablation else []), _seconds(scored)) if table.rows]
+    return [
+        table
+        for table in (*result, *([_grid(ablation), _parts(ablation)] if ablation else []), _seconds(scored))
+        if table.rows
+    ]
 
 
 def _by_labels(rows: list[Row], task: str, where: str) -> Table:
     rows = [row for row in rows if row["task"] == task]
     counts = TASKS[task].counts
     lines = [
-        (method, *(_cell(row[where] for row in rows if (row["method"], row["labels"]) == (method, labels)) for labels in counts))
+        (
+            method,
+            *(
+                _cell(row[where] for row in rows if (row["method"], row["labels"]) == (method, labels))
+                for labels in counts
+            ),
+        )
         for method in dict.fromkeys(row["method"] for row in rows)
     ]
     if where == "all":
         lines += [(name, *(f"{value:.3f}" for value in values)) for name, values in PUBLISHED.get(task, {}).items()]
     tested = {"all": f"all {rows[0]['networks']:,} networks" if rows else "", "unseen": "unseen networks"}[where]
-    return Table(f"{task}: Kendall's tau-b over {tested}, by number of labels", ("method", *map(str, counts)), tuple(lines))
+    return Table(
+        f"{task}: Kendall's tau-b over {tested}, by number of labels", ("method", *map(str, counts)), tuple(lines)
+    )
 
 
 def _by_task(rows: list[Row], tasks: Sequence[str]) -> Table:
     lines = []
     for task in tasks:
-        cells = (_cell(row["all"] for row in rows if (row["task"], row["method"]) == (task, method)) for method in COMMON)
+        cells = (
+            _cell(row["all"] for row in rows if (row["task"], row["method"]) == (task, method)) for method in COMMON
+        )
         lines.append((task, str(TASKS[task].counts[0]), *cells))
     return Table("More spaces and tasks: Kendall's tau-b over all networks", ("task", "labels", *COMMON), tuple(lines))
 
 
 def _grid(rows: list[Row]) -> Table:
-    cells = {(a, b): _cell(row["all"] for row in rows if row["method"] == f"lambda {a} {b}") for a in LAMBDAS for b in LAMBDAS}
+    cells = {
+        (a, b): _cell(row["all"] for row in rows if row["method"] == f"lambda {a} {b}")
+        for a in LAMBDAS
+        for b in LAMBDAS
+    }
     lines = tuple((str(a), *(cells[a, b] for b in LAMBDAS)) for a in LAMBDAS)
     caption = f"CARL, NAS-Bench-201, 78 labels: lambda_1 (rows) and lambda_2 (columns) of eq. 6, all networks; the paper has {PUBLISHED_LAMBDAS}"
     return Table(caption, ("", *map(str, LAMBDAS)), lines)
 
 
 def _parts(rows: list[Row]) -> Table:
-    lines = tuple((name, *(_cell(row[where] for row in rows if row["method"] == name) for where in ("all", "unseen"))) for name in PARTS)
+    lines = tuple(
+        (name, *(_cell(row[where] for row in rows if row["method"] == name) for where in ("all", "unseen")))
+        for name in PARTS
+    )
     return Table("CARL, NAS-Bench-201, 78 labels: one part changed at a time", ("CARL with", "all", "unseen"), lines)
 
 
@@ -94,10 +115,17 @@ def _seconds(rows: list[Row]) -> Table:
     lines = []
     runs = [(task, labels) for task in MAIN for labels in TASKS[task].counts]
     for method in dict.fromkeys(row["method"] for row in rows):
-        taken = ([row["seconds"] for row in rows if (row["task"], row["labels"], row["method"]) == (*run, method)] for run in runs)
+        taken = (
+            [row["seconds"] for row in rows if (row["task"], row["labels"], row["method"]) == (*run, method)]
+            for run in runs
+        )
         lines.append((method, *(f"{mean(values):.1f}" if values else "" for values in taken)))
     columns = [f"{task.split(',')[0]}, {labels}" for task, labels in runs]
-    return Table("Seconds to fit and to score the whole space, one thread, two runs side by side", ("method", *columns), tuple(lines))
+    return Table(
+        "Seconds to fit and to score the whole space, one thread, two runs side by side",
+        ("method", *columns),
+        tuple(lines),
+    )
 
 
 def _cell(values: Iterable[float]) -> str:

@@ -17,7 +17,9 @@ Array = NDArray[np.float64]
 
 
 class Task(NamedTuple):
-    """A table, the metric that is ranked and, where it is another, the one that is learned; numbers of labels; `sign` -1 where the metric is a loss."""
+    """A table, the metric that is ranked and, where it is another, the one that is learned; numbers of labels; `sign`
+    -1 where the metric is a loss.
+    """
 
     table: str
     metric: str
@@ -30,7 +32,9 @@ ONE_CELL = ("nasbench201", "nasbench101", "transnas_micro")  # stages repeat the
 NB201_COUNTS = (78, 156, 469)
 TRANSNAS = ("class_scene", "class_object", "room_layout", "jigsaw", "segmentsemantic", "normal", "autoencoder")
 MAIN = {
-    "NAS-Bench-201, CIFAR-10": Task("nasbench201", "cifar10_test_200ep_mean", NB201_COUNTS, "cifar10valid_oritest_200ep_1seed"),
+    "NAS-Bench-201, CIFAR-10": Task(
+        "nasbench201", "cifar10_test_200ep_mean", NB201_COUNTS, "cifar10valid_oritest_200ep_1seed"
+    ),
     "NAS-Bench-101": Task("nasbench101", "cifar10_val_acc_108ep_1run", (100, 172, 424)),
 }
 OTHERS = {
@@ -38,17 +42,22 @@ OTHERS = {
     "NAS-Bench-201, ImageNet16-120": Task("nasbench201", "imagenet16_120_heldout3k_200ep_1seed", NB201_COUNTS),
     "DARTS": Task("darts", "cifar10_valid_acc_50ep", (50, 100)),
     "NAS-Bench-NLP": Task("nasbench_nlp", "best_val_loss", (100,), sign=-1),
-    **{f"TransNAS {size}, {task}": Task(f"transnas_{size}", f"{task}_val_metric", (50,)) for size in ("micro", "macro") for task in TRANSNAS},
+    **{
+        f"TransNAS {size}, {task}": Task(f"transnas_{size}", f"{task}_val_metric", (50,))
+        for size in ("micro", "macro")
+        for task in TRANSNAS
+    },
 }
 TASKS = MAIN | OTHERS
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Networks in two forms, whole with one cell per stage and as cells, with `train` and `test` labels (G,), higher is better.
+    """Networks in two forms, whole with one cell per stage and as cells, with `train` and `test` labels (G,), higher is
+    better.
 
-    `sorts` (G,): cells with equal numbers are isomorphic once dead nodes are removed and skip connections contracted. All cells without a path from
-    input to output are one sort.
+    `sorts` (G,): cells with equal numbers are isomorphic once dead nodes are removed and skip connections contracted.
+    All cells without a path from input to output are one sort.
     """
 
     networks: GraphBatch

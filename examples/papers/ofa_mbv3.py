@@ -1,4 +1,5 @@
-"""Section 5.3 of Han et al. 2023: fifty labels of Once-for-All MobileNetV3, then evolution in the space, where only the predictor is asked.
+"""Section 5.3 of Han et al. 2023: fifty labels of Once-for-All MobileNetV3, then evolution in the space, where only the
+predictor is asked.
 
     python -m examples.papers.universal --folder runs/universal     # first: predictors that never saw labels of the family
     python -m examples.papers.ofa_mbv3                              # about a minute a seed; a seed that is done is not run again
@@ -32,7 +33,16 @@ from encoders.metrics import spearman
 from encoders.predictors.stacking import Model
 from examples.papers.ofa_table import ABOUT, LABELS_ALONE, LOG_FLOPS, RANDOM, TRANSFERRED, tables
 from frontends import tables as label_tables
-from frontends.spaces.mbconv.ofa_mbv3 import DEEPEST, DEPTHS, EXPANSIONS, KERNELS, STAGES, OfaMobileNetV3, Spec, canonical
+from frontends.spaces.mbconv.ofa_mbv3 import (
+    DEEPEST,
+    DEPTHS,
+    EXPANSIONS,
+    KERNELS,
+    STAGES,
+    OfaMobileNetV3,
+    Spec,
+    canonical,
+)
 
 Row = dict[str, Any]
 SIZE, METRIC = 224, "imagenet_val_top1"
@@ -63,7 +73,9 @@ class AtOneSize(OfaMobileNetV3):
     """The space with the image size of its best labels."""
 
     def sample(self, rng: np.random.Generator) -> Spec:
-        """A network at this size; depths are drawn first, as the authors' `sample_active_subnet` does, so that shallow ones are there too."""
+        """A network at this size; depths are drawn first, as the authors' `sample_active_subnet` does, so that shallow
+        ones are there too.
+        """
         ks, e = (tuple(rng.choice(values, size=STAGES * DEEPEST).tolist()) for values in (KERNELS, EXPANSIONS))
         return canonical(Spec(ks, e, tuple(rng.choice(DEPTHS, size=STAGES).tolist()), SIZE))
 
@@ -110,7 +122,9 @@ def transferred(folder: str, seed: int) -> Predictor:
     """The predictor of this seed, fitted to other families."""
     path = Path(folder.replace("SEED", str(seed)))
     if not path.is_dir():
-        raise CgirError(f"{path} does not exist; `python -m examples.papers.universal --folder {path.parent}` makes it, or give `--predictor none`")
+        raise CgirError(
+            f"{path} does not exist; `python -m examples.papers.universal --folder {path.parent}` makes it, or give `--predictor none`"
+        )
     return Predictor.load(path)
 
 
@@ -131,7 +145,12 @@ def ranking(found: Problem, scores: NDArray[np.float64]) -> Row:
     """How the scores rank the labelled networks that were not seen."""
     scores, accuracy = scores[~found.seen], found.accuracy[~found.seen]
     first = accuracy[np.argmax(scores)]
-    return {"spearman": spearman(scores, accuracy), "first": first, "first_rank": int((accuracy > first).sum()) + 1, "networks": len(accuracy)}
+    return {
+        "spearman": spearman(scores, accuracy),
+        "first": first,
+        "first_rank": int((accuracy > first).sum()) + 1,
+        "networks": len(accuracy),
+    }
 
 
 def blocks(spec: Spec) -> list[tuple[int, int] | None]:
@@ -141,27 +160,39 @@ def blocks(spec: Spec) -> list[tuple[int, int] | None]:
 
 
 def judged(found: Problem, spec: Spec, models: dict[str, Model], scores: dict[str, NDArray[np.float64]]) -> Row:
-    """What can be said of a network without a label: its costs, its place among the labelled ones in every score, and how those nearest to it do."""
+    """What can be said of a network without a label: its costs, its place among the labelled ones in every score, and
+    how those nearest to it do.
+    """
     graph, graphs = found.space.graph(spec), found.space.graphs([spec])
     unseen = np.flatnonzero(~found.seen)
-    differ = np.asarray([sum(a != b for a, b in zip(blocks(spec), blocks(found.specs[row]), strict=True)) for row in unseen])
+    differ = np.asarray(
+        [sum(a != b for a, b in zip(blocks(spec), blocks(found.specs[row]), strict=True)) for row in unseen]
+    )
     near = np.argsort(differ, kind="stable")[:NEIGHBOURS]
     accuracy = found.accuracy[unseen]
     return {
         "text": found.space.format(spec),
         "gflops": graph.flops / 1e9,
         "params": graph.num_params,
-        "places": {name: int((scores[name][unseen] >= model.predict(graphs)[0]).sum()) + 1 for name, model in models.items()},
+        "places": {
+            name: int((scores[name][unseen] >= model.predict(graphs)[0]).sum()) + 1 for name, model in models.items()
+        },
         "near_blocks": float(differ[near].mean()),
         "near_accuracy": float(accuracy[near].mean()),
         "near_rank": float(np.mean([(accuracy > accuracy[row]).sum() + 1 for row in near])),
     }
 
 
-def searched(found: Problem, models: dict[str, Model], seed: int, queries: int) -> Iterator[tuple[str, str, search.History]]:
+def searched(
+    found: Problem, models: dict[str, Model], seed: int, queries: int
+) -> Iterator[tuple[str, str, search.History]]:
     """Evolution with each predictor, and the first of them on as many networks drawn at random."""
     for name, model in models.items():
-        yield name, "evolution", search.evolve(found.space, model, None, queries, seed, parents=10, children=100, allowed=found.allowed)
+        yield (
+            name,
+            "evolution",
+            search.evolve(found.space, model, None, queries, seed, parents=10, children=100, allowed=found.allowed),
+        )
     name, model = next(iter(models.items()))
     yield name, RANDOM, search.random_search(found.space, model, None, queries, seed, allowed=found.allowed)
 
@@ -176,7 +207,14 @@ def run(seed: int, args: argparse.Namespace, name: str) -> None:
     rows = []
     for guide, method, history in searched(found, models, seed, args.queries):
         seconds, fitted = perf_counter() - fitted, perf_counter()
-        row = {"guide": guide, "search": method, "seed": seed, "limit": args.max_gflops, "queries": args.queries, "seconds": seconds}
+        row = {
+            "guide": guide,
+            "search": method,
+            "seed": seed,
+            "limit": args.max_gflops,
+            "queries": args.queries,
+            "seconds": seconds,
+        }
         rows.append(row | ranking(found, scores[guide]) | judged(found, history.best, models, scores))
         if len(rows) == 1:
             history.save(args.folder / f"{name}.parquet")
@@ -189,7 +227,9 @@ def run(seed: int, args: argparse.Namespace, name: str) -> None:
 def write(row: Row, graph: Any, folder: Path, name: str) -> None:
     """A network as a file of Python and as a drawing."""
     name = f"best_{name}"
-    code = CODE.format(size=SIZE, gflops=row["gflops"], params=row["params"], seed=row["seed"], text=row["text"], name=name)
+    code = CODE.format(
+        size=SIZE, gflops=row["gflops"], params=row["params"], seed=row["seed"], text=row["text"], name=name
+    )
     with atomic_path(folder / f"{name}.py") as path:
         path.write_text(code)
     to_svg(graph, folder / f"{name}.svg")
@@ -198,9 +238,18 @@ def write(row: Row, graph: Any, folder: Path, name: str) -> None:
 def main() -> None:
     """Run what is missing and publish what is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--predictor", default="runs/universal/sources-ofa_mbv3-SEED", help="folder of a saved predictor, SEED for the number; or none")
+    parser.add_argument(
+        "--predictor",
+        default="runs/universal/sources-ofa_mbv3-SEED",
+        help="folder of a saved predictor, SEED for the number; or none",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--queries", type=int, default=QUERIES, help=f"networks that the predictor scores in each search (default {QUERIES})")
+    parser.add_argument(
+        "--queries",
+        type=int,
+        default=QUERIES,
+        help=f"networks that the predictor scores in each search (default {QUERIES})",
+    )
     parser.add_argument("--max-gflops", type=float, help="budget of the networks searched, 1 multiply-add = 2 FLOPs")
     parser.add_argument("--folder", type=Path, default=Path("runs/ofa_mbv3"))
     args = parser.parse_args()
@@ -212,7 +261,13 @@ def main() -> None:
         if not (args.folder / f"{budget}_{seed}.json").exists():
             run(seed, args, f"{budget}_{seed}")
     rows = [row for path in sorted(args.folder.glob("*.json")) for row in json.loads(path.read_text())]
-    publish("ofa_mbv3", "Once-for-All: a search with fifty labels", ABOUT, "python -m examples.papers.ofa_mbv3", tables(rows))
+    publish(
+        "ofa_mbv3",
+        "Once-for-All: a search with fifty labels",
+        ABOUT,
+        "python -m examples.papers.ofa_mbv3",
+        tables(rows),
+    )
 
 
 if __name__ == "__main__":

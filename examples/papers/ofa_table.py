@@ -8,7 +8,12 @@ from typing import Any
 
 from benchmarks.report import Table
 
-TRANSFERRED, LABELS_ALONE, LOG_FLOPS, RANDOM = "transferred, 50 labels", "Gaussian process, 50 labels", "log FLOPs", "random search"
+TRANSFERRED, LABELS_ALONE, LOG_FLOPS, RANDOM = (
+    "transferred, 50 labels",
+    "Gaussian process, 50 labels",
+    "log FLOPs",
+    "random search",
+)
 Row = dict[str, Any]
 
 ABOUT = """\
@@ -40,9 +45,28 @@ def _found(rows: list[Row], budget: str) -> Table:
     lines = []
     for (guide, search), group in _groups(rows):
         places = (_cell([row["places"][name] for row in group], 1) for name in guides)
-        near = (_cell((row[f"near_{key}"] for row in group), digits) for key, digits in (("blocks", 1), ("accuracy", 2), ("rank", 0)))
-        lines.append((f"{guide}, {search}", _cell([row["gflops"] for row in group], 3), _cell([row["params"] / 1e6 for row in group], 2), *places, *near))
-    columns = ("search", "GFLOPs", "M parameters", *(f"place, {name}" for name in guides), "nearest ten: blocks", "their top-1", "their rank")
+        near = (
+            _cell((row[f"near_{key}"] for row in group), digits)
+            for key, digits in (("blocks", 1), ("accuracy", 2), ("rank", 0))
+        )
+        lines.append(
+            (
+                f"{guide}, {search}",
+                _cell([row["gflops"] for row in group], 3),
+                _cell([row["params"] / 1e6 for row in group], 2),
+                *places,
+                *near,
+            )
+        )
+    columns = (
+        "search",
+        "GFLOPs",
+        "M parameters",
+        *(f"place, {name}" for name in guides),
+        "nearest ten: blocks",
+        "their top-1",
+        "their rank",
+    )
     caption = f"The network found, {budget}: {rows[0]['queries']:,} networks scored, {rows[0]['networks']:,} labelled ones to compare with"
     return Table(caption, columns, tuple(lines))
 
@@ -51,21 +75,31 @@ def _ranking(rows: list[Row], budget: str) -> Table:
     lines = []
     for (guide, search), group in _groups(rows):
         if search != RANDOM:
-            cells = (_cell([row[key] for row in group], digits) for key, digits in (("spearman", 3), ("first", 2), ("first_rank", 1)))
+            cells = (
+                _cell([row[key] for row in group], digits)
+                for key, digits in (("spearman", 3), ("first", 2), ("first_rank", 1))
+            )
             lines.append((guide, *cells))
     return Table(
-        f"The labelled networks that were not seen, {budget}", ("predictor", "Spearman's rho", "top-1 of the one put first", "its true rank"), tuple(lines)
+        f"The labelled networks that were not seen, {budget}",
+        ("predictor", "Spearman's rho", "top-1 of the one put first", "its true rank"),
+        tuple(lines),
     )
 
 
 def _networks(rows: list[Row], budget: str) -> Table:
     (guide, search), group = next(iter(_groups(rows)))
-    lines = tuple((str(row["seed"]), f"{row['gflops']:.3f}", f"`{row['text']}`") for row in sorted(group, key=lambda row: row["seed"]))
+    lines = tuple(
+        (str(row["seed"]), f"{row['gflops']:.3f}", f"`{row['text']}`")
+        for row in sorted(group, key=lambda row: row["seed"])
+    )
     return Table(f"Networks found, {budget}: {guide}, {search}", ("seed", "GFLOPs", "network"), lines)
 
 
 def _seconds(rows: list[Row]) -> Table:
-    lines = [(f"{guide}, {search}", _cell((row["seconds"] for row in group), 1)) for (guide, search), group in _groups(rows)]
+    lines = [
+        (f"{guide}, {search}", _cell((row["seconds"] for row in group), 1)) for (guide, search), group in _groups(rows)
+    ]
     lines.append(("a seed, with fits and all searches", _cell((row["whole"] for row in rows if "whole" in row), 1)))
     return Table("Seconds, one thread", ("search", "seconds"), tuple(lines))
 

@@ -1,4 +1,5 @@
-"""Tables 1 and 4 of Han et al. 2023 and further: families of which the encoder saw no label, ranked with 0 to 50 of them.
+"""Tables 1 and 4 of Han et al. 2023 and further: families of which the encoder saw no label, ranked with 0 to 50 of
+them.
 
 python -m contrastive.corpus runs/corpus                        # once, about 20 minutes
 python -m examples.papers.universal_encoders runs/corpus        # ten encoders, some six minutes each on one core
@@ -46,7 +47,9 @@ def problems(name: str) -> Iterator[tuple[str, Family, Indices, tuple[int, ...],
 
 
 def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
-    """Rank correlations of one method on all targets of a family that is left out, for one encoder and two draws of labels."""
+    """Rank correlations of one method on all targets of a family that is left out, for one encoder and two draws of
+    labels.
+    """
     make, ready = METHODS[method]
     model = make(name, seed, folder)
     found = []
@@ -66,7 +69,9 @@ def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
 
 
 def few(model: Ranker, graphs: Described, labels: np.ndarray, count: int, draw: int) -> dict[str, float]:
-    """Fit to `count` labels and rank all other networks; of ours also the share within one deviation. Draws are nested: ten labels are among the fifty."""
+    """Fit to `count` labels and rank all other networks; of ours also the share within one deviation. Draws are nested:
+    ten labels are among the fifty.
+    """
     order = np.random.default_rng(FIRST_DRAW + draw).permutation(len(labels))
     train, test = order[:count], order[count:]
     model.fit(graphs.select(train), labels[train], seed=draw, pool=graphs)
@@ -98,17 +103,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default 1)")
     parser.add_argument("--folder", type=Path, default=Path("runs/universal"))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="rows to run (default all)")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=list(METHODS), help="rows to run (default all)"
+    )
     args = parser.parse_args()
     (args.folder / "scores").mkdir(parents=True, exist_ok=True)
     trace_timm()
-    targets = [name for name in METRICS if name != "nasbench_nlp"]  # labels of language models teach, but nothing like them is a target
+    # labels of language models teach, but nothing like them is a target
+    targets = [name for name in METRICS if name != "nasbench_nlp"]
     jobs = [(method, name, seed) for method in args.methods for name in targets for seed in SEEDS]
     with ProcessPoolExecutor(args.workers) as pool:
         for done in pool.map(partial(run, folder=args.folder), jobs):
             print(done, flush=True)
     rows = [row for path in sorted((args.folder / "scores").glob("*.json")) for row in json.loads(path.read_text())]
-    publish("universal", "One encoder, families it has no label of", ABOUT, "python -m examples.papers.universal --workers 2", tables(rows))
+    publish(
+        "universal",
+        "One encoder, families it has no label of",
+        ABOUT,
+        "python -m examples.papers.universal --workers 2",
+        tables(rows),
+    )
 
 
 if __name__ == "__main__":

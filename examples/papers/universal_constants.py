@@ -39,7 +39,9 @@ brought each of them."""
 
 
 def parts(name: str, seed: int, folder: Path) -> Iterator[tuple[str, Array, Array, Array, float, Array]]:
-    """For each target: labels, heads' scores, standardised log FLOPs, the heads' disagreement squared, and what a process across families expects."""
+    """For each target: labels, heads' scores, standardised log FLOPs, the heads' disagreement squared, and what a
+    process across families expects.
+    """
     model = universal(name, seed, folder)
     assert model.sources is not None
     for target, rows in family(name).targets.items():
@@ -48,7 +50,14 @@ def parts(name: str, seed: int, folder: Path) -> Iterator[tuple[str, Array, Arra
         center, scale = model.sources.flops
         disagreement = (float(deviations.mean()) / max(float(scores.std()), 1e-9)) ** 2
         across = model.sources.labelled.about(graphs).predict(graphs)
-        yield target, family(name).labels[TASK][rows], scores, (graphs.hand[:, FLOPS] - center) / scale, disagreement, across
+        yield (
+            target,
+            family(name).labels[TASK][rows],
+            scores,
+            (graphs.hand[:, FLOPS] - center) / scale,
+            disagreement,
+            across,
+        )
 
 
 def measured(folder: Path) -> dict[str, dict[Setting, float]]:
@@ -61,23 +70,41 @@ def measured(folder: Path) -> dict[str, dict[Setting, float]]:
                 flops = FLOPS_SHARE if distrust is None else min(distrust * disagreement, LARGEST_SHARE)
                 value = spearman(heads + flops * size + share * across, labels)
                 found.setdefault(target, {}).setdefault((distrust, share), []).append(value)
-    return {target: {setting: mean(values) for setting, values in settings.items()} for target, settings in found.items()}
+    return {
+        target: {setting: mean(values) for setting, values in settings.items()} for target, settings in found.items()
+    }
 
 
 def tables(found: dict[str, dict[Setting, float]]) -> list[Table]:
-    """Means by setting, and for each target ours, the best there is, and that which all other targets would have chosen."""
+    """Means by setting, and for each target ours, the best there is, and that which all other targets would have
+    chosen.
+    """
     shares = sorted({share for _, share in SETTINGS})
     lines = []
     for distrust in dict.fromkeys(distrust for distrust, _ in SETTINGS):
         means = [mean(settings[distrust, share] for settings in found.values()) for share in shares]
         lines.append((".75 everywhere" if distrust is None else f"{distrust:g}", *(f"{value:.3f}" for value in means)))
-    grid = Table("Mean over targets, by DISTRUST (rows) and ACROSS_SHARE (columns)", ("", *(f"{share:g}" for share in shares)), tuple(lines))
+    grid = Table(
+        "Mean over targets, by DISTRUST (rows) and ACROSS_SHARE (columns)",
+        ("", *(f"{share:g}" for share in shares)),
+        tuple(lines),
+    )
     rows = []
     for target, settings in found.items():
         others = {setting: mean(found[name][setting] for name in found if name != target) for setting in SETTINGS}
         chosen = max(others, key=others.__getitem__)
-        rows.append((target, f"{settings[DISTRUST, ACROSS_SHARE]:.3f}", f"{max(settings.values()):.3f}", f"{settings[chosen]:.3f}"))
-    return [grid, Table("Targets one by one", ("target", "ours", "best setting", "setting that the others choose"), tuple(rows))]
+        rows.append(
+            (
+                target,
+                f"{settings[DISTRUST, ACROSS_SHARE]:.3f}",
+                f"{max(settings.values()):.3f}",
+                f"{settings[chosen]:.3f}",
+            )
+        )
+    return [
+        grid,
+        Table("Targets one by one", ("target", "ours", "best setting", "setting that the others choose"), tuple(rows)),
+    ]
 
 
 def main() -> None:
@@ -86,7 +113,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/universal"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    publish("universal-constants", "Constants of scores without labels", ABOUT, "python -m examples.papers.universal_constants", tables(measured(args.folder)))
+    publish(
+        "universal-constants",
+        "Constants of scores without labels",
+        ABOUT,
+        "python -m examples.papers.universal_constants",
+        tables(measured(args.folder)),
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The encoders of `examples.papers.universal`: pretrained on one corpus of unlabelled graphs, by the default recipe and by the paper's.
+"""The encoders of `examples.papers.universal`: pretrained on one corpus of unlabelled graphs, by the default recipe and
+by the paper's.
 
 python -m contrastive.corpus runs/corpus                                # once, about a quarter of an hour
 python -m examples.papers.universal_encoders runs/corpus --seeds 0 1 2 3 4   # some five minutes an encoder on one core
@@ -18,7 +19,9 @@ from encoders import Encoder, EncoderConfig, load_encoder
 
 # The encoder sums half of its channels over nodes: how much there is of an operator is lost in a mean.
 RECIPES = {
-    "universal": contrastive.PretrainConfig(contrast="wl", property_weight=1.0, path_weight=0.5, steps=1200, encoder=EncoderConfig(pool="mixed")),
+    "universal": contrastive.PretrainConfig(
+        contrast="wl", property_weight=1.0, path_weight=0.5, steps=1200, encoder=EncoderConfig(pool="mixed")
+    ),
     "paper": contrastive.PretrainConfig(steps=1200),
 }
 

@@ -35,7 +35,12 @@ METRICS: dict[str, dict[str, str]] = {
     "timm_imagenet": {TASK: "imagenet_val_top1"},
 }  # fmt: skip
 # One cell a stage says as much as several, as they repeat it; of 20 layers of DARTS five have both reductions.
-SKELETONS: dict[str, dict[str, int]] = {"nasbench201": {"cells": 1}, "nasbench101": {"cells": 1}, "transnas_micro": {"cells": 1}, "darts": {"layers": 5}}
+SKELETONS: dict[str, dict[str, int]] = {
+    "nasbench201": {"cells": 1},
+    "nasbench101": {"cells": 1},
+    "transnas_micro": {"cells": 1},
+    "darts": {"layers": 5},
+}
 TIMM = Path("runs/universal/timm.parquet")
 LOSSES = ("best_val_loss",)  # lower is better
 MOST = {"nasbench101": 5_000, "nasbench_nlp": 3_000}  # networks drawn from larger tables
@@ -43,7 +48,9 @@ MOST = {"nasbench101": 5_000, "nasbench_nlp": 3_000}  # networks drawn from larg
 
 @dataclass(frozen=True)
 class Family:
-    """G different networks, their `labels` (G,) of each task, higher is better, and which of them are ranked, by the name of the target."""
+    """G different networks, their `labels` (G,) of each task, higher is better, and which of them are ranked, by the
+    name of the target.
+    """
 
     name: str
     graphs: GraphBatch
@@ -53,7 +60,9 @@ class Family:
 
 @cache
 def family(name: str) -> Family:
-    """A label table without networks of equal graphs, of which one is drawn, and without such whose output does not depend on their input."""
+    """A label table without networks of equal graphs, of which one is drawn, and without such whose output does not
+    depend on their input.
+    """
     table = tables.load(name)
     labels = {task: table[metric] * (-1 if metric in LOSSES else 1) for task, metric in METRICS[name].items()}
     known = np.flatnonzero(np.all([np.isfinite(values) for values in labels.values()], axis=0))
@@ -62,7 +71,12 @@ def family(name: str) -> Family:
     alive = drawn if table.space is None else drawn[_connected(table.space, [table.specs[row] for row in drawn])]
     kept = np.isin(drawn, alive) & _first(graph_hashes(graphs))
     rows = drawn[kept]
-    return Family(name, graphs.select(np.flatnonzero(kept)), {task: values[rows] for task, values in labels.items()}, _targets(table, name, rows))
+    return Family(
+        name,
+        graphs.select(np.flatnonzero(kept)),
+        {task: values[rows] for task, values in labels.items()},
+        _targets(table, name, rows),
+    )
 
 
 @cache
@@ -71,7 +85,9 @@ def papers_family() -> Family:
     table = tables.load("nasbench201")
     rows = np.flatnonzero(["none" not in text for text in table.texts])
     labels = {TASK: table[METRICS["nasbench201"][TASK]][rows]}
-    return Family("nasbench201", _graphs(table, rows), labels, {"NAS-Bench-201, the paper's 4,096 cells": np.arange(len(rows))})
+    return Family(
+        "nasbench201", _graphs(table, rows), labels, {"NAS-Bench-201, the paper's 4,096 cells": np.arange(len(rows))}
+    )
 
 
 def trace_timm() -> None:

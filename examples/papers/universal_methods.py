@@ -34,7 +34,8 @@ class Ranker(Protocol):
         ...
 
 
-Make = Callable[[str, int, Path], Ranker]  # (family left out, seed of the encoder, folder with encoders) -> a method, which has seen all other families
+# (family left out, seed of the encoder, folder with encoders) -> a method, which has seen all other families
+Make = Callable[[str, int, Path], Ranker]
 
 
 class Method(NamedTuple):
@@ -77,7 +78,11 @@ class ExpectingHand:
 
 def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal") -> Predictor:
     """`Predictor` on a pretrained encoder, taught by all tasks of all families but one; it is kept in the folder."""
-    place = folder / f"sources-{left_out}-{seed}" if recipe == "universal" else folder / f"sources-{recipe or 'untrained'}-{left_out}-{seed}"
+    place = (
+        folder / f"sources-{left_out}-{seed}"
+        if recipe == "universal"
+        else folder / f"sources-{recipe or 'untrained'}-{left_out}-{seed}"
+    )
     if not place.exists():
         found = encoder(folder, recipe, seed) if recipe else Encoder(EncoderConfig(pool="mixed"), seed).eval()
         taught(found, [name for name in METRICS if name != left_out], seed).save(place)
@@ -90,12 +95,20 @@ def taught(found: Encoder, names: Iterable[str], seed: int) -> Predictor:
     triples = [(task, graphs[name], labels) for name in graphs for task, labels in family(name).labels.items()]
     # the task that targets are ranked for comes first, and is the one that is asked
     triples.sort(key=lambda triple: triple[0] != TASK)
-    return Predictor(found).fit_sources([(described, labels) for _, described, labels in triples], seed=seed, tasks=[task for task, _, _ in triples])
+    return Predictor(found).fit_sources(
+        [(described, labels) for _, described, labels in triples], seed=seed, tasks=[task for task, _, _ in triples]
+    )
 
 
 def papers(left_out: str, seed: int, folder: Path) -> Ranker:
-    """Han et al.: the contrastively pretrained network and a head, by squared error, first on the sources, then on the target."""
-    sources = [(family(name).graphs, family(name).labels[TASK]) for name in METRICS if name != left_out and TASK in family(name).labels]
+    """Han et al.: the contrastively pretrained network and a head, by squared error, first on the sources, then on the
+    target.
+    """
+    sources = [
+        (family(name).graphs, family(name).labels[TASK])
+        for name in METRICS
+        if name != left_out and TASK in family(name).labels
+    ]
     model = Predictor(encoder(folder, "paper", seed), head="mse", train=TrainConfig(source_steps=300))
     return OnGraphs(model.fit_sources(sources, seed=seed))
 
@@ -115,6 +128,8 @@ METHODS: dict[str, Method] = {
     "the paper's recipe": Method(papers, True),
     "cgir without encoder and sources": Method(lambda left_out, seed, folder: Predictor(), False),
     "cgir, untrained encoder": Method(lambda left_out, seed, folder: universal(left_out, seed, folder, ""), True),
-    "cgir, the paper's encoder": Method(lambda left_out, seed, folder: universal(left_out, seed, folder, "paper"), True),
+    "cgir, the paper's encoder": Method(
+        lambda left_out, seed, folder: universal(left_out, seed, folder, "paper"), True
+    ),
     "cgir": Method(universal, True),
 }

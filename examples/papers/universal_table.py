@@ -44,7 +44,11 @@ Row = dict[str, Any]
 def tables(rows: list[Row]) -> list[Table]:
     """For every target one table of Spearman's rho and one of Kendall's tau."""
     targets = dict.fromkeys(row["target"] for row in rows)
-    found = [_table([row for row in rows if row["target"] == target], target, measure) for measure in ("spearman", "kendall") for target in targets]
+    found = [
+        _table([row for row in rows if row["target"] == target], target, measure)
+        for measure in ("spearman", "kendall")
+        for target in targets
+    ]
     return [_summary(rows, targets), *found, _calibration(rows, targets)]
 
 
@@ -67,22 +71,39 @@ def _summary(rows: list[Row], targets: Iterable[str]) -> Table:
 
 
 def _values(rows: list[Row], target: str, method: str, labels: int) -> list[float]:
-    return [row["spearman"] for row in rows if (row["target"], row["method"], row["labels"]) == (target, method, labels)]
+    return [
+        row["spearman"] for row in rows if (row["target"], row["method"], row["labels"]) == (target, method, labels)
+    ]
 
 
 def _calibration(rows: list[Row], targets: Iterable[str]) -> Table:
     counts = sorted({row["labels"] for row in rows if row["labels"]})
     lines = []
     for target in targets:
-        cells = [[row["inside"] for row in rows if (row["target"], row["method"], row["labels"]) == (target, OURS, k)] for k in counts]
+        cells = [
+            [row["inside"] for row in rows if (row["target"], row["method"], row["labels"]) == (target, OURS, k)]
+            for k in counts
+        ]
         lines.append((target, *(f"{mean(cell):.2f} ± {stdev(cell):.2f}" if len(cell) > 1 else "" for cell in cells)))
-    return Table("cgir: share of unseen labels within one predicted deviation (.68 if errors were normal)", ("target", *map(str, counts)), tuple(lines))
+    return Table(
+        "cgir: share of unseen labels within one predicted deviation (.68 if errors were normal)",
+        ("target", *map(str, counts)),
+        tuple(lines),
+    )
 
 
 def _table(rows: list[Row], target: str, measure: str) -> Table:
     counts = sorted({row["labels"] for row in rows})
-    cells = {(name, k): [row[measure] for row in rows if (row["method"], row["labels"]) == (name, k)] for name in METHODS for k in counts}
-    lines = [(name, *(_cell(cells[name, k], cells[OURS, k]) for k in counts)) for name in METHODS if any(cells[name, k] for k in counts)]
+    cells = {
+        (name, k): [row[measure] for row in rows if (row["method"], row["labels"]) == (name, k)]
+        for name in METHODS
+        for k in counts
+    }
+    lines = [
+        (name, *(_cell(cells[name, k], cells[OURS, k]) for k in counts))
+        for name in METHODS
+        if any(cells[name, k] for k in counts)
+    ]
     if measure == "spearman" and target in PUBLISHED:
         labels, text = PUBLISHED[target]
         lines.append(("*published, contrastive*", *(text if k == labels else "" for k in counts)))

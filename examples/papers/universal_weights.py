@@ -1,6 +1,8 @@
-"""The weights that the package ships: one encoder of `examples.papers.universal_encoders`, taught by all labelled families, with a model card.
+"""The weights that the package ships: one encoder of `examples.papers.universal_encoders`, taught by all labelled
+families, with a model card.
 
-python -m examples.papers.universal_weights     # a minute, once the encoders and the scores of `examples.papers.universal` are there (`make universal`)
+python -m examples.papers.universal_weights     # a minute, once the encoders and the scores of
+`examples.papers.universal` are there (`make universal`)
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def ranked(predictor: Predictor, name: str) -> Array:
 
 
 def task(shipped: Predictor, folder: Path) -> dict[str, Any]:
-    """How scores become top-1 accuracies, quantile by quantile of timm's networks, and how far off that was without having seen their labels."""
+    """How scores become top-1 accuracies, quantile by quantile of timm's networks, and how far off that was without
+    having seen their labels.
+    """
     labels = family(REFERENCE).labels[TASK]
     left_out = {name: ranked(universal(name, SEED, folder), name) for name in IMAGENET}
     values = np.quantile(labels, KNOTS)
@@ -58,12 +62,17 @@ def task(shipped: Predictor, folder: Path) -> dict[str, Any]:
 
 def table(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
     """Spearman's rho of the default read-out on families left out: target, number of labels -> mean and deviation."""
-    rows: list[Row] = [row for path in sorted((folder / "scores").glob("cgir-*.json")) for row in json.loads(path.read_text())]
+    rows: list[Row] = [
+        row for path in sorted((folder / "scores").glob("cgir-*.json")) for row in json.loads(path.read_text())
+    ]
     found: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         found.setdefault(row["target"], {}).setdefault(str(row["labels"]), []).append(row["spearman"])
     return {
-        target: {k: (round(mean(values), 3), round(stdev(values), 3)) for k, values in sorted(counts.items(), key=lambda pair: int(pair[0]))}
+        target: {
+            k: (round(mean(values), 3), round(stdev(values), 3))
+            for k, values in sorted(counts.items(), key=lambda pair: int(pair[0]))
+        }
         for target, counts in found.items()
     }
 

@@ -1,7 +1,9 @@
-"""Where the batch and the channels of a tensor are, followed through the operators, and the shape that the graph stores.
+"""Where the batch and the channels of a tensor are, followed through the operators, and the shape that the graph
+stores.
 
-Graphs store shapes per example and channels first. Neither axis can be read off the rank, so each traced tensor carries a `Tag`,
-set where an operator says which axis it works on (convolution: the second, linear: the last) and carried along elsewhere.
+Graphs store shapes per example and channels first. Neither axis can be read off the rank, so each traced tensor carries
+a `Tag`, set where an operator says which axis it works on (convolution: the second, linear: the last) and carried along
+elsewhere.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from cgir.graph import Shape
 class Tag(NamedTuple):
     """Axes of the channels and of the batch, None where there is none.
 
-    The batch axis may hold more than the batch (windows, heads, time steps merged into it); `outer` of those stand before the batch in it.
-    `split` is what a reshape that cuts the channels leaves of them, elements before them and their number, so that the inverse finds them.
+    The batch axis may hold more than the batch (windows, heads, time steps merged into it); `outer` of those stand
+    before the batch in it. `split` is what a reshape that cuts the channels leaves of them, elements before them and
+    their number, so that the inverse finds them.
     """
 
     channel: int | None = None
@@ -34,7 +37,8 @@ _SPATIAL = (
 _REDUCED = "Mean Sum Prod ReduceMax ReduceMin ArgMax Norm Variance LogSumExp Any"
 SPATIAL = frozenset(_SPATIAL.split())
 LAST = frozenset(("Linear", "Bilinear", "LayerNorm", "RMSNorm", "Embedding", "LSTM", "GRU", "RNN"))
-ORDERED = frozenset(("MatMul", "Attention"))  # their shapes mean something in the framework's own order: heads, time, features
+# their shapes mean something in the framework's own order: heads, time, features
+ORDERED = frozenset(("MatMul", "Attention"))
 REDUCED = frozenset(_REDUCED.split())
 
 
@@ -43,13 +47,18 @@ def stored(size: Sequence[int], tag: Tag, batch: int) -> Shape:
     order = list(range(len(size)))
     if tag.channel is not None:
         order.insert(0, order.pop(tag.channel))
-    return tuple(size[axis] // batch if axis == tag.batch else size[axis] for axis in order if axis != tag.batch or size[axis] not in (1, batch))
+    return tuple(
+        size[axis] // batch if axis == tag.batch else size[axis]
+        for axis in order
+        if axis != tag.batch or size[axis] not in (1, batch)
+    )
 
 
 def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | None = None, last: bool = False) -> Tag:
     """The tag of a tensor as an operator with its own idea of the axes sees it.
 
-    `spatial` is the number of window dimensions, if it has windows; `last` says that it has its channels on the last axis instead of the second.
+    `spatial` is the number of window dimensions, if it has windows; `last` says that it has its channels on the last
+    axis instead of the second.
     """
     if op in ORDERED:
         return tag._replace(channel=None)
@@ -66,7 +75,9 @@ def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | N
 
 
 def elementwise(inputs: Sequence[tuple[Sequence[int], Tag]], size: Sequence[int], batch: int) -> Tag:
-    """Axes of a result whose axes are those of its inputs, aligned at the last one as broadcasting does; the first input that knows decides."""
+    """Axes of a result whose axes are those of its inputs, aligned at the last one as broadcasting does; the first
+    input that knows decides.
+    """
     channel: int | None = None
     place: tuple[int | None, int] = (None, 1)
     split: tuple[int, int] | None = None
@@ -75,7 +86,12 @@ def elementwise(inputs: Sequence[tuple[Sequence[int], Tag]], size: Sequence[int]
         shift = len(size) - len(before)
         if channel is None and tag.channel is not None and tag.channel + shift >= 0:
             channel = tag.channel + shift
-        if place[0] is None and tag.batch is not None and tag.batch + shift >= 0 and size[tag.batch + shift] % batch == 0:
+        if (
+            place[0] is None
+            and tag.batch is not None
+            and tag.batch + shift >= 0
+            and size[tag.batch + shift] % batch == 0
+        ):
             place = (tag.batch + shift, tag.outer)
     return Tag(channel, *place, None if channel is not None else split)
 
@@ -100,10 +116,11 @@ def reshaped(before: Sequence[int], after: Sequence[int], tag: Tag, batch: int) 
 
 
 def _place(size: Sequence[int], ahead: int, batch: int, channel: int | None) -> tuple[int | None, int]:
-    """The axis that holds the batch when `ahead` elements of the row-major order stand before it, and how many of those are in the axis itself.
+    """The axis that holds the batch when `ahead` elements of the row-major order stand before it, and how many of those
+    are in the axis itself.
 
-    Several axes qualify when the batch is 1: the batch alone is preferred to the batch with more behind it, that to more before it, and the
-    last axis is for features.
+    Several axes qualify when the batch is 1: the batch alone is preferred to the batch with more behind it, that to
+    more before it, and the last axis is for features.
     """
     found = None
     for axis, n in enumerate(size):
@@ -124,7 +141,9 @@ def moved(tag: Tag, axes: Mapping[int, int]) -> Tag:
 
 
 def reduced(tag: Tag, rank: int, dims: Sequence[int], keep: bool) -> Tag:
-    """Axes after a reduction over `dims`; the batch is lost if it is among them, the channels too unless the axis is kept."""
+    """Axes after a reduction over `dims`; the batch is lost if it is among them, the channels too unless the axis is
+    kept.
+    """
     axes, axis = {}, 0
     for old in range(rank):
         if old not in dims or keep:
@@ -146,12 +165,18 @@ def aligned(size: Sequence[int], reference: Sequence[int], tag: Tag, batch: int)
 
 
 def first_guess(
-    op: str, size: Sequence[int], place: int | None, batch: int, spatial: int | None, axes: Mapping[int, int] | None, channels_last: bool = False
+    op: str,
+    size: Sequence[int],
+    place: int | None,
+    batch: int,
+    spatial: int | None,
+    axes: Mapping[int, int] | None,
+    channels_last: bool = False,
 ) -> Tag:
     """The tag of a graph input of floating-point numbers, from the first operator that reads it.
 
-    Convolution-like and linear-like operators say which axis holds the channels, and so does a permutation that brings the last axis to the
-    second place. Otherwise it is the second axis of four or more, the last one of three or fewer.
+    Convolution-like and linear-like operators say which axis holds the channels, and so does a permutation that brings
+    the last axis to the second place. Otherwise it is the second axis of four or more, the last one of three or fewer.
     """
     tag = Tag(None, place)
     if op in SPATIAL or op in LAST:

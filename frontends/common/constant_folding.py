@@ -1,7 +1,7 @@
 """Values of small tensors: the arithmetic on shapes that exported graphs carry along, done in numpy.
 
-Names are neutral; frontends map their operators to them. Nothing is ever made that has more than `LIMIT` elements, so that no declared
-shape, however large, costs memory.
+Names are neutral; frontends map their operators to them. Nothing is ever made that has more than `LIMIT` elements, so
+that no declared shape, however large, costs memory.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ LIMIT = 10_000
 
 
 def fold(name: str, *arrays: Array, **settings: Any) -> Any:
-    """The result of an operation on known values (an array, or a list of them for `split`), or None where it cannot be had.
+    """The result of an operation on known values (an array, or a list of them for `split`), or None where it cannot be
+    had.
 
-    That is so for operations that are not in `FOLDS`, for results of more than `LIMIT` elements, and for arguments that do not fit.
+    That is so for operations that are not in `FOLDS`, for results of more than `LIMIT` elements, and for arguments that
+    do not fit.
     """
     function = FOLDS.get(name)
     if function is None or sum(np.size(array) for array in arrays) > 4 * LIMIT:
@@ -78,7 +80,13 @@ def _gather(data: Array, indices: Array, axis: int = 0) -> Array | None:
     return np.take(data, indices.astype(np.int64), axis) if small(size) else None
 
 
-def _slice(data: Array, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None = None, steps: Sequence[int] | None = None) -> Array:
+def _slice(
+    data: Array,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    axes: Sequence[int] | None = None,
+    steps: Sequence[int] | None = None,
+) -> Array:
     picks: list[slice] = [slice(None)] * data.ndim
     for place, axis in enumerate(range(len(starts)) if axes is None else axes):
         begin, end, step = int(starts[place]), int(ends[place]), int(steps[place]) if steps is not None else 1

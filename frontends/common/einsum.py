@@ -35,9 +35,14 @@ def terms_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
         raise ValueError(f"einsum {equation!r} has {len(terms)} operands, found {len(ranks)}")
     spare = [chr(code) for code in range(0x3B1, 0x3B1 + 24)]
     dots = max((rank - len(term) + 3 for term, rank in zip(terms, ranks, strict=True) if "..." in term), default=0)
-    full = [term.replace("...", "".join(spare[dots - (rank - len(term) + 3) : dots])) for term, rank in zip(terms, ranks, strict=True)]
+    full = [
+        term.replace("...", "".join(spare[dots - (rank - len(term) + 3) : dots]))
+        for term, rank in zip(terms, ranks, strict=True)
+    ]
     if not arrow:
-        result = ("..." if "..." in left else "") + "".join(sorted(c for c in set(left) - set(",.") if left.count(c) == 1))
+        result = ("..." if "..." in left else "") + "".join(
+            sorted(c for c in set(left) - set(",.") if left.count(c) == 1)
+        )
     result = result.replace("...", "".join(spare[:dots]))
     for term, rank in zip(full, ranks, strict=True):
         if len(term) != rank or len(set(term)) != rank:
@@ -46,7 +51,8 @@ def terms_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
 
 
 def einsum(moves: Moves, equation: str, *tensors: Tensor) -> Tensor:
-    """The result of an einsum, operands multiplied two at a time from the left; each product keeps the letters still needed.
+    """The result of an einsum, operands multiplied two at a time from the left; each product keeps the letters still
+    needed.
 
     Raises:
         ValueError: see `terms_of`.
@@ -55,8 +61,12 @@ def einsum(moves: Moves, equation: str, *tensors: Tensor) -> Tensor:
     queue = list(tensors)
     while len(queue) > 1:
         needed = set("".join(terms[2:]) + result)
-        queue[:2], terms[:2] = _product(moves, queue[0], queue[1], terms[0], terms[1], needed, result if len(queue) == 2 else "")
-    return _arranged(moves, _without(moves, queue[0], terms[0], set(result)), "".join(c for c in terms[0] if c in result), result)
+        queue[:2], terms[:2] = _product(
+            moves, queue[0], queue[1], terms[0], terms[1], needed, result if len(queue) == 2 else ""
+        )
+    return _arranged(
+        moves, _without(moves, queue[0], terms[0], set(result)), "".join(c for c in terms[0] if c in result), result
+    )
 
 
 def _without(moves: Moves, tensor: Tensor, term: str, needed: set[str]) -> Tensor:
@@ -68,10 +78,15 @@ def _arranged(moves: Moves, tensor: Tensor, term: str, wanted: str) -> Tensor:
     return tensor if term == wanted else moves.transpose(tensor, tuple(term.index(c) for c in wanted))
 
 
-def _product(moves: Moves, a: Tensor, b: Tensor, left: str, right: str, needed: set[str], wanted: str) -> tuple[list[Tensor], list[str]]:
+def _product(
+    moves: Moves, a: Tensor, b: Tensor, left: str, right: str, needed: set[str], wanted: str
+) -> tuple[list[Tensor], list[str]]:
     """One product of two operands, as `matmul` of (batch, rows, inner) and (batch, inner, columns)."""
     a, b = _without(moves, a, left, needed | set(right)), _without(moves, b, right, needed | set(left))
-    left, right = "".join(c for c in left if c in needed | set(right)), "".join(c for c in right if c in needed | set(left))
+    left, right = (
+        "".join(c for c in left if c in needed | set(right)),
+        "".join(c for c in right if c in needed | set(left)),
+    )
     batch = "".join(c for c in left if c in right and c in needed)
     rows, columns = ("".join(c for c in term if c not in other) for term, other in ((left, right), (right, left)))
     inner = "".join(c for c in left if c in right and c not in needed)
@@ -86,7 +101,8 @@ def _product(moves: Moves, a: Tensor, b: Tensor, left: str, right: str, needed: 
         shaped.append(_shaped(moves, b, [size[c] if c in right else 1 for c in ordered + rows + columns]))
         return [moves.mul(*shaped)], [ordered + rows + columns]
     ahead = [size[c] for c in ordered]
-    flat = [prod(size[c] for c in rows)] if ordered else [size[c] for c in rows] or [1]  # a plain weight is multiplied from the right, as linear layers are
+    # a plain weight is multiplied from the right, as linear layers are
+    flat = [prod(size[c] for c in rows)] if ordered else [size[c] for c in rows] or [1]
     a = _shaped(moves, a, [*ahead, *flat, prod(size[c] for c in inner)])
     b = _shaped(moves, b, [*ahead, prod(size[c] for c in inner), prod(size[c] for c in columns)])
     out = _shaped(moves, moves.matmul(a, b), [size[c] for c in ordered + rows + columns])
@@ -123,6 +139,12 @@ def on_tape(tape: Tape) -> Moves:
 def product(tape: Tape, name: str, a: Value, b: Value, size: Axes) -> Value:
     """A matrix product of any ranks; one with a static matrix on the right has the axes of a linear layer."""
     linear = len(b.size) == 2 and b.static
-    step = Step("MatMul", name, [Operand(a, a.size), Operand(b, b.size, whole=linear)], {"inner": a.size[-1]}, style="Linear" if linear else None)
+    step = Step(
+        "MatMul",
+        name,
+        [Operand(a, a.size), Operand(b, b.size, whole=linear)],
+        {"inner": a.size[-1]},
+        style="Linear" if linear else None,
+    )
     node, tags, static = tape.emit(step, [size])
     return Value(node, size, tags[0], static)

@@ -1,6 +1,7 @@
 """The tape that every frontend writes: one node per call, with the axes of its tensors followed along.
 
-A frontend describes a call as a `Step`; `Tape.emit` appends the node and says where batch and channels of the results are.
+A frontend describes a call as a `Step`; `Tape.emit` appends the node and says where batch and channels of the results
+are.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ Size = tuple[int, ...]
 
 
 class Held(Protocol):
-    """What the tape needs to know of a value: the node that computed it, its axes, and whether it depends on no graph input."""
+    """What the tape needs to know of a value: the node that computed it, its axes, and whether it depends on no graph
+    input.
+    """
 
     node: int
     tag: Tag
@@ -30,7 +33,9 @@ class Held(Protocol):
 
 @dataclass(slots=True)
 class Value:
-    """A tensor of a frontend that reads files: see `Held`. `data` is there where the frontend knows the contents (sizes, small constants)."""
+    """A tensor of a frontend that reads files: see `Held`. `data` is there where the frontend knows the contents
+    (sizes, small constants).
+    """
 
     node: int
     size: Size
@@ -41,7 +46,9 @@ class Value:
 
 @dataclass(slots=True)
 class Operand:
-    """A value as one call reads it, with its size before the call; `whole` for weights, whose shapes stay in PyTorch's layout."""
+    """A value as one call reads it, with its size before the call; `whole` for weights, whose shapes stay in PyTorch's
+    layout.
+    """
 
     value: Held
     size: Size
@@ -52,10 +59,11 @@ class Operand:
 class Step:
     """One call on its way to becoming a node; sizes are the framework's own, batch included, in its own order.
 
-    `name` is what the call is called in the graph, `label` what users know an unknown operator by. `style` is the operator whose idea of the
-    axes holds (`op` unless given). `axes` maps old axes to new ones where the call moves them, `dims` are the axes that it reduces.
-    `spatial` is the number of window dimensions where known; `last` says that windows and norms have their channels on the last axis (NHWC).
-    Padding of `Pad` is a pair for every axis; the node keeps those of the spatial axes.
+    `name` is what the call is called in the graph, `label` what users know an unknown operator by. `style` is the
+    operator whose idea of the axes holds (`op` unless given). `axes` maps old axes to new ones where the call moves
+    them, `dims` are the axes that it reduces. `spatial` is the number of window dimensions where known; `last` says
+    that windows and norms have their channels on the last axis (NHWC). Padding of `Pad` is a pair for every axis; the
+    node keeps those of the spatial axes.
     """
 
     op: str
@@ -77,14 +85,17 @@ class Step:
 
 
 class Tape:
-    """The nodes so far, and the module whose forward is running: `path[-1]`. `batch` is the size of the batch, which graphs do not store."""
+    """The nodes so far, and the module whose forward is running: `path[-1]`. `batch` is the size of the batch, which
+    graphs do not store.
+    """
 
     def __init__(self, batch: int = 1, strict: bool = False) -> None:
         self.nodes: list[Node] = []
         self.path = [""]
         self.batch, self.strict = batch, strict
         self._names: Counter[str] = Counter()
-        self._pending: dict[int, int | None] = {}  # graph inputs whose channel axis their first reader decides -> their batch axis
+        # graph inputs whose channel axis their first reader decides -> their batch axis
+        self._pending: dict[int, int | None] = {}
         self._params: dict[str, int] = {}
 
     @contextmanager
@@ -119,7 +130,9 @@ class Tape:
     # --- ends of the graph, and what does not depend on its inputs
 
     def input(self, name: str, size: Size, place: int | None, floating: bool = True) -> Value:
-        """A graph input with its batch on axis `place`; the first reader of a floating-point one decides where its channels are."""
+        """A graph input with its batch on axis `place`; the first reader of a floating-point one decides where its
+        channels are.
+        """
         tag = Tag(None, place)
         node = self.add("Input", name, shape=layout.stored(size, tag, self.batch), path="")
         if floating:
@@ -140,7 +153,11 @@ class Tape:
 
     def constant(self, name: str, size: Size, data: Any = None) -> Value:
         """A tensor that is neither trained nor computed from the inputs; the node keeps the value of a real scalar."""
-        scalar = data is not None and size == () and not isinstance(data.item() if hasattr(data, "item") else data, complex | str | bytes)
+        scalar = (
+            data is not None
+            and size == ()
+            and not isinstance(data.item() if hasattr(data, "item") else data, complex | str | bytes)
+        )
         node = self.add("Constant", name, shape=size, attrs={"value": float(data)} if scalar else {})
         return Value(node, size, static=True, data=data)
 
@@ -153,7 +170,9 @@ class Tape:
         return [Value(node, size, tag, static) for size, tag in zip(sizes, tags, strict=True)]
 
     def emit(self, step: Step, sizes: Sequence[Size]) -> tuple[int, list[Tag], bool]:
-        """Append the node of a call whose results have these sizes; returns its index, the tag of each result, and whether they are static."""
+        """Append the node of a call whose results have these sizes; returns its index, the tag of each result, and
+        whether they are static.
+        """
         self._settle(step)
         static = not step.leading
         if static:
@@ -165,7 +184,9 @@ class Tape:
         attrs: dict[str, Attr] = {"name": step.label or step.name} if step.op == "Opaque" else dict(step.attrs)
         if step.op == "Pad" and not static:
             attrs["padding"] = layout.per_axis(step.attrs["padding"], step.leading[0].value.tag)
-        node = self.add(step.op, step.name, tuple(o.value.node for o in step.operands), in_shapes, shape, step.params, attrs)
+        node = self.add(
+            step.op, step.name, tuple(o.value.node for o in step.operands), in_shapes, shape, step.params, attrs
+        )
         if step.op == "Opaque" and self.strict and not static:
             raise UnsupportedOpError(
                 f"operator {attrs['name']} (node {self.nodes[node].name!r}) is not in the vocabulary of cgir.ops; "
@@ -183,13 +204,16 @@ class Tape:
             style = step.op if step.style is None else step.style
             value.tag = layout.first_guess(style, operand.size, place, self.batch, step.spatial, step.axes, step.last)
             node = self.nodes[value.node]
-            self.nodes[value.node] = Node(node.op, shape=layout.stored(operand.size, value.tag, self.batch), name=node.name)
+            self.nodes[value.node] = Node(
+                node.op, shape=layout.stored(operand.size, value.tag, self.batch), name=node.name
+            )
 
     def _natural(self, step: Step, size: Size, tag: Tag, batch: int) -> Tag:
         return layout.natural(step.op if step.style is None else step.style, size, tag, batch, step.spatial, step.last)
 
     def _constant_shapes(self, step: Step, size: Size) -> tuple[tuple[Shape, ...], Shape]:
-        """Shapes of a node that depends on no graph input: there is no batch, but operators have their idea of the channels all the same.
+        """Shapes of a node that depends on no graph input: there is no batch, but operators have their idea of the
+        channels all the same.
 
         Rows of a table stay as they are: files hold them so when they are looked up beforehand.
         """
@@ -217,7 +241,11 @@ class Tape:
         first, batch = step.leading[0], self.batch
         tag = first.value.tag
         if step.op == "Reshape":  # with `axes`, one that only adds and drops axes of size 1
-            return layout.reshaped(first.size, size, tag, batch) if step.axes is None else layout.moved(tag, step.axes)._replace(split=tag.split)
+            return (
+                layout.reshaped(first.size, size, tag, batch)
+                if step.axes is None
+                else layout.moved(tag, step.axes)._replace(split=tag.split)
+            )
         if step.axes is not None:
             tag = layout.moved(tag, step.axes)
         elif step.op in layout.REDUCED and step.dims is not None:
@@ -230,4 +258,8 @@ class Tape:
             tag = layout.elementwise([(o.size, o.value.tag) for o in step.leading], size, batch)
         tag = self._natural(step, size, tag, batch)
         unsure = step.op in ("Opaque", "Gather", "Scatter", "MatMul")
-        return Tag(tag.channel, 0) if unsure and tag.batch is None and size and size[0] == batch and tag.channel != 0 else tag
+        return (
+            Tag(tag.channel, 0)
+            if unsure and tag.batch is None and size and size[0] == batch and tag.channel != 0
+            else tag
+        )

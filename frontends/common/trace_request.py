@@ -28,7 +28,9 @@ def needs(module: str, what: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise TraceError(f"{what} needs the package {module.partition('.')[0]}, which cannot be imported ({error}): pip install 'cgir[{extra}]'") from error
+        raise TraceError(
+            f"{what} needs the package {module.partition('.')[0]}, which cannot be imported ({error}): pip install 'cgir[{extra}]'"
+        ) from error
 
 
 def shapes_of(input_shape: Any) -> tuple[tuple[int, ...], ...]:
@@ -37,9 +39,19 @@ def shapes_of(input_shape: Any) -> tuple[tuple[int, ...], ...]:
     Raises:
         TraceError: it is neither a shape nor several.
     """
-    nested = isinstance(input_shape, tuple | list) and len(input_shape) > 0 and all(isinstance(shape, tuple | list) for shape in input_shape)
+    nested = (
+        isinstance(input_shape, tuple | list)
+        and len(input_shape) > 0
+        and all(isinstance(shape, tuple | list) for shape in input_shape)
+    )
     shapes = input_shape if nested else (input_shape,)
     for shape in shapes:
-        if not isinstance(shape, tuple | list) or not shape or not all(isinstance(size, int) and size > 0 for size in shape):
-            raise TraceError(f"input_shape must be positive integers with the batch first, like (1, 3, 224, 224), or a tuple of such; found {input_shape!r}")
+        if (
+            not isinstance(shape, tuple | list)
+            or not shape
+            or not all(isinstance(size, int) and size > 0 for size in shape)
+        ):
+            raise TraceError(
+                f"input_shape must be positive integers with the batch first, like (1, 3, 224, 224), or a tuple of such; found {input_shape!r}"
+            )
     return tuple(tuple(shape) for shape in shapes)

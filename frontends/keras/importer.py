@@ -1,6 +1,7 @@
 """The walk over a Keras network: every call that Keras recorded is handed to the recipe of its layer or operation.
 
-Values of the tape take the place of Keras tensors; shapes are computed anew from the concrete inputs, so that no dimension is open.
+Values of the tape take the place of Keras tensors; shapes are computed anew from the concrete inputs, so that no
+dimension is open.
 """
 
 from __future__ import annotations
@@ -27,14 +28,19 @@ class UnfollowedError(TraceError):
 
 
 class Walk:
-    """What recipes work with: the tape, the parameters by identity, and the types of tensors that are not floating-point."""
+    """What recipes work with: the tape, the parameters by identity, and the types of tensors that are not
+    floating-point.
+    """
 
-    def __init__(self, tape: Tape, root: keras.Layer, layers: Mapping[str, Recipe], operations: Mapping[str, Recipe]) -> None:
+    def __init__(
+        self, tape: Tape, root: keras.Layer, layers: Mapping[str, Recipe], operations: Mapping[str, Recipe]
+    ) -> None:
         self.tape = tape
         self.layers, self.operations = layers, operations
         self.sublayers = root._flatten_layers()
         self._last = keras.config.image_data_format() == "channels_last"
-        self._trained = {id(v) for layer in self.sublayers for v in layer._trainable_variables}  # those of frozen layers too
+        # those of frozen layers too
+        self._trained = {id(v) for layer in self.sublayers for v in layer._trainable_variables}
         self._dtypes: dict[int, str] = {}  # node -> type
         self._names: dict[int, str] = {}  # identity of a variable -> id of the parameter
         self._taken: set[str] = set()
@@ -53,12 +59,18 @@ class Walk:
         return self._dtypes.get(value.node, "float32")
 
     def param(self, variable: Any, shape: Shape | None = None, part: str = "") -> Param:
-        """A layer's own weight in the layout of `shape`, or a `part` of it; the same variable has the same id wherever it is used."""
+        """A layer's own weight in the layout of `shape`, or a `part` of it; the same variable has the same id wherever
+        it is used.
+        """
         name = self._names.get(id(variable))
         if name is None:
             path = self.tape.path[-1]
             stem = f"{path}.{variable.name}" if path else variable.name
-            name = next(each for each in (stem, *(f"{stem}#{count}" for count in range(2, len(self._taken) + 3))) if each not in self._taken)
+            name = next(
+                each
+                for each in (stem, *(f"{stem}#{count}" for count in range(2, len(self._taken) + 3)))
+                if each not in self._taken
+            )
             self._names[id(variable)] = name
             self._taken.add(name)
             self._kept.append(variable)
@@ -82,9 +94,12 @@ class Walk:
         """Append the node of a call with one result; its type is that of the first input unless given."""
         return self.several(op, name, inputs, [size], [dtype], **step)[0]
 
-    def several(self, op: str, name: str, inputs: Sequence[Value], sizes: Sequence[Size], dtypes: Sequence[str], **step: Any) -> list[Value]:
+    def several(
+        self, op: str, name: str, inputs: Sequence[Value], sizes: Sequence[Size], dtypes: Sequence[str], **step: Any
+    ) -> list[Value]:
         """`apply` for a call with any number of results."""
-        name = op.lower() if self.tape.path[-1].rpartition(".")[2] == name else name  # the path says the layer's name already
+        # the path says the layer's name already
+        name = op.lower() if self.tape.path[-1].rpartition(".")[2] == name else name
         values = self.tape.apply(op, name, inputs, sizes, **{"last": self._last} | step)
         if values:
             self._dtypes[values[0].node] = dtypes[0] or (self.dtype(inputs[0]) if inputs else "float32")
@@ -102,13 +117,23 @@ class Walk:
         """A permutation: axis `order[i]` becomes axis i."""
         if list(order) == list(range(len(order))):
             return value
-        return self.apply("Transpose", "transpose", [value], tuple(value.size[old] for old in order), axes={old: new for new, old in enumerate(order)})
+        return self.apply(
+            "Transpose",
+            "transpose",
+            [value],
+            tuple(value.size[old] for old in order),
+            axes={old: new for new, old in enumerate(order)},
+        )
 
     def pick(self, value: Value, axis: int, size: int = 0) -> Value:
         """One element of an axis, which disappears, or a range of `size` elements."""
         kept = [old for old in range(len(value.size)) if old != axis or size]
         return self.apply(
-            "Slice", "getitem", [value], tuple(size if old == axis else value.size[old] for old in kept), axes={old: new for new, old in enumerate(kept)}
+            "Slice",
+            "getitem",
+            [value],
+            tuple(size if old == axis else value.size[old] for old in kept),
+            axes={old: new for new, old in enumerate(kept)},
         )
 
     # --- calls
@@ -120,7 +145,9 @@ class Walk:
                 return self._layer(operation, *args, **kwargs)
         recipe = self.operations.get(type(operation).__name__)
         if type(operation).__name__ not in WEIGHTED:
-            args, kwargs = tree.map_structure(lambda leaf: self.value(leaf) if isinstance(leaf, Variable) else leaf, (args, kwargs))
+            args, kwargs = tree.map_structure(
+                lambda leaf: self.value(leaf) if isinstance(leaf, Variable) else leaf, (args, kwargs)
+            )
         return (recipe or self.operations["Operation"])(self, operation, *args, **kwargs)
 
     def path_of(self, layer: Any) -> str:
@@ -130,7 +157,8 @@ class Walk:
         return f"{self.tape.path[-1]}.{layer.name}" if self.tape.path[-1] else layer.name
 
     def _layer(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        kwargs = {key: value for key, value in kwargs.items() if key not in ("training", "mask")}  # this is inference on whole examples
+        # this is inference on whole examples
+        kwargs = {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
         own = _own_class(layer)
         if own is None:
             return self.enter(layer.call, *args, **kwargs)
@@ -151,21 +179,35 @@ class Walk:
 
     def weights(self, layer: Any) -> tuple[Param, ...]:
         """All parameters of a layer, in Keras's own layout."""
-        return tuple(self.param(variable) for inner in layer._flatten_layers() for variable in inner._trainable_variables)
+        return tuple(
+            self.param(variable) for inner in layer._flatten_layers() for variable in inner._trainable_variables
+        )
 
     def opaque(self, operation: Any, *args: Any, params: tuple[Param, ...] = (), **kwargs: Any) -> Any:
         """A node under the operation's own name, for what the vocabulary has no word for."""
         specs = self.specs(operation, *args, **kwargs)
         label = f"keras.{type(operation).__name__}"
         values = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
-        return self.several("Opaque", label, values, [tuple(s.shape) for s in specs], [s.dtype for s in specs], params=params, label=label)
+        return self.several(
+            "Opaque",
+            label,
+            values,
+            [tuple(s.shape) for s in specs],
+            [s.dtype for s in specs],
+            params=params,
+            label=label,
+        )
 
     def function(self, function: Any, inputs: Any, *_: Any) -> Any:
         """The results of a network that Keras recorded, called on values."""
         struct = function._inputs_struct
         if isinstance(inputs, Mapping):
             names = list(struct) if isinstance(struct, Mapping) else [tensor.name for tensor in function.inputs]
-            inputs = [inputs[name] for name in sorted(names)] if isinstance(struct, Mapping) else [inputs[name] for name in names]
+            inputs = (
+                [inputs[name] for name in sorted(names)]
+                if isinstance(struct, Mapping)
+                else [inputs[name] for name in names]
+            )
         known = {id(tensor): value for tensor, value in zip(function.inputs, tree.flatten(inputs), strict=True)}
         self._run(function, known)
         return tree.map_structure(lambda tensor: known[id(tensor)], function._outputs_struct)
@@ -186,7 +228,9 @@ class Walk:
 
     def spec(self, item: Any) -> Any:
         """What Keras computes shapes with, for a value or anything that contains values."""
-        return tree.map_structure(lambda leaf: KerasTensor(leaf.size, self.dtype(leaf)) if isinstance(leaf, Value) else leaf, item)
+        return tree.map_structure(
+            lambda leaf: KerasTensor(leaf.size, self.dtype(leaf)) if isinstance(leaf, Value) else leaf, item
+        )
 
     def specs(self, operation: Any, *args: Any, **kwargs: Any) -> list[Any]:
         """Shapes and types of a call's results, by Keras's own rule."""
@@ -217,7 +261,9 @@ class Walk:
                 result = function(*args, **kwargs)
             nodes = _recorded([leaf for leaf in tree.flatten(result) if isinstance(leaf, KerasTensor)], known)
         except Exception as error:
-            raise UnfollowedError(f"{self.where()}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+            raise UnfollowedError(
+                f"{self.where()}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            ) from error
         for node in nodes:
             self._node(node, known)
         self._kept.append((kept, nodes, result))
@@ -258,7 +304,9 @@ def _recorded(outputs: Sequence[Any], known: Mapping[int, Any]) -> list[Any]:
 
 @contextmanager
 def _symbolic_weights(layer: Any, symbol: Callable[[Any], Any]) -> Iterator[None]:
-    """Meanwhile a layer's weights, and those of Keras's own layers directly in it, are symbols: what is computed from them alone is recorded too."""
+    """Meanwhile a layer's weights, and those of Keras's own layers directly in it, are symbols: what is computed from
+    them alone is recorded too.
+    """
     saved: list[tuple[dict[str, Any], str, Any]] = []
     stack = [layer] if isinstance(layer, keras.Layer) else []
     seen: set[int] = set()
@@ -269,7 +317,11 @@ def _symbolic_weights(layer: Any, symbol: Callable[[Any], Any]) -> Iterator[None
             if isinstance(item, Variable):
                 saved.append((vars(inner), key, item))
         # others find their shapes by running their code
-        stack += [child for child in inner._layers if id(child) not in seen and _own_class(child) and not hasattr(child.compute_output_shape, "_is_default")]
+        stack += [
+            child
+            for child in inner._layers
+            if id(child) not in seen and _own_class(child) and not hasattr(child.compute_output_shape, "_is_default")
+        ]
     try:
         symbols = {id(item): symbol(item) for _, _, item in saved}
         for attributes, key, item in saved:
@@ -287,12 +339,16 @@ LISTS = ("_inbound_nodes", "_outbound_nodes", "_losses")
 def untouched(layers: Sequence[Any]) -> Iterator[None]:
     """Put back the attributes of layers, and forget the calls recorded meanwhile."""
     before = [(vars(layer), dict(vars(layer))) for layer in layers]
-    lengths = [(kept, len(kept)) for _, attributes in before for key in LISTS if (kept := attributes.get(key)) is not None]
+    lengths = [
+        (kept, len(kept)) for _, attributes in before for key in LISTS if (kept := attributes.get(key)) is not None
+    ]
     try:
         yield
     finally:
         for live, attributes in before:
-            if len(live) != len(attributes) or any(live.get(key, live) is not value for key, value in attributes.items()):
+            if len(live) != len(attributes) or any(
+                live.get(key, live) is not value for key, value in attributes.items()
+            ):
                 live.clear()
                 live.update(attributes)
         for kept, length in lengths:

@@ -1,4 +1,5 @@
-"""Recipes of Keras layers with weights of their own: convolutions, dense layers, norms, and the activations that come with them.
+"""Recipes of Keras layers with weights of their own: convolutions, dense layers, norms, and the activations that come
+with them.
 
 A recipe takes the walk, the layer and the values it is called on, and returns the value of its result.
 """
@@ -53,7 +54,9 @@ def activation(walk: Walk, layer: Any, value: Value) -> Value:
 
 
 def windows(size: Size, kernel: Size, stride: Size, dilation: Size, padding: str) -> Pairs:
-    """Padding of every spatial axis as TensorFlow computes it: "same" puts the odd element behind, "causal" everything in front."""
+    """Padding of every spatial axis as TensorFlow computes it: "same" puts the odd element behind, "causal" everything
+    in front.
+    """
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     if padding == "valid":
         return ((0, 0),) * len(kernel)
@@ -88,7 +91,15 @@ def conv(walk: Walk, layer: Any, value: Value) -> Value:
     kernel = layer._kernel
     weights = _weights(walk, kernel, (kernel.shape[-1], kernel.shape[-2], *kernel.shape[:-2]), layer.bias)
     attrs = _conv_attrs(layer, value.size, layer.groups)
-    out = walk.apply("Conv", layer.name, [value], tuple(layer.compute_output_shape(value.size)), params=weights, attrs=attrs, last=is_last(layer))
+    out = walk.apply(
+        "Conv",
+        layer.name,
+        [value],
+        tuple(layer.compute_output_shape(value.size)),
+        params=weights,
+        attrs=attrs,
+        last=is_last(layer),
+    )
     return activated(walk, layer.activation, out)
 
 
@@ -97,7 +108,15 @@ def depthwise(walk: Walk, layer: Any, value: Value) -> Value:
     *kernel, channels, multiplier = layer.kernel.shape
     weights = _weights(walk, layer.kernel, (channels * multiplier, 1, *kernel), layer.bias)
     attrs = _conv_attrs(layer, value.size, channels)
-    out = walk.apply("Conv", layer.name, [value], tuple(layer.compute_output_shape(value.size)), params=weights, attrs=attrs, last=is_last(layer))
+    out = walk.apply(
+        "Conv",
+        layer.name,
+        [value],
+        tuple(layer.compute_output_shape(value.size)),
+        params=weights,
+        attrs=attrs,
+        last=is_last(layer),
+    )
     return activated(walk, layer.activation, out)
 
 
@@ -108,7 +127,9 @@ def separable(walk: Walk, layer: Any, value: Value) -> Value:
     middle = (*size[:-1], channels * multiplier) if is_last(layer) else (size[0], channels * multiplier, *size[2:])
     weights = _weights(walk, layer.depthwise_kernel, (channels * multiplier, 1, *kernel), None)
     attrs = _conv_attrs(layer, value.size, channels)
-    out = walk.apply("Conv", f"{layer.name}.depthwise", [value], middle, params=weights, attrs=attrs, last=is_last(layer))
+    out = walk.apply(
+        "Conv", f"{layer.name}.depthwise", [value], middle, params=weights, attrs=attrs, last=is_last(layer)
+    )
     weights = _weights(walk, layer.pointwise_kernel, (layer.filters, channels * multiplier, *ones), layer.bias)
     attrs = {"kernel": ones, "stride": ones, "padding": ((0, 0),) * len(ones), "dilation": ones, "groups": 1}
     out = walk.apply("Conv", f"{layer.name}.pointwise", [out], size, params=weights, attrs=attrs, last=is_last(layer))
@@ -123,7 +144,9 @@ def conv_transpose(walk: Walk, layer: Any, value: Value) -> Value:
     before, after = spatial(value.size, is_last(layer)), spatial(size, is_last(layer))
     reached = [
         (n - 1) * s - sum(pair) + d * (k - 1) + 1
-        for n, s, pair, d, k in zip(before, attrs["stride"], attrs["padding"], attrs["dilation"], attrs["kernel"], strict=True)
+        for n, s, pair, d, k in zip(
+            before, attrs["stride"], attrs["padding"], attrs["dilation"], attrs["kernel"], strict=True
+        )
     ]
     attrs["output_padding"] = tuple(n - r for n, r in zip(after, reached, strict=True))
     weights = _weights(walk, layer.kernel, (inner, outer, *kernel), layer.bias)
@@ -135,7 +158,9 @@ def conv_transpose(walk: Walk, layer: Any, value: Value) -> Value:
 
 
 def linear(walk: Walk, name: str, value: Value, kernel: Any, bias: Any, outer: int, transposed: bool = False) -> Value:
-    """A linear layer over the last axis, whatever the rank that Keras gives its kernel; `transposed` kernels are (out, in) already."""
+    """A linear layer over the last axis, whatever the rank that Keras gives its kernel; `transposed` kernels are (out,
+    in) already.
+    """
     inner = value.size[-1]
     weights = _weights(walk, kernel, (outer, inner), None) + ((walk.param(bias, (outer,)),) if bias is not None else ())
     assert transposed or prod(kernel.shape) == inner * outer
@@ -148,7 +173,9 @@ def dense(walk: Walk, layer: Any, value: Value) -> Value:
 
 
 def einsum_dense(walk: Walk, layer: Any, value: Value) -> Value:
-    """`EinsumDense`: a linear layer where the equation contracts the last axes with the kernel's first, else products as `einsum` has them."""
+    """`EinsumDense`: a linear layer where the equation contracts the last axes with the kernel's first, else products
+    as `einsum` has them.
+    """
     kernel = layer._kernel
     (left, right), result = terms_of(layer.equation, [len(value.size), len(kernel.shape)])
     inner = "".join(c for c in left if c in right)
@@ -158,7 +185,9 @@ def einsum_dense(walk: Walk, layer: Any, value: Value) -> Value:
         flat = walk.reshape(value, (*free, prod(value.size[len(free) :])))
         shape = kernel.shape[len(inner) :]
         own = layer.bias is None or tuple(layer.bias.shape) == tuple(shape)
-        out = walk.reshape(linear(walk, layer.name, flat, kernel, layer.bias if own else None, prod(shape)), (*free, *shape))
+        out = walk.reshape(
+            linear(walk, layer.name, flat, kernel, layer.bias if own else None, prod(shape)), (*free, *shape)
+        )
     else:
         own = False
         out = einsum(on_tape(walk.tape), layer.equation, value, walk.value(kernel))
@@ -169,7 +198,14 @@ def einsum_dense(walk: Walk, layer: Any, value: Value) -> Value:
 
 def embedding(walk: Walk, layer: Any, value: Value) -> Value:
     """A table of vectors."""
-    return walk.apply("Embedding", layer.name, [value], (*value.size, layer.output_dim), "float32", params=(walk.param(layer._embeddings),))
+    return walk.apply(
+        "Embedding",
+        layer.name,
+        [value],
+        (*value.size, layer.output_dim),
+        "float32",
+        params=(walk.param(layer._embeddings),),
+    )
 
 
 def reversible_embedding(walk: Walk, layer: Any, value: Value, reverse: bool = False) -> Value:
@@ -192,7 +228,9 @@ def _affine(walk: Walk, *weights: Any) -> tuple[Param, ...]:
 
 
 def _on_axis(walk: Walk, value: Value, axis: int, make: Callable[[Value, bool], Value]) -> Value:
-    """A norm whose channels are on any axis: the second and the last are as they are, others are brought to the end and back."""
+    """A norm whose channels are on any axis: the second and the last are as they are, others are brought to the end and
+    back.
+    """
     rank = len(value.size)
     if axis % rank in (1, rank - 1):
         return make(value, axis % rank == rank - 1)
@@ -203,13 +241,23 @@ def _on_axis(walk: Walk, value: Value, axis: int, make: Callable[[Value, bool], 
 def batch_norm(walk: Walk, layer: Any, value: Value) -> Value:
     """Batch normalisation; the moving statistics are no part of the architecture."""
     weights = _affine(walk, layer.gamma, layer.beta)
-    return _on_axis(walk, value, layer.axis, lambda value, last: walk.same("BatchNorm", layer.name, value, params=weights, last=last))
+    return _on_axis(
+        walk,
+        value,
+        layer.axis,
+        lambda value, last: walk.same("BatchNorm", layer.name, value, params=weights, last=last),
+    )
 
 
 def group_norm(walk: Walk, layer: Any, value: Value) -> Value:
     """Group normalisation; Keras has resolved `groups=-1` to one per channel."""
     weights, attrs = _affine(walk, layer.gamma, layer.beta), {"groups": layer.groups}
-    return _on_axis(walk, value, layer.axis, lambda value, last: walk.same("GroupNorm", layer.name, value, params=weights, attrs=attrs, last=last))
+    return _on_axis(
+        walk,
+        value,
+        layer.axis,
+        lambda value, last: walk.same("GroupNorm", layer.name, value, params=weights, attrs=attrs, last=last),
+    )
 
 
 def layer_norm(walk: Walk, layer: Any, value: Value) -> Value:

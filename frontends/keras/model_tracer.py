@@ -1,7 +1,8 @@
 """Keras 3 models on any backend: the calls that Keras recorded, walked with concrete shapes.
 
-Functional and Sequential models and single layers are walked; the code of custom layers and of subclassed models is run on shapes alone.
-What that cannot follow (TensorFlow functions inside) is left to the TensorFlow frontend. No weight is read, and the model is as it was afterwards.
+Functional and Sequential models and single layers are walked; the code of custom layers and of subclassed models is run
+on shapes alone. What that cannot follow (TensorFlow functions inside) is left to the TensorFlow frontend. No weight is
+read, and the model is as it was afterwards.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def trace(model: Any, request: Request) -> Graph:
         request = request._replace(name=request.name or Path(model).stem)
         model = _loaded(Path(model))
     if not isinstance(model, keras.Layer):
-        raise TraceError(f"cannot trace the Keras operation {type(model).__name__} by itself; call it in a keras.Model, or trace the model it is in")
+        raise TraceError(
+            f"cannot trace the Keras operation {type(model).__name__} by itself; call it in a keras.Model, or trace the model it is in"
+        )
     request = request._replace(name=request.name or model.name)
     given = _inputs(model, request)
     model = _built(model, given)
@@ -69,11 +72,17 @@ def _as_function(model: Any, request: Request, given: Given, reason: Exception) 
     """The graph of the model's concrete function, called on inputs of these sizes."""
     from frontends.tensorflow import importer as tf_function
 
-    args, kwargs = given.filled([keras.KerasTensor(size, dtype) for size, dtype in zip(given.sizes, given.dtypes, strict=True)])
+    args, kwargs = given.filled(
+        [keras.KerasTensor(size, dtype) for size, dtype in zip(given.sizes, given.dtypes, strict=True)]
+    )
     try:
-        graph: Graph = tf_function.trace_keras(model, request._replace(inputs=(*args, *kwargs.values()), input_shape=None))
+        graph: Graph = tf_function.trace_keras(
+            model, request._replace(inputs=(*args, *kwargs.values()), input_shape=None)
+        )
     except TraceError as second:
-        raise TraceError(f"{request.name}: neither as Keras operations ({reason}) nor as a TensorFlow function ({second})") from second
+        raise TraceError(
+            f"{request.name}: neither as Keras operations ({reason}) nor as a TensorFlow function ({second})"
+        ) from second
     return graph
 
 
@@ -92,10 +101,14 @@ def _walked(model: Any, request: Request, given: Given) -> Graph:
     except CgirError:
         raise
     except Exception as error:
-        raise TraceError(f"{name}: {walk.where()} cannot be followed: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise TraceError(
+            f"{name}: {walk.where()} cannot be followed: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
     leaves = [(path, leaf) for path, leaf in keras.tree.flatten_with_path(result) if isinstance(leaf, Value)]
     if not leaves:
-        raise TraceError(f"{name}: the call returned no tensor, found {type(result).__name__}; a graph needs at least one output")
+        raise TraceError(
+            f"{name}: the call returned no tensor, found {type(result).__name__}; a graph needs at least one output"
+        )
     for path, leaf in leaves:
         tape.output(leaf, leaf.size, ".".join(("output", *map(str, path))))
     return Graph(tuple(tape.nodes), name)
@@ -148,9 +161,15 @@ def _given(function: Any, request: Request) -> Sequence[Size | None]:
     if isinstance(request.inputs, Mapping) and not isinstance(function._inputs_struct, Mapping):
         missing = [tensor.name for tensor in tensors if tensor.name not in request.inputs]
         if missing:
-            raise TraceError(f"inputs lack {', '.join(missing)}; the model's inputs are {', '.join(tensor.name for tensor in tensors)}")
+            raise TraceError(
+                f"inputs lack {', '.join(missing)}; the model's inputs are {', '.join(tensor.name for tensor in tensors)}"
+            )
         return [tuple(request.inputs[tensor.name].shape) for tensor in tensors]
-    sizes = shapes_of(request.input_shape) if request.inputs is None else [tuple(leaf.shape) for leaf in keras.tree.flatten(request.inputs)]
+    sizes = (
+        shapes_of(request.input_shape)
+        if request.inputs is None
+        else [tuple(leaf.shape) for leaf in keras.tree.flatten(request.inputs)]
+    )
     if len(sizes) != len(tensors):
         named = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
         raise TraceError(f"the model has {len(tensors)} inputs ({named}), found {len(sizes)} shapes")
@@ -163,7 +182,9 @@ def _size(tensor: Any, given: Size | None) -> Size:
     if given is None:
         if any(n is None for n in known[1:]):
             example = tuple(n or (1 if axis == 0 else 224 if len(known) > 3 else 16) for axis, n in enumerate(known))
-            raise TraceError(f"input {tensor.name!r} has open dimensions, {known}; say how large they are, for instance input_shape={example}")
+            raise TraceError(
+                f"input {tensor.name!r} has open dimensions, {known}; say how large they are, for instance input_shape={example}"
+            )
         return tuple(n or 1 for n in known)
     if len(given) != len(known) or any(n not in (None, size) for n, size in zip(known, given, strict=True)):
         raise TraceError(f"input {tensor.name!r} of the model has shape {known}, which does not fit the given {given}")
@@ -180,44 +201,67 @@ def _free_inputs(model: Any, request: Request) -> Given:
     args, kwargs = _arguments(model, inputs)
     leaves = keras.tree.flatten_with_path((args, kwargs))
     if not leaves or not all(hasattr(leaf, "shape") for _, leaf in leaves):
-        raise TraceError(f"the inputs must be tensors or arrays, found {type(request.inputs).__name__}; or pass input_shape=")
+        raise TraceError(
+            f"the inputs must be tensors or arrays, found {type(request.inputs).__name__}; or pass input_shape="
+        )
     names = ["_".join(map(str, path[1:])) if len(leaves) > 1 else "input" for path, _ in leaves]
     dtypes = [keras.backend.standardize_dtype(getattr(leaf, "dtype", dtype)) for _, leaf in leaves]
-    return Given(names, [tuple(map(int, leaf.shape)) for _, leaf in leaves], dtypes, keras.tree.map_structure(lambda leaf: "", (args, kwargs)))
+    return Given(
+        names,
+        [tuple(map(int, leaf.shape)) for _, leaf in leaves],
+        dtypes,
+        keras.tree.map_structure(lambda leaf: "", (args, kwargs)),
+    )
 
 
 def _built_shapes(model: Any) -> list[Size]:
     shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
-    if not shapes or not all(isinstance(s, tuple | list) and s and all(n is None or isinstance(n, int) for n in s) for s in shapes):
+    if not shapes or not all(
+        isinstance(s, tuple | list) and s and all(n is None or isinstance(n, int) for n in s) for s in shapes
+    ):
         raise TraceError(
             f"{type(model).__name__} does not know its input shapes; pass example inputs or input_shape=, for instance input_shape=(1, 224, 224, 3)"
         )
     if any(n is None for shape in shapes for n in shape[1:]):
-        raise TraceError(f"{type(model).__name__} was built with open dimensions, {shapes}; pass input_shape= without them")
+        raise TraceError(
+            f"{type(model).__name__} was built with open dimensions, {shapes}; pass input_shape= without them"
+        )
     return [tuple(n or 1 for n in shape) for shape in shapes]
 
 
 def _arguments(model: Any, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments of `call`: a dictionary of its parameters' names is by keyword, a tuple by position, a list if the call takes one argument."""
+    """Arguments of `call`: a dictionary of its parameters' names is by keyword, a tuple by position, a list if the call
+    takes one argument.
+    """
     signature = inspect.signature(model.call)
     if type(inputs) is dict and set(inputs) <= set(signature.parameters):
         return (), inputs
     args = inputs if type(inputs) is tuple else (inputs,)
-    taken = [p for p in signature.parameters.values() if p.name not in ("training", "mask") and p.kind is not p.KEYWORD_ONLY]
+    taken = [
+        p for p in signature.parameters.values() if p.name not in ("training", "mask") and p.kind is not p.KEYWORD_ONLY
+    ]
     if len(args) > 1 and len(taken) < len(args) and not any(p.kind is p.VAR_POSITIONAL for p in taken):
         args = (list(args),)
     return args, {}
 
 
 def _built(model: Any, given: Given) -> Any:
-    """The model itself if it has its weights' shapes, else a built copy made from its configuration: the user's stays unbuilt."""
+    """The model itself if it has its weights' shapes, else a built copy made from its configuration: the user's stays
+    unbuilt.
+    """
     if model.built:
         return model
     try:
-        classes = {type(layer).__name__: type(layer) for layer in model._flatten_layers() if not type(layer).__module__.startswith("keras.")}
+        classes = {
+            type(layer).__name__: type(layer)
+            for layer in model._flatten_layers()
+            if not type(layer).__module__.startswith("keras.")
+        }
         with keras.saving.custom_object_scope(classes):
             copy = type(model).from_config(model.get_config())
-        args, kwargs = given.filled([keras.KerasTensor(size, dtype) for size, dtype in zip(given.sizes, given.dtypes, strict=True)])
+        args, kwargs = given.filled(
+            [keras.KerasTensor(size, dtype) for size, dtype in zip(given.sizes, given.dtypes, strict=True)]
+        )
         copy(*args, **kwargs)
     except Exception as error:
         text = " ".join(str(error).split())[:120]

@@ -18,7 +18,9 @@ def stacked(walk: Walk, operation: Any, values: Sequence[Any]) -> Value:
     values = [walk.value(value) for value in values]
     size: Size = tuple(walk.specs(operation, values)[0].shape)
     place = operation.axis % len(size)
-    return walk.apply("Concat", operation.name, values, size, axes={axis: axis + (axis >= place) for axis in range(len(size) - 1)})
+    return walk.apply(
+        "Concat", operation.name, values, size, axes={axis: axis + (axis >= place) for axis in range(len(size) - 1)}
+    )
 
 
 def transposed(walk: Walk, operation: Any, value: Value) -> Value:
@@ -28,7 +30,10 @@ def transposed(walk: Walk, operation: Any, value: Value) -> Value:
     if name == "Swapaxes":
         order[operation.axis1], order[operation.axis2] = order[operation.axis2], order[operation.axis1]
     elif name == "Moveaxis":
-        pairs = [[axis % len(order) for axis in (axes if isinstance(axes, Sequence) else [axes])] for axes in (operation.source, operation.destination)]
+        pairs = [
+            [axis % len(order) for axis in (axes if isinstance(axes, Sequence) else [axes])]
+            for axes in (operation.source, operation.destination)
+        ]
         rest = iter(axis for axis in order if axis not in pairs[0])
         place = dict(zip(pairs[1], pairs[0], strict=True))
         order = [place[axis] if axis in place else next(rest) for axis in order]
@@ -46,7 +51,13 @@ def expanded(walk: Walk, operation: Any, value: Value, *rest: Any) -> Value:
     """Copies along axes, aligned at the last one."""
     size = tuple(walk.specs(operation, value, *rest)[0].shape)
     shift = len(size) - len(value.size)
-    return walk.apply("Expand", operation.name, [value], size, axes={axis: axis + shift for axis in range(len(value.size)) if axis + shift >= 0})
+    return walk.apply(
+        "Expand",
+        operation.name,
+        [value],
+        size,
+        axes={axis: axis + shift for axis in range(len(value.size)) if axis + shift >= 0},
+    )
 
 
 def pieces(walk: Walk, operation: Any, value: Value, *rest: Any, **named: Any) -> Any:
@@ -95,7 +106,14 @@ def padded(walk: Walk, operation: Any, value: Value, constant_values: Any = None
 def resize(walk: Walk, operation: Any, value: Value) -> Value:
     """Images in another size."""
     last = (operation.data_format or keras.config.image_data_format()) == "channels_last"
-    return walk.apply("Resize", operation.name, [value], tuple(walk.specs(operation, value)[0].shape), attrs={"mode": operation.interpolation}, last=last)
+    return walk.apply(
+        "Resize",
+        operation.name,
+        [value],
+        tuple(walk.specs(operation, value)[0].shape),
+        attrs={"mode": operation.interpolation},
+        last=last,
+    )
 
 
 MOVES: dict[str, Callable[..., Any]] = {

@@ -1,4 +1,6 @@
-"""Recipes of Keras operations (`keras.ops`), the nodes between layers. A recipe takes the walk, the operation and the arguments of the call."""
+"""Recipes of Keras operations (`keras.ops`), the nodes between layers. A recipe takes the walk, the operation and the
+arguments of the call.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,22 @@ ARITHMETIC = ("Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow", "Maximum", "
 
 
 def default(walk: Walk, operation: Any, *args: Any, **kwargs: Any) -> Any:
-    """Any operation: its tensors are operands, a number next to one is the attribute `scalar`, unknown names are opaque."""
+    """Any operation: its tensors are operands, a number next to one is the attribute `scalar`, unknown names are
+    opaque.
+    """
     op = KERAS_NAMES.get(type(operation).__name__)
     if op is None:
         return walk.opaque(operation, *args, **kwargs)
     leaves = tree.flatten((args, kwargs))
-    operands = [walk.value(leaf) for leaf in leaves if isinstance(leaf, Value | Variable) or getattr(leaf, "shape", ()) != ()]
-    numbers = [leaf for leaf in leaves if isinstance(leaf, int | float) or (hasattr(leaf, "shape") and leaf.shape == () and not isinstance(leaf, Value))]
+    operands = [
+        walk.value(leaf) for leaf in leaves if isinstance(leaf, Value | Variable) or getattr(leaf, "shape", ()) != ()
+    ]
+    numbers = [
+        leaf
+        for leaf in leaves
+        if isinstance(leaf, int | float)
+        or (hasattr(leaf, "shape") and leaf.shape == () and not isinstance(leaf, Value))
+    ]
     attrs: dict[str, Attr] = {}
     if op in ARITHMETIC and len(operands) == 1 and len(numbers) == 1:
         op, attrs = _scalar(op, float(numbers[0]), reverse=leaves[0] is numbers[0])
@@ -38,7 +49,9 @@ def default(walk: Walk, operation: Any, *args: Any, **kwargs: Any) -> Any:
 
 def results(walk: Walk, op: str, operation: Any, operands: Sequence[Value], specs: Sequence[Any], **step: Any) -> Any:
     """A node with the results that Keras announces; one of them alone is no list."""
-    values = walk.several(op, operation.name, operands, [tuple(spec.shape) for spec in specs], [spec.dtype for spec in specs], **step)
+    values = walk.several(
+        op, operation.name, operands, [tuple(spec.shape) for spec in specs], [spec.dtype for spec in specs], **step
+    )
     return values[0] if len(values) == 1 else values
 
 
@@ -77,7 +90,10 @@ def along(op: str) -> Callable[..., Value]:
 
     def recipe(walk: Walk, operation: Any, value: Value) -> Value:
         axis = operation.axis
-        extent = prod(value.size[a] for a in (axis if isinstance(axis, Sequence) else range(len(value.size)) if axis is None else [axis]))
+        extent = prod(
+            value.size[a]
+            for a in (axis if isinstance(axis, Sequence) else range(len(value.size)) if axis is None else [axis])
+        )
         spec = walk.specs(operation, value)[0]
         return walk.apply(op, operation.name, [value], tuple(spec.shape), attrs={"size": extent})
 
@@ -99,8 +115,20 @@ def reduction(walk: Walk, operation: Any, value: Any, **_: Any) -> Any:
     """Sums, means and extremes over some or all axes."""
     value = walk.value(value)
     axis, rank = operation.axis, len(value.size)
-    dims = tuple(range(rank)) if axis is None else tuple(a % rank for a in (axis if isinstance(axis, Sequence) else [axis]))
-    return results(walk, KERAS_NAMES[type(operation).__name__], operation, [value], walk.specs(operation, value), attrs={"dims": len(dims)}, dims=dims)
+    dims = (
+        tuple(range(rank))
+        if axis is None
+        else tuple(a % rank for a in (axis if isinstance(axis, Sequence) else [axis]))
+    )
+    return results(
+        walk,
+        KERAS_NAMES[type(operation).__name__],
+        operation,
+        [value],
+        walk.specs(operation, value),
+        attrs={"dims": len(dims)},
+        dims=dims,
+    )
 
 
 # --- products
@@ -125,8 +153,15 @@ def einsum(walk: Walk, operation: Any, *operands: Any, **_: Any) -> Any:
 def tensordot(walk: Walk, operation: Any, a: Any, b: Any) -> Value:
     """A product over the last axes of one and the first of the other, or over given axes."""
     a, b = walk.value(a), walk.value(b)
-    axes = operation.axes if not isinstance(operation.axes, int) else (range(len(a.size) - operation.axes, len(a.size)), range(operation.axes))
-    first, second = ([axis % len(value.size) for axis in (own if isinstance(own, Sequence) else [own])] for value, own in zip((a, b), axes, strict=True))
+    axes = (
+        operation.axes
+        if not isinstance(operation.axes, int)
+        else (range(len(a.size) - operation.axes, len(a.size)), range(operation.axes))
+    )
+    first, second = (
+        [axis % len(value.size) for axis in (own if isinstance(own, Sequence) else [own])]
+        for value, own in zip((a, b), axes, strict=True)
+    )
     return _contracted(walk, a, b, first, second)
 
 
@@ -155,13 +190,24 @@ def outer(walk: Walk, operation: Any, a: Any, b: Any) -> Value:
     return walk.apply("MatMul", operation.name, [a, b], tuple(walk.specs(operation, a, b)[0].shape), attrs={"inner": 1})
 
 
-def attention(walk: Walk, operation: Any, query: Value, key: Value, value: Value, bias: Any = None, mask: Any = None, scale: Any = None) -> Value:
+def attention(
+    walk: Walk,
+    operation: Any,
+    query: Value,
+    key: Value,
+    value: Value,
+    bias: Any = None,
+    mask: Any = None,
+    scale: Any = None,
+) -> Value:
     """Scaled dot-product attention of (batch, positions, heads, width)."""
     heads = query.size[2]
     parts = []
     for part in (query, key, value):
         if part.size[2] != heads:
-            part = walk.apply("Expand", "repeat", [part], (*part.size[:2], heads, part.size[3]), axes={0: 0, 1: 1, 3: 3})
+            part = walk.apply(
+                "Expand", "repeat", [part], (*part.size[:2], heads, part.size[3]), axes={0: 0, 1: 1, 3: 3}
+            )
         parts.append(walk.transpose(part, (0, 2, 1, 3)))
     masks = [walk.value(item) for item in (bias, mask) if item is not None]
     size = (*parts[0].size[:-1], parts[2].size[-1])
@@ -182,17 +228,36 @@ def conv(walk: Walk, operation: Any, value: Value, kernel: Any) -> Any:
     *window, inner, outer = kernel.shape
     channels = value.size[-1 if last else 1]
     shape = (inner * outer, 1, *window) if depthwise else (outer, inner, *window)
-    stride, dilation = (tuple(n) if isinstance(n, Sequence) else (n,) * rank for n in (operation.strides, operation.dilation_rate))
+    stride, dilation = (
+        tuple(n) if isinstance(n, Sequence) else (n,) * rank for n in (operation.strides, operation.dilation_rate)
+    )
     padding = windows(value.size[1:-1] if last else value.size[2:], tuple(window), stride, dilation, operation.padding)
-    attrs = {"kernel": tuple(window), "stride": stride, "padding": padding, "dilation": dilation, "groups": channels if depthwise else channels // inner}
+    attrs = {
+        "kernel": tuple(window),
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": channels if depthwise else channels // inner,
+    }
     size = tuple(walk.specs(operation, value, kernel)[0].shape)
-    return walk.apply("Conv", operation.name, [value], size, params=(walk.param(kernel, shape),), attrs=attrs, last=last)
+    return walk.apply(
+        "Conv", operation.name, [value], size, params=(walk.param(kernel, shape),), attrs=attrs, last=last
+    )
 
 
 def pool(walk: Walk, operation: Any, value: Value) -> Value:
     """Pooling as a function."""
     last = (operation.data_format or keras.config.image_data_format()) == "channels_last"
-    return pooled(walk, operation, value, type(operation).__name__ == "MaxPool", operation.pool_size, operation.strides, operation.padding, last)
+    return pooled(
+        walk,
+        operation,
+        value,
+        type(operation).__name__ == "MaxPool",
+        operation.pool_size,
+        operation.strides,
+        operation.padding,
+        last,
+    )
 
 
 def adaptive(op: str) -> Callable[..., Value]:
@@ -205,12 +270,16 @@ def adaptive(op: str) -> Callable[..., Value]:
     return recipe
 
 
-def batch_norm(walk: Walk, operation: Any, value: Value, mean: Any, variance: Any, offset: Any = None, scale: Any = None) -> Any:
+def batch_norm(
+    walk: Walk, operation: Any, value: Value, mean: Any, variance: Any, offset: Any = None, scale: Any = None
+) -> Any:
     """Batch normalisation as a function; statistics that are computed make it opaque."""
     if any(isinstance(item, Value) for item in (mean, variance, offset, scale)):
         return walk.opaque(operation, value, mean, variance, offset=offset, scale=scale)
     weights = tuple(walk.param(weight) for weight in (scale, offset) if isinstance(weight, Variable))
-    return walk.same("BatchNorm", operation.name, value, params=weights, last=operation.axis % len(value.size) == len(value.size) - 1)
+    return walk.same(
+        "BatchNorm", operation.name, value, params=weights, last=operation.axis % len(value.size) == len(value.size) - 1
+    )
 
 
 def norm(op: str) -> Callable[..., Value]:
@@ -231,7 +300,9 @@ def relu(walk: Walk, operation: Any, value: Value) -> Any:
 
 def control(walk: Walk, operation: Any, *_: Any, **__: Any) -> Any:
     """Branches and loops, whose bodies are Python functions that Keras has not recorded."""
-    raise UnfollowedError(f"{walk.where()}: keras.ops {type(operation).__name__} is control flow, which only the TensorFlow frontend follows")
+    raise UnfollowedError(
+        f"{walk.where()}: keras.ops {type(operation).__name__} is control flow, which only the TensorFlow frontend follows"
+    )
 
 
 _REDUCTIONS = "Mean Nanmean Sum Nansum Prod Max Amax Nanmax Min Amin Nanmin Argmax Argmin Var Std Logsumexp Any All CountNonzero Norm"

@@ -15,14 +15,20 @@ from .importer import UnfollowedError, Walk
 from .layer_converters import activated, linear
 
 # cell -> operator, gates, usual activations
-CELLS = {"LSTMCell": ("LSTM", 4, ("tanh", "sigmoid")), "GRUCell": ("GRU", 3, ("tanh", "sigmoid")), "SimpleRNNCell": ("RNN", 1, ("tanh",))}
+CELLS = {
+    "LSTMCell": ("LSTM", 4, ("tanh", "sigmoid")),
+    "GRUCell": ("GRU", 3, ("tanh", "sigmoid")),
+    "SimpleRNNCell": ("RNN", 1, ("tanh",)),
+}
 
 
 # --- recurrent networks
 
 
 def recurrent(walk: Walk, layer: Any, value: Value, initial_state: Any = None) -> Any:
-    """LSTM, GRU and SimpleRNN, and `RNN` of their cells: one node per cell, then the last time step unless all are returned."""
+    """LSTM, GRU and SimpleRNN, and `RNN` of their cells: one node per cell, then the last time step unless all are
+    returned.
+    """
     cells = list(layer.cell.cells) if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
     if any(type(cell).__name__ not in CELLS for cell in cells):
         return _loop(walk, layer, value, initial_state)
@@ -42,21 +48,30 @@ def _loop(walk: Walk, layer: Any, value: Value, initial_state: Any) -> Any:
     """Cells that are no operator: with TensorFlow its frontend follows the loop, elsewhere it is one opaque node."""
     if keras.backend.backend() == "tensorflow":
         raise UnfollowedError(f"{walk.where()}: {type(layer).__name__} is a loop over cells of its own")
-    return walk.opaque(layer, value, params=walk.weights(layer), **({} if initial_state is None else {"initial_state": initial_state}))
+    return walk.opaque(
+        layer, value, params=walk.weights(layer), **({} if initial_state is None else {"initial_state": initial_state})
+    )
 
 
 def _layer(walk: Walk, name: str, cells: Sequence[Any], value: Value, states: Sequence[Sequence[Value]]) -> list[Value]:
-    """One recurrent node: a cell, or one per direction. Results are the sequence and the last states, (directions, batch, hidden)."""
+    """One recurrent node: a cell, or one per direction. Results are the sequence and the last states, (directions,
+    batch, hidden).
+    """
     cell, batch, length = cells[0], value.size[0], value.size[1]
     op, _, usual = CELLS[type(cell).__name__]
     attrs: dict[str, Any] = {"hidden": cell.units, "layers": 1, "bidirectional": len(cells) == 2}
-    found = tuple(getattr(getattr(cell, key), "__name__", "custom") for key in ("activation", "recurrent_activation")[: len(usual)])
+    found = tuple(
+        getattr(getattr(cell, key), "__name__", "custom")
+        for key in ("activation", "recurrent_activation")[: len(usual)]
+    )
     if found != usual and not (op == "RNN" and found == ("relu",)):
         attrs["activations"] = found
     if op == "GRU" and not cell.reset_after:
         attrs["reset_after"] = False
     weights = tuple(param for cell in cells for param in _cell_weights(walk, cell))
-    sizes: list[Size] = [(batch, length, cell.units * len(cells))] + [(len(cells), batch, cell.units)] * (2 if op == "LSTM" else 1)
+    sizes: list[Size] = [(batch, length, cell.units * len(cells))] + [(len(cells), batch, cell.units)] * (
+        2 if op == "LSTM" else 1
+    )
     operands = [value, *(_stacked(walk, state) for state in states)]
     return walk.several(op, name, operands, sizes, [""], params=weights, attrs=attrs)
 
@@ -72,7 +87,10 @@ def _cell_weights(walk: Walk, cell: Any) -> list[Param]:
     hidden = cell.units
     gates = CELLS[type(cell).__name__][1] * hidden
     with walk.tape.within(f"{walk.tape.path[-1]}.{cell.name}" if walk.tape.path[-1] else cell.name):
-        weights = [walk.param(cell.kernel, (gates, cell.kernel.shape[0])), walk.param(cell.recurrent_kernel, (gates, hidden))]
+        weights = [
+            walk.param(cell.kernel, (gates, cell.kernel.shape[0])),
+            walk.param(cell.recurrent_kernel, (gates, hidden)),
+        ]
         if cell.bias is None:
             return weights
         if len(cell.bias.shape) == 1:
@@ -130,15 +148,27 @@ def multi_head(
     use_causal_mask: bool = False,
     **masks: Any,
 ) -> Any:
-    """Multi-head attention, also with fewer heads for keys and values: three linear layers, attention, one linear layer."""
-    own = keras.layers.GroupQueryAttention if isinstance(layer, keras.layers.GroupQueryAttention) else keras.layers.MultiHeadAttention
+    """Multi-head attention, also with fewer heads for keys and values: three linear layers, attention, one linear
+    layer.
+    """
+    own = (
+        keras.layers.GroupQueryAttention
+        if isinstance(layer, keras.layers.GroupQueryAttention)
+        else keras.layers.MultiHeadAttention
+    )
     rank = len(query.size)
     axes = getattr(layer, "_attention_axes", None)
     unusual = return_attention_scores or (axes and tuple(axes) != tuple(range(1, rank - 1))) or len(value.size) != rank
     gated = getattr(layer, "_use_gate", False) or getattr(layer, "use_gate", False)
     if unusual or gated or type(layer)._compute_attention is not own._compute_attention:
         return walk.enter(
-            layer.call, query, value, key=key, attention_mask=attention_mask, return_attention_scores=return_attention_scores, use_causal_mask=use_causal_mask
+            layer.call,
+            query,
+            value,
+            key=key,
+            attention_mask=attention_mask,
+            return_attention_scores=return_attention_scores,
+            use_causal_mask=use_causal_mask,
         )
     key = value if key is None else key
     sources = zip((query, key, value), (layer._query_dense, layer._key_dense, layer._value_dense), strict=True)
@@ -158,7 +188,9 @@ def _heads(walk: Walk, source: Value, dense: Any, heads: int) -> Value:
     """A projection as (batch, heads, positions, width); fewer heads of keys and values are repeated."""
     own, width = dense._kernel.shape[1:]
     with walk.tape.within(walk.path_of(dense)):
-        out = activated(walk, dense.activation, linear(walk, dense.name, source, dense._kernel, dense.bias, own * width))
+        out = activated(
+            walk, dense.activation, linear(walk, dense.name, source, dense._kernel, dense.bias, own * width)
+        )
     out = walk.reshape(out, (out.size[0], prod(out.size[1:-1]), own, width))
     if own != heads:
         out = walk.apply("Expand", "repeat", [out], (*out.size[:2], heads, width), axes={0: 0, 1: 1, 3: 3})

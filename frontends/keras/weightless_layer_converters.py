@@ -1,4 +1,6 @@
-"""Recipes of Keras layers without weights: pooling, padding, resizing, reshaping, merging, regularisation and preprocessing."""
+"""Recipes of Keras layers without weights: pooling, padding, resizing, reshaping, merging, regularisation and
+preprocessing.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,14 @@ from .layer_converters import is_last, spatial, windows
 
 def pool(walk: Walk, layer: Any, value: Value) -> Value:
     """Max and average pooling; averages leave padding out."""
-    return pooled(walk, layer, value, layer.pool_mode == "max", layer.pool_size, layer.strides, layer.padding, is_last(layer))
+    return pooled(
+        walk, layer, value, layer.pool_mode == "max", layer.pool_size, layer.strides, layer.padding, is_last(layer)
+    )
 
 
-def pooled(walk: Walk, operation: Any, value: Value, largest: bool, kernel: Any, stride: Any, padding: str, last: bool) -> Value:
+def pooled(
+    walk: Walk, operation: Any, value: Value, largest: bool, kernel: Any, stride: Any, padding: str, last: bool
+) -> Value:
     """A pooling node; `operation` is a layer or a Keras operation, which knows its output's shape."""
     rank = len(value.size) - 2
     kernel, stride = (tuple(n) if isinstance(n, Sequence) else (n,) * rank for n in (kernel, stride or kernel))
@@ -49,7 +55,9 @@ def global_pool(op: str) -> Callable[..., Value]:
 
 def adaptive_pool(op: str) -> Callable[..., Value]:
     """Pooling to a given size."""
-    return lambda walk, layer, value: walk.apply(op, layer.name, [value], tuple(layer.compute_output_shape(value.size)), last=is_last(layer))
+    return lambda walk, layer, value: walk.apply(
+        op, layer.name, [value], tuple(layer.compute_output_shape(value.size)), last=is_last(layer)
+    )
 
 
 # --- padding, cropping, resizing
@@ -68,7 +76,12 @@ def zero_padding(walk: Walk, layer: Any, value: Value) -> Value:
 def resized(mode: Callable[[Any], str]) -> Callable[..., Value]:
     """Resizing in a mode."""
     return lambda walk, layer, value: walk.apply(
-        "Resize", layer.name, [value], tuple(layer.compute_output_shape(value.size)), attrs={"mode": mode(layer)}, last=_format(layer)
+        "Resize",
+        layer.name,
+        [value],
+        tuple(layer.compute_output_shape(value.size)),
+        attrs={"mode": mode(layer)},
+        last=_format(layer),
     )
 
 
@@ -90,7 +103,9 @@ def center_crop(walk: Walk, layer: Any, value: Value) -> Value:
 
 def _kept(walk: Walk, op: str, layer: Any, value: Value, size: Size) -> Value:
     """A node that keeps every axis in its place."""
-    return walk.apply(op, layer.name, [value], size, axes={axis: axis for axis in range(len(size))}, last=_format(layer))
+    return walk.apply(
+        op, layer.name, [value], size, axes={axis: axis for axis in range(len(size))}, last=_format(layer)
+    )
 
 
 def cropping(walk: Walk, layer: Any, value: Value) -> Value:
@@ -132,15 +147,23 @@ def merge(op: str) -> Callable[..., Value]:
             return entered
         out = values[0]
         for value in values[1:]:
-            out = walk.apply(op, layer.name, [out, value], tuple(max(pair) for pair in zip(out.size, value.size, strict=True)))
-        return walk.same("Mul", "scale", out, attrs={"scalar": 1 / len(values)}) if type(layer).__name__ == "Average" else out
+            out = walk.apply(
+                op, layer.name, [out, value], tuple(max(pair) for pair in zip(out.size, value.size, strict=True))
+            )
+        return (
+            walk.same("Mul", "scale", out, attrs={"scalar": 1 / len(values)})
+            if type(layer).__name__ == "Average"
+            else out
+        )
 
     return recipe
 
 
 def concatenate(walk: Walk, layer: Any, values: Sequence[Value]) -> Value:
     """Tensors behind one another along an axis."""
-    return walk.apply("Concat", layer.name, list(values), tuple(layer.compute_output_shape([value.size for value in values])))
+    return walk.apply(
+        "Concat", layer.name, list(values), tuple(layer.compute_output_shape([value.size for value in values]))
+    )
 
 
 # --- regularisation and preprocessing
@@ -183,7 +206,14 @@ def normalization(walk: Walk, layer: Any, value: Value) -> Value:
 _AUGMENTATIONS = [name for name in dir(keras.layers) if name.startswith("Random")]
 _AUGMENTATIONS += ["AugMix", "CutMix", "MixUp", "RandAugment", "Solarization"]
 _DROPOUTS = "Dropout BaseSpatialDropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise AlphaDropout"
-_MERGES = {"Add": "Add", "Average": "Add", "Multiply": "Mul", "Maximum": "Maximum", "Minimum": "Minimum", "Subtract": "Sub"}
+_MERGES = {
+    "Add": "Add",
+    "Average": "Add",
+    "Multiply": "Mul",
+    "Maximum": "Maximum",
+    "Minimum": "Minimum",
+    "Subtract": "Sub",
+}
 
 LAYERS: dict[str, Callable[..., Any]] = {
     "BasePooling": pool,

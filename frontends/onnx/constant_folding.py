@@ -24,7 +24,8 @@ PLAIN = {
 
 
 def folded(call: Call, hints: bool = False) -> Folded:
-    """The values of a node's results where those of its operands are known; None where they are not, or not worth knowing.
+    """The values of a node's results where those of its operands are known; None where they are not, or not worth
+    knowing.
 
     With `hints`, those of the example inputs count as known.
     """

@@ -1,7 +1,8 @@
 """Control flow and sequences of ONNX.
 
-Bodies of `If`, `Loop` and `Scan` are followed where they stand: their nodes come first, then one node "If" or "Loop" that reads the condition or
-the initial values, and the results of the bodies. Nodes of a body that runs a known number of times carry it as `trips`.
+Bodies of `If`, `Loop` and `Scan` are followed where they stand: their nodes come first, then one node "If" or "Loop"
+that reads the condition or the initial values, and the results of the bodies. Nodes of a body that runs a known number
+of times carry it as `trips`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Scope = MutableMapping[str, Tensor]
 DEPTH = 16  # nesting of subgraphs that is followed
 
 
-def _body(walk: Walk, node: onnx.NodeProto, graph: onnx.GraphProto, scope: Scope, given: Sequence[Tensor], place: str) -> list[Tensor]:
+def _body(
+    walk: Walk, node: onnx.NodeProto, graph: onnx.GraphProto, scope: Scope, given: Sequence[Tensor], place: str
+) -> list[Tensor]:
     """Follow a subgraph whose inputs are `given`; returns its results. What it reads from outside is found in `scope`."""
     if walk.depth >= DEPTH:
         raise TraceError(f"subgraphs are nested more than {DEPTH} deep")
@@ -64,7 +67,9 @@ def _if(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
     for slot, name in enumerate(node.output):
         pair = [result[slot] for result in results]
         size = _wider(*(tensor.size for tensor in pair))
-        value = Call(walk.tape, node, [condition, *pair], [size], [pair[0].elem], 1, "if").emit("If", [condition, *pair])[0]
+        value = Call(walk.tape, node, [condition, *pair], [size], [pair[0].elem], 1, "if").emit(
+            "If", [condition, *pair]
+        )[0]
         scope[name] = Tensor(name, pair[0].elem, size, value=value)
         scope[name].sequence = pair[0].sequence
 
@@ -91,7 +96,12 @@ def _loop(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
     _repeated(walk, start, trips)
     rounds = trips if trips is not None else 1
     sizes = [tensor.size for tensor in kept] + [(rounds, *tensor.size) for tensor in scanned]
-    operands = [*most_read, *([condition] if condition is not None and condition.data is None else []), *tensors, *results[1:]]
+    operands = [
+        *most_read,
+        *([condition] if condition is not None and condition.data is None else []),
+        *tensors,
+        *results[1:],
+    ]
     _results(walk, node, scope, operands, sizes, [*kept, *scanned])
 
 
@@ -155,7 +165,14 @@ def _repeated(walk: Walk, start: int, trips: int | None) -> None:
             nodes[index] = replace(nodes[index], attrs=attributes(attrs | {"trips": trips * attrs.get("trips", 1)}))
 
 
-def _results(walk: Walk, node: onnx.NodeProto, scope: Scope, operands: Sequence[Tensor], sizes: list[Size], like: Sequence[Tensor]) -> None:
+def _results(
+    walk: Walk,
+    node: onnx.NodeProto,
+    scope: Scope,
+    operands: Sequence[Tensor],
+    sizes: list[Size],
+    like: Sequence[Tensor],
+) -> None:
     call = Call(walk.tape, node, list(operands), sizes, [], 1, "loop")
     values = call.emit("Loop", operands, sizes=sizes) if sizes else []
     for name, tensor, value in zip(node.output, like, values, strict=False):
@@ -170,9 +187,17 @@ def _sequence_map(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
     for tensor in given:
         tensor.sequence = False
         tensor.read(walk.tape)
-    for name, tensor in zip(node.output, _body(walk, node, attribute(node, "body"), scope, given, "body"), strict=False):
+    for name, tensor in zip(
+        node.output, _body(walk, node, attribute(node, "body"), scope, given, "body"), strict=False
+    ):
         scope[name] = Tensor(name, tensor.elem, tensor.size, value=tensor.read(walk.tape))
         scope[name].sequence = True
 
 
-CONTROL: dict[str, Callable[[Any, onnx.NodeProto, Scope], None]] = {"If": _if, "Loop": _loop, "Scan": _scan, "SequenceMap": _sequence_map, **SEQUENCES}
+CONTROL: dict[str, Callable[[Any, onnx.NodeProto, Scope], None]] = {
+    "If": _if,
+    "Loop": _loop,
+    "Scan": _scan,
+    "SequenceMap": _sequence_map,
+    **SEQUENCES,
+}

@@ -1,7 +1,7 @@
 """How each ONNX operator becomes nodes: one small function per family. Layers with weights are in `onnx_layers`.
 
-A function takes a `Call` and returns the values of the node's results. Operators without one take all their tensors as data. What differs
-between opsets is read from attributes or inputs, whichever the definition of the node's opset has.
+A function takes a `Call` and returns the values of the node's results. Operators without one take all their tensors as
+data. What differs between opsets is read from attributes or inputs, whichever the definition of the node's opset has.
 """
 
 from __future__ import annotations
@@ -67,9 +67,18 @@ def _binary(op: str) -> Callable[[Call], Emitted]:
 
 
 def _uniform(call: Call, tensor: Tensor) -> Tensor:
-    """A constant of one number everywhere, as folding leaves the zeros and ones of norms without weights, where the other operand has the size."""
+    """A constant of one number everywhere, as folding leaves the zeros and ones of norms without weights, where the
+    other operand has the size.
+    """
     data, sizes = tensor.data, [other.size for other in call.tensors if other is not tensor]
-    if tensor.param or tensor.kept or data is None or data.size < 2 or sizes != [call.sizes[0]] or not np.all(data == data.reshape(-1)[0]):
+    if (
+        tensor.param
+        or tensor.kept
+        or data is None
+        or data.size < 2
+        or sizes != [call.sizes[0]]
+        or not np.all(data == data.reshape(-1)[0])
+    ):
         return tensor
     return Tensor(tensor.name, tensor.elem, (), data.reshape(-1)[0])
 
@@ -186,7 +195,8 @@ def _transpose(call: Call) -> Emitted:
     result = call.emit("Transpose", [source], axes={old: new for new, old in enumerate(order)})[0]
     result.data = Moved(source, tuple(order))
     if isinstance(source.data, Moved) and all(source.data.order[axis] == place for place, axis in enumerate(order)):
-        result.tag = source.data.source.tag  # it is as before: what a reshape between the two has cut can be found again
+        # it is as before: what a reshape between the two has cut can be found again
+        result.tag = source.data.source.tag
     return [result]
 
 
@@ -194,7 +204,9 @@ def _squeeze(call: Call) -> Emitted:
     """Axes of size 1 fall away; ONNX names them, or means all."""
     size = call.need(0).size
     axes = call.setting("axes", 1)
-    gone = {axis for axis, n in enumerate(size) if n == 1} if axes is None else {axis % max(len(size), 1) for axis in axes}
+    gone = (
+        {axis for axis, n in enumerate(size) if n == 1} if axes is None else {axis % max(len(size), 1) for axis in axes}
+    )
     kept = [axis for axis in range(len(size)) if axis not in gone]
     return call.emit("Reshape", [call.need(0)], axes={old: new for new, old in enumerate(kept)})
 
@@ -206,7 +218,9 @@ def _unsqueeze(call: Call) -> Emitted:
 
 
 def _steps(indices: Any) -> tuple[int, ...] | None:
-    """The step of indices that are evenly spaced in row-major order, or the two of overlapping windows (windows, elements), first + i step + j."""
+    """The step of indices that are evenly spaced in row-major order, or the two of overlapping windows (windows,
+    elements), first + i step + j.
+    """
     flat = indices.reshape(-1)
     steps = np.unique(np.diff(flat))
     if steps.size == 1 and steps[0] != 0:
@@ -219,11 +233,19 @@ def _steps(indices: Any) -> tuple[int, ...] | None:
 
 
 def _strided(call: Call, data: Tensor, axis: int) -> Emitted:
-    """Evenly spaced elements of an axis, as `as_strided` and slices are written: a slice, and a reshape if it has more axes."""
+    """Evenly spaced elements of an axis, as `as_strided` and slices are written: a slice, and a reshape if it has more
+    axes.
+    """
     count, size = call.need(1).data.size, data.size
     value = data.read(call.tape)
     if count != size[axis]:
-        value = call.emit("Slice", [value], {"part": True}, sizes=[(*size[:axis], count, *size[axis + 1 :])], axes={a: a for a in range(len(size))})[0]
+        value = call.emit(
+            "Slice",
+            [value],
+            {"part": True},
+            sizes=[(*size[:axis], count, *size[axis + 1 :])],
+            axes={a: a for a in range(len(size))},
+        )[0]
     return call.emit("Reshape", [value])
 
 
@@ -231,8 +253,11 @@ def _windows(call: Call, data: Tensor, axis: int) -> Emitted:
     """Windows of an axis, `Tensor.unfold`, which puts their elements last."""
     size, (count, length), rank = data.size, call.need(1).size, len(data.size)
     value = call.emit("Unfold", [data], sizes=[(*size[:axis], count, *size[axis + 1 :], length)])
-    result = call.emit("Transpose", value, axes={**{a: a if a <= axis else a + 1 for a in range(rank)}, rank: axis + 1})[0]
-    if axis == 2 and rank == 4 and _steps(call.need(1).data.T) == (1, 1):  # with stride 1 these may be the rows of `_sliding` as well
+    result = call.emit(
+        "Transpose", value, axes={**{a: a if a <= axis else a + 1 for a in range(rank)}, rank: axis + 1}
+    )[0]
+    # with stride 1 these may be the rows of `_sliding` as well
+    if axis == 2 and rank == 4 and _steps(call.need(1).data.T) == (1, 1):
         result.data = Rows(data.read(call.tape), count, 1)
     return [result]
 
@@ -246,7 +271,9 @@ class Rows(NamedTuple):
 
 
 def _sliding(call: Call, data: Tensor, axis: int, steps: tuple[int, ...]) -> Emitted:
-    """`torch.nn.functional.unfold` as exporters write it: elements of windows of the rows (axis 2), then of the columns (axis 4)."""
+    """`torch.nn.functional.unfold` as exporters write it: elements of windows of the rows (axis 2), then of the columns
+    (axis 4).
+    """
     indices, size = call.need(1), data.size
     value = data.read(call.tape)
     kernel, stride = indices.size[0], steps[0] if len(steps) > 1 else indices.size[0]
@@ -257,7 +284,12 @@ def _sliding(call: Call, data: Tensor, axis: int, steps: tuple[int, ...]) -> Emi
     if axis != 4 or len(size) != 5 or not isinstance(value.data, Rows):
         return []
     rows, (batch, channels, height, down, _), across = value.data, size, indices.size[1]
-    attrs: dict[str, Attr] = {"kernel": (height, kernel), "stride": (rows.stride, stride), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+    attrs: dict[str, Attr] = {
+        "kernel": (height, kernel),
+        "stride": (rows.stride, stride),
+        "padding": ((0, 0), (0, 0)),
+        "dilation": (1, 1),
+    }
     result = call.emit("Unfold", [rows.image], attrs, sizes=[(batch, channels * height * kernel, down * across)])[0]
     result = call.emit("Reshape", [result], sizes=[(batch, channels, height, kernel, down, across)])[0]
     return call.emit("Transpose", [result], axes={0: 0, 1: 1, 2: 2, 3: 4, 4: 3, 5: 5})
@@ -289,7 +321,8 @@ def _gather(call: Call) -> Emitted:
 
 def _scatter_nd(call: Call) -> Emitted:
     data, indices, updates = call.need(0), call.need(1), call.need(2)
-    if prod(updates.size) == prod(data.size) and call.attr("reduction", "none") == "none":  # indices must differ: everything is overwritten
+    # indices must differ: everything is overwritten
+    if prod(updates.size) == prod(data.size) and call.attr("reduction", "none") == "none":
         return call.emit("Reshape", [updates])
     return call.emit("Scatter", [data, updates, indices])
 
@@ -307,7 +340,16 @@ def _top_k(call: Call) -> Emitted:
     return call.same("Sort")
 
 
-REDUCTIONS = {"Mean": "Mean", "Sum": "Sum", "Prod": "Prod", "Max": "ReduceMax", "Min": "ReduceMin", "L1": "Norm", "L2": "Norm", "LogSumExp": "LogSumExp"}
+REDUCTIONS = {
+    "Mean": "Mean",
+    "Sum": "Sum",
+    "Prod": "Prod",
+    "Max": "ReduceMax",
+    "Min": "ReduceMin",
+    "L1": "Norm",
+    "L2": "Norm",
+    "LogSumExp": "LogSumExp",
+}
 RECIPES: dict[str, Callable[[Call], Emitted]] = {
     **layers.RECIPES, **products.RECIPES,
     **{name: _binary(ONNX_NAMES[name]) for name in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mod")},

@@ -1,7 +1,8 @@
 """Inputs and initializers of an ONNX model: which tensors there are before the first node, and of what size.
 
-The batch is axis 0 of the inputs; axis 1 where the input goes straight into a recurrent layer that has time first; or the axis that the
-model calls "batch", "batch_size" or "N". An input whose batch axis has another size than the first input's has no batch.
+The batch is axis 0 of the inputs; axis 1 where the input goes straight into a recurrent layer that has time first; or
+the axis that the model calls "batch", "batch_size" or "N". An input whose batch axis has another size than the first
+input's has no batch.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 def initializers(graph: onnx.GraphProto, where: str) -> dict[str, Tensor]:
     """The tensors that a graph brings along, by name.
 
-    Floating-point ones of more than one element, or with the name of a module's parameter, are trainable, unless PyTorch's exporter says that they
-    are buffers or constants.
+    Floating-point ones of more than one element, or with the name of a module's parameter, are trainable, unless
+    PyTorch's exporter says that they are buffers or constants.
 
     Raises:
         TraceError: sizes are negative, a name occurs twice, or the contents are said to lie outside the model's folder.
@@ -68,7 +69,9 @@ def _kind(proto: Any) -> str:
 
 
 def _is_generated(name: str) -> bool:
-    """Whether a name is that of an intermediate result, which PyTorch calls after the function that computed it, and not that of a parameter."""
+    """Whether a name is that of an intermediate result, which PyTorch calls after the function that computed it, and
+    not that of a parameter.
+    """
     base = re.sub(r"(_split)?_\d+$", "", name)
     base = re.sub(r"_\d+$", "", base)
     if base.endswith(".lifted_tensor"):  # a constant that a submodule's forward writes down
@@ -100,9 +103,16 @@ def _check(proto: onnx.TensorProto, where: str) -> None:
     if proto.data_location != onnx.TensorProto.EXTERNAL:
         return
     location = next((entry.value for entry in proto.external_data if entry.key == "location"), "")
-    outside = PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive or location[:1] in "/\\" or ".." in re.split(r"[/\\]", location)
+    outside = (
+        PurePosixPath(location).is_absolute()
+        or PureWindowsPath(location).drive
+        or location[:1] in "/\\"
+        or ".." in re.split(r"[/\\]", location)
+    )
     if outside or not location:
-        raise TraceError(f"{where}: initializer {proto.name!r} says that its contents lie outside the model's folder, in {location!r}; the file was not opened")
+        raise TraceError(
+            f"{where}: initializer {proto.name!r} says that its contents lie outside the model's folder, in {location!r}; the file was not opened"
+        )
 
 
 # --- inputs
@@ -143,12 +153,16 @@ def _asked(request: Request, names: list[str], where: str) -> dict[str, Size]:
     if isinstance(given, Mapping):
         unknown = sorted(set(map(str, given)) - set(names))
         if unknown:
-            raise TraceError(f"{where}: there is no input {unknown[0]!r}; the inputs are {', '.join(map(repr, names)) or 'none'}")
+            raise TraceError(
+                f"{where}: there is no input {unknown[0]!r}; the inputs are {', '.join(map(repr, names)) or 'none'}"
+            )
         return {str(name): _size(value, where) for name, value in given.items()}
     several = isinstance(given, tuple | list) and (not given or not all(isinstance(n, int) for n in given))
     values = list(given) if several else [given]
     if len(values) > len(names):
-        raise TraceError(f"{where}: {len(values)} inputs are given, but the model has {len(names)}: {', '.join(map(repr, names)) or 'none'}")
+        raise TraceError(
+            f"{where}: {len(values)} inputs are given, but the model has {len(names)}: {', '.join(map(repr, names)) or 'none'}"
+        )
     return {name: _size(value, where) for name, value in zip(names, values, strict=False)}
 
 
@@ -179,7 +193,9 @@ def _size(value: Any, where: str) -> Size:
     except (TypeError, ValueError):
         size = (-1,)
     if any(n < 0 for n in size):
-        raise TraceError(f"{where}: inputs are given as tensors or shapes with the batch first, such as (1, 3, 224, 224); found {value!r}")
+        raise TraceError(
+            f"{where}: inputs are given as tensors or shapes with the batch first, such as (1, 3, 224, 224); found {value!r}"
+        )
     return size
 
 
@@ -187,7 +203,9 @@ def _check_dims(dims: Mapping[str, int], model: onnx.ModelProto, where: str) -> 
     known = {dim.dim_param for info in model.graph.input for dim in info.type.tensor_type.shape.dim if dim.dim_param}
     for name, size in dims.items():
         if name not in known:
-            raise TraceError(f"{where}: no input has a dimension named {name!r}; there are {', '.join(map(repr, sorted(known))) or 'none'}")
+            raise TraceError(
+                f"{where}: no input has a dimension named {name!r}; there are {', '.join(map(repr, sorted(known))) or 'none'}"
+            )
         if not isinstance(size, int) or size < 1:
             raise TraceError(f"{where}: dims[{name!r}] must be a positive integer, found {size!r}")
 
@@ -201,9 +219,13 @@ def _input(info: onnx.ValueInfoProto, asked: Size | None, dims: Mapping[str, int
     proto = getattr(info.type, kind)
     declared = [_open(dim, dims) for dim in proto.shape.dim] if proto.HasField("shape") else None
     if declared is None and asked is None:
-        raise TraceError(f"{where}: input {info.name!r} has no shape in the file; pass input_shape={{{info.name!r}: (1, ...)}} or example inputs")
+        raise TraceError(
+            f"{where}: input {info.name!r} has no shape in the file; pass input_shape={{{info.name!r}: (1, ...)}} or example inputs"
+        )
     if asked is not None and declared is not None and len(asked) != len(declared):
-        raise TraceError(f"{where}: input {info.name!r} has {len(declared)} axes in the file, found {len(asked)} in the shape {asked} that is given")
+        raise TraceError(
+            f"{where}: input {info.name!r} has {len(declared)} axes in the file, found {len(asked)} in the shape {asked} that is given"
+        )
     size = asked if asked is not None else tuple(declared or ())
     if any(n < 0 for n in size):
         raise TraceError(f"{where}: input {info.name!r} has size {size} in the file")
@@ -222,7 +244,9 @@ def _container(info: onnx.ValueInfoProto, asked: Size | None) -> Tensor:
         sequence |= kind.WhichOneof("value") == "sequence_type"
         kind = kind.sequence_type.elem_type if kind.HasField("sequence_type") else kind.optional_type.elem_type
     proto = kind.tensor_type
-    tensor = Tensor(info.name, proto.elem_type, asked if asked is not None else tuple(_open(dim, {}) for dim in proto.shape.dim))
+    tensor = Tensor(
+        info.name, proto.elem_type, asked if asked is not None else tuple(_open(dim, {}) for dim in proto.shape.dim)
+    )
     tensor.sequence = sequence
     return tensor
 

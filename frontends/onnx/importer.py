@@ -1,7 +1,8 @@
 """ONNX models: follow the nodes once, with the size of every tensor and the values of those that decide about sizes.
 
-Weights are never read: files are mapped and their large tensors skipped, external data are not opened. See `onnx_ops` for what each operator
-becomes, `onnx_shapes` for where sizes come from, `onnx_control` for bodies of `If`, `Loop` and `Scan`.
+Weights are never read: files are mapped and their large tensors skipped, external data are not opened. See `onnx_ops`
+for what each operator becomes, `onnx_shapes` for where sizes come from, `onnx_control` for bodies of `If`, `Loop` and
+`Scan`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from .topological_order import ordered
 
 Scope = MutableMapping[str, Tensor]
 LATEST = 1 << 20
-WRITTEN = re.compile(r"/Constant(_\d+)?_output_0$")  # how PyTorch's TorchScript exporter calls constants; its weights are initializers
+# how PyTorch's TorchScript exporter calls constants; its weights are initializers
+WRITTEN = re.compile(r"/Constant(_\d+)?_output_0$")
 
 
 def trace(model: Any, request: Request) -> Graph:
@@ -60,7 +62,9 @@ def _followed(model: Any, request: Request) -> tuple[Walk, list[tuple[str, Tenso
     except CgirError:
         raise
     except Exception as error:  # names that are no text, types that are none: nothing that a valid model has
-        raise TraceError(f"{where}: the model is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        raise TraceError(
+            f"{where}: the model is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 def _through(proto: onnx.ModelProto, request: Request, where: str) -> tuple[Walk, list[tuple[str, Tensor]]]:
@@ -83,7 +87,12 @@ def _through(proto: onnx.ModelProto, request: Request, where: str) -> tuple[Walk
 
 def _hint(model: onnx.ModelProto, request: Request) -> str:
     """What to do about sizes that do not fit, if the model leaves some open."""
-    names = {dim.dim_param for info in model.graph.input for dim in info.type.tensor_type.shape.dim if not dim.HasField("dim_value")} - set(request.dims)
+    names = {
+        dim.dim_param
+        for info in model.graph.input
+        for dim in info.type.tensor_type.shape.dim
+        if not dim.HasField("dim_value")
+    } - set(request.dims)
     if not names or request.inputs is not None or request.input_shape is not None:
         return ""
     known = ", ".join(map(repr, sorted(filter(None, names)))) or "some, without a name,"
@@ -124,7 +133,10 @@ class Walk:
     """The state while nodes are followed; `scope` are the tensors of the main graph by name."""
 
     def __init__(self, tape: Tape, model: onnx.ModelProto, dims: Mapping[str, int]) -> None:
-        opsets = {"" if entry.domain == "ai.onnx" else entry.domain: min(entry.version, LATEST) for entry in model.opset_import}
+        opsets = {
+            "" if entry.domain == "ai.onnx" else entry.domain: min(entry.version, LATEST)
+            for entry in model.opset_import
+        }
         sizes = _named(model.graph) | dict(dims)
         declared = {info.name: info.type for info in (*model.graph.value_info, *model.graph.output)}
         self.tape, self.scope = tape, {}  # type: Tape, Scope
@@ -132,7 +144,8 @@ class Walk:
         self.depth = 0
 
     def run(self, nodes: Iterable[onnx.NodeProto], scope: Scope, nested: bool = False) -> None:
-        """Follow nodes in an order in which every tensor is there before it is read; a subgraph may call its tensors as others outside are called.
+        """Follow nodes in an order in which every tensor is there before it is read; a subgraph may call its tensors as
+        others outside are called.
 
         Raises:
             TraceError: they go in a circle, read what nobody makes, or make something twice.
@@ -144,7 +157,9 @@ class Walk:
                 except CgirError as error:
                     raise type(error)(f"{node_label(node, index)}: {error}") from error
                 except Exception as error:  # attributes and operands of a shape that no valid model has
-                    raise TraceError(f"{node_label(node, index)}: it is not what its operator allows: {type(error).__name__}: {error}") from error
+                    raise TraceError(
+                        f"{node_label(node, index)}: it is not what its operator allows: {type(error).__name__}: {error}"
+                    ) from error
 
     def lookup(self, name: str, scope: Scope, what: str) -> Tensor:
         """A tensor by name.
@@ -169,7 +184,9 @@ class Walk:
         types = self.inference.results(node, schema, inputs)
         sizes = self.inference.sizes(node, types, inputs)
         elems = [kind.tensor_type.elem_type or _elem(inputs) for kind in types]
-        call = Call(self.tape, node, inputs, sizes, elems, schema.since_version if schema else LATEST, node.op_type.lower())
+        call = Call(
+            self.tape, node, inputs, sizes, elems, schema.since_version if schema else LATEST, node.op_type.lower()
+        )
         values = folded(call) if standard else None
         if values is not None:
             for name, elem, data in zip(node.output, elems, values, strict=False):
@@ -180,7 +197,9 @@ class Walk:
             return
         familiar = standard or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
         results = (RECIPES.get(node.op_type, generic) if familiar else generic)(call)
-        hints = folded(call, hints=True) if standard and any(tensor.hint is not None for tensor in call.tensors) else None
+        hints = (
+            folded(call, hints=True) if standard and any(tensor.hint is not None for tensor in call.tensors) else None
+        )
         for slot, (name, elem, value) in enumerate(zip(node.output, elems, results, strict=False)):
             if name:
                 scope[name] = Tensor(name, elem, value.size, value=value)
@@ -193,7 +212,9 @@ class Walk:
                 continue
             proto = attribute.t if attribute.name == "value" else attribute.sparse_tensor.values
             size = tuple(proto.dims if attribute.name == "value" else attribute.sparse_tensor.dims)
-            tensor = Tensor(node.output[0], proto.data_type, size, decoded(proto) if attribute.name == "value" else None)
+            tensor = Tensor(
+                node.output[0], proto.data_type, size, decoded(proto) if attribute.name == "value" else None
+            )
             tensor.weight = len(size) > 0 and WRITTEN.search(tensor.name) is None
             scope[node.output[0]] = tensor
             return True
@@ -201,7 +222,17 @@ class Walk:
 
 
 # operators of com.microsoft that mean what the table's operator of that name means; its Attention, for one, does not
-MICROSOFT = frozenset(("FusedMatMul", "Gelu", "LayerNormalization", "SimplifiedLayerNormalization", "MatMulInteger", "DequantizeLinear", "QuantizeLinear"))
+MICROSOFT = frozenset(
+    (
+        "FusedMatMul",
+        "Gelu",
+        "LayerNormalization",
+        "SimplifiedLayerNormalization",
+        "MatMulInteger",
+        "DequantizeLinear",
+        "QuantizeLinear",
+    )
+)
 
 
 def _named(graph: onnx.GraphProto) -> dict[str, int]:

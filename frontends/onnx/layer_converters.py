@@ -25,11 +25,18 @@ def _window(call: Call, kernel: Sequence[int]) -> dict[str, Attr]:
     dilation = tuple(int(d) for d in call.attr("dilations") or (1,) * n)
     if not len(stride) == len(dilation) == n:
         raise TraceError(f"kernel {tuple(kernel)}, strides {stride} and dilations {dilation} must have as many numbers")
-    return {"kernel": tuple(int(k) for k in kernel), "stride": stride, "dilation": dilation, "padding": _padding(call, kernel, stride, dilation)}
+    return {
+        "kernel": tuple(int(k) for k in kernel),
+        "stride": stride,
+        "dilation": dilation,
+        "padding": _padding(call, kernel, stride, dilation),
+    }
 
 
 def _padding(call: Call, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Pairs:
-    """Padding before and after each axis: as given, or what makes the output as large as the input divided by the stride."""
+    """Padding before and after each axis: as given, or what makes the output as large as the input divided by the
+    stride.
+    """
     n, auto = len(kernel), call.attr("auto_pad", "NOTSET")
     if auto == "VALID":
         return ((0, 0),) * n
@@ -64,7 +71,9 @@ def _conv_transpose(call: Call) -> Emitted:
     before, after = call.need(0).size[-n:], call.sizes[0][-n:]
     pairs = []
     for axis in range(n):  # whatever the padding is called in the file, the sizes say what it amounts to
-        full = (before[axis] - 1) * attrs["stride"][axis] + attrs["dilation"][axis] * (kernel[axis] - 1) + 1 + extra[axis]
+        full = (
+            (before[axis] - 1) * attrs["stride"][axis] + attrs["dilation"][axis] * (kernel[axis] - 1) + 1 + extra[axis]
+        )
         first, second = attrs["padding"][axis]
         if call.attr("output_shape") or call.attr("auto_pad", "NOTSET") != "NOTSET":
             total = full - after[axis]
@@ -96,7 +105,9 @@ def _global(op: str) -> Callable[[Call], Emitted]:
 
 
 def _affine(call: Call, weight: Tensor | None, bias: Tensor | None) -> list[Tensor | None]:
-    """Weight and bias of a norm without those that are constants of ones and zeros, as exporters write a norm that has none."""
+    """Weight and bias of a norm without those that are constants of ones and zeros, as exporters write a norm that has
+    none.
+    """
     idle = [_is_full(weight, 1), _is_full(bias, 0)]
     return [None if idle[0] and (idle[1] or bias is None) else weight, None if idle[1] else bias]
 
@@ -107,7 +118,13 @@ def _is_full(tensor: Tensor | None, value: float) -> bool:
 
 
 def _running_norm(call: Call) -> Emitted:
-    result = call.emit("BatchNorm", [call.need(0)], weights=_affine(call, call.get(1), call.get(2)), sizes=call.sizes[:1], spatial=_space(call))
+    result = call.emit(
+        "BatchNorm",
+        [call.need(0)],
+        weights=_affine(call, call.get(1), call.get(2)),
+        sizes=call.sizes[:1],
+        spatial=_space(call),
+    )
     return result + [call.tape.constant("statistic", size) for size in call.sizes[1:]]
 
 
@@ -116,12 +133,20 @@ def _space(call: Call) -> int:
 
 
 def _instance_norm(call: Call) -> Emitted:
-    return call.emit("InstanceNorm", [call.need(0)], weights=_affine(call, call.get(1), call.get(2)), spatial=_space(call))
+    return call.emit(
+        "InstanceNorm", [call.need(0)], weights=_affine(call, call.get(1), call.get(2)), spatial=_space(call)
+    )
 
 
 def _group_norm(call: Call) -> Emitted:
     groups = int(call.attr("num_groups"))
-    return call.emit("GroupNorm", [call.need(0)], {"groups": groups}, weights=_affine(call, call.get(1), call.get(2)), spatial=_space(call))
+    return call.emit(
+        "GroupNorm",
+        [call.need(0)],
+        {"groups": groups},
+        weights=_affine(call, call.get(1), call.get(2)),
+        spatial=_space(call),
+    )
 
 
 def _layer_norm(op: str) -> Callable[[Call], Emitted]:
@@ -129,7 +154,9 @@ def _layer_norm(op: str) -> Callable[[Call], Emitted]:
         rank = len(call.need(0).size)
         dims = rank - call.attr("axis", -1) % max(rank, 1)
         weights = [call.get(1)] if op == "RMSNorm" else _affine(call, call.get(1), call.get(2))
-        result = call.emit(op, [call.need(0)], {"dims": dims}, weights=weights, sizes=call.sizes[:1], style="" if dims > 1 else op)
+        result = call.emit(
+            op, [call.need(0)], {"dims": dims}, weights=weights, sizes=call.sizes[:1], style="" if dims > 1 else op
+        )
         return result + [call.tape.constant("statistic", size) for size in call.sizes[1:]]
 
     return emit

@@ -33,7 +33,13 @@ def _matmul(left: int, right: int) -> Callable[[Call], Emitted]:
 def _swapped(tape: Tape, value: Value) -> Value:
     rank = len(value.size)
     order = [*range(rank - 2), rank - 1, rank - 2]
-    return tape.apply("Transpose", "transpose", [value], [tuple(value.size[axis] for axis in order)], axes={old: new for new, old in enumerate(order)})[0]
+    return tape.apply(
+        "Transpose",
+        "transpose",
+        [value],
+        [tuple(value.size[axis] for axis in order)],
+        axes={old: new for new, old in enumerate(order)},
+    )[0]
 
 
 def _scaled(call: Call, value: Value, factor: float) -> Value:
@@ -48,12 +54,20 @@ def _gemm(call: Call) -> Emitted:
     left = _swapped(call.tape, a.read(call.tape)) if call.attr("transA", 0) else a.read(call.tape)
     outer = call.sizes[0][-1]
     bias = None if c is None else as_param(call.tape, c)
-    if weight is not None and alpha == 1 and beta == 1 and not a.static and (c is None or (bias is not None and prod(bias.shape) == outer)):
+    if (
+        weight is not None
+        and alpha == 1
+        and beta == 1
+        and not a.static
+        and (c is None or (bias is not None and prod(bias.shape) == outer))
+    ):
         given = [Param(weight.id, weight.shape if call.attr("transB", 0) else weight.shape[::-1])]
         given += [] if bias is None else [Param(bias.id, (outer,))]
         return call.emit("Linear", [left], weights=given)
     right = _operand(call.tape, b)
-    value = einsums.product(call.tape, call.name, left, _swapped(call.tape, right) if call.attr("transB", 0) else right, call.sizes[0])
+    value = einsums.product(
+        call.tape, call.name, left, _swapped(call.tape, right) if call.attr("transB", 0) else right, call.sizes[0]
+    )
     value = _scaled(call, value, alpha)
     if c is None or beta == 0:
         return [value]
@@ -93,13 +107,19 @@ def _heads(call: Call, tensor: Tensor, heads: int | None) -> Value:
         return value
     batch, length, width = value.size
     value = call.emit("Reshape", [value], sizes=[(batch, length, heads, width // heads)])[0]
-    return call.emit("Transpose", [value], sizes=[(batch, heads, length, width // heads)], axes={0: 0, 1: 2, 2: 1, 3: 3})[0]
+    return call.emit(
+        "Transpose", [value], sizes=[(batch, heads, length, width // heads)], axes={0: 0, 1: 2, 2: 1, 3: 3}
+    )[0]
 
 
 def _attention(call: Call) -> Emitted:
     """Attention of opset 23: three or four axes, keys and values of earlier steps, fewer key heads than query heads."""
     heads, key_heads = call.attr("q_num_heads"), call.attr("kv_num_heads")
-    query, key, value = _heads(call, call.need(0), heads), _heads(call, call.need(1), key_heads), _heads(call, call.need(2), key_heads)
+    query, key, value = (
+        _heads(call, call.need(0), heads),
+        _heads(call, call.need(1), key_heads),
+        _heads(call, call.need(2), key_heads),
+    )
     present = []
     for slot, new in ((4, key), (5, value)):
         past = call.get(slot)
@@ -113,7 +133,9 @@ def _attention(call: Call) -> Emitted:
     attrs: dict[str, Attr] = {"causal": bool(call.attr("is_causal", 0))}
     result = call.emit("Attention", [query, *present, *([] if mask is None else [mask])], attrs, sizes=[size])[0]
     if len(call.sizes[0]) == 3:
-        result = call.emit("Transpose", [result], sizes=[(batch, length, query_heads, size[3])], axes={0: 0, 1: 2, 2: 1, 3: 3})[0]
+        result = call.emit(
+            "Transpose", [result], sizes=[(batch, length, query_heads, size[3])], axes={0: 0, 1: 2, 2: 1, 3: 3}
+        )[0]
         result = call.emit("Reshape", [result], sizes=[call.sizes[0]])[0]
     scores = [Value(result.node, size, result.tag, result.static) for size in call.sizes[3:4]]
     return [result, *present, *scores][: len(call.sizes)] if len(call.sizes) > 1 else [result]
@@ -155,12 +177,16 @@ def _recurrent(op: str, gates: int) -> Callable[[Call], Emitted]:
         values = [x.read(tape), *(tensor.read(tape) for tensor in states)]
         step = Step(op, call.name, [Operand(value, value.size) for value in values], attrs, weights)
         node, tags, static = tape.emit(step, [flat, last_size, last_size])
-        result, *last = (Value(node, size, tag, static) for size, tag in zip((flat, last_size, last_size), tags, strict=True))
+        result, *last = (
+            Value(node, size, tag, static) for size, tag in zip((flat, last_size, last_size), tags, strict=True)
+        )
         split = call.emit("Reshape", [result], sizes=[(*flat[:2], directions, hidden)], name="reshape")[0]
         axes = {0: 0, 1: 1, 2: 2, 3: 3} if first else {0: 0, 1: 2, 2: 1, 3: 3}
         if first:
             return [split, *last][: len(call.sizes)]
-        moved = call.emit("Transpose", [split], sizes=[(length, directions, batch, hidden)], axes=axes, name="transpose")[0]
+        moved = call.emit(
+            "Transpose", [split], sizes=[(length, directions, batch, hidden)], axes=axes, name="transpose"
+        )[0]
         moved.data = Moved(split, (0, 2, 1, 3))
         return [moved, *last][: len(call.sizes)]
 
@@ -175,7 +201,9 @@ def _recurrent_weights(call: Call, directions: int, rows: int) -> tuple[Param, .
     groups: list[list[Param]] = []
     for tensor, params, count in zip(slots, found, each, strict=False):
         if len(params) == count and all(prod(param.shape) * count == prod(tensor.size) for param in params):
-            groups.append([Param(param.id, param.shape[-2:] if count == directions else param.shape[-1:]) for param in params])
+            groups.append(
+                [Param(param.id, param.shape[-2:] if count == directions else param.shape[-1:]) for param in params]
+            )
         elif params or tensor.weight:  # one tensor for all of them
             size = (rows, tensor.size[-1]) if count == directions else (rows,)
             whole = params[0].id if params else tensor.name

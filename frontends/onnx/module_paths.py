@@ -44,4 +44,8 @@ def _from_name(name: str) -> str:
 def node_label(node: onnx.NodeProto, index: int) -> str:
     """How messages speak of a node."""
     domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
-    return f"node {node.name!r} ({domain}{node.op_type})" if node.name else f"node {index} ({domain}{node.op_type} -> {', '.join(node.output)})"
+    return (
+        f"node {node.name!r} ({domain}{node.op_type})"
+        if node.name
+        else f"node {index} ({domain}{node.op_type} -> {', '.join(node.output)})"
+    )

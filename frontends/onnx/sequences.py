@@ -51,7 +51,14 @@ def _split(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list
     sizes = [(*tensor.size[:axis], *((n,) if keep else ()), *tensor.size[axis + 1 :]) for n in lengths]
     call = Call(walk.tape, node, [tensor], sizes, [], 1, "split")
     values = call.emit("Slice", [tensor], axes=axes) if sizes else []
-    return [_made(walk, node, [Tensor(f"{node.output[0]}.{i}", tensor.elem, value.size, value=value) for i, value in enumerate(values)], tensor)]
+    return [
+        _made(
+            walk,
+            node,
+            [Tensor(f"{node.output[0]}.{i}", tensor.elem, value.size, value=value) for i, value in enumerate(values)],
+            tensor,
+        )
+    ]
 
 
 def _elements(tensor: Tensor | None, what: str) -> list[Tensor]:
@@ -118,7 +125,9 @@ def _opaque(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None], size: 
     """An element, or a changed sequence, of one whose length is unknown."""
     tensors = [tensor for tensor in given if tensor is not None]
     sizes = [tensors[0].size if size is None else size]
-    value = Call(walk.tape, node, [*tensors], sizes, [], 1, node.op_type.lower()).emit("Opaque", tensors, label=f"onnx.{node.op_type}")[0]
+    value = Call(walk.tape, node, [*tensors], sizes, [], 1, node.op_type.lower()).emit(
+        "Opaque", tensors, label=f"onnx.{node.op_type}"
+    )[0]
     result = Tensor(node.output[0], tensors[0].elem if size is None else 7, value.size, value=value)
     result.sequence = node.op_type in ("SequenceInsert", "SequenceErase")
     return [result]

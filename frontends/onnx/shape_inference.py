@@ -1,4 +1,5 @@
-"""Sizes of a node's results: ONNX's own inference, one node at a time with all that is known, and rules where that stops.
+"""Sizes of a node's results: ONNX's own inference, one node at a time with all that is known, and rules where that
+stops.
 
 Operators whose results depend on values (NonZero, Unique, Compress ...) get the largest size that the result can have.
 """
@@ -24,7 +25,13 @@ Sizes = list[Size | None]
 class Inference:
     """Opsets of a model, and what the file itself says about sizes."""
 
-    def __init__(self, opsets: Mapping[str, int], ir_version: int, declared: Mapping[str, onnx.TypeProto], dims: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        opsets: Mapping[str, int],
+        ir_version: int,
+        declared: Mapping[str, onnx.TypeProto],
+        dims: Mapping[str, int],
+    ) -> None:
         self.opsets, self.ir_version, self.declared, self.dims = dict(opsets), ir_version, declared, dims
         self._imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
 
@@ -39,13 +46,19 @@ class Inference:
         except defs.SchemaError:
             return None
 
-    def results(self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Sequence[Tensor | None]) -> list[onnx.TypeProto]:
+    def results(
+        self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Sequence[Tensor | None]
+    ) -> list[onnx.TypeProto]:
         """Types of the results, as far as ONNX can tell; those left out by the node have none either."""
         found: dict[str, onnx.TypeProto] = {}
         if schema is not None and schema.has_type_and_shape_inference_function:
             given = {name: tensor for name, tensor in zip(node.input, inputs, strict=True) if tensor is not None}
             types = {name: tensor.type() for name, tensor in given.items()}
-            data = {name: numpy_helper.from_array(np.asarray(tensor.known), name) for name, tensor in given.items() if _tells_size(tensor)}
+            data = {
+                name: numpy_helper.from_array(np.asarray(tensor.known), name)
+                for name, tensor in given.items()
+                if _tells_size(tensor)
+            }
             try:
                 found = infer_node_outputs(schema, node, types, data, None, self._imports, self.ir_version)
             except (InferenceError, RuntimeError, ValueError) as error:
@@ -54,7 +67,9 @@ class Inference:
                 raise TraceError(f"ONNX's shape inference refuses it: {' '.join(str(error).split())[:300]}") from error
         return [found.get(name, onnx.TypeProto()) for name in node.output]
 
-    def sizes(self, node: onnx.NodeProto, types: Sequence[onnx.TypeProto], inputs: Sequence[Tensor | None]) -> list[Size]:
+    def sizes(
+        self, node: onnx.NodeProto, types: Sequence[onnx.TypeProto], inputs: Sequence[Tensor | None]
+    ) -> list[Size]:
         """Sizes of the results, by inference, by rule, or as the file declares them.
 
         Raises:
@@ -65,15 +80,24 @@ class Inference:
             rule = RULES.get(node.op_type)
             ruled = rule(node, inputs) if rule else None
             if ruled is not None:
-                sizes = [size if size is not None else ruled[min(slot, len(ruled) - 1)] for slot, size in enumerate(sizes)]
+                sizes = [
+                    size if size is not None else ruled[min(slot, len(ruled) - 1)] for slot, size in enumerate(sizes)
+                ]
         for slot, name in enumerate(node.output):
             if sizes[slot] is None and name:
                 sizes[slot] = self.as_declared(name)
             if sizes[slot] is None and name:
                 raise TraceError(f"the size of its result {name!r} cannot be known without data{_reason(node, inputs)}")
-        if node.op_type == "STFT" and attribute(node, "onesided", 1) and sizes[0]:  # ONNX's inference takes its default for 0
+        # ONNX's inference takes its default for 0
+        if node.op_type == "STFT" and attribute(node, "onesided", 1) and sizes[0]:
             frame = inputs[3].known if len(inputs) > 3 and inputs[3] is not None else None
-            length = frame.item() if frame is not None else inputs[2].size[0] if len(inputs) > 2 and inputs[2] is not None else 0
+            length = (
+                frame.item()
+                if frame is not None
+                else inputs[2].size[0]
+                if len(inputs) > 2 and inputs[2] is not None
+                else 0
+            )
             sizes[0] = (*sizes[0][:2], length // 2 + 1, 2) if length else sizes[0]
         return [() if size is None else size for size in sizes]
 
@@ -92,7 +116,9 @@ def _tells_size(tensor: Tensor) -> bool:
 def _reason(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> str:
     if node.domain not in ("", "ai.onnx"):
         return f": operators of domain {node.domain!r} are unknown here; run shape inference on the model first, so that the file has the sizes"
-    unknown = [tensor.name for tensor in inputs[1:] if tensor is not None and tensor.data is None and not tensor.floating]
+    unknown = [
+        tensor.name for tensor in inputs[1:] if tensor is not None and tensor.data is None and not tensor.floating
+    ]
     return f": it depends on the values of {', '.join(map(repr, unknown))}" if unknown else ""
 
 

@@ -14,24 +14,29 @@ from cgir.graph import Attr
 from frontends.common.constant_folding import LIMIT
 from frontends.common.tape import Operand, Size, Step, Tape, Value
 
-FLOATS = frozenset((1, 10, 11, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25))  # TensorProto.DataType: floating point and complex, float4 and float8 among them
+# TensorProto.DataType: floating point and complex, float4 and float8 among them
+FLOATS = frozenset((1, 10, 11, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25))
 
 
 class Tensor:
     """A tensor of the graph: its type, its size, and what is known of it.
 
-    `param` says that it is trainable if it is used as a weight or in arithmetic; `data` are its values, where known and few; `value` is what the
-    tape holds for it, made when it is first read. A sequence of tensors has `elements` instead (None where their number is unknown).
+    `param` says that it is trainable if it is used as a weight or in arithmetic; `data` are its values, where known and
+    few; `value` is what the tape holds for it, made when it is first read. A sequence of tensors has `elements` instead
+    (None where their number is unknown).
     """
 
     __slots__ = ("data", "elem", "elements", "hint", "kept", "name", "param", "sequence", "size", "value", "weight")
 
-    def __init__(self, name: str, elem: int, size: Size, data: Any = None, value: Value | None = None, param: bool = False) -> None:
+    def __init__(
+        self, name: str, elem: int, size: Size, data: Any = None, value: Value | None = None, param: bool = False
+    ) -> None:
         self.name, self.elem, self.size, self.data, self.value, self.param = name, elem, size, data, value, param
         self.weight = param  # trainable if it stands where weights stand
         self.kept = False  # the file says what it is: its size means something even if it has one element
         self.sequence, self.elements = False, None  # type: bool, list[Tensor] | None
-        self.hint: Any = None  # the values in the example inputs, which say how large things are without being constants
+        # the values in the example inputs, which say how large things are without being constants
+        self.hint: Any = None
 
     @property
     def floating(self) -> bool:
@@ -51,14 +56,24 @@ class Tensor:
     @property
     def scalar(self) -> float | None:
         """Its one number, if it is a constant of one element."""
-        if self.param or self.data is None or self.data.size != 1 or self.data.dtype.kind not in "fiub" or (self.kept and self.data.ndim):
+        if (
+            self.param
+            or self.data is None
+            or self.data.size != 1
+            or self.data.dtype.kind not in "fiub"
+            or (self.kept and self.data.ndim)
+        ):
             return None
         return shortest(self.data.reshape(()))
 
     def read(self, tape: Tape) -> Value:
         """What the tape holds for it."""
         if self.value is None:
-            self.value = tape.param(self.name, self.size) if self.param else tape.constant(self.name, self.size, _plain(self.data))
+            self.value = (
+                tape.param(self.name, self.size)
+                if self.param
+                else tape.constant(self.name, self.size, _plain(self.data))
+            )
         return self.value
 
     def ints(self) -> list[int]:
@@ -99,7 +114,11 @@ def shortest(number: Any) -> float:
 
 def decoded(proto: onnx.TensorProto) -> Any:
     """The values of a tensor in the file, or None where there are too many, or none here."""
-    if proto.data_location == onnx.TensorProto.EXTERNAL or not all(n >= 0 for n in proto.dims) or int(np.prod(proto.dims, dtype=object)) > LIMIT:
+    if (
+        proto.data_location == onnx.TensorProto.EXTERNAL
+        or not all(n >= 0 for n in proto.dims)
+        or int(np.prod(proto.dims, dtype=object)) > LIMIT
+    ):
         return None
     try:
         return numpy_helper.to_array(proto)
@@ -115,10 +134,29 @@ class Moved(NamedTuple):
 
 
 class Call:
-    """One node of the graph: its attributes, its operands and the sizes of its results. `version` is that of its operator's definition."""
+    """One node of the graph: its attributes, its operands and the sizes of its results. `version` is that of its
+    operator's definition.
+    """
 
-    def __init__(self, tape: Tape, node: onnx.NodeProto, inputs: list[Tensor | None], sizes: list[Size], elems: list[int], version: int, name: str) -> None:
-        self.tape, self.node, self.given, self.sizes, self.elems, self.version, self.name = tape, node, inputs, sizes, elems, version, name
+    def __init__(
+        self,
+        tape: Tape,
+        node: onnx.NodeProto,
+        inputs: list[Tensor | None],
+        sizes: list[Size],
+        elems: list[int],
+        version: int,
+        name: str,
+    ) -> None:
+        self.tape, self.node, self.given, self.sizes, self.elems, self.version, self.name = (
+            tape,
+            node,
+            inputs,
+            sizes,
+            elems,
+            version,
+            name,
+        )
         self.op = node.op_type
 
     def attr(self, name: str, default: Any = None) -> Any:
@@ -160,7 +198,9 @@ class Call:
         name: str = "",
         **step: Any,
     ) -> list[Value]:
-        """Append a node; of `weights` in the order of the operator's row, those that are parameters become its own, computed ones inputs."""
+        """Append a node; of `weights` in the order of the operator's row, those that are parameters become its own,
+        computed ones inputs.
+        """
         values = [tensor if isinstance(tensor, Value) else tensor.read(self.tape) for tensor in tensors]
         operands = [Operand(value, value.size) for value in values]
         given = [weight for weight in weights if weight is not None]

@@ -41,7 +41,9 @@ def ordered(nodes: list[onnx.NodeProto], scope: Container[str], nested: bool) ->
     return _sorted(nodes, waits, readers)
 
 
-def _sorted(nodes: list[onnx.NodeProto], waits: list[int], readers: list[list[int]]) -> list[tuple[int, onnx.NodeProto]]:
+def _sorted(
+    nodes: list[onnx.NodeProto], waits: list[int], readers: list[list[int]]
+) -> list[tuple[int, onnx.NodeProto]]:
     """Kahn's algorithm (Communications of the ACM 5, 1962); nodes that are in order already stay so."""
     done: list[tuple[int, onnx.NodeProto]] = []
     finished = [False] * len(nodes)
@@ -65,7 +67,11 @@ def needed(node: onnx.NodeProto) -> list[str]:
     """Tensors that a node reads, those that its subgraphs take from outside included."""
     names = list(node.input)
     for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs) if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) else ():
+        for graph in (
+            (attribute.g, *attribute.graphs)
+            if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+            else ()
+        ):
             own = (
                 {info.name for info in graph.input}
                 | {tensor.name for tensor in graph.initializer}

@@ -1,7 +1,8 @@
 """ONNX models without their weights: what is left is small, whatever the model.
 
-Files and bytes are copied field by field in protobuf's wire format (protobuf.dev/programming-guides/encoding), leaving the contents of large
-tensors where they are: of a memory-mapped file they are not even read from the disk. Other models are copied structure by structure.
+Files and bytes are copied field by field in protobuf's wire format (protobuf.dev/programming-guides/encoding), leaving
+the contents of large tensors where they are: of a memory-mapped file they are not even read from the disk. Other models
+are copied structure by structure.
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ def from_file(path: Path) -> onnx.ModelProto:
     """
     if not path.is_file() or not path.stat().st_size:
         raise TraceError(f"{path}: the file is empty, expected an ONNX model")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
         return from_bytes(view, str(path))
 
 
@@ -154,7 +159,12 @@ def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto, depth: int) -> No
         return
     for field in ("input", "output", "metadata_props"):
         getattr(target, field).extend(getattr(source, field))
-    target.name, target.op_type, target.domain, target.overload = source.name, source.op_type, source.domain, source.overload
+    target.name, target.op_type, target.domain, target.overload = (
+        source.name,
+        source.op_type,
+        source.domain,
+        source.overload,
+    )
     for attribute in source.attribute:
         copy = target.attribute.add()
         if attribute not in heavy:

@@ -1,4 +1,6 @@
-"""Search spaces: strings <-> specs <-> canonical graphs <-> PyTorch modules. `get("nasbench201", channels=8)` is the only door."""
+"""Search spaces: strings <-> specs <-> canonical graphs <-> PyTorch modules. `get("nasbench201", channels=8)` is the
+only door.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ SPACES = {
 
 
 def get(name: str, **skeleton: Any) -> Space[Any]:
-    """The search space `name`; `skeleton` are the fields of its class (channels, cells, image, classes ...), defaults as published.
+    """The search space `name`; `skeleton` are the fields of its class (channels, cells, image, classes ...), defaults
+    as published.
 
     Raises:
         SpecError: no such space, no such field, or a field that is not made of positive integers.

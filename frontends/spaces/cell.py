@@ -13,7 +13,9 @@ SKIP_OPS = frozenset({"skip_connect", "skip"})
 
 
 class CellGraph(NamedTuple):
-    """`ops` name the nodes: "input", the benchmark's own operators, "output"; `edges` lead from a smaller to a larger index, sorted."""
+    """`ops` name the nodes: "input", the benchmark's own operators, "output"; `edges` lead from a smaller to a larger
+    index, sorted.
+    """
 
     ops: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]
@@ -26,7 +28,9 @@ class CellGraph(NamedTuple):
         return matrix
 
     def pruned(self) -> CellGraph:
-        """Without dead nodes: zero operations, and what is then on no path from an input to an output. Inputs and outputs stay."""
+        """Without dead nodes: zero operations, and what is then on no path from an input to an output. Inputs and
+        outputs stay.
+        """
         edges = [edge for edge in self.edges if not {self.ops[node] for node in edge} & ZERO_OPS]
         reached = {node for node, op in enumerate(self.ops) if op.startswith("input")}
         useful = {node for node, op in enumerate(self.ops) if op.startswith("output")}
@@ -46,7 +50,9 @@ class CellGraph(NamedTuple):
         )
 
     def contracted(self) -> CellGraph:
-        """Without skips: what reads one reads what it reads. An edge stands as often as there are ways, so that x + skip(x) still has two."""
+        """Without skips: what reads one reads what it reads. An edge stands as often as there are ways, so that x +
+        skip(x) still has two.
+        """
         ops, edges = self.ops, self.edges
         for skip in [node for node, op in enumerate(ops) if op in SKIP_OPS]:
             sources = [source for source, target in edges if target == skip]
@@ -54,7 +60,9 @@ class CellGraph(NamedTuple):
             edges = (*(edge for edge in edges if skip not in edge), *around)
         kept = [node for node, op in enumerate(ops) if op not in SKIP_OPS]
         place = {node: new for new, node in enumerate(kept)}
-        return CellGraph(tuple(ops[node] for node in kept), tuple(sorted((place[source], place[target]) for source, target in edges)))
+        return CellGraph(
+            tuple(ops[node] for node in kept), tuple(sorted((place[source], place[target]) for source, target in edges))
+        )
 
 
 def chain(ops: Sequence[str]) -> CellGraph:

@@ -1,9 +1,9 @@
 """What the operators of cells are in the vocabulary of networks, so that an encoder reads a cell as it reads a network.
 
-A cell operator is one node, described by what it is at heart: a block of ReLU, convolution and BatchNorm as the convolution, a separable
-convolution as its depthwise one, an inverted bottleneck as the depthwise convolution between its two others. Shapes are nominal, 16 channels of
-32 x 32, since a cell knows no others; a node that reads several sums them without a node of its own. `none` and `zeroize` have no row:
-`CellGraph.pruned` leaves none of them.
+A cell operator is one node, described by what it is at heart: a block of ReLU, convolution and BatchNorm as the
+convolution, a separable convolution as its depthwise one, an inverted bottleneck as the depthwise convolution between
+its two others. Shapes are nominal, 16 channels of 32 x 32, since a cell knows no others; a node that reads several sums
+them without a node of its own. `none` and `zeroize` have no row: `CellGraph.pruned` leaves none of them.
 """
 
 from __future__ import annotations
@@ -23,29 +23,45 @@ Place = tuple[int, int]  # channels, and height and width
 Make = Callable[[Place], NodeKind]
 
 NOMINAL: Place = (16, 32)
-# Where two cells stand side by side (DARTS, NASNet), the second one is the reduction cell, which leads to twice the channels at half the size.
+# Where two cells stand side by side (DARTS, NASNet), the second one is the reduction cell, which leads to twice the
+# channels at half the size.
 REDUCED: Place = (32, 16)
 FIRST_INPUT = "input_1"  # with which each of two such cells begins
 
 
-def _conv(kernel: int | tuple[int, int], *, dilation: int = 1, depthwise: bool = False, widen: int = 1, stride: int = 1) -> Make:
+def _conv(
+    kernel: int | tuple[int, int], *, dilation: int = 1, depthwise: bool = False, widen: int = 1, stride: int = 1
+) -> Make:
     """A convolution; `widen`: how many times more channels it returns, or has all along where it is depthwise."""
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = tuple((dilation * (extent - 1) // 2,) * 2 for extent in (height, width))
-    geometry = {"kernel": (height, width), "stride": (stride, stride), "padding": padding, "dilation": (dilation, dilation)}
+    geometry = {
+        "kernel": (height, width),
+        "stride": (stride, stride),
+        "padding": padding,
+        "dilation": (dilation, dilation),
+    }
 
     def make(place: Place) -> NodeKind:
         channels, size = place
         outer = channels * widen
         inner, groups = (outer, outer) if depthwise else (channels, 1)
         shape = (outer, size // stride, size // stride)
-        return NodeKind("Conv", ((inner, size, size),), shape, ((outer, inner // groups, height, width),), attributes({**geometry, "groups": groups}))
+        return NodeKind(
+            "Conv",
+            ((inner, size, size),),
+            shape,
+            ((outer, inner // groups, height, width),),
+            attributes({**geometry, "groups": groups}),
+        )
 
     return make
 
 
 def _bottleneck(kernel: int, expansion: int, squeezed: bool = False, first: bool = False) -> Make:
-    """An inverted bottleneck: its depthwise convolution, with stride 2 where it is the `first` of a stage; `squeezed`: the gate is a second input."""
+    """An inverted bottleneck: its depthwise convolution, with stride 2 where it is the `first` of a stage; `squeezed`:
+    the gate is a second input.
+    """
     conv = _conv(kernel, depthwise=True, widen=expansion, stride=1 + first)
 
     def make(place: Place) -> NodeKind:
@@ -71,7 +87,9 @@ def _linear(place: Place) -> NodeKind:
 
 
 def _earlier(place: Place) -> NodeKind:
-    """The result of the cell before the last; half as wide, as it is behind a reduction, which tells it from the last cell's."""
+    """The result of the cell before the last; half as wide, as it is behind a reduction, which tells it from the last
+    cell's.
+    """
     channels, size = place
     return NodeKind("Input", (), (channels // 2, size, size), (), ())
 
@@ -104,7 +122,8 @@ KINDS: dict[str, Make] = {
     "linear": _linear, "blend": _plain("Lerp", 3), "elementwise_prod": _plain("Mul", 2), "elementwise_sum": _plain("Add", 2),
     "activation_tanh": _plain("Tanh"), "activation_sigm": _plain("Sigmoid"), "activation_leaky_relu": _plain("LeakyReLU", slope=0.01),
 }  # fmt: skip
-# States of NAS-Bench-NLP, of which there may be any number: vectors, and as no vocabulary numbers its inputs, state i is i + 1 wide.
+# States of NAS-Bench-NLP, of which there may be any number: vectors, and as no vocabulary numbers its inputs, state i
+# is i + 1 wide.
 STATES = {"input_h_prev": "Input", "output_h_new": "Output"}
 
 
@@ -124,7 +143,9 @@ def cell_kind(op: str, place: Place = NOMINAL) -> NodeKind:
     if name in STATES and number.isdecimal():
         shape = (place[0], 1, int(number) + 1)
         return NodeKind(STATES[name], () if STATES[name] == "Input" else (shape,), shape, (), ())
-    raise SpecError(f"cells: no node kind stands for the operator {op!r}; add a row for it to KINDS in frontends/spaces/cell_kinds.py")
+    raise SpecError(
+        f"cells: no node kind stands for the operator {op!r}; add a row for it to KINDS in frontends/spaces/cell_kinds.py"
+    )
 
 
 def pack(cells: Iterable[CellGraph]) -> GraphBatch:

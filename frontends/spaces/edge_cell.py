@@ -1,4 +1,6 @@
-"""Cells with operations on the six edges of a complete graph of four nodes, each node the sum of its edges (NAS-Bench-201, TransNAS-Bench-101)."""
+"""Cells with operations on the six edges of a complete graph of four nodes, each node the sum of its edges
+(NAS-Bench-201, TransNAS-Bench-101).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def plan(ops: tuple[str, ...]) -> Plan | None:
-    """What a cell computes of its input: an operation for every edge, "sum" where several meet. None if its output does not depend on it."""
+    """What a cell computes of its input: an operation for every edge, "sum" where several meet. None if its output does
+    not depend on it.
+    """
     live = live_edges(ops)
     if not any(target == 3 for target, _ in live):
         return None
@@ -63,19 +67,34 @@ def _flatten_sums(plan: Plan) -> Plan:
     """Sums that only another sum reads become part of it, as in canonical graphs."""
     uses = [slot for step in plan.steps for slot in step.inputs] + [plan.result]
     in_sums = {slot for step in plan.steps if step.op == "sum" for slot in step.inputs}
-    inlined = {slot for slot, step in enumerate(plan.steps, 1) if step.op == "sum" and slot in in_sums and uses.count(slot) == 1}
+    inlined = {
+        slot
+        for slot, step in enumerate(plan.steps, 1)
+        if step.op == "sum" and slot in in_sums and uses.count(slot) == 1
+    }
     kept = [slot for slot in range(1, len(plan.steps) + 1) if slot not in inlined]
     place = {0: 0} | {slot: new for new, slot in enumerate(kept, 1)}
 
     def expanded(slots: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(new for slot in slots for new in (expanded(plan.steps[slot - 1].inputs) if slot in inlined else (place[slot],)))
+        return tuple(
+            new
+            for slot in slots
+            for new in (expanded(plan.steps[slot - 1].inputs) if slot in inlined else (place[slot],))
+        )
 
-    return Plan(tuple(Step(plan.steps[slot - 1].op, expanded(plan.steps[slot - 1].inputs)) for slot in kept), place[plan.result])
+    return Plan(
+        tuple(Step(plan.steps[slot - 1].op, expanded(plan.steps[slot - 1].inputs)) for slot in kept), place[plan.result]
+    )
 
 
 def cell_graph(ops: tuple[str, ...]) -> CellGraph:
     """Eight nodes: the input, the operations of the six edges in the order of the string, the output."""
-    feeds = [(place, after) for place, edge in enumerate(EDGES, 1) for after, later in enumerate(EDGES, 1) if later[1] == edge[0]]
+    feeds = [
+        (place, after)
+        for place, edge in enumerate(EDGES, 1)
+        for after, later in enumerate(EDGES, 1)
+        if later[1] == edge[0]
+    ]
     starts = [(0, place) for place, (_, source) in enumerate(EDGES, 1) if source == 0]
     ends = [(place, len(EDGES) + 1) for place, (target, _) in enumerate(EDGES, 1) if target == 3]
     return CellGraph(("input", *ops, "output"), tuple(sorted(starts + feeds + ends)))

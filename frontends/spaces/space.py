@@ -25,10 +25,11 @@ S = TypeVar("S", bound=Hashable)
 
 
 class Space(ABC, Generic[S]):
-    """A search space: a frozen dataclass whose fields are the skeleton around the searched part. Specs are hashable and do not change.
+    """A search space: a frozen dataclass whose fields are the skeleton around the searched part. Specs are hashable and
+    do not change.
 
-    `graph(spec)` is canonical and isomorphic to the traced `module(spec)`. Fields are positive integers or tuples of them, or declare
-    `metadata={"choices": ...}`.
+    `graph(spec)` is canonical and isomorphic to the traced `module(spec)`. Fields are positive integers or tuples of
+    them, or declare `metadata={"choices": ...}`.
     """
 
     name: ClassVar[str]
@@ -41,7 +42,9 @@ class Space(ABC, Generic[S]):
             if choices and value not in choices:
                 raise SpecError(f"{self.name}: {field.name}={value!r}; expected one of {', '.join(map(repr, choices))}")
             if not choices and (not numbers or not all(type(number) is int and number > 0 for number in numbers)):
-                raise SpecError(f"{self.name}: {field.name}={value!r}; expected positive integers, as in the default {field.default!r}")
+                raise SpecError(
+                    f"{self.name}: {field.name}={value!r}; expected positive integers, as in the default {field.default!r}"
+                )
 
     @abstractmethod
     def parse(self, text: str) -> S:
@@ -90,14 +93,16 @@ class Space(ABC, Generic[S]):
         return build.batch()
 
     def cell_graphs(self, specs: Iterable[S], skips: bool = True) -> GraphBatch:
-        """The cell graphs of many specs as arrays, dead nodes removed, in a network's vocabulary: encoders read them as they read graphs.
+        """The cell graphs of many specs as arrays, dead nodes removed, in a network's vocabulary: encoders read them as
+        they read graphs.
 
-        A node for each operator; one that reads several sums them. Kinds and their nominal shapes: `cell_kinds`. Of a cell without a path from
-        an input to an output only its inputs and outputs are left, without edges.
+        A node for each operator; one that reads several sums them. Kinds and their nominal shapes: `cell_kinds`. Of a
+        cell without a path from an input to an output only its inputs and outputs are left, without edges.
 
         Args:
             specs: points of the space.
-            skips: whether skips are nodes; without, they are contracted as identities are in networks, and an edge may stand twice.
+            skips: whether skips are nodes; without, they are contracted as identities are in networks, and an edge may
+                stand twice.
 
         Raises:
             SpecError: an operator of a cell has no node kind.

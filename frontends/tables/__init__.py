@@ -1,37 +1,47 @@
-"""Label tables: architectures of a search space with what training them gave. `load("nasbench201")["cifar10_test_200ep_mean"]`.
+"""Label tables: architectures of a search space with what training them gave.
+`load("nasbench201")["cifar10_test_200ep_mean"]`.
 
-The published tables are read from a folder (`path=`, else the environment variable CGIR_DATA) that holds the files named below; they were
-measured by the benchmarks' authors and by the people named, and are not part of this project. `cgir tables import` makes the same kind of
-table of a benchmark's official files; `load("table.parquet")` opens it. Caveats:
+The published tables are read from a folder (`path=`, else the environment variable CGIR_DATA) that holds the files
+named below; they were measured by the benchmarks' authors and by the people named, and are not part of this project.
+`cgir tables import` makes the same kind of table of a benchmark's official files; `load("table.parquet")` opens it.
+Caveats:
 
-* nasbench201.csv.gz: all 15,625 cells (Dong & Yang 2020). Accuracies in percent. Only `cifar10_test_200ep_mean` is a mean over the
-  available seeds; the other 200-epoch columns are one seed, `cifar10valid_oritest` trained on half the training set, and which half of the
-  held-out images `cifar100_heldout5k` and `imagenet16_120_heldout3k` used is not known. 12-epoch columns are never final accuracies.
-  5,425 canonical graphs are distinct: print scores also without cells isomorphic to a training cell.
-* nasbench101.csv.gz: 20,001 cells, a uniform random 4.7 % (Ying et al. 2019). CIFAR-10 *validation* accuracy (no test accuracy),
-  fractions, one run, after 4/12/36/108 epochs. The order of vertices is such that the channel split gives `trainable_parameters`.
-* nasbench101_ecnas.csv.gz: 3,624 trainings of the same cells by others (Bakhtiarifard et al. 2022, EC-NAS): fractions, validation and test,
-  energy. A row is a cell, a number of `epochs` and a `repeat`, not a cell: all 91 cells of at most 4 vertices (4/12/36/108 epochs,
-  3 repeats) and one run of 4 epochs of the 2,532 of at most 5. Take `only(epochs=..., repeat=...)`; never rank rows of different epochs.
-* nasbench_macro_cifar10.csv.gz: all 6,561 networks (Su et al. 2021), CIFAR-10 test accuracy in percent, 3 seeds and their mean.
-* darts_cifar10.csv.gz: 300 cells (OnceNAS-Bench), CIFAR-10 in percent after 10 and 50 epochs, one run: short schedules. "valid" and "test"
-  are the same images; no third set is left to choose on.
-* ofa_mbv3_imagenet.csv.gz: 2,491 subnets of the Once-for-All supernet (Cai et al. 2020), weights inherited, BatchNorm recalibrated, not
-  trained on their own. Rows of the `source` DyNAS-T:* (224 pixels, 50,000 images) are traces of searches, hence mostly good networks;
-  MOOFA rows have 128 to 192 pixels and 12,500 images. Stay within one source and resolution, or give the resolution as a feature.
-* transnas101_micro.csv.gz, transnas101_macro.csv.gz: 4,096 and 3,256 networks (Duan et al. 2021), validation metric of 7 tasks in each
-  task's own unit; `room_layout` is a negative loss, so higher is better everywhere. One run. 169 micro cells lead nothing to the output:
-  they share one label on each of the classification tasks, jigsaw and segmentation, and 3 on `room_layout`; on `normal` and
-  `autoencoder` they have 56 different ones. The table's space is the one of `class_object`: give `spaces.get` another task for its decoder.
-* nasbench_nlp.jsonl.gz: 14,322 recurrent cells (Klyuchnikov et al. 2020) on Penn Treebank, losses (lower is better), one run. 2,724 broke off
-  (`groups["status"]` is not "OK"): their last losses are no labels; `val_loss_{3,10,25,50}ep` are given for the others.
-* timm_imagenet.csv.gz: 633 models of timm (Wightman), ImageNet and its variants in percent. No search space: recipes, training data,
-  distillation and image sizes differ (`groups["tag"]` is what the name says of them; `groups["pretrain"]` is empty as published),
-  so a difference of two labels is not one of two architectures.
+* nasbench201.csv.gz: all 15,625 cells (Dong & Yang 2020). Accuracies in percent. Only `cifar10_test_200ep_mean` is a
+  mean over the available seeds; the other 200-epoch columns are one seed, `cifar10valid_oritest` trained on half the
+  training set, and which half of the held-out images `cifar100_heldout5k` and `imagenet16_120_heldout3k` used is not
+  known. 12-epoch columns are never final accuracies. 5,425 canonical graphs are distinct: print scores also without
+  cells isomorphic to a training cell.
+* nasbench101.csv.gz: 20,001 cells, a uniform random 4.7 % (Ying et al. 2019). CIFAR-10 *validation* accuracy (no test
+  accuracy), fractions, one run, after 4/12/36/108 epochs. The order of vertices is such that the channel split gives
+  `trainable_parameters`.
+* nasbench101_ecnas.csv.gz: 3,624 trainings of the same cells by others (Bakhtiarifard et al. 2022, EC-NAS): fractions,
+  validation and test, energy. A row is a cell, a number of `epochs` and a `repeat`, not a cell: all 91 cells of at most
+  4 vertices (4/12/36/108 epochs, 3 repeats) and one run of 4 epochs of the 2,532 of at most 5. Take `only(epochs=...,
+  repeat=...)`; never rank rows of different epochs.
+* nasbench_macro_cifar10.csv.gz: all 6,561 networks (Su et al. 2021), CIFAR-10 test accuracy in percent, 3 seeds and
+  their mean.
+* darts_cifar10.csv.gz: 300 cells (OnceNAS-Bench), CIFAR-10 in percent after 10 and 50 epochs, one run: short schedules.
+  "valid" and "test" are the same images; no third set is left to choose on.
+* ofa_mbv3_imagenet.csv.gz: 2,491 subnets of the Once-for-All supernet (Cai et al. 2020), weights inherited, BatchNorm
+  recalibrated, not trained on their own. Rows of the `source` DyNAS-T:* (224 pixels, 50,000 images) are traces of
+  searches, hence mostly good networks; MOOFA rows have 128 to 192 pixels and 12,500 images. Stay within one source and
+  resolution, or give the resolution as a feature.
+* transnas101_micro.csv.gz, transnas101_macro.csv.gz: 4,096 and 3,256 networks (Duan et al. 2021), validation metric of
+  7 tasks in each task's own unit; `room_layout` is a negative loss, so higher is better everywhere. One run. 169 micro
+  cells lead nothing to the output: they share one label on each of the classification tasks, jigsaw and segmentation,
+  and 3 on `room_layout`; on `normal` and `autoencoder` they have 56 different ones. The table's space is the one of
+  `class_object`: give `spaces.get` another task for its decoder.
+* nasbench_nlp.jsonl.gz: 14,322 recurrent cells (Klyuchnikov et al. 2020) on Penn Treebank, losses (lower is better),
+  one run. 2,724 broke off (`groups["status"]` is not "OK"): their last losses are no labels; `val_loss_{3,10,25,50}ep`
+  are given for the others.
+* timm_imagenet.csv.gz: 633 models of timm (Wightman), ImageNet and its variants in percent. No search space: recipes,
+  training data, distillation and image sizes differ (`groups["tag"]` is what the name says of them;
+  `groups["pretrain"]` is empty as published), so a difference of two labels is not one of two architectures.
 
-"digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on scikit-learn's
-8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves no differences to rank. Its
-networks are small versions of the spaces, so its accuracies say nothing about CIFAR-10. `Table.about` has the measured seed-to-seed rank agreement.
+"digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
+scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves
+no differences to rank. Its networks are small versions of the spaces, so its accuracies say nothing about CIFAR-10.
+`Table.about` has the measured seed-to-seed rank agreement.
 """
 
 from __future__ import annotations
@@ -58,8 +68,8 @@ def load(name: str | os.PathLike[str], path: str | os.PathLike[str] | None = Non
 
     Args:
         name: one of `NAMES`, or a Parquet file that `cgir tables import` wrote.
-        path: the folder with the published tables, or one file in its format, or an imported .parquet file of that space; default $CGIR_DATA.
-            "digits" is in the package: here another file.
+        path: the folder with the published tables, or one file in its format, or an imported .parquet file of that
+            space; default $CGIR_DATA. "digits" is in the package: here another file.
 
     Raises:
         LabelError: no such table, or its file is nowhere to be found.
@@ -74,7 +84,9 @@ def load(name: str | os.PathLike[str], path: str | os.PathLike[str] | None = Non
         return read_published(name, path)
     if name.endswith(".parquet"):
         return read_table(Path(name))
-    raise LabelError(f"no label table is called {name!r}; there are {', '.join(NAMES)}, and files .parquet that `cgir tables import` wrote")
+    raise LabelError(
+        f"no label table is called {name!r}; there are {', '.join(NAMES)}, and files .parquet that `cgir tables import` wrote"
+    )
 
 
 def _imported(name: str, file: Path) -> Table:
@@ -90,5 +102,7 @@ def _digits(file: Path) -> Table:
         raise LabelError(f"{file} does not exist; build it with `python -m benchmarks.digits --out {file}`")
     table = read_table(file, "digits")
     if table.space is not None:
-        raise FileFormatError(f"{file}: a table of one space; build the file of digits with `python -m benchmarks.digits`")
+        raise FileFormatError(
+            f"{file}: a table of one space; build the file of digits with `python -m benchmarks.digits`"
+        )
     return table

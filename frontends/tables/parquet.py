@@ -1,4 +1,6 @@
-"""Label tables as Parquet files: a column of texts, columns of numbers and of text, and in the schema's entry "cgir" what they belong to."""
+"""Label tables as Parquet files: a column of texts, columns of numbers and of text, and in the schema's entry "cgir"
+what they belong to.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,22 @@ FAMILY, SPEC, ENTRY = "family", "spec", b"cgir"
 def write_table(table: Table, file: Path) -> None:
     """Write a table of one space, whole or not at all; `read_table` and every reader of Parquet open it.
 
-    Columns: `spec` text, one float64 column a metric (empty: missing), one text column a group. The schema's entry "cgir" is JSON:
-    `space`, its `skeleton`, and what else is known, such as the `origin`.
+    Columns: `spec` text, one float64 column a metric (empty: missing), one text column a group. The schema's entry
+    "cgir" is JSON: `space`, its `skeleton`, and what else is known, such as the `origin`.
     """
     if table.space is None:
         raise LabelError(f"table {table.name!r} has no space of its own; write one family of it")
     numbers = {metric: pa.array(values, from_pandas=True) for metric, values in table.columns.items()}
     texts = {name: pa.array(values, pa.string()) for name, values in table.groups.items()}
     skeleton = {field.name: getattr(table.space, field.name) for field in fields(table.space)}  # type: ignore[arg-type]
-    about = {"space": table.space.name, "skeleton": skeleton, **{k: v for k, v in table.about.items() if k not in ("space", "skeleton")}}
-    data = pa.table({SPEC: pa.array(table.texts, pa.string()), **texts, **numbers}).replace_schema_metadata({ENTRY: json.dumps(about)})
+    about = {
+        "space": table.space.name,
+        "skeleton": skeleton,
+        **{k: v for k, v in table.about.items() if k not in ("space", "skeleton")},
+    }
+    data = pa.table({SPEC: pa.array(table.texts, pa.string()), **texts, **numbers}).replace_schema_metadata(
+        {ENTRY: json.dumps(about)}
+    )
     with atomic_path(file) as path:
         pa.parquet.write_table(data, path, compression="zstd")
 
@@ -54,14 +62,20 @@ def read_table(file: Path, name: str = "") -> Table:
     if "skeletons" in about:
         require(file, data, (FAMILY, SPEC))
         columns = numbers(file, data, (FAMILY, SPEC))
-        return Table(name or file.stem, tuple(data[SPEC].to_pylist()), columns, None, tuple(data[FAMILY].to_pylist()), about)
+        return Table(
+            name or file.stem, tuple(data[SPEC].to_pylist()), columns, None, tuple(data[FAMILY].to_pylist()), about
+        )
     if "space" not in about:
-        raise FileFormatError(f"{file}: no entry 'cgir' in the schema's metadata that names a space, as `cgir tables import` and `benchmarks.digits` write")
+        raise FileFormatError(
+            f"{file}: no entry 'cgir' in the schema's metadata that names a space, as `cgir tables import` and `benchmarks.digits` write"
+        )
     require(file, data, (SPEC,))
     groups = [column for column in data.column_names if column != SPEC and pa.types.is_string(data[column].type)]
     space = spaces.get(about["space"], **about.get("skeleton", {}))
     texts = {column: tuple(data[column].to_pylist()) for column in groups}
-    return Table(name or file.stem, tuple(data[SPEC].to_pylist()), numbers(file, data, (SPEC, *groups)), space, (), about, texts)
+    return Table(
+        name or file.stem, tuple(data[SPEC].to_pylist()), numbers(file, data, (SPEC, *groups)), space, (), about, texts
+    )
 
 
 def _about(file: Path, data: pa.Table) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from .table import Table
 
 
 class Source(NamedTuple):
-    """Where a published table lies. `form` makes a text of the columns in braces; `identifiers` only join tables and are left out; `groups` are text."""
+    """Where a published table lies. `form` makes a text of the columns in braces; `identifiers` only join tables and
+    are left out; `groups` are text.
+    """
 
     file: str
     form: str
@@ -44,7 +46,9 @@ SOURCES = {
     "nasbench201": Source("nasbench201.csv.gz", "{arch_str}", ("nb201_index",), (), "nasbench201"),
     "nasbench_macro": Source("nasbench_macro_cifar10.csv.gz", "{arch_code8}", (), (), "nasbench_macro"),
     "darts": Source("darts_cifar10.csv.gz", "{darts_genotype}", (), (), "darts"),
-    "ofa_mbv3": Source("ofa_mbv3_imagenet.csv.gz", "ks={ks20};e={e20};d={d5};r={resolution}", (), ("supernet", "source"), "ofa_mbv3"),
+    "ofa_mbv3": Source(
+        "ofa_mbv3_imagenet.csv.gz", "ks={ks20};e={e20};d={d5};r={resolution}", (), ("supernet", "source"), "ofa_mbv3"
+    ),
     "transnas_micro": Source("transnas101_micro.csv.gz", *TRANSNAS, "transnas_micro"),
     "transnas_macro": Source("transnas101_macro.csv.gz", *TRANSNAS, "transnas_macro"),
     "nasbench_nlp": Source("nasbench_nlp.jsonl.gz", "{recipe}", (), ("dataset", "status"), "nasbench_nlp"),
@@ -61,7 +65,10 @@ def read_published(name: str, path: str | os.PathLike[str] | None) -> Table:
         return _nasbench_nlp(file)
     data = _csv(file, source)
     require(file, data, (*source.columns, *source.groups))
-    texts = tuple(source.form.format_map(dict(zip(source.columns, row, strict=True))) for row in zip(*(_texts(data, c) for c in source.columns), strict=True))
+    texts = tuple(
+        source.form.format_map(dict(zip(source.columns, row, strict=True)))
+        for row in zip(*(_texts(data, c) for c in source.columns), strict=True)
+    )
     others = {*source.columns, *source.identifiers, *source.groups} - set(KEPT)
     columns = numbers(file, data, others)
     groups = {column: _texts(data, column) for column in source.groups}
@@ -78,16 +85,25 @@ def find(source: Source, path: str | os.PathLike[str] | None) -> Path:
     """
     folder = path if path is not None else os.environ.get("CGIR_DATA")
     if not folder:
-        raise LabelError(f"where is {source.file}? Set the environment variable CGIR_DATA to the folder with the label tables, or give path=")
+        raise LabelError(
+            f"where is {source.file}? Set the environment variable CGIR_DATA to the folder with the label tables, or give path="
+        )
     file = Path(folder) / source.file if Path(folder).is_dir() else Path(folder)
     if not file.is_file():
-        raise LabelError(f"{file} does not exist; path= or CGIR_DATA must be a folder that holds {source.file}, or the file itself")
+        raise LabelError(
+            f"{file} does not exist; path= or CGIR_DATA must be a folder that holds {source.file}, or the file itself"
+        )
     return file
 
 
 def _csv(file: Path, source: Source) -> pa.Table:
     strings = dict.fromkeys((*source.columns, *source.identifiers, *source.groups, "param_count_M"), pa.string())
-    data = read_arrow(file, lambda: pa.csv.read_csv(file, convert_options=pa.csv.ConvertOptions(column_types=strings, strings_can_be_null=False)))
+    data = read_arrow(
+        file,
+        lambda: pa.csv.read_csv(
+            file, convert_options=pa.csv.ConvertOptions(column_types=strings, strings_can_be_null=False)
+        ),
+    )
     if "param_count_M" in data.column_names:  # written with commas between thousands
         index = data.column_names.index("param_count_M")
         data = data.set_column(index, "param_count_M", pc.replace_substring(data["param_count_M"], ",", ""))

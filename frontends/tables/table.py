@@ -17,10 +17,12 @@ from frontends import spaces
 
 @dataclass(frozen=True)
 class Table:
-    """Architectures and their metrics. `texts[i]` is in the form of `space.parse`; `table["metric"]` float64 (N,), nan where missing.
+    """Architectures and their metrics. `texts[i]` is in the form of `space.parse`; `table["metric"]` float64 (N,), nan
+    where missing.
 
-    `space` has the skeleton the labels were measured with. In "digits" `space` is None: take `family(name)`, a table of one space.
-    In "timm_imagenet" too: its texts are names of models. `groups` are the text columns, such as where a row comes from: `only(source=...)`.
+    `space` has the skeleton the labels were measured with. In "digits" `space` is None: take `family(name)`, a table of
+    one space. In "timm_imagenet" too: its texts are names of models. `groups` are the text columns, such as where a row
+    comes from: `only(source=...)`.
     """
 
     name: str
@@ -74,22 +76,29 @@ class Table:
         kept = np.ones(len(self), bool)
         for name, value in values.items():
             if name not in self.groups and name not in self.columns:
-                raise LabelError(f"table {self.name!r} has no column {name!r}; it has {', '.join((*self.groups, *self.metrics))}")
+                raise LabelError(
+                    f"table {self.name!r} has no column {name!r}; it has {', '.join((*self.groups, *self.metrics))}"
+                )
             column = np.asarray(self.groups[name]) if name in self.groups else self.columns[name]
             kept &= column == value
             if not kept.any():
-                raise LabelError(f"table {self.name!r} has no row with {name}={value!r} here; the column has {_some(column)}")
+                raise LabelError(
+                    f"table {self.name!r} has no row with {name}={value!r} here; the column has {_some(column)}"
+                )
         return self.select(kept)
 
     def family(self, name: str) -> Table:
         """The rows of one family, with its space."""
         if name not in self.families:
-            raise LabelError(f"table {self.name!r} has no family {name!r}; it has {', '.join(dict.fromkeys(self.families)) or 'none'}")
+            raise LabelError(
+                f"table {self.name!r} has no family {name!r}; it has {', '.join(dict.fromkeys(self.families)) or 'none'}"
+            )
         part = self.select(np.asarray(self.families) == name)
         return replace(part, name=f"{self.name}/{name}", space=self._space_of(name))
 
     def graphs(self, rows: Iterable[int] | NDArray[Any] | None = None) -> GraphBatch:
-        """The graphs of all rows, or of some, in their order. Models of timm are traced on the meta device, without weights, once per process.
+        """The graphs of all rows, or of some, in their order. Models of timm are traced on the meta device, without
+        weights, once per process.
 
         Raises:
             SpecError: a text does not belong to the space.
@@ -110,7 +119,9 @@ class Table:
             return GraphBatch.from_graphs([])
         names = np.asarray(self.families)[chosen]
         places = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
-        batch = GraphBatch.concatenate([self._space_of(str(names[p[0]])).graphs(self._parse(chosen[p])) for p in places])
+        batch = GraphBatch.concatenate(
+            [self._space_of(str(names[p[0]])).graphs(self._parse(chosen[p])) for p in places]
+        )
         return batch.select(np.argsort(np.concatenate(places)))
 
     def _parse(self, rows: Iterable[int]) -> tuple[Hashable, ...]:
@@ -125,8 +136,12 @@ class Table:
         chosen = np.asarray(rows if isinstance(rows, np.ndarray | Sequence) else list(rows))
         if chosen.dtype == bool and chosen.shape == (len(self),):
             return np.flatnonzero(chosen)
-        if chosen.size and (chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.min() < -len(self) or chosen.max() >= len(self)):
-            raise LabelError(f"table {self.name!r}: rows must be indices below {len(self)}, or one truth value for each row")
+        if chosen.size and (
+            chosen.ndim != 1 or chosen.dtype.kind not in "iu" or chosen.min() < -len(self) or chosen.max() >= len(self)
+        ):
+            raise LabelError(
+                f"table {self.name!r}: rows must be indices below {len(self)}, or one truth value for each row"
+            )
         return chosen.astype(np.int64).reshape(-1)
 
     def _space_of(self, family: str) -> spaces.Space[Any]:

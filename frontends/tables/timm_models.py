@@ -25,9 +25,13 @@ def graphs(names: Sequence[str], sizes: Sequence[int]) -> GraphBatch:
     """
     missing = unknown(names)
     if missing:
-        raise LabelError(f"this version of timm no longer builds {', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}; leave these rows out")
+        raise LabelError(
+            f"this version of timm no longer builds {', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}; leave these rows out"
+        )
     pairs = list(zip(names, sizes, strict=True))
-    return GraphBatch.from_graphs([_graph(name, size) for name, size in tqdm(pairs, desc="tracing timm", unit="model", delay=2)])
+    return GraphBatch.from_graphs(
+        [_graph(name, size) for name, size in tqdm(pairs, desc="tracing timm", unit="model", delay=2)]
+    )
 
 
 def unknown(names: Sequence[str]) -> list[str]:
@@ -42,7 +46,9 @@ def unknown(names: Sequence[str]) -> list[str]:
         declare()
         import timm
     except (ImportError, RuntimeError) as error:  # the latter: a torchvision that was built for another PyTorch
-        raise LabelError(f"the graphs of timm_imagenet are traced from timm, which cannot be imported ({error}); pip install timm torchvision") from error
+        raise LabelError(
+            f"the graphs of timm_imagenet are traced from timm, which cannot be imported ({error}); pip install timm torchvision"
+        ) from error
     return [name for name in names if not timm.is_model(name)]
 
 
@@ -54,7 +60,9 @@ def _graph(name: str, size: int) -> Graph:
         model = _build(name)
     except Exception as error:  # each of some hundred architectures has its own ways to fail
         reason = str(error).partition("\n")[0]
-        raise TraceError(f"timm does not build {name} ({type(error).__name__}: {reason}); leave this row out") from error
+        raise TraceError(
+            f"timm does not build {name} ({type(error).__name__}: {reason}); leave this row out"
+        ) from error
     try:
         return trace(model, input_shape=(1, 3, size, size), name=name)
     except TraceError as error:

@@ -1,4 +1,6 @@
-"""Control flow of TensorFlow: calls are inlined, the bodies of loops and branches stand in the graph before one node for the whole."""
+"""Control flow of TensorFlow: calls are inlined, the bodies of loops and branches stand in the graph before one node
+for the whole.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def _variable(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> lis
 def _read(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
     """The contents of a variable."""
     if items[0].variable is None and items[0].dtype == RESOURCE:
-        raise TraceError(f"node {node.name!r} reads a variable that the graph does not have; trace the function, the SavedModel or a frozen graph instead")
+        raise TraceError(
+            f"node {node.name!r} reads a variable that the graph does not have; trace the function, the SavedModel or a frozen graph instead"
+        )
     return [walk.read(items[0].variable) if items[0].variable is not None else items[0]]
 
 
@@ -64,7 +68,13 @@ def _call(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[It
 
 
 def _if(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    return _branches(walk, node, items, {"then": _function_name(node, "then_branch"), "else": _function_name(node, "else_branch")}, (1, 0))
+    return _branches(
+        walk,
+        node,
+        items,
+        {"then": _function_name(node, "then_branch"), "else": _function_name(node, "else_branch")},
+        (1, 0),
+    )
 
 
 def _case(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
@@ -73,7 +83,9 @@ def _case(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[It
 
 
 def _branches(walk: Walk, node: NodeDef, items: list[Item], names: dict[str, str], codes: Sequence[int]) -> list[Item]:
-    """The branches' nodes, then a node that reads the condition and every branch's results; only one branch where the condition is known."""
+    """The branches' nodes, then a node that reads the condition and every branch's results; only one branch where the
+    condition is known.
+    """
     condition = items[0].data
     if condition is not None:
         code = int(np.asarray(condition).ravel()[0]) if condition.size else 0
@@ -92,13 +104,17 @@ def _path(walk: Walk, node: NodeDef) -> str:
     return f"{scope}.{node.name.rpartition('/')[2]}" if scope else node.name.rpartition("/")[2]
 
 
-def _join(walk: Walk, node: NodeDef, op: str, given: list[Item], results: list[list[Item]], attrs: dict[str, Any]) -> list[Item]:
+def _join(
+    walk: Walk, node: NodeDef, op: str, given: list[Item], results: list[list[Item]], attrs: dict[str, Any]
+) -> list[Item]:
     """One node for all results; results that are the same whatever happens pass by it."""
     operands = [item for item in (*given, *(item for branch in results for item in branch)) if item.dtype != RESOURCE]
     values = [walk.value(item) for item in operands]
     first = results[0]
     sizes = [item.size for item in first if item.dtype != RESOURCE] or [()]
-    live = next((item for branch in results for item in branch if item.dtype != RESOURCE and not walk.value(item).static), None)
+    live = next(
+        (item for branch in results for item in branch if item.dtype != RESOURCE and not walk.value(item).static), None
+    )
     step = Step(op, node.name.rpartition("/")[2], [Operand(value, value.size) for value in values], attrs)
     index, _, static = walk.tape.emit(step, [live.size if live is not None else sizes[0]])
     joined = []
@@ -131,7 +147,9 @@ def _while(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[I
         walk.tape.nodes[begin:] = [_repeated(node, trips) for node in walk.tape.nodes[begin:]]
     changing = [slot for slot in range(len(items)) if slot not in same]
     given = [items[slot] for slot in changing if not walk.value(items[slot]).static]
-    joined = _join(walk, node, "Loop", given, [[results[slot] for slot in changing]], {} if trips is None else {"trips": trips})
+    joined = _join(
+        walk, node, "Loop", given, [[results[slot] for slot in changing]], {} if trips is None else {"trips": trips}
+    )
     after = list(items)
     for slot, item in zip(changing, joined, strict=True):
         static = walk.value(results[slot]).static
@@ -140,7 +158,9 @@ def _while(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[I
 
 
 def _carried(walk: Walk, item: Item, live: Item | None) -> Item:
-    """A tensor that changes from round to round, as the body sees it: its value is not known, and it depends on what enters the loop."""
+    """A tensor that changes from round to round, as the body sees it: its value is not known, and it depends on what
+    enters the loop.
+    """
     if item.dtype == RESOURCE:
         return item
     value = walk.value(item)

@@ -1,4 +1,6 @@
-"""How each TensorFlow operator becomes a node: one small function per family. Operators without a recipe take all operands as data."""
+"""How each TensorFlow operator becomes a node: one small function per family. Operators without a recipe take all
+operands as data.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,12 @@ def _arithmetic(op: str) -> Callable[[Call], Result]:
 
 
 def _operand(call: Call, item: Item) -> Value:
-    if item.data is not None and item.data.size == 1 and len(item.size) <= len(call.size) and item.data.dtype.kind in "biuf":
+    if (
+        item.data is not None
+        and item.data.size == 1
+        and len(item.size) <= len(call.size)
+        and item.data.dtype.kind in "biuf"
+    ):
         return call.walk.tape.constant("constant", (), item.data.reshape(()))
     return call.walk.value(item)
 
@@ -105,7 +112,8 @@ def _bias(call: Call) -> Result:
         wide = (bias.size[0], *(1,) * (len(image.size) - 2))
         [value] = call.walk.tape.apply("Reshape", "bias", [call.value(1)], [wide])
         return list(call.emit("Add", [call.value(0), value]))
-    if isinstance(bias.origin, Reshaped) and bias.origin.source.size == (1,) * (len(image.size) - 1) + bias.size:  # a sum that Keras writes as a bias
+    # a sum that Keras writes as a bias
+    if isinstance(bias.origin, Reshaped) and bias.origin.source.size == (1,) * (len(image.size) - 1) + bias.size:
         return list(call.emit("Add", [call.value(0), call.walk.value(bias.origin.source)]))
     return list(call.plain("Add"))
 
@@ -169,13 +177,22 @@ def _reduction(call: Call) -> Result:
 
 
 def _matmul(call: Call) -> Result:
-    """Products; one of a matrix that was flattened for it is a product of the tensor before, as linear layers on any number of axes are written."""
+    """Products; one of a matrix that was flattened for it is a product of the tensor before, as linear layers on any
+    number of axes are written.
+    """
     flat = call.items[0]
-    if isinstance(flat.origin, Reshaped) and call.node.op == "MatMul" and not call.attr("transpose_a") and flat.origin.source.size[-1:] == flat.size[-1:]:
+    if (
+        isinstance(flat.origin, Reshaped)
+        and call.node.op == "MatMul"
+        and not call.attr("transpose_a")
+        and flat.origin.source.size[-1:] == flat.size[-1:]
+    ):
         source = flat.origin.source
         right = _turned(call, 1) if call.attr("transpose_b") else call.value(1)
         if right.static:
-            wide = product(call.walk.tape, call.name, call.walk.value(source), right, (*source.size[:-1], call.size[-1]))
+            wide = product(
+                call.walk.tape, call.name, call.walk.value(source), right, (*source.size[:-1], call.size[-1])
+            )
             return list(call.emit("Reshape", [wide]))
     flags = ("transpose_a", "transpose_b") if call.node.op == "MatMul" else ("adj_x", "adj_y")
     left, right = (_turned(call, slot) if call.attr(flag) else call.value(slot) for slot, flag in enumerate(flags))
@@ -186,7 +203,9 @@ def _turned(call: Call, slot: int) -> Value:
     value = call.value(slot)
     rank = len(value.size)
     axes = {**{axis: axis for axis in range(rank - 2)}, rank - 2: rank - 1, rank - 1: rank - 2}
-    return call.walk.tape.apply("Transpose", "transpose", [value], [(*value.size[:-2], value.size[-1], value.size[-2])], axes=axes)[0]
+    return call.walk.tape.apply(
+        "Transpose", "transpose", [value], [(*value.size[:-2], value.size[-1], value.size[-2])], axes=axes
+    )[0]
 
 
 def _einsum(call: Call) -> Result:
@@ -202,7 +221,11 @@ def _image_patches(call: Call) -> Result:
     kernel, stride, rates = (tuple(int(v) for v in call.attr(name))[1:-1] for name in ("ksizes", "strides", "rates"))
     room = call.items[0].size[1:-1]
     padding = layers.same(room, kernel, stride, rates) if call.attr("padding") == "SAME" else ((0, 0),) * 2
-    return list(call.plain("Unfold", attrs={"kernel": kernel, "stride": stride, "padding": padding, "dilation": rates}, last=True))
+    return list(
+        call.plain(
+            "Unfold", attrs={"kernel": kernel, "stride": stride, "padding": padding, "dilation": rates}, last=True
+        )
+    )
 
 
 def _one_hot(call: Call) -> Result:
@@ -213,7 +236,9 @@ def _top_k(call: Call) -> Result:
     return list(call.plain("Sort", 0))
 
 
-_ARITHMETIC = [name for name, op in TF_NAMES.items() if OPS[op].category == "arithmetic" and name not in ("BiasAdd", "Square")]
+_ARITHMETIC = [
+    name for name, op in TF_NAMES.items() if OPS[op].category == "arithmetic" and name not in ("BiasAdd", "Square")
+]
 _REDUCTIONS = [name for name, op in TF_NAMES.items() if OPS[op].category == "reduction"]
 _RANDOM = (
     "RandomUniform RandomStandardNormal TruncatedNormal RandomUniformInt StatelessRandomUniform StatelessRandomNormal StatelessRandomUniformV2 "

@@ -1,4 +1,6 @@
-"""Which constants of a frozen graph were weights: all that are floating-point and have axes, except statistics of normalisation."""
+"""Which constants of a frozen graph were weights: all that are floating-point and have axes, except statistics of
+normalisation.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from math import prod
 from .graph_def import FLOATING, NodeDef, attr, data_inputs, source_of
 
 PASSING = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Enter"))
-WEIGHTED = frozenset(("BiasAdd", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "Conv2DBackpropInput", "Conv3DBackpropInputV2"))
+WEIGHTED = frozenset(
+    ("BiasAdd", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
+)
 
 
 def weights(nodes: Iterable[NodeDef]) -> set[str]:
@@ -32,7 +36,9 @@ def _feeds_layer(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]],
     stack, seen = [name], {name}
     while stack:
         for reader in readers.get(stack.pop(), ()):
-            biased = reader.op in ("Add", "AddV2") and any(by_name[source].op in WEIGHTED for source in _sources(reader) if source in by_name)
+            biased = reader.op in ("Add", "AddV2") and any(
+                by_name[source].op in WEIGHTED for source in _sources(reader) if source in by_name
+            )
             if reader.op in WEIGHTED or biased:
                 return True
             if reader.op in PASSING and reader.name not in seen:
@@ -46,14 +52,20 @@ def _sources(node: NodeDef) -> list[str]:
 
 
 def _statistics(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]]) -> set[str]:
-    """Variances stand under a root, a number added; means are multiplied with that root and taken away, or taken away before (batch normalisation)."""
+    """Variances stand under a root, a number added; means are multiplied with that root and taken away, or taken away
+    before (batch normalisation).
+    """
     found: set[str] = set()
     scales: set[str] = set()
     for node in by_name.values():
         if node.op not in ("Rsqrt", "Sqrt") or not _sources(node):
             continue
         total = by_name.get(_through(by_name, _sources(node)[0]))
-        variances = [_through(by_name, source) for source in _sources(total)] if total is not None and total.op in ("Add", "AddV2") else []
+        variances = (
+            [_through(by_name, source) for source in _sources(total)]
+            if total is not None and total.op in ("Add", "AddV2")
+            else []
+        )
         variances = [name for name in variances if name in by_name and by_name[name].op == "Const"]
         if len(variances) == 2:
             found.update(variances)
@@ -72,7 +84,11 @@ def _means(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], produ
     if not other or other[0] not in by_name:
         return set()
     node = by_name[other[0]]
-    taken = [reader for reader in readers.get(product.name, ()) if reader.op == "Neg" or (reader.op == "Sub" and _sources(reader)[1] == product.name)]
+    taken = [
+        reader
+        for reader in readers.get(product.name, ())
+        if reader.op == "Neg" or (reader.op == "Sub" and _sources(reader)[1] == product.name)
+    ]
     if node.op == "Const":
         return {node.name} if taken else set()
     if node.op == "Sub":

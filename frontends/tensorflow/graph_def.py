@@ -1,4 +1,6 @@
-"""What the TensorFlow frontend reads: nodes of GraphDefs and functions in the order they run, their attributes, and the tensors between them."""
+"""What the TensorFlow frontend reads: nodes of GraphDefs and functions in the order they run, their attributes, and the
+tensors between them.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Entry(NamedTuple):
 
 @dataclass
 class Program:
-    """A model as TensorFlow writes it down. `handles` are nodes that stand for variables; in `frozen` ones constants hold the weights."""
+    """A model as TensorFlow writes it down. `handles` are nodes that stand for variables; in `frozen` ones constants
+    hold the weights.
+    """
 
     nodes: Sequence[NodeDef]
     functions: Mapping[str, function_pb2.FunctionDef]
@@ -54,10 +58,11 @@ class Program:
 
 @dataclass(slots=True)
 class Item:
-    """A tensor while the graph is walked. Its node on the tape is made when somebody reads it, so that sizes and settings leave none.
+    """A tensor while the graph is walked. Its node on the tape is made when somebody reads it, so that sizes and
+    settings leave none.
 
-    `data` holds small constants and sizes; `variable` says that it is that variable, or its handle; `origin` is what layers that TensorFlow
-    writes as several operators leave for the one behind them.
+    `data` holds small constants and sizes; `variable` says that it is that variable, or its handle; `origin` is what
+    layers that TensorFlow writes as several operators leave for the one behind them.
     """
 
     size: Size
@@ -103,7 +108,9 @@ def attr(node: NodeDef, name: str) -> Any:
 
 
 def plain(value: attr_value_pb2.AttrValue) -> Any:
-    """An attribute's value: number, string, list of them, TensorFlow's number of a type; shapes, tensors and functions stay messages."""
+    """An attribute's value: number, string, list of them, TensorFlow's number of a type; shapes, tensors and functions
+    stay messages.
+    """
     kind = value.WhichOneof("value")
     if kind == "list":
         values = next((list(items) for _, items in value.list.ListFields()), [])
@@ -153,7 +160,9 @@ def ordered(nodes: Iterable[NodeDef], wanted: Iterable[str], known: Iterable[str
             order.append(by_name[name])
         elif name not in done:
             if name in open_nodes:
-                raise TraceError(f"{where}: node {name!r} waits for itself; a graph with cycles (other than the loops of TensorFlow 1) cannot run")
+                raise TraceError(
+                    f"{where}: node {name!r} waits for itself; a graph with cycles (other than the loops of TensorFlow 1) cannot run"
+                )
             if name not in by_name:
                 raise TraceError(f"{where}: node {name!r} is read but not there; the graph is cut off or damaged")
             open_nodes.add(name)
@@ -163,11 +172,17 @@ def ordered(nodes: Iterable[NodeDef], wanted: Iterable[str], known: Iterable[str
 
 
 def round_after(node: NodeDef, by_name: Mapping[str, NodeDef]) -> str:
-    """What the loop that an Exit leaves hands to its next round: the Exit reads a Switch, that a Merge, that the NextIteration."""
+    """What the loop that an Exit leaves hands to its next round: the Exit reads a Switch, that a Merge, that the
+    NextIteration.
+    """
     for op in ("Switch", "Merge"):
         sources = [source_of(ref) for ref in data_inputs(node)]
-        node = next((by_name[name] for name in sources if name in by_name and by_name[name].op.removeprefix("Ref") == op), node)
-    return next((source_of(ref) for ref in data_inputs(node) if by_name[source_of(ref)].op.endswith("NextIteration")), "")
+        node = next(
+            (by_name[name] for name in sources if name in by_name and by_name[name].op.removeprefix("Ref") == op), node
+        )
+    return next(
+        (source_of(ref) for ref in data_inputs(node) if by_name[source_of(ref)].op.endswith("NextIteration")), ""
+    )
 
 
 def _sources(node: NodeDef, by_name: Mapping[str, NodeDef]) -> list[str]:

@@ -32,14 +32,27 @@ from .graph_def import (
 )
 from .shape_inference import Shapes, evaluated, foldable
 
-LIMIT = 300_000  # nodes walked in one graph, functions counted at every call: files can ask for more than any machine has time for
-SILENT = frozenset(["NoOp", "Assert", "Print", "PrintV2", "ControlTrigger", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "MergeSummary"])
+# nodes walked in one graph, functions counted at every call: files can ask for more than any machine has time for
+LIMIT = 300_000
+SILENT = frozenset(
+    [
+        "NoOp",
+        "Assert",
+        "Print",
+        "PrintV2",
+        "ControlTrigger",
+        "AssignVariableOp",
+        "AssignAddVariableOp",
+        "AssignSubVariableOp",
+        "MergeSummary",
+    ]
+)
 
 
 @dataclass
 class Frame:
-    """The tensors of one graph or function body: results by node, where named results of functions' nodes begin, and, in frozen graphs,
-    constants that are weights and nodes by their name.
+    """The tensors of one graph or function body: results by node, where named results of functions' nodes begin, and,
+    in frozen graphs, constants that are weights and nodes by their name.
     """
 
     results: dict[str, list[Item]]
@@ -118,13 +131,18 @@ Control = Callable[["Walk", NodeDef, list[Item], Frame], list[Item]]
 class Walk:
     """One trace: the tape, the program's functions, and the functions being inlined."""
 
-    def __init__(self, program: Program, tape: Tape, recipes: Mapping[str, Recipe], controls: Mapping[str, Control]) -> None:
+    def __init__(
+        self, program: Program, tape: Tape, recipes: Mapping[str, Recipe], controls: Mapping[str, Control]
+    ) -> None:
         self.program, self.tape, self.recipes, self.controls = program, tape, recipes, controls
         self.shapes = Shapes()
         bodies = (program.nodes, *(function.node_def for function in program.functions.values()))
-        self.last = not any(node.op == "Conv2D" and attr(node, "data_format") == "NCHW" for nodes in bodies for node in nodes)
+        self.last = not any(
+            node.op == "Conv2D" and attr(node, "data_format") == "NCHW" for nodes in bodies for node in nodes
+        )
         self.inlined: list[str] = []
-        self.bodies = [("", "")]  # of the control flow bodies around the walk: their path, and that of the operator they belong to
+        # of the control flow bodies around the walk: their path, and that of the operator they belong to
+        self.bodies = [("", "")]
         self.count = 0
         self.first: Item | None = None  # of the graph's inputs
 
@@ -151,7 +169,12 @@ class Walk:
         for node in list(self.tape.nodes):
             if node.op == "MatMul" and len(node.inputs) == 2 and self.tape.nodes[node.inputs[1]].op == "Param":
                 self.turn_params(Value(node.inputs[1], ()), (1, 0))
-        shapes = {param.id: param for node in self.tape.nodes if node.op in ("Conv", "ConvTranspose") for param in node.params[:1]}
+        shapes = {
+            param.id: param
+            for node in self.tape.nodes
+            if node.op in ("Conv", "ConvTranspose")
+            for param in node.params[:1]
+        }
         for index, node in enumerate(self.tape.nodes):
             if node.op == "Param" and node.params[0].id in shapes:
                 self.tape.nodes[index] = replace(node, params=(shapes[node.params[0].id],))
@@ -167,7 +190,9 @@ class Walk:
         if definition is None:
             raise TraceError(f"{where}: function {name!r} is not in the model's library")
         if name in self.inlined:
-            raise TraceError(f"{where}: function {name!r} calls itself ({' -> '.join(self.inlined)}), which cannot be followed without data")
+            raise TraceError(
+                f"{where}: function {name!r} calls itself ({' -> '.join(self.inlined)}), which cannot be followed without data"
+            )
         arguments = definition.signature.input_arg
         if len(arguments) != len(items):
             raise TraceError(f"{where}: function {name!r} takes {len(arguments)} arguments, found {len(items)}")
@@ -186,7 +211,9 @@ class Walk:
         for node in ordered(nodes, wanted, frame.results, where):
             self.count += 1
             if self.count > LIMIT:
-                raise TraceError(f"{where}: more than {LIMIT} operators after its functions are inlined; trace a part of the model")
+                raise TraceError(
+                    f"{where}: more than {LIMIT} operators after its functions are inlined; trace a part of the model"
+                )
             with self.tape.within(self._path(node.name)):
                 self._node(node, frame)
 
@@ -209,9 +236,13 @@ class Walk:
         except CgirError:
             raise
         except Exception as error:
-            raise TraceError(f"node {node.name!r} ({node.op}) cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
+            raise TraceError(
+                f"node {node.name!r} ({node.op}) cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            ) from error
 
-    def _results(self, node: NodeDef, definition: op_def_pb2.OpDef | None, items: list[Item], outputs: Outputs, frame: Frame) -> list[Item]:
+    def _results(
+        self, node: NodeDef, definition: op_def_pb2.OpDef | None, items: list[Item], outputs: Outputs, frame: Frame
+    ) -> list[Item]:
         if node.op in self.program.functions:
             return self.function(node.op, items, node)
         if node.op in self.controls:
@@ -225,7 +256,10 @@ class Walk:
         call = Call(self, node, items, outputs, sizes)
         recipe = self.recipes.get(node.op)
         results = recipe(call) if recipe is not None else _by_name(call)
-        return [found if isinstance(found, Item) else Item(found.size, kind, value=found) for found, (_, kind) in zip(results, outputs, strict=True)]
+        return [
+            found if isinstance(found, Item) else Item(found.size, kind, value=found)
+            for found, (_, kind) in zip(results, outputs, strict=True)
+        ]
 
     def _unknown(self, node: NodeDef, items: list[Item]) -> list[Item]:
         """An operator of a library that is not loaded: kept if the file says what sizes come out."""
@@ -238,7 +272,9 @@ class Walk:
             )
         sizes = [tuple(self.tape.batch if n < 0 else n for n in size) for size in sizes]
         live = [item for item in items if item.dtype != RESOURCE]
-        values = self.tape.apply("Opaque", node.name.rpartition("/")[2], [self.value(item) for item in live], sizes, label=f"tf.{node.op}")
+        values = self.tape.apply(
+            "Opaque", node.name.rpartition("/")[2], [self.value(item) for item in live], sizes, label=f"tf.{node.op}"
+        )
         return [Item(value.size, 1, value=value) for value in values]
 
     def _path(self, name: str) -> str:
@@ -247,7 +283,11 @@ class Walk:
         path, operator = self.bodies[-1]
         if not path:
             return scopes
-        inner = scopes.removeprefix(operator).strip(".") if scopes == operator or scopes.startswith(f"{operator}.") else scopes
+        inner = (
+            scopes.removeprefix(operator).strip(".")
+            if scopes == operator or scopes.startswith(f"{operator}.")
+            else scopes
+        )
         return f"{path}.{inner}" if inner else path
 
     # --- tensors
@@ -265,13 +305,17 @@ class Walk:
         return item.value
 
     def turn_params(self, value: Value, order: Sequence[int]) -> None:
-        """Give the parameters that a computed kernel is made of PyTorch's layout too, so that every use of one says the same shape."""
+        """Give the parameters that a computed kernel is made of PyTorch's layout too, so that every use of one says the
+        same shape.
+        """
         stack, seen = [value.node], {value.node}
         while stack:
             index = stack.pop()
             node = self.tape.nodes[index]
             if node.op == "Param" and len(node.shape) == len(order):
-                self.tape.nodes[index] = replace(node, params=(Param(node.params[0].id, tuple(node.shape[old] for old in order)),))
+                self.tape.nodes[index] = replace(
+                    node, params=(Param(node.params[0].id, tuple(node.shape[old] for old in order)),)
+                )
             fresh = [source for source in node.inputs if source not in seen]
             seen.update(fresh)
             stack += fresh

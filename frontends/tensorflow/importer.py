@@ -27,7 +27,8 @@ from .graph_walk import Walk  # noqa: E402
 
 
 def trace(model: Any, request: Request) -> Graph:
-    """The raw graph of a ConcreteFunction, a tf.function, a loaded SavedModel, a GraphDef, or a file or folder with one of them.
+    """The raw graph of a ConcreteFunction, a tf.function, a loaded SavedModel, a GraphDef, or a file or folder with one
+    of them.
 
     Raises:
         TraceError: the model, its file or its inputs are not what tracing needs.
@@ -38,7 +39,9 @@ def trace(model: Any, request: Request) -> Graph:
         raise
     except Exception as error:
         where = model if isinstance(model, str | os.PathLike) else f"the {type(model).__name__}"
-        raise TraceError(f"{where} cannot be read, it is damaged or of an unknown kind: {type(error).__name__}: {_line(error)}") from error
+        raise TraceError(
+            f"{where} cannot be read, it is damaged or of an unknown kind: {type(error).__name__}: {_line(error)}"
+        ) from error
 
 
 def trace_keras(model: Any, request: Request) -> Graph:
@@ -53,14 +56,19 @@ def trace_keras(model: Any, request: Request) -> Graph:
     def call(*args: Any) -> Any:
         flat = tf.nest.flatten(args)
         fits = structure is not None and len(tf.nest.flatten(structure)) == len(flat)
-        return model(tf.nest.pack_sequence_as(structure, flat) if fits else args[0] if len(args) == 1 else list(args), training=False)
+        return model(
+            tf.nest.pack_sequence_as(structure, flat) if fits else args[0] if len(args) == 1 else list(args),
+            training=False,
+        )
 
     function = tf.function(call, autograph=False)
     name = request.name or type(model).__name__
     try:
         concrete = function.get_concrete_function(*specs)
     except Exception as error:
-        raise TraceError(f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: {type(error).__name__}: {_line(error)}") from error
+        raise TraceError(
+            f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: {type(error).__name__}: {_line(error)}"
+        ) from error
     return _walked(_program_of_concrete(concrete, name), request._replace(inputs=None, input_shape=None))
 
 
@@ -77,7 +85,9 @@ def _program(model: Any, request: Request) -> Program:
     if hasattr(model, "signatures") and not hasattr(model, "captured_inputs"):
         model = model.signatures[files.pick(list(model.signatures), "the loaded model")]
     if not hasattr(model, "captured_inputs"):
-        raise TraceError(f"cannot trace a {type(model).__name__}; wrap its Python function in tf.function, and trace that")
+        raise TraceError(
+            f"cannot trace a {type(model).__name__}; wrap its Python function in tf.function, and trace that"
+        )
     return _program_of_concrete(model, request.name or _name(model))
 
 
@@ -95,7 +105,9 @@ def _concrete(function: Any, request: Request) -> Any:
         if specs:
             return function.get_concrete_function(*specs)
         if function.input_signature is None:
-            raise TraceError("a tf.function without input_signature needs example inputs or input_shape=, for instance input_shape=(1, 224, 224, 3)")
+            raise TraceError(
+                "a tf.function without input_signature needs example inputs or input_shape=, for instance input_shape=(1, 224, 224, 3)"
+            )
         return function.get_concrete_function()
     except TraceError:
         raise
@@ -115,13 +127,17 @@ def _specs_of_request(request: Request, dtype: Any) -> list[Any]:
     try:
         return [tf.nest.map_structure(_spec, item) for item in given]
     except (TypeError, ValueError, AttributeError) as error:
-        raise TraceError(f"the inputs must be tensors, arrays or tf.TensorSpec, found {type(request.inputs).__name__}: {_line(error)}") from error
+        raise TraceError(
+            f"the inputs must be tensors, arrays or tf.TensorSpec, found {type(request.inputs).__name__}: {_line(error)}"
+        ) from error
 
 
 def _spec(item: Any) -> Any:
     if isinstance(item, tf.TensorSpec):
         return item
-    return tf.TensorSpec(tuple(item.shape), tf.as_dtype(getattr(item.dtype, "name", str(item.dtype).removeprefix("torch."))))
+    return tf.TensorSpec(
+        tuple(item.shape), tf.as_dtype(getattr(item.dtype, "name", str(item.dtype).removeprefix("torch.")))
+    )
 
 
 def _specs_of_keras(model: Any) -> list[Any]:
@@ -138,13 +154,20 @@ def _program_of_concrete(function: Any, name: str) -> Program:
     """The graph of a concrete function; what it captured are variables and constants made outside."""
     graph = function.graph
     variables = {id(variable.handle): variable for variable in graph.variables}
-    captured = list(zip(function.captured_inputs, graph.inputs[len(graph.inputs) - len(function.captured_inputs) :], strict=True))
+    captured = list(
+        zip(function.captured_inputs, graph.inputs[len(graph.inputs) - len(function.captured_inputs) :], strict=True)
+    )
     handles: dict[str, Variable] = {}
     for outer, inner in captured:
         found = variables.get(id(outer))
         handles[inner.op.name] = _variable(found, inner) if found is not None else _constant(outer, inner)
     entries = [
-        Entry(tensor.op.name, tensor.op.name, None if tensor.shape.rank is None else tuple(tensor.shape.as_list()), tensor.dtype.as_datatype_enum)
+        Entry(
+            tensor.op.name,
+            tensor.op.name,
+            None if tensor.shape.rank is None else tuple(tensor.shape.as_list()),
+            tensor.dtype.as_datatype_enum,
+        )
         for tensor in graph.inputs[: len(graph.inputs) - len(captured)]
     ]
     definition = graph.as_graph_def()
@@ -196,7 +219,9 @@ def _sizes(program: Program, request: Request) -> list[Size]:
     if given and len(given) != len(program.inputs):
         names = [entry.name for entry in program.inputs]
         raise TraceError(f"{program.name}: has {len(names)} inputs {names}, found {len(given)} shapes")
-    return [_size(program, entry, given[place] if given else None, request) for place, entry in enumerate(program.inputs)]
+    return [
+        _size(program, entry, given[place] if given else None, request) for place, entry in enumerate(program.inputs)
+    ]
 
 
 def _given(program: Program, request: Request) -> Sequence[Size]:
@@ -214,7 +239,9 @@ def _size(program: Program, entry: Entry, given: Size | None, request: Request) 
     """The size of an input: as asked for, else as declared, with a batch of one where that is open."""
     where = f"{program.name}: input {entry.name!r} of shape {entry.size}"
     if given is not None:
-        fits = entry.size is None or (len(given) == len(entry.size) and all(n is None or n == m for n, m in zip(entry.size, given, strict=True)))
+        fits = entry.size is None or (
+            len(given) == len(entry.size) and all(n is None or n == m for n, m in zip(entry.size, given, strict=True))
+        )
         if not fits or None in given:
             raise TraceError(f"{where} does not take {given}")
         return given

@@ -32,7 +32,9 @@ class Reshaped(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A tensor cut into interleaved blocks (SpaceToBatchND), as dilated convolutions do: the tensor before, block sizes and padding."""
+    """A tensor cut into interleaved blocks (SpaceToBatchND), as dilated convolutions do: the tensor before, block sizes
+    and padding.
+    """
 
     source: Item
     block: tuple[int, ...]
@@ -92,11 +94,21 @@ def _weight(call: Call, item: Item, order: tuple[int, ...], shape: Size) -> tupl
         return (Param(item.variable.id, shape),), []
     axes = {old: new for new, old in enumerate(order)}
     call.walk.turn_params(call.walk.value(item), order)
-    [value] = call.walk.tape.apply("Transpose", "kernel", [call.walk.value(item)], [tuple(item.size[old] for old in order)], axes=axes)
+    [value] = call.walk.tape.apply(
+        "Transpose", "kernel", [call.walk.value(item)], [tuple(item.size[old] for old in order)], axes=axes
+    )
     return (), [Operand(value, value.size, whole=True)]
 
 
-def windowed(call: Call, op: str, inputs: list[Operand], attrs: dict[str, Attr], params: tuple[Param, ...], size: Size, spatial: int) -> Value:
+def windowed(
+    call: Call,
+    op: str,
+    inputs: list[Operand],
+    attrs: dict[str, Attr],
+    params: tuple[Param, ...],
+    size: Size,
+    spatial: int,
+) -> Value:
     """Write an operator with windows over `spatial` dimensions."""
     step = Step(op, call.name, inputs, attrs, params, spatial=spatial, last=channels_last(call))
     node, tags, static = call.walk.tape.emit(step, [size])
@@ -109,12 +121,21 @@ def conv(call: Call) -> Result:
     cut = image.origin.source if isinstance(image.origin, Widened) else image
     if isinstance(cut.origin, Spread) and cut.value is None and call.attr("padding") == "VALID":
         pending = SpreadConv(call, cut.origin)
-        return [Item(call.size, image.dtype, make=call.later(lambda: call.walk.value(_conv(call, image, None)[0])), origin=pending)]
+        return [
+            Item(
+                call.size,
+                image.dtype,
+                make=call.later(lambda: call.walk.value(_conv(call, image, None)[0])),
+                origin=pending,
+            )
+        ]
     return list(_conv(call, image, None))
 
 
 def _conv(call: Call, image: Item, spread: Spread | None) -> list[Item]:
-    """The convolution of `image`; `spread` is what was cut, with the padding that remains, where a dilation was written as operators of its own."""
+    """The convolution of `image`; `spread` is what was cut, with the padding that remains, where a dilation was written
+    as operators of its own.
+    """
     weight = call.items[1]
     kernel, (inner, outer) = weight.size[:-2], weight.size[-2:]
     depthwise = call.node.op.startswith("Depthwise")
@@ -130,14 +151,24 @@ def _conv(call: Call, image: Item, spread: Spread | None) -> list[Item]:
         axis, image, weight = narrow
         kernel, stride = (without(values, axis - first_spatial(call)) for values in (kernel, stride))
         if spread is None:
-            dilation, padding, size = without(dilation, axis - first_spatial(call)), without(padding, axis - first_spatial(call)), without(size, axis)
+            dilation, padding, size = (
+                without(dilation, axis - first_spatial(call)),
+                without(padding, axis - first_spatial(call)),
+                without(size, axis),
+            )
     if spread is not None:
         image = spread.source
     n = len(kernel)
     order = (n, n + 1, *range(n)) if depthwise else (n + 1, n, *range(n))
     shape = (inner * outer, 1, *kernel) if depthwise else (outer, inner, *kernel)
     params, weights = _weight(call, weight, order, shape)
-    attrs: dict[str, Attr] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    attrs: dict[str, Attr] = {
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+    }
     value = windowed(call, "Conv", [Operand(call.walk.value(image), image.size), *weights], attrs, params, size, n)
     return [widened(call, value, axis)]
 
@@ -194,30 +225,49 @@ def batch_to_space(call: Call) -> Result:
     if not isinstance(pending, SpreadConv) or pending.spread.block != block or item.value is not None:
         return list(call.plain("Shuffle", 0))
     crops = zip(flat[::2], flat[1::2], strict=True)
-    padding = tuple((before - first, after - last) for (before, after), (first, last) in zip(pending.spread.padding, crops, strict=True))
+    padding = tuple(
+        (before - first, after - last)
+        for (before, after), (first, last) in zip(pending.spread.padding, crops, strict=True)
+    )
     inner = pending.call
     joined = Call(inner.walk, inner.node, inner.items, inner.outputs, call.sizes)
     return list(_conv(joined, inner.items[0], Spread(pending.spread.source, block, padding)))
 
 
 def conv_transpose(call: Call) -> Result:
-    """Conv2DBackpropInput and Conv3DBackpropInputV2 as layers: operands are the output's size, the kernel (window, out, in) and the tensor."""
+    """Conv2DBackpropInput and Conv3DBackpropInputV2 as layers: operands are the output's size, the kernel (window, out,
+    in) and the tensor.
+    """
     weight, image = call.items[1:]
     kernel, (outer, inner) = weight.size[:-2], weight.size[-2:]
     stride, dilation = spatial_entries(call, "strides"), spatial_entries(call, "dilations")
     after, before = spatial_size(call, call.size), spatial_size(call, image.size)
     pairs = explicit_padding(call, after, kernel, stride, dilation)
-    extra = tuple(n - ((m - 1) * s - a - b + d * (k - 1) + 1) for n, m, s, (a, b), d, k in zip(after, before, stride, pairs, dilation, kernel, strict=True))
+    extra = tuple(
+        n - ((m - 1) * s - a - b + d * (k - 1) + 1)
+        for n, m, s, (a, b), d, k in zip(after, before, stride, pairs, dilation, kernel, strict=True)
+    )
     narrow = narrowed(call, image, weight)
     axis, size = None, call.size
     if narrow is not None:
         axis, image, weight = narrow
-        kernel, stride, dilation, pairs, extra = (without(values, axis - first_spatial(call)) for values in (kernel, stride, dilation, pairs, extra))
+        kernel, stride, dilation, pairs, extra = (
+            without(values, axis - first_spatial(call)) for values in (kernel, stride, dilation, pairs, extra)
+        )
         size = without(size, axis)
-    attrs: dict[str, Attr] = {"kernel": kernel, "stride": stride, "padding": pairs, "dilation": dilation, "groups": 1, "output_padding": extra}
+    attrs: dict[str, Attr] = {
+        "kernel": kernel,
+        "stride": stride,
+        "padding": pairs,
+        "dilation": dilation,
+        "groups": 1,
+        "output_padding": extra,
+    }
     n = len(kernel)
     params, weights = _weight(call, weight, (n + 1, n, *range(n)), (inner, outer, *kernel))
-    value = windowed(call, "ConvTranspose", [Operand(call.walk.value(image), image.size), *weights], attrs, params, size, n)
+    value = windowed(
+        call, "ConvTranspose", [Operand(call.walk.value(image), image.size), *weights], attrs, params, size, n
+    )
     return [widened(call, value, axis)]
 
 
@@ -228,7 +278,9 @@ def batch_norm(call: Call) -> Result:
     """FusedBatchNorm and its versions: scale and offset are weights, the statistics are not part of the architecture."""
     weights = [item.variable for item in call.items[1:3]]
     params = tuple(Param(v.id, v.size) for v in weights if isinstance(v, Variable) and v.trainable)
-    others = [call.value(slot) for slot, v in zip((1, 2), weights, strict=True) if v is None and call.items[slot].data is None]
+    others = [
+        call.value(slot) for slot, v in zip((1, 2), weights, strict=True) if v is None and call.items[slot].data is None
+    ]
     image = call.items[0]
     step = {"params": params, "last": channels_last(call), "spatial": len(image.size) - 2}
     [value] = call.walk.tape.apply("BatchNorm", call.name, [call.value(0), *others], [call.size], **step)

@@ -47,7 +47,11 @@ class Body:
         node = self.node(ref)
         if node is not None and node.op == "Const":
             item = constant(node)
-        return int(np.asarray(item.data).ravel()[0]) if item is not None and item.data is not None and item.data.size == 1 else None
+        return (
+            int(np.asarray(item.data).ravel()[0])
+            if item is not None and item.data is not None and item.data.size == 1
+            else None
+        )
 
 
 def invariants(functions: Functions, body: str) -> set[int]:
@@ -59,7 +63,9 @@ def invariants(functions: Functions, body: str) -> set[int]:
 
 
 def iterations(functions: Functions, condition: str, body: str, items: Sequence[Item]) -> int | None:
-    """How often a loop goes round, if it counts: conditions `i < n` joined by "and", where i grows by a constant; else None."""
+    """How often a loop goes round, if it counts: conditions `i < n` joined by "and", where i grows by a constant; else
+    None.
+    """
     if condition not in functions or body not in functions:
         return None
     test, rounds = Body(functions[condition]), Body(functions[body])
@@ -83,7 +89,9 @@ def iterations(functions: Functions, condition: str, body: str, items: Sequence[
     return min(found)
 
 
-def _counted(test: Body, rounds: Body, counter: str, bound: str, items: Sequence[Item], fixed: set[int], inclusive: bool) -> int | None:
+def _counted(
+    test: Body, rounds: Body, counter: str, bound: str, items: Sequence[Item], fixed: set[int], inclusive: bool
+) -> int | None:
     place, stop = test.argument(counter), test.number(bound, items, fixed)
     if place is None or stop is None or items[place].data is None:
         return None

@@ -24,7 +24,9 @@ class Tiled(NamedTuple):
 
 
 class Repeated(NamedTuple):
-    """A tensor whose elements are repeated one by one along spatial axes, as enlarging to the nearest pixel is written: the tensor before."""
+    """A tensor whose elements are repeated one by one along spatial axes, as enlarging to the nearest pixel is written:
+    the tensor before.
+    """
 
     source: Item
 
@@ -37,7 +39,9 @@ def _reshape(call: Call) -> Result:
 
 
 def _enlarged(call: Call) -> Item | None:
-    """The tensor of which this reshape ends an enlargement: an axis was put in behind a spatial one, repeated, and is merged into it now."""
+    """The tensor of which this reshape ends an enlargement: an axis was put in behind a spatial one, repeated, and is
+    merged into it now.
+    """
     tiled = call.items[0].origin
     wide = tiled.source.origin if isinstance(tiled, Tiled) and call.items[0].value is None else None
     if not isinstance(wide, Widened):
@@ -63,7 +67,12 @@ def _expand_dims(call: Call) -> Result:
 def _later(call: Call, op: str, origin: Any, source: Item | None = None, **step: Any) -> Item:
     """A movement that is written when somebody reads it, because what reads it may undo it."""
     before = call.items[0] if source is None else source
-    return Item(call.size, before.dtype, make=call.later(lambda: call.emit(op, [call.walk.value(before)], **step)[0]), origin=origin)
+    return Item(
+        call.size,
+        before.dtype,
+        make=call.later(lambda: call.emit(op, [call.walk.value(before)], **step)[0]),
+        origin=origin,
+    )
 
 
 def _transpose(call: Call) -> Result:
@@ -110,7 +119,10 @@ def _split(data: int) -> Callable[[Call], Result]:
 
     def recipe(call: Call) -> Result:
         walk = call.walk
-        return [walk.tape.apply("Slice", call.name, [call.value(data)], [size], axes={a: a for a in range(len(size))})[0] for size in call.sizes]
+        return [
+            walk.tape.apply("Slice", call.name, [call.value(data)], [size], axes={a: a for a in range(len(size))})[0]
+            for size in call.sizes
+        ]
 
     return recipe
 

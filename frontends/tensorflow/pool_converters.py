@@ -36,7 +36,9 @@ def pool(op: str) -> Recipe:
         axis, size = None, call.size
         if narrow is not None and kernel[narrow[0] - first_spatial(call)] == 1:
             axis, image, _ = narrow
-            kernel, stride, padding = (without(values, axis - first_spatial(call)) for values in (kernel, stride, padding))
+            kernel, stride, padding = (
+                without(values, axis - first_spatial(call)) for values in (kernel, stride, padding)
+            )
             size = without(size, axis)
         attrs: dict[str, Attr] = {"kernel": kernel, "stride": stride, "padding": padding}
         if op == "MaxPool":
@@ -44,7 +46,10 @@ def pool(op: str) -> Recipe:
         elif any(map(any, padding)):
             attrs["include_pad"] = False
         value = windowed(call, op, [Operand(call.walk.value(image), image.size)], attrs, (), size, len(kernel))
-        return [widened(call, value, axis), *(Item(size, kind) for size, (_, kind) in zip(call.sizes[1:], call.outputs[1:], strict=True))]
+        return [
+            widened(call, value, axis),
+            *(Item(size, kind) for size, (_, kind) in zip(call.sizes[1:], call.outputs[1:], strict=True)),
+        ]
 
     return recipe
 

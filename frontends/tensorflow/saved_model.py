@@ -1,4 +1,6 @@
-"""TensorFlow models in files: SavedModel folders and frozen graphs. Only the graph is read; the folder's variables are never opened."""
+"""TensorFlow models in files: SavedModel folders and frozen graphs. Only the graph is read; the folder's variables are
+never opened.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,14 @@ def saved_model(folder: Path, name: str) -> Program:
     graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags] or list(model.meta_graphs)
     graph = graphs[0]
     signature = graph.signature_def[pick(list(graph.signature_def), str(folder))]
-    inputs = [Entry(key, source_of(info.name), _shape(info.tensor_shape), info.dtype) for key, info in sorted(signature.inputs.items())]
-    outputs = [(f"output.{key}" if len(signature.outputs) > 1 else "output", info.name) for key, info in sorted(signature.outputs.items())]
+    inputs = [
+        Entry(key, source_of(info.name), _shape(info.tensor_shape), info.dtype)
+        for key, info in sorted(signature.inputs.items())
+    ]
+    outputs = [
+        (f"output.{key}" if len(signature.outputs) > 1 else "output", info.name)
+        for key, info in sorted(signature.outputs.items())
+    ]
     functions = functions_of(graph.graph_def)
     return Program(graph.graph_def.node, functions, inputs, outputs, _handles(graph), name=name or folder.name)
 
@@ -48,8 +56,12 @@ def pick(signatures: list[str], where: str) -> str:
     if len(usable) == 1:
         return usable[0]
     if not usable:
-        raise TraceError(f"{where}: the SavedModel has no signature; save it with signatures=..., or trace one of its functions")
-    raise TraceError(f"{where}: none of the signatures {sorted(usable)} is called serving_default; load the model and trace model.signatures[...]")
+        raise TraceError(
+            f"{where}: the SavedModel has no signature; save it with signatures=..., or trace one of its functions"
+        )
+    raise TraceError(
+        f"{where}: none of the signatures {sorted(usable)} is called serving_default; load the model and trace model.signatures[...]"
+    )
 
 
 def frozen_file(path: Path, name: str) -> Program:
@@ -78,7 +90,9 @@ def frozen(graph: graph_pb2.GraphDef, name: str, where: str) -> Program:
     ]
     found = [node.name for node in graph.node if node.name not in read and node.op not in quiet]
     if not found:
-        raise TraceError(f"{where}: no node of the graph is a result, every one is read by another; a graph with cycles cannot run")
+        raise TraceError(
+            f"{where}: no node of the graph is a result, every one is read by another; a graph with cycles cannot run"
+        )
     outputs = [(f"output.{node}" if len(found) > 1 else "output", node) for node in found]
     functions = functions_of(graph)
     return Program(graph.node, functions, inputs, outputs, frozen=True, name=name)
@@ -90,7 +104,9 @@ def _parsed(message: Any, path: Path, what: str) -> Any:
             raise TraceError(f"{path}: {path.stat().st_size} bytes is more than {what} can have")
         message.ParseFromString(path.read_bytes())
     except (DecodeError, RuntimeError, OSError) as error:
-        raise TraceError(f"{path}: cannot be read as {what}, the file is damaged or something else ({' '.join(str(error).split())})") from error
+        raise TraceError(
+            f"{path}: cannot be read as {what}, the file is damaged or something else ({' '.join(str(error).split())})"
+        ) from error
     return message
 
 
@@ -99,7 +115,9 @@ def _shape(shape: tensor_shape_pb2.TensorShapeProto) -> tuple[int | None, ...] |
 
 
 def _handles(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Variable]:
-    """Which node stands for which variable: functions list the objects that their arguments are, the objects say what is trained."""
+    """Which node stands for which variable: functions list the objects that their arguments are, the objects say what
+    is trained.
+    """
     objects = graph.object_graph_def.nodes
     trained = {source_of(name) for name in _trained_names(graph)}
     named = {node.variable.name: index for index, node in enumerate(objects) if node.WhichOneof("kind") == "variable"}
@@ -112,7 +130,10 @@ def _handles(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Variable]:
         if node.name in named:
             handles[node.name] = _object(named[node.name], objects[named[node.name]].variable)
     for node in graph.graph_def.node:
-        if node.op not in ("PartitionedCall", "StatefulPartitionedCall") or attr(node, "f").name not in graph.object_graph_def.concrete_functions:
+        if (
+            node.op not in ("PartitionedCall", "StatefulPartitionedCall")
+            or attr(node, "f").name not in graph.object_graph_def.concrete_functions
+        ):
             continue
         bound = graph.object_graph_def.concrete_functions[attr(node, "f").name].bound_inputs
         for ref, index in zip(reversed(data_inputs(node)), reversed(bound), strict=False):
@@ -131,4 +152,7 @@ def _trained_names(graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
     if "trainable_variables" not in graph.collection_def:
         return []
     collection: Mapping[Any, Any] = graph.collection_def
-    return [variable_pb2.VariableDef.FromString(value).variable_name for value in collection["trainable_variables"].bytes_list.value]
+    return [
+        variable_pb2.VariableDef.FromString(value).variable_name
+        for value in collection["trainable_variables"].bytes_list.value
+    ]

@@ -1,4 +1,6 @@
-"""What TensorFlow itself knows of an operator: the sizes of its results, and its value where all operands are small constants."""
+"""What TensorFlow itself knows of an operator: the sizes of its results, and its value where all operands are small
+constants.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,11 @@ class Shapes:
             try:
                 return [tuple(np.broadcast_shapes(*(item.size for item in items)))]
             except ValueError as error:
-                raise TraceError(f"node {node.name!r} ({node.op}): operands of sizes {[item.size for item in items]} do not fit each other") from error
-        if node.op == "ResourceGather" and items[0].variable is not None:  # TensorFlow keeps a variable's shape outside its graph
+                raise TraceError(
+                    f"node {node.name!r} ({node.op}): operands of sizes {[item.size for item in items]} do not fit each other"
+                ) from error
+        # TensorFlow keeps a variable's shape outside its graph
+        if node.op == "ResourceGather" and items[0].variable is not None:
             return [items[1].size + items[0].variable.size[1 + attr(node, "batch_dims") :]]
         self._count += 1
         if self._count > 2000:
@@ -58,7 +63,9 @@ class Shapes:
         clean = _standalone(node, definition, f"n{self._count}")
         try:
             with self._graph.as_default():
-                made = ops.Operation.from_node_def(clean, self._graph, inputs=[self._operand(item) for item in items], op_def=definition)
+                made = ops.Operation.from_node_def(
+                    clean, self._graph, inputs=[self._operand(item) for item in items], op_def=definition
+                )
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise TraceError(
                 f"node {node.name!r} ({node.op}): TensorFlow refuses operands of sizes {[item.size for item in items]}: {_first_line(error)}"
@@ -106,7 +113,9 @@ def constant(node: NodeDef) -> Item:
     try:
         return Item(size, proto.dtype, tensor_util.MakeNdarray(proto) if small else None)
     except (ValueError, TypeError) as error:
-        raise TraceError(f"node {node.name!r} (Const): its contents do not fill {size}; the file is damaged ({_first_line(error)})") from error
+        raise TraceError(
+            f"node {node.name!r} (Const): its contents do not fill {size}; the file is damaged ({_first_line(error)})"
+        ) from error
 
 
 def foldable(definition: op_def_pb2.OpDef, items: Sequence[Item], outputs: Outputs) -> bool:
@@ -119,7 +128,9 @@ def foldable(definition: op_def_pb2.OpDef, items: Sequence[Item], outputs: Outpu
     return not kinds & FLOATING or all(item.data is not None and item.data.size <= 1 for item in items)
 
 
-def evaluated(node: NodeDef, definition: op_def_pb2.OpDef, items: Sequence[Item], outputs: Outputs, sizes: Sequence[Size]) -> list[Item] | None:
+def evaluated(
+    node: NodeDef, definition: op_def_pb2.OpDef, items: Sequence[Item], outputs: Outputs, sizes: Sequence[Size]
+) -> list[Item] | None:
     """The results' values, computed by TensorFlow; None where they are too many, or it has no CPU kernel."""
     if any(prod(size) > SMALL for size in sizes):
         return None
@@ -146,7 +157,9 @@ def numbers(item: Item, what: str, node: NodeDef) -> tuple[int, ...]:
         TraceError: it is computed from values of the inputs.
     """
     if item.data is None:
-        raise TraceError(f"node {node.name!r} ({node.op}): its {what} depends on values of the inputs, and tracing knows sizes only")
+        raise TraceError(
+            f"node {node.name!r} ({node.op}): its {what} depends on values of the inputs, and tracing knows sizes only"
+        )
     data: NDArray[Any] = np.asarray(item.data)
     return tuple(int(number) for number in data.ravel())
 

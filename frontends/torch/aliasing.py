@@ -11,7 +11,8 @@ from torch import Tensor
 from frontends.common.axis_layout import Tag
 
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, size, stride, in elements
-EXACT = 1 << 24  # elements up to which overlaps of interleaved views are computed one by one; beyond, they are taken to overlap
+# elements up to which overlaps of interleaved views are computed one by one; beyond, they are taken to overlap
+EXACT = 1 << 24
 
 
 class Write(NamedTuple):

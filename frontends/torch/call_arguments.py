@@ -19,7 +19,10 @@ from .view_axes import indexed_axes, view_axes
 
 ROOT = os.path.dirname(torch.__file__)
 LARGE = 1 << 20  # elements of a constant
-COMPILED = tuple(os.path.join(ROOT, part) for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses"))
+COMPILED = tuple(
+    os.path.join(ROOT, part)
+    for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses")
+)
 
 
 def mapped(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -42,26 +45,37 @@ def mapped(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def recipe_of(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], given: Sequence[Tensor]) -> Recipe:
     """The call's recipe with its operator filled in; operators without one take all tensors as data."""
     if call.name == "getitem":
-        picks = [item for item in (args[1] if isinstance(args[1], tuple) else args[1:]) if isinstance(item, Tensor | list)]
+        picks = [
+            item for item in (args[1] if isinstance(args[1], tuple) else args[1:]) if isinstance(item, Tensor | list)
+        ]
         return Recipe((args[0], *tensors_in(picks)), op="Gather" if picks else "Slice")
     if call.recipe is None:
         return Recipe(tuple(given), op=call.op or "Opaque")
     try:
         recipe = call.recipe(*args, **{name: value for name, value in kwargs.items() if name != "out"})
-    except (TypeError, ValueError, IndexError, KeyError):  # PyTorch itself judges the arguments; if it takes them, the form is one we do not know
+    except (
+        TypeError,
+        ValueError,
+        IndexError,
+        KeyError,
+    ):  # PyTorch itself judges the arguments; if it takes them, the form is one we do not know
         return Recipe(tuple(given))
     inputs = tuple(tensor for tensor in recipe.inputs if isinstance(tensor, Tensor))
     return recipe._replace(inputs=inputs, op=recipe.op or call.op or "Opaque")
 
 
-def axes_of(func: Callable[..., Any], call: Call, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> dict[int, int] | None:
+def axes_of(
+    func: Callable[..., Any], call: Call, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+) -> dict[int, int] | None:
     """Where the axes go, for calls that move them; None where they stay."""
     if recipe.op in ("Slice", "Transpose") or call.name in ("squeeze", "unsqueeze"):
         return view_axes(func, args, kwargs, recipe.inputs[0]) if call.name != "einsum" and not call.in_place else {}
     if recipe.op == "Gather" and call.name == "getitem":
         return indexed_axes(args[1], args[0].dim(), output.dim())
     if recipe.op == "Gather" and call.name == "index":
-        return indexed_axes(tuple(slice(None) if item is None else item for item in args[1]), args[0].dim(), output.dim())
+        return indexed_axes(
+            tuple(slice(None) if item is None else item for item in args[1]), args[0].dim(), output.dim()
+        )
     return None
 
 
@@ -114,4 +128,6 @@ def refuse_hidden_code() -> None:
             return
         frame = frame.f_back
         if frame.f_code.co_filename.startswith(COMPILED):
-            raise TraceError("the forward runs compiled (TorchScript or C++) code, which the recorder cannot see into; trace the Python version of it")
+            raise TraceError(
+                "the forward runs compiled (TorchScript or C++) code, which the recorder cannot see into; trace the Python version of it"
+            )

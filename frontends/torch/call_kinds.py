@@ -1,4 +1,6 @@
-"""What kind of call a PyTorch function is: its name, its operator, and whether it reads values, makes constants or hides other calls."""
+"""What kind of call a PyTorch function is: its name, its operator, and whether it reads values, makes constants or
+hides other calls.
+"""
 
 from __future__ import annotations
 
@@ -69,12 +71,15 @@ QUERIES, VALUES, FACTORIES, FILLS = (frozenset(words.split()) for words in (_QUE
 
 @dataclass(frozen=True)
 class Call:
-    """A PyTorch function, classified once. `label` is the name users know it by; `kind` is what the recorder does with it."""
+    """A PyTorch function, classified once. `label` is the name users know it by; `kind` is what the recorder does with
+    it.
+    """
 
     name: str
     label: str
     op: str | None
-    kind: str  # "record", "control", "query", "device", "values", "factory", "fill", "setitem", "setdata", "move", "expand"
+    # "record", "control", "query", "device", "values", "factory", "fill", "setitem", "setdata", "move", "expand"
+    kind: str
     in_place: bool = False
     recipe: Callable[..., Any] | None = None
     rule: Callable[..., Any] | None = None
@@ -105,7 +110,13 @@ def _property(attribute: str, access: str) -> Call:
     if attribute == "device":
         return Call(attribute, label, None, "device")
     op = TORCH_NAMES.get(attribute)
-    return Call(attribute, label, op, "query" if attribute in QUERIES else "record", category=OPS[op].category if op else "opaque")
+    return Call(
+        attribute,
+        label,
+        op,
+        "query" if attribute in QUERIES else "record",
+        category=OPS[op].category if op else "opaque",
+    )
 
 
 @cache
@@ -121,18 +132,39 @@ def _function(func: Callable[..., Any]) -> Call:
     if module.startswith("torch._ops.") and not module.endswith("aten"):
         return Call(name, f"{module.removeprefix('torch._ops.')}::{name}", None, "record")
     method = module == "torch._tensor" or isinstance(func, types.MethodDescriptorType | types.WrapperDescriptorType)
-    label = f"Tensor.{full}" if method else f"torch.nn.functional.{full}" if module == "torch.nn.functional" else f"torch.{full}"
+    label = (
+        f"Tensor.{full}"
+        if method
+        else f"torch.nn.functional.{full}"
+        if module == "torch.nn.functional"
+        else f"torch.{full}"
+    )
     kind = _kind(full, name, dunder)
     in_place = full.endswith("_") and not dunder
     scope = "F." if module == "torch.nn.functional" else ""
     recipe = RECIPES.get(scope + name) or RECIPES.get(name)
     rule = None if in_place or composite else RULES.get(scope + name) or RULES.get(name)
-    if isinstance(func, torch._ops.OpOverload) and len(func._schema.returns) != 1 and name not in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+    if (
+        isinstance(func, torch._ops.OpOverload)
+        and len(func._schema.returns) != 1
+        and name not in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    ):
         rule = None  # results that the Python function leaves out
     expansion = EXPANSIONS.get(scope + name) or EXPANSIONS.get(name)
     op = _operator(name, dunder)
     window = re.search(r"([123])d$", name)
-    return Call(name, label, op, kind, in_place, recipe, rule, expansion, int(window[1]) if window else None, OPS[op].category if op else "opaque")
+    return Call(
+        name,
+        label,
+        op,
+        kind,
+        in_place,
+        recipe,
+        rule,
+        expansion,
+        int(window[1]) if window else None,
+        OPS[op].category if op else "opaque",
+    )
 
 
 def _operator(name: str, dunder: bool) -> str | None:
@@ -161,14 +193,20 @@ def _kind(full: str, name: str, dunder: bool) -> str:
 def _transparent(func: Callable[..., Any]) -> Callable[..., Any]:
     """A copy of a function of `torch.nn.functional` that runs its body, so that the calls inside are seen one by one."""
     assert isinstance(func, types.FunctionType)
-    never = dict.fromkeys(("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"), lambda *_: False)
-    copy = types.FunctionType(func.__code__, {**func.__globals__, **never}, func.__name__, func.__defaults__, func.__closure__)
+    never = dict.fromkeys(
+        ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"), lambda *_: False
+    )
+    copy = types.FunctionType(
+        func.__code__, {**func.__globals__, **never}, func.__name__, func.__defaults__, func.__closure__
+    )
     copy.__kwdefaults__ = func.__kwdefaults__
     return copy
 
 
 def _addmm(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def expansion(input: Tensor, *factors: Tensor, beta: float = 1, alpha: float = 1, out: Any = None, **named: Tensor) -> Tensor:
+    def expansion(
+        input: Tensor, *factors: Tensor, beta: float = 1, alpha: float = 1, out: Any = None, **named: Tensor
+    ) -> Tensor:
         result = product(*factors, *named.values())
         result = result if alpha == 1 else result * alpha
         return result if beta == 0 else torch.add(result, input if beta == 1 else input * beta)
@@ -199,7 +237,14 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
 def _loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     """A loss of `torch.nn.functional` by its definition."""
 
-    def expansion(input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    def expansion(
+        input: Tensor,
+        target: Tensor,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+    ) -> Tensor:
         if size_average is not None or reduce is not None:  # as before `reduction` was there
             reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
         losses = distance(input - target)

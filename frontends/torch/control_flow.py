@@ -1,4 +1,6 @@
-"""Control flow that PyTorch keeps as operators (`torch.cond`, `while_loop`, `scan`, `map`, checkpoints): bodies inline, then one If or Loop node."""
+"""Control flow that PyTorch keeps as operators (`torch.cond`, `while_loop`, `scan`, `map`, checkpoints): bodies inline,
+then one If or Loop node.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def control(recorder: Recorder, name: str, args: tuple[Any, ...], kwargs: dict[s
         TraceError: it is none of the table.
     """
     if name not in OPERATORS:
-        raise TraceError(f"the higher-order operator {name} cannot be followed; supported are {', '.join(sorted(OPERATORS))}")
+        raise TraceError(
+            f"the higher-order operator {name} cannot be followed; supported are {', '.join(sorted(OPERATORS))}"
+        )
     return OPERATORS[name](recorder, *args, **kwargs)
 
 
@@ -47,8 +51,18 @@ def _run(recorder: Recorder, part: str, function: Function, args: Sequence[Any],
     return result
 
 
-def _join(recorder: Recorder, op: str, name: str, inputs: Sequence[Any], results: Sequence[Any], steps: Sequence[Tensor] = (), count: int = 0) -> list[Any]:
-    """The node that reads what the bodies computed. Its results are new tensors like `results`, then `steps` stacked `count` times."""
+def _join(
+    recorder: Recorder,
+    op: str,
+    name: str,
+    inputs: Sequence[Any],
+    results: Sequence[Any],
+    steps: Sequence[Tensor] = (),
+    count: int = 0,
+) -> list[Any]:
+    """The node that reads what the bodies computed. Its results are new tensors like `results`, then `steps` stacked
+    `count` times.
+    """
     values = recorder.values
     operands = [Operand(values.read(values.traced(tensor)), tuple(tensor.shape)) for tensor in tensors_in(list(inputs))]
     sources = [(result, 0) for result in results] + [(step, 1) for step in steps]
@@ -77,7 +91,9 @@ def _cond(recorder: Recorder, pred: Any, true_fn: Function, false_fn: Function, 
     return tree_unflatten(_join(recorder, "If", "cond", [pred, *then, *other], then), form)
 
 
-def _while(recorder: Recorder, cond_fn: Function, body_fn: Function, carried: Sequence[Any], additional: Sequence[Any] = ()) -> Any:
+def _while(
+    recorder: Recorder, cond_fn: Function, body_fn: Function, carried: Sequence[Any], additional: Sequence[Any] = ()
+) -> Any:
     """How often the body runs depends on values, so its nodes count once."""
     pred = _run(recorder, "cond", cond_fn, [*carried, *additional])
     results, _ = tree_flatten(_run(recorder, "body", body_fn, [*carried, *additional]))
@@ -89,7 +105,13 @@ def _first(recorder: Recorder, tensors: Sequence[Tensor]) -> list[Tensor]:
         return [tensor.select(0, 0) for tensor in tensors]
 
 
-def _scan(recorder: Recorder, combine_fn: Function, init: Sequence[Tensor], xs: Sequence[Tensor], additional: Sequence[Any] = ()) -> Any:
+def _scan(
+    recorder: Recorder,
+    combine_fn: Function,
+    init: Sequence[Tensor],
+    xs: Sequence[Tensor],
+    additional: Sequence[Any] = (),
+) -> Any:
     count = xs[0].shape[0]
     flat, form = tree_flatten(_run(recorder, "body", combine_fn, [*init, *_first(recorder, xs), *additional], count))
     carry, steps = flat[: len(init)], flat[len(init) :]
@@ -102,7 +124,9 @@ def _map(recorder: Recorder, function: Function, xs: Sequence[Tensor], additiona
     return _join(recorder, "Loop", "map", flat, [], flat, count)
 
 
-def _associative_scan(recorder: Recorder, combine_fn: Function, xs: Sequence[Tensor], additional: Sequence[Any] = ()) -> Any:
+def _associative_scan(
+    recorder: Recorder, combine_fn: Function, xs: Sequence[Tensor], additional: Sequence[Any] = ()
+) -> Any:
     count = xs[0].shape[0]
     first = _first(recorder, xs)
     flat, _ = tree_flatten(_run(recorder, "body", combine_fn, [*first, *first, *additional], max(count - 1, 1)))
@@ -110,7 +134,9 @@ def _associative_scan(recorder: Recorder, combine_fn: Function, xs: Sequence[Ten
 
 
 def _wrapped(place: int) -> Callable[..., Any]:
-    """Operators that run one function as it is (no-grad, autocast, checkpoints), which stands at `place` among the arguments."""
+    """Operators that run one function as it is (no-grad, autocast, checkpoints), which stands at `place` among the
+    arguments.
+    """
 
     def run(recorder: Recorder, *args: Any, **_: Any) -> Any:
         with recorder:
@@ -119,7 +145,9 @@ def _wrapped(place: int) -> Callable[..., Any]:
     return run
 
 
-def _hinted(recorder: Recorder, function: Function, args: Sequence[Any], kwargs: dict[str, Any], hints: Any = None) -> Any:
+def _hinted(
+    recorder: Recorder, function: Function, args: Sequence[Any], kwargs: dict[str, Any], hints: Any = None
+) -> Any:
     with recorder:
         return function(*args, **kwargs)
 
@@ -132,7 +160,9 @@ def _subgraph(recorder: Recorder, function: Function, identifier: Any, *args: An
 def _flex_attention(recorder: Recorder, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
     """Attention whose mask and score changes are functions; the two further results are statistics."""
     with recorder:
-        output = torch.nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=query.shape[1] != key.shape[1])
+        output = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, enable_gqa=query.shape[1] != key.shape[1]
+        )
     statistics = torch.empty(query.shape[:-1], dtype=torch.float32, device="meta")
     return output, statistics, statistics.clone()
 

@@ -1,7 +1,8 @@
 """How each PyTorch function becomes a node: one small function per family, with the PyTorch function's own signature.
 
-Python itself binds the arguments. A recipe says which tensors are data, which are weights, and the attributes; functions without one
-take all their tensors as data. Names are those of `cgir.ops`, "F." before one where `torch.nn.functional` orders arguments otherwise.
+Python itself binds the arguments. A recipe says which tensors are data, which are weights, and the attributes;
+functions without one take all their tensors as data. Names are those of `cgir.ops`, "F." before one where
+`torch.nn.functional` orders arguments otherwise.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def _plain_number(value: Any) -> float | str:
 
 
 def _binary(op: str, swapped: bool = False) -> Callable[..., Recipe]:
-    """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c, what has the scalar on the left is `reverse`."""
+    """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c, what has the scalar on the left
+    is `reverse`.
+    """
 
     def recipe(input: Any, other: Any, *, alpha: Number = 1, rounding_mode: str | None = None, **_: Any) -> Recipe:
         name = "FloorDiv" if rounding_mode else op
@@ -154,7 +157,15 @@ def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, **_: Any) -> Recipe:
     return Recipe((a, b), {"inner": prod(contracted) if dims else 1})
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False, **_: Any) -> Recipe:
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **_: Any,
+) -> Recipe:
     return Recipe((query, key, value, attn_mask), {"causal": bool(is_causal)})
 
 

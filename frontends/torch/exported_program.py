@@ -1,6 +1,7 @@
 """`torch.export`: programs in memory and `.pt2` files give the graph that tracing their module gives.
 
-The program's calls are made again on the meta device under the recorder of `torch_record`, each under the path of the module it came from.
+The program's calls are made again on the meta device under the recorder of `torch_record`, each under the path of the
+module it came from.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ from .tensor_values import Values, tensors_in
 
 LARGE = 1 << 24  # elements: constants that a program makes beyond this have no contents
 # Checks of what the exporter assumed, and switches of the autograd engine: nothing is computed.
-SILENT = ("_assert_", "_functional_assert_", "sym_constrain_", "_functional_sym_constrain_", "_linalg_check_errors", "_make_dep_token", "_set_grad_enabled")
+SILENT = (
+    "_assert_",
+    "_functional_assert_",
+    "sym_constrain_",
+    "_functional_sym_constrain_",
+    "_linalg_check_errors",
+    "_make_dep_token",
+    "_set_grad_enabled",
+)
 ORDERED = {"MultiheadAttention", "LSTM", "GRU", "RNN"}  # modules with `batch_first`
 
 
@@ -54,18 +63,28 @@ def trace(model: Any, request: Request) -> Graph:
 
 
 class _Walk:
-    """Makes the calls of a program one by one. `line[0]` is the one at work, `results` the values of the last body that ended."""
+    """Makes the calls of a program one by one. `line[0]` is the one at work, `results` the values of the last body that
+    ended.
+    """
 
     def __init__(self, program: Program, request: Request, line: list[Line | None]) -> None:
         tape = Tape(strict=request.strict)
         self.line = line
         self.results: dict[str, Any] = {}
         self.twins: list[Tensor] = []
-        self.params = {entry.key: nn.Parameter(_empty(entry.value), requires_grad=False) for entry in program.entries if entry.kind == "parameter"}
+        self.params = {
+            entry.key: nn.Parameter(_empty(entry.value), requires_grad=False)
+            for entry in program.entries
+            if entry.kind == "parameter"
+        }
         constants = (entry for entry in program.entries if entry.kind == "constant")
-        self.constants = {entry.name: entry.value if isinstance(entry.value, Tensor) else _empty(entry.value) for entry in constants}
+        self.constants = {
+            entry.name: entry.value if isinstance(entry.value, Tensor) else _empty(entry.value) for entry in constants
+        }
         names = {id(param): key for key, param in self.params.items()}
-        self.recorder = Recorder(tape, Values(tape, names, {id(tensor) for tensor in self.constants.values()}), torch.device("cpu"))
+        self.recorder = Recorder(
+            tape, Values(tape, names, {id(tensor) for tensor in self.constants.values()}), torch.device("cpu")
+        )
         self.inputs = _inputs(program, self.recorder, request)
 
     def values_of(self, entries: Sequence[Entry]) -> list[Any]:
@@ -78,13 +97,19 @@ class _Walk:
         known = dict(zip(body.inputs, args, strict=True))
         for line in body.lines:
             self.line[0] = line
-            result = self._call(line, tuple(self.load(arg, known) for arg in line.args), {key: self.load(arg, known) for key, arg in line.kwargs.items()})
+            result = self._call(
+                line,
+                tuple(self.load(arg, known) for arg in line.args),
+                {key: self.load(arg, known) for key, arg in line.kwargs.items()},
+            )
             _bind(line.results, result, known)
         self.results = known
         return self.load(body.outputs, known)
 
     def _inside(self, body: Body, args: Sequence[Any]) -> Any:
-        """A body of control flow, which is entered under the recorder; its calls are handed to the recorder one by one all the same."""
+        """A body of control flow, which is entered under the recorder; its calls are handed to the recorder one by one
+        all the same.
+        """
         with _pop_mode_temporarily():
             return self.run(body, args)
 
@@ -104,18 +129,25 @@ class _Walk:
         name = getattr(line.target, "__name__", "")
         if name.startswith(SILENT):
             return None
-        if name.startswith("sym_") or not isinstance(line.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator):
+        if name.startswith("sym_") or not isinstance(
+            line.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator
+        ):
             return line.target(*args, **kwargs)
         target = line.target
-        if target is torch.ops.aten.view.default and not args[0].is_contiguous():  # strides of the exporter's device may have been others
+        # strides of the exporter's device may have been others
+        if target is torch.ops.aten.view.default and not args[0].is_contiguous():
             target = torch.ops.aten.reshape.default
         args, kwargs = self._bounded(target, args, kwargs)
         base = self.recorder.tape.path[-1]
         with self.recorder.tape.within(line.path or base):
             return self.recorder.__torch_function__(target, (), args, kwargs)
 
-    def _bounded(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments, on the meta device if the call would make a large constant: programs from outside may ask for any size."""
+    def _bounded(
+        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, on the meta device if the call would make a large constant: programs from outside may ask for
+        any size.
+        """
         is_live = self.recorder.values.is_live
         if not isinstance(target, torch._ops.OpOverload) or any(map(is_live, tensors_in((args, kwargs)))):
             return args, kwargs
@@ -159,35 +191,51 @@ def _inputs(program: Program, recorder: Recorder, request: Request) -> dict[str,
     shapes = _asked(entries, request)
     for entry, shape in zip(entries, shapes, strict=True):
         _check(entry, shape)
-    tensors = [(entry.name, torch.empty(shape, dtype=entry.value.dtype, device="meta")) for entry, shape in zip(entries, shapes, strict=True)]
+    tensors = [
+        (entry.name, torch.empty(shape, dtype=entry.value.dtype, device="meta"))
+        for entry, shape in zip(entries, shapes, strict=True)
+    ]
     fresh = graph_inputs(recorder, tensors, _sequence_first(program.body))
     return {name: fresh[id(tensor)] for name, tensor in tensors}
 
 
 def _asked(entries: Sequence[Entry], request: Request) -> list[tuple[int, ...]]:
-    """The shapes of the inputs: those the caller of `trace` gives, else those of the export, with open dimensions as in `dims`."""
+    """The shapes of the inputs: those the caller of `trace` gives, else those of the export, with open dimensions as in
+    `dims`.
+    """
     if request.input_shape is not None:
         shapes = list(shapes_of(request.input_shape))
     elif request.inputs is not None:
         shapes = [tuple(tensor.shape) for _, tensor in leaves_of(request.inputs)]
     else:
-        return [tuple(request.dims.get(s or "", n) for n, s in zip(entry.value.shape, entry.value.symbols, strict=True)) for entry in entries]
+        return [
+            tuple(request.dims.get(s or "", n) for n, s in zip(entry.value.shape, entry.value.symbols, strict=True))
+            for entry in entries
+        ]
     if len(shapes) != len(entries):
         names = ", ".join(entry.name for entry in entries)
-        raise TraceError(f"the program takes {len(entries)} tensors ({names}), found {len(shapes)}; leave inputs out to use those it was exported with")
+        raise TraceError(
+            f"the program takes {len(entries)} tensors ({names}), found {len(shapes)}; leave inputs out to use those it was exported with"
+        )
     return shapes
 
 
 def _check(entry: Entry, shape: tuple[int, ...]) -> None:
     size: Size = entry.value
-    fits = len(shape) == len(size.shape) and all(s or n == m for n, m, s in zip(shape, size.shape, size.symbols, strict=True))
+    fits = len(shape) == len(size.shape) and all(
+        s or n == m for n, m, s in zip(shape, size.shape, size.symbols, strict=True)
+    )
     if not fits:
         expected = ", ".join(s or str(n) for n, s in zip(size.shape, size.symbols, strict=True))
-        raise TraceError(f"input {entry.name!r} was exported with shape ({expected}), found {shape}; export again with dynamic_shapes for other sizes")
+        raise TraceError(
+            f"input {entry.name!r} was exported with shape ({expected}), found {shape}; export again with dynamic_shapes for other sizes"
+        )
 
 
 def _sequence_first(body: Body) -> bool:
-    """Whether recurrent and attention modules of the program have the batch on the second axis: they say so, or begin by moving it there."""
+    """Whether recurrent and attention modules of the program have the batch on the second axis: they say so, or begin
+    by moving it there.
+    """
     seen: dict[str, bool] = {}
     for line in body.lines:
         if line.layer not in ORDERED:

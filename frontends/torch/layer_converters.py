@@ -42,38 +42,84 @@ def _pairs(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> 
     return tuple((p, p) for p in _tuple(padding, len(kernel)))
 
 
-def conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Recipe:
+def conv(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Recipe:
     """Convolutions of any rank."""
     kernel = tuple(weight.shape[2:])
     n = len(kernel)
     wide = _tuple(dilation, n)
-    attrs = {"kernel": kernel, "stride": _tuple(stride, n), "padding": _pairs(padding, kernel, wide), "dilation": wide, "groups": groups}
+    attrs = {
+        "kernel": kernel,
+        "stride": _tuple(stride, n),
+        "padding": _pairs(padding, kernel, wide),
+        "dilation": wide,
+        "groups": groups,
+    }
     return Recipe((input,), attrs, (weight, bias))
 
 
 def conv_transpose(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
 ) -> Recipe:
     """Transposed convolutions of any rank; the arguments stand in another order."""
     recipe = conv(input, weight, bias, stride, padding, dilation, groups)
-    return recipe._replace(attrs={**recipe.attrs, "output_padding": _tuple(output_padding, len(recipe.attrs["kernel"]))})
+    return recipe._replace(
+        attrs={**recipe.attrs, "output_padding": _tuple(output_padding, len(recipe.attrs["kernel"]))}
+    )
 
 
 def convolution(
-    input: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any, groups: int
+    input: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
 ) -> Recipe:
     """ATen's one convolution for all."""
     if transposed:
-        return conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)._replace(op="ConvTranspose")
+        return conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)._replace(
+            op="ConvTranspose"
+        )
     return conv(input, weight, bias, stride, padding, dilation, groups)
 
 
 def max_pool(n: int) -> Callable[..., Recipe]:
     """Max pooling over `n` dimensions."""
 
-    def recipe(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, **_: Any) -> Recipe:
+    def recipe(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        **_: Any,
+    ) -> Recipe:
         kernel, wide = _tuple(kernel_size, n), _tuple(dilation, n)
-        attrs = {"kernel": kernel, "stride": _tuple(stride or kernel, n), "padding": _pairs(padding, kernel, wide), "dilation": wide}
+        attrs = {
+            "kernel": kernel,
+            "stride": _tuple(stride or kernel, n),
+            "padding": _pairs(padding, kernel, wide),
+            "dilation": wide,
+        }
         return Recipe((input,), attrs)
 
     return recipe
@@ -83,7 +129,13 @@ def avg_pool(n: int) -> Callable[..., Recipe]:
     """Average pooling over `n` dimensions."""
 
     def recipe(
-        input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, *_: Any
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        *_: Any,
     ) -> Recipe:
         kernel = _tuple(kernel_size, n)
         pairs = _pairs(padding, kernel, (1,) * n)
@@ -96,7 +148,9 @@ def avg_pool(n: int) -> Callable[..., Recipe]:
 def lp_pool(n: int) -> Callable[..., Recipe]:
     """Power-average pooling over `n` dimensions."""
 
-    def recipe(input: Tensor, norm_type: Number, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Recipe:
+    def recipe(
+        input: Tensor, norm_type: Number, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    ) -> Recipe:
         kernel = _tuple(kernel_size, n)
         return Recipe((input,), {"p": float(norm_type), "kernel": kernel, "stride": _tuple(stride or kernel, n)})
 
@@ -106,13 +160,29 @@ def lp_pool(n: int) -> Callable[..., Recipe]:
 def sliding(name: str) -> Callable[..., Recipe]:
     """`unfold` and `fold`."""
 
-    def recipe(input: Tensor, *args: Any, kernel_size: Any = None, dilation: Any = 1, padding: Any = 0, stride: Any = 1, **_: Any) -> Recipe:
+    def recipe(
+        input: Tensor,
+        *args: Any,
+        kernel_size: Any = None,
+        dilation: Any = 1,
+        padding: Any = 0,
+        stride: Any = 1,
+        **_: Any,
+    ) -> Recipe:
         sizes = [kernel_size, dilation, padding, stride]
         given = args[1:] if name == "fold" else args  # fold's first argument is the output size
         for place, value in enumerate(given):
             sizes[place] = value
         kernel, wide = _tuple(sizes[0], 2), _tuple(sizes[1], 2)
-        return Recipe((input,), {"kernel": kernel, "stride": _tuple(sizes[3], 2), "padding": _pairs(sizes[2], kernel, wide), "dilation": wide})
+        return Recipe(
+            (input,),
+            {
+                "kernel": kernel,
+                "stride": _tuple(sizes[3], 2),
+                "padding": _pairs(sizes[2], kernel, wide),
+                "dilation": wide,
+            },
+        )
 
     return recipe
 
@@ -122,12 +192,22 @@ def weighted(input: Tensor, weight: Tensor | None = None, bias: Tensor | None = 
     return Recipe((input,), {}, (weight, bias))
 
 
-def running_norm(input: Tensor, running_mean: Any, running_var: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
+def running_norm(
+    input: Tensor,
+    running_mean: Any,
+    running_var: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *_: Any,
+    **__: Any,
+) -> Recipe:
     """Norms with running statistics, which are no part of the architecture."""
     return Recipe((input,), {}, (weight, bias))
 
 
-def layer_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
+def layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+) -> Recipe:
     """Layer normalisation."""
     return Recipe((input,), {"dims": len(normalized_shape)}, (weight, bias))
 
@@ -137,12 +217,16 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     return Recipe((input,), {"dims": len(normalized_shape)}, (weight,))
 
 
-def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+) -> Recipe:
     """Group normalisation."""
     return Recipe((input,), {"groups": int(num_groups)}, (weight, bias))
 
 
-def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int, positions: int, groups: int, eps: float) -> Recipe:
+def native_group_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int, positions: int, groups: int, eps: float
+) -> Recipe:
     """Group normalisation as ATen orders its arguments after decomposition."""
     return Recipe((input,), {"groups": int(groups)}, (weight, bias), op="GroupNorm")
 
@@ -162,11 +246,23 @@ def embedding_bag(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Recipe:
     return weighted(input, weight) if weight.is_floating_point() else weighted(weight, input)
 
 
-def recurrent(input: Tensor, hx: Any, weights: Any, has_biases: Any, layers: Any, dropout: float, training: bool, bidirectional: bool, *_: bool) -> Recipe:
+def recurrent(
+    input: Tensor,
+    hx: Any,
+    weights: Any,
+    has_biases: Any,
+    layers: Any,
+    dropout: float,
+    training: bool,
+    bidirectional: bool,
+    *_: bool,
+) -> Recipe:
     """LSTM, GRU and simple RNN over padded sequences."""
     states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
     hidden = weights[1].shape[0] // (weights[0].shape[0] // states[-1].shape[-1])
-    return Recipe((input, *states), {"hidden": hidden, "layers": layers, "bidirectional": bool(bidirectional)}, tuple(weights))
+    return Recipe(
+        (input, *states), {"hidden": hidden, "layers": layers, "bidirectional": bool(bidirectional)}, tuple(weights)
+    )
 
 
 def cell(input: Tensor, hx: Any, *weights: Any) -> Recipe:
@@ -175,7 +271,9 @@ def cell(input: Tensor, hx: Any, *weights: Any) -> Recipe:
     return Recipe((input, *states), {"hidden": states[0].shape[-1], "layers": 1, "bidirectional": False}, weights)
 
 
-def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *_: Any, **__: Any) -> Recipe:
+def interpolate(
+    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *_: Any, **__: Any
+) -> Recipe:
     """Resizing in a given mode."""
     return Recipe((input,), {"mode": mode})
 
@@ -186,7 +284,9 @@ def upsample(mode: str) -> Callable[..., Recipe]:
 
 
 def padded(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None) -> Recipe:
-    """`padding` has a pair for every axis here; the recorder keeps those of the spatial axes once it knows which they are."""
+    """`padding` has a pair for every axis here; the recorder keeps those of the spatial axes once it knows which they
+    are.
+    """
     given = [(int(before), int(after)) for before, after in list(pairwise(pad))[::2]]
     pairs = tuple(reversed(given + [(0, 0)] * (input.dim() - len(given))))
     attrs: dict[str, Attr] = {"padding": pairs, "mode": mode}

@@ -1,4 +1,5 @@
-"""Output shapes by rule, for functions whose meta kernels are slow (PyTorch runs most of them as Python decompositions).
+"""Output shapes by rule, for functions whose meta kernels are slow (PyTorch runs most of them as Python
+decompositions).
 
 A rule returns an empty meta tensor, or None to leave the call, and any error it deserves, to PyTorch.
 """
@@ -44,27 +45,62 @@ def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor | None:
 
 
 def _batch_norm(
-    input: Tensor, running_mean: Any, running_var: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+    input: Tensor,
+    running_mean: Any,
+    running_var: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *_: Any,
+    **__: Any,
 ) -> Tensor | None:
     vectors = [t for t in (running_mean, running_var, weight, bias) if t is not None]
     fits = input.dim() > 1 and all(t.shape == input.shape[1:2] for t in vectors)
     return _like(input) if fits else None
 
 
-def _layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Tensor | None:
+def _layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *_: Any,
+    **__: Any,
+) -> Tensor | None:
     size = tuple(normalized_shape)
-    fits = size and input.shape[-len(size) :] == size and all(t.shape == size and t.dtype == input.dtype for t in (weight, bias) if isinstance(t, Tensor))
+    fits = (
+        size
+        and input.shape[-len(size) :] == size
+        and all(t.shape == size and t.dtype == input.dtype for t in (weight, bias) if isinstance(t, Tensor))
+    )
     return _like(input) if fits else None
 
 
-def _group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Tensor | None:
-    fits = input.dim() > 1 and not input.shape[1] % num_groups and all(t.shape == input.shape[1:2] for t in (weight, bias) if t is not None)
+def _group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+) -> Tensor | None:
+    fits = (
+        input.dim() > 1
+        and not input.shape[1] % num_groups
+        and all(t.shape == input.shape[1:2] for t in (weight, bias) if t is not None)
+    )
     return _like(input) if fits else None
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **named: Any) -> Tensor | None:
-    same = query.dtype == key.dtype == value.dtype and query.shape[:-2] == key.shape[:-2] == value.shape[:-2] and query.dim() > 1
-    if not same or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2] or attn_mask is not None or named.get("enable_gqa"):
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **named: Any
+) -> Tensor | None:
+    same = (
+        query.dtype == key.dtype == value.dtype
+        and query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
+        and query.dim() > 1
+    )
+    if (
+        not same
+        or query.shape[-1] != key.shape[-1]
+        or key.shape[-2] != value.shape[-2]
+        or attn_mask is not None
+        or named.get("enable_gqa")
+    ):
         return None
     return _like(query, (*query.shape[:-1], value.shape[-1]))
 
@@ -74,7 +110,13 @@ def _adaptive(spatial: int) -> Callable[..., Tensor | None]:
         sizes = (output_size,) * spatial if isinstance(output_size, int) else tuple(output_size)
         if named.get("return_indices") or len(sizes) != spatial or input.dim() not in (spatial + 1, spatial + 2):
             return None
-        return _like(input, (*input.shape[:-spatial], *(n if s is None else s for n, s in zip(input.shape[-spatial:], sizes, strict=True))))
+        return _like(
+            input,
+            (
+                *input.shape[:-spatial],
+                *(n if s is None else s for n, s in zip(input.shape[-spatial:], sizes, strict=True)),
+            ),
+        )
 
     return rule
 
@@ -96,7 +138,15 @@ def _recurrent(gates: int) -> Callable[..., Any]:
     """LSTM, GRU and simple RNN: the meta kernels loop over time steps."""
 
     def rule(
-        input: Tensor, hx: Any, weights: Sequence[Tensor], has_biases: bool, layers: int, dropout: float, training: bool, bidirectional: bool, batch_first: bool
+        input: Tensor,
+        hx: Any,
+        weights: Sequence[Tensor],
+        has_biases: bool,
+        layers: int,
+        dropout: float,
+        training: bool,
+        bidirectional: bool,
+        batch_first: bool,
     ) -> Any:
         states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
         directions = 2 if bidirectional else 1
@@ -110,10 +160,18 @@ def _recurrent(gates: int) -> Callable[..., Any]:
 
 
 def _grouped(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: Any) -> Tensor | None:
-    """Products of groups of rows with a matrix each, as mixtures of experts have them; PyTorch's meta kernel wants bfloat16."""
+    """Products of groups of rows with a matrix each, as mixtures of experts have them; PyTorch's meta kernel wants
+    bfloat16.
+    """
     if a.shape[-1] != b.shape[-2] or named.get("out_dtype") is not None:
         return None
-    groups = [offs.shape[0]] if a.dim() == b.dim() == 2 and offs is not None else [a.shape[0]] if a.dim() == b.dim() == 3 else []
+    groups = (
+        [offs.shape[0]]
+        if a.dim() == b.dim() == 2 and offs is not None
+        else [a.shape[0]]
+        if a.dim() == b.dim() == 3
+        else []
+    )
     return _like(a, (*groups, a.shape[-2], b.shape[-1]))
 
 

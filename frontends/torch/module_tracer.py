@@ -1,7 +1,7 @@
 """PyTorch modules: run the forward once on the meta device and record what it calls.
 
-Nothing about the module changes: no weight is read, copied or moved, and buffers, attributes, hooks and random number generators are
-afterwards as they were. One path is followed, the one taken for these inputs' shapes.
+Nothing about the module changes: no weight is read, copied or moved, and buffers, attributes, hooks and random number
+generators are afterwards as they were. One path is followed, the one taken for these inputs' shapes.
 """
 
 from __future__ import annotations
@@ -73,17 +73,27 @@ def _check(modules: Mapping[str, nn.Module]) -> None:
     for path, module in modules.items():
         where = f"module {path!r}" if path else "the model"
         if isinstance(module, torch.jit.ScriptModule):
-            raise TraceError(f"{where} is a TorchScript module ({type(module).__name__}), which cannot be followed; trace the nn.Module it was made from")
+            raise TraceError(
+                f"{where} is a TorchScript module ({type(module).__name__}), which cannot be followed; trace the nn.Module it was made from"
+            )
         if type(module).__name__ == "OptimizedModule":
-            raise TraceError(f"{where} was made by torch.compile, which cannot be followed; trace the module it was given (module._orig_mod)")
+            raise TraceError(
+                f"{where} was made by torch.compile, which cannot be followed; trace the module it was given (module._orig_mod)"
+            )
         if any(isinstance(param, nn.parameter.UninitializedParameter) for param in module._parameters.values()):
-            raise TraceError(f"{where} ({type(module).__name__}) is lazy and has no shapes yet; run it once on example inputs before tracing")
+            raise TraceError(
+                f"{where} ({type(module).__name__}) is lazy and has no shapes yet; run it once on example inputs before tracing"
+            )
 
 
 def _own_tensors(modules: Iterable[nn.Module]) -> set[int]:
     """Identities of the buffers and of tensors that modules keep as plain attributes."""
     attributes = ([*module.__dict__.values(), *module._buffers.values()] for module in modules)
-    return {id(tensor) for values in attributes for tensor in tensors_in([v for v in values if isinstance(v, Tensor | list | tuple)])}
+    return {
+        id(tensor)
+        for values in attributes
+        for tensor in tensors_in([v for v in values if isinstance(v, Tensor | list | tuple)])
+    }
 
 
 # --- inputs and outputs
@@ -92,16 +102,26 @@ def _own_tensors(modules: Iterable[nn.Module]) -> set[int]:
 def _arguments(model: nn.Module, inputs: Any, input_shape: Any) -> Arguments:
     if (inputs is None) == (input_shape is None):
         given = "neither" if inputs is None else "both"
-        raise TraceError(f"trace needs example inputs or input_shape=, found {given}; for instance input_shape=(1, 3, 224, 224)")
+        raise TraceError(
+            f"trace needs example inputs or input_shape=, found {given}; for instance input_shape=(1, 3, 224, 224)"
+        )
     if input_shape is not None:
         inputs = _from_shapes(model, input_shape)
-    args, kwargs = ((), dict(inputs)) if type(inputs) is dict else (tuple(inputs) if type(inputs) in (tuple, list) else (inputs,), {})
+    args, kwargs = (
+        ((), dict(inputs))
+        if type(inputs) is dict
+        else (tuple(inputs) if type(inputs) in (tuple, list) else (inputs,), {})
+    )
     if not leaves_of((args, kwargs)):
-        raise TraceError(f"the inputs hold no tensor, found {type(inputs).__name__}; pass a tensor, a tuple of positional or a dict of keyword arguments")
+        raise TraceError(
+            f"the inputs hold no tensor, found {type(inputs).__name__}; pass a tensor, a tuple of positional or a dict of keyword arguments"
+        )
     try:
         inspect.signature(model.forward).bind(*args, **kwargs)
     except TypeError as error:
-        raise TraceError(f"the inputs do not fit {type(model).__name__}.forward{inspect.signature(model.forward)}: {error}") from error
+        raise TraceError(
+            f"the inputs do not fit {type(model).__name__}.forward{inspect.signature(model.forward)}: {error}"
+        ) from error
     return args, kwargs
 
 
@@ -110,7 +130,9 @@ def _from_shapes(model: nn.Module, input_shape: Any) -> tuple[Tensor, ...]:
     return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_of(input_shape))
 
 
-def _module_inputs(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any], sequence_first: bool) -> Arguments:
+def _module_inputs(
+    model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: dict[str, Any], sequence_first: bool
+) -> Arguments:
     """The arguments with their tensors exchanged for graph inputs."""
     bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
     fresh = graph_inputs(recorder, leaves_of(bound), sequence_first)
@@ -118,9 +140,13 @@ def _module_inputs(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], 
 
 
 def graph_inputs(recorder: Recorder, leaves: list[tuple[str, Tensor]], sequence_first: bool) -> dict[int, Tensor]:
-    """Fresh meta tensors in the place of these, each a graph input; `sequence_first` says that the batch of sequences is their second axis."""
+    """Fresh meta tensors in the place of these, each a graph input; `sequence_first` says that the batch of sequences
+    is their second axis.
+    """
     places = [_batch_axis(tensor, sequence_first) for _, tensor in leaves]
-    first = next(((tensor, place) for (_, tensor), place in zip(leaves, places, strict=True) if place is not None), None)
+    first = next(
+        ((tensor, place) for (_, tensor), place in zip(leaves, places, strict=True) if place is not None), None
+    )
     recorder.tape.batch = max(first[0].shape[first[1]], 1) if first is not None and first[1] is not None else 1
     fresh: dict[int, Tensor] = {}
     for (path, tensor), place in zip(leaves, places, strict=True):
@@ -188,7 +214,9 @@ def graph_outputs(recorder: Recorder, result: Any) -> None:
     """
     leaves = {id(tensor): (path, tensor) for path, tensor in reversed(leaves_of(result))}
     if not leaves:
-        raise TraceError(f"the forward returned no tensor, found {type(result).__name__}; a graph needs at least one output")
+        raise TraceError(
+            f"the forward returned no tensor, found {type(result).__name__}; a graph needs at least one output"
+        )
     for path, tensor in reversed(leaves.values()):
         recorder.output(recorder.values.traced(tensor), "output" if path == "input" else f"output.{path}")
 
@@ -222,11 +250,18 @@ def _paths(modules: Mapping[str, nn.Module], tape: Tape) -> Iterator[None]:
 
 @contextmanager
 def _untouched(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Put back the random number generators, and the attributes of all modules, with the contents of their lists and dictionaries."""
+    """Put back the random number generators, and the attributes of all modules, with the contents of their lists and
+    dictionaries.
+    """
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else None
     before = [(module.__dict__, dict(module.__dict__)) for module in modules]
-    contents = [(value, value.copy()) for _, attributes in before for value in attributes.values() if isinstance(value, CONTAINERS)]
+    contents = [
+        (value, value.copy())
+        for _, attributes in before
+        for value in attributes.values()
+        if isinstance(value, CONTAINERS)
+    ]
     try:
         yield
     finally:

@@ -1,4 +1,6 @@
-"""What an exported program says, without its weights: calls on named values. Both `ExportedProgram` objects and `.pt2` files are read into this."""
+"""What an exported program says, without its weights: calls on named values. Both `ExportedProgram` objects and `.pt2`
+files are read into this.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Size(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One call. Arguments hold `Ref`s and, for control flow, `Body`s; `results` are names nested as the call's result is."""
+    """One call. Arguments hold `Ref`s and, for control flow, `Body`s; `results` are names nested as the call's result
+    is.
+    """
 
     target: Any
     args: tuple[Any, ...]
@@ -49,7 +53,8 @@ class Body(NamedTuple):
 class Entry(NamedTuple):
     """What stands behind an input of the program: `kind` is "parameter", "constant" (buffers too), "input" or "value".
 
-    `key` is the parameter's name, one for all that share it. `value` is a `Size`, for constants also a tensor with contents, for values the value.
+    `key` is the parameter's name, one for all that share it. `value` is a `Size`, for constants also a tensor with
+    contents, for values the value.
     """
 
     name: str
@@ -76,7 +81,11 @@ def from_exported(program: ExportedProgram) -> Program:
     nodes = {node.name: node for node in program.graph.nodes}
     shared = _shared(program)
     entries = tuple(_entry(program, spec, nodes, shared) for spec in program.graph_signature.input_specs)
-    results = (spec.arg for spec in program.graph_signature.output_specs if spec.kind in (OutputKind.USER_OUTPUT, OutputKind.LOSS_OUTPUT))
+    results = (
+        spec.arg
+        for spec in program.graph_signature.output_specs
+        if spec.kind in (OutputKind.USER_OUTPUT, OutputKind.LOSS_OUTPUT)
+    )
     outputs = tuple(arg.value if isinstance(arg, ConstantArgument) else Ref(arg.name) for arg in results)
     body = _body(program.graph_module)
     stacks = (node.meta.get("nn_module_stack") or {} for node in program.graph.nodes)
@@ -100,14 +109,21 @@ def _entry(program: ExportedProgram, spec: InputSpec, nodes: Mapping[str, fx.Nod
     if isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool):
         return Entry(name, "value", name, value.node.hint)
     if not isinstance(value, Tensor):
-        raise TraceError(f"input {name!r} of the program is a {type(value).__name__}; programs take tensors and numbers")
+        raise TraceError(
+            f"input {name!r} of the program is a {type(value).__name__}; programs take tensors and numbers"
+        )
     size = size_of(value)
     if spec.kind is InputKind.PARAMETER:
         return Entry(name, "parameter", shared.get(target, target), size)
     if spec.kind is InputKind.USER_INPUT:
         return Entry(name, "input", name, size)
     found = program.constants.get(target, program.state_dict.get(target))
-    return Entry(name, "constant", target, found if isinstance(found, Tensor) and type(found) in (Tensor, torch.nn.Parameter) else size)
+    return Entry(
+        name,
+        "constant",
+        target,
+        found if isinstance(found, Tensor) and type(found) in (Tensor, torch.nn.Parameter) else size,
+    )
 
 
 def size_of(tensor: Tensor) -> Size:
@@ -127,7 +143,10 @@ def _body(module: fx.GraphModule) -> Body:
             bodies[node.name] = _body(part) if isinstance(part, fx.GraphModule) else part
         elif node.op == "call_function":
             path, layer = _module(node)
-            args, kwargs = _loaded(node.args, bodies), {key: _loaded(value, bodies) for key, value in node.kwargs.items()}
+            args, kwargs = (
+                _loaded(node.args, bodies),
+                {key: _loaded(value, bodies) for key, value in node.kwargs.items()},
+            )
             lines.append(Line(node.target, args, kwargs, node.name, path, layer))
         else:
             outputs = _loaded(node.args[0], bodies)
@@ -155,7 +174,9 @@ def _module(node: fx.Node) -> tuple[str, str]:
 
 
 def plain_path(path: str) -> str:
-    """A module's path without the mark of a repeated call (`conv@1`), of the exporter's own root, or of there being no module."""
+    """A module's path without the mark of a repeated call (`conv@1`), of the exporter's own root, or of there being no
+    module.
+    """
     if path.startswith("_empty_nn_module_stack"):
         return ""
     return path.partition("@")[0].removeprefix("_export_root").removeprefix(".")

@@ -1,4 +1,5 @@
-"""Reading `.pt2` archives (torch.export's, schema 8) without PyTorch's loader, which unpickles inputs and constants and evaluates expressions.
+"""Reading `.pt2` archives (torch.export's, schema 8) without PyTorch's loader, which unpickles inputs and constants and
+evaluates expressions.
 
 Only the model's JSON and the raw bytes of small constants are read; parameters stay where they are.
 """
@@ -37,7 +38,9 @@ FORBIDDEN = frozenset(("from_file", "save", "_print", "warn"))
 _OPERATORS = "add sub mul truediv floordiv mod pow neg pos eq ne lt le gt ge and_ or_ not_ getitem"
 ARITHMETIC = {name: getattr(operator, name) for name in _OPERATORS.split()}
 ARITHMETIC |= {name: getattr(math, name) for name in ("ceil", "floor", "trunc", "sqrt", "log2", "prod")}
-CLOSED = frozenset(("c10d", "_c10d_functional", "_c10d_functional_autograd", "symm_mem", "profiler", "prim", "inductor"))
+CLOSED = frozenset(
+    ("c10d", "_c10d_functional", "_c10d_functional_autograd", "symm_mem", "profiler", "prim", "inductor")
+)
 
 
 def read(path: Path) -> Program:
@@ -51,36 +54,57 @@ def read(path: Path) -> Program:
             return _program(path, archive)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise TraceError(f"{path}: not a .pt2 archive ({error}); write one with torch.export.save") from error
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, RuntimeError) as error:
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        RuntimeError,
+    ) as error:
         if isinstance(error, TraceError):
             raise
         text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise TraceError(f"{path}: the model in the archive is not what torch.export.save writes ({text}); save the program again") from error
+        raise TraceError(
+            f"{path}: the model in the archive is not what torch.export.save writes ({text}); save the program again"
+        ) from error
 
 
 def _program(path: Path, archive: zipfile.ZipFile) -> Program:
     names = [name for name in archive.namelist() if re.fullmatch(r"[^/]*/models/[^/]*\.json", name)]
     if len(names) != 1:
         found = "several models, " + ", ".join(names) if names else "none"
-        raise TraceError(f"{path}: a .pt2 archive holds one models/NAME.json, found {found}; save one program with torch.export.save")
+        raise TraceError(
+            f"{path}: a .pt2 archive holds one models/NAME.json, found {found}; save one program with torch.export.save"
+        )
     root, _, file = names[0].partition("/models/")
     model = _json(path, archive, names[0])
     version = model["schema_version"]["major"]
     if version != MAJOR:
-        raise TraceError(f"{path}: written in schema {version} of torch.export, this reads {MAJOR}; save the program again with torch {torch.__version__}")
+        raise TraceError(
+            f"{path}: written in schema {version} of torch.export, this reads {MAJOR}; save the program again with torch {torch.__version__}"
+        )
     stem = file.removesuffix(".json")
     graph = model["graph_module"]["graph"]
     specs = model["graph_module"]["signature"]["input_specs"]
     constants = _Constants(path, archive, root, stem)
     entries = tuple(_entry(graph, spec, constants) for spec in specs)
-    results = (spec["user_output"]["arg"] for spec in model["graph_module"]["signature"]["output_specs"] if "user_output" in spec)
+    results = (
+        spec["user_output"]["arg"]
+        for spec in model["graph_module"]["signature"]["output_specs"]
+        if "user_output" in spec
+    )
     body = _body(path, graph)._replace(inputs=tuple(entry.name for entry in entries))
     return Program(path.stem, body, entries, tuple(_argument(path, arg) for arg in results))
 
 
 def _json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
     if archive.getinfo(name).file_size > os.path.getsize(path):
-        raise TraceError(f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, more than the whole archive; torch.export.save does not compress")
+        raise TraceError(
+            f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, more than the whole archive; torch.export.save does not compress"
+        )
     return json.loads(archive.read(name))
 
 
@@ -93,9 +117,13 @@ class _Constants:
         for kind in ("weights", "constants"):
             config = f"{root}/data/{kind}/{stem}_{kind}_config.json"
             if config in archive.namelist():
-                self.payloads |= {name: (kind, payload) for name, payload in _json(path, archive, config)["config"].items()}
+                self.payloads |= {
+                    name: (kind, payload) for name, payload in _json(path, archive, config)["config"].items()
+                }
         first: dict[tuple[Any, ...], str] = {}
-        self.shared = {name: first.setdefault(_place(name, payload), name) for name, (_, payload) in self.payloads.items()}
+        self.shared = {
+            name: first.setdefault(_place(name, payload), name) for name, (_, payload) in self.payloads.items()
+        }
 
     def tensor(self, name: str, size: Size) -> Tensor | Size:
         """A small constant with its contents; its size alone if they are pickled, strided or large."""
@@ -104,15 +132,25 @@ class _Constants:
         if not payload or payload["use_pickle"] or not 0 < count <= SMALL:
             return size
         member = f"{self.root}/data/{kind}/{payload['path_name']}"
-        raw = self.archive.read(member) if member in self.archive.namelist() and self.archive.getinfo(member).file_size == count else b""
+        raw = (
+            self.archive.read(member)
+            if member in self.archive.namelist() and self.archive.getinfo(member).file_size == count
+            else b""
+        )
         meta = payload["tensor_meta"]
         strides, place = [n.get("as_int") for n in meta["strides"]], meta["storage_offset"].get("as_int")
         dense = place == 0 and strides == [prod(size.shape[axis + 1 :]) for axis in range(len(size.shape))]
-        return torch.frombuffer(bytearray(raw), dtype=size.dtype).reshape(size.shape) if dense and len(raw) == count else size
+        return (
+            torch.frombuffer(bytearray(raw), dtype=size.dtype).reshape(size.shape)
+            if dense and len(raw) == count
+            else size
+        )
 
 
 def _place(name: str, payload: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Tensors with equal places share their memory; pickled ones never do, nor do those without memory, on the meta device."""
+    """Tensors with equal places share their memory; pickled ones never do, nor do those without memory, on the meta
+    device.
+    """
     meta = payload.get("tensor_meta")
     if payload["use_pickle"] or not meta or meta["device"]["type"] == "meta":
         return (name,)
@@ -162,8 +200,13 @@ def _size(graph: Mapping[str, Any], name: str) -> Size:
     shape = tuple(int(_hint(size)) for size in meta["sizes"])
     if any(n < 0 for n in shape):
         raise ValueError(f"the shape of {name!r} is {shape}")
-    symbols = (re.match(r"Symbol\('(\w+)'", size["as_expr"]["expr_str"]) if "as_expr" in size else None for size in meta["sizes"])
-    return Size(shape, getattr(torch, _TYPES[meta["dtype"]]), tuple(symbol[1] if symbol else None for symbol in symbols))
+    symbols = (
+        re.match(r"Symbol\('(\w+)'", size["as_expr"]["expr_str"]) if "as_expr" in size else None
+        for size in meta["sizes"]
+    )
+    return Size(
+        shape, getattr(torch, _TYPES[meta["dtype"]]), tuple(symbol[1] if symbol else None for symbol in symbols)
+    )
 
 
 # --- calls
@@ -189,7 +232,9 @@ def _line(path: Path, node: Mapping[str, Any]) -> Line:
     module, layer = (stack[1], stack[2]) if len(stack) > 2 else ("", "")
     outputs = [_result(arg) for arg in node["outputs"]]
     single = len(outputs) == 1 and node.get("is_hop_single_tensor_return") is not False
-    return Line(target, tuple(args), kwargs, outputs[0] if single else outputs, plain_path(module), layer.rpartition(".")[2])
+    return Line(
+        target, tuple(args), kwargs, outputs[0] if single else outputs, plain_path(module), layer.rpartition(".")[2]
+    )
 
 
 def _name(arg: Mapping[str, Any]) -> str:
@@ -202,7 +247,11 @@ def _result(arg: Mapping[str, Any]) -> Any:
     ((kind, content),) = arg.items()
     if kind == "as_none":
         return ""
-    return [part["name"] if "name" in part else _result(part) for part in content] if isinstance(content, list) else _name(arg)
+    return (
+        [part["name"] if "name" in part else _result(part) for part in content]
+        if isinstance(content, list)
+        else _name(arg)
+    )
 
 
 def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
@@ -216,7 +265,9 @@ def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
         return operator_of(path, content)
     if kind == "as_string_to_argument":
         return {key: _argument(path, value) for key, value in content.items()}
-    if isinstance(content, int | float | str) or (isinstance(content, list) and not any(isinstance(part, dict) for part in content)):
+    if isinstance(content, int | float | str) or (
+        isinstance(content, list) and not any(isinstance(part, dict) for part in content)
+    ):
         return content
     if isinstance(content, list):
         return [Ref(part["name"]) if "name" in part else _argument(path, part) for part in content]
@@ -263,4 +314,6 @@ def operator_of(path: Path, target: str) -> Any:
             found = getattr(found, part, None)
         if isinstance(found, torch._ops.OpOverload | torch._ops.HigherOrderOperator):
             return found
-    raise TraceError(f"{path}: the program calls {target[:100]!r}, which is no operator of this PyTorch; import the package that registers it")
+    raise TraceError(
+        f"{path}: the program calls {target[:100]!r}, which is no operator of this PyTorch; import the package that registers it"
+    )

@@ -17,18 +17,29 @@ from frontends.common.axis_layout import NOTHING
 from frontends.common.tape import Operand, Step, Tape
 
 from .aliasing import geometry
-from .call_arguments import axes_of, is_large, mapped, picks_by_value, reads_values, recipe_of, refuse_hidden_code, target_dtype
+from .call_arguments import (
+    axes_of,
+    is_large,
+    mapped,
+    picks_by_value,
+    reads_values,
+    recipe_of,
+    refuse_hidden_code,
+    target_dtype,
+)
 from .call_kinds import Call, describe, hides_calls
 from .control_flow import control
 from .layer_converters import Recipe
 from .tensor_values import Values, storage_of, tensors_in
 
-FILLED = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"))  # the call says what they hold
+# the call says what they hold
+FILLED = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"))
 SMALL = 1 << 14  # elements of such a tensor that are kept, because shapes may come to depend on them
 
 
 class Chosen(tuple[Tensor, ...]):
-    """What `torch.where(mask)` returns: good for `x[indices] = value`, which is `x[mask] = value`. How many indices there are depends on values.
+    """What `torch.where(mask)` returns: good for `x[indices] = value`, which is `x[mask] = value`. How many indices
+    there are depends on values.
 
     Raises:
         TraceError: anything else is done with it.
@@ -55,9 +66,12 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.tape, self.values, self.device = tape, values, device
 
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         if is_dynamo_compiling():
-            raise TraceError("compiled code cannot be recorded")  # torch.cond and its like: `trace` tries again without compilation
+            # torch.cond and its like: `trace` tries again without compilation
+            raise TraceError("compiled code cannot be recorded")
         call = describe(func)
         kwargs = kwargs or {}
         if call.kind == "query":
@@ -111,7 +125,10 @@ class Recorder(TorchFunctionMode):
         """A call on constants alone runs for real, on copies of what the module owns."""
         if any(map(is_functorch_wrapped_tensor, tensors_in((args, kwargs)))):
             return func(*args, **kwargs)  # inside of torch.vmap; what comes out of it is a tensor like any other
-        args, kwargs = mapped(args, self.values.copy), {name: mapped(value, self.values.copy) for name, value in kwargs.items()}
+        args, kwargs = (
+            mapped(args, self.values.copy),
+            {name: mapped(value, self.values.copy) for name, value in kwargs.items()},
+        )
         if call.kind == "move":
             dtype = target_dtype(args, kwargs)
             return args[0] if dtype is None else args[0].to(dtype)
@@ -171,54 +188,86 @@ class Recorder(TorchFunctionMode):
             try:
                 result = func(*args, **kwargs)
             except Exception as error:
-                error.add_note(f"in {call.name} of {', '.join('x'.join(map(str, size)) or 'a scalar' for size in sizes.values())}")
+                error.add_note(
+                    f"in {call.name} of {', '.join('x'.join(map(str, size)) or 'a scalar' for size in sizes.values())}"
+                )
                 raise
         outputs = tensors_in(result)
         changed = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
-        if not outputs or (call.category in ("identity", "movement") and call.op != "Dropout" and not call.in_place and id(outputs[0]) in changed):
+        if not outputs or (
+            call.category in ("identity", "movement")
+            and call.op != "Dropout"
+            and not call.in_place
+            and id(outputs[0]) in changed
+        ):
             return result
         step = self._step(call, recipe, sizes, axes_of(func, call, recipe, args, kwargs, outputs[0]))
-        self._emit(step, outputs, [id(tensor) in changed and call.category not in ("movement", "identity") for tensor in outputs])
+        self._emit(
+            step,
+            outputs,
+            [id(tensor) in changed and call.category not in ("movement", "identity") for tensor in outputs],
+        )
         return result
 
     def _set_item(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...]) -> None:
         target, index, value = args
         picks = tensors_in(index)
-        if isinstance(value, Tensor) and not picks and storage_of(value) == storage_of(target) and geometry(target[index]) == geometry(value):
+        if (
+            isinstance(value, Tensor)
+            and not picks
+            and storage_of(value) == storage_of(target)
+            and geometry(target[index]) == geometry(value)
+        ):
             return  # the second half of `x[i] += y`: the view was already changed in place
         if not any(tensor.is_meta and tensor.dtype == torch.bool for tensor in picks):
             func(*args)  # on meta: only to let PyTorch check index and shapes
-        if isinstance(value, Tensor) and value is not target and not picks and geometry(target[index]) == geometry(target):  # `x[:] = y`: all of it
+        # `x[:] = y`: all of it
+        if (
+            isinstance(value, Tensor)
+            and value is not target
+            and not picks
+            and geometry(target[index]) == geometry(target)
+        ):
             recipe = Recipe((value,), op="Identity" if value.shape == target.shape else "Expand")
             self._emit(self._step(call, recipe, {id(value): tuple(value.shape)}, None), [target], [True])
             return
         inputs = [tensor for tensor in tensors_in((value, index)) if tensor is not target]
         if self.values.known_here(target) and self.tape.nodes[self.values.read(target).node].op != "Constant":
             inputs.insert(0, target)
-        step = self._step(call, Recipe(tuple(inputs), op="Scatter"), {id(tensor): tuple(tensor.shape) for tensor in inputs}, None)
+        step = self._step(
+            call, Recipe(tuple(inputs), op="Scatter"), {id(tensor): tuple(tensor.shape) for tensor in inputs}, None
+        )
         self._emit(step, [target], [True])
 
     def _step(self, call: Call, recipe: Recipe, sizes: dict[int, tuple[int, ...]], axes: dict[int, int] | None) -> Step:
         op = recipe.op or "Opaque"
         params, computed = self._weights(recipe)
-        operands = [Operand(self.values.read(tensor), sizes[id(tensor)]) for tensor in recipe.inputs if tensor is not None]
+        operands = [
+            Operand(self.values.read(tensor), sizes[id(tensor)]) for tensor in recipe.inputs if tensor is not None
+        ]
         operands += [Operand(self.values.read(tensor), tuple(tensor.shape), whole=True) for tensor in computed]
         style = op
         if recipe.like_linear and len(operands) == 2 and operands[1].value.static:
             style, operands[1].whole = "Linear", True
         elif recipe.attrs.get("dims", 1) > 1 and op in ("LayerNorm", "RMSNorm"):
             style = ""  # a norm over several axes does not say which one holds the channels
-        return Step(op, call.name, operands, recipe.attrs, params, style, axes, recipe.dims, call.spatial, label=call.label)
+        return Step(
+            op, call.name, operands, recipe.attrs, params, style, axes, recipe.dims, call.spatial, label=call.label
+        )
 
     def _weights(self, recipe: Recipe) -> tuple[tuple[Param, ...], list[Tensor]]:
-        """Weights that are parameters, and the computed ones, which become inputs together with all before them to keep their order."""
+        """Weights that are parameters, and the computed ones, which become inputs together with all before them to keep
+        their order.
+        """
         weights = [tensor for tensor in recipe.weights if tensor is not None]
         params = [self.values.param(tensor) for tensor in weights]
         computed = max((place + 1 for place, param in enumerate(params) if param is None), default=0)
         return tuple(param for param in params[computed:] if param is not None), weights[:computed]
 
     def _emit(self, step: Step, outputs: list[Tensor], written: list[bool]) -> None:
-        """Append the node and say which tensors hold it; outputs beyond the first share the node, but parts of a tensor have one each."""
+        """Append the node and say which tensors hold it; outputs beyond the first share the node, but parts of a tensor
+        have one each.
+        """
         if step.op == "Slice" and len(outputs) > 1:
             for tensor, changed in zip(outputs, written, strict=True):
                 self._emit(step, [tensor], [changed])

@@ -1,7 +1,8 @@
 """Which node a tensor holds while a module is traced.
 
-Tensors made before the trace (weights, buffers, constants) are never written to: next to a traced tensor they are replaced by a meta twin,
-in computations of their own by a copy. So the module stays as it was, whatever its forward does in place.
+Tensors made before the trace (weights, buffers, constants) are never written to: next to a traced tensor they are
+replaced by a meta twin, in computations of their own by a copy. So the module stays as it was, whatever its forward
+does in place.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ class Values:
 
     def is_live(self, tensor: Tensor) -> bool:
         """Whether calls on this tensor are traced; those on constants alone run for real."""
-        return tensor.is_meta or isinstance(tensor, torch.nn.Parameter) or (bool(self._promoted) and storage_of(tensor) in self._promoted)
+        return (
+            tensor.is_meta
+            or isinstance(tensor, torch.nn.Parameter)
+            or (bool(self._promoted) and storage_of(tensor) in self._promoted)
+        )
 
     def known_here(self, tensor: Tensor) -> Value | None:
         """The value of a tensor that was traced already."""
@@ -144,7 +149,9 @@ class Values:
         elif kind == "inside":
             value.node = self.tape.add("Slice", "slice", (write.node,), (written,), self.shape(value))
         else:
-            value.node = self.tape.add("Scatter", "write", (value.node, write.node), (old_shape, written), self.shape(value))
+            value.node = self.tape.add(
+                "Scatter", "write", (value.node, write.node), (old_shape, written), self.shape(value)
+            )
 
     def shape(self, value: Value) -> Shape:
         """The shape a graph stores for a value."""
@@ -158,13 +165,17 @@ class Values:
         else:
             original = self._originals.get(id(tensor), tensor)
             plain = not original.is_meta and original.dim() == 0 and not original.is_complex()
-            node = self.tape.add("Constant", "constant", shape=tuple(tensor.shape), attrs={"value": float(original)} if plain else {})
+            node = self.tape.add(
+                "Constant", "constant", shape=tuple(tensor.shape), attrs={"value": float(original)} if plain else {}
+            )
         return self.bind(tensor, node, NOTHING, True, version=0)
 
     def bind(self, tensor: Tensor, node: int, tag: Tag, static: bool, version: int | None = None) -> Value:
         """Say what a tensor holds."""
         storage = storage_of(tensor)
-        value = Value(tensor, node, tag, static, storage, len(self._writes.get(storage, ())) if version is None else version)
+        value = Value(
+            tensor, node, tag, static, storage, len(self._writes.get(storage, ())) if version is None else version
+        )
         self._values[id(tensor)] = value
         return value
 

@@ -1,6 +1,8 @@
-"""torchvision without its C++ operators: their schemas, with shapes where these do not depend on values, before torchvision is imported.
+"""torchvision without its C++ operators: their schemas, with shapes where these do not depend on values, before
+torchvision is imported.
 
-There is no build of torchvision for every build of PyTorch; without this, neither it nor what imports it (timm) could be imported then.
+There is no build of torchvision for every build of PyTorch; without this, neither it nor what imports it (timm) could
+be imported then.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ _DECLARED: list[torch_library.Library] = []  # a library's operators go when it 
 
 
 def declare() -> None:
-    """Declare the operators that torchvision's wheel would bring, once; nothing to do where it has them, or is not installed."""
+    """Declare the operators that torchvision's wheel would bring, once; nothing to do where it has them, or is not
+    installed.
+    """
     if _DECLARED:
         return
     try:

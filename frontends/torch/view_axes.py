@@ -12,13 +12,19 @@ from torch import Tensor
 STRIDES = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099, 1000117, 1000121, 1000133, 1000151)
 
 
-def view_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], source: Tensor) -> dict[int, int]:
+def view_axes(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], source: Tensor
+) -> dict[int, int]:
     """Old axis -> new axis of a view, found by taking the same view of a tensor with telling strides."""
     rank = source.dim()
     if rank > len(STRIDES) or (args and args[0] is not source):
         return {}
     probe = torch.empty_strided(source.shape, STRIDES[:rank], dtype=source.dtype, device="meta")
-    result = func(probe, *args[1:], **kwargs) if args else func(**{name: probe if value is source else value for name, value in kwargs.items()})
+    result = (
+        func(probe, *args[1:], **kwargs)
+        if args
+        else func(**{name: probe if value is source else value for name, value in kwargs.items()})
+    )
     while not isinstance(result, Tensor):
         result = result[0]
     axes = {}
@@ -26,12 +32,15 @@ def view_axes(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         exact = [new for new, found in enumerate(result.stride()) if found == stride]
         stepped = [new for new, found in enumerate(result.stride()) if found and found % stride == 0]
         if exact or stepped:
-            axes[axis] = exact[-1] if exact else stepped[0]  # before an axis of size 1, `unsqueeze` gives the new one the same stride
+            # before an axis of size 1, `unsqueeze` gives the new one the same stride
+            axes[axis] = exact[-1] if exact else stepped[0]
     return axes
 
 
 def indexed_axes(index: Any, rank: int, rank_after: int) -> dict[int, int]:
-    """Old axis -> new axis of `x[index]` where tensors are among the indices: axes before the first one, and whole axes behind the last, stay in order."""
+    """Old axis -> new axis of `x[index]` where tensors are among the indices: axes before the first one, and whole axes
+    behind the last, stay in order.
+    """
     items = list(index) if isinstance(index, tuple) else [index]
     if any(item is Ellipsis for item in items):
         place = next(i for i, item in enumerate(items) if item is Ellipsis)

@@ -1,4 +1,6 @@
-"""The peer computes the same network: equal vectors, gradients, spectra and loss; the benchmark's tables hold together on a few graphs."""
+"""The peer computes the same network: equal vectors, gradients, spectra and loss; the benchmark's tables hold together
+on a few graphs.
+"""
 
 import numpy as np
 import pytest
@@ -28,7 +30,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("engine", ["compressed", "plain"])
 def test_vectors_and_gradients_are_the_peers(small: None, engine: Engine) -> None:
-    pool, chosen = encoding.mixed(), np.asarray([17, 3, 0, 9, 3])  # double edges in NAS-Bench-201, a graph that comes twice
+    # double edges in NAS-Bench-201, a graph that comes twice
+    pool, chosen = encoding.mixed(), np.asarray([17, 3, 0, 9, 3])
     encoder = Encoder(CONFIG, seed=1).double()
     peer, data = peer_of(encoder).double(), as_data(pool)  # weights that float32 holds exactly
     batch = collated([data[g] for g in chosen])

@@ -27,7 +27,15 @@ def test_wrong_counts_are_bold_and_missing_tools_named(monkeypatch: pytest.Monke
         raise ModuleNotFoundError("No module named 'counter'", name="counter")
 
     monkeypatch.setattr(peers, "NETWORKS", peers.NETWORKS[2:])
-    monkeypatch.setattr(peers, "PEERS", {"missing": missing, "half": lambda model, x: (0.327e9, 4_738_560), "none": lambda model, x: (math.nan, math.nan)})
+    monkeypatch.setattr(
+        peers,
+        "PEERS",
+        {
+            "missing": missing,
+            "half": lambda model, x: (0.327e9, 4_738_560),
+            "none": lambda model, x: (math.nan, math.nan),
+        },
+    )
     exact, *rows = peers.rows()
     assert exact == ("by arithmetic", "0.654", "4.74")
     assert rows == [("missing", "not installed (counter)", ""), ("half", "**0.327**", "4.74"), ("none", "", "")]

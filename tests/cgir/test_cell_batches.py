@@ -1,4 +1,6 @@
-"""Batches of cells, whose nodes may read more or less than their kinds say: nothing of `cgir` may take the number of inputs from the kind."""
+"""Batches of cells, whose nodes may read more or less than their kinds say: nothing of `cgir` may take the number of
+inputs from the kind.
+"""
 
 import networkx as nx
 import numpy as np
@@ -35,7 +37,9 @@ def pieces(batch):
 
 
 def reordered(batch, rng):
-    """The same cells with their nodes in other topological orders; edges are sorted by target and source, as they are in batches of cells."""
+    """The same cells with their nodes in other topological orders; edges are sorted by target and source, as they are
+    in batches of cells.
+    """
     kind, src, dst = [], [], []
     for start, (kinds, reads) in zip(batch.ptr.tolist(), pieces(batch), strict=False):
         order = []
@@ -80,8 +84,14 @@ def test_structure_is_that_of_the_edges(name):
         k = min(len(kinds), spectra.shape[1])
         np.testing.assert_allclose(spectra[index, :k], np.sort(eigenvalues)[:k], atol=1e-8)
         assert 2 ** features[index, PROPERTY_NAMES.index("edges")] - 1 == pytest.approx(sum(map(len, reads)))
-        once = [(kind, tuple(sorted(map(str, (kinds[source] for source in sources))))) for kind, sources in zip(kinds, reads, strict=True)]
-        twice = [(kind, tuple(sorted(str(once[source]) for source in sources))) for kind, sources in zip(kinds, reads, strict=True)]
+        once = [
+            (kind, tuple(sorted(map(str, (kinds[source] for source in sources)))))
+            for kind, sources in zip(kinds, reads, strict=True)
+        ]
+        twice = [
+            (kind, tuple(sorted(str(once[source]) for source in sources)))
+            for kind, sources in zip(kinds, reads, strict=True)
+        ]
         for node, unfolding in enumerate(twice):
             assert number.setdefault(unfolding, classes[2][first + node]) == classes[2][first + node]
         first += len(kinds)
@@ -90,7 +100,10 @@ def test_structure_is_that_of_the_edges(name):
 
 def test_a_batch_of_cells_is_no_data_set(tmp_path):
     batch = spaces.get("nasbench201").cell_graphs([spaces.get("nasbench201").parse(SUMMING)])
-    with pytest.raises(InvalidGraphError, match=r"graph 0 of the batch: node \d of all .* 2 and not 1 \(Conv\); batches of cells.* stay in memory"):
+    with pytest.raises(
+        InvalidGraphError,
+        match=r"graph 0 of the batch: node \d of all .* 2 and not 1 \(Conv\); batches of cells.* stay in memory",
+    ):
         GraphStore.write(tmp_path / "cells.parquet", batch)
     assert not list(tmp_path.iterdir())
     with pytest.raises(InvalidGraphError, match=r"node \d \(Conv.*2 inputs need as many in_shapes"):

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cgir
-from cgir import GraphBuilder, InvalidGraphError
-from cgir import verifier as verify
+from cgir import GraphBuilder, InvalidGraphError, verify
 from cgir.cost import activation_bytes, flops, node_flops, num_params
 from cgir.graph import Graph, Node, NodeKind, Param, attributes
 from cgir.graph_batch import FEATURE_NAMES, VARIANTS, GraphBatch, categories, extent, node_features, ranges
@@ -40,7 +39,9 @@ def test_nodes_and_graphs_are_immutable_and_hashable():
 
 
 def test_kinds_forget_the_place_only():
-    node = Node("Conv", (3,), ((3, 8, 8),), (4, 8, 8), (Param("w", (4, 3, 3, 3)),), attributes({"b": 1, "a": 2}), "n", "m")
+    node = Node(
+        "Conv", (3,), ((3, 8, 8),), (4, 8, 8), (Param("w", (4, 3, 3, 3)),), attributes({"b": 1, "a": 2}), "n", "m"
+    )
     assert node.kind == replace(node, inputs=(9,), name="x", module="y", params=(Param("v", (4, 3, 3, 3)),)).kind
     assert node.kind != replace(node, attrs=()).kind
     assert node.attrs == (("a", 2), ("b", 1))
@@ -62,7 +63,15 @@ def test_consumers_invert_inputs(seed, size):
 
 def test_op_counts_and_notes():
     graph = small_graph()
-    assert graph.op_counts() == {"Linear": 2, "Input": 1, "Conv": 1, "BatchNorm": 1, "Clip": 1, "Opaque:fold": 1, "Output": 1}
+    assert graph.op_counts() == {
+        "Linear": 2,
+        "Input": 1,
+        "Conv": 1,
+        "BatchNorm": 1,
+        "Clip": 1,
+        "Opaque:fold": 1,
+        "Output": 1,
+    }
     assert graph.with_nodes(graph.nodes, {"movement": 1, "cast": 2}).notes == (("cast", 2), ("movement", 4))
     assert graph.with_nodes(graph.nodes[:1], level="raw").level == "raw"
     assert graph.with_nodes(graph.nodes).level == "module"
@@ -85,16 +94,26 @@ def test_shared_parameters_count_once_and_flops_every_time():
 
 def test_flops_of_products_against_a_count_of_multiplications():
     def kind(op, in_shapes, shape, params=(), **attrs):
-        return Node(op, tuple(range(len(in_shapes))), in_shapes, shape, tuple(Param(str(i), s) for i, s in enumerate(params)), attributes(attrs))
+        return Node(
+            op,
+            tuple(range(len(in_shapes))),
+            in_shapes,
+            shape,
+            tuple(Param(str(i), s) for i, s in enumerate(params)),
+            attributes(attrs),
+        )
 
     grouped = kind("Conv", ((6, 5, 5),), (4, 3, 3), kernel=(3, 3), groups=2)
-    count = sum(1 for _ in np.ndindex(4, 3, 3) for _ in np.ndindex(3, 3, 3))  # every output sums 3 channels of its group over 3 x 3
+    # every output sums 3 channels of its group over 3 x 3
+    count = sum(1 for _ in np.ndindex(4, 3, 3) for _ in np.ndindex(3, 3, 3))
     assert node_flops(grouped) == 2 * count
     attention = kind("Attention", ((2, 7, 3), (2, 5, 3), (2, 5, 4)), (2, 7, 4), causal=False)
     assert node_flops(attention) == 2 * 2 * (7 * 5 * 3 + 7 * 5 * 4)
     assert node_flops(kind("MatMul", ((2, 3), (3, 4)), (2, 4), inner=3)) == 2 * 2 * 3 * 4
     assert node_flops(kind("ConvTranspose", ((6, 5),), (4, 11), kernel=(3,), groups=2)) == 2 * 6 * 5 * 3 * 2
-    recurrent = kind("LSTM", ((5, 7),), (3, 7), params=((12, 5), (12, 3), (12,), (12,)), hidden=3, layers=1, bidirectional=False)
+    recurrent = kind(
+        "LSTM", ((5, 7),), (3, 7), params=((12, 5), (12, 3), (12,), (12,)), hidden=3, layers=1, bidirectional=False
+    )
     assert node_flops(recurrent) == 2 * 7 * (12 * 5 + 12 * 3)
     assert node_flops(kind("ReLU", ((9,),), (9,))) == 0
 
@@ -126,7 +145,11 @@ def test_builder_shapes_are_torch_s():
         x = b.input((2, size, size))
         image = torch.zeros(1, 2, size, size, device="meta")
         pad = min(padding, kernel // 2)
-        found = [b.conv(x, 4, kernel, stride, padding), b.max_pool(x, kernel, stride, pad), b.avg_pool(x, kernel, stride, pad)]
+        found = [
+            b.conv(x, 4, kernel, stride, padding),
+            b.max_pool(x, kernel, stride, pad),
+            b.avg_pool(x, kernel, stride, pad),
+        ]
         conv = torch.nn.Conv2d(2, 4, kernel, stride, padding, device="meta")
         layers = conv, torch.nn.MaxPool2d(kernel, stride, pad), torch.nn.AvgPool2d(kernel, stride, pad)
         assert [b.shape(i) for i in found] == [tuple(layer(image).shape[1:]) for layer in layers]
@@ -164,7 +187,9 @@ def test_select_and_concatenate_are_what_from_graphs_gives(seed, count):
     chosen = rng.integers(0, len(graphs), count)
     assert same(batch.select(chosen), GraphBatch.from_graphs(graphs[i] for i in chosen))
     parts = [batch.select(chosen), batch.select([2]), GraphBatch.from_graphs(graphs[:2])]
-    assert same(GraphBatch.concatenate(parts), GraphBatch.from_graphs([*(graphs[i] for i in chosen), graphs[2], *graphs[:2]]))
+    assert same(
+        GraphBatch.concatenate(parts), GraphBatch.from_graphs([*(graphs[i] for i in chosen), graphs[2], *graphs[:2]])
+    )
 
 
 def test_ranges():
@@ -191,13 +216,27 @@ def test_features_by_hand():
 
 
 def test_extent_of_any_rank():
-    assert [extent(shape) for shape in ((), (5,), (5, 6), (5, 6, 7), (5, 6, 7, 8))] == [(1, 1, 1), (5, 1, 1), (5, 6, 1), (5, 6, 7), (5, 6, 56)]
+    assert [extent(shape) for shape in ((), (5,), (5, 6), (5, 6, 7), (5, 6, 7, 8))] == [
+        (1, 1, 1),
+        (5, 1, 1),
+        (5, 6, 1),
+        (5, 6, 7),
+        (5, 6, 56),
+    ]
 
 
 def test_variants_of_operators():
     def variants(kernel, stride, dilation, groups):
         return categories(
-            [NodeKind("Conv", ((8, 9, 9),), (8, 9, 9), (), attributes({"kernel": kernel, "stride": stride, "dilation": dilation, "groups": groups}))]
+            [
+                NodeKind(
+                    "Conv",
+                    ((8, 9, 9),),
+                    (8, 9, 9),
+                    (),
+                    attributes({"kernel": kernel, "stride": stride, "dilation": dilation, "groups": groups}),
+                )
+            ]
         )[0, 1:]
 
     assert tuple(VARIANTS) == ("kernel_height", "kernel_width", "stride", "dilation", "grouping")

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, ring_graph, shuffled
 
-from cgir import graph_diff as diff
-from cgir import isomorphic
+from cgir import diff, isomorphic
 from cgir.builder import GraphBuilder
 from cgir.graph import Graph, Node, Param
 

@@ -8,13 +8,21 @@ from cgir_samples import random_graph, resnet50, small_graph
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cgir import FileFormatError, InvalidGraphError, isomorphic, load
-from cgir import verifier as verify
+from cgir import FileFormatError, InvalidGraphError, isomorphic, load, verify
 from cgir.atomic_files import atomic_path
 from cgir.graph import Graph, Node
 from cgir.serialize import encode, save
 
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-3, 600), st.floats(), st.text(max_size=3), st.just([]), st.just({}), st.just([[1]]))
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 600),
+    st.floats(),
+    st.text(max_size=3),
+    st.just([]),
+    st.just({}),
+    st.just([[1]]),
+)
 
 
 def test_round_trip_is_equal(tmp_path):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, ring_graph, small_graph
 
-from cgir import GraphBuilder, InvalidGraphError
-from cgir import verifier as verify
+from cgir import GraphBuilder, InvalidGraphError, verify
 from cgir.graph import Graph, Node, Param, attributes
 
 VECTOR = (4,)
@@ -83,7 +82,9 @@ def test_broken_nodes_are_named(nodes, message):
 
 def test_message_says_where():
     graph = with_node(conv_graph(), 1, shape=(6, 4, 5), name="conv1", module="body.0")
-    with pytest.raises(InvalidGraphError, match=r"graph 'net', node 1 \(Conv, name 'conv1', module 'body.0'\): axis 1: size 9 gives 5"):
+    with pytest.raises(
+        InvalidGraphError, match=r"graph 'net', node 1 \(Conv, name 'conv1', module 'body.0'\): axis 1: size 9 gives 5"
+    ):
         verify(graph)
 
 
@@ -125,7 +126,9 @@ def test_weights_agree_with_shapes():
 
 
 def test_transposed_convolutions():
-    attrs = attributes({"kernel": (4,), "stride": (2,), "padding": ((1, 1),), "dilation": (1,), "groups": 1, "output_padding": (1,)})
+    attrs = attributes(
+        {"kernel": (4,), "stride": (2,), "padding": ((1, 1),), "dilation": (1,), "groups": 1, "output_padding": (1,)}
+    )
     node = Node("ConvTranspose", (0,), ((3, 5),), (8, 11), (Param("w", (3, 8, 4)),), attrs)
     ends = Node("Input", shape=(3, 5)), Node("Output", (1,), ((8, 11),), (8, 11))
     verify(Graph((ends[0], node, ends[1])))
@@ -143,11 +146,21 @@ def test_canonical_graphs_contain_no_movement_identity_or_source(op):
 
 
 def test_canonical_graphs_are_connected():
-    nodes = (ENDS[0], Node("ReLU", (0,), (VECTOR,), VECTOR), Node("Tanh", (0,), (VECTOR,), VECTOR), Node("Output", (1,), (VECTOR,), VECTOR))
+    nodes = (
+        ENDS[0],
+        Node("ReLU", (0,), (VECTOR,), VECTOR),
+        Node("Tanh", (0,), (VECTOR,), VECTOR),
+        Node("Output", (1,), (VECTOR,), VECTOR),
+    )
     verify(Graph(nodes))
     with pytest.raises(InvalidGraphError, match=r"node 2 .* no Output depends on it"):
         verify(Graph(nodes, level="module"))
-    nodes = (ENDS[0], Node("Tanh", (), (), VECTOR), Node("Add", (0, 1), (VECTOR, VECTOR), VECTOR), Node("Output", (2,), (VECTOR,), VECTOR))
+    nodes = (
+        ENDS[0],
+        Node("Tanh", (), (), VECTOR),
+        Node("Add", (0, 1), (VECTOR, VECTOR), VECTOR),
+        Node("Output", (2,), (VECTOR,), VECTOR),
+    )
     with pytest.raises(InvalidGraphError, match=r"node 1 .* does not depend on any Input"):
         verify(Graph(nodes, level="module"))
 

@@ -1,4 +1,6 @@
-"""Several processes on one batch: the loss and the gradients of one process, one folder, and runs taken up by another number of processes."""
+"""Several processes on one batch: the loss and the gradients of one process, one folder, and runs taken up by another
+number of processes.
+"""
 
 import os
 import socket
@@ -12,15 +14,21 @@ from safetensors.torch import load_file, save_file
 from torch import distributed, multiprocessing
 
 from cgir.errors import CgirError
-from contrastive import PretrainConfig
+from contrastive import PretrainConfig, pretrain
 from contrastive import distributed as ranks
-from contrastive import pretraining as pretrain
 from contrastive.pretraining import _Run
 from contrastive.pretraining_set import as_pool
 from encoders import EncoderConfig, load_encoder
 
 CONFIG = PretrainConfig(
-    contrast="wl", property_weight=0.5, path_weight=0.25, mask_weight=0.5, steps=6, batch=14, projection=8, encoder=EncoderConfig(width=16, layers=2)
+    contrast="wl",
+    property_weight=0.5,
+    path_weight=0.25,
+    mask_weight=0.5,
+    steps=6,
+    batch=14,
+    projection=8,
+    encoder=EncoderConfig(width=16, layers=2),
 )
 GRAPHS = random_cnns(20) + random_cnns(10, seed=1, channels=(32,))
 FAMILIES = ["a"] * 20 + ["b"] * 10
@@ -31,7 +39,13 @@ ALONE = {"contrast_weight": 0.0, "property_weight": 0.0, "path_weight": 0.0, "ma
 def together(rank, size, port, work, folder):
     """What each process does, as `torchrun` would start it."""
     torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
     work(folder)
 
 
@@ -47,11 +61,15 @@ def first_step(config, double=True):
     run = _Run(as_pool(GRAPHS, FAMILIES), config)
     run.objective.double()
     loss = run.advance()
-    return {"loss": torch.tensor(loss)} | {name: p.grad for name, p in run.objective.named_parameters() if p.grad is not None}
+    return {"loss": torch.tensor(loss)} | {
+        name: p.grad for name, p in run.objective.named_parameters() if p.grad is not None
+    }
 
 
 def runs(folder):
-    """Whole runs; gradients of every contrast, and of masks, of which the batch of 4 has none for the second process; what is refused."""
+    """Whole runs; gradients of every contrast, and of masks, of which the batch of 4 has none for the second process;
+    what is refused.
+    """
     encoder = pretrain(GRAPHS, CONFIG, FAMILIES, run_dir=f"{folder}/two", progress=False)
     assert ranks.place() == (distributed.get_rank(), 2)
     assert equal(encoder, load_encoder(f"{folder}/two/encoder.safetensors"), 0)  # there when anyone returns
@@ -69,7 +87,10 @@ def recipes():
 
 
 def equal(a, b, tolerance):
-    return all(torch.allclose(x, y, rtol=tolerance, atol=tolerance) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.allclose(x, y, rtol=tolerance, atol=tolerance)
+        for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 class Interrupted(Exception):
@@ -105,7 +126,8 @@ def test_two_processes_do_what_one_does(tmp_path, monkeypatch):
     alone = pretrain(GRAPHS, CONFIG, FAMILIES, progress=False)
     for folder in ("two", "taken-up"):
         assert equal(load_encoder(tmp_path / folder / "encoder.safetensors"), alone, 1e-4), folder
-    finished = pretrain(GRAPHS, CONFIG, FAMILIES, run_dir=tmp_path / "two", progress=False)  # one process goes on where two ended
+    # one process goes on where two ended
+    finished = pretrain(GRAPHS, CONFIG, FAMILIES, run_dir=tmp_path / "two", progress=False)
     assert equal(finished, load_encoder(tmp_path / "two" / "encoder.safetensors"), 0)
 
 

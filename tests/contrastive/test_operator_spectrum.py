@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from encoders_samples import random_cnns
 
-from cgir import GraphBatch, GraphBuilder
-from cgir.analysis import laplacian_spectrum as spectrum
+from cgir import GraphBatch, GraphBuilder, spectrum
 from cgir.graph_batch import kind_flops
-from contrastive import PretrainConfig, operator_spectrum
-from contrastive import pretraining as pretrain
+from contrastive import PretrainConfig, operator_spectrum, pretrain
 from contrastive.operator_spectrum import OCTAVES, OPERATOR
 from encoders import Encoder, EncoderConfig
 from encoders.metrics import spearman
@@ -29,7 +27,9 @@ def chain(kernel, depth=4):
 
 
 def test_eigenvalues_lie_between_those_of_laplacian_and_potential():
-    """Weyl's inequalities bound eigenvalues of a sum; the trace gives their sum exactly, up to the part that hashes decide."""
+    """Weyl's inequalities bound eigenvalues of a sum; the trace gives their sum exactly, up to the part that hashes
+    decide.
+    """
     for graph in GRAPHS:
         net = nx.Graph((u, v) for v, node in enumerate(graph.nodes) for u in node.inputs)
         net.add_nodes_from(range(len(graph)))
@@ -85,5 +85,8 @@ def test_embeddings_come_to_follow_it():
         return spearman((vectors @ vectors.T)[pairs], -distance)
 
     config = PretrainConfig(steps=150, batch=32, projection=16, encoder=EncoderConfig(width=16, layers=3))
-    before, after = follows(Encoder(config.encoder, seed=0)), follows(pretrain(graphs, config, spectra=values, progress=False))
+    before, after = (
+        follows(Encoder(config.encoder, seed=0)),
+        follows(pretrain(graphs, config, spectra=values, progress=False)),
+    )
     assert after > before + 0.1

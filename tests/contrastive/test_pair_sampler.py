@@ -31,7 +31,8 @@ def test_families_are_drawn_equally_often():
     counts = sum(np.bincount(FAMILIES[sampler.draw(step).indices[:32]]) for step in range(30))
     assert counts.min() > 0.9 * counts.max()
     indices = sampler.draw(0).indices[:32]
-    assert len(set(indices[FAMILIES[indices] == 0])) == (FAMILIES[indices] == 0).sum()  # no anchor twice while the family lasts
+    # no anchor twice while the family lasts
+    assert len(set(indices[FAMILIES[indices] == 0])) == (FAMILIES[indices] == 0).sum()
 
 
 def test_ties_are_broken_at_random_and_never_by_the_graph_itself():
@@ -58,7 +59,10 @@ def test_families_of_one_graph_are_left_out_aloud(caplog):
     assert set(sampler.draw(0).indices) == {0, 1}
 
 
-@pytest.mark.parametrize(("options", "message"), [({"batch": 7}, "even"), ({"batch": 2}, "at least 4"), ({"batch": 8, "neighbours": 0}, "neighbours=0")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch": 7}, "even"), ({"batch": 2}, "at least 4"), ({"batch": 8, "neighbours": 0}, "neighbours=0")],
+)
 def test_impossible_batches_are_refused(options, message):
     with pytest.raises(CgirError, match=message):
         NearPairs(FAMILIES, SPECTRA, **options)

@@ -1,4 +1,6 @@
-"""Pretraining: it learns what the loss asks for, repeats itself, and an interrupted run ends bit for bit where an uninterrupted one does."""
+"""Pretraining: it learns what the loss asks for, repeats itself, and an interrupted run ends bit for bit where an
+uninterrupted one does.
+"""
 
 from dataclasses import replace
 
@@ -13,8 +15,7 @@ from cgir.analysis.laplacian_spectrum import spectrum
 from cgir.errors import CgirError, FileFormatError
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
-from contrastive import PretrainConfig
-from contrastive import pretraining as pretrain
+from contrastive import PretrainConfig, pretrain
 from contrastive.config import CONTRASTS, WEIGHTS
 from contrastive.pretraining import _Run
 from contrastive.pretraining_set import as_pool
@@ -35,7 +36,10 @@ def run(config=CONFIG, graphs=GRAPHS, families=FAMILIES, **options):
     return pretrain(graphs, config, families, progress=False, **options)
 
 
-@pytest.mark.parametrize("options", [*({"contrast": name} for name in CONTRASTS), {"contrast_weight": 0, "path_weight": 1}, {"mask_weight": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [*({"contrast": name} for name in CONTRASTS), {"contrast_weight": 0, "path_weight": 1}, {"mask_weight": 1}],
+)
 def test_every_loss_trains_and_repeats_itself(options):
     config = PretrainConfig(steps=3, batch=16, projection=8, encoder=SMALL, **options)
     encoder = run(config)
@@ -112,7 +116,9 @@ def test_similarity_of_embeddings_comes_to_follow_spectral_distance():
 def test_property_regression_predicts_standardised_properties():
     """Who says nothing has their variance, 1, as loss; who learns, less; the targets are what `cgir.properties` says."""
     shape = EncoderConfig(width=16, layers=3)
-    config = PretrainConfig(steps=200, batch=32, lr=3e-3, projection=16, contrast_weight=0.0, property_weight=1.0, encoder=shape)
+    config = PretrainConfig(
+        steps=200, batch=32, lr=3e-3, projection=16, contrast_weight=0.0, property_weight=1.0, encoder=shape
+    )
     training = _Run(as_pool(GRAPHS), config)
     losses = [training.advance() for _ in range(config.steps)]
     targets = training.objective.parts["property"].targets
@@ -122,7 +128,8 @@ def test_property_regression_predicts_standardised_properties():
     silent = _Run(as_pool(GRAPHS), config)
     for parameter in silent.objective.parts["property"].head[-1].parameters():
         torch.nn.init.zeros_(parameter)
-    assert silent.advance() == pytest.approx(varying.float().mean().item(), rel=0.3)  # a batch's variance, not the pool's
+    # a batch's variance, not the pool's
+    assert silent.advance() == pytest.approx(varying.float().mean().item(), rel=0.3)
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 
@@ -149,7 +156,14 @@ def test_bad_input_is_named():
         run(families=["a"] * 5)
     with pytest.raises(CgirError, match="spectra"):
         run(spectra=np.full((60, 11), np.nan))
-    wrong = ({"contrast": "cosine"}, {"sign": 0}, {"steps": 0}, {"temperature": 0}, {"projection": 500}, {"contrast_weight": 0})
+    wrong = (
+        {"contrast": "cosine"},
+        {"sign": 0},
+        {"steps": 0},
+        {"temperature": 0},
+        {"projection": 500},
+        {"contrast_weight": 0},
+    )
     for options in (*wrong, *({weight: value} for weight in WEIGHTS for value in (-1.0, float("nan"), float("inf")))):
         with pytest.raises(CgirError, match="pretrain") as error:
             PretrainConfig(**options)

@@ -83,7 +83,9 @@ def test_every_method_beats_chance_where_the_label_is_in_the_graph() -> None:
     assert found["GP on hand features"] > 0.5
 
 
-def test_the_demo_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_runs_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(demo, "PretrainConfig", lambda steps, seed: contrastive.PretrainConfig(steps=3, seed=seed))
     monkeypatch.setattr(demo, "EXTRA_GRAPHS", 20)
     monkeypatch.setattr(demo, "DRAWS", 2)

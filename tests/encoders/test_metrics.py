@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from cgir.errors import LabelError
 from encoders.metrics import kendall_tau, precision_at_k, regret_at_k, spearman
 
-pairs = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=12).filter(lambda p: len({y for _, y in p}) > 1)
+pairs = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=12).filter(
+    lambda p: len({y for _, y in p}) > 1
+)
 
 
 def naive_tau_b(p, y):
@@ -35,7 +37,10 @@ def test_spearman_is_the_correlation_of_mean_ranks(values):
 
 def test_precision_averages_over_ways_to_break_ties():
     p, y, k = np.asarray([2.0, 1, 1, 1, 0]), np.asarray([5.0, 3, 4, 4, 9]), 2
-    tops = lambda v: [set(order[:k]) for order in permutations(range(5)) if all(v[a] >= v[b] for a, b in pairwise(order))]  # noqa: E731
+
+    def tops(v):
+        return [set(order[:k]) for order in permutations(range(5)) if all(v[a] >= v[b] for a, b in pairwise(order))]
+
     expected = np.mean([len(a & b) / k for a in tops(p) for b in tops(y)])
     assert precision_at_k(p, y, k) == pytest.approx(expected)
 
@@ -55,7 +60,9 @@ def test_perfect_and_reversed_rankings():
     assert precision_at_k(y, y, 7) == 1
 
 
-@pytest.mark.parametrize(("p", "y"), [([1, 2], [1, np.nan]), ([np.inf, 2], [1, 2]), ([1, 2, 3], [1, 2]), ([1], [1]), ([1, 2], [3, 3])])
+@pytest.mark.parametrize(
+    ("p", "y"), [([1, 2], [1, np.nan]), ([np.inf, 2], [1, 2]), ([1, 2, 3], [1, 2]), ([1], [1]), ([1, 2], [3, 3])]
+)
 def test_bad_values_are_named(p, y):
     for metric in (kendall_tau, spearman, lambda a, b: precision_at_k(a, b, 1), lambda a, b: regret_at_k(a, b, 1)):
         with pytest.raises(LabelError, match="metrics"):

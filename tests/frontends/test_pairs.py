@@ -1,4 +1,6 @@
-"""The test that matters most: one network, written in PyTorch and in Keras, is one graph in every form it can be saved in."""
+"""The test that matters most: one network, written in PyTorch and in Keras, is one graph in every form it can be saved
+in.
+"""
 
 from __future__ import annotations
 
@@ -122,4 +124,6 @@ def test_pairs_that_differ_are_told_apart() -> None:
     expected = frontends.trace(module, torch.zeros(1, 3, 32, 32))
     assert cgir.isomorphic(expected, frontends.trace(keras.Model(inputs, keras.layers.ReLU()(conv(inputs)))))
     assert not cgir.isomorphic(expected, frontends.trace(keras.Model(inputs, keras.layers.ReLU(6)(conv(inputs)))))
-    assert not cgir.isomorphic(expected, frontends.trace(keras.Model(inputs, keras.layers.ReLU()(keras.layers.Conv2D(9, 3)(inputs)))))
+    assert not cgir.isomorphic(
+        expected, frontends.trace(keras.Model(inputs, keras.layers.ReLU()(keras.layers.Conv2D(9, 3)(inputs))))
+    )

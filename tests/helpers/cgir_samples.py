@@ -1,4 +1,6 @@
-"""Graphs that several tests of `cgir` use: random ones, a real one, and the same graph in another order under other names."""
+"""Graphs that several tests of `cgir` use: random ones, a real one, and the same graph in another order under other
+names.
+"""
 
 from dataclasses import replace
 
@@ -12,13 +14,20 @@ CHOICES = ("ReLU", "Sigmoid", "Add", "Mul", "Sub", "Concat")
 
 
 def random_graph(rng, size, share=0.0, ops=CHOICES):
-    """A valid raw graph of `size` operators on (4,) vectors; with probability `share` an operator carries one of two shared parameters."""
+    """A valid raw graph of `size` operators on (4,) vectors; with probability `share` an operator carries one of two
+    shared parameters.
+    """
     nodes = [Node("Input", shape=(4,)), Node("Input", shape=(4,))]
     for index in range(2, size + 2):
         op = ops[rng.integers(len(ops))]
         inputs = tuple(int(i) for i in rng.integers(0, index, 1 if op in ("ReLU", "Sigmoid") else rng.integers(2, 4)))
-        names = [f"shared{rng.integers(2)}" if rng.random() < share else f"own{index}.{slot}" for slot in range(rng.integers(0, 3))]
-        nodes.append(Node(op, inputs, ((4,),) * len(inputs), (4,), tuple(Param(name, (4,)) for name in names), name=f"n{index}"))
+        names = [
+            f"shared{rng.integers(2)}" if rng.random() < share else f"own{index}.{slot}"
+            for slot in range(rng.integers(0, 3))
+        ]
+        nodes.append(
+            Node(op, inputs, ((4,),) * len(inputs), (4,), tuple(Param(name, (4,)) for name in names), name=f"n{index}")
+        )
     used = {i for node in nodes for i in node.inputs}
     loose = [i for i in range(len(nodes)) if i not in used]
     nodes += [Node("Output", (i,), ((4,),), (4,)) for i in loose]
@@ -39,7 +48,16 @@ def shuffled(graph, rng):
         slots = rng.permutation(len(node.inputs)) if OPS[node.op].commutative else range(len(node.inputs))
         inputs = tuple(position[node.inputs[s]] for s in slots)
         params = tuple(Param("renamed." + param.id, param.shape) for param in node.params)
-        nodes.append(replace(node, inputs=inputs, in_shapes=tuple(node.in_shapes[s] for s in slots), params=params, name=f"other{old}", module="m"))
+        nodes.append(
+            replace(
+                node,
+                inputs=inputs,
+                in_shapes=tuple(node.in_shapes[s] for s in slots),
+                params=params,
+                name=f"other{old}",
+                module="m",
+            )
+        )
     return replace(graph, nodes=tuple(nodes), name="another")
 
 
@@ -75,7 +93,9 @@ def resnet50(classes=1000):
 
 
 def small_graph():
-    """One node of every sort that files must carry: tuples in attributes, infinities, shared parameters, names and modules."""
+    """One node of every sort that files must carry: tuples in attributes, infinities, shared parameters, names and
+    modules.
+    """
     b = GraphBuilder("small")
     x = b.batch_norm(b.conv(b.input((3, 8, 8)), 4, 3, bias=True))
     x = b.add_node("Clip", (x,), b.shape(x), max=float("inf"), min=-0.5)
@@ -92,7 +112,11 @@ def small_graph():
 def store_sample(count=12, seed=0):
     """Graphs for data sets: `count` random ones, then one of each other sort."""
     rng = np.random.default_rng(seed)
-    return [random_graph(rng, int(n), 0.3 * (n % 2)) for n in rng.integers(1, 25, count)] + [small_graph(), resnet50(), ring_graph(3, 4)]
+    return [random_graph(rng, int(n), 0.3 * (n % 2)) for n in rng.integers(1, 25, count)] + [
+        small_graph(),
+        resnet50(),
+        ring_graph(3, 4),
+    ]
 
 
 def equal_batches(a, b):

@@ -1,4 +1,6 @@
-"""Encoders as loops over nodes, written from the equations in the papers; slow, and without any idea of classes or of matrices."""
+"""Encoders as loops over nodes, written from the equations in the papers; slow, and without any idea of classes or of
+matrices.
+"""
 
 import torch
 from torch import nn
@@ -74,7 +76,9 @@ def pooled(pool, rows):
 
 
 def stream(module, x, heard, sizes):
-    """All nodes of all graphs; `heard[v]` lists the nodes that v hears, once for every edge. Also the last running statistics."""
+    """All nodes of all graphs; `heard[v]` lists the nodes that v hears, once for every edge. Also the last running
+    statistics.
+    """
     buffers = []
     for layer, norm in zip(module.layers, module.norms, strict=True):
         out = torch.stack([LAYERS[type(layer)](layer, x[v], [x[u] for u in heard[v]]) for v in range(len(x))])
@@ -94,5 +98,8 @@ def encode(encoder, graphs):
         readers += [[start + u for u in nodes] for nodes in graph.consumers]
         start += len(graph)
     sizes = [len(graph) for graph in graphs]
-    (along, first), (against, second) = stream(encoder.along, x, sources, sizes), stream(encoder.against, x, readers, sizes)
+    (along, first), (against, second) = (
+        stream(encoder.along, x, sources, sizes),
+        stream(encoder.against, x, readers, sizes),
+    )
     return torch.cat([along, against], dim=1), first + second

@@ -1,4 +1,6 @@
-"""Small convolutional networks that tests of `encoders` and `contrastive` share, with labels that a graph network can learn."""
+"""Small convolutional networks that tests of `encoders` and `contrastive` share, with labels that a graph network can
+learn.
+"""
 
 import numpy as np
 

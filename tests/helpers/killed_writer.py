@@ -1,6 +1,7 @@
 """Run by test_row_group_writer.py: kill a process that writes a data set at every moment at which it touches the disk.
 
-For each moment prints whether the data set is then the old or the new one, and fails if it is neither, or if anything hinders the next writer.
+For each moment prints whether the data set is then the old or the new one, and fails if it is neither, or if anything
+hinders the next writer.
 """
 
 import os
@@ -16,7 +17,13 @@ from cgir_samples import ring_graph
 
 from cgir import FileFormatError, GraphStore
 
-MOMENTS = ((os, "replace"), (os, "fsync"), (os, "unlink"), (pq.ParquetWriter, "write_table"), (pq.ParquetWriter, "close"))
+MOMENTS = (
+    (os, "replace"),
+    (os, "fsync"),
+    (os, "unlink"),
+    (pq.ParquetWriter, "write_table"),
+    (pq.ParquetWriter, "close"),
+)
 os.fsync = lambda handle: None  # slow, and a matter of power cuts; it is still a moment
 GRAPHS = [ring_graph(n) for n in (3, 4, 5, 3)]
 
@@ -63,7 +70,13 @@ def state(path: Path) -> object:
     except FileFormatError:
         return None
     batch = store.batch()
-    return store.hashes, store.specs, str(store.labels["x"]), [batch.kinds[kind] for kind in batch.kind], batch.src.tolist()
+    return (
+        store.hashes,
+        store.specs,
+        str(store.labels["x"]),
+        [batch.kinds[kind] for kind in batch.kind],
+        batch.src.tolist(),
+    )
 
 
 def main(path: Path, action: str) -> None:
@@ -94,7 +107,9 @@ def main(path: Path, action: str) -> None:
         else:
             GraphStore.append(path, [ring_graph(3)])
             assert state(path)[0] == [*found[0], ring_graph(3).hash]
-        left = [entry.name for entry in (path if path.is_dir() else path.parent).iterdir() if entry.name.startswith(".")]
+        left = [
+            entry.name for entry in (path if path.is_dir() else path.parent).iterdir() if entry.name.startswith(".")
+        ]
         assert not left, f"{left} are left of moment {moment}"
         moment += 1
 

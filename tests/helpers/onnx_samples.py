@@ -58,7 +58,11 @@ class Text(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table, self.layer, self.head = nn.Embedding(20, 6), nn.LSTM(6, 8, num_layers=2, batch_first=True), nn.Linear(8, 5)
+        self.table, self.layer, self.head = (
+            nn.Embedding(20, 6),
+            nn.LSTM(6, 8, num_layers=2, batch_first=True),
+            nn.Linear(8, 5),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.layer(self.table(x))[0])
@@ -70,7 +74,11 @@ class ConvNeXt(nn.Module):
     def __init__(self, width: int = 8) -> None:
         super().__init__()
         self.depthwise, self.norm = nn.Conv2d(width, width, 7, padding=3, groups=width), nn.LayerNorm(width)
-        self.up, self.down, self.scale = nn.Linear(width, 4 * width), nn.Linear(4 * width, width), nn.Parameter(torch.ones(width))
+        self.up, self.down, self.scale = (
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+            nn.Parameter(torch.ones(width)),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
@@ -100,7 +108,9 @@ class Masked(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         batch, length, width = x.shape
-        q, k, v = self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        )
         chosen = {"input": mask, "buffer": self.mask, "causal": None}[self.kind]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=chosen, is_causal=self.kind == "causal")
         return self.proj(out.transpose(1, 2).reshape(batch, length, width))
@@ -129,11 +139,21 @@ class Positions(nn.Module):
 
 
 def model(
-    nodes: Sequence[onnx.NodeProto], inputs: dict[str, Any], outputs: Sequence[str], weights: dict[str, Any] | None = None, opset: int = 20, **more: Any
+    nodes: Sequence[onnx.NodeProto],
+    inputs: dict[str, Any],
+    outputs: Sequence[str],
+    weights: dict[str, Any] | None = None,
+    opset: int = 20,
+    **more: Any,
 ) -> onnx.ModelProto:
-    """A model by hand: inputs are floating-point with these sizes (names stand for open dimensions), weights are arrays or sizes of random ones."""
+    """A model by hand: inputs are floating-point with these sizes (names stand for open dimensions), weights are arrays
+    or sizes of random ones.
+    """
     rng = np.random.default_rng(0)
-    arrays = {name: value if isinstance(value, np.ndarray) else rng.random(value, dtype=np.float32) for name, value in (weights or {}).items()}
+    arrays = {
+        name: value if isinstance(value, np.ndarray) else rng.random(value, dtype=np.float32)
+        for name, value in (weights or {}).items()
+    }
     graph = helper.make_graph(
         list(nodes),
         "sample",
@@ -141,7 +161,9 @@ def model(
         [helper.make_empty_tensor_value_info(name) for name in outputs],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)], **more)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)], **more
+    )
 
 
 def _act(function: Callable[[Tensor], Tensor]) -> nn.Module:

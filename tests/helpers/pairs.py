@@ -1,4 +1,6 @@
-"""Networks written twice, in PyTorch and in Keras, as a user of each would write them. Widths are small; images have 32 x 32 pixels."""
+"""Networks written twice, in PyTorch and in Keras, as a user of each would write them. Widths are small; images have 32
+x 32 pixels.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,11 @@ class TorchBasic(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer)
         self.conv2, self.bn2 = nn.Conv2d(outer, outer, 3, 1, 1, bias=False), nn.BatchNorm2d(outer)
-        self.down = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer)) if stride > 1 or inner != outer else nn.Identity()
+        self.down = (
+            nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+            if stride > 1 or inner != outer
+            else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
@@ -79,7 +85,9 @@ class TorchBasic(nn.Module):
 def torch_resnet18() -> nn.Module:
     stem = [nn.Conv2d(3, 8, 7, 2, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.ZeroPad2d(1), nn.MaxPool2d(3, 2)]
     blocks = [
-        TorchBasic(max(width // 2, 8) if first else width, width, 2 if first and width > 8 else 1) for width in (8, 16, 32, 64) for first in (True, False)
+        TorchBasic(max(width // 2, 8) if first else width, width, 2 if first and width > 8 else 1)
+        for width in (8, 16, 32, 64)
+        for first in (True, False)
     ]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
@@ -110,9 +118,15 @@ class TorchInverted(nn.Module):
     def __init__(self, inner: int, expand: int, outer: int, stride: int) -> None:
         super().__init__()
         width = inner * expand
-        parts: list[nn.Module] = [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6()] if expand > 1 else []
+        parts: list[nn.Module] = (
+            [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6()] if expand > 1 else []
+        )
         parts += [nn.ZeroPad2d((0, 1, 0, 1))] if stride == 2 else []
-        parts += [nn.Conv2d(width, width, 3, stride, 0 if stride == 2 else 1, groups=width, bias=False), nn.BatchNorm2d(width), nn.ReLU6()]
+        parts += [
+            nn.Conv2d(width, width, 3, stride, 0 if stride == 2 else 1, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU6(),
+        ]
         self.body = nn.Sequential(*parts, nn.Conv2d(width, outer, 1, bias=False), nn.BatchNorm2d(outer))
         self.residual = stride == 1 and inner == outer
 
@@ -121,12 +135,24 @@ class TorchInverted(nn.Module):
 
 
 def torch_mobilenetv2() -> nn.Module:
-    parts: list[nn.Module] = [nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, 2, bias=False), nn.BatchNorm2d(8), nn.ReLU6()]
+    parts: list[nn.Module] = [
+        nn.ZeroPad2d((0, 1, 0, 1)),
+        nn.Conv2d(3, 8, 3, 2, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU6(),
+    ]
     inner = 8
     for expand, outer, stride in BOTTLENECKS:
         parts.append(TorchInverted(inner, expand, outer, stride))
         inner = outer
-    head = [nn.Conv2d(inner, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)]
+    head = [
+        nn.Conv2d(inner, 32, 1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU6(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    ]
     return nn.Sequential(*parts, *head)
 
 
@@ -155,7 +181,12 @@ class TorchDenseLayer(nn.Module):
     def __init__(self, inner: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.BatchNorm2d(inner), nn.ReLU(), nn.Conv2d(inner, 16, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 4, 3, padding=1, bias=False)
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            nn.Conv2d(inner, 16, 1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.Conv2d(16, 4, 3, padding=1, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,8 +195,17 @@ class TorchDenseLayer(nn.Module):
 
 def torch_densenet() -> nn.Module:
     transition = [nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 8, 1, bias=False), nn.AvgPool2d(2)]
-    parts = [nn.Conv2d(3, 8, 3, padding=1, bias=False), TorchDenseLayer(8), TorchDenseLayer(12), *transition, TorchDenseLayer(8), TorchDenseLayer(12)]
-    return nn.Sequential(*parts, nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    parts = [
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        TorchDenseLayer(8),
+        TorchDenseLayer(12),
+        *transition,
+        TorchDenseLayer(8),
+        TorchDenseLayer(12),
+    ]
+    return nn.Sequential(
+        *parts, nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    )
 
 
 def keras_densenet() -> Any:
@@ -198,7 +238,14 @@ class TorchSqueeze(nn.Module):
 
 
 def torch_squeeze() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), TorchSqueeze(16), TorchSqueeze(16), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        TorchSqueeze(16),
+        TorchSqueeze(16),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 10),
+    )
 
 
 def keras_squeeze() -> Any:
@@ -224,24 +271,32 @@ class TorchInception(nn.Module):
         self.pool = nn.Sequential(nn.MaxPool2d(3, 1, 1), self.conv(inner, 8, 1))
 
     def conv(self, inner: int, outer: int, kernel: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outer), nn.ReLU())
+        return nn.Sequential(
+            nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outer), nn.ReLU()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.one(x), self.three(x), self.five(x), self.pool(x)], dim=1)
 
 
 def torch_inception() -> nn.Module:
-    return nn.Sequential(TorchInception(3), TorchInception(32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+    return nn.Sequential(
+        TorchInception(3), TorchInception(32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)
+    )
 
 
 def keras_inception() -> Any:
     def conv(x: Any, width: int, kernel: int) -> Any:
-        return layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(width, kernel, padding="same", use_bias=False)(x)))
+        return layers.ReLU()(
+            layers.BatchNormalization()(layers.Conv2D(width, kernel, padding="same", use_bias=False)(x))
+        )
 
     inputs = x = image_input()
     for _ in range(2):
         pooled = layers.MaxPooling2D(3, 1, padding="same")(x)
-        x = ops.concatenate([conv(x, 8, 1), conv(conv(x, 4, 1), 8, 3), conv(conv(x, 4, 1), 8, 5), conv(pooled, 8, 1)], axis=-1)
+        x = ops.concatenate(
+            [conv(x, 8, 1), conv(conv(x, 4, 1), 8, 3), conv(conv(x, 4, 1), 8, 5), conv(pooled, 8, 1)], axis=-1
+        )
     return keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
 
 
@@ -263,7 +318,9 @@ class TorchSeparate(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(16, 16) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (part(x).unflatten(-1, (4, 4)).transpose(1, 2) for part in (self.query, self.key, self.value))
+        query, key, value = (
+            part(x).unflatten(-1, (4, 4)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
         return self.output(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
 
@@ -297,7 +354,9 @@ class Tokens(layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         self.token = self.add_weight(shape=(1, 1, input_shape[-1]), initializer="zeros", name="token")
-        self.position = self.add_weight(shape=(1, input_shape[1] + 1, input_shape[-1]), initializer="zeros", name="position")
+        self.position = self.add_weight(
+            shape=(1, input_shape[1] + 1, input_shape[-1]), initializer="zeros", name="position"
+        )
 
     def call(self, x: Any) -> Any:
         token = ops.broadcast_to(self.token, (ops.shape(x)[0], 1, x.shape[-1]))
@@ -347,7 +406,9 @@ class TorchUNet(nn.Module):
         self.head = nn.Conv2d(8, 1, 1)
 
     def double(self, inner: int, outer: int) -> nn.Module:
-        return nn.Sequential(nn.Conv2d(inner, outer, 3, padding=1), nn.ReLU(), nn.Conv2d(outer, outer, 3, padding=1), nn.ReLU())
+        return nn.Sequential(
+            nn.Conv2d(inner, outer, 3, padding=1), nn.ReLU(), nn.Conv2d(outer, outer, 3, padding=1), nn.ReLU()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.down1(x)
@@ -388,7 +449,15 @@ class TorchNext(nn.Module):
 
 
 def torch_convnext() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 16, 4, 4), TorchNext(), TorchNext(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(16), nn.Linear(16, 10))
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 4, 4),
+        TorchNext(),
+        TorchNext(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.LayerNorm(16),
+        nn.Linear(16, 10),
+    )
 
 
 class Scale(layers.Layer):

@@ -67,7 +67,10 @@ def check_traces(space: spaces.Space[Any], count: int, seed: int) -> None:
 
 def real(inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
     """Inputs with values for inputs on meta: two examples of noise, or of zeros where they are integers."""
-    return [torch.randn(2, *x.shape[1:]) if x.is_floating_point() else torch.zeros(2, *x.shape[1:], dtype=x.dtype) for x in inputs]
+    return [
+        torch.randn(2, *x.shape[1:]) if x.is_floating_point() else torch.zeros(2, *x.shape[1:], dtype=x.dtype)
+        for x in inputs
+    ]
 
 
 def count_live(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> int:

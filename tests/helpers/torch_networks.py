@@ -30,7 +30,11 @@ class SharedBlocks(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.conv, self.bn = nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, padding="same", bias=False), nn.BatchNorm2d(16)
+        self.stem, self.conv, self.bn = (
+            nn.Conv2d(3, 16, 3, 2, 1),
+            nn.Conv2d(16, 16, 3, padding="same", bias=False),
+            nn.BatchNorm2d(16),
+        )
         self.head = nn.Linear(16, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +76,9 @@ class WindowAttention(nn.Module):
         scores = (q * (channels // self.heads) ** -0.5) @ k.transpose(-2, -1)
         bias = self.table[self.index.view(-1)].view(area, area, -1).permute(2, 0, 1).contiguous()
         scores = (scores + bias.unsqueeze(0)).softmax(-1)
-        x = from_windows(self.proj((scores @ v).transpose(1, 2).reshape(count, area, channels)), self.size, height, width)
+        x = from_windows(
+            self.proj((scores @ v).transpose(1, 2).reshape(count, area, channels)), self.size, height, width
+        )
         return torch.roll(x, (self.shift, self.shift), (1, 2)) if self.shift else x
 
 
@@ -108,7 +114,11 @@ class ConvNeXtBlock(nn.Module):
 class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.down1, self.down2, self.bottom = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, padding=2, dilation=2)
+        self.down1, self.down2, self.bottom = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Conv2d(8, 16, 3, 2, 1),
+            nn.Conv2d(16, 16, 3, padding=2, dilation=2),
+        )
         self.up, self.last = nn.ConvTranspose2d(16, 8, 2, 2), nn.Conv2d(16, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -190,7 +200,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...]]] = {
     "inverted residual": (lambda: InvertedResidual(16, 64, 16, 5, 1, True, True), (meta(1, 16, 14, 14),)),
     "vit": (lambda: VisionTransformer(32, 8, 24, 2, 3, 10), (meta(1, 3, 32, 32),)),
     "swin": (Swin, (meta(1, 3, 32, 32),)),
-    "convnext": (lambda: nn.Sequential(nn.Conv2d(3, 12, 4, 4), ConvNeXtBlock(12), ConvNeXtBlock(12)), (meta(1, 3, 32, 32),)),
+    "convnext": (
+        lambda: nn.Sequential(nn.Conv2d(3, 12, 4, 4), ConvNeXtBlock(12), ConvNeXtBlock(12)),
+        (meta(1, 3, 32, 32),),
+    ),
     "unet": (UNet, (meta(1, 3, 16, 16),)),
     "densenet": (DenseNet, (meta(1, 3, 16, 16),)),
     "lstm": (lambda: TextNet(nn.LSTM, num_layers=2, bidirectional=True, dropout=0.1), (tokens(1, 9),)),
@@ -200,8 +213,16 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[Any, ...]]] = {
     "transformer": (lambda: sequential_transformer(batch_first=True), (meta(1, 7, 16),)),
     "transformer, sequence first": (sequential_transformer, (meta(7, 1, 16),)),
     "tied language model": (TiedLanguageModel, (tokens(1, 8),)),
-    "conv1d": (lambda: nn.Sequential(nn.Conv1d(4, 8, 5, 2, 2), nn.GroupNorm(2, 8), nn.MaxPool1d(3, ceil_mode=True), nn.Flatten()), (meta(1, 4, 19),)),
-    "conv3d": (lambda: nn.Sequential(nn.Conv3d(2, 4, (1, 3, 3), groups=2), nn.BatchNorm3d(4), nn.AdaptiveMaxPool3d((2, 1, 1))), (meta(1, 2, 5, 8, 8),)),
+    "conv1d": (
+        lambda: nn.Sequential(
+            nn.Conv1d(4, 8, 5, 2, 2), nn.GroupNorm(2, 8), nn.MaxPool1d(3, ceil_mode=True), nn.Flatten()
+        ),
+        (meta(1, 4, 19),),
+    ),
+    "conv3d": (
+        lambda: nn.Sequential(nn.Conv3d(2, 4, (1, 3, 3), groups=2), nn.BatchNorm3d(4), nn.AdaptiveMaxPool3d((2, 1, 1))),
+        (meta(1, 2, 5, 8, 8),),
+    ),
     "einsum": (lambda: Function(lambda m, x: torch.einsum("bhid,bhjd,bhjc->bhic", x, x + 1, x)), (meta(1, 2, 5, 4),)),
 }
 

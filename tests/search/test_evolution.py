@@ -32,7 +32,9 @@ quiet: dict[str, Any] = {"progress": False}
 
 def planted(spec: tuple[str, ...]) -> float:
     """No cost and no count alone: edges that come later count more, and a skip beside convolutions is good."""
-    return sum(GOOD[op] * (1 + source) for op, (_, source) in zip(spec, EDGES, strict=True)) + 4 * (spec.count("skip_connect") == 1)
+    return sum(GOOD[op] * (1 + source) for op, (_, source) in zip(spec, EDGES, strict=True)) + 4 * (
+        spec.count("skip_connect") == 1
+    )
 
 
 class Asked:
@@ -83,7 +85,9 @@ class Recorder:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("queries", [1, 7, 63])
-def test_the_oracle_is_asked_exactly_as_often_as_allowed_and_never_twice(method: Callable[..., search.History], queries: int) -> None:
+def test_the_oracle_is_asked_exactly_as_often_as_allowed_and_never_twice(
+    method: Callable[..., search.History], queries: int
+) -> None:
     oracle = Asked()
     history = method(SPACE, Ridge(), oracle, queries=queries, seed=1, **quiet)
     assert history.specs == oracle.specs
@@ -95,7 +99,9 @@ def test_the_oracle_is_asked_exactly_as_often_as_allowed_and_never_twice(method:
 
 def test_evolution_with_a_predictor_beats_both_rivals_with_equal_queries() -> None:
     def best(method: Callable[..., search.History], **options: int) -> list[float]:
-        return [method(SPACE, Ridge(), planted, queries=100, seed=seed, **options, **quiet).best_score for seed in range(5)]
+        return [
+            method(SPACE, Ridge(), planted, queries=100, seed=seed, **options, **quiet).best_score for seed in range(5)
+        ]
 
     evolved, drawn = best(search.evolve), best(search.random_search)
     assert mean(evolved) > mean(best(search.aging_evolution, population=15, tournament=5)) > mean(drawn)
@@ -109,7 +115,12 @@ def test_evolution_finds_the_best_cells_of_the_benchmark() -> None:
     space = spaces.get("nasbench201", cells=1)
 
     def ranks(method: Callable[..., search.History]) -> list[int]:
-        found = [method(space, Predictor(head="gp"), lambda spec: accuracy[space.format(spec)], queries=60, seed=seed, **quiet) for seed in range(3)]
+        found = [
+            method(
+                space, Predictor(head="gp"), lambda spec: accuracy[space.format(spec)], queries=60, seed=seed, **quiet
+            )
+            for seed in range(3)
+        ]
         return [sum(value > history.best_score for value in accuracy.values()) for history in found]
 
     assert max(ranks(search.evolve)) < 10 < min(ranks(search.random_search))
@@ -117,7 +128,9 @@ def test_evolution_finds_the_best_cells_of_the_benchmark() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stop", [0, 8, 23])
-def test_an_interrupted_search_goes_on_to_the_same_history(method: Callable[..., search.History], stop: int, tmp_path: Path) -> None:
+def test_an_interrupted_search_goes_on_to_the_same_history(
+    method: Callable[..., search.History], stop: int, tmp_path: Path
+) -> None:
     whole = method(SPACE, Ridge(), planted, queries=40, seed=3, **quiet)
     first, second = Asked(stop=stop), Asked()
     path = tmp_path / "history.parquet"
@@ -213,7 +226,9 @@ def test_a_search_in_which_everything_fails_ends_without_a_best_network(method: 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_space_is_searched_to_its_end(method: Callable[..., search.History], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_space_is_searched_to_its_end(
+    method: Callable[..., search.History], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         history = method(TINY, Ridge(), lambda spec: sum(spec), queries=100, **quiet)
     assert len(history) == len({TINY.graph(spec).hash for spec in TINY.enumerate()})
@@ -249,14 +264,18 @@ def test_a_search_of_the_predictor_goes_on_where_it_was_interrupted(tmp_path: Pa
 
 def test_only_what_is_allowed_is_asked() -> None:
     limit = float(np.median([SPACE.graph(SPACE.sample(np.random.default_rng(seed))).flops for seed in range(50)]))
-    history = search.evolve(SPACE, Ridge(), planted, queries=40, allowed=lambda spec: SPACE.graph(spec).flops <= limit, **quiet)
+    history = search.evolve(
+        SPACE, Ridge(), planted, queries=40, allowed=lambda spec: SPACE.graph(spec).flops <= limit, **quiet
+    )
     assert max(SPACE.graph(spec).flops for spec in history.specs) <= limit
     assert len(history) == 40
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_aging_evolution_mutates_the_living(seed: int) -> None:
-    specs = search.aging_evolution(SPACE, Ridge(), planted, queries=60, seed=seed, population=15, tournament=4, **quiet).specs
+    specs = search.aging_evolution(
+        SPACE, Ridge(), planted, queries=60, seed=seed, population=15, tournament=4, **quiet
+    ).specs
     for born in range(15, 60):
         distances = [sum(a != b for a, b in zip(specs[born], other, strict=True)) for other in specs[born - 15 : born]]
         assert min(distances) == 1
@@ -281,7 +300,11 @@ class Mine(NasBenchMacro):
 
 
 def test_spaces_of_ones_own_resume_too(tmp_path: Path) -> None:
-    oracle, space, path = Asked(fails=lambda spec: True), Mine(stages=(2, 2), channels=4, head=8), tmp_path / "mine.parquet"
+    oracle, space, path = (
+        Asked(fails=lambda spec: True),
+        Mine(stages=(2, 2), channels=4, head=8),
+        tmp_path / "mine.parquet",
+    )
     search.random_search(space, Ridge(), oracle, queries=9, path=path, **quiet)
     search.random_search(space, Ridge(), oracle, queries=12, path=path, **quiet)
     assert len(oracle.specs) == 12
@@ -303,7 +326,10 @@ def test_spaces_of_ones_own_resume_too(tmp_path: Path) -> None:
         ({"oracle": lambda spec: "good"}, "answered 'good' for .*expected a number"),
         ({"oracle": lambda spec: None}, "answered None"),
         ({"allowed": lambda spec: False}, "none of the networks that were drawn is allowed"),
-        ({"oracle": None, "predictor": CostPredictor(lambda graphs: np.full(len(graphs), np.nan))}, "score of .* is nan"),
+        (
+            {"oracle": None, "predictor": CostPredictor(lambda graphs: np.full(len(graphs), np.nan))},
+            "score of .* is nan",
+        ),
     ],
 )
 def test_bad_arguments_are_one_clear_line(options: dict[str, Any], message: str) -> None:
@@ -318,11 +344,27 @@ def test_files_of_other_searches_are_refused_and_left_alone(tmp_path: Path) -> N
     search.evolve(SPACE, Ridge(), planted, queries=12, path=path, **quiet)
     content = path.read_bytes()
     others: list[tuple[type[CgirError], str, Callable[[], Any]]] = [
-        (CgirError, "another search .*seed 0 there, 1 now", lambda: search.evolve(SPACE, Ridge(), planted, 12, 1, path=path, **quiet)),
-        (CgirError, "batch 5 there, 3 now", lambda: search.evolve(SPACE, Ridge(), planted, 12, batch=3, path=path, **quiet)),
-        (CgirError, "method 'evolve' there", lambda: search.random_search(SPACE, Ridge(), planted, 12, path=path, **quiet)),
+        (
+            CgirError,
+            "another search .*seed 0 there, 1 now",
+            lambda: search.evolve(SPACE, Ridge(), planted, 12, 1, path=path, **quiet),
+        ),
+        (
+            CgirError,
+            "batch 5 there, 3 now",
+            lambda: search.evolve(SPACE, Ridge(), planted, 12, batch=3, path=path, **quiet),
+        ),
+        (
+            CgirError,
+            "method 'evolve' there",
+            lambda: search.random_search(SPACE, Ridge(), planted, 12, path=path, **quiet),
+        ),
         (CgirError, "oracle True there", lambda: search.evolve(SPACE, CostPredictor(), None, 12, path=path, **quiet)),
-        (FileFormatError, "a search in nasbench201", lambda: search.evolve(spaces.get("nasbench201"), Ridge(), planted, 12, path=path, **quiet)),
+        (
+            FileFormatError,
+            "a search in nasbench201",
+            lambda: search.evolve(spaces.get("nasbench201"), Ridge(), planted, 12, path=path, **quiet),
+        ),
     ]
     for kind, message, call in others:
         with pytest.raises(kind, match=message):

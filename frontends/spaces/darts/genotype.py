@@ -1,7 +1,9 @@
-"""Genotypes (Liu et al. 2019, the authors' cnn/genotypes.py): two cells, a normal and a reduction cell, each a list of (operation, input) pairs.
+"""Genotypes (Liu et al. 2019, the authors' cnn/genotypes.py): two cells, a normal and a reduction cell, each a list of
+(operation, input) pairs.
 
-A cell has two inputs, states 0 and 1, the results of the two cells before it. Pairs 2k and 2k + 1 make node k, which is state k + 2:
-the sum of an operation on one earlier state and an operation on another. The cell's result is a concatenation of nodes.
+A cell has two inputs, states 0 and 1, the results of the two cells before it. Pairs 2k and 2k + 1 make node k, which is
+state k + 2: the sum of an operation on one earlier state and an operation on another. The cell's result is a
+concatenation of nodes.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ Cell = tuple[Edge, ...]
 
 
 class Genotype(NamedTuple):
-    """The pairs of both cells. Which nodes are concatenated follows from the space: all, or those that no other node reads."""
+    """The pairs of both cells. Which nodes are concatenated follows from the space: all, or those that no other node
+    reads.
+    """
 
     normal: Cell
     reduce: Cell
@@ -68,7 +72,9 @@ def _fields(text: str, space: str) -> dict[str, ast.expr]:
         raise SpecError(f"{space}: {_short(text)} is not a genotype; expected {FORM}")
     names = [keyword.arg or "**" for keyword in call.keywords]
     if sorted(names) != sorted(FIELDS):
-        raise SpecError(f"{space}: the genotype has the fields {', '.join(names) or 'none'}; expected {', '.join(FIELDS)}")
+        raise SpecError(
+            f"{space}: the genotype has the fields {', '.join(names) or 'none'}; expected {', '.join(FIELDS)}"
+        )
     return dict(zip(names, (keyword.value for keyword in call.keywords), strict=True))
 
 
@@ -87,17 +93,28 @@ def _cell(value: ast.expr, space: str, cell: str, nodes: int, ops: tuple[str, ..
         if edge.op not in ops:
             raise SpecError(f"{where}, pair {place}, has the operation {edge.op!r}; expected one of {', '.join(ops)}")
         if not 0 <= edge.source < place // 2 + 2:
-            raise SpecError(f"{where}, pair {place}, reads state {edge.source}; expected 0 to {place // 2 + 1}, which come before node {place // 2}")
+            raise SpecError(
+                f"{where}, pair {place}, reads state {edge.source}; expected 0 to {place // 2 + 1}, which come before node {place // 2}"
+            )
         edges.append(edge)
     return tuple(edges)
 
 
 def _concat(value: ast.expr, space: str, cell: str) -> tuple[int, ...]:
     """The states of `[4, 5, 6]` or `range(2, 6)`."""
-    is_range = isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "range" and not value.keywords
+    is_range = (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and value.func.id == "range"
+        and not value.keywords
+    )
     items = value.args if is_range else value.elts if isinstance(value, (ast.List, ast.Tuple)) else []  # type: ignore[attr-defined]
     numbers = [_constant(item) for item in items]
-    if not numbers or any(type(number) is not int or not 0 <= number < 100 for number in numbers) or (is_range and len(numbers) != 2):
+    if (
+        not numbers
+        or any(type(number) is not int or not 0 <= number < 100 for number in numbers)
+        or (is_range and len(numbers) != 2)
+    ):
         raise SpecError(f"{space}: {cell}_concat is {_shown(value)}; expected a list of states, or range(first, end)")
     return tuple(range(*numbers)) if is_range else tuple(numbers)
 

@@ -1,9 +1,11 @@
-"""NASNet's cells (Zoph et al. 2018, section 3.1) in the form DARTS builds them in: five nodes, thirteen operations, any two earlier states.
+"""NASNet's cells (Zoph et al. 2018, section 3.1) in the form DARTS builds them in: five nodes, thirteen operations, any
+two earlier states.
 
-Strings are DARTS' genotypes, the concatenated nodes as a list: `normal_concat=[4, 5, 6]`. NASNet-A and AmoebaNet-A are in the space as
-DARTS' authors wrote them down (`NASNet` and `AmoebaNet` in their cnn/genotypes.py). Operations that DARTS lacks are built as in Network
-Design Spaces (Radosavovic et al. 2019), whose table 1 also says which spaces of this form concatenate what. The controller's choice between
-sum and concatenation in a node, which all published cells decide for the sum, is not part of the space.
+Strings are DARTS' genotypes, the concatenated nodes as a list: `normal_concat=[4, 5, 6]`. NASNet-A and AmoebaNet-A are
+in the space as DARTS' authors wrote them down (`NASNet` and `AmoebaNet` in their cnn/genotypes.py). Operations that
+DARTS lacks are built as in Network Design Spaces (Radosavovic et al. 2019), whose table 1 also says which spaces of
+this form concatenate what. The controller's choice between sum and concatenation in a node, which all published cells
+decide for the sum, is not part of the space.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ NODES = 5
 
 @dataclass(frozen=True)
 class NasNet(GenotypeSpace):
-    """`layers` cells, those at one and two thirds reduction cells. A cell `concatenates` its "loose" nodes, which no other reads, or "all".
+    """`layers` cells, those at one and two thirds reduction cells. A cell `concatenates` its "loose" nodes, which no
+    other reads, or "all".
 
     NASNet and AmoebaNet take the loose ones, PNAS and ENAS all.
     """
@@ -49,7 +52,12 @@ class NasNet(GenotypeSpace):
 
     def sample(self, rng: np.random.Generator) -> Genotype:
         """Uniform over `enumerate()`."""
-        cells = [tuple(Edge(OPS[int(rng.integers(len(OPS)))], int(rng.integers(place // 2 + 2))) for place in range(2 * NODES)) for _ in CELLS]
+        cells = [
+            tuple(
+                Edge(OPS[int(rng.integers(len(OPS)))], int(rng.integers(place // 2 + 2))) for place in range(2 * NODES)
+            )
+            for _ in CELLS
+        ]
         return Genotype(cells[0], cells[1])
 
     def enumerate(self) -> Iterator[Genotype]:
@@ -60,4 +68,6 @@ class NasNet(GenotypeSpace):
 
 
 def _cells() -> Iterator[Cell]:
-    return product(*([Edge(op, source) for op in OPS for source in range(place // 2 + 2)] for place in range(2 * NODES)))
+    return product(
+        *([Edge(op, source) for op in OPS for source in range(place // 2 + 2)] for place in range(2 * NODES))
+    )

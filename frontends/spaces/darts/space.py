@@ -1,8 +1,10 @@
-"""DARTS (Liu et al. 2019): 1.08e18 pairs of cells of four nodes, each node the sum of operations on two different earlier states.
+"""DARTS (Liu et al. 2019): 1.08e18 pairs of cells of four nodes, each node the sum of operations on two different
+earlier states.
 
-Strings are `Genotype(normal=[('op', state), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))`. The defaults are
-the authors' CIFAR network, which the label table `darts_cifar10` was measured on as well. NAS-Bench-301 (Zela et al. 2022) trained the
-same cells with channels=32, layers=8; `from_nasbench301` reads its configurations.
+Strings are `Genotype(normal=[('op', state), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))`.
+The defaults are the authors' CIFAR network, which the label table `darts_cifar10` was measured on as well.
+NAS-Bench-301 (Zela et al. 2022) trained the same cells with channels=32, layers=8; `from_nasbench301` reads its
+configurations.
 """
 
 from __future__ import annotations
@@ -21,7 +23,16 @@ from .genotype import CELLS, Cell, Edge, Genotype
 from .genotype_space import GenotypeSpace
 from .graph_writer import all_nodes
 
-OPS = ("none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5")
+OPS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
 NODES = 4
 CONFIG = "NetworkSelectorDatasetInfo:darts:"
 
@@ -30,9 +41,10 @@ CONFIG = "NetworkSelectorDatasetInfo:darts:"
 class Darts(GenotypeSpace):
     """`layers` cells, those at one and two thirds reduction cells; every node is concatenated.
 
-    A published number of parameters counts all that was built, also what a `none` leaves without effect: the sum over `module(spec)`.
-    The graph has what the output depends on. The table's `flops_M` is the count of the tool thop: multiply-adds, 4 for each value that a
-    BatchNorm returns, 1 for each of an average pooling, 65 for each of the last mean over 8 x 8 positions.
+    A published number of parameters counts all that was built, also what a `none` leaves without effect: the sum over
+    `module(spec)`. The graph has what the output depends on. The table's `flops_M` is the count of the tool thop:
+    multiply-adds, 4 for each value that a BatchNorm returns, 1 for each of an average pooling, 65 for each of the last
+    mean over 8 x 8 positions.
     """
 
     name: ClassVar[str] = "darts"
@@ -54,7 +66,11 @@ class Darts(GenotypeSpace):
 
     def ordered(self, cell: Cell) -> Cell:
         """The two pairs of each node by their inputs."""
-        return tuple(edge for start in range(0, len(cell), 2) for edge in sorted(cell[start : start + 2], key=lambda edge: edge.source))
+        return tuple(
+            edge
+            for start in range(0, len(cell), 2)
+            for edge in sorted(cell[start : start + 2], key=lambda edge: edge.source)
+        )
 
     def sample(self, rng: np.random.Generator) -> Genotype:
         """Uniform over `enumerate()`: seven operations, `none` is not among them."""
@@ -70,10 +86,12 @@ class Darts(GenotypeSpace):
 
 
 def from_nasbench301(config: Mapping[str, object]) -> Genotype:
-    """The genotype of a NAS-Bench-301 configuration (the benchmark's nasbench301/representations.py), pairs in the order of their inputs.
+    """The genotype of a NAS-Bench-301 configuration (the benchmark's nasbench301/representations.py), pairs in the
+    order of their inputs.
 
-    `...:edge_normal_E` is the operation on edge E, where the edges into node k are numbered after those into node k - 1, by their input;
-    `...:inputs_node_normal_S` says which two states state S > 2 reads, as "0_2". Other keys are passed over.
+    `...:edge_normal_E` is the operation on edge E, where the edges into node k are numbered after those into node k -
+    1, by their input; `...:inputs_node_normal_S` says which two states state S > 2 reads, as "0_2". Other keys are
+    passed over.
 
     Args:
         config: the `optimized_hyperparamater_config` of a training, or a ConfigSpace dictionary.
@@ -108,7 +126,12 @@ def _cell_of_config(config: Mapping[str, object], cell: str) -> Cell:
 def _choices() -> list[list[tuple[Edge, Edge]]]:
     """For each node every pair of pairs."""
     return [
-        [(Edge(op, a), Edge(other, b)) for a, b in combinations(range(state), 2) for op, other in product(OPS[1:], repeat=2)] for state in range(2, NODES + 2)
+        [
+            (Edge(op, a), Edge(other, b))
+            for a, b in combinations(range(state), 2)
+            for op, other in product(OPS[1:], repeat=2)
+        ]
+        for state in range(2, NODES + 2)
     ]
 
 

@@ -1,4 +1,6 @@
-"""DARTS' CIFAR network (Liu et al. 2019, the authors' cnn/model.py and cnn/operations.py), in PyTorch; without auxiliary head and drop path."""
+"""DARTS' CIFAR network (Liu et al. 2019, the authors' cnn/model.py and cnn/operations.py), in PyTorch; without
+auxiliary head and drop path.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from .graph_writer import NONE, SKIP, STEM_WIDTH, reductions
 
 def relu_conv_bn(inner: int, outer: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """ReLU, convolution without bias, BatchNorm."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer))
+    return nn.Sequential(
+        nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer)
+    )
 
 
 def separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
@@ -67,16 +71,20 @@ def operation(op: str, channels: int, stride: int) -> nn.Module:
 class CellNetwork(nn.Module):
     """One cell. States are None where nothing flows in, zeros in the concatenation.
 
-    The authors compute what reads such a state on zeros, which adds a constant to what follows; here it is built but not run, because the
-    canonical graph has no constants.
+    The authors compute what reads such a state on zeros, which adds a constant to what follows; here it is built but
+    not run, because the canonical graph has no constants.
     """
 
-    def __init__(self, cell: Cell, concat: tuple[int, ...], inner: tuple[int, int], channels: int, reduces: bool, halved: bool) -> None:
+    def __init__(
+        self, cell: Cell, concat: tuple[int, ...], inner: tuple[int, int], channels: int, reduces: bool, halved: bool
+    ) -> None:
         super().__init__()
         self.cell, self.concat = cell, concat
         first: nn.Module = FactorizedReduce(inner[0], channels) if halved else relu_conv_bn(inner[0], channels, 1)
         self.preprocess = nn.ModuleList([first, relu_conv_bn(inner[1], channels, 1)])
-        self.operations = nn.ModuleList([operation(op, channels, 2 if reduces and source < 2 else 1) for op, source in cell])
+        self.operations = nn.ModuleList(
+            [operation(op, channels, 2 if reduces and source < 2 else 1) for op, source in cell]
+        )
 
     def forward(self, *inputs: Tensor | None) -> Tensor | None:
         """Two results (B, C, H, W) of earlier cells -> (B, channels * nodes concatenated, H or H/2, W or W/2)."""
@@ -99,7 +107,13 @@ class Network(nn.Module):
     """Stem, cells, mean over positions, linear layer."""
 
     def __init__(
-        self, genotype: Genotype, concats: tuple[tuple[int, ...], tuple[int, ...]], channels: int, layers: int, image: tuple[int, int, int], classes: int
+        self,
+        genotype: Genotype,
+        concats: tuple[tuple[int, ...], tuple[int, ...]],
+        channels: int,
+        layers: int,
+        image: tuple[int, int, int],
+        classes: int,
     ) -> None:
         super().__init__()
         widths = [STEM_WIDTH * channels] * 2
@@ -109,7 +123,16 @@ class Network(nn.Module):
         for number in range(layers):
             reduces = number in reducing
             channels *= 2 if reduces else 1
-            self.cells.append(CellNetwork(genotype[reduces], concats[reduces], (widths[-2], widths[-1]), channels, reduces, number - 1 in reducing))
+            self.cells.append(
+                CellNetwork(
+                    genotype[reduces],
+                    concats[reduces],
+                    (widths[-2], widths[-1]),
+                    channels,
+                    reduces,
+                    number - 1 in reducing,
+                )
+            )
             widths.append(channels * len(concats[reduces]))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(widths[-1], classes)

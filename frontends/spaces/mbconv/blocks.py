@@ -1,7 +1,7 @@
 """What the spaces of inverted bottlenecks share: the block, the layers around it, and strings of numbers.
 
-The block is MobileNetV2's (Sandler et al. 2018), with squeeze-and-excitation (Hu et al. 2018) after the depthwise convolution as in MnasNet
-and MobileNetV3.
+The block is MobileNetV2's (Sandler et al. 2018), with squeeze-and-excitation (Hu et al. 2018) after the depthwise
+convolution as in MnasNet and MobileNetV3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from cgir.errors import SpecError
 class Block(NamedTuple):
     """An inverted bottleneck that leads to `outer` channels; where `hidden` are as many as come in, nothing expands.
 
-    `squeeze` are the channels in the middle of squeeze-and-excitation, 0 where there is none; `act` and `gate` are names of operators.
+    `squeeze` are the channels in the middle of squeeze-and-excitation, 0 where there is none; `act` and `gate` are
+    names of operators.
     """
 
     hidden: int
@@ -49,7 +50,9 @@ def read(space: str, text: str, form: Mapping[str, Numbers], example: str) -> li
     """
     parts = text.strip().split(";")
     if len(parts) != len(form):
-        raise SpecError(f"{space}: {len(parts)} parts separated by ';' in {text!r}; expected {len(form)}, as in {example}")
+        raise SpecError(
+            f"{space}: {len(parts)} parts separated by ';' in {text!r}; expected {len(form)}, as in {example}"
+        )
     found = []
     for place, (part, (key, (size, choices))) in enumerate(zip(parts, form.items(), strict=True)):
         name, _, values = part.partition("=")
@@ -61,7 +64,9 @@ def read(space: str, text: str, form: Mapping[str, Numbers], example: str) -> li
         allowed = {str(choice): choice for choice in choices}
         for position, word in enumerate(words):
             if word not in allowed:
-                raise SpecError(f"{space}: number {position} of {key} in {text!r} is {word!r}; expected one of {', '.join(allowed)}")
+                raise SpecError(
+                    f"{space}: number {position} of {key} in {text!r} is {word!r}; expected one of {', '.join(allowed)}"
+                )
         found.append(tuple([allowed[word] for word in words]))
     return found
 

@@ -1,12 +1,14 @@
 """MnasNet (Tan et al. 2019): seven stages of equal inverted bottlenecks, 3.8 * 10^14 networks.
 
-Every stage chooses expansion (1, 3, 4, 6), kernel (3, 5, 7), number of blocks (1 to 4) and squeeze-and-excitation (0, 1), and the network the
-height and width of its image. Strings are `e=1 6 ..;k=3 3 ..;l=1 2 ..;se=0 0 ..;r=224`, seven numbers each. Widths and strides are a skeleton.
+Every stage chooses expansion (1, 3, 4, 6), kernel (3, 5, 7), number of blocks (1 to 4) and squeeze-and-excitation (0,
+1), and the network the height and width of its image. Strings are `e=1 6 ..;k=3 3 ..;l=1 2 ..;se=0 0 ..;r=224`, seven
+numbers each. Widths and strides are a skeleton.
 
-Expansion 1 is the paper's SepConv, a depthwise and a 1x1 convolution. The paper's search also has plain convolutions and other widths; it has
-no expansion 4, which Once-for-All's stacks have. Squeeze-and-excitation has a quarter of the block's input channels in the middle, as in the
-authors' mnasnet_model.py; convolutions are padded alike on both sides, as in timm and torchvision (the authors pad as TensorFlow does, which
-changes neither parameters nor FLOPs). MnasNet-A1 and -B1 are `A1` and `B1`, B1 with `widths=B1_WIDTHS`.
+Expansion 1 is the paper's SepConv, a depthwise and a 1x1 convolution. The paper's search also has plain convolutions
+and other widths; it has no expansion 4, which Once-for-All's stacks have. Squeeze-and-excitation has a quarter of the
+block's input channels in the middle, as in the authors' mnasnet_model.py; convolutions are padded alike on both sides,
+as in timm and torchvision (the authors pad as TensorFlow does, which changes neither parameters nor FLOPs). MnasNet-A1
+and -B1 are `A1` and `B1`, B1 with `widths=B1_WIDTHS`.
 """
 
 from __future__ import annotations
@@ -105,7 +107,10 @@ class MnasNet(Space[Spec]):
     def sample(self, rng: np.random.Generator) -> Spec:
         """Uniform over networks and image sizes."""
         rows = [[choices[int(i)] for i in rng.integers(len(choices), size=STAGES)] for choices in CHOICES.values()]
-        return Spec(tuple(Stage(*column) for column in zip(*rows, strict=True)), RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))])
+        return Spec(
+            tuple(Stage(*column) for column in zip(*rows, strict=True)),
+            RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))],
+        )
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another number in one place of the string."""
@@ -121,7 +126,9 @@ class MnasNet(Space[Spec]):
         return (Spec(chosen, r) for chosen in product(stages, repeat=STAGES) for r in RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
-        """A chain of the blocks, named "sepconv_k3" or "mbconv_e6_k5", then "_se", then "_first" for the first of a stage. Knows no image size."""
+        """A chain of the blocks, named "sepconv_k3" or "mbconv_e6_k5", then "_se", then "_first" for the first of a
+        stage. Knows no image size.
+        """
         names = []
         for stage in spec.stages:
             kind = "sepconv" if stage.expansion == 1 else f"mbconv_e{stage.expansion}"
@@ -133,6 +140,8 @@ class MnasNet(Space[Spec]):
         inner, blocks = self.stem, []
         for stage, outer, first in zip(spec.stages, self.widths, STRIDES, strict=True):
             for stride in (first, *[1] * (stage.layers - 1)):
-                blocks.append(Block(inner * stage.expansion, outer, stage.kernel, stride, stage.squeezed * max(1, inner // 4)))
+                blocks.append(
+                    Block(inner * stage.expansion, outer, stage.kernel, stride, stage.squeezed * max(1, inner // 4))
+                )
                 inner = outer
         return blocks

@@ -1,13 +1,15 @@
 """Once-for-All MobileNetV3 (Cai et al. 2020): the 2 * 10^19 networks within one trained supernet, times 25 image sizes.
 
 Five stages of 2 to 4 inverted bottlenecks; every block has its kernel (3, 5, 7) and expansion (3, 4, 6). Strings are
-`ks=5 7 ..;e=4 3 ..;d=2 3 2 4 3;r=224`: kernel and expansion of four blocks a stage, depth of the stages, height and width of the image. Only
-the first d blocks of a stage are there, so strings that differ in the others name one network (`canonical`); a spec keeps all numbers.
+`ks=5 7 ..;e=4 3 ..;d=2 3 2 4 3;r=224`: kernel and expansion of four blocks a stage, depth of the stages, height and
+width of the image. Only the first d blocks of a stage are there, so strings that differ in the others name one network
+(`canonical`); a spec keeps all numbers.
 
-Costs are those of the published tables on every row. `macs` and `params` (DyNAS-T's, by fvcore, 224 x 224) are `flops / 2` and `num_params` as
-they are: products of convolutions and linear layers, squeeze-and-excitation's and the classifier's included; all trained tensors, biases and
-BatchNorm included. `peak_memory_elems` (MOOFA's, at the row's image size) is the largest, over the convolutions except squeeze-and-excitation's
-and the one after global pooling, of numbers in its input, output and weight, and for a depthwise one those the shortcut around it keeps.
+Costs are those of the published tables on every row. `macs` and `params` (DyNAS-T's, by fvcore, 224 x 224) are `flops /
+2` and `num_params` as they are: products of convolutions and linear layers, squeeze-and-excitation's and the
+classifier's included; all trained tensors, biases and BatchNorm included. `peak_memory_elems` (MOOFA's, at the row's
+image size) is the largest, over the convolutions except squeeze-and-excitation's and the one after global pooling, of
+numbers in its input, output and weight, and for a depthwise one those the shortcut around it keeps.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ NUM_STAGES = sum(len(PAIRS) ** depth for depth in DEPTHS)  # 7,371 ways to fill 
 
 
 class Spec(NamedTuple):
-    """Kernels and expansions of 5 * 4 blocks, depths of the 5 stages, height and width of the image. `canonical` names each network once."""
+    """Kernels and expansions of 5 * 4 blocks, depths of the 5 stages, height and width of the image. `canonical` names
+    each network once.
+    """
 
     ks: tuple[int, ...]
     e: tuple[int, ...]
@@ -70,7 +74,8 @@ def canonical(spec: Spec) -> Spec:
 
 @dataclass(frozen=True)
 class OfaMobileNetV3(Space[Spec]):
-    """`widths` are channels of stem, first block, five stages, last convolution and feature mix; `width` multiplies them, rounded to multiples of 8.
+    """`widths` are channels of stem, first block, five stages, last convolution and feature mix; `width` multiplies
+    them, rounded to multiples of 8.
 
     The supernet was trained in two widths.
     """
@@ -83,7 +88,9 @@ class OfaMobileNetV3(Space[Spec]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.widths) != STAGES + 4:
-            raise SpecError(f"ofa_mbv3: {len(self.widths)} widths; expected {STAGES + 4}: stem, first block, {STAGES} stages, last convolution, feature mix")
+            raise SpecError(
+                f"ofa_mbv3: {len(self.widths)} widths; expected {STAGES + 4}: stem, first block, {STAGES} stages, last convolution, feature mix"
+            )
 
     def parse(self, text: str) -> Spec:
         """`ks=..;e=..;d=..;r=..` -> spec, all numbers kept.
@@ -120,12 +127,16 @@ class OfaMobileNetV3(Space[Spec]):
         return (torch.empty(1, 3, spec.r, spec.r, device="meta"),)
 
     def sample(self, rng: np.random.Generator) -> Spec:
-        """Uniform over networks and image sizes, canonical: 89 % of the stages have four blocks (a third, where depths are drawn first)."""
+        """Uniform over networks and image sizes, canonical: 89 % of the stages have four blocks (a third, where depths
+        are drawn first).
+        """
         codes = tuple(map(int, rng.integers(NUM_STAGES, size=STAGES)))
         return _spec(codes, RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))])
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
-        """Another kernel or expansion of a block, another depth of a stage (new blocks are drawn), or another image size; canonical."""
+        """Another kernel or expansion of a block, another depth of a stage (new blocks are drawn), or another image
+        size; canonical.
+        """
         spec = canonical(spec)
         places = [place for _, place in spec.active()]
         step = int(rng.integers(2 * len(places) + STAGES + 1))
@@ -143,8 +154,13 @@ class OfaMobileNetV3(Space[Spec]):
         return (_spec(codes, r) for codes in product(range(NUM_STAGES), repeat=STAGES) for r in RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
-        """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; the first of a stage ends in "_first". Knows no image size."""
-        names = [f"mbconv_e{spec.e[place]}_k{spec.ks[place]}" + "_first" * (place % DEEPEST == 0) for _, place in spec.active()]
+        """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; the first of a stage ends in "_first".
+        Knows no image size.
+        """
+        names = [
+            f"mbconv_e{spec.e[place]}_k{spec.ks[place]}" + "_first" * (place % DEEPEST == 0)
+            for _, place in spec.active()
+        ]
         return chain(names)
 
     @cached_property
@@ -162,7 +178,9 @@ class OfaMobileNetV3(Space[Spec]):
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor`, at least one of it and at most a tenth smaller (the authors' utils/pytorch_modules.py)."""
+    """The nearest multiple of `divisor`, at least one of it and at most a tenth smaller (the authors'
+    utils/pytorch_modules.py).
+    """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
@@ -176,12 +194,16 @@ def _block(stage: int, first: bool, inner: int, outer: int, kernel: int, expansi
 
 @lru_cache(maxsize=NUM_STAGES)
 def _stage(code: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """Depth, kernels and expansions of the stage with this number: shallow ones first, then by the digits of their blocks."""
+    """Depth, kernels and expansions of the stage with this number: shallow ones first, then by the digits of their
+    blocks.
+    """
     depth = DEPTHS[0]
     while code >= len(PAIRS) ** depth:
         code -= len(PAIRS) ** depth
         depth += 1
-    pairs = [PAIRS[code // len(PAIRS) ** block % len(PAIRS)] for block in reversed(range(depth))] + [PAIRS[0]] * (DEEPEST - depth)
+    pairs = [PAIRS[code // len(PAIRS) ** block % len(PAIRS)] for block in reversed(range(depth))] + [PAIRS[0]] * (
+        DEEPEST - depth
+    )
     return depth, tuple(kernel for kernel, _ in pairs), tuple(expansion for _, expansion in pairs)
 
 

@@ -1,8 +1,10 @@
-"""ProxylessNAS (Cai et al. 2019): 21 inverted bottlenecks, each of expansion 3 or 6 and kernel 3, 5 or 7, or left out; 2.2 * 10^17 strings.
+"""ProxylessNAS (Cai et al. 2019): 21 inverted bottlenecks, each of expansion 3 or 6 and kernel 3, 5 or 7, or left out;
+2.2 * 10^17 strings.
 
-Strings are the authors' names of the 21 choices (search/modules/mix_op.py), separated by spaces: `5x5_MBConv3 3x3_MBConv3 Zero ..`. `Zero` leaves
-the shortcut alone, so a block that changes the shape cannot be `Zero`. `MOBILE` is the published network for phones, whose skeleton is the
-default; that of the one for GPUs is `stem=40, widths=(24, 32, 56, 112, 128, 256, 432), head=1728`.
+Strings are the authors' names of the 21 choices (search/modules/mix_op.py), separated by spaces: `5x5_MBConv3
+3x3_MBConv3 Zero ..`. `Zero` leaves the shortcut alone, so a block that changes the shape cannot be `Zero`. `MOBILE` is
+the published network for phones, whose skeleton is the default; that of the one for GPUs is `stem=40, widths=(24, 32,
+56, 112, 128, 256, 432), head=1728`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ Spec = tuple[str, ...]  # the choice of every block
 
 @dataclass(frozen=True)
 class ProxylessNas(Space[Spec]):
-    """`widths` are the channels of the first block, which does not expand, and of the six stages of 4, 4, 4, 4, 4 and 1 searched blocks."""
+    """`widths` are the channels of the first block, which does not expand, and of the six stages of 4, 4, 4, 4, 4 and 1
+    searched blocks.
+    """
 
     name: ClassVar[str] = "proxylessnas"
     stem: int = 32
@@ -50,20 +54,27 @@ class ProxylessNas(Space[Spec]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.widths) != len(STAGES) + 1:
-            raise SpecError(f"proxylessnas: {len(self.widths)} widths; expected {len(STAGES) + 1}: the first block's and one per stage")
+            raise SpecError(
+                f"proxylessnas: {len(self.widths)} widths; expected {len(STAGES) + 1}: the first block's and one per stage"
+            )
 
     def parse(self, text: str) -> Spec:
         """Names of the choices -> spec.
 
         Raises:
-            SpecError: another number of names than blocks, an unknown name, or `Zero` where the block changes the shape.
+            SpecError: another number of names than blocks, an unknown name, or `Zero` where the block changes the
+                shape.
         """
         spec = tuple(text.split())
         if len(spec) != sum(STAGES):
-            raise SpecError(f"proxylessnas: {len(spec)} names in {text!r}; expected {sum(STAGES)} separated by spaces, one per block")
+            raise SpecError(
+                f"proxylessnas: {len(spec)} names in {text!r}; expected {sum(STAGES)} separated by spaces, one per block"
+            )
         for position, op in enumerate(spec):
             if op not in _choices(position):
-                raise SpecError(f"proxylessnas: name {position} of {text!r} is {op!r}; expected one of {', '.join(_choices(position))}")
+                raise SpecError(
+                    f"proxylessnas: name {position} of {text!r} is {op!r}; expected one of {', '.join(_choices(position))}"
+                )
         return spec
 
     def format(self, spec: Spec) -> str:
@@ -104,7 +115,11 @@ class ProxylessNas(Space[Spec]):
     def _blocks(self, spec: Spec) -> list[Block]:
         inner = self.widths[0]
         blocks = [Block(self.stem, inner, 3, 1, act="ReLU6")]
-        stages = [(width, stride) for width, stride, count in zip(self.widths[1:], STRIDES, STAGES, strict=True) for _ in range(count)]
+        stages = [
+            (width, stride)
+            for width, stride, count in zip(self.widths[1:], STRIDES, STAGES, strict=True)
+            for _ in range(count)
+        ]
         for place, (op, (outer, stride)) in enumerate(zip(spec, stages, strict=True)):
             if op != ZERO:
                 kernel, expansion = OPS[op]

@@ -1,4 +1,6 @@
-"""Inverted bottlenecks (Sandler et al. 2018) with squeeze-and-excitation (Hu et al. 2018), and a network of them, in PyTorch."""
+"""Inverted bottlenecks (Sandler et al. 2018) with squeeze-and-excitation (Hu et al. 2018), and a network of them, in
+PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ class Bottleneck(nn.Module):
     def __init__(self, inner: int, block: Block) -> None:
         super().__init__()
         layers = [] if block.hidden == inner else [*conv_bn(inner, block.hidden), ACTIVATIONS[block.act]()]
-        layers += [*conv_bn(block.hidden, block.hidden, block.kernel, block.stride, block.hidden), ACTIVATIONS[block.act]()]
+        layers += [
+            *conv_bn(block.hidden, block.hidden, block.kernel, block.stride, block.hidden),
+            ACTIVATIONS[block.act](),
+        ]
         if block.squeeze:
             layers.append(SqueezeExcite(block.hidden, block.squeeze, block.gate))
         self.conv = nn.Sequential(*layers, *conv_bn(block.hidden, block.outer))

@@ -11,7 +11,9 @@ from .torch_blocks import conv_bn, features
 
 
 class Network(nn.Module):
-    """Stem, blocks, convolution 1x1 to `last` channels, global pooling, convolution 1x1 to `mix` channels, linear layer."""
+    """Stem, blocks, convolution 1x1 to `last` channels, global pooling, convolution 1x1 to `mix` channels, linear
+    layer.
+    """
 
     def __init__(self, channels: int, blocks: Sequence[Block], last: int, mix: int, classes: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """All unique NAS-Bench-101 cells as an index: orbits of wirings and of operations under renaming of interior vertices.
 
-A cell is kept when its wiring is the smallest of its orbit (as a number, a bit per vertex pair) and its operations are the smallest
-under the wiring's automorphisms. Nothing is hashed, so the counts are exact.
+A cell is kept when its wiring is the smallest of its orbit (as a number, a bit per vertex pair) and its operations are
+the smallest under the wiring's automorphisms. Nothing is hashed, so the counts are exact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ Ints = NDArray[np.int64]
 
 
 class CellIndex:
-    """A sequence of unique cells, made on demand: `starts[i]` cells precede wiring i, whose operations are rows of `choices[group[i]]`."""
+    """A sequence of unique cells, made on demand: `starts[i]` cells precede wiring i, whose operations are rows of
+    `choices[group[i]]`.
+    """
 
     def __init__(self, vertices: int) -> None:
         pairs = list(combinations(range(vertices), 2))
@@ -27,7 +29,9 @@ class CellIndex:
         self.wirings = _smallest(_live(pairs, vertices), pairs, renamings)
         symmetric = np.stack([_renamed(self.wirings, pairs, p) == self.wirings for p in renamings], 1)
         groups, self.group = np.unique(symmetric, axis=0, return_inverse=True)
-        self.choices = [_operations(vertices - 2, [p for p, holds in zip(renamings, row, strict=True) if holds]) for row in groups]
+        self.choices = [
+            _operations(vertices - 2, [p for p, holds in zip(renamings, row, strict=True) if holds]) for row in groups
+        ]
         sizes = np.asarray([len(rows) for rows in self.choices])[self.group]
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
 
@@ -88,7 +92,9 @@ def _live(pairs: list[tuple[int, int]], vertices: int) -> Ints:
 
 
 def _renamed(codes: Ints, pairs: list[tuple[int, int]], renaming: tuple[int, ...]) -> Ints:
-    """Wirings after vertex v became `renaming[v]`; those that are then not upper triangular become 2^62, larger than any wiring."""
+    """Wirings after vertex v became `renaming[v]`; those that are then not upper triangular become 2^62, larger than
+    any wiring.
+    """
     place = {pair: bit for bit, pair in enumerate(pairs)}
     result = np.zeros_like(codes)
     for bit, (i, j) in enumerate(pairs):

@@ -1,12 +1,14 @@
-"""NAS-Bench-1Shot1 (Zela et al. 2020): three sub-spaces of NAS-Bench-101 in which every vertex has a fixed number of parents.
+"""NAS-Bench-1Shot1 (Zela et al. 2020): three sub-spaces of NAS-Bench-101 in which every vertex has a fixed number of
+parents.
 
-Strings are NAS-Bench-101's, `ADJACENCY_ROWMAJOR:INTERIOR_OPS`, over 6, 6 and 7 vertices. In sub-spaces 1 and 2 the authors add a vertex
-without edges before the output, which makes 7 of 6; such strings are read too. Networks are NAS-Bench-101's, and so are the labels, by
-`nasbench101.module_hash`: vertices that lead nowhere are pruned there.
+Strings are NAS-Bench-101's, `ADJACENCY_ROWMAJOR:INTERIOR_OPS`, over 6, 6 and 7 vertices. In sub-spaces 1 and 2 the
+authors add a vertex without edges before the output, which makes 7 of 6; such strings are read too. Networks are
+NAS-Bench-101's, and so are the labels, by `nasbench101.module_hash`: vertices that lead nowhere are pruned there.
 
-A vertex that feeds nothing is a loose end. Its operation is no choice: it is written as conv1x1, as the authors do. That gives the
-published sizes 6,240 and 363,648 of sub-spaces 1 and 3, and 16,632 specs in sub-space 2; the published 29,160 is its 360 wirings times the
-operations of all four vertices, loose ends included. 2,685, 7,773 and 55,854 of the specs are distinct networks.
+A vertex that feeds nothing is a loose end. Its operation is no choice: it is written as conv1x1, as the authors do.
+That gives the published sizes 6,240 and 363,648 of sub-spaces 1 and 3, and 16,632 specs in sub-space 2; the published
+29,160 is its 360 wirings times the operations of all four vertices, loose ends included. 2,685, 7,773 and 55,854 of the
+specs are distinct networks.
 """
 
 from __future__ import annotations
@@ -29,13 +31,16 @@ from .space import CONV1X1, OPS, Cell, NasBench101
 if TYPE_CHECKING:
     import torch
 
-PARENTS = {1: (0, 1, 2, 2, 2, 2), 2: (0, 1, 1, 2, 2, 3), 3: (0, 1, 1, 1, 2, 2, 2)}  # of every vertex, the input first, the output last
+# of every vertex, the input first, the output last
+PARENTS = {1: (0, 1, 2, 2, 2, 2), 2: (0, 1, 1, 2, 2, 3), 3: (0, 1, 1, 1, 2, 2, 2)}
 Matrix = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
 class NasBench1Shot1(Space[Cell]):
-    """Sub-space 1, 2 or 3; `stacks` stacks of `cells` cells, channels doubled and size halved from one stack to the next."""
+    """Sub-space 1, 2 or 3; `stacks` stacks of `cells` cells, channels doubled and size halved from one stack to the
+    next.
+    """
 
     name: ClassVar[str] = "nasbench1shot1"
     subspace: int = field(default=1, metadata={"choices": tuple(PARENTS)})
@@ -59,11 +64,15 @@ class NasBench1Shot1(Space[Cell]):
         if len(cell.matrix) == len(expected) + 1 == 7:
             cell = _without_padding(cell)
         if len(cell.matrix) != len(expected):
-            raise SpecError(f"{self.name}: {text!r} has {len(cell.matrix)} vertices; sub-space {self.subspace} has {len(expected)}")
+            raise SpecError(
+                f"{self.name}: {text!r} has {len(cell.matrix)} vertices; sub-space {self.subspace} has {len(expected)}"
+            )
         for vertex, count in enumerate(expected):
             found = sum(row[vertex] for row in cell.matrix)
             if found != count:
-                raise SpecError(f"{self.name}: vertex {vertex} of {text!r} has {found} parents; sub-space {self.subspace} expects {count}")
+                raise SpecError(
+                    f"{self.name}: vertex {vertex} of {text!r} has {found} parents; sub-space {self.subspace} expects {count}"
+                )
         return _settled(cell)
 
     def format(self, spec: Cell) -> str:
@@ -127,7 +136,10 @@ class _Wirings(NamedTuple):
 def _wirings(subspace: int) -> _Wirings:
     counts = PARENTS[subspace]
     choices = [list(combinations(range(vertex), count)) for vertex, count in enumerate(counts)]
-    matrices = tuple(tuple(tuple(int(vertex in parents) for parents in chosen) for vertex in range(len(counts))) for chosen in product(*choices))
+    matrices = tuple(
+        tuple(tuple(int(vertex in parents) for parents in chosen) for vertex in range(len(counts)))
+        for chosen in product(*choices)
+    )
     return _Wirings(matrices, tuple(accumulate((len(OPS) ** len(_feeding(matrix)) for matrix in matrices), initial=0)))
 
 
@@ -153,7 +165,10 @@ def _settled(cell: Cell) -> Cell:
 def _moved(matrix: Matrix, vertex: int, old: int, new: int) -> Matrix:
     """`new` in place of `old` among the parents of `vertex`."""
     return tuple(
-        tuple(int(parent == new) if target == vertex and parent in (old, new) else edge for target, edge in enumerate(row)) for parent, row in enumerate(matrix)
+        tuple(
+            int(parent == new) if target == vertex and parent in (old, new) else edge for target, edge in enumerate(row)
+        )
+        for parent, row in enumerate(matrix)
     )
 
 

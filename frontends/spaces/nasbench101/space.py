@@ -1,6 +1,7 @@
 """NAS-Bench-101 (Ying et al. 2019): 423,624 cells of at most 7 vertices and 9 edges, operations on the vertices.
 
-Strings are `ADJACENCY_ROWMAJOR:INTERIOR_OPS`, V*V digits 0/1 and V-2 digits of `OPS`; input and output vertex are implied.
+Strings are `ADJACENCY_ROWMAJOR:INTERIOR_OPS`, V*V digits 0/1 and V-2 digits of `OPS`; input and output vertex are
+implied.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ Matrix = tuple[tuple[int, ...], ...]
 
 
 class Cell(NamedTuple):
-    """`matrix[i][j]` is 1 where vertex i feeds vertex j > i; `ops[v - 1]` is the operation of interior vertex v, an index into `OPS`."""
+    """`matrix[i][j]` is 1 where vertex i feeds vertex j > i; `ops[v - 1]` is the operation of interior vertex v, an
+    index into `OPS`.
+    """
 
     matrix: Matrix
     ops: tuple[int, ...]
@@ -65,9 +68,13 @@ class NasBench101(Space[Cell]):
         if not colon:
             raise SpecError(f"nasbench101: no ':' in {text!r}; expected ADJACENCY_ROWMAJOR:INTERIOR_OPS")
         if size * size != len(digits) or not 2 <= size <= MAX_VERTICES:
-            raise SpecError(f"nasbench101: the adjacency matrix of {text!r} has {len(digits)} digits; expected V*V for 2 <= V <= {MAX_VERTICES}")
+            raise SpecError(
+                f"nasbench101: the adjacency matrix of {text!r} has {len(digits)} digits; expected V*V for 2 <= V <= {MAX_VERTICES}"
+            )
         if len(ops) != size - 2:
-            raise SpecError(f"nasbench101: {len(ops)} operations after the ':' of {text!r}; its {size} vertices need {size - 2}")
+            raise SpecError(
+                f"nasbench101: {len(ops)} operations after the ':' of {text!r}; its {size} vertices need {size - 2}"
+            )
         _check_digits(text, digits, "01", "adjacency")
         _check_digits(text, ops, "012", "operation")
         rows = tuple(tuple(map(int, digits[start : start + size])) for start in range(0, size * size, size))
@@ -104,7 +111,9 @@ class NasBench101(Space[Cell]):
         return cells[int(rng.integers(len(cells)))]
 
     def mutate(self, spec: Cell, rng: np.random.Generator) -> Cell:
-        """A cell that is not isomorphic: each possible edge flips and each operation changes with the chance of one in their number."""
+        """A cell that is not isomorphic: each possible edge flips and each operation changes with the chance of one in
+        their number.
+        """
         before = module_hash(spec)
         while True:
             matrix, ops = _padded(prune(spec), rng)
@@ -151,7 +160,9 @@ def _kept(matrix: Matrix) -> list[int]:
     size = len(matrix)
     wrong = [(i, j) for i in range(size) for j in range(i + 1) if matrix[i][j]]
     if wrong:
-        raise SpecError(f"nasbench101: edge {wrong[0][0]} -> {wrong[0][1]} in {matrix}; edges must lead to a later vertex")
+        raise SpecError(
+            f"nasbench101: edge {wrong[0][0]} -> {wrong[0][1]} in {matrix}; edges must lead to a later vertex"
+        )
     reached, useful = {0}, {size - 1}
     for j in range(1, size):
         if any(matrix[i][j] for i in reached):
@@ -164,19 +175,24 @@ def _kept(matrix: Matrix) -> list[int]:
         raise SpecError(f"nasbench101: no path from the input to the output vertex in {matrix}")
     edges = sum(matrix[i][j] for i in kept for j in kept)
     if edges > MAX_EDGES:
-        raise SpecError(f"nasbench101: {edges} edges between the live vertices {kept} of {matrix}; the space allows {MAX_EDGES}")
+        raise SpecError(
+            f"nasbench101: {edges} edges between the live vertices {kept} of {matrix}; the space allows {MAX_EDGES}"
+        )
     return kept
 
 
 def vertex_channels(cell: Cell, inner: int, outer: int) -> list[int]:
-    """Channels of every vertex of a pruned cell: the output's are split over its sources, the remainder one each to the first.
+    """Channels of every vertex of a pruned cell: the output's are split over its sources, the remainder one each to the
+    first.
 
     Other vertices get the maximum of those they feed, so channels never grow along an edge.
     """
     last = len(cell.matrix) - 1
     feeders = [v for v in range(1, last) if cell.matrix[v][last]]
     if len(feeders) > outer:
-        raise SpecError(f"nasbench101: {outer} channels cannot be split over {len(feeders)} vertices; give the skeleton more channels")
+        raise SpecError(
+            f"nasbench101: {outer} channels cannot be split over {len(feeders)} vertices; give the skeleton more channels"
+        )
     widths = [inner, *[0] * (last - 1), outer]
     for rank, v in enumerate(feeders):
         widths[v] = outer // len(feeders) + (rank < outer % len(feeders))
@@ -217,11 +233,15 @@ def _md5(text: str) -> str:
 def _check_digits(text: str, digits: str, allowed: str, what: str) -> None:
     for position, digit in enumerate(digits):
         if digit not in allowed:
-            raise SpecError(f"nasbench101: {what} digit {position} of {text!r} is {digit!r}; expected one of {', '.join(allowed)}")
+            raise SpecError(
+                f"nasbench101: {what} digit {position} of {text!r} is {digit!r}; expected one of {', '.join(allowed)}"
+            )
 
 
 def _padded(cell: Cell, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The cell on `MAX_VERTICES` vertices: its interior spread over random places, the others unconnected and with random operations."""
+    """The cell on `MAX_VERTICES` vertices: its interior spread over random places, the others unconnected and with
+    random operations.
+    """
     places = np.sort(rng.permutation(MAX_VERTICES - 2)[: len(cell.ops)])
     ops = rng.integers(len(OPS), size=MAX_VERTICES - 2)
     ops[places] = cell.ops
@@ -262,7 +282,9 @@ def _output(build: GraphBuilder, sources: tuple[int, ...], projects: bool, width
 
 
 def _vertex(build: GraphBuilder, sources: tuple[int, ...], projects: bool, op: int, width: int) -> int:
-    """Sum and operation of an interior vertex, on the first `width` channels of every term: slicing is data movement, not a node."""
+    """Sum and operation of an interior vertex, on the first `width` channels of every term: slicing is data movement,
+    not a node.
+    """
     terms = (*sources[1:], _conv_bn_relu(build, sources[0], width, 1)) if projects else sources
     shape = (width, *build.shape(terms[0])[1:])
     x = terms[0]
@@ -272,7 +294,13 @@ def _vertex(build: GraphBuilder, sources: tuple[int, ...], projects: bool, op: i
         return build.add_node("MaxPool", (x,), shape, in_shapes=(shape,), **_POOL)
     kernel = 3 if op == CONV3X3 else 1
     pad = kernel // 2
-    geometry: dict[str, Attr] = {"kernel": (kernel, kernel), "stride": (1, 1), "padding": ((pad, pad), (pad, pad)), "dilation": (1, 1), "groups": 1}
+    geometry: dict[str, Attr] = {
+        "kernel": (kernel, kernel),
+        "stride": (1, 1),
+        "padding": ((pad, pad), (pad, pad)),
+        "dilation": (1, 1),
+        "groups": 1,
+    }
     conv = build.add_node("Conv", (x,), shape, ((width, width, kernel, kernel),), (shape,), **geometry)
     return build.relu(build.batch_norm(conv))
 

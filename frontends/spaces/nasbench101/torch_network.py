@@ -15,7 +15,9 @@ from .space import CONV1X1, CONV3X3, Cell, vertex_channels
 
 def conv_bn_relu(inner: int, outer: int, kernel: int) -> nn.Sequential:
     """Convolution of stride 1 without bias, BatchNorm, ReLU."""
-    return nn.Sequential(nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outer), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outer), nn.ReLU()
+    )
 
 
 def operation(op: int, channels: int) -> nn.Module:
@@ -34,7 +36,9 @@ class CellNetwork(nn.Module):
         self.last = len(self.widths) - 1
         self.sources = [[s for s in range(1, t) if cell.matrix[s][t]] for t in range(self.last + 1)]
         self.operations = nn.ModuleList([operation(op, self.widths[t]) for t, op in enumerate(cell.ops, 1)])
-        self.projections = nn.ModuleDict({str(t): conv_bn_relu(inner, self.widths[t], 1) for t, edge in enumerate(cell.matrix[0]) if edge})
+        self.projections = nn.ModuleDict(
+            {str(t): conv_bn_relu(inner, self.widths[t], 1) for t, edge in enumerate(cell.matrix[0]) if edge}
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inner, H, W) -> (B, outer, H, W)."""
@@ -57,7 +61,9 @@ class CellNetwork(nn.Module):
 class Network(nn.Module):
     """Stem, stacks of cells with pooling and twice the channels in between, mean over positions, linear layer."""
 
-    def __init__(self, cell: Cell, channels: int, stacks: int, cells: int, image: tuple[int, int, int], classes: int) -> None:
+    def __init__(
+        self, cell: Cell, channels: int, stacks: int, cells: int, image: tuple[int, int, int], classes: int
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = [conv_bn_relu(image[0], channels, 3)]
         width = channels

@@ -50,17 +50,24 @@ class NasBench201(Space[Spec]):
         spec: list[str] = []
         for target, node in enumerate(nodes, 1):
             if not re.fullmatch(rf"\|([^|]*\|){{{target}}}", node):
-                raise SpecError(f"nasbench201: node {target} of {text!r} is {node!r}; expected {target} edges between '|', as in {FORM}")
+                raise SpecError(
+                    f"nasbench201: node {target} of {text!r} is {node!r}; expected {target} edges between '|', as in {FORM}"
+                )
             for source, edge in enumerate(node[1:-1].split("|")):
                 op, _, number = edge.partition("~")
                 if op not in OPS or number != str(source):
-                    raise SpecError(f"nasbench201: edge {source} into node {target} of {text!r} is {edge!r}; expected OP~{source}, OP one of {', '.join(OPS)}")
+                    raise SpecError(
+                        f"nasbench201: edge {source} into node {target} of {text!r} is {edge!r}; expected OP~{source}, OP one of {', '.join(OPS)}"
+                    )
                 spec.append(op)
         return tuple(spec)
 
     def format(self, spec: Spec) -> str:
         """The benchmark's string."""
-        nodes = ("".join(f"{op}~{source}|" for (t, source), op in zip(EDGES, spec, strict=True) if t == target) for target in (1, 2, 3))
+        nodes = (
+            "".join(f"{op}~{source}|" for (t, source), op in zip(EDGES, spec, strict=True) if t == target)
+            for target in (1, 2, 3)
+        )
         return "+".join("|" + node for node in nodes)
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:

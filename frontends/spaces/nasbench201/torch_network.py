@@ -14,7 +14,9 @@ from .space import Spec
 
 def relu_conv_bn(inner: int, outer: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """ReLU, convolution without bias, BatchNorm."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer))
+    return nn.Sequential(
+        nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer)
+    )
 
 
 def operation(op: str, channels: int) -> nn.Module:
@@ -29,19 +31,29 @@ def operation(op: str, channels: int) -> nn.Module:
 class CellNetwork(nn.Module):
     """Four nodes, each the sum of its incoming edges.
 
-    Edges that leave a node nothing flows into are built but not run: the benchmark computes them on zeros, which adds a constant to the
-    next node, and the canonical graph has no constants.
+    Edges that leave a node nothing flows into are built but not run: the benchmark computes them on zeros, which adds a
+    constant to the next node, and the canonical graph has no constants.
     """
 
     def __init__(self, spec: Spec, channels: int) -> None:
         super().__init__()
-        self.edges = nn.ModuleDict({f"{target}_{source}": operation(op, channels) for (target, source), op in zip(EDGES, spec, strict=True) if op != "none"})
+        self.edges = nn.ModuleDict(
+            {
+                f"{target}_{source}": operation(op, channels)
+                for (target, source), op in zip(EDGES, spec, strict=True)
+                if op != "none"
+            }
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape; zeros where no path leads through."""
         values: list[Tensor | None] = [x]
         for target in range(1, 4):
-            terms = [self._edge(target, source, value) for source, value in enumerate(values) if value is not None and f"{target}_{source}" in self.edges]
+            terms = [
+                self._edge(target, source, value)
+                for source, value in enumerate(values)
+                if value is not None and f"{target}_{source}" in self.edges
+            ]
             values.append(reduce(torch.add, terms) if terms else None)
         return values[3] if values[3] is not None else x * 0
 
@@ -66,7 +78,9 @@ class Reduction(nn.Module):
 
 
 class Network(nn.Module):
-    """Stem, three stages of cells with a residual reduction between them, BatchNorm, ReLU, global pooling, linear layer."""
+    """Stem, three stages of cells with a residual reduction between them, BatchNorm, ReLU, global pooling, linear
+    layer.
+    """
 
     def __init__(self, spec: Spec, channels: int, cells: int, image: tuple[int, int, int], classes: int) -> None:
         super().__init__()

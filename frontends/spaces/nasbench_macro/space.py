@@ -65,7 +65,9 @@ class NasBenchMacro(Space[Spec]):
             SpecError: another number of digits than blocks, or a digit that is not 0, 1 or 2.
         """
         if len(text) != sum(self.stages):
-            raise SpecError(f"nasbench_macro: {len(text)} characters in {text!r}; expected {sum(self.stages)}, one per block")
+            raise SpecError(
+                f"nasbench_macro: {len(text)} characters in {text!r}; expected {sum(self.stages)}, one per block"
+            )
         for position, digit in enumerate(text):
             if digit not in "012":
                 raise SpecError(f"nasbench_macro: character {position} of {text!r} is {digit!r}; expected 0, 1 or 2")

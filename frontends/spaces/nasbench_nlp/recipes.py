@@ -17,8 +17,15 @@ import numpy as np
 ACTIVATIONS = ("activation_tanh", "activation_sigm", "activation_leaky_relu")
 MANY = 1 << 30
 # operator -> least and most inputs
-OPS = {"linear": (1, MANY), "blend": (3, 3), "elementwise_prod": (2, MANY), "elementwise_sum": (2, MANY), **dict.fromkeys(ACTIVATIONS, (1, 1))}
-ALIKE = (ACTIVATIONS, ("linear", "elementwise_prod", "elementwise_sum"), ("linear", "blend"))  # by number of inputs - 1: what mutation exchanges
+OPS = {
+    "linear": (1, MANY),
+    "blend": (3, 3),
+    "elementwise_prod": (2, MANY),
+    "elementwise_sum": (2, MANY),
+    **dict.fromkeys(ACTIVATIONS, (1, 1)),
+}
+# by number of inputs - 1: what mutation exchanges
+ALIKE = (ACTIVATIONS, ("linear", "elementwise_prod", "elementwise_sum"), ("linear", "blend"))
 
 # search_space.py: RecepieGenerator's defaults, and the sizes it was called with
 STATES, INNER_NODES = (1, 2, 3), (7, 14, 21)
@@ -83,15 +90,23 @@ def read(text: str) -> Recipe | str:
         if not isinstance(fields, tuple) or sorted(key for key, _ in fields) != ["input", "op"]:
             return f'node {name!r} is not of the form {{"op": ..., "input": [...]}}'
         given: dict[str, Any] = dict(fields)
-        if not isinstance(given["op"], str) or not isinstance(given["input"], list) or not all(isinstance(source, str) for source in given["input"]):
-            return f"node {name!r} is not made of strings; expected the name of an operator and a list of names of nodes"
+        if (
+            not isinstance(given["op"], str)
+            or not isinstance(given["input"], list)
+            or not all(isinstance(source, str) for source in given["input"])
+        ):
+            return (
+                f"node {name!r} is not made of strings; expected the name of an operator and a list of names of nodes"
+            )
         recipe.append(Node(name, given["op"], tuple(given["input"])))
     return problem(tuple(recipe)) or tuple(recipe)
 
 
 def write(recipe: Recipe) -> str:
     """Compact JSON, nodes in their order."""
-    return json.dumps({node.name: {"op": node.op, "input": node.inputs} for node in recipe}, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(
+        {node.name: {"op": node.op, "input": node.inputs} for node in recipe}, separators=(",", ":"), ensure_ascii=False
+    )
 
 
 def problem(recipe: Recipe) -> str | None:
@@ -148,7 +163,9 @@ def is_drawn(recipe: Recipe) -> bool:
 
 
 def neighbour(recipe: Recipe, rng: np.random.Generator) -> Recipe | None:
-    """Another operator for one node, or another input, uniform over those that leave a valid recipe; None where there is none."""
+    """Another operator for one node, or another input, uniform over those that leave a valid recipe; None where there
+    is none.
+    """
     names = ("x", *old_states(recipe), *(node.name for node in recipe))
     near: list[tuple[int, Node]] = []
     for place, node in enumerate(recipe):
@@ -156,7 +173,9 @@ def neighbour(recipe: Recipe, rng: np.random.Generator) -> Recipe | None:
         near += [(place, node._replace(op=op)) for op in alike if op != node.op and node.op in alike]
         for slot in range(len(node.inputs)):
             others = (name for name in names if name not in node.inputs and name != node.name)
-            near += [(place, node._replace(inputs=(*node.inputs[:slot], name, *node.inputs[slot + 1 :]))) for name in others]
+            near += [
+                (place, node._replace(inputs=(*node.inputs[:slot], name, *node.inputs[slot + 1 :]))) for name in others
+            ]
     drawn = is_drawn(recipe)
     for choice in rng.permutation(len(near)).tolist():
         place, node = near[choice]
@@ -167,9 +186,13 @@ def neighbour(recipe: Recipe, rng: np.random.Generator) -> Recipe | None:
 
 
 def draw(rng: np.random.Generator) -> Recipe:
-    """A recipe by the authors' generator, drawn again until it meets their condition; sizes uniform over those they called it with."""
+    """A recipe by the authors' generator, drawn again until it meets their condition; sizes uniform over those they
+    called it with.
+    """
     while True:
-        recipe = _draw_once(rng, STATES[int(rng.integers(len(STATES)))], INNER_NODES[int(rng.integers(len(INNER_NODES)))])
+        recipe = _draw_once(
+            rng, STATES[int(rng.integers(len(STATES)))], INNER_NODES[int(rng.integers(len(INNER_NODES)))]
+        )
         if recipe and problem(recipe) is None and is_drawn(recipe):
             return recipe
 
@@ -193,7 +216,10 @@ def _draw_once(rng: np.random.Generator, states: int, inner: int) -> Recipe:
         if count <= len(pool):
             nodes.append(Node(f"node_{len(nodes)}", op, _some(rng, pool, count)))
     new = {name: f"h_new_{i}" for i, name in enumerate(_some(rng, [node.name for node in nodes], states))}
-    renamed = {node.name: Node(new.get(node.name, node.name), node.op, tuple(new.get(name, name) for name in node.inputs)) for node in nodes}
+    renamed = {
+        node.name: Node(new.get(node.name, node.name), node.op, tuple(new.get(name, name) for name in node.inputs))
+        for node in nodes
+    }
     needed = set(new.values())
     for node in reversed(renamed.values()):
         needed.update(node.inputs if node.name in needed else ())

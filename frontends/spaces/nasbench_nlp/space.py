@@ -1,14 +1,17 @@
-"""NAS-Bench-NLP (Klyuchnikov et al. 2020): language models whose recurrent layers have a searched cell; 14,322 of them were trained.
+"""NAS-Bench-NLP (Klyuchnikov et al. 2020): language models whose recurrent layers have a searched cell; 14,322 of them
+were trained.
 
-Strings are the authors' recipes as compact JSON, nodes in the order given: `{"f":{"op":"linear","input":["x","h_prev_0"]},"h_new_0":{...}}`.
-A node names its operator and the nodes it reads: `x` is an element of the sequence, `h_prev_0`, `h_prev_1` ... are the states before, and
-nodes called `h_new_0`, `h_new_1` ... the states after, of which the first is also what the layer returns. A linear node has a matrix for each
-input and one bias; a blend of a, b, c is a b + (1 - a) c.
+Strings are the authors' recipes as compact JSON, nodes in the order given:
+`{"f":{"op":"linear","input":["x","h_prev_0"]},"h_new_0":{...}}`. A node names its operator and the nodes it reads: `x`
+is an element of the sequence, `h_prev_0`, `h_prev_1` ... are the states before, and nodes called `h_new_0`, `h_new_1`
+... the states after, of which the first is also what the layer returns. A linear node has a matrix for each input and
+one bias; a blend of a, b, c is a b + (1 - a) c.
 
-The layers run over the sequence as loops: the graph has the nodes of one step, with the number of steps as `trips`, and then a Loop that
-reads the states before, the states after and the output. So parameters count once and FLOPs every step, and states that feed only
-themselves stay, as in the benchmark's own count. Source: the authors' custom_rnn.py, multilinear.py, model.py and
-main_one_model_train.py (AWD-LSTM of Merity et al. 2018 with another cell); the loss applies the decoder, here it is part of the network.
+The layers run over the sequence as loops: the graph has the nodes of one step, with the number of steps as `trips`, and
+then a Loop that reads the states before, the states after and the output. So parameters count once and FLOPs every
+step, and states that feed only themselves stay, as in the benchmark's own count. Source: the authors' custom_rnn.py,
+multilinear.py, model.py and main_one_model_train.py (AWD-LSTM of Merity et al. 2018 with another cell); the loss
+applies the decoder, here it is part of the network.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ SLOPE = 0.01  # of the leaky ReLU
 
 @dataclass(frozen=True)
 class NasBenchNlp(Space[Recipe]):
-    """Embedding, `layers` of the cell (the last of the embedding's size, the others `hidden`), a decoder tied to the embedding; `steps` tokens."""
+    """Embedding, `layers` of the cell (the last of the embedding's size, the others `hidden`), a decoder tied to the
+    embedding; `steps` tokens.
+    """
 
     name: ClassVar[str] = "nasbench_nlp"
     vocabulary: int = 10_000
@@ -51,7 +56,8 @@ class NasBenchNlp(Space[Recipe]):
         """A recipe as JSON.
 
         Raises:
-            SpecError: no JSON; an unknown operator or input, a cycle, a missing h_new_0, a wrong number of inputs, a node that leads nowhere: by its name.
+            SpecError: no JSON; an unknown operator or input, a cycle, a missing h_new_0, a wrong number of inputs, a
+                node that leads nowhere: by its name.
         """
         recipe = recipes.read(text)
         if isinstance(recipe, str):
@@ -67,7 +73,9 @@ class NasBenchNlp(Space[Recipe]):
         """The whole network; its inputs are the tokens and the states that every layer begins with."""
         tokens = build.input((self.steps,))
         states = [tuple(build.input((size,)) for _ in old_states(spec)) for size in self.sizes]
-        embedded = build.add_node("Embedding", (tokens,), (self.embedding, self.steps), ((self.vocabulary, self.embedding),))
+        embedded = build.add_node(
+            "Embedding", (tokens,), (self.embedding, self.steps), ((self.vocabulary, self.embedding),)
+        )
         x = embedded
         for size, before in zip(self.sizes, states, strict=True):
             x = build.piece(_layer, (x, *before), spec, size, self.steps)
@@ -95,15 +103,19 @@ class NasBenchNlp(Space[Recipe]):
         return (torch.empty(1, self.steps, dtype=torch.int64, device="meta"), *states)
 
     def sample(self, rng: np.random.Generator) -> Recipe:
-        """By the authors' generator (search_space.py), which is not uniform; 1 to 3 states and 7, 14 or 21 nodes besides, uniformly.
+        """By the authors' generator (search_space.py), which is not uniform; 1 to 3 states and 7, 14 or 21 nodes
+        besides, uniformly.
 
-        Nodes are drawn one by one: linear half of the time, with an activation after it, else blend, product or sum; then some are made the
-        new states and what leads to none of these is dropped. Drawn again until every old state is read, and by no new state directly.
+        Nodes are drawn one by one: linear half of the time, with an activation after it, else blend, product or sum;
+        then some are made the new states and what leads to none of these is dropped. Drawn again until every old state
+        is read, and by no new state directly.
         """
         return recipes.draw(rng)
 
     def mutate(self, spec: Recipe, rng: np.random.Generator) -> Recipe:
-        """Another operator or one other input at one node, uniform over what leaves a valid recipe; a new recipe where nothing does."""
+        """Another operator or one other input at one node, uniform over what leaves a valid recipe; a new recipe where
+        nothing does.
+        """
         return recipes.neighbour(spec, rng) or self.sample(rng)
 
     def enumerate(self) -> Iterator[Recipe]:
@@ -121,12 +133,19 @@ class NasBenchNlp(Space[Recipe]):
         place = {name: index for index, name in enumerate(names)}
         ends = {name: len(names) + index for index, name in enumerate(new_states(spec))}
         links = {(place[source], place[node.name]) for node in order for source in node.inputs}
-        ops = ("input", *(f"input_{name}" for name in old_states(spec)), *(node.op for node in order), *(f"output_{name}" for name in ends))
+        ops = (
+            "input",
+            *(f"input_{name}" for name in old_states(spec)),
+            *(node.op for node in order),
+            *(f"output_{name}" for name in ends),
+        )
         return CellGraph(ops, tuple(sorted(links | {(place[name], end) for name, end in ends.items()})))
 
 
 class Plan(NamedTuple):
-    """A recipe as canonical graphs have it: nodes in topological order; `sums` that only another sum reads have no Add of their own."""
+    """A recipe as canonical graphs have it: nodes in topological order; `sums` that only another sum reads have no Add
+    of their own.
+    """
 
     nodes: tuple[Node, ...]
     sums: frozenset[str]
@@ -143,8 +162,13 @@ def _plan(recipe: Recipe) -> Plan:
     for node in recipe:
         if node.op in ("elementwise_prod", "blend"):
             first, second = node.inputs[:2]
-            pairs = ((second, first), (first, second))[: 1 if node.op == "blend" else 2]  # a blend reads the first once more
-            gates |= {gate for gate, x in pairs if gate in once and nodes[gate].op == "activation_sigm" and nodes[gate].inputs == (x,)}
+            # a blend reads the first once more
+            pairs = ((second, first), (first, second))[: 1 if node.op == "blend" else 2]
+            gates |= {
+                gate
+                for gate, x in pairs
+                if gate in once and nodes[gate].op == "activation_sigm" and nodes[gate].inputs == (x,)
+            }
     written = tuple(node for node in ordered(recipe) if node.name not in gates)
     return Plan(written, frozenset(sums), old_states(recipe), new_states(recipe))
 
@@ -194,7 +218,9 @@ class _Step:
     def linear(self, source: int, is_element: bool, bias: bool) -> int:
         """The part of a linear node that reads one input."""
         seen = (self.width,) if is_element else self.shape
-        return self.build.add_node("Linear", (source,), self.shape, (self.shape + seen, self.shape)[: 1 + bias], (seen,), **self.attrs)
+        return self.build.add_node(
+            "Linear", (source,), self.shape, (self.shape + seen, self.shape)[: 1 + bias], (seen,), **self.attrs
+        )
 
     def add(self, terms: tuple[int, ...]) -> int:
         """Their sum; a single one passes through."""

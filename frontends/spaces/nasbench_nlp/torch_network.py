@@ -1,4 +1,6 @@
-"""NAS-Bench-NLP's network (Klyuchnikov et al. 2020 and the authors' custom_rnn.py, multilinear.py and model.py), in PyTorch."""
+"""NAS-Bench-NLP's network (Klyuchnikov et al. 2020 and the authors' custom_rnn.py, multilinear.py and model.py), in
+PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class MultiLinear(nn.Module):
     def __init__(self, inner: list[int], outer: int) -> None:
         super().__init__()
         bound = outer**-0.5
-        self.weights = nn.ParameterList(nn.Parameter(torch.empty(outer, size).uniform_(-bound, bound)) for size in inner)
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.empty(outer, size).uniform_(-bound, bound)) for size in inner
+        )
         self.bias = nn.Parameter(torch.empty(outer).uniform_(-bound, bound))
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -35,7 +39,11 @@ class Cell(nn.Module):
     def __init__(self, recipe: Recipe, inner: int, size: int) -> None:
         super().__init__()
         self.order, self.before, self.after = ordered(recipe), old_states(recipe), new_states(recipe)
-        self.linears = nn.ModuleList(MultiLinear([inner if name == "x" else size for name in node.inputs], size) for node in self.order if node.op == "linear")
+        self.linears = nn.ModuleList(
+            MultiLinear([inner if name == "x" else size for name in node.inputs], size)
+            for node in self.order
+            if node.op == "linear"
+        )
 
     def forward(self, x: Tensor, states: list[Tensor]) -> list[Tensor]:
         """(B, inner) and (B, size) each -> (B, size) each."""
@@ -61,7 +69,9 @@ def operation(op: str, inputs: list[Tensor]) -> Tensor:
 
 
 class Layer(nn.Module):
-    """The cell over a sequence. Tensors without values go through PyTorch's scan, which traces as one loop; running it would compile every cell."""
+    """The cell over a sequence. Tensors without values go through PyTorch's scan, which traces as one loop; running it
+    would compile every cell.
+    """
 
     def __init__(self, recipe: Recipe, inner: int, size: int) -> None:
         super().__init__()
@@ -95,14 +105,18 @@ class Network(nn.Module):
         super().__init__()
         self.states = len(old_states(recipe))
         self.encoder = nn.Embedding(vocabulary, embedding)
-        self.layers = nn.ModuleList(Layer(recipe, inner, size) for inner, size in zip((embedding, *sizes), sizes, strict=False))
+        self.layers = nn.ModuleList(
+            Layer(recipe, inner, size) for inner, size in zip((embedding, *sizes), sizes, strict=False)
+        )
         self.decoder = nn.Linear(embedding, vocabulary)
         self.decoder.weight = self.encoder.weight
         nn.init.uniform_(self.encoder.weight, -0.1, 0.1)
         nn.init.zeros_(self.decoder.bias)
 
     def forward(self, tokens: Tensor, *states: Tensor) -> Tensor:
-        """Tokens (B, T), the states before of every layer in turn (B, size) -> scores of the next token (B, T, vocabulary)."""
+        """Tokens (B, T), the states before of every layer in turn (B, size) -> scores of the next token (B, T,
+        vocabulary).
+        """
         x: Tensor = self.encoder(tokens).transpose(0, 1)
         for number, layer in enumerate(self.layers):
             x = layer(x, list(states[number * self.states : (number + 1) * self.states]))

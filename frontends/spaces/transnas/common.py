@@ -1,7 +1,9 @@
-"""What both spaces of TransNAS-Bench-101 share (Duan et al. 2021 and the authors' net_macro.py, cell_micro.py, decoder.py and task configs).
+"""What both spaces of TransNAS-Bench-101 share (Duan et al. 2021 and the authors' net_macro.py, cell_micro.py,
+decoder.py and task configs).
 
-A network is an encoder, stem and searched modules, and the decoder of one of seven tasks. The discriminator that the two generative tasks
-train against is not part of the network. Zero operations and what only they feed are left out; the benchmark counts their parameters.
+A network is an encoder, stem and searched modules, and the decoder of one of seven tasks. The discriminator that the
+two generative tasks train against is not part of the network. Zero operations and what only they feed are left out; the
+benchmark counts their parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +22,15 @@ if TYPE_CHECKING:
 
 OPS = ("zeroize", "skip", "conv1x1", "conv3x3")  # of an edge of a cell, in the order of their codes
 # task -> outputs: classes, coordinates, permutations, or channels of an image
-TASKS = {"class_object": 75, "class_scene": 47, "room_layout": 9, "jigsaw": 1000, "segmentsemantic": 17, "normal": 3, "autoencoder": 3}
+TASKS = {
+    "class_object": 75,
+    "class_scene": 47,
+    "room_layout": 9,
+    "jigsaw": 1000,
+    "segmentsemantic": 17,
+    "normal": 3,
+    "autoencoder": 3,
+}
 IMAGE_TASKS = ("segmentsemantic", "normal", "autoencoder")
 PIECES = 9  # of a jigsaw, each through one and the same encoder
 STEM_HALVINGS = 2
@@ -29,7 +39,9 @@ S = TypeVar("S", bound=tuple[int, ...])
 
 
 class Encoder(NamedTuple):
-    """The searched part: `layout` has a digit per module (even: twice the channels; above 2: half the size), `ops` those of a cell, None for ResNet blocks."""
+    """The searched part: `layout` has a digit per module (even: twice the channels; above 2: half the size), `ops`
+    those of a cell, None for ResNet blocks.
+    """
 
     layout: tuple[int, ...]
     ops: tuple[str, ...] | None
@@ -57,7 +69,9 @@ class Encoder(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A layer of a decoder that makes an image: 3x3 convolution to `channels`, or a transposed one that doubles the size."""
+    """A layer of a decoder that makes an image: 3x3 convolution to `channels`, or a transposed one that doubles the
+    size.
+    """
 
     channels: int
     doubles: bool
@@ -65,7 +79,9 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class TransNas(Space[S]):
-    """`channels` after the stem, `cells` per module, one of seven `task`s. Jigsaw cuts nine pieces of a quarter of the image's sides (64 of 256)."""
+    """`channels` after the stem, `cells` per module, one of seven `task`s. Jigsaw cuts nine pieces of a quarter of the
+    image's sides (64 of 256).
+    """
 
     channels: int = 64
     cells: int = 2
@@ -88,7 +104,9 @@ class TransNas(Space[S]):
                 build.share(ends[0], end, ends[1] - ends[0])
             build.piece(_linear_head, build.concat(*ends), outputs)
         elif self.task in IMAGE_TASKS:
-            build.piece(_image_head, _encode(build, x, encoder), decoder(self.task, encoder.halvings), outputs, self.task)
+            build.piece(
+                _image_head, _encode(build, x, encoder), decoder(self.task, encoder.halvings), outputs, self.task
+            )
         else:
             build.piece(_linear_head, _encode(build, x, encoder), outputs)
 
@@ -162,7 +180,11 @@ def _seen_conv(build: GraphBuilder, x: int, seen: Shape, channels: int, kernel: 
     """A convolution that reads a part of a tensor."""
     pad = kernel // 2
     sizes = [(size + 2 * pad - kernel) // stride + 1 for size in seen[1:]]
-    geometry: dict[str, Attr] = {"kernel": (kernel, kernel), "stride": (stride, stride), "padding": ((pad, pad), (pad, pad))}
+    geometry: dict[str, Attr] = {
+        "kernel": (kernel, kernel),
+        "stride": (stride, stride),
+        "padding": ((pad, pad), (pad, pad)),
+    }
     weight = (channels, seen[0], kernel, kernel)
     return build.add_node("Conv", (x,), (channels, *sizes), (weight,), (seen,), **geometry, dilation=(1, 1), groups=1)
 
@@ -183,7 +205,11 @@ def _cell(build: GraphBuilder, x: int, steps: Plan, channels: int, stride: int) 
     values = [x]
     for op, inputs in steps.steps:
         sources = [values[slot] for slot in inputs]
-        values.append(build.add(*sources) if op == "sum" else build.piece(_edge, sources[0], op, channels, 1 if inputs[0] else stride))
+        values.append(
+            build.add(*sources)
+            if op == "sum"
+            else build.piece(_edge, sources[0], op, channels, 1 if inputs[0] else stride)
+        )
     return values[steps.result]
 
 
@@ -192,8 +218,13 @@ def _edge(build: GraphBuilder, x: int, op: str, channels: int, stride: int) -> i
         return _relu_conv_bn(build, x, channels, 1 if op == "conv1x1" else 3, stride)
     x, shape = build.relu(x), build.shape(x)
     # the second half sees the image moved by a pixel
-    moved = build.add_node("Pad", (x,), (shape[0], shape[1] + 1, shape[2] + 1), mode="constant", padding=((0, 1), (0, 1)), value=0.0)
-    halves = (_seen_conv(build, x, shape, channels // 2, 1, stride), _seen_conv(build, moved, shape, channels // 2, 1, stride))
+    moved = build.add_node(
+        "Pad", (x,), (shape[0], shape[1] + 1, shape[2] + 1), mode="constant", padding=((0, 1), (0, 1)), value=0.0
+    )
+    halves = (
+        _seen_conv(build, x, shape, channels // 2, 1, stride),
+        _seen_conv(build, moved, shape, channels // 2, 1, stride),
+    )
     return build.batch_norm(build.concat(*halves))
 
 
@@ -206,7 +237,9 @@ def _linear_head(build: GraphBuilder, x: int, outputs: int) -> int:
 
 def _image_head(build: GraphBuilder, x: int, blocks: tuple[Block, ...], outputs: int, task: str) -> int:
     for block in blocks:
-        x = build.batch_norm(_deconv(build, x, block.channels) if block.doubles else build.conv(x, block.channels, 3, bias=True))
+        x = build.batch_norm(
+            _deconv(build, x, block.channels) if block.doubles else build.conv(x, block.channels, 3, bias=True)
+        )
         x = build.add_node("LeakyReLU", (x,), build.shape(x), slope=0.2)
     x = build.conv(x, outputs, 3, bias=True)
     return build.output(x if task == "segmentsemantic" else build.relu(x, "Tanh"))
@@ -215,6 +248,13 @@ def _image_head(build: GraphBuilder, x: int, blocks: tuple[Block, ...], outputs:
 def _deconv(build: GraphBuilder, x: int, channels: int) -> int:
     """A transposed 3x3 convolution that doubles the size."""
     inner, height, width = build.shape(x)
-    geometry: dict[str, Attr] = {"kernel": (3, 3), "stride": (2, 2), "padding": ((1, 1), (1, 1)), "output_padding": (1, 1)}
+    geometry: dict[str, Attr] = {
+        "kernel": (3, 3),
+        "stride": (2, 2),
+        "padding": ((1, 1), (1, 1)),
+        "output_padding": (1, 1),
+    }
     weights = ((inner, channels, 3, 3), (channels,))
-    return build.add_node("ConvTranspose", (x,), (channels, 2 * height, 2 * width), weights, **geometry, dilation=(1, 1), groups=1)
+    return build.add_node(
+        "ConvTranspose", (x,), (channels, 2 * height, 2 * width), weights, **geometry, dilation=(1, 1), groups=1
+    )

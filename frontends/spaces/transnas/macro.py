@@ -1,7 +1,8 @@
 """TransNAS-Bench-101's macro-level space (Duan et al. 2021): 3,256 networks of four to six modules of ResNet blocks.
 
-Strings are `64-433241-basic`: channels after the stem, a digit per module, and the block. Digits: 1 keeps the shape, 2 doubles the
-channels, 3 halves the size, 4 does both. The size is halved 1 to 4 times and the channels are doubled 1 to 3 times.
+Strings are `64-433241-basic`: channels after the stem, a digit per module, and the block. Digits: 1 keeps the shape, 2
+doubles the channels, 3 halves the size, 4 does both. The size is halved 1 to 4 times and the channels are doubled 1 to
+3 times.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class TransNasMacro(TransNas[Spec]):
         """The benchmark's string -> a digit per module.
 
         Raises:
-            SpecError: not of the form `64-DIGITS-basic`, a digit that is not 1 to 4, or a number of modules, doublings or halvings out of range.
+            SpecError: not of the form `64-DIGITS-basic`, a digit that is not 1 to 4, or a number of modules, doublings
+                or halvings out of range.
         """
         parts = text.split("-")
         if len(parts) != 3 or parts[0] != "64" or parts[2] != "basic":

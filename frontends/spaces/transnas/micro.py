@@ -1,7 +1,8 @@
-"""TransNAS-Bench-101's cell-level space (Duan et al. 2021): 4,096 cells, operations on the six edges of a complete graph of four nodes.
+"""TransNAS-Bench-101's cell-level space (Duan et al. 2021): 4,096 cells, operations on the six edges of a complete
+graph of four nodes.
 
-Strings are `64-41414-1_30_321`: channels after the stem, layout, and nodes 1 to 3 with an operation for every earlier node
-(0 zeroize, 1 skip, 2 conv1x1, 3 conv3x3).
+Strings are `64-41414-1_30_321`: channels after the stem, layout, and nodes 1 to 3 with an operation for every earlier
+node (0 zeroize, 1 skip, 2 conv1x1, 3 conv3x3).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ Spec = tuple[int, ...]  # the code of every edge in `edges.EDGES`
 
 @dataclass(frozen=True)
 class TransNasMicro(TransNas[Spec]):
-    """Five modules of `cells` equal cells; the first cell of the first, third and fifth doubles the channels and halves the size.
+    """Five modules of `cells` equal cells; the first cell of the first, third and fifth doubles the channels and halves
+    the size.
 
     Strings always begin with the benchmark's 64 channels, whatever `channels` the skeleton has.
     """
@@ -41,13 +43,19 @@ class TransNasMicro(TransNas[Spec]):
             SpecError: not of the form `64-41414-a_bc_def`, or a code that is not 0, 1, 2 or 3.
         """
         if not text.startswith(PREFIX):
-            raise SpecError(f"{self.name}: {text!r} begins with {text[: len(PREFIX)]!r}; expected {PREFIX!r}, as in 64-41414-1_30_321")
+            raise SpecError(
+                f"{self.name}: {text!r} begins with {text[: len(PREFIX)]!r}; expected {PREFIX!r}, as in 64-41414-1_30_321"
+            )
         nodes = text.removeprefix(PREFIX).split("_")
         if len(nodes) != 3:
-            raise SpecError(f"{self.name}: {len(nodes)} nodes separated by '_' in {text!r}; expected 3, as in 64-41414-1_30_321")
+            raise SpecError(
+                f"{self.name}: {len(nodes)} nodes separated by '_' in {text!r}; expected 3, as in 64-41414-1_30_321"
+            )
         for number, node in enumerate(nodes, 1):
             if len(node) != number or not set(node) <= set("0123"):
-                raise SpecError(f"{self.name}: node {number} of {text!r} is {node!r}; expected {number} operations, each 0, 1, 2 or 3")
+                raise SpecError(
+                    f"{self.name}: node {number} of {text!r} is {node!r}; expected {number} operations, each 0, 1, 2 or 3"
+                )
         return tuple(map(int, "".join(nodes)))
 
     def format(self, spec: Spec) -> str:

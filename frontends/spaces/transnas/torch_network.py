@@ -1,4 +1,6 @@
-"""TransNAS-Bench-101's networks (Duan et al. 2021 and the authors' net_macro.py, cell_micro.py, cell_ops.py, decoder.py), in PyTorch."""
+"""TransNAS-Bench-101's networks (Duan et al. 2021 and the authors' net_macro.py, cell_micro.py, cell_ops.py,
+decoder.py), in PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from .common import IMAGE_TASKS, PIECES, TASKS, Block, Encoder, decoder
 
 def relu_conv_bn(inner: int, outer: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """ReLU, convolution without bias, BatchNorm."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer))
+    return nn.Sequential(
+        nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer)
+    )
 
 
 class FactorizedReduce(nn.Module):
@@ -49,7 +53,9 @@ class Cell(nn.Module):
         self.edges = nn.ModuleDict()
         for (target, source), op in zip(EDGES, ops, strict=True):
             if op != "zeroize":
-                self.edges[f"{target}_{source}"] = operation(op, outer if source else inner, outer, 1 if source else stride)
+                self.edges[f"{target}_{source}"] = operation(
+                    op, outer if source else inner, outer, 1 if source else stride
+                )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inner, H, W) -> (B, outer, H/stride, W/stride); zeros where no path leads through."""
@@ -87,7 +93,9 @@ def encoder_layers(encoder: Encoder, image_channels: int) -> nn.Sequential:
     for outer, stride in encoder.modules:
         for cell in range(encoder.cells):
             step = 1 if cell else stride
-            layers.append(BasicBlock(inner, outer, step) if encoder.ops is None else Cell(encoder.ops, inner, outer, step))
+            layers.append(
+                BasicBlock(inner, outer, step) if encoder.ops is None else Cell(encoder.ops, inner, outer, step)
+            )
             inner = outer
     return nn.Sequential(*layers)
 
@@ -96,7 +104,11 @@ def image_decoder(inner: int, blocks: tuple[Block, ...], outputs: int, task: str
     """Convolutions with BatchNorm and LeakyReLU; the generative tasks end with Tanh."""
     layers: list[nn.Module] = []
     for channels, doubles in blocks:
-        conv = nn.ConvTranspose2d(inner, channels, 3, 2, 1, output_padding=1) if doubles else nn.Conv2d(inner, channels, 3, 1, 1)
+        conv = (
+            nn.ConvTranspose2d(inner, channels, 3, 2, 1, output_padding=1)
+            if doubles
+            else nn.Conv2d(inner, channels, 3, 1, 1)
+        )
         layers += [conv, nn.BatchNorm2d(channels), nn.LeakyReLU(0.2)]
         inner = channels
     end = nn.Identity() if task == "segmentsemantic" else nn.Tanh()

@@ -1,4 +1,6 @@
-"""Official benchmark files -> tables. `import_table("nasbench201", file)` is the only door; a reader is a function `Path -> Table`."""
+"""Official benchmark files -> tables. `import_table("nasbench201", file)` is the only door; a reader is a function
+`Path -> Table`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,20 @@ from frontends.tables.table import Table
 # Imported on demand, like the spaces they lead to.
 READERS = {
     "nasbench101": ("nasbench101", "read_nasbench101", "nasbench_only108.tfrecord, nasbench_full.tfrecord"),
-    "nasbench201": ("nasbench201", "read_nasbench201", "NATS-tss-*-simple or -full (folder, .tar), NATS-tss-*.pickle.pbz2, NAS-Bench-201-*.pth"),
+    "nasbench201": (
+        "nasbench201",
+        "read_nasbench201",
+        "NATS-tss-*-simple or -full (folder, .tar), NATS-tss-*.pickle.pbz2, NAS-Bench-201-*.pth",
+    ),
     "nasbench301": ("nasbench301", "read_nasbench301", "nb_301_v13 (folder, .zip) of results_*.json"),
     "transnas_micro": ("transnas", "read_micro", "transnas-bench_v10141024.pth"),
     "transnas_macro": ("transnas", "read_macro", "transnas-bench_v10141024.pth"),
     "nasbench_nlp": ("nasbench_nlp", "read_nasbench_nlp", "logs (folder, .zip) of log_stats_model_*.json"),
 }
-COLUMNS = {"csv": "any table, .csv or .csv.gz, with --space NAME --spec COLUMN", "parquet": "any table, with --space NAME --spec COLUMN"}
+COLUMNS = {
+    "csv": "any table, .csv or .csv.gz, with --space NAME --spec COLUMN",
+    "parquet": "any table, with --space NAME --spec COLUMN",
+}
 FORMATS = {**{name: files for name, (_, _, files) in READERS.items()}, **COLUMNS}
 
 
@@ -44,7 +53,9 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
         raise LabelError(f"{path} does not exist; {kind} is read from {FORMATS[kind]}")
     if kind in COLUMNS:
         if not space or not spec:
-            raise LabelError(f"{path}: which space, and which column has its architectures? Say --space NAME --spec COLUMN")
+            raise LabelError(
+                f"{path}: which space, and which column has its architectures? Say --space NAME --spec COLUMN"
+            )
         from .columns import read_columns
 
         table = read_columns(path, kind, space, spec)
@@ -55,7 +66,9 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
         reader: Callable[[Path], Table] = getattr(import_module(f".{module}", __package__), name)
         table = reader(path)
     _check(path, table)
-    return replace(table, name=path.name.partition(".")[0] or kind, about={**table.about, "origin": f"{kind}: {path.name}"})
+    return replace(
+        table, name=path.name.partition(".")[0] or kind, about={**table.about, "origin": f"{kind}: {path.name}"}
+    )
 
 
 def _check(path: Path, table: Table) -> None:

@@ -39,7 +39,9 @@ def read_columns(path: Path, kind: str, space: str, spec: str) -> Table:
         raise FileFormatError(f"{path}: a column is called {SPEC!r}, which is where the architectures go; rename it")
     groups = {name: column for name, column in texts.items() if name != spec}
     columns = numbers(path, data, texts)
-    return Table(kind, texts[spec], {name: values.astype(np.float64) for name, values in columns.items()}, found, groups=groups)
+    return Table(
+        kind, texts[spec], {name: values.astype(np.float64) for name, values in columns.items()}, found, groups=groups
+    )
 
 
 def _text(column: pa.ChunkedArray) -> tuple[str, ...] | None:

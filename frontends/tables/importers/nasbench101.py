@@ -1,9 +1,9 @@
 """NAS-Bench-101: the official `nasbench_only108.tfrecord` and `nasbench_full.tfrecord`, without TensorFlow.
 
-Each record is a JSON list [module hash, epochs, adjacency row by row, operations with commas, base64 of a ModelMetrics], one for each
-training (the authors' nasbench/api.py). ModelMetrics is a protocol buffer (nasbench/lib/model_metrics.proto): 1 repeated EvaluationData (at
-the start, half-way and at the end of training), 2 trainable parameters; EvaluationData: doubles 1 epoch, 2 seconds, 3 train, 4 validation,
-5 test accuracy.
+Each record is a JSON list [module hash, epochs, adjacency row by row, operations with commas, base64 of a
+ModelMetrics], one for each training (the authors' nasbench/api.py). ModelMetrics is a protocol buffer
+(nasbench/lib/model_metrics.proto): 1 repeated EvaluationData (at the start, half-way and at the end of training), 2
+trainable parameters; EvaluationData: doubles 1 epoch, 2 seconds, 3 train, 4 validation, 5 test accuracy.
 """
 
 from __future__ import annotations
@@ -28,14 +28,20 @@ from .record_columns import naming
 
 LABELS = {"conv3x3-bn-relu": "0", "conv1x1-bn-relu": "1", "maxpool3x3": "2"}
 SECONDS, TRAIN, VALIDATION, TEST = 2, 3, 4, 5
-MEASURED = {"training_time_s": SECONDS, "cifar10_train_acc": TRAIN, "cifar10_val_acc": VALIDATION, "cifar10_test_acc": TEST}
+MEASURED = {
+    "training_time_s": SECONDS,
+    "cifar10_train_acc": TRAIN,
+    "cifar10_val_acc": VALIDATION,
+    "cifar10_test_acc": TEST,
+}
 
 
 def read_nasbench101(path: Path) -> Table:
     """A row for each cell, in the file's order. Accuracies are fractions.
 
-    For E in the epochs of the file and each run R of a cell: `cifar10_{train,val,test}_acc_{E}ep_run{R}`, their mean `..._{E}ep_mean`,
-    `..._{E}ep_half_mean` at half the epochs, and `training_time_s_{E}ep_mean`; `trainable_parameters`. The official file has three runs.
+    For E in the epochs of the file and each run R of a cell: `cifar10_{train,val,test}_acc_{E}ep_run{R}`, their mean
+    `..._{E}ep_mean`, `..._{E}ep_half_mean` at half the epochs, and `training_time_s_{E}ep_mean`;
+    `trainable_parameters`. The official file has three runs.
 
     Raises:
         FileFormatError: the file or a record of it is damaged; the message names the record, counted from 0.
@@ -74,7 +80,8 @@ def cell_text(adjacency: str, operations: str) -> str:
 
 
 def model_metrics(message: bytes) -> tuple[list[float], list[float], int]:
-    """What a ModelMetrics holds half-way and at the end of training (by the numbers of the fields; nan where absent), and the parameters.
+    """What a ModelMetrics holds half-way and at the end of training (by the numbers of the fields; nan where absent),
+    and the parameters.
 
     Raises:
         ValueError: the message is cut off or not one of these.
@@ -87,7 +94,9 @@ def model_metrics(message: bytes) -> tuple[list[float], list[float], int]:
         elif (field, kind) == (2, 0) and isinstance(content, int):
             parameters = content
     if len(evaluations) != 3 or not 0 <= parameters < 1 << 31:
-        raise ValueError(f"metrics with {len(evaluations)} evaluations and {parameters} parameters; expected 3 and a 32-bit count")
+        raise ValueError(
+            f"metrics with {len(evaluations)} evaluations and {parameters} parameters; expected 3 and a 32-bit count"
+        )
     return evaluations[1], evaluations[2], parameters
 
 
@@ -129,7 +138,9 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
     raise ValueError("metrics that are cut off")
 
 
-def _columns(cells: int, rows: NDArray[np.int64], epochs: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def _columns(
+    cells: int, rows: NDArray[np.int64], epochs: NDArray[np.int64], values: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
     columns = {}
     for epoch in np.unique(epochs).tolist():
         here = np.flatnonzero(epochs == epoch)

@@ -1,12 +1,15 @@
-"""NAS-Bench-201 and the topology space of NATS-Bench: their official files, without their code and without loading a pickle.
+"""NAS-Bench-201 and the topology space of NATS-Bench: their official files, without their code and without loading a
+pickle.
 
-* NATS-tss-v1_0-3ffb9-simple or -full: a folder or tar of 000000.pickle.pbz2 ..., each a dictionary from "12" and "200" (epochs) to a result;
-* NATS-tss-v1_0-3ffb9.pickle.pbz2 and NAS-Bench-201-v1_*.pth: all results in one, `arch2infos`: index -> ("less": 12, "full": 200) -> result;
+* NATS-tss-v1_0-3ffb9-simple or -full: a folder or tar of 000000.pickle.pbz2 ..., each a dictionary from "12" and "200"
+  (epochs) to a result;
+* NATS-tss-v1_0-3ffb9.pickle.pbz2 and NAS-Bench-201-v1_*.pth: all results in one, `arch2infos`: index -> ("less": 12,
+  "full": 200) -> result;
 * NAS-Bench-201-v1_1-archive: a folder of 000000-FULL.pth ... with "less" and "full".
 
-A result is the state of an `ArchResults`: `arch_index`, `arch_str`, `dataset_seed`: data set -> seeds, `all_results`: (data set, seed) ->
-state of a `ResultsCount` (nats_bench/api_utils.py): `epochs`, `eval_names`, `eval_acc1es` with keys "SET@EPOCH", `flop` and `params` in
-millions, `latency` in seconds.
+A result is the state of an `ArchResults`: `arch_index`, `arch_str`, `dataset_seed`: data set -> seeds, `all_results`:
+(data set, seed) -> state of a `ResultsCount` (nats_bench/api_utils.py): `epochs`, `eval_names`, `eval_acc1es` with keys
+"SET@EPOCH", `flop` and `params` in millions, `latency` in seconds.
 """
 
 from __future__ import annotations
@@ -34,15 +37,21 @@ NAMES = {
     **{(data, part): f"{name}_{short}" for data, name in (("cifar100", "cifar100"), ("ImageNet16-120", "imagenet16_120"))
        for part, short in (("x-valid", "xvalid"), ("x-test", "xtest"), ("ori-test", "oritest"))},
 }  # fmt: skip
-SHORT = {"cifar10-valid": "cifar10valid", "cifar10": "cifar10", "cifar100": "cifar100", "ImageNet16-120": "imagenet16_120"}
+SHORT = {
+    "cifar10-valid": "cifar10valid",
+    "cifar10": "cifar10",
+    "cifar100": "cifar100",
+    "ImageNet16-120": "imagenet16_120",
+}
 
 
 def read_nasbench201(path: Path) -> Table:
     """A row for each cell, by its index in the benchmark. Accuracies in percent, after the last epoch.
 
-    For E in 12, 200: `{SET}_{E}ep_mean` over the seeds and `{SET}_{E}ep_seed{S}`, where SET is cifar10_test (trained on all 50,000 images),
-    cifar10valid_xvalid and cifar10valid_oritest (trained on half of them), and cifar100 and imagenet16_120 with _xvalid, _xtest (the two
-    halves of the held-out images) and _oritest (both); `{data}_params_M`, `{data}_flops_M` and `{data}_latency_s`.
+    For E in 12, 200: `{SET}_{E}ep_mean` over the seeds and `{SET}_{E}ep_seed{S}`, where SET is cifar10_test (trained on
+    all 50,000 images), cifar10valid_xvalid and cifar10valid_oritest (trained on half of them), and cifar100 and
+    imagenet16_120 with _xvalid, _xtest (the two halves of the held-out images) and _oritest (both); `{data}_params_M`,
+    `{data}_flops_M` and `{data}_latency_s`.
 
     Raises:
         FileFormatError: damaged, foreign, or of the size space; the message names the member and the cell.
@@ -104,7 +113,9 @@ def _row(origin: str, results: Any) -> tuple[int, str, dict[str, float]]:
     with naming(origin, "results of NAS-Bench-201"):
         for key, result in results.items():
             if str(key) not in EPOCHS:
-                raise FileFormatError(f"{origin}: results after {shown(key)!r} epochs, expected 12 and 200; the size space of NATS-Bench has other files")
+                raise FileFormatError(
+                    f"{origin}: results after {shown(key)!r} epochs, expected 12 and 200; the size space of NATS-Bench has other files"
+                )
             state = _state(result)
             names.add((int(state["arch_index"]), str(state["arch_str"])))
             row |= _result(state, EPOCHS[str(key)])

@@ -1,7 +1,8 @@
 """NAS-Bench-301: the trainings its surrogates were fitted to, a folder or zip (nb_301_v13) of RUN/results_N.json.
 
-Each has `optimized_hyperparamater_config` (cells as edges and their inputs, and the skeleton), `info` (a list with the last epoch first in
-it), `test_accuracy`, `runtime` in seconds and `budget` in epochs (the authors' surrogate_models/utils.py reads them so).
+Each has `optimized_hyperparamater_config` (cells as edges and their inputs, and the skeleton), `info` (a list with the
+last epoch first in it), `test_accuracy`, `runtime` in seconds and `budget` in epochs (the authors'
+surrogate_models/utils.py reads them so).
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ KEY = "NetworkSelectorDatasetInfo:darts:"
 def read_nasbench301(path: Path) -> Table:
     """A row for each training. CIFAR-10, percent; validation on 10,000 images held out of the training set.
 
-    `val_accuracy`, `test_accuracy`, `train_accuracy`, `budget` (epochs planned), `epochs`, `init_channels`, `layers`, `model_parameters`,
-    `runtime_s`; `groups["source"]` is the folder of the run, which names the optimiser that proposed the cell. Trainings of different
-    `init_channels`, `layers` or `budget` are not comparable; where all have the same, the table's space has that skeleton.
+    `val_accuracy`, `test_accuracy`, `train_accuracy`, `budget` (epochs planned), `epochs`, `init_channels`, `layers`,
+    `model_parameters`, `runtime_s`; `groups["source"]` is the folder of the run, which names the optimiser that
+    proposed the cell. Trainings of different `init_channels`, `layers` or `budget` are not comparable; where all have
+    the same, the table's space has that skeleton.
 
     Raises:
         FileFormatError: damaged or foreign; the message names the file.

@@ -1,7 +1,7 @@
 """NAS-Bench-NLP: the logs of the release, a folder or `logs.zip` of one JSON file for each training.
 
-The authors' main_one_model_train.py writes `recepie` (JSON in a string), `recepie_id`, `num_params`, `status`, and per epoch `train_losses`,
-`val_losses`, `test_losses` and `wall_times` (seconds).
+The authors' main_one_model_train.py writes `recepie` (JSON in a string), `recepie_id`, `num_params`, `status`, and per
+epoch `train_losses`, `val_losses`, `test_losses` and `wall_times` (seconds).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ EPOCHS = (3, 10, 25, 50)
 def read_nasbench_nlp(path: Path) -> Table:
     """A row for each training, by recipe; several runs of a recipe are several rows. Losses: lower is better.
 
-    `{train,val,test}_loss_{E}ep` for E in 3, 10, 25, 50; `best_val_loss`, and the `best_val_epoch_test_loss` of that epoch; `final_test_loss`;
-    `epochs_run`, `epochs_planned`, `mean_epoch_s`, `num_params`, `recipe_id`, `seed_experiment_id`. `groups["status"]` is "OK" for those that
-    did not break off, `groups["dataset"]` the name of the corpus' folder.
+    `{train,val,test}_loss_{E}ep` for E in 3, 10, 25, 50; `best_val_loss`, and the `best_val_epoch_test_loss` of that
+    epoch; `final_test_loss`; `epochs_run`, `epochs_planned`, `mean_epoch_s`, `num_params`, `recipe_id`,
+    `seed_experiment_id`. `groups["status"]` is "OK" for those that did not break off, `groups["dataset"]` the name of
+    the corpus' folder.
 
     Raises:
         FileFormatError: damaged or foreign; the message names the file.
@@ -49,10 +50,22 @@ def _row(log: dict[str, Any]) -> dict[str, float]:
     run = len(curves["val"])
     if any(len(curve) != run for curve in curves.values()):
         raise ValueError(f"losses of {', '.join(f'{len(curve)} {part}' for part, curve in curves.items())} epochs")
-    row = {"recipe_id": number(log.get("recepie_id")), "seed_experiment_id": number(log.get("experiment_id")), "num_params": number(log["num_params"])}
+    row = {
+        "recipe_id": number(log.get("recepie_id")),
+        "seed_experiment_id": number(log.get("experiment_id")),
+        "num_params": number(log["num_params"]),
+    }
     seconds = numbers_of(log.get("wall_times", []))
-    row |= {"epochs_run": run, "epochs_planned": number(log.get("epochs")), "mean_epoch_s": float(seconds.mean()) if len(seconds) else np.nan}
-    row |= {f"{part}_loss_{epoch}ep": float(curve[epoch - 1]) if epoch <= run else np.nan for part, curve in curves.items() for epoch in EPOCHS}
+    row |= {
+        "epochs_run": run,
+        "epochs_planned": number(log.get("epochs")),
+        "mean_epoch_s": float(seconds.mean()) if len(seconds) else np.nan,
+    }
+    row |= {
+        f"{part}_loss_{epoch}ep": float(curve[epoch - 1]) if epoch <= run else np.nan
+        for part, curve in curves.items()
+        for epoch in EPOCHS
+    }
     if np.isfinite(curves["val"]).any():
         best = int(np.nanargmin(curves["val"]))
         row |= {"best_val_loss": float(curves["val"][best]), "best_val_epoch_test_loss": float(curves["test"][best])}

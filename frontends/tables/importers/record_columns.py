@@ -38,7 +38,13 @@ def naming(origin: str, what: str) -> Iterator[None]:
 
 def shown(value: Any) -> str:
     """What of a foreign value can stand in a message: one line, not too long; of a dictionary its keys."""
-    text = ", ".join(map(str, list(value)[:8])) if isinstance(value, dict) else str(value) if isinstance(value, str | int | Exception) else type(value).__name__
+    text = (
+        ", ".join(map(str, list(value)[:8]))
+        if isinstance(value, dict)
+        else str(value)
+        if isinstance(value, str | int | Exception)
+        else type(value).__name__
+    )
     return " ".join(text.split())[:200]
 
 

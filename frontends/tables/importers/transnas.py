@@ -1,7 +1,7 @@
 """TransNAS-Bench-101: the official `transnas-bench_v10141024.pth`, both of its spaces.
 
-The authors' api/api.py: `data`: space ("micro", "macro") -> architecture -> task -> {`metrics`: name -> value after each epoch,
-`model_info`: name -> value, `total_epochs`}.
+The authors' api/api.py: `data`: space ("micro", "macro") -> architecture -> task -> {`metrics`: name -> value after
+each epoch, `model_info`: name -> value, `total_epochs`}.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ CHOSEN = {
 def read_transnas(kind: str, path: Path) -> Table:
     """A row for each architecture of one space, in the file's order.
 
-    `{task}_{metric}` after the last epoch and `{task}_{metric}_best`, the highest of all epochs, for every metric of the file but those of the
-    training images, which have the last alone; `{task}_{info}` for the model's parameters, FLOPs and times as the authors counted them; and
-    `{task}_val_metric`, which repeats the validation metric that the published table has.
+    `{task}_{metric}` after the last epoch and `{task}_{metric}_best`, the highest of all epochs, for every metric of
+    the file but those of the training images, which have the last alone; `{task}_{info}` for the model's parameters,
+    FLOPs and times as the authors counted them; and `{task}_val_metric`, which repeats the validation metric that the
+    published table has.
 
     Args:
         kind: "micro" or "macro".

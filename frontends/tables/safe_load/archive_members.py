@@ -29,7 +29,8 @@ class Member(NamedTuple):
 
 
 def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """The files whose path `wanted` accepts, with a progress bar: of a folder sorted by path, of an archive as they lie in it.
+    """The files whose path `wanted` accepts, with a progress bar: of a folder sorted by path, of an archive as they lie
+    in it.
 
     Args:
         path: a folder, a zip or tar archive, or one such file itself.
@@ -48,7 +49,16 @@ def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
             yield member
     except FileFormatError:
         raise
-    except (OSError, EOFError, ValueError, RuntimeError, StructError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        StructError,
+        zlib.error,
+        zipfile.BadZipFile,
+        tarfile.TarError,
+    ) as error:
         raise FileFormatError(f"{path}: cannot be read after {count} files ({error})") from error
     if not count:
         raise FileFormatError(f"{path}: no file in it is one of this benchmark's results")
@@ -102,7 +112,9 @@ class _Limited(RawIOBase):
         content = self.inner.read(len(buffer))
         self.left -= len(content)
         if self.left < 0:
-            raise FileFormatError(f"{self.origin}: unpacks to more than {RATIO} times its size, which no benchmark's file does")
+            raise FileFormatError(
+                f"{self.origin}: unpacks to more than {RATIO} times its size, which no benchmark's file does"
+            )
         buffer[: len(content)] = content
         return len(content)
 

@@ -1,11 +1,13 @@
-"""Pickles are programs: whoever loads one runs what its author wrote. This reads the benchmarks' pickles without running any of it.
+"""Pickles are programs: whoever loads one runs what its author wrote. This reads the benchmarks' pickles without
+running any of it.
 
-A pickle builds everything but plain Python values by naming a function and calling it. Here a name is looked up in one table, `_calls`, of
-functions written in this file, which check what they are given and make plain values: numpy arrays, scalars and dtypes, the storages and
-tensors of PyTorch (as numpy arrays), sets, complex numbers, slices, ordered dictionaries. The benchmarks' own result classes become
-`Record`s, which hold their state and do nothing. Every other name is refused before anything is made of it, `builtins.getattr` too.
-Not even numpy's own functions are called: a dtype with a forged state makes them follow pointers that lie in the file.
-Memory is not bounded: a few bytes can claim gigabytes, which ends in an error or, at worst, in the process being killed.
+A pickle builds everything but plain Python values by naming a function and calling it. Here a name is looked up in one
+table, `_calls`, of functions written in this file, which check what they are given and make plain values: numpy arrays,
+scalars and dtypes, the storages and tensors of PyTorch (as numpy arrays), sets, complex numbers, slices, ordered
+dictionaries. The benchmarks' own result classes become `Record`s, which hold their state and do nothing. Every other
+name is refused before anything is made of it, `builtins.getattr` too. Not even numpy's own functions are called: a
+dtype with a forged state makes them follow pointers that lie in the file. Memory is not bounded: a few bytes can claim
+gigabytes, which ends in an error or, at worst, in the process being killed.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def unpickle(stream: IO[bytes], origin: str, storage: Callable[[Any], NDArray[An
     Args:
         stream: an open file, which is left behind the end of the pickle if it has `peek`.
         origin: named in errors: the file, and the member or record in it.
-        storage: (persistent id) -> the flat array that PyTorch keeps outside of the pickle; without it, persistent ids are refused.
+        storage: (persistent id) -> the flat array that PyTorch keeps outside of the pickle; without it, persistent ids
+            are refused.
 
     Raises:
         FileFormatError: the pickle asks for what is not admitted, or is damaged.
@@ -92,7 +95,9 @@ class _Reader(Unpickler):
     def persistent_load(self, pid: Any) -> NDArray[Any]:
         """PyTorch names its storages so."""
         if self.storage is None:
-            raise FileFormatError(f"{self.origin}: the pickle refers to data outside of it (by a {type(pid).__name__}), and there is none")
+            raise FileFormatError(
+                f"{self.origin}: the pickle refers to data outside of it (by a {type(pid).__name__}), and there is none"
+            )
         return self.storage(pid)
 
 
@@ -147,7 +152,11 @@ class _Array(np.ndarray[Any, Any]):
 
 
 def _check_size(shape: Any, dtype: np.dtype[Any], raw: Any) -> None:
-    if not isinstance(raw, bytes | bytearray) or not all(type(n) is int and n >= 0 for n in shape) or prod(shape) * dtype.itemsize != len(raw):
+    if (
+        not isinstance(raw, bytes | bytearray)
+        or not all(type(n) is int and n >= 0 for n in shape)
+        or prod(shape) * dtype.itemsize != len(raw)
+    ):
         raise ValueError(f"an array of shape {str(shape)[:60]} and type {dtype} does not fit its content")
 
 
@@ -184,7 +193,11 @@ def _bytearray(raw: Any = b"", codec: str = "latin-1") -> bytearray:
 
 def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> NDArray[Any]:
     """A view of a storage; the storages of old files get their contents later."""
-    if not isinstance(flat, np.ndarray) or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)) or len(size) != len(stride):
+    if (
+        not isinstance(flat, np.ndarray)
+        or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride))
+        or len(size) != len(stride)
+    ):
         raise ValueError("a tensor without storage, or with a strange shape")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if prod(size) and (last >= len(flat) or prod(size) > len(flat)):
@@ -214,7 +227,8 @@ def _storage(raw: bytes) -> Any:
     return read_torch_stream(BufferedReader(BytesIO(raw)), len(raw), "storage inside a pickle")
 
 
-_NAMES = {("builtins", "object"), ("numpy", "ndarray")}  # arguments of the functions below, which need no more than the name
+# arguments of the functions below, which need no more than the name
+_NAMES = {("builtins", "object"), ("numpy", "ndarray")}
 _CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("builtins", "set"): lambda items=(): set(_items(items)),
     ("builtins", "frozenset"): lambda items=(): frozenset(_items(items)),

@@ -1,7 +1,8 @@
 """TFRecord files without TensorFlow: length (uint64), its checksum, data, its checksum, all little-endian.
 
-Checksums are CRC-32C (Castagnoli), rotated by 15 bits plus a constant, as in TensorFlow's documentation of the format. They are computed
-for thousands of records at once, byte by byte of all of them together, because a loop over bytes in Python takes minutes a gigabyte.
+Checksums are CRC-32C (Castagnoli), rotated by 15 bits plus a constant, as in TensorFlow's documentation of the format.
+They are computed for thousands of records at once, byte by byte of all of them together, because a loop over bytes in
+Python takes minutes a gigabyte.
 """
 
 from __future__ import annotations
@@ -60,11 +61,15 @@ def _batch(stream: IO[bytes], path: Path, size: int, first: int) -> list[Record]
         where = f"{path}: record {first + len(batch)} at byte {place}"
         length = int.from_bytes(head[:8], "little")
         if len(head) == 12 and _masked(_crc_of_length(head[:8])) != int.from_bytes(head[8:], "little"):
-            raise FileFormatError(f"{where}: the checksum of its length is wrong; the file is damaged, or no TFRecord file")
+            raise FileFormatError(
+                f"{where}: the checksum of its length is wrong; the file is damaged, or no TFRecord file"
+            )
         if len(head) < 12 or place + 16 + length > size:
             raise FileFormatError(f"{where}: cut off; the file ends at byte {size}")
         if length > LONGEST:
-            raise FileFormatError(f"{where}: {length} bytes long, expected at most {LONGEST}; this is not a label table")
+            raise FileFormatError(
+                f"{where}: {length} bytes long, expected at most {LONGEST}; this is not a label table"
+            )
         body = stream.read(length + 4)
         batch.append(Record(place, body[:length], int.from_bytes(body[length:], "little")))
         place += 16 + length
@@ -76,7 +81,9 @@ def _check(path: Path, first: int, batch: Sequence[Record]) -> None:
     wrong = np.flatnonzero(found != np.asarray([record.checksum for record in batch]))
     if len(wrong):
         at = int(wrong[0])
-        raise FileFormatError(f"{path}: record {first + at} at byte {batch[at].start}: the checksum of its data is wrong; the file is damaged")
+        raise FileFormatError(
+            f"{path}: record {first + at} at byte {batch[at].start}: the checksum of its data is wrong; the file is damaged"
+        )
 
 
 def _masked(crc: Checksum) -> Checksum:
@@ -103,7 +110,9 @@ def _crc_of_length(text: bytes) -> int:
 
 
 def _crc(texts: Sequence[bytes]) -> NDArray[np.uint32]:
-    """CRC-32C of every text: sorted by length and read from their ends backwards, so that those at work are always the last rows."""
+    """CRC-32C of every text: sorted by length and read from their ends backwards, so that those at work are always the
+    last rows.
+    """
     lengths = np.asarray([len(text) for text in texts])
     order = np.argsort(lengths, kind="stable")
     result = np.empty(len(texts), np.uint32)
@@ -116,7 +125,9 @@ def _crc(texts: Sequence[bytes]) -> NDArray[np.uint32]:
 
 def _crc_sorted(texts: Sequence[bytes], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
     longest = int(lengths[-1])
-    joined = np.frombuffer(b"".join(text.rjust(longest, b"\0") for text in texts), np.uint8).reshape(len(texts), longest)
+    joined = np.frombuffer(b"".join(text.rjust(longest, b"\0") for text in texts), np.uint8).reshape(
+        len(texts), longest
+    )
     columns = np.ascontiguousarray(joined.T)
     crc = np.full(len(texts), 0xFFFFFFFF, np.uint32)
     begins = np.searchsorted(lengths, longest - np.arange(longest))  # the first text that has a byte in this column

@@ -1,7 +1,9 @@
-"""What `torch.save` wrote, without PyTorch: zip archives (since 1.6) and the older stream of pickles, tensors as numpy arrays.
+"""What `torch.save` wrote, without PyTorch: zip archives (since 1.6) and the older stream of pickles, tensors as numpy
+arrays.
 
-Layouts as in the authors' torch/serialization.py. Zip: NAME/data.pkl, NAME/byteorder, NAME/data/KEY. Stream: magic number, version, system,
-value, keys of the storages (five pickles), then for each key the number of elements (int64) and the elements.
+Layouts as in the authors' torch/serialization.py. Zip: NAME/data.pkl, NAME/byteorder, NAME/data/KEY. Stream: magic
+number, version, system, value, keys of the storages (five pickles), then for each key the number of elements (int64)
+and the elements.
 """
 
 from __future__ import annotations
@@ -44,7 +46,13 @@ def read_torch_stream(stream: IO[bytes], size: int, origin: str) -> Any:
                 return _from_zip(archive, size, origin)
         except FileFormatError:
             raise
-        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, StructError) as error:  # RuntimeError: encrypted, or packed in an unknown way
+        except (
+            zipfile.BadZipFile,
+            EOFError,
+            ValueError,
+            RuntimeError,
+            StructError,
+        ) as error:  # RuntimeError: encrypted, or packed in an unknown way
             raise FileFormatError(f"{origin}: damaged archive ({error})") from error
     return _from_stream(stream, size, origin)
 
@@ -52,7 +60,9 @@ def read_torch_stream(stream: IO[bytes], size: int, origin: str) -> Any:
 def _from_zip(archive: zipfile.ZipFile, size: int, origin: str) -> Any:
     claimed = sum(member.file_size for member in archive.infolist())
     if claimed > size:
-        raise FileFormatError(f"{origin}: its members claim {claimed} bytes, more than the whole file; torch.save does not compress")
+        raise FileFormatError(
+            f"{origin}: its members claim {claimed} bytes, more than the whole file; torch.save does not compress"
+        )
     names = set(archive.namelist())
     roots = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
     if len(roots) != 1:
@@ -85,7 +95,9 @@ def _from_stream(stream: IO[bytes], size: int, origin: str) -> Any:
         nonlocal left
         left -= count * dtype.itemsize
         if left < 0:
-            raise FileFormatError(f"{origin}: storage {key[:40]} claims {count} elements, more than the whole file holds")
+            raise FileFormatError(
+                f"{origin}: storage {key[:40]} claims {count} elements, more than the whole file holds"
+            )
         waiting[key] = np.zeros(count, dtype.newbyteorder("<"))
         return waiting[key]
 
@@ -100,7 +112,9 @@ def _from_stream(stream: IO[bytes], size: int, origin: str) -> Any:
     return value
 
 
-def _storages(origin: str, contents: Callable[[str, np.dtype[Any], int], NDArray[Any]]) -> Callable[[Any], NDArray[Any]]:
+def _storages(
+    origin: str, contents: Callable[[str, np.dtype[Any], int], NDArray[Any]]
+) -> Callable[[Any], NDArray[Any]]:
     """Persistent ids ("storage", type, key, device, elements[, view]) -> arrays, each read once."""
     known: dict[str, NDArray[Any]] = {}
 
@@ -112,6 +126,8 @@ def _storages(origin: str, contents: Callable[[str, np.dtype[Any], int], NDArray
                 if known[key].dtype.newbyteorder("=") != dtype or len(known[key]) != count:
                     raise FileFormatError(f"{origin}: storage {key[:40]} is used with two types or sizes")
                 return known[key]
-        raise FileFormatError(f"{origin}: the pickle refers to data outside of it by a {type(pid).__name__} that names no storage of PyTorch")
+        raise FileFormatError(
+            f"{origin}: the pickle refers to data outside of it by a {type(pid).__name__} that names no storage of PyTorch"
+        )
 
     return storage

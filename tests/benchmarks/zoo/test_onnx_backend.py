@@ -13,7 +13,9 @@ EVERY = 40
 
 
 def expected(case: str, column: str) -> bool:
-    return not any(fnmatch(case, pattern) or fnmatch(f"{case}: {column}", pattern) for pattern in onnx_backend.EXCEPTIONS)
+    return not any(
+        fnmatch(case, pattern) or fnmatch(f"{case}: {column}", pattern) for pattern in onnx_backend.EXCEPTIONS
+    )
 
 
 def test_a_sample_of_the_backend_tests() -> None:
@@ -23,7 +25,11 @@ def test_a_sample_of_the_backend_tests() -> None:
         for case in onnx_backend.cases()[::EVERY]:
             if not expected(case, "traces"):
                 continue
-            failed += [f"{case}: {column}" for column, holds in onnx_backend.check(case).items() if holds is False and expected(case, column)]
+            failed += [
+                f"{case}: {column}"
+                for column, holds in onnx_backend.check(case).items()
+                if holds is False and expected(case, column)
+            ]
     assert not failed
 
 

@@ -1,4 +1,6 @@
-"""The runner of corpora: it resumes, keeps failures with their message, knows listed exceptions by pattern and column, and stops what hangs."""
+"""The runner of corpora: it resumes, keeps failures with their message, knows listed exceptions by pattern and column,
+and stops what hangs.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ def unfold(batch, depth, direction):
     sides = {"forward": [before], "backward": [after], "both": [before, after]}[direction]
 
     def tree(node, depth):
-        return (int(batch.kind[node]), *(tuple(sorted(tree(other, depth - 1) for other in side[node])) for side in sides if depth))
+        return (
+            int(batch.kind[node]),
+            *(tuple(sorted(tree(other, depth - 1) for other in side[node])) for side in sides if depth),
+        )
 
     return [[tree(node, level) for node in range(batch.num_nodes)] for level in range(depth + 1)]
 
@@ -45,7 +48,10 @@ def numbered(batch, depth, direction):
     levels = [batch.kind.tolist()]
     for _ in range(depth):
         last, numbers = levels[-1], {}
-        keys = [(batch.kind[v], *(tuple(sorted(last[u] for u in side[v])) for side in sides)) for v in range(batch.num_nodes)]
+        keys = [
+            (batch.kind[v], *(tuple(sorted(last[u] for u in side[v])) for side in sides))
+            for v in range(batch.num_nodes)
+        ]
         levels.append([numbers.setdefault(key, len(numbers)) for key in keys])
     return levels
 
@@ -66,7 +72,13 @@ def random_batch(seed, graphs=3, size=7, kinds=2):
             read = start + rng.integers(0, node, rng.integers(0, 4)) if node else []
             src.extend(read)
             dst.extend([start + node] * len(read))
-    return GraphBatch(("a", "b", "c", "d")[:kinds], rng.integers(0, kinds, ptr[-1]), np.asarray(src, np.int64), np.asarray(dst, np.int64), ptr)
+    return GraphBatch(
+        ("a", "b", "c", "d")[:kinds],
+        rng.integers(0, kinds, ptr[-1]),
+        np.asarray(src, np.int64),
+        np.asarray(dst, np.int64),
+        ptr,
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -83,9 +95,14 @@ def test_classes_are_the_nested_multisets(seed, direction):
 def test_classes_are_the_definition_on_networks(direction):
     rng = np.random.default_rng(0)
     space = frontends.spaces.get("nasbench201")
-    batch = GraphBatch.concatenate([space.graphs(space.sample(rng) for _ in range(60)), GraphBatch.from_graphs([resnet50(), ring_graph(3, 4)])])
+    batch = GraphBatch.concatenate(
+        [space.graphs(space.sample(rng) for _ in range(60)), GraphBatch.from_graphs([resnet50(), ring_graph(3, 4)])]
+    )
     found = unfoldings(batch, 6, direction, check=True)
-    assert all(same_partition(classes.tolist(), slow) for classes, slow in zip(found, numbered(batch, 6, direction), strict=True))
+    assert all(
+        same_partition(classes.tolist(), slow)
+        for classes, slow in zip(found, numbered(batch, 6, direction), strict=True)
+    )
     assert len(set(found[6].tolist())) > 1000
 
 
@@ -110,11 +127,15 @@ def test_order_of_nodes_and_company_in_the_batch_do_not_matter(seed, direction):
     order = np.argsort(place[batch.dst], kind="stable")
     kind = np.empty_like(batch.kind)
     kind[place] = batch.kind
-    moved = unfoldings(GraphBatch(batch.kinds, kind, place[batch.src][order], place[batch.dst][order], batch.ptr), 3, direction)
+    moved = unfoldings(
+        GraphBatch(batch.kinds, kind, place[batch.src][order], place[batch.dst][order], batch.ptr), 3, direction
+    )
     assert all(same_partition(a.tolist(), b[place].tolist()) for a, b in zip(alone, moved, strict=True))
 
     nodes = batch.num_nodes
-    more = GraphBatch.concatenate([random_batch(seed + 1), batch, batch.select([3, 0]), random_batch(seed + 2, kinds=4)])
+    more = GraphBatch.concatenate(
+        [random_batch(seed + 1), batch, batch.select([3, 0]), random_batch(seed + 2, kinds=4)]
+    )
     start = more.num_nodes - random_batch(seed + 2, kinds=4).num_nodes - batch.select([3, 0]).num_nodes - nodes
     beside = [classes[start : start + nodes] for classes in unfoldings(more, 3, direction)]
     assert all(same_partition(a.tolist(), b.tolist()) for a, b in zip(alone, beside, strict=True))
@@ -132,7 +153,11 @@ def test_graphs_shuffled_are_the_same_classes():
 
 def test_slots_do_not_count_here_and_count_for_colors():
     def difference(first, second):
-        nodes = [Node("Input", shape=(4,)), Node("ReLU", (0,), ((4,),), (4,)), Node("Sub", (first, second), ((4,), (4,)), (4,))]
+        nodes = [
+            Node("Input", shape=(4,)),
+            Node("ReLU", (0,), ((4,),), (4,)),
+            Node("Sub", (first, second), ((4,), (4,)), (4,)),
+        ]
         return Graph((*nodes, Node("Output", (2,), ((4,),), (4,))))
 
     batch = GraphBatch.from_graphs([difference(0, 1), difference(1, 0), difference(1, 1)])
@@ -147,7 +172,9 @@ def test_directions_are_told_apart():
         nodes = [Node("Input", shape=(4,))] + [Node(op, (i,), ((4,),), (4,)) for i, op in enumerate(ops)]
         return Graph((*nodes, Node("Output", (len(ops),), ((4,),), (4,))))
 
-    batch = GraphBatch.from_graphs([chain("ReLU", "Sigmoid", "Tanh"), chain("Tanh", "Sigmoid", "ReLU"), chain("Tanh", "Sigmoid", "Tanh")])
+    batch = GraphBatch.from_graphs(
+        [chain("ReLU", "Sigmoid", "Tanh"), chain("Tanh", "Sigmoid", "ReLU"), chain("Tanh", "Sigmoid", "Tanh")]
+    )
     middle = np.asarray([2, 7, 12])
     seen = {direction: unfoldings(batch, 1, direction)[1][middle].tolist() for direction in DIRECTIONS}
     assert [len(set(classes)) for classes in seen.values()] == [2, 2, 3]
@@ -214,7 +241,9 @@ def test_a_table_says_what_every_class_is_made_of(seed, direction, depth):
     for step, coarse, fine in zip(table.steps, rows, rows[1:], strict=False):
         assert (len(step.own), step.starts[-1]) == (fine.max(initial=-1) + 1, len(step.sources))
         for node, row in enumerate(fine):
-            assert sorted(step.sources[step.starts[row] : step.starts[row + 1]]) == sorted(coarse[u] for u in heard[node])
+            assert sorted(step.sources[step.starts[row] : step.starts[row + 1]]) == sorted(
+                coarse[u] for u in heard[node]
+            )
 
 
 def test_tables_of_batches_with_other_kinds_or_none_at_all():
@@ -224,13 +253,18 @@ def test_tables_of_batches_with_other_kinds_or_none_at_all():
     assert parts[2].kinds != batch.kinds
     whole, joined = tabulate(batch, 6), tabulate(parts, 6, check=True)
     assert whole.kinds == joined.kinds
-    assert all(np.array_equal(a, b) for a, b in zip((whole.last, *whole.steps[5]), (joined.last, *joined.steps[5]), strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for a, b in zip((whole.last, *whole.steps[5]), (joined.last, *joined.steps[5]), strict=True)
+    )
     nothing = tabulate([], 2)
     assert (nothing.kinds, len(nothing.steps), len(nothing.last)) == ((), 2, 0)
 
 
 def test_check_finds_collisions_between_batches(monkeypatch):
-    batches = [GraphBatch((kind,), np.zeros(2, np.int64), *np.zeros((2, 0), np.int64), np.asarray([0, 2])) for kind in "ab"]
+    batches = [
+        GraphBatch((kind,), np.zeros(2, np.int64), *np.zeros((2, 0), np.int64), np.asarray([0, 2])) for kind in "ab"
+    ]
     tabulate(batches, 1, check=True)
     monkeypatch.setattr(unfolding, "mix", np.zeros_like)
     for batch in batches:
@@ -242,7 +276,9 @@ def test_check_finds_collisions_between_batches(monkeypatch):
 def test_edges_of_the_input():
     empty = GraphBatch.from_graphs([])
     assert [classes.shape for classes in unfoldings(empty, 2, "both", check=True)] == [(0,)] * 3
-    lonely = GraphBatch.from_graphs([Graph((Node("Input", shape=(4,)),)), Graph(()), Graph((Node("Input", shape=(4,)),))])
+    lonely = GraphBatch.from_graphs(
+        [Graph((Node("Input", shape=(4,)),)), Graph(()), Graph((Node("Input", shape=(4,)),))]
+    )
     assert [classes.tolist() for classes in unfoldings(lonely, 2, check=True)] == [[0, 0]] * 3
     assert len(unfoldings(lonely, 0)) == 1
     classes = unfoldings(lonely, 1)
@@ -252,7 +288,9 @@ def test_edges_of_the_input():
 
 @pytest.mark.parametrize("arguments", [(-1,), (2, "sideways")])
 def test_what_does_not_exist_is_refused(arguments):
-    with pytest.raises(CgirError, match=r"unfoldings: depth=.*expected 0 or more, and one of 'forward', 'backward', 'both'"):
+    with pytest.raises(
+        CgirError, match=r"unfoldings: depth=.*expected 0 or more, and one of 'forward', 'backward', 'both'"
+    ):
         unfoldings(GraphBatch.from_graphs([]), *arguments)
 
 

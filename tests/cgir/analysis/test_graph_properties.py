@@ -18,7 +18,10 @@ def named(graph):
     """The values themselves, by name."""
     row = properties(graph)[0]
     fractions = PROPERTY_NAMES.index("conv_1x1")
-    return {name: value if i >= fractions else 2**value - 1 for i, (name, value) in enumerate(zip(PROPERTY_NAMES, row, strict=True))}
+    return {
+        name: value if i >= fractions else 2**value - 1
+        for i, (name, value) in enumerate(zip(PROPERTY_NAMES, row, strict=True))
+    }
 
 
 def test_sizes_are_those_of_cost():
@@ -38,7 +41,8 @@ def test_resnet50_by_hand():
     # 1 conv, 3 + 4 + 6 + 3 blocks of 3 convs on the main path and one on the shortcut of every stage's first block
     assert found["longest_path_convs"] == pytest.approx(1 + 3 * 16)
     assert found["shortest_path_convs"] == pytest.approx(1 + 4)
-    # torchvision's ResNet-50 with stride in the 3x3 convolution: 427 rows up to the last 3x3 convolution (the recursion of Araujo et al., 2019)
+    # torchvision's ResNet-50 with stride in the 3x3 convolution: 427 rows up to the last 3x3 convolution (the recursion
+    # of Araujo et al., 2019)
     jump, field = 4, 1 + 6 + 2 * 2
     for stage, blocks in enumerate((3, 4, 6, 3)):
         for block in range(blocks):
@@ -95,7 +99,12 @@ def test_paths_are_those_networkx_lists(seed, size):
 
 def test_batches_agree_with_single_graphs():
     rng = np.random.default_rng(0)
-    graphs = [conv_dag(rng, int(n)) for n in rng.integers(2, 30, 20)] + [resnet50(), ring_graph(3), small_graph(), random_graph(rng, 20)]
+    graphs = [conv_dag(rng, int(n)) for n in rng.integers(2, 30, 20)] + [
+        resnet50(),
+        ring_graph(3),
+        small_graph(),
+        random_graph(rng, 20),
+    ]
     together = properties(GraphBatch.from_graphs(graphs))
     assert together.dtype == np.float64
     np.testing.assert_allclose(together, np.concatenate([properties(g) for g in graphs]), atol=1e-12)

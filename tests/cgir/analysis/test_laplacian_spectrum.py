@@ -9,9 +9,17 @@ from cgir_samples import random_graph, resnet50, ring_graph, shuffled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.spectrum import PEERS, distances, knowledge, simple, weighted_spectrum, wirings, with_lapack, with_networkx
-from cgir import spectral_distance, wl_features
-from cgir.analysis import laplacian_spectrum as spectrum
+from benchmarks.spectrum import (
+    PEERS,
+    distances,
+    knowledge,
+    simple,
+    weighted_spectrum,
+    wirings,
+    with_lapack,
+    with_networkx,
+)
+from cgir import spectral_distance, spectrum, wl_features
 from cgir.analysis.laplacian_spectrum import PADDING, normalized_laplacian
 from cgir.graph import Graph, Node
 from cgir.graph_batch import GraphBatch
@@ -128,7 +136,9 @@ def test_laplacian_is_networkx_s():
     simple = nx.Graph()
     simple.add_nodes_from(range(len(graph)))
     simple.add_edges_from((s, t) for t, node in enumerate(graph.nodes) for s in node.inputs)
-    np.testing.assert_allclose(normalized_laplacian(graph), nx.normalized_laplacian_matrix(simple).toarray(), atol=1e-15)
+    np.testing.assert_allclose(
+        normalized_laplacian(graph), nx.normalized_laplacian_matrix(simple).toarray(), atol=1e-15
+    )
 
 
 def test_zeros_count_components():
@@ -158,8 +168,14 @@ def test_equal_wiring_is_solved_once(monkeypatch):
     solved = []
     honest = MODULE._smallest
     monkeypatch.setattr(MODULE, "_smallest", lambda n, codes, k: solved.extend([n] * len(codes)) or honest(n, codes, k))
-    relu, sigmoid = (Graph((Node("Input", shape=SHAPE), *(Node(op, (i,), (SHAPE,), SHAPE) for i in range(5)))) for op in ("ReLU", "Sigmoid"))
-    one, other, twice = (from_edges(4, edges) for edges in ([(0, 3), (1, 3), (2, 3)], [(2, 3), (1, 3), (0, 3)], [(0, 3), (1, 3), (2, 3), (1, 3)]))
+    relu, sigmoid = (
+        Graph((Node("Input", shape=SHAPE), *(Node(op, (i,), (SHAPE,), SHAPE) for i in range(5))))
+        for op in ("ReLU", "Sigmoid")
+    )
+    one, other, twice = (
+        from_edges(4, edges)
+        for edges in ([(0, 3), (1, 3), (2, 3)], [(2, 3), (1, 3), (0, 3)], [(0, 3), (1, 3), (2, 3), (1, 3)])
+    )
     longer = from_edges(5, [(0, 3), (1, 3), (2, 3)])
     found = spectrum([relu, one, sigmoid, other, twice, longer, relu])
     assert sorted(solved) == [4, 5, 6]
@@ -183,23 +199,34 @@ def test_all_of_nasbench201(monkeypatch):
     features = wl_features(batch)
     parts = pairwise(features.indptr)
     told_apart = len({(features.indices[a:b].tobytes(), features.data[a:b].tobytes()) for a, b in parts})
-    assert len(np.unique(np.round(found, 8), axis=0)) < 1000 < 5000 < told_apart <= 5425  # all that are distinct as graphs
+    # all that are distinct as graphs
+    assert len(np.unique(np.round(found, 8), axis=0)) < 1000 < 5000 < told_apart <= 5425
 
 
 def test_chunks_and_stacks_change_nothing(monkeypatch):
     rng = np.random.default_rng(2)
-    graphs = [random_graph(rng, int(n)) for n in rng.integers(1, 30, 40)] + [Graph(()), from_edges(3, []), branches(5, 4)]
+    graphs = [random_graph(rng, int(n)) for n in rng.integers(1, 30, 40)] + [
+        Graph(()),
+        from_edges(3, []),
+        branches(5, 4),
+    ]
     graphs += [graphs[i] for i in rng.permutation(43)]
     whole = spectrum(graphs)
     monkeypatch.setattr(MODULE, "CHUNK", 7)
     monkeypatch.setattr(MODULE, "STACK_BYTES", 2 * 8 * 30 * 30)
     np.testing.assert_allclose(spectrum(graphs), whole, atol=1e-12)
     monkeypatch.setattr(MODULE, "DENSE_LIMIT", 10)
-    np.testing.assert_allclose(spectrum([graph for graph in graphs if len(graph) > 25], k=6), whole[[len(g) > 25 for g in graphs], :6], atol=1e-10)
+    np.testing.assert_allclose(
+        spectrum([graph for graph in graphs if len(graph) > 25], k=6),
+        whole[[len(g) > 25 for g in graphs], :6],
+        atol=1e-10,
+    )
 
 
 def test_loops_and_both_directions_count_once():
-    batch = GraphBatch((), np.zeros(3, np.int64), np.asarray([1, 1, 0, 1]), np.asarray([0, 1, 1, 2]), np.asarray([0, 3]))
+    batch = GraphBatch(
+        (), np.zeros(3, np.int64), np.asarray([1, 1, 0, 1]), np.asarray([0, 1, 1, 2]), np.asarray([0, 3])
+    )
     np.testing.assert_allclose(spectrum(batch, 3), [[0, 1, 2]], atol=1e-12)
 
 
@@ -217,12 +244,19 @@ def test_distances():
 
 def test_peers_of_the_benchmark_solve_the_same_problem():
     rng = np.random.default_rng(5)
-    graphs = [random_graph(rng, int(n)) for n in rng.integers(1, 40, 12)] + [resnet50(), ring_graph(3, 5), from_edges(4, []), from_edges(20, [(3, 4)] * 2)]
+    graphs = [random_graph(rng, int(n)) for n in rng.integers(1, 40, 12)] + [
+        resnet50(),
+        ring_graph(3, 5),
+        from_edges(4, []),
+        from_edges(20, [(3, 4)] * 2),
+    ]
     batch = GraphBatch.from_graphs(graphs)
     expected = np.stack([reference(graph) for graph in graphs])
     given = wirings(batch)
     for solve in (*PEERS.values(), with_lapack):
-        np.testing.assert_allclose(solve([simple(wiring) for wiring in given] if solve is with_networkx else given), expected, atol=1e-10)
+        np.testing.assert_allclose(
+            solve([simple(wiring) for wiring in given] if solve is with_networkx else given), expected, atol=1e-10
+        )
 
 
 def test_what_the_benchmark_says_distances_know():

@@ -18,7 +18,16 @@ from cgir.graph_batch import GraphBatch
 from frontends import spaces
 
 # by hand, of the operators that random graphs consist of
-NAMED = {"ReLU": "ReLU", "Sigmoid": "Sigmoid", "Add": "Add", "Mul": "Mul", "Concat": "Concat", "Sub": "other_arithmetic", "Input": "other", "Output": "other"}
+NAMED = {
+    "ReLU": "ReLU",
+    "Sigmoid": "Sigmoid",
+    "Add": "Add",
+    "Mul": "Mul",
+    "Concat": "Concat",
+    "Sub": "other_arithmetic",
+    "Input": "other",
+    "Output": "other",
+}
 
 
 def named(row):
@@ -71,7 +80,10 @@ def test_cells_whose_nodes_read_several_are_enumerated_too(name, skips):
         found, every = named(row), walks(batch, index)
         assert found["paths"] == pytest.approx(len(every), rel=1e-9)
         convs = [sum(batch.kinds[batch.kind[node]].op == "Conv" for node in walk) for walk in every]
-        parts = [{key: value for key, value in found.items() if key.startswith(f"{statistic}_conv_")} for statistic in ("mean", "most", "least")]
+        parts = [
+            {key: value for key, value in found.items() if key.startswith(f"{statistic}_conv_")}
+            for statistic in ("mean", "most", "least")
+        ]
         assert sum(parts[0].values()) == pytest.approx(np.mean(convs), abs=1e-9)
         assert max(parts[1].values()) <= max(convs) + 1e-9
         assert sum(parts[2].values()) <= min(convs) + 1e-9
@@ -81,23 +93,35 @@ def test_cells_whose_nodes_read_several_are_enumerated_too(name, skips):
 
 def test_known_cells():
     space = spaces.get("nasbench201", cells=1)
-    spec = space.parse("|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|avg_pool_3x3~2|")
+    spec = space.parse(
+        "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|avg_pool_3x3~2|"
+    )
     # ways from the input: the skip, 3x3 then 3x3, 1x1 then pooling, 3x3 and 3x3 then pooling
     found = named(path_features(space.cell_graphs([spec]))[0])
-    expected = {"conv_3": (3, 4 / 4, 2, 0), "conv_1": (1, 1 / 4, 1, 0), "AvgPool": (1, 2 / 4, 1, 0), "other": (3, 9 / 4, 3, 2), "Linear": (0, 0, 0, 0)}
+    expected = {
+        "conv_3": (3, 4 / 4, 2, 0),
+        "conv_1": (1, 1 / 4, 1, 0),
+        "AvgPool": (1, 2 / 4, 1, 0),
+        "other": (3, 9 / 4, 3, 2),
+        "Linear": (0, 0, 0, 0),
+    }
     for sort, values in expected.items():
         assert [found[f"{statistic}_{sort}"] for statistic in paths.STATISTICS] == pytest.approx(values), sort
     assert found["paths"] == pytest.approx(4)
     # whole networks: such a cell in each of three stages, and two blocks with a shortcut between them
     assert named(path_features(space.graph(spec))[0])["paths"] == pytest.approx(4**3 * 2**2)
     dead = space.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
-    found = named(path_features(space.cell_graphs([dead]))[0])  # an input and an output, neither of which leads anywhere
+    # an input and an output, neither of which leads anywhere
+    found = named(path_features(space.cell_graphs([dead]))[0])
     assert (found["paths"], found["count_other"], found["most_other"]) == pytest.approx((2, 2, 1))
 
 
 def test_resnet50_by_hand():
     found = named(path_features(resnet50())[0])
-    convs = {statistic: [found[f"{statistic}_{sort}"] for sort in ("conv_1", "conv_3", "conv_5_or_more")] for statistic in paths.STATISTICS}
+    convs = {
+        statistic: [found[f"{statistic}_{sort}"] for sort in ("conv_1", "conv_3", "conv_5_or_more")]
+        for statistic in paths.STATISTICS
+    }
     # 16 blocks of three convolutions or none, one on the shortcut of the first of each stage, all paths equally likely
     assert found["paths"] == pytest.approx(2**16)
     assert convs["count"] == pytest.approx([36, 16, 1])
@@ -118,8 +142,11 @@ def test_more_paths_than_numbers_can_say():
     assert rows[0, -1] == pytest.approx(1500, rel=1e-12)
     assert rows[1, -1] == pytest.approx(3000, rel=1e-12)
     found = named(np.where(np.arange(len(PATH_NAMES)) < len(PATH_NAMES) - 1, rows[0], 0))
-    assert [found[f"{statistic}_ReLU"] for statistic in paths.STATISTICS] == pytest.approx([1500, 750, 1500, 0], rel=1e-9)
-    assert rows[1, PATH_NAMES.index("mean_Add")] == pytest.approx(np.log2(3001), rel=1e-9)  # each step rounds its logarithm
+    assert [found[f"{statistic}_ReLU"] for statistic in paths.STATISTICS] == pytest.approx(
+        [1500, 750, 1500, 0], rel=1e-9
+    )
+    # each step rounds its logarithm
+    assert rows[1, PATH_NAMES.index("mean_Add")] == pytest.approx(np.log2(3001), rel=1e-9)
 
 
 @settings(max_examples=40, deadline=None)
@@ -132,7 +159,11 @@ def test_order_of_nodes_does_not_matter(size, seed):
 
 def test_company_in_the_batch_does_not_matter(monkeypatch):
     rng = np.random.default_rng(1)
-    graphs = [random_graph(rng, int(size)) for size in rng.integers(0, 30, 12)] + [resnet50(), Graph(()), ring_graph(3, 4)]
+    graphs = [random_graph(rng, int(size)) for size in rng.integers(0, 30, 12)] + [
+        resnet50(),
+        Graph(()),
+        ring_graph(3, 4),
+    ]
     alone = np.concatenate([path_features(graph) for graph in graphs])
     together = path_features(graphs)
     np.testing.assert_array_equal(together, alone)
@@ -146,7 +177,13 @@ def test_next_to_nothing():
     assert path_features([]).shape == (0, len(PATH_NAMES))
     assert not path_features([Graph(()), Graph(())]).any()
     found = named(path_features(Graph((Node("Input", shape=(4,)),)))[0])
-    assert {name: value for name, value in found.items() if value} == {"count_other": 1, "mean_other": 1, "most_other": 1, "least_other": 1, "paths": 1}
+    assert {name: value for name, value in found.items() if value} == {
+        "count_other": 1,
+        "mean_other": 1,
+        "most_other": 1,
+        "least_other": 1,
+        "paths": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -159,5 +196,12 @@ def test_next_to_nothing():
 def test_sorts_of_convolutions(side, groups, dilation, sort):
     kernel = side if isinstance(side, tuple) else (side, side)
     attrs = (("dilation", (dilation, dilation)), ("groups", groups), ("kernel", kernel))
-    found = named(path_features(Graph((Node("Input", shape=(8, 9, 9)), Node("Conv", (0,), ((8, 9, 9),), (8, 9, 9), attrs=attrs))))[0])
-    assert {name for name, value in found.items() if name.startswith("count_") and value} == {"count_other", f"count_{sort}"}
+    found = named(
+        path_features(
+            Graph((Node("Input", shape=(8, 9, 9)), Node("Conv", (0,), ((8, 9, 9),), (8, 9, 9), attrs=attrs)))
+        )[0]
+    )
+    assert {name for name, value in found.items() if name.startswith("count_") and value} == {
+        "count_other",
+        f"count_{sort}",
+    }

@@ -17,7 +17,9 @@ from cgir.ops import OPS
 
 
 def as_digraph(graph):
-    """The same structure for networkx: parallel edges are one edge with the multiset of their slots, shared parameters are nodes."""
+    """The same structure for networkx: parallel edges are one edge with the multiset of their slots, shared parameters
+    are nodes.
+    """
     out, edges = nx.DiGraph(), Counter()
     for index, node in enumerate(graph.nodes):
         out.add_node(index, label=repr(node.kind))
@@ -90,7 +92,9 @@ def test_one_change_is_seen(seed, size):
     assert isomorphic(graph, other) == oracle(graph, other)
 
 
-@pytest.mark.parametrize(("a", "b"), [((6,), (3, 3)), ((8,), (4, 4)), ((10,), (5, 5)), ((9,), (3, 3, 3)), ((4, 5), (3, 6))])
+@pytest.mark.parametrize(
+    ("a", "b"), [((6,), (3, 3)), ((8,), (4, 4)), ((10,), (5, 5)), ((9,), (3, 3, 3)), ((4, 5), (3, 6))]
+)
 def test_rings_that_colouring_cannot_separate(a, b):
     first, second = ring_graph(*a), ring_graph(*b)
     assert first.hash == second.hash
@@ -169,7 +173,10 @@ def naive_colors(batch, rounds, direction):
         for v in range(batch.num_nodes):
             edges = [(int(s), int(d)) for s, d in zip(batch.src, batch.dst, strict=True)]
             slots = [sum(d == e[1] for e in edges[:i]) for i, (_, d) in enumerate(edges)]
-            slots = [-1 if OPS[batch.kinds[batch.kind[d]].op].commutative else s for s, (_, d) in zip(slots, edges, strict=True)]
+            slots = [
+                -1 if OPS[batch.kinds[batch.kind[d]].op].commutative else s
+                for s, (_, d) in zip(slots, edges, strict=True)
+            ]
             before = sorted((label, color[s]) for label, (s, d) in zip(slots, edges, strict=True) if d == v)
             after = sorted((label, color[d]) for label, (s, d) in zip(slots, edges, strict=True) if s == v)
             seen = {"forward": (before,), "backward": (after,), "both": (before, after)}[direction]
@@ -219,7 +226,10 @@ def chain(ops):
 
 def test_differences_are_seen_at_any_depth():
     ops = ["ReLU"] * 1200
-    hashes = {graph_hash(chain([*ops[:i], "Sigmoid", *ops[i + 1 :]])) for i in range(0, 1200, 50)} | {graph_hash(chain(ops)), graph_hash(chain(ops[1:]))}
+    hashes = {graph_hash(chain([*ops[:i], "Sigmoid", *ops[i + 1 :]])) for i in range(0, 1200, 50)} | {
+        graph_hash(chain(ops)),
+        graph_hash(chain(ops[1:])),
+    }
     assert len(hashes) == 26
 
 

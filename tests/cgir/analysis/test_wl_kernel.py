@@ -18,16 +18,28 @@ def label(node):
     """What the module says a node's label is, from the node itself."""
     side = sqrt(prod(node.shape[1:]))
     name = node.attr("name") if node.op == "Opaque" else None
-    return node.op, name, node.attr("kernel"), node.attr("stride"), node.attr("groups", 1) > 1, round(log2(side)) if side else 0
+    return (
+        node.op,
+        name,
+        node.attr("kernel"),
+        node.attr("stride"),
+        node.attr("groups", 1) > 1,
+        round(log2(side)) if side else 0,
+    )
 
 
 def naive_features(graph, rounds):
-    """Counts of subtrees, written out: algorithm 1 of Shervashidze et al. over a node and what it reads, and a histogram with FLOPs."""
+    """Counts of subtrees, written out: algorithm 1 of Shervashidze et al. over a node and what it reads, and a
+    histogram with FLOPs.
+    """
     counts = Counter(("with FLOPs", label(node), round(2 * log2(1 + kind_flops(node.kind)))) for node in graph.nodes)
     labels = [label(node) for node in graph.nodes]
     counts.update(labels)
     for _ in range(rounds):
-        labels = [(own, tuple(sorted((labels[source] for source in node.inputs), key=repr))) for own, node in zip(labels, graph.nodes, strict=True)]
+        labels = [
+            (own, tuple(sorted((labels[source] for source in node.inputs), key=repr)))
+            for own, node in zip(labels, graph.nodes, strict=True)
+        ]
         counts.update(labels)
     return counts
 
@@ -72,7 +84,8 @@ def test_a_chain_by_hand():
     build = GraphBuilder()
     build.output(build.relu(build.relu(build.relu(build.input((4,))))))
     chain = build.build()
-    # operators with and without FLOPs: Input, 3 ReLU, Output; pairs: 2 ReLU that read a ReLU; triples: the last two ReLU differ
+    # operators with and without FLOPs: Input, 3 ReLU, Output; pairs: 2 ReLU that read a ReLU; triples: the last two
+    # ReLU differ
     histogram, pairs, triples = [1, 1, 3], [1, 1, 1, 2], [1, 1, 1, 1, 1]
     for rounds, expected in enumerate(([], pairs, [*pairs, *triples])):
         assert sorted(wl_features(chain, rounds).data) == sorted([*histogram, *histogram, *expected])
@@ -89,7 +102,8 @@ def test_it_is_a_pseudometric(seed, normalized):
     np.testing.assert_allclose(table, table.T, atol=1e-12)
     assert (np.diag(table) == 0).all()
     assert table[0, -1] == 0
-    assert (table[:, None, :] <= table[:, :, None] + table[None] + 1e-9).all()  # [i, j, k]: i to k is no longer than over j
+    # [i, j, k]: i to k is no longer than over j
+    assert (table[:, None, :] <= table[:, :, None] + table[None] + 1e-9).all()
     assert table[0, 1] == pytest.approx(naive_distance(graphs[0], graphs[1], normalized=normalized), abs=1e-7)
     if normalized:
         assert table.max() <= sqrt(2)

@@ -65,7 +65,18 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_trace_prints_a_report_and_writes_files(net: Path, tmp_path: Path) -> None:
     out = tmp_path / "net.json"
-    done = run("trace", f"{net}:build", "--input-shape", "1,3,32,32", "-o", str(out), "--svg", str(tmp_path / "n.svg"), "--html", str(tmp_path / "n.html"))
+    done = run(
+        "trace",
+        f"{net}:build",
+        "--input-shape",
+        "1,3,32,32",
+        "-o",
+        str(out),
+        "--svg",
+        str(tmp_path / "n.svg"),
+        "--html",
+        str(tmp_path / "n.html"),
+    )
     assert done.returncode == 0, done.stderr
     first, *_, last = done.stdout.splitlines()
     assert re.fullmatch(r"traced .*small_net.py:build in [\d.]+ s: 10 operators recorded, 7 nodes in the graph", first)
@@ -105,7 +116,9 @@ def test_show_prints_blocks_unless_asked_for_nodes(tmp_path: Path, capsys: pytes
             main(["show", path, *words])
 
 
-def test_models_of_all_frameworks_are_built_and_compared(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_of_all_frameworks_are_built_and_compared(
+    net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["trace", f"{net}:net", "--input-shape", "1,3,32,32", "-o", str(tmp_path / "net.json")]) == 0
     assert main(["trace", f"{net}:keras_net"]) == 0
     assert main(["diff", str(tmp_path / "net.json"), f"{net}:keras_net"]) == 0
@@ -114,7 +127,13 @@ def test_models_of_all_frameworks_are_built_and_compared(net: Path, tmp_path: Pa
     assert re.search(r"activations +224 +bytes", capsys.readouterr().out)
     (tmp_path / "net.onnx").write_bytes(frontends.build(f"{net}:onnx_net").SerializeToString())
     assert main(["diff", str(tmp_path / "net.onnx"), f"{net}:onnx_net", "--dim", "time=7"]) == 0
-    for words in (["--dim", "batch"], ["--dim", "batch=0"], ["--dim", "=1"], ["--input-shape", "1,x"], ["--input-shape", "0,3"]):
+    for words in (
+        ["--dim", "batch"],
+        ["--dim", "batch=0"],
+        ["--dim", "=1"],
+        ["--input-shape", "1,x"],
+        ["--input-shape", "0,3"],
+    ):
         with pytest.raises(SystemExit):
             main(["trace", f"{net}:onnx_net", *words])
 
@@ -126,7 +145,8 @@ def test_a_missing_shape_is_asked_for_as_the_option_is_called(net: Path, capsys:
 
 def test_modules_are_built_without_weights(net: Path) -> None:
     assert all(param.is_meta for param in frontends.build(f"{net}:build").parameters())
-    assert not any(param.is_meta for param in frontends.build(f"{net}:net").parameters())  # a model that is there stays as it is
+    # a model that is there stays as it is
+    assert not any(param.is_meta for param in frontends.build(f"{net}:net").parameters())
 
 
 @pytest.mark.parametrize(
@@ -143,7 +163,9 @@ def test_modules_are_built_without_weights(net: Path) -> None:
         ("{net}x.py:build", "there is no file"),
     ],
 )
-def test_a_bad_model_is_one_line_on_stderr(net: Path, target: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_model_is_one_line_on_stderr(
+    net: Path, target: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["trace", target.format(net=net), "--input-shape", "1,3,8,8"]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -187,11 +209,37 @@ def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[
     for name, seed in (("target", 0), ("source", 1)):
         graphs = random_cnns(40, seed)
         specs = [f"{name}-{i}" for i in range(40)]
-        cgir.GraphStore.write(tmp_path / f"{name}.parquet", graphs, family=name, specs=specs, labels={"acc": [g.num_params for g in graphs]})
-    target, source, encoder, predictor = (str(tmp_path / part) for part in ("target.parquet", "source.parquet", "encoder", "predictor"))
+        cgir.GraphStore.write(
+            tmp_path / f"{name}.parquet",
+            graphs,
+            family=name,
+            specs=specs,
+            labels={"acc": [g.num_params for g in graphs]},
+        )
+    target, source, encoder, predictor = (
+        str(tmp_path / part) for part in ("target.parquet", "source.parquet", "encoder", "predictor")
+    )
     cgir.GraphStore.write(other := str(tmp_path / "other.parquet"), random_cnns(2), labels={"error": [0.0, 1.0]})
     assert main(["pretrain", target, source, "-o", encoder, "--steps", "3", "--batch", "16"]) == 0
-    assert main(["finetune", target, "--label", "acc", "--encoder", encoder, "--sources", source, "--limit", "15", "-o", predictor]) == 0
+    assert (
+        main(
+            [
+                "finetune",
+                target,
+                "--label",
+                "acc",
+                "--encoder",
+                encoder,
+                "--sources",
+                source,
+                "--limit",
+                "15",
+                "-o",
+                predictor,
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert main(["predict", target, "--predictor", predictor, "--top", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -201,10 +249,29 @@ def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert float(spread) > 0
     store = cgir.GraphStore.open(target)
     assert store.labels["acc"][store.specs.index(name)] > np.median(store.labels["acc"])
-    assert main(["finetune", target, "--label", "acc", "--encoder", "none", "--head", "carl", "--limit", "15", "-o", predictor]) == 0
+    assert (
+        main(
+            [
+                "finetune",
+                target,
+                "--label",
+                "acc",
+                "--encoder",
+                "none",
+                "--head",
+                "carl",
+                "--limit",
+                "15",
+                "-o",
+                predictor,
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert main(["predict", target, "--predictor", predictor, "--top", "3"]) == 0
-    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()] == [3, 3, 3, 3]  # one network has no spread
+    # one network has no spread
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()] == [3, 3, 3, 3]
     for words in ([target, "--label", "loss"], [target, "--label", "acc", "--sources", other]):
         assert main(["finetune", *words, "--encoder", "none", "-o", predictor]) == 2
         assert re.search(r"no label '(loss|acc)'; .* (acc|error)$", capsys.readouterr().err)

@@ -28,10 +28,19 @@ def words(tmp_path: Path) -> list[str]:
     graphs = random_cnns(20)
     encoders.Predictor(None, head="gp").fit(graphs, conv_share(graphs)).save(tmp_path / "predictor")
     (tmp_path / "explained_net.py").write_text(NET)
-    return ["explain", f"{tmp_path / 'explained_net.py'}:build", "--predictor", str(tmp_path / "predictor"), "--input-shape", "1,3,16,16"]
+    return [
+        "explain",
+        f"{tmp_path / 'explained_net.py'}:build",
+        "--predictor",
+        str(tmp_path / "predictor"),
+        "--input-shape",
+        "1,3,16,16",
+    ]
 
 
-def test_explain_prints_the_top_nodes_and_draws(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_prints_the_top_nodes_and_draws(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("why.svg", "why.html"):
         assert main([*words, "--top", "3", "-o", str(tmp_path / name)]) == 0
         first, header, *rows, empty, last = capsys.readouterr().out.splitlines()
@@ -44,11 +53,15 @@ def test_explain_prints_the_top_nodes_and_draws(words: list[str], tmp_path: Path
     assert "<title>" in (tmp_path / "why.html").read_text(encoding="utf-8")
 
 
-def test_explain_takes_saved_graphs_and_agrees_with_the_library(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_takes_saved_graphs_and_agrees_with_the_library(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     graph = random_cnns(1, seed=5)[0]
     graph.save(tmp_path / "g.json")
     assert main(["explain", str(tmp_path / "g.json"), "--predictor", words[3], "--method", "occlusion"]) == 0
-    assert capsys.readouterr().out.rstrip("\n") == explain(encoders.Predictor.load(words[3]), cgir.load(tmp_path / "g.json")).table(10)
+    assert capsys.readouterr().out.rstrip("\n") == explain(
+        encoders.Predictor.load(words[3]), cgir.load(tmp_path / "g.json")
+    ).table(10)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,9 @@ def test_explain_takes_saved_graphs_and_agrees_with_the_library(words: list[str]
         (["--predictor", "nowhere"], r"cgir: .*nowhere.*"),
     ],
 )
-def test_errors_are_one_line(words: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_line(
+    words: list[str], more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*words, *more]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -62,7 +62,9 @@ def ranked(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if re.match(r" +\d+ ", line)]
 
 
-def test_models_and_a_few_measurements_become_a_ranking_of_all(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_and_a_few_measurements_become_a_ranking_of_all(
+    models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     known = {"w4": 60.5, "nets.py:w8": 70.0, "w16": 75.25, "w32": 80.0}
     words = ["finetune", *models, "--labels", measured("measured.csv", known), *TRAINED, *SHAPE, "-o", "ranker"]
     assert main(words) == 0
@@ -72,17 +74,23 @@ def test_models_and_a_few_measurements_become_a_ranking_of_all(models: list[str]
     assert last == "predictor: ranker (4 labels)"
     rows = {row[-1]: row[1:-1] for row in ranked(text)}
     assert set(rows) == set(models)
-    assert {name: float(row[2]) for name, row in rows.items() if len(row) == 3} == {f"nets.py:{name.split(':')[-1]}": value for name, value in known.items()}
+    assert {name: float(row[2]) for name, row in rows.items() if len(row) == 3} == {
+        f"nets.py:{name.split(':')[-1]}": value for name, value in known.items()
+    }
     # by hand, with the library
     graphs = [frontends.trace(frontends.build(model), input_shape=(1, 3, 16, 16)) for model in models]
-    predictor = encoders.Predictor(head="gp").fit([graphs[0], graphs[2], graphs[4], graphs[6]], list(known.values()), pool=graphs)
+    predictor = encoders.Predictor(head="gp").fit(
+        [graphs[0], graphs[2], graphs[4], graphs[6]], list(known.values()), pool=graphs
+    )
     scores, deviations = predictor.predict(graphs, return_std=True)
     assert [float(rows[model][0]) for model in models] == pytest.approx(scores, abs=2e-3)
     assert [float(rows[model][1]) for model in models] == pytest.approx(deviations, abs=2e-3)
     assert [row[-1] for row in ranked(text)][-1] == "nets.py:w4"
 
 
-def test_a_saved_predictor_ranks_models_and_writes_them_for_other_programs(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_saved_predictor_ranks_models_and_writes_them_for_other_programs(
+    models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     labels = measured("measured.csv", {"w4": 60.5, "w16": 75.25, "w32": 80.0})
     assert main(["finetune", *models[:-1], "nets.py:w32", "--labels", labels, *TRAINED, *SHAPE, "-o", "ranker"]) == 0
     fitted = [(row[-1], row[1]) for row in ranked(capsys.readouterr().out)]
@@ -98,29 +106,62 @@ def test_a_saved_predictor_ranks_models_and_writes_them_for_other_programs(model
     assert all(float(row["deviation"]) > 0 for row in rows)
 
 
-def test_a_metric_where_lower_is_better_turns_the_ranking_round(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_where_lower_is_better_turns_the_ranking_round(
+    models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     labels = measured("measured.csv", {"w4": 1.0, "w8": 2.0, "w16": 3.0, "w32": 4.0})
     orders = []
     for more in ([], ["--lower-is-better"]):
-        assert main(["finetune", *models, "--labels", labels, "--metric", "accuracy", *TRAINED, *SHAPE, *more, "-o", "ranker"]) == 0
+        assert (
+            main(
+                [
+                    "finetune",
+                    *models,
+                    "--labels",
+                    labels,
+                    "--metric",
+                    "accuracy",
+                    *TRAINED,
+                    *SHAPE,
+                    *more,
+                    "-o",
+                    "ranker",
+                ]
+            )
+            == 0
+        )
         text = capsys.readouterr().out
         orders.append([row[-1] for row in ranked(text) if len(row) == 5])  # rank, score, deviation, label, name
         assert {row[3] for row in ranked(text) if len(row) == 5} == {"1", "2", "3", "4"}  # as they were measured
-    assert orders == [["nets.py:w32", "nets.py:w16", "nets.py:w8", "nets.py:w4"], ["nets.py:w4", "nets.py:w8", "nets.py:w16", "nets.py:w32"]]
+    assert orders == [
+        ["nets.py:w32", "nets.py:w16", "nets.py:w8", "nets.py:w4"],
+        ["nets.py:w4", "nets.py:w8", "nets.py:w16", "nets.py:w32"],
+    ]
 
 
-def test_models_saved_graphs_and_data_sets_are_read_together(models: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    net, image = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 10)).eval(), torch.zeros(1, 3, 16, 16)
+def test_models_saved_graphs_and_data_sets_are_read_together(
+    models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    net, image = (
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 10)).eval(),
+        torch.zeros(1, 3, 16, 16),
+    )
     Path("exported.onnx").write_bytes(exported(net, (image,), "dynamo"))
     torch.export.save(torch.export.export(net, (image,)), "exported.pt2")
     graphs = random_cnns(5)
     graphs[0].save("graph.json")
-    cgir.GraphStore.write("pool", graphs[1:], specs=["a b", "c,d", "", ""], labels={"params": [g.num_params for g in graphs[1:]]})
+    cgir.GraphStore.write(
+        "pool", graphs[1:], specs=["a b", "c,d", "", ""], labels={"params": [g.num_params for g in graphs[1:]]}
+    )
     files = ["exported.onnx", "exported.pt2", "graph.json", "pool", models[0]]
     labels = measured("measured.csv", {"exported.onnx": 4.0, "graph": 3.0, "c,d": 2.0, "pool[3]": 1.0})
     assert main(["finetune", *files, "--labels", labels, *TRAINED, *SHAPE, "-o", "ranker"]) == 0
     text = capsys.readouterr().out
-    known = {line.split("  ")[-1].strip(): line.split()[3] for line in text.splitlines() if len(re.findall(r"\d\.\d{4}", line)) == 2}
+    known = {
+        line.split("  ")[-1].strip(): line.split()[3]
+        for line in text.splitlines()
+        if len(re.findall(r"\d\.\d{4}", line)) == 2
+    }
     assert set(known) == {"exported.onnx", "exported.pt2", "graph.json", "a b", "c,d", "pool[2]", "pool[3]", models[0]}
     assert [known[name] for name in ("exported.onnx", "graph.json", "c,d", "pool[3]")] == ["4", "3", "2", "1"]
     # the same network from two files is one to the predictor
@@ -150,28 +191,69 @@ def test_networks_are_listed_before_they_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["finetune", "nets.py:w4", "-o", "x"], r"nothing is known of these networks; give measurements with --labels FILE.csv, .*"),
+        (
+            ["finetune", "nets.py:w4", "-o", "x"],
+            r"nothing is known of these networks; give measurements with --labels FILE.csv, .*",
+        ),
         (["finetune", "nets.py:w4", "--labels", "none.csv", "-o", "x"], r".*No such file or directory: 'none.csv'"),
-        (["finetune", "nets.py:w4", "nets.py:w6", "--labels", "one.csv", "-o", "x"], r"accuracy is known of 1 of the 2 networks; a ranking needs 2 or more.*"),
-        (["finetune", "nets.py:w6", "nets.py:w8", "--labels", "one.csv", "-o", "x"], r"one.csv, line 2: 'w4' is none of the networks that were given; .*"),
-        (["finetune", "nets.py:w4", "nets.py:w6", "--labels", "equal.csv", "-o", "x"], r"fit: all 2 labels equal 3.0; .*"),
-        (["finetune", "nets.py:w4", "--labels", "one.csv", "--metric", "loss", "-o", "x"], r"one.csv: no column 'loss'; it has accuracy"),
+        (
+            ["finetune", "nets.py:w4", "nets.py:w6", "--labels", "one.csv", "-o", "x"],
+            r"accuracy is known of 1 of the 2 networks; a ranking needs 2 or more.*",
+        ),
+        (
+            ["finetune", "nets.py:w6", "nets.py:w8", "--labels", "one.csv", "-o", "x"],
+            r"one.csv, line 2: 'w4' is none of the networks that were given; .*",
+        ),
+        (
+            ["finetune", "nets.py:w4", "nets.py:w6", "--labels", "equal.csv", "-o", "x"],
+            r"fit: all 2 labels equal 3.0; .*",
+        ),
+        (
+            ["finetune", "nets.py:w4", "--labels", "one.csv", "--metric", "loss", "-o", "x"],
+            r"one.csv: no column 'loss'; it has accuracy",
+        ),
         (["finetune", "two", "-o", "x"], r"2 labels to choose from, a, b; say which with --metric, such as --metric a"),
         (["finetune", "two", "--metric", "c", "-o", "x"], r"the networks have no label 'c'; it has to be one of a, b"),
-        (["finetune", "two", "--metric", "a", "--encoder", "nowhere", "-o", "x"], r"nowhere: no such file; expected a cgir encoder"),
-        (["finetune", "nets.py:w4", "nets.py:w6", "nets.py:w5", "--labels", "good.csv", "-o", "x"], r"nets.py:w5: nets has no 'w5'; .*"),
-        (["finetune", "nets.py:w4", "nets.py:w6", "nets.py:stubborn", "--labels", "good.csv", "-o", "x"], r"nets.py:stubborn \(.*nets.py:30\): .*"),
-        (["predict", "ranker", "nets.py:w4", "--predictor", "ranker"], r"ranker: a predictor, not a network; to use it say --predictor ranker"),
-        (["predict", "nets.py:w4", "--predictor", "nowhere"], r"nowhere/predictor.safetensors: no such file; expected a cgir predictor"),
+        (
+            ["finetune", "two", "--metric", "a", "--encoder", "nowhere", "-o", "x"],
+            r"nowhere: no such file; expected a cgir encoder",
+        ),
+        (
+            ["finetune", "nets.py:w4", "nets.py:w6", "nets.py:w5", "--labels", "good.csv", "-o", "x"],
+            r"nets.py:w5: nets has no 'w5'; .*",
+        ),
+        (
+            ["finetune", "nets.py:w4", "nets.py:w6", "nets.py:stubborn", "--labels", "good.csv", "-o", "x"],
+            r"nets.py:stubborn \(.*nets.py:30\): .*",
+        ),
+        (
+            ["predict", "ranker", "nets.py:w4", "--predictor", "ranker"],
+            r"ranker: a predictor, not a network; to use it say --predictor ranker",
+        ),
+        (
+            ["predict", "nets.py:w4", "--predictor", "nowhere"],
+            r"nowhere/predictor.safetensors: no such file; expected a cgir predictor",
+        ),
         (["predict", "--predictor", "ranker"], r"which networks\? `cgir predict --help` says what can be named"),
         (["predict", "@empty.txt", "--predictor", "ranker"], r"the list of networks is empty; expected one a line"),
-        (["predict", "nets.py:w4", "--predictor", "ranker", "-o", "scores.txt"], r"scores.txt: scores are written as CSV; call the file scores.csv"),
-        (["predict", "nets.py:w4", "--predictor", "ranker", "-o", "no/scores.csv"], r"no/scores.csv: there is no folder no"),
+        (
+            ["predict", "nets.py:w4", "--predictor", "ranker", "-o", "scores.txt"],
+            r"scores.txt: scores are written as CSV; call the file scores.csv",
+        ),
+        (
+            ["predict", "nets.py:w4", "--predictor", "ranker", "-o", "no/scores.csv"],
+            r"no/scores.csv: there is no folder no",
+        ),
         (["predict", "nets.py:w4", "no.parquet", "--predictor", "ranker"], r".*no.parquet.*"),
-        (["predict", "nets.py:w4", "empty", "--predictor", "ranker"], r"empty: holds no _store.json, so it is no data set .*"),
+        (
+            ["predict", "nets.py:w4", "empty", "--predictor", "ranker"],
+            r"empty: holds no _store.json, so it is no data set .*",
+        ),
     ],
 )
-def test_errors_are_one_line(models: list[str], words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_line(
+    models: list[str], words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Path("nets.py").open("a") as file:
         file.write("\nclass stubborn(nn.Module):\n    def forward(self, x):\n        return x if x.sum() > 0 else -x\n")
     measured("one.csv", {"w4": 1.0})
@@ -193,50 +275,90 @@ def test_errors_are_one_line(models: list[str], words: list[str], message: str, 
 @pytest.fixture
 def shipped(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Stands in for the weights that come with the package: the score is the number of operators."""
-    task = {"unit": "%", "about": "accuracy on ImageNet", "families": ["timm", "ofa_mbv3"], "worth": {"timm": 0.61, "ofa_mbv3": 0.9}}
+    task = {
+        "unit": "%",
+        "about": "accuracy on ImageNet",
+        "families": ["timm", "ofa_mbv3"],
+        "worth": {"timm": 0.61, "ofa_mbv3": 0.9},
+    }
     card: dict[str, Any] = {"tasks": {"imagenet_top1": task}}
 
     def zero_shot(graphs: Any, name: str) -> Estimate:
         sizes = np.diff(graphs.ptr).astype(float)
-        return Estimate(sizes, sizes / 10, card["tasks"][name]["unit"], "On families left out it ranked 9 of 10 pairs alike.")
+        return Estimate(
+            sizes, sizes / 10, card["tasks"][name]["unit"], "On families left out it ranked 9 of 10 pairs alike."
+        )
 
     pretrained, shot = ModuleType("encoders.pretrained"), ModuleType("encoders.zero_shot")
-    vars(pretrained).update(card=lambda _: card, load_pretrained=lambda _: encoders.Encoder(seed=0), NAMES=("universal",))
+    vars(pretrained).update(
+        card=lambda _: card, load_pretrained=lambda _: encoders.Encoder(seed=0), NAMES=("universal",)
+    )
     vars(shot).update(zero_shot=zero_shot)
     for module in (pretrained, shot):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return card
 
 
-def test_a_task_needs_no_predictor(models: list[str], shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_task_needs_no_predictor(
+    models: list[str], shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     random_cnns(1)[0].save("graph.json")
     for more in (["--task", "imagenet_top1"], []):  # the only one need not be named
         assert main(["predict", "graph.json", models[0], *more, *SHAPE, "-o", "scores.csv"]) == 0
         first, _, *rows, empty, written, again, worth = capsys.readouterr().out.splitlines()
         assert first == "imagenet_top1 in %, without a label"
         nodes = len(cgir.load("graph.json"))
-        assert [row.split() for row in rows] == [["1", f"{nodes:.4f}", f"{nodes / 10:.4f}", "graph.json"], ["2", "7.0000", "0.7000", models[0]]]
-        assert (empty, written, again, worth) == ("", "wrote scores.csv", "", "On families left out it ranked 9 of 10 pairs alike.")
+        assert [row.split() for row in rows] == [
+            ["1", f"{nodes:.4f}", f"{nodes / 10:.4f}", "graph.json"],
+            ["2", "7.0000", "0.7000", models[0]],
+        ]
+        assert (empty, written, again, worth) == (
+            "",
+            "wrote scores.csv",
+            "",
+            "On families left out it ranked 9 of 10 pairs alike.",
+        )
     assert main(["predict"]) == 0
     text = capsys.readouterr().out
     assert "imagenet_top1 (%): accuracy on ImageNet\n  learned from timm, ofa_mbv3\n" in text
     assert text.endswith("on a family that was left out: timm 0.61, ofa_mbv3 0.90\n")
 
 
-def test_unknown_tasks_are_one_line(models: list[str], shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_tasks_are_one_line(
+    models: list[str], shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["predict", models[0], "--task", "imagenet"]) == 2
     assert re.fullmatch(r"cgir: no task 'imagenet'; there are imagenet_top1 .*\n", capsys.readouterr().err)
     shipped["tasks"]["latency"] = shipped["tasks"]["imagenet_top1"]
     assert main(["predict", models[0]]) == 2
-    assert re.fullmatch(r"cgir: what shall be predicted\? .*, or --task with one of imagenet_top1, latency .*\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r"cgir: what shall be predicted\? .*, or --task with one of imagenet_top1, latency .*\n",
+        capsys.readouterr().err,
+    )
     with pytest.raises(SystemExit):
         main(["predict", models[0], "--task", "imagenet_top1", "--predictor", "ranker"])
 
 
 def test_finetuning_starts_from_the_shipped_encoder(models: list[str], shipped: dict[str, Any]) -> None:
     encoders.save_encoder(encoders.Encoder(seed=0), "encoder.safetensors")
-    words = ["finetune", *models, "--labels", measured("measured.csv", {"w4": 1.0, "w8": 2.0, "w16": 3.0}), *SHAPE, "--head", "gp"]
-    for more, output in ([], "a"), (["--encoder", "universal"], "b"), (["--encoder", "encoder.safetensors"], "c"), (["--encoder", "none"], "d"):
+    words = [
+        "finetune",
+        *models,
+        "--labels",
+        measured("measured.csv", {"w4": 1.0, "w8": 2.0, "w16": 3.0}),
+        *SHAPE,
+        "--head",
+        "gp",
+    ]
+    for more, output in (
+        ([], "a"),
+        (["--encoder", "universal"], "b"),
+        (["--encoder", "encoder.safetensors"], "c"),
+        (["--encoder", "none"], "d"),
+    ):
         assert main([*words, *more, "-o", output]) == 0
-    same = [(Path(output) / "predictor.safetensors").read_bytes() == Path("a/predictor.safetensors").read_bytes() for output in "bcd"]
+    same = [
+        (Path(output) / "predictor.safetensors").read_bytes() == Path("a/predictor.safetensors").read_bytes()
+        for output in "bcd"
+    ]
     assert same == [True, True, False]

@@ -71,19 +71,39 @@ def test_several_values_of_a_model_are_averaged_and_said(table: Path, caplog: py
     [
         ("", None, r"the first line names the columns none; expected 'model' and a metric, separated by commas"),
         ("name;acc\nnet;1\n", None, r"the first line names the columns name;acc; expected 'model' .*"),
-        ("model,acc,time\nnet,1,2\n", None, r"2 columns of values, acc, time; say which with --metric, such as --metric acc"),
+        (
+            "model,acc,time\nnet,1,2\n",
+            None,
+            r"2 columns of values, acc, time; say which with --metric, such as --metric acc",
+        ),
         ("model,acc\nnet,1\n", "time", r"no column 'time'; it has acc"),
         ("model\nnet\n", None, r"no column of values; it has only 'model'"),
         ("model\nnet\n", "acc", r"no column 'acc'; it has only 'model'"),
         ("model,acc,acc\nnet,1,2\n", "acc", r"the first line names a column twice: model, acc, acc"),
         ("model,acc,model\nnet,1,net\n", "acc", r"the first line names a column twice: model, acc, model"),
-        ("model,acc\n\nnet,71%\n", None, r"line 3: acc of net is '71%'; expected a number, or nothing where there is none"),
+        (
+            "model,acc\n\nnet,71%\n",
+            None,
+            r"line 3: acc of net is '71%'; expected a number, or nothing where there is none",
+        ),
         ("model,acc\nnet,inf\n", None, r"line 2: acc of net is 'inf'; expected a number.*"),
         ("model,acc\nnet,71,3\n", None, r"line 2: 3 values, expected 2; a name with a comma needs quotes"),
         ("model,acc\n,71\n", None, r"line 2: names no model"),
-        ("model,acc\nsmall,71\n", None, r"line 2: 'small' may be 2 of the networks, such as nets/a.py:small and package.models:small; .*"),
-        ("model,acc\nnets/a.py:smal,71\n", None, r"line 2: 'nets/a.py:smal' is none of the networks that were given; did you mean 'nets/a.py:small'\?"),
-        ("model,acc\nresnet,\n", None, r"line 2: 'resnet' is none of the networks that were given; name it on the command line too, or take the line out"),
+        (
+            "model,acc\nsmall,71\n",
+            None,
+            r"line 2: 'small' may be 2 of the networks, such as nets/a.py:small and package.models:small; .*",
+        ),
+        (
+            "model,acc\nnets/a.py:smal,71\n",
+            None,
+            r"line 2: 'nets/a.py:smal' is none of the networks that were given; did you mean 'nets/a.py:small'\?",
+        ),
+        (
+            "model,acc\nresnet,\n",
+            None,
+            r"line 2: 'resnet' is none of the networks that were given; name it on the command line too, or take the line out",
+        ),
         ('model,acc\n"net,71\n', None, r"not a CSV table \(.*\)"),
     ],
 )
@@ -100,7 +120,11 @@ def test_what_is_no_text_is_said(table: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
-@given(st.dictionaries(st.text("abc,;\"' :/.", min_size=1).map(str.strip).filter(bool), st.floats(allow_infinity=False), min_size=1))
+@given(
+    st.dictionaries(
+        st.text("abc,;\"' :/.", min_size=1).map(str.strip).filter(bool), st.floats(allow_infinity=False), min_size=1
+    )
+)
 def test_whatever_the_csv_module_writes_is_read_back(tmp_path: Path, measured: dict[str, float]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([("model", "acc"), *measured.items()])

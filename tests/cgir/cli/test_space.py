@@ -1,4 +1,6 @@
-"""`cgir space`: list, describe, one network as a graph, many as a data set; `cgir tables graphs`: a data set with labels."""
+"""`cgir space`: list, describe, one network as a graph, many as a data set; `cgir tables graphs`: a data set with
+labels.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def test_spaces_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_one_network_is_a_graph_with_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     space, text = spaces.get("transnas_macro"), "64-433241-basic"
-    assert main(["space", "transnas_macro", text, "-o", str(tmp_path / "g.json"), "--svg", str(tmp_path / "g.svg")]) == 0
+    assert (
+        main(["space", "transnas_macro", text, "-o", str(tmp_path / "g.json"), "--svg", str(tmp_path / "g.svg")]) == 0
+    )
     assert "transnas_macro (module): 103 nodes" in capsys.readouterr().out
     assert cgir.isomorphic(cgir.load(tmp_path / "g.json"), space.graph(space.parse(text)))
     picture = (tmp_path / "g.svg").read_text(encoding="utf-8")
@@ -40,7 +44,9 @@ def test_data_sets_hold_samples_or_everything(tmp_path: Path) -> None:
     assert set(store.families) == {"ofa_mbv3"}
     assert cgir.isomorphic(store[7], space.graph(space.parse(store.specs[7])))
     assert main(["space", "nasbench_macro", "--all", "-o", str(tmp_path / "all")]) == 0
-    assert sorted(cgir.GraphStore.open(tmp_path / "all").specs) == sorted(map(spaces.get("nasbench_macro").format, spaces.get("nasbench_macro").enumerate()))
+    assert sorted(cgir.GraphStore.open(tmp_path / "all").specs) == sorted(
+        map(spaces.get("nasbench_macro").format, spaces.get("nasbench_macro").enumerate())
+    )
 
 
 def test_a_table_becomes_a_data_set_with_labels(tmp_path: Path) -> None:
@@ -65,7 +71,13 @@ def test_a_table_becomes_a_data_set_with_labels(tmp_path: Path) -> None:
         (["nasbench_nlp", "--all", "-o", "nlp"], "not finite"),
     ],
 )
-def test_complaints_are_one_line(words: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_complaints_are_one_line(
+    words: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["space", *words]) == 2
     found = capsys.readouterr().err

@@ -57,7 +57,10 @@ def test_report_names_opaque_operators_and_notes():
 def nodes(*ops, **fields):
     """A chain of operators on (4,) vectors, all with the same further fields."""
     chain = [Node("Input", shape=(4,)), *(Node(op, (i,), ((4,),), (4,), **fields) for i, op in enumerate(ops))]
-    return Graph((*chain, Node("Output", (len(ops),), ((4,),), (4,))), notes=(("contracted movement", 5), ("folded BatchNorm", 2), ("unused parameters", 1234)))
+    return Graph(
+        (*chain, Node("Output", (len(ops),), ((4,),), (4,))),
+        notes=(("contracted movement", 5), ("folded BatchNorm", 2), ("unused parameters", 1234)),
+    )
 
 
 def test_report_lists_what_is_not_counted():
@@ -71,8 +74,9 @@ def test_report_lists_what_is_not_counted():
 
 
 def test_report_names_loops_of_unknown_length():
-    assert "loops whose number of iterations is unknown, their bodies counted once: 1\n  Loop -> 4, node 2 in body" in report(
-        nodes("ReLU", "Loop", module="body")
+    assert (
+        "loops whose number of iterations is unknown, their bodies counted once: 1\n  Loop -> 4, node 2 in body"
+        in report(nodes("ReLU", "Loop", module="body"))
     )
     assert "loops" not in report(nodes("ReLU", "Loop", attrs=(("trips", 3),)))
 
@@ -85,7 +89,9 @@ def test_networkx_has_everything():
     assert net.nodes[1]["attrs"]["kernel"] == (3, 3)
     assert net.nodes[1]["params"] == [("1.0", (4, 3, 3, 3)), ("1.1", (4,))]
     assert net.nodes[5]["module"] == "head"
-    twice = Graph((Node("Input", shape=(4,)), Node("Sub", (0, 0), ((4,), (4,)), (4,)), Node("Output", (1,), ((4,),), (4,))))
+    twice = Graph(
+        (Node("Input", shape=(4,)), Node("Sub", (0, 0), ((4,), (4,)), (4,)), Node("Output", (1,), ((4,),), (4,)))
+    )
     assert sorted(data["slot"] for _, _, data in to_networkx(twice).edges(data=True)) == [0, 0, 1]
 
 
@@ -94,7 +100,9 @@ def test_dot_has_all_nodes_edges_and_clusters():
     text = to_dot(graph, full=True)
     assert len(re.findall(r"^ +n\d+ \[label=", text, re.M)) == len(graph)
     edges = re.findall(r"^  n(\d+) -> n(\d+);", text, re.M)
-    assert sorted((int(a), int(b)) for a, b in edges) == sorted((s, t) for t, node in enumerate(graph.nodes) for s in node.inputs)
+    assert sorted((int(a), int(b)) for a, b in edges) == sorted(
+        (s, t) for t, node in enumerate(graph.nodes) for s in node.inputs
+    )
     assert re.findall(r"label=\"(layer\d)\"", text) == ["layer1", "layer2", "layer3", "layer4"]
     assert text.count("{") == text.count("}")
 
@@ -106,7 +114,10 @@ def test_dot_escapes():
 
 def test_frames_of_all_nodes_skip_a_common_wrapper():
     def frames(*modules):
-        return {frame.name: frame.boxes for frame in every_node(Graph(tuple(Node("ReLU", module=module) for module in modules))).frames}
+        return {
+            frame.name: frame.boxes
+            for frame in every_node(Graph(tuple(Node("ReLU", module=module) for module in modules))).frames
+        }
 
     assert frames("net.a.x", "net.b", "net.a.y", "") == {"net.a": (0, 2), "net.b": (1,)}
     assert frames("a.x", "b.y") == {"a": (0,), "b": (1,)}
@@ -137,7 +148,9 @@ def test_every_edge_is_drawn_from_its_source_to_its_target():
     pieces = nx.DiGraph(places.pieces)
     for index, node in enumerate(graph.nodes):
         for source in set(node.inputs):
-            path = [(source, layer) for layer in range(places.layer[source], places.layer[index])] + [(index, places.layer[index])]
+            path = [(source, layer) for layer in range(places.layer[source], places.layer[index])] + [
+                (index, places.layer[index])
+            ]
             assert nx.is_path(pieces, path)
     assert pieces.number_of_edges() == len(places.pieces)
 
@@ -145,7 +158,11 @@ def test_every_edge_is_drawn_from_its_source_to_its_target():
 def test_chains_are_straight():
     places = layout(sources(resnet50()))
     graph = resnet50()
-    main = [places.x[i, places.layer[i]] for i, node in enumerate(graph.nodes) if node.op in ("Add", "GlobalAvgPool", "MaxPool", "Output")]
+    main = [
+        places.x[i, places.layer[i]]
+        for i, node in enumerate(graph.nodes)
+        if node.op in ("Add", "GlobalAvgPool", "MaxPool", "Output")
+    ]
     assert np.ptp(main) < 1e-6
 
 
@@ -164,7 +181,14 @@ def test_svg_is_well_formed_and_complete(graph, tmp_path):
 
 def test_tooltips_say_everything():
     text = svg(small_graph(), every_node(small_graph()))
-    for piece in ("kernel = (3, 3)", "parameter 1.0: 4x3x3x3", "module body", "node 1 \u00e9", "13,824 FLOPs", "input 0: node 0 as 3x8x8"):
+    for piece in (
+        "kernel = (3, 3)",
+        "parameter 1.0: 4x3x3x3",
+        "module body",
+        "node 1 \u00e9",
+        "13,824 FLOPs",
+        "input 0: node 0 as 3x8x8",
+    ):
         assert piece in text
 
 
@@ -197,7 +221,9 @@ def test_html_is_one_self_contained_page(tmp_path):
 def test_short_attributes():
     def conv(**attrs):
         base = {"kernel": (3, 3), "stride": (1, 1), "dilation": (1, 1), "padding": ((0, 0), (0, 0)), "groups": 1}
-        return short_attributes(Node("Conv", (0,), ((8, 9, 9),), (8, 7, 7), attrs=tuple(sorted((base | attrs).items()))))
+        return short_attributes(
+            Node("Conv", (0,), ((8, 9, 9),), (8, 7, 7), attrs=tuple(sorted((base | attrs).items())))
+        )
 
     assert conv() == "3x3"
     assert conv(stride=(2, 2), groups=8) == "3x3 /2 depthwise"

@@ -1,4 +1,6 @@
-"""Drawings shaded by importance: what is darker, what the legend and the tooltips say, what a block shows, and what is refused."""
+"""Drawings shaded by importance: what is darker, what the legend and the tooltips say, what a block shows, and what is
+refused.
+"""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -23,7 +25,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def chain(size):
-    nodes = [Node("Input", shape=(4,)), *(Node("ReLU", (i,), ((4,),), (4,)) for i in range(size)), Node("Output", (size,), ((4,),), (4,))]
+    nodes = [
+        Node("Input", shape=(4,)),
+        *(Node("ReLU", (i,), ((4,),), (4,)) for i in range(size)),
+        Node("Output", (size,), ((4,),), (4,)),
+    ]
     return Graph(tuple(nodes), "chain")
 
 
@@ -38,7 +44,14 @@ def drawn(graph, tmp_path, nodes=None, edges=None, caption="", **options):
 def fills(root):
     """Of each box the fill, the tooltip, and the colours of its text."""
     boxes = [group for group in root.findall(f"{SVG}g") if group.find(f"{SVG}rect") is not None]
-    return [(box.find(f"{SVG}rect").get("fill"), box.find(f"{SVG}title").text, [text.get("fill") for text in box.findall(f"{SVG}text")]) for box in boxes]
+    return [
+        (
+            box.find(f"{SVG}rect").get("fill"),
+            box.find(f"{SVG}title").text,
+            [text.get("fill") for text in box.findall(f"{SVG}text")],
+        )
+        for box in boxes
+    ]
 
 
 def lines(root):
@@ -59,8 +72,15 @@ def legend(root):
 
 
 def test_luminance_and_ink_are_those_of_wcag():
-    # https://www.w3.org/TR/WCAG22/#dfn-relative-luminance: weights of the primaries; #767676 is the lightest grey that white text stands out from by 4.5
-    assert [round(luminance(color), 4) for color in ("#ffffff", "#000000", "#ff0000", "#00ff00", "#0000ff")] == [1, 0, 0.2126, 0.7152, 0.0722]
+    # https://www.w3.org/TR/WCAG22/#dfn-relative-luminance: weights of the primaries; #767676 is the lightest grey that
+    # white text stands out from by 4.5
+    assert [round(luminance(color), 4) for color in ("#ffffff", "#000000", "#ff0000", "#00ff00", "#0000ff")] == [
+        1,
+        0,
+        0.2126,
+        0.7152,
+        0.0722,
+    ]
     assert 1.05 / (luminance("#767676") + 0.05) > 4.5 > 1.05 / (luminance("#777777") + 0.05)
     assert ink("#ffffff") == "#000000"
     assert ink("#08306b") == "#ffffff"
@@ -120,7 +140,10 @@ def test_legend_has_the_ranges(tmp_path):
     text = legend(drawn(graph, tmp_path, [-0.25, 0.5, 0, 0, 0]))
     assert "blue raises the score, red lowers it" in text
     assert "-0.5 0.5  nodes" in text
-    swatches = [rect.get("fill") for rect in drawn(graph, tmp_path, [-0.25, 0.5, 0, 0, 0]).findall(f"{SVG}rect[@class='legend']")]
+    swatches = [
+        rect.get("fill")
+        for rect in drawn(graph, tmp_path, [-0.25, 0.5, 0, 0, 0]).findall(f"{SVG}rect[@class='legend']")
+    ]
     assert (swatches[0], swatches[7], swatches[14]) == ("#67000d", BOX, "#08306b")
 
 
@@ -143,9 +166,12 @@ def test_any_graph_can_be_shaded(tmp_path_factory, seed, size):
     for rect in root.iter(f"{SVG}rect"):
         assert left <= float(rect.get("x")) <= left + width - float(rect.get("width"))
         assert top <= float(rect.get("y")) <= top + height - float(rect.get("height"))
-    # Edges with one source share a lane, which shows the strongest; what ends at a box is one edge's, or of equal ones' the strongest.
+    # Edges with one source share a lane, which shows the strongest; what ends at a box is one edge's, or of equal ones'
+    # the strongest.
     pairs = {}
-    for (source, reader), value in zip([(s, r) for r, node in enumerate(graph.nodes) for s in node.inputs], edges, strict=True):
+    for (source, reader), value in zip(
+        [(s, r) for r, node in enumerate(graph.nodes) for s in node.inputs], edges, strict=True
+    ):
         pairs.setdefault((source, reader), []).append(value)
     expected = {f"{max(values, key=abs):.4g}" for values in pairs.values()}
     shown = {f"{value:.4g}" for _, _, value in lines(root)}
@@ -176,7 +202,9 @@ def test_a_box_shows_the_strongest_of_all_nodes_behind_it():
             for source in sources:
                 between = [
                     value
-                    for (a, b), value in zip([(s, r) for r, node in enumerate(graph.nodes) for s in node.inputs], edges, strict=True)
+                    for (a, b), value in zip(
+                        [(s, r) for r, node in enumerate(graph.nodes) for s in node.inputs], edges, strict=True
+                    )
                     if (owner[a], owner[b]) == (source, target)
                 ]
                 assert values[source, target] == max(between, key=abs)
@@ -195,7 +223,9 @@ def test_copies_of_a_block_are_all_counted(tmp_path):
 
 
 def check_inside(tree, view, shades):
-    """What is in an opened block is worth together what its box is worth, copies included; gives the number of blocks seen."""
+    """What is in an opened block is worth together what its box is worth, copies included; gives the number of blocks
+    seen.
+    """
     seen, folded = 0, shades.folded(view)
     for box in view.boxes:
         if len(box.block.copies[0]) > 1:
@@ -211,7 +241,11 @@ def test_a_dark_block_has_a_dark_node_inside_whichever_copy_it_is_of():
     rng = np.random.default_rng(0)
     space = spaces.get("nasbench201")
     blocks = []
-    for graph in (resnet50(), space.graph(("nor_conv_3x3",) * 6), spaces.get("ofa_mbv3").graph(spaces.get("ofa_mbv3").sample(rng))):
+    for graph in (
+        resnet50(),
+        space.graph(("nor_conv_3x3",) * 6),
+        spaces.get("ofa_mbv3").graph(spaces.get("ofa_mbv3").sample(rng)),
+    ):
         shades = Shades(graph, Importance(rng.normal(size=len(graph)), rng.normal(size=graph.num_edges)))
         blocks.append(check_inside(Tree(graph), collapse(graph, 1), shades))
     assert min(blocks) >= 4
@@ -250,7 +284,11 @@ def test_names_cannot_break_the_drawing(tmp_path):
 
 def test_a_shaded_page_is_self_contained(tmp_path):
     graph = resnet50()
-    to_html(graph, tmp_path / "g.html", importance=Importance(np.linspace(-1, 1, len(graph)), np.linspace(0, 1, graph.num_edges), "occlusion"))
+    to_html(
+        graph,
+        tmp_path / "g.html",
+        importance=Importance(np.linspace(-1, 1, len(graph)), np.linspace(0, 1, graph.num_edges), "occlusion"),
+    )
     text = (tmp_path / "g.html").read_text(encoding="utf-8")
 
     class Reader(HTMLParser):
@@ -293,7 +331,11 @@ def test_graphs_of_a_batch_are_the_packed_ones(seed, count):
     for index, graph in enumerate(graphs):
         found = batch.graph(index, "named", "raw")
         plain = tuple(replace(node, name="", module="", params=()) for node in graph.nodes)
-        assert (tuple(replace(node, params=()) for node in found.nodes), found.name, found.level) == (plain, "named", "raw")
+        assert (tuple(replace(node, params=()) for node in found.nodes), found.name, found.level) == (
+            plain,
+            "named",
+            "raw",
+        )
         assert [node.kind for node in found.nodes] == [node.kind for node in graph.nodes]
         assert batch.graph(index - count) == batch.graph(index)
         params = [param.id for node in found.nodes for param in node.params]

@@ -1,4 +1,6 @@
-"""Collapsing to blocks: nothing is lost, nothing is in two boxes, no cycles, and real networks come out as one would draw them."""
+"""Collapsing to blocks: nothing is lost, nothing is in two boxes, no cycles, and real networks come out as one would
+draw them.
+"""
 
 import re
 from dataclasses import replace
@@ -29,7 +31,12 @@ def stack(depth, width=8):
         first = len(b.nodes)
         y = b.relu(b.batch_norm(b.conv(x, width, 3)))
         x = b.add(y, x)
-        paths |= {first: f"blocks.{number}.conv", first + 1: f"blocks.{number}.norm", first + 2: f"blocks.{number}.act", first + 3: f"blocks.{number}"}
+        paths |= {
+            first: f"blocks.{number}.conv",
+            first + 1: f"blocks.{number}.norm",
+            first + 2: f"blocks.{number}.act",
+            first + 3: f"blocks.{number}",
+        }
     paths[len(b.nodes)], paths[len(b.nodes) + 1] = "pool", "head"
     b.output(b.linear(b.global_avg_pool(x), 10))
     graph = b.build()
@@ -58,12 +65,18 @@ def test_edges_are_those_between_the_nodes_of_boxes(seed):
     """Against networkx's quotient, where nothing repeats."""
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, 40)
-    graph = with_modules(graph.with_nodes(replace(node, attrs=(("n", index),)) for index, node in enumerate(graph.nodes)), rng)
+    graph = with_modules(
+        graph.with_nodes(replace(node, attrs=(("n", index),)) for index, node in enumerate(graph.nodes)), rng
+    )
     view = collapse(graph, 1)
     edges = nx.DiGraph((source, index) for index, node in enumerate(graph.nodes) for source in node.inputs)
     edges.add_nodes_from(range(len(graph)))
     expected = nx.quotient_graph(edges, [set(box.nodes) for box in view.boxes])
-    found = {(frozenset(view.boxes[s].nodes), frozenset(box.nodes)) for box, sources in zip(view.boxes, view.sources, strict=True) for s in sources}
+    found = {
+        (frozenset(view.boxes[s].nodes), frozenset(box.nodes))
+        for box, sources in zip(view.boxes, view.sources, strict=True)
+        for s in sources
+    }
     assert found == {(frozenset(a), frozenset(b)) for a, b in expected.edges if a != b}
 
 
@@ -72,7 +85,10 @@ def test_modules_that_are_left_and_entered_again_are_split():
     x = b.conv(b.input((3, 8, 8)), 4, 3)
     b.output(b.relu(b.conv(b.relu(x), 4, 3)))
     graph = b.build()
-    graph = graph.with_nodes(replace(node, module="shared" if node.op == "ReLU" else "convs" if node.op == "Conv" else "") for node in graph.nodes)
+    graph = graph.with_nodes(
+        replace(node, module="shared" if node.op == "ReLU" else "convs" if node.op == "Conv" else "")
+        for node in graph.nodes
+    )
     view = collapse(graph, 1)
     check(graph, view)
     assert [box.label for box in view.boxes] == ["", "convs", "shared", "convs", "shared", ""]
@@ -83,8 +99,14 @@ def test_branches_of_one_module_share_its_box():
     x = b.input((4, 8, 8))
     b.output(b.concat(b.conv(x, 4, 1), b.conv(x, 4, 3), b.max_pool(x, 3, 1, 1)))
     graph = b.build()
-    graph = graph.with_nodes(replace(node, module="" if node.op in ("Input", "Output") else f"inception.{index}") for index, node in enumerate(graph.nodes))
-    assert [len(box.nodes) for box in collapse(replace(graph, nodes=(*graph.nodes[:-1], replace(graph.nodes[-1], module="tail"))), 1).boxes] == [1, 4, 1]
+    graph = graph.with_nodes(
+        replace(node, module="" if node.op in ("Input", "Output") else f"inception.{index}")
+        for index, node in enumerate(graph.nodes)
+    )
+    assert [
+        len(box.nodes)
+        for box in collapse(replace(graph, nodes=(*graph.nodes[:-1], replace(graph.nodes[-1], module="tail"))), 1).boxes
+    ] == [1, 4, 1]
 
 
 def test_equal_blocks_in_a_row_are_one_box():
@@ -104,7 +126,8 @@ def test_an_opened_block_shows_one_copy():
     assert [(frame.name, frame.copies) for frame in view.frames] == [("blocks", 1), ("blocks.0 .. 11", 12)]
     inside = [view.boxes[box] for box in view.frames[1].boxes]
     assert [(box.label, box.times) for box in inside] == [("conv", 12), ("norm", 12), ("act", 12), ("", 12)]
-    assert view.sources[view.frames[1].boxes[-1]] == (1, view.frames[1].boxes[2])  # the sum reads the stem and the activation
+    # the sum reads the stem and the activation
+    assert view.sources[view.frames[1].boxes[-1]] == (1, view.frames[1].boxes[2])
     closed = collapse(graph, 2)
     assert [box.block.name for box in closed.boxes if len(box.nodes) > 1] == ["blocks.0 .. 11"]
 
@@ -151,7 +174,9 @@ def test_the_table_adds_up():
     left = max(left, max(len(line[: ends[0]].rstrip(" 0123456789,")) for line in lines[3:]))
     cells = [[line[a:b].strip(" %").replace(",", "") for a, b in pairwise((left, *ends))] for line in lines[3:]]
     assert sum(int(nodes or 0) for nodes, _, _ in cells) == len(graph)
-    assert sum(int(params or 0) for _, params, _ in cells) == sum(prod(param.shape) for node in graph.nodes for param in node.params)
+    assert sum(int(params or 0) for _, params, _ in cells) == sum(
+        prod(param.shape) for node in graph.nodes for param in node.params
+    )
     assert sum(float(flops or 0) for _, _, flops in cells) == pytest.approx(100, abs=0.5)
 
 

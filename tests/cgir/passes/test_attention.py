@@ -1,4 +1,6 @@
-"""Projections of self-attention have one form, whether written as one linear layer or three; everything else stays as it is."""
+"""Projections of self-attention have one form, whether written as one linear layer or three; everything else stays as
+it is.
+"""
 
 import pytest
 import torch
@@ -22,7 +24,10 @@ class Separate(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         memory = x if memory is None else memory
-        q, k, v = (layer(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer, y in ((self.q, x), (self.k, memory), (self.v, memory)))
+        q, k, v = (
+            layer(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer, y in ((self.q, x), (self.k, memory), (self.v, memory))
+        )
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -79,7 +84,11 @@ class Watched(nn.Module):
         return F.scaled_dot_product_attention(q, k, v), self.attention.out(k)
 
 
-@pytest.mark.parametrize("model", [Separate(key_bias=False), OneMoreUse(), Watched()], ids=["one without bias", "weight used elsewhere", "key read elsewhere"])
+@pytest.mark.parametrize(
+    "model",
+    [Separate(key_bias=False), OneMoreUse(), Watched()],
+    ids=["one without bias", "weight used elsewhere", "key read elsewhere"],
+)
 def test_other_projections_stay_three(model: nn.Module) -> None:
     assert not any(node.op == "Linear" and node.shape[0] == 24 for node in trace(model).nodes)
 
@@ -104,7 +113,10 @@ class LearnedQueries(nn.Module):
         self.q, self.k, self.v = (nn.Linear(8, 8) for _ in range(3))
 
     def forward(self, x):
-        q, k, v = (layer(y).unflatten(-1, (2, 4)).transpose(1, 2) for layer, y in ((self.q, self.queries[None]), (self.k, x), (self.v, x)))
+        q, k, v = (
+            layer(y).unflatten(-1, (2, 4)).transpose(1, 2)
+            for layer, y in ((self.q, self.queries[None]), (self.k, x), (self.v, x))
+        )
         return F.scaled_dot_product_attention(q, k, v)
 
 

@@ -20,7 +20,9 @@ class Raw:
     def __init__(self, shape: tuple[int, ...] = IMAGE) -> None:
         self.nodes = [Node("Input", shape=shape)]
 
-    def call(self, op: str, *inputs: int, shape: tuple[int, ...] | None = None, params: tuple[Param, ...] = (), **attrs: Any) -> int:
+    def call(
+        self, op: str, *inputs: int, shape: tuple[int, ...] | None = None, params: tuple[Param, ...] = (), **attrs: Any
+    ) -> int:
         shapes = tuple(self.nodes[i].shape for i in inputs)
         shape = max(shapes, key=len) if shape is None else shape
         self.nodes.append(Node(op, inputs, shapes, shape, params, attributes(attrs), f"n{len(self.nodes)}"))
@@ -110,7 +112,9 @@ def test_pixelwise_statistics_are_no_batch_norm() -> None:
 
 
 def moments(raw: Raw, x: int, mean: tuple[int, ...], dims: int, weights: tuple[int, ...]) -> int:
-    """x * k - mean * k + beta with k = gamma / sqrt(variance + eps), the moments those of x, as Keras writes layer and group normalisation."""
+    """x * k - mean * k + beta with k = gamma / sqrt(variance + eps), the moments those of x, as Keras writes layer and
+    group normalisation.
+    """
     average = raw.call("Mean", x, shape=mean, dims=dims)
     variance = raw.call("Mean", raw.call("Pow", raw.call("Sub", x, average), scalar=2.0), shape=mean, dims=dims)
     k = raw.call("Rsqrt", raw.call("Add", variance, raw.number(1e-3)))
@@ -129,7 +133,9 @@ def moments(raw: Raw, x: int, mean: tuple[int, ...], dims: int, weights: tuple[i
         ((8, 4, 4), (8, 4, 4), (8, 1, 1), 2, (8,), "InstanceNorm", {}),
     ],
 )
-def test_norms_of_moments(shape: Any, view: Any, mean: Any, dims: int, weights: Any, op: str, attrs: dict[str, int]) -> None:
+def test_norms_of_moments(
+    shape: Any, view: Any, mean: Any, dims: int, weights: Any, op: str, attrs: dict[str, int]
+) -> None:
     raw = Raw(shape)
     x = raw.call("ReLU", 0)
     x = raw.call("Reshape", x, shape=view) if view != shape else x
@@ -137,7 +143,12 @@ def test_norms_of_moments(shape: Any, view: Any, mean: Any, dims: int, weights: 
     graph = raw.canonical(raw.call("Reshape", x, shape=shape) if view != shape else x)
     assert [node.op for node in graph.nodes] == ["Input", "ReLU", op, "Output"]
     norm = graph.nodes[2]
-    assert (norm.in_shapes, norm.shape, dict(norm.attrs), [param.id for param in norm.params]) == ((shape,), shape, attrs, ["gamma", "beta"])
+    assert (norm.in_shapes, norm.shape, dict(norm.attrs), [param.id for param in norm.params]) == (
+        (shape,),
+        shape,
+        attrs,
+        ["gamma", "beta"],
+    )
 
 
 def test_moments_of_something_else_are_no_norm() -> None:
@@ -156,7 +167,10 @@ def test_moments_of_something_else_are_no_norm() -> None:
 # --- activations
 
 
-@pytest.mark.parametrize(("low", "high", "op", "attrs"), [(0.0, 6.0, "ReLU6", {}), (-1.0, 1.0, "HardTanh", {}), (-2.0, 1.5, "Clip", {"min": -2.0, "max": 1.5})])
+@pytest.mark.parametrize(
+    ("low", "high", "op", "attrs"),
+    [(0.0, 6.0, "ReLU6", {}), (-1.0, 1.0, "HardTanh", {}), (-2.0, 1.5, "Clip", {"min": -2.0, "max": 1.5})],
+)
 @pytest.mark.parametrize("first", ["Minimum", "Maximum"])
 def test_clips(low: float, high: float, op: str, attrs: dict[str, float], first: str) -> None:
     raw = Raw()

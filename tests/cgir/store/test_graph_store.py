@@ -5,8 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from cgir_samples import equal_batches, random_graph, ring_graph, shuffled, small_graph, store_sample
 
-from cgir import CgirError, GraphStore, InvalidGraphError, LabelError, isomorphic
-from cgir.analysis import laplacian_spectrum as spectrum
+from cgir import CgirError, GraphStore, InvalidGraphError, LabelError, isomorphic, spectrum
 from cgir.analysis.computation_trees import unfoldings
 from cgir.graph import Graph, Node, NodeKind
 from cgir.graph_batch import GraphBatch
@@ -23,7 +22,14 @@ def test_round_trip(tmp_path, name):
     accuracy[3] = np.nan
     specs = [f"spec {i}" for i in range(len(graphs))]
     families = ["a"] * 5 + ["b"] * (len(graphs) - 5)
-    GraphStore.write(tmp_path / name, iter(graphs), family=families, specs=specs, labels={"accuracy": accuracy, "rank": range(len(graphs))}, shard_size=4)
+    GraphStore.write(
+        tmp_path / name,
+        iter(graphs),
+        family=families,
+        specs=specs,
+        labels={"accuracy": accuracy, "rank": range(len(graphs))},
+        shard_size=4,
+    )
     store = GraphStore.open(tmp_path / name)
     assert len(store) == len(graphs)
     assert store.families == families
@@ -65,7 +71,12 @@ def test_graphs_come_in_any_form(tmp_path, monkeypatch, name):
     # Sharing is lost in batches, so graphs without it are compared.
     graphs = [random_graph(np.random.default_rng(seed), 3 + seed % 7) for seed in range(23)]
     batch = GraphBatch.from_graphs(graphs)
-    forms = {"batch": lambda: batch, "iterator": lambda: iter(graphs), "batches": lambda: pick(batch, 1, 2, 2, 17), "mixed": lambda: [*pick(batch, 9), *graphs]}
+    forms = {
+        "batch": lambda: batch,
+        "iterator": lambda: iter(graphs),
+        "batches": lambda: pick(batch, 1, 2, 2, 17),
+        "mixed": lambda: [*pick(batch, 9), *graphs],
+    }
     for nodes in (intake.GROUP_NODES, 30):
         monkeypatch.setattr(intake, "GROUP_NODES", nodes)
         for form, make in forms.items():
@@ -184,13 +195,20 @@ def test_empty_stores(tmp_path):
 @pytest.mark.parametrize("name", ["s.parquet", "s"])
 def test_nothing_is_left_behind_on_error(tmp_path, name):
     graphs = store_sample(4)
-    loop = GraphBatch((NodeKind("ReLU", ((4,),), (4,), (), ()),), *(np.asarray(values) for values in ([0], [0], [0], [0, 1])))
+    loop = GraphBatch(
+        (NodeKind("ReLU", ((4,),), (4,), (), ()),), *(np.asarray(values) for values in ([0], [0], [0], [0, 1]))
+    )
     cases = [
         (graphs, {"labels": {"x": [1.0]}}, LabelError, "'x' has 1 values for"),
         (graphs, {"labels": {"x": iter([1.0] * 5)}}, LabelError, "'x' has 5 values for [67] graphs"),
         (graphs, {"labels": {"x": np.zeros(99)}}, LabelError, "'x' has 99 values for 7 graphs"),
         (graphs, {"labels": {"x": iter(np.zeros(99))}}, LabelError, "'x' has more than 7 values for 7 graphs"),
-        (graphs, {"labels": {"x": ["good"] * 7}}, LabelError, "'x' has a value that is no number among those of graphs 0 to "),
+        (
+            graphs,
+            {"labels": {"x": ["good"] * 7}},
+            LabelError,
+            "'x' has a value that is no number among those of graphs 0 to ",
+        ),
         (graphs, {"specs": ["a"]}, LabelError, "'spec' has 1 values"),
         (graphs, {"specs": [("a",)] * 7}, LabelError, "'spec' has a tuple among the values of graphs 0 to "),
         ([*graphs, Graph((Node("Nonsense"),))], {}, InvalidGraphError, "Nonsense"),
@@ -262,7 +280,9 @@ def test_a_random_batch_has_its_classes_already(tmp_path, monkeypatch, direction
     GraphStore.write(tmp_path / "a", graphs, shard_size=4)
     GraphStore.write(tmp_path / "b", graphs[::-1], shard_size=9)
     monkeypatch.setattr("cgir.store.graph_store.BATCH_NODES", 50)
-    store = GraphStore.merge([GraphStore.open(tmp_path / name) for name in "ab"]).filter(np.random.default_rng(0).permutation(2 * len(graphs))[:25])
+    store = GraphStore.merge([GraphStore.open(tmp_path / name) for name in "ab"]).filter(
+        np.random.default_rng(0).permutation(2 * len(graphs))[:25]
+    )
     table, ptr = store.unfoldings(4, direction), np.cumsum([0, *store.num_nodes])
     assert table is store.unfoldings(4, direction)
     assert len(store.unfoldings(3, direction).steps) == 3

@@ -79,7 +79,10 @@ def test_tables_are_added_and_written():
         ({"src": [0, 2, 1]}, "graph 0 of the batch: node 2 of all has an input that is not an earlier node"),
         ({"src": [0, -1, 1]}, "node 2 of all has an input"),
         ({"src": [0, 0, 1, 2], "dst": [1, 2, 2, 4]}, "graph 1 of the batch: node 4 of all has an input"),
-        ({"src": [0, 1], "dst": [1, 2]}, "node 2 of all does not have as many inputs as its kind, 1 and not 2 .Add.; batches of cells"),
+        (
+            {"src": [0, 1], "dst": [1, 2]},
+            "node 2 of all does not have as many inputs as its kind, 1 and not 2 .Add.; batches of cells",
+        ),
         ({"src": [0, 0, 1], "dst": [1, 2, 9]}, "does not have as many inputs"),
         ({"src": [0, 0, 1], "dst": [2, 1, 2]}, "node 1 of all comes after a later node"),
     ],

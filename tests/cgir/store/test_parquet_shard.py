@@ -16,8 +16,7 @@ from cgir_samples import equal_batches, ring_graph, small_graph, store_sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cgir import FileFormatError, GraphStore
-from cgir import verifier as verify
+from cgir import FileFormatError, GraphStore, verify
 from cgir.graph_batch import GraphBatch
 from cgir.store import parquet_shard as shard
 
@@ -26,7 +25,14 @@ from cgir.store import parquet_shard as shard
 def folder(tmp_path):
     """A data set of 15 graphs in files of 4, 4, 4 and 3."""
     graphs = store_sample()
-    GraphStore.write(tmp_path / "s", graphs, family="f", specs=[f"no. {i}" for i in range(15)], labels={"acc": range(15)}, shard_size=4)
+    GraphStore.write(
+        tmp_path / "s",
+        graphs,
+        family="f",
+        specs=[f"no. {i}" for i in range(15)],
+        labels={"acc": range(15)},
+        shard_size=4,
+    )
     return tmp_path / "s"
 
 
@@ -38,7 +44,9 @@ def test_the_readme_of_the_format_is_right(tmp_path, monkeypatch):
     graph = small_graph()
     GraphStore.write(tmp_path / "set.parquet", [graph])
     monkeypatch.chdir(tmp_path)
-    snippet = inspect.cleandoc("\n".join(line for line in shard.__doc__.splitlines() if line.startswith("    ") and " = " in line))
+    snippet = inspect.cleandoc(
+        "\n".join(line for line in shard.__doc__.splitlines() if line.startswith("    ") and " = " in line)
+    )
     assert len(ast.parse(snippet).body) == 5
     found = {"pandas": pd, "pyarrow": pa, "json": json}
     exec(snippet, found)
@@ -53,7 +61,11 @@ def test_pandas_polars_and_duckdb_read_the_same(folder):
     by_duckdb = duckdb.sql(f"SELECT * FROM '{folder}/*.parquet'")
     assert list(by_pandas.columns) == by_polars.columns == by_duckdb.columns == [*shard.COLUMNS, "label:acc"]
     rows = [list(by_pandas[name]) for name in by_pandas.columns]
-    columns = {"pandas": rows, "polars": by_polars.to_dict(as_series=False).values(), "duckdb": zip(*by_duckdb.fetchall(), strict=True)}
+    columns = {
+        "pandas": rows,
+        "polars": by_polars.to_dict(as_series=False).values(),
+        "duckdb": zip(*by_duckdb.fetchall(), strict=True),
+    }
     for family, spec, hashes, level, sizes, nodes, spectra, shared, acc in columns.values():
         assert [set(family), set(level)] == [{"f"}, {"raw", "module"}]
         assert list(spec) == [f"no. {i}" for i in range(15)]
@@ -68,7 +80,9 @@ def test_the_tables_are_where_other_readers_find_them(folder):
     first = parts(folder)[0]
     by_polars = pl.read_parquet_metadata(first)
     by_duckdb = dict(duckdb.sql(f"SELECT decode(key), decode(value) FROM parquet_kv_metadata('{first}')").fetchall())
-    assert by_polars["cgir.steps"] == by_duckdb["cgir.steps"] == pq.read_metadata(first).metadata[b"cgir.steps"].decode()
+    assert (
+        by_polars["cgir.steps"] == by_duckdb["cgir.steps"] == pq.read_metadata(first).metadata[b"cgir.steps"].decode()
+    )
     steps, kinds = json.loads(by_polars["cgir.steps"]), json.loads(by_polars["cgir.kinds"])
     nodes = pl.read_parquet(first)["nodes"][1].to_list()
     assert [kinds[steps[row][0]][0] for row in nodes] == [node.op for node in store_sample()[1].nodes]
@@ -81,13 +95,28 @@ def read_all(path):
     for graph in store:
         verify(graph)
     labels = {name: values.tolist() for name, values in store.labels.items()}
-    described = [batch.kinds[k] for k in batch.kind], batch.src.tolist(), batch.dst.tolist(), [graph.num_params for graph in store]
-    return store.families, store.specs, store.hashes, labels, store.spectra.tolist(), store.num_nodes.tolist(), described
+    described = (
+        [batch.kinds[k] for k in batch.kind],
+        batch.src.tolist(),
+        batch.dst.tolist(),
+        [graph.num_params for graph in store],
+    )
+    return (
+        store.families,
+        store.specs,
+        store.hashes,
+        labels,
+        store.spectra.tolist(),
+        store.num_nodes.tolist(),
+        described,
+    )
 
 
 def spoil(path, column, group=0):
     """Change a byte in the middle of a column's pages."""
-    place = next(i for i in range(99) if pq.read_metadata(path).row_group(group).column(i).path_in_schema.split(".")[0] == column)
+    place = next(
+        i for i in range(99) if pq.read_metadata(path).row_group(group).column(i).path_in_schema.split(".")[0] == column
+    )
     chunk = pq.read_metadata(path).row_group(group).column(place)
     content = bytearray(path.read_bytes())
     content[chunk.data_page_offset + chunk.total_compressed_size - 3] ^= 0x40
@@ -99,9 +128,18 @@ def test_a_damaged_page_is_named_and_the_rest_is_read(folder, caplog, column):
     graphs, broken = store_sample(), parts(folder)[1]
     spoil(broken, column)
     store = GraphStore.open(folder)
-    assert equal_batches(store.batch([0, 14, 3, 8]), GraphBatch.from_graphs(graphs[i] for i in (0, 14, 3, 8))) or column == "nodes"
-    touch = {"nodes": lambda: store.batch([0, 5]), "hash": lambda: store.hashes, "spectrum": lambda: store.filter([5]).spectra}
-    with pytest.raises(FileFormatError, match=f"{broken.name}: row group 0: column {column} is damaged: .*skip_damaged=True"):
+    assert (
+        equal_batches(store.batch([0, 14, 3, 8]), GraphBatch.from_graphs(graphs[i] for i in (0, 14, 3, 8)))
+        or column == "nodes"
+    )
+    touch = {
+        "nodes": lambda: store.batch([0, 5]),
+        "hash": lambda: store.hashes,
+        "spectrum": lambda: store.filter([5]).spectra,
+    }
+    with pytest.raises(
+        FileFormatError, match=f"{broken.name}: row group 0: column {column} is damaged: .*skip_damaged=True"
+    ):
         touch[column]()
     assert store[14].hash == graphs[14].hash
     with caplog.at_level(logging.WARNING):

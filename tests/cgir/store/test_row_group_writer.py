@@ -21,13 +21,17 @@ def files(path):
 
 def contents(store):
     labels = {name: [round(value, 6) for value in values.tolist()] for name, values in store.labels.items()}
-    return json.dumps([store.hashes, store.specs, store.families, store.num_nodes.tolist(), labels, store.spectra.round(9).tolist()])
+    return json.dumps(
+        [store.hashes, store.specs, store.families, store.num_nodes.tolist(), labels, store.spectra.round(9).tolist()]
+    )
 
 
 def test_append(tmp_path):
     graphs = store_sample()
     path = tmp_path / "s"
-    GraphStore.write(path, graphs[:5], family="a", specs=list("abcde"), labels={"x": range(5), "y": [0.5] * 5}, shard_size=4)
+    GraphStore.write(
+        path, graphs[:5], family="a", specs=list("abcde"), labels={"x": range(5), "y": [0.5] * 5}, shard_size=4
+    )
     before, opened = files(path), GraphStore.open(path)
     kept = {name: (path / name).read_bytes() for name in before if name.startswith("part")}
     GraphStore.append(path, iter(graphs[5:11]), family="b", labels={"y": iter(range(6))}, shard_size=4)
@@ -65,7 +69,9 @@ def test_what_append_refuses(tmp_path):
 def test_merge(tmp_path):
     graphs = store_sample()
     GraphStore.write(tmp_path / "a", graphs[:9], family="a", labels={"x": range(9)}, shard_size=4)
-    GraphStore.write(tmp_path / "b.parquet", graphs[7:], family="b", specs=[f"{i}" for i in range(7, 15)], labels={"y": range(8)})
+    GraphStore.write(
+        tmp_path / "b.parquet", graphs[7:], family="b", specs=[f"{i}" for i in range(7, 15)], labels={"y": range(8)}
+    )
     a, b = GraphStore.open(tmp_path / "a"), GraphStore.open(tmp_path / "b.parquet")
     view = GraphStore.merge([a, b.filter([7, 2, 3]), b])
     order = [*range(9), 14, 9, 10, *range(7, 15)]
@@ -131,10 +137,15 @@ def test_the_second_writer_is_told(tmp_path):
     assert len(GraphStore.open(path)) == 7
 
 
-@pytest.mark.parametrize(("name", "action"), [("s", "write"), ("new", "write"), ("s", "append"), ("s", "merge"), ("s", "deduplicate"), ("s.parquet", "write")])
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [("s", "write"), ("new", "write"), ("s", "append"), ("s", "merge"), ("s", "deduplicate"), ("s.parquet", "write")],
+)
 def test_killed_at_any_moment(tmp_path, name, action):
     script = ROOT / "tests" / "helpers" / "killed_writer.py"
-    done = subprocess.run([sys.executable, script, tmp_path / name, action], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / name, action], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = done.stdout.split()
     olds = found.count("old")

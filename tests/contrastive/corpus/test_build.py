@@ -1,4 +1,6 @@
-"""The unlabelled corpus: all families are in it, every graph once and valid; it repeats itself, and goes on where it was interrupted."""
+"""The unlabelled corpus: all families are in it, every graph once and valid; it repeats itself, and goes on where it
+was interrupted.
+"""
 
 import json
 import logging
@@ -58,8 +60,18 @@ def test_scaled_networks_have_other_costs(tmp_path):
         if part.title == "scaled":
             chunks = 4 * corpus_spaces.CHUNK / part.count  # each has a skeleton of its own
             corpus_spaces.write(part, tmp_path / part.name, chunks, seed=0)
-            firsts = GraphStore.open(tmp_path / part.name).filter(range(0, 4 * corpus_spaces.CHUNK, corpus_spaces.CHUNK))
-            assert len({(graph.nodes[0].shape, graph.nodes[1].shape, graph.nodes[-1].shape, len(graph)) for graph in firsts}) > 1, part.name
+            firsts = GraphStore.open(tmp_path / part.name).filter(
+                range(0, 4 * corpus_spaces.CHUNK, corpus_spaces.CHUNK)
+            )
+            assert (
+                len(
+                    {
+                        (graph.nodes[0].shape, graph.nodes[1].shape, graph.nodes[-1].shape, len(graph))
+                        for graph in firsts
+                    }
+                )
+                > 1
+            ), part.name
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(small, tmp_path, monkeypatch):
@@ -75,7 +87,11 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(small, tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         corpus.write(tmp_path / "again", SCALE, zoo=False, seed=3)
     assert not (tmp_path / "again").exists()
-    monkeypatch.setattr(corpus_spaces, "write", lambda part, path, scale, seed: (written.append(part.name), write(part, path, scale, seed)))
+    monkeypatch.setattr(
+        corpus_spaces,
+        "write",
+        lambda part, path, scale, seed: (written.append(part.name), write(part, path, scale, seed)),
+    )
     store = corpus.write(tmp_path / "again", SCALE, zoo=False, seed=3)
     assert sorted(written) == sorted(part.name for part in corpus_spaces.PARTS)
     assert content(store) == content(small[1])
@@ -122,7 +138,11 @@ def test_a_missing_library_is_left_out_with_a_warning(monkeypatch, caplog):
     assert corpus_zoo.versions() == {}
 
 
-CASES = {"timm": ("resnet18", "vit_tiny_patch16_224", "no_such_model"), "torchvision": ("fcn_resnet50",), "transformers": ("bert", "bark")}
+CASES = {
+    "timm": ("resnet18", "vit_tiny_patch16_224", "no_such_model"),
+    "torchvision": ("fcn_resnet50",),
+    "transformers": ("bert", "bark"),
+}
 
 
 def zoo(library, path):
@@ -143,7 +163,9 @@ def test_models_are_traced_at_two_sizes_and_mutated(tmp_path, caplog):
     assert found["vit_tiny_patch16_224@224"].num_params == 5_717_416
     sizes = {graph.nodes[0].shape for graph in found.values()}
     assert len(sizes) > 1
-    [resized] = [spec for spec in found if spec.startswith("resnet18@") and "mutation" not in spec and not spec.endswith("@224")]
+    [resized] = [
+        spec for spec in found if spec.startswith("resnet18@") and "mutation" not in spec and not spec.endswith("@224")
+    ]
     assert found[resized].num_params == 11_689_512
     assert found[resized].flops != found["resnet18@224"].flops
     assert sum("mutation" in spec for spec in found) == 2 * corpus_zoo.MUTANTS

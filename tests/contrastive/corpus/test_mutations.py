@@ -19,7 +19,9 @@ from frontends.reference import Bottleneck, VisionTransformer
 def bottlenecks(depth):
     """Blocks that are equal but for the first, which widens."""
     blocks = [Bottleneck(16, 8, 1), *(Bottleneck(32, 8, 1) for _ in range(depth))]
-    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5))
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5)
+    )
 
 
 def transformer(depth):
@@ -72,7 +74,9 @@ def test_a_repeated_block_shares_what_others_share():
 def test_gates_are_the_dominators_of_networkx(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, int(rng.integers(2, 30)))
-    edges = networkx.DiGraph((source, index) for index, node in enumerate(graph.nodes) for source in node.inputs or (mutations.ROOT,))
+    edges = networkx.DiGraph(
+        (source, index) for index, node in enumerate(graph.nodes) for source in node.inputs or (mutations.ROOT,)
+    )
     expected = networkx.immediate_dominators(edges, mutations.ROOT)
     assert mutations._dominators(graph) == [expected[index] for index in range(len(graph))]
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from contrastive.objectives.contrastive_losses import agreement, relative, simclr, spectral_supcon, spectral_weights, supcon, weighted_agreement
+from contrastive.objectives.contrastive_losses import (
+    agreement,
+    relative,
+    simclr,
+    spectral_supcon,
+    spectral_weights,
+    supcon,
+    weighted_agreement,
+)
 
 B, TAU = 9, 0.2
 GENERATOR = torch.Generator().manual_seed(0)
@@ -96,7 +104,10 @@ def test_nearly_equal_spectra_are_told_apart():
     assert weights[10, 12] == pytest.approx(weights[10, 11].item() / np.e, rel=1e-3)
 
 
-@pytest.mark.parametrize("loss", [lambda z: simclr(z, PARTNERS), lambda z: supcon(z, FAMILIES), lambda z: spectral_supcon(z, FAMILIES, SPECTRA)])
+@pytest.mark.parametrize(
+    "loss",
+    [lambda z: simclr(z, PARTNERS), lambda z: supcon(z, FAMILIES), lambda z: spectral_supcon(z, FAMILIES, SPECTRA)],
+)
 def test_closed_form_for_identical_views_and_finite_gradients(loss):
     """All projections equal: every agreement is -log(B - 1), and row 5, alone, counts 0 where families count."""
     z = normalize(torch.ones(B, 4, dtype=torch.float64)).requires_grad_()

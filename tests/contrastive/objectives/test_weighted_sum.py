@@ -51,7 +51,9 @@ def encoder_batch(graphs):
 def subtree_weights(i, normalized):
     """alpha^(i) of eq. 4.5 from distances of graphs two by two, relative to their mean."""
     family = FAMILIES[PAIRS.indices]
-    distances = {s: wl_distance(CHOSEN[i], CHOSEN[s], normalized) for s in range(B) if s != i and family[s] == family[i]}
+    distances = {
+        s: wl_distance(CHOSEN[i], CHOSEN[s], normalized) for s in range(B) if s != i and family[s] == family[i]
+    }
     mean = sum(distances.values()) / len(distances)
     powers = {s: exp(-d / mean / WL_SPREAD) for s, d in distances.items()}
     return {s: power / sum(powers.values()) for s, power in powers.items()}
@@ -123,7 +125,10 @@ def naive_states(part, encoder, graphs, masked):
         sources += [[start + u for u in node.inputs] for node in graph.nodes]
         readers += [[start + u for u in nodes] for nodes in graph.consumers]
         start += len(graph)
-    along, against = (encoders_naive.stream(s, x, heard, [1] * len(x))[0] for s, heard in ((encoder.along, sources), (encoder.against, readers)))
+    along, against = (
+        encoders_naive.stream(s, x, heard, [1] * len(x))[0]
+        for s, heard in ((encoder.along, sources), (encoder.against, readers))
+    )
     return kinds, torch.cat([along, against], dim=1)
 
 
@@ -131,7 +136,9 @@ def test_masked_nodes_are_told_from_what_is_around_them():
     part, seen = masked_part(), view()
     gaps = part.draw(seen)
     kinds, states = naive_states(part, seen.encoder, [GRAPHS[i] for i in gaps.graphs], gaps.masked)
-    pool_features = np.concatenate([node_features([node.kind for node in graph.nodes]) for graph in GRAPHS]).astype(np.float64)
+    pool_features = np.concatenate([node_features([node.kind for node in graph.nodes]) for graph in GRAPHS]).astype(
+        np.float64
+    )
     mean, deviation = pool_features.mean(0), pool_features.std(0)
     crosses, squares = [], []
     for v in np.flatnonzero(gaps.masked):
@@ -139,7 +146,9 @@ def test_masked_nodes_are_told_from_what_is_around_them():
         scores, attributes = told[: len(INDEX)], told[len(INDEX) :]
         crosses.append(log(sum(map(exp, scores))) - scores[INDEX[kinds[v].op]])
         own = node_features([kinds[v]])[0]
-        squares += [(a - (own[c] - mean[c]) / deviation[c] if deviation[c] > 1e-6 else a) ** 2 for c, a in enumerate(attributes)]
+        squares += [
+            (a - (own[c] - mean[c]) / deviation[c] if deviation[c] > 1e-6 else a) ** 2 for c, a in enumerate(attributes)
+        ]
     assert len(squares) == len(crosses) * len(FEATURE_NAMES)
     assert len(crosses) >= 3
     assert part(seen).item() == pytest.approx(np.mean(crosses) + np.mean(squares), rel=1e-5)
@@ -147,13 +156,18 @@ def test_masked_nodes_are_told_from_what_is_around_them():
 
 def test_nobody_sees_the_kind_of_a_masked_node():
     part, encoder = masked_part(), Encoder(SMALL).double()
-    one, other = (random_cnns(1, size=size)[0] for size in (16, 64))  # equal wiring and operators, other shapes everywhere
+    # equal wiring and operators, other shapes everywhere
+    one, other = (random_cnns(1, size=size)[0] for size in (16, 64))
     assert [node.inputs for node in one.nodes] == [node.inputs for node in other.nodes]
     masked = torch.ones(len(one), dtype=torch.bool)
-    first, second = (part.states(encoder, Masked(as_pool([g]), encoder, 0).graphs.take([0]), masked) for g in (one, other))
+    first, second = (
+        part.states(encoder, Masked(as_pool([g]), encoder, 0).graphs.take([0]), masked) for g in (one, other)
+    )
     assert torch.equal(first, second)
     masked[1] = False
-    third, fourth = (part.states(encoder, Masked(as_pool([g]), encoder, 0).graphs.take([0]), masked) for g in (one, other))
+    third, fourth = (
+        part.states(encoder, Masked(as_pool([g]), encoder, 0).graphs.take([0]), masked) for g in (one, other)
+    )
     assert not torch.equal(third, fourth)
 
 
@@ -186,7 +200,10 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
     arrays = encoder_batch(CHOSEN)
     seen = View(5, PAIRS, slice(None), objective.encoder(arrays), objective.encoder)
     assert list(objective.parts) == ["contrast", "property", "path", "mask"]
-    expected = sum(weight * objective.parts[name](seen).item() for name, weight in zip(objective.parts, weights.values(), strict=True))
+    expected = sum(
+        weight * objective.parts[name](seen).item()
+        for name, weight in zip(objective.parts, weights.values(), strict=True)
+    )
     assert objective.loss(arrays, PAIRS, 5).item() == pytest.approx(expected)
     assert list(Objective(CONFIG, POOL).parts) == ["contrast"]
 

@@ -1,4 +1,6 @@
-"""Classes of nodes or nodes one by one: the same vectors and gradients, whatever the graphs, their order and the way they are handed over."""
+"""Classes of nodes or nodes one by one: the same vectors and gradients, whatever the graphs, their order and the way
+they are handed over.
+"""
 
 import threading
 
@@ -63,12 +65,15 @@ def test_engines_agree_on_every_space(name):
     space, rng = small(name), np.random.default_rng(8)
     batch = space.graphs([space.sample(rng) for _ in range(6)])
     for layer in LAYERS:
-        config = EncoderConfig(width=8, layers=4, layer=layer, norm=list(NORMS)[rng.integers(2)], pool=list(POOLS)[rng.integers(4)])
+        config = EncoderConfig(
+            width=8, layers=4, layer=layer, norm=list(NORMS)[rng.integers(2)], pool=list(POOLS)[rng.integers(4)]
+        )
         assert distance(outcome(config, batch, "compressed"), outcome(config, batch, "plain")) < 1e-12
         found, expected = (outcome(config, batch, engine, torch.float32) for engine in ("compressed", "plain"))
         gradients = [vectors.pop(1) for vectors in (found, expected)]
         assert distance(found, expected) < 1e-5
-        # as near as that in test_encoders_layers; among a million activations one may be so near zero that rounding decides whether ReLU passes it
+        # as near as that in test_encoders_layers; among a million activations one may be so near zero that rounding
+        # decides whether ReLU passes it
         assert distance(gradients[:1], gradients[1:]) < 1e-2
 
 
@@ -89,7 +94,9 @@ def test_auto_takes_classes_where_they_pay():
     repeated, single = GRAPHS * 4, GRAPHS[0]
     assert rows(repeated, "auto") == rows(repeated, "compressed") != rows(repeated, "plain")
     batch = GraphBatch.from_graphs([single])
-    kinds = tuple(batch.kinds[kind]._replace(op="ReLU", attrs=(("number", node),)) for node, kind in enumerate(batch.kind))
+    kinds = tuple(
+        batch.kinds[kind]._replace(op="ReLU", attrs=(("number", node),)) for node, kind in enumerate(batch.kind)
+    )
     distinct = GraphBatch(kinds, np.arange(len(kinds)), batch.src, batch.dst, batch.ptr)
     assert GraphTensors(distinct, 4, "auto").take([0]).along.levels[-1].count is None
     with pytest.raises(CgirError, match="unknown engine 'fast'; expected one of auto, plain, compressed"):
@@ -106,7 +113,9 @@ def test_order_of_nodes_and_company_in_the_batch_do_not_matter(layer, engine):
     np.testing.assert_allclose(np.concatenate([encoder.embed(g, engine=engine) for g in GRAPHS]), together, atol=1e-5)
     np.testing.assert_allclose(encoder.embed(GRAPHS, max_nodes=40, engine=engine), together, atol=1e-5)
     order = [*rng.permutation(len(GRAPHS)).tolist(), 0, 0]
-    np.testing.assert_allclose(encoder(GraphTensors(GRAPHS, 3, engine).take(order)).detach(), together[order], atol=1e-5)
+    np.testing.assert_allclose(
+        encoder(GraphTensors(GRAPHS, 3, engine).take(order)).detach(), together[order], atol=1e-5
+    )
 
 
 def test_what_is_asked_for_again_is_not_made_again():
@@ -165,7 +174,9 @@ def test_cells_with_equal_nodes_and_distances_but_other_readers_are_not_alike():
     for engine in ("auto", "compressed", "plain"):
         found = encoder.embed(batch, engine=engine)
         assert np.abs(found[0] - found[1]).max() > 1e-3
-        np.testing.assert_allclose(found, encoder.embed(GraphBatch.concatenate(cells), engine="plain")[[0, 1, 0]], atol=1e-6)
+        np.testing.assert_allclose(
+            found, encoder.embed(GraphBatch.concatenate(cells), engine="plain")[[0, 1, 0]], atol=1e-6
+        )
 
 
 def test_kinds_are_not_taken_for_edges():

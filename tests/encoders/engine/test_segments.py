@@ -19,7 +19,9 @@ def made() -> tuple[Segments, list[list[int]]]:
     rng = np.random.default_rng(0)
     named = [rng.integers(WIDTH, size=size).tolist() for size in SIZES]
     starts = torch.tensor(np.concatenate([[0], np.cumsum(SIZES)]), dtype=torch.int32)
-    return Segments(Pattern(starts, torch.tensor([row for rows in named for row in rows], dtype=torch.int32), WIDTH)), named
+    return Segments(
+        Pattern(starts, torch.tensor([row for rows in named for row in rows], dtype=torch.int32), WIDTH)
+    ), named
 
 
 @pytest.fixture(params=["torch", "torch-scatter"])
@@ -32,7 +34,9 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def loop(x: Tensor, named: list[list[int]]) -> Tensor:
-    return torch.stack([torch.stack([x[row] for row in rows]).amax(0) if rows else torch.zeros_like(x[0]) for rows in named])
+    return torch.stack(
+        [torch.stack([x[row] for row in rows]).amax(0) if rows else torch.zeros_like(x[0]) for rows in named]
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -68,4 +72,6 @@ def test_sums_means_and_softmaxes_are_those_of_a_loop() -> None:
     flat = iter(soft)
     for rows in named:
         if rows:
-            torch.testing.assert_close(torch.stack([next(flat) for _ in rows]), torch.softmax(torch.stack([x[i] for i in rows]), 0))
+            torch.testing.assert_close(
+                torch.stack([next(flat) for _ in rows]), torch.softmax(torch.stack([x[i] for i in rows]), 0)
+            )

@@ -47,7 +47,9 @@ def test_a_linear_score_is_shared_out_exactly():
 def fitted():
     graphs = random_cnns(32)
     train = TrainConfig(epochs=15)
-    return graphs, Predictor(Encoder(EncoderConfig(width=16, layers=2)), head="rank", train=train).fit(graphs, conv_share(graphs))
+    return graphs, Predictor(Encoder(EncoderConfig(width=16, layers=2)), head="rank", train=train).fit(
+        graphs, conv_share(graphs)
+    )
 
 
 def test_values_add_up_to_the_score_minus_that_of_unknown_operators(fitted):
@@ -58,7 +60,9 @@ def test_values_add_up_to_the_score_minus_that_of_unknown_operators(fitted):
         with torch.no_grad():
             score = float(net(arrays)[0])
             nothing = unknown(net)
-            hook = net.encoder.embedding.register_forward_hook(lambda module, args, out, nothing=nothing: nothing.expand_as(out))
+            hook = net.encoder.embedding.register_forward_hook(
+                lambda module, args, out, nothing=nothing: nothing.expand_as(out)
+            )
             base = float(net(arrays)[0])
             hook.remove()
         errors = [abs(integrated_gradients(net, graph, steps).nodes.sum() - (score - base)) for steps in (4, 256)]
@@ -85,12 +89,18 @@ def test_the_network_is_left_alone(fitted):
     before = {name: value.clone() for name, value in net.state_dict().items()}
     integrated_gradients(net, graphs[0], 2)
     assert net.training
-    assert all(torch.equal(before[name], value) and value.dtype == before[name].dtype for name, value in net.state_dict().items())
+    assert all(
+        torch.equal(before[name], value) and value.dtype == before[name].dtype
+        for name, value in net.state_dict().items()
+    )
     assert all(parameter.requires_grad and parameter.grad is None for parameter in net.parameters())
     assert not net.encoder.embedding._forward_hooks
 
 
 def test_what_has_no_embeddings_is_refused():
     for module, steps in ((nn.Linear(1, 1), 3), (Sum(), 0), (Encoder(), 3)):
-        with pytest.raises(CgirError, match=f"node embeddings in {type(module).__name__}, steps={steps}; expected a scorer with an encoder"):
+        with pytest.raises(
+            CgirError,
+            match=f"node embeddings in {type(module).__name__}, steps={steps}; expected a scorer with an encoder",
+        ):
             integrated_gradients(module, random_cnns(1)[0], steps)

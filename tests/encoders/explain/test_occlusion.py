@@ -1,4 +1,6 @@
-"""Explanations: every occluded graph against one rebuilt node by node, a planted motif, a cost whose shares are known, and what is refused."""
+"""Explanations: every occluded graph against one rebuilt node by node, a planted motif, a cost whose shares are known,
+and what is refused.
+"""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -43,7 +45,11 @@ def without_edge(graph, reader, slot):
 def naive_variants(graph):
     inner = [index for index, node in enumerate(graph.nodes) if node.op not in ("Input", "Output") and len(graph) > 1]
     edges = [(reader, slot) for reader, node in enumerate(graph.nodes) for slot in range(len(node.inputs))]
-    return inner, [graph, *(without_node(graph, index) for index in inner), *(without_edge(graph, *edge) for edge in edges)]
+    return inner, [
+        graph,
+        *(without_node(graph, index) for index in inner),
+        *(without_edge(graph, *edge) for edge in edges),
+    ]
 
 
 def triples(batch):
@@ -53,7 +59,11 @@ def triples(batch):
 
 def with_constants(graph, rng):
     """The same graph, some of whose Inputs are constants, which have no inputs either."""
-    return Graph(tuple(replace(node, op="Constant") if node.op == "Input" and rng.random() < 0.5 else node for node in graph.nodes))
+    return Graph(
+        tuple(
+            replace(node, op="Constant") if node.op == "Input" and rng.random() < 0.5 else node for node in graph.nodes
+        )
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -94,7 +104,9 @@ def test_occlusion_of_a_fitted_predictor_is_its_score_minus_that_of_each_graph_b
 
 
 def flops(batch):
-    return np.bincount(batch.graph_of_node, np.asarray([kind_flops(kind) for kind in batch.kinds], np.float64)[batch.kind], len(batch))
+    return np.bincount(
+        batch.graph_of_node, np.asarray([kind_flops(kind) for kind in batch.kinds], np.float64)[batch.kind], len(batch)
+    )
 
 
 def test_a_sum_of_costs_gives_every_node_its_own_share():
@@ -116,7 +128,9 @@ def chain(ops):
 
 
 def motif_chain(rng, planted):
-    """Operators in a row; planted: a Sigmoid right behind a Tanh, else only one of them, or apart, or the other way round and apart."""
+    """Operators in a row; planted: a Sigmoid right behind a Tanh, else only one of them, or apart, or the other way
+    round and apart.
+    """
     rest = list(rng.choice(PLAIN, int(rng.integers(4, 9))))
     if planted:
         place = int(rng.integers(len(rest) + 1))
@@ -130,7 +144,9 @@ def motif_chain(rng, planted):
 def test_a_planted_motif_is_found():
     rng = np.random.default_rng(0)
     drawn = [motif_chain(rng, planted) for planted in [True, False] * 70]
-    predictor = Predictor(Encoder(EncoderConfig(width=16, layers=2)), head="rank", train=TrainConfig(epochs=25, lr=3e-3))
+    predictor = Predictor(
+        Encoder(EncoderConfig(width=16, layers=2)), head="rank", train=TrainConfig(epochs=25, lr=3e-3)
+    )
     predictor.fit([graph for graph, _ in drawn[:100]], [float(bool(place)) for _, place in drawn[:100]])
     found = [(explain(predictor, graph), place) for graph, place in drawn[100:] if place]
     assert np.mean([set(explanation.top(2).tolist()) == place for explanation, place in found]) >= 0.8
@@ -141,7 +157,9 @@ def test_a_cell_is_explained():
     space = frontends.spaces.get("nasbench201")
     specs = [space.sample(np.random.default_rng(seed)) for seed in range(30)]
     cells = space.cell_graphs(specs)
-    predictor = Predictor(Encoder(EncoderConfig(width=16, layers=2)), head="gp").fit(cells, np.diff(cells.ptr) + np.arange(30) / 100)
+    predictor = Predictor(Encoder(EncoderConfig(width=16, layers=2)), head="gp").fit(
+        cells, np.diff(cells.ptr) + np.arange(30) / 100
+    )
     one = cells.select([int(np.argmax(np.diff(cells.ptr)))])
     found = explain(predictor, one)
     assert triples(GraphBatch.from_graphs([found.graph])) == triples(one)
@@ -172,7 +190,12 @@ def test_table_has_the_most_important_nodes():
     found = Explanation(graph, [0, 3, -4, 0.5, 0, 0, 0, 0], np.zeros(7), "occlusion", 1.25)
     lines = found.table(3).splitlines()
     assert lines[0] == "small: score 1.25, occlusion"
-    assert [line.split()[:3] for line in lines[1:]] == [["importance", "node", "operator"], ["-4", "2", "BatchNorm"], ["3", "1", "Conv"], ["0.5", "3", "Clip"]]
+    assert [line.split()[:3] for line in lines[1:]] == [
+        ["importance", "node", "operator"],
+        ["-4", "2", "BatchNorm"],
+        ["3", "1", "Conv"],
+        ["0.5", "3", "Clip"],
+    ]
     assert lines[3].endswith("Conv 3x3   4x8x8  body")
     assert found.top(100).tolist() == [2, 1, 3, 0, 4, 5, 6, 7]
 
@@ -190,7 +213,11 @@ def test_an_explanation_does_not_change():
 def masked(graph):
     """A predictor with masks, as one with a CARL head is."""
     shares = np.linspace(0, 1, len(graph)), np.linspace(1, 0, graph.num_edges)
-    return SimpleNamespace(head="carl", masks=lambda asked: shares, predict=lambda graphs: np.asarray([2.5]) if isinstance(graphs, Graph) else flops(graphs))
+    return SimpleNamespace(
+        head="carl",
+        masks=lambda asked: shares,
+        predict=lambda graphs: np.asarray([2.5]) if isinstance(graphs, Graph) else flops(graphs),
+    )
 
 
 def test_masks_are_taken_where_there_are_any():

@@ -1,4 +1,6 @@
-"""What is expected before labels are seen: Bayesian averaging by hand, zero-shot scores by hand, tasks, and knowledge that comes with an encoder."""
+"""What is expected before labels are seen: Bayesian averaging by hand, zero-shot scores by hand, tasks, and knowledge
+that comes with an encoder.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from cgir.graph_batch import GraphBatch
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, log_flops
 from encoders.features.graph_features import Scaler, describe
 from encoders.gaussian_process import model_averaging as priors
-from encoders.gaussian_process.model_averaging import BELIEF, ENOUGH, EXPECTED, LEAST, LEAST_SPREAD, UNEXPLAINED, ExpectingProcess
+from encoders.gaussian_process.model_averaging import (
+    BELIEF,
+    ENOUGH,
+    EXPECTED,
+    LEAST,
+    LEAST_SPREAD,
+    UNEXPLAINED,
+    ExpectingProcess,
+)
 from encoders.gaussian_process.regression import GaussianProcess
 from encoders.metrics import spearman
 from encoders.predictors.source_families import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
@@ -58,7 +68,10 @@ def test_weights_and_moments_are_those_of_the_mixture() -> None:
     seen, given = [view[:10] for view in views], scores[:10]
     fitted = ExpectingProcess.fit(seen, given, y[:10])
     explained = [min(float(shares @ shares), 1 - UNEXPLAINED) for shares in EXPECTED]
-    alone = [GaussianProcess(seen, y[:10], means=given @ shares, explained=e) for shares, e in zip(EXPECTED, explained, strict=True)]
+    alone = [
+        GaussianProcess(seen, y[:10], means=given @ shares, explained=e)
+        for shares, e in zip(EXPECTED, explained, strict=True)
+    ]
     likely = np.asarray([belief * np.exp(process.evidence) for process, belief in zip(alone, BELIEF, strict=True)])
     likely /= likely.sum()
     assert 1 < (likely >= LEAST).sum() < len(EXPECTED)  # there is something to average, and something to drop
@@ -67,13 +80,18 @@ def test_weights_and_moments_are_those_of_the_mixture() -> None:
     mean, deviation = fitted.predict([view[10:] for view in views], scores[10:])
     rng = np.random.default_rng(0)
     which = rng.choice(len(fitted.weights), size=100_000, p=fitted.weights)
-    parts = [process.predict([view[10:] for view in views], scores[10:] @ shares) for process, shares in zip(alone, EXPECTED, strict=True)]
+    parts = [
+        process.predict([view[10:] for view in views], scores[10:] @ shares)
+        for process, shares in zip(alone, EXPECTED, strict=True)
+    ]
     means, deviations = (np.stack([parts[index][side] for index in np.flatnonzero(likely >= LEAST)]) for side in (0, 1))
     for graph in range(5):
         drawn = rng.normal(means[which, graph], deviations[which, graph])
         assert mean[graph] == pytest.approx(drawn.mean(), abs=0.02)
         assert deviation[graph] == pytest.approx(drawn.std(), rel=0.02)
-    np.testing.assert_allclose(deviation**2, np.average(deviations**2 + means**2, axis=0, weights=fitted.weights) - mean**2)
+    np.testing.assert_allclose(
+        deviation**2, np.average(deviations**2 + means**2, axis=0, weights=fitted.weights) - mean**2
+    )
 
 
 @pytest.mark.parametrize(("count", "width"), [(ENOUGH + 1, 4), (ENOUGH + 1, 2), (30, 0)])
@@ -81,7 +99,11 @@ def test_with_nothing_to_expect_or_enough_labels_it_is_a_plain_process(count: in
     views, scores, y = sample(count + 20, width=width)
     fitted = ExpectingProcess.fit([view[:count] for view in views], scores[:count], y[:count], seed=1)
     plain = GaussianProcess([view[:count] for view in views], y[:count], seed=1)
-    for found, expected in zip(fitted.predict([view[count:] for view in views], scores[count:]), plain.predict([view[count:] for view in views]), strict=True):
+    for found, expected in zip(
+        fitted.predict([view[count:] for view in views], scores[count:]),
+        plain.predict([view[count:] for view in views]),
+        strict=True,
+    ):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -114,7 +136,9 @@ def test_two_thirds_of_unseen_labels_lie_within_one_deviation() -> None:
         y = hand @ rng.normal(size=hand.shape[1])
         y = 70 + y / y.std() + 0.5 * rng.normal(size=90)
         seen, unseen = np.split(rng.permutation(90), [30])
-        scores, deviations = Predictor().fit(BATCH.select(seen), y[seen], pool=BATCH).predict(BATCH.select(unseen), return_std=True)
+        scores, deviations = (
+            Predictor().fit(BATCH.select(seen), y[seen], pool=BATCH).predict(BATCH.select(unseen), return_std=True)
+        )
         inside.append(np.mean(np.abs(scores - y[unseen]) < deviations))
     assert 0.5 < np.mean(inside) < 0.85
     assert min(inside) > 0.35
@@ -125,14 +149,21 @@ def test_zero_shot_scores_are_those_of_the_heads_and_of_flops() -> None:
     assert predictor.sources is not None
     vectors = np.concatenate([small().embed(BATCH), np.asarray(properties(BATCH))], axis=1)
     spread = vectors[:60].std(axis=0)
-    scaled = np.where(spread > 1e-6 * (1 + np.abs(vectors[:60].mean(axis=0))), (vectors - vectors[:60].mean(axis=0)) / np.maximum(spread, 1e-12), 0)
+    scaled = np.where(
+        spread > 1e-6 * (1 + np.abs(vectors[:60].mean(axis=0))),
+        (vectors - vectors[:60].mean(axis=0)) / np.maximum(spread, 1e-12),
+        0,
+    )
 
     def inside(values: Array) -> Array:
         return (values - values[:60].mean()) / np.sqrt((values[:30].var() + values[30:60].var()) / 2)
 
     heads = []
     for member in predictor.sources.networks.members:
-        first, bias, second, last = (member.net.state_dict()[f"layers.{name}"].double().numpy() for name in ("0.weight", "0.bias", "3.weight", "3.bias"))
+        first, bias, second, last = (
+            member.net.state_dict()[f"layers.{name}"].double().numpy()
+            for name in ("0.weight", "0.bias", "3.weight", "3.bias")
+        )
         heads.append(inside((np.maximum(scaled.clip(-5, 5) @ first.T + bias, 0) @ second.T + last)[:, 0]))
     scores, deviations = predictor.predict(GRAPHS, return_std=True)
     np.testing.assert_allclose(scores, np.mean(heads, axis=0) + FLOPS_SHARE * inside(log_flops(BATCH)), atol=1e-4)
@@ -159,7 +190,9 @@ def test_round_trip_in_every_state(state: str, tmp_path: Path, monkeypatch: pyte
     predictor = STATES[state]()
     predictor.save(tmp_path)
     loaded = Predictor.load(tmp_path)
-    for found, expected in zip(loaded.predict(GRAPHS, return_std=True), predictor.predict(GRAPHS, return_std=True), strict=True):
+    for found, expected in zip(
+        loaded.predict(GRAPHS, return_std=True), predictor.predict(GRAPHS, return_std=True), strict=True
+    ):
         np.testing.assert_array_equal(found, expected)
     assert loaded.task == predictor.task
     np.testing.assert_array_equal(few(loaded, 70, 80).predict(GRAPHS), few(predictor, 70, 80).predict(GRAPHS))
@@ -204,21 +237,31 @@ def test_each_task_has_an_order_of_its_own(options: dict[str, Any]) -> None:
         predictor = Predictor(train=TrainConfig(source_steps=150), task=task, **options).fit_sources(pairs, **more)
         return predictor, spearman(predictor.predict(BATCH), labels)
 
-    (first, up), (second, down), (_, shared) = order(tasks=["a", "b"], task="a"), order(tasks=["a", "b"], task="b"), order()
+    (first, up), (second, down), (_, shared) = (
+        order(tasks=["a", "b"], task="a"),
+        order(tasks=["a", "b"], task="b"),
+        order(),
+    )
     assert up > 0.7
     assert down < -0.7
     assert abs(shared) < min(up, -down) - 0.15
     assert order(tasks=["a", "b"])[1] == up  # the first is asked, if none is named
     if options:  # few labels start from the output that was asked
         for predictor, sign in ((first, 1), (second, -1)):
-            assert spearman(predictor.fit(BATCH.select(np.arange(4)), sign * labels[:4]).predict(BATCH), sign * labels) > 0.6
-            assert spearman(predictor.fit(BATCH, -sign * labels).predict(BATCH), -sign * labels) > 0.6  # and many labels turn it round
+            assert (
+                spearman(predictor.fit(BATCH.select(np.arange(4)), sign * labels[:4]).predict(BATCH), sign * labels)
+                > 0.6
+            )
+            # and many labels turn it round
+            assert spearman(predictor.fit(BATCH, -sign * labels).predict(BATCH), -sign * labels) > 0.6
 
 
 def test_tasks_of_the_same_graphs_are_one_family() -> None:
     """It counts once where deviations inside families are averaged, and its tasks share a step."""
     (first, y), (second, z) = FAMILIES
-    sources = blend().fit_sources([(first, y), (second, z), (first, -y), (first, y)], tasks=["a", "a", "b", "c"]).sources
+    sources = (
+        blend().fit_sources([(first, y), (second, z), (first, -y), (first, y)], tasks=["a", "a", "b", "c"]).sources
+    )
     assert sources is not None
     sizes = [np.asarray(properties(graphs))[:, 0] for graphs in (first, second)]
     assert sources.flops[1] == pytest.approx(np.sqrt(np.mean([size.var() for size in sizes])))
@@ -249,14 +292,19 @@ def test_an_encoder_brings_what_other_families_taught() -> None:
     encoder.sources = teacher.sources
     expected = Predictor(encoder).predict(GRAPHS)
     np.testing.assert_array_equal(expected, teacher.predict(GRAPHS))
-    np.testing.assert_array_equal(few(Predictor(encoder)).predict(GRAPHS), few(blend().fit_sources(FAMILIES, tasks=["a", "b"])).predict(GRAPHS))
+    np.testing.assert_array_equal(
+        few(Predictor(encoder)).predict(GRAPHS), few(blend().fit_sources(FAMILIES, tasks=["a", "b"])).predict(GRAPHS)
+    )
     with pytest.raises(CgirError, match="task 'c' was not learned; there are a, b"):
         Predictor(encoder, task="c")
     assert np.abs(Predictor(encoder, task="b").predict(GRAPHS) - expected).max() > 0.1
     for head, options in (("gp", {}), ("rank", {"frozen": True, "train": TrainConfig(epochs=5)})):
         with pytest.raises(CgirError, match="nothing was fitted"):
             Predictor(encoder, head, **options).predict(GRAPHS)
-        np.testing.assert_array_equal(few(Predictor(encoder, head, **options)).predict(GRAPHS), few(Predictor(small(), head, **options)).predict(GRAPHS))
+        np.testing.assert_array_equal(
+            few(Predictor(encoder, head, **options)).predict(GRAPHS),
+            few(Predictor(small(), head, **options)).predict(GRAPHS),
+        )
     # whoever learns from other families learns for itself
     for one in (Predictor(encoder, train=QUICK), teacher):
         assert spearman(one.fit_sources(OPPOSITE).predict(GRAPHS), expected) < 0
@@ -276,8 +324,12 @@ def test_a_pool_alone_says_how_much_size_and_other_families_count(tmp_path: Path
     share = min(DISTRUST * (heads.std(axis=0).mean() / heads.mean(axis=0).std()) ** 2, LARGEST_SHARE)
     mean, deviation = predictor.sources.flops
     size = (np.asarray(properties(BATCH))[:, 0] - mean) / deviation
-    across = predictor.sources.labelled.about(describe(pool, predictor.encoder)).predict(describe(BATCH, predictor.encoder))
-    np.testing.assert_allclose(predictor.predict(BATCH) - before, (share - FLOPS_SHARE) * size + ACROSS_SHARE * across, atol=1e-9)
+    across = predictor.sources.labelled.about(describe(pool, predictor.encoder)).predict(
+        describe(BATCH, predictor.encoder)
+    )
+    np.testing.assert_allclose(
+        predictor.predict(BATCH) - before, (share - FLOPS_SHARE) * size + ACROSS_SHARE * across, atol=1e-9
+    )
     predictor.save(tmp_path / "p")
     np.testing.assert_array_equal(Predictor.load(tmp_path / "p").predict(BATCH), predictor.predict(BATCH))
     np.testing.assert_array_equal(predictor.fit_sources(FAMILIES).predict(BATCH), before)  # another pool may follow
@@ -304,5 +356,7 @@ def test_a_blend_reads_embeddings_in_what_is_expected_only() -> None:
         predictor = few(Predictor(small(), head))
         assert predictor.views is not None
         assert len(predictor.views.scalers) == dense
-    assert np.abs(few(Predictor(small(), "gp")).predict(GRAPHS) - few(Predictor(None, "gp")).predict(GRAPHS)).max() > 1e-4
+    assert (
+        np.abs(few(Predictor(small(), "gp")).predict(GRAPHS) - few(Predictor(None, "gp")).predict(GRAPHS)).max() > 1e-4
+    )
     np.testing.assert_array_equal(few(Predictor(small())).predict(GRAPHS), few(Predictor()).predict(GRAPHS))

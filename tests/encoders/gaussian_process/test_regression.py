@@ -1,4 +1,6 @@
-"""The Gaussian process against scikit-learn's with the same kernel, against finite differences, and against data drawn from its own prior."""
+"""The Gaussian process against scikit-learn's with the same kernel, against finite differences, and against data drawn
+from its own prior.
+"""
 
 import time
 
@@ -30,8 +32,13 @@ def peer(x, y, theta):
     """scikit-learn's process with the covariance of the docstring, written out for one dense view."""
     a, b, c, noise = np.exp(theta)
     size = np.mean([(one**2).sum() for one in x])
-    near = np.mean([((one - other) ** 2).sum() for one in x for other in x]) if len(x) > 1 else 2 * size  # as of two unrelated ones
-    kernel = ConstantKernel(a) * RBF(np.sqrt(near / (2 * b))) + ConstantKernel(c / size) * DotProduct(1e-12) + WhiteKernel(noise)
+    # as of two unrelated ones
+    near = np.mean([((one - other) ** 2).sum() for one in x for other in x]) if len(x) > 1 else 2 * size
+    kernel = (
+        ConstantKernel(a) * RBF(np.sqrt(near / (2 * b)))
+        + ConstantKernel(c / size) * DotProduct(1e-12)
+        + WhiteKernel(noise)
+    )
     return GaussianProcessRegressor(kernel, alpha=0.0, optimizer=None).fit(x, y)
 
 
@@ -67,7 +74,10 @@ def test_evidence_is_the_density_of_labels_and_hyper_parameters(widths):
     for labels in (y, rng.normal(size=25), 0.1 * y):
         means = rng.normal(size=25)
         process = GaussianProcess(views, labels, means=means)
-        density = multivariate_normal(means, covariance(views, process.theta)).logpdf(labels) + norm(start, gp.PRIOR).logpdf(process.theta).sum()
+        density = (
+            multivariate_normal(means, covariance(views, process.theta)).logpdf(labels)
+            + norm(start, gp.PRIOR).logpdf(process.theta).sum()
+        )
         assert process.evidence == pytest.approx(density + constant, rel=1e-8)
     assert np.isnan(GaussianProcess(views, y, start).evidence)
 
@@ -76,9 +86,12 @@ def test_evidence_is_the_density_of_labels_and_hyper_parameters(widths):
 def test_known_means_are_taken_off_and_put_back(theta):
     (x,), y = sample(60)
     means = 3 * np.random.default_rng(1).normal(size=60)
-    found, deviation = GaussianProcess([x[:40]], y[:40] + means[:40], theta, means=means[:40]).predict([x[40:]], means[40:])
+    found, deviation = GaussianProcess([x[:40]], y[:40] + means[:40], theta, means=means[:40]).predict(
+        [x[40:]], means[40:]
+    )
     expected, spread = GaussianProcess([x[:40]], y[:40], theta).predict([x[40:]])
-    np.testing.assert_allclose(found, expected + means[40:], atol=1e-5)  # the labels' order, and with it rounding, is another
+    # the labels' order, and with it rounding, is another
+    np.testing.assert_allclose(found, expected + means[40:], atol=1e-5)
     np.testing.assert_allclose(deviation, spread, atol=1e-5)
 
 
@@ -86,7 +99,9 @@ def test_known_means_are_taken_off_and_put_back(theta):
 @given(views=st.integers(1, 3), count=st.integers(1, 30), seed=st.integers(0, 10**6))
 def test_gradient_is_that_of_finite_differences(views, count, seed):
     rng = np.random.default_rng(seed)
-    given_views, y = sample(count, (4,) * views, seed) if count > 1 else ([rng.normal(size=(1, 4))] * views, rng.normal(size=1))
+    given_views, y = (
+        sample(count, (4,) * views, seed) if count > 1 else ([rng.normal(size=(1, 4))] * views, rng.normal(size=1))
+    )
     process = GaussianProcess(given_views, y, np.zeros(3 * views + 1))
     parts = process._scaled([gp.products(view, view) for view in process.views])
     start, theta = rng.normal(size=(2, 3 * views + 1))
@@ -118,7 +133,9 @@ def test_a_sparse_view_is_its_dense_copy():
     dense = GaussianProcess([other[:60], counts[:60]], y[:60])
     sparse = GaussianProcess([other[:60], csr_array(counts[:60])], y[:60])
     np.testing.assert_allclose(sparse.theta, dense.theta, atol=1e-6)
-    for found, expected in zip(sparse.predict([other[60:], csr_array(counts[60:])]), dense.predict([other[60:], counts[60:]]), strict=True):
+    for found, expected in zip(
+        sparse.predict([other[60:], csr_array(counts[60:])]), dense.predict([other[60:], counts[60:]]), strict=True
+    ):
         np.testing.assert_allclose(found, expected, atol=1e-7)
     assert sparse.predict([other[:0], csr_array(counts[:0])])[1].shape == (0,)
 
@@ -139,7 +156,8 @@ def test_deviations_are_those_of_data_from_the_prior(fitted):
         wide.append((np.abs(errors) < 2).mean())
         squares.append((errors**2).mean())
         assert np.corrcoef(y[100:], mean)[0, 1] > 0.8
-    # 68.3 % and 95.4 % under a normal distribution; a deviation without the noise, or without what is not known of f, is far outside
+    # 68.3 % and 95.4 % under a normal distribution; a deviation without the noise, or without what is not known of f,
+    # is far outside
     assert np.mean(inside) == pytest.approx(0.683, abs=0.025)
     assert np.mean(wide) == pytest.approx(0.954, abs=0.015)
     assert np.mean(squares) == pytest.approx(1, abs=0.08)
@@ -148,7 +166,8 @@ def test_deviations_are_those_of_data_from_the_prior(fitted):
 def test_order_of_labels_does_not_matter():
     rng = np.random.default_rng(1)
     views, new = ([rng.normal(size=(count, width)) for width in (100, 128, 60)] for count in (300, 40))
-    y = np.sin(views[0][:, 0]) + 0.3 * views[1][:, :5].sum(axis=1) + 0.3 * rng.normal(size=300)  # the search stops early, and small differences grow
+    # the search stops early, and small differences grow
+    y = np.sin(views[0][:, 0]) + 0.3 * views[1][:, :5].sum(axis=1) + 0.3 * rng.normal(size=300)
     order = rng.permutation(300)
     expected = GaussianProcess(views, y)
     found = GaussianProcess([view[order] for view in views], y[order])
@@ -217,7 +236,9 @@ def test_no_view_with_information():
     y = np.linspace(-1.5, 1.5, 30)
     mean, deviation = GaussianProcess([np.zeros((30, 2))], y).predict([np.zeros((4, 2))])
     assert mean == pytest.approx([0] * 4)
-    likely = minimize_scalar(lambda noise: -norm.logpdf(y, scale=np.exp(noise / 2)).sum() - norm.logpdf(noise, gp.NOISE, gp.PRIOR))
+    likely = minimize_scalar(
+        lambda noise: -norm.logpdf(y, scale=np.exp(noise / 2)).sum() - norm.logpdf(noise, gp.NOISE, gp.PRIOR)
+    )
     assert deviation == pytest.approx([np.exp(likely.x / 2)] * 4, rel=1e-4)
     assert deviation == pytest.approx([y.std()] * 4, rel=0.1)
 

@@ -1,4 +1,6 @@
-"""CARL against equations (2) to (6) of the paper written with dense matrices and loops, and what it promises about masks, partners and batches."""
+"""CARL against equations (2) to (6) of the paper written with dense matrices and loops, and what it promises about
+masks, partners and batches.
+"""
 
 from dataclasses import asdict, replace
 from functools import partial
@@ -65,13 +67,19 @@ def representation(model, branch, graph, hidden, raw):
     features = hidden if config.features == "hidden" else raw
     shares = [torch.softmax(perceptron(model.node_mask, h), 0) if config.level != "edge" else half for h in hidden]
     x = torch.stack([f * share[branch] for f, share in zip(features, shares, strict=True)])
-    ways = {"both": [(masked, whole), (masked.T, whole.T)], "along": [(masked, whole)], "against": [(masked.T, whole.T)]}[config.direction]
+    ways = {
+        "both": [(masked, whole), (masked.T, whole.T)],
+        "along": [(masked, whole)],
+        "against": [(masked.T, whole.T)],
+    }[config.direction]
     for layer in model.layers:
         out = 0
         for (a, counts), weight in zip(ways, layer.weight[branch].chunk(len(ways), dim=1), strict=True):
             matrix = a if config.literal else (a + torch.eye(n, dtype=a.dtype)) / (counts.sum(1, keepdim=True) + 1)
             out = out + matrix @ x @ weight / len(ways)
-        x = torch.relu(out if config.literal else layer_norm(out, out.shape[1:], layer.scale[branch], layer.shift[branch]))
+        x = torch.relu(
+            out if config.literal else layer_norm(out, out.shape[1:], layer.scale[branch], layer.shift[branch])
+        )
     return {"mean": x.mean(0), "sum": x.sum(0), "max": x.amax(0)}[config.pool]
 
 
@@ -80,17 +88,24 @@ def scores_by_hand(model, graphs, partners):
     sizes = [len(graph) for graph in graphs]
     hidden = model.encoder.nodes(batch).split(sizes)
     raw = batch.along.levels[0].own(model.encoder.embedding(batch.ops, batch.features)).split(sizes)
-    causal, redundant = ([representation(model, branch, *args) for args in zip(graphs, hidden, raw, strict=True)] for branch in (0, 1))
+    causal, redundant = (
+        [representation(model, branch, *args) for args in zip(graphs, hidden, raw, strict=True)] for branch in (0, 1)
+    )
     pairs = [(z, redundant[partner]) for z, partner in zip(causal, partners, strict=True)]
     paired = [z + r if model.config.pairing == "add" else torch.cat([z, r]) for z, r in pairs]
     heads = (model.causal, model.redundant, model.intervened or model.causal)
-    return [[perceptron(head, z)[0] for z in vectors] for head, vectors in zip(heads, (causal, redundant, paired), strict=True)]
+    return [
+        [perceptron(head, z)[0] for z in vectors]
+        for head, vectors in zip(heads, (causal, redundant, paired), strict=True)
+    ]
 
 
 def hinge_by_hand(scores, labels, margin):
     """Equations (3) and (5), over pairs that differ, divided by their number."""
     terms = [
-        max(torch.zeros((), dtype=scores[i].dtype), margin - (scores[i] - scores[j]) * torch.sign(labels[i] - labels[j]))
+        max(
+            torch.zeros((), dtype=scores[i].dtype), margin - (scores[i] - scores[j]) * torch.sign(labels[i] - labels[j])
+        )
         for i in range(len(scores) - 1)
         for j in range(i + 1, len(scores))
         if labels[i] != labels[j]
@@ -128,7 +143,12 @@ OPTIONS = [
 
 def gradients(value, model):
     found = torch.autograd.grad(value, list(model.parameters()), allow_unused=True)
-    return torch.cat([torch.zeros_like(p).flatten() if g is None else g.flatten() for p, g in zip(model.parameters(), found, strict=True)])
+    return torch.cat(
+        [
+            torch.zeros_like(p).flatten() if g is None else g.flatten()
+            for p, g in zip(model.parameters(), found, strict=True)
+        ]
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -171,10 +191,16 @@ def test_graphs_without_edges_and_of_a_single_node_are_graphs_too(options):
 def test_masks_are_the_shares_of_equation_2_in_the_order_of_reads():
     model, batch = small(), plain(GRAPHS)
     masks, hidden = model.masks(batch), model.encoder.nodes(batch)
-    torch.testing.assert_close(masks.nodes, torch.stack([torch.softmax(perceptron(model.node_mask, h), 0)[0] for h in hidden]))
+    torch.testing.assert_close(
+        masks.nodes, torch.stack([torch.softmax(perceptron(model.node_mask, h), 0)[0] for h in hidden])
+    )
     edges, start = [], 0
     for graph in GRAPHS:
-        edges += [edge_shares(model, hidden[start + u], hidden[start + v])[0] for v, node in enumerate(graph.nodes) for u in node.inputs]
+        edges += [
+            edge_shares(model, hidden[start + u], hidden[start + v])[0]
+            for v, node in enumerate(graph.nodes)
+            for u in node.inputs
+        ]
         start += len(graph)
     torch.testing.assert_close(masks.edges, torch.stack(edges))
     for part in model._shares(hidden, batch):  # causal and redundant together are the whole
@@ -196,7 +222,9 @@ def test_a_score_depends_neither_on_the_order_of_nodes_nor_on_the_other_graphs(o
     scores = model(plain(GRAPHS))
     assert scores.std() > 0
     for order in ([2], [4, 2, 8, 2], range(9)[::-1]):
-        torch.testing.assert_close(model(plain([GRAPHS[i] for i in order])), scores[list(order)], rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(
+            model(plain([GRAPHS[i] for i in order])), scores[list(order)], rtol=1e-11, atol=1e-12
+        )
     moved = [another_order(graph, np.random.default_rng(0)) for graph in GRAPHS]
     assert sum([n.op for n in a.nodes] != [n.op for n in b.nodes] for a, b in zip(moved, GRAPHS, strict=True)) > 3
     torch.testing.assert_close(model(plain(moved)), scores, rtol=1e-11, atol=1e-12)
@@ -274,7 +302,8 @@ def test_a_lambda_of_zero_takes_its_part_out_of_learning():
             assert (redundant > 0) == (len(missing) < 2)
     alone = small(redundancy=0.5, intervention=0.5)
     alone.zero_grad()
-    alone.loss(plain(GRAPHS[:1]), LABELS[:1], [1]).backward()  # nothing to rank and nobody to pair with: only eq. (4) is left
+    # nothing to rank and nobody to pair with: only eq. (4) is left
+    alone.loss(plain(GRAPHS[:1]), LABELS[:1], [1]).backward()
     assert all(g[0] == 0 < g[1] for g in branch_gradients(alone))
 
 
@@ -352,18 +381,25 @@ SPACE = spaces.get("nasbench201")
 
 
 def planted(batch, reader):
-    """For every edge whether it goes from an average pooling to that operator, and for every graph whether it has such an edge."""
+    """For every edge whether it goes from an average pooling to that operator, and for every graph whether it has such
+    an edge.
+    """
     ops = np.asarray([kind.op for kind in batch.kinds])[batch.kind]
     edges = (ops[batch.src] == "AvgPool") & (ops[batch.dst] == reader)
     return edges, np.isin(np.arange(len(batch)), batch.graph_of_node[batch.dst[edges]])
 
 
-@pytest.mark.parametrize(("compile_", "reader", "level"), [(SPACE.cell_graphs, "Conv", "both"), (SPACE.graphs, "ReLU", "edge")], ids=["cells", "networks"])
+@pytest.mark.parametrize(
+    ("compile_", "reader", "level"),
+    [(SPACE.cell_graphs, "Conv", "both"), (SPACE.graphs, "ReLU", "edge")],
+    ids=["cells", "networks"],
+)
 def test_a_motif_that_decides_labels_is_learned_and_its_edges_are_causal(compile_, reader, level):
-    """The best possible tau is about 0.5: half of the pairs have the motif in both graphs or in neither, and their order is noise.
+    """The best possible tau is about 0.5: half of the pairs have the motif in both graphs or in neither, and their
+    order is noise.
 
-    Nothing in the losses says which part of a graph the causal one is, only that it scores. Of five seeds on networks, edges of the motif have the
-    higher shares in all five with level="edge", in four with "both".
+    Nothing in the losses says which part of a graph the causal one is, only that it scores. Of five seeds on networks,
+    edges of the motif have the higher shares in all five with level="edge", in four with "both".
     """
     rng = np.random.default_rng(1)
     batch = compile_([SPACE.sample(rng) for _ in range(450)])
@@ -386,7 +422,9 @@ def test_a_motif_that_decides_labels_is_learned_and_its_edges_are_causal(compile
 def fit(model, graphs, labels, count, seed=0):
     targets = torch.from_numpy((labels - labels.mean()) / labels.std()).float()
     steps = list(epochs(len(graphs), 10, count, np.random.default_rng(seed)))
-    optimise([model], (partial(step_loss, model, graphs, targets, step) for step in steps), len(steps), TrainConfig(), seed)
+    optimise(
+        [model], (partial(step_loss, model, graphs, targets, step) for step in steps), len(steps), TrainConfig(), seed
+    )
 
 
 def step_loss(model, graphs, targets, step):

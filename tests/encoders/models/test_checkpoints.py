@@ -1,4 +1,6 @@
-"""Encoder files: equal after a round trip, valid when the operator table changes, and refused when they are something else."""
+"""Encoder files: equal after a round trip, valid when the operator table changes, and refused when they are something
+else.
+"""
 
 import json
 
@@ -26,11 +28,18 @@ def test_round_trip(tmp_path):
 
 
 def test_operators_are_found_by_name_when_the_table_changes():
-    """Weights written by a table with other rows: a renamed operator is unknown and starts as Opaque, an operator we lost is dropped."""
+    """Weights written by a table with other rows: a renamed operator is unknown and starts as Opaque, an operator we
+    lost is dropped.
+    """
     encoder = Encoder(CONFIG)
     names = ["Lost", *reversed(INDEX)]
     names.remove("ReLU")
-    rows = torch.stack([encoder.embedding.op.weight.detach()[INDEX[name]] if name in INDEX else torch.full((8,), 99.0) for name in names])
+    rows = torch.stack(
+        [
+            encoder.embedding.op.weight.detach()[INDEX[name]] if name in INDEX else torch.full((8,), 99.0)
+            for name in names
+        ]
+    )
     meta = encoder_meta(encoder) | {"ops": names}
     rebuilt = build_encoder(encoder.state_dict() | {OPS: rows}, meta, "file").embedding.op.weight
     expected = encoder.embedding.op.weight.detach().clone()

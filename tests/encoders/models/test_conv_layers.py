@@ -65,13 +65,24 @@ def test_single_precision_is_near_double(layer, norm, pool):
     exact.load_state_dict(encoder.state_dict())
     for engine in ENGINES:
         expected = outcome(exact(batch(engine)), exact)
-        assert max(distance(a.double(), b) for a, b in zip(outcome(encoder(batch(engine)), encoder), expected, strict=True)) < 1e-5
+        assert (
+            max(
+                distance(a.double(), b) for a, b in zip(outcome(encoder(batch(engine)), encoder), expected, strict=True)
+            )
+            < 1e-5
+        )
 
 
 def edges(seed=0, nodes=12, count=25):
     """Random edges without double ones, as PyTorch Geometric has them and as a plain level; the last node hears nobody."""
     rng = np.random.default_rng(seed)
-    pairs = sorted({(int(t), int(s)) for s, t in zip(rng.integers(0, nodes, count), rng.integers(0, nodes - 1, count), strict=True) if s != t})
+    pairs = sorted(
+        {
+            (int(t), int(s))
+            for s, t in zip(rng.integers(0, nodes, count), rng.integers(0, nodes - 1, count), strict=True)
+            if s != t
+        }
+    )
     target, source = torch.tensor(pairs).T
     starts = torch.searchsorted(target, torch.arange(nodes + 1))
     return torch.stack([source, target]), Level(None, Segments(Pattern(starts, source, nodes)))
@@ -81,12 +92,18 @@ def copied(theirs, **weights):
     theirs.double()
     with torch.no_grad():
         for name, value in weights.items():
-            theirs.get_parameter(name.replace("__", ".")).copy_(value.reshape(theirs.get_parameter(name.replace("__", ".")).shape))
+            theirs.get_parameter(name.replace("__", ".")).copy_(
+                value.reshape(theirs.get_parameter(name.replace("__", ".")).shape)
+            )
     return theirs
 
 
 def peer_graphconv(pyg, ours):
-    theirs = copied(pyg.GraphConv(FIRST, SECOND, aggr="mean", bias=False), lin_rel__weight=ours.neighbours.weight, lin_root__weight=ours.own.weight)
+    theirs = copied(
+        pyg.GraphConv(FIRST, SECOND, aggr="mean", bias=False),
+        lin_rel__weight=ours.neighbours.weight,
+        lin_root__weight=ours.own.weight,
+    )
     return lambda x, e: theirs(x, e) + ours.own.bias  # theirs has its bias behind the neighbours
 
 
@@ -96,13 +113,23 @@ def peer_gin(pyg, ours):
 
 
 def peer_gat(pyg, ours):
-    return copied(pyg.GATConv(FIRST, SECOND // HEADS, HEADS), lin__weight=ours.linear.weight, att_src=ours.heard, att_dst=ours.own, bias=ours.bias)
+    return copied(
+        pyg.GATConv(FIRST, SECOND // HEADS, HEADS),
+        lin__weight=ours.linear.weight,
+        att_src=ours.heard,
+        att_dst=ours.own,
+        bias=ours.bias,
+    )
 
 
 def four(ours, theirs, skip):
     names = {"key": ours.key, "query": ours.query, "value": ours.value, skip: ours.skip}
     if isinstance(ours, TransformerConv):
-        weights = {f"lin_{name}__{part}": getattr(linear, part) for name, linear in names.items() for part in ("weight", "bias")}
+        weights = {
+            f"lin_{name}__{part}": getattr(linear, part)
+            for name, linear in names.items()
+            for part in ("weight", "bias")
+        }
         return copied(theirs, **weights)
     weights = {f"lin_{name}__weight": linear.weight for name, linear in names.items()}
     weights |= {f"lin_{name}__bias": linear.bias for name, linear in names.items() if name != skip}
@@ -145,7 +172,9 @@ def test_a_single_node_has_no_variance():
 @pytest.mark.parametrize("layer", LAYERS)
 def test_graphs_without_edges(layer, pool, engine):
     encoder = Encoder(EncoderConfig(width=8, layers=3, layer=layer, pool=pool), seed=1).double()
-    graphs = [Graph((Node("Input", shape=(4,)),) * count) for count in (1, 3)] + [Graph((Node("Input", shape=(8, 2)), Node("Input", shape=(4,))))]
+    graphs = [Graph((Node("Input", shape=(4,)),) * count) for count in (1, 3)] + [
+        Graph((Node("Input", shape=(8, 2)), Node("Input", shape=(4,))))
+    ]
     out = encoder(GraphTensors(graphs, 3, engine).take(range(3)))
     torch.testing.assert_close(out, naive.encode(encoder, graphs)[0], rtol=1e-12, atol=1e-12)
     out.sum().backward()

@@ -1,4 +1,6 @@
-"""What an encoder promises whatever its layers are (`test_encoders_layers`) and however it computes them (`test_encoders_engine`)."""
+"""What an encoder promises whatever its layers are (`test_encoders_layers`) and however it computes them
+(`test_encoders_engine`).
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ GRAPHS = random_cnns(12)
 
 
 def test_direction_matters():
-    """Reversing every arrow exchanges the two streams' views: with equal weights in both, the halves of the embedding swap."""
+    """Reversing every arrow exchanges the two streams' views: with equal weights in both, the halves of the embedding
+    swap.
+    """
     encoder = Encoder(seed=3)
     encoder.against.load_state_dict(encoder.along.state_dict())
     batch = GraphBatch.from_graphs(GRAPHS)
@@ -33,7 +37,10 @@ def test_nothing_global_changes():
     encoder.embed(GRAPHS[:2])
     assert encoder.training
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), Encoder(EncoderConfig(dropout=0.5), seed=5).parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(encoder.parameters(), Encoder(EncoderConfig(dropout=0.5), seed=5).parameters(), strict=True)
+    )
 
 
 def test_edges_of_the_input():
@@ -46,7 +53,16 @@ def test_edges_of_the_input():
 
 
 @pytest.mark.parametrize(
-    "options", [{"layer": "gcnn"}, {"norm": "none"}, {"pool": "min"}, {"layer": "gat", "width": 6}, {"width": 0}, {"layers": 0}, {"dropout": 1.0}]
+    "options",
+    [
+        {"layer": "gcnn"},
+        {"norm": "none"},
+        {"pool": "min"},
+        {"layer": "gat", "width": 6},
+        {"width": 0},
+        {"layers": 0},
+        {"dropout": 1.0},
+    ],
 )
 def test_impossible_shapes_are_refused(options):
     with pytest.raises(CgirError, match="encoder"):

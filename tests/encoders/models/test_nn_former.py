@@ -1,4 +1,6 @@
-"""The sibling transformer against a loop over one graph's nodes, heads and neighbours, written from the paper's equations."""
+"""The sibling transformer against a loop over one graph's nodes, heads and neighbours, written from the paper's
+equations.
+"""
 
 from math import exp, sqrt
 
@@ -51,7 +53,9 @@ def naive_attention(layer, x, relations):
         for i in range(len(x)):
             allowed = [j for j in range(len(x)) if j == i or relation[i, j]]
             powers = [exp((queries[rows] @ x[i]) @ (keys[rows] @ x[j]) / sqrt(depth)) for j in allowed]
-            seen[i, rows] = sum(power / sum(powers) * (values[rows] @ x[j]) for power, j in zip(powers, allowed, strict=True))
+            seen[i, rows] = sum(
+                power / sum(powers) * (values[rows] @ x[j]) for power, j in zip(powers, allowed, strict=True)
+            )
     return seen @ layer.heads.weight.detach().numpy().T
 
 
@@ -73,7 +77,11 @@ def naive(encoder, graph):
         for read in inputs:
             adjacency[read, node] += 1
     for layer in encoder.layers:
-        x = x + naive_attention(layer, norm(layer.attention_norm, x), [adjacency, adjacency.T, adjacency.T @ adjacency, adjacency @ adjacency.T])
+        x = x + naive_attention(
+            layer,
+            norm(layer.attention_norm, x),
+            [adjacency, adjacency.T, adjacency.T @ adjacency, adjacency @ adjacency.T],
+        )
         x = x + naive_feed_forward(layer, norm(layer.mixing_norm, x), adjacency)
     return norm(encoder.last_norm, x).mean(axis=0)
 
@@ -83,12 +91,16 @@ def naive(encoder, graph):
 def test_it_is_the_loop_over_the_equations(seed, sizes):
     rng, encoder = np.random.default_rng(seed), model(seed % 7)
     graphs = [random_graph(rng, size) for size in sizes]
-    np.testing.assert_allclose(vectors(encoder, graphs), [naive(encoder, graph) for graph in graphs], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(
+        vectors(encoder, graphs), [naive(encoder, graph) for graph in graphs], rtol=1e-9, atol=1e-11
+    )
 
 
 def test_so_it_is_on_networks():
     encoder = model()
-    np.testing.assert_allclose(vectors(encoder, GRAPHS), [naive(encoder, graph) for graph in GRAPHS], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(
+        vectors(encoder, GRAPHS), [naive(encoder, graph) for graph in GRAPHS], rtol=1e-9, atol=1e-11
+    )
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -96,11 +108,15 @@ def test_so_it_is_on_networks():
 def test_the_order_of_nodes_does_not_count(seed):
     rng, encoder = np.random.default_rng(seed), model()
     graphs = [random_graph(rng, int(rng.integers(1, 20))) for _ in range(3)]
-    np.testing.assert_allclose(vectors(encoder, [shuffled(graph, rng) for graph in graphs]), vectors(encoder, graphs), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(
+        vectors(encoder, [shuffled(graph, rng) for graph in graphs]), vectors(encoder, graphs), rtol=1e-9, atol=1e-11
+    )
 
 
 def test_neither_other_graphs_nor_padding_nor_groups_count(monkeypatch):
-    """One by one nothing is padded; with a large graph everything is; and in as many groups as there are graphs again nothing."""
+    """One by one nothing is padded; with a large graph everything is; and in as many groups as there are graphs again
+    nothing.
+    """
     encoder = model()
     large = random_graph(np.random.default_rng(0), 60)
     alone = np.concatenate([vectors(encoder, [graph]) for graph in [*GRAPHS, large]])
@@ -146,7 +162,9 @@ def test_one_node_and_no_edges():
     encoder = model()
     lonely, scattered = Graph(GRAPHS[0].nodes[:1]), Graph((Node("Input", shape=(3,)), Node("Input", shape=(5,))))
     found = vectors(encoder, [scattered, lonely, scattered])
-    np.testing.assert_allclose(found, [naive(encoder, graph) for graph in (scattered, lonely, scattered)], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(
+        found, [naive(encoder, graph) for graph in (scattered, lonely, scattered)], rtol=1e-9, atol=1e-11
+    )
     assert encoder.embed([]).shape == (0, CONFIG.width)
 
 
@@ -198,7 +216,9 @@ def test_batches_without_reads_are_refused():
         encoder(arrays)
 
 
-@pytest.mark.parametrize("options", [{"width": 10}, {"width": 0}, {"layers": 0}, {"feed_forward": 7}, {"feed_forward": 0}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"width": 10}, {"width": 0}, {"layers": 0}, {"feed_forward": 7}, {"feed_forward": 0}, {"dropout": 1.0}]
+)
 def test_impossible_shapes_are_refused(options):
     with pytest.raises(CgirError, match="sibling transformer"):
         SiblingConfig(**options)

@@ -1,4 +1,6 @@
-"""Sums, maxima and softmaxes over segments, and pools whose rows stand for several nodes, against plain PyTorch on the rows repeated."""
+"""Sums, maxima and softmaxes over segments, and pools whose rows stand for several nodes, against plain PyTorch on the
+rows repeated.
+"""
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from encoders.engine.sparse import Pattern, Sparse
 from encoders.models.norms import BatchNorm
 from encoders.models.pooling import POOLS
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))]
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),
+]
 
 
 def drawn(rng, height, width, most=5, least=0):
@@ -39,7 +44,10 @@ def test_a_sparse_product_is_the_dense_one_and_so_is_its_gradient(device, seed, 
     segments = drawn(rng, height, width)
     weights = torch.from_numpy(rng.normal(size=len(segments.pattern.columns)))
     x, back = states(rng, width, 3), torch.from_numpy(rng.normal(size=(height, 3)))
-    for matrix, values in ((Sparse(segments.pattern.to(device), weights.to(device)), weights), (segments.to(device).total, torch.ones_like(weights))):
+    for matrix, values in (
+        (Sparse(segments.pattern.to(device), weights.to(device)), weights),
+        (segments.to(device).total, torch.ones_like(weights)),
+    ):
         dense = torch.zeros(height, width, dtype=torch.float64)
         dense.index_put_((segments.pattern.rows.long(), segments.pattern.columns.long()), values, accumulate=True)
         out = matrix @ x.to(device)
@@ -74,12 +82,17 @@ def test_maximum_and_softmax_of_each_segment(device):
     segments = drawn(rng, 30, 9)
     values = states(rng, len(segments.pattern.columns), 3)
     split = values.split(segments.sizes.tolist())
-    highest, soft = segments.to(device).max(values.to(device)).cpu(), segments.to(device).softmax(50 * values.to(device)).cpu()
+    highest, soft = (
+        segments.to(device).max(values.to(device)).cpu(),
+        segments.to(device).softmax(50 * values.to(device)).cpu(),
+    )
     torch.testing.assert_close(highest, torch.stack([v.amax(0) if len(v) else v.new_zeros(3) for v in split]))
     expected = torch.cat([(50 * v).softmax(0) for v in split])
     torch.testing.assert_close(soft, expected)
     back = torch.from_numpy(rng.normal(size=values.shape))
-    torch.testing.assert_close(*(torch.autograd.grad(out, values, back, retain_graph=True)[0] for out in (soft, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(out, values, back, retain_graph=True)[0] for out in (soft, expected))
+    )
     assert segments.softmax(values + 1e4).isfinite().all()
 
 
@@ -120,7 +133,11 @@ def test_batch_norm_of_classes_is_pytorchs_of_nodes(seed, classes):
         found, expected = ours(x, count), theirs(x.repeat_interleave(count, 0))
         torch.testing.assert_close(found.repeat_interleave(count, 0), expected, rtol=1e-9, atol=1e-9)
         wide = (back / count.unsqueeze(1)).repeat_interleave(count, 0)
-        for a, b in zip(torch.autograd.grad(found, [x, *ours.parameters()], back), torch.autograd.grad(expected, [x, *theirs.parameters()], wide), strict=True):
+        for a, b in zip(
+            torch.autograd.grad(found, [x, *ours.parameters()], back),
+            torch.autograd.grad(expected, [x, *theirs.parameters()], wide),
+            strict=True,
+        ):
             torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-7)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value)

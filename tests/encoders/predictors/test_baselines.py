@@ -41,7 +41,9 @@ def test_they_learn_what_linear_costs_do_not_show():
     assert metrics.kendall_tau(scores, labels[REST]) > 0.4
 
 
-@pytest.mark.parametrize("rows", [TRAIN[::-1], np.random.default_rng(0).permutation(TRAIN)], ids=["reversed", "shuffled"])
+@pytest.mark.parametrize(
+    "rows", [TRAIN[::-1], np.random.default_rng(0).permutation(TRAIN)], ids=["reversed", "shuffled"]
+)
 def test_the_order_of_the_graphs_does_not_matter(rows):
     expected = fitted().predict(BATCH)
     np.testing.assert_array_equal(fitted(rows).predict(BATCH), expected)
@@ -59,7 +61,12 @@ def test_few_labels_are_enough(count):
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [([1.0, 1.0, 1.0], "all 3 labels equal"), ([1.0, np.nan, 2.0], "label 1 is nan"), ([1.0, 2.0], "3 graphs need 3 labels"), ([[1.0, 2.0, 3.0]], "shape")],
+    [
+        ([1.0, 1.0, 1.0], "all 3 labels equal"),
+        ([1.0, np.nan, 2.0], "label 1 is nan"),
+        ([1.0, 2.0], "3 graphs need 3 labels"),
+        ([[1.0, 2.0, 3.0]], "shape"),
+    ],
     ids=["constant", "nan", "few", "matrix"],
 )
 def test_bad_labels_are_refused(labels, message):

@@ -60,7 +60,11 @@ def test_a_blend_mixes_them_in_and_keeps_its_deviations(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mixed, beside.mixed(GraphTensors(BATCH), alone))
     np.testing.assert_array_equal(deviations, same)
     fitted.whole = beside
-    np.testing.assert_array_equal(Predictor().fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH).predict(BATCH), fitted.predict(BATCH))
+    np.testing.assert_array_equal(
+        Predictor().fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH).predict(BATCH), fitted.predict(BATCH)
+    )
     fitted.save(tmp_path)
-    for found, expected in zip(Predictor.load(tmp_path).predict(BATCH, return_std=True), fitted.predict(BATCH, return_std=True), strict=True):
+    for found, expected in zip(
+        Predictor.load(tmp_path).predict(BATCH, return_std=True), fitted.predict(BATCH, return_std=True), strict=True
+    ):
         np.testing.assert_array_equal(found, expected)

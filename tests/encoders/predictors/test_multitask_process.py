@@ -1,4 +1,6 @@
-"""A Gaussian process across families: equal to loops written from its equations, and silent about families unlike all that it knows."""
+"""A Gaussian process across families: equal to loops written from its equations, and silent about families unlike all
+that it knows.
+"""
 
 from __future__ import annotations
 
@@ -58,10 +60,14 @@ def tenths(labels: Array) -> Array:
 
 
 def naive_views(described: Described, known: Described, new: Described) -> list[Array]:
-    """Embedding, properties and paths, scaled by known and new graphs alike, and the roots of shares of subtrees, those of no known graph together."""
+    """Embedding, properties and paths, scaled by known and new graphs alike, and the roots of shares of subtrees, those
+    of no known graph together.
+    """
 
     def dense(graphs: Described) -> list[Array]:
-        return [np.asarray(view, np.float64) for view in (graphs.embedding, graphs.hand, path_features(graphs.graphs.batch))]
+        return [
+            np.asarray(view, np.float64) for view in (graphs.embedding, graphs.hand, path_features(graphs.graphs.batch))
+        ]
 
     views = []
     for values, one, other in zip(dense(described), dense(known), dense(new), strict=True):
@@ -70,9 +76,14 @@ def naive_views(described: Described, known: Described, new: Described) -> list[
         live = spread > 1e-6 * (1 + np.abs(mean))
         views.append(np.clip((values[:, live] - mean[live]) / spread[live], -5, 5))
     matrix = wl_features(described.graphs.batch, ROUNDS)
-    counts = [dict(zip(matrix.indices[a:b].tolist(), matrix.data[a:b].tolist(), strict=True)) for a, b in pairwise(matrix.indptr)]
+    counts = [
+        dict(zip(matrix.indices[a:b].tolist(), matrix.data[a:b].tolist(), strict=True))
+        for a, b in pairwise(matrix.indptr)
+    ]
     columns = sorted(set(wl_features(known.graphs.batch, ROUNDS).indices.tolist()))
-    rows = [[row.get(c, 0.0) for c in columns] + [sum(v for c, v in row.items() if c not in set(columns))] for row in counts]
+    rows = [
+        [row.get(c, 0.0) for c in columns] + [sum(v for c, v in row.items() if c not in set(columns))] for row in counts
+    ]
     return [*views, np.sqrt([[value / sum(row) for value in row] for row in rows])]
 
 
@@ -101,7 +112,9 @@ def test_expectations_are_those_of_the_equations() -> None:
     for i in range(60):
         for j in range(60):
             same = owner[i] == owner[j]
-            covariance[i, j] = covariance[i, j] * (naive_common(traits[i], traits[j]) + OWN * same) + LEVEL * same + NOISE * (i == j)
+            covariance[i, j] = (
+                covariance[i, j] * (naive_common(traits[i], traits[j]) + OWN * same) + LEVEL * same + NOISE * (i == j)
+            )
     common = np.diag([naive_common(trait(new.hand), each) for each in traits])
     expected = naive_kernel(naive_views(new, known, new), views) @ common @ np.linalg.inv(covariance) @ y
     np.testing.assert_allclose(about().predict(new), expected, atol=1e-5)  # known views are rounded to single precision

@@ -8,7 +8,19 @@ from encoders_samples import conv_share, random_cnns
 from cgir.analysis.graph_properties import properties
 from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.graph_batch import GraphBatch
-from encoders import CarlConfig, CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, SiblingConfig, TrainConfig, log_flops, log_params, metrics
+from encoders import (
+    CarlConfig,
+    CostPredictor,
+    Encoder,
+    EncoderConfig,
+    HandPredictor,
+    Predictor,
+    SiblingConfig,
+    TrainConfig,
+    log_flops,
+    log_params,
+    metrics,
+)
 from encoders.features.graph_features import describe
 from encoders.features.label_transforms import RankGauss, Standardise
 
@@ -33,7 +45,9 @@ MAKERS = {
     "gp hand": lambda: Predictor(None, "gp"),
     "listmle": lambda: Predictor(EncoderConfig(16, 2), "listmle", ensemble=2, train=QUICK),
     "carl": lambda: Predictor(EncoderConfig(16, 2), "carl", train=QUICK, carl=CarlConfig(width=16)),
-    "carl from weights": lambda: Predictor(small(), "carl", ensemble=2, train=LONGER, carl=CarlConfig(width=16, level="edge", pairing="concat")),
+    "carl from weights": lambda: Predictor(
+        small(), "carl", ensemble=2, train=LONGER, carl=CarlConfig(width=16, level="edge", pairing="concat")
+    ),
     "siblings": lambda: Predictor(SiblingConfig(16, 2, 16), "rank", train=QUICK),
     "blend": lambda: Predictor(small(), train=QUICK),
 }
@@ -97,7 +111,9 @@ def test_inputs_and_random_state_are_left_alone():
 @pytest.mark.parametrize("name", ["mse", "gp hand", "blend"])
 def test_regression_speaks_in_label_units(name):
     moved = MAKERS[name]().fit(GRAPHS, 1000 * LABELS - 7).predict(GRAPHS)
-    np.testing.assert_allclose(moved, 1000 * MAKERS[name]().fit(GRAPHS, LABELS).predict(GRAPHS) - 7, atol=0.02 * 1000 * LABELS.std())
+    np.testing.assert_allclose(
+        moved, 1000 * MAKERS[name]().fit(GRAPHS, LABELS).predict(GRAPHS) - 7, atol=0.02 * 1000 * LABELS.std()
+    )
     assert abs(moved.mean() - (1000 * LABELS - 7).mean()) < 100 * LABELS.std()
 
 
@@ -167,7 +183,9 @@ def test_costs_are_the_graphs_own():
     np.testing.assert_allclose(log_flops(BATCH), np.log10([1 + g.flops for g in GRAPHS]))
     np.testing.assert_allclose(log_params(GRAPHS), np.log10([1 + g.num_params for g in GRAPHS]))
     np.testing.assert_allclose(log_params(BATCH), log_params(GRAPHS))
-    np.testing.assert_allclose(CostPredictor(log_params).fit(GRAPHS, LABELS).predict(GRAPHS[:3]), log_params(GRAPHS[:3]))
+    np.testing.assert_allclose(
+        CostPredictor(log_params).fit(GRAPHS, LABELS).predict(GRAPHS[:3]), log_params(GRAPHS[:3])
+    )
     assert log_flops(GRAPHS[0]).shape == log_params(GRAPHS[0]).shape == (1,)
 
 
@@ -187,12 +205,20 @@ def test_described_graphs_stand_for_graphs(name):
     assert described.subtrees.shape[0] == by_hand.subtrees.shape[0] == 90
     expected = fit(predictor, pool=BATCH).predict(BATCH)
     for known in (described, describe(by_hand, small())):
-        np.testing.assert_allclose(predictor.fit(known.select(TRAIN), LABELS[TRAIN], pool=known).predict(known), expected, atol=1e-4 * expected.std())
-        np.testing.assert_allclose(predictor.predict(known.select(np.arange(40, 50))), expected[40:50], atol=1e-4 * expected.std())
+        np.testing.assert_allclose(
+            predictor.fit(known.select(TRAIN), LABELS[TRAIN], pool=known).predict(known),
+            expected,
+            atol=1e-4 * expected.std(),
+        )
+        np.testing.assert_allclose(
+            predictor.predict(known.select(np.arange(40, 50))), expected[40:50], atol=1e-4 * expected.std()
+        )
     sources = [(described.select(np.arange(60)), LABELS[:60])]
     if name != "gp":
         scores = MAKERS[name]().fit_sources(sources).predict(described)
-        np.testing.assert_allclose(scores, MAKERS[name]().fit_sources([(GRAPHS[:60], LABELS[:60])]).predict(GRAPHS), atol=1e-4 * scores.std())
+        np.testing.assert_allclose(
+            scores, MAKERS[name]().fit_sources([(GRAPHS[:60], LABELS[:60])]).predict(GRAPHS), atol=1e-4 * scores.std()
+        )
 
 
 @pytest.mark.parametrize("name", ["gp", "gp hand", "blend", "listmle", "carl from weights"])

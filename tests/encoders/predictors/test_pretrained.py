@@ -1,4 +1,6 @@
-"""Weights that come with the package, with a small stand-in: by name, with what families taught, and in the unit of a task."""
+"""Weights that come with the package, with a small stand-in: by name, with what families taught, and in the unit of a
+task.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def test_an_encoder_comes_with_what_families_taught(shipped: Predictor) -> None:
     assert encoder.sources is not None
     assert not encoder.training
     np.testing.assert_array_equal(Predictor(encoder).predict(GRAPHS), shipped.predict(GRAPHS))
-    one, other = (Predictor(weights).fit(GRAPHS[40:50], LABELS[40:50]) for weights in (encoder, load_pretrained("universal")))
+    one, other = (
+        Predictor(weights).fit(GRAPHS[40:50], LABELS[40:50]) for weights in (encoder, load_pretrained("universal"))
+    )
     np.testing.assert_array_equal(one.predict(GRAPHS), other.predict(GRAPHS))
     np.testing.assert_array_equal(one.predict(GRAPHS), shipped.fit(GRAPHS[40:50], LABELS[40:50]).predict(GRAPHS))
 

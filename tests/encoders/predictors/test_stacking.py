@@ -18,7 +18,9 @@ def form(rows):
 
 
 def test_scores_are_the_mean_of_scaled_scores():
-    average = Average(CostPredictor(log_flops), CostPredictor(log_params), folds=0).fit(form(TRAIN), LABELS[TRAIN], pools=form(range(80)))
+    average = Average(CostPredictor(log_flops), CostPredictor(log_params), folds=0).fit(
+        form(TRAIN), LABELS[TRAIN], pools=form(range(80))
+    )
     flops, params = log_flops(GRAPHS), log_params(GRAPHS)
     expected = ((flops - flops.mean()) / flops.std() + (params - params.mean()) / params.std()) / 2
     np.testing.assert_allclose(average.predict([GRAPHS, GRAPHS]), expected)
@@ -34,7 +36,11 @@ def test_without_a_pool_the_labelled_graphs_give_the_scale():
 
 def test_learned_members_rank_what_they_have_not_seen():
     rest = np.arange(30, 80)
-    scores = Average(Predictor(None, "gp"), HandPredictor()).fit(form(TRAIN), LABELS[TRAIN], pools=form(rest)).predict(form(rest))
+    scores = (
+        Average(Predictor(None, "gp"), HandPredictor())
+        .fit(form(TRAIN), LABELS[TRAIN], pools=form(rest))
+        .predict(form(rest))
+    )
     assert metrics.spearman(scores, LABELS[rest]) > 0.6
 
 

@@ -12,7 +12,8 @@ from encoders.training.loop import Part, balanced, cosine, epochs
 from encoders.training.losses import LOSSES, hinge, listmle, logistic, mse, warp
 
 RANKING = [hinge, logistic, listmle, warp]
-# scores are multiples of 1/64 so that a shift changes no difference by rounding, which would move pairs across the margin; few labels, so that they tie
+# scores are multiples of 1/64 so that a shift changes no difference by rounding, which would move pairs across the
+# margin; few labels, so that they tie
 LISTS = st.lists(st.tuples(st.integers(-300, 300), st.integers(0, 4)), min_size=1, max_size=12)
 
 
@@ -40,7 +41,11 @@ def naive_logistic(s, y):
 
 def naive_listmle(s, y):
     """Each graph drawn first from a bag of itself and all that are worse."""
-    terms = [-log(exp(s[i]) / sum(exp(s[j]) for j in range(len(s)) if j == i or y[j] < y[i])) for i in range(len(s)) if min(y) < y[i]]
+    terms = [
+        -log(exp(s[i]) / sum(exp(s[j]) for j in range(len(s)) if j == i or y[j] < y[i]))
+        for i in range(len(s))
+        if min(y) < y[i]
+    ]
     return sum(terms) / len(terms) if terms else 0.0
 
 
@@ -147,7 +152,13 @@ def test_the_losses_with_a_margin_vanish_exactly_beyond_it(loss):
 
 
 def test_losses_by_name():
-    assert [LOSSES[name] for name in ("hinge", "logistic", "listmle", "warp", "mse")] == [hinge, logistic, listmle, warp, mse]
+    assert [LOSSES[name] for name in ("hinge", "logistic", "listmle", "warp", "mse")] == [
+        hinge,
+        logistic,
+        listmle,
+        warp,
+        mse,
+    ]
 
 
 def test_epochs_visit_everything_equally_and_never_alone():

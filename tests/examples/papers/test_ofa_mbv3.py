@@ -1,4 +1,6 @@
-"""The paper's search in Once-for-All, small: what it finds keeps to size and budget, is written as code that builds it, and is shown."""
+"""The paper's search in Once-for-All, small: what it finds keeps to size and budget, is written as code that builds it,
+and is shown.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def test_the_space_keeps_its_image_size_and_still_reaches_every_choice() -> None
     specs = [space.sample(rng) for _ in range(300)]
     children = [space.mutate(spec, rng) for spec in specs]
     assert {spec.r for spec in (*specs, *children)} == {224}
-    assert all(child != spec and space.parse(space.format(child)) == child for spec, child in zip(specs, children, strict=True))
+    assert all(
+        child != spec and space.parse(space.format(child)) == child for spec, child in zip(specs, children, strict=True)
+    )
     depths = [depth for spec in specs for depth in spec.d]
     assert all(0.28 < depths.count(depth) / len(depths) < 0.39 for depth in (2, 3, 4))
     assert {len(spec.active()) - len(child.active()) for spec, child in zip(specs, children, strict=True)} >= {-1, 0, 1}

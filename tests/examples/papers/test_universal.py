@@ -1,4 +1,6 @@
-"""The tables of the universal encoder: families as they are said to be, and no label of a family before those that are counted."""
+"""The tables of the universal encoder: families as they are said to be, and no label of a family before those that are
+counted.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +56,18 @@ class Spy:
         return np.arange(len(graphs), dtype=np.float64)
 
 
-def test_no_target_is_ranked_without_labels_by_a_model_that_has_seen_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_target_is_ranked_without_labels_by_a_model_that_has_seen_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     graphs = GraphBatch.from_graphs(random_cnns(60))
     labels = np.random.default_rng(0).normal(size=60)
     some = Family("some", graphs, {"accuracy": labels}, {"all": np.arange(60), "half": np.arange(30)})
     spy = Spy()
-    monkeypatch.setattr(universal, "problems", lambda name: ((t, some, rows, (5, 20), describe(graphs, None)) for t, rows in some.targets.items()))
+    monkeypatch.setattr(
+        universal,
+        "problems",
+        lambda name: ((t, some, rows, (5, 20), describe(graphs, None)) for t, rows in some.targets.items()),
+    )
     monkeypatch.setitem(universal.METHODS, "spy", Method(lambda left_out, seed, folder: spy, True))
     rows = list(universal.scores("some", "spy", 0, Path()))
     assert spy.calls[:2] == ["predict 60", "predict 30"]
@@ -90,4 +98,7 @@ def test_settings_are_chosen_by_all_other_targets() -> None:
     for target, ours, best, chosen in single.rows:
         one, other = (found[t] for t in "abc" if t != target)
         setting = max(SETTINGS, key=lambda s: one[s] + other[s])
-        assert (ours, best, chosen) == tuple(f"{v:.3f}" for v in (found[target][DISTRUST, ACROSS_SHARE], max(found[target].values()), found[target][setting]))
+        assert (ours, best, chosen) == tuple(
+            f"{v:.3f}"
+            for v in (found[target][DISTRUST, ACROSS_SHARE], max(found[target].values()), found[target][setting])
+        )

@@ -1,4 +1,6 @@
-"""Every layer of Keras alone: operators, shapes and parameters against Keras's own, and the same graph from its concrete function."""
+"""Every layer of Keras alone: operators, shapes and parameters against Keras's own, and the same graph from its
+concrete function.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ WINDOWS: list[tuple[tuple[int, ...], str, Make]] = [
     (IMAGE, "Conv Conv ReLU", lambda: layers.SeparableConv2D(6, 3, 2, "same", depth_multiplier=2, activation="relu")),
     (VOLUME, "Conv", lambda: layers.Conv3D(4, 2)),
     (VOLUME, "ConvTranspose", lambda: layers.Conv3DTranspose(4, 2, 2)),
-    *((IMAGE, "ConvTranspose", lambda k=k, s=s, p=p: layers.Conv2DTranspose(6, k, s, p)) for k, s in ((3, 2), (2, 3), (5, 2)) for p in ("same", "valid")),
+    *(
+        (IMAGE, "ConvTranspose", lambda k=k, s=s, p=p: layers.Conv2DTranspose(6, k, s, p))
+        for k, s in ((3, 2), (2, 3), (5, 2))
+        for p in ("same", "valid")
+    ),
     (IMAGE, "ConvTranspose", lambda: layers.Conv2DTranspose(6, 3, 2, "same", output_padding=1)),
     (SEQUENCE, "MaxPool", lambda: layers.MaxPooling1D(3, 2, "same")),
     (IMAGE, "MaxPool", lambda: layers.MaxPooling2D()),
@@ -78,15 +84,30 @@ REST: list[tuple[tuple[int, ...], str, Make]] = [
     (IMAGE, "Mul Add", lambda: layers.Rescaling(1 / 255, -1.0)),
     (IMAGE, "Mul Add", lambda: layers.Rescaling([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0])),
     (IMAGE, "Sub Div", lambda: layers.Normalization(mean=[0.0] * 4, variance=[1.0] * 4)),
-    *((IMAGE, op, lambda kind=kind: layers.ReLU(**kind)) for op, kind in (("ReLU", {}), ("ReLU6", {"max_value": 6.0}), ("LeakyReLU", {"negative_slope": 0.1}))),
-    *((IMAGE, op, make) for op, make in (("LeakyReLU", layers.LeakyReLU), ("ELU", layers.ELU), ("Softmax", layers.Softmax))),
+    *(
+        (IMAGE, op, lambda kind=kind: layers.ReLU(**kind))
+        for op, kind in (("ReLU", {}), ("ReLU6", {"max_value": 6.0}), ("LeakyReLU", {"negative_slope": 0.1}))
+    ),
+    *(
+        (IMAGE, op, make)
+        for op, make in (("LeakyReLU", layers.LeakyReLU), ("ELU", layers.ELU), ("Softmax", layers.Softmax))
+    ),
 ]
 KINDS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
 RECURRENT: list[tuple[tuple[int, ...], str, Make]] = [
     *((SEQUENCE, op, lambda kind=kind: getattr(layers, kind)(5)) for kind, op in KINDS.items()),
-    *((SEQUENCE, op, lambda kind=kind: getattr(layers, kind)(5, go_backwards=True, use_bias=False)) for kind, op in KINDS.items()),
-    *((SEQUENCE, f"{op} Concat", lambda kind=kind: layers.Bidirectional(getattr(layers, kind)(5))) for kind, op in KINDS.items()),
-    *((SEQUENCE, op, lambda kind=kind: layers.Bidirectional(getattr(layers, kind)(5, return_sequences=True))) for kind, op in KINDS.items()),
+    *(
+        (SEQUENCE, op, lambda kind=kind: getattr(layers, kind)(5, go_backwards=True, use_bias=False))
+        for kind, op in KINDS.items()
+    ),
+    *(
+        (SEQUENCE, f"{op} Concat", lambda kind=kind: layers.Bidirectional(getattr(layers, kind)(5)))
+        for kind, op in KINDS.items()
+    ),
+    *(
+        (SEQUENCE, op, lambda kind=kind: layers.Bidirectional(getattr(layers, kind)(5, return_sequences=True)))
+        for kind, op in KINDS.items()
+    ),
     (SEQUENCE, "LSTM Add Mul", lambda: layers.Bidirectional(layers.LSTM(5), merge_mode="ave")),
     (SEQUENCE, "LSTM", lambda: layers.RNN(layers.LSTMCell(5))),
 ]
@@ -126,7 +147,9 @@ def case(row: tuple[tuple[int, ...], str, Make]) -> tuple[Any, str]:
 
 
 def checked(model: Any) -> cgir.Graph:
-    """The graph, after what holds for every model: invariants, parameters and output shape by Keras's own count, the layer as it was."""
+    """The graph, after what holds for every model: invariants, parameters and output shape by Keras's own count, the
+    layer as it was.
+    """
     calls = [len(layer._inbound_nodes) for layer in model._flatten_layers()]
     graph = frontends.trace(model)
     cgir.verify(graph)
@@ -194,12 +217,16 @@ def test_attention_layers() -> None:
     inputs = keras.Input((5, 8))
     packed = checked(keras.Model(inputs, layers.MultiHeadAttention(2, 4)(inputs, inputs)))
     assert ops_of(packed) == "Linear Attention Linear"
-    expected = frontends.trace(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).self_attn.eval(), (torch.zeros(1, 5, 8),) * 3)
+    expected = frontends.trace(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).self_attn.eval(), (torch.zeros(1, 5, 8),) * 3
+    )
     assert packed.flops == 2 * 5 * 8 * 24 + 2 * (2 * 2 * 5 * 5 * 4) + 2 * 5 * 8 * 8 == expected.flops
     grouped = checked(keras.Model(inputs, layers.GroupQueryAttention(4, 4, 2)(inputs, inputs)))
     assert ops_of(grouped) == "Linear Attention Linear"
     assert next(node.in_shapes for node in grouped.nodes if node.op == "Attention") == ((4, 5, 4),) * 3
-    scores = checked(keras.Model(inputs, layers.MultiHeadAttention(2, 4)(inputs, inputs, return_attention_scores=True)[0]))
+    scores = checked(
+        keras.Model(inputs, layers.MultiHeadAttention(2, 4)(inputs, inputs, return_attention_scores=True)[0])
+    )
     assert "Softmax" in ops_of(scores) or "Attention" in ops_of(scores)
     assert ops_of(checked(keras.Model(inputs, layers.Dot((2, 2))([inputs, inputs])))) == "MatMul"
     assert "Tanh" in ops_of(checked(keras.Model(inputs, layers.AdditiveAttention()([inputs, inputs]))))
@@ -222,13 +249,18 @@ def test_states_of_recurrent_layers() -> None:
     class Module(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder, self.decoder = nn.LSTM(4, 3, batch_first=True, bias=False), nn.LSTM(4, 3, batch_first=True, bias=False)
+            self.encoder, self.decoder = (
+                nn.LSTM(4, 3, batch_first=True, bias=False),
+                nn.LSTM(4, 3, batch_first=True, bias=False),
+            )
 
         def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             return self.decoder(target, self.encoder(source)[1])[0][:, -1]
 
     expected = frontends.trace(Module(), (torch.zeros(2, 6, 4), torch.zeros(2, 7, 4)))
-    assert [(node.op, node.inputs, node.in_shapes) for node in graph.nodes] == [(node.op, node.inputs, node.in_shapes) for node in expected.nodes]
+    assert [(node.op, node.inputs, node.in_shapes) for node in graph.nodes] == [
+        (node.op, node.inputs, node.in_shapes) for node in expected.nodes
+    ]
 
 
 def test_convolution_flops_equal_those_of_pytorch() -> None:

@@ -1,4 +1,6 @@
-"""Keras models of every kind: what is walked, what is entered, what is left to TensorFlow, what is refused; the model stays as it was."""
+"""Keras models of every kind: what is walked, what is entered, what is left to TensorFlow, what is refused; the model
+stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def trainable(model: Any) -> int:
 def small() -> Any:
     inputs = keras.Input((8, 8, 3), name="picture")
     x = layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, name="conv")(inputs))
-    return keras.Model(inputs, layers.Dense(2, activation="softmax", name="head")(ops.mean(ops.relu(x) + 1.0, axis=(1, 2))), name="small")
+    return keras.Model(
+        inputs,
+        layers.Dense(2, activation="softmax", name="head")(ops.mean(ops.relu(x) + 1.0, axis=(1, 2))),
+        name="small",
+    )
 
 
 # --- models that Keras recorded
@@ -75,7 +81,10 @@ def test_nested_models_are_inlined_and_shared_layers_count_once() -> None:
 
 def test_inputs_and_outputs_in_dictionaries() -> None:
     left, right = keras.Input((4,), name="left"), keras.Input((6,), name="right")
-    inner = keras.Model({"left": left, "right": right}, {"sum": layers.Dense(3)(left) + layers.Dense(3)(right), "both": layers.Concatenate()([left, right])})
+    inner = keras.Model(
+        {"left": left, "right": right},
+        {"sum": layers.Dense(3)(left) + layers.Dense(3)(right), "both": layers.Concatenate()([left, right])},
+    )
     graph = frontends.trace(inner)
     assert [node.name for node in graph.nodes if node.op == "Input"] == ["left", "right"]
     assert [node.name for node in graph.nodes if node.op == "Output"] == ["output.both", "output.sum"]
@@ -100,7 +109,9 @@ def test_channels_first_is_the_same_graph() -> None:
         x = layers.ZeroPadding2D(1, data_format=order)(inputs)
         x = layers.Conv2D(4, 3, 2, padding="same", data_format=order)(x)
         x = layers.BatchNormalization(axis=1 if order == "channels_first" else -1)(x)
-        x = layers.MaxPooling2D(2, data_format=order)(layers.PReLU(shared_axes=[2, 3] if order == "channels_first" else [1, 2])(x))
+        x = layers.MaxPooling2D(2, data_format=order)(
+            layers.PReLU(shared_axes=[2, 3] if order == "channels_first" else [1, 2])(x)
+        )
         return frontends.trace(keras.Model(inputs, layers.GlobalAveragePooling2D(data_format=order)(x)))
 
     assert cgir.isomorphic(build("channels_first"), build("channels_last"))
@@ -117,7 +128,21 @@ def test_operations() -> None:
     x = ops.softmax(ops.tile(ops.stack([x[:, 0], x[..., 1, :]], axis=1), (1, 2, 1)))
     graph = frontends.trace(keras.Model(inputs, ops.roll(x, 1)))
     cgir.verify(graph)
-    names = ["MatMul", "Mul", "MatMul", "GlobalMaxPool", "Sub", "Compare", "Sub", "Where", "Clip", "Pad", "Concat", "Concat", "Softmax"]
+    names = [
+        "MatMul",
+        "Mul",
+        "MatMul",
+        "GlobalMaxPool",
+        "Sub",
+        "Compare",
+        "Sub",
+        "Where",
+        "Clip",
+        "Pad",
+        "Concat",
+        "Concat",
+        "Softmax",
+    ]
     assert sorted(ops_of(graph)) == sorted(names)
     assert graph.flops == 2 * 6 * 6 * 4 + 2 * 6 * 6 * 6
     assert [node.attr("scalar") for node in graph.nodes if node.op == "Mul"] == [0.5]
@@ -209,11 +234,18 @@ def test_subclassed_models_are_entered_and_left_as_they_were() -> None:
 
 def test_functional_models_are_left_as_they_were() -> None:
     model = small()
-    before = [(dict(vars(layer)), len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in model._flatten_layers()]
+    before = [
+        (dict(vars(layer)), len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in model._flatten_layers()
+    ]
     frontends.trace(model)
-    after = [(dict(vars(layer)), len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in model._flatten_layers()]
+    after = [
+        (dict(vars(layer)), len(layer._inbound_nodes), len(layer._outbound_nodes)) for layer in model._flatten_layers()
+    ]
     assert [row[1:] for row in before] == [row[1:] for row in after]
-    assert all(old[0].keys() == new[0].keys() and all(old[0][key] is new[0][key] for key in old[0]) for old, new in zip(before, after, strict=True))
+    assert all(
+        old[0].keys() == new[0].keys() and all(old[0][key] is new[0][key] for key in old[0])
+        for old, new in zip(before, after, strict=True)
+    )
 
 
 def test_a_weight_used_twice_is_one_parameter() -> None:
@@ -282,7 +314,11 @@ def saved(model: Any, path: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_files(suffix: str, tmp_path: Path) -> None:
-    model = small() if suffix == ".keras" else keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.ReLU(6.0)])
+    model = (
+        small()
+        if suffix == ".keras"
+        else keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3), layers.ReLU(6.0)])
+    )
     graph = frontends.trace(saved(model, tmp_path / f"network{suffix}"))
     assert cgir.isomorphic(graph, frontends.trace(model))
     assert graph.name == "network"
@@ -295,7 +331,10 @@ def test_files_that_are_refused(suffix: str, tmp_path: Path, monkeypatch: pytest
         frontends.trace(code)
     custom = saved(keras.Sequential([keras.Input((4,)), Gated()]), tmp_path / f"custom{suffix}")
     monkeypatch.delattr(sys.modules[__name__], "Gated")
-    with pytest.raises(cgir.TraceError, match=r"a custom class is not known here; register it with keras\.saving\.register_keras_serializable") as caught:
+    with pytest.raises(
+        cgir.TraceError,
+        match=r"a custom class is not known here; register it with keras\.saving\.register_keras_serializable",
+    ) as caught:
         frontends.trace(custom)
     assert "\n" not in str(caught.value)
     broken = tmp_path / f"broken{suffix}"
@@ -350,7 +389,9 @@ def test_the_walk_needs_no_tensorflow(backend: str) -> None:
         "print('tensorflow' in sys.modules)"
     )
     environment = os.environ | {"KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"}
-    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    )
     assert found.stdout.strip() == "False"
 
 

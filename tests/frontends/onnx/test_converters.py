@@ -1,4 +1,6 @@
-"""ONNX: parts of tensors, windows written as gathers, padding, folded constants; each against the PyTorch function that it stands for."""
+"""ONNX: parts of tensors, windows written as gathers, padding, folded constants; each against the PyTorch function that
+it stands for.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Function(nn.Module):
 
 
 def of_nodes(nodes: list[onnx.NodeProto], size: tuple[int, ...], out: tuple[int, ...], **constants: Any) -> cgir.Graph:
-    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in (("x", size), ("y", out))]
+    ends = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in (("x", size), ("y", out))
+    ]
     given = [numpy_helper.from_array(np.asarray(value), name.replace("__", ".")) for name, value in constants.items()]
     proto = helper.make_model(helper.make_graph(nodes, "g", *ends, given), opset_imports=[helper.make_opsetid("", 18)])
     graph = frontends.trace(proto, level="inference")
@@ -51,7 +55,11 @@ def check(found: cgir.Graph, function: Callable[..., Any], size: tuple[int, ...]
 
 
 def halves(gated: str) -> list[onnx.NodeProto]:
-    return [node("Split", ["x"], ["a", "b"], axis=1, num_outputs=2), node("Sigmoid", [gated], ["s"]), node("Mul", ["a", "s"], ["y"])]
+    return [
+        node("Split", ["x"], ["a", "b"], axis=1, num_outputs=2),
+        node("Sigmoid", [gated], ["s"]),
+        node("Mul", ["a", "s"], ["y"]),
+    ]
 
 
 def test_sigmoid_of_the_same_half_is_silu_and_of_the_other_a_gate() -> None:
@@ -63,21 +71,34 @@ def test_sigmoid_of_the_same_half_is_silu_and_of_the_other_a_gate() -> None:
 
 def test_hand_written_silu_of_a_half_in_pytorch() -> None:
     written = of_torch(lambda x: x.chunk(2, 1)[0] * x.chunk(2, 1)[0].sigmoid(), (1, 8, 6))
-    first, second = (of_torch(lambda x, i=i: (lambda parts: parts[0] * parts[i].sigmoid())(x.chunk(2, 1)), (1, 8, 6)) for i in (0, 1))
+    first, second = (
+        of_torch(lambda x, i=i: (lambda parts: parts[0] * parts[i].sigmoid())(x.chunk(2, 1)), (1, 8, 6)) for i in (0, 1)
+    )
     assert first.op_counts()["SiLU"] == 1
-    assert second.op_counts()["Sigmoid"] == written.op_counts()["Sigmoid"] == 1  # two calls of chunk: nothing says that they are the same half
+    # two calls of chunk: nothing says that they are the same half
+    assert second.op_counts()["Sigmoid"] == written.op_counts()["Sigmoid"] == 1
 
 
 def test_overlapping_windows_of_one_axis() -> None:
     table = np.arange(3)[:, None] * 2 + np.arange(4)
-    found = of_nodes([node("Gather", ["x", "i"], ["g"], axis=2), node("Transpose", ["g"], ["y"], perm=[0, 1, 2, 4, 3])], (1, 5, 8, 7), (1, 5, 3, 7, 4), i=table)
+    found = of_nodes(
+        [node("Gather", ["x", "i"], ["g"], axis=2), node("Transpose", ["g"], ["y"], perm=[0, 1, 2, 4, 3])],
+        (1, 5, 8, 7),
+        (1, 5, 3, 7, 4),
+        i=table,
+    )
     check(found, lambda x: x.unfold(2, 4, 2), (1, 5, 8, 7))
 
 
 def test_indices_that_skip_nothing_in_no_order_stay_a_gather() -> None:
     found = of_nodes([node("Gather", ["x", "i"], ["y"], axis=1)], (1, 6, 4), (1, 3, 4), i=np.array([4, 0, 5]))
     assert found.op_counts()["Gather"] == 1
-    spaced = of_nodes([node("Gather", ["x", "i"], ["g"], axis=1), node("Relu", ["g"], ["y"])], (1, 6, 4), (1, 3, 4), i=np.array([1, 3, 5]))
+    spaced = of_nodes(
+        [node("Gather", ["x", "i"], ["g"], axis=1), node("Relu", ["g"], ["y"])],
+        (1, 6, 4),
+        (1, 3, 4),
+        i=np.array([1, 3, 5]),
+    )
     assert "Gather" not in spaced.op_counts()
 
 
@@ -88,7 +109,11 @@ def test_sliding_windows_of_images(kernel: int, stride: int, padding: int) -> No
     side = (8 + 2 * padding - kernel) // stride + 1
     table = np.arange(kernel)[:, None] + np.arange(side) * stride
     nodes = [node("Relu", ["x"], ["r"]), node("Pad", ["r", "p"], ["q"]), node("Gather", ["q", "i"], ["rows"], axis=2)]
-    nodes += [node("Gather", ["rows", "i"], ["all"], axis=4), node("Transpose", ["all"], ["t"], perm=[0, 1, 2, 4, 3, 5]), node("Reshape", ["t", "s"], ["y"])]
+    nodes += [
+        node("Gather", ["rows", "i"], ["all"], axis=4),
+        node("Transpose", ["all"], ["t"], perm=[0, 1, 2, 4, 3, 5]),
+        node("Reshape", ["t", "s"], ["y"]),
+    ]
     out = (1, 3 * kernel**2, side**2)
     found = of_nodes(nodes, (1, 3, 8, 8), out, i=table, p=np.array([0, 0, padding, padding] * 2), s=np.array(out))
     assert cgir.isomorphic(found, expected), cgir.diff(found, expected)
@@ -110,7 +135,9 @@ def test_nested_and_empty_concatenations() -> None:
         lambda x: torch.cat([x, torch.cat([x.relu(), x.abs()], 1)], 1), lambda x: torch.cat([x, x.relu(), x[:, :0], x.abs()], 1)
     ))  # fmt: skip
     assert cgir.isomorphic(one, other)
-    across = of_torch(lambda x: torch.cat([torch.cat([x, x.relu()], 1), torch.cat([x.abs(), x.sin()], 1)], 2), (1, 4, 6))
+    across = of_torch(
+        lambda x: torch.cat([torch.cat([x, x.relu()], 1), torch.cat([x.abs(), x.sin()], 1)], 2), (1, 4, 6)
+    )
     assert across.op_counts()["Concat"] == 3
 
 
@@ -125,7 +152,9 @@ def test_writing_all_of_a_tensor_is_a_copy() -> None:
 
 def test_numbers_of_modules_are_parameters_and_uniform_constants_numbers() -> None:
     nodes = [node("Mul", ["x", "act.scale"], ["m"]), node("Add", ["m", "zeros"], ["y"])]
-    found = of_nodes(nodes, (1, 4, 6), (1, 4, 6), act__scale=np.array([0.5], np.float32), zeros=np.zeros((4, 6), np.float32))
+    found = of_nodes(
+        nodes, (1, 4, 6), (1, 4, 6), act__scale=np.array([0.5], np.float32), zeros=np.zeros((4, 6), np.float32)
+    )
     assert found.num_params == 1 + 24  # named like no generated constant: zeros may be trained
     nodes[1] = node("Add", ["m", "c"], ["y"])
     nodes.insert(0, node("Constant", [], ["c"], value=numpy_helper.from_array(np.zeros((1, 4, 6), np.float32))))

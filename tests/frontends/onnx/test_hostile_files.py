@@ -30,9 +30,13 @@ def external(location: str) -> onnx.ModelProto:
     return proto
 
 
-@pytest.mark.parametrize("location", ["../../etc/passwd", "/etc/passwd", "a/../../b", "C:\\data", "..\\up", "\\\\host\\share", ""])
+@pytest.mark.parametrize(
+    "location", ["../../etc/passwd", "/etc/passwd", "a/../../b", "C:\\data", "..\\up", "\\\\host\\share", ""]
+)
 def test_external_data_outside_the_folder_are_refused(location: str) -> None:
-    with pytest.raises(TraceError, match=r"'w' says that its contents lie outside the model's folder, in .*; the file was not opened"):
+    with pytest.raises(
+        TraceError, match=r"'w' says that its contents lie outside the model's folder, in .*; the file was not opened"
+    ):
         frontends.trace(external(location))
 
 
@@ -43,7 +47,14 @@ def test_external_data_are_never_opened(tmp_path: Path, monkeypatch: pytest.Monk
     opened: list[str] = []
     for owner, name in ((builtins, "open"), (io, "open"), (os, "open")):
         original = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda file, *args, original=original, **kwargs: (opened.append(str(file)), original(file, *args, **kwargs))[1])
+        monkeypatch.setattr(
+            owner,
+            name,
+            lambda file, *args, original=original, **kwargs: (
+                opened.append(str(file)),
+                original(file, *args, **kwargs),
+            )[1],
+        )
     assert frontends.trace(path).num_params == 20
     assert not [file for file in opened if "weights.bin" in file or "passwd" in file]
 
@@ -62,12 +73,17 @@ def broken() -> dict[str, tuple[onnx.ModelProto, str]]:
         nested = helper.make_graph([node("If", ["c"], ["y"], then_branch=nested, else_branch=leaf)], "body", [], result)
     condition = [node("ReduceMax", ["x"], ["m"], keepdims=0), node("Cast", ["m"], ["c"], to=TensorProto.BOOL)]
     deep = model([*condition, node("If", ["c"], ["z"], then_branch=nested, else_branch=leaf)], x, ["z"])
-    function = helper.make_function("local", "f", ["a"], ["b"], [node("f", ["a"], ["b"], domain="local")], [helper.make_opsetid("local", 1)])
+    function = helper.make_function(
+        "local", "f", ["a"], ["b"], [node("f", ["a"], ["b"], domain="local")], [helper.make_opsetid("local", 1)]
+    )
     recursive = model([node("f", ["x"], ["y"], domain="local")], x, ["y"])
     recursive.functions.append(function)
     recursive.opset_import.append(helper.make_opsetid("local", 1))
     return {
-        "cycle": (model([node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"])], x, ["b"]), "the nodes go in a circle"),
+        "cycle": (
+            model([node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"])], x, ["b"]),
+            "the nodes go in a circle",
+        ),
         "missing input": (model([node("Add", ["x", "ghost"], ["y"])], x, ["y"]), "reads 'ghost', which nobody makes"),
         "made twice": (model([relu, relu], x, ["y"]), "makes 'y', which is there already"),
         "missing output": (model([relu], x, ["z"]), "the model's output 'z' is made by no node"),
@@ -77,9 +93,18 @@ def broken() -> dict[str, tuple[onnx.ModelProto, str]]:
         "deep": (deep, "nested more than"),
         "recursive function": (recursive, "cannot be inlined: Cycle"),
         "no operands": (model([node("Conv", [], ["y"])], x, ["y"]), r"node 0 \(Conv -> y\)"),
-        "shapes that do not fit": (model([node("MatMul", ["x", "w"], ["y"])], x, ["y"], {"w": (7, 7)}), "shape inference refuses"),
-        "unknown opset": (model([node("Relu", ["x"], ["y"], domain="nowhere")], x, ["y"]), "operators of domain 'nowhere' are unknown"),
-        "reshape by external data": (model([node("Reshape", ["x", "s"], ["y"])], x, ["y"], {"s": (2,)}), "shape inference refuses"),
+        "shapes that do not fit": (
+            model([node("MatMul", ["x", "w"], ["y"])], x, ["y"], {"w": (7, 7)}),
+            "shape inference refuses",
+        ),
+        "unknown opset": (
+            model([node("Relu", ["x"], ["y"], domain="nowhere")], x, ["y"]),
+            "operators of domain 'nowhere' are unknown",
+        ),
+        "reshape by external data": (
+            model([node("Reshape", ["x", "s"], ["y"])], x, ["y"], {"s": (2,)}),
+            "shape inference refuses",
+        ),
     }
 
 
@@ -100,7 +125,14 @@ def test_huge_declared_shapes_cost_nothing() -> None:
         node("Tile", ["x", "t"], ["tiled"]), node("ReduceSum", ["sum"], ["y"], keepdims=0), node("ReduceMax", ["tiled"], ["z"], keepdims=0),
         node("Range", ["zero", "many", "one"], ["r"]), node("OneHot", ["r", "many", "pair"], ["h"]), node("ReduceMax", ["h"], ["q"], keepdims=0),
     ]  # fmt: skip
-    weights = {"s": np.array([huge, 1]), "t": np.array([huge, 1]), "zero": np.array(0), "many": np.array(huge), "one": np.array(1), "pair": np.array([0, 1])}
+    weights = {
+        "s": np.array([huge, 1]),
+        "t": np.array([huge, 1]),
+        "zero": np.array(0),
+        "many": np.array(huge),
+        "one": np.array(1),
+        "pair": np.array([0, 1]),
+    }
     graph = frontends.trace(model(nodes, {"x": [1, 1]}, ["y", "z", "q"], weights), raw=True)
     assert any(huge in n.shape for n in graph.nodes)
 
@@ -113,7 +145,10 @@ def test_a_long_chain_in_reverse_order_is_sorted_quickly() -> None:
     assert time.perf_counter() - begin < 10
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"PK\x03\x04 not a model", b"<html></html>", b"\xff" * 1000, b"\x3a\xff\xff\xff\xff\x0f"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00" * 100, b"PK\x03\x04 not a model", b"<html></html>", b"\xff" * 1000, b"\x3a\xff\xff\xff\xff\x0f"],
+)
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     path.write_bytes(content)

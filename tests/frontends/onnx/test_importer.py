@@ -1,4 +1,6 @@
-"""ONNX: the same canonical graph as the PyTorch module that was exported, every way a model can be given, older opsets, control flow."""
+"""ONNX: the same canonical graph as the PyTorch module that was exported, every way a model can be given, older opsets,
+control flow.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,19 @@ PARTED = {
     ("rnn", "dynamo"): "unrolls the loop over time",
     ("rnn", "dynamo raw"): "the same",
     ("rms norm", "script"): "cannot export it",
-    **{(name, how): "writes it with other operators" for name in ("local response norm", "reductions") for how in ("dynamo", "dynamo raw", "script")},
+    **{
+        (name, how): "writes it with other operators"
+        for name in ("local response norm", "reductions")
+        for how in ("dynamo", "dynamo raw", "script")
+    },
 }
 FAST = ("bottleneck", "attention", "lstm two layers", "group norm")
-SLOW = [(name, how) for name in NETWORKS for how in ("dynamo", "dynamo raw") if (name, how) not in PARTED and (name not in FAST or how != "dynamo")]
+SLOW = [
+    (name, how)
+    for name in NETWORKS
+    for how in ("dynamo", "dynamo raw")
+    if (name, how) not in PARTED and (name not in FAST or how != "dynamo")
+]
 node = helper.make_node
 
 
@@ -78,7 +89,12 @@ def test_every_way_to_give_a_model(tmp_path: Path) -> None:
 def test_large_weights_are_left_out_and_small_ones_kept(tmp_path: Path) -> None:
     from frontends.onnx import weight_stripping as onnx_strip
 
-    proto = model([node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["y"])], {"x": [1, 300]}, ["y"], {"w": (300, 400), "b": (400,)})
+    proto = model(
+        [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["y"])],
+        {"x": [1, 300]},
+        ["y"],
+        {"w": (300, 400), "b": (400,)},
+    )
     for stripped in (onnx_strip.from_proto(proto), onnx_strip.from_bytes(proto.SerializeToString())):
         assert [len(tensor.raw_data) for tensor in stripped.graph.initializer] == [0, 1600]
         assert [list(tensor.dims) for tensor in stripped.graph.initializer] == [[300, 400], [400]]
@@ -110,7 +126,9 @@ def test_open_dimensions() -> None:
     assert cgir.isomorphic(frontends.trace(proto, {"x": np.zeros((7, 3, 10, 12))}), graph)
     with pytest.raises(TraceError, match=r"'batch', 'height', 'width' open, which were taken as 1; pass dims="):
         frontends.trace(proto)
-    with pytest.raises(TraceError, match=r"no input has a dimension named 'heigth'; there are 'batch', 'height', 'width'"):
+    with pytest.raises(
+        TraceError, match=r"no input has a dimension named 'heigth'; there are 'batch', 'height', 'width'"
+    ):
         frontends.trace(proto, dims={"heigth": 3})
     with pytest.raises(TraceError, match=r"there is no input 'z'; the inputs are 'x'"):
         frontends.trace(proto, {"z": torch.zeros(1)})
@@ -133,7 +151,13 @@ def test_shape_arithmetic_is_followed() -> None:
         node("Shape", ["flat"], ["fs"], start=1), node("Div", ["fs", "two"], ["half"]), node("Slice", ["flat", "axis", "half", "one"], ["first"]),
         node("Relu", ["first"], ["y"]),
     ]  # fmt: skip
-    numbers = {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1]), "two": np.array([2]), "one": np.array([1])}
+    numbers = {
+        "zero": np.array(0),
+        "axis": np.array([0]),
+        "rest": np.array([-1]),
+        "two": np.array([2]),
+        "one": np.array([1]),
+    }
     proto = model(nodes, {"x": ["batch", 3, 4, 4]}, ["y"], numbers)
     sizes = sizes_of(proto, Request(dims={"batch": 6}))
     assert (sizes["flat"], sizes["y"]) == ((6, 48), (6, 24))
@@ -153,7 +177,12 @@ def test_values_of_example_inputs_tell_sizes() -> None:
 
 
 def test_shared_weights_count_once() -> None:
-    proto = model([node("MatMul", ["x", "w"], ["a"]), node("Relu", ["a"], ["b"]), node("MatMul", ["b", "w"], ["y"])], {"x": [2, 4]}, ["y"], {"w": (4, 4)})
+    proto = model(
+        [node("MatMul", ["x", "w"], ["a"]), node("Relu", ["a"], ["b"]), node("MatMul", ["b", "w"], ["y"])],
+        {"x": [2, 4]},
+        ["y"],
+        {"w": (4, 4)},
+    )
     graph = frontends.trace(proto)
     assert (graph.op_counts()["Linear"], graph.num_params, graph.flops) == (2, 16, 64)
 
@@ -161,7 +190,9 @@ def test_shared_weights_count_once() -> None:
 def test_scalars_and_masks_are_no_parameters() -> None:
     mask = np.where(np.tri(4, dtype=bool), 0, -np.inf).astype(np.float32)
     nodes = [node("Mul", ["x", "c"], ["a"]), node("Add", ["a", "mask"], ["b"]), node("Mul", ["b", "w"], ["y"])]
-    graph = frontends.trace(model(nodes, {"x": [2, 4, 4]}, ["y"], {"c": np.array([0.1], np.float32), "mask": mask, "w": (4,)}))
+    graph = frontends.trace(
+        model(nodes, {"x": [2, 4, 4]}, ["y"], {"c": np.array([0.1], np.float32), "mask": mask, "w": (4,)})
+    )
     assert graph.num_params == 4
     assert graph.nodes[1].attr("scalar") == 0.1
 
@@ -181,12 +212,20 @@ def test_microsoft_operators() -> None:
     ]
     proto = model(nodes, {"x": [2, 4]}, ["y"], {"w": (5, 4)})
     with pytest.raises(
-        TraceError, match=r"node 2 \(com.example.Unheard -> y\): the size of its result 'y' cannot be known .* domain 'com.example' are unknown"
+        TraceError,
+        match=r"node 2 \(com.example.Unheard -> y\): the size of its result 'y' cannot be known .* domain 'com.example' are unknown",
     ):
         frontends.trace(proto)
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 7]))
     graph = frontends.trace(proto)
-    assert graph.op_counts() == {"Input": 1, "Linear": 1, "Mul": 1, "GELU": 1, "Opaque:com.example.Unheard": 1, "Output": 1}
+    assert graph.op_counts() == {
+        "Input": 1,
+        "Linear": 1,
+        "Mul": 1,
+        "GELU": 1,
+        "Opaque:com.example.Unheard": 1,
+        "Output": 1,
+    }
     with pytest.raises(cgir.UnsupportedOpError, match=r"com.example.Unheard"):
         frontends.trace(proto, strict=True)
 
@@ -217,8 +256,14 @@ def test_attributes_that_became_inputs() -> None:
 
 
 def test_softmax_before_opset_13_is_over_all_later_axes() -> None:
-    assert frontends.trace(model([node("Softmax", ["x"], ["y"])], {"x": [2, 3, 4]}, ["y"], opset=12)).nodes[1].attr("size") == 12
-    assert frontends.trace(model([node("Softmax", ["x"], ["y"])], {"x": [2, 3, 4]}, ["y"], opset=13)).nodes[1].attr("size") == 4
+    assert (
+        frontends.trace(model([node("Softmax", ["x"], ["y"])], {"x": [2, 3, 4]}, ["y"], opset=12)).nodes[1].attr("size")
+        == 12
+    )
+    assert (
+        frontends.trace(model([node("Softmax", ["x"], ["y"])], {"x": [2, 3, 4]}, ["y"], opset=13)).nodes[1].attr("size")
+        == 4
+    )
 
 
 def test_transposed_images_are_the_same_network() -> None:
@@ -239,8 +284,14 @@ def test_transposed_images_are_the_same_network() -> None:
 # --- control flow
 
 
-def body(nodes: list[onnx.NodeProto], inputs: dict[str, tuple[int, Any]], outputs: dict[str, tuple[int, Any]]) -> onnx.GraphProto:
-    return helper.make_graph(nodes, "body", *([helper.make_tensor_value_info(n, *kind) for n, kind in side.items()] for side in (inputs, outputs)))
+def body(
+    nodes: list[onnx.NodeProto], inputs: dict[str, tuple[int, Any]], outputs: dict[str, tuple[int, Any]]
+) -> onnx.GraphProto:
+    return helper.make_graph(
+        nodes,
+        "body",
+        *([helper.make_tensor_value_info(n, *kind) for n, kind in side.items()] for side in (inputs, outputs)),
+    )
 
 
 FLOAT, BOOL, INT = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
@@ -254,7 +305,9 @@ def test_loops_count_their_rounds() -> None:
     )
     inner.node.append(node("Relu", ["out"], ["each"]))
     loop = node("Loop", ["rounds", "", "x"], ["last", "all"], body=inner, name="steps")
-    proto = model([loop, node("Relu", ["last"], ["y"])], {"x": [2, 4]}, ["y", "all"], {"w": (4, 4), "rounds": np.array(5)})
+    proto = model(
+        [loop, node("Relu", ["last"], ["y"])], {"x": [2, 4]}, ["y", "all"], {"w": (4, 4), "rounds": np.array(5)}
+    )
     graph = frontends.trace(proto)
     assert graph.op_counts()["Loop"] == 1
     assert (graph.num_params, graph.flops) == (16, 5 * 32)
@@ -263,12 +316,17 @@ def test_loops_count_their_rounds() -> None:
 
 
 def test_both_branches_of_a_condition_are_kept() -> None:
-    branches = [body([node("MatMul", ["x", weight], [f"{weight}.out"])], {}, {f"{weight}.out": (FLOAT, None)}) for weight in ("w", "v")]
+    branches = [
+        body([node("MatMul", ["x", weight], [f"{weight}.out"])], {}, {f"{weight}.out": (FLOAT, None)})
+        for weight in ("w", "v")
+    ]
     nodes = [
         node("ReduceMax", ["x"], ["top"], keepdims=0), node("Greater", ["top", "zero"], ["flag"]),
         node("If", ["flag"], ["y"], then_branch=branches[0], else_branch=branches[1]),
     ]  # fmt: skip
-    graph = frontends.trace(model(nodes, {"x": [2, 4]}, ["y"], {"w": (4, 4), "v": (4, 4), "zero": np.array(0, np.float32)}))
+    graph = frontends.trace(
+        model(nodes, {"x": [2, 4]}, ["y"], {"w": (4, 4), "v": (4, 4), "zero": np.array(0, np.float32)})
+    )
     assert (graph.op_counts()["If"], graph.op_counts()["Linear"], graph.num_params) == (1, 2, 32)
     known = model([nodes[2]], {"x": [2, 4]}, ["y"], {"w": (4, 4), "v": (4, 4), "flag": np.array(True)})
     assert frontends.trace(known).op_counts() == {"Input": 1, "Linear": 1, "Output": 1}
@@ -277,16 +335,31 @@ def test_both_branches_of_a_condition_are_kept() -> None:
 def test_scan_runs_once_for_every_element() -> None:
     inner = body([node("MatMul", ["h", "w"], ["m"]), node("Add", ["m", "t"], ["n"]), node("Identity", ["n"], ["each"])],
                  {"h": (FLOAT, [4]), "t": (FLOAT, [4])}, {"n": (FLOAT, [4]), "each": (FLOAT, [4])})  # fmt: skip
-    proto = model([node("Scan", ["h0", "x"], ["last", "all"], body=inner, num_scan_inputs=1)], {"h0": [4], "x": [7, 4]}, ["last", "all"], {"w": (4, 4)})
+    proto = model(
+        [node("Scan", ["h0", "x"], ["last", "all"], body=inner, num_scan_inputs=1)],
+        {"h0": [4], "x": [7, 4]},
+        ["last", "all"],
+        {"w": (4, 4)},
+    )
     assert sizes_of(proto, Request())["all"] == (7, 4)
     assert frontends.trace(proto).flops == 7 * 2 * 4 * 4
 
 
 def test_local_functions_are_inlined() -> None:
     function = helper.make_function(
-        "local", "twice", ["a", "w"], ["c"], [node("MatMul", ["a", "w"], ["b"]), node("Relu", ["b"], ["c"])], [helper.make_opsetid("", 20)]
+        "local",
+        "twice",
+        ["a", "w"],
+        ["c"],
+        [node("MatMul", ["a", "w"], ["b"]), node("Relu", ["b"], ["c"])],
+        [helper.make_opsetid("", 20)],
     )
-    proto = model([node("twice", ["x", "w"], ["h"], domain="local"), node("twice", ["h", "w"], ["y"], domain="local")], {"x": [2, 4]}, ["y"], {"w": (4, 4)})
+    proto = model(
+        [node("twice", ["x", "w"], ["h"], domain="local"), node("twice", ["h", "w"], ["y"], domain="local")],
+        {"x": [2, 4]},
+        ["y"],
+        {"w": (4, 4)},
+    )
     proto.functions.append(function)
     proto.opset_import.append(helper.make_opsetid("local", 1))
     assert frontends.trace(proto).op_counts() == {"Linear": 2, "ReLU": 2, "Input": 1, "Output": 1}

@@ -54,7 +54,10 @@ def test_batches_are_the_pruned_cells_one_by_one(name: str) -> None:
             kind = cell_kind(op, REDUCED if number else NOMINAL)
             assert batch.kinds[batch.kind[start + place]] == kind
             first_seen.append(kind)
-        expected_edges += [(start + source, start + target) for source, target in sorted(cell.edges, key=lambda edge: (edge[1], edge[0]))]
+        expected_edges += [
+            (start + source, start + target)
+            for source, target in sorted(cell.edges, key=lambda edge: (edge[1], edge[0]))
+        ]
         start = end
     assert edges == expected_edges
     assert batch.kinds == tuple(dict.fromkeys(first_seen))
@@ -95,7 +98,13 @@ def test_costs_follow_the_operators() -> None:
     assert flops["nor_conv_3x3"] == flops["normal"] == 2 * pixels * 16 * 16 * 9
     assert flops["channels_x2"] == 2 * flops["normal"] == 4 * flops["channels_x2_resolution_/2"]
     assert flops["sep_conv_5x5"] == flops["dil_conv_5x5"] == 2 * pixels * 16 * 25
-    assert flops["mbconv_e6_k5"] == flops["mb_e6_k5"] == flops["5x5_MBConv6"] == 6 * flops["sep_conv_5x5"] == 4 * flops["mbconv_e6_k5_first"]
+    assert (
+        flops["mbconv_e6_k5"]
+        == flops["mb_e6_k5"]
+        == flops["5x5_MBConv6"]
+        == 6 * flops["sep_conv_5x5"]
+        == 4 * flops["mbconv_e6_k5_first"]
+    )
     assert flops["skip"] == flops["identity"] == flops["avg_pool_3x3"] == 0
 
 
@@ -103,7 +112,11 @@ OPS = ("none", "zeroize", "skip", "conv1x1", "conv3x3", "avg_pool_3x3", "input",
 
 
 @settings(max_examples=150, deadline=None)
-@given(ops=st.lists(st.sampled_from(OPS), min_size=2, max_size=9), density=st.floats(0.1, 0.9), seed=st.integers(0, 2**32 - 1))
+@given(
+    ops=st.lists(st.sampled_from(OPS), min_size=2, max_size=9),
+    density=st.floats(0.1, 0.9),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_what_is_left_lies_on_a_path(ops: list[str], density: float, seed: int) -> None:
     rng = random.Random(seed)
     pairs = [pair for pair in itertools.combinations(range(len(ops)), 2) if rng.random() < density]
@@ -115,7 +128,8 @@ def test_what_is_left_lies_on_a_path(ops: list[str], density: float, seed: int) 
     kept = {
         node
         for node in alive
-        if any(nx.has_path(alive, start, node) for start in ends["input"]) and any(nx.has_path(alive, node, end) for end in ends["output"])
+        if any(nx.has_path(alive, start, node) for start in ends["input"])
+        and any(nx.has_path(alive, node, end) for end in ends["output"])
     }
     edges = list(alive.subgraph(kept).edges)
     left = sorted(kept.union(*ends.values()))
@@ -124,7 +138,11 @@ def test_what_is_left_lies_on_a_path(ops: list[str], density: float, seed: int) 
 
 
 @settings(max_examples=100, deadline=None)
-@given(ops=st.lists(st.sampled_from(("skip", "skip_connect", "conv1x1")), max_size=6), density=st.floats(0.2, 0.9), seed=st.integers(0, 2**32 - 1))
+@given(
+    ops=st.lists(st.sampled_from(("skip", "skip_connect", "conv1x1")), max_size=6),
+    density=st.floats(0.2, 0.9),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_contracted_skips_leave_an_edge_for_every_way_through_them(ops: list[str], density: float, seed: int) -> None:
     rng = random.Random(seed)
     names = ("input", *ops, "output")

@@ -53,7 +53,12 @@ def test_batches_equal_graphs_written_one_by_one(name: str) -> None:
     specs = [space.sample(rng) for _ in range(20)]
     batch, packed = space.graphs(specs), GraphBatch.from_graphs(map(space.graph, specs))
     assert batch.kinds == packed.kinds
-    for found, expected in ((batch.kind, packed.kind), (batch.src, packed.src), (batch.dst, packed.dst), (batch.ptr, packed.ptr)):
+    for found, expected in (
+        (batch.kind, packed.kind),
+        (batch.src, packed.src),
+        (batch.dst, packed.dst),
+        (batch.ptr, packed.ptr),
+    ):
         assert found.dtype == np.int64
         assert np.array_equal(found, expected)
     assert len(space.graphs([])) == 0
@@ -118,7 +123,9 @@ def check_pruning(cell: CellGraph) -> None:
 
 
 def test_pruning_drops_zeros_and_keeps_ends() -> None:
-    cell = CellGraph(("input", "conv", "none", "conv", "skip", "output"), ((0, 1), (0, 3), (1, 2), (2, 5), (3, 4), (4, 5)))
+    cell = CellGraph(
+        ("input", "conv", "none", "conv", "skip", "output"), ((0, 1), (0, 3), (1, 2), (2, 5), (3, 4), (4, 5))
+    )
     assert cell.pruned() == CellGraph(("input", "conv", "skip", "output"), ((0, 1), (1, 2), (2, 3)))
     assert CellGraph(("input", "none", "output"), ((0, 1), (1, 2))).pruned() == CellGraph(("input", "output"), ())
     assert cell.adjacency().tolist()[1] == [0, 0, 1, 0, 0, 0]

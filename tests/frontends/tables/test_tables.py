@@ -1,4 +1,6 @@
-"""Label tables: the published ones against Python's own csv module, the embedded one against its script, and what damaged files say."""
+"""Label tables: the published ones against Python's own csv module, the embedded one against its script, and what
+damaged files say.
+"""
 
 from __future__ import annotations
 
@@ -80,10 +82,21 @@ def test_nasbench_nlp_holds_what_json_reads() -> None:
     assert len(table) == len(lines) == 14_322
     assert table.space == spaces.get("nasbench_nlp")
     assert [json.loads(text) for text in table.texts] == [line["recipe"] for line in lines]
-    assert [list(json.loads(text)) for text in table.texts] == [list(line["recipe"]) for line in lines]  # in the file's order
+    # in the file's order
+    assert [list(json.loads(text)) for text in table.texts] == [list(line["recipe"]) for line in lines]
     assert table.groups["status"] == tuple(line["status"] for line in lines)
-    for metric in ("recipe_id", "num_params", "epochs_run", "best_val_loss", "final_test_loss", "best_val_epoch_test_loss", "mean_epoch_s"):
-        np.testing.assert_array_equal(table[metric], [np.nan if line.get(metric) is None else line[metric] for line in lines])
+    for metric in (
+        "recipe_id",
+        "num_params",
+        "epochs_run",
+        "best_val_loss",
+        "final_test_loss",
+        "best_val_epoch_test_loss",
+        "mean_epoch_s",
+    ):
+        np.testing.assert_array_equal(
+            table[metric], [np.nan if line.get(metric) is None else line[metric] for line in lines]
+        )
     for place, epoch in enumerate((3, 10, 25, 50)):
         losses = [line["val_loss_ep"][place] if "val_loss_ep" in line else np.nan for line in lines]
         np.testing.assert_array_equal(table[f"val_loss_{epoch}ep"], losses)
@@ -115,13 +128,22 @@ def test_what_the_docstring_says_of_the_tables() -> None:
     assert set(others["n_val_images"]) == {12_500}
     assert len(others) + sum(traces) == len(ofa)
     ecnas = tables.load("nasbench101_ecnas")
-    assert [len(ecnas.only(epochs=epochs, repeat=repeat)) for epochs, repeat in ((4, 0), (4, 2), (108, 0), (108, 2))] == [2623, 91, 91, 91]
+    assert [
+        len(ecnas.only(epochs=epochs, repeat=repeat)) for epochs, repeat in ((4, 0), (4, 2), (108, 0), (108, 2))
+    ] == [2623, 91, 91, 91]
     assert len(set(ecnas.only(epochs=108).texts)) == 91
     micro = tables.load("transnas_micro")
     assert (micro["room_layout_val_metric"] < 0).all()
-    known = {metric: np.unique(micro[metric][[not leads_to_the_output(text) for text in micro.texts]]) for metric in micro.metrics}
+    known = {
+        metric: np.unique(micro[metric][[not leads_to_the_output(text) for text in micro.texts]])
+        for metric in micro.metrics
+    }
     assert sum(not leads_to_the_output(text) for text in micro.texts) == 169
-    values = dict.fromkeys(micro.metrics, 1) | {"room_layout_val_metric": 3, "normal_val_metric": 56, "autoencoder_val_metric": 56}
+    values = dict.fromkeys(micro.metrics, 1) | {
+        "room_layout_val_metric": 3,
+        "normal_val_metric": 56,
+        "autoencoder_val_metric": 56,
+    }
     assert {metric: len(labels) for metric, labels in known.items()} == values
     assert len(micro.graphs([not leads_to_the_output(text) for text in micro.texts])) == 169
     assert set(tables.load("timm_imagenet").groups["pretrain"]) == {""}
@@ -167,7 +189,9 @@ def test_graphs_are_those_of_the_spaces() -> None:
         np.testing.assert_array_equal(graph_hashes(batch), [graph.hash for graph in expected])
     assert len(table.graphs([])) == 0
     family = table.family("nasbench201")
-    np.testing.assert_array_equal(graph_hashes(family.graphs([5, 1])), [family.space.graph(family.specs[i]).hash for i in (5, 1)])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(
+        graph_hashes(family.graphs([5, 1])), [family.space.graph(family.specs[i]).hash for i in (5, 1)]
+    )  # type: ignore[union-attr]
 
 
 def test_graphs_of_timm_are_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +252,11 @@ def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("code,a\n00000012,1\n", "no column arch_code8; found code, a"), ("arch_code8,a\n00000012,x\n", "column a holds string"), ("", "cannot be read")],
+    [
+        ("code,a\n00000012,1\n", "no column arch_code8; found code, a"),
+        ("arch_code8,a\n00000012,x\n", "column a holds string"),
+        ("", "cannot be read"),
+    ],
 )
 def test_foreign_files_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(cgir.FileFormatError, match=complaint) as caught:
@@ -237,7 +265,10 @@ def test_foreign_files_are_refused(tmp_path: Path, text: str, complaint: str) ->
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
-    file = small_table(tmp_path, "arch_code8,a\n" + "".join(f"{i:08d},{i}\n" for i in range(3000))) / "nasbench_macro_cifar10.csv.gz"
+    file = (
+        small_table(tmp_path, "arch_code8,a\n" + "".join(f"{i:08d},{i}\n" for i in range(3000)))
+        / "nasbench_macro_cifar10.csv.gz"
+    )
     whole = file.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"not gzip at all\n"):
         file.write_bytes(damaged)
@@ -277,7 +308,12 @@ def test_digits_needs_no_folder_and_is_what_it_says(monkeypatch: pytest.MonkeyPa
         assert family.specs == tuple(table.specs[i] for i in rows)
         assert len(family) == 250
         ranks = rankdata(seeds[rows], axis=0)
-        assert abs(np.mean([np.corrcoef(ranks[:, a], ranks[:, b])[0, 1] for a, b in combinations(range(3), 2)]) - agreement) < 1e-3
+        assert (
+            abs(
+                np.mean([np.corrcoef(ranks[:, a], ranks[:, b])[0, 1] for a, b in combinations(range(3), 2)]) - agreement
+            )
+            < 1e-3
+        )
 
 
 def test_digits_networks_are_distinct_and_connected() -> None:

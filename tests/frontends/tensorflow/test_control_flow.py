@@ -88,7 +88,9 @@ def test_branches() -> None:
 
 
 def test_branches_on_known_values_are_followed() -> None:
-    graph = frontends.trace(function(lambda x: tf.cond(tf.shape(x)[1] > 3, lambda: tf.nn.relu(x), lambda: tf.nn.tanh(x))))
+    graph = frontends.trace(
+        function(lambda x: tf.cond(tf.shape(x)[1] > 3, lambda: tf.nn.relu(x), lambda: tf.nn.tanh(x)))
+    )
     assert graph.op_counts() == {"Input": 1, "ReLU": 1, "Output": 1}
 
 
@@ -207,7 +209,11 @@ def test_signatures(tmp_path: Path) -> None:
         (function(tf.nn.relu), {"input_shape": (1, 5)}, "cannot be traced|does not take"),
         (function(tf.nn.relu), {"input_shape": ((1, 4), (1, 4))}, "cannot be traced|inputs"),
         (tf.Module(), {}, "tf.function"),
-        (tf.function(tf.nn.relu, input_signature=[tf.TensorSpec((None, None), tf.float32)]), {}, "only the batch may be open"),
+        (
+            tf.function(tf.nn.relu, input_signature=[tf.TensorSpec((None, None), tf.float32)]),
+            {},
+            "only the batch may be open",
+        ),
     ],
 )
 def test_refusals(model: Any, kwargs: dict[str, Any], message: str) -> None:

@@ -75,7 +75,14 @@ def test_the_concrete_function_is_the_torch_twin(name: str) -> None:
     same(frontends.trace(pair.torch(), pair.example()), concrete(pair.keras()))
 
 
-@pytest.mark.parametrize("name", ["squeeze-excite", "lstm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "vit-separate", "unet"))])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "squeeze-excite",
+        "lstm",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "vit-separate", "unet")),
+    ],
+)
 def test_files_and_functions_are_the_torch_twin(name: str, tmp_path: Path) -> None:
     pair = PAIRS[name]
     twin, model = frontends.trace(pair.torch(), pair.example()), pair.keras()

@@ -1,4 +1,6 @@
-"""The canonical form: what is the same computation becomes the same graph, what is not stays apart. Each pair is traced from real PyTorch code."""
+"""The canonical form: what is the same computation becomes the same graph, what is not stays apart. Each pair is traced
+from real PyTorch code.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,19 @@ def _sdpa(m: Net, x: Tensor) -> Tensor:
 
 
 SAME: dict[str, tuple[tuple[int, ...], tuple[Callable[..., Tensor], ...]]] = {
-    "silu": (TOKENS, (lambda m, x: F.silu(x), lambda m, x: x * torch.sigmoid(x), lambda m, x: x.sigmoid() * x, lambda m, x: F.silu(x.clone(), inplace=True))),
-    "hardsigmoid": (TOKENS, (lambda m, x: F.hardsigmoid(x), lambda m, x: F.relu6(x + 3) / 6, lambda m, x: (x + 3).clamp(0, 6) * (1 / 6))),
+    "silu": (
+        TOKENS,
+        (
+            lambda m, x: F.silu(x),
+            lambda m, x: x * torch.sigmoid(x),
+            lambda m, x: x.sigmoid() * x,
+            lambda m, x: F.silu(x.clone(), inplace=True),
+        ),
+    ),
+    "hardsigmoid": (
+        TOKENS,
+        (lambda m, x: F.hardsigmoid(x), lambda m, x: F.relu6(x + 3) / 6, lambda m, x: (x + 3).clamp(0, 6) * (1 / 6)),
+    ),
     "hardswish": (
         TOKENS,
         (
@@ -80,7 +93,15 @@ SAME: dict[str, tuple[tuple[int, ...], tuple[Callable[..., Tensor], ...]]] = {
             lambda m, x: x * F.hardsigmoid(x),
         ),
     ),
-    "relu6": (TOKENS, (lambda m, x: F.relu6(x), lambda m, x: torch.clamp(x, 0, 6), lambda m, x: x.clamp(min=0, max=6), lambda m, x: F.hardtanh(x, 0.0, 6.0))),
+    "relu6": (
+        TOKENS,
+        (
+            lambda m, x: F.relu6(x),
+            lambda m, x: torch.clamp(x, 0, 6),
+            lambda m, x: x.clamp(min=0, max=6),
+            lambda m, x: F.hardtanh(x, 0.0, 6.0),
+        ),
+    ),
     "mish": (TOKENS, (lambda m, x: F.mish(x), lambda m, x: x * torch.tanh(F.softplus(x)))),
     "gelu": (
         TOKENS,
@@ -160,11 +181,20 @@ def test_equal_computations_become_isomorphic_graphs(name: str) -> None:
 
 DIFFERENT: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
     "gelu and its approximation": (lambda m, x: F.gelu(x), lambda m, x: F.gelu(x, approximate="tanh")),
-    "gated halves are not silu": (lambda m, x: torch.cat([F.silu(x[..., :8])] * 2, -1), lambda m, x: torch.cat([x[..., :8] * x[..., 8:].sigmoid()] * 2, -1)),
+    "gated halves are not silu": (
+        lambda m, x: torch.cat([F.silu(x[..., :8])] * 2, -1),
+        lambda m, x: torch.cat([x[..., :8] * x[..., 8:].sigmoid()] * 2, -1),
+    ),
     "a - b and b - a": (lambda m, x: x.relu() - x.exp(), lambda m, x: x.exp() - x.relu()),
     "a scalar": (lambda m, x: x * 2, lambda m, x: x * 3),
-    "shared weights": (lambda m, x: F.linear(F.linear(x, m.matrix), m.matrix), lambda m, x: F.linear(F.linear(x, m.matrix), m.before.weight)),
-    "inner sum read twice": (lambda m, x: (x.relu() + x.exp()) + x.tanh(), lambda m, x: (s := x.relu() + x.exp()) + s.tanh()),
+    "shared weights": (
+        lambda m, x: F.linear(F.linear(x, m.matrix), m.matrix),
+        lambda m, x: F.linear(F.linear(x, m.matrix), m.before.weight),
+    ),
+    "inner sum read twice": (
+        lambda m, x: (x.relu() + x.exp()) + x.tanh(),
+        lambda m, x: (s := x.relu() + x.exp()) + s.tanh(),
+    ),
     "softmax over another axis": (lambda m, x: x.softmax(-1), lambda m, x: x.softmax(1)),
 }
 
@@ -190,7 +220,13 @@ def test_a_gated_linear_unit_is_the_product_of_its_halves() -> None:
 
 def _small_cnn() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 2)
+        nn.Conv2d(3, 8, 3, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 4, 1),
+        nn.BatchNorm2d(4),
+        nn.Flatten(),
+        nn.Linear(4 * 36, 2),
     )
 
 
@@ -204,7 +240,9 @@ def test_inference_level_folds_batch_norm_into_a_bias() -> None:
 def test_inference_level_folds_batch_norm_into_linear_layers_too() -> None:
     written = nn.Sequential(nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4), nn.ReLU())
     folded = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
-    assert cgir.isomorphic(*(frontends.trace(model, input_shape=(2, 6), level="inference") for model in (written, folded)))
+    assert cgir.isomorphic(
+        *(frontends.trace(model, input_shape=(2, 6), level="inference") for model in (written, folded))
+    )
 
 
 def test_canonical_form_is_a_fixed_point() -> None:

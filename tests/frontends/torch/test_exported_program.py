@@ -1,4 +1,6 @@
-"""`torch.export`: programs and `.pt2` files give the graph of the module they were made from. Compared with `trace` of the module throughout."""
+"""`torch.export`: programs and `.pt2` files give the graph of the module they were made from. Compared with `trace` of
+the module throughout.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ from frontends.reference import resnet50
 
 def export(model: nn.Module, inputs: tuple[Any, ...], **options: Any) -> ExportedProgram:
     """`torch.export.export`, which warns of what it does to modules."""
-    real = tuple(torch.zeros(x.shape, dtype=x.dtype) if isinstance(x, Tensor) and not next(model.parameters(), x).is_meta else x for x in inputs)
+    real = tuple(
+        torch.zeros(x.shape, dtype=x.dtype) if isinstance(x, Tensor) and not next(model.parameters(), x).is_meta else x
+        for x in inputs
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.export.export(model, real, **options)
@@ -51,7 +56,9 @@ def check(program: ExportedProgram | Path, expected: cgir.Graph) -> None:
     cgir.verify(graph)
     assert cgir.isomorphic(graph, expected), cgir.diff(expected, graph)
     assert (graph.num_params, graph.flops) == (expected.num_params, expected.flops)
-    assert {param.id for node in graph.nodes for param in node.params} == {param.id for node in expected.nodes for param in node.params}
+    assert {param.id for node in graph.nodes for param in node.params} == {
+        param.id for node in expected.nodes for param in node.params
+    }
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -93,7 +100,10 @@ def test_decomposed_group_norm_and_attention() -> None:
     model = nn.Sequential(nn.Conv2d(4, 8, 3), nn.GroupNorm(2, 8)).eval()
     check(decompose(export(model, (meta(1, 4, 8, 8),))), frontends.trace(model, input_shape=(1, 4, 8, 8)))
     attention = Function(lambda m, q: torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True))
-    check(decompose(export(attention, (torch.zeros(1, 2, 8, 16),)), {}), frontends.trace(attention, input_shape=(1, 2, 8, 16)))
+    check(
+        decompose(export(attention, (torch.zeros(1, 2, 8, 16),)), {}),
+        frontends.trace(attention, input_shape=(1, 2, 8, 16)),
+    )
 
 
 # --- inputs and outputs
@@ -127,7 +137,8 @@ def test_constants_nested_values_and_mutations(strict: bool, tmp_path: Path) -> 
         assert [node.shape for node in graph.nodes if node.op == "Input"] == [(4,), (4,)]
         assert sum(node.op == "Output" for node in graph.nodes) == 3
         check(found, cgir.canonicalize(raw))
-    assert dict(frontends.trace(program, raw=True).notes) in ({"unused parameters": 6}, {})  # strict export drops what nothing reads
+    # strict export drops what nothing reads
+    assert dict(frontends.trace(program, raw=True).notes) in ({"unused parameters": 6}, {})
 
 
 def test_open_dimensions() -> None:
@@ -138,7 +149,9 @@ def test_open_dimensions() -> None:
     larger = frontends.trace(model, input_shape=(1, 3, 10, 16))
     assert cgir.isomorphic(frontends.trace(program, input_shape=(5, 3, 10, 16)), larger)
     assert cgir.isomorphic(frontends.trace(program, meta(5, 3, 10, 16)), larger)
-    symbols = [str(size) for size in next(node for node in program.graph.nodes if node.name == "input").meta["val"].shape]
+    symbols = [
+        str(size) for size in next(node for node in program.graph.nodes if node.name == "input").meta["val"].shape
+    ]
     assert cgir.isomorphic(frontends.trace(program, dims={symbols[2]: 10, symbols[3]: 16}), larger)
     with pytest.raises(cgir.TraceError, match=r"'input' was exported with shape \(s\d+, 3, .*found \(1, 4, 8, 8\)"):
         frontends.trace(program, input_shape=(1, 4, 8, 8))
@@ -151,7 +164,9 @@ def test_open_dimensions_in_files(tmp_path: Path) -> None:
     program = export(model, (torch.zeros(2, 3, 12),), dynamic_shapes=({0: Dim.DYNAMIC},))
     path = save(program, tmp_path / "open.pt2")
     check(path, frontends.trace(model, input_shape=(2, 3, 12)))
-    assert cgir.isomorphic(frontends.trace(path, input_shape=(7, 3, 12)), frontends.trace(model, input_shape=(2, 3, 12)))
+    assert cgir.isomorphic(
+        frontends.trace(path, input_shape=(7, 3, 12)), frontends.trace(model, input_shape=(2, 3, 12))
+    )
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -201,12 +216,16 @@ def test_control_flow(kind: str, strict: bool, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = Function(lambda m, x: torch.cond(x.sum() > 0, lambda x: m.a(x), lambda x: x * 2, (x,)).split(2, -1), a=nn.Linear(4, 4))
+    model = Function(
+        lambda m, x: torch.cond(x.sum() > 0, lambda x: m.a(x), lambda x: x * 2, (x,)).split(2, -1), a=nn.Linear(4, 4)
+    )
     program = export(model, (torch.zeros(3, 4),), dynamic_shapes=(({0: Dim.DYNAMIC},),))
     return save(program, tmp_path_factory.mktemp("pt2") / "model.pt2")
 
 
-def rewritten(archive: Path, path: Path, change: Callable[[dict[str, Any]], Any] = lambda model: None, **members: bytes) -> Path:
+def rewritten(
+    archive: Path, path: Path, change: Callable[[dict[str, Any]], Any] = lambda model: None, **members: bytes
+) -> Path:
     """A copy with other JSON, or other members by the end of their name."""
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w") as target:
         for info in source.infolist():
@@ -224,7 +243,11 @@ def rewritten(archive: Path, path: Path, change: Callable[[dict[str, Any]], Any]
 def test_pickles_in_archives_are_never_loaded(archive: Path, tmp_path: Path) -> None:
     mark = tmp_path / "pickle_was_loaded"
     bomb = b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V" + str(mark).encode() + b"\ntRtR."
-    path = rewritten(archive, tmp_path / "model.pt2", **{"data/sample_inputs": bomb, "data/constants/custom_obj_0": bomb, "data/weights/weight": bomb})
+    path = rewritten(
+        archive,
+        tmp_path / "model.pt2",
+        **{"data/sample_inputs": bomb, "data/constants/custom_obj_0": bomb, "data/weights/weight": bomb},
+    )
     assert cgir.isomorphic(frontends.trace(path), frontends.trace(archive))
     assert not mark.exists()
 
@@ -238,15 +261,26 @@ def test_expressions_in_archives_are_never_evaluated(archive: Path, tmp_path: Pa
                 if "as_expr" in part:
                     part["as_expr"]["expr_str"] = f"__import__('pathlib').Path({str(mark)!r}).touch()"
 
-    assert cgir.isomorphic(frontends.trace(rewritten(archive, tmp_path / "model.pt2", change)), frontends.trace(archive))
+    assert cgir.isomorphic(
+        frontends.trace(rewritten(archive, tmp_path / "model.pt2", change)), frontends.trace(archive)
+    )
     assert not mark.exists()
 
 
 @pytest.mark.parametrize(
-    "target", ["torch.ops.aten.from_file.default", "os.system", "torch.load", "torch.ops.c10d.send.default", "torch.ops.nothing.here.default"]
+    "target",
+    [
+        "torch.ops.aten.from_file.default",
+        "os.system",
+        "torch.load",
+        "torch.ops.c10d.send.default",
+        "torch.ops.nothing.here.default",
+    ],
 )
 def test_only_operators_can_be_named(target: str, archive: Path, tmp_path: Path) -> None:
-    path = rewritten(archive, tmp_path / "model.pt2", lambda model: model["graph_module"]["graph"]["nodes"][0].update(target=target))
+    path = rewritten(
+        archive, tmp_path / "model.pt2", lambda model: model["graph_module"]["graph"]["nodes"][0].update(target=target)
+    )
     with pytest.raises(cgir.TraceError, match=rf"model\.pt2: the program calls '{target}', which is no operator"):
         frontends.trace(path)
 
@@ -254,15 +288,27 @@ def test_only_operators_can_be_named(target: str, archive: Path, tmp_path: Path)
 def test_constants_of_any_size_are_refused_or_left_empty(archive: Path, tmp_path: Path) -> None:
     def change(model: dict[str, Any]) -> None:
         size = {"name": "size", "arg": {"as_ints": [1 << 20, 1 << 20]}, "kind": 1}
-        node = {"target": "torch.ops.aten.ones.default", "inputs": [size], "outputs": [{"as_tensor": {"name": "large"}}], "metadata": {}, "name": "large"}
+        node = {
+            "target": "torch.ops.aten.ones.default",
+            "inputs": [size],
+            "outputs": [{"as_tensor": {"name": "large"}}],
+            "metadata": {},
+            "name": "large",
+        }
         model["graph_module"]["graph"]["nodes"].insert(0, node)
 
-    assert cgir.isomorphic(frontends.trace(rewritten(archive, tmp_path / "model.pt2", change)), frontends.trace(archive))
+    assert cgir.isomorphic(
+        frontends.trace(rewritten(archive, tmp_path / "model.pt2", change)), frontends.trace(archive)
+    )
 
 
 def test_damaged_and_foreign_files(archive: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
-    for content, message in ((archive.read_bytes()[:999], "not a .pt2 archive"), (b"text", "not a .pt2 archive"), (b"", "not a .pt2 archive")):
+    for content, message in (
+        (archive.read_bytes()[:999], "not a .pt2 archive"),
+        (b"text", "not a .pt2 archive"),
+        (b"", "not a .pt2 archive"),
+    ):
         path.write_bytes(content)
         with pytest.raises(cgir.TraceError, match=rf"model\.pt2: {message}"):
             frontends.trace(path)
@@ -293,7 +339,9 @@ def test_any_change_gives_a_graph_or_one_clear_line(archive: Path, tmp_path: Pat
             if not isinstance(item[key], dict | list) or not item[key] or data.draw(st.integers(0, 9)) == 0:
                 break
             item = item[key]
-        item[key] = data.draw(st.sampled_from([None, -1, 10**20, "", "x", [], {}, {"as_int": 1}, True, copy.deepcopy(item)]))
+        item[key] = data.draw(
+            st.sampled_from([None, -1, 10**20, "", "x", [], {}, {"as_int": 1}, True, copy.deepcopy(item)])
+        )
 
     path = rewritten(archive, tmp_path / "model.pt2", change)
     message = "model"

@@ -1,4 +1,6 @@
-"""Tracing PyTorch modules, checked against PyTorch itself: parameter counts, `FlopCounterMode`, and the graphs of `torch.export`."""
+"""Tracing PyTorch modules, checked against PyTorch itself: parameter counts, `FlopCounterMode`, and the graphs of
+`torch.export`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torch_networks import META, NETWORKS, Pair, TiedLanguageModel, TwoInputs, build, meta, sequential_transformer, tokens
+from torch_networks import (
+    META,
+    NETWORKS,
+    Pair,
+    TiedLanguageModel,
+    TwoInputs,
+    build,
+    meta,
+    sequential_transformer,
+    tokens,
+)
 from torch_samples import Function
 
 import cgir
@@ -25,7 +37,9 @@ def trained_scalars(model: nn.Module) -> int:
 
 
 def counted_flops(model: nn.Module, inputs: tuple[Any, ...]) -> int:
-    """What PyTorch's own counter says, on the meta device, where it sees inside attention; einsum from left to right, whatever else is installed."""
+    """What PyTorch's own counter says, on the meta device, where it sees inside attention; einsum from left to right,
+    whatever else is installed.
+    """
     with torch.no_grad(), torch.backends.opt_einsum.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model.to(META)(*inputs)
     return int(counter.get_total_flops())
@@ -63,7 +77,9 @@ def test_training_and_evaluation_give_one_graph(name: str) -> None:
 def test_operators_are_those_of_torch_export(name: str) -> None:
     model, inputs = build(name)
     exported = torch.export.export(model.eval().to(META), inputs, strict=False)
-    names = [node.target.__name__.split(".")[0].rstrip("_") for node in exported.graph.nodes if node.op == "call_function"]  # type: ignore[union-attr]
+    names = [
+        node.target.__name__.split(".")[0].rstrip("_") for node in exported.graph.nodes if node.op == "call_function"
+    ]  # type: ignore[union-attr]
     expected = Counter(cgir.ops.TORCH_NAMES.get(name, name) for name in names)
     graph = frontends.trace(model, inputs, raw=True)
     ignored = {op.name for op in cgir.ops.OPS.values() if op.category in ("movement", "identity", "io", "source")}
@@ -79,7 +95,17 @@ def test_reference_networks_have_their_published_costs() -> None:
     graph = frontends.trace(resnet, input_shape=(1, 3, 224, 224))
     assert graph.num_params == 25_557_032
     assert round(graph.flops / 2e9, 3) == 4.089
-    assert graph.op_counts() == {"Conv": 53, "BatchNorm": 53, "ReLU": 49, "Add": 16, "Input": 1, "MaxPool": 1, "GlobalAvgPool": 1, "Linear": 1, "Output": 1}
+    assert graph.op_counts() == {
+        "Conv": 53,
+        "BatchNorm": 53,
+        "ReLU": 49,
+        "Add": 16,
+        "Input": 1,
+        "MaxPool": 1,
+        "GlobalAvgPool": 1,
+        "Linear": 1,
+        "Output": 1,
+    }
     assert graph.num_edges == 191
     graph = frontends.trace(vit, input_shape=(1, 3, 224, 224))
     assert graph.num_params == 86_567_656
@@ -95,7 +121,10 @@ def attention_way(need: bool, average: bool) -> Callable[[Any, Tensor], Any]:
 
 def test_multi_head_attention_is_one_graph_however_it_is_called() -> None:
     attention = nn.MultiheadAttention(16, 4, dropout=0.1, batch_first=True)
-    models = [Function(attention_way(need, average), part=attention) for need, average in ((True, True), (True, False), (False, True))]
+    models = [
+        Function(attention_way(need, average), part=attention)
+        for need, average in ((True, True), (True, False), (False, True))
+    ]
     graphs = [frontends.trace(model.train(training), meta(2, 5, 16)) for model in models for training in (True, False)]
     assert graphs[0].op_counts() == {"Linear": 2, "Input": 1, "Attention": 1, "Output": 1}
     attended = next(node for node in graphs[0].nodes if node.op == "Attention")
@@ -116,8 +145,14 @@ def test_transformer_encoder_is_its_layers_written_out() -> None:
     def written_out(self: Any, x: Tensor) -> Tensor:
         for layer in self.model.layers:
             y = layer.norm1(x)
-            heads = F.linear(y, layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias).unflatten(-1, (3, 4, 4)).permute(2, 0, 3, 1, 4)
-            x = x + layer.self_attn.out_proj(F.scaled_dot_product_attention(*heads.unbind(0)).transpose(1, 2).flatten(2))
+            heads = (
+                F.linear(y, layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
+                .unflatten(-1, (3, 4, 4))
+                .permute(2, 0, 3, 1, 4)
+            )
+            x = x + layer.self_attn.out_proj(
+                F.scaled_dot_product_attention(*heads.unbind(0)).transpose(1, 2).flatten(2)
+            )
             x = x + layer.linear2(F.gelu(layer.linear1(layer.norm2(x))))
         return x
 
@@ -130,7 +165,12 @@ def test_constant_masks_change_nothing_and_masks_that_are_inputs_are_read() -> N
     model = sequential_transformer(batch_first=True)
     plain = frontends.trace(model, meta(2, 7, 16))
     mask = nn.Transformer.generate_square_subsequent_mask(7)
-    assert cgir.isomorphic(plain, frontends.trace(Function(lambda self, x: self.model(x, mask=mask, is_causal=True), model=model), meta(2, 7, 16)))
+    assert cgir.isomorphic(
+        plain,
+        frontends.trace(
+            Function(lambda self, x: self.model(x, mask=mask, is_causal=True), model=model), meta(2, 7, 16)
+        ),
+    )
     given = frontends.trace(model, {"src": meta(2, 7, 16), "mask": meta(7, 7), "is_causal": False})
     assert [node.name for node in given.nodes if node.op == "Input"] == ["src", "mask"]
     assert all(len(node.inputs) == 4 for node in given.nodes if node.op == "Attention")
@@ -152,14 +192,24 @@ def test_nested_inputs_and_outputs() -> None:
     pair = Pair(meta(2, 3, 8, 8), {"table": meta(2, 6)})
     graph = frontends.trace(TwoInputs(), {"pair": pair, "scale": meta(2, 4)})
     cgir.verify(graph)
-    assert [(node.name, node.shape) for node in graph.nodes if node.op == "Input"] == [("pair.image", (3, 8, 8)), ("pair.meta.table", (6,)), ("scale", (4,))]
-    assert [node.name for node in graph.nodes if node.op == "Output"] == ["output.sum", "output.rest.0.x", "output.rest.0.y"]
+    assert [(node.name, node.shape) for node in graph.nodes if node.op == "Input"] == [
+        ("pair.image", (3, 8, 8)),
+        ("pair.meta.table", (6,)),
+        ("scale", (4,)),
+    ]
+    assert [node.name for node in graph.nodes if node.op == "Output"] == [
+        "output.sum",
+        "output.rest.0.x",
+        "output.rest.0.y",
+    ]
     positional = frontends.trace(TwoInputs(), (pair, meta(2, 4)))
     assert positional.nodes == graph.nodes
 
 
 def test_input_shapes_stand_for_float_tensors() -> None:
-    model = Function(lambda self, x, y: F.linear(x, self.weight) + y, weight=nn.Parameter(torch.zeros(4, 3, dtype=torch.float16)))
+    model = Function(
+        lambda self, x, y: F.linear(x, self.weight) + y, weight=nn.Parameter(torch.zeros(4, 3, dtype=torch.float16))
+    )
     graph = frontends.trace(model, input_shape=((2, 3), (2, 4)), name="two")
     assert graph == frontends.trace(model, (meta(2, 3).half(), meta(2, 4).half()), name="two")
     assert graph.name == "two"
@@ -176,7 +226,9 @@ def test_input_shapes_stand_for_float_tensors() -> None:
         (lambda m, x: m.linear(x), (3, 8), (8,)),
     ],
 )
-def test_channels_of_an_input_come_first(first: Callable[..., Tensor], shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def test_channels_of_an_input_come_first(
+    first: Callable[..., Tensor], shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
     graph = frontends.trace(Function(first, conv=nn.Conv2d(8, 4, 3), linear=nn.Linear(8, 4)), input_shape=shape)
     assert graph.nodes[0].shape == expected
     assert next(node.in_shapes for node in graph.nodes if node.op in ("Conv", "Linear")) == (expected,)
@@ -189,7 +241,12 @@ def test_parameters_that_nothing_reads_are_noted() -> None:
 
 def test_parameters_are_known_by_their_first_name() -> None:
     graph = frontends.trace(TiedLanguageModel(), tokens(1, 8))
-    assert {param.id for node in graph.nodes for param in node.params} == {"embedding.weight", "positions", "norm.weight", "norm.bias"}
+    assert {param.id for node in graph.nodes for param in node.params} == {
+        "embedding.weight",
+        "positions",
+        "norm.weight",
+        "norm.bias",
+    }
     paths = {node.module for node in frontends.trace(resnet50(), input_shape=(1, 3, 32, 32)).nodes}
     assert {"0", "4.conv1", "4", "4.downsample.1"} <= paths
 
@@ -251,7 +308,9 @@ CALLS: list[tuple[Callable[..., Any], str, tuple[int, ...], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("function", "op", "shape", "attrs"), CALLS, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("function", "op", "shape", "attrs"), CALLS, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_attributes(function: Callable[..., Any], op: str, shape: tuple[int, ...], attrs: dict[str, Any]) -> None:
     node = node_of(function, IMAGE)
     assert (node.op, node.shape, dict(node.attrs)) == (op, shape, attrs)
@@ -272,7 +331,9 @@ def test_recurrent_cells(cell: type[nn.Module]) -> None:
 
 
 @pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, nn.RNN])
-@pytest.mark.parametrize("options", [{}, {"num_layers": 3, "bidirectional": True}, {"batch_first": True, "bias": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 3, "bidirectional": True}, {"batch_first": True, "bias": False}]
+)
 def test_recurrent_shapes_are_pytorchs(cell: type[nn.RNNBase], options: dict[str, Any]) -> None:
     model = cell(5, 7, **options)
     found: list[Any] = []

@@ -131,7 +131,11 @@ def edges(function: Callable[..., Any], **parts: Any) -> list[str]:
         inputs = ", ".join(texts[i] for i in node.inputs)
         moved = cgir.ops.OPS[node.op].category in ("movement", "identity")
         texts.append(texts[node.inputs[0]] if moved else "x" if node.op == "Input" else f"{node.op}({inputs})")
-    return [text.removeprefix("Output(").removesuffix(")") for node, text in zip(graph.nodes, texts, strict=True) if node.op == "Output"]
+    return [
+        text.removeprefix("Output(").removesuffix(")")
+        for node, text in zip(graph.nodes, texts, strict=True)
+        if node.op == "Output"
+    ]
 
 
 def _halves(m: nn.Module, x: Tensor) -> Tensor:
@@ -253,7 +257,9 @@ def test_a_branch_on_values_names_the_line_and_the_module() -> None:
     with pytest.raises(cgir.TraceError) as caught:
         frontends.trace(model, torch.empty(IMAGE))
     text = str(caught.value)
-    assert text.startswith(f"Sequential ({_line_of(_branch, 1)}), module '1.1': Tensor.__bool__ needs the values of a tensor")
+    assert text.startswith(
+        f"Sequential ({_line_of(_branch, 1)}), module '1.1': Tensor.__bool__ needs the values of a tensor"
+    )
     assert "torch.where" in text
     assert "\n" not in text
 
@@ -294,7 +300,10 @@ def test_errors_of_the_forward_carry_its_line() -> None:
 def test_unknown_operators_are_kept_or_refused() -> None:
     model = Function(lambda m, x: m.inner(x), inner=Function(lambda m, x: torch.matrix_exp(x)))
     assert frontends.trace(model, torch.empty(IMAGE)).op_counts()["Opaque:torch.matrix_exp"] == 1
-    with pytest.raises(cgir.UnsupportedOpError, match=rf"Function \({__file__}:\d+\), module 'inner': operator torch.matrix_exp \(node 'inner.matrix_exp'\)"):
+    with pytest.raises(
+        cgir.UnsupportedOpError,
+        match=rf"Function \({__file__}:\d+\), module 'inner': operator torch.matrix_exp \(node 'inner.matrix_exp'\)",
+    ):
         frontends.trace(model, torch.empty(IMAGE), strict=True)
 
 
@@ -330,7 +339,11 @@ def test_autograd_functions_and_checkpoints_are_looked_into() -> None:
     def function(m: Any, x: Tensor) -> Tensor:
         return torch.utils.checkpoint.checkpoint(lambda y: Pass.apply(Gate.apply(y)), x, use_reentrant=False)
 
-    assert [node.op for node in frontends.trace(Function(function), torch.empty(IMAGE)).nodes] == ["Input", "SiLU", "Output"]
+    assert [node.op for node in frontends.trace(Function(function), torch.empty(IMAGE)).nodes] == [
+        "Input",
+        "SiLU",
+        "Output",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -340,13 +353,25 @@ def test_autograd_functions_and_checkpoints_are_looked_into() -> None:
         (lambda: nn.Linear, {"input_shape": (1, 3)}, "cannot trace a type"),
         (lambda: nn.Linear(3, 3), {}, "found neither"),
         (lambda: nn.Linear(3, 3), {"inputs": torch.zeros(1, 3), "input_shape": (1, 3)}, "found both"),
-        (lambda: nn.Linear(3, 3), {"inputs": (torch.zeros(1, 3),) * 2}, "do not fit Linear.forward.*too many positional"),
-        (lambda: nn.Linear(3, 3), {"inputs": {"y": torch.zeros(1, 3)}}, "do not fit Linear.forward.*missing a required argument: 'input'"),
+        (
+            lambda: nn.Linear(3, 3),
+            {"inputs": (torch.zeros(1, 3),) * 2},
+            "do not fit Linear.forward.*too many positional",
+        ),
+        (
+            lambda: nn.Linear(3, 3),
+            {"inputs": {"y": torch.zeros(1, 3)}},
+            "do not fit Linear.forward.*missing a required argument: 'input'",
+        ),
         (lambda: nn.Linear(3, 3), {"inputs": "x"}, "the inputs hold no tensor, found str"),
         (lambda: nn.Linear(3, 3), {"input_shape": (1, -3)}, "positive integers with the batch first"),
         (lambda: nn.Linear(3, 3), {"input_shape": 3}, "positive integers with the batch first"),
         (lambda: nn.LazyLinear(3), {"input_shape": (1, 3)}, "lazy and has no shapes yet"),
-        (lambda: nn.Sequential(torch.compile(nn.Linear(3, 3), backend="eager")), {"input_shape": (1, 3)}, "module '0' was made by torch.compile"),
+        (
+            lambda: nn.Sequential(torch.compile(nn.Linear(3, 3), backend="eager")),
+            {"input_shape": (1, 3)},
+            "module '0' was made by torch.compile",
+        ),
         (lambda: Function(lambda m, x: x.shape), {"input_shape": (1, 3)}, "returned no tensor, found Size"),
     ],
 )
@@ -376,5 +401,7 @@ def test_modules_may_share_and_recurse() -> None:
 
 def test_a_shape_that_does_not_fit_is_named() -> None:
     model = nn.Sequential(nn.Identity(), nn.Conv2d(3, 8, 3))
-    with pytest.raises(cgir.TraceError, match=r"module '1': the forward failed: .* \(in conv2d of 1x4x8x8, 8x3x3x3, 8\)"):
+    with pytest.raises(
+        cgir.TraceError, match=r"module '1': the forward failed: .* \(in conv2d of 1x4x8x8, 8x3x3x3, 8\)"
+    ):
         frontends.trace(model, input_shape=(1, 4, 8, 8))

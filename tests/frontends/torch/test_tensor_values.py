@@ -1,4 +1,6 @@
-"""Values that the recorder knows although it knows inputs by their shapes only: constants, and what calls on inputs say themselves."""
+"""Values that the recorder knows although it knows inputs by their shapes only: constants, and what calls on inputs say
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,12 @@ def test_shapes_that_follow_from_known_values(name: str) -> None:
 
 @pytest.mark.parametrize(
     "use",
-    [lambda m, x: x[torch.where(x > 0)], lambda m, x: torch.where(x > 0)[0], lambda m, x: x.new_ones(len(torch.where(x > 0))), lambda m, x: x[x > 0]],
+    [
+        lambda m, x: x[torch.where(x > 0)],
+        lambda m, x: torch.where(x > 0)[0],
+        lambda m, x: x.new_ones(len(torch.where(x > 0))),
+        lambda m, x: x[x > 0],
+    ],
 )
 def test_indices_that_depend_on_values_are_refused(use: Callable[[nn.Module, Tensor], Tensor]) -> None:
     with pytest.raises(cgir.TraceError, match="needs the values of a tensor"):
@@ -70,13 +77,27 @@ def test_indices_that_depend_on_values_are_refused(use: Callable[[nn.Module, Ten
 @pytest.mark.parametrize(
     ("whole", "parts"),
     [
-        (lambda m, x: torch.cdist(x, x), lambda m, x: torch.linalg.vector_norm(x.unsqueeze(-2) - x.unsqueeze(-3), 2, -1)),
-        (lambda m, x: F.mse_loss(x, m.table[:5].expand_as(x)), lambda m, x: (x - m.table[:5].expand_as(x)).square().mean()),
-        (lambda m, x: F.l1_loss(x, m.table[:5].expand_as(x), reduction="sum"), lambda m, x: (x - m.table[:5].expand_as(x)).abs().sum()),
-        (lambda m, x: F.mse_loss(x, m.table[:5].expand_as(x), None, None, "none"), lambda m, x: (x - m.table[:5].expand_as(x)).square()),
+        (
+            lambda m, x: torch.cdist(x, x),
+            lambda m, x: torch.linalg.vector_norm(x.unsqueeze(-2) - x.unsqueeze(-3), 2, -1),
+        ),
+        (
+            lambda m, x: F.mse_loss(x, m.table[:5].expand_as(x)),
+            lambda m, x: (x - m.table[:5].expand_as(x)).square().mean(),
+        ),
+        (
+            lambda m, x: F.l1_loss(x, m.table[:5].expand_as(x), reduction="sum"),
+            lambda m, x: (x - m.table[:5].expand_as(x)).abs().sum(),
+        ),
+        (
+            lambda m, x: F.mse_loss(x, m.table[:5].expand_as(x), None, None, "none"),
+            lambda m, x: (x - m.table[:5].expand_as(x)).square(),
+        ),
     ],
 )
-def test_distances_and_losses_are_their_definitions(whole: Callable[[nn.Module, Tensor], Tensor], parts: Callable[[nn.Module, Tensor], Tensor]) -> None:
+def test_distances_and_losses_are_their_definitions(
+    whole: Callable[[nn.Module, Tensor], Tensor], parts: Callable[[nn.Module, Tensor], Tensor]
+) -> None:
     module = Applied(whole)
     x = torch.randn(4, 5, 6)
     assert torch.allclose(whole(module, x), parts(module, x), atol=1e-5)  # also to PyTorch

@@ -36,7 +36,8 @@ ENAS = (
 
 @pytest.mark.parametrize(
     ("text", "concatenates", "parameters"),
-    # millions of parameters as listed beside the genotypes in FairDARTS' genotypes.py, and in table 1 of DARTS for AmoebaNet-A in its own setup
+    # millions of parameters as listed beside the genotypes in FairDARTS' genotypes.py, and in table 1 of DARTS for
+    # AmoebaNet-A in its own setup
     [(NASNET_A, "loose", "3.83"), (ENAS, "all", "4.02"), (AMOEBANET_A, "loose", "3.1")],
     ids=["NASNet-A", "ENAS", "AmoebaNet-A"],
 )
@@ -89,7 +90,8 @@ def test_cell_graphs_hold_thirteen_nodes_a_cell() -> None:
     cell = space.cell_graph(space.parse(AMOEBANET_A))
     assert len(cell.ops) == 26
     matrix = cell.adjacency()
-    # the last operation of the reduction cell reads state 5, its seventh and eighth operation; the output joins states 3, 4 and 6
+    # the last operation of the reduction cell reads state 5, its seventh and eighth operation; the output joins states
+    # 3, 4 and 6
     assert matrix[:, 24].nonzero()[0].tolist() == [21, 22]
     assert matrix[:, 25].nonzero()[0].tolist() == [17, 18, 19, 20, 23, 24]
 
@@ -97,9 +99,15 @@ def test_cell_graphs_hold_thirteen_nodes_a_cell() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (NASNET_A.replace("reduce_concat=[4, 5, 6]", "reduce_concat=[2, 3, 4, 5, 6]"), "reduce_concat is [2, 3, 4, 5, 6]; expected [4, 5, 6]"),
+        (
+            NASNET_A.replace("reduce_concat=[4, 5, 6]", "reduce_concat=[2, 3, 4, 5, 6]"),
+            "reduce_concat is [2, 3, 4, 5, 6]; expected [4, 5, 6]",
+        ),
         (NASNET_A.replace("('skip_connect', 3)", "('none', 3)"), "the reduce cell, pair 6, has the operation 'none'"),
-        (NASNET_A.replace("('skip_connect', 3)", "('skip_connect', 5)"), "the reduce cell, pair 6, reads state 5; expected 0 to 4"),
+        (
+            NASNET_A.replace("('skip_connect', 3)", "('skip_connect', 5)"),
+            "the reduce cell, pair 6, reads state 5; expected 0 to 4",
+        ),
         (NASNET_A.replace("normal=[('sep_conv_5x5', 1), ", "normal=["), "the normal cell has 9 pairs; expected 10"),
     ],
 )

@@ -1,4 +1,6 @@
-"""DARTS: the table's strings, parameters and FLOPs, published networks, genotypes with `none`, NAS-Bench-301's configurations."""
+"""DARTS: the table's strings, parameters and FLOPs, published networks, genotypes with `none`, NAS-Bench-301's
+configurations.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ DARTS_V2 = (
     "('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
     "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
 )
-# operation and input of each pair; multiply-adds and parameters in millions, as listed beside these genotypes in FairDARTS' genotypes.py
+# operation and input of each pair; multiply-adds and parameters in millions, as listed beside these genotypes in
+# FairDARTS' genotypes.py
 PUBLISHED = {
     "DARTS_V2": ("s30 s31 s30 s31 s31 k0 k0 d32", "m0 m1 k2 m1 m0 k2 k2 m1", 528, 3.34),
     "GDAS_V1": ("k0 k1 k0 s52 s33 k0 s54 s33", "s50 s31 s52 s51 d52 s31 s50 s52", 519, 3.36),
@@ -34,7 +37,15 @@ PUBLISHED = {
     "PDARTS": ("k0 d31 k0 s31 s31 s33 s30 d54", "a0 s51 s30 d52 m0 d31 d31 d53", 532, 3.43),
     "SNAS": ("s30 s31 k0 d31 k1 k0 k0 s31", "m0 m1 m1 k2 k2 m1 m0 d52", 422, 2.66),
 }
-SHORT = {"s3": "sep_conv_3x3", "s5": "sep_conv_5x5", "d3": "dil_conv_3x3", "d5": "dil_conv_5x5", "k": "skip_connect", "m": "max_pool_3x3", "a": "avg_pool_3x3"}
+SHORT = {
+    "s3": "sep_conv_3x3",
+    "s5": "sep_conv_5x5",
+    "d3": "dil_conv_3x3",
+    "d5": "dil_conv_5x5",
+    "k": "skip_connect",
+    "m": "max_pool_3x3",
+    "a": "avg_pool_3x3",
+}
 
 
 def short_cell(text: str) -> Cell:
@@ -93,7 +104,9 @@ def test_published_parameters_are_the_graphs_where_none_leaves_nothing_idle() ->
 
 
 def has_idle_parameters(cell: Cell) -> bool:
-    """Whether a cell leaves one of its inputs unread, hence its preprocessing idle, or weights on an edge from a node with nothing but `none`."""
+    """Whether a cell leaves one of its inputs unread, hence its preprocessing idle, or weights on an edge from a node
+    with nothing but `none`.
+    """
     alive, read, idle = {0, 1}, set(), False
     for place in range(0, 8, 2):
         live = [edge for edge in cell[place : place + 2] if edge.op != "none" and edge.source in alive]
@@ -104,11 +117,15 @@ def has_idle_parameters(cell: Cell) -> bool:
 
 
 def test_published_flops_are_multiply_adds_plus_norms_and_means() -> None:
-    """As the counter thop has it: 4 for each value a BatchNorm returns, 1 for each of an average pooling, 65 for the mean of 8 x 8 values."""
+    """As the counter thop has it: 4 for each value a BatchNorm returns, 1 for each of an average pooling, 65 for the
+    mean of 8 x 8 values.
+    """
     extra = {"BatchNorm": 4, "AvgPool": 1, "GlobalAvgPool": 8 * 8 + 1}
     _, specs, parameters, published = table()
     found = per_graph(specs, lambda kind: kind_flops(kind) // 2 + extra.get(kind.op, 0) * prod(kind.shape))
-    live = (per_graph(specs, num_params) == parameters) & ~np.asarray([any(map(has_idle_pooling, spec)) for spec in specs])
+    live = (per_graph(specs, num_params) == parameters) & ~np.asarray(
+        [any(map(has_idle_pooling, spec)) for spec in specs]
+    )
     assert np.array_equal(found[live], published[live])
     assert live.sum() == 250
     assert (found[~live] < published[~live]).all()
@@ -176,7 +193,10 @@ def test_cells_that_lead_nowhere_are_not_connected() -> None:
     something = tuple(Edge("sep_conv_3x3", source) for source in (0, 1) * 4)
     space = spaces.get("darts", channels=4, layers=6, image=(3, 16, 16))
     graph, module = space.graph(Genotype(nothing, something)), space.module(Genotype(nothing, something)).eval()
-    assert [(node.op, node.inputs, node.shape) for node in graph.nodes] == [("Input", (), (3, 16, 16)), ("Output", (), (10,))]
+    assert [(node.op, node.inputs, node.shape) for node in graph.nodes] == [
+        ("Input", (), (3, 16, 16)),
+        ("Output", (), (10,)),
+    ]
     with torch.no_grad():
         assert torch.equal(module(torch.randn(2, 3, 16, 16)), module(torch.zeros(2, 3, 16, 16)))
     # the cell after a reduction cell that gives zeros still sees the one before it
@@ -187,7 +207,9 @@ def test_dropping_none_is_what_multiplying_by_zero_gives() -> None:
     """Against the authors' `Zero`, at stride 1 and 2, on live states: the outputs are equal."""
     space = spaces.get("darts", channels=4, layers=3)
     none, skip, pool = Edge("none", 0), Edge("skip_connect", 1), Edge("max_pool_3x3", 0)
-    module = space.module(Genotype((none, skip, none, Edge("sep_conv_3x3", 2)) * 2, (none, skip, pool, skip) * 2)).eval()
+    module = space.module(
+        Genotype((none, skip, none, Edge("sep_conv_3x3", 2)) * 2, (none, skip, pool, skip) * 2)
+    ).eval()
 
     class Zero(torch.nn.Module):
         def __init__(self, stride: int) -> None:
@@ -226,7 +248,10 @@ def test_mutations_change_one_operation_or_one_input(data: st.DataObject, seed: 
     space = spaces.get("darts")
     spec = Genotype(data.draw(cells_with_none(1)), data.draw(cells_with_none(1)))
     child = space.mutate(spec, np.random.default_rng(seed))
-    before, after = ([(which, place // 2, edge) for which, cell in enumerate(s) for place, edge in enumerate(cell)] for s in (spec, child))
+    before, after = (
+        [(which, place // 2, edge) for which, cell in enumerate(s) for place, edge in enumerate(cell)]
+        for s in (spec, child)
+    )
     (gone,), (new,) = Counter(before) - Counter(after), Counter(after) - Counter(before)
     assert gone[:2] == new[:2]
     assert (gone[2].op == new[2].op) != (gone[2].source == new[2].source)
@@ -264,7 +289,9 @@ def config(changes: dict[str, object]) -> dict[str, object]:
 
 
 def test_nasbench301_configurations_give_the_published_parameters() -> None:
-    """The training in the benchmark's own repository: 50 channels, 20 layers, 6,369,358 parameters, DARTS' auxiliary head among them."""
+    """The training in the benchmark's own repository: 50 channels, 20 layers, 6,369,358 parameters, DARTS' auxiliary
+    head among them.
+    """
     graph = spaces.get("darts", channels=50, layers=20).graph(from_nasbench301(config({})))
     auxiliary = 800 * 128 + 2 * 128 + 128 * 768 * 2 * 2 + 2 * 768 + 768 * 10 + 10
     assert graph.num_params + auxiliary == 6_369_358
@@ -310,22 +337,49 @@ BAD = (
     ("\0", "cannot be read"),
     ("__import__('os').getcwd()", "is not a genotype"),
     ("Genotype([], range(2, 6), [], range(2, 6))", "is not a genotype"),
-    ("Genotype(normal=[], reduce=[])", "has the fields normal, reduce; expected normal, normal_concat, reduce, reduce_concat"),
+    (
+        "Genotype(normal=[], reduce=[])",
+        "has the fields normal, reduce; expected normal, normal_concat, reduce, reduce_concat",
+    ),
     ("Genotype(**{'normal': 1})", "has the fields **"),
     (DARTS_V2.replace("normal=[", "normal=[('skip_connect', 0), "), "the normal cell has 9 pairs; expected 8"),
-    (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 2, 0)"), "the normal cell, pair 7, is \"('dil_conv_3x3', 2, 0)\""),
+    (
+        DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 2, 0)"),
+        "the normal cell, pair 7, is \"('dil_conv_3x3', 2, 0)\"",
+    ),
     (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', '2')"), "the normal cell, pair 7, is"),
     (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', True)"), "the normal cell, pair 7, is"),
     (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', -2)"), "the normal cell, pair 7, is"),
     (DARTS_V2.replace("('dil_conv_3x3', 2)", "exit()"), "the normal cell, pair 7, is 'exit()'"),
-    (DARTS_V2.replace("dil_conv_3x3", "dil_conv_7x7"), "the normal cell, pair 7, has the operation 'dil_conv_7x7'; expected one of none,"),
-    (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 5)"), "the normal cell, pair 7, reads state 5; expected 0 to 4"),
-    (DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 0)"), "both pairs of node 3 in the normal cell read state 0"),
-    (DARTS_V2.replace("('max_pool_3x3', 0), ('max", "('max_pool_3x3', 2), ('max", 1), "the reduce cell, pair 0, reads state 2; expected 0 to 1"),
+    (
+        DARTS_V2.replace("dil_conv_3x3", "dil_conv_7x7"),
+        "the normal cell, pair 7, has the operation 'dil_conv_7x7'; expected one of none,",
+    ),
+    (
+        DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 5)"),
+        "the normal cell, pair 7, reads state 5; expected 0 to 4",
+    ),
+    (
+        DARTS_V2.replace("('dil_conv_3x3', 2)", "('dil_conv_3x3', 0)"),
+        "both pairs of node 3 in the normal cell read state 0",
+    ),
+    (
+        DARTS_V2.replace("('max_pool_3x3', 0), ('max", "('max_pool_3x3', 2), ('max", 1),
+        "the reduce cell, pair 0, reads state 2; expected 0 to 1",
+    ),
     (DARTS_V2.replace("reduce=[", "reduce=5 or ["), "the reduce cell is"),
-    (DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[4, 5]"), "normal_concat is [4, 5]; expected [2, 3, 4, 5]"),
-    (DARTS_V2.replace("reduce_concat=[2, 3, 4, 5]", "reduce_concat=range(6)"), "reduce_concat is 'range(6)'; expected a list"),
-    (DARTS_V2.replace("reduce_concat=[2, 3, 4, 5]", "reduce_concat=range(2, 10**9)"), "reduce_concat is 'range(2, 10 ** 9)'"),
+    (
+        DARTS_V2.replace("normal_concat=[2, 3, 4, 5]", "normal_concat=[4, 5]"),
+        "normal_concat is [4, 5]; expected [2, 3, 4, 5]",
+    ),
+    (
+        DARTS_V2.replace("reduce_concat=[2, 3, 4, 5]", "reduce_concat=range(6)"),
+        "reduce_concat is 'range(6)'; expected a list",
+    ),
+    (
+        DARTS_V2.replace("reduce_concat=[2, 3, 4, 5]", "reduce_concat=range(2, 10**9)"),
+        "reduce_concat is 'range(2, 10 ** 9)'",
+    ),
     (DARTS_V2.replace("reduce_concat=[2, 3, 4, 5]", "reduce_concat=[]"), "reduce_concat is '[]'"),
 )
 
@@ -341,6 +395,8 @@ def test_bad_strings_are_named(text: str, complaint: str) -> None:
 
 
 def test_images_that_cannot_be_halved_are_refused() -> None:
-    with pytest.raises(cgir.SpecError, match=r"image=\(3, 30, 32\) of 20 layers; expected height and width to be multiples of 4"):
+    with pytest.raises(
+        cgir.SpecError, match=r"image=\(3, 30, 32\) of 20 layers; expected height and width to be multiples of 4"
+    ):
         spaces.get("darts", image=(3, 30, 32))
     assert spaces.get("darts", image=(3, 30, 32), layers=1).image == (3, 30, 32)

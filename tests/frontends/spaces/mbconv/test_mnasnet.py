@@ -52,7 +52,9 @@ def test_bad_strings_are_named(name: str, text: str, complaint: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "complaint"), [("mnasnet", "2 widths; expected 7"), ("proxylessnas", "2 widths; expected 7")])
+@pytest.mark.parametrize(
+    ("name", "complaint"), [("mnasnet", "2 widths; expected 7"), ("proxylessnas", "2 widths; expected 7")]
+)
 def test_bad_skeletons_are_named(name: str, complaint: str) -> None:
     with pytest.raises(cgir.SpecError, match=complaint):
         spaces.get(name, widths=(16, 24))
@@ -78,12 +80,15 @@ def peer(library: str, name: str) -> cgir.Graph:
         ("timm", "mnasnet_small", SMALL, {"stem": 8, "widths": (8, 16, 16, 32, 32, 88, 144)}, 2_030_264, 68e6),
     ],
 )
-def test_published_mnasnets(library: str, name: str, text: str, skeleton: dict[str, Any], params: int, macs: float) -> None:
+def test_published_mnasnets(
+    library: str, name: str, text: str, skeleton: dict[str, Any], params: int, macs: float
+) -> None:
     space = spaces.get("mnasnet", **skeleton)
     graph, other = space.graph(space.parse(text)), peer(library, name)
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
     assert graph.num_params == params
-    assert graph.flops / 2 == pytest.approx(macs, abs=6e5)  # table 1 of the paper and the authors' README, rounded to millions
+    # table 1 of the paper and the authors' README, rounded to millions
+    assert graph.flops / 2 == pytest.approx(macs, abs=6e5)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +142,17 @@ def test_sampling_is_uniform() -> None:
         for row, values in enumerate(zip(*stages, strict=True)):
             counts = Counter(values)
             assert len(counts) == (4, 3, 4, 2)[row]
-            assert all(abs(count - 2000 / len(counts)) < 4 * np.sqrt(2000 / len(counts)) for count in counts.values()), (place, row)
+            assert all(
+                abs(count - 2000 / len(counts)) < 4 * np.sqrt(2000 / len(counts)) for count in counts.values()
+            ), (place, row)
     proxyless = spaces.get("proxylessnas")
     drawn = [proxyless.sample(rng) for _ in range(2000)]
     for place, names in enumerate(zip(*drawn, strict=True)):
         counts = Counter(names)
         assert len(counts) == (6 if place % 4 == 0 else 7)
-        assert all(abs(count - 2000 / len(counts)) < 4 * np.sqrt(2000 / len(counts)) for count in counts.values()), place
+        assert all(abs(count - 2000 / len(counts)) < 4 * np.sqrt(2000 / len(counts)) for count in counts.values()), (
+            place
+        )
 
 
 def test_mnasnet_has_no_two_equal_networks() -> None:
@@ -169,7 +178,10 @@ def test_mutations_change_one_thing_and_the_network(name: str, seed: int) -> Non
 
 def test_where_a_stage_has_its_zero_does_not_matter() -> None:
     space = spaces.get("proxylessnas", stem=8, widths=(8,) * 7, head=8, image=(3, 32, 32))
-    before, after = (space.parse(MOBILE.replace(old, new)) for old, new in (("a", "a"), ("3x3_MBConv3 Zero Zero", "Zero 3x3_MBConv3 Zero")))
+    before, after = (
+        space.parse(MOBILE.replace(old, new))
+        for old, new in (("a", "a"), ("3x3_MBConv3 Zero Zero", "Zero 3x3_MBConv3 Zero"))
+    )
     assert before != after
     assert cgir.isomorphic(space.graph(before), space.graph(after))
 
@@ -177,7 +189,14 @@ def test_where_a_stage_has_its_zero_does_not_matter() -> None:
 def test_cell_graphs_name_the_blocks() -> None:
     space = spaces.get("mnasnet")
     cell = space.cell_graph(space.parse(A1))
-    assert cell.ops[:6] == ("input", "sepconv_k3_first", "mbconv_e6_k3_first", "mbconv_e6_k3", "mbconv_e3_k5_se_first", "mbconv_e3_k5_se")
+    assert cell.ops[:6] == (
+        "input",
+        "sepconv_k3_first",
+        "mbconv_e6_k3_first",
+        "mbconv_e6_k3",
+        "mbconv_e3_k5_se_first",
+        "mbconv_e3_k5_se",
+    )
     assert len(cell.ops) == 2 + 16
     assert cell.edges == tuple((i, i + 1) for i in range(17))
     proxyless = spaces.get("proxylessnas")

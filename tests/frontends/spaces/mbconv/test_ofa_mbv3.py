@@ -79,7 +79,9 @@ def test_every_published_parameter_and_mac() -> None:
 
 
 def peak_memory(graph: cgir.Graph) -> int:
-    """MOOFA's PeakMemoryEfficiency, on a graph: weights, input and output of a convolution, and what a shortcut around it keeps."""
+    """MOOFA's PeakMemoryEfficiency, on a graph: weights, input and output of a convolution, and what a shortcut around
+    it keeps.
+    """
     kept = {}  # depthwise convolution -> the block's input, where it is added to the block's output
     for node in graph.nodes:
         if node.op == "Add":
@@ -113,7 +115,9 @@ def timm_network(spec: Spec, width: float) -> torch.nn.Module:
     from timm.models._efficientnet_builder import decode_arch_def, round_channels
     from timm.models.mobilenetv3 import MobileNetV3
 
-    layout = zip((24, 40, 80, 112, 160), (2, 2, 2, 1, 2), ("_nre", "_se0.25_nre", "", "_se0.25", "_se0.25"), spec.d, strict=True)
+    layout = zip(
+        (24, 40, 80, 112, 160), (2, 2, 2, 1, 2), ("_nre", "_se0.25_nre", "", "_se0.25", "_se0.25"), spec.d, strict=True
+    )
     blocks = [["ds_r1_k3_s1_e1_c16_nre"]]
     for stage, (channels, stride, rest, depth) in enumerate(layout):
         places = range(4 * stage, 4 * stage + depth)
@@ -125,7 +129,9 @@ def timm_network(spec: Spec, width: float) -> torch.nn.Module:
             head_bias=False,
             round_chs_fn=partial(round_channels, multiplier=width),
             act_layer=torch.nn.Hardswish,
-            se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=torch.nn.ReLU, rd_round_fn=round_channels),
+            se_layer=partial(
+                SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=torch.nn.ReLU, rd_round_fn=round_channels
+            ),
         ).eval()
 
 
@@ -174,7 +180,11 @@ def test_sampling_is_uniform_over_networks() -> None:
     for depth in (2, 3, 4):
         share = 9**depth / (9**2 + 9**3 + 9**4)
         assert abs(depths[depth] / 15_000 - share) < 4 * np.sqrt(share * (1 - share) / 15_000)
-    for values in ([spec.ks[i] for spec in specs for i in (0, 1)], [spec.e[i] for spec in specs for i in (0, 1)], [spec.r for spec in specs]):
+    for values in (
+        [spec.ks[i] for spec in specs for i in (0, 1)],
+        [spec.e[i] for spec in specs for i in (0, 1)],
+        [spec.r for spec in specs],
+    ):
         counts = Counter(values)
         expected = len(values) / (3 if len(counts) == 3 else 25)
         assert all(abs(count - expected) < 4 * np.sqrt(expected) for count in counts.values())
@@ -193,7 +203,9 @@ def test_the_space_has_the_published_size_and_no_repeats() -> None:
 
 
 def blocks(spec: Spec) -> list[list[tuple[int, int]]]:
-    return [[(spec.ks[4 * stage + i], spec.e[4 * stage + i]) for i in range(depth)] for stage, depth in enumerate(spec.d)]
+    return [
+        [(spec.ks[4 * stage + i], spec.e[4 * stage + i]) for i in range(depth)] for stage, depth in enumerate(spec.d)
+    ]
 
 
 @settings(max_examples=100, deadline=None)
@@ -228,7 +240,14 @@ def test_every_kind_of_mutation_occurs() -> None:
 
 def test_cell_graphs_name_the_blocks() -> None:
     cell = SPACE.cell_graph(SPACE.parse(TEXT))
-    assert cell.ops[:6] == ("input", "mbconv_e6_k3_first", "mbconv_e4_k5", "mbconv_e6_k3_first", "mbconv_e4_k5", "mbconv_e3_k7")
+    assert cell.ops[:6] == (
+        "input",
+        "mbconv_e6_k3_first",
+        "mbconv_e4_k5",
+        "mbconv_e6_k3_first",
+        "mbconv_e4_k5",
+        "mbconv_e3_k7",
+    )
     assert len(cell.ops) == 2 + 14
     assert cell.edges == tuple((i, i + 1) for i in range(15))
     assert cell.pruned() == cell

@@ -29,7 +29,9 @@ def test_sizes(subspace: int, published: int) -> None:
     space = spaces.get("nasbench1shot1", subspace=subspace)
     cells = set(space.enumerate())
     assert len(cells) == published == sum(1 for _ in space.enumerate())
-    assert len({cell.matrix for cell in cells}) == prod(comb(vertex, count) for vertex, count in enumerate(PARENTS[subspace], 1))
+    assert len({cell.matrix for cell in cells}) == prod(
+        comb(vertex, count) for vertex, count in enumerate(PARENTS[subspace], 1)
+    )
 
 
 def test_published_size_of_sub_space_2_counts_the_operations_of_loose_ends() -> None:

@@ -49,10 +49,16 @@ def test_graphs_are_the_traced_networks() -> None:
 
 def test_a_cell_that_leads_nowhere_is_not_connected() -> None:
     space = spaces.get("nasbench201", channels=4, cells=2)
-    for text in ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|", "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_1x1~1|none~2|"):
+    for text in (
+        "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",
+        "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_1x1~1|none~2|",
+    ):
         spec = space.parse(text)
         graph, module = space.graph(spec), space.module(spec).eval()
-        assert [(node.op, node.inputs, node.shape) for node in graph.nodes] == [("Input", (), (3, 32, 32)), ("Output", (), (10,))]
+        assert [(node.op, node.inputs, node.shape) for node in graph.nodes] == [
+            ("Input", (), (3, 32, 32)),
+            ("Output", (), (10,)),
+        ]
         assert isomorphic(graph, trace(space, spec))
         with torch.no_grad():
             assert torch.equal(module(torch.randn(2, 3, 32, 32)), module(torch.zeros(2, 3, 32, 32)))

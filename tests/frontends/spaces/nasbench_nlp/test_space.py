@@ -68,21 +68,42 @@ BAD = (
     ('{"a":{"op":"linear","input":"x"}}', "node 'a' is not made of strings"),
     ('{"a":{"op":["linear"],"input":["x"]}}', "node 'a' is not made of strings"),
     (recipe_of(h_new_0=("conv", "x h_prev_0")), "node 'h_new_0' has operator 'conv'"),
-    (recipe_of(f=("linear", "x h_prev_0"), h_new_0=("activation_tanh", "g")), "node 'h_new_0' reads 'g'; expected another node, x, h_prev_0"),
+    (
+        recipe_of(f=("linear", "x h_prev_0"), h_new_0=("activation_tanh", "g")),
+        "node 'h_new_0' reads 'g'; expected another node, x, h_prev_0",
+    ),
     (recipe_of(f=("linear", "x h_prev_1"), h_new_0=("activation_tanh", "f")), "node 'f' reads 'h_prev_1'"),
     (recipe_of(f=("linear", "x h_prev_0")), "has no node 'h_new_0'"),
     (recipe_of(f=("linear", "x"), h_new_1=("activation_tanh", "f")), "has no node 'h_new_0'"),
-    (recipe_of(f=("linear", "x"), h_new_0=("activation_tanh", "f"), h_new_2=("activation_tanh", "f")), "has no node 'h_new_1'"),
+    (
+        recipe_of(f=("linear", "x"), h_new_0=("activation_tanh", "f"), h_new_2=("activation_tanh", "f")),
+        "has no node 'h_new_1'",
+    ),
     (recipe_of(f=("linear", "x"), h_new_0=("blend", "f h_prev_0")), "node 'h_new_0' (blend) has 2 inputs; expected 3"),
-    (recipe_of(f=("linear", "x"), h_new_0=("activation_sigm", "f h_prev_0")), "node 'h_new_0' (activation_sigm) has 2 inputs; expected 1"),
-    (recipe_of(f=("linear", "x"), h_new_0=("elementwise_sum", "f")), "node 'h_new_0' (elementwise_sum) has 1 inputs; expected 2 or more"),
-    (recipe_of(f=("linear", ""), h_new_0=("activation_tanh", "f")), "node 'f' (linear) has 0 inputs; expected 1 or more"),
+    (
+        recipe_of(f=("linear", "x"), h_new_0=("activation_sigm", "f h_prev_0")),
+        "node 'h_new_0' (activation_sigm) has 2 inputs; expected 1",
+    ),
+    (
+        recipe_of(f=("linear", "x"), h_new_0=("elementwise_sum", "f")),
+        "node 'h_new_0' (elementwise_sum) has 1 inputs; expected 2 or more",
+    ),
+    (
+        recipe_of(f=("linear", ""), h_new_0=("activation_tanh", "f")),
+        "node 'f' (linear) has 0 inputs; expected 1 or more",
+    ),
     (recipe_of(h_new_0=("elementwise_prod", "x h_prev_0")), "node 'h_new_0' (elementwise_prod) reads x"),
     (recipe_of(a=("linear", "x b"), b=("activation_tanh", "a"), h_new_0=("activation_tanh", "b")), "has a cycle: "),
-    (recipe_of(f=("linear", "x"), h_new_0=("activation_tanh", "f"), g=("linear", "x")), "node 'g' leads to no new state"),
+    (
+        recipe_of(f=("linear", "x"), h_new_0=("activation_tanh", "f"), g=("linear", "x")),
+        "node 'g' leads to no new state",
+    ),
     (recipe_of(h_new_0=("activation_tanh", "h_prev_0")), "reads x nowhere"),
     (recipe_of(h_prev_0=("linear", "x"), h_new_0=("activation_tanh", "h_prev_0")), "node 'h_prev_0' has the name of"),
-    ('{"f":{"op":"linear","input":["x"]},"f":{"op":"linear","input":["x"]},"h_new_0":{"op":"activation_tanh","input":["f"]}}', "node 'f' has the name of"),
+    (
+        '{"f":{"op":"linear","input":["x"]},"f":{"op":"linear","input":["x"]},"h_new_0":{"op":"activation_tanh","input":["f"]}}',
+        "node 'f' has the name of",
+    ),
 )
 
 
@@ -134,7 +155,9 @@ def test_graphs_of_the_table_are_canonical() -> None:
     for spec in tqdm(specs()):
         graph = space.graph(spec)
         again = cgir.canonicalize(graph)
-        assert [node.kind for node in again.nodes] == [node.kind for node in graph.nodes], f"{space.format(spec)}\n{cgir.diff(graph, again)}"
+        assert [node.kind for node in again.nodes] == [node.kind for node in graph.nodes], (
+            f"{space.format(spec)}\n{cgir.diff(graph, again)}"
+        )
 
 
 def test_graphs_of_the_table_are_the_traced_networks() -> None:
@@ -156,8 +179,18 @@ MERGED = (
     recipe_of(a=("linear", "x h_prev_0"), h_new_1=("activation_sigm", "a"), h_new_0=("elementwise_prod", "a h_new_1")),
     recipe_of(a=("linear", "x h_prev_0"), b=("linear", "x"), h_new_0=("elementwise_sum", "a b h_prev_0")),
     recipe_of(a=("linear", "x h_prev_0"), b=("elementwise_sum", "a a"), h_new_0=("elementwise_sum", "b h_prev_0")),
-    recipe_of(a=("linear", "x h_prev_0"), b=("blend", "h_prev_0 a h_prev_1"), h_new_1=("elementwise_sum", "b a"), h_new_0=("elementwise_sum", "b h_new_1")),
-    recipe_of(h_new_0=("activation_tanh", "b"), b=("elementwise_sum", "a h_prev_0"), a=("elementwise_sum", "c h_prev_0"), c=("linear", "x")),
+    recipe_of(
+        a=("linear", "x h_prev_0"),
+        b=("blend", "h_prev_0 a h_prev_1"),
+        h_new_1=("elementwise_sum", "b a"),
+        h_new_0=("elementwise_sum", "b h_new_1"),
+    ),
+    recipe_of(
+        h_new_0=("activation_tanh", "b"),
+        b=("elementwise_sum", "a h_prev_0"),
+        a=("elementwise_sum", "c h_prev_0"),
+        c=("linear", "x"),
+    ),
 )
 
 
@@ -174,7 +207,13 @@ def test_operators_that_melt_together(text: str, steps: int) -> None:
 
 def test_exported_programs_have_the_same_graph() -> None:
     space = spaces.get("nasbench_nlp", **SMALL | {"layers": 1})
-    spec = space.parse(recipe_of(f=("linear", "x h_prev_0"), h_new_1=("elementwise_prod", "f h_prev_1"), h_new_0=("elementwise_sum", "f h_new_1")))
+    spec = space.parse(
+        recipe_of(
+            f=("linear", "x h_prev_0"),
+            h_new_1=("elementwise_prod", "f h_prev_1"),
+            h_new_0=("elementwise_sum", "f h_new_1"),
+        )
+    )
     with torch.device("meta"):
         module = space.module(spec)
     with warnings.catch_warnings():
@@ -192,7 +231,8 @@ def test_a_layer_is_one_loop_and_weights_are_shared_over_time() -> None:
     assert a.op_counts()["Loop"] == SMALL["layers"]
     assert a.num_params == b.num_params
     assert b.flops == 10 * a.flops
-    per_token = 3 * (8 * (6 + 8) + 6 * (8 + 6)) + 20 * 6  # three linear nodes in layers 6 -> 8 and 8 -> 6, and the decoder
+    # three linear nodes in layers 6 -> 8 and 8 -> 6, and the decoder
+    per_token = 3 * (8 * (6 + 8) + 6 * (8 + 6)) + 20 * 6
     assert a.flops == 2 * 3 * per_token
     weights = [param for node in a.nodes if node.op in ("Embedding", "Linear") for param in node.params]
     assert max(Counter(param.id for param in weights).values()) == 2
@@ -200,7 +240,9 @@ def test_a_layer_is_one_loop_and_weights_are_shared_over_time() -> None:
 
 
 def evaluate(spec: Recipe, weights: dict[tuple[str, int], Tensor], x: Tensor, states: list[Tensor]) -> list[Tensor]:
-    """One step by the definition, name by name and by recursion; weights of linear nodes by name and slot, biases in slot -1."""
+    """One step by the definition, name by name and by recursion; weights of linear nodes by name and slot, biases in
+    slot -1.
+    """
     nodes = {node.name: node for node in spec}
 
     def value(name: str) -> Tensor:
@@ -217,7 +259,11 @@ def evaluate(spec: Recipe, weights: dict[tuple[str, int], Tensor], x: Tensor, st
         if node.op == "elementwise_prod":
             return torch.stack(inputs).prod(0)
         v = inputs[0]
-        return {"activation_tanh": v.tanh(), "activation_sigm": 1 / (1 + (-v).exp()), "activation_leaky_relu": torch.where(v > 0, v, 0.01 * v)}[node.op]
+        return {
+            "activation_tanh": v.tanh(),
+            "activation_sigm": 1 / (1 + (-v).exp()),
+            "activation_leaky_relu": torch.where(v > 0, v, 0.01 * v),
+        }[node.op]
 
     return [value(f"h_new_{i}") for i in range(len(states))]
 
@@ -235,7 +281,9 @@ def test_networks_compute_what_the_recipes_say() -> None:
             weights = {}
             for node in (node for node in layer.cell.order if node.op == "linear"):
                 linear = next(linears)
-                weights |= {(node.name, slot): weight for slot, weight in enumerate(linear.weights)} | {(node.name, -1): linear.bias}
+                weights |= {(node.name, slot): weight for slot, weight in enumerate(linear.weights)} | {
+                    (node.name, -1): linear.bias
+                }
             states = [state[0] for state in given[place : place + module.states]]
             place += module.states
             outputs = []
@@ -262,13 +310,17 @@ def test_parameters_are_those_that_training_reaches() -> None:
         module = space.module(spec)
         for layer in module.layers:
             states = [torch.randn(2, layer.cell.linears[0].bias.shape[0]) for _ in range(module.states)]
-            sum(state.sum() for state in layer.cell(torch.randn(2, 6 if layer is module.layers[0] else 8), states)).backward()
+            sum(
+                state.sum() for state in layer.cell(torch.randn(2, 6 if layer is module.layers[0] else 8), states)
+            ).backward()
         module.decoder(torch.randn(2, 6)).sum().backward()
         assert sum(p.numel() for p in module.parameters() if p.grad is not None) == space.graph(spec).num_params
 
 
 def test_samples_look_like_the_table() -> None:
-    """Drawn like the authors drew theirs: shares of the numbers of states and of the operators, to what 400 recipes can tell."""
+    """Drawn like the authors drew theirs: shares of the numbers of states and of the operators, to what 400 recipes can
+    tell.
+    """
     space, rng = spaces.get("nasbench_nlp"), np.random.default_rng(0)
     drawn = [space.sample(rng) for _ in range(400)]
     assert all(problem(spec) is None and is_drawn(spec) for spec in drawn)
@@ -282,7 +334,8 @@ def test_samples_look_like_the_table() -> None:
 def test_mutations_change_one_node() -> None:
     space, rng = spaces.get("nasbench_nlp"), np.random.default_rng(0)
     spec = space.parse(RNN)
-    assert space.mutate(spec, rng)[1].op != "activation_tanh"  # all that can be changed and leaves x and the state in use
+    # all that can be changed and leaves x and the state in use
+    assert space.mutate(spec, rng)[1].op != "activation_tanh"
     for _ in range(30):
         spec = space.sample(rng)
         other = space.mutate(spec, rng)
@@ -309,5 +362,7 @@ def test_cell_graphs_are_the_recipes() -> None:
     for row, spec in list(zip(table(), specs(), strict=True))[::50]:
         cell = space.cell_graph(spec)
         assert Counter(cell.ops) >= Counter(node["op"] for node in row["recipe"].values())
-        assert len(cell.edges) == sum(len(set(node.inputs)) for node in spec) + sum(op.startswith("output") for op in cell.ops)
+        assert len(cell.edges) == sum(len(set(node.inputs)) for node in spec) + sum(
+            op.startswith("output") for op in cell.ops
+        )
         assert cell.pruned().ops.count("input") == 1

@@ -1,4 +1,6 @@
-"""TransNAS-Bench-101: strings, both whole spaces, published and independently counted parameters, all seven tasks, cells that lead nowhere."""
+"""TransNAS-Bench-101: strings, both whole spaces, published and independently counted parameters, all seven tasks,
+cells that lead nowhere.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from frontends import spaces
 from frontends.spaces.edge_cell import EDGES, plan
 from frontends.spaces.transnas.common import IMAGE_TASKS, TASKS, decoder
 
-# Of "64-41414-3_33_333", counted by the tests of a port by others (zcp_test, test_transnas_official_task_heads_have_distinct_output_contracts).
+# Of "64-41414-3_33_333", counted by the tests of a port by others (zcp_test,
+# test_transnas_official_task_heads_have_distinct_output_contracts).
 COUNTED = {
     "class_scene": 41_435_727, "class_object": 41_450_091, "room_layout": 41_416_233, "jigsaw": 46_020_616,
     "segmentsemantic": 52_435_793, "normal": 64_283_475, "autoencoder": 64_283_475,
@@ -47,7 +50,10 @@ def test_bad_strings_are_named(name: str, text: str, complaint: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "file", "count"), [("transnas_micro", "transnas101_micro", 4096), ("transnas_macro", "transnas101_macro", 3256)])
+@pytest.mark.parametrize(
+    ("name", "file", "count"),
+    [("transnas_micro", "transnas101_micro", 4096), ("transnas_macro", "transnas101_macro", 3256)],
+)
 def test_enumerations_are_the_tables(name: str, file: str, count: int) -> None:
     space = spaces.get(name)
     published = [row["transnas_arch_str"] for row in rows(f"{file}.csv.gz")]
@@ -75,7 +81,16 @@ def test_169_cells_lead_nowhere_and_share_one_label() -> None:
     dead = {space.format(spec) for spec in space.enumerate() if not space.encoder(spec).connected}
     assert len(dead) == 169
     assert dead == {space.format(spec) for spec in space.enumerate() if not leads_through(spec)}
-    assert len({row["class_object_val_metric"] for row in rows("transnas101_micro.csv.gz") if row["transnas_arch_str"] in dead}) == 1
+    assert (
+        len(
+            {
+                row["class_object_val_metric"]
+                for row in rows("transnas101_micro.csv.gz")
+                if row["transnas_arch_str"] in dead
+            }
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -117,7 +132,9 @@ def test_networks_run(task: str) -> None:
 
 
 def resnet18(image_channels: int, classes: int) -> int:
-    """Parameters of ResNet-18 (He et al. 2016, table 1), counted from the paper: blocks of two 3x3 convolutions, 1x1 shortcuts where the shape changes."""
+    """Parameters of ResNet-18 (He et al. 2016, table 1), counted from the paper: blocks of two 3x3 convolutions, 1x1
+    shortcuts where the shape changes.
+    """
     total = 64 * image_channels * 49 + 2 * 64
     for inner, outer in ((64, 64), (64, 128), (128, 256), (256, 512)):
         total += 9 * (inner * outer + 3 * outer * outer) + 8 * outer
@@ -126,7 +143,9 @@ def resnet18(image_channels: int, classes: int) -> int:
 
 
 def test_the_layout_of_resnet18() -> None:
-    """Modules 1, 4, 4, 4 of ResNet blocks are those of ResNet-18; the stem is two 3x3 convolutions (3 -> 32 -> 64) in place of one 7x7."""
+    """Modules 1, 4, 4, 4 of ResNet blocks are those of ResNet-18; the stem is two 3x3 convolutions (3 -> 32 -> 64) in
+    place of one 7x7.
+    """
     assert resnet18(3, 1000) == 11_689_512  # as torchvision counts it
     space = spaces.get("transnas_macro")
     stems = 9 * (3 * 32 + 32 * 64) + 2 * (32 + 64) - (49 * 3 * 64 + 2 * 64)
@@ -134,7 +153,9 @@ def test_the_layout_of_resnet18() -> None:
 
 
 def test_decoders_have_the_layers_of_the_authors() -> None:
-    """The number of layers does not depend on how often they double the size, which is as often as the encoder halved it."""
+    """The number of layers does not depend on how often they double the size, which is as often as the encoder halved
+    it.
+    """
     for halvings in range(3, 7):
         for task, layers in (("segmentsemantic", 7), ("normal", 13)):
             blocks = decoder(task, halvings)
@@ -145,7 +166,9 @@ def test_decoders_have_the_layers_of_the_authors() -> None:
 
 
 def test_cells_of_one_meaning_have_one_graph() -> None:
-    """As many distinct graphs as cells with distinct live parts: skips at the cell's input are layers here, which NAS-Bench-201 does not have."""
+    """As many distinct graphs as cells with distinct live parts: skips at the cell's input are layers here, which
+    NAS-Bench-201 does not have.
+    """
     space = spaces.get("transnas_micro", cells=1)
     batch = space.graphs(space.enumerate())
     hashes = graph_hashes(batch, [None] * len(batch))

@@ -1,4 +1,6 @@
-"""Pickles and PyTorch's files, read without running them: what honest ones hold, what hostile ones ask for, what damaged ones say."""
+"""Pickles and PyTorch's files, read without running them: what honest ones hold, what hostile ones ask for, what
+damaged ones say.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,19 @@ def complaint_of(call: Callable[..., Any], *args: Any) -> str:
 # --- honest pickles
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner) | st.builds(lambda v: collections.OrderedDict(a=v), inner),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+    | st.text()
+    | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text(), inner)
+        | st.tuples(inner, inner)
+        | st.builds(lambda v: collections.OrderedDict(a=v), inner)
+    ),
     max_leaves=12,
 )
 
@@ -64,7 +77,18 @@ def test_plain_values_are_what_pickle_reads(protocol: int, value: Any) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_other_builtins(protocol: int) -> None:
-    for value in ({1, 2}, frozenset({3}), set(), slice(1, 5, 2), range(2, 9), bytearray(b"xy"), bytearray(), b"", 2**100, -(2**31)):
+    for value in (
+        {1, 2},
+        frozenset({3}),
+        set(),
+        slice(1, 5, 2),
+        range(2, 9),
+        bytearray(b"xy"),
+        bytearray(),
+        b"",
+        2**100,
+        -(2**31),
+    ):
         found = read(pickle.dumps(value, protocol))
         assert found == value
         assert type(found) is type(value)
@@ -72,7 +96,12 @@ def test_other_builtins(protocol: int) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @settings(max_examples=40, deadline=None)
-@given(array=hnp.arrays(hnp.scalar_dtypes().filter(lambda dtype: dtype.kind in "biufc"), hnp.array_shapes(min_dims=0, min_side=0, max_side=4)))
+@given(
+    array=hnp.arrays(
+        hnp.scalar_dtypes().filter(lambda dtype: dtype.kind in "biufc"),
+        hnp.array_shapes(min_dims=0, min_side=0, max_side=4),
+    )
+)
 def test_arrays_are_what_pickle_reads(protocol: int, array: np.ndarray) -> None:
     for value in (array, array.T, array.ravel()[::2]):
         raw = pickle.dumps(value, protocol)
@@ -155,13 +184,18 @@ CALLS = (
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize(("function", "args"), [(call[0], call[1:]) for call in CALLS], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("function", "args"), [(call[0], call[1:]) for call in CALLS], ids=lambda value: getattr(value, "__name__", "")
+)
 def test_what_is_not_admitted_is_named_and_not_executed(
     protocol: int, function: Callable[..., Any], args: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     raw = pickle.dumps([1, {"a": Hostile(function, *args)}], protocol)
-    with pytest.raises(cgir.FileFormatError, match=r"^a file: the pickle asks for [\w.]+\.\w+, which is refused; .* Nothing was executed$") as caught:
+    with pytest.raises(
+        cgir.FileFormatError,
+        match=r"^a file: the pickle asks for [\w.]+\.\w+, which is refused; .* Nothing was executed$",
+    ) as caught:
         read(raw)
     asked = str(caught.value).split("asks for ")[1].split(",")[0].rpartition(".")[2]
     assert asked in (function.__name__, "imap", "reduce")  # the former as Python 2 called them
@@ -220,9 +254,15 @@ def test_arrays_of_objects_are_refused(array: np.ndarray, complaint: str) -> Non
 
 
 def test_forged_arrays_are_damaged_not_followed() -> None:
-    """Memory-unsafe in numpy's own functions: a shape larger than the content, flags of a dtype, a list instead of bytes."""
+    """Memory-unsafe in numpy's own functions: a shape larger than the content, flags of a dtype, a list instead of
+    bytes.
+    """
     raw = pickle.dumps(np.arange(4, dtype=np.int8), 2)
-    for old, new in ((b"K\x04\x85", b"K\x7f\x85"), (b"K\x04\x85", b"J\xff\xff\xff\x7f\x85"), (b"K\x04\x85", b"J\xff\xff\xff\xff\x85")):
+    for old, new in (
+        (b"K\x04\x85", b"K\x7f\x85"),
+        (b"K\x04\x85", b"J\xff\xff\xff\x7f\x85"),
+        (b"K\x04\x85", b"J\xff\xff\xff\xff\x85"),
+    ):
         assert old in raw
         with pytest.raises(cgir.FileFormatError, match="does not fit its content"):
             read(raw.replace(old, new))
@@ -234,7 +274,11 @@ def test_forged_arrays_are_damaged_not_followed() -> None:
 @settings(max_examples=80, deadline=None)
 @given(place=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
 def test_damage_never_does_anything_else(protocol: int, place: int, byte: int, cut: bool) -> None:
-    whole = bytearray(pickle.dumps({"a": [np.arange(5.0), np.float32(2)], "b": collections.OrderedDict(c={1, 2}), "d": b"xyz"}, protocol))
+    whole = bytearray(
+        pickle.dumps(
+            {"a": [np.arange(5.0), np.float32(2)], "b": collections.OrderedDict(c={1, 2}), "d": b"xyz"}, protocol
+        )
+    )
     place %= len(whole)
     if cut:
         del whole[place:]
@@ -285,7 +329,10 @@ def test_tensors_inside_ordinary_pickles() -> None:
 
 
 @pytest.mark.parametrize("archive", [True, False], ids=["zip", "stream"])
-@pytest.mark.parametrize("value", [torch.nn.Linear(2, 2), torch.ones(2, dtype=torch.bfloat16), Hostile(os.system, "true"), torch.device("cpu")])
+@pytest.mark.parametrize(
+    "value",
+    [torch.nn.Linear(2, 2), torch.ones(2, dtype=torch.bfloat16), Hostile(os.system, "true"), torch.device("cpu")],
+)
 def test_torch_files_with_more_in_them_are_refused(archive: bool, value: Any, tmp_path: Path) -> None:
     file = tmp_path / "x.pth"
     torch.save({"a": value}, file, _use_new_zipfile_serialization=archive)
@@ -340,7 +387,10 @@ def test_claims_of_torch_files_are_not_believed(tmp_path: Path) -> None:
 
 def test_packed_files_out_of_proportion_are_refused(tmp_path: Path) -> None:
     bomb = bz2.compress(pickle.dumps(bytes(1 << 25), 4))
-    with pytest.raises(cgir.FileFormatError, match="unpacks to more than 200 times its size"), open_bz2(io.BytesIO(bomb), len(bomb), "bomb") as stream:
+    with (
+        pytest.raises(cgir.FileFormatError, match="unpacks to more than 200 times its size"),
+        open_bz2(io.BytesIO(bomb), len(bomb), "bomb") as stream,
+    ):
         unpickle(stream, "bomb")
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.json", bytes((1 << 26) + 1))
@@ -351,5 +401,8 @@ def test_packed_files_out_of_proportion_are_refused(tmp_path: Path) -> None:
 def test_damaged_bz2_is_one_line() -> None:
     whole = bz2.compress(pickle.dumps(list(range(5000)), 4))
     for raw in (whole[: len(whole) // 2], b"BZh9" + bytes(40), b""):
-        with pytest.raises(cgir.FileFormatError, match=r"^x: damaged pickle"), open_bz2(io.BytesIO(raw), len(raw), "x") as stream:
+        with (
+            pytest.raises(cgir.FileFormatError, match=r"^x: damaged pickle"),
+            open_bz2(io.BytesIO(raw), len(raw), "x") as stream,
+        ):
             unpickle(stream, "x")

@@ -67,7 +67,10 @@ def test_records_are_what_tensorflow_reads_and_writes(tmp_path: Path) -> None:
         (lambda raw: raw[:30] + b"X" + raw[31:], "record 1 at byte 24: the checksum of its length is wrong"),
         (lambda raw: raw[:24] + b"\x09" + raw[25:], "record 1 at byte 24: the checksum of its length is wrong"),
         (lambda raw: framed(bytes(70_000)), "record 0 at byte 0: 70000 bytes long, expected at most 65536"),
-        (lambda raw: b"PAR1" * 20, "record 0 at byte 0: the checksum of its length is wrong; the file is damaged, or no TFRecord file"),
+        (
+            lambda raw: b"PAR1" * 20,
+            "record 0 at byte 0: the checksum of its length is wrong; the file is damaged, or no TFRecord file",
+        ),
     ],
 )
 def test_damaged_records_are_named(damage: Callable[[bytes], bytes], complaint: str, tmp_path: Path) -> None:
@@ -92,11 +95,19 @@ def metrics_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="metrics.proto", package="nasbench", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto
     evaluation = file.message_type.add(name="EvaluationData")
-    for number, name in enumerate(("current_epoch", "training_time", "train_accuracy", "validation_accuracy", "test_accuracy"), 1):
+    for number, name in enumerate(
+        ("current_epoch", "training_time", "train_accuracy", "validation_accuracy", "test_accuracy"), 1
+    ):
         evaluation.field.add(name=name, number=number, type=kinds.TYPE_DOUBLE, label=kinds.LABEL_OPTIONAL)
     evaluation.field.add(name="checkpoint_path", number=6, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
     metrics = file.message_type.add(name="ModelMetrics")
-    metrics.field.add(name="evaluation_data", number=1, type=kinds.TYPE_MESSAGE, label=kinds.LABEL_REPEATED, type_name=".nasbench.EvaluationData")
+    metrics.field.add(
+        name="evaluation_data",
+        number=1,
+        type=kinds.TYPE_MESSAGE,
+        label=kinds.LABEL_REPEATED,
+        type_name=".nasbench.EvaluationData",
+    )
     metrics.field.add(name="trainable_parameters", number=2, type=kinds.TYPE_INT32, label=kinds.LABEL_OPTIONAL)
     metrics.field.add(name="total_time", number=3, type=kinds.TYPE_DOUBLE, label=kinds.LABEL_OPTIONAL)
     pool = descriptor_pool.DescriptorPool()
@@ -110,11 +121,15 @@ CELLS_101 = (
 )
 
 
-def record_101(cell: tuple[str, str, str, int], epochs: int, accuracies: tuple[float, float, float], evaluations: int = 3) -> bytes:
+def record_101(
+    cell: tuple[str, str, str, int], epochs: int, accuracies: tuple[float, float, float], evaluations: int = 3
+) -> bytes:
     metrics = metrics_class()()
     for step in range(evaluations):
         share = step / 2
-        row = metrics.evaluation_data.add(current_epoch=epochs * share, training_time=1000.0 * share, checkpoint_path="" if step else "start")
+        row = metrics.evaluation_data.add(
+            current_epoch=epochs * share, training_time=1000.0 * share, checkpoint_path="" if step else "start"
+        )
         row.train_accuracy, row.validation_accuracy, row.test_accuracy = (value * share for value in accuracies)
     metrics.trainable_parameters, metrics.total_time = cell[3], 2000.5
     return json.dumps([*cell[:1], epochs, *cell[1:3], base64.b64encode(metrics.SerializeToString()).decode()]).encode()
@@ -126,9 +141,13 @@ def write_101(file: Path, *records: bytes) -> Path:
 
 
 def test_nasbench101_records(tmp_path: Path) -> None:
-    trainings = [(cell, epochs, run) for run in range(3) for cell in CELLS_101 for epochs in (12, 108)][:-1]  # the last cell has two runs of 108
+    # the last cell has two runs of 108
+    trainings = [(cell, epochs, run) for run in range(3) for cell in CELLS_101 for epochs in (12, 108)][:-1]
     accuracy = {key: tuple(np.random.default_rng(number).random(3).tolist()) for number, key in enumerate(trainings)}
-    file = write_101(tmp_path / "nasbench_full.tfrecord", *(record_101(cell, epochs, accuracy[cell, epochs, run]) for cell, epochs, run in trainings))
+    file = write_101(
+        tmp_path / "nasbench_full.tfrecord",
+        *(record_101(cell, epochs, accuracy[cell, epochs, run]) for cell, epochs, run in trainings),
+    )
     table = import_table("nasbench101", file)
     assert table.space == spaces.get("nasbench101")
     assert table.texts == ("0110000100010000:02", "001000000:1")
@@ -142,7 +161,9 @@ def test_nasbench101_records(tmp_path: Path) -> None:
                 found = [table[f"cifar10_{name}_acc_{epochs}ep_run{run}"][row] for run in range(3)]
                 np.testing.assert_array_equal(found, [*runs, *[np.nan] * (3 - len(runs))])
                 assert table[f"cifar10_{name}_acc_{epochs}ep_mean"][row] == pytest.approx(np.mean(runs), rel=1e-12)
-                assert table[f"cifar10_{name}_acc_{epochs}ep_half_mean"][row] == pytest.approx(np.mean(runs) / 2, rel=1e-12)
+                assert table[f"cifar10_{name}_acc_{epochs}ep_half_mean"][row] == pytest.approx(
+                    np.mean(runs) / 2, rel=1e-12
+                )
 
 
 def test_damaged_records_of_nasbench101_are_named(tmp_path: Path) -> None:
@@ -150,12 +171,18 @@ def test_damaged_records_of_nasbench101_are_named(tmp_path: Path) -> None:
     _, adjacency, ops, count = CELLS_101[0]
     parts = json.loads(good)
     bad = (
-        (record_101(CELLS_101[0], 108, (0, 0, 0), evaluations=2), "metrics with 2 evaluations and 8555530 parameters; expected 3"),
+        (
+            record_101(CELLS_101[0], 108, (0, 0, 0), evaluations=2),
+            "metrics with 2 evaluations and 8555530 parameters; expected 3",
+        ),
         (b"[1, 2]", "not enough values"),
         (b"\xff\xfe", "not records of NAS-Bench-101"),
         (json.dumps([*parts[:4], "!!"]).encode(), "not records of NAS-Bench-101"),
         (json.dumps([*parts[:4], parts[4][:40]]).encode(), "metrics"),
-        (json.dumps(["c", *parts[1:3], "input,conv5x5,output", parts[4]]).encode(), "operations 'input,conv5x5,output'"),
+        (
+            json.dumps(["c", *parts[1:3], "input,conv5x5,output", parts[4]]).encode(),
+            "operations 'input,conv5x5,output'",
+        ),
         (record_101(("c", adjacency, ops, -1), 108, (0, 0, 0)), "not records of NAS-Bench-101"),
     )
     for record, complaint in bad:

@@ -1,0 +1,56 @@
+"""Paired timing: two ways to do one thing run in turns in one process, on a stated number of threads."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterable, Mapping
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+class Effort(NamedTuple):
+    """How often something is measured, and on how many threads: on each in turn, where there is a row for each, else on
+    the most.
+    """
+
+    repetitions: int
+    threads: tuple[int, ...]
+
+
+def on_threads(count: int) -> None:
+    """Let PyTorch, and threads that are started from now on, have so many processors."""
+    torch.set_num_threads(count)
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        os.sched_setaffinity(0, PROCESSORS[:count])
+
+
+def in_turns(runs: Mapping[str, Callable[[], object]], repetitions: int, warm: bool = True) -> dict[str, float]:
+    """Median seconds of each; the first round, which fills caches, does not count where `warm`. Garbage is collected in
+    between, as in `timeit`.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repetitions + warm):
+        for name, run in runs.items():
+            gc.collect()  # the other one's objects are many
+            gc.disable()
+            start = perf_counter()
+            run()
+            spent[name].append(perf_counter() - start)
+            gc.enable()
+    return {name: median(times[warm:]) for name, times in spent.items()}
+
+
+def difference(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Length of what lies between ours and theirs, as a share of theirs."""
+    between, length = np.sum(
+        [(float((a - b).double().square().sum()), float(b.double().square().sum())) for a, b in pairs], axis=0
+    )
+    return float(np.sqrt(between / length))
