@@ -10,13 +10,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray, IntArray
 from contrastive import PretrainConfig
 
 from .pyg_encoder import PygEncoder, as_data
@@ -50,7 +49,7 @@ def weighted_supcon(
 
 
 def pretrain(
-    batch: GraphBatch, families: NDArray[np.int64], spectra: NDArray[np.float64], config: PretrainConfig, path: str
+    batch: GraphBatch, families: IntArray, spectra: FloatArray, config: PretrainConfig, path: str
 ) -> tuple[PygEncoder, list[float]]:
     """Train on shuffled batches, families in the proportions of the data; the encoder and the loss of every step."""
     fields = [

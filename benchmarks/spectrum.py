@@ -20,7 +20,6 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 import torch
-from numpy.typing import NDArray
 from scipy.sparse.csgraph import laplacian
 from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import cdist
@@ -33,11 +32,11 @@ import frontends
 from cgir.analysis.laplacian_spectrum import PADDING, K
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.graph_batch import GraphBatch, kind_flops
+from cgir.typing import FloatArray, IntArray
 from frontends import tables
 
 from .report import Table, publish
 
-Array = NDArray[np.float64]
 SPACES = ("nasbench201", "nasbench101")
 DISTINCT = ("nasbench201", "nasbench101", "darts", "ofa_mbv3", "transnas_macro")
 LABELS: tuple[tuple[str, str, dict[str, float]], ...] = (
@@ -58,8 +57,8 @@ class Wiring(NamedTuple):
     """What the peers are given: number of nodes, and both ends of every edge."""
 
     nodes: int
-    src: NDArray[np.int64]
-    dst: NDArray[np.int64]
+    src: IntArray
+    dst: IntArray
 
     def sparse(self) -> Any:
         """The simple undirected graph's adjacency matrix."""
@@ -76,17 +75,17 @@ def wirings(batch: GraphBatch) -> list[Wiring]:
     return [Wiring(int(stop - first), batch.src[a:b] - first, batch.dst[a:b] - first) for first, stop, a, b in parts]
 
 
-def padded(rows: list[Array]) -> Array:
+def padded(rows: list[FloatArray]) -> FloatArray:
     """(G, K), as `cgir.spectrum` pads."""
     return np.stack([np.concatenate([row[:K], np.full(max(0, K - len(row)), PADDING)]) for row in rows])
 
 
-def with_networkx(graphs: list[nx.Graph]) -> Array:
+def with_networkx(graphs: list[nx.Graph]) -> FloatArray:
     """One by one."""
     return padded([np.sort(nx.normalized_laplacian_spectrum(graph).real) for graph in graphs])
 
 
-def with_eigsh(graphs: list[Wiring]) -> Array:
+def with_eigsh(graphs: list[Wiring]) -> FloatArray:
     """One by one, shift-invert; matrices that are too small for ARPACK go to LAPACK."""
     rows = []
     for graph in graphs:
@@ -99,17 +98,17 @@ def with_eigsh(graphs: list[Wiring]) -> Array:
     return padded(rows)
 
 
-def with_numpy(graphs: list[Wiring]) -> Array:
+def with_numpy(graphs: list[Wiring]) -> FloatArray:
     """One by one."""
     return padded([np.linalg.eigvalsh(laplacian(graph.sparse().toarray(), normed=True)) for graph in graphs])
 
 
-def with_torch(graphs: list[Wiring]) -> Array:
+def with_torch(graphs: list[Wiring]) -> FloatArray:
     """Graphs with equally many nodes together, float64."""
     by_size: dict[int, list[int]] = {}
     for index, graph in enumerate(graphs):
         by_size.setdefault(graph.nodes, []).append(index)
-    rows: list[Array] = [np.zeros(0)] * len(graphs)
+    rows: list[FloatArray] = [np.zeros(0)] * len(graphs)
     for n, chosen in by_size.items():
         adjacency = torch.zeros(len(chosen), n, n, dtype=torch.float64)
         for row, index in enumerate(chosen):
@@ -123,7 +122,7 @@ def with_torch(graphs: list[Wiring]) -> Array:
     return padded(rows)
 
 
-def with_lapack(graphs: list[Wiring]) -> Array:
+def with_lapack(graphs: list[Wiring]) -> FloatArray:
     """What errors are measured against: dense float64 by bisection, which none of the others use."""
     problems = [(laplacian(graph.sparse().toarray(), normed=True), min(graph.nodes, K) - 1) for graph in graphs]
     return padded(
@@ -141,7 +140,7 @@ def simple(graph: Wiring) -> nx.Graph:
     return found
 
 
-PEERS: dict[str, Callable[[list[Any]], Array]] = {
+PEERS: dict[str, Callable[[list[Any]], FloatArray]] = {
     "networkx normalized_laplacian_spectrum": with_networkx, "scipy eigsh, shift-invert": with_eigsh,
     "numpy eigvalsh": with_numpy, "torch eigvalsh, batched": with_torch,
 }  # fmt: skip
@@ -154,11 +153,11 @@ class Whole(NamedTuple):
     nodes: int
     seconds: float
     spent: float
-    values: Array
+    values: FloatArray
     distinct: int
 
 
-def whole(batch: GraphBatch, sample: NDArray[np.int64]) -> Whole:
+def whole(batch: GraphBatch, sample: IntArray) -> Whole:
     """`cgir.spectrum` of all graphs."""
     start, spent = perf_counter(), process_time()
     values = cgir.spectrum(batch)
@@ -204,7 +203,7 @@ def peer_rows(few: GraphBatch, found: Whole) -> list[tuple[str, str, str, str]]:
     exact = with_lapack(graphs)
     unit = found.spent / found.graphs
     rows = [("cgir.spectrum, the whole space", f"{1e3 * unit:.3f}", "1", f"{np.abs(found.values - exact).max():.0e}")]
-    given: dict[str, tuple[Callable[[Any], Array], Any]] = {
+    given: dict[str, tuple[Callable[[Any], FloatArray], Any]] = {
         f"cgir.spectrum, {len(few)} graphs of it": (cgir.spectrum, few)
     }
     given |= {
@@ -219,7 +218,7 @@ def peer_rows(few: GraphBatch, found: Whole) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def weighted_spectrum(batch: GraphBatch) -> Array:
+def weighted_spectrum(batch: GraphBatch) -> FloatArray:
     """The candidate that was not taken: edges weigh the geometric mean of 1 + log2(1 + FLOPs) of their ends (Chung,
     section 1.4, with loops).
     """
@@ -233,7 +232,7 @@ def weighted_spectrum(batch: GraphBatch) -> Array:
     return padded(rows)
 
 
-def distances(batch: GraphBatch) -> dict[str, Array]:
+def distances(batch: GraphBatch) -> dict[str, FloatArray]:
     """The table of distances of all graphs of a batch, for each way to compare them."""
     features = cgir.wl_features(batch)
     flops = np.asarray([kind_flops(kind) for kind in batch.kinds], np.float64)[batch.kind]
@@ -284,7 +283,7 @@ def distinct_table(count: int) -> Table:
     return Table("what distances tell apart", columns, tuple(rows))
 
 
-def knowledge(table: Array, accuracy: Array) -> tuple[float, float]:
+def knowledge(table: FloatArray, accuracy: FloatArray) -> tuple[float, float]:
     """Spearman of distances with differences of ranked accuracy; and of accuracies with those of the nearest labelled
     graphs.
     """

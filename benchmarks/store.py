@@ -17,12 +17,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -30,13 +28,14 @@ from tqdm import tqdm
 import cgir
 import frontends
 from cgir import GraphBatch, GraphStore
+from cgir.typing import AnyArray, IntArray
 
 from .report import Table, publish
 
 BATCH, CHUNK = 256, 4096
 SAMPLE, BATCHES = 2048, 12
-Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]  # kind, src, dst and ptr, as in a `GraphBatch`
-Reader = Callable[[NDArray[np.int64]], Arrays]
+Arrays = tuple[AnyArray, AnyArray, AnyArray, AnyArray]  # kind, src, dst and ptr, as in a `GraphBatch`
+Reader = Callable[[IntArray], Arrays]
 
 
 def write_space(path: Path, limit: int | None) -> dict[str, float]:
@@ -104,7 +103,7 @@ def parquet_of_edges(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
     def load() -> Reader:
         table = pq.read_table(path / "set.parquet", memory_map=True, use_threads=False).combine_chunks()
 
-        def read(chosen: NDArray[np.int64]) -> Arrays:
+        def read(chosen: IntArray) -> Arrays:
             part = table.take(pa.array(chosen))
             rows = {name: part[name].combine_chunks() for name in columns}
             values = {name: row.flatten().to_numpy() for name, row in rows.items()}
@@ -135,7 +134,7 @@ def tensors(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
     def load() -> Reader:
         held = load_file(path / "set.safetensors")
 
-        def read(chosen: NDArray[np.int64]) -> Arrays:
+        def read(chosen: IntArray) -> Arrays:
             nodes = [held["kind"][held["ptr"][g] : held["ptr"][g + 1]] for g in chosen]
             pairs = [held["edge_index"][:, held["edges"][g] : held["edges"][g + 1]] for g in chosen]
             (src, dst), sizes = np.concatenate(pairs, axis=1), [pair.shape[1] for pair in pairs]
@@ -156,7 +155,7 @@ def npz(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
             edge_index=np.stack([one.src, one.dst]).astype(np.int32),
         )
 
-    def read(chosen: NDArray[np.int64]) -> Arrays:
+    def read(chosen: IntArray) -> Arrays:
         nodes, pairs = [], []
         for index in chosen:
             with np.load(path / f"{index}.npz") as held:
@@ -176,7 +175,7 @@ def json_files(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
             graph.save(path / f"{index}.json")
     rows = {kind: row for row, kind in enumerate(batch.kinds)}
 
-    def read(chosen: NDArray[np.int64]) -> Arrays:
+    def read(chosen: IntArray) -> Arrays:
         packed = GraphBatch.from_graphs(cgir.load(path / f"{index}.json") for index in chosen)
         return np.asarray([rows[kind] for kind in packed.kinds])[packed.kind], packed.src, packed.dst, packed.ptr
 
@@ -191,7 +190,7 @@ def store(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
         opened = GraphStore.open(path / "set.parquet")
         rows = {kind: row for row, kind in enumerate(batch.kinds)}
 
-        def read(chosen: NDArray[np.int64]) -> Arrays:
+        def read(chosen: IntArray) -> Arrays:
             found = opened.batch(chosen)
             return np.asarray([rows[kind] for kind in found.kinds])[found.kind], found.src, found.dst, found.ptr
 
@@ -240,7 +239,7 @@ def compare(name: str, batch: GraphBatch, batches: int) -> tuple[str, ...]:
     )
 
 
-def _joined(kind: NDArray[Any], src: NDArray[Any], dst: NDArray[Any], ptr: NDArray[Any], edges: NDArray[Any]) -> Arrays:
+def _joined(kind: AnyArray, src: AnyArray, dst: AnyArray, ptr: AnyArray, edges: AnyArray) -> Arrays:
     """Graphs read one after the other, their edges moved to where their nodes are now."""
     shift = np.repeat(ptr[:-1].astype(np.int64), np.diff(edges))
     return kind.astype(np.int64), src + shift, dst + shift, ptr

@@ -17,7 +17,8 @@ import numpy as np
 
 from .builder import GraphBuilder
 from .graph import Attr, Graph, NodeKind, Shape, attributes
-from .graph_batch import GraphBatch, IntArray, ranges
+from .graph_batch import GraphBatch, ranges
+from .typing import IntArray
 
 FLUSH = 1 << 18  # pieces put together at a time, which bounds what is held in Python lists
 

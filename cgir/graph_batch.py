@@ -12,13 +12,10 @@ from functools import lru_cache
 from math import log2, prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .graph import Graph, Node, NodeKind, Param, Shape
 from .ops import INDEX, OPS
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
+from .typing import Float32Array, IntArray
 
 FEATURE_NAMES = (
     "out_channels", "out_height", "out_width", "in_channels", "in_height", "in_width", "num_inputs",
@@ -134,7 +131,7 @@ def categories(kinds: Sequence[NodeKind]) -> IntArray:
     return np.asarray([_kind_categories(kind) for kind in kinds], np.int64).reshape(len(kinds), 1 + len(VARIANTS))
 
 
-def node_features(kinds: Sequence[NodeKind]) -> FloatArray:
+def node_features(kinds: Sequence[NodeKind]) -> Float32Array:
     """(K, len(FEATURE_NAMES)) float32: log2(1 + value) / 8 of the quantities in `FEATURE_NAMES` (`bias` 0 or 1)."""
     return np.asarray([_kind_features(kind) for kind in kinds], np.float32).reshape(len(kinds), len(FEATURE_NAMES))
 

@@ -14,22 +14,20 @@ from concurrent.futures import ThreadPoolExecutor
 from math import log2
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cgir.analysis.laplacian_spectrum import PADDING, K, normalized_laplacian
 from cgir.graph import NodeKind
 from cgir.graph_batch import GraphBatch, kind_flops
+from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, as_batch
-
-Array = NDArray[np.float64]
 
 OCTAVES = 30  # of FLOPs, over which the potential falls from 1 to 0
 OPERATOR = 0.3  # by how much two operators of equal cost may differ
 
 
-def operator_spectrum(graphs: Graphs, k: int = K) -> Array:
+def operator_spectrum(graphs: Graphs, k: int = K) -> FloatArray:
     """The k smallest eigenvalues of Delta + diag(v) of each graph, for `pretrain(graphs, spectra=...)`: pairs and the
     contrast then both go by them.
 

@@ -8,11 +8,10 @@ import logging
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from cgir.errors import CgirError
-from cgir.graph_batch import IntArray
+from cgir.typing import FloatArray, IntArray
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +33,7 @@ class NearPairs:
     and are left out.
     """
 
-    def __init__(
-        self, families: IntArray, spectra: NDArray[np.float64], batch: int, neighbours: int = 8, seed: int = 0
-    ) -> None:
+    def __init__(self, families: IntArray, spectra: FloatArray, batch: int, neighbours: int = 8, seed: int = 0) -> None:
         if batch < 4 or batch % 2:
             raise CgirError(f"contrastive batches: batch={batch}; expected an even number of at least 4 graphs")
         if neighbours < 1:

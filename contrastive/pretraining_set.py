@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
 from cgir.analysis.graph_properties import properties
@@ -17,11 +17,10 @@ from cgir.analysis.path_features import path_features
 from cgir.analysis.wl_kernel import wl_features
 from cgir.errors import CgirError
 from cgir.graph import Graph
-from cgir.graph_batch import GraphBatch, IntArray
+from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
+from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import GraphTensors, as_batch
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,17 @@ class Pool:
 
     batch: GraphBatch
     families: IntArray
-    spectra: Array
+    spectra: FloatArray
 
     # What runs compute of all graphs is kept, so that several runs on one pool compute it once.
 
     @cached_property
-    def properties(self) -> Array:
+    def properties(self) -> FloatArray:
         """(G, P) of `cgir.properties`."""
         return properties(self.batch)
 
     @cached_property
-    def paths(self) -> Array:
+    def paths(self) -> FloatArray:
         """(G, F) of `cgir.paths.path_features`."""
         return path_features(self.batch)
 

@@ -12,16 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray, IntArray
 from encoders import CostPredictor, Encoder, HandPredictor, Predictor, log_flops, log_params
 from encoders.metrics import kendall_tau, spearman
 from encoders.predictors.stacking import Model
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -30,13 +27,13 @@ class Family:
 
     name: str
     graphs: GraphBatch
-    labels: Array
+    labels: FloatArray
 
     def __post_init__(self) -> None:
         if len(self.graphs) != len(self.labels):
             raise LabelError(f"family {self.name}: {len(self.graphs)} graphs but {len(self.labels)} labels")
 
-    def select(self, indices: Indices) -> Family:
+    def select(self, indices: IntArray) -> Family:
         """Some of its graphs with their labels."""
         return replace(self, graphs=self.graphs.select(indices), labels=self.labels[indices])
 

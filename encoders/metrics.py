@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from cgir.errors import LabelError
+from cgir.typing import FloatArray
 
 
 def kendall_tau(predictions: ArrayLike, labels: ArrayLike) -> float:
@@ -45,15 +46,15 @@ def regret_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
     return float(y.max() - y[chosen].max())
 
 
-def _membership(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+def _membership(values: FloatArray, k: int) -> FloatArray:
     """Chance of each element to be among the k largest when ties are broken at random."""
     threshold = np.partition(values, len(values) - k)[len(values) - k]
     sure, tied = values > threshold, values == threshold
-    share: NDArray[np.float64] = sure + tied * ((k - sure.sum()) / tied.sum())
+    share: FloatArray = sure + tied * ((k - sure.sum()) / tied.sum())
     return share
 
 
-def _pair(predictions: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair(predictions: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, FloatArray]:
     p, y = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
     if p.ndim != 1 or p.shape != y.shape:
         raise LabelError(f"metrics: predictions {p.shape} and labels {y.shape} must be two vectors of equal length")

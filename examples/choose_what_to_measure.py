@@ -10,13 +10,13 @@ spectra.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 import cgir
+from cgir.typing import FloatArray
 from frontends import spaces
 
 
-def far_apart(distances: NDArray[np.float64], count: int) -> list[int]:
+def far_apart(distances: FloatArray, count: int) -> list[int]:
     """Greedy k-center: begin in the middle, then always the one that is farthest from all chosen ones."""
     chosen = [int(distances.sum(axis=0).argmin())]
     while len(chosen) < count:

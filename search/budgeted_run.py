@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.errors import CgirError
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray
 from encoders.predictors.stacking import Model
 from frontends.spaces import Space
 
 from .history import History
 
 log = logging.getLogger(__name__)
-Array = NDArray[np.float64]
 Oracle = Callable[[Any], float]
 DRAWS = 100  # so many times as many networks are drawn as are wanted, before nothing new counts as left
 
@@ -36,7 +35,7 @@ class Candidates:
     specs: list[Any]
     graphs: GraphBatch
     hashes: list[str]
-    scores: Array
+    scores: FloatArray
 
     def __len__(self) -> int:
         return len(self.specs)

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from cgir.errors import CgirError, FileFormatError, SpecError
+from cgir.typing import FloatArray
 from frontends import spaces
 from frontends.spaces import Space
 from frontends.tables import SPEC, Table, write_table
 
-Array = NDArray[np.float64]
 COLUMNS = ("value", "predicted", "generation", "asked")
 ENTRY, NOTE = b"cgir", "search"  # of a table's schema; of that entry
 
@@ -50,22 +49,22 @@ class History:
         return [self.space.format(spec) for spec in self.specs]
 
     @property
-    def values(self) -> Array:
+    def values(self) -> FloatArray:
         """What the oracle said, float64 (N,), higher is better; NaN where a network failed, or was not asked about."""
         return np.asarray([np.nan if answer is None else answer for answer in self.answers], np.float64)
 
     @property
-    def predicted(self) -> Array:
+    def predicted(self) -> FloatArray:
         """What the predictor said before the oracle was asked, float64 (N,); NaN where it was not asked."""
         return np.asarray(self.predictions, np.float64)
 
     @property
-    def scores(self) -> Array:
+    def scores(self) -> FloatArray:
         """What the search goes by (N,): `values`, or `predicted` in a search without an oracle."""
         return self.values if self.about["oracle"] else self.predicted
 
     @property
-    def running_best(self) -> Array:
+    def running_best(self) -> FloatArray:
         """The best of `scores` up to each query (N,); NaN until a network has one."""
         return np.fmax.accumulate(self.scores)
 
@@ -90,7 +89,7 @@ class History:
         """Rows that were chosen for the oracle and have no answer yet, as after an interruption."""
         return [row for row, answer in enumerate(self.answers) if answer is None] if self.about["oracle"] else []
 
-    def add(self, specs: Sequence[Any], predictions: Array) -> None:
+    def add(self, specs: Sequence[Any], predictions: FloatArray) -> None:
         """The next generation, not yet answered."""
         generation = self.generations[-1] + 1 if self.generations else 0
         self.specs += specs

@@ -25,15 +25,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from cgir.errors import CgirError
 from cgir.graph import NodeKind
-from cgir.graph_batch import GraphBatch, IntArray, ranges
+from cgir.graph_batch import GraphBatch, ranges
+from cgir.typing import Int32Array, IntArray
 
 from .weisfeiler_lehman import Colors, kind_color, mix
 
-Classes = NDArray[np.int32]
+Classes = Int32Array
 Direction = Literal["forward", "backward", "both"]
 
 # digits of pi

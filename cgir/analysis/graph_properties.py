@@ -15,13 +15,11 @@ from math import log2, prod
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
 
 from cgir.graph import Graph, NodeKind
 from cgir.graph_batch import GraphBatch, extent, kind_flops
 from cgir.ops import OPS
-
-Array = NDArray[np.float64]
+from cgir.typing import FloatArray, IntArray
 
 COUNTED_OPS = (
     "Conv", "Linear", "MatMul", "Attention", "BatchNorm", "LayerNorm", "ReLU", "HardSwish", "SiLU", "GELU", "Sigmoid",
@@ -55,7 +53,7 @@ PROPERTY_NAMES = (
 )  # fmt: skip
 
 
-def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
+def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
     """(G, len(PROPERTY_NAMES)) float64; G is 1 for a single graph."""
     if not isinstance(graphs, GraphBatch):
         graphs = GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
@@ -81,7 +79,7 @@ def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
     return np.concatenate([np.log2(1 + np.concatenate([sums, edges, widths, paths], axis=1)), fractions], axis=1)
 
 
-def _input_heights(batch: GraphBatch) -> NDArray[np.int64]:
+def _input_heights(batch: GraphBatch) -> IntArray:
     height = np.asarray([extent(kind.shape)[1] if kind.op == "Input" else 1 for kind in batch.kinds], np.int64)[
         batch.kind
     ]
@@ -90,7 +88,7 @@ def _input_heights(batch: GraphBatch) -> NDArray[np.int64]:
     return result
 
 
-def _additive(kinds: Sequence[NodeKind], height: int) -> Array:
+def _additive(kinds: Sequence[NodeKind], height: int) -> FloatArray:
     """(K, S): what one node of each kind adds to the properties that are sums over nodes."""
     rows = []
     for kind in kinds:
@@ -124,7 +122,7 @@ def _is_conv(kind: NodeKind) -> bool:
     return OPS[kind.op].category == "conv"
 
 
-def _convolutions(batch: GraphBatch, counts: scipy.sparse.csr_array) -> tuple[Array, Array]:
+def _convolutions(batch: GraphBatch, counts: scipy.sparse.csr_array) -> tuple[FloatArray, FloatArray]:
     """(G, 2) mean and maximal width, and (G, 4) fractions of kernel sizes and of depthwise convolutions."""
     conv = np.asarray([_is_conv(kind) for kind in batch.kinds], bool)
     wide = np.asarray([_is_conv(kind) or kind.op == "Linear" for kind in batch.kinds], bool)
@@ -141,7 +139,7 @@ def _convolutions(batch: GraphBatch, counts: scipy.sparse.csr_array) -> tuple[Ar
     return np.stack([mean, largest], axis=1), fractions
 
 
-def _paths(batch: GraphBatch, reach: Array) -> Array:
+def _paths(batch: GraphBatch, reach: FloatArray) -> FloatArray:
     """(G, len(PATHS)): extreme path lengths, in nodes, in convolutions and in rows seen; 0 where no path leads from an
     input to an output.
     """
@@ -160,7 +158,7 @@ def _paths(batch: GraphBatch, reach: Array) -> Array:
     return np.where(np.isfinite(result), result, 0.0)
 
 
-def by_position(batch: GraphBatch) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+def by_position(batch: GraphBatch) -> list[tuple[IntArray, IntArray, IntArray]]:
     """All graphs at once, from first node to last: (nodes at this place that have inputs, their edges, where each
     node's edges begin).
 

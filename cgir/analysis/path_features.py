@@ -13,15 +13,13 @@ from math import log
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.graph import Graph, NodeKind
-from cgir.graph_batch import GraphBatch, IntArray
+from cgir.graph_batch import GraphBatch
 from cgir.ops import OPS
+from cgir.typing import FloatArray, IntArray
 
 from .graph_properties import COUNTED_CATEGORIES, COUNTED_OPS, by_position
-
-Array = NDArray[np.float64]
 
 CHUNK_NODES = 100_000  # computed together, which bounds memory
 KERNELS = ("1", "3", "5_or_more")  # sides 2 and 4 count as 3 and 5
@@ -41,7 +39,7 @@ STATISTICS = ("count", "mean", "most", "least")
 PATH_NAMES = (*(f"{statistic}_{sort}" for statistic in STATISTICS for sort in SORTS), "paths")
 
 
-def path_features(graphs: Graph | Sequence[Graph] | GraphBatch) -> Array:
+def path_features(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
     """Counts of operators by sort, over nodes and over paths.
 
     Args:
@@ -77,7 +75,7 @@ class _Flow(NamedTuple):
     first: IntArray  # where among `ends` theirs begin
 
 
-def _features(batch: GraphBatch) -> Array:
+def _features(batch: GraphBatch) -> FloatArray:
     sorts, column = np.unique(np.asarray([_sort(kind) for kind in batch.kinds], np.int64), return_inverse=True)
     column = column[batch.kind]  # most sorts do not occur, and are left out until the end
     ends = np.flatnonzero(np.bincount(batch.src, minlength=batch.num_nodes) == 0)
@@ -92,7 +90,7 @@ def _features(batch: GraphBatch) -> Array:
     return np.concatenate([*np.log2(1 + table), paths[:, None]], axis=1)
 
 
-def _visits(batch: GraphBatch, flow: _Flow) -> tuple[Array, Array]:
+def _visits(batch: GraphBatch, flow: _Flow) -> tuple[FloatArray, FloatArray]:
     """Share of a graph's paths that lead through each node (N,), and log2(1 + number of paths) (G,).
 
     Numbers of paths double with every block that has a shortcut, so they are kept as logarithms.
@@ -110,7 +108,7 @@ def _visits(batch: GraphBatch, flow: _Flow) -> tuple[Array, Array]:
     return visits, np.logaddexp(0, total) / log(2)
 
 
-def _extremes(batch: GraphBatch, flow: _Flow, column: IntArray, width: int) -> Array:
+def _extremes(batch: GraphBatch, flow: _Flow, column: IntArray, width: int) -> FloatArray:
     """(2, G, width): largest and smallest number of nodes of each column on a path."""
     # A smallest number is a largest one of what counts negative.
     counts = np.zeros((batch.num_nodes, 2, width), np.int32)

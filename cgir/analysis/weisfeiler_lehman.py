@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgir.graph import Graph, NodeKind
-from cgir.graph_batch import GraphBatch, IntArray, ranges
+from cgir.graph_batch import GraphBatch, ranges
 from cgir.ops import OPS
+from cgir.typing import IntArray
 
 Colors = NDArray[np.uint64]
 Groups = Sequence[int] | None

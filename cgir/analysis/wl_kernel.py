@@ -28,15 +28,14 @@ from typing import Any, cast, overload
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
 
 from cgir.errors import CgirError
 from cgir.graph import Graph, NodeKind
 from cgir.graph_batch import GraphBatch, extent, kind_flops
+from cgir.typing import FloatArray, IntArray
 
 from .weisfeiler_lehman import Colors, mix
 
-Array = NDArray[np.float64]
 Features = Any  # scipy.sparse.csr_array
 
 ROUNDS = 2
@@ -74,8 +73,8 @@ def wl_features(graphs: Graph | Sequence[Graph] | GraphBatch, rounds: int = ROUN
 @overload
 def wl_distance(a: Graph, b: Graph, normalized: bool = False) -> float: ...
 @overload
-def wl_distance(a: Features, b: Features, normalized: bool = False) -> Array: ...
-def wl_distance(a: Graph | Features, b: Graph | Features, normalized: bool = False) -> float | Array:
+def wl_distance(a: Features, b: Features, normalized: bool = False) -> FloatArray: ...
+def wl_distance(a: Graph | Features, b: Graph | Features, normalized: bool = False) -> float | FloatArray:
     """Distance of graphs by their Weisfeiler-Lehman subtrees: the square root of sum (sqrt(x) - sqrt(y))^2 over counts
     x and y (Matusita 1955).
 
@@ -97,7 +96,7 @@ def wl_distance(a: Graph | Features, b: Graph | Features, normalized: bool = Fal
     return _table(a, b, normalized)
 
 
-def _table(first: Features, second: Features, normalized: bool) -> Array:
+def _table(first: Features, second: Features, normalized: bool) -> FloatArray:
     columns = np.unique(np.concatenate([first.indices, second.indices]))
     (left, left_norm), (right, right_norm) = (_rooted(side, columns, normalized) for side in (first, second))
     distances = np.empty((len(left_norm), len(right_norm)))
@@ -112,7 +111,7 @@ def _table(first: Features, second: Features, normalized: bool) -> Array:
     return distances
 
 
-def _rooted(features: Features, columns: NDArray[np.int64], normalized: bool) -> tuple[Features, Array]:
+def _rooted(features: Features, columns: IntArray, normalized: bool) -> tuple[Features, FloatArray]:
     """Roots of counts over the given columns, and the squared norm of every row."""
     norm = np.asarray(features.sum(axis=1), np.float64)
     data = features.data / np.repeat(norm, np.diff(features.indptr)) if normalized else features.data

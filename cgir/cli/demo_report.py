@@ -8,15 +8,12 @@ from html import escape
 from pathlib import Path
 from statistics import mean, stdev
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from cgir import Graph
 from cgir.atomic_files import atomic_path
+from cgir.typing import FloatArray
 from encoders.metrics import spearman
-
-Array = NDArray[np.float64]
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -54,7 +51,7 @@ def text_table(outcomes: list[Outcome], labels: int) -> str:
     return "\n".join("   " + f"{line[0]:22s}" + "".join(f"{cell:>22s}" for cell in line[1:]) for line in lines)
 
 
-def scatter(path: Path, scores: Array, labels: Array, trained_on: int) -> Path:
+def scatter(path: Path, scores: FloatArray, labels: FloatArray, trained_on: int) -> Path:
     """True accuracy against predicted rank, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

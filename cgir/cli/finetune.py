@@ -9,6 +9,7 @@ import numpy as np
 from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
+from cgir.typing import FloatArray
 from encoders.features.label_transforms import check_labels
 from encoders.models.checkpoints import load_encoder
 from encoders.models.registry import GraphEncoder
@@ -16,7 +17,7 @@ from encoders.predictors.predictor import Predictor
 
 from .label_csv import Measurements
 from .predict import PRETRAINED
-from .targets import Named, Values
+from .targets import Named
 
 ENCODER = "encoder.safetensors"  # in the folder that `contrastive.pretrain` writes
 
@@ -33,7 +34,7 @@ def encoder(which: str) -> GraphEncoder | None:
     return None if which == "none" else load_encoder(path / ENCODER if path.is_dir() else path)
 
 
-def labels(networks: Named, measured: Measurements | None, metric: str | None) -> tuple[str, Values]:
+def labels(networks: Named, measured: Measurements | None, metric: str | None) -> tuple[str, FloatArray]:
     """A metric's name and (G,) its values, NaN where unknown: those that were measured, or else those that data sets
     brought along.
 
@@ -51,7 +52,7 @@ def labels(networks: Named, measured: Measurements | None, metric: str | None) -
     return name, values
 
 
-def source(path: Path, metric: str) -> tuple[GraphBatch, Values]:
+def source(path: Path, metric: str) -> tuple[GraphBatch, FloatArray]:
     """The graphs of a data set of another family that have the label, and its values. LabelError if it is not among its
     labels.
     """
@@ -62,7 +63,7 @@ def source(path: Path, metric: str) -> tuple[GraphBatch, Values]:
     return store.batch(known), store.labels[metric][known]
 
 
-def fit(predictor: Predictor, graphs: GraphBatch, y: Values, limit: int | None, seed: int) -> int:
+def fit(predictor: Predictor, graphs: GraphBatch, y: FloatArray, limit: int | None, seed: int) -> int:
     """Fit on the graphs that have a label, with all of them as the pool; how many labels were used.
 
     Args:

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import FileFormatError, LabelError
+from cgir.typing import FloatArray
 
 MODEL = "model"
 UNKNOWN = ("", "-", "na", "n/a", "nan", "none", "null")  # how a cell says that there is no value
 
-Values = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Measurements(NamedTuple):
     metric: str
     rows: list[Row]
 
-    def of(self, names: Sequence[str]) -> Values:
+    def of(self, names: Sequence[str]) -> FloatArray:
         """(G,): the value of each network, NaN where there is none; the mean where there are several.
 
         A network is found by its name, or by a part of it (its path without the folder, its file's name or stem, its

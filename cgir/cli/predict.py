@@ -8,10 +8,10 @@ from typing import Any
 
 from cgir.errors import CgirError
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray
 from encoders.predictors.predictor import Predictor
 
 from . import score_table as score_table
-from .score_table import Values
 
 PRETRAINED = "universal"
 
@@ -42,7 +42,7 @@ def check_task(task: str | None) -> str:
     return task
 
 
-def scores(predictor: Predictor, graphs: GraphBatch) -> tuple[Values, Values | None]:
+def scores(predictor: Predictor, graphs: GraphBatch) -> tuple[FloatArray, FloatArray | None]:
     """(G,) scores and their deviations, which a single network has not."""
     return predictor.predict(graphs, return_std=True) if predictor.has_spread else (predictor.predict(graphs), None)
 
@@ -65,7 +65,7 @@ def predicted(how: Predictor | str, names: Sequence[str], graphs: GraphBatch, to
     return f"{how} in {found.unit}, without a label\n{_ranking(names, found.scores, found.deviations, top, output)}\n\n{found.worth}"
 
 
-def _ranking(names: Sequence[str], found: Values, spread: Values | None, top: int, output: Path | None) -> str:
+def _ranking(names: Sequence[str], found: FloatArray, spread: FloatArray | None, top: int, output: Path | None) -> str:
     text = score_table.table(names, found, spread, top)
     if output:
         score_table.write(output, names, found, spread)

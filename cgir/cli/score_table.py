@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
-
-Values = NDArray[np.float64]
+from cgir.typing import FloatArray, IntArray
 
 
 def table(
     names: Sequence[str],
-    scores: Values,
-    spread: Values | None = None,
+    scores: FloatArray,
+    spread: FloatArray | None = None,
     top: int = 20,
-    known: tuple[str, Values] | None = None,
+    known: tuple[str, FloatArray] | None = None,
 ) -> str:
     """The best `top` of G networks, best first.
 
@@ -51,7 +49,7 @@ def check_output(path: Path | None) -> None:
         raise CgirError(f"{path}: there is no folder {path.parent}")
 
 
-def write(path: Path, names: Sequence[str], scores: Values, spread: Values | None = None) -> None:
+def write(path: Path, names: Sequence[str], scores: FloatArray, spread: FloatArray | None = None) -> None:
     """All networks, best first, as a CSV file: rank, model, score and, if there are some, deviation."""
     columns = ["rank", "model", "score"] + ([] if spread is None else ["deviation"])
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -63,5 +61,5 @@ def write(path: Path, names: Sequence[str], scores: Values, spread: Values | Non
             )
 
 
-def _order(scores: Values) -> NDArray[np.int64]:
+def _order(scores: FloatArray) -> IntArray:
     return np.argsort(-scores, kind="stable")

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cgir.errors import CgirError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
+from cgir.typing import FloatArray
 from encoders.predictors.serialization import FILE as PREDICTOR
-
-Values = NDArray[np.float64]
 
 
 class Named(NamedTuple):
@@ -27,7 +25,7 @@ class Named(NamedTuple):
     """
 
     names: list[str]
-    labels: dict[str, Values]
+    labels: dict[str, FloatArray]
     parts: list[GraphStore | str]
 
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cgir.errors import CgirError
 from cgir.graph import Graph
+from cgir.typing import FloatArray
 
 from .module_blocks import Box, View
 
@@ -50,7 +51,7 @@ class Scale(NamedTuple):
     faint: str
 
     @classmethod
-    def of(cls, values: NDArray[np.float64], signed: bool, faint: str) -> Scale:
+    def of(cls, values: FloatArray, signed: bool, faint: str) -> Scale:
         """The scale that has all values (n,)."""
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
         return cls(-max(-low, high), max(-low, high), True, faint) if signed else cls(low, high, False, faint)
@@ -163,7 +164,7 @@ def _channels(color: str) -> list[int]:
     return [int(color[place : place + 2], 16) for place in (1, 3, 5)]
 
 
-def _checked(values: ArrayLike, count: int, what: str, graph: Graph) -> NDArray[np.float64]:
+def _checked(values: ArrayLike, count: int, what: str, graph: Graph) -> FloatArray:
     array = np.asarray(values, np.float64)
     if array.shape != (count,):
         raise CgirError(

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.optimize
 import scipy.sparse
-from numpy.typing import NDArray
+
+from cgir.typing import IntArray
 
 Sources = Sequence[Sequence[int]]  # for each node the nodes that it reads, all of which stand before it
 Item = tuple[int, int]  # (node, layer): the node's box where `layer` is its own, its lane where it lies deeper
@@ -132,7 +133,7 @@ def _coordinates(
     return {item: float(solution.x[index]) for item, index in number.items()}
 
 
-def _differences(plus: NDArray[np.int64], minus: NDArray[np.int64], size: int) -> scipy.sparse.coo_array:
+def _differences(plus: IntArray, minus: IntArray, size: int) -> scipy.sparse.coo_array:
     """The matrix whose product with x is x[plus] - x[minus]."""
     row = np.arange(len(plus))
     values = np.concatenate([np.ones(len(plus)), -np.ones(len(plus))])

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from cgir.analysis.computation_trees import Table, tabulate
 from cgir.analysis.laplacian_spectrum import K
 from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.graph import Graph
-from cgir.graph_batch import GraphBatch, IntArray
+from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray, IntArray
 
 from . import manifest as folder
 from . import row_group_writer as intake
@@ -200,12 +201,12 @@ class GraphStore:
         return as_numpy(self._source.column("num_nodes", self._rows)).astype(np.int64)
 
     @cached_property
-    def spectra(self) -> NDArray[np.float64]:
+    def spectra(self) -> FloatArray:
         """(G, 11): `cgir.spectrum` of each graph."""
         return as_numpy(self._source.column("spectrum", self._rows).flatten()).reshape(len(self), K).copy()
 
     @cached_property
-    def labels(self) -> dict[str, NDArray[np.float64]]:
+    def labels(self) -> dict[str, FloatArray]:
         """(G,) values of each label, NaN where unknown."""
         return {name: as_numpy(self._source.column(LABEL + name, self._rows)).copy() for name in self._label_names}
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import FileFormatError, InvalidGraphError
 from cgir.graph import NodeKind, attributes
-from cgir.graph_batch import GraphBatch, IntArray, ranges
+from cgir.graph_batch import GraphBatch, ranges
 from cgir.serialize import decode_value, encode_value
+from cgir.typing import AnyArray, Int32Array, IntArray
 
 Step = tuple[int, ...]  # row of the kind, then the distances to the inputs
 
@@ -135,12 +135,12 @@ class Steps:
     arity: IntArray
     first: IntArray
     back: IntArray
-    reach: NDArray[np.int32]
+    reach: Int32Array
 
     def __len__(self) -> int:
         return len(self.kind)
 
-    def batch(self, rows: NDArray[Any], ptr: IntArray) -> GraphBatch:
+    def batch(self, rows: AnyArray, ptr: IntArray) -> GraphBatch:
         """The graphs whose nodes are the steps `rows` (N,), graph g having those from ptr[g] to ptr[g + 1] - 1."""
         arity = self.arity[rows]
         dst = np.repeat(np.arange(len(rows)), arity)

@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from cgir.analysis.laplacian_spectrum import K
 from cgir.errors import FileFormatError
-from cgir.graph_batch import GraphBatch, IntArray
+from cgir.graph_batch import GraphBatch
+from cgir.typing import AnyArray, Int32Array, IntArray
 
 from .node_dictionary import Steps, StepTable
 
@@ -174,7 +174,7 @@ class Shard:
             raise self._damaged(group, f"column spectrum must have {K} values in every row")
         return array
 
-    def nodes(self, group: int) -> tuple[NDArray[np.int32], IntArray]:
+    def nodes(self, group: int) -> tuple[Int32Array, IntArray]:
         """The steps (N,) of all graphs of a row group, one after the other, and where each graph's begin (rows + 1,).
 
         Raises:
@@ -210,7 +210,7 @@ class Shard:
         )
 
 
-def as_numpy(array: pa.Array) -> NDArray[Any]:
+def as_numpy(array: pa.Array) -> AnyArray:
     """Numbers without copying them. Arrow's own `to_numpy` imports pandas, which takes longer than to open a data set."""
     return np.from_dlpack(array)
 
@@ -232,7 +232,7 @@ def footer_digest(path: Path) -> str:
         return digest(str(size).encode(), file.read()).decode()
 
 
-def _lists(values: NDArray[Any], ptr: IntArray, kind: pa.DataType) -> pa.ListArray:
+def _lists(values: AnyArray, ptr: IntArray, kind: pa.DataType) -> pa.ListArray:
     return pa.ListArray.from_arrays(ptr.astype(np.int32), values, type=kind)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from cgir.errors import FileFormatError, InvalidGraphError
 from cgir.graph import Graph, Node, Param
-from cgir.graph_batch import GraphBatch, IntArray
+from cgir.graph_batch import GraphBatch
+from cgir.typing import AnyArray, IntArray
 from cgir.verifier import verify
 
 from .node_dictionary import Steps, StepTable
@@ -35,7 +35,7 @@ class Rows:
     def batch(self, rows: IntArray) -> GraphBatch:
         """The graphs at `rows`, in that order."""
         steps, _ = self._steps
-        pieces: list[NDArray[Any]] = [np.zeros(0, np.uint16)] * len(rows)
+        pieces: list[AnyArray] = [np.zeros(0, np.uint16)] * len(rows)
         for index, places, local in self._split(rows):
             nodes, ptr = self._nodes(index)
             for place, start, stop in zip(places.tolist(), ptr[local].tolist(), ptr[local + 1].tolist(), strict=True):
@@ -104,7 +104,7 @@ class Rows:
             yield index, places, rows[places] - self.starts[index]
 
     @cached_property
-    def _steps(self) -> tuple[Steps, dict[bytes, NDArray[Any]]]:
+    def _steps(self) -> tuple[Steps, dict[bytes, AnyArray]]:
         """The steps of all files in one table, and for each file's table (by its digest) where its steps stand there."""
         table, place = StepTable(), dict[bytes, IntArray]()
         for shard, _ in self.groups:
@@ -113,14 +113,14 @@ class Rows:
         small = np.uint16 if len(table.steps) <= 1 << 16 else np.uint32
         return table.expansion(), {digest: rows.astype(small) for digest, rows in place.items()}
 
-    def _nodes(self, index: int) -> tuple[NDArray[Any], IntArray]:
+    def _nodes(self, index: int) -> tuple[AnyArray, IntArray]:
         shard, group = self.groups[index]
 
-        def decode() -> tuple[NDArray[Any], IntArray]:
+        def decode() -> tuple[AnyArray, IntArray]:
             rows, ptr = shard.nodes(group)
             return self._steps[1][shard.digest][rows], ptr
 
-        found: tuple[NDArray[Any], IntArray] = self._keep("nodes", index, decode)
+        found: tuple[AnyArray, IntArray] = self._keep("nodes", index, decode)
         return found
 
     @staticmethod

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from cgir.graph_batch import FEATURE_NAMES, GraphBatch, IntArray, ranges
+from cgir.graph_batch import FEATURE_NAMES, GraphBatch, ranges
 from cgir.ops import INDEX
+from cgir.typing import BoolArray, IntArray
 from contrastive.pretraining_set import Pool
 from encoders.engine.batching import Direction, GraphTensors, TensorBatch
 from encoders.engine.message_blocks import Level
@@ -38,7 +38,7 @@ class Gaps(NamedTuple):
     """
 
     graphs: IntArray
-    masked: NDArray[np.bool_]
+    masked: BoolArray
     total: int
 
 

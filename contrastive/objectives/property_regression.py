@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from cgir.typing import FloatArray
 from encoders.features.graph_features import Scaler
 
 from .step_context import View, perceptron
@@ -16,7 +15,7 @@ from .step_context import View, perceptron
 class Regression(nn.Module):
     """A perceptron that tells the standardised `values` (G, D) of the pool's graphs from their embeddings."""
 
-    def __init__(self, values: NDArray[np.float64], dim: int) -> None:
+    def __init__(self, values: FloatArray, dim: int) -> None:
         super().__init__()
         self.targets = torch.from_numpy(Scaler.fit(values)(values)).float()
         self.head = perceptron(dim, values.shape[1])

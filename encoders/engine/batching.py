@@ -14,8 +14,9 @@ from torch import Tensor
 from cgir.analysis.computation_trees import Classes, Table, tabulate
 from cgir.errors import CgirError, InvalidGraphError
 from cgir.graph import Graph
-from cgir.graph_batch import GraphBatch, IntArray, categories, node_features, ranges
+from cgir.graph_batch import GraphBatch, categories, node_features, ranges
 from cgir.store.graph_store import GraphStore
+from cgir.typing import IntArray
 
 from .message_blocks import Level
 from .node_classes import compact, levels, segments, trail

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
 from cgir.graph import Graph
-from cgir.graph_batch import GraphBatch, IntArray
+from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
+from cgir.typing import Float32Array, IntArray
 
 from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, refuse_empty
 
@@ -36,7 +36,7 @@ def embed(
     max_nodes: int | None = None,
     engine: Engine = "auto",
     progress: bool = True,
-) -> NDArray[np.float32]:
+) -> Float32Array:
     """Outputs of a module that reads `TensorBatch`es, for all graphs, in evaluation mode and without gradients; the
     module's mode is restored.
 

@@ -15,7 +15,6 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cgir.drawing.export import to_html, to_svg
@@ -23,11 +22,11 @@ from cgir.drawing.importance import Importance
 from cgir.drawing.module_blocks import LIMIT
 from cgir.errors import CgirError
 from cgir.graph import Graph
-from cgir.graph_batch import GraphBatch, IntArray
+from cgir.graph_batch import GraphBatch
 from cgir.node_text import table, title
+from cgir.typing import FloatArray, IntArray
 
-Array = NDArray[np.float64]
-Predict = Callable[[GraphBatch], Array]
+Predict = Callable[[GraphBatch], FloatArray]
 
 METHODS = ("masks", "occlusion")
 ENDS = ("Input", "Output")  # what a network is asked for and what comes in: not occluded
@@ -47,8 +46,8 @@ class Explanation:
     """
 
     graph: Graph
-    nodes: Array
-    edges: Array
+    nodes: FloatArray
+    edges: FloatArray
     method: str
     score: float
 
@@ -173,7 +172,7 @@ def one_graph(graph: Graph | GraphBatch) -> Graph:
     return graph
 
 
-def _scores(predict: Predict, graphs: GraphBatch) -> Array:
+def _scores(predict: Predict, graphs: GraphBatch) -> FloatArray:
     scores = np.asarray(predict(graphs), np.float64)
     if scores.shape != (len(graphs),) or not np.isfinite(scores).all():
         found = f"shape {scores.shape}" if scores.shape != (len(graphs),) else "scores that are not finite"

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from cgir.analysis.graph_properties import properties
 from cgir.analysis.path_features import path_features
 from cgir.analysis.wl_kernel import wl_features
+from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, GraphTensors, as_tensors
 from encoders.gaussian_process.regression import View
 from encoders.models.registry import GraphEncoder
 
-Array = NDArray[np.float64]
 FLOPS, PARAMS = 0, 1  # columns of `cgir.properties`, logarithms
 ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before a BatchNorm and a ReLU
 
@@ -30,14 +29,14 @@ class Described:
     Frozen predictors take it in place of the graphs, so that several fits compute it once (`describe`).
     """
 
-    embedding: Array | None
-    hand: Array
+    embedding: FloatArray | None
+    hand: FloatArray
     graphs: GraphTensors
 
     def __len__(self) -> int:
         return len(self.hand)
 
-    def select(self, rows: NDArray[np.int64]) -> Described:
+    def select(self, rows: IntArray) -> Described:
         """Some of the graphs; what was computed is kept."""
         part = Described(
             None if self.embedding is None else self.embedding[rows], self.hand[rows], self.graphs.select(rows)
@@ -48,12 +47,12 @@ class Described:
             vars(part)["subtrees"] = self.subtrees[rows]
         return part
 
-    def vectors(self) -> Array:
+    def vectors(self) -> FloatArray:
         """(G, D): embedding and properties side by side, for heads."""
         return self.hand if self.embedding is None else np.concatenate([self.embedding, self.hand], axis=1)
 
     @cached_property
-    def dense(self) -> list[Array]:
+    def dense(self) -> list[FloatArray]:
         """Views of the graphs as dense matrices: embedding, properties, what lies on paths."""
         known = [] if self.embedding is None else [self.embedding]
         return [*known, self.hand, path_features(self.graphs.batch)]
@@ -79,7 +78,7 @@ def describe(graphs: Graphs | Described, encoder: GraphEncoder | None) -> Descri
     return Described(_embedding(tensors, encoder), np.asarray(properties(tensors.batch), np.float64), tensors)
 
 
-def _embedding(graphs: GraphTensors, encoder: GraphEncoder | None) -> Array | None:
+def _embedding(graphs: GraphTensors, encoder: GraphEncoder | None) -> FloatArray | None:
     return None if encoder is None else encoder.embed(graphs).astype(np.float64)
 
 
@@ -90,16 +89,16 @@ class Scaler:
 
     limit = 5.0
 
-    def __init__(self, mean: Array, scale: Array) -> None:
+    def __init__(self, mean: FloatArray, scale: FloatArray) -> None:
         self.mean, self.scale = mean, scale
 
     @classmethod
-    def fit(cls, vectors: Array, least: Array | float = 0.0) -> Scaler:
+    def fit(cls, vectors: FloatArray, least: FloatArray | float = 0.0) -> Scaler:
         """Statistics of reference vectors (n, D); `least` (D,): deviations below are taken for these."""
         return cls._of(vectors.mean(axis=0), np.maximum(vectors.std(axis=0), least))
 
     @classmethod
-    def between(cls, one: Array, other: Array) -> Scaler:
+    def between(cls, one: FloatArray, other: FloatArray) -> Scaler:
         """Statistics of two sets of vectors (n, D) and (m, D), each of which counts half."""
         means, variances = (
             np.stack([getattr(vectors, moment)(axis=0) for vectors in (one, other)]) for moment in ("mean", "var")
@@ -107,13 +106,13 @@ class Scaler:
         return cls._of(means.mean(axis=0), np.sqrt(variances.mean(axis=0) + means.var(axis=0)))
 
     @classmethod
-    def _of(cls, mean: Array, deviation: Array) -> Scaler:
+    def _of(cls, mean: FloatArray, deviation: FloatArray) -> Scaler:
         constant = deviation <= 1e-6 * (1 + np.abs(mean))
         return cls(mean, np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation)))
 
-    def __call__(self, vectors: Array) -> Array:
+    def __call__(self, vectors: FloatArray) -> FloatArray:
         """Vectors (G, D), scaled."""
-        scaled: Array = np.clip((vectors - self.mean) * self.scale, -self.limit, self.limit)
+        scaled: FloatArray = np.clip((vectors - self.mean) * self.scale, -self.limit, self.limit)
         return scaled
 
 
@@ -125,7 +124,7 @@ class Views:
     labelled ones: they move it away from those without being like anything.
     """
 
-    def __init__(self, scalers: Sequence[Scaler], columns: NDArray[np.int64]) -> None:
+    def __init__(self, scalers: Sequence[Scaler], columns: IntArray) -> None:
         self.scalers, self.columns = list(scalers), columns
 
     @classmethod

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
 from cgir.errors import LabelError
+from cgir.typing import FloatArray
 
-Values = NDArray[np.float64]
 
-
-def check_labels(y: ArrayLike, graphs: int) -> Values:
+def check_labels(y: ArrayLike, graphs: int) -> FloatArray:
     """Labels as float64 (graphs,); LabelError if nothing can be learned from them."""
     values = np.asarray(y, np.float64)
     if values.ndim != 1 or len(values) != graphs:
@@ -40,15 +39,15 @@ class Standardise:
     deviation: float
 
     @classmethod
-    def fit(cls, y: Values) -> Standardise:
+    def fit(cls, y: FloatArray) -> Standardise:
         """Moments of labels that are not all equal."""
         return cls(float(y.mean()), float(y.std()))
 
-    def forward(self, y: Values) -> Values:
+    def forward(self, y: FloatArray) -> FloatArray:
         """Labels -> scores."""
         return (y - self.mean) / self.deviation
 
-    def inverse(self, z: Values) -> Values:
+    def inverse(self, z: FloatArray) -> FloatArray:
         """Scores -> label units."""
         return z * self.deviation + self.mean
 
@@ -57,33 +56,33 @@ class Standardise:
 class RankGauss:
     """z = normal quantile of (rank - 1/2) / n, so that outliers and floors do not dominate; ties share their mean rank."""
 
-    labels: Values
-    scores: Values
+    labels: FloatArray
+    scores: FloatArray
 
     @classmethod
-    def fit(cls, y: Values) -> RankGauss:
+    def fit(cls, y: FloatArray) -> RankGauss:
         """The distinct labels, ascending, with their scores."""
         labels, first = np.unique(y, return_index=True)
         return cls(labels, normal_scores(y)[first])
 
-    def forward(self, y: Values) -> Values:
+    def forward(self, y: FloatArray) -> FloatArray:
         """Labels that were seen -> scores; others are interpolated."""
         return interpolate(y, self.labels, self.scores)
 
-    def inverse(self, z: Values) -> Values:
+    def inverse(self, z: FloatArray) -> FloatArray:
         """Scores -> label units: linear between the labels seen, beyond them with their overall slope, so that order is
         kept.
         """
         return interpolate(z, self.scores, self.labels)
 
 
-def normal_scores(y: Values) -> Values:
+def normal_scores(y: FloatArray) -> FloatArray:
     """Normal quantiles of (rank - 1/2) / n; ties share their mean rank."""
-    scores: Values = norm.ppf((rankdata(y) - 0.5) / len(y))
+    scores: FloatArray = norm.ppf((rankdata(y) - 0.5) / len(y))
     return scores
 
 
-def interpolate(x: Values, known_x: Values, known_y: Values) -> Values:
+def interpolate(x: FloatArray, known_x: FloatArray, known_y: FloatArray) -> FloatArray:
     """Piecewise linear through points whose x and y ascend; beyond them with their overall slope, so that order is
     kept.
     """

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
-from .regression import GaussianProcess, View
+from cgir.typing import FloatArray
 
-Array = NDArray[np.float64]
+from .regression import GaussianProcess, View
 
 # Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, of what
 # heads that other families taught say, and of what a process across families says; and how likely each is before labels
@@ -38,11 +37,11 @@ class ExpectingProcess:
     Attributes: `processes` (M), `expected` (M, q) their shares of the q scores, `weights` (M,), sum 1.
     """
 
-    def __init__(self, processes: Sequence[GaussianProcess], expected: Array, weights: Array) -> None:
+    def __init__(self, processes: Sequence[GaussianProcess], expected: FloatArray, weights: FloatArray) -> None:
         self.processes, self.expected, self.weights = list(processes), expected, weights
 
     @classmethod
-    def fit(cls, views: Sequence[View], scores: Array, y: Array, seed: int = 0) -> ExpectingProcess:
+    def fit(cls, views: Sequence[View], scores: FloatArray, y: FloatArray, seed: int = 0) -> ExpectingProcess:
         """From n labelled graphs.
 
         Args:
@@ -69,7 +68,7 @@ class ExpectingProcess:
             weights[kept] / weights[kept].sum(),
         )
 
-    def predict(self, views: Sequence[View], scores: Array) -> tuple[Array, Array]:
+    def predict(self, views: Sequence[View], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of a label, noise included, at m graphs with their scores (m, q): (m,), (m,)."""
         found = [
             process.predict(views, scores @ shares)

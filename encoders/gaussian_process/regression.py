@@ -8,14 +8,14 @@ from math import log
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
-Array = NDArray[np.float64]
-View: TypeAlias = NDArray[np.float64] | csr_array
+from cgir.typing import FloatArray
+
+View: TypeAlias = FloatArray | csr_array
 
 # of each view: share of its RBF part, its inverse squared length, share of its linear part
 START = (log(0.5), log(0.5), log(0.3))
@@ -35,8 +35,8 @@ class Products:
     means over the training graphs.
     """
 
-    near: Array
-    gram: Array
+    near: FloatArray
+    gram: FloatArray
 
 
 class GaussianProcess:
@@ -56,10 +56,10 @@ class GaussianProcess:
     def __init__(
         self,
         views: Sequence[View],
-        y: Array,
-        theta: Array | None = None,
+        y: FloatArray,
+        theta: FloatArray | None = None,
         seed: int = 0,
-        means: Array | None = None,
+        means: FloatArray | None = None,
         explained: float = 0.0,
     ) -> None:
         """Condition on n labels.
@@ -87,12 +87,12 @@ class GaussianProcess:
             cut = [Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts]
             theta, self.evidence = _fit(cut, (self.y - self.means)[rows], explained)
         self.theta = theta
-        self.factor: Array = cholesky(
+        self.factor: FloatArray = cholesky(
             _covariance(theta, parts, (len(y), len(y))) + np.exp(theta[-1]) * np.eye(len(y)), lower=True
         )
-        self.weights: Array = cho_solve((self.factor, True), self.y - self.means)
+        self.weights: FloatArray = cho_solve((self.factor, True), self.y - self.means)
 
-    def predict(self, views: Sequence[View], means: Array | float = 0.0) -> tuple[Array, Array]:
+    def predict(self, views: Sequence[View], means: FloatArray | float = 0.0) -> tuple[FloatArray, FloatArray]:
         """Posterior mean and standard deviation of a label, noise included, at m graphs, of which `means` (m,) are
         expected: (m,), (m,).
         """
@@ -102,7 +102,7 @@ class GaussianProcess:
             [deviation for _, deviation in parts]
         )
 
-    def _predict(self, views: Sequence[View]) -> tuple[Array, Array]:
+    def _predict(self, views: Sequence[View]) -> tuple[FloatArray, FloatArray]:
         raw = [products(views[index], self.views[index]) for index in self.live]
         across = _covariance(self.theta, self._scaled(raw), (views[0].shape[0], len(self.y)))
         own = np.full(len(across), np.exp(self.theta[-1]))
@@ -111,14 +111,14 @@ class GaussianProcess:
         explained = solve_triangular(self.factor, across.T, lower=True)
         return across @ self.weights, np.sqrt(np.maximum(own - (explained**2).sum(axis=0), 1e-12))
 
-    def _scaled(self, raw: Sequence[tuple[Array, Array]]) -> list[Products]:
+    def _scaled(self, raw: Sequence[tuple[FloatArray, FloatArray]]) -> list[Products]:
         return [
             Products(near / distance, gram / size)
             for (near, gram), (distance, size) in zip(raw, self.units, strict=True)
         ]
 
 
-def units(near: Array, gram: Array) -> tuple[float, float]:
+def units(near: FloatArray, gram: FloatArray) -> tuple[float, float]:
     """Mean squared distance and mean squared length of the training graphs; where they all look alike, as one does, the
     distance of unrelated ones.
     """
@@ -126,30 +126,30 @@ def units(near: Array, gram: Array) -> tuple[float, float]:
     return float(near.mean()) or 2 * size, size
 
 
-def products(a: View, b: View) -> tuple[Array, Array]:
+def products(a: View, b: View) -> tuple[FloatArray, FloatArray]:
     """Squared distances and inner products of the rows of two matrices: (n, m), (n, m)."""
     product = a @ b.T
-    gram: Array = np.asarray(product.toarray() if isinstance(product, csr_array) else product)
+    gram: FloatArray = np.asarray(product.toarray() if isinstance(product, csr_array) else product)
     lengths = norms(a)[:, None] + norms(b)[None]
     near = lengths - 2 * gram
     near[near < ROUNDING * lengths] = 0
     return near, gram
 
 
-def norms(view: View) -> Array:
+def norms(view: View) -> FloatArray:
     """(n,): squared lengths of the rows."""
-    squares: Array = np.asarray((view * view).sum(axis=1)).ravel()
+    squares: FloatArray = np.asarray((view * view).sum(axis=1)).ravel()
     return squares
 
 
-def _covariance(theta: Array, parts: Sequence[Products], shape: tuple[int, int]) -> Array:
+def _covariance(theta: FloatArray, parts: Sequence[Products], shape: tuple[int, int]) -> FloatArray:
     total = np.zeros(shape)
     for part, (a, b, c) in zip(parts, theta[:-1].reshape(-1, 3), strict=True):
         total += np.exp(a - np.exp(b) * part.near) + np.exp(c) * part.gram
     return total
 
 
-def _fit(parts: Sequence[Products], y: Array, explained: float) -> tuple[Array, float]:
+def _fit(parts: Sequence[Products], y: FloatArray, explained: float) -> tuple[FloatArray, float]:
     """The hyper-parameters (3 for every view, 1) of largest posterior density, and its logarithm."""
     left = log(1 - explained)
     start = np.asarray([*(START[0] + left, START[1], START[2] + left) * len(parts), NOISE])
@@ -164,12 +164,14 @@ def _fit(parts: Sequence[Products], y: Array, explained: float) -> tuple[Array, 
     return found.x, -float(found.fun)
 
 
-def _objective(parts: Sequence[Products], y: Array, start: Array) -> Callable[[Array], tuple[float, Array]]:
+def _objective(
+    parts: Sequence[Products], y: FloatArray, start: FloatArray
+) -> Callable[[FloatArray], tuple[float, FloatArray]]:
     """The negative logarithm of the posterior density at theta, up to a constant, and its gradient (Rasmussen &
     Williams, eq. 5.8 and 5.9).
     """
 
-    def objective(theta: Array) -> tuple[float, Array]:
+    def objective(theta: FloatArray) -> tuple[float, FloatArray]:
         logs = theta[:-1].reshape(-1, 3)
         radial = [np.exp(a - np.exp(b) * part.near) for part, (a, b, _) in zip(parts, logs, strict=True)]
         covariance = np.exp(theta[-1]) * np.eye(len(y))

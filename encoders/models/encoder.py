@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cgir.errors import CgirError
+from cgir.typing import Float32Array
 from encoders.engine.batching import Direction, Engine, TensorBatch
 from encoders.engine.streaming import Source, embed
 from encoders.training.seeding import seeded
@@ -112,7 +111,7 @@ class Encoder(nn.Module):
 
     def embed(
         self, graphs: Source, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True
-    ) -> NDArray[np.float32]:
+    ) -> Float32Array:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients.
 
         A store, or an iterable of graphs or of batches, is read bit by bit; no more than `max_nodes` nodes are computed

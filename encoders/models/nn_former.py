@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from cgir.errors import CgirError
+from cgir.typing import Float32Array
 from encoders.engine.batching import GraphTensors, TensorBatch
 from encoders.engine.segments import Segments
 from encoders.engine.streaming import Source, embed
@@ -166,7 +165,7 @@ class SiblingTransformer(nn.Module):
         out: Tensor = self.last_norm(torch.cat(states)[torch.cat(places).argsort()])
         return out
 
-    def embed(self, graphs: Source, max_nodes: int | None = None, progress: bool = True) -> NDArray[np.float32]:
+    def embed(self, graphs: Source, max_nodes: int | None = None, progress: bool = True) -> Float32Array:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients; see `Encoder.embed`, of whose
         engines this one has "plain" only.
         """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import prod
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -20,11 +20,10 @@ from cgir.errors import CgirError
 from cgir.graph import Graph, NodeKind
 from cgir.graph_batch import GraphBatch, kind_flops
 from cgir.store.graph_store import GraphStore
+from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, GraphTensors, as_batch
 from encoders.features.graph_features import Scaler
 from encoders.features.label_transforms import RankGauss, check_labels
-
-Array = NDArray[np.float64]
 
 # Of 80 settings (trees, rate, depth, sampling of rows and columns) the one with the highest Kendall's tau-b on
 # NAS-Bench-Macro, on the mean of 50, 100 and 200 labels and three draws, 2,000 other networks scored: .883; ten others
@@ -32,12 +31,12 @@ Array = NDArray[np.float64]
 BOOSTING = {"n_estimators": 500, "learning_rate": 0.02, "max_depth": 4, "subsample": 0.5, "max_features": 0.3}
 
 
-def log_flops(graphs: Graphs) -> Array:
+def log_flops(graphs: Graphs) -> FloatArray:
     """log10(1 + FLOPs) of each graph (G,), one example, a multiply-add as 2."""
     return _log_sums(as_batch(graphs), kind_flops)
 
 
-def log_params(graphs: Graphs) -> Array:
+def log_params(graphs: Graphs) -> FloatArray:
     """log10(1 + trainable scalars) of each graph (G,); in a packed batch, which forgets which weights are shared, a
     weight counts at every use.
     """
@@ -48,7 +47,7 @@ def log_params(graphs: Graphs) -> Array:
     return np.log10(1.0 + np.asarray([graph.num_params for graph in several], np.float64))
 
 
-def _log_sums(batch: GraphBatch, cost: Callable[[NodeKind], int]) -> Array:
+def _log_sums(batch: GraphBatch, cost: Callable[[NodeKind], int]) -> FloatArray:
     per_kind = np.asarray([cost(kind) for kind in batch.kinds], np.float64)
     return np.log10(1.0 + np.bincount(batch.graph_of_node, per_kind[batch.kind], len(batch)))
 
@@ -56,7 +55,7 @@ def _log_sums(batch: GraphBatch, cost: Callable[[NodeKind], int]) -> Array:
 class CostPredictor:
     """A cost as a predictor: `fit` checks the labels and learns nothing, not even the sign."""
 
-    def __init__(self, cost: Callable[[Graphs], Array] = log_flops) -> None:
+    def __init__(self, cost: Callable[[Graphs], FloatArray] = log_flops) -> None:
         self.cost = cost
 
     def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> CostPredictor:
@@ -64,7 +63,7 @@ class CostPredictor:
         check_labels(y, len(as_batch(graphs)))
         return self
 
-    def predict(self, graphs: Graphs) -> Array:
+    def predict(self, graphs: Graphs) -> FloatArray:
         """The cost of each graph (G,)."""
         return self.cost(graphs)
 
@@ -101,7 +100,7 @@ class TreesPredictor:
         self.model.fit(vectors[order], self.labels.forward(labels)[order])
         return self
 
-    def predict(self, graphs: Graphs) -> Array:
+    def predict(self, graphs: Graphs) -> FloatArray:
         """Scores as float64 (G,) in the unit of the labels."""
         if self.model is None or self.labels is None:
             raise CgirError("predict: nothing was fitted; call fit(graphs, labels) first")
@@ -131,14 +130,14 @@ class HandPredictor:
             self.model = model.fit(self.scaler(vectors), self.labels.forward(labels))
         return self
 
-    def predict(self, graphs: Graphs) -> Array:
+    def predict(self, graphs: Graphs) -> FloatArray:
         """Scores as float64 (G,) in the unit of the labels."""
         if self.model is None or self.labels is None or self.scaler is None:
             raise CgirError("predict: nothing was fitted; call fit(graphs, labels) first")
         return self.labels.inverse(self.model.predict(self.scaler(_hand(graphs))))
 
 
-def _hand(graphs: Graphs) -> Array:
+def _hand(graphs: Graphs) -> FloatArray:
     return np.asarray(properties(as_batch(graphs)), np.float64)
 
 

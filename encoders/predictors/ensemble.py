@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cgir.errors import CgirError
+from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import GraphTensors
 from encoders.engine.streaming import embed
 from encoders.features.graph_features import Scaler
@@ -23,23 +23,21 @@ from encoders.models.registry import GraphEncoder, GraphEncoderConfig, build
 from encoders.training.loop import Group, Part, TrainConfig, balanced, epochs, optimise, steps_per_epoch
 from encoders.training.losses import LOSSES
 
-Array = NDArray[np.float64]
-
 
 class Vectors:
     """Frozen vectors (G, D) that hand out mini-batches as `GraphTensors` does."""
 
-    def __init__(self, values: Array) -> None:
+    def __init__(self, values: FloatArray) -> None:
         self.values = torch.from_numpy(values).float()
 
-    def take(self, indices: NDArray[np.int64]) -> Tensor:
+    def take(self, indices: IntArray) -> Tensor:
         """The rows at `indices`."""
         return self.values.index_select(0, torch.from_numpy(indices))
 
 
 Inputs = GraphTensors | Vectors
 # graphs for whole networks, unscaled vectors (G, D) of `descriptors.Described` for frozen ones
-Raw = GraphTensors | Array
+Raw = GraphTensors | FloatArray
 Start = GraphEncoder | GraphEncoderConfig | None  # weights to start from, or what to build anew for every member
 Groups = Sequence[Group]  # of one step, family by family
 TASK = "accuracy"  # what labels measure unless their name is given
@@ -52,10 +50,10 @@ class Member:
     """
 
     net: nn.Module
-    mean: Array
-    deviation: Array
+    mean: FloatArray
+    deviation: FloatArray
 
-    def outputs(self, inputs: Inputs, task: int = 0) -> Array:
+    def outputs(self, inputs: Inputs, task: int = 0) -> FloatArray:
         """Standardised outputs (G,) of one task for all graphs."""
         return (_outputs(self.net, inputs)[:, task] - self.mean[task]) / self.deviation[task]
 
@@ -87,7 +85,7 @@ class Networks:
         self.tasks: tuple[str, ...] = (TASK,)
 
     def fit_sources(
-        self, graphs: Raw, labels: Array, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int
+        self, graphs: Raw, labels: FloatArray, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int
     ) -> None:
         """Train on several families at once: a step sees equally many graphs of each, and the loss stays inside each
         family, and each part.
@@ -105,7 +103,7 @@ class Networks:
         self._train(graphs, labels, seed, steps, lambda rng: balanced(families, self.config.batch, steps, rng), sizes)
         self.sources = (self.members, self.scaler)
 
-    def fit(self, graphs: Raw, labels: Array, seed: int, reference: Raw, task: int = 0) -> None:
+    def fit(self, graphs: Raw, labels: FloatArray, seed: int, reference: Raw, task: int = 0) -> None:
         """Train on one family, from the networks that `fit_sources` left if it ran; else `reference` gives the scale of
         frozen vectors.
         """
@@ -124,13 +122,13 @@ class Networks:
             [size],
         )
 
-    def predict(self, graphs: Raw, task: int = 0) -> tuple[Array, Array]:
+    def predict(self, graphs: Raw, task: int = 0) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation over the members' outputs for a task: (G,), (G,)."""
         inputs = self.inputs(graphs)
         outputs = np.stack([member.outputs(inputs, task) for member in self.members])
         return outputs.mean(axis=0), outputs.std(axis=0)
 
-    def masks(self, graphs: GraphTensors) -> tuple[Array, Array]:
+    def masks(self, graphs: GraphTensors) -> tuple[FloatArray, FloatArray]:
         """CARL's causal shares of all nodes and of all edges, averaged over the members: (N,), (E,)."""
         inputs = self.inputs(graphs)
         assert isinstance(inputs, GraphTensors)
@@ -175,7 +173,7 @@ class Networks:
     def _train(
         self,
         graphs: Raw,
-        labels: Array,
+        labels: FloatArray,
         seed: int,
         steps: int,
         draws: Callable[[np.random.Generator], Iterable[Groups]],
@@ -191,7 +189,7 @@ class Networks:
                 member.mean, member.deviation = _moments(_outputs(member.net, inputs), sizes)
 
 
-def _moments(outputs: Array, sizes: Sequence[int]) -> tuple[Array, Array]:
+def _moments(outputs: FloatArray, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
     """Means of outputs (G, T), and their deviations inside families, (T,) each: between families outputs mean nothing."""
     families = np.split(outputs, np.cumsum(sizes)[:-1])
     inside = np.mean([family.var(axis=0) for family in families], axis=0)
@@ -210,13 +208,13 @@ def _loss(name: str, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Gro
     return torch.stack([LOSSES[name](scores[:, column], targets) for scores, targets, (_, column) in parts]).mean()
 
 
-def _outputs(net: nn.Module, inputs: Inputs) -> Array:
+def _outputs(net: nn.Module, inputs: Inputs) -> FloatArray:
     """(G, T), T = 1 for whole networks."""
     if isinstance(inputs, GraphTensors):
         return embed(net, inputs, inputs.depth).astype(np.float64)[:, None]
     net.eval()
     with torch.no_grad():
-        values: Array = net(inputs.values).numpy().astype(np.float64)
+        values: FloatArray = net(inputs.values).numpy().astype(np.float64)
     return values
 
 

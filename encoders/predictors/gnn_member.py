@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cgir.typing import FloatArray
 from encoders.engine.batching import GraphTensors
 from encoders.gaussian_process.model_averaging import ENOUGH
 from encoders.training.loop import TrainConfig
 
 from .ensemble import Networks
-
-Array = NDArray[np.float64]
 
 # Chosen on families of `examples.papers.universal`, with other draws of labels than it reports, where 20 labels were
 # too few for whole networks.
@@ -30,10 +28,10 @@ class Whole(NamedTuple):
     """
 
     networks: Networks
-    scale: Array
+    scale: FloatArray
 
     @classmethod
-    def fit(cls, graphs: GraphTensors, y: Array, pool: GraphTensors, scores: Array, seed: int) -> Whole:
+    def fit(cls, graphs: GraphTensors, y: FloatArray, pool: GraphTensors, scores: FloatArray, seed: int) -> Whole:
         """Train on n labelled graphs.
 
         Args:
@@ -48,7 +46,7 @@ class Whole(NamedTuple):
         outputs = networks.predict(pool)[0]
         return cls(networks, np.asarray([(outputs.mean(), max(outputs.std(), 1e-9)), (scores.mean(), scores.std())]))
 
-    def mixed(self, graphs: GraphTensors, scores: Array) -> Array:
+    def mixed(self, graphs: GraphTensors, scores: FloatArray) -> FloatArray:
         """(G,): mean of the scores of the process and of the networks."""
         (mean, deviation), (level, spread) = self.scale
         return (1 - SHARE) * scores + SHARE * (level + spread * (self.networks.predict(graphs)[0] - mean) / deviation)

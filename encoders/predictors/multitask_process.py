@@ -8,17 +8,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
+from cgir.typing import FloatArray, IntArray
 from encoders.features.graph_features import FLOPS, PARAMS, Described, Scaler, Views
 from encoders.features.label_transforms import normal_scores
 from encoders.gaussian_process.regression import CHUNK, View, norms, products, units
 from encoders.training.loop import Part
-
-Array = NDArray[np.float64]
 
 # Variances of normal scores: of each kernel of each view in what families have in common and in what is their own, of
 # levels, of noise.
@@ -37,16 +35,16 @@ class Labelled(NamedTuple):
     of its family that a label is in.
     """
 
-    dense: list[Array]
+    dense: list[FloatArray]
     subtrees: csr_array
-    columns: NDArray[np.int64]
-    owner: NDArray[np.int64]
-    traits: Array
-    scores: Array
+    columns: IntArray
+    owner: IntArray
+    traits: FloatArray
+    scores: FloatArray
 
     @classmethod
     def draw(
-        cls, read: Described, labels: Array, families: Sequence[Sequence[Part]], tasks: int, seed: int
+        cls, read: Described, labels: FloatArray, families: Sequence[Sequence[Part]], tasks: int, seed: int
     ) -> Labelled:
         """`DRAWN` networks of each family, at most.
 
@@ -103,10 +101,10 @@ class Across(NamedTuple):
 
     labelled: Labelled
     scalers: list[Scaler]
-    scales: Array
-    weights: Array
+    scales: FloatArray
+    weights: FloatArray
 
-    def predict(self, read: Described, task: int = 0) -> Array:
+    def predict(self, read: Described, task: int = 0) -> FloatArray:
         """(G,): expected normal scores of graphs of the new family; towards 0 for graphs, or a family, unlike all that
         is known.
         """
@@ -122,15 +120,15 @@ class Across(NamedTuple):
         )
 
 
-def common(one: Array | float, other: Array) -> Array:
+def common(one: FloatArray | float, other: FloatArray) -> FloatArray:
     """COMMON (t / T) (t' / T) exp(-(t - t')^2) for traits t and t', T being the largest: what networks of different
     sizes have in common is their size.
     """
-    covariance: Array = COMMON * one * other / np.arctanh(ALIKE) ** 2 * np.exp(-((one - other) ** 2))
+    covariance: FloatArray = COMMON * one * other / np.arctanh(ALIKE) ** 2 * np.exp(-((one - other) ** 2))
     return covariance
 
 
-def trait(hand: Array) -> float:
+def trait(hand: FloatArray) -> float:
     """In what networks of a family (G, P) differ: the correlation of their log FLOPs and log parameters, at least 0, on
     Fisher's scale.
 
@@ -143,7 +141,7 @@ def trait(hand: Array) -> float:
     return float(np.arctanh(np.clip(np.corrcoef(flops, params)[0, 1], 0, ALIKE)))
 
 
-def _scores(labels: Array, parts: Sequence[Part], drawn: NDArray[np.int64], tasks: int) -> Array:
+def _scores(labels: FloatArray, parts: Sequence[Part], drawn: IntArray, tasks: int) -> FloatArray:
     """(n, T): of the graphs drawn from a family."""
     known = {part.column: part for part in reversed(parts)}
     return np.stack(
@@ -151,7 +149,7 @@ def _scores(labels: Array, parts: Sequence[Part], drawn: NDArray[np.int64], task
     )
 
 
-def _groups(y: Array) -> Array:
+def _groups(y: FloatArray) -> FloatArray:
     """Which of `GROUPS` equal parts of all labels each belongs to."""
     return np.floor(GROUPS * (rankdata(y) - 0.5) / len(y))
 
@@ -168,7 +166,7 @@ def _views(dense: Sequence[View], roots: View) -> list[View]:
     ]
 
 
-def _kernel(views: Sequence[View], known: Sequence[View], scales: Array) -> Array:
+def _kernel(views: Sequence[View], known: Sequence[View], scales: FloatArray) -> FloatArray:
     """(m, n): sum over views of both kernels."""
     total = np.zeros((views[0].shape[0], known[0].shape[0]))
     for view, other, (distance, size) in zip(views, known, scales, strict=True):

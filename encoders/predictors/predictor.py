@@ -7,12 +7,13 @@ from os import PathLike
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import nn
 
 from cgir.errors import CgirError, LabelError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, GraphTensors, as_tensors
 from encoders.features.graph_features import Described, Scaler, Views, describe
 from encoders.features.label_transforms import RankGauss, Standardise, check_labels
@@ -29,7 +30,6 @@ from .source_families import Family, Scores, Sources, costs
 if TYPE_CHECKING:
     from encoders.explain.occlusion import Explanation
 
-Array = NDArray[np.float64]
 Read = Described | GraphTensors
 Some = Graphs | Described  # what describes graphs was made by `describe` with the same encoder
 HEADS = ("blend", "gp", "carl", "rank", *(name for name in LOSSES if name not in ("hinge", "mse")), "mse")
@@ -176,10 +176,10 @@ class Predictor:
         return self
 
     @overload
-    def predict(self, graphs: Some, return_std: Literal[False] = False) -> Array: ...
+    def predict(self, graphs: Some, return_std: Literal[False] = False) -> FloatArray: ...
     @overload
-    def predict(self, graphs: Some, return_std: Literal[True]) -> tuple[Array, Array]: ...
-    def predict(self, graphs: Some, return_std: bool = False) -> Array | tuple[Array, Array]:
+    def predict(self, graphs: Some, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+    def predict(self, graphs: Some, return_std: bool = False) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Scores as float64 (G,), higher is better; each graph's score does not depend on the others.
 
         Args:
@@ -219,7 +219,7 @@ class Predictor:
 
         return explain(self, graph, method)
 
-    def masks(self, graph: Graph | GraphBatch) -> tuple[Array, Array]:
+    def masks(self, graph: Graph | GraphBatch) -> tuple[FloatArray, FloatArray]:
         """CARL's causal shares in [0, 1] of the nodes (V,) and edges (E,) of a graph, averaged over the ensemble.
         CgirError for another head.
         """
@@ -237,7 +237,7 @@ class Predictor:
             return graphs.graphs if isinstance(graphs, Described) else as_tensors(graphs)
         return graphs if isinstance(graphs, Described) else describe(graphs, self.encoder)
 
-    def _fit_process(self, seen: Described, pool: Described, labels: Array, seed: int) -> None:
+    def _fit_process(self, seen: Described, pool: Described, labels: FloatArray, seed: int) -> None:
         """`labels` (n,) of the graphs that were seen; where a blend has enough of them, whole networks learn them too."""
         self._forget()
         self.labels = RankGauss.fit(labels)
@@ -266,7 +266,7 @@ class Predictor:
         assert self.networks is not None
         return self.networks.predict(_raw(read), self._column())
 
-    def _free(self, read: Described) -> Array:
+    def _free(self, read: Described) -> FloatArray:
         """(G, q): what says something of a graph before there are labels, none for a plain "gp"."""
         if self.head == "gp":
             return np.zeros((len(read), 0))
@@ -277,7 +277,7 @@ class Predictor:
         networks = self.sources.networks if self.sources is not None else self.networks
         return _place(self.task, networks.tasks if networks is not None else (TASK,))
 
-    def rank(self, graphs: Graphs) -> NDArray[np.int64]:
+    def rank(self, graphs: Graphs) -> IntArray:
         """Indices of the graphs, best first; equal scores keep their order."""
         return np.argsort(-self.predict(graphs), kind="stable")
 
@@ -296,7 +296,7 @@ def _vectors(read: Read) -> Described:
     return read
 
 
-def _raw(read: Read) -> GraphTensors | Array:
+def _raw(read: Read) -> GraphTensors | FloatArray:
     return read.vectors() if isinstance(read, Described) else read
 
 
@@ -306,7 +306,7 @@ def _place(task: str | None, tasks: Sequence[str]) -> int:
     return 0 if task is None else tasks.index(task)
 
 
-def _labelled(graphs: Some, y: ArrayLike) -> tuple[Some, Array]:
+def _labelled(graphs: Some, y: ArrayLike) -> tuple[Some, FloatArray]:
     ready = graphs if isinstance(graphs, Described) else as_tensors(graphs)
     return ready, check_labels(y, len(ready))
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from cgir.errors import CgirError, FileFormatError
+from cgir.typing import FloatArray, IntArray
 from encoders.features.graph_features import Scaler, Views
 from encoders.features.label_transforms import RankGauss, Standardise
 from encoders.gaussian_process.model_averaging import ExpectingProcess
@@ -234,7 +234,7 @@ def _sparse_state(prefix: str, matrix: Any) -> Tensors:
     return {prefix + name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in parts.items()}
 
 
-def _read_sparse(tensors: Tensors, prefix: str, columns: NDArray[np.int64]) -> csr_array:
+def _read_sparse(tensors: Tensors, prefix: str, columns: IntArray) -> csr_array:
     data, indices, starts = (tensors[prefix + name].numpy() for name in ("data", "indices", "indptr"))
     return csr_array((data, indices, starts), shape=(len(starts) - 1, len(columns) + 1))
 
@@ -281,7 +281,7 @@ def _read_scaler(tensors: Tensors, prefix: str) -> Scaler | None:
     )
 
 
-def _arrays(arrays: Mapping[str, NDArray[np.float64]]) -> Tensors:
+def _arrays(arrays: Mapping[str, FloatArray]) -> Tensors:
     return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
 
 

@@ -7,16 +7,15 @@ from copy import copy
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cgir.typing import FloatArray
 from encoders.features.graph_features import FLOPS, PARAMS, Described
 from encoders.training.loop import Part
 
 from .ensemble import Networks
 from .multitask_process import Across, Labelled
 
-Array = NDArray[np.float64]
-Scores = tuple[Array, Array]  # mean and standard deviation of G graphs
+Scores = tuple[FloatArray, FloatArray]  # mean and standard deviation of G graphs
 
 # in a score, where nothing is known of the family: what heads learned elsewhere says least about size, where families
 # differ most
@@ -51,7 +50,7 @@ class Sources(NamedTuple):
         cls,
         networks: Networks,
         read: Described,
-        labels: Array,
+        labels: FloatArray,
         families: Sequence[Sequence[Part]],
         tasks: Sequence[str],
         seed: int,
@@ -76,7 +75,7 @@ class Sources(NamedTuple):
         scores, deviations = self._heads(read, family, task)
         return scores + ACROSS_SHARE * self._across(read, family, task), deviations
 
-    def free(self, read: Described, family: Family, task: int = 0) -> Array:
+    def free(self, read: Described, family: Family, task: int = 0) -> FloatArray:
         """(G, 4): scores that need no label, in the order of `priors.EXPECTED`."""
         return np.column_stack([costs(read), self._heads(read, family, task)[0], self._across(read, family, task)])
 
@@ -86,10 +85,10 @@ class Sources(NamedTuple):
         return scores + family.share * (read.hand[:, FLOPS] - mean) / deviation, deviations
 
     @staticmethod
-    def _across(read: Described, family: Family, task: int) -> Array:
+    def _across(read: Described, family: Family, task: int) -> FloatArray:
         return np.zeros(len(read)) if family.across is None else family.across.predict(read, task)
 
 
-def costs(read: Described) -> Array:
+def costs(read: Described) -> FloatArray:
     """(G, 2): log FLOPs and log parameters."""
     return read.hand[:, [FLOPS, PARAMS]]

@@ -7,15 +7,15 @@ from itertools import product
 from typing import Protocol, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cgir.errors import CgirError
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, as_batch
 from encoders.features.label_transforms import check_labels
 from encoders.metrics import kendall_tau
 
-Array = NDArray[np.float64]
 # difference of Kendall's tau that is worth a factor e; the standard error of one with a hundred labels is three times
 # that
 SHARPNESS = 0.02
@@ -29,7 +29,7 @@ class Model(Protocol):
         """Learn from labelled graphs; `pool` are unlabelled ones of the family."""
         ...
 
-    def predict(self, graphs: Graphs) -> Array:
+    def predict(self, graphs: Graphs) -> FloatArray:
         """Scores (G,), higher is better."""
         ...
 
@@ -80,15 +80,17 @@ class Average:
         self._fit(batches, labels, seed, others)
         return self
 
-    def predict(self, forms: Sequence[Graphs]) -> Array:
+    def predict(self, forms: Sequence[Graphs]) -> FloatArray:
         """Scores (G,) of graphs, given in every member's form; each graph's score does not depend on the others."""
         if not self.scales:
             raise CgirError("predict: nothing was fitted; call fit(forms, labels) first")
         scores = self._scores(self._checked(forms))
-        total: Array = np.sum([self.weights[index] * values for index, values in scores.items()], axis=0)
+        total: FloatArray = np.sum([self.weights[index] * values for index, values in scores.items()], axis=0)
         return total
 
-    def _fit(self, batches: Sequence[GraphBatch], labels: Array, seed: int, pools: Sequence[Graphs] | None) -> None:
+    def _fit(
+        self, batches: Sequence[GraphBatch], labels: FloatArray, seed: int, pools: Sequence[Graphs] | None
+    ) -> None:
         self.scales = {}
         for index in np.flatnonzero(self.weights).tolist():
             pool = None if pools is None else pools[index]
@@ -96,15 +98,15 @@ class Average:
             scores = model.predict(batches[index] if pool is None else pool)
             self.scales[index] = float(scores.mean()), max(float(scores.std()), 1e-9)
 
-    def _scores(self, forms: Sequence[Graphs]) -> dict[int, Array]:
+    def _scores(self, forms: Sequence[Graphs]) -> dict[int, FloatArray]:
         return {
             index: (self.members[index].predict(forms[index]) - mean) / deviation
             for index, (mean, deviation) in self.scales.items()
         }
 
     def _weighed(
-        self, batches: Sequence[GraphBatch], labels: Array, seed: int, pools: Sequence[Graphs] | None
-    ) -> Array:
+        self, batches: Sequence[GraphBatch], labels: FloatArray, seed: int, pools: Sequence[Graphs] | None
+    ) -> FloatArray:
         """Weights of the members (M,), from how subsets of them rank what they were not fitted to."""
         subsets = np.asarray(list(product((False, True), repeat=len(batches)))[1:])  # (2^M - 1, M)
         shares = subsets / subsets.sum(axis=1, keepdims=True)
@@ -121,7 +123,7 @@ class Average:
         votes = np.exp((taus - taus.max()) / SHARPNESS)
         weights = votes @ shares / votes.sum()
         weights[weights < LEAST] = 0
-        total: Array = weights / weights.sum()
+        total: FloatArray = weights / weights.sum()
         return total
 
     def _checked(self, forms: Sequence[Graphs]) -> Sequence[Graphs]:

@@ -7,23 +7,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import CgirError
+from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs
 from encoders.features.label_transforms import interpolate
 
 from .predictor import Predictor
 from .pretrained import card, load_pretrained
 
-Array = NDArray[np.float64]
-
 
 class Estimate(NamedTuple):
     """`scores` (G,) and `deviations` (G,) in `unit`, and in a sentence what they are `worth`."""
 
-    scores: Array
-    deviations: Array
+    scores: FloatArray
+    deviations: FloatArray
     unit: str
     worth: str
 

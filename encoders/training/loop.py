@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cgir.errors import CgirError
+from cgir.typing import IntArray
 
 from .seeding import seeded
 
-Group = tuple[NDArray[np.int64], int]  # indices of graphs that are compared in a step, and the output that learns it
+Group = tuple[IntArray, int]  # indices of graphs that are compared in a step, and the output that learns it
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def optimise(
         module.eval()
 
 
-def epochs(n: int, batch: int, count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+def epochs(n: int, batch: int, count: int, rng: np.random.Generator) -> Iterator[IntArray]:
     """Index batches of `count` passes over n examples; a pass is split evenly, into batches of at least `batch`.
 
     Where one batch holds everything its order is kept, so that it is prepared once.

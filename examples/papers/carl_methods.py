@@ -7,9 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from cgir.typing import FloatArray, IntArray
 from encoders import (
     Average,
     CarlConfig,
@@ -27,7 +25,6 @@ from encoders.predictors.stacking import Model
 
 from .carl_tasks import Problem
 
-Indices = NDArray[np.int64]
 # mini-batches in an epoch, at least 10 graphs in each: more labels make batches larger, not trainings longer
 STEPS = 10
 EPOCHS = 100
@@ -88,7 +85,7 @@ PARTS = {
 }
 
 
-def predictions(method: Method, found: Problem, chosen: Indices, seed: int) -> NDArray[np.float64]:
+def predictions(method: Method, found: Problem, chosen: IntArray, seed: int) -> FloatArray:
     """Scores of all networks by a model that learned from the chosen ones."""
     names = ("networks", "cells") if method.form == "both" else (method.form,)
     forms = [getattr(found, name) for name in names]

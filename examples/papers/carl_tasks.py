@@ -7,13 +7,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir import GraphBatch
 from cgir.analysis.weisfeiler_lehman import graph_hashes
+from cgir.typing import FloatArray, IntArray
 from frontends import tables
-
-Array = NDArray[np.float64]
 
 
 class Task(NamedTuple):
@@ -62,9 +60,9 @@ class Problem:
 
     networks: GraphBatch
     cells: GraphBatch
-    train: Array
-    test: Array
-    sorts: NDArray[np.int64]
+    train: FloatArray
+    test: FloatArray
+    sorts: IntArray
 
 
 @lru_cache(maxsize=1)

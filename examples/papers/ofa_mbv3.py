@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 import search
@@ -28,6 +27,7 @@ from benchmarks.report import publish
 from cgir import CgirError, GraphBatch
 from cgir.atomic_files import atomic_path
 from cgir.drawing.export import to_svg
+from cgir.typing import BoolArray, FloatArray
 from encoders import CostPredictor, Predictor
 from encoders.metrics import spearman
 from encoders.predictors.stacking import Model
@@ -93,8 +93,8 @@ class Problem(NamedTuple):
     space: AtOneSize
     specs: list[Spec]
     graphs: GraphBatch
-    accuracy: NDArray[np.float64]
-    seen: NDArray[np.bool_]
+    accuracy: FloatArray
+    seen: BoolArray
     allowed: Callable[[Spec], bool]
 
 
@@ -141,7 +141,7 @@ def guides(found: Problem, folder: str, seed: int) -> dict[str, Model]:
     return models
 
 
-def ranking(found: Problem, scores: NDArray[np.float64]) -> Row:
+def ranking(found: Problem, scores: FloatArray) -> Row:
     """How the scores rank the labelled networks that were not seen."""
     scores, accuracy = scores[~found.seen], found.accuracy[~found.seen]
     first = accuracy[np.argmax(scores)]
@@ -159,7 +159,7 @@ def blocks(spec: Spec) -> list[tuple[int, int] | None]:
     return [(spec.ks[place], spec.e[place]) if place in active else None for place in range(len(spec.ks))]
 
 
-def judged(found: Problem, spec: Spec, models: dict[str, Model], scores: dict[str, NDArray[np.float64]]) -> Row:
+def judged(found: Problem, spec: Spec, models: dict[str, Model], scores: dict[str, FloatArray]) -> Row:
     """What can be said of a network without a label: its costs, its place among the labelled ones in every score, and
     how those nearest to it do.
     """

@@ -21,11 +21,12 @@ import torch
 
 from benchmarks.report import publish
 from cgir.atomic_files import atomic_path
+from cgir.typing import IntArray
 from encoders import Predictor
 from encoders.features.graph_features import Described, describe
 from encoders.metrics import kendall_tau, spearman
 from encoders.predictors.ensemble import TASK
-from examples.papers.universal_families import METRICS, Family, Indices, family, papers_family, trace_timm
+from examples.papers.universal_families import METRICS, Family, family, papers_family, trace_timm
 from examples.papers.universal_methods import METHODS, Ranker, described
 from examples.papers.universal_table import ABOUT, tables
 
@@ -36,7 +37,7 @@ SEEDS = range(5)  # of encoders and heads; each sees two draws of labels
 PAPERS = "paper's cells"
 
 
-def problems(name: str) -> Iterator[tuple[str, Family, Indices, tuple[int, ...], Described]]:
+def problems(name: str) -> Iterator[tuple[str, Family, IntArray, tuple[int, ...], Described]]:
     """Name, family, rows, numbers of labels and description of every target of a family."""
     found = family(name)
     for target, rows in found.targets.items():

@@ -11,12 +11,11 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.report import Table, publish
+from cgir.typing import FloatArray
 from encoders.features.graph_features import FLOPS, describe
 from encoders.metrics import spearman
 from encoders.predictors.ensemble import TASK
@@ -25,7 +24,6 @@ from examples.papers.universal import SEEDS
 from examples.papers.universal_families import METRICS, family
 from examples.papers.universal_methods import described, universal
 
-Array = NDArray[np.float64]
 Setting = tuple[float | None, float]  # DISTRUST, None for FLOPS_SHARE everywhere, and ACROSS_SHARE
 
 SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, DISTRUST, 10.0), (0.0, 1.0, ACROSS_SHARE, 6.0)))
@@ -38,7 +36,9 @@ before this table was made, and not again after it; the last column is what a ch
 brought each of them."""
 
 
-def parts(name: str, seed: int, folder: Path) -> Iterator[tuple[str, Array, Array, Array, float, Array]]:
+def parts(
+    name: str, seed: int, folder: Path
+) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray, float, FloatArray]]:
     """For each target: labels, heads' scores, standardised log FLOPs, the heads' disagreement squared, and what a
     process across families expects.
     """

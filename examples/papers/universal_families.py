@@ -8,16 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir import GraphBatch, GraphStore
 from cgir.analysis.weisfeiler_lehman import graph_hashes
+from cgir.typing import BoolArray, FloatArray, IntArray
 from encoders.predictors.ensemble import TASK
 from frontends import tables
 from frontends.spaces import Space
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 TRANSNAS = ("class_object", "class_scene", "room_layout", "jigsaw", "segmentsemantic", "normal", "autoencoder")
 TRANSNAS_METRICS = {TASK if task == "class_object" else task: f"{task}_val_metric" for task in TRANSNAS}
@@ -54,8 +51,8 @@ class Family:
 
     name: str
     graphs: GraphBatch
-    labels: Mapping[str, Array]
-    targets: Mapping[str, Indices]
+    labels: Mapping[str, FloatArray]
+    targets: Mapping[str, IntArray]
 
 
 @cache
@@ -96,14 +93,14 @@ def trace_timm() -> None:
         GraphStore.write(TIMM, tables.load("timm_imagenet").graphs(), family="timm")
 
 
-def _graphs(table: tables.Table, rows: Indices) -> GraphBatch:
+def _graphs(table: tables.Table, rows: IntArray) -> GraphBatch:
     if table.space is None:
         return GraphStore.open(TIMM).batch(rows)
     space: Space = replace(table.space, **SKELETONS.get(table.name, {}))  # type: ignore[type-var]  # every space is a dataclass
     return space.graphs([table.specs[row] for row in rows])
 
 
-def _connected(space: Space, specs: list) -> NDArray[np.bool_]:
+def _connected(space: Space, specs: list) -> BoolArray:
     """Which cells have a path from input to output; stacks of blocks always have."""
     if not hasattr(space, "cells") and space.name not in ("darts", "transnas_micro", "nasbench_nlp"):
         return np.ones(len(specs), bool)
@@ -111,14 +108,14 @@ def _connected(space: Space, specs: list) -> NDArray[np.bool_]:
     return np.bincount(cells.graph_of_node[cells.dst], minlength=len(cells)) > 0
 
 
-def _first(hashes: list[str]) -> NDArray[np.bool_]:
+def _first(hashes: list[str]) -> BoolArray:
     """Which graphs are the first of their hash."""
     first = np.zeros(len(hashes), bool)
     first[np.unique(np.asarray(hashes), return_index=True)[1]] = True
     return first
 
 
-def _targets(table: tables.Table, name: str, rows: Indices) -> dict[str, Indices]:
+def _targets(table: tables.Table, name: str, rows: IntArray) -> dict[str, IntArray]:
     titles = {
         "nasbench201": "NAS-Bench-201, CIFAR-10", "nasbench101": "NAS-Bench-101", "nasbench_macro": "NAS-Bench-Macro", "darts": "DARTS",
         "transnas_micro": "TransNAS-Bench-101 micro, class_object", "transnas_macro": "TransNAS-Bench-101 macro, class_object",

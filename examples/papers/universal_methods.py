@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from cgir.typing import FloatArray
 from encoders import CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, TrainConfig, log_flops, log_params
 from encoders.features.graph_features import Described, Scaler, describe
 from encoders.features.label_transforms import RankGauss
@@ -19,8 +20,6 @@ from encoders.predictors.source_families import costs
 from examples.papers.universal_encoders import encoder
 from examples.papers.universal_families import METRICS, family
 
-Array = NDArray[np.float64]
-
 
 class Ranker(Protocol):
     """Scores graphs that were described; `fit` may be called again for another draw of labels."""
@@ -29,7 +28,7 @@ class Ranker(Protocol):
         """Learn from labels of the target."""
         ...
 
-    def predict(self, graphs: Described) -> Array:
+    def predict(self, graphs: Described) -> FloatArray:
         """Scores (G,)."""
         ...
 
@@ -55,7 +54,7 @@ class OnGraphs:
         """As `Predictor.fit`."""
         return self.model.fit(graphs.graphs, y, seed=seed, pool=pool.graphs)
 
-    def predict(self, graphs: Described) -> Array:
+    def predict(self, graphs: Described) -> FloatArray:
         """Scores (G,)."""
         return self.model.predict(graphs.graphs)
 
@@ -71,7 +70,7 @@ class ExpectingHand:
         self.process = ExpectingProcess.fit([self.scaler(graphs.hand)], self.expected(costs(graphs)), targets, seed)
         return self
 
-    def predict(self, graphs: Described) -> Array:
+    def predict(self, graphs: Described) -> FloatArray:
         """Scores (G,)."""
         return self.process.predict([self.scaler(graphs.hand)], self.expected(costs(graphs)))[0]
 

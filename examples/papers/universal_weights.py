@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cgir.atomic_files import atomic_path
+from cgir.typing import FloatArray
 from encoders import Predictor
 from encoders.features.graph_features import describe
 from encoders.features.label_transforms import interpolate
@@ -30,7 +30,6 @@ from examples.papers.universal_encoders import RECIPES, encoder
 from examples.papers.universal_families import METRICS, family, trace_timm
 from examples.papers.universal_methods import described, taught, universal
 
-Array = NDArray[np.float64]
 Row = dict[str, Any]
 SEED = 0
 REFERENCE = "timm_imagenet"
@@ -38,7 +37,7 @@ IMAGENET = {REFERENCE: "timm", "ofa_mbv3": "Once-for-All MobileNetV3 at mixed si
 KNOTS = np.linspace(0, 1, 41)
 
 
-def ranked(predictor: Predictor, name: str) -> Array:
+def ranked(predictor: Predictor, name: str) -> FloatArray:
     """Scores of a family's networks, each by itself, without a pool."""
     return predictor.predict(describe(described(name), predictor.encoder))
 

@@ -11,13 +11,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from cgir.typing import AnyArray
+
 LIMIT = 10_000
 
 
-def fold(name: str, *arrays: Array, **settings: Any) -> Any:
+def fold(name: str, *arrays: AnyArray, **settings: Any) -> Any:
     """The result of an operation on known values (an array, or a list of them for `split`), or None where it cannot be
     had.
 
@@ -41,7 +41,7 @@ def small(size: Sequence[int]) -> bool:
     return all(n >= 0 for n in size) and prod(size) <= LIMIT
 
 
-def divide(a: Array, b: Array) -> Array:
+def divide(a: AnyArray, b: AnyArray) -> AnyArray:
     """Division; of integers, rounded towards zero as in C."""
     if not (np.issubdtype(np.result_type(a, b), np.integer)):
         return np.asarray(np.divide(a, b))
@@ -51,42 +51,42 @@ def divide(a: Array, b: Array) -> Array:
     return np.asarray(np.where((np.less(a, 0)) == (np.less(b, 0)), quotient, -quotient), dtype=np.result_type(a, b))
 
 
-def _floordiv(a: Array, b: Array) -> Array:
+def _floordiv(a: AnyArray, b: AnyArray) -> AnyArray:
     if np.issubdtype(np.result_type(a, b), np.integer) and np.any(np.equal(b, 0)):
         raise ZeroDivisionError
     return np.asarray(np.floor_divide(a, b))
 
 
-def _mod(a: Array, b: Array, fmod: bool = False) -> Array:
+def _mod(a: AnyArray, b: AnyArray, fmod: bool = False) -> AnyArray:
     if np.issubdtype(np.result_type(a, b), np.integer) and np.any(np.equal(b, 0)):
         raise ZeroDivisionError
     return np.asarray((np.fmod if fmod else np.mod)(a, b))
 
 
-def _pow(a: Array, b: Array) -> Array:
+def _pow(a: AnyArray, b: AnyArray) -> AnyArray:
     return np.asarray(np.power(a.astype(np.float64), b)).astype(a.dtype)
 
 
-def _concat(*arrays: Array, axis: int = 0) -> Array | None:
+def _concat(*arrays: AnyArray, axis: int = 0) -> AnyArray | None:
     return np.concatenate(arrays, axis) if sum(map(np.size, arrays)) <= LIMIT else None
 
 
-def _stack(*arrays: Array, axis: int = 0) -> Array | None:
+def _stack(*arrays: AnyArray, axis: int = 0) -> AnyArray | None:
     return np.stack(arrays, axis) if sum(map(np.size, arrays)) <= LIMIT else None
 
 
-def _gather(data: Array, indices: Array, axis: int = 0) -> Array | None:
+def _gather(data: AnyArray, indices: AnyArray, axis: int = 0) -> AnyArray | None:
     size = (*data.shape[:axis], *indices.shape, *data.shape[axis % max(data.ndim, 1) + 1 :])
     return np.take(data, indices.astype(np.int64), axis) if small(size) else None
 
 
 def _slice(
-    data: Array,
+    data: AnyArray,
     starts: Sequence[int],
     ends: Sequence[int],
     axes: Sequence[int] | None = None,
     steps: Sequence[int] | None = None,
-) -> Array:
+) -> AnyArray:
     picks: list[slice] = [slice(None)] * data.ndim
     for place, axis in enumerate(range(len(starts)) if axes is None else axes):
         begin, end, step = int(starts[place]), int(ends[place]), int(steps[place]) if steps is not None else 1
@@ -97,40 +97,40 @@ def _slice(
     return data[tuple(picks)]
 
 
-def _split(data: Array, sizes: Sequence[int], axis: int = 0) -> list[Array]:
+def _split(data: AnyArray, sizes: Sequence[int], axis: int = 0) -> list[AnyArray]:
     return list(np.split(data, np.cumsum(list(sizes))[:-1], axis))
 
 
-def _full(size: Sequence[int], value: Any = 0) -> Array | None:
+def _full(size: Sequence[int], value: Any = 0) -> AnyArray | None:
     return np.full(tuple(int(n) for n in size), value) if small([int(n) for n in size]) else None
 
 
-def _range(start: Array, limit: Array, delta: Array) -> Array | None:
+def _range(start: AnyArray, limit: AnyArray, delta: AnyArray) -> AnyArray | None:
     first, last, step = (np.asarray(v).item() for v in (start, limit, delta))
     count = max(int(np.ceil((last - first) / step)), 0)
     return (first + step * np.arange(count)).astype(np.asarray(start).dtype) if count <= LIMIT else None
 
 
-def _expand(data: Array, size: Sequence[int]) -> Array | None:
+def _expand(data: AnyArray, size: Sequence[int]) -> AnyArray | None:
     target = np.broadcast_shapes(data.shape, tuple(int(n) for n in size))
     return np.broadcast_to(data, target) if small(target) else None
 
 
-def _tile(data: Array, repeats: Sequence[int]) -> Array | None:
+def _tile(data: AnyArray, repeats: Sequence[int]) -> AnyArray | None:
     times = [int(n) for n in repeats]
     return np.tile(data, times) if data.size * prod(times) <= LIMIT else None
 
 
-def _reduce(function: Callable[..., Any]) -> Callable[..., Array]:
-    def reduced(data: Array, axes: Sequence[int] | None = None, keep: bool = False) -> Array:
+def _reduce(function: Callable[..., Any]) -> Callable[..., AnyArray]:
+    def reduced(data: AnyArray, axes: Sequence[int] | None = None, keep: bool = False) -> AnyArray:
         result = function(data, axis=None if axes is None else tuple(int(a) for a in axes), keepdims=keep)
         return np.asarray(result, dtype=result.dtype if data.dtype == bool else data.dtype)
 
     return reduced
 
 
-def _many(function: Callable[..., Any]) -> Callable[..., Array]:
-    def folded(*arrays: Array) -> Array:
+def _many(function: Callable[..., Any]) -> Callable[..., AnyArray]:
+    def folded(*arrays: AnyArray) -> AnyArray:
         result = arrays[0]
         for array in arrays[1:]:
             result = function(result, array)
@@ -139,7 +139,7 @@ def _many(function: Callable[..., Any]) -> Callable[..., Array]:
     return folded
 
 
-def _one_hot(indices: Array, depth: int, low: Any = 0, high: Any = 1, axis: int = -1) -> Array | None:
+def _one_hot(indices: AnyArray, depth: int, low: Any = 0, high: Any = 1, axis: int = -1) -> AnyArray | None:
     if indices.size * depth > LIMIT:
         return None
     return np.moveaxis(np.where(np.arange(depth) == (indices % depth)[..., None], high, low), -1, axis)

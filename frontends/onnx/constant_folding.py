@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
-from frontends.common.constant_folding import LIMIT, Array, fold
+from cgir.typing import AnyArray
+from frontends.common.constant_folding import LIMIT, fold
 
 from .tensors import Call, attribute
 
@@ -64,8 +65,8 @@ def _axes(call: Call, slot: int = 1) -> tuple[int, ...] | None:
     return None if axes is None else tuple(int(a) for a in axes)
 
 
-def _reduce(name: str) -> Callable[[Call, list[Array]], Any]:
-    def rule(call: Call, arrays: list[Array]) -> Any:
+def _reduce(name: str) -> Callable[[Call, list[AnyArray]], Any]:
+    def rule(call: Call, arrays: list[AnyArray]) -> Any:
         axes = _axes(call) or None
         if axes is None and call.attr("noop_with_empty_axes", 0):
             return arrays[0]
@@ -74,46 +75,46 @@ def _reduce(name: str) -> Callable[[Call, list[Array]], Any]:
     return rule
 
 
-def _reshape(call: Call, arrays: list[Array]) -> Any:
+def _reshape(call: Call, arrays: list[AnyArray]) -> Any:
     return fold("reshape", arrays[0], size=call.sizes[0])
 
 
-def _slice(call: Call, arrays: list[Array]) -> Any:
+def _slice(call: Call, arrays: list[AnyArray]) -> Any:
     if call.version < 10:
         return fold("slice", arrays[0], starts=call.attr("starts"), ends=call.attr("ends"), axes=call.attr("axes"))
     rest = [None if tensor is None else tensor.ints() for tensor in call.given[1:]] + [None] * 4
     return fold("slice", arrays[0], starts=rest[0], ends=rest[1], axes=rest[2], steps=rest[3])
 
 
-def _split(call: Call, arrays: list[Array]) -> Any:
+def _split(call: Call, arrays: list[AnyArray]) -> Any:
     axis = call.attr("axis", 0)
     return fold("split", arrays[0], sizes=[size[axis] for size in call.sizes], axis=axis)
 
 
-def _full(call: Call, arrays: list[Array]) -> Any:
+def _full(call: Call, arrays: list[AnyArray]) -> Any:
     value = call.attr("value")
     number = np.float32(0) if value is None else numpy_helper.to_array(value).reshape(())
     return fold("full", size=call.sizes[0], value=number)
 
 
-def _cast(call: Call, arrays: list[Array]) -> Any:
+def _cast(call: Call, arrays: list[AnyArray]) -> Any:
     dtype = helper.tensor_dtype_to_np_dtype(call.need(1).elem if call.op == "CastLike" else call.attr("to"))
     return None if np.dtype(dtype).kind in "OUS" else fold("cast", arrays[0], dtype=dtype)
 
 
-def _clip(call: Call, arrays: list[Array]) -> Any:
+def _clip(call: Call, arrays: list[AnyArray]) -> Any:
     low, high = (attribute(call.node, name) if call.version < 11 else None for name in ("min", "max"))
     if call.version >= 11:
         low, high = (None if (tensor := call.get(slot)) is None else tensor.data for slot in (1, 2))
     return fold("clip", arrays[0], a_min=low, a_max=high)
 
 
-def _argmax(call: Call, arrays: list[Array]) -> Any:
+def _argmax(call: Call, arrays: list[AnyArray]) -> Any:
     result = fold("argmax", arrays[0] if call.op == "ArgMax" else -arrays[0], axis=call.attr("axis", 0))
     return None if result is None else result.reshape(call.sizes[0])
 
 
-RULES: dict[str, Callable[[Call, list[Array]], Any]] = {
+RULES: dict[str, Callable[[Call, list[AnyArray]], Any]] = {
     **{f"Reduce{name}": _reduce(name.lower()) for name in ("Sum", "Prod", "Mean")}, "ReduceMax": _reduce("reduce_max"), "ReduceMin": _reduce("reduce_min"),
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _reshape),
     "Slice": _slice, "Split": _split, "ConstantOfShape": _full, "Cast": _cast, "CastLike": _cast, "Clip": _clip, "ArgMax": _argmax, "ArgMin": _argmax,

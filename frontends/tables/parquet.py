@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from numpy.typing import NDArray
 
 from cgir.atomic_files import atomic_path
 from cgir.errors import FileFormatError, LabelError
+from cgir.typing import FloatArray
 from frontends import spaces
 
 from .table import Table
@@ -102,7 +102,7 @@ def require(file: Path, data: pa.Table, columns: Collection[str]) -> None:
         raise FileFormatError(f"{file}: no column {', '.join(missing)}; found {', '.join(data.column_names)}")
 
 
-def numbers(file: Path, data: pa.Table, others: Collection[str]) -> dict[str, NDArray[np.float64]]:
+def numbers(file: Path, data: pa.Table, others: Collection[str]) -> dict[str, FloatArray]:
     """All columns but `others`, as float64, nan where empty."""
     columns = {}
     for column in (name for name in data.column_names if name not in others):

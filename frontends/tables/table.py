@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
+from cgir.typing import AnyArray, FloatArray, IntArray
 from frontends import spaces
 
 
@@ -27,7 +27,7 @@ class Table:
 
     name: str
     texts: tuple[str, ...]
-    columns: dict[str, NDArray[np.float64]] = field(repr=False)
+    columns: dict[str, FloatArray] = field(repr=False)
     space: spaces.Space[Any] | None = None
     families: tuple[str, ...] = field(default=(), repr=False)
     about: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -41,7 +41,7 @@ class Table:
         """Names of the numeric columns."""
         return tuple(self.columns)
 
-    def __getitem__(self, metric: str) -> NDArray[np.float64]:
+    def __getitem__(self, metric: str) -> FloatArray:
         """The column `metric`, a copy.
 
         Raises:
@@ -56,7 +56,7 @@ class Table:
         """All `texts`, parsed on first use; names of models stay as they are."""
         return self._parse(range(len(self)))
 
-    def select(self, rows: Iterable[int] | NDArray[Any]) -> Table:
+    def select(self, rows: Iterable[int] | AnyArray) -> Table:
         """The table of these rows, by index (in that order, repeats allowed) or by one truth value for each row."""
         chosen = self._indices(rows)
         return replace(
@@ -96,7 +96,7 @@ class Table:
         part = self.select(np.asarray(self.families) == name)
         return replace(part, name=f"{self.name}/{name}", space=self._space_of(name))
 
-    def graphs(self, rows: Iterable[int] | NDArray[Any] | None = None) -> GraphBatch:
+    def graphs(self, rows: Iterable[int] | AnyArray | None = None) -> GraphBatch:
         """The graphs of all rows, or of some, in their order. Models of timm are traced on the meta device, without
         weights, once per process.
 
@@ -114,7 +114,7 @@ class Table:
 
         return graphs([self.texts[i] for i in chosen], [int(size) for size in self["img_size"][chosen]])
 
-    def _graphs_of_families(self, chosen: NDArray[np.int64]) -> GraphBatch:
+    def _graphs_of_families(self, chosen: IntArray) -> GraphBatch:
         if not len(chosen):
             return GraphBatch.from_graphs([])
         names = np.asarray(self.families)[chosen]
@@ -132,7 +132,7 @@ class Table:
             return tuple(known[self.families[i]].parse(self.texts[i]) for i in rows)
         return tuple(self.texts[i] for i in rows)
 
-    def _indices(self, rows: Iterable[int] | NDArray[Any]) -> NDArray[np.int64]:
+    def _indices(self, rows: Iterable[int] | AnyArray) -> IntArray:
         chosen = np.asarray(rows if isinstance(rows, np.ndarray | Sequence) else list(rows))
         if chosen.dtype == bool and chosen.shape == (len(self),):
             return np.flatnonzero(chosen)
@@ -148,6 +148,6 @@ class Table:
         return spaces.get(family, **self.about["skeletons"][family])
 
 
-def _some(column: NDArray[Any]) -> str:
+def _some(column: AnyArray) -> str:
     found = np.unique(column).tolist()
     return ", ".join(map(repr, found[:12])) + (f" and {len(found) - 12} more" if len(found) > 12 else "")

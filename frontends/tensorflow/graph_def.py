@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from numpy.typing import NDArray
 from tensorflow.core.framework import attr_value_pb2, function_pb2, op_def_pb2, types_pb2
 from tensorflow.python.framework import dtypes, op_def_registry
 
 from cgir import TraceError
+from cgir.typing import AnyArray
 from frontends.common.tape import Size, Value
 
 NodeDef: TypeAlias = Any  # TensorFlow's messages have no types
@@ -67,7 +67,7 @@ class Item:
 
     size: Size
     dtype: int
-    data: NDArray[Any] | None = None
+    data: AnyArray | None = None
     value: Value | None = None
     make: Callable[[], Value] | None = None
     variable: Variable | None = None

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 from tensorflow.core.framework import node_def_pb2, op_def_pb2
 from tensorflow.python.eager import context, execute
 from tensorflow.python.framework import ops, tensor_util
 
 from cgir import TraceError
 from cgir.ops import OPS, TF_NAMES
+from cgir.typing import AnyArray
 from frontends.common.tape import Size
 
 from .graph_def import FLOATING, RESOURCE, STRING, VARIANT, Item, NodeDef, Outputs, attr, name_of_type
@@ -160,7 +160,7 @@ def numbers(item: Item, what: str, node: NodeDef) -> tuple[int, ...]:
         raise TraceError(
             f"node {node.name!r} ({node.op}): its {what} depends on values of the inputs, and tracing knows sizes only"
         )
-    data: NDArray[Any] = np.asarray(item.data)
+    data: AnyArray = np.asarray(item.data)
     return tuple(int(number) for number in data.ravel())
 
 

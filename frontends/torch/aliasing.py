@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from cgir.typing import IntArray
 from frontends.common.axis_layout import Tag
 
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, size, stride, in elements
@@ -62,7 +62,7 @@ def _extent(place: Geometry) -> tuple[int, int, int]:
     return offset, last, count
 
 
-def _elements(place: Geometry) -> NDArray[np.int64]:
+def _elements(place: Geometry) -> IntArray:
     offset, size, stride = place
     total = np.asarray(offset)
     for n, step in zip(size, stride, strict=True):

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from space_checks import rows
 
 import search
 from cgir import CgirError, FileFormatError, GraphBatch
 from cgir.analysis.graph_properties import properties
+from cgir.typing import FloatArray
 from encoders import CostPredictor, Predictor, log_flops
 from examples import search_a_space
 from frontends import spaces, tables
@@ -61,8 +61,8 @@ class Ridge:
         self.weights = z.T @ np.linalg.solve(z @ z.T + np.eye(len(z)), np.asarray(y) - self.mean)
         return self
 
-    def predict(self, graphs: GraphBatch) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = (properties(graphs) - self.centre) / self.scale @ self.weights + self.mean
+    def predict(self, graphs: GraphBatch) -> FloatArray:
+        scores: FloatArray = (properties(graphs) - self.centre) / self.scale @ self.weights + self.mean
         return scores
 
 
@@ -78,7 +78,7 @@ class Recorder:
         self.fits.append((len(graphs), len(y)))
         return self
 
-    def predict(self, graphs: GraphBatch) -> NDArray[np.float64]:
+    def predict(self, graphs: GraphBatch) -> FloatArray:
         self.batches.append(len(graphs))
         return log_flops(graphs)
 
@@ -247,7 +247,7 @@ def test_without_an_oracle_the_predictor_is_searched(method: Callable[..., searc
 
 def test_a_search_of_the_predictor_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     class Interrupted(Recorder):
-        def predict(self, graphs: GraphBatch) -> NDArray[np.float64]:
+        def predict(self, graphs: GraphBatch) -> FloatArray:
             if len(self.batches) == 2:
                 raise KeyboardInterrupt
             return super().predict(graphs)

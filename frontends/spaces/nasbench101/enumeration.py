@@ -10,11 +10,10 @@ from functools import lru_cache
 from itertools import combinations, permutations, product
 
 import numpy as np
-from numpy.typing import NDArray
+
+from cgir.typing import IntArray
 
 from .space import MAX_EDGES, OPS, Cell, Matrix
-
-Ints = NDArray[np.int64]
 
 
 class CellIndex:
@@ -75,7 +74,7 @@ def unique_cells(max_vertices: int) -> UniqueCells:
     return UniqueCells(max_vertices)
 
 
-def _live(pairs: list[tuple[int, int]], vertices: int) -> Ints:
+def _live(pairs: list[tuple[int, int]], vertices: int) -> IntArray:
     """Wirings in which every vertex has a way in and a way out, hence lies on a path from input to output."""
     codes = np.arange(1 << len(pairs), dtype=np.int64)
     codes = codes[np.bitwise_count(codes) <= MAX_EDGES]
@@ -91,7 +90,7 @@ def _live(pairs: list[tuple[int, int]], vertices: int) -> Ints:
     return codes
 
 
-def _renamed(codes: Ints, pairs: list[tuple[int, int]], renaming: tuple[int, ...]) -> Ints:
+def _renamed(codes: IntArray, pairs: list[tuple[int, int]], renaming: tuple[int, ...]) -> IntArray:
     """Wirings after vertex v became `renaming[v]`; those that are then not upper triangular become 2^62, larger than
     any wiring.
     """
@@ -104,14 +103,14 @@ def _renamed(codes: Ints, pairs: list[tuple[int, int]], renaming: tuple[int, ...
     return np.minimum(result, np.int64(1) << 62)
 
 
-def _smallest(codes: Ints, pairs: list[tuple[int, int]], renamings: list[tuple[int, ...]]) -> Ints:
+def _smallest(codes: IntArray, pairs: list[tuple[int, int]], renamings: list[tuple[int, ...]]) -> IntArray:
     """Those codes that no renaming makes smaller."""
     for renaming in renamings:
         codes = codes[_renamed(codes, pairs, renaming) >= codes]
     return codes
 
 
-def _operations(interior: int, symmetries: list[tuple[int, ...]]) -> Ints:
+def _operations(interior: int, symmetries: list[tuple[int, ...]]) -> IntArray:
     """(n, interior): one row of operations for each orbit under the wiring's symmetries."""
     rows = np.asarray(list(product(range(len(OPS)), repeat=interior)), np.int64)
     number = _number(rows)
@@ -122,7 +121,7 @@ def _operations(interior: int, symmetries: list[tuple[int, ...]]) -> Ints:
     return rows[keep]
 
 
-def _number(rows: Ints) -> Ints:
+def _number(rows: IntArray) -> IntArray:
     """Place of each row among all rows in lexicographic order."""
-    result: Ints = rows @ len(OPS) ** np.arange(rows.shape[1] - 1, -1, -1)
+    result: IntArray = rows @ len(OPS) ** np.arange(rows.shape[1] - 1, -1, -1)
     return result

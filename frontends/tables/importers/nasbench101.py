@@ -16,10 +16,10 @@ from pathlib import Path
 from struct import unpack_from
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError
+from cgir.typing import FloatArray, IntArray
 from frontends import spaces
 from frontends.tables.safe_load.tfrecord_reader import read_records
 from frontends.tables.table import Table
@@ -138,9 +138,7 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
     raise ValueError("metrics that are cut off")
 
 
-def _columns(
-    cells: int, rows: NDArray[np.int64], epochs: NDArray[np.int64], values: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def _columns(cells: int, rows: IntArray, epochs: IntArray, values: FloatArray) -> dict[str, FloatArray]:
     columns = {}
     for epoch in np.unique(epochs).tolist():
         here = np.flatnonzero(epochs == epoch)
@@ -157,7 +155,7 @@ def _columns(
     return columns
 
 
-def _run(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+def _run(rows: IntArray) -> tuple[IntArray, int]:
     """How many earlier trainings each training's cell has, and the most that any cell has."""
     order = np.argsort(rows, kind="stable")
     starts = np.flatnonzero(np.diff(rows[order], prepend=-1))

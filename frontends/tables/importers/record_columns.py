@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import FileFormatError, SpecError
+from cgir.typing import FloatArray
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def numbers_of(values: Any) -> NDArray[np.float64]:
+def numbers_of(values: Any) -> FloatArray:
     """A list or array of numbers, flat.
 
     Raises:
@@ -76,7 +76,7 @@ def numbers_of(values: Any) -> NDArray[np.float64]:
     return np.asarray([number(value) for value in values], np.float64)
 
 
-def columns_of(rows: Sequence[Mapping[str, float]]) -> dict[str, NDArray[np.float64]]:
+def columns_of(rows: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
     """Rows of named numbers -> columns, in order of first appearance; nan where a row lacks one."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.asarray([row.get(name, np.nan) for row in rows], np.float64) for name in names}

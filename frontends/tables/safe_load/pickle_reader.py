@@ -18,9 +18,9 @@ from pickle import Unpickler
 from typing import IO, Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import FileFormatError
+from cgir.typing import AnyArray
 
 # Plain holders of fields in the pickles of NAS-Bench-201 and its first release
 RECORDS = {
@@ -45,7 +45,7 @@ class Record:
     """An object of a benchmark's result class: its fields, without the class."""
 
 
-def unpickle(stream: IO[bytes], origin: str, storage: Callable[[Any], NDArray[Any]] | None = None) -> Any:
+def unpickle(stream: IO[bytes], origin: str, storage: Callable[[Any], AnyArray] | None = None) -> Any:
     """The value of the pickle at the stream's position; nothing of it is executed.
 
     Args:
@@ -69,7 +69,7 @@ def unpickle(stream: IO[bytes], origin: str, storage: Callable[[Any], NDArray[An
 
 
 class _Reader(Unpickler):
-    def __init__(self, stream: IO[bytes], origin: str, storage: Callable[[Any], NDArray[Any]] | None) -> None:
+    def __init__(self, stream: IO[bytes], origin: str, storage: Callable[[Any], AnyArray] | None) -> None:
         super().__init__(stream)
         self.origin, self.storage = origin, storage
         self.known: dict[tuple[str, str], Any] = {}
@@ -92,7 +92,7 @@ class _Reader(Unpickler):
             return _Call(_CALLS[module, name])
         raise _RefusedError(f"{module[:60]}.{name[:60]}, which is refused; {ADMITTED}")
 
-    def persistent_load(self, pid: Any) -> NDArray[Any]:
+    def persistent_load(self, pid: Any) -> AnyArray:
         """PyTorch names its storages so."""
         if self.storage is None:
             raise FileFormatError(
@@ -164,7 +164,7 @@ def _array(*_: Any) -> _Array:
     return np.ndarray.__new__(_Array, (0,), np.int8)
 
 
-def _array_of(raw: Any, kind: _Dtype, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+def _array_of(raw: Any, kind: _Dtype, shape: tuple[int, ...], order: str) -> AnyArray:
     _check_size(shape, kind.dtype, raw)
     return np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
@@ -191,7 +191,7 @@ def _bytearray(raw: Any = b"", codec: str = "latin-1") -> bytearray:
     return bytearray(_bytes(raw, codec) if isinstance(raw, str) else bytes(memoryview(raw)))
 
 
-def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> NDArray[Any]:
+def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> AnyArray:
     """A view of a storage; the storages of old files get their contents later."""
     if (
         not isinstance(flat, np.ndarray)
@@ -214,7 +214,7 @@ def _record(cls: Any, base: Any, state: Any) -> Record:
     return cls()
 
 
-def _parameter(data: NDArray[Any], *_: Any) -> NDArray[Any]:
+def _parameter(data: AnyArray, *_: Any) -> AnyArray:
     return data
 
 

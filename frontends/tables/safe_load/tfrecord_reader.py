@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgir.errors import FileFormatError
+from cgir.typing import IntArray
 
 POLYNOMIAL, MASK_DELTA = 0x82F63B78, 0xA282EAD8
 BATCH = 8192
 LONGEST = 1 << 16  # bytes; records of label tables have some hundreds
 
-Checksum = TypeVar("Checksum", int, NDArray[np.int64])
+Checksum = TypeVar("Checksum", int, IntArray)
 
 
 class Record(NamedTuple):
@@ -123,7 +124,7 @@ def _crc(texts: Sequence[bytes]) -> NDArray[np.uint32]:
     return result
 
 
-def _crc_sorted(texts: Sequence[bytes], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
+def _crc_sorted(texts: Sequence[bytes], lengths: IntArray) -> NDArray[np.uint32]:
     longest = int(lengths[-1])
     joined = np.frombuffer(b"".join(text.rjust(longest, b"\0") for text in texts), np.uint8).reshape(
         len(texts), longest

@@ -16,9 +16,9 @@ from struct import error as StructError
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cgir.errors import FileFormatError
+from cgir.typing import AnyArray
 
 from .pickle_reader import unpickle
 
@@ -70,7 +70,7 @@ def _from_zip(archive: zipfile.ZipFile, size: int, origin: str) -> Any:
     [root] = roots
     order = archive.read(f"{root}/byteorder") if f"{root}/byteorder" in names else b"little"
 
-    def contents(key: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    def contents(key: str, dtype: np.dtype[Any], count: int) -> AnyArray:
         name = f"{root}/data/{key}"
         if name not in names or archive.getinfo(name).file_size != count * dtype.itemsize:
             raise FileFormatError(f"{origin}: storage {key[:40]} of {count} elements is not there, or has another size")
@@ -88,10 +88,10 @@ def _from_stream(stream: IO[bytes], size: int, origin: str) -> Any:
     system = unpickle(stream, origin)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise FileFormatError(f"{origin}: written on a machine with another byte order")
-    waiting: dict[str, NDArray[Any]] = {}
+    waiting: dict[str, AnyArray] = {}
     left = size
 
-    def contents(key: str, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    def contents(key: str, dtype: np.dtype[Any], count: int) -> AnyArray:
         nonlocal left
         left -= count * dtype.itemsize
         if left < 0:
@@ -112,13 +112,11 @@ def _from_stream(stream: IO[bytes], size: int, origin: str) -> Any:
     return value
 
 
-def _storages(
-    origin: str, contents: Callable[[str, np.dtype[Any], int], NDArray[Any]]
-) -> Callable[[Any], NDArray[Any]]:
+def _storages(origin: str, contents: Callable[[str, np.dtype[Any], int], AnyArray]) -> Callable[[Any], AnyArray]:
     """Persistent ids ("storage", type, key, device, elements[, view]) -> arrays, each read once."""
-    known: dict[str, NDArray[Any]] = {}
+    known: dict[str, AnyArray] = {}
 
-    def storage(pid: Any) -> NDArray[Any]:
+    def storage(pid: Any) -> AnyArray:
         match pid:
             case ("storage", np.dtype() as dtype, str(key), str(), int(count), *rest) if count >= 0 and not any(rest):
                 if key not in known:

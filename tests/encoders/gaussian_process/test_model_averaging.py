@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from encoders_samples import conv_share, random_cnns
-from numpy.typing import NDArray
 
 from cgir.analysis.graph_properties import properties
 from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, log_flops
 from encoders.features.graph_features import Scaler, describe
 from encoders.gaussian_process import model_averaging as priors
@@ -32,8 +32,6 @@ from encoders.gaussian_process.model_averaging import (
 from encoders.gaussian_process.regression import GaussianProcess
 from encoders.metrics import spearman
 from encoders.predictors.source_families import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
-
-Array = NDArray[np.float64]
 
 GRAPHS = random_cnns(90)
 BATCH = GraphBatch.from_graphs(GRAPHS)
@@ -55,7 +53,9 @@ def few(predictor: Predictor, start: int = 60, stop: int = 80) -> Predictor:
     return predictor.fit(BATCH.select(np.arange(start, stop)), LABELS[start:stop])
 
 
-def sample(count: int, seed: int = 0, column: int = 0, width: int = 4) -> tuple[list[Array], Array, Array]:
+def sample(
+    count: int, seed: int = 0, column: int = 0, width: int = 4
+) -> tuple[list[FloatArray], FloatArray, FloatArray]:
     """Views that say nothing, scores (count, width), and labels that are one of the scores with a little noise."""
     rng = np.random.default_rng(seed)
     views, scores = [rng.normal(size=(count, 6)), rng.normal(size=(count, 4))], rng.normal(size=(count, width))
@@ -155,7 +155,7 @@ def test_zero_shot_scores_are_those_of_the_heads_and_of_flops() -> None:
         0,
     )
 
-    def inside(values: Array) -> Array:
+    def inside(values: FloatArray) -> FloatArray:
         return (values - values[:60].mean()) / np.sqrt((values[:30].var() + values[30:60].var()) / 2)
 
     heads = []

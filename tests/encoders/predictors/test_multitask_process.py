@@ -11,7 +11,6 @@ from math import exp, log2
 import numpy as np
 import pytest
 from encoders_samples import conv_share, random_cnns
-from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from cgir import Graph
@@ -19,14 +18,13 @@ from cgir.analysis.graph_properties import properties
 from cgir.analysis.path_features import path_features
 from cgir.analysis.wl_kernel import wl_features
 from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray
 from encoders import Encoder, EncoderConfig, log_flops, log_params
 from encoders.features.graph_features import ROUNDS, Described, describe
 from encoders.metrics import spearman
 from encoders.predictors import multitask_process as module
 from encoders.predictors.multitask_process import ALIKE, COMMON, LEVEL, NEARNESS, NOISE, OWN, Across, Labelled, trait
 from encoders.training.loop import Part
-
-Array = NDArray[np.float64]
 
 GRAPHS = random_cnns(90)
 BATCH = GraphBatch.from_graphs(GRAPHS)
@@ -42,16 +40,16 @@ def read(graphs: GraphBatch = BATCH) -> Described:
 NEW = np.arange(60, 90)
 
 
-def drawn(labels: Array = LABELS, families: list[list[Part]] = FAMILIES, tasks: int = 1) -> Labelled:
+def drawn(labels: FloatArray = LABELS, families: list[list[Part]] = FAMILIES, tasks: int = 1) -> Labelled:
     return Labelled.draw(read(), labels, families, tasks, seed=0)
 
 
-def about(labels: Array = LABELS) -> Across:
+def about(labels: FloatArray = LABELS) -> Across:
     """What is known of the last thirty graphs."""
     return drawn(labels).about(read(BATCH.select(NEW)))
 
 
-def tenths(labels: Array) -> Array:
+def tenths(labels: FloatArray) -> FloatArray:
     """Normal quantiles of the mean place of all labels in the same tenth."""
     places = (rankdata(labels) - 0.5) / len(labels)
     tenth = [int(10 * place) for place in places]
@@ -59,12 +57,12 @@ def tenths(labels: Array) -> Array:
     return norm.ppf([(np.mean(group) - 0.5) / len(labels) for group in groups])
 
 
-def naive_views(described: Described, known: Described, new: Described) -> list[Array]:
+def naive_views(described: Described, known: Described, new: Described) -> list[FloatArray]:
     """Embedding, properties and paths, scaled by known and new graphs alike, and the roots of shares of subtrees, those
     of no known graph together.
     """
 
-    def dense(graphs: Described) -> list[Array]:
+    def dense(graphs: Described) -> list[FloatArray]:
         return [
             np.asarray(view, np.float64) for view in (graphs.embedding, graphs.hand, path_features(graphs.graphs.batch))
         ]
@@ -91,7 +89,7 @@ def naive_common(one: float, other: float) -> float:
     return COMMON * (one / np.arctanh(ALIKE)) * (other / np.arctanh(ALIKE)) * exp(-((one - other) ** 2))
 
 
-def naive_kernel(a: list[Array], b: list[Array]) -> Array:
+def naive_kernel(a: list[FloatArray], b: list[FloatArray]) -> FloatArray:
     total = np.zeros((len(a[0]), len(b[0])))
     for left, right in zip(a, b, strict=True):
         distance = np.mean([[(x - y) @ (x - y) for y in right] for x in right])
