@@ -35,7 +35,7 @@ def main(folder: str = ".", labels: int = 100, epochs: int = 60) -> None:
     )
     ranked = test[predictor.rank(cells.select(test))]
     for name, row in (("best", ranked[0]), ("worst", ranked[-1])):
-        print(f"\npredicted {name}: {table.texts[row]}, accuracy {accuracy[row]:.3f}")
+        print(f"\npredicted {name}: {table.spec_strings[row]}, accuracy {accuracy[row]:.3f}")
         for method in ("masks", "occlusion"):
             explanation = predictor.explain(cells.select([int(row)]), method)
             explanation.to_svg(Path(folder) / f"{name}_{method}.svg")

@@ -106,7 +106,7 @@ class History:
         asked = [answer is not None for answer in self.answers]
         columns = zip(COLUMNS, (self.values, self.predicted, self.generations, asked), strict=True)
         arrays = {name: np.asarray(values, np.float64) for name, values in columns}
-        write_table(Table("history", tuple(self.texts), arrays, self.space, about={NOTE: self.about}), Path(path))
+        write_table(Table("history", tuple(self.texts), arrays, self.space, metadata={NOTE: self.about}), Path(path))
 
     @classmethod
     def load(cls, path: str | PathLike[str], space: Space[Any] | None = None) -> History:

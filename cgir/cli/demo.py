@@ -91,7 +91,7 @@ def _digits(seed: int) -> tuple[dict[str, Family], Family]:
         families[name] = Family(name, space.graphs(part.specs), part["accuracy"])
         rng = np.random.default_rng(seed)
         pool += [families[name].graphs, space.graphs([space.sample(rng) for _ in range(EXTRA_GRAPHS)])]
-        agreement = table.about["seed_spearman"][name]
+        agreement = table.metadata["seed_spearman"][name]
         span = f"{part['accuracy'].min():.3f} to {part['accuracy'].max():.3f}"
         say(
             f"   {name:14s} {len(part)} networks, accuracy {span}; two training seeds rank them alike to {agreement:.2f} Spearman"

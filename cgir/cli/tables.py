@@ -63,5 +63,5 @@ def graphs(name: str, path: Path | None, output: Path) -> str:
     """
     start, table = perf_counter(), load(name, path)
     family = table.families or (table.space.name if table.space else table.name)
-    GraphStore.write(output, table.graphs(), family=family, specs=table.texts, labels=table.columns)
+    GraphStore.write(output, table.graphs(), family=family, specs=table.spec_strings, labels=table.columns)
     return f"{output}: {len(table):,} networks with {', '.join(table.metrics)}, in {perf_counter() - start:.0f} s"

@@ -76,6 +76,6 @@ def problem(name: str) -> Problem:
     assert space is not None
     specs = [table.specs[row] for row in known]
     one_cell = replace(space, cells=1) if task.table in ONE_CELL else space  # type: ignore[type-var]  # every space is a dataclass
-    cells = space.cell_graphs(specs, skips=False)
+    cells = space.cell_graphs(specs, skip_nodes=False)
     sorts = np.unique(graph_hashes(cells), return_inverse=True)[1]
     return Problem(one_cell.graphs(specs), cells, train[known], test[known], sorts)

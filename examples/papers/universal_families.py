@@ -80,7 +80,7 @@ def family(name: str) -> Family:
 def papers_family() -> Family:
     """The 4,096 cells of NAS-Bench-201 without "none", isomorphic ones included, as Han et al. rank them."""
     table = tables.load("nasbench201")
-    rows = np.flatnonzero(["none" not in text for text in table.texts])
+    rows = np.flatnonzero(["none" not in text for text in table.spec_strings])
     labels = {TASK: table[METRICS["nasbench201"][TASK]][rows]}
     return Family(
         "nasbench201", _graphs(table, rows), labels, {"NAS-Bench-201, the paper's 4,096 cells": np.arange(len(rows))}
@@ -104,7 +104,7 @@ def _connected(space: Space, specs: list) -> BoolArray:
     """Which cells have a path from input to output; stacks of blocks always have."""
     if not hasattr(space, "cells") and space.name not in ("darts", "transnas_micro", "nasbench_nlp"):
         return np.ones(len(specs), bool)
-    cells = space.cell_graphs(specs, skips=False)
+    cells = space.cell_graphs(specs, skip_nodes=False)
     return np.bincount(cells.graph_of_node[cells.dst], minlength=len(cells)) > 0
 
 

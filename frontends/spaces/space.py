@@ -92,7 +92,7 @@ class Space(ABC, Generic[S]):
             build.end()
         return build.batch()
 
-    def cell_graphs(self, specs: Iterable[S], skips: bool = True) -> GraphBatch:
+    def cell_graphs(self, specs: Iterable[S], skip_nodes: bool = True) -> GraphBatch:
         """The cell graphs of many specs as arrays, dead nodes removed, in a network's vocabulary: encoders read them as
         they read graphs.
 
@@ -101,14 +101,14 @@ class Space(ABC, Generic[S]):
 
         Args:
             specs: points of the space.
-            skips: whether skips are nodes; without, they are contracted as identities are in networks, and an edge may
+            skip_nodes: whether skips are nodes; without, they are contracted as identities are in networks, and an edge may
                 stand twice.
 
         Raises:
             SpecError: an operator of a cell has no node kind.
         """
         cells = (self.cell_graph(spec).pruned() for spec in specs)
-        return pack(cells if skips else (cell.contracted() for cell in cells))
+        return pack(cells if skip_nodes else (cell.contracted() for cell in cells))
 
     def inputs(self, spec: S) -> tuple[torch.Tensor, ...]:
         """What `module(spec)` is called with, on the meta device: a batch of one image."""

@@ -41,7 +41,7 @@ Caveats:
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves
 no differences to rank. Its networks are small versions of the spaces, so its accuracies say nothing about CIFAR-10.
-`Table.about` has the measured seed-to-seed rank agreement.
+`Table.metadata` has the measured seed-to-seed rank agreement.
 """
 
 from __future__ import annotations

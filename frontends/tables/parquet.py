@@ -34,14 +34,14 @@ def write_table(table: Table, file: Path) -> None:
     if table.space is None:
         raise LabelError(f"table {table.name!r} has no space of its own; write one family of it")
     numbers = {metric: pa.array(values, from_pandas=True) for metric, values in table.columns.items()}
-    texts = {name: pa.array(values, pa.string()) for name, values in table.groups.items()}
+    texts = {name: pa.array(values, pa.string()) for name, values in table.text_columns.items()}
     skeleton = {field.name: getattr(table.space, field.name) for field in fields(table.space)}  # type: ignore[arg-type]
     about = {
         "space": table.space.name,
         "skeleton": skeleton,
-        **{k: v for k, v in table.about.items() if k not in ("space", "skeleton")},
+        **{k: v for k, v in table.metadata.items() if k not in ("space", "skeleton")},
     }
-    data = pa.table({SPEC: pa.array(table.texts, pa.string()), **texts, **numbers}).replace_schema_metadata(
+    data = pa.table({SPEC: pa.array(table.spec_strings, pa.string()), **texts, **numbers}).replace_schema_metadata(
         {ENTRY: json.dumps(about)}
     )
     with atomic_path(file) as path:

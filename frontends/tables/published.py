@@ -23,13 +23,13 @@ from .table import Table
 
 class Source(NamedTuple):
     """Where a published table lies. `form` makes a text of the columns in braces; `identifiers` only join tables and
-    are left out; `groups` are text.
+    are left out; `text_columns` are text.
     """
 
     file: str
     form: str
     identifiers: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = ()
     space: str | None = None
 
     @property
@@ -64,17 +64,17 @@ def read_published(name: str, path: str | os.PathLike[str] | None) -> Table:
     if name == "nasbench_nlp":
         return _nasbench_nlp(file)
     data = _csv(file, source)
-    require(file, data, (*source.columns, *source.groups))
+    require(file, data, (*source.columns, *source.text_columns))
     texts = tuple(
         source.form.format_map(dict(zip(source.columns, row, strict=True)))
         for row in zip(*(_texts(data, c) for c in source.columns), strict=True)
     )
-    others = {*source.columns, *source.identifiers, *source.groups} - set(KEPT)
+    others = {*source.columns, *source.identifiers, *source.text_columns} - set(KEPT)
     columns = numbers(file, data, others)
-    groups = {column: _texts(data, column) for column in source.groups}
+    groups = {column: _texts(data, column) for column in source.text_columns}
     if name == "timm_imagenet":
         groups["tag"] = tuple(text.partition(".")[2] for text in texts)
-    return Table(name, texts, columns, spaces.get(source.space) if source.space else None, groups=groups)
+    return Table(name, texts, columns, spaces.get(source.space) if source.space else None, text_columns=groups)
 
 
 def find(source: Source, path: str | os.PathLike[str] | None) -> Path:
@@ -97,7 +97,7 @@ def find(source: Source, path: str | os.PathLike[str] | None) -> Path:
 
 
 def _csv(file: Path, source: Source) -> pa.Table:
-    strings = dict.fromkeys((*source.columns, *source.identifiers, *source.groups, "param_count_M"), pa.string())
+    strings = dict.fromkeys((*source.columns, *source.identifiers, *source.text_columns, "param_count_M"), pa.string())
     data = read_arrow(
         file,
         lambda: pa.csv.read_csv(
@@ -126,12 +126,12 @@ def _nasbench_nlp(file: Path) -> Table:
                 with naming(f"{file}: line {len(rows) + 1}", "records of NAS-Bench-NLP"):
                     entry = json.loads(line)
                     texts.append(compact(entry.pop("recipe")))
-                    groups.append(tuple(str(entry.pop(group)) for group in source.groups))
+                    groups.append(tuple(str(entry.pop(group)) for group in source.text_columns))
                     rows.append(_losses(entry) | {name: number(value) for name, value in entry.items()})
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise FileFormatError(f"{file}: cannot be read as a label table ({error})") from error
-    named = dict(zip(source.groups, zip(*groups, strict=True), strict=True))
-    return Table("nasbench_nlp", tuple(texts), columns_of(rows), spaces.get("nasbench_nlp"), groups=named)
+    named = dict(zip(source.text_columns, zip(*groups, strict=True), strict=True))
+    return Table("nasbench_nlp", tuple(texts), columns_of(rows), spaces.get("nasbench_nlp"), text_columns=named)
 
 
 def _losses(entry: dict[str, Any]) -> dict[str, float]:

@@ -17,24 +17,24 @@ from frontends import spaces
 
 @dataclass(frozen=True)
 class Table:
-    """Architectures and their metrics. `texts[i]` is in the form of `space.parse`; `table["metric"]` float64 (N,), nan
+    """Architectures and their metrics. `spec_strings[i]` is in the form of `space.parse`; `table["metric"]` float64 (N,), nan
     where missing.
 
     `space` has the skeleton the labels were measured with. In "digits" `space` is None: take `family(name)`, a table of
-    one space. In "timm_imagenet" too: its texts are names of models. `groups` are the text columns, such as where a row
+    one space. In "timm_imagenet" too: its texts are names of models. `text_columns` are the text columns, such as where a row
     comes from: `only(source=...)`.
     """
 
     name: str
-    texts: tuple[str, ...]
+    spec_strings: tuple[str, ...]
     columns: dict[str, FloatArray] = field(repr=False)
     space: spaces.Space[Any] | None = None
     families: tuple[str, ...] = field(default=(), repr=False)
-    about: dict[str, Any] = field(default_factory=dict, repr=False)
-    groups: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    metadata: dict[str, Any] = field(default_factory=dict, repr=False)
+    text_columns: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.spec_strings)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class Table:
 
     @cached_property
     def specs(self) -> tuple[Hashable, ...]:
-        """All `texts`, parsed on first use; names of models stay as they are."""
+        """All `spec_strings`, parsed on first use; names of models stay as they are."""
         return self._parse(range(len(self)))
 
     def select(self, rows: Iterable[int] | AnyArray) -> Table:
@@ -61,10 +61,10 @@ class Table:
         chosen = self._indices(rows)
         return replace(
             self,
-            texts=tuple(self.texts[i] for i in chosen),
+            spec_strings=tuple(self.spec_strings[i] for i in chosen),
             columns={metric: values[chosen] for metric, values in self.columns.items()},
             families=tuple(self.families[i] for i in chosen) if self.families else (),
-            groups={name: tuple(values[i] for i in chosen) for name, values in self.groups.items()},
+            text_columns={name: tuple(values[i] for i in chosen) for name, values in self.text_columns.items()},
         )
 
     def only(self, **values: str | float) -> Table:
@@ -75,11 +75,11 @@ class Table:
         """
         kept = np.ones(len(self), bool)
         for name, value in values.items():
-            if name not in self.groups and name not in self.columns:
+            if name not in self.text_columns and name not in self.columns:
                 raise LabelError(
-                    f"table {self.name!r} has no column {name!r}; it has {', '.join((*self.groups, *self.metrics))}"
+                    f"table {self.name!r} has no column {name!r}; it has {', '.join((*self.text_columns, *self.metrics))}"
                 )
-            column = np.asarray(self.groups[name]) if name in self.groups else self.columns[name]
+            column = np.asarray(self.text_columns[name]) if name in self.text_columns else self.columns[name]
             kept &= column == value
             if not kept.any():
                 raise LabelError(
@@ -112,7 +112,7 @@ class Table:
             return self._graphs_of_families(chosen)
         from .timm_models import graphs
 
-        return graphs([self.texts[i] for i in chosen], [int(size) for size in self["img_size"][chosen]])
+        return graphs([self.spec_strings[i] for i in chosen], [int(size) for size in self["img_size"][chosen]])
 
     def _graphs_of_families(self, chosen: IntArray) -> GraphBatch:
         if not len(chosen):
@@ -126,11 +126,11 @@ class Table:
 
     def _parse(self, rows: Iterable[int]) -> tuple[Hashable, ...]:
         if self.space is not None:
-            return tuple(self.space.parse(self.texts[i]) for i in rows)
+            return tuple(self.space.parse(self.spec_strings[i]) for i in rows)
         if self.families:
             known = {family: self._space_of(family) for family in set(self.families)}
-            return tuple(known[self.families[i]].parse(self.texts[i]) for i in rows)
-        return tuple(self.texts[i] for i in rows)
+            return tuple(known[self.families[i]].parse(self.spec_strings[i]) for i in rows)
+        return tuple(self.spec_strings[i] for i in rows)
 
     def _indices(self, rows: Iterable[int] | AnyArray) -> IntArray:
         chosen = np.asarray(rows if isinstance(rows, np.ndarray | Sequence) else list(rows))
@@ -145,7 +145,7 @@ class Table:
         return chosen.astype(np.int64).reshape(-1)
 
     def _space_of(self, family: str) -> spaces.Space[Any]:
-        return spaces.get(family, **self.about["skeletons"][family])
+        return spaces.get(family, **self.metadata["skeletons"][family])
 
 
 def _some(column: AnyArray) -> str:

@@ -23,7 +23,7 @@ SUMMING = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|skip_connect~0|nor_
 
 def cells(name, count=20, seed=0):
     space, rng = spaces.get(name), np.random.default_rng(seed)
-    return space.cell_graphs([space.sample(rng) for _ in range(count)], skips=bool(seed % 2))
+    return space.cell_graphs([space.sample(rng) for _ in range(count)], skip_nodes=bool(seed % 2))
 
 
 def pieces(batch):

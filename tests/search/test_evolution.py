@@ -111,7 +111,7 @@ def test_evolution_with_a_predictor_beats_both_rivals_with_equal_queries() -> No
 def test_evolution_finds_the_best_cells_of_the_benchmark() -> None:
     next(rows("nasbench201.csv.gz"))
     table = tables.load("nasbench201")
-    accuracy = dict(zip(table.texts, table["cifar10_test_200ep_mean"], strict=True))
+    accuracy = dict(zip(table.spec_strings, table["cifar10_test_200ep_mean"], strict=True))
     space = spaces.get("nasbench201", cells=1)
 
     def ranks(method: Callable[..., search.History]) -> list[int]:

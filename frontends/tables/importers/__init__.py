@@ -67,7 +67,7 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
         table = reader(path)
     _check(path, table)
     return replace(
-        table, name=path.name.partition(".")[0] or kind, about={**table.about, "origin": f"{kind}: {path.name}"}
+        table, name=path.name.partition(".")[0] or kind, metadata={**table.metadata, "origin": f"{kind}: {path.name}"}
     )
 
 
@@ -75,7 +75,7 @@ def _check(path: Path, table: Table) -> None:
     if not len(table):
         raise FileFormatError(f"{path}: no architectures in it")
     assert table.space is not None
-    for row, text in enumerate(tqdm(table.texts, desc="checking", unit="network", delay=1)):
+    for row, text in enumerate(tqdm(table.spec_strings, desc="checking", unit="network", delay=1)):
         try:
             table.space.parse(text)
         except SpecError as error:

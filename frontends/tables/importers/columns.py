@@ -40,7 +40,11 @@ def read_columns(path: Path, kind: str, space: str, spec: str) -> Table:
     groups = {name: column for name, column in texts.items() if name != spec}
     columns = numbers(path, data, texts)
     return Table(
-        kind, texts[spec], {name: values.astype(np.float64) for name, values in columns.items()}, found, groups=groups
+        kind,
+        texts[spec],
+        {name: values.astype(np.float64) for name, values in columns.items()},
+        found,
+        text_columns=groups,
     )
 
 

@@ -68,7 +68,9 @@ def read_nasbench101(path: Path) -> Table:
     rows, epochs_of = np.asarray(trainings[0]), np.asarray(trainings[1])
     columns = _columns(len(texts), rows, epochs_of, np.asarray(trainings[2]).reshape(len(rows), 2, len(MEASURED)))
     columns["trainable_parameters"] = np.asarray(parameters)
-    return Table("nasbench101", tuple(texts), columns, spaces.get("nasbench101"), groups={"module_hash": tuple(cells)})
+    return Table(
+        "nasbench101", tuple(texts), columns, spaces.get("nasbench101"), text_columns={"module_hash": tuple(cells)}
+    )
 
 
 def cell_text(adjacency: str, operations: str) -> str:

@@ -47,7 +47,7 @@ def read_nasbench301(path: Path) -> Table:
     if len(skeletons) == 1:
         [(channels, layers)] = skeletons
         space = spaces.get("darts", channels=int(channels), layers=int(layers))
-    return Table("nasbench301", tuple(texts), columns_of(rows), space, groups={"source": tuple(sources)})
+    return Table("nasbench301", tuple(texts), columns_of(rows), space, text_columns={"source": tuple(sources)})
 
 
 def _row(training: dict[str, Any], config: dict[str, Any]) -> dict[str, float]:

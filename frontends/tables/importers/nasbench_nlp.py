@@ -42,7 +42,7 @@ def read_nasbench_nlp(path: Path) -> Table:
             status.append(" ".join(str(log["status"]).split()))
             datasets.append(Path(str(log.get("data", ""))).name)
     groups = {"dataset": tuple(datasets), "status": tuple(status)}
-    return Table("nasbench_nlp", tuple(texts), columns_of(rows), spaces.get("nasbench_nlp"), groups=groups)
+    return Table("nasbench_nlp", tuple(texts), columns_of(rows), spaces.get("nasbench_nlp"), text_columns=groups)
 
 
 def _row(log: dict[str, Any]) -> dict[str, float]:

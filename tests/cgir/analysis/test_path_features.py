@@ -71,11 +71,11 @@ def test_features_are_those_of_all_paths_enumerated(sizes, seed):
         assert named(row) == pytest.approx(enumerated(batch, index, NAMED), rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.parametrize("skip_nodes", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_cells_whose_nodes_read_several_are_enumerated_too(name, skips):
+def test_cells_whose_nodes_read_several_are_enumerated_too(name, skip_nodes):
     space, rng = spaces.get(name), np.random.default_rng(4)
-    batch = space.cell_graphs([space.sample(rng) for _ in range(8)], skips=skips)
+    batch = space.cell_graphs([space.sample(rng) for _ in range(8)], skip_nodes=skip_nodes)
     for index, row in enumerate(path_features(batch)):
         found, every = named(row), walks(batch, index)
         assert found["paths"] == pytest.approx(len(every), rel=1e-9)

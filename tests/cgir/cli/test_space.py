@@ -53,7 +53,7 @@ def test_a_table_becomes_a_data_set_with_labels(tmp_path: Path) -> None:
     assert main(["tables", "graphs", "digits", "-o", str(tmp_path / "digits")]) == 0
     store, table = cgir.GraphStore.open(tmp_path / "digits"), tables.load("digits")
     assert store.families == list(table.families)
-    assert store.specs == list(table.texts)
+    assert store.specs == list(table.spec_strings)
     assert set(store.labels) == set(table.metrics)
     assert np.array_equal(store.labels["accuracy"], table["accuracy"], equal_nan=True)
     place = 300

@@ -164,7 +164,7 @@ def test_contracted_skips_leave_an_edge_for_every_way_through_them(ops: list[str
 @pytest.mark.parametrize("name", ["nasbench201", "transnas_micro", "darts"])
 def test_batches_without_skips(name: str) -> None:
     space, specs = spaces.get(name), sampled(name, 60)
-    batch, kept = space.cell_graphs(specs, skips=False), space.cell_graphs(specs)
+    batch, kept = space.cell_graphs(specs, skip_nodes=False), space.cell_graphs(specs)
     assert any(kind.op == "Identity" for kind in kept.kinds)
     assert not any(kind.op == "Identity" for kind in batch.kinds)
     skips = np.asarray([kind.op == "Identity" for kind in kept.kinds])[kept.kind]

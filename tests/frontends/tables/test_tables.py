@@ -49,22 +49,22 @@ def test_published_tables_hold_what_the_csv_module_reads(name: str) -> None:
         lines = list(csv.DictReader(file))
     table = tables.load(name)
     assert len(table) == len(lines) == count
-    assert table.texts == tuple(form.format_map(line) for line in lines)
+    assert table.spec_strings == tuple(form.format_map(line) for line in lines)
     for column in table.metrics:
         expected = np.asarray([float(line[column].replace(",", "")) if line[column] else np.nan for line in lines])
         assert table[column].dtype == np.float64
         np.testing.assert_array_equal(table[column], expected)
     assert metric in table.metrics
-    for column in set(table.groups) - {"tag"}:
-        assert table.groups[column] == tuple(line[column] for line in lines)
+    for column in set(table.text_columns) - {"tag"}:
+        assert table.text_columns[column] == tuple(line[column] for line in lines)
     if name == "timm_imagenet":
         assert table.space is None
-        assert table.specs == table.texts
-        assert table.groups["tag"][0] == "mim_in22k_ft_in22k_in1k"
+        assert table.specs == table.spec_strings
+        assert table.text_columns["tag"][0] == "mim_in22k_ft_in22k_in1k"
     else:
         assert table.space == spaces.get(name.removesuffix("_ecnas"))
         for i in (0, 17, count - 1):
-            assert table.space.format(table.specs[i]) == table.texts[i]
+            assert table.space.format(table.specs[i]) == table.spec_strings[i]
 
 
 def test_every_text_reads_back() -> None:
@@ -72,7 +72,7 @@ def test_every_text_reads_back() -> None:
     for name in ("nasbench101_ecnas", "darts", "ofa_mbv3", "transnas_micro", "transnas_macro", "nasbench_nlp"):
         table = tables.load(name)
         assert table.space is not None
-        assert tuple(map(table.space.format, table.specs)) == table.texts
+        assert tuple(map(table.space.format, table.specs)) == table.spec_strings
 
 
 def test_nasbench_nlp_holds_what_json_reads() -> None:
@@ -81,10 +81,10 @@ def test_nasbench_nlp_holds_what_json_reads() -> None:
     table = tables.load("nasbench_nlp")
     assert len(table) == len(lines) == 14_322
     assert table.space == spaces.get("nasbench_nlp")
-    assert [json.loads(text) for text in table.texts] == [line["recipe"] for line in lines]
+    assert [json.loads(text) for text in table.spec_strings] == [line["recipe"] for line in lines]
     # in the file's order
-    assert [list(json.loads(text)) for text in table.texts] == [list(line["recipe"]) for line in lines]
-    assert table.groups["status"] == tuple(line["status"] for line in lines)
+    assert [list(json.loads(text)) for text in table.spec_strings] == [list(line["recipe"]) for line in lines]
+    assert table.text_columns["status"] == tuple(line["status"] for line in lines)
     for metric in (
         "recipe_id",
         "num_params",
@@ -119,8 +119,8 @@ def leads_to_the_output(text: str) -> bool:
 def test_what_the_docstring_says_of_the_tables() -> None:
     folder()
     ofa = tables.load("ofa_mbv3")
-    assert set(ofa.groups["supernet"]) == {"ofa_mbv3_w1.0"}
-    traces = [source.startswith("DyNAS-T:") for source in ofa.groups["source"]]
+    assert set(ofa.text_columns["supernet"]) == {"ofa_mbv3_w1.0"}
+    traces = [source.startswith("DyNAS-T:") for source in ofa.text_columns["source"]]
     assert set(ofa.select(traces)["resolution"]) == {224}
     assert set(ofa.select(traces)["n_val_images"]) == {50_000}
     others = ofa.only(source="MOOFA:MIT_OFA")
@@ -131,22 +131,22 @@ def test_what_the_docstring_says_of_the_tables() -> None:
     assert [
         len(ecnas.only(epochs=epochs, repeat=repeat)) for epochs, repeat in ((4, 0), (4, 2), (108, 0), (108, 2))
     ] == [2623, 91, 91, 91]
-    assert len(set(ecnas.only(epochs=108).texts)) == 91
+    assert len(set(ecnas.only(epochs=108).spec_strings)) == 91
     micro = tables.load("transnas_micro")
     assert (micro["room_layout_val_metric"] < 0).all()
     known = {
-        metric: np.unique(micro[metric][[not leads_to_the_output(text) for text in micro.texts]])
+        metric: np.unique(micro[metric][[not leads_to_the_output(text) for text in micro.spec_strings]])
         for metric in micro.metrics
     }
-    assert sum(not leads_to_the_output(text) for text in micro.texts) == 169
+    assert sum(not leads_to_the_output(text) for text in micro.spec_strings) == 169
     values = dict.fromkeys(micro.metrics, 1) | {
         "room_layout_val_metric": 3,
         "normal_val_metric": 56,
         "autoencoder_val_metric": 56,
     }
     assert {metric: len(labels) for metric, labels in known.items()} == values
-    assert len(micro.graphs([not leads_to_the_output(text) for text in micro.texts])) == 169
-    assert set(tables.load("timm_imagenet").groups["pretrain"]) == {""}
+    assert len(micro.graphs([not leads_to_the_output(text) for text in micro.spec_strings])) == 169
+    assert set(tables.load("timm_imagenet").text_columns["pretrain"]) == {""}
 
 
 def test_known_values() -> None:
@@ -163,7 +163,7 @@ def test_rows_are_chosen_by_index_truth_and_value() -> None:
     table = tables.load("digits")
     rows = [700, 3, 3, -1]
     part = table.select(rows)
-    assert part.texts == tuple(table.texts[row] for row in rows)
+    assert part.spec_strings == tuple(table.spec_strings[row] for row in rows)
     assert part.families == tuple(table.families[row] for row in rows)
     np.testing.assert_array_equal(part["accuracy"], table["accuracy"][rows])
     assert part.specs == tuple(table.specs[row] for row in rows)
@@ -201,18 +201,18 @@ def test_graphs_of_timm_are_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
     declare()
     timm = pytest.importorskip("timm")
     table = tables.load("timm_imagenet")
-    rows = [table.texts.index(name) for name in ("test_vit2.r160_in1k", "mobilenetv3_small_050.lamb_in1k")]
+    rows = [table.spec_strings.index(name) for name in ("test_vit2.r160_in1k", "mobilenetv3_small_050.lamb_in1k")]
     batch = table.graphs(rows)
     for place, row in enumerate(rows):
         size = int(table["img_size"][row])
-        graph = frontends.trace(timm.create_model(table.texts[row]).eval(), input_shape=(1, 3, size, size))
+        graph = frontends.trace(timm.create_model(table.spec_strings[row]).eval(), input_shape=(1, 3, size, size))
         assert graph_hashes(batch)[place] == graph.hash
         assert abs(graph.num_params / 1e6 - table["param_count_M"][row]) < 0.006
     made: list[str] = []
     monkeypatch.setattr(timm, "create_model", lambda name, **_: made.append(name))
     assert len(table.graphs(rows)) == 2
     assert not made  # once per process
-    monkeypatch.setattr(timm, "is_model", lambda name: name != table.texts[rows[0]])
+    monkeypatch.setattr(timm, "is_model", lambda name: name != table.spec_strings[rows[0]])
     with pytest.raises(cgir.LabelError, match=r"no longer builds test_vit2\.r160_in1k; leave these rows out"):
         table.graphs(rows)
 
@@ -233,7 +233,7 @@ def test_missing_values_are_nan_and_strings_stay_strings(tmp_path: Path) -> None
     small_table(tmp_path, "arch_code8,a,b\n00000012,1.5,\n12000000,,3\n")
     for path in (tmp_path, tmp_path / "nasbench_macro_cifar10.csv.gz", str(tmp_path)):
         table = tables.load("nasbench_macro", path)
-        assert table.texts == ("00000012", "12000000")
+        assert table.spec_strings == ("00000012", "12000000")
         np.testing.assert_array_equal(table["a"], [1.5, np.nan])
         np.testing.assert_array_equal(table["b"], [np.nan, 3])
         assert table.specs[1] == (1, 2, 0, 0, 0, 0, 0, 0)
@@ -298,10 +298,10 @@ def test_unknown_tables_metrics_and_families() -> None:
 def test_digits_needs_no_folder_and_is_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CGIR_DATA", raising=False)
     table = tables.load("digits")
-    seeds = np.stack([table[f"acc_seed{seed}"] for seed in table.about["training"]["seeds"]], 1)
+    seeds = np.stack([table[f"acc_seed{seed}"] for seed in table.metadata["training"]["seeds"]], 1)
     np.testing.assert_allclose(table["accuracy"], seeds.mean(1), atol=1e-12)
     assert len(table) == len(table.specs) == 750
-    for name, agreement in table.about["seed_spearman"].items():
+    for name, agreement in table.metadata["seed_spearman"].items():
         family = table.family(name)
         rows = [place for place, other in enumerate(table.families) if other == name]
         np.testing.assert_array_equal(family["accuracy"], table["accuracy"][rows])
@@ -337,7 +337,7 @@ def test_training_again_gives_the_labels_again() -> None:
         assert family.space == spaces.get(name, **skeleton)
         place = int(np.argsort(family["accuracy"])[len(family) // 2])
         # rounding differs between processors, and training amplifies it
-        assert abs(digits.train(family.space, family.texts[place], seed=0) - family["acc_seed0"][place]) < 0.05
+        assert abs(digits.train(family.space, family.spec_strings[place], seed=0) - family["acc_seed0"][place]) < 0.05
 
 
 def test_an_interrupted_build_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +355,7 @@ def test_an_interrupted_build_continues(tmp_path: Path, monkeypatch: pytest.Monk
     digits.main(arguments)
     first = tables.load("digits", tmp_path / "d.parquet")
     assert len(first) == len(set(asked)) == 12
-    assert set(zip(first.families, first.texts, strict=True)) == set(asked)
+    assert set(zip(first.families, first.spec_strings, strict=True)) == set(asked)
     [runs] = (tmp_path / "runs").iterdir()
     lines = runs.read_text().splitlines()
     runs.write_text("\n".join(lines[:7]) + "\n" + lines[7][:20])  # stopped in the middle of a row
@@ -365,8 +365,8 @@ def test_an_interrupted_build_continues(tmp_path: Path, monkeypatch: pytest.Monk
     assert not set(asked) & set(done)
     assert len(asked) == 5
     again = tables.load("digits", tmp_path / "d.parquet")
-    assert again.texts == first.texts
-    old = [pair in done for pair in zip(first.families, first.texts, strict=True)]
+    assert again.spec_strings == first.spec_strings
+    old = [pair in done for pair in zip(first.families, first.spec_strings, strict=True)]
     np.testing.assert_array_equal(again["accuracy"][old], first["accuracy"][old])
     asked.clear()
     digits.main(arguments)

@@ -123,7 +123,7 @@ def torch_201(archive: bool) -> Callable[[Path], Path]:
 @pytest.mark.parametrize("write", [nats_folder, nats_tar, nats_file, torch_archive, torch_201(True), torch_201(False)])
 def test_nasbench201_in_all_its_layouts(write: Callable[[Path], Path], tmp_path: Path) -> None:
     table = import_table("nasbench201", write(tmp_path / "NAS-Bench-201-v1"))
-    assert table.texts == CELLS_201
+    assert table.spec_strings == CELLS_201
     assert table.space == spaces.get("nasbench201")
     names = {
         "cifar10valid": "cifar10-valid",
@@ -250,7 +250,7 @@ def test_nasbench301_trainings(tmp_path: Path) -> None:
         table = import_table("nasbench301", path)
         assert table.specs == (spaces.get("darts").parse(genotype),) * 2
         assert table.space == spaces.get("darts", channels=32, layers=8)
-        assert table.groups["source"] == ("de", "rs")
+        assert table.text_columns["source"] == ("de", "rs")
         assert table["val_accuracy"].tolist() == [90.5, 91.5]
         assert {metric: table[metric][0] for metric in ("test_accuracy", "budget", "epochs", "init_channels", "layers", "model_parameters", "runtime_s")} == {
             "test_accuracy": 97.5, "budget": 100, "epochs": 98, "init_channels": 32, "layers": 8, "model_parameters": 1_234_567, "runtime_s": 9999,
@@ -310,7 +310,7 @@ def test_transnas_of_both_spaces(archive: bool, tmp_path: Path) -> None:
     torch.save(transnas(), tmp_path / "transnas-bench.pth", _use_new_zipfile_serialization=archive)
     for space, texts in NETWORKS.items():
         table = import_table(f"transnas_{space}", tmp_path / "transnas-bench.pth")
-        assert table.texts == texts
+        assert table.spec_strings == texts
         assert table.space == spaces.get(f"transnas_{space}")
         for task, metric in CHOSEN.items():
             curves = [curve(text, task) for text in texts]
@@ -378,8 +378,8 @@ def test_logs_of_nasbench_nlp(tmp_path: Path) -> None:
         archive.writestr("__MACOSX/logs/._log_stats_model_a.json", b"\0\5\x16\7")
     for path in (folder, tmp_path / "logs.zip"):
         table = import_table("nasbench_nlp", path)
-        assert set(table.texts) == {json.dumps(RECIPE, separators=(",", ":"))}
-        assert table.groups == {
+        assert set(table.spec_strings) == {json.dumps(RECIPE, separators=(",", ":"))}
+        assert table.text_columns == {
             "dataset": ("ptb",) * 3,
             "status": ("OK", "loss is nan!", "Exception: math range error"),
         }
@@ -422,11 +422,11 @@ def test_any_columns(tmp_path: Path) -> None:
     frame.astype({"who": "category"}).to_parquet(tmp_path / "y.parquet")
     for kind, file in (("csv", "x.csv"), ("csv", "y.csv.gz"), ("parquet", "x.parquet"), ("parquet", "y.parquet")):
         table = import_table(kind, tmp_path / file, "nasbench201", "cell")
-        assert table.texts == CELLS_201
+        assert table.spec_strings == CELLS_201
         assert table.metrics == ("acc", "seed", "good")
         np.testing.assert_array_equal(table["acc"], [1.5, np.nan, 3])
         np.testing.assert_array_equal(table["good"], [1, 0, 1])
-        assert table.groups == {"who": ("a", "", "b")}
+        assert table.text_columns == {"who": ("a", "", "b")}
     pq.write_table(pa.table({"cell": CELLS_201, "curve": [[1.0], [2.0], [3.0]]}), tmp_path / "z.parquet")
     for kind, file, space, spec, complaint in (
         ("parquet", "z.parquet", "nasbench201", "cell", "column curve holds list"),
@@ -455,13 +455,13 @@ def test_imported_tables_are_written_and_opened(
     assert "nb201.parquet: 3 rows of nasbench201, " in said
     assert 'frontends.tables.load("nb201.parquet")' in said
     direct, table = import_table("nasbench201", tmp_path / "NATS-tss-v1_0-3ffb9-simple"), tables.load("nb201.parquet")
-    assert (table.texts, table.space, table.specs) == (direct.texts, direct.space, direct.specs)
-    assert table.about["origin"] == "nasbench201: NATS-tss-v1_0-3ffb9-simple"
+    assert (table.spec_strings, table.space, table.specs) == (direct.spec_strings, direct.space, direct.specs)
+    assert table.metadata["origin"] == "nasbench201: NATS-tss-v1_0-3ffb9-simple"
     assert set(table.metrics) == set(direct.metrics)
     for metric in table.metrics:
         np.testing.assert_array_equal(table[metric], direct[metric])
     named = tables.load("nasbench201", "nb201.parquet")
-    assert (named.name, named.texts) == ("nasbench201", table.texts)
+    assert (named.name, named.spec_strings) == ("nasbench201", table.spec_strings)
     with pytest.raises(cgir.LabelError, match=r"nb201\.parquet is a table of nasbench201, not of darts"):
         tables.load("darts", tmp_path / "nb201.parquet")
     frame = pd.read_parquet("nb201.parquet")
@@ -530,7 +530,7 @@ def test_official_files_give_the_published_table(tmp_path: Path) -> None:
     published = tables.load("nasbench201").select(range(40))
     folder = tmp_path / "NATS-tss-simple"
     folder.mkdir()
-    for index, text in enumerate(published.texts):
+    for index, text in enumerate(published.spec_strings):
         mean = published["cifar10_test_200ep_mean"][index]
         trials = {}
         for seed, shift in ((777, -0.5), (888, 0.0), (999, 0.5)):
@@ -552,6 +552,6 @@ def test_official_files_give_the_published_table(tmp_path: Path) -> None:
         (folder / f"{index:06d}.pickle.pbz2").write_bytes(bz2.compress(pickle.dumps({"200": result}, 4)))
     tables.write_table(import_table("nasbench201", folder), tmp_path / "nb201.parquet")
     table = tables.load(str(tmp_path / "nb201.parquet"))
-    assert (table.texts, table.space, table.specs) == (published.texts, published.space, published.specs)
+    assert (table.spec_strings, table.space, table.specs) == (published.spec_strings, published.space, published.specs)
     np.testing.assert_allclose(table["cifar10_test_200ep_mean"], published["cifar10_test_200ep_mean"], rtol=1e-12)
     assert len(table.graphs([3, 5])) == 2

@@ -150,8 +150,8 @@ def test_nasbench101_records(tmp_path: Path) -> None:
     )
     table = import_table("nasbench101", file)
     assert table.space == spaces.get("nasbench101")
-    assert table.texts == ("0110000100010000:02", "001000000:1")
-    assert table.groups["module_hash"] == ("a" * 32, "b" * 32)
+    assert table.spec_strings == ("0110000100010000:02", "001000000:1")
+    assert table.text_columns["module_hash"] == ("a" * 32, "b" * 32)
     np.testing.assert_array_equal(table["trainable_parameters"], [8_555_530, 227_274])
     for epochs in (12, 108):
         np.testing.assert_array_equal(table[f"training_time_s_{epochs}ep_mean"], 1000)
