@@ -27,3 +27,16 @@ class UnsupportedOpError(TraceError):
 
 class LabelError(CgirError):
     """Labels that nothing can be learned from: missing, not finite, constant or too few."""
+
+
+def one_line(error: BaseException, limit: int | None = None, named: bool = False) -> str:
+    """An error's message on one line, to be quoted inside another message; the error's type where it has no message.
+
+    Args:
+        error: any exception; of TensorFlow's, the message without the list of operators around it.
+        limit: keep at most this many characters of the message.
+        named: put the error's type in front: `KeyError: 'weight'`.
+    """
+    name, message = type(error).__name__, getattr(error, "message", None)
+    text = " ".join((message if isinstance(message, str) else str(error)).split())[:limit]
+    return (f"{name}: {text}" if text else name) if named else text or name

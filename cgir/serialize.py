@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .atomic_files import atomic_path
-from .errors import FileFormatError, InvalidGraphError
+from .errors import FileFormatError, InvalidGraphError, one_line
 from .graph import Graph, Node, Param, attributes
 from .verifier import verify
 
@@ -48,7 +48,7 @@ def load(path: str | PathLike[str]) -> Graph:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise FileFormatError(
-            f"{path}: not JSON, so damaged, cut off or not a cgir graph: {_one_line(error)}"
+            f"{path}: not JSON, so damaged, cut off or not a cgir graph: {one_line(error)}"
         ) from error
     try:
         graph = decode(data)
@@ -152,7 +152,3 @@ def _short(value: Any) -> str:
     except (RecursionError, ValueError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

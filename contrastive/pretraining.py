@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm import tqdm
 
-from cgir.errors import CgirError, FileFormatError
+from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
@@ -157,7 +157,7 @@ class _Run:
             self.step = int(meta["step"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise FileFormatError(
-                f"{path}: incomplete state of a run ({' '.join(str(error).split())[:200]}); remove it to start again"
+                f"{path}: incomplete state of a run ({one_line(error, 200)}); remove it to start again"
             ) from error
 
     def _meta(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from cgir import TraceError
+from cgir.errors import one_line
 
 # Packages that models are built with, and the extra that brings each.
 EXTRAS = {
@@ -87,10 +88,7 @@ def _call(found: Any, target: str) -> Any:
 
 def _failure(what: str, error: Exception) -> TraceError:
     extra = EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
-    return TraceError(
-        f"{what}: {type(error).__name__}: {' '.join(str(error).split())}"
-        + (f": pip install 'cgir[{extra}]'" if extra else "")
-    )
+    return TraceError(f"{what}: {one_line(error, named=True)}" + (f": pip install 'cgir[{extra}]'" if extra else ""))
 
 
 def _module(where: str, target: str) -> ModuleType:

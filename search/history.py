@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cgir.errors import CgirError, FileFormatError, SpecError
+from cgir.errors import CgirError, FileFormatError, SpecError, one_line
 from cgir.typing import FloatArray
 from frontends import spaces
 from frontends.spaces import Space
@@ -122,9 +122,8 @@ class History:
             about, name, skeleton = {"oracle": False, **entry[NOTE]}, entry["space"], dict(entry["skeleton"])
             texts, values, predictions, generations, asked = (table[column].to_pylist() for column in (SPEC, *COLUMNS))
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise FileFormatError(
-                f"{path}: not the history of a search ({reason}); remove it to search anew"
+                f"{path}: not the history of a search ({one_line(error, 200)}); remove it to search anew"
             ) from error
         space = space or spaces.get(name, **skeleton)
         if [space.name, json.loads(json.dumps(asdict(space)))] != [name, skeleton]:  # type: ignore[call-overload]

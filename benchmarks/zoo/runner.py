@@ -23,6 +23,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from cgir.errors import one_line
+
 from ..report import Table
 
 LIMIT = 600  # seconds for a case
@@ -117,7 +119,7 @@ def outcome_of(name: str, case: str) -> Outcome:
         message = "; ".join(f"{column}: {why}" for column, why in holds.items() if isinstance(why, str))[:600]
     except Exception as error:
         holds = {corpus.COLUMNS[0]: False}
-        message = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+        message = one_line(error, 400, named=True)
     finally:
         signal.alarm(0)
     return {"case": case, "holds": holds, "message": message, "seconds": round(time.perf_counter() - start, 2)}

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from cgir.atomic_files import atomic_path
-from cgir.errors import CgirError, FileFormatError
+from cgir.errors import CgirError, FileFormatError, one_line
 
 from .parquet_shard import VERSION, footer_digest
 
@@ -88,7 +88,7 @@ def read_parts(folder: Path) -> list[Part]:
     except FileFormatError:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FileFormatError(f"{path}: the list of parts cannot be read: {' '.join(str(error).split())}") from error
+        raise FileFormatError(f"{path}: the list of parts cannot be read: {one_line(error)}") from error
     if version is None or not parts or not all(_OURS.fullmatch(part.file) for part in parts):
         raise FileFormatError(f"{path}: not a list of parts of a data set")
     return parts

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cgir.errors import FileFormatError, InvalidGraphError
+from cgir.errors import FileFormatError, InvalidGraphError, one_line
 from cgir.graph import NodeKind, attributes
 from cgir.graph_batch import GraphBatch, ranges
 from cgir.serialize import decode_value, encode_value
@@ -119,7 +119,7 @@ class StepTable:
             raise
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise FileFormatError(
-                f"{where}: the tables of kinds and steps cannot be read: {' '.join(str(error).split())}"
+                f"{where}: the tables of kinds and steps cannot be read: {one_line(error)}"
             ) from error
         return table
 

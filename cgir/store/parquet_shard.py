@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cgir.analysis.laplacian_spectrum import K
-from cgir.errors import FileFormatError
+from cgir.errors import FileFormatError, one_line
 from cgir.graph_batch import GraphBatch
 from cgir.typing import AnyArray, Int32Array, IntArray
 
@@ -112,7 +112,7 @@ class Shard:
         except FileFormatError:
             raise
         except (OSError, pa.ArrowException, ValueError) as error:
-            raise FileFormatError(f"{path}: not a readable Parquet file: {_one_line(error)}") from error
+            raise FileFormatError(f"{path}: not a readable Parquet file: {one_line(error)}") from error
         self._metadata = self._file.metadata.metadata or {}
         version = self._metadata.get(b"cgir.version", b"").decode(errors="replace")
         if not version.isdecimal():
@@ -165,7 +165,7 @@ class Shard:
             array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
             array.validate(full=True)
         except (OSError, pa.ArrowException, ValueError) as error:
-            raise self._damaged(group, f"column {name} is damaged: {_one_line(error)}") from error
+            raise self._damaged(group, f"column {name} is damaged: {one_line(error)}") from error
         if len(array) != self.sizes[group]:
             raise self._damaged(group, f"column {name} has {len(array)} rows, expected {self.sizes[group]}")
         if name != "shared" and (array.null_count or (pa.types.is_list(array.type) and array.values.null_count)):
@@ -241,7 +241,3 @@ def _alike(found: Any, expected: pa.DataType) -> bool:
     if pa.types.is_list(expected) and isinstance(found, pa.DataType) and pa.types.is_list(found):
         return bool(found.value_type == expected.value_type)
     return bool(found == expected)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

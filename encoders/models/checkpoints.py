@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cgir.atomic_files import atomic_path
-from cgir.errors import CgirError, FileFormatError
+from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.graph_batch import FEATURE_NAMES
 from cgir.ops import INDEX
 
@@ -71,7 +71,7 @@ def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLik
         raise
     except (KeyError, TypeError, IndexError, RuntimeError, CgirError) as error:
         raise FileFormatError(
-            f"{path}: weights and description do not fit together ({_line(error)}); write the file again"
+            f"{path}: weights and description do not fit together ({one_line(error, 200)}); write the file again"
         ) from error
     return encoder
 
@@ -98,7 +98,7 @@ def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[st
             tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}  # noqa: SIM118 (safe_open is not a dict)
         meta = json.loads(header) if header else {}
     except (SafetensorError, OSError, ValueError) as error:
-        raise FileFormatError(f"{path}: damaged or not a cgir {kind} ({_line(error)})") from error
+        raise FileFormatError(f"{path}: damaged or not a cgir {kind} ({one_line(error, 200)})") from error
     if meta.get("kind") != kind:
         raise FileFormatError(f"{path}: expected a cgir {kind}, found {meta.get('kind', 'a file of another program')}")
     if meta.get("version") != VERSION:
@@ -106,7 +106,3 @@ def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[st
             f"{path}: format version {meta.get('version')}, this cgir reads {VERSION}; update cgir or write the file again"
         )
     return tensors, meta
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

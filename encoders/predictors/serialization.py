@@ -13,7 +13,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from cgir.errors import CgirError, FileFormatError
+from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.typing import FloatArray, IntArray
 from encoders.features.graph_features import Scaler, Views
 from encoders.features.label_transforms import RankGauss, Standardise
@@ -89,7 +89,7 @@ def load(folder: str | PathLike[str]) -> Predictor:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, CgirError) as error:
         raise FileFormatError(
-            f"{path}: weights and description do not fit together ({' '.join(str(error).split())[:200]}); save it again"
+            f"{path}: weights and description do not fit together ({one_line(error, 200)}); save it again"
         ) from error
     return predictor
 

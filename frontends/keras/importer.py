@@ -14,6 +14,7 @@ import keras
 from keras import KerasTensor, Variable, tree
 
 from cgir import Param, TraceError
+from cgir.errors import one_line
 from cgir.graph import Shape
 from frontends.common.tape import Size, Tape, Value
 
@@ -261,9 +262,7 @@ class Walk:
                 result = function(*args, **kwargs)
             nodes = _recorded([leaf for leaf in tree.flatten(result) if isinstance(leaf, KerasTensor)], known)
         except Exception as error:
-            raise UnfollowedError(
-                f"{self.where()}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            ) from error
+            raise UnfollowedError(f"{self.where()}: {one_line(error, 200, named=True)}") from error
         for node in nodes:
             self._node(node, known)
         self._kept.append((kept, nodes, result))

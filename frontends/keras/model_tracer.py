@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cgir import CgirError, Graph, TraceError
+from cgir.errors import one_line
 from frontends.common.tape import Size, Tape, Value
 from frontends.common.trace_request import Request, needs, shapes_of
 
@@ -101,9 +102,7 @@ def _walked(model: Any, request: Request, given: Given) -> Graph:
     except CgirError:
         raise
     except Exception as error:
-        raise TraceError(
-            f"{name}: {walk.where()} cannot be followed: {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+        raise TraceError(f"{name}: {walk.where()} cannot be followed: {one_line(error, named=True)}") from error
     leaves = [(path, leaf) for path, leaf in keras.tree.flatten_with_path(result) if isinstance(leaf, Value)]
     if not leaves:
         raise TraceError(
@@ -128,7 +127,7 @@ def _loaded(path: Path) -> Any:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         if "Lambda" in text and "safe" in text:
             text = "it holds a Lambda layer, that is Python code, which cgir does not load; build the model in Python and trace that"
         elif "Could not locate" in text or "Unknown layer" in text:
@@ -264,7 +263,7 @@ def _built(model: Any, given: Given) -> Any:
         )
         copy(*args, **kwargs)
     except Exception as error:
-        text = " ".join(str(error).split())[:120]
+        text = one_line(error, 120)
         raise TraceError(
             f"{type(model).__name__} has no weights yet and cannot be built from its configuration ({text}); call it once on example inputs"
         ) from error

@@ -17,6 +17,7 @@ import onnx
 from onnx import inliner
 
 from cgir import CgirError, Graph, TraceError
+from cgir.errors import one_line
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import Request
 
@@ -62,9 +63,7 @@ def _followed(model: Any, request: Request) -> tuple[Walk, list[tuple[str, Tenso
     except CgirError:
         raise
     except Exception as error:  # names that are no text, types that are none: nothing that a valid model has
-        raise TraceError(
-            f"{where}: the model is damaged: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        ) from error
+        raise TraceError(f"{where}: the model is damaged: {one_line(error, 200, named=True)}") from error
 
 
 def _through(proto: onnx.ModelProto, request: Request, where: str) -> tuple[Walk, list[tuple[str, Tensor]]]:
@@ -123,7 +122,7 @@ def _inlined(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         return inliner.inline_local_functions(model)
     except Exception as error:  # whatever the C++ code throws
-        raise TraceError(f"{where}: its functions cannot be inlined: {' '.join(str(error).split())[:300]}") from error
+        raise TraceError(f"{where}: its functions cannot be inlined: {one_line(error, 300)}") from error
 
 
 # --- following

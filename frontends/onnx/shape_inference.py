@@ -15,6 +15,7 @@ from onnx import defs, numpy_helper
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from cgir import TraceError
+from cgir.errors import one_line
 from frontends.common.tape import Size
 
 from .tensors import Tensor, attribute, shape_of
@@ -64,7 +65,7 @@ class Inference:
             except (InferenceError, RuntimeError, ValueError) as error:
                 if node.op_type in RULES:
                     return [onnx.TypeProto() for _ in node.output]
-                raise TraceError(f"ONNX's shape inference refuses it: {' '.join(str(error).split())[:300]}") from error
+                raise TraceError(f"ONNX's shape inference refuses it: {one_line(error, 300)}") from error
         return [found.get(name, onnx.TypeProto()) for name in node.output]
 
     def sizes(

@@ -10,6 +10,7 @@ import numpy as np
 from tensorflow.core.framework import op_def_pb2
 
 from cgir import CgirError, Graph, Param, TraceError, UnsupportedOpError
+from cgir.errors import one_line
 from cgir.graph import Attr
 from cgir.ops import TF_NAMES
 from frontends.common.tape import Size, Tape, Value
@@ -237,7 +238,7 @@ class Walk:
             raise
         except Exception as error:
             raise TraceError(
-                f"node {node.name!r} ({node.op}) cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                f"node {node.name!r} ({node.op}) cannot be read: {one_line(error, 300, named=True)}"
             ) from error
 
     def _results(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cgir import CgirError, Graph, TraceError
+from cgir.errors import one_line
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import Request, needs, shapes_of
 
@@ -40,7 +41,7 @@ def trace(model: Any, request: Request) -> Graph:
     except Exception as error:
         where = model if isinstance(model, str | os.PathLike) else f"the {type(model).__name__}"
         raise TraceError(
-            f"{where} cannot be read, it is damaged or of an unknown kind: {type(error).__name__}: {_line(error)}"
+            f"{where} cannot be read, it is damaged or of an unknown kind: {one_line(error, 400, named=True)}"
         ) from error
 
 
@@ -67,7 +68,7 @@ def trace_keras(model: Any, request: Request) -> Graph:
         concrete = function.get_concrete_function(*specs)
     except Exception as error:
         raise TraceError(
-            f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: {type(error).__name__}: {_line(error)}"
+            f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: {one_line(error, 400, named=True)}"
         ) from error
     return _walked(_program_of_concrete(concrete, name), request._replace(inputs=None, input_shape=None))
 
@@ -112,7 +113,7 @@ def _concrete(function: Any, request: Request) -> Any:
     except TraceError:
         raise
     except Exception as error:
-        raise TraceError(f"the tf.function cannot be traced: {type(error).__name__}: {_line(error)}") from error
+        raise TraceError(f"the tf.function cannot be traced: {one_line(error, 400, named=True)}") from error
 
 
 def _specs_of_request(request: Request, dtype: Any) -> list[Any]:
@@ -128,7 +129,7 @@ def _specs_of_request(request: Request, dtype: Any) -> list[Any]:
         return [tf.nest.map_structure(_spec, item) for item in given]
     except (TypeError, ValueError, AttributeError) as error:
         raise TraceError(
-            f"the inputs must be tensors, arrays or tf.TensorSpec, found {type(request.inputs).__name__}: {_line(error)}"
+            f"the inputs must be tensors, arrays or tf.TensorSpec, found {type(request.inputs).__name__}: {one_line(error, 400)}"
         ) from error
 
 
@@ -251,7 +252,3 @@ def _size(program: Program, entry: Entry, given: Size | None, request: Request) 
     if None in size:
         raise TraceError(f"{where}: only the batch may be open; pass input_shape= or inputs=")
     return tuple(n for n in size if n is not None)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

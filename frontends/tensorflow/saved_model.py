@@ -13,6 +13,7 @@ from tensorflow.core.framework import graph_pb2, tensor_shape_pb2, variable_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from cgir import TraceError
+from cgir.errors import one_line
 
 from .graph_def import FLOATING, Entry, Program, Variable, attr, data_inputs, functions_of, source_of
 
@@ -105,7 +106,7 @@ def _parsed(message: Any, path: Path, what: str) -> Any:
         message.ParseFromString(path.read_bytes())
     except (DecodeError, RuntimeError, OSError) as error:
         raise TraceError(
-            f"{path}: cannot be read as {what}, the file is damaged or something else ({' '.join(str(error).split())})"
+            f"{path}: cannot be read as {what}, the file is damaged or something else ({one_line(error)})"
         ) from error
     return message
 

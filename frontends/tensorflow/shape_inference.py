@@ -15,6 +15,7 @@ from tensorflow.python.eager import context, execute
 from tensorflow.python.framework import ops, tensor_util
 
 from cgir import TraceError
+from cgir.errors import one_line
 from cgir.ops import OPS, TF_NAMES
 from cgir.typing import AnyArray
 from frontends.common.tape import Size
@@ -68,7 +69,7 @@ class Shapes:
                 )
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise TraceError(
-                f"node {node.name!r} ({node.op}): TensorFlow refuses operands of sizes {[item.size for item in items]}: {_first_line(error)}"
+                f"node {node.name!r} ({node.op}): TensorFlow refuses operands of sizes {[item.size for item in items]}: {one_line(error, 300)}"
             ) from error
         return [_known(node, output.shape) for output in made.outputs]
 
@@ -101,10 +102,6 @@ def _known(node: NodeDef, shape: tf.TensorShape) -> Size:
     return tuple(shape.as_list())
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join(str(getattr(error, "message", error)).split())[:300]
-
-
 def constant(node: NodeDef) -> Item:
     """The tensor of a Const; its contents if it is small."""
     proto = attr(node, "value")
@@ -114,7 +111,7 @@ def constant(node: NodeDef) -> Item:
         return Item(size, proto.dtype, tensor_util.MakeNdarray(proto) if small else None)
     except (ValueError, TypeError) as error:
         raise TraceError(
-            f"node {node.name!r} (Const): its contents do not fill {size}; the file is damaged ({_first_line(error)})"
+            f"node {node.name!r} (Const): its contents do not fill {size}; the file is damaged ({one_line(error, 300)})"
         ) from error
 
 

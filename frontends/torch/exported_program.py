@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import _pop_mode_temporarily
 
 from cgir import CgirError, Graph, TraceError
+from cgir.errors import one_line
 from frontends.common.tape import Tape
 from frontends.common.trace_request import Request, shapes_of
 
@@ -257,5 +258,4 @@ def _located(error: Exception, name: str, line: Line | None) -> TraceError:
     if isinstance(error, CgirError):
         kind = type(error) if isinstance(error, TraceError) else TraceError
         return kind(f"{name}{call}: {error}")
-    text = " ".join(str(error).split())
-    return TraceError(f"{name}{call}: the program cannot be followed: {type(error).__name__}: {text[:400]}")
+    return TraceError(f"{name}{call}: the program cannot be followed: {one_line(error, 400, named=True)}")

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from cgir import CgirError, Graph, TraceError
+from cgir.errors import one_line
 from frontends.common.tape import Tape
 from frontends.common.trace_request import Request, shapes_of
 
@@ -292,14 +293,14 @@ def _located(error: Exception, model: str, path: str) -> TraceError:
     if isinstance(error, CgirError):
         kind = type(error) if isinstance(error, TraceError) else TraceError
         return kind(f"{where}: {error}")
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if "TraceError: " in text:  # compiled code reports the refusal as its own failure
         return TraceError(f"{where}: {text.partition('TraceError: ')[2].partition(' At: ')[0]}")
     if "meta tensor" in text and "item()" in text:
         text = "the forward needs the value of a tensor, and tracing knows shapes only; decide on shapes or on the module's own attributes"
         return TraceError(f"{where}: {text}")
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
-    return TraceError(f"{where}: the forward failed: {type(error).__name__}: {text}{notes}")
+    return TraceError(f"{where}: the forward failed: {one_line(error, named=True)}{notes}")
 
 
 def _user_line(traceback: TracebackType | None) -> str:

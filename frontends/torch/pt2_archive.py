@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from cgir import TraceError
+from cgir.errors import one_line
 
 from .program import Body, Entry, Line, Program, Ref, Size, plain_path
 
@@ -66,9 +67,9 @@ def read(path: Path) -> Program:
     ) as error:
         if isinstance(error, TraceError):
             raise
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise TraceError(
-            f"{path}: the model in the archive is not what torch.export.save writes ({text}); save the program again"
+            f"{path}: the model in the archive is not what torch.export.save writes ({one_line(error, 200, named=True)}); "
+            "save the program again"
         ) from error
 
 
