@@ -1,11 +1,8 @@
 """Graph, builder, features and cost: the contract that everything else stands on."""
 
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import FrozenInstanceError, replace
 from math import log2, prod
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +21,6 @@ from cgir.ops import INDEX, OPS, TORCH_NAMES
 def test_public_names_are_functions_not_modules():
     for name in ("spectrum", "verify", "diff", "isomorphic", "load", "spectral_distance", "canonicalize"):
         assert callable(getattr(cgir, name)), name
-    code = "import cgir.diff, cgir.spectrum, cgir.verify, cgir; assert all(map(callable, (cgir.diff, cgir.spectrum, cgir.verify)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_nodes_and_graphs_are_immutable_and_hashable():

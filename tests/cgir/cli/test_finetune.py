@@ -289,7 +289,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             sizes, sizes / 10, card["tasks"][name]["unit"], "On families left out it ranked 9 of 10 pairs alike."
         )
 
-    pretrained, shot = ModuleType("encoders.pretrained"), ModuleType("encoders.zero_shot")
+    pretrained, shot = ModuleType("encoders.predictors.pretrained"), ModuleType("encoders.predictors.zero_shot")
     vars(pretrained).update(
         card=lambda _: card, load_pretrained=lambda _: encoders.Encoder(seed=0), NAMES=("universal",)
     )

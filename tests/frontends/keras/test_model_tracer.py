@@ -383,7 +383,7 @@ def test_a_failing_call_names_the_layer() -> None:
 @pytest.mark.parametrize("backend", ["torch"])
 def test_the_walk_needs_no_tensorflow(backend: str) -> None:
     program = (
-        "import sys\nsys.path.insert(0, 'tests')\nimport cgir, frontends\nfrom pairs import PAIRS\n"
+        "import sys\nsys.path.insert(0, 'tests/helpers')\nimport cgir, frontends\nfrom pairs import PAIRS\n"
         "for name in ('mobilenetv2', 'vit-packed'):\n"
         "    pair = PAIRS[name]\n    assert cgir.isomorphic(frontends.trace(pair.torch().eval(), pair.example()), frontends.trace(pair.keras())), name\n"
         "print('tensorflow' in sys.modules)"
