@@ -2,12 +2,12 @@
 
 from .config import WEIGHTS as WEIGHTS
 from .config import PretrainConfig as PretrainConfig
-from .objectives.contrastive_losses import agreement as agreement
+from .objectives.contrastive_losses import log_similarity as log_similarity
 from .objectives.contrastive_losses import simclr as simclr
 from .objectives.contrastive_losses import spectral_supcon as spectral_supcon
 from .objectives.contrastive_losses import spectral_weights as spectral_weights
 from .objectives.contrastive_losses import supcon as supcon
-from .operator_spectrum import operator_spectrum as operator_spectrum
-from .pair_sampler import NearPairs as NearPairs
+from .pair_sampler import NearestNeighbourPairs as NearestNeighbourPairs
+from .potential_spectrum import operator_spectrum as operator_spectrum
 from .pretraining import pretrain as pretrain
 from .pretraining_set import as_pool as as_pool

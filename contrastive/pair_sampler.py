@@ -25,7 +25,7 @@ class Pairs(NamedTuple):
     partners: IntArray
 
 
-class NearPairs:
+class NearestNeighbourPairs:
     """Draws anchors, equally often from each family, and for each another graph among its `neighbours` nearest by
     spectrum within its family.
 

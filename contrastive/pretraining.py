@@ -23,10 +23,10 @@ from encoders.models.encoder import Encoder
 from encoders.training.loop import cosine
 from encoders.training.seeding import seeded
 
-from . import distributed as ranks
+from . import distributed
 from .config import PretrainConfig
 from .objectives.weighted_sum import Objective
-from .pair_sampler import NearPairs
+from .pair_sampler import NearestNeighbourPairs
 from .pretraining_set import Pool, as_pool
 
 log = logging.getLogger(__name__)
@@ -68,19 +68,19 @@ def pretrain(
         CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another recipe or other
             graphs, or processes differ.
     """
-    ranks.join()
+    distributed.init_process_group()
     run = _Run(as_pool(graphs, families, spectra), config or PretrainConfig())
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None and (folder / STATE).exists():
         run.load(folder / STATE)
         log.info("pretrain: going on at step %d of %d from %s", run.step, run.config.steps, folder / STATE)
-    ranks.agree(f"{run.config} {run.data} {run.step}")
-    first = ranks.place()[0] == 0
+    distributed.check_same(f"{run.config} {run.data} {run.step}")
+    first = distributed.rank_and_world_size()[0] == 0
     _train(run, folder / STATE if folder is not None and first else None, checkpoint_every, progress and first)
     encoder = run.objective.encoder.eval()
     if folder is not None and first:
         save_encoder(encoder, folder / ENCODER)
-    ranks.agree("written")
+    distributed.check_same("written")
     return encoder
 
 
@@ -107,10 +107,10 @@ class _Run:
     """Everything that changes from step to step; what a step does depends on (config, pool, step) alone."""
 
     def __init__(self, pool: Pool, config: PretrainConfig) -> None:
-        _check_processes(config, ranks.place()[1])
+        _check_processes(config, distributed.rank_and_world_size()[1])
         self.config, self.step = config, 0
         self.data = {"graphs": len(pool.batch), "fingerprint": pool.fingerprint()}
-        self.pairs = NearPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
+        self.pairs = NearestNeighbourPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
         self.graphs = pool.tensors.at(config.encoder.layers)
         self.objective = Objective(config, pool)
         self.optimizer = torch.optim.AdamW(
@@ -122,16 +122,16 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * cosine(self.step, self.config.steps)
         pairs = self.pairs.draw(self.step)
-        rows, rank = ranks.share(len(pairs.indices)), ranks.place()[0]
+        rows, rank = distributed.local_rows(len(pairs.indices)), distributed.rank_and_world_size()[0]
         with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout
             loss = self.objective.loss(self.graphs.take(pairs.indices[rows]), pairs, self.step, rows)
         self.optimizer.zero_grad()
         if loss.requires_grad:  # where this process has something to learn from in this batch
             loss.backward()
-        ranks.add_gradients(self.objective.parameters())
+        distributed.all_reduce_gradients(self.objective.parameters())
         self.optimizer.step()
         self.step += 1
-        return ranks.total(loss)
+        return distributed.all_reduce_sum(loss)
 
     def save(self, path: Path) -> None:
         """Write weights, optimiser and step."""

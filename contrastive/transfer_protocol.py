@@ -22,7 +22,7 @@ from encoders.predictors.stacking import Model
 
 
 @dataclass(frozen=True)
-class Family:
+class LabelledFamily:
     """Graphs that share a label of one meaning: `labels` (G,), higher is better."""
 
     name: str
@@ -33,7 +33,7 @@ class Family:
         if len(self.graphs) != len(self.labels):
             raise LabelError(f"family {self.name}: {len(self.graphs)} graphs but {len(self.labels)} labels")
 
-    def select(self, indices: IntArray) -> Family:
+    def select(self, indices: IntArray) -> LabelledFamily:
         """Some of its graphs with their labels."""
         return replace(self, graphs=self.graphs.select(indices), labels=self.labels[indices])
 
@@ -47,10 +47,12 @@ class Score(NamedTuple):
 
 
 # (sources, seed) -> model, fitted again for every draw of the target's labels
-Method = Callable[[Sequence[Family], int], Model]
+Method = Callable[[Sequence[LabelledFamily], int], Model]
 
 
-def split(family: Family, labels: int, seed: int, tests: int | None = None) -> tuple[Family, Family]:
+def split(
+    family: LabelledFamily, labels: int, seed: int, tests: int | None = None
+) -> tuple[LabelledFamily, LabelledFamily]:
     """`labels` graphs drawn at random, and the rest to test on, or `tests` of the rest.
 
     Draws are nested: with the same seed, fewer labels are a part of more. Given `tests`, every number of labels is
@@ -65,10 +67,10 @@ def split(family: Family, labels: int, seed: int, tests: int | None = None) -> t
     return family.select(order[:labels]), family.select(test)
 
 
-def transferred(encoder: Encoder | None, **options: Any) -> Method:
+def transfer_method(encoder: Encoder | None, **options: Any) -> Method:
     """`Predictor(encoder, **options)` trained on the sources' labels, then on the target's."""
 
-    def method(sources: Sequence[Family], seed: int) -> Model:
+    def method(sources: Sequence[LabelledFamily], seed: int) -> Model:
         return Predictor(encoder, **options).fit_sources(
             [(family.graphs, family.labels) for family in sources], seed=seed
         )
@@ -76,12 +78,12 @@ def transferred(encoder: Encoder | None, **options: Any) -> Method:
     return method
 
 
-def from_scratch(sources: Sequence[Family], seed: int) -> Model:
+def from_scratch(sources: Sequence[LabelledFamily], seed: int) -> Model:
     """The same network and ranking loss from random weights, on the target's labels alone."""
     return Predictor(Encoder(seed=seed), head="rank")
 
 
-RIVALS: dict[str, Method] = {
+BASELINES: dict[str, Method] = {
     "log FLOPs": lambda sources, seed: CostPredictor(log_flops),
     "log parameters": lambda sources, seed: CostPredictor(log_params),
     "GP on hand features": lambda sources, seed: HandPredictor(),
@@ -92,8 +94,8 @@ NEED_LABELS = {"GP on hand features", "from scratch"}
 
 def evaluate(
     method: Method,
-    target: Family,
-    sources: Sequence[Family],
+    target: LabelledFamily,
+    sources: Sequence[LabelledFamily],
     counts: Iterable[int],
     seed: int,
     tests: int | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 from encoders.predictors.stacking import Model
 from frontends.spaces import Space
 
-from .budgeted_run import Candidates, Oracle, Run, Settings
+from .budgeted_run import BudgetedRun, Candidates, Oracle, Settings
 from .history import History
 
 AT_ONCE = 100  # networks drawn together by random search
@@ -33,8 +33,8 @@ def random_search(
     """Networks drawn at random, each once; the predictor is asked only where there is no oracle. Arguments and errors
     as those of `evolve`.
     """
-    run = Run(Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "random search", {})
-    return run.go(lambda run, rng: run.fresh(lambda: space.sample(rng), AT_ONCE))
+    run = BudgetedRun(Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "random search", {})
+    return run.run(lambda run, rng: run.sample_new(lambda: space.sample(rng), AT_ONCE))
 
 
 def aging_evolution(
@@ -63,18 +63,20 @@ def aging_evolution(
     The other arguments and errors are those of `evolve`.
     """
     sizes = {"population": population, "tournament": tournament}
-    run = Run(Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "aging evolution", sizes)
+    run = BudgetedRun(
+        Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "aging evolution", sizes
+    )
 
-    def propose(run: Run, rng: np.random.Generator) -> Candidates:
+    def propose(run: BudgetedRun, rng: np.random.Generator) -> Candidates:
         born = len(run.history)
         if born < population:
-            return run.fresh(lambda: space.sample(rng), population - born)
+            return run.sample_new(lambda: space.sample(rng), population - born)
         drawn = born - 1 - rng.integers(population, size=tournament)
         scores = run.history.scores[drawn]
         if not np.isfinite(scores).any():
-            return run.fresh(lambda: space.sample(rng), 1)
+            return run.sample_new(lambda: space.sample(rng), 1)
         parent = run.history.specs[drawn[np.nanargmax(scores)]]
-        child = run.fresh(lambda: space.mutate(parent, rng), 1)
-        return child if len(child) else run.fresh(lambda: space.sample(rng), 1)
+        child = run.sample_new(lambda: space.mutate(parent, rng), 1)
+        return child if len(child) else run.sample_new(lambda: space.sample(rng), 1)
 
-    return run.go(propose)
+    return run.run(propose)

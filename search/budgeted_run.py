@@ -25,7 +25,7 @@ from .history import History
 
 log = logging.getLogger(__name__)
 Oracle = Callable[[Any], float]
-DRAWS = 100  # so many times as many networks are drawn as are wanted, before nothing new counts as left
+MAX_DRAWS = 100  # so many times as many networks are drawn as are wanted, before nothing new counts as left
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Settings:
     progress: bool
 
 
-class Run:
+class BudgetedRun:
     """A search that is going on. What its next generation will be depends on (settings, history) alone, so that it can
     be taken up from a file.
     """
@@ -103,19 +103,19 @@ class Run:
             if not isinstance(value, int) or value < least:
                 raise CgirError(f"{method}: {name}={value!r}; expected a whole number, at least {least}")
         self.settings, self.method = settings, method
-        about = {"method": method, "seed": settings.seed, "oracle": settings.oracle is not None, **sizes, **options}
-        self.history = self._resumed(json.loads(json.dumps(about)))
-        self.texts = set(self.history.texts)
-        self.hashes = set(graph_hashes(settings.space.graphs(self.history.specs))) if self.texts else set()
+        config = {"method": method, "seed": settings.seed, "oracle": settings.oracle is not None, **sizes, **options}
+        self.history = self._resumed(json.loads(json.dumps(config)))
+        self.spec_strings = set(self.history.spec_strings)
+        self.hashes = set(graph_hashes(settings.space.graphs(self.history.specs))) if self.spec_strings else set()
 
-    def go(self, propose: Callable[[Run, np.random.Generator], Candidates]) -> History:
+    def run(self, propose: Callable[[BudgetedRun, np.random.Generator], Candidates]) -> History:
         """Query what `propose` gives, a generation after the other, until the budget is spent or nothing new is left."""
         history, total = self.history, max(self.settings.queries, len(self.history))
         with tqdm(total=total, desc=self.method, unit="query", disable=not self.settings.progress) as bar:
             while True:
-                waiting = history.waiting()
-                bar.update(len(history) - len(waiting) - bar.n)
-                for row in waiting:
+                pending = history.pending()
+                bar.update(len(history) - len(pending) - bar.n)
+                for row in pending:
                     if row >= self.settings.queries:  # planned under a larger budget
                         return history
                     self._ask(row)
@@ -124,27 +124,27 @@ class Run:
                 if len(history) >= self.settings.queries or not self._choose(propose):
                     return history
 
-    def unseen(self, specs: Iterable[Any]) -> Candidates:
+    def filter_new(self, specs: Iterable[Any]) -> Candidates:
         """Those that are not in the history, each graph once: what is written differently may be one network."""
         by_text = {self.settings.space.format(spec): spec for spec in specs}
-        texts = [text for text in by_text if text not in self.texts]
-        found = [by_text[text] for text in texts]
+        new = [text for text in by_text if text not in self.spec_strings]
+        found = [by_text[text] for text in new]
         graphs = self.settings.space.graphs(found)
         rows: dict[str, int] = {}
         for row, digest in enumerate(graph_hashes(graphs) if found else ()):
             if digest in self.hashes:
-                self.texts.add(texts[row])  # so that it is not compiled again
+                self.spec_strings.add(new[row])  # so that it is not compiled again
             else:
                 rows.setdefault(digest, row)
         chosen = list(rows.values())
         return Candidates([found[row] for row in chosen], graphs.select(chosen), list(rows), np.full(len(rows), nan))
 
-    def fresh(self, draw: Callable[[], Any], count: int) -> Candidates:
+    def sample_new(self, draw: Callable[[], Any], count: int) -> Candidates:
         """`count` networks that are new and allowed, or fewer, if `draw` does not find so many."""
-        parts, tried, hashes = [self.unseen(())], set(self.texts), set[str]()
-        for _ in range(DRAWS + 1000 // count):
+        parts, tried, hashes = [self.filter_new(())], set(self.spec_strings), set[str]()
+        for _ in range(MAX_DRAWS + 1000 // count):
             drawn = {self.settings.space.format(spec): spec for spec in (draw() for _ in range(count))}
-            part = self.unseen(spec for text, spec in drawn.items() if text not in tried and self._allowed(spec))
+            part = self.filter_new(spec for text, spec in drawn.items() if text not in tried and self._allowed(spec))
             parts.append(part.select(row for row, digest in enumerate(part.hashes) if digest not in hashes))
             tried |= set(drawn)
             hashes |= set(part.hashes)
@@ -155,15 +155,15 @@ class Run:
     def _allowed(self, spec: Any) -> bool:
         return self.settings.allowed is None or bool(self.settings.allowed(spec))
 
-    def _resumed(self, about: dict[str, Any]) -> History:
+    def _resumed(self, config: dict[str, Any]) -> History:
         path = self.settings.path
         if path is None or not Path(path).exists():
-            return History(self.settings.space, about)
+            return History(self.settings.space, config)
         history = History.load(path, self.settings.space)
         different = [
-            f"{key} {history.about.get(key)!r} there, {value!r} now"
-            for key, value in about.items()
-            if history.about.get(key) != value
+            f"{key} {history.config.get(key)!r} there, {value!r} now"
+            for key, value in config.items()
+            if history.config.get(key) != value
         ]
         if different:
             raise CgirError(
@@ -172,7 +172,7 @@ class Run:
         log.info("%s: going on after %d queries from %s", self.method, len(history), path)
         return history
 
-    def _choose(self, propose: Callable[[Run, np.random.Generator], Candidates]) -> bool:
+    def _choose(self, propose: Callable[[BudgetedRun, np.random.Generator], Candidates]) -> bool:
         """Put the next generation into the history; False if there is none."""
         history, settings = self.history, self.settings
         generation = history.generations[-1] + 1 if len(history) else 0
@@ -189,7 +189,7 @@ class Run:
             )
             return False
         history.add(chosen.specs, (chosen.scored(settings.predictor) if settings.oracle is None else chosen).scores)
-        self.texts |= {settings.space.format(spec) for spec in chosen.specs}
+        self.spec_strings |= {settings.space.format(spec) for spec in chosen.specs}
         self.hashes |= set(chosen.hashes)
         self._save()
         return True

@@ -17,12 +17,12 @@ from cgir.graph_batch import GraphBatch
 from encoders.predictors.stacking import Model
 from frontends.spaces import Space
 
-from .budgeted_run import Candidates, Oracle, Run, Settings
+from .budgeted_run import BudgetedRun, Candidates, Oracle, Settings
 from .history import History
 
 POOL = 256  # unlabelled networks that the predictor is fitted beside
-FIRST = 10  # networks asked about before there is a predictor
-STRAY = 0.1  # of the children are drawn from the whole space, so that no search is caught where it began
+NUM_INITIAL = 10  # networks asked about before there is a predictor
+RANDOM_CHILD_RATE = 0.1  # of the children are drawn from the whole space, so that no search is caught where it began
 
 
 def evolve(
@@ -75,9 +75,9 @@ def evolve(
             search.
     """
     learns = refit and oracle is not None
-    first, about = _first(space, (FIRST if learns else 0) if start is None else start, queries)
+    first, about = _first(space, (NUM_INITIAL if learns else 0) if start is None else start, queries)
     sizes = {"parents": parents, "children": children, "batch": batch}
-    run = Run(
+    run = BudgetedRun(
         Settings(space, predictor, oracle, queries, seed, allowed, path, progress),
         "evolve",
         sizes,
@@ -86,18 +86,18 @@ def evolve(
     )
     pool = cache(partial(_pool, space, seed))
 
-    def propose(run: Run, rng: np.random.Generator) -> Candidates:
+    def propose(run: BudgetedRun, rng: np.random.Generator) -> Candidates:
         if first and not len(run.history):
-            return run.fresh(lambda: space.sample(rng), first) if isinstance(first, int) else run.unseen(first)
+            return run.sample_new(lambda: space.sample(rng), first) if isinstance(first, int) else run.filter_new(first)
         ready = not learns or _learn(predictor, run.history, seed, pool) or not first
         best = [run.history.specs[row] for row in run.history.top(parents)]
-        found = run.fresh(lambda: _child(space, best, rng), children)
+        found = run.sample_new(lambda: _child(space, best, rng), children)
         if oracle is None or not len(found):
             return found
         found = found.scored(predictor) if ready else found
         return found.select(np.argsort(-found.scores, kind="stable")[:batch])
 
-    return run.go(propose)
+    return run.run(propose)
 
 
 def _first(space: Space[Any], start: int | Sequence[Any], queries: int) -> tuple[int | list[Any], str]:
@@ -131,7 +131,7 @@ def _learn(predictor: Model, history: History, seed: int, pool: Callable[[], Gra
 
 
 def _child(space: Space[Any], parents: Sequence[Any], rng: np.random.Generator) -> Any:
-    if not parents or rng.random() < STRAY:
+    if not parents or rng.random() < RANDOM_CHILD_RATE:
         return space.sample(rng)
     spec = parents[int(rng.integers(len(parents)))]
     for _ in range(rng.geometric(0.5)):

@@ -30,11 +30,11 @@ class History:
     """The networks of a search in the order of its queries, `len(history)` of them.
 
     `specs`; `generations`, from 0; `predictions`, the predictor's, NaN where it was not asked; `answers`, the oracle's,
-    NaN where a network failed, None where there was none (yet). `about`: how the search was called, all but its budget.
+    NaN where a network failed, None where there was none (yet). `config`: how the search was called, all but its budget.
     """
 
     space: Space[Any]
-    about: dict[str, Any]
+    config: dict[str, Any]
     specs: list[Any] = field(default_factory=list, repr=False)
     generations: list[int] = field(default_factory=list, repr=False)
     predictions: list[float] = field(default_factory=list, repr=False)
@@ -44,7 +44,7 @@ class History:
         return len(self.specs)
 
     @property
-    def texts(self) -> list[str]:
+    def spec_strings(self) -> list[str]:
         """The networks as the space's strings."""
         return [self.space.format(spec) for spec in self.specs]
 
@@ -61,7 +61,7 @@ class History:
     @property
     def scores(self) -> FloatArray:
         """What the search goes by (N,): `values`, or `predicted` in a search without an oracle."""
-        return self.values if self.about["oracle"] else self.predicted
+        return self.values if self.config["oracle"] else self.predicted
 
     @property
     def running_best(self) -> FloatArray:
@@ -85,9 +85,9 @@ class History:
         scores = self.scores
         return [int(row) for row in np.argsort(-scores, kind="stable")[:count] if np.isfinite(scores[row])]
 
-    def waiting(self) -> list[int]:
+    def pending(self) -> list[int]:
         """Rows that were chosen for the oracle and have no answer yet, as after an interruption."""
-        return [row for row, answer in enumerate(self.answers) if answer is None] if self.about["oracle"] else []
+        return [row for row, answer in enumerate(self.answers) if answer is None] if self.config["oracle"] else []
 
     def add(self, specs: Sequence[Any], predictions: FloatArray) -> None:
         """The next generation, not yet answered."""
@@ -106,7 +106,8 @@ class History:
         asked = [answer is not None for answer in self.answers]
         columns = zip(COLUMNS, (self.values, self.predicted, self.generations, asked), strict=True)
         arrays = {name: np.asarray(values, np.float64) for name, values in columns}
-        write_table(Table("history", tuple(self.texts), arrays, self.space, metadata={NOTE: self.about}), Path(path))
+        table = Table("history", tuple(self.spec_strings), arrays, self.space, metadata={NOTE: self.config})
+        write_table(table, Path(path))
 
     @classmethod
     def load(cls, path: str | PathLike[str], space: Space[Any] | None = None) -> History:
@@ -119,8 +120,10 @@ class History:
         try:
             table = pq.read_table(Path(path), columns=[SPEC, *COLUMNS])
             entry = json.loads(table.schema.metadata[ENTRY])
-            about, name, skeleton = {"oracle": False, **entry[NOTE]}, entry["space"], dict(entry["skeleton"])
-            texts, values, predictions, generations, asked = (table[column].to_pylist() for column in (SPEC, *COLUMNS))
+            config, name, skeleton = {"oracle": False, **entry[NOTE]}, entry["space"], dict(entry["skeleton"])
+            spec_strings, values, predictions, generations, asked = (
+                table[column].to_pylist() for column in (SPEC, *COLUMNS)
+            )
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise FileFormatError(
                 f"{path}: not the history of a search ({one_line(error, 200)}); remove it to search anew"
@@ -131,14 +134,14 @@ class History:
                 f"{path}: the history of a search in {name} {skeleton}, not in {space}; use another path"
             )
         try:
-            specs = [space.parse(text) for text in texts]
+            specs = [space.parse(text) for text in spec_strings]
         except SpecError as error:
             raise FileFormatError(f"{path}: a network is none of {space.name} ({error})") from error
         answers = [
             (np.nan if value is None else value) if done else None for value, done in zip(values, asked, strict=True)
         ]
         known = [np.nan if score is None else score for score in predictions]
-        return cls(space, about, specs, list(map(int, generations)), known, answers)
+        return cls(space, config, specs, list(map(int, generations)), known, answers)
 
     def _best(self) -> int:
         top = self.top(1)

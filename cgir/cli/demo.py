@@ -15,7 +15,15 @@ from cgir import Graph, GraphBatch, GraphStore
 from cgir.drawing.export import to_svg
 from contrastive.config import PretrainConfig
 from contrastive.pretraining import pretrain
-from contrastive.transfer_protocol import NEED_LABELS, RIVALS, Family, Method, evaluate, split, transferred
+from contrastive.transfer_protocol import (
+    BASELINES,
+    NEED_LABELS,
+    LabelledFamily,
+    Method,
+    evaluate,
+    split,
+    transfer_method,
+)
 from encoders import Predictor
 from frontends import tables
 
@@ -43,7 +51,7 @@ def run(folder: Path, seed: int = 0) -> None:
     )
     say(f"4. {LABELS} labels of {TARGET}, {DRAWS} draws; the other two families bring all of theirs")
     target = families.pop(TARGET)
-    methods = {"cgir": transferred(encoder, head="blend"), **RIVALS}
+    methods = {"cgir": transfer_method(encoder, head="blend"), **BASELINES}
     outcomes = [_outcome(name, method, target, list(families.values()), seed) for name, method in methods.items()]
     say(text_table(outcomes, LABELS))
     predictor, test = _last_predictor(methods["cgir"], target, list(families.values()), seed)
@@ -80,7 +88,7 @@ def _trace_networks(folder: Path) -> Graph:
     return drawn
 
 
-def _digits(seed: int) -> tuple[dict[str, Family], Family]:
+def _digits(seed: int) -> tuple[dict[str, LabelledFamily], LabelledFamily]:
     """The labelled families, and all their graphs with more of the same spaces for pretraining, equally many of each."""
     table = tables.load("digits")
     families, pool = {}, []
@@ -88,7 +96,7 @@ def _digits(seed: int) -> tuple[dict[str, Family], Family]:
         part = table.family(name)
         space = part.space
         assert space is not None
-        families[name] = Family(name, space.graphs(part.specs), part["accuracy"])
+        families[name] = LabelledFamily(name, space.graphs(part.specs), part["accuracy"])
         rng = np.random.default_rng(seed)
         pool += [families[name].graphs, space.graphs([space.sample(rng) for _ in range(EXTRA_GRAPHS)])]
         agreement = table.metadata["seed_spearman"][name]
@@ -97,15 +105,15 @@ def _digits(seed: int) -> tuple[dict[str, Family], Family]:
             f"   {name:14s} {len(part)} networks, accuracy {span}; two training seeds rank them alike to {agreement:.2f} Spearman"
         )
     graphs = GraphBatch.concatenate(pool)
-    return families, Family("unlabelled", graphs, np.full(len(graphs), np.nan))
+    return families, LabelledFamily("unlabelled", graphs, np.full(len(graphs), np.nan))
 
 
-def _write_stores(families: dict[str, Family], folder: Path) -> None:
+def _write_stores(families: dict[str, LabelledFamily], folder: Path) -> None:
     for name, family in families.items():
         GraphStore.write(folder / f"{name}.parquet", family.graphs, family=name, labels={"accuracy": family.labels})
 
 
-def _outcome(name: str, method: Method, target: Family, sources: list[Family], seed: int) -> Outcome:
+def _outcome(name: str, method: Method, target: LabelledFamily, sources: list[LabelledFamily], seed: int) -> Outcome:
     counts = (LABELS,) if name in NEED_LABELS else (0, LABELS)
     scores = [score for draw in range(DRAWS) for score in evaluate(method, target, sources, counts, seed + draw)]
     at = {labels: [s for s in scores if s.labels == labels] for labels in counts}
@@ -113,7 +121,9 @@ def _outcome(name: str, method: Method, target: Family, sources: list[Family], s
     return Outcome(name, [s.spearman for s in at[LABELS]], [s.kendall for s in at[LABELS]], zero)
 
 
-def _last_predictor(method: Method, target: Family, sources: list[Family], seed: int) -> tuple[Predictor, Family]:
+def _last_predictor(
+    method: Method, target: LabelledFamily, sources: list[LabelledFamily], seed: int
+) -> tuple[Predictor, LabelledFamily]:
     train, test = split(target, LABELS, seed)
     predictor = method(sources, seed).fit(train.graphs, train.labels, seed=seed, pool=test.graphs)
     assert isinstance(predictor, Predictor)

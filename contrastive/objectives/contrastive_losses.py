@@ -15,7 +15,7 @@ ALL = slice(None)
 SPREAD = 0.05  # the paper's temperature of eq. 4.5, for distances of spectra
 
 
-def agreement(z: Tensor, temperature: float = 0.1, rows: slice = ALL) -> Tensor:
+def log_similarity(z: Tensor, temperature: float = 0.1, rows: slice = ALL) -> Tensor:
     """chi_ij = log(exp(z_i z_j / tau) / sum over r != i of exp(z_i z_r / tau)) (eq. 4.1), (R, B); where i = j, which
     nothing uses, it is 0.
     """
@@ -24,16 +24,16 @@ def agreement(z: Tensor, temperature: float = 0.1, rows: slice = ALL) -> Tensor:
     return (similarity - similarity.logsumexp(dim=1, keepdim=True)).masked_fill(self, 0.0)
 
 
-def weighted_agreement(alpha: Tensor, z: Tensor, temperature: float = 0.1, rows: slice = ALL) -> Tensor:
+def weighted_log_similarity(alpha: Tensor, z: Tensor, temperature: float = 0.1, rows: slice = ALL) -> Tensor:
     """-(1 / B) sum over anchors i of sum over s of alpha_s^(i) chi_{i, s}, of which all losses here are cases; `alpha`
     (R, B).
     """
-    return -(alpha * agreement(z, temperature, rows)).sum() / len(z)
+    return -(alpha * log_similarity(z, temperature, rows)).sum() / len(z)
 
 
 def simclr(z: Tensor, partners: Tensor, temperature: float = 0.1) -> Tensor:
     """-mean over i of chi_{i, j(i)} (eq. 4.2, SimCLR); `partners` (B,) holds j(i), the row of each anchor's positive."""
-    return weighted_agreement(partner_weights(partners).to(z.dtype), z, temperature)
+    return weighted_log_similarity(partner_weights(partners).to(z.dtype), z, temperature)
 
 
 def supcon(z: Tensor, families: Tensor, temperature: float = 0.1) -> Tensor:
@@ -41,14 +41,14 @@ def supcon(z: Tensor, families: Tensor, temperature: float = 0.1) -> Tensor:
 
     An anchor alone in its family contributes 0.
     """
-    return weighted_agreement(family_weights(families).to(z.dtype), z, temperature)
+    return weighted_log_similarity(family_weights(families).to(z.dtype), z, temperature)
 
 
 def spectral_supcon(
     z: Tensor, families: Tensor, spectra: Tensor, temperature: float = 0.1, sign: int = -1, spread: float = SPREAD
 ) -> Tensor:
     """-mean over i of sum over s in P(i) of alpha_s^(i) chi_{i, s} (eq. 4.5), with alpha from `spectral_weights`."""
-    return weighted_agreement(spectral_weights(families, spectra, sign, spread).to(z.dtype), z, temperature)
+    return weighted_log_similarity(spectral_weights(families, spectra, sign, spread).to(z.dtype), z, temperature)
 
 
 def partner_weights(partners: Tensor, rows: slice = ALL) -> Tensor:
@@ -87,7 +87,7 @@ def distance_weights(
     return logits.masked_fill(alone, 0.0).softmax(dim=1).masked_fill(alone, 0.0)
 
 
-def relative(families: Tensor, distance: Tensor, rows: slice = ALL) -> Tensor:
+def relative_distance(families: Tensor, distance: Tensor, rows: slice = ALL) -> Tensor:
     """Each anchor's distances (R, B) over their mean over P(i); 0 where that is 0 or P(i) empty."""
     mean = (family_weights(families, rows) * distance).sum(dim=1, keepdim=True)
     return torch.where(mean > 0, distance / mean, 0.0)

@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from cgir.analysis.wl_kernel import wl_distance
 from contrastive.config import PretrainConfig
-from contrastive.distributed import gather
+from contrastive.distributed import all_gather
 from contrastive.pair_sampler import Pairs
 from contrastive.pretraining_set import Pool
 
@@ -25,33 +25,35 @@ from .contrastive_losses import (
     distance_weights,
     family_weights,
     partner_weights,
-    relative,
+    relative_distance,
     spectral_weights,
-    weighted_agreement,
+    weighted_log_similarity,
 )
-from .step_context import View, perceptron
+from .step_context import StepContext, mlp
 
 WL_SPREAD = 0.1  # of the mean distance
 
-Weigh = Callable[[Pairs, slice], Tensor]  # a batch and R anchors of it -> alpha (R, B) of eq. 4.5
+PairWeights = Callable[[Pairs, slice], Tensor]  # a batch and R anchors of it -> alpha (R, B) of eq. 4.5
 
 
-class Contrast(nn.Module):
+class GraphContrast(nn.Module):
     """A projection, and the agreement of projections (eq. 4.1) weighted as `config.contrast` says."""
 
     def __init__(self, config: PretrainConfig, pool: Pool, dim: int) -> None:
         super().__init__()
         self.temperature = config.temperature
-        self.projection = perceptron(dim, config.projection)
-        self.weigh = WEIGH[config.contrast](pool, config.sign)
+        self.projection = mlp(dim, config.projection)
+        self.pair_weights = PAIR_WEIGHTS[config.contrast](pool, config.sign)
 
-    def forward(self, view: View) -> Tensor:
+    def forward(self, view: StepContext) -> Tensor:
         """This process's anchors against the projections of all processes."""
-        z = gather(normalize(self.projection(view.vectors)), view.rows, len(view.pairs.indices))
-        return weighted_agreement(self.weigh(view.pairs, view.rows).to(z.dtype), z, self.temperature, view.rows)
+        z = all_gather(normalize(self.projection(view.vectors)), view.rows, len(view.pairs.indices))
+        return weighted_log_similarity(
+            self.pair_weights(view.pairs, view.rows).to(z.dtype), z, self.temperature, view.rows
+        )
 
 
-def _spectral(pool: Pool, sign: int) -> Weigh:
+def _spectral(pool: Pool, sign: int) -> PairWeights:
     """Eq. 4.5 as in the paper."""
     spectra = torch.from_numpy(pool.spectra)
     return lambda pairs, rows: spectral_weights(
@@ -59,7 +61,7 @@ def _spectral(pool: Pool, sign: int) -> Weigh:
     )
 
 
-def _wl(pool: Pool, sign: int, normalized: bool) -> Weigh:
+def _wl(pool: Pool, sign: int, normalized: bool) -> PairWeights:
     """Eq. 4.5 with the distance of subtrees; what is kept are counts, some kilobytes a graph, distances are those of a
     batch.
     """
@@ -68,7 +70,7 @@ def _wl(pool: Pool, sign: int, normalized: bool) -> Weigh:
     def weigh(pairs: Pairs, rows: slice) -> Tensor:
         distance = torch.from_numpy(wl_distance(features[pairs.indices[rows]], features[pairs.indices], normalized))
         families = _families(pool, pairs)
-        return distance_weights(families, relative(families, distance, rows), sign, WL_SPREAD, rows)
+        return distance_weights(families, relative_distance(families, distance, rows), sign, WL_SPREAD, rows)
 
     return weigh
 
@@ -77,7 +79,7 @@ def _families(pool: Pool, pairs: Pairs) -> Tensor:
     return torch.from_numpy(pool.families[pairs.indices])
 
 
-WEIGH: dict[str, Callable[[Pool, int], Weigh]] = {
+PAIR_WEIGHTS: dict[str, Callable[[Pool, int], PairWeights]] = {
     "spectral": _spectral,
     "wl": partial(_wl, normalized=False),
     "wl_shares": partial(_wl, normalized=True),

@@ -4,7 +4,7 @@ Neural Networks", ICLR 2020, https://arxiv.org/abs/1905.12265, section 3.1.2, at
 Nodes are masked one by one, and so in plain batches. The compressed engine computes equal nodes once, and could mask
 only a whole kind, in all graphs of a batch at a time: the batch then shows nowhere what such a node is, few kinds hold
 most nodes, and whether a step masks a hundred nodes or ten thousand is chance. A plain pass costs several times a
-compressed one where networks repeat themselves, so masks go over every `EVERY`th graph of a batch alone, which still
+compressed one where networks repeat themselves, so masks go over every `MASKED_GRAPH_STRIDE`th graph of a batch alone, which still
 masks hundreds of nodes at a step.
 """
 
@@ -26,13 +26,13 @@ from encoders.engine.message_blocks import Level
 from encoders.engine.segments import Segments
 from encoders.models.encoder import Encoder
 
-from .step_context import View, perceptron
+from .step_context import StepContext, mlp
 
-SHARE = 0.15  # of nodes, as in Hu et al.
-EVERY = 4
+MASK_RATE = 0.15  # of nodes, as in Hu et al.
+MASKED_GRAPH_STRIDE = 4
 
 
-class Gaps(NamedTuple):
+class MaskedNodes(NamedTuple):
     """This process's graphs to mask (M,), which of their N nodes are masked (N,), and how many nodes of the whole batch
     are.
     """
@@ -42,8 +42,8 @@ class Gaps(NamedTuple):
     total: int
 
 
-class Masked(nn.Module):
-    """A vector that stands for a masked node's kind, and a perceptron that tells operator and attributes from its
+class MaskedNodePrediction(nn.Module):
+    """A vector that stands for a masked node's kind, and an MLP that tells operator and attributes from its
     state.
     """
 
@@ -52,9 +52,9 @@ class Masked(nn.Module):
         self.graphs, self.seed = GraphTensors(pool.batch, encoder.config.layers, "plain"), seed
         self.attributes = _standardised(self.graphs.features, pool.batch)
         self.gap = nn.Parameter(torch.randn(encoder.config.width))
-        self.head = perceptron(encoder.dim, len(INDEX) + len(FEATURE_NAMES))
+        self.head = mlp(encoder.dim, len(INDEX) + len(FEATURE_NAMES))
 
-    def forward(self, view: View) -> Tensor:
+    def forward(self, view: StepContext) -> Tensor:
         """Cross-entropy of the operator plus mean squared error of the standardised attributes, means over the batch's
         masked nodes, this process's share.
         """
@@ -70,18 +70,18 @@ class Masked(nn.Module):
             len(kinds) / gaps.total
         )
 
-    def draw(self, view: View) -> Gaps:
+    def draw(self, view: StepContext) -> MaskedNodes:
         """What is masked depends on (seed, step) alone, not on how many processes share the batch; of a batch at least
         one node is.
         """
         indices = view.pairs.indices
-        places = np.arange(0, len(indices), EVERY)
+        places = np.arange(0, len(indices), MASKED_GRAPH_STRIDE)
         sizes = np.diff(self.graphs.batch.ptr)[indices[places]]
         drawn = np.random.default_rng([self.seed, 3, view.step]).random(int(sizes.sum()))
-        masked = drawn < max(SHARE, np.nextafter(drawn.min(), 1))
+        masked = drawn < max(MASK_RATE, np.nextafter(drawn.min(), 1))
         start, stop, _ = view.rows.indices(len(indices))
         own = (start <= places) & (places < stop)
-        return Gaps(indices[places[own]], masked[np.repeat(own, sizes)], int(masked.sum()))
+        return MaskedNodes(indices[places[own]], masked[np.repeat(own, sizes)], int(masked.sum()))
 
     def states(self, encoder: Encoder, arrays: TensorBatch, masked: Tensor) -> Tensor:
         """States (N, dim) of the nodes of a plain batch, where nobody sees the kinds of masked ones (N,)."""

@@ -10,7 +10,7 @@ from contrastive.pair_sampler import Pairs
 from encoders.models.encoder import Encoder
 
 
-class View(NamedTuple):
+class StepContext(NamedTuple):
     """One process's part of a step: of the batch `pairs`, which every process knows, the graphs at `rows`, and their
     embeddings `vectors` (R, dim).
 
@@ -25,6 +25,6 @@ class View(NamedTuple):
     encoder: Encoder
 
 
-def perceptron(inputs: int, outputs: int) -> nn.Sequential:
+def mlp(inputs: int, outputs: int) -> nn.Sequential:
     """Two layers, (..., inputs) -> (..., outputs)."""
     return nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))

@@ -11,10 +11,10 @@ from encoders.engine.batching import TensorBatch
 from encoders.models.encoder import Encoder
 from encoders.training.seeding import seeded
 
-from .graph_contrast import Contrast
-from .masked_nodes import Masked
-from .property_regression import Regression
-from .step_context import View
+from .graph_contrast import GraphContrast
+from .masked_nodes import MaskedNodePrediction
+from .property_regression import PropertyRegression
+from .step_context import StepContext
 
 
 class Objective(nn.Module):
@@ -25,10 +25,10 @@ class Objective(nn.Module):
         self.encoder = Encoder(config.encoder, config.seed)
         dim = self.encoder.dim
         parts = {
-            "contrast": (config.contrast_weight, lambda: Contrast(config, pool, dim)),
-            "property": (config.property_weight, lambda: Regression(pool.properties, dim)),
-            "path": (config.path_weight, lambda: Regression(pool.paths, dim)),
-            "mask": (config.mask_weight, lambda: Masked(pool, self.encoder, config.seed)),
+            "contrast": (config.contrast_weight, lambda: GraphContrast(config, pool, dim)),
+            "property": (config.property_weight, lambda: PropertyRegression(pool.properties, dim)),
+            "path": (config.path_weight, lambda: PropertyRegression(pool.paths, dim)),
+            "mask": (config.mask_weight, lambda: MaskedNodePrediction(pool, self.encoder, config.seed)),
         }
         self.weights = {name: weight for name, (weight, _) in parts.items() if weight}
         with seeded(config.seed, 1):
@@ -41,9 +41,9 @@ class Objective(nn.Module):
             arrays: the graphs at `rows` of the batch.
             pairs: the whole batch.
             step: masks differ from step to step.
-            rows: those of this process, whose share of the loss is returned (see `view.View`).
+            rows: those of this process, whose share of the loss is returned (see `StepContext`).
         """
-        view = View(step, pairs, rows, self.encoder(arrays), self.encoder)
+        view = StepContext(step, pairs, rows, self.encoder(arrays), self.encoder)
         total = view.vectors.new_zeros(())
         for name, weight in self.weights.items():
             total = total + weight * self.parts[name](view)

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from encoders_samples import random_cnns
 from safetensors.torch import load_file, save_file
-from torch import distributed, multiprocessing
+from torch import multiprocessing
 
 from cgir.errors import CgirError
-from contrastive import PretrainConfig, pretrain
-from contrastive import distributed as ranks
+from contrastive import PretrainConfig, distributed, pretrain
 from contrastive.pretraining import _Run
 from contrastive.pretraining_set import as_pool
 from encoders import EncoderConfig, load_encoder
@@ -71,13 +71,13 @@ def runs(folder):
     what is refused.
     """
     encoder = pretrain(GRAPHS, CONFIG, FAMILIES, run_dir=f"{folder}/two", progress=False)
-    assert ranks.place() == (distributed.get_rank(), 2)
+    assert distributed.rank_and_world_size() == (dist.get_rank(), 2)
     assert equal(encoder, load_encoder(f"{folder}/two/encoder.safetensors"), 0)  # there when anyone returns
     pretrain(GRAPHS, CONFIG, FAMILIES, run_dir=f"{folder}/taken-up", progress=False)
     for name, config in recipes().items():
-        save_file(first_step(config), f"{folder}/{name}-{distributed.get_rank()}.safetensors")
+        save_file(first_step(config), f"{folder}/{name}-{dist.get_rank()}.safetensors")
     with pytest.raises(CgirError, match="2 processes have different graphs"):
-        pretrain(GRAPHS, replace(CONFIG, seed=distributed.get_rank()), FAMILIES, progress=False)
+        pretrain(GRAPHS, replace(CONFIG, seed=dist.get_rank()), FAMILIES, progress=False)
     with pytest.raises(CgirError, match="norm='batch'"):
         pretrain(GRAPHS, replace(CONFIG, encoder=EncoderConfig(width=16, norm="batch")), FAMILIES, progress=False)
 
@@ -135,22 +135,22 @@ def test_shares_are_the_whole(monkeypatch):
     for total, size in ((14, 4), (3, 5), (256, 8)):
         parts = []
         for rank in range(size):
-            monkeypatch.setattr(ranks, "place", lambda rank=rank, size=size: (rank, size))
-            parts.append(np.arange(total)[ranks.share(total)])
+            monkeypatch.setattr(distributed, "rank_and_world_size", lambda rank=rank, size=size: (rank, size))
+            parts.append(np.arange(total)[distributed.local_rows(total)])
         assert np.array_equal(np.concatenate(parts), np.arange(total))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_every_process_needs_a_graph(monkeypatch):
-    monkeypatch.setattr(ranks, "place", lambda: (0, 15))
+    monkeypatch.setattr(distributed, "rank_and_world_size", lambda: (0, 15))
     with pytest.raises(CgirError, match="batch=14 for 15 processes"):
         _Run(as_pool(GRAPHS, FAMILIES), CONFIG)
 
 
 def test_one_process_passes_through():
     x = torch.ones(3, 2)
-    assert ranks.gather(x, slice(0, 3), 3) is x
-    assert ranks.place() == (0, 1)
-    ranks.join()
-    assert not distributed.is_initialized()
-    ranks.agree("anything")
+    assert distributed.all_gather(x, slice(0, 3), 3) is x
+    assert distributed.rank_and_world_size() == (0, 1)
+    distributed.init_process_group()
+    assert not dist.is_initialized()
+    distributed.check_same("anything")

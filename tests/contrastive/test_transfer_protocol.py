@@ -15,13 +15,13 @@ import contrastive
 import encoders
 from cgir import GraphBatch, GraphStore, LabelError
 from cgir.cli import demo as demo
-from contrastive.transfer_protocol import RIVALS, Family, evaluate, split, transferred
+from contrastive.transfer_protocol import BASELINES, LabelledFamily, evaluate, split, transfer_method
 
 GRAPHS = random_cnns(40)
-TARGET = Family("target", GraphBatch.from_graphs(GRAPHS), conv_share(GRAPHS))
+TARGET = LabelledFamily("target", GraphBatch.from_graphs(GRAPHS), conv_share(GRAPHS))
 OTHERS = random_cnns(30, seed=1)
-SOURCE = Family("source", GraphBatch.from_graphs(OTHERS), conv_share(OTHERS))
-NUMBERED = Family("numbered", TARGET.graphs, np.arange(40.0))
+SOURCE = LabelledFamily("source", GraphBatch.from_graphs(OTHERS), conv_share(OTHERS))
+NUMBERED = LabelledFamily("numbered", TARGET.graphs, np.arange(40.0))
 
 
 @given(labels=st.integers(0, 39), more=st.integers(0, 39), seed=st.integers(0, 1000))
@@ -39,7 +39,7 @@ def test_a_fixed_test_set_does_not_depend_on_the_number_of_labels() -> None:
     with pytest.raises(LabelError, match="31 labels and 10 test graphs asked for, but it has 40"):
         split(NUMBERED, 31, seed=3, tests=10)
     with pytest.raises(LabelError, match="40 graphs but 39 labels"):
-        Family("short", TARGET.graphs, np.arange(39.0))
+        LabelledFamily("short", TARGET.graphs, np.arange(39.0))
 
 
 class Watching:
@@ -77,7 +77,10 @@ def test_only_the_labels_of_the_draw_are_shown_and_the_truth_scores_one(sign: fl
 
 def test_every_method_beats_chance_where_the_label_is_in_the_graph() -> None:
     encoder = encoders.Encoder(encoders.EncoderConfig(width=16, layers=2))
-    methods = {**RIVALS, "transferred": transferred(encoder, train=encoders.TrainConfig(epochs=30, source_steps=50))}
+    methods = {
+        **BASELINES,
+        "transferred": transfer_method(encoder, train=encoders.TrainConfig(epochs=30, source_steps=50)),
+    }
     found = {name: next(evaluate(method, TARGET, [SOURCE], (15,), seed=0)).spearman for name, method in methods.items()}
     assert found["transferred"] > 0.5
     assert found["GP on hand features"] > 0.5
@@ -89,7 +92,9 @@ def test_the_demo_runs_from_end_to_end(
     monkeypatch.setattr(demo, "PretrainConfig", lambda steps, seed: contrastive.PretrainConfig(steps=3, seed=seed))
     monkeypatch.setattr(demo, "EXTRA_GRAPHS", 20)
     monkeypatch.setattr(demo, "DRAWS", 2)
-    monkeypatch.setattr(demo, "transferred", partial(transferred, train=encoders.TrainConfig(epochs=5, source_steps=5)))
+    monkeypatch.setattr(
+        demo, "transfer_method", partial(transfer_method, train=encoders.TrainConfig(epochs=5, source_steps=5))
+    )
     demo.run(tmp_path)
     printed = capsys.readouterr().out
     for word in ("resnet50", "nasbench201", "cgir", "log FLOPs", "from scratch"):

@@ -91,7 +91,7 @@ def test_the_oracle_is_asked_exactly_as_often_as_allowed_and_never_twice(
     oracle = Asked()
     history = method(SPACE, Ridge(), oracle, queries=queries, seed=1, **quiet)
     assert history.specs == oracle.specs
-    assert len(set(history.texts)) == len({SPACE.graph(spec).hash for spec in history.specs}) == queries
+    assert len(set(history.spec_strings)) == len({SPACE.graph(spec).hash for spec in history.specs}) == queries
     assert np.array_equal(history.values, [planted(spec) for spec in history.specs])
     assert planted(history.best) == history.best_score == max(history.values)
     assert np.array_equal(history.running_best, np.maximum.accumulate(history.values))

@@ -46,7 +46,7 @@ def test_blocks_of_a_residual_network(depth):
 def test_blocks_of_a_transformer():
     graph = trace(transformer, 2)
     blocks = mutations.blocks(graph)
-    assert len(blocks) == 4  # attention and perceptron of both layers
+    assert len(blocks) == 4  # attention and MLP of both layers
     fewer = mutations.drop(mutations.drop(graph, blocks[1]), blocks[0])
     assert cgir.isomorphic(fewer, trace(transformer, 1))
     longer = mutations.repeat(graph, blocks[1])

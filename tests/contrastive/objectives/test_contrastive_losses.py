@@ -8,13 +8,13 @@ import torch
 from torch.nn.functional import normalize
 
 from contrastive.objectives.contrastive_losses import (
-    agreement,
-    relative,
+    log_similarity,
+    relative_distance,
     simclr,
     spectral_supcon,
     spectral_weights,
     supcon,
-    weighted_agreement,
+    weighted_log_similarity,
 )
 
 B, TAU = 9, 0.2
@@ -42,7 +42,7 @@ def alpha(i, sign):
 
 def test_agreement():
     expected = [[chi(i, j) if i != j else 0.0 for j in range(B)] for i in range(B)]
-    np.testing.assert_allclose(agreement(Z, TAU).detach().numpy(), expected, atol=1e-10)
+    np.testing.assert_allclose(log_similarity(Z, TAU).detach().numpy(), expected, atol=1e-10)
 
 
 def test_simclr_eq_4_2():
@@ -73,21 +73,21 @@ def test_nearest_graph_weighs_most_and_farthest_with_the_printed_sign():
 
 def test_some_anchors_are_those_rows_of_all_and_shares_add_up():
     cuts = [slice(0, 4), slice(4, B)]
-    torch.testing.assert_close(torch.cat([agreement(Z, TAU, rows) for rows in cuts]), agreement(Z, TAU))
+    torch.testing.assert_close(torch.cat([log_similarity(Z, TAU, rows) for rows in cuts]), log_similarity(Z, TAU))
     alphas = [spectral_weights(FAMILIES, SPECTRA, rows=rows) for rows in cuts]
     torch.testing.assert_close(torch.cat(alphas), spectral_weights(FAMILIES, SPECTRA))
-    shares = [weighted_agreement(alpha, Z, TAU, rows) for alpha, rows in zip(alphas, cuts, strict=True)]
+    shares = [weighted_log_similarity(alpha, Z, TAU, rows) for alpha, rows in zip(alphas, cuts, strict=True)]
     assert sum(shares).item() == pytest.approx(spectral_supcon(Z, FAMILIES, SPECTRA, TAU).item())
 
 
 def test_relative_distances_have_mean_one_over_positives():
     distance = torch.cdist(SPECTRA, SPECTRA)
-    found = relative(FAMILIES, distance)
+    found = relative_distance(FAMILIES, distance)
     for i in range(B):
         mean = sum(distance[i, s].item() for s in others(i)) / max(1, len(others(i)))
         expected = distance[i] / mean if mean else torch.zeros(B)
         np.testing.assert_allclose(found[i], expected, rtol=1e-12)
-    assert relative(torch.zeros(B), torch.zeros(B, B, dtype=torch.float64)).abs().sum() == 0
+    assert relative_distance(torch.zeros(B), torch.zeros(B, B, dtype=torch.float64)).abs().sum() == 0
 
 
 def test_equal_spectra_make_it_supcon():
@@ -109,7 +109,7 @@ def test_nearly_equal_spectra_are_told_apart():
     [lambda z: simclr(z, PARTNERS), lambda z: supcon(z, FAMILIES), lambda z: spectral_supcon(z, FAMILIES, SPECTRA)],
 )
 def test_closed_form_for_identical_views_and_finite_gradients(loss):
-    """All projections equal: every agreement is -log(B - 1), and row 5, alone, counts 0 where families count."""
+    """All projections equal: every log similarity is -log(B - 1), and row 5, alone, counts 0 where families count."""
     z = normalize(torch.ones(B, 4, dtype=torch.float64)).requires_grad_()
     value = loss(z)
     anchors = B if torch.equal(value, simclr(z, PARTNERS)) else B - 1

@@ -17,12 +17,12 @@ from cgir.graph_batch import FEATURE_NAMES, categories, node_features
 from cgir.ops import INDEX
 from contrastive import PretrainConfig
 from contrastive.config import CONTRASTS, WEIGHTS
-from contrastive.objectives.graph_contrast import WEIGH, WL_SPREAD, Contrast
-from contrastive.objectives.masked_nodes import EVERY, SHARE, Masked
-from contrastive.objectives.property_regression import Regression
-from contrastive.objectives.step_context import View
+from contrastive.objectives.graph_contrast import PAIR_WEIGHTS, WL_SPREAD, GraphContrast
+from contrastive.objectives.masked_nodes import MASK_RATE, MASKED_GRAPH_STRIDE, MaskedNodePrediction
+from contrastive.objectives.property_regression import PropertyRegression
+from contrastive.objectives.step_context import StepContext
 from contrastive.objectives.weighted_sum import Objective
-from contrastive.pair_sampler import NearPairs
+from contrastive.pair_sampler import NearestNeighbourPairs
 from contrastive.pretraining import _Run
 from contrastive.pretraining_set import as_pool
 from encoders import Encoder, EncoderConfig
@@ -33,7 +33,7 @@ CONFIG = PretrainConfig(steps=3, batch=12, projection=4, encoder=SMALL)
 GRAPHS = random_cnns(20) + random_cnns(10, seed=1, channels=(32,))
 FAMILIES = np.repeat([0, 1], [20, 10])
 POOL = as_pool(GRAPHS, FAMILIES)
-PAIRS = NearPairs(FAMILIES, POOL.spectra, CONFIG.batch).draw(0)
+PAIRS = NearestNeighbourPairs(FAMILIES, POOL.spectra, CONFIG.batch).draw(0)
 CHOSEN = [GRAPHS[i] for i in PAIRS.indices]
 B = CONFIG.batch
 
@@ -41,7 +41,7 @@ B = CONFIG.batch
 def view(rows=slice(None), step=0, seed=0):
     encoder = Encoder(SMALL, seed=seed).double()
     vectors = encoder(encoder_batch([CHOSEN[i] for i in range(B)[rows]]))
-    return View(step, PAIRS, rows, vectors, encoder)
+    return StepContext(step, PAIRS, rows, vectors, encoder)
 
 
 def encoder_batch(graphs):
@@ -62,7 +62,7 @@ def subtree_weights(i, normalized):
 @pytest.mark.parametrize(("contrast", "normalized"), [("wl", False), ("wl_shares", True)])
 def test_contrast_by_subtrees(contrast, normalized):
     seen = view()
-    part = Contrast(replace(CONFIG, contrast=contrast), POOL, 16).double()
+    part = GraphContrast(replace(CONFIG, contrast=contrast), POOL, 16).double()
     z = normalize(part.projection(seen.vectors)).detach()
     sims = [[float(z[i] @ z[j]) / CONFIG.temperature for j in range(B)] for i in range(B)]
     expected = 0.0
@@ -73,7 +73,7 @@ def test_contrast_by_subtrees(contrast, normalized):
 
 
 def test_the_sign_turns_subtree_weights_around():
-    near, far = (WEIGH["wl"](POOL, sign)(PAIRS, slice(None)) for sign in (-1, 1))
+    near, far = (PAIR_WEIGHTS["wl"](POOL, sign)(PAIRS, slice(None)) for sign in (-1, 1))
     for i in range(B):
         weights = subtree_weights(i, False)
         assert near[i].argmax() == max(weights, key=weights.__getitem__)
@@ -82,7 +82,7 @@ def test_the_sign_turns_subtree_weights_around():
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
 def test_weights_of_some_anchors_are_those_rows_of_all(contrast):
-    weigh = WEIGH[contrast](POOL, -1)
+    weigh = PAIR_WEIGHTS[contrast](POOL, -1)
     whole = weigh(PAIRS, slice(None))
     assert whole.sum(1).numpy() == pytest.approx(np.ones(B))
     assert whole.diagonal().abs().sum() == 0
@@ -91,14 +91,14 @@ def test_weights_of_some_anchors_are_those_rows_of_all(contrast):
 
 def test_equal_graphs_weigh_alike_by_subtrees():
     pool = as_pool([GRAPHS[0]] * 4)
-    weights = WEIGH["wl"](pool, -1)(NearPairs(pool.families, pool.spectra, 4).draw(0), slice(None))
+    weights = PAIR_WEIGHTS["wl"](pool, -1)(NearestNeighbourPairs(pool.families, pool.spectra, 4).draw(0), slice(None))
     torch.testing.assert_close(weights, (1 - torch.eye(4, dtype=torch.float64)) / 3)
 
 
 @pytest.mark.parametrize("values_of", [properties, path_features])
 def test_regression(values_of):
     values, seen = values_of(GRAPHS), view()
-    part = Regression(values, 16).double()
+    part = PropertyRegression(values, 16).double()
     told = part.head(seen.vectors).tolist()
     mean, deviation = values.mean(0), values.std(0)
     errors = []
@@ -112,7 +112,7 @@ def test_regression(values_of):
 
 def masked_part(seed=0):
     torch.manual_seed(0)
-    return Masked(POOL, Encoder(SMALL), seed).double()
+    return MaskedNodePrediction(POOL, Encoder(SMALL), seed).double()
 
 
 def naive_states(part, encoder, graphs, masked):
@@ -161,12 +161,14 @@ def test_nobody_sees_the_kind_of_a_masked_node():
     assert [node.inputs for node in one.nodes] == [node.inputs for node in other.nodes]
     masked = torch.ones(len(one), dtype=torch.bool)
     first, second = (
-        part.states(encoder, Masked(as_pool([g]), encoder, 0).graphs.take([0]), masked) for g in (one, other)
+        part.states(encoder, MaskedNodePrediction(as_pool([g]), encoder, 0).graphs.take([0]), masked)
+        for g in (one, other)
     )
     assert torch.equal(first, second)
     masked[1] = False
     third, fourth = (
-        part.states(encoder, Masked(as_pool([g]), encoder, 0).graphs.take([0]), masked) for g in (one, other)
+        part.states(encoder, MaskedNodePrediction(as_pool([g]), encoder, 0).graphs.take([0]), masked)
+        for g in (one, other)
     )
     assert not torch.equal(third, fourth)
 
@@ -174,11 +176,11 @@ def test_nobody_sees_the_kind_of_a_masked_node():
 def test_masks_depend_on_seed_and_step_and_hold_their_share():
     part, seen = masked_part(), view()
     first = part.draw(seen)
-    assert (first.graphs == PAIRS.indices[::EVERY]).all()
+    assert (first.graphs == PAIRS.indices[::MASKED_GRAPH_STRIDE]).all()
     assert len(first.masked) == sum(len(GRAPHS[i]) for i in first.graphs)
     assert first.total == first.masked.sum()
     drawn = [part.draw(seen._replace(step=step)).masked for step in range(300)]
-    assert np.mean(drawn) == pytest.approx(SHARE, abs=0.01)
+    assert np.mean(drawn) == pytest.approx(MASK_RATE, abs=0.01)
     assert min(gaps.sum() for gaps in drawn) >= 1
     assert not np.array_equal(drawn[1], drawn[2])
     assert np.array_equal(masked_part().draw(seen).masked, first.masked)
@@ -198,7 +200,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
     weights = dict(zip(WEIGHTS, (0.5, 2.0, 3.0, 0.25), strict=True))
     objective = Objective(replace(CONFIG, **weights), POOL)
     arrays = encoder_batch(CHOSEN)
-    seen = View(5, PAIRS, slice(None), objective.encoder(arrays), objective.encoder)
+    seen = StepContext(5, PAIRS, slice(None), objective.encoder(arrays), objective.encoder)
     assert list(objective.parts) == ["contrast", "property", "path", "mask"]
     expected = sum(
         weight * objective.parts[name](seen).item()

@@ -10,7 +10,7 @@ from encoders_samples import random_cnns
 from cgir import GraphBatch, GraphBuilder, spectrum
 from cgir.graph_batch import kind_flops
 from contrastive import PretrainConfig, operator_spectrum, pretrain
-from contrastive.operator_spectrum import OCTAVES, OPERATOR
+from contrastive.potential_spectrum import OCTAVES, OPERATOR
 from encoders import Encoder, EncoderConfig
 from encoders.metrics import spearman
 
