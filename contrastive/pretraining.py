@@ -111,7 +111,7 @@ class _Run:
         self.config, self.step = config, 0
         self.data = {"graphs": len(pool.batch), "fingerprint": pool.fingerprint()}
         self.pairs = NearestNeighbourPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
-        self.graphs = pool.tensors.at(config.encoder.layers)
+        self.graphs = pool.tensors.with_depth(config.encoder.layers)
         self.objective = Objective(config, pool)
         self.optimizer = torch.optim.AdamW(
             self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
@@ -124,7 +124,7 @@ class _Run:
         pairs = self.pairs.draw(self.step)
         rows, rank = distributed.local_rows(len(pairs.indices)), distributed.rank_and_world_size()[0]
         with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout
-            loss = self.objective.loss(self.graphs.take(pairs.indices[rows]), pairs, self.step, rows)
+            loss = self.objective.loss(self.graphs.minibatch(pairs.indices[rows]), pairs, self.step, rows)
         self.optimizer.zero_grad()
         if loss.requires_grad:  # where this process has something to learn from in this batch
             loss.backward()

@@ -21,8 +21,8 @@ from cgir.graph_batch import FEATURE_NAMES, GraphBatch, ranges
 from cgir.ops import INDEX
 from cgir.typing import BoolArray, IntArray
 from contrastive.pretraining_set import Pool
-from encoders.engine.batching import Direction, GraphTensors, TensorBatch
-from encoders.engine.message_blocks import Level
+from encoders.engine.batching import GraphTensors, StreamBlocks, TensorBatch
+from encoders.engine.message_blocks import MessageBlock
 from encoders.engine.segments import Segments
 from encoders.models.encoder import Encoder
 
@@ -61,7 +61,7 @@ class MaskedNodePrediction(nn.Module):
         gaps = self.draw(view)
         if not gaps.masked.any():
             return view.vectors.new_zeros(())
-        states = self.states(view.encoder, self.graphs.take(gaps.graphs), torch.from_numpy(gaps.masked))
+        states = self.states(view.encoder, self.graphs.minibatch(gaps.graphs), torch.from_numpy(gaps.masked))
         kinds = torch.from_numpy(self.graphs.batch.kind[self._nodes(gaps.graphs)][gaps.masked])
         told = self.head(states[torch.from_numpy(np.flatnonzero(gaps.masked))])
         ops, attributes = told.split([len(INDEX), len(FEATURE_NAMES)], dim=1)
@@ -85,14 +85,14 @@ class MaskedNodePrediction(nn.Module):
 
     def states(self, encoder: Encoder, arrays: TensorBatch, masked: Tensor) -> Tensor:
         """States (N, dim) of the nodes of a plain batch, where nobody sees the kinds of masked ones (N,)."""
-        assert arrays.reads is not None
+        assert arrays.in_neighbours is not None
         kinds = encoder.embedding(arrays.ops, arrays.features)
-        x = torch.where(masked.unsqueeze(1), self.gap, arrays.along.levels[0].own(kinds))
-        along = arrays.reads.pattern
+        x = torch.where(masked.unsqueeze(1), self.gap, arrays.forward_stream.blocks[0].self_rows(kinds))
+        along = arrays.in_neighbours.pattern
         result = []
         for stream, pattern in ((encoder.along, along), (encoder.against, along.transpose())):
-            levels = [Level(None, Segments(pattern))] * encoder.config.layers
-            result.append(stream.states(x, Direction(levels, arrays.along.nodes)))
+            levels = [MessageBlock(None, Segments(pattern))] * encoder.config.layers
+            result.append(stream.states(x, StreamBlocks(levels, arrays.forward_stream.node_rows)))
         return torch.cat(result, dim=1)
 
     def _nodes(self, graphs: IntArray) -> IntArray:

@@ -18,10 +18,10 @@ from cgir.graph_batch import GraphBatch, categories, node_features, ranges
 from cgir.store.graph_store import GraphStore
 from cgir.typing import IntArray
 
-from .message_blocks import Level
-from .node_classes import compact, levels, segments, trail
+from .message_blocks import MessageBlock
+from .node_classes import build_blocks, class_path, compact, segments
 from .segments import Segments
-from .sparse import Pattern
+from .sparse import SparsityPattern
 
 Engine = Literal["auto", "plain", "compressed"]
 ENGINES = ("auto", "plain", "compressed")
@@ -34,17 +34,17 @@ BREAK_EVEN = 0.85
 CHUNK_NODES = {"auto": 250_000, "compressed": 250_000, "plain": 50_000}
 
 
-class Direction(NamedTuple):
-    """One stream's view of a batch: its `levels`, and `nodes`: for every graph the rows of the last level that its
+class StreamBlocks(NamedTuple):
+    """One stream's view of a batch: its `blocks`, and `nodes`: for every graph the rows of the last level that its
     nodes' states are in.
     """
 
-    levels: list[Level]
-    nodes: Segments
+    blocks: list[MessageBlock]
+    node_rows: Segments
 
-    def to(self, device: torch.device | str | None) -> Direction:
+    def to(self, device: torch.device | str | None) -> StreamBlocks:
         """The same on another device."""
-        return Direction([level.to(device) for level in self.levels], self.nodes.to(device))
+        return StreamBlocks([level.to(device) for level in self.blocks], self.node_rows.to(device))
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,30 @@ class TensorBatch:
     """G graphs: `ops` (K, 1 + V), operators and their variants, and `features` (K, F) of the kinds that are rows of
     level 0; both directions of messages.
 
-    `reads`: for each of the N nodes those whose outputs it reads, as numbers of nodes in this batch; only in plain
+    `in_neighbours`: for each of the N nodes those whose outputs it reads, as numbers of nodes in this batch; only in plain
     batches, for models that look at nodes.
     """
 
     ops: Tensor
     features: Tensor
-    along: Direction
-    against: Direction
-    reads: Segments | None = None
+    forward_stream: StreamBlocks
+    backward_stream: StreamBlocks
+    in_neighbours: Segments | None = None
 
     def __len__(self) -> int:
-        return len(self.along.nodes)
+        return len(self.forward_stream.node_rows)
 
     def to(self, device: torch.device | str | None) -> TensorBatch:
         """The same batch on another device."""
         if self.ops.device == torch.empty(0, device=device).device:
             return self
-        reads = None if self.reads is None else self.reads.to(device)
+        reads = None if self.in_neighbours is None else self.in_neighbours.to(device)
         return TensorBatch(
-            self.ops.to(device), self.features.to(device), self.along.to(device), self.against.to(device), reads
+            self.ops.to(device),
+            self.features.to(device),
+            self.forward_stream.to(device),
+            self.backward_stream.to(device),
+            reads,
         )
 
 
@@ -104,12 +108,12 @@ class GraphTensors:
         return torch.from_numpy(node_features(self.batch.kinds))
 
     @cached_property
-    def tables(self) -> tuple[Table, Table]:
+    def class_tables(self) -> tuple[Table, Table]:
         """Classes of the nodes by unfolding, along and against the arrows."""
         return tabulate(self.batch, self.depth, "forward"), tabulate(self.batch, self.depth, "backward")
 
     @cached_property
-    def starts(self) -> IntArray:
+    def in_edge_ptr(self) -> IntArray:
         """(N + 1,): where each node's incoming edges begin."""
         return np.concatenate([[0], np.cumsum(np.bincount(self.batch.dst, minlength=self.batch.num_nodes))])
 
@@ -117,55 +121,56 @@ class GraphTensors:
         """Some of the graphs, as a set of their own."""
         return GraphTensors(self.batch.select(rows), self.depth, self.engine)
 
-    def at(self, depth: int) -> GraphTensors:
+    def with_depth(self, depth: int) -> GraphTensors:
         """The same graphs for another number of layers."""
         return self if depth == self.depth else GraphTensors(self.batch, depth, self.engine)
 
-    def take(self, indices: Sequence[int] | IntArray) -> TensorBatch:
+    def minibatch(self, indices: Sequence[int] | IntArray) -> TensorBatch:
         """The graphs at `indices`, in that order; repeats are allowed. Asked for the same again, it gives the same
         batch.
         """
         chosen = np.array(indices, np.int64)
         if self._last is None or not np.array_equal(self._last[0], chosen):
-            self._last = (chosen, self._take(chosen))
+            self._last = (chosen, self._minibatch(chosen))
         return self._last[1]
 
-    def _take(self, chosen: IntArray) -> TensorBatch:
+    def _minibatch(self, chosen: IntArray) -> TensorBatch:
         sizes = np.diff(self.batch.ptr)[chosen]
         nodes = ranges(self.batch.ptr[chosen], sizes)
         if self.engine == "plain":
             return self._plain(chosen, nodes, sizes)
-        trails = [trail(table, nodes) for table in self.tables]
-        if self.engine == "auto" and sum(found.rows for found in trails) > BREAK_EVEN * 2 * self.depth * len(nodes):
+        paths = [class_path(table, nodes) for table in self.class_tables]
+        if self.engine == "auto" and sum(found.rows for found in paths) > BREAK_EVEN * 2 * self.depth * len(nodes):
             return self._plain(chosen, nodes, sizes)
-        pools = [segments(sizes, found.nodes, len(found.used[-1])) for found in trails]
+        pools = [segments(sizes, found.nodes, len(found.used[-1])) for found in paths]
         directions = [
-            Direction(levels(table, found), pool) for table, found, pool in zip(self.tables, trails, pools, strict=True)
+            StreamBlocks(build_blocks(table, found), pool)
+            for table, found, pool in zip(self.class_tables, paths, pools, strict=True)
         ]
-        return self._batch(self._rows[trails[0].used[0]], directions)
+        return self._batch(self._rows[paths[0].used[0]], directions)
 
     def _plain(self, chosen: IntArray, nodes: IntArray, sizes: IntArray) -> TensorBatch:
         kinds, rows = compact(self.batch.kind[nodes], len(self.batch.kinds))
         begins = self.batch.ptr[chosen]
-        first = self.starts[begins]
-        counts = self.starts[begins + sizes] - first
+        first = self.in_edge_ptr[begins]
+        counts = self.in_edge_ptr[begins + sizes] - first
         shifts = np.cumsum(sizes) - sizes - begins
         heard = (self.batch.src[ranges(first, counts)] + np.repeat(shifts, counts)).astype(np.int32)
-        along = segments(np.diff(self.starts)[nodes], heard, len(nodes)).pattern
+        along = segments(np.diff(self.in_edge_ptr)[nodes], heard, len(nodes)).pattern
         members = segments(sizes, np.arange(len(nodes), dtype=np.int32), len(nodes))
         directions = [
-            Direction(_plain_levels(pattern, rows, len(kinds), self.depth), members)
+            StreamBlocks(_plain_blocks(pattern, rows, len(kinds), self.depth), members)
             for pattern in (along, along.transpose())
         ]
         return self._batch(kinds, directions, Segments(along))
 
     @cached_property
     def _rows(self) -> IntArray:
-        """Rows of `ops` and `features` of the kinds of `tables`."""
+        """Rows of `ops` and `features` of the kinds of `class_tables`."""
         rows = {kind: row for row, kind in enumerate(self.batch.kinds)}
-        return np.asarray([rows[kind] for kind in self.tables[0].kinds], np.int64)
+        return np.asarray([rows[kind] for kind in self.class_tables[0].kinds], np.int64)
 
-    def _batch(self, kinds: IntArray, directions: Sequence[Direction], reads: Segments | None = None) -> TensorBatch:
+    def _batch(self, kinds: IntArray, directions: Sequence[StreamBlocks], reads: Segments | None = None) -> TensorBatch:
         used = torch.from_numpy(kinds)
         return TensorBatch(
             self.ops.index_select(0, used), self.features.index_select(0, used), directions[0], directions[1], reads
@@ -181,15 +186,15 @@ class GraphTensors:
             stop = max(start + 1, int(np.searchsorted(ptr, ptr[start] + size, side="right")) - 1)
             chunk = np.arange(start, stop)
             # only what may be asked for again is kept
-            yield self.take(chunk) if len(chunk) == len(self) else self._take(chunk)
+            yield self.minibatch(chunk) if len(chunk) == len(self) else self._minibatch(chunk)
             start = stop
 
 
-def _plain_levels(pattern: Pattern, rows: Classes, kinds: int, depth: int) -> list[Level]:
+def _plain_blocks(pattern: SparsityPattern, rows: Classes, kinds: int, depth: int) -> list[MessageBlock]:
     """Every node a class of its own: the first level reads kinds, the others are one and the same."""
     own = torch.from_numpy(rows)
-    first = Level(own, Segments(Pattern(pattern.starts, own.index_select(0, pattern.columns), kinds)))
-    return [first, *[Level(None, Segments(pattern))] * (depth - 1)]
+    first = MessageBlock(own, Segments(SparsityPattern(pattern.row_ptr, own.index_select(0, pattern.columns), kinds)))
+    return [first, *[MessageBlock(None, Segments(pattern))] * (depth - 1)]
 
 
 Graphs = Graph | GraphBatch | GraphTensors | GraphStore | Iterable[Graph]
@@ -198,7 +203,7 @@ Graphs = Graph | GraphBatch | GraphTensors | GraphStore | Iterable[Graph]
 def as_tensors(graphs: Graphs, depth: int | None = None) -> GraphTensors:
     """Prepare graphs, unless they are already; `depth` None: whatever they are prepared for, 5 if for nothing yet."""
     tensors = graphs if isinstance(graphs, GraphTensors) else GraphTensors(graphs, depth or 5)
-    return tensors.at(depth or tensors.depth)
+    return tensors.with_depth(depth or tensors.depth)
 
 
 def as_batch(graphs: Graphs) -> GraphBatch:
@@ -209,11 +214,11 @@ def as_batch(graphs: Graphs) -> GraphBatch:
         graphs = graphs.batch()
     if not isinstance(graphs, GraphBatch):
         graphs = GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
-    refuse_empty(np.diff(graphs.ptr))
+    check_nonempty(np.diff(graphs.ptr))
     return graphs
 
 
-def refuse_empty(sizes: IntArray) -> None:
+def check_nonempty(sizes: IntArray) -> None:
     """InvalidGraphError if one of the graphs, whose numbers of nodes are given, has none."""
     empty = np.flatnonzero(sizes == 0)
     if len(empty):

@@ -17,14 +17,14 @@ from cgir.analysis.computation_trees import Classes, Table
 from cgir.graph_batch import ranges
 from cgir.typing import IntArray
 
-from .message_blocks import Level
+from .message_blocks import MessageBlock
 from .segments import Segments
-from .sparse import Pattern
+from .sparse import SparsityPattern
 
 Id = TypeVar("Id", np.int32, np.int64)
 
 
-class Trail(NamedTuple):
+class ClassPath(NamedTuple):
     """The classes of a batch: `used[l]`, those of depth l; `own[l - 1]`, for those of depth l their rows in it; each
     node's row at the last depth.
     """
@@ -39,11 +39,11 @@ class Trail(NamedTuple):
         return sum(map(len, self.used[1:]))
 
 
-def trail(table: Table, nodes: IntArray) -> Trail:
+def class_path(table: Table, nodes: IntArray) -> ClassPath:
     """The classes that the given nodes need; of kinds, those that occur in the order of the table."""
     sizes = _sizes(table)
     used, rows = compact(table.last[nodes], sizes[-1])
-    result = Trail([used], [], rows)
+    result = ClassPath([used], [], rows)
     for step, size in zip(reversed(table.steps), reversed(sizes[:-1]), strict=True):
         used, rows = compact(step.own[used], size)
         result.used.insert(0, used)
@@ -54,18 +54,20 @@ def trail(table: Table, nodes: IntArray) -> Trail:
     return result
 
 
-def levels(table: Table, found: Trail) -> list[Level]:
-    """Levels 1, 2, ... for the classes of a trail."""
-    result: list[Level] = []
-    count = np.bincount(found.nodes, minlength=len(found.used[-1]))
+def build_blocks(table: Table, path: ClassPath) -> list[MessageBlock]:
+    """Levels 1, 2, ... for the classes of a path."""
+    result: list[MessageBlock] = []
+    count = np.bincount(path.nodes, minlength=len(path.used[-1]))
     for depth in range(len(table.steps), 0, -1):
-        step, own, used, above = table.steps[depth - 1], found.own[depth - 1], found.used[depth], found.used[depth - 1]
+        step, own, used, above = table.steps[depth - 1], path.own[depth - 1], path.used[depth], path.used[depth - 1]
         place = np.empty(_sizes(table)[depth - 1], np.int32)
         place[above] = np.arange(len(above), dtype=np.int32)
         starts = step.starts[used]
         sizes = step.starts[used + 1] - starts
         heard = place[step.sources[ranges(starts, sizes)]]  # whom a class hears is itself in the batch
-        result.insert(0, Level(torch.from_numpy(own), segments(sizes, heard, len(above)), torch.from_numpy(count)))
+        result.insert(
+            0, MessageBlock(torch.from_numpy(own), segments(sizes, heard, len(above)), torch.from_numpy(count))
+        )
         count = np.bincount(own, count, len(above)).astype(np.int64)
     return result
 
@@ -74,7 +76,7 @@ def segments(sizes: IntArray, columns: Classes, width: int) -> Segments:
     """Segments of the given sizes, whose columns stand one after the other."""
     starts = np.zeros(len(sizes) + 1, np.int32)
     np.cumsum(sizes, out=starts[1:])
-    return Segments(Pattern(torch.from_numpy(starts), torch.from_numpy(columns), width))
+    return Segments(SparsityPattern(torch.from_numpy(starts), torch.from_numpy(columns), width))
 
 
 def compact(ids: NDArray[Id], size: int) -> tuple[NDArray[Id], Classes]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from .sparse import Pattern, Sparse
+from .sparse import SparseMatrix, SparsityPattern
 
 try:
     from torch_scatter import segment_csr
@@ -27,52 +27,52 @@ class Segments:
     used.
     """
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, pattern: SparsityPattern) -> None:
         self.pattern = pattern
 
     def __len__(self) -> int:
-        return self.pattern.height
+        return self.pattern.num_rows
 
     @cached_property
     def sizes(self) -> Tensor:
         """(R,): entries of each segment."""
-        return self.pattern.starts.diff()
+        return self.pattern.row_ptr.diff()
 
     @cached_property
-    def total(self) -> Sparse:
+    def sum(self) -> SparseMatrix:
         """(R, width): sums rows over each segment."""
-        return Sparse(self.pattern)
+        return SparseMatrix(self.pattern)
 
     @cached_property
-    def mean(self) -> Sparse:
+    def mean(self) -> SparseMatrix:
         """(R, width): averages rows over each segment; zero where it is empty."""
-        return Sparse(self.pattern, self.shares.index_select(0, self.pattern.rows))
+        return SparseMatrix(self.pattern, self.inverse_sizes.index_select(0, self.pattern.rows))
 
     @cached_property
-    def shares(self) -> Tensor:
+    def inverse_sizes(self) -> Tensor:
         """(R,): one over the size of each segment, in double precision."""
         return 1 / self.sizes.clamp(min=1).double()
 
     @cached_property
-    def gather(self) -> Sparse:
+    def gather(self) -> SparseMatrix:
         """(E, width): the row of each entry."""
-        return Sparse(Pattern(self._entries, self.pattern.columns, self.pattern.width))
+        return SparseMatrix(SparsityPattern(self._entries, self.pattern.columns, self.pattern.num_columns))
 
     @cached_property
-    def spread(self) -> Sparse:
+    def expand(self) -> SparseMatrix:
         """(E, R): the segment's value for each of its entries."""
-        return Sparse(Pattern(self._entries, self.pattern.rows, len(self)))
+        return SparseMatrix(SparsityPattern(self._entries, self.pattern.rows, len(self)))
 
     @cached_property
-    def collect(self) -> Sparse:
+    def scatter_sum(self) -> SparseMatrix:
         """(R, E): sums entries over each segment."""
-        return Sparse(Pattern(self.pattern.starts, self._entries[:-1], len(self.pattern.columns)))
+        return SparseMatrix(SparsityPattern(self.pattern.row_ptr, self._entries[:-1], len(self.pattern.columns)))
 
     @cached_property
     def _entries(self) -> Tensor:
         return torch.arange(len(self.pattern.columns) + 1, dtype=torch.int32, device=self.pattern.columns.device)
 
-    def highest(self, x: Tensor) -> Tensor:
+    def max_pool(self, x: Tensor) -> Tensor:
         """(width, F) -> (R, F): maximum of the rows that each segment names, zero where it is empty; of equal ones the
         gradient goes to one.
         """
@@ -80,8 +80,8 @@ class Segments:
         if not x.requires_grad:
             return self.max(self.gather @ x)
         if segment_csr is not None:
-            return segment_csr(self.gather @ x, pattern.starts.long(), reduce="max")
-        return embedding_bag(pattern.columns, x, pattern.starts, mode="max", include_last_offset=True)
+            return segment_csr(self.gather @ x, pattern.row_ptr.long(), reduce="max")
+        return embedding_bag(pattern.columns, x, pattern.row_ptr, mode="max", include_last_offset=True)
 
     def max(self, values: Tensor) -> Tensor:
         """(E, H) -> (R, H): maximum over each segment, zero where it is empty; equal ones share the gradient."""
@@ -90,8 +90,8 @@ class Segments:
 
     def softmax(self, values: Tensor) -> Tensor:
         """(E, H) -> (E, H): positive, with sum one over each segment."""
-        powers = (values - self.spread @ self.max(values.detach())).exp()
-        return powers / (self.spread @ (self.collect @ powers))
+        powers = (values - self.expand @ self.max(values.detach())).exp()
+        return powers / (self.expand @ (self.scatter_sum @ powers))
 
     def to(self, device: torch.device | str | None) -> Segments:
         """The same on another device."""

@@ -18,68 +18,70 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 
-class Pattern:
+class SparsityPattern:
     """Where a matrix of R rows and `width` columns has entries: row r at columns[starts[r] : starts[r + 1]], 32-bit
     integers.
 
     Entries of a row are in any order; a column that comes twice counts twice.
     """
 
-    def __init__(self, starts: Tensor, columns: Tensor, width: int) -> None:
-        self.starts, self.columns, self.width = starts.int(), columns.int(), width
+    def __init__(self, row_ptr: Tensor, columns: Tensor, num_columns: int) -> None:
+        self.row_ptr, self.columns, self.num_columns = row_ptr.int(), columns.int(), num_columns
 
     @property
-    def height(self) -> int:
+    def num_rows(self) -> int:
         """R."""
-        return len(self.starts) - 1
+        return len(self.row_ptr) - 1
 
     @cached_property
     def rows(self) -> Tensor:
         """(E,): the row of each entry."""
-        rows = torch.arange(self.height, dtype=torch.int32, device=self.starts.device)
-        return rows.repeat_interleave(self.starts.diff(), output_size=len(self.columns))
+        rows = torch.arange(self.num_rows, dtype=torch.int32, device=self.row_ptr.device)
+        return rows.repeat_interleave(self.row_ptr.diff(), output_size=len(self.columns))
 
     @cached_property
-    def turned(self) -> tuple[Pattern, Tensor]:
+    def transpose_with_order(self) -> tuple[SparsityPattern, Tensor]:
         """The transpose, and for each of its entries the same one's place here."""
         if self.columns.device.type == "cpu":  # scipy counts where PyTorch would sort
             places = torch.arange(len(self.columns), dtype=torch.int32).numpy()
-            turned = csr_array((places, self.columns.numpy(), self.starts.numpy()), (self.height, self.width)).tocsc()
+            turned = csr_array(
+                (places, self.columns.numpy(), self.row_ptr.numpy()), (self.num_rows, self.num_columns)
+            ).tocsc()
             starts, rows, order = (torch.from_numpy(part) for part in (turned.indptr, turned.indices, turned.data))
-            return Pattern(starts, rows, self.height), order
+            return SparsityPattern(starts, rows, self.num_rows), order
         order = torch.argsort(self.columns, stable=True)
         starts = torch.searchsorted(
-            self.columns[order], torch.arange(self.width + 1, dtype=torch.int32, device=order.device)
+            self.columns[order], torch.arange(self.num_columns + 1, dtype=torch.int32, device=order.device)
         )
-        return Pattern(starts, self.rows[order], self.height), order
+        return SparsityPattern(starts, self.rows[order], self.num_rows), order
 
-    def transpose(self) -> Pattern:
-        """`turned` as a pattern that knows its own transpose."""
+    def transpose(self) -> SparsityPattern:
+        """`transpose_with_order` as a pattern that knows its own transpose."""
         # not self, which would close a circle
-        (there, order), other = self.turned, Pattern(self.starts, self.columns, self.width)
+        (there, order), other = self.transpose_with_order, SparsityPattern(self.row_ptr, self.columns, self.num_columns)
         back = torch.empty_like(order)
         back[order.long()] = torch.arange(len(order), dtype=order.dtype, device=order.device)
-        result = Pattern(there.starts, there.columns, there.width)
-        result.turned = (other, back)
+        result = SparsityPattern(there.row_ptr, there.columns, there.num_columns)
+        result.transpose_with_order = (other, back)
         return result
 
-    def to(self, device: torch.device | str | None) -> Pattern:
+    def to(self, device: torch.device | str | None) -> SparsityPattern:
         """The same on another device."""
-        return Pattern(self.starts.to(device), self.columns.to(device), self.width)
+        return SparsityPattern(self.row_ptr.to(device), self.columns.to(device), self.num_columns)
 
 
-class Sparse:
+class SparseMatrix:
     """A constant matrix: a pattern and the `weights` (E,) of its entries, kept in double precision; None: all are 1."""
 
-    def __init__(self, pattern: Pattern, weights: Tensor | None = None) -> None:
+    def __init__(self, pattern: SparsityPattern, weights: Tensor | None = None) -> None:
         self.pattern, self.weights = pattern, weights
         self._cast: dict[torch.dtype, Tensor] = {}
 
     @cached_property
-    def transposed(self) -> Sparse:
+    def transposed(self) -> SparseMatrix:
         """The transpose."""
-        turned, order = self.pattern.turned
-        return Sparse(turned, None if self.weights is None else self.weights.index_select(0, order))
+        turned, order = self.pattern.transpose_with_order
+        return SparseMatrix(turned, None if self.weights is None else self.weights.index_select(0, order))
 
     def __matmul__(self, x: Tensor) -> Tensor:
         product: Tensor = _Product.apply(x, self)
@@ -94,7 +96,7 @@ class Sparse:
         return embedding_bag(
             pattern.columns,
             x.contiguous(),
-            pattern.starts,
+            pattern.row_ptr,
             mode="sum",
             per_sample_weights=weights,
             include_last_offset=True,
@@ -105,7 +107,7 @@ class _Product(torch.autograd.Function):
     """y = A x and, for a gradient g of y, A^T g."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Sparse) -> Tensor:
+    def forward(ctx: Any, x: Tensor, matrix: SparseMatrix) -> Tensor:
         ctx.matrix = matrix
         return matrix.product(x)
 

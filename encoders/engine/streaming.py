@@ -19,7 +19,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
 from cgir.typing import Float32Array, IntArray
 
-from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, refuse_empty
+from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, check_nonempty
 
 PIECE_NODES = 4_000_000  # unfolded together: at 6 layers some 100 bytes a node
 PIECE_GRAPHS = 4096  # packed together where they come one by one
@@ -81,9 +81,9 @@ def pieces(graphs: Source, depth: int, engine: Engine = "auto") -> Iterator[Piec
     which of them each graph is.
     """
     if isinstance(graphs, GraphTensors):
-        yield graphs.at(depth), np.arange(len(graphs))
+        yield graphs.with_depth(depth), np.arange(len(graphs))
     elif isinstance(graphs, GraphStore):
-        refuse_empty(graphs.num_nodes)
+        check_nonempty(graphs.num_nodes)
         yield from (_prepared(graphs.batch(part), depth, engine) for part in _spans(graphs.num_nodes))
     elif isinstance(graphs, Graph | GraphBatch):
         batch = as_batch(graphs)

@@ -53,7 +53,7 @@ def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: in
     apart = GraphBatch(
         tuple(node.kind for node in whole.nodes), np.arange(len(whole)), packed.src, packed.dst, packed.ptr
     )
-    arrays = GraphTensors(apart, encoder.config.layers, engine="plain").take([0])
+    arrays = GraphTensors(apart, encoder.config.layers, engine="plain").minibatch([0])
     states: Tensor = embeddings[0](arrays.ops, arrays.features)
     opaque = torch.zeros_like(arrays.ops)
     opaque[:, 0] = INDEX["Opaque"]

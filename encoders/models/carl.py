@@ -100,7 +100,7 @@ class CarlConfig:
 
 
 class Masks(NamedTuple):
-    """Causal shares in [0, 1] of every node (N,) and of every edge (E,), edges in the order of `TensorBatch.reads`; the
+    """Causal shares in [0, 1] of every node (N,) and of every edge (E,), edges in the order of `TensorBatch.in_neighbours`; the
     rest is the redundant share.
     """
 
@@ -222,12 +222,14 @@ class CARL(nn.Module):
         states = self.encoder.nodes(arrays)
         nodes, edges = self._shares(states, arrays)
         if config.features == "raw":
-            states = arrays.along.levels[0].own(self.encoder.embedding(arrays.ops, arrays.features))
+            states = arrays.forward_stream.blocks[0].self_rows(self.encoder.embedding(arrays.ops, arrays.features))
         x = states.unsqueeze(1) * nodes[:, :branches].unsqueeze(2)
         over = ways(reads, edges[:, :branches], config.direction, config.literal)
         for layer in self.layers:
             x = dropout(layer(x, over), config.dropout, self.training)
-        return [pool(part, arrays.along.nodes) for pool, part in zip(self.pools, x.unbind(1), strict=False)]
+        return [
+            pool(part, arrays.forward_stream.node_rows) for pool, part in zip(self.pools, x.unbind(1), strict=False)
+        ]
 
 
 def derangement(sizes: Sequence[int]) -> Tensor:
@@ -254,11 +256,11 @@ def _check(sizes: Sequence[int], arrays: TensorBatch) -> None:
 
 
 def _reads(arrays: TensorBatch) -> Segments:
-    if arrays.reads is None:
+    if arrays.in_neighbours is None:
         raise CgirError(
             "carl: a compressed batch, whose rows stand for several nodes each; prepare graphs with GraphTensors(graphs, layers, engine='plain')"
         )
-    return arrays.reads
+    return arrays.in_neighbours
 
 
 def _mlp(inputs: int, width: int, outputs: int, rate: float = 0.0) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 
 from encoders.engine.segments import Segments
-from encoders.engine.sparse import Sparse
+from encoders.engine.sparse import SparseMatrix
 
 DIRECTIONS = ("both", "along", "against")
 
@@ -27,7 +27,7 @@ class EdgeShares(nn.Module):
     def forward(self, x: Tensor, reads: Segments) -> Tensor:
         """States of nodes (N, inputs) -> (E, 2), in the order of `reads`."""
         source, reader = self.first.weight.chunk(2, dim=1)  # each end's part of the product, once for every node
-        hidden = reads.gather @ linear(x, source) + _known(reads.spread, reads.collect) @ linear(
+        hidden = reads.gather @ linear(x, source) + _known(reads.expand, reads.scatter_sum) @ linear(
             x, reader, self.first.bias
         )
         out: Tensor = self.second(hidden.relu())
@@ -39,8 +39,8 @@ class Way(NamedTuple):
     add `own` (N, 1) of the node itself.
     """
 
-    fetch: Sparse
-    collect: Sparse
+    fetch: SparseMatrix
+    collect: SparseMatrix
     weights: Tensor
     own: Tensor | None
 
@@ -59,12 +59,12 @@ def ways(reads: Segments, masks: Tensor, direction: str, literal: bool) -> list[
         literal: as CARL's eq. (1) is printed: neither divided nor with the node itself.
     """
     pattern, readers = reads.pattern, reads.gather.transposed
-    along = (reads.gather, _known(reads.collect, reads.spread), pattern.rows, pattern.starts)
+    along = (reads.gather, _known(reads.scatter_sum, reads.expand), pattern.rows, pattern.row_ptr)
     against = (
-        _known(reads.spread, reads.collect),
+        _known(reads.expand, reads.scatter_sum),
         _known(readers, reads.gather),
         pattern.columns,
-        readers.pattern.starts,
+        readers.pattern.row_ptr,
     )
     result = []
     for fetch, collect, hearer, starts in {"both": [along, against], "along": [along], "against": [against]}[direction]:
@@ -75,11 +75,11 @@ def ways(reads: Segments, masks: Tensor, direction: str, literal: bool) -> list[
     return result
 
 
-def _known(matrix: Sparse, transposed: Sparse) -> Sparse:
+def _known(matrix: SparseMatrix, transposed: SparseMatrix) -> SparseMatrix:
     """The matrix, with its transpose at hand: a gradient then need not look for it, which in small batches takes longer
     than the products.
     """
-    result = Sparse(matrix.pattern)
+    result = SparseMatrix(matrix.pattern)
     result.transposed = transposed
     return result
 

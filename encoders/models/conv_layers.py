@@ -1,4 +1,4 @@
-"""Message passing: a layer takes the states of one depth to those of the next (`levels.Level`).
+"""Message passing: a layer takes the states of one depth to those of the next (`levels.MessageBlock`).
 
 Every layer here sees of a node its own state and the multiset of states that it hears, and nothing else: that is why
 classes of nodes can stand for their nodes. Attention over all nodes of a graph is not offered, as no two nodes of
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, linear
 
-from encoders.engine.message_blocks import Level
+from encoders.engine.message_blocks import MessageBlock
 
 HEADS = 4
 
@@ -30,12 +30,12 @@ class GraphConv(nn.Module):
         self.own = nn.Linear(inputs, outputs)
         self.neighbours = nn.Linear(inputs, outputs, bias=False)
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:
+    def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
         # the products come first, as there are fewer classes one level up, and both in one; rows 2 r and 2 r + 1 are
         # then the products of row r
         both = linear(x, torch.cat([self.own.weight, self.neighbours.weight]))
-        return (level.joint @ both.view(-1, self.own.out_features)).add_(self.own.bias)
+        return (block.self_and_mean @ both.view(-1, self.own.out_features)).add_(self.own.bias)
 
 
 class GCN(nn.Module):
@@ -49,9 +49,9 @@ class GCN(nn.Module):
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:
+    def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
-        return level.closed.mean @ self.linear(x)  # an average keeps the bias
+        return block.neighbours_with_self.mean @ self.linear(x)  # an average keeps the bias
 
 
 class GIN(nn.Module):
@@ -67,10 +67,10 @@ class GIN(nn.Module):
         self.first = nn.Linear(inputs, outputs)
         self.second = nn.Linear(outputs, outputs)
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:
+    def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
         y = linear(x, self.first.weight)  # a product passes through a sum
-        y = (1 + self.epsilon) * level.own(y) + level.heard.total @ y + self.first.bias
+        y = (1 + self.epsilon) * block.self_rows(y) + block.neighbours.sum @ y + self.first.bias
         out: Tensor = self.second(y.relu())
         return out
 
@@ -91,13 +91,13 @@ class GAT(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:
+    def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
-        y, edges = self.linear(x), level.closed
+        y, edges = self.linear(x), block.neighbours_with_self
         heads = y.view(-1, *self.own.shape)
         own, heard = (heads * self.own).sum(-1), (heads * self.heard).sum(-1)
-        scores = leaky_relu(edges.spread @ level.own(own) + edges.gather @ heard, 0.2)
-        return edges.collect @ _weighted(edges.gather @ y, edges.softmax(scores)) + self.bias
+        scores = leaky_relu(edges.expand @ block.self_rows(own) + edges.gather @ heard, 0.2)
+        return edges.scatter_sum @ _weighted(edges.gather @ y, edges.softmax(scores)) + self.bias
 
 
 class Gated(nn.Module):
@@ -110,11 +110,11 @@ class Gated(nn.Module):
         super().__init__()
         self.skip, self.key, self.query, self.value = (nn.Linear(inputs, outputs) for _ in range(4))
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:
+    def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
-        edges = level.heard
-        gates = (edges.spread @ level.own(self.key(x)) + edges.gather @ self.query(x)).sigmoid()
-        return level.own(self.skip(x)) + edges.collect @ (gates * (edges.gather @ self.value(x)))
+        edges = block.neighbours
+        gates = (edges.expand @ block.self_rows(self.key(x)) + edges.gather @ self.query(x)).sigmoid()
+        return block.self_rows(self.skip(x)) + edges.scatter_sum @ (gates * (edges.gather @ self.value(x)))
 
 
 class TransformerConv(nn.Module):
@@ -129,13 +129,15 @@ class TransformerConv(nn.Module):
         super().__init__()
         self.skip, self.key, self.query, self.value = (nn.Linear(inputs, outputs) for _ in range(4))
 
-    def forward(self, x: Tensor, level: Level) -> Tensor:
+    def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
-        edges = level.heard
-        keys, queries = edges.gather @ self.key(x), edges.spread @ level.own(self.query(x))
+        edges = block.neighbours
+        keys, queries = edges.gather @ self.key(x), edges.expand @ block.self_rows(self.query(x))
         depth = self.key.out_features // HEADS
         scores = (keys * queries).view(-1, HEADS, depth).sum(-1) / sqrt(depth)
-        return level.own(self.skip(x)) + edges.collect @ _weighted(edges.gather @ self.value(x), edges.softmax(scores))
+        return block.self_rows(self.skip(x)) + edges.scatter_sum @ _weighted(
+            edges.gather @ self.value(x), edges.softmax(scores)
+        )
 
 
 def _weighted(messages: Tensor, weights: Tensor) -> Tensor:

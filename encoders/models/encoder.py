@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError
 from cgir.typing import Float32Array
-from encoders.engine.batching import Direction, Engine, TensorBatch
+from encoders.engine.batching import Engine, StreamBlocks, TensorBatch
 from encoders.engine.streaming import Source, embed
 from encoders.training.seeding import seeded
 
@@ -61,16 +61,16 @@ class Stream(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.pool = POOLS[config.pool](config.width)
 
-    def states(self, x: Tensor, direction: Direction) -> Tensor:
+    def states(self, x: Tensor, direction: StreamBlocks) -> Tensor:
         """States of the kinds (K, width) -> those of the rows of the last level."""
-        for layer, norm, level in zip(self.layers, self.norms, direction.levels, strict=True):
-            new, kept = self.dropout(norm(layer(x, level), level.count).relu_()), level.own(x)
+        for layer, norm, block in zip(self.layers, self.norms, direction.blocks, strict=True):
+            new, kept = self.dropout(norm(layer(x, block), block.multiplicity).relu_()), block.self_rows(x)
             x = kept + new if kept is x else kept.add_(new)  # in place only where it is a copy
         return x
 
-    def forward(self, x: Tensor, direction: Direction) -> Tensor:
+    def forward(self, x: Tensor, direction: StreamBlocks) -> Tensor:
         """States of the kinds (K, width) -> graphs (G, width)."""
-        out: Tensor = self.pool(self.states(x, direction), direction.nodes)
+        out: Tensor = self.pool(self.states(x, direction), direction.node_rows)
         return out
 
 
@@ -101,13 +101,15 @@ class Encoder(nn.Module):
     def forward(self, arrays: TensorBatch) -> Tensor:
         """A batch of G graphs, taken for as many layers as the encoder has -> (G, dim)."""
         x = self.embedding(arrays.ops, arrays.features)
-        return torch.cat([self.along(x, arrays.along), self.against(x, arrays.against)], dim=1)
+        return torch.cat([self.along(x, arrays.forward_stream), self.against(x, arrays.backward_stream)], dim=1)
 
     def nodes(self, arrays: TensorBatch) -> Tensor:
         """A batch of graphs with N nodes in all -> the states of every node in both streams (N, dim)."""
         x = self.embedding(arrays.ops, arrays.features)
-        streams = ((self.along, arrays.along), (self.against, arrays.against))
-        return torch.cat([direction.nodes.gather @ stream.states(x, direction) for stream, direction in streams], dim=1)
+        streams = ((self.along, arrays.forward_stream), (self.against, arrays.backward_stream))
+        return torch.cat(
+            [direction.node_rows.gather @ stream.states(x, direction) for stream, direction in streams], dim=1
+        )
 
     def embed(
         self, graphs: Source, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True

@@ -144,19 +144,19 @@ class SiblingTransformer(nn.Module):
 
     def forward(self, arrays: TensorBatch) -> Tensor:
         """A plain batch of G graphs -> (G, dim): the mean of each graph's nodes."""
-        return arrays.along.nodes.mean @ self.nodes(arrays)
+        return arrays.forward_stream.node_rows.mean @ self.nodes(arrays)
 
     def nodes(self, arrays: TensorBatch) -> Tensor:
         """A plain batch of graphs with N nodes in all -> the states of every node (N, dim); CgirError where the batch
         has no `reads`.
         """
-        if arrays.reads is None:
+        if arrays.in_neighbours is None:
             raise CgirError(
                 "sibling transformer: the batch does not say what its nodes read; prepare it as GraphTensors(graphs, engine='plain')"
             )
-        x = self.norm(arrays.along.levels[0].own(self.embedding(arrays.ops, arrays.features)))
+        x = self.norm(arrays.forward_stream.blocks[0].self_rows(self.embedding(arrays.ops, arrays.features)))
         states, places = [], []
-        for group in padded(arrays.along.nodes.sizes, arrays.reads, x.dtype):
+        for group in padded(arrays.forward_stream.node_rows.sizes, arrays.in_neighbours, x.dtype):
             y = x[group.nodes]
             for layer in self.layers:
                 y = layer(y, group)

@@ -26,7 +26,7 @@ class SumPool(MeanPool):
 
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
-        return nodes.total @ x
+        return nodes.sum @ x
 
 
 class MaxPool(MeanPool):
@@ -34,7 +34,7 @@ class MaxPool(MeanPool):
 
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
-        return nodes.highest(x)
+        return nodes.max_pool(x)
 
 
 class MixedPool(MeanPool):
@@ -45,7 +45,7 @@ class MixedPool(MeanPool):
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
         half = x.shape[1] // 2
-        return torch.cat([nodes.mean @ x[:, :half], nodes.total @ x[:, half:]], dim=1)
+        return torch.cat([nodes.mean @ x[:, :half], nodes.sum @ x[:, half:]], dim=1)
 
 
 class AttentionPool(nn.Module):
@@ -64,7 +64,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
         gates = nodes.softmax(nodes.gather @ self.gate(x))
-        return nodes.collect @ (gates * (nodes.gather @ self.value(x).tanh()))
+        return nodes.scatter_sum @ (gates * (nodes.gather @ self.value(x).tanh()))
 
 
 POOLS: dict[str, type[MeanPool] | type[AttentionPool]] = {

@@ -30,7 +30,7 @@ class Vectors:
     def __init__(self, values: FloatArray) -> None:
         self.values = torch.from_numpy(values).float()
 
-    def take(self, indices: IntArray) -> Tensor:
+    def minibatch(self, indices: IntArray) -> Tensor:
         """The rows at `indices`."""
         return self.values.index_select(0, torch.from_numpy(indices))
 
@@ -132,7 +132,7 @@ class Networks:
         """CARL's causal shares of all nodes and of all edges, averaged over the members: (N,), (E,)."""
         inputs = self.inputs(graphs)
         assert isinstance(inputs, GraphTensors)
-        arrays = inputs.take(np.arange(len(inputs)))
+        arrays = inputs.minibatch(np.arange(len(inputs)))
         with torch.no_grad():
             found = [member.net.masks(arrays) for member in self.members if isinstance(member.net, CARL)]
         nodes, edges = (torch.stack(parts).double().mean(dim=0).numpy() for parts in zip(*found, strict=True))
@@ -149,7 +149,7 @@ class Networks:
             ready = (
                 graphs if not plain or graphs.engine == "plain" else GraphTensors(graphs.batch, graphs.depth, "plain")
             )
-            return ready.at(net.encoder.config.layers)
+            return ready.with_depth(net.encoder.config.layers)
         assert self.scaler is not None
         return Vectors(self.scaler(graphs))
 
@@ -200,7 +200,7 @@ def _loss(name: str, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Gro
     """Mean over groups of the loss inside each, of the output that learns it; one pass of the network for all."""
     indices = np.concatenate([group for group, _ in groups])
     sizes = [len(group) for group, _ in groups]
-    batch, chosen = inputs.take(indices), labels.index_select(0, torch.from_numpy(indices))
+    batch, chosen = inputs.minibatch(indices), labels.index_select(0, torch.from_numpy(indices))
     if isinstance(net, CARL):
         return net.loss(batch, chosen, sizes)  # type: ignore[arg-type]  # no head on vectors is a CARL
     outputs = net(batch)

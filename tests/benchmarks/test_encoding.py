@@ -36,7 +36,7 @@ def test_vectors_and_gradients_are_the_peers(small: None, engine: Engine) -> Non
     peer, data = peer_of(encoder).double(), as_data(pool)  # weights that float32 holds exactly
     batch = collated([data[g] for g in chosen])
     batch.x = batch.x.double()
-    ours, theirs = encoder(GraphTensors(pool, CONFIG.layers, engine=engine).take(chosen)), peer(batch)
+    ours, theirs = encoder(GraphTensors(pool, CONFIG.layers, engine=engine).minibatch(chosen)), peer(batch)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     weights = torch.randn(ours.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for out in (ours, theirs):

@@ -45,7 +45,7 @@ def view(rows=slice(None), step=0, seed=0):
 
 
 def encoder_batch(graphs):
-    return GraphTensors(graphs, SMALL.layers).take(np.arange(len(graphs)))
+    return GraphTensors(graphs, SMALL.layers).minibatch(np.arange(len(graphs)))
 
 
 def subtree_weights(i, normalized):
@@ -161,13 +161,13 @@ def test_nobody_sees_the_kind_of_a_masked_node():
     assert [node.inputs for node in one.nodes] == [node.inputs for node in other.nodes]
     masked = torch.ones(len(one), dtype=torch.bool)
     first, second = (
-        part.states(encoder, MaskedNodePrediction(as_pool([g]), encoder, 0).graphs.take([0]), masked)
+        part.states(encoder, MaskedNodePrediction(as_pool([g]), encoder, 0).graphs.minibatch([0]), masked)
         for g in (one, other)
     )
     assert torch.equal(first, second)
     masked[1] = False
     third, fourth = (
-        part.states(encoder, MaskedNodePrediction(as_pool([g]), encoder, 0).graphs.take([0]), masked)
+        part.states(encoder, MaskedNodePrediction(as_pool([g]), encoder, 0).graphs.minibatch([0]), masked)
         for g in (one, other)
     )
     assert not torch.equal(third, fourth)

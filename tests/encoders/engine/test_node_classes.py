@@ -33,7 +33,7 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA de
 def outcome(config, graphs, engine, dtype=torch.float64, device="cpu"):
     """One training step's embedding, gradients as one vector, and running statistics."""
     encoder = Encoder(config, seed=1).to(device, dtype).train()
-    out = encoder(GraphTensors(graphs, config.layers, engine).take(range(len(graphs))).to(device))
+    out = encoder(GraphTensors(graphs, config.layers, engine).minibatch(range(len(graphs))).to(device))
     weights = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(out)
     gradients = torch.autograd.grad((out * weights).sum(), list(encoder.parameters()))
     vectors = [out.detach(), torch.cat([g.flatten() for g in gradients])]
@@ -79,17 +79,19 @@ def test_engines_agree_on_every_space(name):
 
 def test_classes_are_fewer_than_nodes_and_stand_for_all_of_them():
     graphs = GraphTensors(GRAPHS * 2, 4, "compressed")
-    batch = graphs.take(range(len(graphs)))
-    for direction in (batch.along, batch.against):
-        sizes = [len(level) for level in direction.levels]
+    batch = graphs.minibatch(range(len(graphs)))
+    for direction in (batch.forward_stream, batch.backward_stream):
+        sizes = [len(block) for block in direction.blocks]
         assert sizes == sorted(sizes)
         assert sizes[-1] <= graphs.batch.num_nodes // 2
-        assert all(int(level.count.sum()) == graphs.batch.num_nodes for level in direction.levels)
+        assert all(int(block.multiplicity.sum()) == graphs.batch.num_nodes for block in direction.blocks)
 
 
 def test_auto_takes_classes_where_they_pay():
     def rows(graphs, engine):
-        return [len(level) for level in GraphTensors(graphs, 4, engine).take(range(len(graphs))).along.levels]
+        return [
+            len(block) for block in GraphTensors(graphs, 4, engine).minibatch(range(len(graphs))).forward_stream.blocks
+        ]
 
     repeated, single = GRAPHS * 4, GRAPHS[0]
     assert rows(repeated, "auto") == rows(repeated, "compressed") != rows(repeated, "plain")
@@ -98,7 +100,7 @@ def test_auto_takes_classes_where_they_pay():
         batch.kinds[kind]._replace(op="ReLU", attrs=(("number", node),)) for node, kind in enumerate(batch.kind)
     )
     distinct = GraphBatch(kinds, np.arange(len(kinds)), batch.src, batch.dst, batch.ptr)
-    assert GraphTensors(distinct, 4, "auto").take([0]).along.levels[-1].count is None
+    assert GraphTensors(distinct, 4, "auto").minibatch([0]).forward_stream.blocks[-1].multiplicity is None
     with pytest.raises(CgirError, match="unknown engine 'fast'; expected one of auto, plain, compressed"):
         GraphTensors(GRAPHS, engine="fast")
 
@@ -114,16 +116,16 @@ def test_order_of_nodes_and_company_in_the_batch_do_not_matter(layer, engine):
     np.testing.assert_allclose(encoder.embed(GRAPHS, max_nodes=40, engine=engine), together, atol=1e-5)
     order = [*rng.permutation(len(GRAPHS)).tolist(), 0, 0]
     np.testing.assert_allclose(
-        encoder(GraphTensors(GRAPHS, 3, engine).take(order)).detach(), together[order], atol=1e-5
+        encoder(GraphTensors(GRAPHS, 3, engine).minibatch(order)).detach(), together[order], atol=1e-5
     )
 
 
 def test_what_is_asked_for_again_is_not_made_again():
     graphs = GraphTensors(GRAPHS, 3)
-    assert graphs.take([0, 2]) is graphs.take([0, 2])
-    assert graphs.take([2, 0]) is not graphs.take([0, 2])
-    assert graphs.at(3) is graphs
-    assert graphs.at(2).depth == 2
+    assert graphs.minibatch([0, 2]) is graphs.minibatch([0, 2])
+    assert graphs.minibatch([2, 0]) is not graphs.minibatch([0, 2])
+    assert graphs.with_depth(3) is graphs
+    assert graphs.with_depth(2).depth == 2
 
 
 def test_stores_and_iterables_are_read_bit_by_bit(tmp_path, monkeypatch):
@@ -223,7 +225,7 @@ def test_only_the_next_piece_is_made_ahead_and_errors_arrive():
 def test_checkpoints_hold_every_layer_and_running_statistics(layer, tmp_path):
     encoder = Encoder(EncoderConfig(width=8, layers=2, layer=layer, norm="batch", pool="attention"), seed=5).train()
     before = encoder.embed(GRAPHS)
-    encoder(GraphTensors(GRAPHS, 2).take(range(len(GRAPHS))))
+    encoder(GraphTensors(GRAPHS, 2).minibatch(range(len(GRAPHS))))
     after = encoder.embed(GRAPHS)
     assert not np.allclose(before, after)
     save_encoder(encoder, tmp_path / "encoder.safetensors")
@@ -234,7 +236,7 @@ def test_checkpoints_hold_every_layer_and_running_statistics(layer, tmp_path):
 @pytest.mark.parametrize("layer", LAYERS)
 def test_autocast_changes_digits_only(layer, norm):
     encoder = Encoder(EncoderConfig(width=32, layers=3, layer=layer, norm=norm), seed=3)
-    batch = GraphTensors(GRAPHS, 3).take(range(len(GRAPHS)))
+    batch = GraphTensors(GRAPHS, 3).minibatch(range(len(GRAPHS)))
     exact = encoder(batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = encoder(batch)
@@ -262,6 +264,6 @@ def test_embeddings_and_autocast_on_cuda():
     encoder.cuda()
     np.testing.assert_allclose(encoder.embed(GRAPHS), expected, atol=1e-5)
     with torch.autocast("cuda", dtype=torch.bfloat16):
-        rough = encoder(GraphTensors(GRAPHS, 3).take(range(len(GRAPHS))).to("cuda"))
+        rough = encoder(GraphTensors(GRAPHS, 3).minibatch(range(len(GRAPHS))).to("cuda"))
     rough.float().square().mean().backward()
     assert np.linalg.norm(rough.float().detach().cpu() - expected) < 0.03 * np.linalg.norm(expected)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from encoders.engine import segments as segments
 from encoders.engine.segments import Segments
-from encoders.engine.sparse import Pattern
+from encoders.engine.sparse import SparsityPattern
 
 SIZES = [3, 0, 1, 4, 0, 2]
 WIDTH = 5
@@ -20,7 +20,7 @@ def made() -> tuple[Segments, list[list[int]]]:
     named = [rng.integers(WIDTH, size=size).tolist() for size in SIZES]
     starts = torch.tensor(np.concatenate([[0], np.cumsum(SIZES)]), dtype=torch.int32)
     return Segments(
-        Pattern(starts, torch.tensor([row for rows in named for row in rows], dtype=torch.int32), WIDTH)
+        SparsityPattern(starts, torch.tensor([row for rows in named for row in rows], dtype=torch.int32), WIDTH)
     ), named
 
 
@@ -45,18 +45,20 @@ def test_maxima_and_their_gradients_are_those_of_a_loop(backend: str, dtype: tor
     x = torch.randn(WIDTH, 7, generator=torch.Generator().manual_seed(1), dtype=dtype)
     weights = torch.randn(len(SIZES), 7, generator=torch.Generator().manual_seed(2), dtype=dtype)
     found, expected = (part.clone().requires_grad_() for part in (x, x))
-    out, by_loop = parts.highest(found), loop(expected, named)
+    out, by_loop = parts.max_pool(found), loop(expected, named)
     torch.testing.assert_close(out, by_loop, rtol=0, atol=0)
-    torch.testing.assert_close(parts.highest(x), by_loop.detach(), rtol=0, atol=0)  # without a gradient
+    torch.testing.assert_close(parts.max_pool(x), by_loop.detach(), rtol=0, atol=0)  # without a gradient
     (out * weights).sum().backward()
     (by_loop * weights).sum().backward()
     torch.testing.assert_close(found.grad, expected.grad)
 
 
 def test_a_tie_gives_its_gradient_once(backend: str) -> None:
-    parts = Segments(Pattern(torch.tensor([0, 3], dtype=torch.int32), torch.tensor([0, 1, 1], dtype=torch.int32), 2))
+    parts = Segments(
+        SparsityPattern(torch.tensor([0, 3], dtype=torch.int32), torch.tensor([0, 1, 1], dtype=torch.int32), 2)
+    )
     x = torch.ones(2, 1, requires_grad=True)
-    parts.highest(x).sum().backward()
+    parts.max_pool(x).sum().backward()
     assert x.grad is not None
     assert x.grad.sum() == 1
 
@@ -66,7 +68,7 @@ def test_sums_means_and_softmaxes_are_those_of_a_loop() -> None:
     x = torch.randn(WIDTH, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for row, rows in enumerate(named):
         total = sum((x[i] for i in rows), torch.zeros(3, dtype=torch.float64))
-        torch.testing.assert_close((parts.total @ x)[row], total)
+        torch.testing.assert_close((parts.sum @ x)[row], total)
         torch.testing.assert_close((parts.mean @ x)[row], total / max(1, len(rows)))
     soft = parts.softmax(parts.gather @ x)
     flat = iter(soft)

@@ -23,8 +23,8 @@ class Sum(nn.Module):
         self.last = nn.Linear(8, 1)
 
     def forward(self, arrays):
-        states = arrays.along.levels[0].own(self.encoder.embedding(arrays.ops, arrays.features))
-        return self.last(arrays.along.nodes.total @ states).squeeze(1)
+        states = arrays.forward_stream.blocks[0].self_rows(self.encoder.embedding(arrays.ops, arrays.features))
+        return self.last(arrays.forward_stream.node_rows.sum @ states).squeeze(1)
 
 
 def unknown(net):
@@ -56,7 +56,7 @@ def test_values_add_up_to_the_score_minus_that_of_unknown_operators(fitted):
     graphs, predictor = fitted
     net = predictor.networks.members[0].net
     for graph in graphs[:4]:
-        arrays = GraphTensors(graph, 2, engine="plain").take([0])
+        arrays = GraphTensors(graph, 2, engine="plain").minibatch([0])
         with torch.no_grad():
             score = float(net(arrays)[0])
             nothing = unknown(net)

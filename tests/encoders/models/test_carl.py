@@ -32,7 +32,7 @@ LABELS = torch.tensor([0.3, -1.0, 0.3, 0.4, 0.0, 1.2, -0.5, -0.7], dtype=torch.f
 
 
 def plain(graphs, depth=2):
-    return GraphTensors(graphs, depth, "plain").take(range(len(graphs)))
+    return GraphTensors(graphs, depth, "plain").minibatch(range(len(graphs)))
 
 
 def small(seed=0, **options):
@@ -87,7 +87,7 @@ def scores_by_hand(model, graphs, partners):
     batch = plain(graphs)
     sizes = [len(graph) for graph in graphs]
     hidden = model.encoder.nodes(batch).split(sizes)
-    raw = batch.along.levels[0].own(model.encoder.embedding(batch.ops, batch.features)).split(sizes)
+    raw = batch.forward_stream.blocks[0].self_rows(model.encoder.embedding(batch.ops, batch.features)).split(sizes)
     causal, redundant = (
         [representation(model, branch, *args) for args in zip(graphs, hidden, raw, strict=True)] for branch in (0, 1)
     )
@@ -365,7 +365,7 @@ def test_it_plugs_into_an_encoder_of_another_kind(options):
 
 def test_what_cannot_be_masked_or_paired_is_refused():
     model = small()
-    compressed = GraphTensors(GRAPHS, 2, "compressed").take(range(9))
+    compressed = GraphTensors(GRAPHS, 2, "compressed").minibatch(range(9))
     for use in (model, model.masks, lambda arrays: model.outputs(arrays, [9])):
         with pytest.raises(CgirError, match=r"compressed batch.*engine='plain'"):
             use(compressed)
@@ -410,7 +410,7 @@ def test_a_motif_that_decides_labels_is_learned_and_its_edges_are_causal(compile
     model = CARL(Encoder(EncoderConfig(width=16, layers=2)), CarlConfig(width=32, level=level))
     fit(model, GraphTensors(batch.select(train), 2, "plain"), labels[train], 20)
     rest = batch.select(unseen)
-    arrays = GraphTensors(rest, 2, "plain").take(range(len(unseen)))
+    arrays = GraphTensors(rest, 2, "plain").minibatch(range(len(unseen)))
     with torch.no_grad():
         scores, shares = model(arrays).numpy(), model.masks(arrays).edges.numpy()
     motif = planted(rest, reader)[0]
@@ -428,4 +428,4 @@ def fit(model, graphs, labels, count, seed=0):
 
 
 def step_loss(model, graphs, targets, step):
-    return model.loss(graphs.take(step), targets[step], [len(step)])
+    return model.loss(graphs.minibatch(step), targets[step], [len(step)])

@@ -9,9 +9,9 @@ from encoders_samples import random_cnns
 from cgir.errors import CgirError
 from cgir.graph import Graph, Node
 from encoders.engine.batching import GraphTensors
-from encoders.engine.message_blocks import Level
+from encoders.engine.message_blocks import MessageBlock
 from encoders.engine.segments import Segments
-from encoders.engine.sparse import Pattern
+from encoders.engine.sparse import SparsityPattern
 from encoders.models.conv_layers import GAT, GIN, HEADS, LAYERS, Gated, GraphConv, TransformerConv
 from encoders.models.encoder import Encoder, EncoderConfig
 from encoders.models.norms import NORMS, BatchNorm
@@ -23,7 +23,7 @@ FIRST, SECOND = 8, 12
 
 
 def batch(engine):
-    return GraphTensors(GRAPHS, 3, engine).take(range(len(GRAPHS)))
+    return GraphTensors(GRAPHS, 3, engine).minibatch(range(len(GRAPHS)))
 
 
 def outcome(out, encoder):
@@ -85,7 +85,7 @@ def edges(seed=0, nodes=12, count=25):
     )
     target, source = torch.tensor(pairs).T
     starts = torch.searchsorted(target, torch.arange(nodes + 1))
-    return torch.stack([source, target]), Level(None, Segments(Pattern(starts, source, nodes)))
+    return torch.stack([source, target]), MessageBlock(None, Segments(SparsityPattern(starts, source, nodes)))
 
 
 def copied(theirs, **weights):
@@ -175,7 +175,7 @@ def test_graphs_without_edges(layer, pool, engine):
     graphs = [Graph((Node("Input", shape=(4,)),) * count) for count in (1, 3)] + [
         Graph((Node("Input", shape=(8, 2)), Node("Input", shape=(4,))))
     ]
-    out = encoder(GraphTensors(graphs, 3, engine).take(range(3)))
+    out = encoder(GraphTensors(graphs, 3, engine).minibatch(range(3)))
     torch.testing.assert_close(out, naive.encode(encoder, graphs)[0], rtol=1e-12, atol=1e-12)
     out.sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in encoder.parameters() if parameter.grad is not None)

@@ -35,7 +35,7 @@ def model(seed=0, config=CONFIG):
 
 
 def vectors(encoder, graphs):
-    return encoder(GraphTensors(graphs, encoder.config.layers, "plain").take(range(len(graphs)))).detach().numpy()
+    return encoder(GraphTensors(graphs, encoder.config.layers, "plain").minibatch(range(len(graphs)))).detach().numpy()
 
 
 def norm(layer, rows):
@@ -144,7 +144,7 @@ def test_a_node_is_told_apart_by_its_siblings():
     encoder = model(config=SiblingConfig(width=8, layers=1, feed_forward=12))
     torch.nn.init.zeros_(encoder.layers[0].out.weight)
     states = [
-        encoder.nodes(GraphTensors([graph], 1, "plain").take([0])).detach()
+        encoder.nodes(GraphTensors([graph], 1, "plain").minibatch([0])).detach()
         for graph in (siblings("ReLU", "ReLU"), siblings("Sigmoid", "ReLU"), siblings("ReLU", "Sigmoid"))
     ]
     assert all((states[0][2] - other[2]).abs().max() > 1e-3 for other in states[1:])
@@ -191,7 +191,7 @@ def test_embeddings_of_graphs_in_any_form(tmp_path):
 def test_gradients_are_finite_and_reach_every_weight():
     encoder = SiblingTransformer(CONFIG, seed=2)
     lonely = Graph(GRAPHS[0].nodes[:1])
-    out = encoder(GraphTensors([*GRAPHS, lonely], 2, "plain").take(range(len(GRAPHS) + 1)))
+    out = encoder(GraphTensors([*GRAPHS, lonely], 2, "plain").minibatch(range(len(GRAPHS) + 1)))
     (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
     for name, weight in encoder.named_parameters():
         assert weight.grad.isfinite().all(), name
@@ -200,7 +200,7 @@ def test_gradients_are_finite_and_reach_every_weight():
 
 def test_dropout_is_drawn_in_training_only():
     encoder = SiblingTransformer(SiblingConfig(width=8, layers=2, feed_forward=12, dropout=0.5), seed=1)
-    arrays = GraphTensors(GRAPHS, 2, "plain").take([0, 1])
+    arrays = GraphTensors(GRAPHS, 2, "plain").minibatch([0, 1])
     assert not torch.equal(encoder(arrays), encoder(arrays))
     encoder.eval()
     assert torch.equal(encoder(arrays), encoder(arrays))
@@ -211,7 +211,7 @@ def test_dropout_is_drawn_in_training_only():
 def test_batches_without_reads_are_refused():
     encoder = SiblingTransformer(CONFIG)
     assert encoder.plain
-    arrays = GraphTensors(GRAPHS, 2, "compressed").take([0, 1])
+    arrays = GraphTensors(GRAPHS, 2, "compressed").minibatch([0, 1])
     with pytest.raises(CgirError, match=r"sibling transformer.*engine='plain'"):
         encoder(arrays)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from encoders.engine.segments import Segments
-from encoders.engine.sparse import Pattern, Sparse
+from encoders.engine.sparse import SparseMatrix, SparsityPattern
 from encoders.models.norms import BatchNorm
 from encoders.models.pooling import POOLS
 
@@ -24,7 +24,9 @@ def drawn(rng, height, width, most=5, least=0):
     """Random segments, some of them empty, some naming a row twice."""
     sizes = rng.integers(least, most, height)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    return Segments(Pattern(torch.from_numpy(starts), torch.from_numpy(rng.integers(0, width, starts[-1])), width))
+    return Segments(
+        SparsityPattern(torch.from_numpy(starts), torch.from_numpy(rng.integers(0, width, starts[-1])), width)
+    )
 
 
 def parts(segments):
@@ -45,8 +47,8 @@ def test_a_sparse_product_is_the_dense_one_and_so_is_its_gradient(device, seed, 
     weights = torch.from_numpy(rng.normal(size=len(segments.pattern.columns)))
     x, back = states(rng, width, 3), torch.from_numpy(rng.normal(size=(height, 3)))
     for matrix, values in (
-        (Sparse(segments.pattern.to(device), weights.to(device)), weights),
-        (segments.to(device).total, torch.ones_like(weights)),
+        (SparseMatrix(segments.pattern.to(device), weights.to(device)), weights),
+        (segments.to(device).sum, torch.ones_like(weights)),
     ):
         dense = torch.zeros(height, width, dtype=torch.float64)
         dense.index_put_((segments.pattern.rows.long(), segments.pattern.columns.long()), values, accumulate=True)
@@ -60,11 +62,14 @@ def test_a_pattern_turned_twice_is_the_same_matrix():
     pattern = drawn(rng, 7, 5).pattern
     weights = torch.from_numpy(rng.normal(size=len(pattern.columns)))
     other = pattern.transpose()
-    there = weights.index_select(0, pattern.turned[1])
+    there = weights.index_select(0, pattern.transpose_with_order[1])
     x = torch.eye(5, dtype=torch.float64)
-    forward, backward = Sparse(pattern, weights) @ x, Sparse(other, there) @ torch.eye(7, dtype=torch.float64)
+    forward, backward = (
+        SparseMatrix(pattern, weights) @ x,
+        SparseMatrix(other, there) @ torch.eye(7, dtype=torch.float64),
+    )
     torch.testing.assert_close(forward.T, backward)
-    torch.testing.assert_close(Sparse(other, there).transposed @ x, forward)
+    torch.testing.assert_close(SparseMatrix(other, there).transposed @ x, forward)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
