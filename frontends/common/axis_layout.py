@@ -1,9 +1,12 @@
-"""Where the batch and the channels of a tensor are, followed through the operators, and the shape that the graph
-stores.
+"""Axis layouts: which axis of a tensor holds the batch and which the channels, propagated through the operators.
 
-Graphs store shapes per example and channels first. Neither axis can be read off the rank, so each traced tensor carries
-a `Tag`, set where an operator says which axis it works on (convolution: the second, linear: the last) and carried along
-elsewhere.
+Graphs store shapes per example and channels first. Neither axis can be inferred from the rank, so each traced tensor
+carries an `AxisLayout`, set where an operator defines which axis it works on (convolution: the second, linear: the
+last) and propagated elsewhere.
+
+    size: a tensor's shape in the framework, batch included, in the framework's order of axes
+    shape: the shape that the graph stores, without the batch, channels first
+    batch: number of examples in the batch
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ from typing import NamedTuple
 from cgir.graph import Shape
 
 
-class Tag(NamedTuple):
+class AxisLayout(NamedTuple):
     """Axes of the channels and of the batch, None where there is none.
 
     The batch axis may hold more than the batch (windows, heads, time steps merged into it); `outer` of those stand
-    before the batch in it. `split` is what a reshape that cuts the channels leaves of them, elements before them and
-    their number, so that the inverse finds them.
+    before the batch in it. `split` remembers channels that a reshape cut: (elements before them, number of channels),
+    so that the inverse reshape finds them.
     """
 
     channel: int | None = None
@@ -29,166 +32,243 @@ class Tag(NamedTuple):
     split: tuple[int, int] | None = None
 
 
-NOTHING = Tag()
-_SPATIAL = (
-    "Conv ConvTranspose BatchNorm GroupNorm InstanceNorm LocalResponseNorm MaxPool AvgPool LPPool AdaptiveMaxPool AdaptiveAvgPool "
-    "Resize GridSample Unfold Fold PReLU"
+NO_LAYOUT = AxisLayout()
+# channels on the second axis, or on the last one (NHWC) where the call says so
+SPATIAL_OPS = frozenset(
+    [
+        "Conv",
+        "ConvTranspose",
+        "BatchNorm",
+        "GroupNorm",
+        "InstanceNorm",
+        "LocalResponseNorm",
+        "MaxPool",
+        "AvgPool",
+        "LPPool",
+        "AdaptiveMaxPool",
+        "AdaptiveAvgPool",
+        "Resize",
+        "GridSample",
+        "Unfold",
+        "Fold",
+        "PReLU",
+    ]
 )
-_REDUCED = "Mean Sum Prod ReduceMax ReduceMin ArgMax Norm Variance LogSumExp Any"
-SPATIAL = frozenset(_SPATIAL.split())
-LAST = frozenset(("Linear", "Bilinear", "LayerNorm", "RMSNorm", "Embedding", "LSTM", "GRU", "RNN"))
-# their shapes mean something in the framework's own order: heads, time, features
-ORDERED = frozenset(("MatMul", "Attention"))
-REDUCED = frozenset(_REDUCED.split())
+CHANNELS_LAST_OPS = frozenset(["Linear", "Bilinear", "LayerNorm", "RMSNorm", "Embedding", "LSTM", "GRU", "RNN"])
+# their shapes are stored in the framework's own order of axes: heads, time, features
+UNPERMUTED_OPS = frozenset(("MatMul", "Attention"))
+REDUCTION_OPS = frozenset(
+    ["Mean", "Sum", "Prod", "ReduceMax", "ReduceMin", "ArgMax", "Norm", "Variance", "LogSumExp", "Any"]
+)
 
 
-def stored(size: Sequence[int], tag: Tag, batch: int) -> Shape:
-    """The shape a graph stores: without the batch (divided by it where more is merged into the axis), channels first."""
+def stored_shape(size: Sequence[int], layout: AxisLayout, batch: int) -> Shape:
+    """The shape that a graph stores: without the batch, channels first.
+
+    Args:
+        size: the tensor's shape in the framework.
+        layout: its axes; where more than the batch is merged into the batch axis, that axis stays, divided by `batch`.
+        batch: number of examples in the batch.
+    """
     order = list(range(len(size)))
-    if tag.channel is not None:
-        order.insert(0, order.pop(tag.channel))
+    if layout.channel is not None:
+        order.insert(0, order.pop(layout.channel))
     return tuple(
-        size[axis] // batch if axis == tag.batch else size[axis]
+        size[axis] // batch if axis == layout.batch else size[axis]
         for axis in order
-        if axis != tag.batch or size[axis] not in (1, batch)
+        if axis != layout.batch or size[axis] not in (1, batch)
     )
 
 
-def natural(op: str, size: Sequence[int], tag: Tag, batch: int, spatial: int | None = None, last: bool = False) -> Tag:
-    """The tag of a tensor as an operator with its own idea of the axes sees it.
+def op_layout(
+    op: str,
+    size: Sequence[int],
+    layout: AxisLayout,
+    batch: int,
+    num_spatial_dims: int | None = None,
+    channels_last: bool = False,
+) -> AxisLayout:
+    """The layout that an operator itself imposes on a tensor; `layout` unchanged if it imposes none.
 
-    `spatial` is the number of window dimensions, if it has windows; `last` says that it has its channels on the last
-    axis instead of the second.
+    Args:
+        op: name in `cgir.ops`.
+        size: the tensor's shape in the framework.
+        layout: its layout so far.
+        batch: number of examples in the batch.
+        num_spatial_dims: number of window dimensions, if the operator has windows.
+        channels_last: whether windows and norms have their channels on the last axis instead of the second.
     """
-    if op in ORDERED:
-        return tag._replace(channel=None)
-    if op in LAST and size:
-        return Tag(len(size) - 1, tag.batch, tag.outer) if tag.batch != len(size) - 1 else Tag(len(size) - 1)
-    if op not in SPATIAL or len(size) < 2:
-        return tag
-    if spatial is not None and len(size) == spatial + 1:
-        return Tag(channel=spatial if last else 0)
-    channel = len(size) - 1 if last else 1
-    if tag.batch != 0:
-        tag = Tag(channel, 0) if size[0] % batch == 0 else NOTHING
-    return tag._replace(channel=channel)
+    if op in UNPERMUTED_OPS:
+        return layout._replace(channel=None)
+    if op in CHANNELS_LAST_OPS and size:
+        last = len(size) - 1
+        return AxisLayout(last, layout.batch, layout.outer) if layout.batch != last else AxisLayout(last)
+    if op not in SPATIAL_OPS or len(size) < 2:
+        return layout
+    if num_spatial_dims is not None and len(size) == num_spatial_dims + 1:
+        return AxisLayout(channel=num_spatial_dims if channels_last else 0)
+    channel = len(size) - 1 if channels_last else 1
+    if layout.batch != 0:
+        layout = AxisLayout(channel, 0) if size[0] % batch == 0 else NO_LAYOUT
+    return layout._replace(channel=channel)
 
 
-def elementwise(inputs: Sequence[tuple[Sequence[int], Tag]], size: Sequence[int], batch: int) -> Tag:
-    """Axes of a result whose axes are those of its inputs, aligned at the last one as broadcasting does; the first
-    input that knows decides.
+def elementwise_layout(
+    inputs: Sequence[tuple[Sequence[int], AxisLayout]], size: Sequence[int], batch: int
+) -> AxisLayout:
+    """Layout of a result that is broadcast from its inputs; the first input that knows an axis decides.
+
+    Args:
+        inputs: size and layout of each input.
+        size: the result's shape in the framework.
+        batch: number of examples in the batch.
     """
     channel: int | None = None
-    place: tuple[int | None, int] = (None, 1)
+    batch_axis: int | None = None
+    outer = 1
     split: tuple[int, int] | None = None
-    for before, tag in inputs:
-        split = split or (tag.split if tuple(before) == tuple(size) else None)
-        shift = len(size) - len(before)
-        if channel is None and tag.channel is not None and tag.channel + shift >= 0:
-            channel = tag.channel + shift
+    for input_size, layout in inputs:
+        split = split or (layout.split if tuple(input_size) == tuple(size) else None)
+        shift = len(size) - len(input_size)
+        if channel is None and layout.channel is not None and layout.channel + shift >= 0:
+            channel = layout.channel + shift
         if (
-            place[0] is None
-            and tag.batch is not None
-            and tag.batch + shift >= 0
-            and size[tag.batch + shift] % batch == 0
+            batch_axis is None
+            and layout.batch is not None
+            and layout.batch + shift >= 0
+            and size[layout.batch + shift] % batch == 0
         ):
-            place = (tag.batch + shift, tag.outer)
-    return Tag(channel, *place, None if channel is not None else split)
+            batch_axis, outer = layout.batch + shift, layout.outer
+    return AxisLayout(channel, batch_axis, outer, None if channel is not None else split)
 
 
-def reshaped(before: Sequence[int], after: Sequence[int], tag: Tag, batch: int) -> Tag:
-    """Axes after a reshape: the channels where they survive whole, the batch wherever its factor ends up."""
+def reshape_layout(before: Sequence[int], after: Sequence[int], layout: AxisLayout, batch: int) -> AxisLayout:
+    """Layout after a reshape: the channels where they survive whole, the batch wherever its factor ends up.
+
+    Args:
+        before: the tensor's size before the reshape.
+        after: its size after the reshape.
+        layout: its layout before the reshape.
+        batch: number of examples in the batch.
+    """
     if 0 in before or 0 in after:
-        return NOTHING
-    channel, split = None, tag.split
-    if tag.channel is not None:
-        split = prod(before[: tag.channel]), before[tag.channel]
+        return NO_LAYOUT
+    channel, split = None, layout.split
+    if layout.channel is not None:
+        split = prod(before[: layout.channel]), before[layout.channel]
     if split is not None:
-        ahead, width = split
-        behind = tag.channel is None or tag.batch is None or tag.channel > tag.batch
-        first = int(behind and tag.batch is not None)  # one channel behind the batch is no axis before it
-        found = [axis for axis, n in enumerate(after) if axis >= first and n == width and prod(after[:axis]) == ahead]
-        channel = (found[-1] if behind else found[0]) if found else None  # several only if there is one channel
-        split = split if channel is None else None
-    if tag.batch is None:
-        return Tag(channel, split=split)
-    return Tag(channel, *_place(after, prod(before[: tag.batch]) * tag.outer, batch, channel), split)
+        elements_before, num_channels = split
+        behind_batch = layout.channel is None or layout.batch is None or layout.channel > layout.batch
+        # a single channel behind the batch is no axis before it
+        first = int(behind_batch and layout.batch is not None)
+        candidates = [
+            axis
+            for axis, n in enumerate(after)
+            if axis >= first and n == num_channels and prod(after[:axis]) == elements_before
+        ]
+        if candidates:  # several only if there is one channel
+            channel, split = candidates[-1] if behind_batch else candidates[0], None
+    if layout.batch is None:
+        return AxisLayout(channel, split=split)
+    batch_offset = prod(before[: layout.batch]) * layout.outer
+    return AxisLayout(channel, *_batch_axis(after, batch_offset, batch, channel), split)
 
 
-def _place(size: Sequence[int], ahead: int, batch: int, channel: int | None) -> tuple[int | None, int]:
-    """The axis that holds the batch when `ahead` elements of the row-major order stand before it, and how many of those
-    are in the axis itself.
+def _batch_axis(size: Sequence[int], offset: int, batch: int, channel: int | None) -> tuple[int | None, int]:
+    """The axis that holds the batch when `offset` elements of the row-major order stand before it, and `outer`.
 
     Several axes qualify when the batch is 1: the batch alone is preferred to the batch with more behind it, that to
     more before it, and the last axis is for features.
     """
-    found = None
+    best = None
     for axis, n in enumerate(size):
-        outer, rest = divmod(ahead, prod(size[:axis]))
+        outer, rest = divmod(offset, prod(size[:axis]))
         if rest or n % (outer * batch) or axis == channel:
             continue
         quality = (n == batch or axis < len(size) - 1, outer == 1, n == batch)
-        if found is None or quality > found[0]:
-            found = (quality, axis, outer)
-    return (found[1], found[2]) if found else (None, 1)
+        if best is None or quality > best[0]:
+            best = (quality, axis, outer)
+    return (best[1], best[2]) if best else (None, 1)
 
 
-def moved(tag: Tag, axes: Mapping[int, int]) -> Tag:
-    """Axes after a permutation or a selection that maps old axes to new ones; an axis it drops is lost."""
-    channel = None if tag.channel is None else axes.get(tag.channel)
-    place = None if tag.batch is None else axes.get(tag.batch)
-    return Tag(channel, place, tag.outer if place is not None else 1)
+def permute_layout(layout: AxisLayout, axis_map: Mapping[int, int]) -> AxisLayout:
+    """Layout after a permutation or a selection, `axis_map` from old axes to new ones; dropped axes are lost."""
+    channel = None if layout.channel is None else axis_map.get(layout.channel)
+    batch_axis = None if layout.batch is None else axis_map.get(layout.batch)
+    return AxisLayout(channel, batch_axis, layout.outer if batch_axis is not None else 1)
 
 
-def reduced(tag: Tag, rank: int, dims: Sequence[int], keep: bool) -> Tag:
-    """Axes after a reduction over `dims`; the batch is lost if it is among them, the channels too unless the axis is
-    kept.
+def reduce_layout(layout: AxisLayout, rank: int, reduced_axes: Sequence[int], keepdims: bool) -> AxisLayout:
+    """Layout after a reduction; a reduced batch is lost, reduced channels only if their axis goes.
+
+    Args:
+        layout: before the reduction.
+        rank: number of axes before the reduction.
+        reduced_axes: the axes that are reduced, not negative.
+        keepdims: whether reduced axes stay with one element.
     """
-    axes, axis = {}, 0
+    axis_map, axis = {}, 0
     for old in range(rank):
-        if old not in dims or keep:
-            axes[old] = axis
+        if old not in reduced_axes or keepdims:
+            axis_map[old] = axis
             axis += 1
-    if tag.batch in dims:
-        tag = Tag(tag.channel)
-    return moved(tag, axes)
+    if layout.batch in reduced_axes:
+        layout = AxisLayout(layout.channel)
+    return permute_layout(layout, axis_map)
 
 
-def aligned(size: Sequence[int], reference: Sequence[int], tag: Tag, batch: int) -> Tag:
-    """The tag of a tensor that does not depend on the inputs, as it stands next to one with `reference` size and `tag`."""
-    shift = len(reference) - len(size)
-    channel = None if tag.channel is None or tag.channel < shift else tag.channel - shift
-    place = None if tag.batch is None or tag.batch < shift else tag.batch - shift
-    if place is None or size[place] not in (1, batch):
-        return Tag(channel)
-    return Tag(channel, place)
+def broadcast_layout(size: Sequence[int], reference_size: Sequence[int], layout: AxisLayout, batch: int) -> AxisLayout:
+    """Layout of a static tensor that is broadcast against a traced one.
+
+    Args:
+        size: the static tensor's size.
+        reference_size: the traced tensor's size.
+        layout: the traced tensor's layout.
+        batch: number of examples in the batch.
+    """
+    shift = len(reference_size) - len(size)
+    channel = None if layout.channel is None or layout.channel < shift else layout.channel - shift
+    batch_axis = None if layout.batch is None or layout.batch < shift else layout.batch - shift
+    if batch_axis is None or size[batch_axis] not in (1, batch):
+        return AxisLayout(channel)
+    return AxisLayout(channel, batch_axis)
 
 
-def first_guess(
+def infer_input_layout(
     op: str,
     size: Sequence[int],
-    place: int | None,
+    batch_axis: int | None,
     batch: int,
-    spatial: int | None,
-    axes: Mapping[int, int] | None,
+    num_spatial_dims: int | None,
+    axis_map: Mapping[int, int] | None,
     channels_last: bool = False,
-) -> Tag:
-    """The tag of a graph input of floating-point numbers, from the first operator that reads it.
+) -> AxisLayout:
+    """The layout of a floating-point graph input, from the first operator that reads it.
 
-    Convolution-like and linear-like operators say which axis holds the channels, and so does a permutation that brings
-    the last axis to the second place. Otherwise it is the second axis of four or more, the last one of three or fewer.
+    Convolution-like and linear-like operators define which axis holds the channels, and so does a permutation that
+    brings the last axis to the second place. Otherwise it is the second axis of four or more, the last one of three or
+    fewer.
+
+    Args:
+        op: name of the first reader in `cgir.ops`.
+        size: the input's shape in the framework.
+        batch_axis: the input's batch axis, None if it has none.
+        batch: number of examples in the batch.
+        num_spatial_dims: the reader's number of window dimensions, if it has windows.
+        axis_map: old axis -> new axis, if the reader moves axes.
+        channels_last: whether the reader's windows have their channels on the last axis.
     """
-    tag = Tag(None, place)
-    if op in SPATIAL or op in LAST:
-        return natural(op, size, tag, batch, spatial, channels_last)
+    layout = AxisLayout(None, batch_axis)
+    if op in SPATIAL_OPS or op in CHANNELS_LAST_OPS:
+        return op_layout(op, size, layout, batch, num_spatial_dims, channels_last)
     last = len(size) - 1
-    brought_forward = axes is not None and len(axes) == len(size) > 2 and axes.get(last) == 1
+    brought_forward = axis_map is not None and len(axis_map) == len(size) > 2 and axis_map.get(last) == 1
     channel = 1 if len(size) > 3 and not brought_forward and not channels_last else last
-    return tag if channel == place or channel < 0 else tag._replace(channel=channel)
+    return layout if channel == batch_axis or channel < 0 else layout._replace(channel=channel)
 
 
-def per_axis(pairs: Sequence[tuple[int, int]], tag: Tag) -> tuple[tuple[int, int], ...]:
-    """Padding given for every axis -> padding of the spatial axes; the channels' comes first where they are padded too."""
-    rest = tuple(pair for axis, pair in enumerate(pairs) if axis not in (tag.channel, tag.batch))
-    channel = () if tag.channel is None or pairs[tag.channel] == (0, 0) else (pairs[tag.channel],)
-    return channel + rest
+def spatial_padding(pairs: Sequence[tuple[int, int]], layout: AxisLayout) -> tuple[tuple[int, int], ...]:
+    """Padding of every axis -> that of the spatial axes; the channels' comes first where they are padded too."""
+    spatial = tuple(pair for axis, pair in enumerate(pairs) if axis not in (layout.channel, layout.batch))
+    channel = () if layout.channel is None or pairs[layout.channel] == (0, 0) else (pairs[layout.channel],)
+    return channel + spatial

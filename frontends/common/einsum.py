@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from .tape import Operand, Step, Tape, Value
+from .tape import OpCall, Operand, Tape, Value
 
 Tensor = Any  # of whichever framework
 Axes = tuple[int, ...]
@@ -118,14 +118,15 @@ def on_tape(tape: Tape) -> Moves:
 
     def transpose(value: Value, order: Axes) -> Value:
         axes = {old: new for new, old in enumerate(order)}
-        return tape.apply("Transpose", "transpose", [value], [tuple(value.size[old] for old in order)], axes=axes)[0]
+        size = tuple(value.size[old] for old in order)
+        return tape.apply("Transpose", "transpose", [value], [size], axis_map=axes)[0]
 
     def reshape(value: Value, size: Axes) -> Value:
         return tape.apply("Reshape", "reshape", [value], [size])[0]
 
     def total(value: Value, axes: Axes) -> Value:
         size = tuple(n for axis, n in enumerate(value.size) if axis not in axes)
-        return tape.apply("Sum", "sum", [value], [size], attrs={"dims": len(axes)}, dims=axes)[0]
+        return tape.apply("Sum", "sum", [value], [size], attrs={"dims": len(axes)}, reduced_axes=axes)[0]
 
     def mul(a: Value, b: Value) -> Value:
         return tape.apply("Mul", "mul", [a, b], [tuple(max(pair) for pair in zip(a.size, b.size, strict=True))])[0]
@@ -139,12 +140,11 @@ def on_tape(tape: Tape) -> Moves:
 def product(tape: Tape, name: str, a: Value, b: Value, size: Axes) -> Value:
     """A matrix product of any ranks; one with a static matrix on the right has the axes of a linear layer."""
     linear = len(b.size) == 2 and b.static
-    step = Step(
+    call = OpCall(
         "MatMul",
         name,
-        [Operand(a, a.size), Operand(b, b.size, whole=linear)],
+        [Operand(a, a.size), Operand(b, b.size, is_weight=linear)],
         {"inner": a.size[-1]},
-        style="Linear" if linear else None,
+        layout_op="Linear" if linear else None,
     )
-    node, tags, static = tape.emit(step, [size])
-    return Value(node, size, tags[0], static)
+    return tape.emit_values(call, [size])[0]

@@ -1,7 +1,11 @@
-"""The tape that every frontend writes: one node per call, with the axes of its tensors followed along.
+"""The tape: the list of nodes that every frontend appends its calls to, with axis layouts propagated from call to call.
 
-A frontend describes a call as a `Step`; `Tape.emit` appends the node and says where batch and channels of the results
-are.
+A frontend describes a call as an `OpCall`; `Tape.emit` appends the node and infers where batch and channels of the
+results are.
+
+    size: a tensor's shape in the framework, batch included, in the framework's order of axes
+    shape: the shape that the graph stores, without the batch, channels first (see `axis_layout`)
+    static: depends on no graph input
 """
 
 from __future__ import annotations
@@ -10,60 +14,104 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, Unpack
 
 from cgir import Node, Param, UnsupportedOpError
 from cgir.graph import Attr, Shape, attributes
 
-from . import axis_layout as layout
-from .axis_layout import NOTHING, Tag
+from .axis_layout import (
+    NO_LAYOUT,
+    REDUCTION_OPS,
+    SPATIAL_OPS,
+    AxisLayout,
+    broadcast_layout,
+    elementwise_layout,
+    infer_input_layout,
+    op_layout,
+    permute_layout,
+    reduce_layout,
+    reshape_layout,
+    spatial_padding,
+    stored_shape,
+)
 
 Size = tuple[int, ...]
 
 
-class Held(Protocol):
-    """What the tape needs to know of a value: the node that computed it, its axes, and whether it depends on no graph
-    input.
+class ProvenanceHint:
+    """Base of what a converter leaves on a value about how it came about, for the converter of a later call that may
+    undo it or merge with it.
     """
 
+    __slots__ = ()
+
+
+class TracedValue(Protocol):
+    """What the tape needs to know of a tensor: the index of its node, its layout, and whether it is static."""
+
     node: int
-    tag: Tag
+    layout: AxisLayout
     static: bool
 
 
 @dataclass(slots=True)
 class Value:
-    """A tensor of a frontend that reads files: see `Held`. `data` is there where the frontend knows the contents
-    (sizes, small constants).
-    """
+    """The `TracedValue` of frontends that read graphs; `provenance` is what its converter left for a later one."""
 
     node: int
     size: Size
-    tag: Tag = NOTHING
+    layout: AxisLayout = NO_LAYOUT
     static: bool = False
-    data: Any = None
+    provenance: ProvenanceHint | None = None
 
 
 @dataclass(slots=True)
 class Operand:
-    """A value as one call reads it, with its size before the call; `whole` for weights, whose shapes stay in PyTorch's
-    layout.
+    """A value as one call reads it, with its size before the call.
+
+    `is_weight` for weights, whose shapes are stored as they are, in PyTorch's layout.
     """
 
-    value: Held
+    value: TracedValue
     size: Size
-    whole: bool = False
+    is_weight: bool = False
+
+
+class LayoutFields(TypedDict, total=False):
+    """The fields of `OpCall` about axes, for functions that hand keyword arguments on to it."""
+
+    layout_op: str | None
+    axis_map: Mapping[int, int] | None
+    reduced_axes: tuple[int, ...] | None
+    num_spatial_dims: int | None
+    channels_last: bool
+    display_name: str
+
+
+class CallFields(LayoutFields, total=False):
+    """All optional fields of `OpCall`."""
+
+    attrs: Mapping[str, Attr]
+    params: tuple[Param, ...]
 
 
 @dataclass(slots=True)
-class Step:
-    """One call on its way to becoming a node; sizes are the framework's own, batch included, in its own order.
+class OpCall:
+    """One call of an operator, from which the tape makes a node.
 
-    `name` is what the call is called in the graph, `label` what users know an unknown operator by. `style` is the
-    operator whose idea of the axes holds (`op` unless given). `axes` maps old axes to new ones where the call moves
-    them, `dims` are the axes that it reduces. `spatial` is the number of window dimensions where known; `last` says
-    that windows and norms have their channels on the last axis (NHWC). Padding of `Pad` is a pair for every axis; the
-    node keeps those of the spatial axes.
+    Attributes:
+        op: name of the operator in `cgir.ops`.
+        name: of the node, behind its module's path.
+        operands: the tensors that it reads.
+        attrs: attributes of the node. The padding of `Pad` is a pair for every axis; the node keeps those of the
+            spatial axes.
+        params: parameters of the node.
+        layout_op: the operator that defines the axes, `op` if None, none at all if empty.
+        axis_map: old axis -> new axis, for calls that move axes.
+        reduced_axes: axes that are reduced.
+        num_spatial_dims: number of window dimensions, where known.
+        channels_last: whether windows and norms have their channels on the last axis (NHWC).
+        display_name: what users know an operator by that is not in `cgir.ops`.
     """
 
     op: str
@@ -71,22 +119,35 @@ class Step:
     operands: list[Operand]
     attrs: Mapping[str, Attr] = field(default_factory=dict)
     params: tuple[Param, ...] = ()
-    style: str | None = None
-    axes: Mapping[int, int] | None = None
-    dims: tuple[int, ...] | None = None
-    spatial: int | None = None
-    last: bool = False
-    label: str = ""
+    layout_op: str | None = None
+    axis_map: Mapping[int, int] | None = None
+    reduced_axes: tuple[int, ...] | None = None
+    num_spatial_dims: int | None = None
+    channels_last: bool = False
+    display_name: str = ""
 
     @property
-    def leading(self) -> list[Operand]:
+    def dynamic_operands(self) -> list[Operand]:
         """Operands that depend on the graph's inputs."""
         return [operand for operand in self.operands if not operand.value.static]
 
+    def layout_of(self, size: Size, layout: AxisLayout, batch: int) -> AxisLayout:
+        """The layout of one of its tensors as the operator imposes it.
+
+        Args:
+            size: of the tensor.
+            layout: of the tensor so far.
+            batch: number of examples in the batch.
+        """
+        op = self.op if self.layout_op is None else self.layout_op
+        return op_layout(op, size, layout, batch, self.num_spatial_dims, self.channels_last)
+
 
 class Tape:
-    """The nodes so far, and the module whose forward is running: `path[-1]`. `batch` is the size of the batch, which
-    graphs do not store.
+    """The nodes so far, and `path`, the stack of modules whose forward is running, innermost last.
+
+    `batch` is the number of examples in the batch, which graphs do not store. With `strict`, operators that are not in
+    `cgir.ops` are refused.
     """
 
     def __init__(self, batch: int = 1, strict: bool = False) -> None:
@@ -99,7 +160,7 @@ class Tape:
         self._params: dict[str, int] = {}
 
     @contextmanager
-    def within(self, path: str) -> Iterator[None]:
+    def module_scope(self, path: str) -> Iterator[None]:
         """Nodes emitted inside belong to the module `path`."""
         self.path.append(path)
         try:
@@ -118,7 +179,21 @@ class Tape:
         attrs: Mapping[str, Attr] | None = None,
         path: str | None = None,
     ) -> int:
-        """Append a node, named after its module and function; returns its index."""
+        """Append a node as it is.
+
+        Args:
+            op: name of the operator in `cgir.ops`.
+            name: of the node, behind its module's path; numbered where it is taken.
+            inputs: indices of the nodes that it reads.
+            in_shapes: stored shapes of what it reads.
+            shape: stored shape of its result.
+            params: its parameters.
+            attrs: its attributes.
+            path: of the module that it belongs to; the one whose scope is open if None.
+
+        Returns:
+            The node's index.
+        """
         path = self.path[-1] if path is None else path
         full = f"{path}.{name}" if path else name
         self._names[full] += 1
@@ -129,137 +204,171 @@ class Tape:
 
     # --- ends of the graph, and what does not depend on its inputs
 
-    def input(self, name: str, size: Size, place: int | None, floating: bool = True) -> Value:
-        """A graph input with its batch on axis `place`; the first reader of a floating-point one decides where its
-        channels are.
-        """
-        tag = Tag(None, place)
-        node = self.add("Input", name, shape=layout.stored(size, tag, self.batch), path="")
-        if floating:
-            self._pending[node] = place
-        return Value(node, size, tag)
+    def input(self, name: str, size: Size, batch_axis: int | None, floating: bool = True) -> Value:
+        """A graph input.
 
-    def output(self, value: Held, size: Size, name: str) -> None:
-        """Make a value a graph output."""
-        self._settle(Step("Output", name, [Operand(value, size)]))
-        shape = layout.stored(size, value.tag, self.batch)
+        Args:
+            name: of the input.
+            size: of the input.
+            batch_axis: None if it has none.
+            floating: whether it holds floating-point numbers; its first reader then decides where its channels are.
+        """
+        layout = AxisLayout(None, batch_axis)
+        node = self.add("Input", name, shape=stored_shape(size, layout, self.batch), path="")
+        if floating:
+            self._pending[node] = batch_axis
+        return Value(node, size, layout)
+
+    def output(self, value: TracedValue, size: Size, name: str) -> None:
+        """Make a value a graph output.
+
+        Args:
+            value: what the output returns.
+            size: of the value.
+            name: of the output.
+        """
+        self._settle(OpCall("Output", name, [Operand(value, size)]))
+        shape = stored_shape(size, value.layout, self.batch)
         self.add("Output", name, (value.node,), (shape,), shape, path="")
 
     def param(self, name: str, shape: Size) -> Value:
-        """A trainable tensor; asking twice for a name gives the same node."""
+        """A trainable tensor; a name that is there already gives the same node."""
         if name not in self._params:
             self._params[name] = self.add("Param", name, shape=shape, params=(Param(name, shape),), path="")
         return Value(self._params[name], shape, static=True)
 
     def constant(self, name: str, size: Size, data: Any = None) -> Value:
-        """A tensor that is neither trained nor computed from the inputs; the node keeps the value of a real scalar."""
+        """A tensor that is neither trained nor computed from the inputs.
+
+        Args:
+            name: of the node.
+            size: of the tensor.
+            data: its contents, where known; the node keeps the value of a real scalar.
+        """
         scalar = (
             data is not None
             and size == ()
             and not isinstance(data.item() if hasattr(data, "item") else data, complex | str | bytes)
         )
         node = self.add("Constant", name, shape=size, attrs={"value": float(data)} if scalar else {})
-        return Value(node, size, static=True, data=data)
+        return Value(node, size, static=True)
 
     # --- calls
 
-    def apply(self, op: str, name: str, inputs: Sequence[Value], sizes: Sequence[Size], **step: Any) -> list[Value]:
-        """`emit` for frontends that read files: the values of a call's results. `step` are further fields of `Step`."""
-        operands = [Operand(value, value.size) for value in inputs]
-        node, tags, static = self.emit(Step(op, name, operands, **step), sizes)
-        return [Value(node, size, tag, static) for size, tag in zip(sizes, tags, strict=True)]
+    def apply(
+        self, op: str, name: str, inputs: Sequence[Value], sizes: Sequence[Size], **fields: Unpack[CallFields]
+    ) -> list[Value]:
+        """`emit_values` of a call that reads no weights.
 
-    def emit(self, step: Step, sizes: Sequence[Size]) -> tuple[int, list[Tag], bool]:
-        """Append the node of a call whose results have these sizes; returns its index, the tag of each result, and
-        whether they are static.
+        Args:
+            op: name of the operator in `cgir.ops`.
+            name: of the node, behind its module's path.
+            inputs: the values that it reads.
+            sizes: of its results.
+            fields: further fields of `OpCall`.
         """
-        self._settle(step)
-        static = not step.leading
+        return self.emit_values(OpCall(op, name, [Operand(value, value.size) for value in inputs], **fields), sizes)
+
+    def emit_values(self, call: OpCall, sizes: Sequence[Size]) -> list[Value]:
+        """`emit` for frontends that read graphs: the values of a call's results, of these sizes."""
+        node, layouts, static = self.emit(call, sizes)
+        return [Value(node, size, layout, static) for size, layout in zip(sizes, layouts, strict=True)]
+
+    def emit(self, call: OpCall, sizes: Sequence[Size]) -> tuple[int, list[AxisLayout], bool]:
+        """Append the node of a call whose results have these sizes.
+
+        Returns:
+            The node's index, the layout of each result, and whether they are static.
+
+        Raises:
+            UnsupportedOpError: the operator is unknown, and the tape is strict.
+        """
+        self._settle(call)
+        static = not call.dynamic_operands
         if static:
-            tags = [NOTHING] * len(sizes)
-            in_shapes, shape = self._constant_shapes(step, sizes[0])
+            layouts = [NO_LAYOUT] * len(sizes)
+            in_shapes, shape = self._static_shapes(call, sizes[0])
         else:
-            tags = [self._result_tag(step, size, slot) for slot, size in enumerate(sizes)]
-            in_shapes, shape = self._in_shapes(step), layout.stored(sizes[0], tags[0], self.batch)
-        attrs: dict[str, Attr] = {"name": step.label or step.name} if step.op == "Opaque" else dict(step.attrs)
-        if step.op == "Pad" and not static:
-            attrs["padding"] = layout.per_axis(step.attrs["padding"], step.leading[0].value.tag)
-        node = self.add(
-            step.op, step.name, tuple(o.value.node for o in step.operands), in_shapes, shape, step.params, attrs
-        )
-        if step.op == "Opaque" and self.strict and not static:
+            layouts = [self._result_layout(call, size, slot) for slot, size in enumerate(sizes)]
+            in_shapes, shape = self._in_shapes(call), stored_shape(sizes[0], layouts[0], self.batch)
+        attrs: dict[str, Attr] = {"name": call.display_name or call.name} if call.op == "Opaque" else dict(call.attrs)
+        if call.op == "Pad" and not static:
+            attrs["padding"] = spatial_padding(call.attrs["padding"], call.dynamic_operands[0].value.layout)
+        inputs = tuple(operand.value.node for operand in call.operands)
+        node = self.add(call.op, call.name, inputs, in_shapes, shape, call.params, attrs)
+        if call.op == "Opaque" and self.strict and not static:
             raise UnsupportedOpError(
                 f"operator {attrs['name']} (node {self.nodes[node].name!r}) is not in the vocabulary of cgir.ops; "
                 "trace without strict=True to keep it as an Opaque node, or add it to the table"
             )
-        return node, tags, static
+        return node, layouts, static
 
-    def _settle(self, step: Step) -> None:
-        """The first reader of a graph input says which of its axes holds the channels."""
-        for operand in step.operands:
+    def _settle(self, call: OpCall) -> None:
+        """Let the first reader of a graph input decide which of its axes holds the channels."""
+        for operand in call.operands:
             value = operand.value
             if value.node not in self._pending:
                 continue
-            place = self._pending.pop(value.node)
-            style = step.op if step.style is None else step.style
-            value.tag = layout.first_guess(style, operand.size, place, self.batch, step.spatial, step.axes, step.last)
-            node = self.nodes[value.node]
-            self.nodes[value.node] = Node(
-                node.op, shape=layout.stored(operand.size, value.tag, self.batch), name=node.name
+            value.layout = infer_input_layout(
+                call.op if call.layout_op is None else call.layout_op,
+                operand.size,
+                self._pending.pop(value.node),
+                self.batch,
+                call.num_spatial_dims,
+                call.axis_map,
+                call.channels_last,
             )
+            node = self.nodes[value.node]
+            shape = stored_shape(operand.size, value.layout, self.batch)
+            self.nodes[value.node] = Node(node.op, shape=shape, name=node.name)
 
-    def _natural(self, step: Step, size: Size, tag: Tag, batch: int) -> Tag:
-        return layout.natural(step.op if step.style is None else step.style, size, tag, batch, step.spatial, step.last)
-
-    def _constant_shapes(self, step: Step, size: Size) -> tuple[tuple[Shape, ...], Shape]:
-        """Shapes of a node that depends on no graph input: there is no batch, but operators have their idea of the
-        channels all the same.
+    def _static_shapes(self, call: OpCall, size: Size) -> tuple[tuple[Shape, ...], Shape]:
+        """Stored shapes of a static node's inputs and result: there is no batch, but operators impose their channels
+        all the same.
 
         Rows of a table stay as they are: files hold them so when they are looked up beforehand.
         """
 
         def shape(size: Size) -> Shape:
-            return layout.stored(size, NOTHING if step.op == "Embedding" else self._natural(step, size, NOTHING, 1), 1)
+            layout = NO_LAYOUT if call.op == "Embedding" else call.layout_of(size, NO_LAYOUT, 1)
+            return stored_shape(size, layout, 1)
 
-        return tuple(o.size if o.whole else shape(o.size) for o in step.operands), shape(size)
+        return tuple(o.size if o.is_weight else shape(o.size) for o in call.operands), shape(size)
 
-    def _in_shapes(self, step: Step) -> tuple[Shape, ...]:
-        first = step.leading[0]
-        reference = first.size, self._natural(step, first.size, first.value.tag, self.batch)
+    def _in_shapes(self, call: OpCall) -> tuple[Shape, ...]:
+        first = call.dynamic_operands[0]
+        reference = first.size, call.layout_of(first.size, first.value.layout, self.batch)
         shapes = []
-        for operand in step.operands:
-            if operand.whole:
-                tag = NOTHING
+        for operand in call.operands:
+            if operand.is_weight:
+                layout = NO_LAYOUT
             elif operand.value.static:
-                tag = layout.aligned(operand.size, *reference, self.batch)
+                layout = broadcast_layout(operand.size, *reference, self.batch)
             else:
-                tag = self._natural(step, operand.size, operand.value.tag, self.batch)
-            shapes.append(layout.stored(operand.size, tag, self.batch))
+                layout = call.layout_of(operand.size, operand.value.layout, self.batch)
+            shapes.append(stored_shape(operand.size, layout, self.batch))
         return tuple(shapes)
 
-    def _result_tag(self, step: Step, size: Size, slot: int) -> Tag:
-        first, batch = step.leading[0], self.batch
-        tag = first.value.tag
-        if step.op == "Reshape":  # with `axes`, one that only adds and drops axes of size 1
-            return (
-                layout.reshaped(first.size, size, tag, batch)
-                if step.axes is None
-                else layout.moved(tag, step.axes)._replace(split=tag.split)
-            )
-        if step.axes is not None:
-            tag = layout.moved(tag, step.axes)
-        elif step.op in layout.REDUCED and step.dims is not None:
-            tag = layout.reduced(tag, len(first.size), step.dims, keep=len(size) == len(first.size))
-        elif step.op in ("Embedding", "OneHot") and len(size) > len(first.size):
-            tag = Tag(len(size) - 1, tag.batch, tag.outer)
-        elif step.op in ("LSTM", "GRU", "RNN") and slot:
-            tag = Tag(None, 1 if len(size) == 3 else tag.batch)
-        elif (step.op if step.style is None else step.style) not in layout.SPATIAL:
-            tag = layout.elementwise([(o.size, o.value.tag) for o in step.leading], size, batch)
-        tag = self._natural(step, size, tag, batch)
-        unsure = step.op in ("Opaque", "Gather", "Scatter", "MatMul")
-        return (
-            Tag(tag.channel, 0)
-            if unsure and tag.batch is None and size and size[0] == batch and tag.channel != 0
-            else tag
-        )
+    def _result_layout(self, call: OpCall, size: Size, slot: int) -> AxisLayout:
+        """The layout of the result number `slot`, of this size."""
+        first, batch = call.dynamic_operands[0], self.batch
+        layout = first.value.layout
+        if call.op == "Reshape" and call.axis_map is None:
+            return reshape_layout(first.size, size, layout, batch)
+        if call.op == "Reshape" and call.axis_map is not None:  # one that only adds and drops axes of size 1
+            return permute_layout(layout, call.axis_map)._replace(split=layout.split)
+        if call.axis_map is not None:
+            layout = permute_layout(layout, call.axis_map)
+        elif call.op in REDUCTION_OPS and call.reduced_axes is not None:
+            layout = reduce_layout(layout, len(first.size), call.reduced_axes, len(size) == len(first.size))
+        elif call.op in ("Embedding", "OneHot") and len(size) > len(first.size):
+            layout = AxisLayout(len(size) - 1, layout.batch, layout.outer)
+        elif call.op in ("LSTM", "GRU", "RNN") and slot:
+            layout = AxisLayout(None, 1 if len(size) == 3 else layout.batch)
+        elif (call.op if call.layout_op is None else call.layout_op) not in SPATIAL_OPS:
+            layout = elementwise_layout([(o.size, o.value.layout) for o in call.dynamic_operands], size, batch)
+        layout = call.layout_of(size, layout, batch)
+        unsure = call.op in ("Opaque", "Gather", "Scatter", "MatMul")
+        if unsure and layout.batch is None and size and size[0] == batch and layout.channel != 0:
+            return AxisLayout(layout.channel, 0)
+        return layout

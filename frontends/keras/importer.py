@@ -1,4 +1,4 @@
-"""The walk over a Keras network: every call that Keras recorded is handed to the recipe of its layer or operation.
+"""The walk over a Keras network: every call that Keras recorded is handed to the converter of its layer or operation.
 
 Values of the tape take the place of Keras tensors; shapes are computed anew from the concrete inputs, so that no
 dimension is open.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import KerasTensor, Variable, tree
@@ -16,9 +16,9 @@ from keras import KerasTensor, Variable, tree
 from cgir import Param, TraceError
 from cgir.errors import one_line
 from cgir.graph import Shape
-from frontends.common.tape import Size, Tape, Value
+from frontends.common.tape import CallFields, Size, Tape, Value
 
-Recipe = Callable[..., Any]  # (walk, layer or operation, *arguments of the call) -> Value, or several
+Converter = Callable[..., Any]  # (walk, layer or operation, *arguments of the call) -> Value, or several
 
 
 WEIGHTED = ("Conv", "DepthwiseConv", "BatchNorm", "LayerNorm", "RMSNorm")  # operations that have weights of their own
@@ -29,12 +29,12 @@ class UnfollowedError(TraceError):
 
 
 class Walk:
-    """What recipes work with: the tape, the parameters by identity, and the types of tensors that are not
+    """What converters work with: the tape, the parameters by identity, and the types of tensors that are not
     floating-point.
     """
 
     def __init__(
-        self, tape: Tape, root: keras.Layer, layers: Mapping[str, Recipe], operations: Mapping[str, Recipe]
+        self, tape: Tape, root: keras.Layer, layers: Mapping[str, Converter], operations: Mapping[str, Converter]
     ) -> None:
         self.tape = tape
         self.layers, self.operations = layers, operations
@@ -91,24 +91,32 @@ class Walk:
 
     # --- nodes
 
-    def apply(self, op: str, name: str, inputs: Sequence[Value], size: Size, dtype: str = "", **step: Any) -> Value:
+    def apply(
+        self, op: str, name: str, inputs: Sequence[Value], size: Size, dtype: str = "", **fields: Unpack[CallFields]
+    ) -> Value:
         """Append the node of a call with one result; its type is that of the first input unless given."""
-        return self.several(op, name, inputs, [size], [dtype], **step)[0]
+        return self.several(op, name, inputs, [size], [dtype], **fields)[0]
 
     def several(
-        self, op: str, name: str, inputs: Sequence[Value], sizes: Sequence[Size], dtypes: Sequence[str], **step: Any
+        self,
+        op: str,
+        name: str,
+        inputs: Sequence[Value],
+        sizes: Sequence[Size],
+        dtypes: Sequence[str],
+        **fields: Unpack[CallFields],
     ) -> list[Value]:
         """`apply` for a call with any number of results."""
         # the path says the layer's name already
         name = op.lower() if self.tape.path[-1].rpartition(".")[2] == name else name
-        values = self.tape.apply(op, name, inputs, sizes, **{"last": self._last} | step)
+        values = self.tape.apply(op, name, inputs, sizes, **{"channels_last": self._last} | fields)
         if values:
             self._dtypes[values[0].node] = dtypes[0] or (self.dtype(inputs[0]) if inputs else "float32")
         return values
 
-    def same(self, op: str, name: str, value: Value, **step: Any) -> Value:
+    def same(self, op: str, name: str, value: Value, **fields: Unpack[CallFields]) -> Value:
         """A node whose result has the size of its input."""
-        return self.apply(op, name, [value], value.size, **step)
+        return self.apply(op, name, [value], value.size, **fields)
 
     def reshape(self, value: Value, size: Size) -> Value:
         """A reshape, left out where nothing changes."""
@@ -123,7 +131,7 @@ class Walk:
             "transpose",
             [value],
             tuple(value.size[old] for old in order),
-            axes={old: new for new, old in enumerate(order)},
+            axis_map={old: new for new, old in enumerate(order)},
         )
 
     def pick(self, value: Value, axis: int, size: int = 0) -> Value:
@@ -134,7 +142,7 @@ class Walk:
             "getitem",
             [value],
             tuple(size if old == axis else value.size[old] for old in kept),
-            axes={old: new for new, old in enumerate(kept)},
+            axis_map={old: new for new, old in enumerate(kept)},
         )
 
     # --- calls
@@ -142,14 +150,14 @@ class Walk:
     def call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
         """The result of calling a layer or operation."""
         if isinstance(operation, keras.Layer):
-            with self.tape.within(self.path_of(operation)):
+            with self.tape.module_scope(self.path_of(operation)):
                 return self._layer(operation, *args, **kwargs)
-        recipe = self.operations.get(type(operation).__name__)
+        converter = self.operations.get(type(operation).__name__)
         if type(operation).__name__ not in WEIGHTED:
             args, kwargs = tree.map_structure(
                 lambda leaf: self.value(leaf) if isinstance(leaf, Variable) else leaf, (args, kwargs)
             )
-        return (recipe or self.operations["Operation"])(self, operation, *args, **kwargs)
+        return (converter or self.operations["Operation"])(self, operation, *args, **kwargs)
 
     def path_of(self, layer: Any) -> str:
         """The module path of a layer called here; the network itself is the empty path."""
@@ -163,16 +171,16 @@ class Walk:
         own = _own_class(layer)
         if own is None:
             return self.enter(layer.call, *args, **kwargs)
-        recipe = next((self.layers[base.__name__] for base in own.__mro__ if base.__name__ in self.layers), None)
-        if recipe is not None:
-            return recipe(self, layer, *args, **kwargs)
+        converter = next((self.layers[base.__name__] for base in own.__mro__ if base.__name__ in self.layers), None)
+        if converter is not None:
+            return converter(self, layer, *args, **kwargs)
         function = layer._functional if isinstance(layer, keras.Sequential) else layer
         if isinstance(function, keras.Function):
             return self.function(function, *args)
         return self._library(layer, *args, **kwargs)
 
     def _library(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """A layer of Keras without a recipe: what its code calls, or else a node of its own."""
+        """A layer of Keras without a converter: what its code calls, or else a node of its own."""
         try:
             return self.enter(layer.call, *args, **kwargs)
         except UnfollowedError:
@@ -196,7 +204,7 @@ class Walk:
             [tuple(s.shape) for s in specs],
             [s.dtype for s in specs],
             params=params,
-            label=label,
+            display_name=label,
         )
 
     def function(self, function: Any, inputs: Any, *_: Any) -> Any:

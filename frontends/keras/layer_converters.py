@@ -1,7 +1,7 @@
-"""Recipes of Keras layers with weights of their own: convolutions, dense layers, norms, and the activations that come
+"""Converters of Keras layers with weights of their own: convolutions, dense layers, norms, and the activations that come
 with them.
 
-A recipe takes the walk, the layer and the values it is called on, and returns the value of its result.
+A converter takes the walk, the layer and the values it is called on, and returns the value of its result.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def conv(walk: Walk, layer: Any, value: Value) -> Value:
         tuple(layer.compute_output_shape(value.size)),
         params=weights,
         attrs=attrs,
-        last=is_last(layer),
+        channels_last=is_last(layer),
     )
     return activated(walk, layer.activation, out)
 
@@ -115,7 +115,7 @@ def depthwise(walk: Walk, layer: Any, value: Value) -> Value:
         tuple(layer.compute_output_shape(value.size)),
         params=weights,
         attrs=attrs,
-        last=is_last(layer),
+        channels_last=is_last(layer),
     )
     return activated(walk, layer.activation, out)
 
@@ -128,11 +128,13 @@ def separable(walk: Walk, layer: Any, value: Value) -> Value:
     weights = _weights(walk, layer.depthwise_kernel, (channels * multiplier, 1, *kernel), None)
     attrs = _conv_attrs(layer, value.size, channels)
     out = walk.apply(
-        "Conv", f"{layer.name}.depthwise", [value], middle, params=weights, attrs=attrs, last=is_last(layer)
+        "Conv", f"{layer.name}.depthwise", [value], middle, params=weights, attrs=attrs, channels_last=is_last(layer)
     )
     weights = _weights(walk, layer.pointwise_kernel, (layer.filters, channels * multiplier, *ones), layer.bias)
     attrs = {"kernel": ones, "stride": ones, "padding": ((0, 0),) * len(ones), "dilation": ones, "groups": 1}
-    out = walk.apply("Conv", f"{layer.name}.pointwise", [out], size, params=weights, attrs=attrs, last=is_last(layer))
+    out = walk.apply(
+        "Conv", f"{layer.name}.pointwise", [out], size, params=weights, attrs=attrs, channels_last=is_last(layer)
+    )
     return activated(walk, layer.activation, out)
 
 
@@ -150,7 +152,9 @@ def conv_transpose(walk: Walk, layer: Any, value: Value) -> Value:
     ]
     attrs["output_padding"] = tuple(n - r for n, r in zip(after, reached, strict=True))
     weights = _weights(walk, layer.kernel, (inner, outer, *kernel), layer.bias)
-    out = walk.apply("ConvTranspose", layer.name, [value], size, params=weights, attrs=attrs, last=is_last(layer))
+    out = walk.apply(
+        "ConvTranspose", layer.name, [value], size, params=weights, attrs=attrs, channels_last=is_last(layer)
+    )
     return activated(walk, layer.activation, out)
 
 
@@ -245,7 +249,7 @@ def batch_norm(walk: Walk, layer: Any, value: Value) -> Value:
         walk,
         value,
         layer.axis,
-        lambda value, last: walk.same("BatchNorm", layer.name, value, params=weights, last=last),
+        lambda value, last: walk.same("BatchNorm", layer.name, value, params=weights, channels_last=last),
     )
 
 
@@ -256,7 +260,7 @@ def group_norm(walk: Walk, layer: Any, value: Value) -> Value:
         walk,
         value,
         layer.axis,
-        lambda value, last: walk.same("GroupNorm", layer.name, value, params=weights, attrs=attrs, last=last),
+        lambda value, last: walk.same("GroupNorm", layer.name, value, params=weights, attrs=attrs, channels_last=last),
     )
 
 
@@ -322,7 +326,7 @@ def prelu(walk: Walk, layer: Any, value: Value) -> Value:
     shape = tuple(layer.alpha.shape)
     per_channel = prod(shape) == max(shape)
     weight = walk.param(layer.alpha, (max(shape),) if per_channel else shape)
-    order = {"last": shape[-1] == max(shape)} if per_channel and len(shape) > 1 else {}
+    order = {"channels_last": shape[-1] == max(shape)} if per_channel and len(shape) > 1 else {}
     return walk.same("PReLU", layer.name, value, params=(weight,), **order)
 
 
@@ -332,7 +336,7 @@ def softmax(walk: Walk, layer: Any, value: Value, *_: Any) -> Value:
     return walk.same("Softmax", layer.name, value, attrs={"size": prod(value.size[axis] for axis in axes)})
 
 
-LAYERS: dict[str, Callable[..., Any]] = {
+LAYER_CONVERTERS: dict[str, Callable[..., Any]] = {
     "BaseConv": conv, "BaseDepthwiseConv": depthwise, "BaseSeparableConv": separable, "BaseConvTranspose": conv_transpose,
     "Dense": dense, "EinsumDense": einsum_dense, "Embedding": embedding, "ReversibleEmbedding": reversible_embedding,
     "BatchNormalization": batch_norm, "GroupNormalization": group_norm, "LayerNormalization": layer_norm, "RMSNormalization": layer_norm,

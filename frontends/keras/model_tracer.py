@@ -26,7 +26,7 @@ from . import sequence_layer_converters as keras_sequence  # noqa: E402
 from . import weightless_layer_converters as keras_shapes  # noqa: E402
 from .importer import UnfollowedError, Walk, untouched  # noqa: E402
 
-LAYERS = {**keras_layers.LAYERS, **keras_shapes.LAYERS, **keras_sequence.LAYERS}
+LAYER_CONVERTERS = {**keras_layers.LAYER_CONVERTERS, **keras_shapes.LAYER_CONVERTERS, **keras_sequence.LAYER_CONVERTERS}
 
 
 class Given(NamedTuple):
@@ -90,7 +90,7 @@ def _as_function(model: Any, request: Request, given: Given, reason: Exception) 
 def _walked(model: Any, request: Request, given: Given) -> Graph:
     name = request.name
     tape = Tape(batch=max(given.sizes[0][0], 1) if given.sizes[0] else 1, strict=request.strict)
-    walk = Walk(tape, model, LAYERS, keras_ops.OPERATIONS)
+    walk = Walk(tape, model, LAYER_CONVERTERS, keras_ops.OP_CONVERTERS)
     values = [walk.input(*each) for each in zip(given.names, given.sizes, given.dtypes, strict=True)]
     function = _function(model)
     try:

@@ -1,4 +1,4 @@
-"""Recipes of Keras operations that move, copy, join or resize tensors."""
+"""Converters of Keras operations that move, copy, join or resize tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def stacked(walk: Walk, operation: Any, values: Sequence[Any]) -> Value:
     size: Size = tuple(walk.specs(operation, values)[0].shape)
     place = operation.axis % len(size)
     return walk.apply(
-        "Concat", operation.name, values, size, axes={axis: axis + (axis >= place) for axis in range(len(size) - 1)}
+        "Concat", operation.name, values, size, axis_map={axis: axis + (axis >= place) for axis in range(len(size) - 1)}
     )
 
 
@@ -56,7 +56,7 @@ def expanded(walk: Walk, operation: Any, value: Value, *rest: Any) -> Value:
         operation.name,
         [value],
         size,
-        axes={axis: axis + shift for axis in range(len(value.size)) if axis + shift >= 0},
+        axis_map={axis: axis + shift for axis in range(len(value.size)) if axis + shift >= 0},
     )
 
 
@@ -66,7 +66,7 @@ def pieces(walk: Walk, operation: Any, value: Value, *rest: Any, **named: Any) -
     kept = [axis for axis in range(len(value.size)) if axis != gone]
     axes = {old: new for new, old in enumerate(kept)}
     specs = walk.specs(operation, value, *rest, **named)
-    values = [walk.apply("Slice", operation.name, [value], tuple(spec.shape), axes=axes) for spec in specs]
+    values = [walk.apply("Slice", operation.name, [value], tuple(spec.shape), axis_map=axes) for spec in specs]
     return values[0] if type(operation).__name__ == "Slice" else values
 
 
@@ -87,7 +87,7 @@ def getitem(walk: Walk, operation: Any, value: Value, key: Any) -> Value:
             axes[old] = new
         old += item is not None
         new += item is None or isinstance(item, slice)
-    return walk.apply("Slice", operation.name, [value], size, axes=axes)
+    return walk.apply("Slice", operation.name, [value], size, axis_map=axes)
 
 
 def padded(walk: Walk, operation: Any, value: Value, constant_values: Any = None) -> Value:
@@ -112,7 +112,7 @@ def resize(walk: Walk, operation: Any, value: Value) -> Value:
         [value],
         tuple(walk.specs(operation, value)[0].shape),
         attrs={"mode": operation.interpolation},
-        last=last,
+        channels_last=last,
     )
 
 

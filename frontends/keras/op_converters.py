@@ -1,4 +1,4 @@
-"""Recipes of Keras operations (`keras.ops`), the nodes between layers. A recipe takes the walk, the operation and the
+"""Converters of Keras operations (`keras.ops`), the nodes between layers. A converter takes the walk, the operation and the
 arguments of the call.
 """
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import Variable, tree
@@ -14,7 +14,7 @@ from keras import Variable, tree
 from cgir.graph import Attr
 from cgir.ops import KERAS_NAMES
 from frontends.common import einsum as sums
-from frontends.common.tape import Value
+from frontends.common.tape import CallFields, Value
 
 from .importer import UnfollowedError, Walk
 from .layer_converters import normalised, windows
@@ -47,10 +47,12 @@ def default(walk: Walk, operation: Any, *args: Any, **kwargs: Any) -> Any:
     return results(walk, op, operation, operands, walk.specs(operation, *args, **kwargs), attrs=attrs)
 
 
-def results(walk: Walk, op: str, operation: Any, operands: Sequence[Value], specs: Sequence[Any], **step: Any) -> Any:
+def results(
+    walk: Walk, op: str, operation: Any, operands: Sequence[Value], specs: Sequence[Any], **fields: Unpack[CallFields]
+) -> Any:
     """A node with the results that Keras announces; one of them alone is no list."""
     values = walk.several(
-        op, operation.name, operands, [tuple(spec.shape) for spec in specs], [spec.dtype for spec in specs], **step
+        op, operation.name, operands, [tuple(spec.shape) for spec in specs], [spec.dtype for spec in specs], **fields
     )
     return values[0] if len(values) == 1 else values
 
@@ -73,11 +75,11 @@ def square(walk: Walk, operation: Any, value: Value) -> Value:
 def plain(op: str, **names: str) -> Callable[..., Value]:
     """Functions of one tensor with settings: attribute of the node -> attribute of the operation."""
 
-    def recipe(walk: Walk, operation: Any, value: Value) -> Value:
+    def convert(walk: Walk, operation: Any, value: Value) -> Value:
         attrs = {key: float(getattr(operation, name)) for key, name in names.items()}
         return walk.same(op, operation.name, value, attrs=attrs)
 
-    return recipe
+    return convert
 
 
 def gelu(walk: Walk, operation: Any, value: Value) -> Value:
@@ -88,7 +90,7 @@ def gelu(walk: Walk, operation: Any, value: Value) -> Value:
 def along(op: str) -> Callable[..., Value]:
     """Softmax and its like, over one axis or several."""
 
-    def recipe(walk: Walk, operation: Any, value: Value) -> Value:
+    def convert(walk: Walk, operation: Any, value: Value) -> Value:
         axis = operation.axis
         extent = prod(
             value.size[a]
@@ -97,7 +99,7 @@ def along(op: str) -> Callable[..., Value]:
         spec = walk.specs(operation, value)[0]
         return walk.apply(op, operation.name, [value], tuple(spec.shape), attrs={"size": extent})
 
-    return recipe
+    return convert
 
 
 def clip(walk: Walk, operation: Any, value: Value) -> Value:
@@ -127,7 +129,7 @@ def reduction(walk: Walk, operation: Any, value: Any, **_: Any) -> Any:
         [value],
         walk.specs(operation, value),
         attrs={"dims": len(dims)},
-        dims=dims,
+        reduced_axes=dims,
     )
 
 
@@ -206,7 +208,7 @@ def attention(
     for part in (query, key, value):
         if part.size[2] != heads:
             part = walk.apply(
-                "Expand", "repeat", [part], (*part.size[:2], heads, part.size[3]), axes={0: 0, 1: 1, 3: 3}
+                "Expand", "repeat", [part], (*part.size[:2], heads, part.size[3]), axis_map={0: 0, 1: 1, 3: 3}
             )
         parts.append(walk.transpose(part, (0, 2, 1, 3)))
     masks = [walk.value(item) for item in (bias, mask) if item is not None]
@@ -241,7 +243,7 @@ def conv(walk: Walk, operation: Any, value: Value, kernel: Any) -> Any:
     }
     size = tuple(walk.specs(operation, value, kernel)[0].shape)
     return walk.apply(
-        "Conv", operation.name, [value], size, params=(walk.param(kernel, shape),), attrs=attrs, last=last
+        "Conv", operation.name, [value], size, params=(walk.param(kernel, shape),), attrs=attrs, channels_last=last
     )
 
 
@@ -263,11 +265,11 @@ def pool(walk: Walk, operation: Any, value: Value) -> Value:
 def adaptive(op: str) -> Callable[..., Value]:
     """Pooling to a given size as a function."""
 
-    def recipe(walk: Walk, operation: Any, value: Value) -> Value:
+    def convert(walk: Walk, operation: Any, value: Value) -> Value:
         last = (operation.data_format or keras.config.image_data_format()) == "channels_last"
-        return walk.apply(op, operation.name, [value], tuple(walk.specs(operation, value)[0].shape), last=last)
+        return walk.apply(op, operation.name, [value], tuple(walk.specs(operation, value)[0].shape), channels_last=last)
 
-    return recipe
+    return convert
 
 
 def batch_norm(
@@ -278,19 +280,23 @@ def batch_norm(
         return walk.opaque(operation, value, mean, variance, offset=offset, scale=scale)
     weights = tuple(walk.param(weight) for weight in (scale, offset) if isinstance(weight, Variable))
     return walk.same(
-        "BatchNorm", operation.name, value, params=weights, last=operation.axis % len(value.size) == len(value.size) - 1
+        "BatchNorm",
+        operation.name,
+        value,
+        params=weights,
+        channels_last=operation.axis % len(value.size) == len(value.size) - 1,
     )
 
 
 def norm(op: str) -> Callable[..., Value]:
     """LayerNorm and RMSNorm as functions."""
 
-    def recipe(walk: Walk, operation: Any, value: Value, *weights: Any, **named: Any) -> Value:
+    def convert(walk: Walk, operation: Any, value: Value, *weights: Any, **named: Any) -> Value:
         own = [weight for weight in (*weights, *named.values()) if isinstance(weight, Variable)]
         axes = operation.axis if isinstance(operation.axis, Sequence) else [operation.axis]
         return normalised(walk, op, operation.name, value, axes, tuple(walk.param(weight) for weight in own))
 
-    return recipe
+    return convert
 
 
 def relu(walk: Walk, operation: Any, value: Value) -> Any:
@@ -307,7 +313,7 @@ def control(walk: Walk, operation: Any, *_: Any, **__: Any) -> Any:
 
 _REDUCTIONS = "Mean Nanmean Sum Nansum Prod Max Amax Nanmax Min Amin Nanmin Argmax Argmin Var Std Logsumexp Any All CountNonzero Norm"
 _CONTROL = "Cond Switch WhileLoop ForiLoop Scan AssociativeScan Map VectorizedMap"
-OPERATIONS: dict[str, Callable[..., Any]] = {
+OP_CONVERTERS: dict[str, Callable[..., Any]] = {
     **MOVES, "Operation": default, "Square": square, "Gelu": gelu, "ReLU": relu, "Clip": clip,
     "LeakyRelu": plain("LeakyReLU", slope="negative_slope"), "Elu": plain("ELU", alpha="alpha"), "Celu": plain("CELU", alpha="alpha"),
     "Softmax": along("Softmax"), "LogSoftmax": along("LogSoftmax"), "Glu": along("GLU"), **dict.fromkeys(_REDUCTIONS.split(), reduction),

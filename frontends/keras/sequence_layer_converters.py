@@ -1,4 +1,4 @@
-"""Recipes of Keras layers over sequences: recurrent networks and attention."""
+"""Converters of Keras layers over sequences: recurrent networks and attention."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _cell_weights(walk: Walk, cell: Any) -> list[Param]:
     """Weights in PyTorch's order and layout; a bias of two rows (GRU that resets after the product) is two vectors."""
     hidden = cell.units
     gates = CELLS[type(cell).__name__][1] * hidden
-    with walk.tape.within(f"{walk.tape.path[-1]}.{cell.name}" if walk.tape.path[-1] else cell.name):
+    with walk.tape.module_scope(f"{walk.tape.path[-1]}.{cell.name}" if walk.tape.path[-1] else cell.name):
         weights = [
             walk.param(cell.kernel, (gates, cell.kernel.shape[0])),
             walk.param(cell.recurrent_kernel, (gates, hidden)),
@@ -178,7 +178,7 @@ def multi_head(
     size = (*parts[0].size[:-1], parts[2].size[-1])
     out = walk.apply("Attention", layer.name, operands, size, attrs={"causal": bool(use_causal_mask)})
     merged = walk.reshape(walk.transpose(out, (0, 2, 1, 3)), (*query.size[:-1], size[1] * size[3]))
-    with walk.tape.within(walk.path_of(layer._output_dense)):
+    with walk.tape.module_scope(walk.path_of(layer._output_dense)):
         dense = layer._output_dense
         out = linear(walk, dense.name, merged, dense._kernel, dense.bias, prod(dense._kernel.shape[2:]))
     return walk.reshape(out, (*query.size[:-1], *dense._kernel.shape[2:]))
@@ -187,13 +187,13 @@ def multi_head(
 def _heads(walk: Walk, source: Value, dense: Any, heads: int) -> Value:
     """A projection as (batch, heads, positions, width); fewer heads of keys and values are repeated."""
     own, width = dense._kernel.shape[1:]
-    with walk.tape.within(walk.path_of(dense)):
+    with walk.tape.module_scope(walk.path_of(dense)):
         out = activated(
             walk, dense.activation, linear(walk, dense.name, source, dense._kernel, dense.bias, own * width)
         )
     out = walk.reshape(out, (out.size[0], prod(out.size[1:-1]), own, width))
     if own != heads:
-        out = walk.apply("Expand", "repeat", [out], (*out.size[:2], heads, width), axes={0: 0, 1: 1, 3: 3})
+        out = walk.apply("Expand", "repeat", [out], (*out.size[:2], heads, width), axis_map={0: 0, 1: 1, 3: 3})
     return walk.transpose(out, (0, 2, 1, 3))
 
 
@@ -205,7 +205,7 @@ def _mask(walk: Walk, mask: Any) -> Value:
     return walk.reshape(value, (value.size[0], 1, *value.size[1:]))
 
 
-LAYERS: dict[str, Callable[..., Any]] = {
+LAYER_CONVERTERS: dict[str, Callable[..., Any]] = {
     "LSTM": recurrent, "GRU": recurrent, "SimpleRNN": recurrent, "RNN": recurrent, "Bidirectional": bidirectional, "TimeDistributed": time_distributed,
     "MultiHeadAttention": multi_head, "GroupedQueryAttention": multi_head,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Recipes of Keras layers without weights: pooling, padding, resizing, reshaping, merging, regularisation and
+"""Converters of Keras layers without weights: pooling, padding, resizing, reshaping, merging, regularisation and
 preprocessing.
 """
 
@@ -38,25 +38,27 @@ def pooled(
     elif any(map(any, pairs)):
         attrs["include_pad"] = False
     size = tuple(walk.specs(operation, value)[0].shape)
-    return walk.apply("MaxPool" if largest else "AvgPool", operation.name, [value], size, attrs=attrs, last=last)
+    return walk.apply(
+        "MaxPool" if largest else "AvgPool", operation.name, [value], size, attrs=attrs, channels_last=last
+    )
 
 
 def global_pool(op: str) -> Callable[..., Value]:
     """Pooling over all positions, which removes the window axes unless they are kept."""
 
-    def recipe(walk: Walk, layer: Any, value: Value) -> Value:
+    def convert(walk: Walk, layer: Any, value: Value) -> Value:
         last, rank = is_last(layer), len(value.size)
         size = tuple(layer.compute_output_shape(value.size))
         axes = None if len(size) == rank else {0: 0, (rank - 1 if last else 1): 1}
-        return walk.apply(op, layer.name, [value], size, style="AdaptiveAvgPool", axes=axes, last=last)
+        return walk.apply(op, layer.name, [value], size, layout_op="AdaptiveAvgPool", axis_map=axes, channels_last=last)
 
-    return recipe
+    return convert
 
 
 def adaptive_pool(op: str) -> Callable[..., Value]:
     """Pooling to a given size."""
     return lambda walk, layer, value: walk.apply(
-        op, layer.name, [value], tuple(layer.compute_output_shape(value.size)), last=is_last(layer)
+        op, layer.name, [value], tuple(layer.compute_output_shape(value.size)), channels_last=is_last(layer)
     )
 
 
@@ -70,7 +72,9 @@ def zero_padding(walk: Walk, layer: Any, value: Value) -> Value:
     last = is_last(layer)
     every = ((0, 0), *pairs, (0, 0)) if last else ((0, 0), (0, 0), *pairs)
     attrs = {"padding": every, "mode": "constant", "value": 0.0}
-    return walk.apply("Pad", layer.name, [value], tuple(layer.compute_output_shape(value.size)), attrs=attrs, last=last)
+    return walk.apply(
+        "Pad", layer.name, [value], tuple(layer.compute_output_shape(value.size)), attrs=attrs, channels_last=last
+    )
 
 
 def resized(mode: Callable[[Any], str]) -> Callable[..., Value]:
@@ -81,7 +85,7 @@ def resized(mode: Callable[[Any], str]) -> Callable[..., Value]:
         [value],
         tuple(layer.compute_output_shape(value.size)),
         attrs={"mode": mode(layer)},
-        last=_format(layer),
+        channels_last=_format(layer),
     )
 
 
@@ -95,7 +99,7 @@ def center_crop(walk: Walk, layer: Any, value: Value) -> Value:
     cut = all(after <= before for before, after in zip(value.size, size, strict=True))
     if cut:
         return _kept(walk, "Slice", layer, value, size)
-    return walk.apply("Resize", layer.name, [value], size, attrs={"mode": "bilinear"}, last=_format(layer))
+    return walk.apply("Resize", layer.name, [value], size, attrs={"mode": "bilinear"}, channels_last=_format(layer))
 
 
 # --- reshaping
@@ -104,7 +108,7 @@ def center_crop(walk: Walk, layer: Any, value: Value) -> Value:
 def _kept(walk: Walk, op: str, layer: Any, value: Value, size: Size) -> Value:
     """A node that keeps every axis in its place."""
     return walk.apply(
-        op, layer.name, [value], size, axes={axis: axis for axis in range(len(size))}, last=_format(layer)
+        op, layer.name, [value], size, axis_map={axis: axis for axis in range(len(size))}, channels_last=_format(layer)
     )
 
 
@@ -132,7 +136,7 @@ def permute(walk: Walk, layer: Any, value: Value) -> Value:
 
 def repeat_vector(walk: Walk, layer: Any, value: Value) -> Value:
     """A vector several times."""
-    return walk.apply("Expand", layer.name, [value], (value.size[0], layer.n, *value.size[1:]), axes={0: 0, 1: 2})
+    return walk.apply("Expand", layer.name, [value], (value.size[0], layer.n, *value.size[1:]), axis_map={0: 0, 1: 2})
 
 
 # --- merging
@@ -141,7 +145,7 @@ def repeat_vector(walk: Walk, layer: Any, value: Value) -> Value:
 def merge(op: str) -> Callable[..., Value]:
     """A binary operator over two or more tensors, from the left; their ranks may differ."""
 
-    def recipe(walk: Walk, layer: Any, values: Sequence[Value]) -> Value:
+    def convert(walk: Walk, layer: Any, values: Sequence[Value]) -> Value:
         if len({len(value.size) for value in values}) > 1:
             entered: Value = walk.enter(layer.call, list(values))
             return entered
@@ -156,7 +160,7 @@ def merge(op: str) -> Callable[..., Value]:
             else out
         )
 
-    return recipe
+    return convert
 
 
 def concatenate(walk: Walk, layer: Any, values: Sequence[Value]) -> Value:
@@ -215,7 +219,7 @@ _MERGES = {
     "Subtract": "Sub",
 }
 
-LAYERS: dict[str, Callable[..., Any]] = {
+LAYER_CONVERTERS: dict[str, Callable[..., Any]] = {
     "BasePooling": pool,
     **{f"Global{kind}Pooling{n}D": global_pool(f"Global{op}Pool") for kind, op in (("Average", "Avg"), ("Max", "Max")) for n in (1, 2, 3)},
     **{f"Adaptive{kind}Pooling{n}D": adaptive_pool(f"Adaptive{op}Pool") for kind, op in (("Average", "Avg"), ("Max", "Max")) for n in (1, 2, 3)},

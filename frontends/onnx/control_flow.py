@@ -47,7 +47,7 @@ def _body(
     label = f"{node.name or node.op_type.lower()}".rpartition("/")[2]
     walk.depth += 1
     try:
-        with walk.tape.within(".".join(part for part in (path, label, place) if part)):
+        with walk.tape.module_scope(".".join(part for part in (path, label, place) if part)):
             walk.run(graph.node, inner, nested=True)
     finally:
         walk.depth -= 1
@@ -136,13 +136,13 @@ def _slice(walk: Walk, node: onnx.NodeProto, tensor: Tensor, axis: int, batched:
     gone = {0, 1} if batched else {axis}
     size = tuple(n for place, n in enumerate(tensor.size) if place not in gone)
     axes = {old: new for new, old in enumerate(place for place in range(len(tensor.size)) if place not in gone)}
-    value = Call(walk.tape, node, [tensor], [size], [tensor.elem], 1, "slice").emit("Slice", [tensor], axes=axes)[0]
+    value = Call(walk.tape, node, [tensor], [size], [tensor.elem], 1, "slice").emit("Slice", [tensor], axis_map=axes)[0]
     return Tensor(f"{tensor.name}.element", tensor.elem, size, value=value)
 
 
 def _without_batch(walk: Walk, node: onnx.NodeProto, tensor: Tensor) -> Tensor:
     value = Call(walk.tape, node, [tensor], [tensor.size[1:]], [tensor.elem], 1, "slice").emit(
-        "Slice", [tensor], axes={axis: axis - 1 for axis in range(1, len(tensor.size))}
+        "Slice", [tensor], axis_map={axis: axis - 1 for axis in range(1, len(tensor.size))}
     )[0]
     return Tensor(f"{tensor.name}.element", tensor.elem, value.size, value=value)
 

@@ -7,18 +7,19 @@ data. What differs between opsets is read from attributes or inputs, whichever t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import isclose, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cgir.graph import Attr
 from cgir.ops import ONNX_NAMES
-from frontends.common.tape import Value
+from frontends.common.tape import ProvenanceHint, Value
 
 from . import layer_converters as layers
 from . import matmul_converters as products
-from .tensors import Call, Moved, Tensor
+from .tensors import Call, Tensor, TransposeOf
 
 Emitted = list[Value]
 MAX_FLOAT = 3e38  # exporters write "no bound" as the largest float
@@ -28,7 +29,7 @@ def generic(call: Call) -> Emitted:
     """All tensors as data; operators that the table does not know are opaque."""
     domain = call.node.domain if call.node.domain not in ("", "ai.onnx") else ""
     op = ONNX_NAMES.get(call.op, "Opaque") if not domain else "Opaque"
-    return call.emit(op, call.tensors, label=f"{domain or 'onnx'}.{call.op}")
+    return call.emit(op, call.tensors, display_name=f"{domain or 'onnx'}.{call.op}")
 
 
 def _first(op: str) -> Callable[[Call], Emitted]:
@@ -39,7 +40,7 @@ def _first(op: str) -> Callable[[Call], Emitted]:
 def _parts(call: Call) -> Emitted:
     """A node for each part, so that what is computed from one of them alone can be told."""
     axes = {axis: axis for axis in range(len(call.need(0).size))}
-    return [call.emit("Slice", [call.need(0)], {"part": True}, sizes=[size], axes=axes)[0] for size in call.sizes]
+    return [call.emit("Slice", [call.need(0)], {"part": True}, sizes=[size], axis_map=axes)[0] for size in call.sizes]
 
 
 def _scalar(op: str, name: str, default: float) -> Callable[[Call], Emitted]:
@@ -160,7 +161,7 @@ def _reduce(op: str) -> Callable[[Call], Emitted]:
         if not axes and call.attr("noop_with_empty_axes", 0):
             return call.same("Identity")
         dims = tuple(axis % max(rank, 1) for axis in axes) if axes else tuple(range(rank))
-        return call.emit(op, [call.need(0)], {"dims": len(dims)}, dims=dims)
+        return call.emit(op, [call.need(0)], {"dims": len(dims)}, reduced_axes=dims)
 
     return emit
 
@@ -183,7 +184,7 @@ def _reduce_log_sum(call: Call) -> Emitted:
 
 def _arg(call: Call) -> Emitted:
     rank = len(call.need(0).size)
-    return call.emit("ArgMax", [call.need(0)], {"dims": 1}, dims=(call.attr("axis", 0) % max(rank, 1),))
+    return call.emit("ArgMax", [call.need(0)], {"dims": 1}, reduced_axes=(call.attr("axis", 0) % max(rank, 1),))
 
 
 # --- movement and picking
@@ -192,11 +193,13 @@ def _arg(call: Call) -> Emitted:
 def _transpose(call: Call) -> Emitted:
     order = call.attr("perm") or list(range(len(call.need(0).size)))[::-1]
     source = call.need(0).read(call.tape)
-    result = call.emit("Transpose", [source], axes={old: new for new, old in enumerate(order)})[0]
-    result.data = Moved(source, tuple(order))
-    if isinstance(source.data, Moved) and all(source.data.order[axis] == place for place, axis in enumerate(order)):
+    result = call.emit("Transpose", [source], axis_map={old: new for new, old in enumerate(order)})[0]
+    result.provenance = TransposeOf(source, tuple(order))
+    if isinstance(source.provenance, TransposeOf) and all(
+        source.provenance.order[axis] == place for place, axis in enumerate(order)
+    ):
         # it is as before: what a reshape between the two has cut can be found again
-        result.tag = source.data.source.tag
+        result.layout = source.provenance.source.layout
     return [result]
 
 
@@ -208,13 +211,15 @@ def _squeeze(call: Call) -> Emitted:
         {axis for axis, n in enumerate(size) if n == 1} if axes is None else {axis % max(len(size), 1) for axis in axes}
     )
     kept = [axis for axis in range(len(size)) if axis not in gone]
-    return call.emit("Reshape", [call.need(0)], axes={old: new for new, old in enumerate(kept)})
+    return call.emit("Reshape", [call.need(0)], axis_map={old: new for new, old in enumerate(kept)})
 
 
 def _unsqueeze(call: Call) -> Emitted:
     rank = len(call.sizes[0])
     made = {axis % rank for axis in call.setting("axes", 1, ())}
-    return call.emit("Reshape", [call.need(0)], axes=dict(enumerate(axis for axis in range(rank) if axis not in made)))
+    return call.emit(
+        "Reshape", [call.need(0)], axis_map=dict(enumerate(axis for axis in range(rank) if axis not in made))
+    )
 
 
 def _steps(indices: Any) -> tuple[int, ...] | None:
@@ -244,7 +249,7 @@ def _strided(call: Call, data: Tensor, axis: int) -> Emitted:
             [value],
             {"part": True},
             sizes=[(*size[:axis], count, *size[axis + 1 :])],
-            axes={a: a for a in range(len(size))},
+            axis_map={a: a for a in range(len(size))},
         )[0]
     return call.emit("Reshape", [value])
 
@@ -254,16 +259,17 @@ def _windows(call: Call, data: Tensor, axis: int) -> Emitted:
     size, (count, length), rank = data.size, call.need(1).size, len(data.size)
     value = call.emit("Unfold", [data], sizes=[(*size[:axis], count, *size[axis + 1 :], length)])
     result = call.emit(
-        "Transpose", value, axes={**{a: a if a <= axis else a + 1 for a in range(rank)}, rank: axis + 1}
+        "Transpose", value, axis_map={**{a: a if a <= axis else a + 1 for a in range(rank)}, rank: axis + 1}
     )[0]
     # with stride 1 these may be the rows of `_sliding` as well
     if axis == 2 and rank == 4 and _steps(call.need(1).data.T) == (1, 1):
-        result.data = Rows(data.read(call.tape), count, 1)
+        result.provenance = UnfoldRows(data.read(call.tape), count, 1)
     return [result]
 
 
-class Rows(NamedTuple):
-    """An image of which only the rows of sliding windows have been taken, kept in the `data` of a value."""
+@dataclass(frozen=True, slots=True)
+class UnfoldRows(ProvenanceHint):
+    """An image of which only the rows of sliding windows have been taken, left on the value."""
 
     image: Value
     kernel: int
@@ -278,12 +284,12 @@ def _sliding(call: Call, data: Tensor, axis: int, steps: tuple[int, ...]) -> Emi
     value = data.read(call.tape)
     kernel, stride = indices.size[0], steps[0] if len(steps) > 1 else indices.size[0]
     if axis == 2 and len(size) == 4:
-        result = call.emit("Gather", [value, indices], axes={0: 0, 1: 1, 3: 4})[0]
-        result.data = Rows(value, kernel, stride)
+        result = call.emit("Gather", [value, indices], axis_map={0: 0, 1: 1, 3: 4})[0]
+        result.provenance = UnfoldRows(value, kernel, stride)
         return [result]
-    if axis != 4 or len(size) != 5 or not isinstance(value.data, Rows):
+    if axis != 4 or len(size) != 5 or not isinstance(value.provenance, UnfoldRows):
         return []
-    rows, (batch, channels, height, down, _), across = value.data, size, indices.size[1]
+    rows, (batch, channels, height, down, _), across = value.provenance, size, indices.size[1]
     attrs: dict[str, Attr] = {
         "kernel": (height, kernel),
         "stride": (rows.stride, stride),
@@ -292,7 +298,7 @@ def _sliding(call: Call, data: Tensor, axis: int, steps: tuple[int, ...]) -> Emi
     }
     result = call.emit("Unfold", [rows.image], attrs, sizes=[(batch, channels * height * kernel, down * across)])[0]
     result = call.emit("Reshape", [result], sizes=[(batch, channels, height, kernel, down, across)])[0]
-    return call.emit("Transpose", [result], axes={0: 0, 1: 1, 2: 2, 3: 4, 4: 3, 5: 5})
+    return call.emit("Transpose", [result], axis_map={0: 0, 1: 1, 2: 2, 3: 4, 4: 3, 5: 5})
 
 
 def _gather(call: Call) -> Emitted:
@@ -306,8 +312,8 @@ def _gather(call: Call) -> Emitted:
     if data.static:
         return call.emit("Gather", [data, indices])
     if indices.data is not None and indices.data.size == 1:
-        return call.emit("Slice", [data], {"part": True}, axes=axes | ({axis: axis} if shift == 0 else {}))
-    inside = axis == 4 and data.value is not None and isinstance(data.value.data, Rows)
+        return call.emit("Slice", [data], {"part": True}, axis_map=axes | ({axis: axis} if shift == 0 else {}))
+    inside = axis == 4 and data.value is not None and isinstance(data.value.provenance, UnfoldRows)
     if indices.data is not None and not inside and (steps := _steps(indices.data)) is not None:
         return _strided(call, data, axis) if len(steps) == 1 else _windows(call, data, axis)
     if indices.data is not None and indices.data.ndim == 2 and (steps := _steps(indices.data.T)) is not None:
@@ -316,7 +322,7 @@ def _gather(call: Call) -> Emitted:
         result = _sliding(call, data, axis, steps)
         if result:
             return result
-    return call.emit("Gather", [data, indices], axes=axes | ({axis: axis} if shift == 0 else {}))
+    return call.emit("Gather", [data, indices], axis_map=axes | ({axis: axis} if shift == 0 else {}))
 
 
 def _scatter_nd(call: Call) -> Emitted:
@@ -350,8 +356,8 @@ REDUCTIONS = {
     "L2": "Norm",
     "LogSumExp": "LogSumExp",
 }
-RECIPES: dict[str, Callable[[Call], Emitted]] = {
-    **layers.RECIPES, **products.RECIPES,
+CONVERTERS: dict[str, Callable[[Call], Emitted]] = {
+    **layers.CONVERTERS, **products.CONVERTERS,
     **{name: _binary(ONNX_NAMES[name]) for name in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mod")},
     **dict.fromkeys(("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"), _compare), "Mean": _mean_of_many, "Where": _where,
     "Clip": _clip, "HardSigmoid": _hard_sigmoid, "Swish": _swish, "Gelu": _gelu, "Shrink": _shrink,

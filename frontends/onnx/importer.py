@@ -1,6 +1,6 @@
 """ONNX models: follow the nodes once, with the size of every tensor and the values of those that decide about sizes.
 
-Weights are never read: files are mapped and their large tensors skipped, external data are not opened. See `onnx_ops`
+Weights are never read: files are mapped and their large tensors skipped, external data are not opened. See `converters`
 for what each operator becomes, `onnx_shapes` for where sizes come from, `onnx_control` for bodies of `If`, `Loop` and
 `Scan`.
 """
@@ -24,7 +24,7 @@ from frontends.common.trace_request import Request
 from . import weight_stripping as strip
 from .constant_folding import folded
 from .control_flow import CONTROL
-from .converters import RECIPES, generic
+from .converters import CONVERTERS, generic
 from .graph_inputs import graph_inputs, initializers, put_inputs
 from .module_paths import module_path, node_label
 from .shape_inference import Inference
@@ -150,7 +150,7 @@ class Walk:
             TraceError: they go in a circle, read what nobody makes, or make something twice.
         """
         for index, node in ordered(list(nodes), scope, nested):
-            with self.tape.within(module_path(node) or self.tape.path[-1]):
+            with self.tape.module_scope(module_path(node) or self.tape.path[-1]):
                 try:
                     self.step(node, scope)
                 except CgirError as error:
@@ -195,7 +195,7 @@ class Walk:
             scope[node.output[0]] = call.need(0)
             return
         familiar = standard or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
-        results = (RECIPES.get(node.op_type, generic) if familiar else generic)(call)
+        results = (CONVERTERS.get(node.op_type, generic) if familiar else generic)(call)
         hints = (
             folded(call, hints=True) if standard and any(tensor.hint is not None for tensor in call.tensors) else None
         )

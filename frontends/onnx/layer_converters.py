@@ -1,4 +1,4 @@
-"""Windows, norms, resampling and padding of ONNX. See `onnx_ops` for what a recipe is."""
+"""Windows, norms, resampling and padding of ONNX. See `converters` for what a converter is."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _conv_of(weight: int, bias: int) -> Callable[[Call], Emitted]:
         filters = call.need(weight)
         kernel = filters.size[2:]
         attrs = _window(call, kernel) | {"groups": int(call.attr("group", 1))}
-        return call.emit("Conv", [call.need(0)], attrs, weights=[filters, call.get(bias)], spatial=len(kernel))
+        return call.emit("Conv", [call.need(0)], attrs, weights=[filters, call.get(bias)], num_spatial_dims=len(kernel))
 
     return emit
 
@@ -81,7 +81,7 @@ def _conv_transpose(call: Call) -> Emitted:
             second = total - first
         pairs.append((first, second))
     attrs |= {"padding": tuple(pairs), "output_padding": tuple(extra)}
-    return call.emit("ConvTranspose", [call.need(0)], attrs, weights=[filters, call.get(2)], spatial=n)
+    return call.emit("ConvTranspose", [call.need(0)], attrs, weights=[filters, call.get(2)], num_spatial_dims=n)
 
 
 def _pool(op: str) -> Callable[[Call], Emitted]:
@@ -95,13 +95,13 @@ def _pool(op: str) -> Callable[[Call], Emitted]:
                 attrs["include_pad"] = bool(call.attr("count_include_pad", 0))
         if op == "LPPool":
             attrs = {"p": float(call.attr("p", 2)), "kernel": attrs["kernel"], "stride": attrs["stride"]}
-        return call.emit(op, [call.need(0)], attrs, spatial=len(kernel))
+        return call.emit(op, [call.need(0)], attrs, num_spatial_dims=len(kernel))
 
     return emit
 
 
 def _global(op: str) -> Callable[[Call], Emitted]:
-    return lambda call: call.emit(op, [call.need(0)], spatial=len(call.need(0).size) - 2)
+    return lambda call: call.emit(op, [call.need(0)], num_spatial_dims=len(call.need(0).size) - 2)
 
 
 def _affine(call: Call, weight: Tensor | None, bias: Tensor | None) -> list[Tensor | None]:
@@ -123,7 +123,7 @@ def _running_norm(call: Call) -> Emitted:
         [call.need(0)],
         weights=_affine(call, call.get(1), call.get(2)),
         sizes=call.sizes[:1],
-        spatial=_space(call),
+        num_spatial_dims=_space(call),
     )
     return result + [call.tape.constant("statistic", size) for size in call.sizes[1:]]
 
@@ -134,7 +134,7 @@ def _space(call: Call) -> int:
 
 def _instance_norm(call: Call) -> Emitted:
     return call.emit(
-        "InstanceNorm", [call.need(0)], weights=_affine(call, call.get(1), call.get(2)), spatial=_space(call)
+        "InstanceNorm", [call.need(0)], weights=_affine(call, call.get(1), call.get(2)), num_spatial_dims=_space(call)
     )
 
 
@@ -145,7 +145,7 @@ def _group_norm(call: Call) -> Emitted:
         [call.need(0)],
         {"groups": groups},
         weights=_affine(call, call.get(1), call.get(2)),
-        spatial=_space(call),
+        num_spatial_dims=_space(call),
     )
 
 
@@ -155,7 +155,7 @@ def _layer_norm(op: str) -> Callable[[Call], Emitted]:
         dims = rank - call.attr("axis", -1) % max(rank, 1)
         weights = [call.get(1)] if op == "RMSNorm" else _affine(call, call.get(1), call.get(2))
         result = call.emit(
-            op, [call.need(0)], {"dims": dims}, weights=weights, sizes=call.sizes[:1], style="" if dims > 1 else op
+            op, [call.need(0)], {"dims": dims}, weights=weights, sizes=call.sizes[:1], layout_op="" if dims > 1 else op
         )
         return result + [call.tape.constant("statistic", size) for size in call.sizes[1:]]
 
@@ -202,19 +202,19 @@ def _pad(call: Call) -> Emitted:
 def _col2im(call: Call) -> Emitted:
     kernel = call.need(2).ints()
     attrs = _window(call, kernel)
-    return call.emit("Fold", [call.need(0)], attrs, spatial=1)
+    return call.emit("Fold", [call.need(0)], attrs, num_spatial_dims=1)
 
 
-def _table(names: str, recipe: Callable[[Call], Emitted]) -> dict[str, Any]:
-    return dict.fromkeys(names.split(), recipe)
+def _table(names: str, converter: Callable[[Call], Emitted]) -> dict[str, Any]:
+    return dict.fromkeys(names.split(), converter)
 
 
-RECIPES: dict[str, Callable[[Call], Emitted]] = {
+CONVERTERS: dict[str, Callable[[Call], Emitted]] = {
     "Conv": _conv_of(1, 2), "ConvInteger": _conv_of(1, 4), "QLinearConv": _conv_of(3, 8), "ConvTranspose": _conv_transpose,
     "MaxPool": _pool("MaxPool"), "AveragePool": _pool("AvgPool"), "LpPool": _pool("LPPool"),
     "GlobalAveragePool": _global("GlobalAvgPool"), "GlobalMaxPool": _global("GlobalMaxPool"),
     "BatchNormalization": _running_norm, "InstanceNormalization": _instance_norm, "GroupNormalization": _group_norm,
     "LayerNormalization": _layer_norm("LayerNorm"), **_table("RMSNormalization SimplifiedLayerNormalization", _layer_norm("RMSNorm")),
     "PRelu": _prelu, **_table("Resize Upsample", _resize), "Pad": _pad, "Col2Im": _col2im,
-    "GridSample": lambda call: call.emit("GridSample", call.tensors, spatial=len(call.need(0).size) - 2),
+    "GridSample": lambda call: call.emit("GridSample", call.tensors, num_spatial_dims=len(call.need(0).size) - 2),
 }  # fmt: skip

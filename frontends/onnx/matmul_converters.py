@@ -1,4 +1,4 @@
-"""Matrix products, attention and recurrent layers of ONNX. See `onnx_ops` for what a recipe is."""
+"""Matrix products, attention and recurrent layers of ONNX. See `converters` for what a converter is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from math import prod
 from cgir import Param
 from cgir.graph import Attr
 from frontends.common import einsum as einsums
-from frontends.common.tape import Operand, Step, Tape, Value
+from frontends.common.tape import OpCall, Operand, Tape, Value
 
-from .tensors import Call, Moved, Tensor, as_param, read_weight
+from .tensors import Call, Tensor, TransposeOf, as_param, read_weight
 
 Emitted = list[Value]
 
@@ -38,7 +38,7 @@ def _swapped(tape: Tape, value: Value) -> Value:
         "transpose",
         [value],
         [tuple(value.size[axis] for axis in order)],
-        axes={old: new for new, old in enumerate(order)},
+        axis_map={old: new for new, old in enumerate(order)},
     )[0]
 
 
@@ -93,7 +93,7 @@ def _einsum(call: Call) -> Emitted:
     try:
         einsums.terms_of(equation, [len(value.size) for value in values])
     except ValueError:  # a diagonal
-        return call.emit("Opaque", values, label="onnx.Einsum")
+        return call.emit("Opaque", values, display_name="onnx.Einsum")
     return [einsums.einsum(einsums.on_tape(call.tape), equation, *values)]
 
 
@@ -108,7 +108,7 @@ def _heads(call: Call, tensor: Tensor, heads: int | None) -> Value:
     batch, length, width = value.size
     value = call.emit("Reshape", [value], sizes=[(batch, length, heads, width // heads)])[0]
     return call.emit(
-        "Transpose", [value], sizes=[(batch, heads, length, width // heads)], axes={0: 0, 1: 2, 2: 1, 3: 3}
+        "Transpose", [value], sizes=[(batch, heads, length, width // heads)], axis_map={0: 0, 1: 2, 2: 1, 3: 3}
     )[0]
 
 
@@ -134,10 +134,10 @@ def _attention(call: Call) -> Emitted:
     result = call.emit("Attention", [query, *present, *([] if mask is None else [mask])], attrs, sizes=[size])[0]
     if len(call.sizes[0]) == 3:
         result = call.emit(
-            "Transpose", [result], sizes=[(batch, length, query_heads, size[3])], axes={0: 0, 1: 2, 2: 1, 3: 3}
+            "Transpose", [result], sizes=[(batch, length, query_heads, size[3])], axis_map={0: 0, 1: 2, 2: 1, 3: 3}
         )[0]
         result = call.emit("Reshape", [result], sizes=[call.sizes[0]])[0]
-    scores = [Value(result.node, size, result.tag, result.static) for size in call.sizes[3:4]]
+    scores = [Value(result.node, size, result.layout, result.static) for size in call.sizes[3:4]]
     return [result, *present, *scores][: len(call.sizes)] if len(call.sizes) > 1 else [result]
 
 
@@ -175,19 +175,20 @@ def _recurrent(op: str, gates: int) -> Callable[[Call], Emitted]:
         last_size = (batch, directions, hidden) if first else (directions, batch, hidden)
         flat = (batch, length, directions * hidden) if first else (length, batch, directions * hidden)
         values = [x.read(tape), *(tensor.read(tape) for tensor in states)]
-        step = Step(op, call.name, [Operand(value, value.size) for value in values], attrs, weights)
-        node, tags, static = tape.emit(step, [flat, last_size, last_size])
+        op_call = OpCall(op, call.name, [Operand(value, value.size) for value in values], attrs, weights)
+        node, layouts, static = tape.emit(op_call, [flat, last_size, last_size])
         result, *last = (
-            Value(node, size, tag, static) for size, tag in zip((flat, last_size, last_size), tags, strict=True)
+            Value(node, size, layout, static)
+            for size, layout in zip((flat, last_size, last_size), layouts, strict=True)
         )
         split = call.emit("Reshape", [result], sizes=[(*flat[:2], directions, hidden)], name="reshape")[0]
         axes = {0: 0, 1: 1, 2: 2, 3: 3} if first else {0: 0, 1: 2, 2: 1, 3: 3}
         if first:
             return [split, *last][: len(call.sizes)]
         moved = call.emit(
-            "Transpose", [split], sizes=[(length, directions, batch, hidden)], axes=axes, name="transpose"
+            "Transpose", [split], sizes=[(length, directions, batch, hidden)], axis_map=axes, name="transpose"
         )[0]
-        moved.data = Moved(split, (0, 2, 1, 3))
+        moved.provenance = TransposeOf(split, (0, 2, 1, 3))
         return [moved, *last][: len(call.sizes)]
 
     return emit
@@ -219,7 +220,7 @@ def _recurrent_weights(call: Call, directions: int, rows: int) -> tuple[Param, .
     return tuple(ordered)
 
 
-RECIPES: dict[str, Callable[[Call], Emitted]] = {
+CONVERTERS: dict[str, Callable[[Call], Emitted]] = {
     "MatMul": _matmul(0, 1), "MatMulInteger": _matmul(0, 1), "QLinearMatMul": _matmul(0, 3), "Gemm": _gemm, "FusedMatMul": _fused_matmul, "Einsum": _einsum,
     "DequantizeLinear": _dequantized,
     "Attention": _attention, "LSTM": _recurrent("LSTM", 4), "GRU": _recurrent("GRU", 3), "RNN": _recurrent("RNN", 1),

@@ -50,7 +50,7 @@ def _split(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list
     axes = {old: old if keep or old < axis else old - 1 for old in range(len(tensor.size)) if keep or old != axis}
     sizes = [(*tensor.size[:axis], *((n,) if keep else ()), *tensor.size[axis + 1 :]) for n in lengths]
     call = Call(walk.tape, node, [tensor], sizes, [], 1, "split")
-    values = call.emit("Slice", [tensor], axes=axes) if sizes else []
+    values = call.emit("Slice", [tensor], axis_map=axes) if sizes else []
     return [
         _made(
             walk,
@@ -117,7 +117,7 @@ def _join(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[
     total = len(parts) if new else sum(part.size[place] for part in parts)
     size = (*first[:place], total, *first[place + (0 if new else 1) :])
     axes = {old: old + (old >= place) for old in range(len(first))} if new else None
-    value = Call(walk.tape, node, [*parts], [size], [], 1, "concat").emit("Concat", parts, axes=axes)[0]
+    value = Call(walk.tape, node, [*parts], [size], [], 1, "concat").emit("Concat", parts, axis_map=axes)[0]
     return [Tensor(node.output[0], parts[0].elem, size, value=value)]
 
 
@@ -126,7 +126,7 @@ def _opaque(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None], size: 
     tensors = [tensor for tensor in given if tensor is not None]
     sizes = [tensors[0].size if size is None else size]
     value = Call(walk.tape, node, [*tensors], sizes, [], 1, node.op_type.lower()).emit(
-        "Opaque", tensors, label=f"onnx.{node.op_type}"
+        "Opaque", tensors, display_name=f"onnx.{node.op_type}"
     )[0]
     result = Tensor(node.output[0], tensors[0].elem if size is None else 7, value.size, value=value)
     result.sequence = node.op_type in ("SequenceInsert", "SequenceErase")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ from onnx import helper, numpy_helper
 from cgir import Param, TraceError
 from cgir.graph import Attr
 from frontends.common.constant_folding import LIMIT
-from frontends.common.tape import Operand, Size, Step, Tape, Value
+from frontends.common.tape import LayoutFields, OpCall, Operand, ProvenanceHint, Size, Tape, Value
 
 # TensorProto.DataType: floating point and complex, float4 and float8 among them
 FLOATS = frozenset((1, 10, 11, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25))
@@ -126,8 +127,9 @@ def decoded(proto: onnx.TensorProto) -> Any:
         return None
 
 
-class Moved(NamedTuple):
-    """What a transposed tensor was before, kept in the `data` of its value."""
+@dataclass(frozen=True, slots=True)
+class TransposeOf(ProvenanceHint):
+    """What a transposed tensor was before, and the permutation."""
 
     source: Value
     order: tuple[int, ...]
@@ -196,7 +198,7 @@ class Call:
         weights: Sequence[Tensor | Param | None] = (),
         sizes: Sequence[Size] | None = None,
         name: str = "",
-        **step: Any,
+        **fields: Unpack[LayoutFields],
     ) -> list[Value]:
         """Append a node; of `weights` in the order of the operator's row, those that are parameters become its own,
         computed ones inputs.
@@ -208,11 +210,10 @@ class Call:
         computed = max((place + 1 for place, param in enumerate(params) if param is None), default=0)
         for weight in given[:computed]:
             value = self.tape.param(*weight) if isinstance(weight, Param) else read_weight(self.tape, weight)
-            operands.append(Operand(value, value.size, whole=True))
+            operands.append(Operand(value, value.size, is_weight=True))
         own = tuple(param for param in params[computed:] if param is not None)
         sizes = self.sizes if sizes is None else sizes
-        node, tags, static = self.tape.emit(Step(op, name or self.name, operands, attrs or {}, own, **step), sizes)
-        return [Value(node, size, tag, static) for size, tag in zip(sizes, tags, strict=True)]
+        return self.tape.emit_values(OpCall(op, name or self.name, operands, attrs or {}, own, **fields), sizes)
 
     def same(self, op: str, **attrs: Attr) -> list[Value]:
         """A node that reads the first operand only."""

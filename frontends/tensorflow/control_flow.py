@@ -13,9 +13,8 @@ import numpy as np
 from cgir import Node, TraceError
 from cgir.graph import attributes
 from cgir.ops import OPS
-from frontends.common import axis_layout as layout
-from frontends.common.axis_layout import Tag
-from frontends.common.tape import Operand, Size, Step, Value
+from frontends.common.axis_layout import AxisLayout, stored_shape
+from frontends.common.tape import OpCall, Operand, Size, Value
 
 from .graph_def import FLOATING, INT32, RESOURCE, VARIANT, Item, NodeDef, Variable, attr, data_inputs, round_after
 from .graph_walk import Control, Frame, Walk
@@ -115,8 +114,8 @@ def _join(
     live = next(
         (item for branch in results for item in branch if item.dtype != RESOURCE and not walk.value(item).static), None
     )
-    step = Step(op, node.name.rpartition("/")[2], [Operand(value, value.size) for value in values], attrs)
-    index, _, static = walk.tape.emit(step, [live.size if live is not None else sizes[0]])
+    op_call = OpCall(op, node.name.rpartition("/")[2], [Operand(value, value.size) for value in values], attrs)
+    index, _, static = walk.tape.emit(op_call, [live.size if live is not None else sizes[0]])
     joined = []
     for slot, item in enumerate(first):
         if item.dtype == RESOURCE:
@@ -124,7 +123,7 @@ def _join(
             continue
         options = [branch[slot] for branch in results]
         known = next((walk.value(option) for option in options if not walk.value(option).static), walk.value(item))
-        joined.append(Item(item.size, item.dtype, value=Value(index, item.size, known.tag, static)))
+        joined.append(Item(item.size, item.dtype, value=Value(index, item.size, known.layout, static)))
     return joined
 
 
@@ -169,10 +168,13 @@ def _carried(walk: Walk, item: Item, live: Item | None) -> Item:
         before = walk.value(live)
         rank = len(item.size)
         place = 0 if rank and item.size[0] == walk.tape.batch else None
-        tag = Tag(rank - 1 if rank > 1 and item.dtype in FLOATING else None, place)
-        shapes = layout.stored(before.size, before.tag, walk.tape.batch), layout.stored(item.size, tag, walk.tape.batch)
+        layout = AxisLayout(rank - 1 if rank > 1 and item.dtype in FLOATING else None, place)
+        shapes = (
+            stored_shape(before.size, before.layout, walk.tape.batch),
+            stored_shape(item.size, layout, walk.tape.batch),
+        )
         node = walk.tape.add("Identity", "state", (before.node, value.node), shapes, shapes[1])
-        value = Value(node, item.size, tag)
+        value = Value(node, item.size, layout)
     return Item(item.size, item.dtype, value=value)
 
 
@@ -200,7 +202,7 @@ def _list_reserve(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) ->
 def _list_get(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
     size = items[0].size[1:]
     axes = {axis + 1: axis for axis in range(len(size))}
-    [value] = walk.tape.apply("Slice", "element", [walk.value(items[0])], [size], axes=axes)
+    [value] = walk.tape.apply("Slice", "element", [walk.value(items[0])], [size], axis_map=axes)
     return [Item(size, int(attr(node, "element_dtype")), value=value)]
 
 
@@ -219,7 +221,8 @@ def _list_push(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> li
 def _stacked(walk: Walk, name: str, items: Sequence[Item], size: Size) -> Value:
     element = walk.value(items[0])
     axes = {axis: axis + 1 for axis in range(len(element.size))}
-    return walk.tape.apply("Expand", name, [element, *(walk.value(item) for item in items[1:])], [size], axes=axes)[0]
+    values = [element, *(walk.value(item) for item in items[1:])]
+    return walk.tape.apply("Expand", name, values, [size], axis_map=axes)[0]
 
 
 def _list_stack(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:

@@ -1,4 +1,4 @@
-"""How each TensorFlow operator becomes a node: one small function per family. Operators without a recipe take all
+"""How each TensorFlow operator becomes a node: one small function per family. Operators without a converter take all
 operands as data.
 """
 
@@ -20,7 +20,7 @@ from . import movement_converters as moves
 from . import pool_converters as pools
 from .graph_def import FLOATING, Item
 from .graph_walk import Call
-from .layer_converters import Reshaped
+from .layer_converters import ReshapeOf
 from .shape_inference import numbers
 
 Result = Sequence[Value | Item]
@@ -88,10 +88,10 @@ def _cast(call: Call) -> Result:
 def _arithmetic(op: str) -> Callable[[Call], Result]:
     """Two or more operands; constants of one element count as scalars."""
 
-    def recipe(call: Call) -> Result:
+    def convert(call: Call) -> Result:
         return list(call.emit(op, [_operand(call, item) for item in call.items]))
 
-    return recipe
+    return convert
 
 
 def _operand(call: Call, item: Item) -> Value:
@@ -113,8 +113,11 @@ def _bias(call: Call) -> Result:
         [value] = call.walk.tape.apply("Reshape", "bias", [call.value(1)], [wide])
         return list(call.emit("Add", [call.value(0), value]))
     # a sum that Keras writes as a bias
-    if isinstance(bias.origin, Reshaped) and bias.origin.source.size == (1,) * (len(image.size) - 1) + bias.size:
-        return list(call.emit("Add", [call.value(0), call.walk.value(bias.origin.source)]))
+    if (
+        isinstance(bias.provenance, ReshapeOf)
+        and bias.provenance.source.size == (1,) * (len(image.size) - 1) + bias.size
+    ):
+        return list(call.emit("Add", [call.value(0), call.walk.value(bias.provenance.source)]))
     return list(call.plain("Add"))
 
 
@@ -170,7 +173,7 @@ def _reduction(call: Call) -> Result:
     op = TF_NAMES[call.node.op]
     if not dims:
         return list(call.plain("Identity", 0))
-    return list(call.plain(op, 0, attrs={"dims": len(dims)}, dims=dims))
+    return list(call.plain(op, 0, attrs={"dims": len(dims)}, reduced_axes=dims))
 
 
 # --- products
@@ -182,12 +185,12 @@ def _matmul(call: Call) -> Result:
     """
     flat = call.items[0]
     if (
-        isinstance(flat.origin, Reshaped)
+        isinstance(flat.provenance, ReshapeOf)
         and call.node.op == "MatMul"
         and not call.attr("transpose_a")
-        and flat.origin.source.size[-1:] == flat.size[-1:]
+        and flat.provenance.source.size[-1:] == flat.size[-1:]
     ):
-        source = flat.origin.source
+        source = flat.provenance.source
         right = _turned(call, 1) if call.attr("transpose_b") else call.value(1)
         if right.static:
             wide = product(
@@ -204,7 +207,7 @@ def _turned(call: Call, slot: int) -> Value:
     rank = len(value.size)
     axes = {**{axis: axis for axis in range(rank - 2)}, rank - 2: rank - 1, rank - 1: rank - 2}
     return call.walk.tape.apply(
-        "Transpose", "transpose", [value], [(*value.size[:-2], value.size[-1], value.size[-2])], axes=axes
+        "Transpose", "transpose", [value], [(*value.size[:-2], value.size[-1], value.size[-2])], axis_map=axes
     )[0]
 
 
@@ -213,7 +216,9 @@ def _einsum(call: Call) -> Result:
     try:
         terms_of(equation, [len(item.size) for item in call.items])
     except ValueError:  # a diagonal
-        return list(call.emit("Opaque", [call.value(slot) for slot in range(len(call.items))], label="tf.Einsum"))
+        return list(
+            call.emit("Opaque", [call.value(slot) for slot in range(len(call.items))], display_name="tf.Einsum")
+        )
     return [einsum(on_tape(call.walk.tape), equation, *(call.value(slot) for slot in range(len(call.items))))]
 
 
@@ -223,7 +228,9 @@ def _image_patches(call: Call) -> Result:
     padding = layers.same(room, kernel, stride, rates) if call.attr("padding") == "SAME" else ((0, 0),) * 2
     return list(
         call.plain(
-            "Unfold", attrs={"kernel": kernel, "stride": stride, "padding": padding, "dilation": rates}, last=True
+            "Unfold",
+            attrs={"kernel": kernel, "stride": stride, "padding": padding, "dilation": rates},
+            channels_last=True,
         )
     )
 
@@ -246,11 +253,11 @@ _RANDOM = (
     "StatelessRandomGetKeyCounter StatelessRandomGetAlg Multinomial"
 )
 
-RECIPES: dict[str, Callable[[Call], Result]] = {
+CONVERTERS: dict[str, Callable[[Call], Result]] = {
     **{name: _arithmetic(TF_NAMES[name]) for name in _ARITHMETIC},
     **dict.fromkeys(_REDUCTIONS, _reduction),
-    **layers.RECIPES,
-    **pools.RECIPES,
+    **layers.CONVERTERS,
+    **pools.CONVERTERS,
     **dict.fromkeys(("Shape", "ShapeN"), _shape), "Rank": _rank, "Size": _count,
     **dict.fromkeys(("Range", "LinSpace", "Empty", *_RANDOM.split()), _filled), "Fill": _fill, "ZerosLike": _like, "OnesLike": _like,
     **dict.fromkeys(("Identity", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot", "EnsureShape", "PlaceholderWithDefault"), _identity),
@@ -259,7 +266,7 @@ RECIPES: dict[str, Callable[[Call], Result]] = {
     "Select": _select, "SelectV2": _select, "ClipByValue": _clip, "LeakyRelu": _slope("slope", "alpha"), "Elu": _elu,
     "Softmax": _softmax, "LogSoftmax": _softmax,
     **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _matmul), "Einsum": _einsum,
-    **moves.RECIPES,
+    **moves.CONVERTERS,
     "Cumsum": moves.first("CumSum"), "Cumprod": moves.first("CumSum"),
     "ExtractImagePatches": _image_patches, "OneHot": _one_hot, "TopKV2": _top_k,
 }  # fmt: skip

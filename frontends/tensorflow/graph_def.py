@@ -14,7 +14,7 @@ from tensorflow.python.framework import dtypes, op_def_registry
 
 from cgir import TraceError
 from cgir.typing import AnyArray
-from frontends.common.tape import Size, Value
+from frontends.common.tape import ProvenanceHint, Size, Value
 
 NodeDef: TypeAlias = Any  # TensorFlow's messages have no types
 Outputs = list[tuple[str, int]]  # name and type of every result of an operator
@@ -61,8 +61,8 @@ class Item:
     """A tensor while the graph is walked. Its node on the tape is made when somebody reads it, so that sizes and
     settings leave none.
 
-    `data` holds small constants and sizes; `variable` says that it is that variable, or its handle; `origin` is what
-    layers that TensorFlow writes as several operators leave for the one behind them.
+    `data` holds small constants and sizes; `variable` says that it is that variable, or its handle; `provenance` is
+    what layers that TensorFlow writes as several operators leave for the one behind them.
     """
 
     size: Size
@@ -71,7 +71,7 @@ class Item:
     value: Value | None = None
     make: Callable[[], Value] | None = None
     variable: Variable | None = None
-    origin: Any = None
+    provenance: ProvenanceHint | None = None
 
 
 def functions_of(definition: Any) -> dict[str, function_pb2.FunctionDef]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from tensorflow.core.framework import op_def_pb2
@@ -13,7 +13,7 @@ from cgir import CgirError, Graph, Param, TraceError, UnsupportedOpError
 from cgir.errors import one_line
 from cgir.graph import Attr
 from cgir.ops import TF_NAMES
-from frontends.common.tape import Size, Tape, Value
+from frontends.common.tape import CallFields, LayoutFields, Size, Tape, Value
 
 from .frozen_graph import weights
 from .graph_def import (
@@ -105,27 +105,29 @@ class Call:
         """The operand as the tape knows it."""
         return self.walk.value(self.items[slot])
 
-    def emit(self, op: str, inputs: Sequence[Value], **step: Any) -> list[Value]:
+    def emit(self, op: str, inputs: Sequence[Value], **fields: Unpack[CallFields]) -> list[Value]:
         """Write the operator as one node."""
-        return self.walk.tape.apply(op, self.name, inputs, self.sizes, **{"last": self.walk.last} | step)
+        return self.walk.tape.apply(op, self.name, inputs, self.sizes, **{"channels_last": self.walk.last} | fields)
 
     def later(self, make: Callable[[], Value]) -> Callable[[], Value]:
         """`make`, to be called when the value is needed, with this call's module path."""
         tape, path = self.walk.tape, self.walk.tape.path[-1]
 
         def made() -> Value:
-            with tape.within(path):
+            with tape.module_scope(path):
                 return make()
 
         return made
 
-    def plain(self, op: str, *slots: int, attrs: Mapping[str, Attr] | None = None, **step: Any) -> list[Value]:
+    def plain(
+        self, op: str, *slots: int, attrs: Mapping[str, Attr] | None = None, **fields: Unpack[LayoutFields]
+    ) -> list[Value]:
         """`emit` with some of the operands (all that carry numbers unless given)."""
         chosen = slots or tuple(range(len(self.items)))
-        return self.emit(op, [self.value(slot) for slot in chosen], attrs=attrs or {}, **step)
+        return self.emit(op, [self.value(slot) for slot in chosen], attrs=attrs or {}, **fields)
 
 
-Recipe = Callable[[Call], "Sequence[Value | Item]"]
+Converter = Callable[[Call], "Sequence[Value | Item]"]
 Control = Callable[["Walk", NodeDef, list[Item], Frame], list[Item]]
 
 
@@ -133,9 +135,9 @@ class Walk:
     """One trace: the tape, the program's functions, and the functions being inlined."""
 
     def __init__(
-        self, program: Program, tape: Tape, recipes: Mapping[str, Recipe], controls: Mapping[str, Control]
+        self, program: Program, tape: Tape, converters: Mapping[str, Converter], controls: Mapping[str, Control]
     ) -> None:
-        self.program, self.tape, self.recipes, self.controls = program, tape, recipes, controls
+        self.program, self.tape, self.converters, self.controls = program, tape, converters, controls
         self.shapes = Shapes()
         bodies = (program.nodes, *(function.node_def for function in program.functions.values()))
         self.last = not any(
@@ -215,7 +217,7 @@ class Walk:
                 raise TraceError(
                     f"{where}: more than {LIMIT} operators after its functions are inlined; trace a part of the model"
                 )
-            with self.tape.within(self._path(node.name)):
+            with self.tape.module_scope(self._path(node.name)):
                 self._node(node, frame)
 
     def _node(self, node: NodeDef, frame: Frame) -> None:
@@ -255,8 +257,8 @@ class Walk:
             if known is not None:
                 return known
         call = Call(self, node, items, outputs, sizes)
-        recipe = self.recipes.get(node.op)
-        results = recipe(call) if recipe is not None else _by_name(call)
+        converter = self.converters.get(node.op)
+        results = converter(call) if converter is not None else _by_name(call)
         return [
             found if isinstance(found, Item) else Item(found.size, kind, value=found)
             for found, (_, kind) in zip(results, outputs, strict=True)
@@ -274,7 +276,11 @@ class Walk:
         sizes = [tuple(self.tape.batch if n < 0 else n for n in size) for size in sizes]
         live = [item for item in items if item.dtype != RESOURCE]
         values = self.tape.apply(
-            "Opaque", node.name.rpartition("/")[2], [self.value(item) for item in live], sizes, label=f"tf.{node.op}"
+            "Opaque",
+            node.name.rpartition("/")[2],
+            [self.value(item) for item in live],
+            sizes,
+            display_name=f"tf.{node.op}",
         )
         return [Item(value.size, 1, value=value) for value in values]
 
@@ -327,10 +333,10 @@ class Walk:
 
 
 def _by_name(call: Call) -> Sequence[Value | Item]:
-    """Operators without a recipe take all operands as data; those outside the table are opaque."""
+    """Operators without a converter take all operands as data; those outside the table are opaque."""
     op = TF_NAMES.get(call.node.op, "Opaque")
     slots = [slot for slot, item in enumerate(call.items) if item.dtype != RESOURCE or item.value is not None]
-    return call.emit(op, [call.value(slot) for slot in slots], label=f"tf.{call.node.op}")
+    return call.emit(op, [call.value(slot) for slot in slots], display_name=f"tf.{call.node.op}")
 
 
 def single(value: float) -> np.ndarray[Any, Any]:

@@ -22,7 +22,7 @@ from tensorflow.python.util import nest as tree  # noqa: E402
 
 from . import saved_model as files  # noqa: E402
 from .control_flow import CONTROLS  # noqa: E402
-from .converters import RECIPES  # noqa: E402
+from .converters import CONVERTERS  # noqa: E402
 from .graph_def import Entry, Program, Variable, functions_of  # noqa: E402
 from .graph_walk import Walk  # noqa: E402
 
@@ -212,7 +212,7 @@ def _paths(graph: Any) -> list[str]:
 def _walked(program: Program, request: Request) -> Graph:
     sizes = _sizes(program, request)
     batch = next((size[0] for size in sizes if size), 1)
-    return Walk(program, Tape(max(batch, 1), request.strict), RECIPES, CONTROLS).graph(sizes)
+    return Walk(program, Tape(max(batch, 1), request.strict), CONVERTERS, CONTROLS).graph(sizes)
 
 
 def _sizes(program: Program, request: Request) -> list[Size]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from cgir import Param
 from cgir.graph import Attr
-from frontends.common.tape import Operand, Size, Step, Value
+from frontends.common.tape import CallFields, OpCall, Operand, ProvenanceHint, Size, Value
 
 from .graph_def import Item, Variable
 from .graph_walk import Call
@@ -18,20 +19,23 @@ Result = Sequence[Value | Item]
 Pairs = tuple[tuple[int, int], ...]
 
 
-class Widened(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ExpandedDim(ProvenanceHint):
     """A tensor that got an axis of one element, as one-dimensional windows do: the tensor before, and the new axis."""
 
     source: Item
     axis: int
 
 
-class Reshaped(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReshapeOf(ProvenanceHint):
     """A tensor in another shape: the tensor before."""
 
     source: Item
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SpaceToBatchOf(ProvenanceHint):
     """A tensor cut into interleaved blocks (SpaceToBatchND), as dilated convolutions do: the tensor before, block sizes
     and padding.
     """
@@ -41,11 +45,12 @@ class Spread(NamedTuple):
     padding: Pairs
 
 
-class SpreadConv(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SpaceToBatchConv(ProvenanceHint):
     """A convolution of such a tensor, still to be put together again: its call, and what was cut."""
 
     call: Call
-    spread: Spread
+    spread: SpaceToBatchOf
 
 
 # --- windows
@@ -95,9 +100,9 @@ def _weight(call: Call, item: Item, order: tuple[int, ...], shape: Size) -> tupl
     axes = {old: new for new, old in enumerate(order)}
     call.walk.turn_params(call.walk.value(item), order)
     [value] = call.walk.tape.apply(
-        "Transpose", "kernel", [call.walk.value(item)], [tuple(item.size[old] for old in order)], axes=axes
+        "Transpose", "kernel", [call.walk.value(item)], [tuple(item.size[old] for old in order)], axis_map=axes
     )
-    return (), [Operand(value, value.size, whole=True)]
+    return (), [Operand(value, value.size, is_weight=True)]
 
 
 def windowed(
@@ -110,29 +115,28 @@ def windowed(
     spatial: int,
 ) -> Value:
     """Write an operator with windows over `spatial` dimensions."""
-    step = Step(op, call.name, inputs, attrs, params, spatial=spatial, last=channels_last(call))
-    node, tags, static = call.walk.tape.emit(step, [size])
-    return Value(node, size, tags[0], static)
+    op_call = OpCall(op, call.name, inputs, attrs, params, num_spatial_dims=spatial, channels_last=channels_last(call))
+    return call.walk.tape.emit_values(op_call, [size])[0]
 
 
 def conv(call: Call) -> Result:
     """Conv2D, Conv3D and DepthwiseConv2dNative; kernels are (window, in, out), depthwise ones (window, in, multiplier)."""
     image = call.items[0]
-    cut = image.origin.source if isinstance(image.origin, Widened) else image
-    if isinstance(cut.origin, Spread) and cut.value is None and call.attr("padding") == "VALID":
-        pending = SpreadConv(call, cut.origin)
+    cut = image.provenance.source if isinstance(image.provenance, ExpandedDim) else image
+    if isinstance(cut.provenance, SpaceToBatchOf) and cut.value is None and call.attr("padding") == "VALID":
+        pending = SpaceToBatchConv(call, cut.provenance)
         return [
             Item(
                 call.size,
                 image.dtype,
                 make=call.later(lambda: call.walk.value(_conv(call, image, None)[0])),
-                origin=pending,
+                provenance=pending,
             )
         ]
     return list(_conv(call, image, None))
 
 
-def _conv(call: Call, image: Item, spread: Spread | None) -> list[Item]:
+def _conv(call: Call, image: Item, spread: SpaceToBatchOf | None) -> list[Item]:
     """The convolution of `image`; `spread` is what was cut, with the padding that remains, where a dilation was written
     as operators of its own.
     """
@@ -189,40 +193,42 @@ def widened(call: Call, value: Value, axis: int | None) -> Item:
     if axis is None or value.size == call.size:
         return item
     expand = call.later(lambda: call.walk.tape.apply("Reshape", "expand", [value], [call.size])[0])
-    return Item(call.size, item.dtype, make=expand, origin=Widened(item, axis))
+    return Item(call.size, item.dtype, make=expand, provenance=ExpandedDim(item, axis))
 
 
 def narrowed(call: Call, image: Item, kernel: Item | None) -> tuple[int, Item, Item] | None:
     """The axis that a one-dimensional window was widened by, with image and kernel as they were before."""
-    if not isinstance(image.origin, Widened):
+    if not isinstance(image.provenance, ExpandedDim):
         return None
-    axis, place = image.origin.axis, image.origin.axis - first_spatial(call)
+    axis, place = image.provenance.axis, image.provenance.axis - first_spatial(call)
     if not 0 <= place < len(image.size) - 2:
         return None
     if kernel is None:
-        return axis, image.origin.source, image
-    if not isinstance(kernel.origin, Widened) or kernel.origin.axis != place:
+        return axis, image.provenance.source, image
+    if not isinstance(kernel.provenance, ExpandedDim) or kernel.provenance.axis != place:
         return None
-    return axis, image.origin.source, kernel.origin.source
+    return axis, image.provenance.source, kernel.provenance.source
 
 
 def space_to_batch(call: Call) -> Result:
     """SpaceToBatchND: remembered for the convolution that reads it, written if anything else does."""
     block = numbers(call.items[1], "block shape", call.node)
     flat = numbers(call.items[2], "padding", call.node)
-    spread = Spread(call.items[0], block, tuple(zip(flat[::2], flat[1::2], strict=True)))
-    return [Item(call.size, call.items[0].dtype, make=call.later(lambda: call.plain("Shuffle", 0)[0]), origin=spread)]
+    spread = SpaceToBatchOf(call.items[0], block, tuple(zip(flat[::2], flat[1::2], strict=True)))
+    return [
+        Item(call.size, call.items[0].dtype, make=call.later(lambda: call.plain("Shuffle", 0)[0]), provenance=spread)
+    ]
 
 
 def batch_to_space(call: Call) -> Result:
     """BatchToSpaceND: together with what stands before it a dilated convolution."""
     item = call.items[0]
-    if isinstance(item.origin, Reshaped) and item.value is None:  # a one-dimensional one
-        item = item.origin.source
-    pending = item.origin
+    if isinstance(item.provenance, ReshapeOf) and item.value is None:  # a one-dimensional one
+        item = item.provenance.source
+    pending = item.provenance
     block = numbers(call.items[1], "block shape", call.node)
     flat = numbers(call.items[2], "crops", call.node)
-    if not isinstance(pending, SpreadConv) or pending.spread.block != block or item.value is not None:
+    if not isinstance(pending, SpaceToBatchConv) or pending.spread.block != block or item.value is not None:
         return list(call.plain("Shuffle", 0))
     crops = zip(flat[::2], flat[1::2], strict=True)
     padding = tuple(
@@ -231,7 +237,7 @@ def batch_to_space(call: Call) -> Result:
     )
     inner = pending.call
     joined = Call(inner.walk, inner.node, inner.items, inner.outputs, call.sizes)
-    return list(_conv(joined, inner.items[0], Spread(pending.spread.source, block, padding)))
+    return list(_conv(joined, inner.items[0], SpaceToBatchOf(pending.spread.source, block, padding)))
 
 
 def conv_transpose(call: Call) -> Result:
@@ -282,8 +288,12 @@ def batch_norm(call: Call) -> Result:
         call.value(slot) for slot, v in zip((1, 2), weights, strict=True) if v is None and call.items[slot].data is None
     ]
     image = call.items[0]
-    step = {"params": params, "last": channels_last(call), "spatial": len(image.size) - 2}
-    [value] = call.walk.tape.apply("BatchNorm", call.name, [call.value(0), *others], [call.size], **step)
+    fields: CallFields = {
+        "params": params,
+        "channels_last": channels_last(call),
+        "num_spatial_dims": len(image.size) - 2,
+    }
+    [value] = call.walk.tape.apply("BatchNorm", call.name, [call.value(0), *others], [call.size], **fields)
     return [value, *(Item(size, kind) for size, (_, kind) in zip(call.sizes[1:], call.outputs[1:], strict=True))]
 
 
@@ -302,11 +312,11 @@ def gather(call: Call) -> Result:
     grown = len(call.size) - rank
     axes = {old: old if old < axis else old + grown for old in range(rank) if old != axis}
     if prod(call.items[1].size) == 1 and call.items[1].data is not None:
-        return list(call.emit("Slice", [call.walk.value(table)], axes=axes))
-    return list(call.emit("Gather", [call.walk.value(table), call.value(1)], axes=axes))
+        return list(call.emit("Slice", [call.walk.value(table)], axis_map=axes))
+    return list(call.emit("Gather", [call.walk.value(table), call.value(1)], axis_map=axes))
 
 
-RECIPES: dict[str, Callable[[Call], Result]] = {
+CONVERTERS: dict[str, Callable[[Call], Result]] = {
     **dict.fromkeys(("Conv2D", "Conv3D", "DepthwiseConv2dNative"), conv),
     **dict.fromkeys(("Conv2DBackpropInput", "Conv3DBackpropInputV2"), conv_transpose),
     "SpaceToBatchND": space_to_batch, "BatchToSpaceND": batch_to_space,

@@ -8,7 +8,7 @@ from cgir.graph import Attr
 from frontends.common.tape import Operand, Size, Value
 
 from .graph_def import Item
-from .graph_walk import Call, Recipe
+from .graph_walk import Call, Converter
 from .layer_converters import (
     channels_last,
     explicit_padding,
@@ -25,10 +25,10 @@ from .shape_inference import numbers
 Result = Sequence[Value | Item]
 
 
-def pool(op: str) -> Recipe:
+def pool(op: str) -> Converter:
     """Max and average pooling."""
 
-    def recipe(call: Call) -> Result:
+    def convert(call: Call) -> Result:
         image = call.items[0]
         kernel, stride = _window(call)
         padding = explicit_padding(call, spatial_size(call, image.size), kernel, stride, (1,) * len(kernel))
@@ -51,7 +51,7 @@ def pool(op: str) -> Recipe:
             *(Item(size, kind) for size, (_, kind) in zip(call.sizes[1:], call.outputs[1:], strict=True)),
         ]
 
-    return recipe
+    return convert
 
 
 def _window(call: Call) -> tuple[Size, Size]:
@@ -61,9 +61,9 @@ def _window(call: Call) -> tuple[Size, Size]:
     return spatial_entries(call, "ksize"), spatial_entries(call, "strides")
 
 
-def resize(mode: str) -> Recipe:
+def resize(mode: str) -> Converter:
     """Resizing of images, which are always NHWC."""
-    return lambda call: call.plain("Resize", 0, attrs={"mode": mode}, last=True)
+    return lambda call: call.plain("Resize", 0, attrs={"mode": mode}, channels_last=True)
 
 
 def pad(call: Call) -> Result:
@@ -79,7 +79,7 @@ def pad(call: Call) -> Result:
     return list(call.plain("Pad", 0, attrs=attrs))
 
 
-RECIPES: dict[str, Recipe] = {
+CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(("MaxPool", "MaxPoolV2", "MaxPool3D"), pool("MaxPool")), **dict.fromkeys(("AvgPool", "AvgPool3D"), pool("AvgPool")),
     "ResizeBilinear": resize("bilinear"), "ResizeNearestNeighbor": resize("nearest"), "ResizeBicubic": resize("bicubic"), "ResizeArea": resize("area"),
     **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), pad),

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from cgir.typing import IntArray
-from frontends.common.axis_layout import Tag
+from frontends.common.axis_layout import AxisLayout
 
 Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, size, stride, in elements
 # elements up to which overlaps of interleaved views are computed one by one; beyond, they are taken to overlap
@@ -20,7 +20,7 @@ class Write(NamedTuple):
 
     geometry: Geometry
     node: int
-    tag: Tag
+    layout: AxisLayout
     static: bool
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from cgir import TraceError
 
 from .call_kinds import Call
-from .layer_converters import Recipe
+from .layer_converters import Conversion
 from .tensor_values import ATOMS, tensors_in
 from .view_axes import indexed_axes, view_axes
 
@@ -42,37 +42,44 @@ def mapped(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return {key: mapped(part, change) for key, part in item.items()} if kind is dict else item
 
 
-def recipe_of(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], given: Sequence[Tensor]) -> Recipe:
-    """The call's recipe with its operator filled in; operators without one take all tensors as data."""
+def conversion_of(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], given: Sequence[Tensor]) -> Conversion:
+    """The call's conversion with its operator filled in; operators without one take all tensors as data."""
     if call.name == "getitem":
         picks = [
             item for item in (args[1] if isinstance(args[1], tuple) else args[1:]) if isinstance(item, Tensor | list)
         ]
-        return Recipe((args[0], *tensors_in(picks)), op="Gather" if picks else "Slice")
-    if call.recipe is None:
-        return Recipe(tuple(given), op=call.op or "Opaque")
+        return Conversion((args[0], *tensors_in(picks)), op="Gather" if picks else "Slice")
+    if call.converter is None:
+        return Conversion(tuple(given), op=call.op or "Opaque")
     try:
-        recipe = call.recipe(*args, **{name: value for name, value in kwargs.items() if name != "out"})
+        conversion = call.converter(*args, **{name: value for name, value in kwargs.items() if name != "out"})
     except (
         TypeError,
         ValueError,
         IndexError,
         KeyError,
     ):  # PyTorch itself judges the arguments; if it takes them, the form is one we do not know
-        return Recipe(tuple(given))
-    inputs = tuple(tensor for tensor in recipe.inputs if isinstance(tensor, Tensor))
-    return recipe._replace(inputs=inputs, op=recipe.op or call.op or "Opaque")
+        return Conversion(tuple(given))
+    inputs = tuple(tensor for tensor in conversion.inputs if isinstance(tensor, Tensor))
+    return conversion._replace(inputs=inputs, op=conversion.op or call.op or "Opaque")
 
 
 def axes_of(
-    func: Callable[..., Any], call: Call, recipe: Recipe, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    func: Callable[..., Any],
+    call: Call,
+    conversion: Conversion,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Tensor,
 ) -> dict[int, int] | None:
     """Where the axes go, for calls that move them; None where they stay."""
-    if recipe.op in ("Slice", "Transpose") or call.name in ("squeeze", "unsqueeze"):
-        return view_axes(func, args, kwargs, recipe.inputs[0]) if call.name != "einsum" and not call.in_place else {}
-    if recipe.op == "Gather" and call.name == "getitem":
+    if conversion.op in ("Slice", "Transpose") or call.name in ("squeeze", "unsqueeze"):
+        return (
+            view_axes(func, args, kwargs, conversion.inputs[0]) if call.name != "einsum" and not call.in_place else {}
+        )
+    if conversion.op == "Gather" and call.name == "getitem":
         return indexed_axes(args[1], args[0].dim(), output.dim())
-    if recipe.op == "Gather" and call.name == "index":
+    if conversion.op == "Gather" and call.name == "index":
         return indexed_axes(
             tuple(slice(None) if item is None else item for item in args[1]), args[0].dim(), output.dim()
         )

@@ -18,7 +18,7 @@ from torch import Tensor
 from cgir.ops import OPS, TORCH_NAMES
 from frontends.common.einsum import Moves, einsum, terms_of
 
-from .converters import RECIPES
+from .converters import CONVERTERS
 from .meta_shapes import RULES
 
 # Answered without looking at the tensor's place in the graph.
@@ -81,7 +81,7 @@ class Call:
     # "record", "control", "query", "device", "values", "factory", "fill", "setitem", "setdata", "move", "expand"
     kind: str
     in_place: bool = False
-    recipe: Callable[..., Any] | None = None
+    converter: Callable[..., Any] | None = None
     rule: Callable[..., Any] | None = None
     expansion: Callable[..., Any] | None = None
 
@@ -142,7 +142,7 @@ def _function(func: Callable[..., Any]) -> Call:
     kind = _kind(full, name, dunder)
     in_place = full.endswith("_") and not dunder
     scope = "F." if module == "torch.nn.functional" else ""
-    recipe = RECIPES.get(scope + name) or RECIPES.get(name)
+    converter = CONVERTERS.get(scope + name) or CONVERTERS.get(name)
     rule = None if in_place or composite else RULES.get(scope + name) or RULES.get(name)
     if (
         isinstance(func, torch._ops.OpOverload)
@@ -159,7 +159,7 @@ def _function(func: Callable[..., Any]) -> Call:
         op,
         kind,
         in_place,
-        recipe,
+        converter,
         rule,
         expansion,
         int(window[1]) if window else None,

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from cgir import TraceError
 from cgir.graph import attributes
-from frontends.common.tape import Operand, Step
+from frontends.common.tape import OpCall, Operand
 
 from .tensor_values import tensors_in
 
@@ -41,7 +41,7 @@ def _run(recorder: Recorder, part: str, function: Function, args: Sequence[Any],
     """The result of a body, its nodes under the module path `part`; in a loop, they say how often they run."""
     tape = recorder.tape
     start = len(tape.nodes)
-    with tape.within(f"{tape.path[-1]}.{part}" if tape.path[-1] else part), recorder:
+    with tape.module_scope(f"{tape.path[-1]}.{part}" if tape.path[-1] else part), recorder:
         result = function(*args)
     if trips != 1:
         for index, node in enumerate(tape.nodes[start:], start):
@@ -70,12 +70,12 @@ def _join(
     outputs = tensors_in(fresh)
     if not outputs:
         return fresh
-    node, _, static = recorder.tape.emit(Step(op, name, operands), [tuple(tensor.shape) for tensor in outputs])
+    node, _, static = recorder.tape.emit(OpCall(op, name, operands), [tuple(tensor.shape) for tensor in outputs])
     for (source, stacked), tensor in zip(sources, fresh, strict=True):
         if isinstance(tensor, Tensor):
-            tag = values.read(values.traced(source)).tag
-            channel, batch = (None if axis is None else axis + stacked for axis in (tag.channel, tag.batch))
-            values.bind(tensor, node, tag._replace(channel=channel, batch=batch), static)
+            layout = values.read(values.traced(source)).layout
+            channel, batch = (None if axis is None else axis + stacked for axis in (layout.channel, layout.batch))
+            values.bind(tensor, node, layout._replace(channel=channel, batch=batch), static)
     return fresh
 
 

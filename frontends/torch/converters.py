@@ -1,7 +1,7 @@
 """How each PyTorch function becomes a node: one small function per family, with the PyTorch function's own signature.
 
-Python itself binds the arguments. A recipe says which tensors are data, which are weights, and the attributes;
-functions without one take all their tensors as data. Names are those of `cgir.ops`, "F." before one where
+Python itself binds the arguments. A converter returns a `Conversion`: which tensors are data, which are weights, and the
+attributes; functions without a converter take all their tensors as data. Names are those of `cgir.ops`, "F." before one where
 `torch.nn.functional` orders arguments otherwise.
 """
 
@@ -16,72 +16,74 @@ from torch import Tensor
 from cgir.graph import Attr
 
 from . import layer_converters as layers
-from .layer_converters import Number, Recipe
+from .layer_converters import Conversion, Number
 
 
-def _scalar(name: str, default: Number) -> Callable[..., Recipe]:
-    def recipe(input: Tensor, value: Number = default, *_: Any, **named: Any) -> Recipe:
+def _scalar(name: str, default: Number) -> Callable[..., Conversion]:
+    def convert(input: Tensor, value: Number = default, *_: Any, **named: Any) -> Conversion:
         found = named.get("negative_slope", named.get("alpha", value))
-        return Recipe((input,), {name: float(found)})
+        return Conversion((input,), {name: float(found)})
 
-    return recipe
-
-
-def _rrelu(input: Tensor, lower: Number = 1 / 8, upper: Number = 1 / 3, *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,), {"slope": (lower + upper) / 2})
+    return convert
 
 
-def _hardtanh(input: Tensor, min_val: Number = -1, max_val: Number = 1, *_: Any, **__: Any) -> Recipe:
-    return Recipe((input,)) if (min_val, max_val) == (-1, 1) else _clamp(input, min_val, max_val)
+def _rrelu(input: Tensor, lower: Number = 1 / 8, upper: Number = 1 / 3, *_: Any, **__: Any) -> Conversion:
+    return Conversion((input,), {"slope": (lower + upper) / 2})
 
 
-def _clamp(input: Tensor, min: Any = None, max: Any = None, **_: Any) -> Recipe:
+def _hardtanh(input: Tensor, min_val: Number = -1, max_val: Number = 1, *_: Any, **__: Any) -> Conversion:
+    return Conversion((input,)) if (min_val, max_val) == (-1, 1) else _clamp(input, min_val, max_val)
+
+
+def _clamp(input: Tensor, min: Any = None, max: Any = None, **_: Any) -> Conversion:
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        return Recipe((input, min, max), op="Clip")
+        return Conversion((input, min, max), op="Clip")
     bounds = {name: float(value) for name, value in (("min", min), ("max", max)) if value is not None}
-    return Recipe((input,), op="ReLU6") if bounds == {"min": 0, "max": 6} else Recipe((input,), bounds, op="Clip")
+    return (
+        Conversion((input,), op="ReLU6") if bounds == {"min": 0, "max": 6} else Conversion((input,), bounds, op="Clip")
+    )
 
 
-def _clamp_max(input: Tensor, max: Any, **_: Any) -> Recipe:
+def _clamp_max(input: Tensor, max: Any, **_: Any) -> Conversion:
     return _clamp(input, None, max)
 
 
-def _gelu(input: Tensor, approximate: str = "none") -> Recipe:
-    return Recipe((input,), {"tanh": True} if approximate == "tanh" else {})
+def _gelu(input: Tensor, approximate: str = "none") -> Conversion:
+    return Conversion((input,), {"tanh": True} if approximate == "tanh" else {})
 
 
-def _along(default: int | None) -> Callable[..., Recipe]:
-    def recipe(input: Tensor, dim: Any = default, *_: Any, **__: Any) -> Recipe:
+def _along(default: int | None) -> Callable[..., Conversion]:
+    def convert(input: Tensor, dim: Any = default, *_: Any, **__: Any) -> Conversion:
         if dim is None:  # the rule of torch.nn.functional before dim was obligatory
             dim = 0 if input.dim() in (0, 1, 3) else 1
-        return Recipe((input,), {"size": input.shape[dim] if input.dim() else 1})
+        return Conversion((input,), {"size": input.shape[dim] if input.dim() else 1})
 
-    return recipe
+    return convert
 
 
-def _gumbel(logits: Tensor, tau: Number = 1, hard: bool = False, eps: Number = 0, dim: int = -1) -> Recipe:
-    return Recipe((logits,), {"size": logits.shape[dim]})
+def _gumbel(logits: Tensor, tau: Number = 1, hard: bool = False, eps: Number = 0, dim: int = -1) -> Conversion:
+    return Conversion((logits,), {"size": logits.shape[dim]})
 
 
 def _plain_number(value: Any) -> float | str:
     return str(value) if isinstance(value, complex) else float(value)
 
 
-def _binary(op: str, swapped: bool = False) -> Callable[..., Recipe]:
+def _binary(op: str, swapped: bool = False) -> Callable[..., Conversion]:
     """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c, what has the scalar on the left
     is `reverse`.
     """
 
-    def recipe(input: Any, other: Any, *, alpha: Number = 1, rounding_mode: str | None = None, **_: Any) -> Recipe:
+    def convert(input: Any, other: Any, *, alpha: Number = 1, rounding_mode: str | None = None, **_: Any) -> Conversion:
         name = "FloorDiv" if rounding_mode else op
         left, right = (other, input) if swapped else (input, other)
         scaled: dict[str, Attr] = {"alpha": float(alpha)} if alpha != 1 else {}
         if isinstance(left, Tensor) and isinstance(right, Tensor):
-            return Recipe((left, right), scaled, op=name)
+            return Conversion((left, right), scaled, op=name)
         reverse = not isinstance(left, Tensor)
         tensor, number = (right, left) if reverse else (left, right)
         if isinstance(number, Tensor) or not isinstance(tensor, Tensor):
-            return Recipe((input, other), op=name)
+            return Conversion((input, other), op=name)
         scalar = _plain_number(number)
         if isinstance(scalar, float) and not reverse:
             if name in ("Add", "Sub"):
@@ -89,22 +91,28 @@ def _binary(op: str, swapped: bool = False) -> Callable[..., Recipe]:
             elif name == "Div" and scalar:
                 name, scalar = "Mul", 1 / scalar
         attrs: dict[str, Attr] = {"scalar": scalar}
-        return Recipe((tensor,), attrs | ({"reverse": True} if reverse and name not in ("Add", "Mul") else {}), op=name)
+        return Conversion(
+            (tensor,), attrs | ({"reverse": True} if reverse and name not in ("Add", "Mul") else {}), op=name
+        )
 
-    return recipe
-
-
-def _square(input: Tensor, **_: Any) -> Recipe:
-    return Recipe((input,), {"scalar": 2.0}, op="Pow")
+    return convert
 
 
-def _compare(input: Tensor, other: Any, **_: Any) -> Recipe:
-    return Recipe((input, other)) if isinstance(other, Tensor) else Recipe((input,), {"scalar": _plain_number(other)})
+def _square(input: Tensor, **_: Any) -> Conversion:
+    return Conversion((input,), {"scalar": 2.0}, op="Pow")
 
 
-def _masked_fill(input: Tensor, mask: Tensor, value: Any, **_: Any) -> Recipe:
+def _compare(input: Tensor, other: Any, **_: Any) -> Conversion:
+    return (
+        Conversion((input, other))
+        if isinstance(other, Tensor)
+        else Conversion((input,), {"scalar": _plain_number(other)})
+    )
+
+
+def _masked_fill(input: Tensor, mask: Tensor, value: Any, **_: Any) -> Conversion:
     """In the order of `where(mask, value, input)`, which exporters make of it."""
-    return Recipe((mask, value, input))
+    return Conversion((mask, value, input))
 
 
 def _dims(input: Tensor, dim: Any) -> tuple[int, ...]:
@@ -113,48 +121,48 @@ def _dims(input: Tensor, dim: Any) -> tuple[int, ...]:
     return tuple(d % max(input.dim(), 1) for d in (dim if isinstance(dim, Sequence) else (dim,)))
 
 
-def _reduce(input: Tensor, dim: Any = None, *_: Any, **named: Any) -> Recipe:
+def _reduce(input: Tensor, dim: Any = None, *_: Any, **named: Any) -> Conversion:
     dims = _dims(input, named.get("axis", dim))
-    return Recipe((input,), {"dims": len(dims)}, dims=dims)
+    return Conversion((input,), {"dims": len(dims)}, dims=dims)
 
 
-def _extremum(op: str) -> Callable[..., Recipe]:
-    def recipe(input: Tensor, dim: Any = None, *args: Any, other: Any = None, **named: Any) -> Recipe:
+def _extremum(op: str) -> Callable[..., Conversion]:
+    def convert(input: Tensor, dim: Any = None, *args: Any, other: Any = None, **named: Any) -> Conversion:
         second = dim if isinstance(dim, Tensor) else other
-        return _reduce(input, dim, *args, **named) if second is None else Recipe((input, second), op=op)
+        return _reduce(input, dim, *args, **named) if second is None else Conversion((input, second), op=op)
 
-    return recipe
+    return convert
 
 
-def _norm(input: Tensor, p: Any = None, dim: Any = None, *_: Any, **__: Any) -> Recipe:
+def _norm(input: Tensor, p: Any = None, dim: Any = None, *_: Any, **__: Any) -> Conversion:
     return _reduce(input, dim)
 
 
-def _matmul(input: Tensor, other: Tensor, **_: Any) -> Recipe:
-    return Recipe((input, other), {"inner": input.shape[-1]}, like_linear=other.dim() == 2)
+def _matmul(input: Tensor, other: Tensor, **_: Any) -> Conversion:
+    return Conversion((input, other), {"inner": input.shape[-1]}, like_linear=other.dim() == 2)
 
 
-def _rmatmul(input: Tensor, other: Tensor) -> Recipe:
+def _rmatmul(input: Tensor, other: Tensor) -> Conversion:
     return _matmul(other, input)._replace(op="MatMul")
 
 
-def _grouped(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Recipe:
+def _grouped(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Conversion:
     """Every row meets one of the matrices."""
-    return Recipe((input, other), {"inner": input.shape[-1]}, op="MatMul")
+    return Conversion((input, other), {"inner": input.shape[-1]}, op="MatMul")
 
 
-def _outer(input: Tensor, other: Tensor, **_: Any) -> Recipe:
-    return Recipe((input, other), {"inner": 1})
+def _outer(input: Tensor, other: Tensor, **_: Any) -> Conversion:
+    return Conversion((input, other), {"inner": 1})
 
 
-def _einsum(*operands: Any) -> Recipe:
+def _einsum(*operands: Any) -> Conversion:
     """Only those that are not taken apart into products, see `torch_calls`."""
-    return Recipe(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
+    return Conversion(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
 
 
-def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, **_: Any) -> Recipe:
+def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, **_: Any) -> Conversion:
     contracted = a.shape[-dims:] if isinstance(dims, int) else [a.shape[d] for d in dims[0]]
-    return Recipe((a, b), {"inner": prod(contracted) if dims else 1})
+    return Conversion((a, b), {"inner": prod(contracted) if dims else 1})
 
 
 def _attention(
@@ -165,22 +173,22 @@ def _attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     **_: Any,
-) -> Recipe:
-    return Recipe((query, key, value, attn_mask), {"causal": bool(is_causal)})
+) -> Conversion:
+    return Conversion((query, key, value, attn_mask), {"causal": bool(is_causal)})
 
 
-def _scattered(target: Tensor, *args: Any, **_: Any) -> Recipe:
+def _scattered(target: Tensor, *args: Any, **_: Any) -> Conversion:
     """Writing into a copy: the tensor, what is written, and where, in the order of `x[index] = value`."""
     if args and isinstance(args[0], list | tuple):
-        return Recipe((target, args[1], *(index for index in args[0] if index is not None)), op="Scatter")
-    return Recipe((target, args[0]), op="Scatter")
+        return Conversion((target, args[1], *(index for index in args[0] if index is not None)), op="Scatter")
+    return Conversion((target, args[0]), op="Scatter")
 
 
-def _copy(target: Tensor, source: Tensor, *_: Any) -> Recipe:
-    return Recipe((source,), op="Identity" if source.shape == target.shape else "Expand")
+def _copy(target: Tensor, source: Tensor, *_: Any) -> Conversion:
+    return Conversion((source,), op="Identity" if source.shape == target.shape else "Expand")
 
 
-RECIPES: dict[str, Callable[..., Recipe]] = {
+CONVERTERS: dict[str, Callable[..., Conversion]] = {
     **{f"conv{n}d": layers.conv for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": layers.conv_transpose for n in (1, 2, 3)},
     "convolution": layers.convolution,
@@ -192,7 +200,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "F.batch_norm": layers.running_norm, "batch_norm": layers.weighted, "F.instance_norm": layers.running_norm, "instance_norm": layers.weighted,
     "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm, "group_norm": layers.group_norm, "native_group_norm": layers.native_group_norm,
     **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scattered),
-    "F.embedding": lambda input, weight, *_, **__: Recipe((input,), {}, (weight,)), "embedding": layers.table_first,
+    "F.embedding": lambda input, weight, *_, **__: Conversion((input,), {}, (weight,)), "embedding": layers.table_first,
     "F.embedding_bag": layers.embedding_bag, "embedding_bag": layers.table_first,
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), layers.recurrent),
     **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), layers.cell),

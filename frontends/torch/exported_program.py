@@ -140,7 +140,7 @@ class _Walk:
             target = torch.ops.aten.reshape.default
         args, kwargs = self._bounded(target, args, kwargs)
         base = self.recorder.tape.path[-1]
-        with self.recorder.tape.within(line.path or base):
+        with self.recorder.tape.module_scope(line.path or base):
             return self.recorder.__torch_function__(target, (), args, kwargs)
 
     def _bounded(

@@ -1,4 +1,4 @@
-"""Recipes of layers: windows, norms, tables, recurrent cells, resampling. See `torch_ops` for what a recipe is."""
+"""Converters of layers: windows, norms, tables, recurrent cells, resampling. See `converters` for what a converter is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cgir.graph import Attr
 Number = int | float | bool
 
 
-class Recipe(NamedTuple):
+class Conversion(NamedTuple):
     """What a call computes. An empty `op` means the one its name stands for; `dims` are the axes it reduces.
 
     `like_linear` products are linear layers if their second operand turns out to be a weight.
@@ -50,7 +50,7 @@ def conv(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Recipe:
+) -> Conversion:
     """Convolutions of any rank."""
     kernel = tuple(weight.shape[2:])
     n = len(kernel)
@@ -62,7 +62,7 @@ def conv(
         "dilation": wide,
         "groups": groups,
     }
-    return Recipe((input,), attrs, (weight, bias))
+    return Conversion((input,), attrs, (weight, bias))
 
 
 def conv_transpose(
@@ -74,11 +74,11 @@ def conv_transpose(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> Recipe:
+) -> Conversion:
     """Transposed convolutions of any rank; the arguments stand in another order."""
-    recipe = conv(input, weight, bias, stride, padding, dilation, groups)
-    return recipe._replace(
-        attrs={**recipe.attrs, "output_padding": _tuple(output_padding, len(recipe.attrs["kernel"]))}
+    conversion = conv(input, weight, bias, stride, padding, dilation, groups)
+    return conversion._replace(
+        attrs={**conversion.attrs, "output_padding": _tuple(output_padding, len(conversion.attrs["kernel"]))}
     )
 
 
@@ -92,7 +92,7 @@ def convolution(
     transposed: bool,
     output_padding: Any,
     groups: int,
-) -> Recipe:
+) -> Conversion:
     """ATen's one convolution for all."""
     if transposed:
         return conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)._replace(
@@ -101,10 +101,10 @@ def convolution(
     return conv(input, weight, bias, stride, padding, dilation, groups)
 
 
-def max_pool(n: int) -> Callable[..., Recipe]:
+def max_pool(n: int) -> Callable[..., Conversion]:
     """Max pooling over `n` dimensions."""
 
-    def recipe(
+    def convert(
         input: Tensor,
         kernel_size: Any,
         stride: Any = None,
@@ -112,7 +112,7 @@ def max_pool(n: int) -> Callable[..., Recipe]:
         dilation: Any = 1,
         ceil_mode: bool = False,
         **_: Any,
-    ) -> Recipe:
+    ) -> Conversion:
         kernel, wide = _tuple(kernel_size, n), _tuple(dilation, n)
         attrs = {
             "kernel": kernel,
@@ -120,15 +120,15 @@ def max_pool(n: int) -> Callable[..., Recipe]:
             "padding": _pairs(padding, kernel, wide),
             "dilation": wide,
         }
-        return Recipe((input,), attrs)
+        return Conversion((input,), attrs)
 
-    return recipe
+    return convert
 
 
-def avg_pool(n: int) -> Callable[..., Recipe]:
+def avg_pool(n: int) -> Callable[..., Conversion]:
     """Average pooling over `n` dimensions."""
 
-    def recipe(
+    def convert(
         input: Tensor,
         kernel_size: Any,
         stride: Any = None,
@@ -136,31 +136,31 @@ def avg_pool(n: int) -> Callable[..., Recipe]:
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         *_: Any,
-    ) -> Recipe:
+    ) -> Conversion:
         kernel = _tuple(kernel_size, n)
         pairs = _pairs(padding, kernel, (1,) * n)
         attrs: dict[str, Attr] = {"kernel": kernel, "stride": _tuple(stride or kernel, n), "padding": pairs}
-        return Recipe((input,), attrs | ({"include_pad": bool(count_include_pad)} if any(map(any, pairs)) else {}))
+        return Conversion((input,), attrs | ({"include_pad": bool(count_include_pad)} if any(map(any, pairs)) else {}))
 
-    return recipe
+    return convert
 
 
-def lp_pool(n: int) -> Callable[..., Recipe]:
+def lp_pool(n: int) -> Callable[..., Conversion]:
     """Power-average pooling over `n` dimensions."""
 
-    def recipe(
+    def convert(
         input: Tensor, norm_type: Number, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-    ) -> Recipe:
+    ) -> Conversion:
         kernel = _tuple(kernel_size, n)
-        return Recipe((input,), {"p": float(norm_type), "kernel": kernel, "stride": _tuple(stride or kernel, n)})
+        return Conversion((input,), {"p": float(norm_type), "kernel": kernel, "stride": _tuple(stride or kernel, n)})
 
-    return recipe
+    return convert
 
 
-def sliding(name: str) -> Callable[..., Recipe]:
+def sliding(name: str) -> Callable[..., Conversion]:
     """`unfold` and `fold`."""
 
-    def recipe(
+    def convert(
         input: Tensor,
         *args: Any,
         kernel_size: Any = None,
@@ -168,13 +168,13 @@ def sliding(name: str) -> Callable[..., Recipe]:
         padding: Any = 0,
         stride: Any = 1,
         **_: Any,
-    ) -> Recipe:
+    ) -> Conversion:
         sizes = [kernel_size, dilation, padding, stride]
         given = args[1:] if name == "fold" else args  # fold's first argument is the output size
         for place, value in enumerate(given):
             sizes[place] = value
         kernel, wide = _tuple(sizes[0], 2), _tuple(sizes[1], 2)
-        return Recipe(
+        return Conversion(
             (input,),
             {
                 "kernel": kernel,
@@ -184,12 +184,12 @@ def sliding(name: str) -> Callable[..., Recipe]:
             },
         )
 
-    return recipe
+    return convert
 
 
-def weighted(input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
+def weighted(input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Conversion:
     """One tensor, a weight and a bias."""
-    return Recipe((input,), {}, (weight, bias))
+    return Conversion((input,), {}, (weight, bias))
 
 
 def running_norm(
@@ -200,48 +200,48 @@ def running_norm(
     bias: Tensor | None = None,
     *_: Any,
     **__: Any,
-) -> Recipe:
+) -> Conversion:
     """Norms with running statistics, which are no part of the architecture."""
-    return Recipe((input,), {}, (weight, bias))
+    return Conversion((input,), {}, (weight, bias))
 
 
 def layer_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
-) -> Recipe:
+) -> Conversion:
     """Layer normalisation."""
-    return Recipe((input,), {"dims": len(normalized_shape)}, (weight, bias))
+    return Conversion((input,), {"dims": len(normalized_shape)}, (weight, bias))
 
 
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Recipe:
+def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Conversion:
     """Root-mean-square normalisation."""
-    return Recipe((input,), {"dims": len(normalized_shape)}, (weight,))
+    return Conversion((input,), {"dims": len(normalized_shape)}, (weight,))
 
 
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
-) -> Recipe:
+) -> Conversion:
     """Group normalisation."""
-    return Recipe((input,), {"groups": int(num_groups)}, (weight, bias))
+    return Conversion((input,), {"groups": int(num_groups)}, (weight, bias))
 
 
 def native_group_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int, positions: int, groups: int, eps: float
-) -> Recipe:
+) -> Conversion:
     """Group normalisation as ATen orders its arguments after decomposition."""
-    return Recipe((input,), {"groups": int(groups)}, (weight, bias), op="GroupNorm")
+    return Conversion((input,), {"groups": int(groups)}, (weight, bias), op="GroupNorm")
 
 
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Recipe:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Conversion:
     """Two tensors, a weight and a bias."""
-    return Recipe((input1, input2), {}, (weight, bias))
+    return Conversion((input1, input2), {}, (weight, bias))
 
 
-def table_first(weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> Recipe:
+def table_first(weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> Conversion:
     """Embeddings as ATen orders their arguments."""
-    return Recipe((indices,), {}, (weight,))
+    return Conversion((indices,), {}, (weight,))
 
 
-def embedding_bag(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Recipe:
+def embedding_bag(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Conversion:
     """Embedding bags; table and indices are accepted in either order."""
     return weighted(input, weight) if weight.is_floating_point() else weighted(weight, input)
 
@@ -256,43 +256,43 @@ def recurrent(
     training: bool,
     bidirectional: bool,
     *_: bool,
-) -> Recipe:
+) -> Conversion:
     """LSTM, GRU and simple RNN over padded sequences."""
     states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
     hidden = weights[1].shape[0] // (weights[0].shape[0] // states[-1].shape[-1])
-    return Recipe(
+    return Conversion(
         (input, *states), {"hidden": hidden, "layers": layers, "bidirectional": bool(bidirectional)}, tuple(weights)
     )
 
 
-def cell(input: Tensor, hx: Any, *weights: Any) -> Recipe:
+def cell(input: Tensor, hx: Any, *weights: Any) -> Conversion:
     """One time step of a recurrent network."""
     states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
-    return Recipe((input, *states), {"hidden": states[0].shape[-1], "layers": 1, "bidirectional": False}, weights)
+    return Conversion((input, *states), {"hidden": states[0].shape[-1], "layers": 1, "bidirectional": False}, weights)
 
 
 def interpolate(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *_: Any, **__: Any
-) -> Recipe:
+) -> Conversion:
     """Resizing in a given mode."""
-    return Recipe((input,), {"mode": mode})
+    return Conversion((input,), {"mode": mode})
 
 
-def upsample(mode: str) -> Callable[..., Recipe]:
+def upsample(mode: str) -> Callable[..., Conversion]:
     """Resizing by a function that has the mode in its name."""
-    return lambda input, *_, **__: Recipe((input,), {"mode": mode})
+    return lambda input, *_, **__: Conversion((input,), {"mode": mode})
 
 
-def padded(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None) -> Recipe:
+def padded(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None) -> Conversion:
     """`padding` has a pair for every axis here; the recorder keeps those of the spatial axes once it knows which they
     are.
     """
     given = [(int(before), int(after)) for before, after in list(pairwise(pad))[::2]]
     pairs = tuple(reversed(given + [(0, 0)] * (input.dim() - len(given))))
     attrs: dict[str, Attr] = {"padding": pairs, "mode": mode}
-    return Recipe((input,), attrs | ({"value": float(value or 0)} if mode == "constant" else {}))
+    return Conversion((input,), attrs | ({"value": float(value or 0)} if mode == "constant" else {}))
 
 
-def constant_padded(input: Tensor, pad: Sequence[int], value: Number = 0) -> Recipe:
+def constant_padded(input: Tensor, pad: Sequence[int], value: Number = 0) -> Conversion:
     """Padding as ATen orders its arguments."""
     return padded(input, pad, "constant", value)

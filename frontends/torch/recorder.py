@@ -13,23 +13,23 @@ from torch.compiler import is_dynamo_compiling
 from torch.overrides import TorchFunctionMode
 
 from cgir import Param, TraceError
-from frontends.common.axis_layout import NOTHING
-from frontends.common.tape import Operand, Step, Tape
+from frontends.common.axis_layout import NO_LAYOUT
+from frontends.common.tape import OpCall, Operand, Tape
 
 from .aliasing import geometry
 from .call_arguments import (
     axes_of,
+    conversion_of,
     is_large,
     mapped,
     picks_by_value,
     reads_values,
-    recipe_of,
     refuse_hidden_code,
     target_dtype,
 )
 from .call_kinds import Call, describe, hides_calls
 from .control_flow import control
-from .layer_converters import Recipe
+from .layer_converters import Conversion
 from .tensor_values import Values, storage_of, tensors_in
 
 # the call says what they hold
@@ -110,10 +110,12 @@ class Recorder(TorchFunctionMode):
     def _index(self, tensor: Tensor) -> Tensor:
         return self.values.traced(tensor) if self.values.is_live(tensor) or tensor.is_floating_point() else tensor
 
-    def input(self, tensor: Tensor, name: str, place: int | None) -> None:
-        """Make a meta tensor a graph input; `place` is its batch axis."""
-        value = self.tape.input(name, tuple(tensor.shape), place, tensor.is_floating_point() or tensor.is_complex())
-        self.values.bind(tensor, value.node, value.tag, False)
+    def input(self, tensor: Tensor, name: str, batch_axis: int | None) -> None:
+        """Make a meta tensor a graph input; `batch_axis` is None if it has none."""
+        value = self.tape.input(
+            name, tuple(tensor.shape), batch_axis, tensor.is_floating_point() or tensor.is_complex()
+        )
+        self.values.bind(tensor, value.node, value.layout, False)
 
     def output(self, tensor: Tensor, name: str) -> None:
         """Make what a tensor of the trace holds now a graph output."""
@@ -146,7 +148,7 @@ class Recorder(TorchFunctionMode):
 
     def _constant(self, tensor: Tensor, call: Call, written: bool = False) -> None:
         node = self.tape.add("Constant", call.name, shape=tuple(tensor.shape))
-        (self.values.write if written else self.values.bind)(tensor, node, NOTHING, True)
+        (self.values.write if written else self.values.bind)(tensor, node, NO_LAYOUT, True)
 
     # --- calls on traced tensors
 
@@ -169,7 +171,7 @@ class Recorder(TorchFunctionMode):
         if call.kind == "setdata":
             func(*args)
             source = self.values.read(args[1])
-            self.values.bind(args[0], source.node, source.tag, source.static)
+            self.values.bind(args[0], source.node, source.layout, source.static)
             return None
         if call.kind in ("factory", "fill"):
             result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
@@ -181,7 +183,7 @@ class Recorder(TorchFunctionMode):
 
     def _record(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         given = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
-        recipe = recipe_of(call, args, kwargs, given)
+        conversion = conversion_of(call, args, kwargs, given)
         sizes = {id(tensor): tuple(tensor.shape) for tensor in given}
         result = call.rule(*args, **kwargs) if call.rule and "out" not in kwargs else None
         if result is None:
@@ -201,9 +203,9 @@ class Recorder(TorchFunctionMode):
             and id(outputs[0]) in changed
         ):
             return result
-        step = self._step(call, recipe, sizes, axes_of(func, call, recipe, args, kwargs, outputs[0]))
+        op_call = self._op_call(call, conversion, sizes, axes_of(func, call, conversion, args, kwargs, outputs[0]))
         self._emit(
-            step,
+            op_call,
             outputs,
             [id(tensor) in changed and call.category not in ("movement", "identity") for tensor in outputs],
         )
@@ -228,52 +230,63 @@ class Recorder(TorchFunctionMode):
             and not picks
             and geometry(target[index]) == geometry(target)
         ):
-            recipe = Recipe((value,), op="Identity" if value.shape == target.shape else "Expand")
-            self._emit(self._step(call, recipe, {id(value): tuple(value.shape)}, None), [target], [True])
+            conversion = Conversion((value,), op="Identity" if value.shape == target.shape else "Expand")
+            self._emit(self._op_call(call, conversion, {id(value): tuple(value.shape)}, None), [target], [True])
             return
         inputs = [tensor for tensor in tensors_in((value, index)) if tensor is not target]
         if self.values.known_here(target) and self.tape.nodes[self.values.read(target).node].op != "Constant":
             inputs.insert(0, target)
-        step = self._step(
-            call, Recipe(tuple(inputs), op="Scatter"), {id(tensor): tuple(tensor.shape) for tensor in inputs}, None
+        op_call = self._op_call(
+            call, Conversion(tuple(inputs), op="Scatter"), {id(tensor): tuple(tensor.shape) for tensor in inputs}, None
         )
-        self._emit(step, [target], [True])
+        self._emit(op_call, [target], [True])
 
-    def _step(self, call: Call, recipe: Recipe, sizes: dict[int, tuple[int, ...]], axes: dict[int, int] | None) -> Step:
-        op = recipe.op or "Opaque"
-        params, computed = self._weights(recipe)
+    def _op_call(
+        self, call: Call, conversion: Conversion, sizes: dict[int, tuple[int, ...]], axes: dict[int, int] | None
+    ) -> OpCall:
+        op = conversion.op or "Opaque"
+        params, computed = self._weights(conversion)
         operands = [
-            Operand(self.values.read(tensor), sizes[id(tensor)]) for tensor in recipe.inputs if tensor is not None
+            Operand(self.values.read(tensor), sizes[id(tensor)]) for tensor in conversion.inputs if tensor is not None
         ]
-        operands += [Operand(self.values.read(tensor), tuple(tensor.shape), whole=True) for tensor in computed]
-        style = op
-        if recipe.like_linear and len(operands) == 2 and operands[1].value.static:
-            style, operands[1].whole = "Linear", True
-        elif recipe.attrs.get("dims", 1) > 1 and op in ("LayerNorm", "RMSNorm"):
-            style = ""  # a norm over several axes does not say which one holds the channels
-        return Step(
-            op, call.name, operands, recipe.attrs, params, style, axes, recipe.dims, call.spatial, label=call.label
+        operands += [Operand(self.values.read(tensor), tuple(tensor.shape), is_weight=True) for tensor in computed]
+        layout_op = op
+        if conversion.like_linear and len(operands) == 2 and operands[1].value.static:
+            layout_op, operands[1].is_weight = "Linear", True
+        elif conversion.attrs.get("dims", 1) > 1 and op in ("LayerNorm", "RMSNorm"):
+            layout_op = ""  # a norm over several axes does not say which one holds the channels
+        return OpCall(
+            op,
+            call.name,
+            operands,
+            conversion.attrs,
+            params,
+            layout_op,
+            axes,
+            conversion.dims,
+            call.spatial,
+            display_name=call.label,
         )
 
-    def _weights(self, recipe: Recipe) -> tuple[tuple[Param, ...], list[Tensor]]:
+    def _weights(self, conversion: Conversion) -> tuple[tuple[Param, ...], list[Tensor]]:
         """Weights that are parameters, and the computed ones, which become inputs together with all before them to keep
         their order.
         """
-        weights = [tensor for tensor in recipe.weights if tensor is not None]
+        weights = [tensor for tensor in conversion.weights if tensor is not None]
         params = [self.values.param(tensor) for tensor in weights]
         computed = max((place + 1 for place, param in enumerate(params) if param is None), default=0)
         return tuple(param for param in params[computed:] if param is not None), weights[:computed]
 
-    def _emit(self, step: Step, outputs: list[Tensor], written: list[bool]) -> None:
+    def _emit(self, op_call: OpCall, outputs: list[Tensor], written: list[bool]) -> None:
         """Append the node and say which tensors hold it; outputs beyond the first share the node, but parts of a tensor
         have one each.
         """
-        if step.op == "Slice" and len(outputs) > 1:
+        if op_call.op == "Slice" and len(outputs) > 1:
             for tensor, changed in zip(outputs, written, strict=True):
-                self._emit(step, [tensor], [changed])
+                self._emit(op_call, [tensor], [changed])
             return
-        if step.op == "Slice":
-            step = replace(step, attrs={"part": True})
-        node, tags, static = self.tape.emit(step, [tuple(tensor.shape) for tensor in outputs])
-        for tensor, tag, changed in zip(outputs, tags, written, strict=True):
-            (self.values.write if changed else self.values.bind)(tensor, node, tag, static)
+        if op_call.op == "Slice":
+            op_call = replace(op_call, attrs={"part": True})
+        node, layouts, static = self.tape.emit(op_call, [tuple(tensor.shape) for tensor in outputs])
+        for tensor, layout, changed in zip(outputs, layouts, written, strict=True):
+            (self.values.write if changed else self.values.bind)(tensor, node, layout, static)

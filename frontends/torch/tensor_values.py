@@ -15,8 +15,7 @@ from torch import Tensor
 
 from cgir import Param, TraceError
 from cgir.graph import Shape
-from frontends.common import axis_layout as layout
-from frontends.common.axis_layout import NOTHING, Tag
+from frontends.common.axis_layout import NO_LAYOUT, AxisLayout, reshape_layout, stored_shape
 from frontends.common.tape import Tape
 
 from .aliasing import Write, geometry, relation
@@ -33,7 +32,7 @@ class Value:
 
     tensor: Tensor
     node: int
-    tag: Tag
+    layout: AxisLayout
     static: bool
     storage: int
     version: int
@@ -141,9 +140,9 @@ class Values:
         old_shape = self.shape(value)
         static = write.static and (kind != "overlaps" or value.static)
         if value.static and not static:
-            value.tag = layout.reshaped(write.geometry[1], tensor.shape, write.tag, self.tape.batch)
+            value.layout = reshape_layout(write.geometry[1], tensor.shape, write.layout, self.tape.batch)
         value.static = static
-        written = layout.stored(write.geometry[1], write.tag, self.tape.batch)
+        written = stored_shape(write.geometry[1], write.layout, self.tape.batch)
         if kind == "same":
             value.node = write.node
         elif kind == "inside":
@@ -155,7 +154,7 @@ class Values:
 
     def shape(self, value: Value) -> Shape:
         """The shape a graph stores for a value."""
-        return layout.stored(value.tensor.shape, value.tag, self.tape.batch)
+        return stored_shape(value.tensor.shape, value.layout, self.tape.batch)
 
     def _source(self, tensor: Tensor) -> Value:
         """A value that was there before the trace: a parameter or a constant."""
@@ -168,24 +167,24 @@ class Values:
             node = self.tape.add(
                 "Constant", "constant", shape=tuple(tensor.shape), attrs={"value": float(original)} if plain else {}
             )
-        return self.bind(tensor, node, NOTHING, True, version=0)
+        return self.bind(tensor, node, NO_LAYOUT, True, version=0)
 
-    def bind(self, tensor: Tensor, node: int, tag: Tag, static: bool, version: int | None = None) -> Value:
+    def bind(self, tensor: Tensor, node: int, layout: AxisLayout, static: bool, version: int | None = None) -> Value:
         """Say what a tensor holds."""
         storage = storage_of(tensor)
         value = Value(
-            tensor, node, tag, static, storage, len(self._writes.get(storage, ())) if version is None else version
+            tensor, node, layout, static, storage, len(self._writes.get(storage, ())) if version is None else version
         )
         self._values[id(tensor)] = value
         return value
 
-    def write(self, tensor: Tensor, node: int, tag: Tag, static: bool) -> None:
+    def write(self, tensor: Tensor, node: int, layout: AxisLayout, static: bool) -> None:
         """Say what a tensor, and so every view of its storage, holds after an in-place call."""
         storage = storage_of(tensor)
-        self._writes.setdefault(storage, []).append(Write(geometry(tensor), node, tag, static))
+        self._writes.setdefault(storage, []).append(Write(geometry(tensor), node, layout, static))
         if storage in self._real_storages:
             self._promoted.add(self._real_storages[storage])
-        self.bind(tensor, node, tag, static)
+        self.bind(tensor, node, layout, static)
 
 
 def storage_of(tensor: Tensor) -> int:
