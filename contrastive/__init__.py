@@ -1,4 +1,4 @@
-"""Pretraining of encoders on unlabelled graphs."""
+"""Contrastive pretraining of graph encoders on unlabelled graphs."""
 
 from .config import WEIGHTS as WEIGHTS
 from .config import PretrainConfig as PretrainConfig

@@ -1,4 +1,4 @@
-"""The recipe of pretraining."""
+"""Hyperparameters of pretraining: weights of the loss terms, sampling, optimisation and the encoder's architecture."""
 
 from __future__ import annotations
 
@@ -14,18 +14,34 @@ WEIGHTS = ("contrast_weight", "property_weight", "path_weight", "mask_weight")
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Recipe of a pretraining run: a sum of parts, each with its weight; the defaults follow the paper, and fix what it
-    leaves open.
+    """Hyperparameters of a pretraining run; the defaults are the paper's, and ours where it states none.
 
-    `contrast_weight`: of the contrast of graphs, in which `contrast` says how much each pair counts: by distance of
-    Laplacian spectra ("spectral", eq. 4.5) or of Weisfeiler-Lehman subtrees, counted ("wl") or as shares of a graph's,
-    blind to size ("wl_shares"), all of a family alike ("supcon", 4.3) or the drawn pairs alone ("simclr", 4.2).
-    `property_weight`, `path_weight`: of regressions of `cgir.properties` and of `cgir.paths.path_features`;
-    `mask_weight`: of predicting masked nodes. The paper has only the contrast; the others make frozen embeddings
-    better.
+    The loss is a weighted sum of four terms, of which the paper has only the first; the others improve frozen
+    embeddings.
 
-    `sign` of distances in eq. 4.5 (see `losses.distance_weights`); `neighbours`: pairs are drawn from so many graphs
-    nearest by spectrum.
+    Args:
+        contrast: how much each pair of graphs of a family counts in the contrastive term: by distance of their
+            Laplacian spectra ("spectral", eq. 4.5), by distance of their counts of Weisfeiler-Lehman subtrees ("wl") or
+            of the relative frequencies, which do not depend on size ("wl_shares"), equally ("supcon", eq. 4.3), or only
+            the sampled pairs ("simclr", eq. 4.2).
+        contrast_weight: weight of the contrastive term.
+        property_weight: weight of the regression of `cgir.properties`.
+        path_weight: weight of the regression of `cgir.analysis.path_features`.
+        mask_weight: weight of the prediction of masked nodes.
+        steps: optimiser steps.
+        batch: graphs in a batch, anchors and positives together; even.
+        temperature: tau of eq. 4.1.
+        sign: of distances in eq. 4.5: -1 gives near graphs the largest weight, +1 far ones, as printed (see
+            `objectives.contrastive_losses.distance_weights`).
+        neighbours: positives are sampled from that many nearest neighbours by spectrum.
+        projection: dimension of the contrastive projection, at most that of the embedding.
+        lr: peak learning rate; a cosine schedule takes it to 0.
+        weight_decay: of AdamW.
+        seed: of weights, batches, masks and dropout.
+        encoder: the architecture.
+
+    Raises:
+        CgirError: a value is out of its range, or all weights are 0.
     """
 
     contrast: str = "spectral"
@@ -48,21 +64,19 @@ class PretrainConfig:
         if self.contrast not in CONTRASTS:
             raise CgirError(f"pretrain: unknown contrast {self.contrast!r}; expected one of {', '.join(CONTRASTS)}")
         weights = {name: getattr(self, name) for name in WEIGHTS}
-        if wrong := {name: weight for name, weight in weights.items() if not (isfinite(weight) and weight >= 0)}:
-            raise CgirError(
-                f"pretrain: {', '.join(f'{name}={weight}' for name, weight in wrong.items())}; expected a finite number of at least 0"
-            )
+        if invalid := {name: weight for name, weight in weights.items() if not (isfinite(weight) and weight >= 0)}:
+            values = ", ".join(f"{name}={weight}" for name, weight in invalid.items())
+            raise CgirError(f"pretrain: {values}; expected a finite number of at least 0")
         if not any(weights.values()):
-            raise CgirError(
-                f"pretrain: all weights are 0, which leaves nothing to learn; give one of {', '.join(WEIGHTS)} more"
-            )
+            raise CgirError(f"pretrain: all weights are 0, so no loss is left; set one of {', '.join(WEIGHTS)}")
         if self.sign not in (-1, 1):
             raise CgirError(
                 f"pretrain: sign={self.sign}; expected -1 (near graphs weigh most) or 1 (as printed in the paper)"
             )
         if min(self.steps, self.projection) < 1 or min(self.temperature, self.lr) <= 0 or self.weight_decay < 0:
             raise CgirError(
-                f"pretrain: steps, projection, temperature and lr must be positive, weight_decay not negative; found {self}"
+                "pretrain: steps, projection, temperature and lr must be positive, weight_decay not negative; "
+                f"found {self}"
             )
         if self.projection > 2 * self.encoder.width:
             raise CgirError(

@@ -1,8 +1,8 @@
-"""Several processes that share the batches of one run (`torchrun`), each of which computes some of the graphs.
+"""Data-parallel pretraining over `torch.distributed`: every process computes its rows of a shared batch.
 
-Every process holds the whole pool and draws the same batches; embeddings are computed where their rows are, projections
-are gathered, so that each anchor sees the whole batch, and gradients are added up. A process alone passes through
-everything here unchanged.
+Every process holds the whole pool and samples the same batches. Each embeds its own rows; projections are gathered, so
+that every anchor is compared with the whole batch, and gradients are summed. With a single process all functions are
+no-ops.
 """
 
 from __future__ import annotations
@@ -20,39 +20,49 @@ from cgir.errors import CgirError
 
 
 def init_process_group() -> None:
-    """The processes that `torchrun` started form a group (gloo) until they end, unless they already are one."""
+    """Join the gloo group of the processes that `torchrun` started, until this process ends; no-op without `torchrun`.
+
+    A group that is initialised already is used as it is.
+    """
     if dist.is_available() and dist.is_torchelastic_launched() and not dist.is_initialized():
         dist.init_process_group("gloo")  # once: a second group would find the addresses of the first one
-        atexit.register(_leave)
+        atexit.register(_destroy_process_group)
 
 
-def _leave() -> None:
+def _destroy_process_group() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """This process's rank, and how many there are."""
-    together = dist.is_available() and dist.is_initialized()
-    return (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
+    """This process's rank and the number of processes; (0, 1) without a group."""
+    initialized = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if initialized else (0, 1)
 
 
 def local_rows(total: int) -> slice:
-    """This process's of `total` rows: as many as the others have, or one more."""
-    rank, size = rank_and_world_size()
-    return slice(rank * total // size, (rank + 1) * total // size)
+    """The contiguous rows of this process out of `total`; processes differ by at most one row."""
+    rank, world_size = rank_and_world_size()
+    return slice(rank * total // world_size, (rank + 1) * total // world_size)
 
 
 def all_gather(x: Tensor, rows: slice, total: int) -> Tensor:
-    """Rows (R, p) of every process -> all of them (total, p), with gradients from the shares of all processes."""
+    """Gather the rows of all processes, differentiably: gradients of all processes are summed.
+
+    Args:
+        x: (R, p), this process's rows.
+        rows: where they stand among all rows.
+        total: number of rows of all processes.
+
+    Returns:
+        (total, p), equal in every process.
+    """
     gathered: Tensor = x if rank_and_world_size()[1] == 1 else _AllGather.apply(x, rows, total)
     return gathered
 
 
 class _AllGather(torch.autograd.Function):
-    """Rows of other processes are zeros here, so that a sum puts all together, and a sum of their gradients is the
-    gradient.
-    """
+    """All-gather of unequal numbers of rows as an all-reduce over zero-padded rows; the backward sums gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rows: slice, total: int) -> Tensor:
@@ -71,32 +81,34 @@ class _AllGather(torch.autograd.Function):
 
 
 def all_reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give every process the sum of all processes' gradients; a parameter that a process did not use counts as 0 there."""
+    """Sum gradients over all processes, in place; a parameter without a gradient in a process counts as 0 there."""
     if rank_and_world_size()[1] == 1:
         return
-    several = list(parameters)
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in several])
+    reduced = list(parameters)
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in reduced])
     dist.all_reduce(flat)
-    for parameter, grad in zip(several, flat.split([p.numel() for p in several]), strict=True):
+    for parameter, grad in zip(reduced, flat.split([p.numel() for p in reduced]), strict=True):
         parameter.grad = grad.view_as(parameter)
 
 
 def all_reduce_sum(value: Tensor) -> float:
-    """The sum over all processes of a number (), which keeps its own."""
+    """The sum of a scalar over all processes; `value` itself is not changed."""
     value = value.detach().clone()
     if rank_and_world_size()[1] > 1:
         dist.all_reduce(value)
     return float(value)
 
 
-def check_same(what: str) -> None:
-    """Go on when all processes have come here with the same text; CgirError in each of them if they have not."""
-    if rank_and_world_size()[1] == 1:
+def check_same(text: str) -> None:
+    """Barrier that raises CgirError in every process unless all of them pass the same text."""
+    world_size = rank_and_world_size()[1]
+    if world_size == 1:
         return
-    digest = int.from_bytes(hashlib.sha256(what.encode()).digest()[:7], "little")
+    digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
     bounds = torch.tensor([digest, -digest])
     dist.all_reduce(bounds, dist.ReduceOp.MAX)
     if bounds[0] != -bounds[1]:
         raise CgirError(
-            f"pretrain: the {rank_and_world_size()[1]} processes have different graphs, recipes or states of the run; give all of them the same files"
+            f"pretrain: the {world_size} processes have different graphs, configs or states of the run; "
+            "give all of them the same files"
         )

@@ -1,5 +1,7 @@
-"""Batches in which positives are near graphs instead of augmentations (section 4.2 of the paper: a small change to a
-network may break it).
+"""Batches of positive pairs: a graph and one of its nearest neighbours by Laplacian spectrum.
+
+Neighbours take the place of augmentations, as a small change to a network may break it ("A General-Purpose
+Transferable Predictor for Neural Architecture Search", section 4.2).
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Pairs(NamedTuple):
-    """`indices` (B,) of graphs, the anchors and then their positives; `partners` (B,) is the row of each one's other
-    half.
+    """A batch of B / 2 positive pairs.
+
+    indices: (B,) of graphs, the anchors and then their positives.
+    partners: (B,) the row of the other graph of the same pair.
     """
 
     indices: IntArray
@@ -26,14 +30,25 @@ class Pairs(NamedTuple):
 
 
 class NearestNeighbourPairs:
-    """Draws anchors, equally often from each family, and for each another graph among its `neighbours` nearest by
-    spectrum within its family.
+    """Samples anchors, equally often from each family, each with one of its nearest neighbours by spectrum.
 
-    Batch t depends on (seed, t) alone, so a run can be taken up at any step. Families of a single graph have no pairs
-    and are left out.
+    Batch t depends on (seed, t) alone, so a run can resume at any step. Neighbours are of the same family; families of
+    a single graph have no pairs and are left out.
     """
 
     def __init__(self, families: IntArray, spectra: FloatArray, batch: int, neighbours: int = 8, seed: int = 0) -> None:
+        """Index the spectra of each family.
+
+        Args:
+            families: (G,) index of each graph's family.
+            spectra: (G, k) of the graphs.
+            batch: graphs in a batch, an even number.
+            neighbours: the positive is sampled from that many nearest neighbours.
+            seed: of all batches.
+
+        Raises:
+            CgirError: `batch` or `neighbours` is out of range, or no family has two graphs.
+        """
         if batch < 4 or batch % 2:
             raise CgirError(f"contrastive batches: batch={batch}; expected an even number of at least 4 graphs")
         if neighbours < 1:
@@ -47,39 +62,43 @@ class NearestNeighbourPairs:
         self.groups = [np.flatnonzero(families == name) for name in names[sizes >= 2]]
         if not self.groups:
             raise CgirError(
-                f"contrastive batches: {len(families)} graphs in {len(names)} families; expected a family of at least 2 graphs"
+                f"contrastive batches: {len(families)} graphs in {len(names)} families; "
+                "expected a family of at least 2 graphs"
             )
-        self.anchors, self.neighbours, self.seed = batch // 2, neighbours, seed
+        self.num_anchors, self.neighbours, self.seed = batch // 2, neighbours, seed
         rng = np.random.default_rng([seed, len(families)])
         # many graphs share a spectrum: a tiny extra coordinate puts ties in random order, and a graph itself before its
         # ties
-        extra = 1e-9 * rng.random((len(spectra), 1))
-        self.points = np.concatenate([spectra, extra], axis=1)
+        tie_breaker = 1e-9 * rng.random((len(spectra), 1))
+        self.points = np.concatenate([spectra, tie_breaker], axis=1)
         self.trees = [KDTree(self.points[group]) for group in self.groups]
 
     def draw(self, step: int) -> Pairs:
         """The batch of this step."""
         rng = np.random.default_rng([self.seed, step])
-        shares = self._shares(rng)
+        counts = self._anchors_per_family(rng)
         anchors, positives = [], []
-        for group, tree, share in zip(self.groups, self.trees, shares, strict=True):
-            chosen = rng.choice(len(group), share, replace=share > len(group))
-            anchors.append(group[chosen])
-            positives.append(group[self._near(tree, group, chosen, rng)])
-        first = np.arange(self.anchors)
-        return Pairs(np.concatenate(anchors + positives), np.concatenate([first + self.anchors, first]))
+        for group, tree, count in zip(self.groups, self.trees, counts, strict=True):
+            sampled = rng.choice(len(group), count, replace=count > len(group))
+            anchors.append(group[sampled])
+            positives.append(group[self._sample_neighbours(tree, group, sampled, rng)])
+        rows = np.arange(self.num_anchors)
+        return Pairs(np.concatenate(anchors + positives), np.concatenate([rows + self.num_anchors, rows]))
 
-    def _shares(self, rng: np.random.Generator) -> IntArray:
-        """Anchors per family: equal, with the remainder given to random families."""
-        shares = np.full(len(self.groups), self.anchors // len(self.groups))
-        shares[rng.permutation(len(shares))[: self.anchors % len(shares)]] += 1
-        return shares
+    def _anchors_per_family(self, rng: np.random.Generator) -> IntArray:
+        """Equal numbers, with the remainder given to random families."""
+        counts = np.full(len(self.groups), self.num_anchors // len(self.groups))
+        counts[rng.permutation(len(counts))[: self.num_anchors % len(counts)]] += 1
+        return counts
 
-    def _near(self, tree: KDTree, group: IntArray, chosen: IntArray, rng: np.random.Generator) -> IntArray:
+    def _sample_neighbours(
+        self, tree: KDTree, group: IntArray, anchors: IntArray, rng: np.random.Generator
+    ) -> IntArray:
+        """One neighbour of each anchor; anchors and result are positions in the group."""
         count = min(self.neighbours, len(group) - 1)
-        found = tree.query(self.points[group[chosen]], k=count + 1)[1].reshape(len(chosen), count + 1)
+        nearest = tree.query(self.points[group[anchors]], k=count + 1)[1].reshape(len(anchors), count + 1)
         # the graph itself is nearest to itself, but may come second if another point is exactly equal
-        order = np.argsort(found == chosen[:, None], axis=1, kind="stable")
-        others = np.take_along_axis(found, order, axis=1)[:, :count]
-        near: IntArray = others[np.arange(len(chosen)), rng.integers(count, size=len(chosen))]
-        return near
+        order = np.argsort(nearest == anchors[:, None], axis=1, kind="stable")
+        others = np.take_along_axis(nearest, order, axis=1)[:, :count]
+        sampled: IntArray = others[np.arange(len(anchors)), rng.integers(count, size=len(anchors))]
+        return sampled

@@ -1,9 +1,13 @@
-"""Spectra that know operators: the Laplacian plus a potential on the nodes, so that conv1x1 is no longer conv3x3.
+"""Spectrum of a graph Schroedinger operator: the normalised Laplacian plus a potential that depends on the operators.
 
-The operator is Schroedinger's on a graph (Biyikoglu, Leydold, Stadler, "Laplacian Eigenvectors of Graphs", 2007), Delta
-+ diag(v), with the Delta of eq. 4.4 of "A General-Purpose Transferable Predictor for Neural Architecture Search". Its
-lowest modes live where v is low, so what computes most has the lowest potential; a hash of the operator and its window
-sets apart those of equal cost.
+    Delta + diag(v)    (Biyikoglu, Leydold, Stadler, "Laplacian Eigenvectors of Graphs", 2007)
+
+Delta: (N, N) normalised Laplacian, eq. 4.4 of "A General-Purpose Transferable Predictor for Neural Architecture Search".
+v: (N,) potential of each node, in [0, 1 + MAX_HASH_OFFSET].
+
+The Laplacian alone sees only the wiring: networks of conv1x1 and of conv3x3 have equal spectra. The lowest eigenvectors
+concentrate where v is low, so nodes with the most FLOPs get the lowest potential; a hash of the operator and its window
+separates operators of equal cost.
 """
 
 from __future__ import annotations
@@ -23,25 +27,27 @@ from cgir.graph_batch import GraphBatch, kind_flops
 from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, as_batch
 
-OCTAVES = 30  # of FLOPs, over which the potential falls from 1 to 0
-OPERATOR = 0.3  # by how much two operators of equal cost may differ
+MAX_LOG2_FLOPS = 30  # the potential falls from 1 at no FLOPs to 0 at 2 to this power
+MAX_HASH_OFFSET = 0.3  # by which potentials of two operators of equal cost may differ
 
 
 def operator_spectrum(graphs: Graphs, k: int = K) -> FloatArray:
-    """The k smallest eigenvalues of Delta + diag(v) of each graph, for `pretrain(graphs, spectra=...)`: pairs and the
-    contrast then both go by them.
+    """The k smallest eigenvalues of Delta + diag(v) of each graph.
+
+    Given to `pretrain(graphs, spectra=...)`, they decide both the sampled pairs and the weights of the contrast. Every
+    graph takes some milliseconds, so keep the result.
 
     Args:
         graphs: graphs in any form.
-        k: how many; graphs with fewer nodes are padded with the largest value that an eigenvalue can have.
+        k: number of eigenvalues; graphs with fewer nodes are padded with the largest possible eigenvalue.
 
     Returns:
-        (G, k) float64, ascending. Every graph is solved by itself, in milliseconds; keep the result.
+        (G, k) float64, ascending.
     """
     batch = as_batch(graphs)
     potential = np.asarray([_potential(kind) for kind in batch.kinds])
     cuts = np.searchsorted(batch.dst, batch.ptr)
-    result = np.full((len(batch), k), PADDING + 1 + OPERATOR)
+    result = np.full((len(batch), k), PADDING + 1 + MAX_HASH_OFFSET)
 
     def solve(row: int) -> None:
         start, stop = batch.ptr[row : row + 2]
@@ -54,14 +60,14 @@ def operator_spectrum(graphs: Graphs, k: int = K) -> FloatArray:
         values = np.linalg.eigvalsh(matrix)[:k]
         result[row, : len(values)] = values
 
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(solve, range(len(batch))), total=len(batch), desc="spectra", delay=5):
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
+        for _ in tqdm(executor.map(solve, range(len(batch))), total=len(batch), desc="spectra", delay=5):
             pass
     return result
 
 
 def _potential(kind: NodeKind) -> float:
-    """In [0, 1 + OPERATOR]."""
+    """The potential of a node kind, in [0, 1 + MAX_HASH_OFFSET]."""
     window = (
         kind.op,
         *kind.attr("kernel", ()),
@@ -69,5 +75,5 @@ def _potential(kind: NodeKind) -> float:
         *kind.attr("dilation", ()),
         int(kind.attr("groups", 1)) > 1,
     )
-    share = int.from_bytes(hashlib.blake2b(repr(window).encode(), digest_size=4).digest(), "little") / 2**32
-    return max(0.0, 1 - log2(1 + kind_flops(kind)) / OCTAVES) + OPERATOR * share
+    fraction = int.from_bytes(hashlib.blake2b(repr(window).encode(), digest_size=4).digest(), "little") / 2**32
+    return max(0.0, 1 - log2(1 + kind_flops(kind)) / MAX_LOG2_FLOPS) + MAX_HASH_OFFSET * fraction

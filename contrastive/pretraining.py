@@ -1,4 +1,4 @@
-"""`pretrain`: an encoder from unlabelled graphs."""
+"""`pretrain`: the training loop of an encoder on unlabelled graphs, with checkpoints and several processes."""
 
 from __future__ import annotations
 
@@ -45,69 +45,66 @@ def pretrain(
 ) -> Encoder:
     """Pretrain an encoder on unlabelled graphs ("A General-Purpose Transferable Predictor for NAS", section 4).
 
-    Started by `torchrun`, processes share every batch and come to the same weights; all need the whole pool, and see
-    the same `run_dir`. A run may be taken up by another number of processes. Dropout alone is drawn anew in each of
-    them.
+    Processes started by `torchrun` share every batch and end with the same weights; all need the whole pool and access
+    to the same `run_dir`. A run may resume with another number of processes; only dropout differs with their number.
 
     Args:
-        graphs: a batch, a list of graphs, or a store that brings families and spectra with it; or a pool (`as_pool`),
-            which several runs share.
-        config: the recipe; default the paper's.
+        graphs: a batch, a list of graphs, a store with families and spectra, or a pool (`as_pool`) that several runs
+            share.
+        config: hyperparameters; default the paper's.
         families: (G,) name or number of each graph's family; default one family.
-        spectra: (G, k) from `cgir.spectrum`, which computes them if not given, or from `operator_spectrum`, by which
-            pairs then are near.
-        run_dir: where to keep the state of the run: calling again goes on where it was interrupted, to the same weights
-            to the bit.
-        checkpoint_every: steps between two states kept in `run_dir`.
+        spectra: (G, k) that decide which graphs are near, from `cgir.spectrum` (the default) or `operator_spectrum`.
+        run_dir: folder for checkpoints: a second call resumes an interrupted run and ends with bit-identical weights.
+        checkpoint_every: steps between two checkpoints in `run_dir`.
         progress: show a progress bar.
 
     Returns:
         The encoder, in evaluation mode; it is also in `run_dir`.
 
     Raises:
-        CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another recipe or other
+        CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another config or other
             graphs, or processes differ.
     """
     distributed.init_process_group()
-    run = _Run(as_pool(graphs, families, spectra), config or PretrainConfig())
+    run = PretrainingRun(as_pool(graphs, families, spectra), config or PretrainConfig())
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None and (folder / STATE).exists():
         run.load(folder / STATE)
-        log.info("pretrain: going on at step %d of %d from %s", run.step, run.config.steps, folder / STATE)
+        log.info("pretrain: resuming at step %d of %d from %s", run.step, run.config.steps, folder / STATE)
     distributed.check_same(f"{run.config} {run.data} {run.step}")
-    first = distributed.rank_and_world_size()[0] == 0
-    _train(run, folder / STATE if folder is not None and first else None, checkpoint_every, progress and first)
+    is_first = distributed.rank_and_world_size()[0] == 0
+    _train(run, folder / STATE if folder is not None and is_first else None, checkpoint_every, progress and is_first)
     encoder = run.objective.encoder.eval()
-    if folder is not None and first:
+    if folder is not None and is_first:
         save_encoder(encoder, folder / ENCODER)
     distributed.check_same("written")
     return encoder
 
 
-def _train(run: _Run, state: Path | None, checkpoint_every: int, progress: bool) -> None:
-    """All steps that are left; `state`: where to keep states."""
+def _train(run: PretrainingRun, checkpoint: Path | None, checkpoint_every: int, progress: bool) -> None:
+    """Do all remaining steps; write the state to `checkpoint` every `checkpoint_every` steps and after the last."""
     with tqdm(total=run.config.steps, initial=run.step, desc="pretrain", unit="step", disable=not progress) as bar:
         while run.step < run.config.steps:
             bar.set_postfix(loss=f"{run.advance():.3f}", refresh=False)
             bar.update()
-            if state is not None and (run.step % checkpoint_every == 0 or run.step == run.config.steps):
-                run.save(state)
+            if checkpoint is not None and (run.step % checkpoint_every == 0 or run.step == run.config.steps):
+                run.save(checkpoint)
 
 
-def _check_processes(config: PretrainConfig, processes: int) -> None:
-    if config.encoder.norm == "batch" and processes > 1:
+def _check_world_size(config: PretrainConfig, world_size: int) -> None:
+    if config.encoder.norm == "batch" and world_size > 1:
         raise CgirError(
             "pretrain: norm='batch' normalises by one process's nodes only; use norm='layer' with several processes"
         )
-    if config.batch < processes:
-        raise CgirError(f"pretrain: batch={config.batch} for {processes} processes; expected a graph for each")
+    if config.batch < world_size:
+        raise CgirError(f"pretrain: batch={config.batch} for {world_size} processes; expected a graph for each")
 
 
-class _Run:
-    """Everything that changes from step to step; what a step does depends on (config, pool, step) alone."""
+class PretrainingRun:
+    """Objective, optimiser and step counter; what a step does depends on (config, pool, step) alone."""
 
     def __init__(self, pool: Pool, config: PretrainConfig) -> None:
-        _check_processes(config, distributed.rank_and_world_size()[1])
+        _check_world_size(config, distributed.rank_and_world_size()[1])
         self.config, self.step = config, 0
         self.data = {"graphs": len(pool.batch), "fingerprint": pool.fingerprint()}
         self.pairs = NearestNeighbourPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
@@ -118,7 +115,7 @@ class _Run:
         )
 
     def advance(self) -> float:
-        """One step; returns its loss, that of the whole batch."""
+        """Do one optimiser step and return the loss of the whole batch, over all processes."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * cosine(self.step, self.config.steps)
         pairs = self.pairs.draw(self.step)
@@ -126,7 +123,7 @@ class _Run:
         with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout
             loss = self.objective.loss(self.graphs.minibatch(pairs.indices[rows]), pairs, self.step, rows)
         self.optimizer.zero_grad()
-        if loss.requires_grad:  # where this process has something to learn from in this batch
+        if loss.requires_grad:  # not where none of the masked nodes are this process's
             loss.backward()
         distributed.all_reduce_gradients(self.objective.parameters())
         self.optimizer.step()
@@ -134,14 +131,14 @@ class _Run:
         return distributed.all_reduce_sum(loss)
 
     def save(self, path: Path) -> None:
-        """Write weights, optimiser and step."""
+        """Write weights, optimiser state and step."""
         tensors = {f"model.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         write_tensors(path, "pretraining", tensors, self._meta() | {"step": self.step})
 
     def load(self, path: Path) -> None:
-        """Go back to a written state of the same run."""
+        """Restore a saved state of the same run."""
         tensors, meta = read_tensors(path, "pretraining")
         self._check_same(path, meta)
         states: dict[int, dict[str, Tensor]] = {}
@@ -173,5 +170,6 @@ class _Run:
             ]
             if different:
                 raise CgirError(
-                    f"{path}: belongs to another run ({part}: {'; '.join(different)[:300]}); use the same, or another run_dir"
+                    f"{path}: belongs to another run ({part}: {'; '.join(different)[:300]}); "
+                    "use the same, or another run_dir"
                 )

@@ -1,4 +1,4 @@
-"""What pretraining draws from: graphs, the family of each, and their spectra."""
+"""The pool that pretraining samples from: graphs, the family of each, their spectra, and cached targets."""
 
 from __future__ import annotations
 
@@ -25,22 +25,25 @@ from encoders.engine.batching import GraphTensors, as_batch
 
 @dataclass(frozen=True)
 class Pool:
-    """G graphs, `families` (G,) as numbers, `spectra` (G, k)."""
+    """Unlabelled graphs; what runs compute of all graphs is cached, so that several runs on one pool compute it once.
+
+    batch: the G graphs.
+    families: (G,) index of each graph's family.
+    spectra: (G, k), by which graphs are near.
+    """
 
     batch: GraphBatch
     families: IntArray
     spectra: FloatArray
 
-    # What runs compute of all graphs is kept, so that several runs on one pool compute it once.
-
     @cached_property
     def properties(self) -> FloatArray:
-        """(G, P) of `cgir.properties`."""
+        """(G, P), `cgir.properties`."""
         return properties(self.batch)
 
     @cached_property
     def paths(self) -> FloatArray:
-        """(G, F) of `cgir.paths.path_features`."""
+        """(G, F), `cgir.analysis.path_features`."""
         return path_features(self.batch)
 
     @cached_property
@@ -54,7 +57,7 @@ class Pool:
         return GraphTensors(self.batch)
 
     def fingerprint(self) -> str:
-        """Hex digest of everything in it: a run goes on only with the graphs it began with."""
+        """Hex digest of graphs, families and spectra; a run resumes only with the pool it began with."""
         digest = hashlib.sha256(repr(self.batch.kinds).encode())
         for array in (self.batch.kind, self.batch.src, self.batch.dst, self.batch.ptr, self.families, self.spectra):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -66,8 +69,12 @@ def as_pool(
     families: ArrayLike | None = None,
     spectra: ArrayLike | None = None,
 ) -> Pool:
-    """Collect a pool; a store brings its families and spectra, otherwise one family is assumed and spectra are
-    computed. A pool stays what it is.
+    """The pool of these graphs, families and spectra.
+
+    Args:
+        graphs: graphs in any form, or a pool, which is returned as it is.
+        families: (G,) name or number of each graph's family; default those of a store, else one family.
+        spectra: (G, k) finite numbers; default those of a store, else `cgir.spectrum`.
 
     Raises:
         CgirError: families or spectra do not match the graphs.
@@ -75,7 +82,8 @@ def as_pool(
     if isinstance(graphs, Pool):
         if families is not None or spectra is not None:
             raise CgirError(
-                "pretrain: a pool has its families and spectra; give none beside it, or make another with as_pool(batch, families, spectra)"
+                "pretrain: a pool has its families and spectra; give none beside it, "
+                "or make another with as_pool(batch, families, spectra)"
             )
         return graphs
     if isinstance(graphs, GraphStore):

@@ -1,8 +1,7 @@
-"""The transfer protocol (Han et al. 2023, section 5.1): a target family with few labels, source families with all of
-theirs.
+"""Transfer evaluation (Han et al. 2023, section 5.1): few labels of a target family, all labels of source families.
 
-An encoder is pretrained on unlabelled graphs of every family, a head learns from the sources' labels, and a few labels
-of the target fine-tune the result, which ranks the rest of the target. Rivals see the same labels of the target.
+An encoder is pretrained on unlabelled graphs of every family, a head is trained on the sources' labels, and a few labels
+of the target fine-tune both. The result ranks the rest of the target. Baselines see the same labels of the target.
 """
 
 from __future__ import annotations
@@ -23,7 +22,12 @@ from encoders.predictors.stacking import Model
 
 @dataclass(frozen=True)
 class LabelledFamily:
-    """Graphs that share a label of one meaning: `labels` (G,), higher is better."""
+    """Graphs of one family with one label each.
+
+    name: the family's.
+    graphs: G graphs.
+    labels: (G,), higher is better.
+    """
 
     name: str
     graphs: GraphBatch
@@ -34,41 +38,55 @@ class LabelledFamily:
             raise LabelError(f"family {self.name}: {len(self.graphs)} graphs but {len(self.labels)} labels")
 
     def select(self, indices: IntArray) -> LabelledFamily:
-        """Some of its graphs with their labels."""
+        """The graphs at `indices` with their labels."""
         return replace(self, graphs=self.graphs.select(indices), labels=self.labels[indices])
 
 
 class Score(NamedTuple):
-    """Rank correlations with the true labels of graphs that were not trained on."""
+    """Rank correlations of predictions with the true labels of held-out graphs of the target.
 
-    labels: int
+    num_labels: labels of the target that the model was fitted to.
+    spearman: Spearman's rho.
+    kendall: Kendall's tau-b.
+    """
+
+    num_labels: int
     spearman: float
     kendall: float
 
 
-# (sources, seed) -> model, fitted again for every draw of the target's labels
+# (sources, seed) -> a model trained on the sources, which is then fitted to labels of the target
 Method = Callable[[Sequence[LabelledFamily], int], Model]
 
 
 def split(
-    family: LabelledFamily, labels: int, seed: int, tests: int | None = None
+    family: LabelledFamily, num_labels: int, seed: int, num_tests: int | None = None
 ) -> tuple[LabelledFamily, LabelledFamily]:
-    """`labels` graphs drawn at random, and the rest to test on, or `tests` of the rest.
+    """A random training set of `num_labels` graphs and a disjoint test set.
 
-    Draws are nested: with the same seed, fewer labels are a part of more. Given `tests`, every number of labels is
-    tested on the same graphs.
+    Training sets are nested: with the same seed, a smaller one is part of a larger one.
+
+    Args:
+        family: what is split.
+        num_labels: size of the training set.
+        seed: of the permutation.
+        num_tests: size of the test set, which then is the same for every `num_labels`; default all the rest.
+
+    Raises:
+        LabelError: the family has too few graphs.
     """
     order = np.random.default_rng(seed).permutation(len(family.labels))
-    if labels + (tests or 1) > len(order):
+    if num_labels + (num_tests or 1) > len(order):
         raise LabelError(
-            f"family {family.name}: {labels} labels and {tests or 1} test graphs asked for, but it has {len(order)} graphs"
+            f"family {family.name}: {num_labels} labels and {num_tests or 1} test graphs asked for, "
+            f"but it has {len(order)} graphs"
         )
-    test = order[labels:] if tests is None else order[len(order) - tests :]
-    return family.select(order[:labels]), family.select(test)
+    test = order[num_labels:] if num_tests is None else order[len(order) - num_tests :]
+    return family.select(order[:num_labels]), family.select(test)
 
 
 def transfer_method(encoder: Encoder | None, **options: Any) -> Method:
-    """`Predictor(encoder, **options)` trained on the sources' labels, then on the target's."""
+    """The method that trains `Predictor(encoder, **options)` on the sources' labels, then on the target's."""
 
     def method(sources: Sequence[LabelledFamily], seed: int) -> Model:
         return Predictor(encoder, **options).fit_sources(
@@ -79,7 +97,7 @@ def transfer_method(encoder: Encoder | None, **options: Any) -> Method:
 
 
 def from_scratch(sources: Sequence[LabelledFamily], seed: int) -> Model:
-    """The same network and ranking loss from random weights, on the target's labels alone."""
+    """The same network and ranking loss, from random weights and on the target's labels alone."""
     return Predictor(Encoder(seed=seed), head="rank")
 
 
@@ -98,15 +116,25 @@ def evaluate(
     sources: Sequence[LabelledFamily],
     counts: Iterable[int],
     seed: int,
-    tests: int | None = None,
+    num_tests: int | None = None,
 ) -> Iterator[Score]:
-    """Score one method on one draw of labels, for each number of labels in `counts`; 0 asks the model as the sources
-    left it.
+    """Score one method on one random split of the target, for each number of labels in ascending order.
+
+    Args:
+        method: what is scored.
+        target: the family to rank.
+        sources: families whose labels the method may all use.
+        counts: numbers of labels of the target; 0 scores the model as trained on the sources.
+        seed: of the split and of the method.
+        num_tests: size of the test set; default all graphs without a training label.
+
+    Raises:
+        LabelError: the target has too few graphs.
     """
     model = method(sources, seed)
-    for labels in sorted(counts):
-        train, test = split(target, labels, seed, tests)
-        if labels:
+    for num_labels in sorted(counts):
+        train, test = split(target, num_labels, seed, num_tests)
+        if num_labels:
             model.fit(train.graphs, train.labels, seed=seed, pool=test.graphs)
         scores = model.predict(test.graphs)
-        yield Score(labels, spearman(scores, test.labels), kendall_tau(scores, test.labels))
+        yield Score(num_labels, spearman(scores, test.labels), kendall_tau(scores, test.labels))

@@ -116,7 +116,7 @@ def _write_stores(families: dict[str, LabelledFamily], folder: Path) -> None:
 def _outcome(name: str, method: Method, target: LabelledFamily, sources: list[LabelledFamily], seed: int) -> Outcome:
     counts = (LABELS,) if name in NEED_LABELS else (0, LABELS)
     scores = [score for draw in range(DRAWS) for score in evaluate(method, target, sources, counts, seed + draw)]
-    at = {labels: [s for s in scores if s.labels == labels] for labels in counts}
+    at = {labels: [s for s in scores if s.num_labels == labels] for labels in counts}
     zero = [s.spearman for s in at.get(0, [])] or None
     return Outcome(name, [s.spearman for s in at[LABELS]], [s.kendall for s in at[LABELS]], zero)
 

@@ -16,7 +16,7 @@ from torch import multiprocessing
 
 from cgir.errors import CgirError
 from contrastive import PretrainConfig, distributed, pretrain
-from contrastive.pretraining import _Run
+from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import as_pool
 from encoders import EncoderConfig, load_encoder
 
@@ -58,7 +58,7 @@ def start(work, folder, size=2):
 
 def first_step(config, double=True):
     """Loss of step 0 and all gradients, in double precision."""
-    run = _Run(as_pool(GRAPHS, FAMILIES), config)
+    run = PretrainingRun(as_pool(GRAPHS, FAMILIES), config)
     run.objective.double()
     loss = run.advance()
     return {"loss": torch.tensor(loss)} | {
@@ -99,7 +99,7 @@ class Interrupted(Exception):
 
 def interrupted(folder, monkeypatch, at):
     """A run of one process that stopped after so many steps."""
-    advance = _Run.advance
+    advance = PretrainingRun.advance
 
     def stop(self):
         if self.step == at:
@@ -107,7 +107,7 @@ def interrupted(folder, monkeypatch, at):
         return advance(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Run, "advance", stop)
+        patch.setattr(PretrainingRun, "advance", stop)
         with pytest.raises(Interrupted):
             pretrain(GRAPHS, CONFIG, FAMILIES, run_dir=folder, checkpoint_every=1, progress=False)
 
@@ -144,7 +144,7 @@ def test_shares_are_the_whole(monkeypatch):
 def test_every_process_needs_a_graph(monkeypatch):
     monkeypatch.setattr(distributed, "rank_and_world_size", lambda: (0, 15))
     with pytest.raises(CgirError, match="batch=14 for 15 processes"):
-        _Run(as_pool(GRAPHS, FAMILIES), CONFIG)
+        PretrainingRun(as_pool(GRAPHS, FAMILIES), CONFIG)
 
 
 def test_one_process_passes_through():

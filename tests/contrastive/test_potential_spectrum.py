@@ -10,7 +10,7 @@ from encoders_samples import random_cnns
 from cgir import GraphBatch, GraphBuilder, spectrum
 from cgir.graph_batch import kind_flops
 from contrastive import PretrainConfig, operator_spectrum, pretrain
-from contrastive.potential_spectrum import OCTAVES, OPERATOR
+from contrastive.potential_spectrum import MAX_HASH_OFFSET, MAX_LOG2_FLOPS
 from encoders import Encoder, EncoderConfig
 from encoders.metrics import spearman
 
@@ -34,12 +34,12 @@ def test_eigenvalues_lie_between_those_of_laplacian_and_potential():
         net = nx.Graph((u, v) for v, node in enumerate(graph.nodes) for u in node.inputs)
         net.add_nodes_from(range(len(graph)))
         laplacian = nx.normalized_laplacian_matrix(net, nodelist=range(len(graph))).toarray()
-        cost = np.asarray([max(0, 1 - log2(1 + kind_flops(node.kind)) / OCTAVES) for node in graph.nodes])
+        cost = np.asarray([max(0, 1 - log2(1 + kind_flops(node.kind)) / MAX_LOG2_FLOPS) for node in graph.nodes])
         low = np.linalg.eigvalsh(laplacian + np.diag(cost))
         found = operator_spectrum(graph, k=len(graph))[0]
         assert (low - 1e-9 <= found).all()
-        assert (found <= low + OPERATOR + 1e-9).all()
-        assert 0 < (found - low).sum() < OPERATOR * len(graph)
+        assert (found <= low + MAX_HASH_OFFSET + 1e-9).all()
+        assert 0 < (found - low).sum() < MAX_HASH_OFFSET * len(graph)
 
 
 def test_operators_are_told_apart_where_wiring_is_equal():
@@ -69,7 +69,7 @@ def test_small_graphs_are_padded_above_every_eigenvalue():
     b.output(b.relu(b.input((3, 4, 4))))
     values = operator_spectrum(b.build())[0]
     assert values[:3].max() < values[3:].min()
-    assert values[3:] == pytest.approx(np.full(8, 3 + OPERATOR))
+    assert values[3:] == pytest.approx(np.full(8, 3 + MAX_HASH_OFFSET))
 
 
 def test_embeddings_come_to_follow_it():

@@ -17,7 +17,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
 from contrastive import PretrainConfig, pretrain
 from contrastive.config import CONTRASTS, WEIGHTS
-from contrastive.pretraining import _Run
+from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import as_pool
 from encoders import Encoder, EncoderConfig, load_encoder
 from encoders.metrics import spearman
@@ -54,7 +54,7 @@ class Interrupted(Exception):
 
 def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, monkeypatch):
     straight = run()
-    advance = _Run.advance
+    advance = PretrainingRun.advance
 
     def stop_at_five(self):
         if self.step == 5:
@@ -62,7 +62,7 @@ def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, monkeypatch):
         return advance(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Run, "advance", stop_at_five)
+        patch.setattr(PretrainingRun, "advance", stop_at_five)
         with pytest.raises(Interrupted):
             run(run_dir=tmp_path, checkpoint_every=2)  # the state of step 4 is the last one kept
     assert not (tmp_path / "encoder.safetensors").exists()
@@ -72,7 +72,7 @@ def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, monkeypatch):
         steps.append(self.step)
         return advance(self)
 
-    monkeypatch.setattr(_Run, "advance", count)
+    monkeypatch.setattr(PretrainingRun, "advance", count)
     resumed = run(run_dir=tmp_path, checkpoint_every=2)
     assert steps == [4, 5]
     assert equal(resumed, straight)
@@ -119,13 +119,13 @@ def test_property_regression_predicts_standardised_properties():
     config = PretrainConfig(
         steps=200, batch=32, lr=3e-3, projection=16, contrast_weight=0.0, property_weight=1.0, encoder=shape
     )
-    training = _Run(as_pool(GRAPHS), config)
+    training = PretrainingRun(as_pool(GRAPHS), config)
     losses = [training.advance() for _ in range(config.steps)]
     targets = training.objective.parts["property"].targets
     varying = targets.std(0) > 0
     values = properties(GRAPHS)[:, varying.numpy()]
     np.testing.assert_allclose(targets[:, varying], (values - values.mean(0)) / values.std(0), atol=1e-4)
-    silent = _Run(as_pool(GRAPHS), config)
+    silent = PretrainingRun(as_pool(GRAPHS), config)
     for parameter in silent.objective.parts["property"].head[-1].parameters():
         torch.nn.init.zeros_(parameter)
     # a batch's variance, not the pool's

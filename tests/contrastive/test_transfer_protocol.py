@@ -34,10 +34,10 @@ def test_draws_are_nested_and_never_tested_on(labels: int, more: int, seed: int)
 
 
 def test_a_fixed_test_set_does_not_depend_on_the_number_of_labels() -> None:
-    tests = {tuple(split(NUMBERED, labels, seed=3, tests=10)[1].labels) for labels in (0, 5, 30)}
+    tests = {tuple(split(NUMBERED, labels, seed=3, num_tests=10)[1].labels) for labels in (0, 5, 30)}
     assert len(tests) == 1
     with pytest.raises(LabelError, match="31 labels and 10 test graphs asked for, but it has 40"):
-        split(NUMBERED, 31, seed=3, tests=10)
+        split(NUMBERED, 31, seed=3, num_tests=10)
     with pytest.raises(LabelError, match="40 graphs but 39 labels"):
         LabelledFamily("short", TARGET.graphs, np.arange(39.0))
 
@@ -67,7 +67,7 @@ def conv_share_of(batch: GraphBatch) -> np.ndarray:
 def test_only_the_labels_of_the_draw_are_shown_and_the_truth_scores_one(sign: float) -> None:
     model = Watching(sign)
     scores = list(evaluate(lambda sources, seed: model, TARGET, [SOURCE], (10, 0, 5), seed=7))
-    assert [score.labels for score in scores] == [0, 5, 10]
+    assert [score.num_labels for score in scores] == [0, 5, 10]
     assert [len(y) for y in model.shown] == [5, 10]
     np.testing.assert_array_equal(model.shown[1], split(TARGET, 10, seed=7)[0].labels)
     for score in scores:

@@ -23,7 +23,7 @@ from contrastive.objectives.property_regression import PropertyRegression
 from contrastive.objectives.step_context import StepContext
 from contrastive.objectives.weighted_sum import Objective
 from contrastive.pair_sampler import NearestNeighbourPairs
-from contrastive.pretraining import _Run
+from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import as_pool
 from encoders import Encoder, EncoderConfig
 from encoders.engine.batching import GraphTensors
@@ -213,7 +213,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_every_part_alone_is_learned(name):
     alone = {weight: float(weight == name) for weight in WEIGHTS}
-    run = _Run(POOL, replace(CONFIG, **alone, steps=60, lr=3e-3))
+    run = PretrainingRun(POOL, replace(CONFIG, **alone, steps=60, lr=3e-3))
     losses = [run.advance() for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
 
@@ -221,4 +221,4 @@ def test_every_part_alone_is_learned(name):
 def test_a_batch_needs_no_graphs_as_objects():
     batch = GraphBatch.from_graphs(GRAPHS)
     config = replace(CONFIG, path_weight=1.0, mask_weight=1.0, contrast="wl")
-    assert _Run(as_pool(batch, FAMILIES), config).advance() == _Run(POOL, config).advance()
+    assert PretrainingRun(as_pool(batch, FAMILIES), config).advance() == PretrainingRun(POOL, config).advance()
