@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cgir.graph_batch import GraphBatch, categories, node_features
+from cgir.graph_batch import GraphBatch
+from cgir.node_features import categories, node_features
 from encoders import Encoder
 from encoders.models.node_embedding import NodeEmbedding
 

@@ -31,7 +31,8 @@ import cgir
 import frontends
 from cgir.analysis.laplacian_spectrum import PADDING, K
 from cgir.analysis.weisfeiler_lehman import graph_hashes
-from cgir.graph_batch import GraphBatch, kind_flops
+from cgir.cost import kind_flops
+from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
 from frontends import tables
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from .builder import GraphBuilder
 from .graph import Attr, Graph, NodeKind, Shape, attributes
-from .graph_batch import GraphBatch, ranges
+from .graph_batch import GraphBatch
+from .ragged import offsets, ranges
 from .typing import IntArray
 
 FLUSH = 1 << 18  # pieces put together at a time, which bounds what is held in Python lists
@@ -153,7 +154,7 @@ class BatchBuilder(GraphBuilder):
         kind, back, sizes = (np.concatenate(parts, dtype=np.int64) for parts in zip(*self._done, strict=True))
         dst = np.repeat(np.arange(len(kind)), _arity(self._rows)[kind])
         np.subtract(dst, back, out=back)
-        return GraphBatch(tuple(self._rows), kind, back, dst, np.concatenate([[0], np.cumsum(sizes)]))
+        return GraphBatch(tuple(self._rows), kind, back, dst, offsets(sizes))
 
     def build(self) -> Graph:
         """Not for this builder, which holds many graphs.
@@ -185,11 +186,11 @@ class BatchBuilder(GraphBuilder):
         kinds, first = _ragged([piece.kinds for piece in table])
         sources, first_source = _ragged([piece.sources for piece in table])
         sizes, num_sources = np.diff(first)[place], np.diff(first_source)[place]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
+        starts = offsets(sizes)
         counts = np.asarray(self._sizes, np.int64)
-        begins = starts[np.concatenate([[0], np.cumsum(counts)])]
+        begins = starts[offsets(counts)]
         network = np.repeat(begins[:-1], counts)
-        link = np.concatenate([[0], np.cumsum(np.asarray([piece.arity for piece in table], np.int64)[place])])
+        link = offsets(np.asarray([piece.arity for piece in table], np.int64)[place])
 
         source = sources[ranges(first_source[place], num_sources)]
         owner = np.repeat(np.arange(len(place)), num_sources)
@@ -210,5 +211,5 @@ def _arity(kinds: Iterable[NodeKind]) -> IntArray:
 
 def _ragged(rows: Sequence[tuple[int, ...]]) -> tuple[IntArray, IntArray]:
     """All rows one after the other, and where each begins (and the last ends)."""
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    starts = offsets([len(row) for row in rows])
     return np.fromiter(chain.from_iterable(rows), np.int64, int(starts[-1])), starts

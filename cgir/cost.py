@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from math import prod
 
-from .graph import Graph, Node
-from .graph_batch import kind_flops
+from .graph import Graph, Node, NodeKind
+from .ops import OPS
 
 
 def num_params(graph: Graph) -> int:
     """Number of trainable scalars; a tensor shared by several nodes counts once."""
     return sum({param.id: prod(param.shape) for node in graph.nodes for param in node.params}.values())
+
+
+def kind_flops(kind: NodeKind) -> int:
+    """FLOPs of one node, by the formula in the operator's row, 0 where there is none; in the body of a loop, of all its
+    `trips`.
+    """
+    cost = OPS[kind.op].cost
+    return cost(kind) * int(kind.attr("trips", 1)) if cost else 0
 
 
 def node_flops(node: Node) -> int:

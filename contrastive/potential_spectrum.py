@@ -22,8 +22,9 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cgir.analysis.laplacian_spectrum import PADDING, K, normalized_laplacian
+from cgir.cost import kind_flops
 from cgir.graph import NodeKind
-from cgir.graph_batch import GraphBatch, kind_flops
+from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, as_batch
 

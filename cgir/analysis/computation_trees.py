@@ -28,7 +28,8 @@ import pyarrow as pa
 
 from cgir.errors import CgirError
 from cgir.graph import NodeKind
-from cgir.graph_batch import GraphBatch, ranges
+from cgir.graph_batch import GraphBatch
+from cgir.ragged import offsets, ranges
 from cgir.typing import Int32Array, IntArray
 
 from .weisfeiler_lehman import Colors, kind_color, mix
@@ -132,7 +133,7 @@ def tabulate(
                 level + 1, classes, made.own, [(made.sources, np.repeat(np.arange(len(classes)), np.diff(made.starts)))]
             )
         steps.append(_chosen(made, _examples(classes, len(values))))
-        places = np.split(classes, np.cumsum([0, *map(len, keys)])[1:-1])[: len(parts)]
+        places = np.split(classes, offsets([len(key) for key in keys])[1:-1])[: len(parts)]
     last = [place[part.last] for place, part in zip(places, parts, strict=True)]
     return Table(tuple(kinds), steps, np.concatenate([np.zeros(0, np.int32), *last]))
 
@@ -178,14 +179,14 @@ def _part(batch: GraphBatch, depth: int, direction: Direction, check: bool) -> _
         order = np.argsort(targets, kind="stable")
         sources, targets = sources[order], targets[order]
     degree = np.bincount(targets, minlength=batch.num_nodes)
-    starts = np.cumsum(degree) - degree
+    starts = offsets(degree)
     kind, steps = levels[0][0], []
     for level, ((before, _), (classes, keys)) in enumerate(pairwise(levels), 1):
         if check:
             _check(level, classes, kind, [(before[sources], targets)])
         chosen = _examples(classes, len(keys))
         heard = sources[ranges(starts[chosen], degree[chosen])]
-        steps.append(Step(before[chosen], before[heard], _ends(degree[chosen])))
+        steps.append(Step(before[chosen], before[heard], offsets(degree[chosen])))
     kinds = [batch.kinds[row] for row in batch.kind[_examples(kind, len(levels[0][1]))].tolist()]
     return _Part(kinds, [keys for _, keys in levels[1:]], steps, levels[-1][0])
 
@@ -198,7 +199,7 @@ def _joined(steps: list[Step], places: list[Classes]) -> Step:
     return Step(
         np.concatenate([none, *own]),
         np.concatenate([none, *sources]),
-        _ends(np.concatenate([none, *(np.diff(step.starts) for step in steps)])),
+        offsets(np.concatenate([none, *(np.diff(step.starts) for step in steps)])),
     )
 
 
@@ -211,11 +212,7 @@ def _examples(classes: Classes, count: int) -> IntArray:
 
 def _chosen(step: Step, rows: IntArray) -> Step:
     sizes = np.diff(step.starts)[rows]
-    return Step(step.own[rows], step.sources[ranges(step.starts[rows], sizes)], _ends(sizes))
-
-
-def _ends(sizes: IntArray) -> IntArray:
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return Step(step.own[rows], step.sources[ranges(step.starts[rows], sizes)], offsets(sizes))
 
 
 def _check(depth: int, classes: Classes, own: Classes, ways: list[tuple[Classes, IntArray]]) -> None:
@@ -227,7 +224,7 @@ def _check(depth: int, classes: Classes, own: Classes, ways: list[tuple[Classes,
         same = same and bool((degree == degree[example]).all())
         if same:
             ordered = np.sort(targets * count + heard) % count  # row by row, what each one hears in order
-            same = bool((ordered == ordered[ranges((np.cumsum(degree) - degree)[example], degree)]).all())
+            same = bool((ordered == ordered[ranges(offsets(degree)[example], degree)]).all())
     if not same:
         raise CgirError(
             f"unfoldings: depth {depth}: two different multisets of neighbours have equal sums; do without classes for these graphs"

@@ -16,8 +16,10 @@ from math import log2, prod
 import numpy as np
 import scipy.sparse
 
+from cgir.cost import kind_flops
 from cgir.graph import Graph, NodeKind
-from cgir.graph_batch import GraphBatch, extent, kind_flops
+from cgir.graph_batch import GraphBatch
+from cgir.node_features import extent
 from cgir.ops import OPS
 from cgir.typing import FloatArray, IntArray
 
@@ -55,9 +57,8 @@ PROPERTY_NAMES = (
 
 def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
     """(G, len(PROPERTY_NAMES)) float64; G is 1 for a single graph."""
-    if not isinstance(graphs, GraphBatch):
-        graphs = GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
-    batch, owner = graphs, graphs.graph_of_node
+    batch = GraphBatch.of(graphs)
+    owner = batch.graph_of_node
     counts = scipy.sparse.coo_array(
         (np.ones(batch.num_nodes), (owner, batch.kind)), shape=(len(batch), len(batch.kinds))
     ).tocsr()

@@ -8,7 +8,7 @@ does not see it: two convolutions side by side or one after the other are the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import log
 from typing import NamedTuple
 
@@ -50,20 +50,8 @@ def path_features(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
         from all paths, its largest and its smallest number on any path, as log2(1 + value); then log2(1 + number of
         paths). All are 0 for a graph without nodes.
     """
-    batch = (
-        graphs
-        if isinstance(graphs, GraphBatch)
-        else GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
-    )
-    return np.concatenate([np.zeros((0, len(PATH_NAMES))), *map(_features, _chunks(batch))])
-
-
-def _chunks(batch: GraphBatch) -> Iterator[GraphBatch]:
-    start = 0
-    while start < len(batch):
-        stop = max(start + 1, int(np.searchsorted(batch.ptr, batch.ptr[start] + CHUNK_NODES, side="right")) - 1)
-        yield batch.select(np.arange(start, stop))
-        start = stop
+    chunks = GraphBatch.of(graphs).chunks(CHUNK_NODES)
+    return np.concatenate([np.zeros((0, len(PATH_NAMES))), *map(_features, chunks)])
 
 
 class _Flow(NamedTuple):

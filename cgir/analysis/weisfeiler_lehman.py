@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgir.graph import Graph, NodeKind
-from cgir.graph_batch import GraphBatch, ranges
+from cgir.graph_batch import GraphBatch
 from cgir.ops import OPS
+from cgir.ragged import offsets, ranges
 from cgir.typing import IntArray
 
 Colors = NDArray[np.uint64]
@@ -89,11 +90,9 @@ def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> l
     shared.
     """
     digests: list[str] = []
-    while len(digests) < len(batch):
-        start = len(digests)
-        stop = int(np.searchsorted(batch.ptr, batch.ptr[start] + CHUNK_NODES, side="right")) - 1
-        stop = min(max(stop, start + 1), start + CHUNK_GRAPHS)
-        structure = _structure(batch.select(np.arange(start, stop)), groups[start:stop] if groups is not None else None)
+    for chunk in batch.chunks(CHUNK_NODES, CHUNK_GRAPHS):
+        start, stop = len(digests), len(digests) + len(chunk)
+        structure = _structure(chunk, groups[start:stop] if groups is not None else None)
         digests += _digests(structure, _refine(structure, structure.base))
     return digests
 
@@ -168,7 +167,7 @@ def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure
     order = np.argsort(place.astype(np.uint16) if place.max(initial=0) < 1 << 16 else place, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    kind, edge_ptr = batch.kind[order], _ends(batch.dst, batch.num_nodes)
+    kind, edge_ptr = batch.kind[order], batch.in_edge_ptr
     base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[kind]
     ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[kind]
     owner, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
@@ -176,7 +175,7 @@ def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure
     ordered &= arity == np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[kind]
     src, dst = rank[batch.src[ranges(edge_ptr[order], arity)]], np.repeat(np.arange(len(order)), arity)
     label = np.where(ordered[dst], ranges(np.ones_like(arity), arity), 0)
-    steps = np.cumsum([0, *np.bincount(place)]).tolist()
+    steps = offsets(np.bincount(place)).tolist()
     if groups is not None and any(group is not None for group in groups):
         more_src, more_dst, more_label, more_owner = _sharing(batch, groups)
         src, dst = np.concatenate([src, more_src]), np.concatenate([dst, rank[more_dst]])
@@ -193,7 +192,7 @@ def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure
 
 def _ends(values: IntArray, size: int) -> IntArray:
     """(size + 1,): where each of 0 .. size - 1 begins when the values are sorted."""
-    return np.concatenate([[0], np.cumsum(np.bincount(values, minlength=size))]).astype(np.int64)
+    return offsets(np.bincount(values, minlength=size))
 
 
 def _sharing(batch: GraphBatch, groups: Sequence[Groups]) -> tuple[IntArray, IntArray, IntArray, IntArray]:

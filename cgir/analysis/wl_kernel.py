@@ -29,9 +29,11 @@ from typing import Any, cast, overload
 import numpy as np
 import scipy.sparse
 
+from cgir.cost import kind_flops
 from cgir.errors import CgirError
 from cgir.graph import Graph, NodeKind
-from cgir.graph_batch import GraphBatch, extent, kind_flops
+from cgir.graph_batch import GraphBatch
+from cgir.node_features import extent
 from cgir.typing import FloatArray, IntArray
 
 from .weisfeiler_lehman import Colors, mix
@@ -59,11 +61,7 @@ def wl_features(graphs: Graph | Sequence[Graph] | GraphBatch, rounds: int = ROUN
     """
     if rounds < 0:
         raise CgirError(f"wl_features: rounds={rounds}; expected 0 or more")
-    batch = (
-        graphs
-        if isinstance(graphs, GraphBatch)
-        else GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
-    )
+    batch = GraphBatch.of(graphs)
     labels = np.asarray([_label(kind) for kind in batch.kinds], np.uint64).reshape(-1, 2)
     parts = (batch.select(np.arange(start, min(start + CHUNK, len(batch)))) for start in range(0, len(batch), CHUNK))
     counted = [_counted(part, labels[part.kind], rounds) for part in parts]
@@ -123,7 +121,7 @@ def _rooted(features: Features, columns: IntArray, normalized: bool) -> tuple[Fe
 
 def _counted(batch: GraphBatch, labels: Colors, rounds: int) -> Features:
     """`wl_features` of a batch whose nodes have the `labels` (N, 2): without and with FLOPs."""
-    reads = np.concatenate([[0], np.cumsum(np.bincount(batch.dst, minlength=batch.num_nodes))])
+    reads = batch.in_edge_ptr
     colors = [labels[:, 1], labels[:, 0]]
     for _ in range(rounds):
         scrambled = mix(colors[-1])

@@ -16,7 +16,8 @@ import numpy as np
 
 from cgir.errors import FileFormatError, InvalidGraphError, one_line
 from cgir.graph import NodeKind, attributes
-from cgir.graph_batch import GraphBatch, ranges
+from cgir.graph_batch import GraphBatch
+from cgir.ragged import ranges
 from cgir.serialize import decode_value, encode_value
 from cgir.typing import AnyArray, Int32Array, IntArray
 

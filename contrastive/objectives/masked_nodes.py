@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from cgir.graph_batch import FEATURE_NAMES, GraphBatch, ranges
+from cgir.graph_batch import GraphBatch
+from cgir.node_features import FEATURE_NAMES
 from cgir.ops import INDEX
+from cgir.ragged import ranges
 from cgir.typing import BoolArray, IntArray
 from contrastive.pretraining_set import Pool
 from encoders.engine.batching import GraphTensors, StreamBlocks, TensorBatch

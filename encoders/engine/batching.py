@@ -14,7 +14,9 @@ from torch import Tensor
 from cgir.analysis.computation_trees import Classes, Table, tabulate
 from cgir.errors import CgirError, InvalidGraphError
 from cgir.graph import Graph
-from cgir.graph_batch import GraphBatch, categories, node_features, ranges
+from cgir.graph_batch import GraphBatch
+from cgir.node_features import categories, node_features
+from cgir.ragged import ranges
 from cgir.store.graph_store import GraphStore
 from cgir.typing import IntArray
 

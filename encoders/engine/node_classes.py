@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from cgir.analysis.computation_trees import Classes, Table
-from cgir.graph_batch import ranges
+from cgir.ragged import ranges
 from cgir.typing import IntArray
 
 from .message_blocks import MessageBlock

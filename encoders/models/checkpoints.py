@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, FileFormatError, one_line
-from cgir.graph_batch import FEATURE_NAMES
+from cgir.node_features import FEATURE_NAMES
 from cgir.ops import INDEX
 
 from .registry import ARCHITECTURES, GraphEncoder, architecture, build

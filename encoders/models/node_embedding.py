@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cgir.graph_batch import FEATURE_NAMES, VARIANTS
+from cgir.node_features import FEATURE_NAMES, VARIANTS
 from cgir.ops import INDEX
 
 
 class NodeEmbedding(nn.Module):
-    """A row for the operator and for each of its `cgir.features.VARIANTS`, plus a two-layer perceptron of
+    """A row for the operator and for each of its `cgir.node_features.VARIANTS`, plus a two-layer perceptron of
     `node_features`, for K distinct kinds at once.
     """
 
@@ -20,7 +20,7 @@ class NodeEmbedding(nn.Module):
         self.features = nn.Sequential(nn.Linear(len(FEATURE_NAMES), width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, ops: Tensor, features: Tensor) -> Tensor:
-        """ops (K, 1 + V) of `cgir.features.categories`, features (K, F) -> (K, width)."""
+        """ops (K, 1 + V) of `cgir.node_features.categories`, features (K, F) -> (K, width)."""
         x: Tensor = self.op(ops[:, 0]) + self.features(features.to(self.op.weight.dtype))
         for index, table in enumerate(self.variants, 1):
             x = x + table(ops[:, index])

@@ -16,9 +16,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
 
 from cgir.analysis.graph_properties import properties
+from cgir.cost import kind_flops
 from cgir.errors import CgirError
 from cgir.graph import Graph, NodeKind
-from cgir.graph_batch import GraphBatch, kind_flops
+from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
 from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, GraphTensors, as_batch

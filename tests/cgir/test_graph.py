@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import FrozenInstanceError, replace
+from importlib.util import find_spec
 from math import log2, prod
 
 import numpy as np
@@ -14,13 +15,16 @@ import cgir
 from cgir import GraphBuilder, InvalidGraphError, verify
 from cgir.cost import activation_bytes, flops, node_flops, num_params
 from cgir.graph import Graph, Node, NodeKind, Param, attributes
-from cgir.graph_batch import FEATURE_NAMES, VARIANTS, GraphBatch, categories, extent, node_features, ranges
+from cgir.graph_batch import GraphBatch
+from cgir.node_features import FEATURE_NAMES, VARIANTS, categories, extent, node_features
 from cgir.ops import INDEX, OPS, TORCH_NAMES
+from cgir.ragged import ranges
 
 
 def test_public_names_are_functions_not_modules():
     for name in ("spectrum", "verify", "diff", "isomorphic", "load", "spectral_distance", "canonicalize"):
         assert callable(getattr(cgir, name)), name
+        assert find_spec(f"cgir.{name}") is None, f"import cgir.{name} would hide the function"
 
 
 def test_nodes_and_graphs_are_immutable_and_hashable():

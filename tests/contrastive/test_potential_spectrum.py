@@ -8,7 +8,7 @@ import pytest
 from encoders_samples import random_cnns
 
 from cgir import GraphBatch, GraphBuilder, spectrum
-from cgir.graph_batch import kind_flops
+from cgir.cost import kind_flops
 from contrastive import PretrainConfig, operator_spectrum, pretrain
 from contrastive.potential_spectrum import MAX_HASH_OFFSET, MAX_LOG2_FLOPS
 from encoders import Encoder, EncoderConfig

@@ -5,7 +5,7 @@ matrices.
 import torch
 from torch import nn
 
-from cgir.graph_batch import categories, node_features
+from cgir.node_features import categories, node_features
 from encoders.models.conv_layers import GAT, GCN, GIN, HEADS, Gated, GraphConv, TransformerConv
 from encoders.models.pooling import AttentionPool, MaxPool, MixedPool, SumPool
 

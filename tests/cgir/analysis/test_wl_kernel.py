@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgir import CgirError, GraphBatch, GraphBuilder, spectral_distance, wl_distance, wl_features
+from cgir.cost import kind_flops
 from cgir.graph import Graph
-from cgir.graph_batch import kind_flops
 
 SEEDS = st.integers(0, 10**6)
 

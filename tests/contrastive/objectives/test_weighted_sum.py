@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from cgir import GraphBatch, wl_distance
 from cgir.analysis.graph_properties import properties
 from cgir.analysis.path_features import path_features
-from cgir.graph_batch import FEATURE_NAMES, categories, node_features
+from cgir.node_features import FEATURE_NAMES, categories, node_features
 from cgir.ops import INDEX
 from contrastive import PretrainConfig
 from contrastive.config import CONTRASTS, WEIGHTS

@@ -7,7 +7,7 @@ from encoders_samples import conv_share, random_cnns
 from torch import nn
 
 from cgir import CgirError, GraphBatch
-from cgir.graph_batch import FEATURE_NAMES, VARIANTS, categories, node_features
+from cgir.node_features import FEATURE_NAMES, VARIANTS, categories, node_features
 from cgir.ops import INDEX
 from encoders import Encoder, EncoderConfig, GraphTensors, Predictor, TrainConfig
 from encoders.explain.integrated_gradients import integrated_gradients

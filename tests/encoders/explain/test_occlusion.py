@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import frontends
 from cgir import CgirError, Graph, GraphBatch, Node
-from cgir.graph_batch import kind_flops
+from cgir.cost import kind_flops
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig
 from encoders.explain.occlusion import Explanation, explain, occlusion
 

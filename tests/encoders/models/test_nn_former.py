@@ -16,7 +16,7 @@ import encoders.models.nn_former
 from cgir import GraphBatch, GraphStore, Node
 from cgir.errors import CgirError
 from cgir.graph import Graph
-from cgir.graph_batch import categories, node_features
+from cgir.node_features import categories, node_features
 from encoders.engine.batching import GraphTensors
 from encoders.models.nn_former import HEADS, SiblingConfig, SiblingTransformer, groups
 

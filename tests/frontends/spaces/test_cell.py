@@ -14,8 +14,10 @@ from space_checks import rows
 
 import cgir
 from cgir.analysis.computation_trees import unfoldings
+from cgir.cost import kind_flops
 from cgir.graph import Graph, Node, Param
-from cgir.graph_batch import GraphBatch, categories, kind_flops, node_features
+from cgir.graph_batch import GraphBatch
+from cgir.node_features import categories, node_features
 from encoders import Encoder, EncoderConfig
 from frontends import spaces
 from frontends.spaces.cell import SKIP_OPS, ZERO_OPS, CellGraph

@@ -17,7 +17,7 @@ from space_checks import check_traces, count_live, rows, trace
 
 import cgir
 from cgir.analysis.weisfeiler_lehman import isomorphic
-from cgir.graph_batch import kind_flops
+from cgir.cost import kind_flops
 from frontends import spaces
 from frontends.spaces.darts.genotype import Cell, Edge, Genotype
 from frontends.spaces.darts.space import OPS, from_nasbench301
