@@ -11,6 +11,8 @@ from tqdm import tqdm
 from cgir.errors import LabelError, TraceError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.passes import canonicalize
+from frontends.common.trace_request import Request
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +56,7 @@ def unknown(names: Sequence[str]) -> list[str]:
 
 @cache
 def _graph(name: str, size: int) -> Graph:
-    from frontends import trace
+    from frontends.torch.module_tracer import trace
 
     try:
         model = _build(name)
@@ -64,7 +66,7 @@ def _graph(name: str, size: int) -> Graph:
             f"timm does not build {name} ({type(error).__name__}: {reason}); leave this row out"
         ) from error
     try:
-        return trace(model, input_shape=(1, 3, size, size), name=name)
+        return canonicalize(trace(model, Request(input_shape=(1, 3, size, size), name=name)))
     except TraceError as error:
         raise TraceError(f"{name} at {size} pixels: {error}") from error
 

@@ -1,12 +1,11 @@
-"""Build a model from its name: `package.module:attribute`, `path/file.py:attribute` or a file, as the command line
-takes it.
-"""
+"""Models by name: `package.module:attribute`, `path/file.py:attribute` or a file, as the command line takes them."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,16 +13,19 @@ from typing import Any
 from cgir import TraceError
 from cgir.errors import one_line
 
-# Packages that models are built with, and the extra that brings each.
+from .registry import has_model_suffix, is_model
+
+# Packages that models are built with -> the extra that brings each
 EXTRAS = {
-    "onnx": "onnx", "onnx_ir": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "tensorflow": "tensorflow", "keras": "tensorflow",
+    "onnx": "onnx", "onnx_ir": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx",
+    "tensorflow": "tensorflow", "keras": "tensorflow",
     "timm": "zoo", "transformers": "zoo", "torchvision": "zoo",
 }  # fmt: skip
 
 
 def build(target: str) -> Any:
-    """The model that `target` names: a file or folder as its path, a model as it is, a class or function called without
-    arguments.
+    """The model that `target` names: a file or folder as its path, a model as it is, or what a class or function builds
+    that is called without arguments.
 
     It is called under `torch.device("meta")` where PyTorch is there, so that no weights of its modules are allocated; a
     builder that needs real tensors is called again without.
@@ -31,22 +33,23 @@ def build(target: str) -> Any:
     Raises:
         TraceError: the name is malformed, cannot be imported, is missing, needs arguments, or does not build a model.
     """
-    where, _, name = target.rpartition(":")
-    if not where and _is_file(Path(target)):
+    module, _, name = target.rpartition(":")
+    if not module and _is_file(Path(target)):
         return Path(target)
-    if not where or not name:
+    if not module or not name:
         raise TraceError(
-            f"{target!r} does not name a model; expected package.module:name, path/file.py:name, or a file such as net.onnx"
+            f"{target!r} does not name a model; expected package.module:name, path/file.py:name, "
+            "or a file such as net.onnx"
         )
-    found = _attribute(_module(where, target), name, target)
-    if _is_model(found):
-        return found
-    if not callable(found):
+    attribute = _attribute(_imported(module, target), name, target)
+    if is_model(attribute):
+        return attribute
+    if not callable(attribute):
         raise TraceError(
-            f"{target}: found a {type(found).__name__}, expected a model, or a class or function that builds one"
+            f"{target}: found a {type(attribute).__name__}, expected a model, or a class or function that builds one"
         )
-    model = _called(found, target)
-    if not _is_model(model) and not isinstance(model, str | Path):
+    model = _built(attribute, target)
+    if not is_model(model) and not isinstance(model, str | Path):
         raise TraceError(
             f"{target}() returned a {type(model).__name__}, expected a model of PyTorch, Keras, TensorFlow or ONNX"
         )
@@ -54,34 +57,26 @@ def build(target: str) -> Any:
 
 
 def _is_file(path: Path) -> bool:
-    from . import FILES
-
-    return path.suffix in FILES or (path.exists() and path.suffix != ".py")
+    return has_model_suffix(path) or (path.exists() and path.suffix != ".py")
 
 
-def _is_model(found: Any) -> bool:
-    from . import CLASSES
-
-    return any((base.__module__.partition(".")[0], base.__name__) in CLASSES for base in type(found).__mro__)
-
-
-def _called(found: Any, target: str) -> Any:
+def _built(builder: Callable[[], Any], target: str) -> Any:
     try:
         torch = importlib.import_module("torch")
     except ImportError:
-        return _call(found, target)
+        return _called(builder, target)
     try:
         with torch.device("meta"):
-            return found()
+            return builder()
     except RuntimeError:  # how PyTorch says that a builder reads values, which meta tensors have not
-        return _call(found, target)
+        return _called(builder, target)
     except Exception as error:
         raise _failure(f"{target}: building the model failed", error) from error
 
 
-def _call(found: Any, target: str) -> Any:
+def _called(builder: Callable[[], Any], target: str) -> Any:
     try:
-        return found()
+        return builder()
     except Exception as error:
         raise _failure(f"{target}: building the model failed", error) from error
 
@@ -91,13 +86,14 @@ def _failure(what: str, error: Exception) -> TraceError:
     return TraceError(f"{what}: {one_line(error, named=True)}" + (f": pip install 'cgir[{extra}]'" if extra else ""))
 
 
-def _module(where: str, target: str) -> ModuleType:
+def _imported(name: str, target: str) -> ModuleType:
+    """The module of this name, or in this `.py` file."""
     try:
-        if not where.endswith(".py"):
-            return importlib.import_module(where)
-        path = Path(where)
+        if not name.endswith(".py"):
+            return importlib.import_module(name)
+        path = Path(name)
         if not path.is_file():
-            raise TraceError(f"{target}: there is no file {where}")
+            raise TraceError(f"{target}: there is no file {name}")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
         assert spec.loader is not None
@@ -108,14 +104,14 @@ def _module(where: str, target: str) -> ModuleType:
     except TraceError:
         raise
     except Exception as error:
-        raise _failure(f"{target}: importing {where} failed", error) from error
+        raise _failure(f"{target}: importing {name} failed", error) from error
 
 
 def _attribute(module: ModuleType, name: str, target: str) -> Any:
-    found: Any = module
+    item: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(item, part):
             public = ", ".join(sorted(n for n in vars(module) if not n.startswith("_"))[:10])
             raise TraceError(f"{target}: {module.__name__} has no {name!r}; it has {public}")
-        found = getattr(found, part)
-    return found
+        item = getattr(item, part)
+    return item

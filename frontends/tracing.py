@@ -1,0 +1,51 @@
+"""Tracing: a model of any framework becomes its computation graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cgir import Graph, canonicalize
+
+from .common.trace_request import Request
+from .registry import frontend_of
+
+
+def trace(
+    model: Any,
+    inputs: Any = None,
+    *,
+    input_shape: Any = None,
+    dims: Mapping[str, int] | None = None,
+    raw: bool = False,
+    level: str = "module",
+    strict: bool = False,
+    name: str = "",
+) -> Graph:
+    """The computation graph of a model.
+
+    Args:
+        model: a `torch.nn.Module` with real weights or on the meta device, a `torch.export.ExportedProgram`, an ONNX
+            `ModelProto` or its bytes, a Keras model, a TensorFlow `ConcreteFunction` or `tf.function`; or a path:
+            `.onnx`, `.pt2`, `.keras`, a frozen `.pb`, a SavedModel folder. It is left exactly as it was; weights are
+            not read.
+        inputs: example inputs, real or meta: a tensor, a tuple of positional arguments or a dict of keyword arguments.
+            Only shapes and types matter. Models that know their input shapes (exported programs, ONNX, Keras,
+            SavedModel) need none.
+        input_shape: instead of `inputs`, the shape of one floating-point tensor with the batch first, or a tuple of
+            such shapes.
+        dims: sizes for the named dimensions that an ONNX model leaves open, such as `{"batch": 1}`; those without one
+            are 1.
+        raw: keep every recorded call instead of the canonical form.
+        level: of the canonical form, "module" or "inference" (see `cgir.canonicalize`).
+        strict: refuse operators outside the vocabulary instead of keeping them as `Opaque` nodes.
+        name: of the graph; the model's class, or the file's name, if empty.
+
+    Raises:
+        TraceError: the model cannot be followed (the message names the user's line or the file's node), or its
+            framework is not installed.
+        UnsupportedOpError: with `strict`, for an operator outside the vocabulary.
+    """
+    request = Request(inputs, input_shape, dims or {}, strict, name)
+    graph = frontend_of(model).trace(model, request)
+    return graph if raw else canonicalize(graph, level=level)
