@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export CGIR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test scatter lint zoo bench universal results digits clean
+.PHONY: demo test scatter lint wheel zoo bench universal results digits clean
 
 demo: $(VENV)/core
 	$(BIN)/cgir demo
@@ -28,6 +28,16 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Wheel and sdist, the wheel built from the sdist; tried in an environment that has nothing else, outside the repository.
+wheel: $(VENV)/dev
+	rm -rf dist runs/wheel
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv runs/wheel/venv
+	runs/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	runs/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl mypy
+	mkdir runs/wheel/empty
+	cd runs/wheel/empty && OMP_NUM_THREADS=1 ../venv/bin/python $(CURDIR)/tests/wheel_check.py
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.peers --write

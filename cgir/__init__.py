@@ -23,3 +23,5 @@ from .passes import canonicalize as canonicalize
 from .serialize import load as load
 from .store.graph_store import GraphStore as GraphStore
 from .verifier import verify as verify
+
+__version__ = "0.1.0"
