@@ -55,14 +55,14 @@ class PygEncoder(nn.Module):
         super().__init__()
         self.path = path
         self.embedding = NodeEmbedding(width)
-        self.along = Stream(width, layers)
-        self.against = Stream(width, layers)
+        self.forward_stream = Stream(width, layers)
+        self.backward_stream = Stream(width, layers)
 
     def forward(self, data: Any) -> Tensor:
         """A collated batch -> (G, 2 x width)."""
         x = self.embedding(data.op, data.x)
         along, against = self._edges(data.edge_index, len(x)), self._edges(data.edge_index.flip(0), len(x))
-        return torch.cat([self.along(x, along, data), self.against(x, against, data)], dim=1)
+        return torch.cat([self.forward_stream(x, along, data), self.backward_stream(x, against, data)], dim=1)
 
     def _edges(self, edge_index: Tensor, nodes: int) -> Tensor:
         if self.path == GATHER:
@@ -86,9 +86,9 @@ def peers_name(name: str) -> str:
     """What a parameter of `Encoder` is called in `PygEncoder`."""
     names = {
         ".layers.": ".convs.",
-        ".own.weight": ".lin_root.weight",
-        ".own.bias": ".lin_rel.bias",
-        ".neighbours.weight": ".lin_rel.weight",
+        ".self_linear.weight": ".lin_root.weight",
+        ".self_linear.bias": ".lin_rel.bias",
+        ".neighbour_linear.weight": ".lin_rel.weight",
     }
     for ours, theirs in names.items():
         name = name.replace(ours, theirs)

@@ -92,7 +92,7 @@ class MaskedNodePrediction(nn.Module):
         x = torch.where(masked.unsqueeze(1), self.gap, arrays.forward_stream.blocks[0].self_rows(kinds))
         along = arrays.in_neighbours.pattern
         result = []
-        for stream, pattern in ((encoder.along, along), (encoder.against, along.transpose())):
+        for stream, pattern in ((encoder.forward_stream, along), (encoder.backward_stream, along.transpose())):
             levels = [MessageBlock(None, Segments(pattern))] * encoder.config.layers
             result.append(stream.states(x, StreamBlocks(levels, arrays.forward_stream.node_rows)))
         return torch.cat(result, dim=1)

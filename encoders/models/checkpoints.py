@@ -22,9 +22,10 @@ from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.node_features import FEATURE_NAMES
 from cgir.ops import INDEX
 
+from .checkpoint_keys import from_format_1
 from .registry import ARCHITECTURES, GraphEncoder, architecture, build
 
-VERSION = 1
+VERSION = 2
 _KEY = "cgir"  # the header entry that carries our JSON
 _OPS = "embedding.op.weight"
 
@@ -101,8 +102,9 @@ def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[st
         raise FileFormatError(f"{path}: damaged or not a cgir {kind} ({one_line(error, 200)})") from error
     if meta.get("kind") != kind:
         raise FileFormatError(f"{path}: expected a cgir {kind}, found {meta.get('kind', 'a file of another program')}")
-    if meta.get("version") != VERSION:
+    version = meta.get("version")
+    if version not in (1, VERSION):
         raise FileFormatError(
-            f"{path}: format version {meta.get('version')}, this cgir reads {VERSION}; update cgir or write the file again"
+            f"{path}: format version {version}, this cgir reads 1 to {VERSION}; update cgir or write the file again"
         )
-    return tensors, meta
+    return from_format_1(tensors, kind) if version == 1 else tensors, meta

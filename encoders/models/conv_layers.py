@@ -27,15 +27,15 @@ class GraphConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.own = nn.Linear(inputs, outputs)
-        self.neighbours = nn.Linear(inputs, outputs, bias=False)
+        self.self_linear = nn.Linear(inputs, outputs)
+        self.neighbour_linear = nn.Linear(inputs, outputs, bias=False)
 
     def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
         # the products come first, as there are fewer classes one level up, and both in one; rows 2 r and 2 r + 1 are
         # then the products of row r
-        both = linear(x, torch.cat([self.own.weight, self.neighbours.weight]))
-        return (block.self_and_mean @ both.view(-1, self.own.out_features)).add_(self.own.bias)
+        both = linear(x, torch.cat([self.self_linear.weight, self.neighbour_linear.weight]))
+        return (block.self_and_mean @ both.view(-1, self.self_linear.out_features)).add_(self.self_linear.bias)
 
 
 class GCN(nn.Module):
@@ -86,7 +86,7 @@ class GAT(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs, bias=False)
-        self.own, self.heard = (
+        self.att_dst, self.att_src = (
             nn.Parameter(nn.init.xavier_uniform_(torch.empty(HEADS, outputs // HEADS))) for _ in range(2)
         )
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -94,8 +94,8 @@ class GAT(nn.Module):
     def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, inputs) -> (C of depth l, outputs)."""
         y, edges = self.linear(x), block.neighbours_with_self
-        heads = y.view(-1, *self.own.shape)
-        own, heard = (heads * self.own).sum(-1), (heads * self.heard).sum(-1)
+        heads = y.view(-1, *self.att_dst.shape)
+        own, heard = (heads * self.att_dst).sum(-1), (heads * self.att_src).sum(-1)
         scores = leaky_relu(edges.expand @ block.self_rows(own) + edges.gather @ heard, 0.2)
         return edges.scatter_sum @ _weighted(edges.gather @ y, edges.softmax(scores)) + self.bias
 

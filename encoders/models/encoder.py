@@ -90,8 +90,8 @@ class Encoder(nn.Module):
         self.config = config or EncoderConfig()
         with seeded(seed):
             self.embedding = NodeEmbedding(self.config.width)
-            self.along = Stream(self.config)
-            self.against = Stream(self.config)
+            self.forward_stream = Stream(self.config)
+            self.backward_stream = Stream(self.config)
 
     @property
     def dim(self) -> int:
@@ -101,12 +101,14 @@ class Encoder(nn.Module):
     def forward(self, arrays: TensorBatch) -> Tensor:
         """A batch of G graphs, taken for as many layers as the encoder has -> (G, dim)."""
         x = self.embedding(arrays.ops, arrays.features)
-        return torch.cat([self.along(x, arrays.forward_stream), self.against(x, arrays.backward_stream)], dim=1)
+        return torch.cat(
+            [self.forward_stream(x, arrays.forward_stream), self.backward_stream(x, arrays.backward_stream)], dim=1
+        )
 
     def nodes(self, arrays: TensorBatch) -> Tensor:
         """A batch of graphs with N nodes in all -> the states of every node in both streams (N, dim)."""
         x = self.embedding(arrays.ops, arrays.features)
-        streams = ((self.along, arrays.forward_stream), (self.against, arrays.backward_stream))
+        streams = ((self.forward_stream, arrays.forward_stream), (self.backward_stream, arrays.backward_stream))
         return torch.cat(
             [direction.node_rows.gather @ stream.states(x, direction) for stream, direction in streams], dim=1
         )

@@ -81,35 +81,33 @@ class SiblingLayer(nn.Module):
     def __init__(self, config: SiblingConfig) -> None:
         super().__init__()
         width, hidden = config.width, config.feed_forward
-        self.attention_norm, self.mixing_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
-        self.heads = nn.Linear(width, width, bias=False)
-        self.own, self.neighbours = (nn.Linear(width, hidden, bias=False) for _ in range(2))
-        self.out = nn.Linear(hidden, width, bias=False)
+        self.attention_norm, self.feed_forward_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.self_linear, self.neighbour_linear = (nn.Linear(width, hidden, bias=False) for _ in range(2))
+        self.feed_forward_out = nn.Linear(hidden, width, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, graphs: Padded) -> Tensor:
         """States (g, V, width) -> (g, V, width)."""
         x = x + self.dropout(self._attention(self.attention_norm(x), graphs.masks))
-        out: Tensor = x + self.dropout(self._feed_forward(self.mixing_norm(x), graphs.reads))
+        out: Tensor = x + self.dropout(self._feed_forward(self.feed_forward_norm(x), graphs.reads))
         return out
 
     def _attention(self, x: Tensor, masks: Tensor) -> Tensor:
         """Head h: softmax over the nodes that mask h allows of q k / sqrt(width / HEADS), times v."""
-        queries, keys, values = (
-            self.queries_keys_values(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        )
+        queries, keys, values = self.qkv(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         seen = scaled_dot_product_attention(queries, keys, values, attn_mask=masks)
-        out: Tensor = self.heads(seen.transpose(1, 2).flatten(2))
+        out: Tensor = self.attention_out(seen.transpose(1, 2).flatten(2))
         return out
 
     def _feed_forward(self, x: Tensor, reads: Tensor) -> Tensor:
         """W relu(W_own x + [A W_1 x, A^T W_2 x]): half of the hidden units hear the nodes that read a node, half those
         that it reads.
         """
-        readers, read = self.neighbours(x).chunk(2, dim=2)
+        readers, read = self.neighbour_linear(x).chunk(2, dim=2)
         heard = torch.cat([reads.transpose(1, 2) @ readers, reads @ read], dim=2)
-        out: Tensor = self.out((self.own(x) + heard).relu())
+        out: Tensor = self.feed_forward_out((self.self_linear(x) + heard).relu())
         return out
 
 

@@ -12,7 +12,7 @@ from encoders.models.pooling import AttentionPool, MaxPool, MixedPool, SumPool
 
 def graphconv(layer, own, heard):
     mean = sum(heard) / len(heard) if heard else torch.zeros_like(own)
-    return layer.own.weight @ own + layer.own.bias + layer.neighbours.weight @ mean
+    return layer.self_linear.weight @ own + layer.self_linear.bias + layer.neighbour_linear.weight @ mean
 
 
 def gcn(layer, own, heard):
@@ -28,7 +28,7 @@ def gat(layer, own, heard):
     theirs = [(layer.linear.weight @ u).chunk(HEADS) for u in [own, *heard]]
     out = []
     for head in range(HEADS):
-        scores = [layer.own[head] @ mine[head] + layer.heard[head] @ u[head] for u in theirs]
+        scores = [layer.att_dst[head] @ mine[head] + layer.att_src[head] @ u[head] for u in theirs]
         alpha = torch.softmax(torch.stack([score if score > 0 else 0.2 * score for score in scores]), 0)
         out.append(sum(a * u[head] for a, u in zip(alpha, theirs, strict=True)))
     return torch.cat(out) + layer.bias
@@ -99,7 +99,7 @@ def encode(encoder, graphs):
         start += len(graph)
     sizes = [len(graph) for graph in graphs]
     (along, first), (against, second) = (
-        stream(encoder.along, x, sources, sizes),
-        stream(encoder.against, x, readers, sizes),
+        stream(encoder.forward_stream, x, sources, sizes),
+        stream(encoder.backward_stream, x, readers, sizes),
     )
     return torch.cat([along, against], dim=1), first + second

@@ -127,7 +127,7 @@ def naive_states(part, encoder, graphs, masked):
         start += len(graph)
     along, against = (
         encoders_naive.stream(s, x, heard, [1] * len(x))[0]
-        for s, heard in ((encoder.along, sources), (encoder.against, readers))
+        for s, heard in ((encoder.forward_stream, sources), (encoder.backward_stream, readers))
     )
     return kinds, torch.cat([along, against], dim=1)
 

@@ -101,10 +101,10 @@ def copied(theirs, **weights):
 def peer_graphconv(pyg, ours):
     theirs = copied(
         pyg.GraphConv(FIRST, SECOND, aggr="mean", bias=False),
-        lin_rel__weight=ours.neighbours.weight,
-        lin_root__weight=ours.own.weight,
+        lin_rel__weight=ours.neighbour_linear.weight,
+        lin_root__weight=ours.self_linear.weight,
     )
-    return lambda x, e: theirs(x, e) + ours.own.bias  # theirs has its bias behind the neighbours
+    return lambda x, e: theirs(x, e) + ours.self_linear.bias  # theirs has its bias behind the neighbours
 
 
 def peer_gin(pyg, ours):
@@ -116,8 +116,8 @@ def peer_gat(pyg, ours):
     return copied(
         pyg.GATConv(FIRST, SECOND // HEADS, HEADS),
         lin__weight=ours.linear.weight,
-        att_src=ours.heard,
-        att_dst=ours.own,
+        att_src=ours.att_src,
+        att_dst=ours.att_dst,
         bias=ours.bias,
     )
 

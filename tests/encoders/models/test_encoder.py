@@ -20,7 +20,7 @@ def test_direction_matters():
     swap.
     """
     encoder = Encoder(seed=3)
-    encoder.against.load_state_dict(encoder.along.state_dict())
+    encoder.backward_stream.load_state_dict(encoder.forward_stream.state_dict())
     batch = GraphBatch.from_graphs(GRAPHS)
     order = np.argsort(batch.src, kind="stable")
     reverse = GraphBatch(batch.kinds, batch.kind, batch.dst[order], batch.src[order], batch.ptr)

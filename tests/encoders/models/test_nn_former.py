@@ -45,7 +45,7 @@ def norm(layer, rows):
 
 def naive_attention(layer, x, relations):
     """ASMA: each head a softmax over those its relation allows, and the node itself."""
-    queries, keys, values = (part.detach().numpy() for part in layer.queries_keys_values.weight.chunk(3))
+    queries, keys, values = (part.detach().numpy() for part in layer.qkv.weight.chunk(3))
     depth = x.shape[1] // HEADS
     seen = np.zeros_like(x)
     for head, relation in enumerate(relations):
@@ -56,12 +56,14 @@ def naive_attention(layer, x, relations):
             seen[i, rows] = sum(
                 power / sum(powers) * (values[rows] @ x[j]) for power, j in zip(powers, allowed, strict=True)
             )
-    return seen @ layer.heads.weight.detach().numpy().T
+    return seen @ layer.attention_out.weight.detach().numpy().T
 
 
 def naive_feed_forward(layer, x, adjacency):
     """BGIFFN: ReLU(concat(A H W_1, A^T H W_2) + H W_3) W_4."""
-    own, neighbours, out = (part.weight.detach().numpy() for part in (layer.own, layer.neighbours, layer.out))
+    own, neighbours, out = (
+        part.weight.detach().numpy() for part in (layer.self_linear, layer.neighbour_linear, layer.feed_forward_out)
+    )
     first, second = np.split(neighbours, 2)
     hidden = np.concatenate([adjacency @ x @ first.T, adjacency.T @ x @ second.T], axis=1) + x @ own.T
     return np.maximum(hidden, 0) @ out.T
@@ -82,7 +84,7 @@ def naive(encoder, graph):
             norm(layer.attention_norm, x),
             [adjacency, adjacency.T, adjacency.T @ adjacency, adjacency @ adjacency.T],
         )
-        x = x + naive_feed_forward(layer, norm(layer.mixing_norm, x), adjacency)
+        x = x + naive_feed_forward(layer, norm(layer.feed_forward_norm, x), adjacency)
     return norm(encoder.last_norm, x).mean(axis=0)
 
 

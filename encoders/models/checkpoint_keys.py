@@ -1,0 +1,49 @@
+"""Tensor names of format 1 -> those of format 2.
+
+Format 1 wrote names that format 2 replaced by those the field uses. Each row is a regular expression for a part of an
+old name, and what stands there now; a name goes through all rows of its table, one after the other, so that rows must
+not match what an earlier row has written. Names that no row matches stayed as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+Renames = tuple[tuple[str, str], ...]
+
+# modules of encoders, which are parts of all files
+_MODULES: Renames = (
+    (r"(^|\.)along\.", r"\1forward_stream."),
+    (r"(^|\.)against\.", r"\1backward_stream."),
+    (r"(\blayers\.\d+)\.own\.", r"\1.self_linear."),  # GraphConv, SiblingLayer
+    (r"(\blayers\.\d+)\.neighbours\.", r"\1.neighbour_linear."),
+    (r"(\blayers\.\d+)\.own$", r"\1.att_dst"),  # GAT
+    (r"(\blayers\.\d+)\.heard$", r"\1.att_src"),
+    (r"(\blayers\.\d+)\.queries_keys_values\.", r"\1.qkv."),  # SiblingLayer
+    (r"(\blayers\.\d+)\.heads\.", r"\1.attention_out."),
+    (r"(\blayers\.\d+)\.mixing_norm\.", r"\1.feed_forward_norm."),
+    (r"(\blayers\.\d+)\.out\.", r"\1.feed_forward_out."),
+)
+_PREDICTOR: Renames = ()
+_PRETRAINING: Renames = ()
+
+# by the kind of the file
+RENAMES: dict[str, Renames] = {
+    "encoder": _MODULES,
+    "predictor": _MODULES + _PREDICTOR,
+    "pretraining": _MODULES + _PRETRAINING,
+}
+
+
+def from_format_1(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """The tensors of a file of format 1 and the given kind, under the names of format 2."""
+    return {_renamed(name, RENAMES.get(kind, ())): tensor for name, tensor in tensors.items()}
+
+
+def _renamed(name: str, renames: Renames) -> str:
+    for pattern, replacement in renames:
+        name = re.sub(pattern, replacement, name)
+    return name
