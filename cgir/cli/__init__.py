@@ -1,1 +1,1 @@
-"""The command line, one file a command."""
+"""The command line, one file a command: `add_arguments` declares its options, `run` carries it out."""

@@ -1,130 +1,189 @@
-"""`cgir demo`: the whole line on networks and labels that come with the package, in a few minutes, without data or
-network.
+"""`cgir demo`: trace, pretrain, fine-tune on few labels and compare, on networks and labels that come with the package.
+
+It needs neither data nor network access, and takes a few minutes.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-import frontends
-from cgir import Graph, GraphBatch, GraphStore
-from cgir.drawing.export import to_svg
-from contrastive.config import PretrainConfig
-from contrastive.pretraining import pretrain
-from contrastive.transfer_protocol import (
-    BASELINES,
-    NEED_LABELS,
-    LabelledFamily,
-    Method,
-    evaluate,
-    split,
-    transfer_method,
-)
-from encoders import Predictor
-from frontends import tables
+from cgir.graph import Graph
+from cgir.graph_batch import GraphBatch
+from cgir.package_check import check_packages
+from cgir.store.graph_store import GraphStore
 
-from .demo_report import Outcome, scatter, text_table, write_page
+from . import demo_report
 
-TARGET, LABELS, DRAWS = "nasbench201", 20, 5
-EXTRA_GRAPHS = 750  # unlabelled networks of every family beside the labelled ones: they cost nothing
+if TYPE_CHECKING:
+    from contrastive.transfer_protocol import LabelledFamily, Method
+    from encoders import Encoder, Predictor, TrainConfig
+
+HELP = "the whole line in a few minutes"
+TARGET = "nasbench201"
 
 
-def run(folder: Path, seed: int = 0) -> None:
-    """Trace, draw, pretrain, fine-tune on 20 labels of a family whose labels nothing else saw, compare, and write a
-    report to `folder`.
+@dataclass(frozen=True)
+class DemoConfig:
+    """Sizes of the demo.
+
+    `labels`: of the target family that a method is given; `draws`: of these labels, at random; `extra_graphs`:
+    unlabelled networks of every family beside the labelled ones, which cost nothing; `pretraining_steps`: optimiser
+    steps; `train`: of fine-tuning, None for the default.
     """
+
+    labels: int = 20
+    draws: int = 5
+    extra_graphs: int = 750
+    pretraining_steps: int = 300
+    train: TrainConfig | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `cgir demo`."""
+    parser.description = "Trace, draw, pretrain, fine-tune on 20 labels, compare. No data, no network."
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("runs/demo"),
+        help="folder for pictures and the report (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo, and write its report to `args.output`."""
+    demo_report.check_matplotlib()
+    check_packages("frontends", "encoders", "contrastive")
+    run_demo(args.output, args.seed)
+    return 0
+
+
+def run_demo(folder: Path, seed: int = 0, config: DemoConfig | None = None) -> None:
+    """Trace, draw, pretrain, fine-tune on labels of a family whose labels nothing else used, compare, and report.
+
+    Args:
+        folder: for the report, its pictures, the predictor, and data sets of the labelled networks.
+        seed: of samples, weights and batches.
+        config: sizes; None for those of `cgir demo`.
+    """
+    config = config or DemoConfig()
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    say("1. Three networks as graphs, traced without data or weights (the first time includes PyTorch's own start)")
-    drawn = _trace_networks(folder)
-    say("2. cgir-digits: 750 small networks of three families, each trained on real images")
-    families, unlabelled = _digits(seed)
-    _write_stores(families, folder)
-    say(f"3. Contrastive pretraining on {len(unlabelled.labels)} graphs, no labels")
-    names = [name for name in families for _ in range(len(unlabelled.labels) // len(families))]
-    encoder = pretrain(
-        unlabelled.graphs, PretrainConfig(steps=300, seed=seed), names, run_dir=folder / f"pretraining-{seed}"
-    )
-    say(f"4. {LABELS} labels of {TARGET}, {DRAWS} draws; the other two families bring all of theirs")
+    _print("1. Three networks as graphs, traced without data or weights (the first time includes PyTorch's own start)")
+    drawing, example = folder / "resnet50.svg", _trace_networks(folder / "resnet50.svg")
+    _print("2. cgir-digits: 750 small networks of three families, each trained on real images")
+    families, unlabelled = _load_digits(seed, config.extra_graphs)
+    for name, family in families.items():
+        GraphStore.write(folder / f"{name}.parquet", family.graphs, family=name, labels={"accuracy": family.labels})
+    _print(f"3. Contrastive pretraining on {len(unlabelled)} graphs, no labels")
+    names = [name for name in families for _ in range(len(unlabelled) // len(families))]
+    encoder = _pretrain(unlabelled, names, folder / f"pretraining-{seed}", config.pretraining_steps, seed)
+    _print(f"4. {config.labels} labels of {TARGET}, {config.draws} draws; the other two families bring all of theirs")
     target = families.pop(TARGET)
-    methods = {"cgir": transfer_method(encoder, head="blend"), **BASELINES}
-    outcomes = [_outcome(name, method, target, list(families.values()), seed) for name, method in methods.items()]
-    say(text_table(outcomes, LABELS))
-    predictor, test = _last_predictor(methods["cgir"], target, list(families.values()), seed)
+    sources, methods = list(families.values()), _methods(encoder, config.train)
+    outcomes = [_evaluate(name, method, target, sources, seed, config) for name, method in methods.items()]
+    _print(demo_report.text_table(outcomes, config.labels))
+    predictor, test = _fit_first_draw(methods["cgir"], target, sources, seed, config.labels)
     predictor.save(folder / "predictor")
-    picture = scatter(folder / "scatter.png", predictor.predict(test.graphs), test.labels, LABELS)
-    write_page(
-        folder / "report.html", outcomes, LABELS, picture, folder / "resnet50.svg", drawn, time.monotonic() - start
-    )
-    say(
-        f"Report: {folder / 'report.html'}, predictor: {folder / 'predictor'}, graphs with labels: {folder}/*.parquet ({time.monotonic() - start:.0f} s)"
-    )
+    picture = folder / "scatter.png"
+    demo_report.draw_scatter(picture, predictor.predict(test.graphs), test.labels, config.labels)
+    seconds = time.monotonic() - start
+    report = folder / "report.html"
+    demo_report.write_page(report, outcomes, config.labels, picture, drawing, example, seconds)
+    files = f"Report: {report}, predictor: {folder / 'predictor'}, graphs with labels: {folder}/*.parquet"
+    _print(f"{files} ({time.monotonic() - start:.0f} s)")
 
 
-def say(text: str) -> None:
-    """A line for the person at the terminal."""
+def _print(text: str) -> None:
     print(text, flush=True)
 
 
-def _trace_networks(folder: Path) -> Graph:
+def _trace_networks(drawing: Path) -> Graph:
+    """Trace three networks, a line each, draw the first one, and return its graph."""
+    import torch
+
+    import frontends
+    from cgir.drawing.export import to_svg
     from frontends import reference
 
-    drawn = None
+    graphs = []
     for build in (reference.resnet50, reference.mobilenet_v3_small, reference.vit_b16):
         with torch.device("meta"):
             model = build()
         start = time.perf_counter()
         graph = frontends.trace(model, input_shape=(1, 3, 224, 224), name=build.__name__)
-        took = time.perf_counter() - start
+        seconds = time.perf_counter() - start
         size = f"{graph.num_params / 1e6:6.2f} M parameters  {graph.flops / 2e9:7.3f} GMAC"
-        say(f"   {build.__name__:18s} {len(graph):4d} operators  {size}  {1000 * took:5.0f} ms")
-        drawn = drawn or graph
-    assert drawn is not None
-    to_svg(drawn, folder / "resnet50.svg")
-    return drawn
+        _print(f"   {build.__name__:18s} {len(graph):4d} operators  {size}  {1000 * seconds:5.0f} ms")
+        graphs.append(graph)
+    to_svg(graphs[0], drawing)
+    return graphs[0]
 
 
-def _digits(seed: int) -> tuple[dict[str, LabelledFamily], LabelledFamily]:
-    """The labelled families, and all their graphs with more of the same spaces for pretraining, equally many of each."""
+def _load_digits(seed: int, extra_graphs: int) -> tuple[dict[str, LabelledFamily], GraphBatch]:
+    """The labelled families, and all their graphs with `extra_graphs` more of each space, for pretraining."""
+    from contrastive.transfer_protocol import LabelledFamily
+    from frontends import tables
+
     table = tables.load("digits")
-    families, pool = {}, []
+    families, unlabelled = {}, []
     for name in dict.fromkeys(table.families):
         part = table.family(name)
         space = part.space
         assert space is not None
         families[name] = LabelledFamily(name, space.graphs(part.specs), part["accuracy"])
         rng = np.random.default_rng(seed)
-        pool += [families[name].graphs, space.graphs([space.sample(rng) for _ in range(EXTRA_GRAPHS)])]
+        extra = space.graphs([space.sample(rng) for _ in range(extra_graphs)])
+        unlabelled += [families[name].graphs, extra]
         agreement = table.metadata["seed_spearman"][name]
         span = f"{part['accuracy'].min():.3f} to {part['accuracy'].max():.3f}"
-        say(
-            f"   {name:14s} {len(part)} networks, accuracy {span}; two training seeds rank them alike to {agreement:.2f} Spearman"
-        )
-    graphs = GraphBatch.concatenate(pool)
-    return families, LabelledFamily("unlabelled", graphs, np.full(len(graphs), np.nan))
+        counts = f"{name:14s} {len(part)} networks, accuracy {span}"
+        _print(f"   {counts}; two training seeds rank them alike to {agreement:.2f} Spearman")
+    return families, GraphBatch.concatenate(unlabelled)
 
 
-def _write_stores(families: dict[str, LabelledFamily], folder: Path) -> None:
-    for name, family in families.items():
-        GraphStore.write(folder / f"{name}.parquet", family.graphs, family=name, labels={"accuracy": family.labels})
+def _pretrain(graphs: GraphBatch, families: Sequence[str], folder: Path, steps: int, seed: int) -> Encoder:
+    from contrastive import PretrainConfig, pretrain
+
+    return pretrain(graphs, PretrainConfig(steps=steps, seed=seed), families, run_dir=folder)
 
 
-def _outcome(name: str, method: Method, target: LabelledFamily, sources: list[LabelledFamily], seed: int) -> Outcome:
-    counts = (LABELS,) if name in NEED_LABELS else (0, LABELS)
-    scores = [score for draw in range(DRAWS) for score in evaluate(method, target, sources, counts, seed + draw)]
-    at = {labels: [s for s in scores if s.num_labels == labels] for labels in counts}
-    zero = [s.spearman for s in at.get(0, [])] or None
-    return Outcome(name, [s.spearman for s in at[LABELS]], [s.kendall for s in at[LABELS]], zero)
+def _methods(encoder: Encoder, train: TrainConfig | None) -> Mapping[str, Method]:
+    """The library's own method, and those it is compared with."""
+    from contrastive.transfer_protocol import BASELINES, transfer_method
+
+    options: dict[str, Any] = {} if train is None else {"train": train}
+    return {"cgir": transfer_method(encoder, head="blend", **options), **BASELINES}
 
 
-def _last_predictor(
-    method: Method, target: LabelledFamily, sources: list[LabelledFamily], seed: int
+def _evaluate(
+    name: str, method: Method, target: LabelledFamily, sources: list[LabelledFamily], seed: int, config: DemoConfig
+) -> demo_report.Outcome:
+    from contrastive.transfer_protocol import NEED_LABELS, evaluate
+
+    counts = (config.labels,) if name in NEED_LABELS else (0, config.labels)
+    scores = [score for draw in range(config.draws) for score in evaluate(method, target, sources, counts, seed + draw)]
+    by_count = {count: [score for score in scores if score.num_labels == count] for count in counts}
+    zero_label = [score.spearman for score in by_count.get(0, [])] or None
+    spearman, kendall = (
+        [getattr(score, what) for score in by_count[config.labels]] for what in ("spearman", "kendall")
+    )
+    return demo_report.Outcome(name, spearman, kendall, zero_label)
+
+
+def _fit_first_draw(
+    method: Method, target: LabelledFamily, sources: list[LabelledFamily], seed: int, labels: int
 ) -> tuple[Predictor, LabelledFamily]:
-    train, test = split(target, LABELS, seed)
+    """The predictor of the first draw of labels, and the networks that were held out."""
+    from contrastive.transfer_protocol import split
+    from encoders import Predictor
+
+    train, test = split(target, labels, seed)
     predictor = method(sources, seed).fit(train.graphs, train.labels, seed=seed, pool=test.graphs)
     assert isinstance(predictor, Predictor)
     return predictor, test

@@ -1,40 +1,76 @@
-"""What `cgir explain` does, as text for the command line to print."""
+"""`cgir explain`: which operators a network's score depends on, as a table and a drawing."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cgir.errors import CgirError
-from cgir.graph import Graph
-from encoders.explain.occlusion import Explanation, explain
-from encoders.predictors.predictor import Predictor
+from cgir.package_check import check_packages
 
-DRAWINGS = {".svg": Explanation.to_svg, ".html": Explanation.to_html}
+from .options import add_detail_options, add_trace_options, positive_int
+from .targets import load_or_trace
+
+if TYPE_CHECKING:
+    from encoders.explain.occlusion import Explanation
+
+HELP = "why a network got its score: what each operator is worth to a predictor"
+DRAWINGS = (".svg", ".html")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `cgir explain`."""
+    parser.description = (
+        "Print the operators that a network's score hangs on, and draw the network shaded by them: "
+        "darker is more important."
+    )
+    parser.epilog = "example: cgir explain net.py:build --predictor predictor --input-shape 1,3,224,224 -o why.html"
+    parser.add_argument(
+        "model", help="a graph written by `cgir trace -o` or `cgir space -o`, or any model that `cgir trace` takes"
+    )
+    parser.add_argument("--predictor", type=Path, required=True, help="folder written by `cgir finetune`")
+    parser.add_argument(
+        "--method", choices=("masks", "occlusion"),
+        help="masks: CARL's own; occlusion: the score without each part (default: masks, if any)",
+    )  # fmt: skip
+    parser.add_argument("--top", type=positive_int, default=10, help="how many to print (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, help="draw to this .svg or .html file")
+    add_detail_options(parser)
+    add_trace_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the most important nodes, and draw the graph shaded by importance."""
+    check_packages("frontends", "encoders")
+    from encoders import Predictor
+    from encoders.explain.occlusion import explain
+
+    check_output(args.output)  # before a model is traced
+    graph = load_or_trace(args.model, args)
+    explanation = explain(Predictor.load(args.predictor), graph, args.method)
+    text = explanation.table(args.top)
+    if args.output:
+        draw(explanation, args.output, args.depth, args.full)
+        text += f"\n\nwrote {args.output}"
+    print(text)
+    return 0
 
 
 def check_output(output: Path | None) -> None:
-    """CgirError unless the file, if there is one, has an ending that says what to draw."""
+    """Raise CgirError unless the file, if there is one, has an ending that says what to draw."""
     if output and output.suffix.lower() not in DRAWINGS:
         raise CgirError(f"{output}: no drawing ends in {output.suffix!r}; expected one of {', '.join(DRAWINGS)}")
 
 
-def explained(
-    graph: Graph, predictor: Path, method: str | None, top: int, output: Path | None, depth: int | None, full: bool
-) -> str:
-    """The most important nodes as a table, and what was drawn.
+def draw(explanation: Explanation, output: Path, depth: int | None, full: bool) -> None:
+    """Draw to an .svg or .html file.
 
     Args:
-        graph: whose score is explained.
-        predictor: folder that `Predictor.save` wrote.
-        method: as in `explain`.
-        top: nodes in the table.
-        output: draw to this .svg or .html file, if any.
-        depth, full: how much of the graph is drawn, as in `Explanation.to_svg`.
+        explanation: of one graph.
+        output: the file.
+        depth: levels of modules that are opened; None: as many as can be read.
+        full: every node instead of blocks.
     """
-    check_output(output)
-    found = explain(Predictor.load(predictor), graph, method)
-    text = found.table(top)
-    if output:
-        DRAWINGS[output.suffix.lower()](found, output, depth, full)
-        text += f"\n\nwrote {output}"
-    return text
+    write = explanation.to_svg if output.suffix.lower() == ".svg" else explanation.to_html
+    write(output, depth, full)

@@ -1,60 +1,171 @@
-"""What `cgir finetune` does, in the steps that the command line takes."""
+"""`cgir finetune`: learn a ranking from few labels, save the predictor, and rank all networks that were given."""
 
 from __future__ import annotations
 
+import argparse
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
+from cgir.package_check import check_packages
 from cgir.store.graph_store import GraphStore
 from cgir.typing import FloatArray
-from encoders.features.label_transforms import check_labels
-from encoders.models.checkpoints import load_encoder
-from encoders.models.registry import GraphEncoder
-from encoders.predictors.predictor import Predictor
 
-from .label_csv import Measurements
-from .predict import PRETRAINED
-from .targets import Named
+from .label_csv import LabelColumn, read_labels
+from .options import NETWORKS, add_trace_options, positive_int
+from .predict import SHIPPED_ENCODER, predict_scores
+from .pretrain import ENCODER
+from .score_table import format_table
+from .targets import Targets, load_or_trace, open_targets, read_graphs
 
-ENCODER = "encoder.safetensors"  # in the folder that `contrastive.pretrain` writes
+if TYPE_CHECKING:
+    from encoders import Predictor
+    from encoders.models.registry import GraphEncoder
+
+HELP = "learn a ranking from few labels: of your own models, or of a data set"
+HEADS = ("blend", "gp", "carl", "rank", "logistic", "listmle", "warp", "mse")  # of encoders.Predictor
+EPILOG = """measurements:
+  A table with commas and a first line of names: `model`, and a column for each metric.
+      model,accuracy
+      net.py:small,71.3
+      net.py:wide,74.9
+  A model is named as on the command line, or by its file or function alone where one model only is called so; \
+a network of a data set by its string.
+  Networks without a value are ranked too, and help to say what is usual. Several values of one model are averaged.
+examples:
+  cgir finetune net.py:small net.py:wide net.py:deep net.onnx --labels measured.csv --input-shape 1,3,224,224 -o ranker
+  cgir finetune @models.txt --labels measured.csv --metric latency --lower-is-better -o ranker
+  cgir finetune labelled --metric accuracy --limit 50 -o ranker        a data set, as `cgir tables graphs` writes it
+"""
 
 
-def encoder(which: str) -> GraphEncoder | None:
-    """The one that comes with the package, by its name; None for "none"; else the one in a file, or in a folder of
-    `contrastive.pretrain`.
-    """
-    if which == PRETRAINED:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `cgir finetune`."""
+    parser.description = (
+        "Learn from a few measured networks, save the predictor for `cgir predict` and `cgir explain`, "
+        "and rank all networks that were given."
+    )
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.fromfile_prefix_chars = "@"
+    parser.add_argument("networks", nargs="+", metavar="NETWORK", help=NETWORKS)
+    _add_label_options(parser)
+    _add_model_options(parser)
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="use this many labels, drawn at random")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the predictor")
+    add_trace_options(parser)
+
+
+def _add_label_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE.csv",
+        help="your measurements, see below (default: the labels that data sets bring along)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--metric", "--label", metavar="NAME",
+        help="which column of FILE.csv, or which label of the data sets (default: the only one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lower-is-better", action="store_true",
+        help="the metric is a loss, an error or a time: it is learned with its sign turned",
+    )  # fmt: skip
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--encoder", default=SHIPPED_ENCODER, metavar="WHICH",
+        help="universal: the one that comes with the package (default); what `cgir pretrain` wrote; "
+        "none: hand-made features only",
+    )  # fmt: skip
+    parser.add_argument(
+        "--head", choices=HEADS, default="blend",
+        help="default: %(default)s, a Gaussian process that starts from what needs no label",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ensemble", type=positive_int, metavar="N", help="heads to average (default: 3 in a blend, else 1)"
+    )
+    parser.add_argument(
+        "--sources", type=Path, nargs="+", default=[], metavar="STORE",
+        help="data sets of other families with the same label, learned from first",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit a predictor on the networks that have a label, save it, and print the ranking of all."""
+    check_packages("frontends", "encoders")
+    import encoders
+
+    # what is small is read first, so that a mistake shows before models are traced
+    column = read_labels(args.labels, args.metric) if args.labels else None
+    predictor = encoders.Predictor(load_start(args.encoder), head=args.head, ensemble=args.ensemble)
+    targets = open_targets(args.networks)
+    metric, values = choose_labels(targets, column, args.metric)
+    sign = -1 if args.lower_is_better else 1
+    families = [read_source(path, metric) for path in args.sources]
+    graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
+    if families:
+        predictor.fit_sources([(others, sign * y) for others, y in families], seed=args.seed)
+    num_labels = fit(predictor, graphs, sign * values, args.limit, args.seed)
+    predictor.save(args.output)
+    print(format_table(targets.names, *predict_scores(predictor, graphs), args.top, (metric, values)))
+    print(f"predictor: {args.output} ({num_labels} labels)")
+    return 0
+
+
+def load_start(which: str) -> GraphEncoder | None:
+    """The encoder to start from: the shipped one by its name, None for "none", else a file or a folder of a run."""
+    if which == SHIPPED_ENCODER:
         from encoders.predictors.pretrained import load_pretrained
 
         return load_pretrained(which)
+    if which == "none":
+        return None
+    from encoders.models.checkpoints import load_encoder
+
     path = Path(which)
-    return None if which == "none" else load_encoder(path / ENCODER if path.is_dir() else path)
+    return load_encoder(path / ENCODER if path.is_dir() else path)
 
 
-def labels(networks: Named, measured: Measurements | None, metric: str | None) -> tuple[str, FloatArray]:
-    """A metric's name and (G,) its values, NaN where unknown: those that were measured, or else those that data sets
-    brought along.
+def choose_labels(targets: Targets, column: LabelColumn | None, metric: str | None) -> tuple[str, FloatArray]:
+    """The labels to learn from: those in a CSV file, or else those that data sets bring along.
+
+    Args:
+        targets: G networks.
+        column: of the CSV file, if there is one.
+        metric: which label of the data sets; None for the only one.
+
+    Returns:
+        The metric's name and (G,) its values, NaN where unknown.
 
     Raises:
         LabelError: there are none, several to choose from, or too few to learn from.
     """
-    name = measured.metric if measured is not None else _label(list(networks.labels), metric)
-    values = measured.of(networks.names) if measured is not None else networks.labels[name]
+    from encoders.features.label_transforms import check_labels
+
+    name = column.metric if column is not None else _choose_metric(list(targets.labels), metric)
+    values = column.join(targets.names) if column is not None else targets.labels[name]
     known = values[np.isfinite(values)]
     if len(known) < 2:
         raise LabelError(
-            f"{name} is known of {len(known)} of the {len(values)} networks; a ranking needs 2 or more (`cgir predict --task` needs none)"
+            f"{name} is known of {len(known)} of the {len(values)} networks; "
+            "a ranking needs 2 or more (`cgir predict --task` needs none)"
         )
     check_labels(known, len(known))
     return name, values
 
 
-def source(path: Path, metric: str) -> tuple[GraphBatch, FloatArray]:
-    """The graphs of a data set of another family that have the label, and its values. LabelError if it is not among its
-    labels.
+def read_source(path: Path, metric: str) -> tuple[GraphBatch, FloatArray]:
+    """The graphs of another family's data set that have the label, and its values.
+
+    Raises:
+        LabelError: the data set has no such label.
     """
     store = GraphStore.open(path)
     if metric not in store.labels:
@@ -64,14 +175,17 @@ def source(path: Path, metric: str) -> tuple[GraphBatch, FloatArray]:
 
 
 def fit(predictor: Predictor, graphs: GraphBatch, y: FloatArray, limit: int | None, seed: int) -> int:
-    """Fit on the graphs that have a label, with all of them as the pool; how many labels were used.
+    """Fit on the graphs that have a label, with all of them as the pool.
 
     Args:
         predictor: not fitted, or on sources only.
         graphs: G of them.
         y: (G,) labels, higher is better, NaN where unknown.
-        limit: use this many, drawn at random.
+        limit: use this many, drawn at random; None for all.
         seed: of the drawing, of weights and of batches.
+
+    Returns:
+        How many labels were used.
     """
     known = np.flatnonzero(np.isfinite(y))
     chosen = known[np.random.default_rng(seed).permutation(len(known))[:limit]]
@@ -79,14 +193,16 @@ def fit(predictor: Predictor, graphs: GraphBatch, y: FloatArray, limit: int | No
     return len(chosen)
 
 
-def _label(names: list[str], metric: str | None) -> str:
+def _choose_metric(names: list[str], metric: str | None) -> str:
     if not names:
         raise LabelError(
-            "nothing is known of these networks; give measurements with --labels FILE.csv, or a data set that has labels"
+            "nothing is known of these networks; give measurements with --labels FILE.csv, "
+            "or a data set that has labels"
         )
     if metric is None and len(names) > 1:
         raise LabelError(
-            f"{len(names)} labels to choose from, {', '.join(names)}; say which with --metric, such as --metric {names[0]}"
+            f"{len(names)} labels to choose from, {', '.join(names)}; "
+            f"say which with --metric, such as --metric {names[0]}"
         )
     if metric is not None and metric not in names:
         raise LabelError(f"the networks have no label {metric!r}; it has to be one of {', '.join(names)}")

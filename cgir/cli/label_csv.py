@@ -1,6 +1,4 @@
-"""A user's measurements: a CSV table with a column `model` and a column for each metric, joined to networks by their
-names.
-"""
+"""Labels from a CSV file: a column `model` and a column for each metric, joined to networks by their names."""
 
 from __future__ import annotations
 
@@ -21,28 +19,25 @@ from cgir.typing import FloatArray
 MODEL = "model"
 UNKNOWN = ("", "-", "na", "n/a", "nan", "none", "null")  # how a cell says that there is no value
 
-
 log = logging.getLogger(__name__)
 
 
-class Row(NamedTuple):
-    """A line of the table: its number in the file, the model as it is written there, and the value, NaN if there is
-    none.
-    """
+class LabelRow(NamedTuple):
+    """A line of the file: its number, the model as it is written there, and the value, NaN if there is none."""
 
     line: int
     model: str
     value: float
 
 
-class Measurements(NamedTuple):
-    """The column `metric` of a table."""
+class LabelColumn(NamedTuple):
+    """The column `metric` of a CSV file."""
 
     path: Path
     metric: str
-    rows: list[Row]
+    rows: list[LabelRow]
 
-    def of(self, names: Sequence[str]) -> FloatArray:
+    def join(self, names: Sequence[str]) -> FloatArray:
         """(G,): the value of each network, NaN where there is none; the mean where there are several.
 
         A network is found by its name, or by a part of it (its path without the folder, its file's name or stem, its
@@ -52,22 +47,23 @@ class Measurements(NamedTuple):
             LabelError: a line names none of the networks, or several.
         """
         exact = _index([name] for name in names)
-        parts = {} if all(row.model in exact for row in self.rows) else _index(map(_spellings, names))
+        partial = {} if all(row.model in exact for row in self.rows) else _index(map(_spellings, names))
         values: dict[int, list[float]] = {}
         for row in self.rows:
-            found = exact.get(row.model) or parts.get(row.model) or parts.get(os.path.normpath(row.model)) or ()
-            if len(found) != 1:
-                raise LabelError(f"{self.path}, line {row.line}: {_unclear(row.model, names, found)}")
+            normal = os.path.normpath(row.model)
+            matches = exact.get(row.model) or partial.get(row.model) or partial.get(normal) or ()
+            if len(matches) != 1:
+                raise LabelError(f"{self.path}, line {row.line}: {_no_match(row.model, names, matches)}")
             if not isnan(row.value):
-                values.setdefault(found[0], []).append(row.value)
+                values.setdefault(matches[0], []).append(row.value)
         for index, several in values.items():
             if len(several) > 1:
                 log.info("%s: %d values of %s, their mean is used", self.path, len(several), names[index])
         return np.asarray([np.mean(values[index]) if index in values else nan for index in range(len(names))])
 
 
-def read(path: Path, metric: str | None = None) -> Measurements:
-    """The table at `path`; `metric` names its column of values, which need not be said if there is only one.
+def read_labels(path: Path, metric: str | None = None) -> LabelColumn:
+    """Read a CSV file; `metric` names the column of values, and may be left out if there is only one.
 
     Raises:
         LabelError: no column `model`, no such metric or several to choose from, or a value that is no finite number.
@@ -77,9 +73,9 @@ def read(path: Path, metric: str | None = None) -> Measurements:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin their files with a mark
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             header = [name.strip() for name in next(reader, [])]
-            column = header.index(_metric(path, header, metric))
+            column = header.index(_choose_metric(path, header, metric))
             rows = [
-                _row(path, reader.line_num, [cell.strip() for cell in cells], header, column)
+                _parse_row(path, reader.line_num, [cell.strip() for cell in cells], header, column)
                 for cells in reader
                 if any(map(str.strip, cells))
             ]
@@ -87,13 +83,14 @@ def read(path: Path, metric: str | None = None) -> Measurements:
         raise
     except (csv.Error, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path}: not a CSV table ({error})") from error
-    return Measurements(path, header[column], rows)
+    return LabelColumn(path, header[column], rows)
 
 
-def _metric(path: Path, header: list[str], metric: str | None) -> str:
+def _choose_metric(path: Path, header: list[str], metric: str | None) -> str:
     if MODEL not in header:
         raise LabelError(
-            f"{path}: the first line names the columns {', '.join(header) or 'none'}; expected {MODEL!r} and a metric, separated by commas"
+            f"{path}: the first line names the columns {', '.join(header) or 'none'}; "
+            f"expected {MODEL!r} and a metric, separated by commas"
         )
     metrics = [name for name in header if name not in (MODEL, "")]
     if len({MODEL, *metrics}) < len(metrics) + header.count(MODEL):
@@ -102,16 +99,16 @@ def _metric(path: Path, header: list[str], metric: str | None) -> str:
         return metrics[0]
     if metric is None and metrics:
         raise LabelError(
-            f"{path}: {len(metrics)} columns of values, {', '.join(metrics)}; say which with --metric, such as --metric {metrics[0]}"
+            f"{path}: {len(metrics)} columns of values, {', '.join(metrics)}; "
+            f"say which with --metric, such as --metric {metrics[0]}"
         )
     if metric is None or metric not in metrics:
-        raise LabelError(
-            f"{path}: no column {'of values' if metric is None else repr(metric)}; it has {', '.join(metrics) or f'only {MODEL!r}'}"
-        )
+        missing = "of values" if metric is None else repr(metric)
+        raise LabelError(f"{path}: no column {missing}; it has {', '.join(metrics) or f'only {MODEL!r}'}")
     return metric
 
 
-def _row(path: Path, line: int, cells: list[str], header: list[str], column: int) -> Row:
+def _parse_row(path: Path, line: int, cells: list[str], header: list[str], column: int) -> LabelRow:
     if len(cells) > len(header):
         raise LabelError(
             f"{path}, line {line}: {len(cells)} values, expected {len(header)}; a name with a comma needs quotes"
@@ -126,31 +123,35 @@ def _row(path: Path, line: int, cells: list[str], header: list[str], column: int
         value = float("inf")
     if isinf(value):
         raise LabelError(
-            f"{path}, line {line}: {header[column]} of {model} is {text!r}; expected a number, or nothing where there is none"
+            f"{path}, line {line}: {header[column]} of {model} is {text!r}; "
+            "expected a number, or nothing where there is none"
         )
-    return Row(line, model, value)
+    return LabelRow(line, model, value)
 
 
-def _index(spelled: Iterable[Iterable[str]]) -> dict[str, list[int]]:
-    """Where each spelling occurs, given those of each network."""
-    found: dict[str, list[int]] = {}
-    for index, spellings in enumerate(spelled):
-        for spelling in spellings:
-            found.setdefault(spelling, []).append(index)
-    return found
+def _index(spellings: Iterable[Iterable[str]]) -> dict[str, list[int]]:
+    """The networks of each spelling, from the spellings of each network."""
+    networks: dict[str, list[int]] = {}
+    for index, own in enumerate(spellings):
+        for spelling in own:
+            networks.setdefault(spelling, []).append(index)
+    return networks
 
 
 def _spellings(name: str) -> set[str]:
     """Shorter ways to write `folder/net.py:build` or `folder/net.onnx`."""
-    where, _, function = name.rpartition(":")
-    path = Path(where or name)
+    file, _, function = name.rpartition(":")
+    path = Path(file or name)
     return {os.path.normpath(name), Path(name).name, path.name, path.stem, function} - {""}
 
 
-def _unclear(model: str, names: Sequence[str], found: Sequence[int]) -> str:
-    if found:
-        some = " and ".join(names[index] for index in found[:2])
-        return f"{model!r} may be {len(found)} of the networks, such as {some}; write it as on the command line, and give no network twice"
+def _no_match(model: str, names: Sequence[str], matches: Sequence[int]) -> str:
+    if matches:
+        examples = " and ".join(names[index] for index in matches[:2])
+        return (
+            f"{model!r} may be {len(matches)} of the networks, such as {examples}; "
+            "write it as on the command line, and give no network twice"
+        )
     close = get_close_matches(model, names[:1000], 1)
-    guess = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{model!r} is none of the networks that were given{guess or '; name it on the command line too, or take the line out'}"
+    advice = f"did you mean {close[0]!r}?" if close else "name it on the command line too, or take the line out"
+    return f"{model!r} is none of the networks that were given; {advice}"

@@ -1,4 +1,4 @@
-"""Options that several commands have, and how their values are read."""
+"""Options that several commands share, and the parsers of their values."""
 
 from __future__ import annotations
 
@@ -9,53 +9,57 @@ MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
     "or a file: .onnx, .pt2, .keras, .h5, .pb, a SavedModel folder"
 )
+NETWORKS = (
+    f"a graph (.json), a data set (a folder, or .parquet), or a model: {MODEL}. "
+    "@FILE reads a list from a file, one a line"
+)
 
 
-def add_request(sub: argparse.ArgumentParser) -> None:
-    """What a model may need to be told before it can be followed."""
-    sub.add_argument(
+def add_trace_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what tracing a model may need: shapes of inputs, sizes of open dimensions, the level of the graph."""
+    parser.add_argument(
         "--input-shape",
-        type=shape,
+        type=parse_shape,
         action="append",
         metavar="N,C,...",
         help="with the batch, such as 1,3,224,224; once per input, if the model does not know",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--dim",
-        type=dim,
+        type=parse_dim,
         action="append",
         default=[],
         metavar="NAME=SIZE",
         help="size of a dimension that the model leaves open; repeatable",
     )
-    sub.add_argument(
+    parser.add_argument(
         "--level",
         choices=("module", "inference"),
         default="module",
         help="inference also folds BatchNorm into convolutions",
     )
-    sub.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
+    parser.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
 
 
-def add_pictures(sub: argparse.ArgumentParser) -> None:
-    """Where a graph is drawn to."""
-    sub.add_argument("--svg", type=Path, help="draw to this SVG file")
-    sub.add_argument("--dot", type=Path, help="write Graphviz source")
-    sub.add_argument("--html", type=Path, help="write one self-contained page, where blocks open when clicked")
-    add_detail(sub)
+def add_drawing_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the files to which a graph is drawn."""
+    parser.add_argument("--svg", type=Path, help="draw to this SVG file")
+    parser.add_argument("--dot", type=Path, help="write Graphviz source")
+    parser.add_argument("--html", type=Path, help="write one self-contained page, where blocks open when clicked")
+    add_detail_options(parser)
 
 
-def add_detail(sub: argparse.ArgumentParser) -> None:
-    """How much of a graph a drawing shows."""
-    detail = sub.add_mutually_exclusive_group()
+def add_detail_options(parser: argparse.ArgumentParser) -> None:
+    """Declare how much of a graph a drawing shows."""
+    detail = parser.add_mutually_exclusive_group()
     detail.add_argument(
-        "--depth", type=positive, help="open this many levels of modules (default: as many as can be read)"
+        "--depth", type=positive_int, help="open this many levels of modules (default: as many as can be read)"
     )
     detail.add_argument("--full", action="store_true", help="every node instead of blocks")
 
 
-def shape(text: str) -> tuple[int, ...]:
-    """A shape with its batch, as in 1,3,224,224."""
+def parse_shape(text: str) -> tuple[int, ...]:
+    """The shape in a text such as 1,3,224,224, batch included."""
     try:
         sizes = tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -65,16 +69,16 @@ def shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def dim(text: str) -> tuple[str, int]:
-    """A named dimension and its size, as in batch=1."""
+def parse_dim(text: str) -> tuple[str, int]:
+    """The name and size of a dimension in a text such as batch=1."""
     name, _, size = text.rpartition("=")
     if not name or not size.isdecimal() or int(size) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a dimension; expected NAME=SIZE such as batch=1")
     return name, int(size)
 
 
-def positive(text: str) -> int:
-    """A number from 1 on."""
+def positive_int(text: str) -> int:
+    """The integer in a text, at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number; expected 1 or more")
     return int(text)

@@ -1,22 +1,75 @@
-"""What `cgir predict` does, as text for the command line to print."""
+"""`cgir predict`: rank networks with a saved predictor, or for a known task without any label."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgir.errors import CgirError
 from cgir.graph_batch import GraphBatch
+from cgir.package_check import check_packages
 from cgir.typing import FloatArray
-from encoders.predictors.predictor import Predictor
 
-from . import score_table as score_table
+from .options import NETWORKS, add_trace_options, positive_int
+from .score_table import check_output, format_table, write_csv
+from .targets import load_or_trace, open_targets, read_graphs
 
-PRETRAINED = "universal"
+if TYPE_CHECKING:
+    from encoders import Predictor
+
+HELP = "rank networks, with a predictor of yours or without any label"
+SHIPPED_ENCODER = "universal"
+EPILOG = """examples:
+  cgir predict                                                         \
+the tasks that need no label, and what their scores are worth
+  cgir predict net.py:build --task imagenet_top1 --input-shape 1,3,224,224
+  cgir predict @models.txt --predictor ranker -o scores.csv
+"""
 
 
-def tasks() -> str:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `cgir predict`."""
+    parser.description = (
+        "Rank networks, best first: with a predictor that `cgir finetune` wrote, or, for a known task, "
+        "with none of your own measurements. Alone it lists the tasks."
+    )
+    parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
+    parser.fromfile_prefix_chars = "@"
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=NETWORKS)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--predictor", type=Path, metavar="FOLDER", help="written by `cgir finetune`")
+    how.add_argument("--task", metavar="NAME", help="without a predictor: what to guess, such as imagenet_top1")
+    parser.add_argument(
+        "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.csv", help="write all scores here: rank, model, score, deviation"
+    )
+    add_trace_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a ranking of the networks; without any, the tasks that need no label."""
+    check_packages("frontends", "encoders")
+    import encoders
+
+    if not args.networks and not args.predictor and not args.task:
+        print(list_tasks())
+        return 0
+    if not args.networks:
+        raise CgirError("which networks? `cgir predict --help` says what can be named")
+    check_output(args.output)  # before models are traced, as are predictor and task
+    model = encoders.Predictor.load(args.predictor) if args.predictor else check_task(args.task)
+    targets = open_targets(args.networks)
+    graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
+    print(rank_networks(model, targets.names, graphs, args.top, args.output))
+    return 0
+
+
+def list_tasks() -> str:
     """What can be predicted without a label, and the rank correlations with families that were left out of training."""
     lines = ["Scores that need no label of yours: cgir predict NETWORK... --task NAME", ""]
     for name, task in _tasks().items():
@@ -27,48 +80,57 @@ def tasks() -> str:
 
 
 def check_task(task: str | None) -> str:
-    """The task that was asked for, or the only one. CgirError if there is no such task, or several to choose from."""
+    """The task that was named, or the only one.
+
+    Raises:
+        CgirError: there is no such task, or there are several to choose from.
+    """
     names = list(_tasks())
     if task is None and len(names) == 1:
         return names[0]
     if task is None:
         raise CgirError(
-            f"what shall be predicted? Say --predictor FOLDER, or --task with one of {', '.join(names)} (`cgir predict` alone describes them)"
+            f"what shall be predicted? Say --predictor FOLDER, or --task with one of {', '.join(names)} "
+            "(`cgir predict` alone describes them)"
         )
     if task not in names:
         raise CgirError(
-            f"no task {task!r}; there are {', '.join(names)} (`cgir predict` alone describes them); others need labels: `cgir finetune`"
+            f"no task {task!r}; there are {', '.join(names)} (`cgir predict` alone describes them); "
+            "others need labels: `cgir finetune`"
         )
     return task
 
 
-def scores(predictor: Predictor, graphs: GraphBatch) -> tuple[FloatArray, FloatArray | None]:
-    """(G,) scores and their deviations, which a single network has not."""
+def predict_scores(predictor: Predictor, graphs: GraphBatch) -> tuple[FloatArray, FloatArray | None]:
+    """(G,) scores and their standard deviations, None where the predictor has none."""
     return predictor.predict(graphs, return_std=True) if predictor.has_spread else (predictor.predict(graphs), None)
 
 
-def predicted(how: Predictor | str, names: Sequence[str], graphs: GraphBatch, top: int, output: Path | None) -> str:
-    """A ranking; where it was guessed for a task, also in which unit and what it is worth.
+def rank_networks(
+    model: Predictor | str, names: Sequence[str], graphs: GraphBatch, top: int, output: Path | None
+) -> str:
+    """A ranking; where it was guessed for a task, also its unit and how reliable it is.
 
     Args:
-        how: a fitted predictor; or the name of a task, for the weights that come with the package.
+        model: a fitted predictor; or the name of a task, for the weights that come with the package.
         names: of the G networks.
         graphs: theirs.
         top: lines of the ranking.
         output: write all scores to this CSV file, if any.
     """
-    if isinstance(how, Predictor):
-        return _ranking(names, *scores(how, graphs), top, output)
+    if not isinstance(model, str):
+        return _ranking(names, *predict_scores(model, graphs), top, output)
     from encoders.predictors.zero_shot import zero_shot
 
-    found = zero_shot(graphs, how)
-    return f"{how} in {found.unit}, without a label\n{_ranking(names, found.scores, found.deviations, top, output)}\n\n{found.worth}"
+    estimate = zero_shot(graphs, model)
+    ranking = _ranking(names, estimate.scores, estimate.deviations, top, output)
+    return f"{model} in {estimate.unit}, without a label\n{ranking}\n\n{estimate.worth}"
 
 
-def _ranking(names: Sequence[str], found: FloatArray, spread: FloatArray | None, top: int, output: Path | None) -> str:
-    text = score_table.table(names, found, spread, top)
+def _ranking(names: Sequence[str], scores: FloatArray, std: FloatArray | None, top: int, output: Path | None) -> str:
+    text = format_table(names, scores, std, top)
     if output:
-        score_table.write(output, names, found, spread)
+        write_csv(output, names, scores, std)
         text += f"\n\nwrote {output}"
     return text
 
@@ -76,5 +138,5 @@ def _ranking(names: Sequence[str], found: FloatArray, spread: FloatArray | None,
 def _tasks() -> Mapping[str, Any]:
     from encoders.predictors.pretrained import card
 
-    found: Mapping[str, Any] = card(PRETRAINED)["tasks"]
-    return found
+    tasks: Mapping[str, Any] = card(SHIPPED_ENCODER)["tasks"]
+    return tasks

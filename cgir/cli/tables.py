@@ -1,67 +1,162 @@
-"""What `cgir tables` does, as text for the command line to print."""
+"""`cgir tables`: list label tables, make one of a benchmark's official file, or a data set of one."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from time import perf_counter
 
 from cgir.errors import CgirError
+from cgir.package_check import check_packages
 from cgir.store.graph_store import GraphStore
-from frontends.tables import NAMES, SOURCES, load, write_table
-from frontends.tables.importers import import_table
-from frontends.tables.published import find
+
+HELP = "label tables: list them, make one of a benchmark's official file, or a data set of one"
+EPILOG = """formats, and the files that users have:
+  nasbench101       nasbench_only108.tfrecord, nasbench_full.tfrecord
+  nasbench201       NATS-tss-*-simple or -full (folder or .tar), NATS-tss-*.pickle.pbz2, NAS-Bench-201-*.pth
+  nasbench301       nb_301_v13 (folder or .zip)
+  transnas_micro    transnas-bench_v10141024.pth
+  transnas_macro    the same
+  nasbench_nlp      logs of the release (folder or .zip)
+  csv, parquet      any table with a column of architectures: --space NAME --spec COLUMN
+examples:
+  cgir tables import nasbench201 NATS-tss-v1_0-3ffb9-simple -o nb201.parquet
+  cgir tables import csv mine.csv --space darts --spec genotype
+  cgir tables graphs nb201.parquet -o labelled         the networks with their labels, for `cgir finetune`
+Pickles in these files are read without running them: \
+what is not an array, a tensor or a plain value is refused by name.
+"""
+DATA = "the folder with the published tables (default: the environment variable CGIR_DATA)"
 
 
-def listing(path: Path | None) -> str:
-    """A line for each label table: rows, metrics, and where it lies or what is missing."""
-    lines = [f"{'table':18}{'rows':>8}  {'metrics':>7}  where"]
-    for name in NAMES:
-        try:
-            table = load(name, None if name == "digits" else path)
-        except CgirError as error:
-            lines.append(f"{name:18}{'-':>8}  {'-':>7}  {error}")
-        else:
-            where = "in the package" if name == "digits" else str(find(SOURCES[name], path))
-            lines.append(f"{name:18}{len(table):8,}  {len(table.metrics):7}  {where}")
-    return "\n".join(
-        [*lines, "", 'open one with frontends.tables.load("nasbench201"); what to mind of each: help(frontends.tables)']
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions of `cgir tables` and their options."""
+    parser.description = "Networks and their labels."
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_list(
+        actions.add_parser(
+            "list", help="which tables there are, their rows, and where they lie", description="List the label tables."
+        )
+    )
+    _add_import(
+        actions.add_parser(
+            "import",
+            help="make a table of a benchmark's official file",
+            description="Read what a benchmark's authors published and write a Parquet table.",
+            epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    _add_graphs(
+        actions.add_parser(
+            "graphs",
+            help="a data set of a table's networks and labels",
+            description="Write a table's networks as graphs, with all its metrics as labels.",
+        )
     )
 
 
-def imported(kind: str, file: Path, output: Path | None, space: str | None, spec: str | None) -> str:
-    """Make a table of an official file and write it; what was written, in a line.
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, help=DATA)
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("format", metavar="FORMAT", help="which benchmark, see below")
+    parser.add_argument("file", type=Path, metavar="FILE", help="its file, folder or archive")
+    parser.add_argument(
+        "-o", "--output", type=Path,
+        help="write this .parquet file (default: named like FILE, in the working directory)",
+    )  # fmt: skip
+    parser.add_argument("--space", help="csv and parquet: the search space")
+    parser.add_argument(
+        "--spec", metavar="COLUMN", help="csv and parquet: the column of architectures, in the space's text form"
+    )
+
+
+def _add_graphs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="a table of `cgir tables list`, or a file that `cgir tables import` wrote")
+    parser.add_argument("--data", type=Path, help=DATA)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True,
+        help="a folder, or a .parquet file, for `cgir finetune` and `cgir pretrain`",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the action and print what came of it."""
+    check_packages("frontends")
+    if args.action == "list":
+        print(list_tables(args.data))
+    elif args.action == "import":
+        print(import_file(args.format, args.file, args.output, args.space, args.spec))
+    else:
+        print(write_store(args.name, args.data, args.output))
+    return 0
+
+
+def list_tables(folder: Path | None) -> str:
+    """A line for each label table: rows, metrics, and where it is or what is missing."""
+    from frontends.tables import NAMES, SOURCES, load
+    from frontends.tables.published import find
+
+    lines = [f"{'table':18}{'rows':>8}  {'metrics':>7}  where"]
+    for name in NAMES:
+        try:
+            table = load(name, None if name == "digits" else folder)
+        except CgirError as error:
+            lines.append(f"{name:18}{'-':>8}  {'-':>7}  {error}")
+        else:
+            where = "in the package" if name == "digits" else str(find(SOURCES[name], folder))
+            lines.append(f"{name:18}{len(table):8,}  {len(table.metrics):7}  {where}")
+    advice = 'open one with frontends.tables.load("nasbench201"); what to mind of each: help(frontends.tables)'
+    return "\n".join([*lines, "", advice])
+
+
+def import_file(format_name: str, file: Path, output: Path | None, space: str | None, spec: str | None) -> str:
+    """Make a table of an official file and write it.
 
     Args:
-        kind: the format, one of `importers.FORMATS`.
+        format_name: one of `importers.FORMATS`.
         file: the official file, folder or archive.
         output: the Parquet file to write; by default named like `file`, in the working directory.
         space: for "csv" and "parquet", the search space.
         spec: for these, the column of architectures.
+
+    Returns:
+        What was written, in two lines.
     """
+    from frontends.tables import write_table
+    from frontends.tables.importers import import_table
+
     start = perf_counter()
-    table = import_table(kind, file, space, spec)
+    table = import_table(format_name, file, space, spec)
     target = output or Path(f"{table.name}.parquet")
     if target.suffix != ".parquet":
         target = target.with_name(f"{target.name}.parquet")
     write_table(table, target)
     assert table.space is not None
     seconds = perf_counter() - start
-    size = target.stat().st_size / 1e6
+    content = f"{len(table):,} rows of {table.space.name}, {len(table.metrics)} metrics"
     return (
-        f"{target}: {len(table):,} rows of {table.space.name}, {len(table.metrics)} metrics, {size:.1f} MB, in {seconds:.0f} s\n"
+        f"{target}: {content}, {target.stat().st_size / 1e6:.1f} MB, in {seconds:.0f} s\n"
         f'open it with frontends.tables.load("{target}")'
     )
 
 
-def graphs(name: str, path: Path | None, output: Path) -> str:
-    """Write a data set of a table's networks with all its metrics as labels; what was written, in a line.
+def write_store(name: str, folder: Path | None, output: Path) -> str:
+    """Write a data set of a table's networks with all its metrics as labels.
 
     Args:
         name: a table, or a Parquet file that `cgir tables import` wrote.
-        path: the folder with the published tables.
+        folder: with the published tables.
         output: a .parquet file, or a folder.
+
+    Returns:
+        What was written, in a line.
     """
-    start, table = perf_counter(), load(name, path)
+    from frontends.tables import load
+
+    start, table = perf_counter(), load(name, folder)
     family = table.families or (table.space.name if table.space else table.name)
     GraphStore.write(output, table.graphs(), family=family, specs=table.spec_strings, labels=table.columns)
     return f"{output}: {len(table):,} networks with {', '.join(table.metrics)}, in {perf_counter() - start:.0f} s"

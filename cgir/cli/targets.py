@@ -2,89 +2,141 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, TraceError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.package_check import check_packages
+from cgir.serialize import load
 from cgir.store.graph_store import GraphStore
 from cgir.typing import FloatArray
-from encoders.predictors.serialization import FILE as PREDICTOR
 
 
-class Named(NamedTuple):
+def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tuple[Graph, float]:
+    """Build the model that the command line names, and trace it.
+
+    Args:
+        target: what `frontends.build` takes.
+        args: with the options of `options.add_trace_options`.
+        raw: the graph as recorded, not canonical.
+
+    Returns:
+        The graph, and the seconds that tracing took.
+
+    Raises:
+        TraceError: the model cannot be traced.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports on its own start otherwise
+    check_packages("frontends")
+    import frontends
+
+    shapes = args.input_shape
+    if shapes is not None:
+        shapes = shapes[0] if len(shapes) == 1 else tuple(shapes)
+    model = frontends.build(target)
+    start = perf_counter()
+    try:
+        graph = frontends.trace(
+            model,
+            input_shape=shapes,
+            dims=dict(args.dim),
+            raw=raw,
+            level=args.level,
+            strict=args.strict,
+            name=Path(target).name,
+        )
+    except TraceError as error:
+        if shapes is None and "needs example inputs" in str(error):
+            raise TraceError(
+                f"{target}: the model does not know the shape of its input; say it, such as --input-shape 1,3,224,224"
+            ) from error
+        raise
+    return graph, perf_counter() - start
+
+
+def load_or_trace(target: str, args: argparse.Namespace) -> Graph:
+    """The graph in a .json file, or that of a model."""
+    return load(Path(target)) if target.endswith(".json") else trace_model(target, args)[0]
+
+
+class Targets(NamedTuple):
     """G networks that are yet to be read.
 
     `names`: one each; `labels`: (G,) values of each label that data sets among them bring along, NaN where unknown;
-    `parts`: data sets or single networks.
+    `sources`: data sets, or single networks as the command line names them.
     """
 
     names: list[str]
     labels: dict[str, FloatArray]
-    parts: list[GraphStore | str]
+    sources: list[GraphStore | str]
 
 
-def listed(targets: Iterable[str]) -> Named:
-    """What is named: data sets (folders or .parquet files), whose networks are called by their strings; anything else
-    is one network, called as it is here.
+def open_targets(targets: Iterable[str]) -> Targets:
+    """Open the data sets among targets, and name all networks; models are not built yet.
 
-    Order is kept, empty targets and those that are named again are left out.
+    A network of a data set (a folder or .parquet file) is called by its specification; anything else is one network,
+    called as it is here. Order is kept; empty targets and repeated ones are left out.
 
     Raises:
         CgirError: there is no target, or one is no data set but looks like one.
     """
-    parts = {target: _part(target) for target in targets if target.strip()}
-    if not parts:
+    sources = {target: _open(target) for target in targets if target.strip()}
+    if not sources:
         raise CgirError("the list of networks is empty; expected one a line")
-    names = [_names(target, part) for target, part in parts.items()]
-    known = [part.labels if isinstance(part, GraphStore) else {} for part in parts.values()]
+    names = [_names(target, source) for target, source in sources.items()]
+    known = [source.labels if isinstance(source, GraphStore) else {} for source in sources.values()]
     labels = {
         label: np.concatenate(
-            [values.get(label, np.full(len(some), np.nan)) for some, values in zip(names, known, strict=True)]
+            [values.get(label, np.full(len(part), np.nan)) for part, values in zip(names, known, strict=True)]
         )
         for label in dict.fromkeys(label for values in known for label in values)
     }
-    return Named([name for some in names for name in some], labels, list(parts.values()))
+    return Targets([name for part in names for name in part], labels, list(sources.values()))
 
 
-def graphs(parts: Iterable[GraphStore | str], graph: Callable[[str], Graph]) -> GraphBatch:
-    """The graphs of all networks, in the order of their names; `graph` makes one of a network that is no part of a data
-    set.
+def read_graphs(sources: Iterable[GraphStore | str], load_network: Callable[[str], Graph]) -> GraphBatch:
+    """The graphs of all networks, in the order of their names; `load_network` reads one that is in no data set.
 
     Raises:
         CgirError: one of them cannot be read; the message names it.
     """
-    batches = [_graphs(part, graph) for part in tqdm(list(parts), desc="networks read", unit="", disable=None)]
+    batches = [
+        _read(source, load_network) for source in tqdm(list(sources), desc="networks read", unit="", disable=None)
+    ]
     return batches[0] if len(batches) == 1 else GraphBatch.concatenate(batches)
 
 
-def _part(target: str) -> GraphStore | str:
+def _open(target: str) -> GraphStore | str:
+    from encoders.predictors.serialization import FILE
+
     path = Path(target)
-    if (path / PREDICTOR).is_file():
+    if (path / FILE).is_file():
         raise CgirError(f"{target}: a predictor, not a network; to use it say --predictor {target}")
     is_store = path.suffix == ".parquet" or (path.is_dir() and not (path / "saved_model.pb").is_file())
     return GraphStore.open(path) if is_store else target
 
 
-def _names(target: str, part: GraphStore | str) -> list[str]:
-    return (
-        [spec or f"{target}[{index}]" for index, spec in enumerate(part.specs)]
-        if isinstance(part, GraphStore)
-        else [target]
-    )
+def _names(target: str, source: GraphStore | str) -> list[str]:
+    if isinstance(source, GraphStore):
+        return [spec or f"{target}[{index}]" for index, spec in enumerate(source.specs)]
+    return [target]
 
 
-def _graphs(part: GraphStore | str, graph: Callable[[str], Graph]) -> GraphBatch:
-    if isinstance(part, GraphStore):
-        return part.batch()
+def _read(source: GraphStore | str, load_network: Callable[[str], Graph]) -> GraphBatch:
+    if isinstance(source, GraphStore):
+        return source.batch()
     try:
-        return GraphBatch.from_graphs([graph(part)])
+        return GraphBatch.from_graphs([load_network(source)])
     except CgirError as error:
-        if part in str(error):
+        if source in str(error):
             raise
-        raise type(error)(f"{part}: {error}") from error
+        raise type(error)(f"{source}: {error}") from error

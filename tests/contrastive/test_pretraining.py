@@ -9,9 +9,9 @@ import pytest
 import torch
 from encoders_samples import random_cnns
 
-from cgir.__main__ import main
 from cgir.analysis.graph_properties import properties
 from cgir.analysis.laplacian_spectrum import spectrum
+from cgir.cli.main import main
 from cgir.errors import CgirError, FileFormatError
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore

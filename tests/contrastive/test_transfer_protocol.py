@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-
 import numpy as np
 import pytest
 from encoders_samples import conv_share, random_cnns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import contrastive
 import encoders
-from cgir import GraphBatch, GraphStore, LabelError
-from cgir.cli import demo as demo
+from cgir import GraphBatch, LabelError
 from contrastive.transfer_protocol import BASELINES, LabelledFamily, evaluate, split, transfer_method
 
 GRAPHS = random_cnns(40)
@@ -84,24 +79,3 @@ def test_every_method_beats_chance_where_the_label_is_in_the_graph() -> None:
     found = {name: next(evaluate(method, TARGET, [SOURCE], (15,), seed=0)).spearman for name, method in methods.items()}
     assert found["transferred"] > 0.5
     assert found["GP on hand features"] > 0.5
-
-
-def test_the_demo_runs_from_end_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(demo, "PretrainConfig", lambda steps, seed: contrastive.PretrainConfig(steps=3, seed=seed))
-    monkeypatch.setattr(demo, "EXTRA_GRAPHS", 20)
-    monkeypatch.setattr(demo, "DRAWS", 2)
-    monkeypatch.setattr(
-        demo, "transfer_method", partial(transfer_method, train=encoders.TrainConfig(epochs=5, source_steps=5))
-    )
-    demo.run(tmp_path)
-    printed = capsys.readouterr().out
-    for word in ("resnet50", "nasbench201", "cgir", "log FLOPs", "from scratch"):
-        assert word in printed
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in page
-    assert "<svg" in page
-    store = GraphStore.open(tmp_path / "nasbench101.parquet")
-    assert len(store) == 250
-    assert encoders.Predictor.load(tmp_path / "predictor").predict(store.batch([0, 1])).shape == (2,)

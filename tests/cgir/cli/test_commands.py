@@ -14,8 +14,8 @@ from encoders_samples import random_cnns
 
 import cgir
 import frontends
-from cgir.__main__ import main
-from cgir.cli.learning_arguments import HEADS as cli_heads
+from cgir.cli.finetune import HEADS as CLI_HEADS
+from cgir.cli.main import main
 from encoders.predictors.predictor import HEADS
 
 NET = """
@@ -196,12 +196,13 @@ def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_is_there_at_once() -> None:
     """No framework and no layer above the graphs is imported to print a help text."""
-    code = "import sys; from cgir.__main__ import parser; parser().format_help(); print(*{'torch', 'frontends', 'encoders', 'sklearn'} & set(sys.modules))"
+    higher = {"torch", "frontends", "encoders", "contrastive", "search", "sklearn"}
+    code = f"import sys; from cgir.cli.main import build_parser; build_parser().format_help(); print(*{higher} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
 
 
 def test_the_heads_of_the_command_line_are_those_of_the_predictor() -> None:
-    assert cli_heads == HEADS
+    assert CLI_HEADS == HEADS
 
 
 def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from encoders_samples import conv_share, random_cnns
 
 import cgir
 import encoders
-from cgir.__main__ import main
+from cgir.cli.main import main
 from encoders.explain.occlusion import explain
 
 NET = """

@@ -19,8 +19,8 @@ from torch import nn
 import cgir
 import encoders
 import frontends
-from cgir.__main__ import main
-from cgir.cli import targets as named
+from cgir.cli.main import main
+from cgir.cli.targets import open_targets, read_graphs
 
 NETS = """
 from torch import nn
@@ -176,16 +176,16 @@ def test_models_saved_graphs_and_data_sets_are_read_together(
 def test_networks_are_listed_before_they_are_read(tmp_path: Path) -> None:
     graphs = random_cnns(3)
     cgir.GraphStore.write(tmp_path / "s.parquet", graphs[:2], specs=["a", "b"], labels={"acc": [1.0, 2.0]})
-    found = named.listed([str(tmp_path / "s.parquet"), "", "net.onnx", "net.onnx"])
+    found = open_targets([str(tmp_path / "s.parquet"), "", "net.onnx", "net.onnx"])
     assert found.names == ["a", "b", "net.onnx"]
     assert np.array_equal(found.labels["acc"], [1.0, 2.0, np.nan], equal_nan=True)
-    assert np.diff(named.graphs(found.parts, lambda _: graphs[2]).ptr).tolist() == [len(graph) for graph in graphs]
+    assert np.diff(read_graphs(found.sources, lambda _: graphs[2]).ptr).tolist() == [len(graph) for graph in graphs]
 
     def broken(_: str) -> cgir.Graph:
         raise cgir.TraceError("no shape")
 
     with pytest.raises(cgir.TraceError, match=r"^net\.onnx: no shape$"):
-        named.graphs(found.parts, broken)
+        read_graphs(found.sources, broken)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             sizes, sizes / 10, card["tasks"][name]["unit"], "On families left out it ranked 9 of 10 pairs alike."
         )
 
-    pretrained, shot = ModuleType("encoders.predictors.pretrained"), ModuleType("encoders.predictors.zero_shot")
+    pretrained, shot = (ModuleType(f"encoders.predictors.{name}") for name in ("pretrained", "zero_shot"))
     vars(pretrained).update(
         card=lambda _: card, load_pretrained=lambda _: encoders.Encoder(seed=0), NAMES=("universal",)
     )

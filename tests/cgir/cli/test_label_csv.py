@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cgir import CgirError
-from cgir.cli.label_csv import UNKNOWN, Measurements, read
+from cgir.cli.label_csv import UNKNOWN, LabelColumn, read_labels
 
 NAMES = ["nets/a.py:small", "nets/a.py:wide", "exported/net.onnx", "package.models:small", "2 1 4"]
 
@@ -26,7 +26,7 @@ def table(tmp_path: Path) -> Path:
 
 def values(path: Path, text: str, metric: str | None = None) -> list[float]:
     path.write_text(text, encoding="utf-8")
-    return read(path, metric).of(NAMES).tolist()
+    return read_labels(path, metric).join(NAMES).tolist()
 
 
 def same(found: list[float], expected: list[float]) -> bool:
@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said_in_one_line(table: Path, text: str, metric: str |
 def test_what_is_no_text_is_said(table: Path) -> None:
     table.write_bytes(b"model,acc\n\xff\xfe\x00,1\n")
     with pytest.raises(CgirError, match="not a CSV table"):
-        read(table)
+        read_labels(table)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
@@ -129,5 +129,5 @@ def test_whatever_the_csv_module_writes_is_read_back(tmp_path: Path, measured: d
     text = io.StringIO()
     csv.writer(text).writerows([("model", "acc"), *measured.items()])
     (tmp_path / "any.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
-    found: Measurements = read(tmp_path / "any.csv")
-    assert same(found.of(list(measured)).tolist(), list(measured.values()))
+    found: LabelColumn = read_labels(tmp_path / "any.csv")
+    assert same(found.join(list(measured)).tolist(), list(measured.values()))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cgir
-from cgir.__main__ import main
+from cgir.cli.main import main
 from frontends import spaces, tables
 
 

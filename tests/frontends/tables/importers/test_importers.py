@@ -23,8 +23,8 @@ import pytest
 import torch
 
 import cgir
-from cgir.__main__ import main
-from cgir.cli.table_arguments import TABLES_EPILOG
+from cgir.cli.main import main
+from cgir.cli.tables import EPILOG
 from frontends import spaces, tables
 from frontends.tables.importers import FORMATS, import_table
 
@@ -497,9 +497,9 @@ def test_failed_imports_write_nothing(
 
 def test_the_help_names_every_format() -> None:
     for name, about in FORMATS.items():
-        assert name in TABLES_EPILOG
+        assert name in EPILOG
         assert all(
-            part in TABLES_EPILOG
+            part in EPILOG
             for part in about.replace(",", "").split()
             if "." in part and "json" not in part and "csv" not in part
         )

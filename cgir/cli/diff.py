@@ -1,0 +1,30 @@
+"""`cgir diff`: say where two graphs or models part."""
+
+from __future__ import annotations
+
+import argparse
+
+from cgir import graph_diff
+
+from .options import add_trace_options
+from .targets import load_or_trace
+
+HELP = "say where two graphs part"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `cgir diff`."""
+    parser.description = "Compare two graphs or models up to names and order. Exit status 1: they differ."
+    parser.epilog = "example:\n  cgir diff net.py:build net.onnx --input-shape 1,3,224,224 --level inference"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("a", help="a graph written by `cgir trace -o`, or any model that `cgir trace` takes")
+    parser.add_argument("b", help="the same")
+    add_trace_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the differences; exit status 1 if there are any."""
+    a, b = (load_or_trace(target, args) for target in (args.a, args.b))
+    differences = graph_diff.diff(a, b)
+    print(differences or "the graphs are isomorphic")
+    return 1 if differences else 0

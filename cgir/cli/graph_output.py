@@ -1,0 +1,32 @@
+"""What the commands trace, space and show do with a graph: print its report, save it, draw it."""
+
+from __future__ import annotations
+
+import argparse
+
+from cgir.atomic_files import atomic_path
+from cgir.drawing.export import to_dot, to_html, to_svg
+from cgir.graph import Graph
+
+
+def write_graph(graph: Graph, args: argparse.Namespace) -> None:
+    """Print the report, and write the graph and its drawings to the files that the options name."""
+    print(graph.report())
+    if args.output:
+        graph.save(args.output)
+        print(f"\nwrote {args.output}")
+    write_drawings(graph, args)
+
+
+def write_drawings(graph: Graph, args: argparse.Namespace) -> None:
+    """Draw to the files that `options.add_drawing_options` declares."""
+    if args.svg:
+        to_svg(graph, args.svg, args.depth, args.full)
+    if args.dot:
+        with atomic_path(args.dot) as path:
+            path.write_text(to_dot(graph, args.depth, args.full), encoding="utf-8")
+    if args.html:
+        to_html(graph, args.html, args.depth, args.full)
+    for path in (args.svg, args.dot, args.html):
+        if path:
+            print(f"wrote {path}")

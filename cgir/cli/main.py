@@ -1,0 +1,82 @@
+"""Entry point of the command line: the table of commands, their parser, and how errors are reported.
+
+Help has to appear at once, so modules of this folder import nothing at module level that is above `cgir` (frontends,
+encoders, contrastive, torch): functions do when they run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from cgir import __version__
+from cgir.errors import CgirError
+
+from . import demo, diff, explain, finetune, predict, pretrain, show, space, tables, trace
+
+EPILOG = """examples:
+  cgir demo                                              \
+the whole line on networks and labels that come with the package
+  cgir trace frontends.reference:resnet50 --input-shape 1,3,224,224 --html resnet50.html
+  cgir trace net.py:build --input-shape 1,3,224,224 -o net.json    your own function that builds a model
+  cgir trace net.onnx -o exported.json && cgir diff net.json exported.json
+  cgir space ofa_mbv3 --sample 5000 -o pool              networks of a search space, for `cgir pretrain pool`
+  cgir predict net.json exported.json --task imagenet_top1         a guess without any label
+  cgir finetune net.py:a net.py:b net.py:c --labels measured.csv --input-shape 1,3,224,224 -o ranker    \
+and with some
+"""
+
+
+class Command(Protocol):
+    """What a module of this folder provides for a command; `HELP` is its line in `cgir --help`."""
+
+    HELP: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare options, description and examples."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Carry out the command; returns the exit status."""
+
+
+COMMANDS: dict[str, Command] = {
+    "trace": trace, "show": show, "diff": diff, "space": space, "tables": tables, "pretrain": pretrain,
+    "finetune": finetune, "predict": predict, "explain": explain, "demo": demo,
+}  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `command` is the chosen one, and `action` that of `cgir tables`."""
+    root = argparse.ArgumentParser(
+        prog="cgir",
+        description="Networks as computation graphs; graphs as vectors; vectors as a ranking learned from few labels.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"cgir {__version__}")
+    root.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    subparsers = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        command.add_arguments(subparsers.add_parser(name, help=command.HELP))
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; an error is one line on standard error and exit status 2, an interruption 130."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return COMMANDS[args.command].run(args)
+    except KeyboardInterrupt:
+        print("cgir: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except (CgirError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"cgir: {error}", file=sys.stderr)
+        return 2

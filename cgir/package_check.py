@@ -1,0 +1,38 @@
+"""Notice that a user's own file stands in the place of one of the library's packages.
+
+The packages have plain names (`frontends`, `encoders`, `contrastive`, `search`). Python looks first in the folder of
+the script that runs, or with `python -m` in the working directory, so that a `search.py` or `encoders/` there is
+imported instead; what follows is an ImportError that names neither.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from .errors import CgirError
+
+
+class ShadowedPackageError(CgirError, ImportError):
+    """A module that is not the library's would be imported under the name of one of its packages."""
+
+
+def check_packages(*names: str) -> None:
+    """Make sure that packages are those that were installed beside `cgir`, without importing them.
+
+    Raises:
+        ShadowedPackageError: another file has the name of one of them.
+    """
+    root = Path(__file__).resolve().parent.parent
+    for name in names:
+        spec = sys.modules[name].__spec__ if name in sys.modules else find_spec(name)
+        if spec is None or not spec.origin or not (root / name / "__init__.py").is_file():
+            continue  # not there at all, or in place of `cgir` no folder: what is wrong then shows by itself
+        found = Path(spec.origin).resolve()
+        if found != root / name / "__init__.py":
+            own = found.parent if found.name == "__init__.py" else found
+            raise ShadowedPackageError(
+                f"{own} is imported in place of the package {name!r} of cgir, which is {root / name}; rename it, "
+                "start from another folder, or use the console script `cgir` instead of `python -m cgir`"
+            )

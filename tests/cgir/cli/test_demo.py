@@ -1,0 +1,36 @@
+"""`cgir demo` from end to end, and without matplotlib."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cgir
+import encoders
+from cgir.cli.demo import DemoConfig, run_demo
+
+
+def test_the_demo_runs_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = encoders.TrainConfig(epochs=5, source_steps=5)
+    run_demo(tmp_path, config=DemoConfig(draws=2, extra_graphs=20, pretraining_steps=3, train=train))
+    printed = capsys.readouterr().out
+    for word in ("resnet50", "nasbench201", "cgir", "log FLOPs", "from scratch"):
+        assert word in printed
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in page
+    assert "<svg" in page
+    store = cgir.GraphStore.open(tmp_path / "nasbench101.parquet")
+    assert len(store) == 250
+    assert encoders.Predictor.load(tmp_path / "predictor").predict(store.batch([0, 1])).shape == (2,)
+
+
+def test_without_matplotlib_the_demo_says_so_before_it_starts(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['matplotlib'] = None; from cgir.cli.main import main; sys.exit(main(['demo']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == ("cgir: the demo draws with matplotlib, which is not installed: pip install 'cgir[demo]'\n")
+    assert not list(tmp_path.iterdir())
