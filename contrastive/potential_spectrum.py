@@ -2,7 +2,8 @@
 
     Delta + diag(v)    (Biyikoglu, Leydold, Stadler, "Laplacian Eigenvectors of Graphs", 2007)
 
-Delta: (N, N) normalised Laplacian, eq. 4.4 of "A General-Purpose Transferable Predictor for Neural Architecture Search".
+Delta: (N, N) normalised Laplacian, eq. 4.4 of "A General-Purpose Transferable Predictor for Neural Architecture
+    Search".
 v: (N,) potential of each node, in [0, 1 + MAX_HASH_OFFSET].
 
 The Laplacian alone sees only the wiring: networks of conv1x1 and of conv3x3 have equal spectra. The lowest eigenvectors

@@ -1,9 +1,9 @@
-"""The contrast of graphs: projections agree the more, the nearer two graphs of a family are.
+"""Contrastive loss term: projections of graphs are the more similar, the nearer the graphs are within a family.
 
-Equations are those of "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4. Its
-distance is that of Laplacian spectra, which see wiring alone: conv1x1 is conv3x3 to them. That of Weisfeiler-Lehman
-subtrees (`cgir.wl_distance`) sees operators and shapes. It has no natural unit, as it grows with graphs, so it is taken
-relative to an anchor's mean distance.
+Equations are those of "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4. The paper
+measures nearness by Laplacian spectra, which see the wiring alone: networks of conv1x1 and of conv3x3 are equal.
+Distances of Weisfeiler-Lehman subtrees (`cgir.wl_distance`) also see operators and shapes. They grow with the size of
+graphs, so each anchor's distances are divided by their mean.
 """
 
 from __future__ import annotations
@@ -31,30 +31,37 @@ from .contrastive_losses import (
 )
 from .step_context import StepContext, mlp
 
-WL_SPREAD = 0.1  # of the mean distance
+WL_SPREAD = 0.1  # temperature of eq. 4.5 for distances relative to their mean
 
 PairWeights = Callable[[Pairs, slice], Tensor]  # a batch and R anchors of it -> alpha (R, B) of eq. 4.5
 
 
 class GraphContrast(nn.Module):
-    """A projection, and the agreement of projections (eq. 4.1) weighted as `config.contrast` says."""
+    """A projection head and the contrastive loss of eq. 4.5, with pair weights as `config.contrast` selects."""
 
     def __init__(self, config: PretrainConfig, pool: Pool, dim: int) -> None:
+        """Create the projection head.
+
+        Args:
+            config: `contrast`, `sign`, `temperature` and `projection` are read.
+            pool: the graphs that batches are sampled from.
+            dim: of the embeddings.
+        """
         super().__init__()
         self.temperature = config.temperature
         self.projection = mlp(dim, config.projection)
         self.pair_weights = PAIR_WEIGHTS[config.contrast](pool, config.sign)
 
-    def forward(self, view: StepContext) -> Tensor:
-        """This process's anchors against the projections of all processes."""
-        z = all_gather(normalize(self.projection(view.vectors)), view.rows, len(view.pairs.indices))
-        return weighted_log_similarity(
-            self.pair_weights(view.pairs, view.rows).to(z.dtype), z, self.temperature, view.rows
-        )
+    def forward(self, context: StepContext) -> Tensor:
+        """This process's share of the loss: its anchors against the projections of all processes."""
+        rows = context.rows
+        z = all_gather(normalize(self.projection(context.embeddings)), rows, len(context.pairs.indices))
+        alpha = self.pair_weights(context.pairs, rows).to(z.dtype)
+        return weighted_log_similarity(alpha, z, self.temperature, rows)
 
 
 def _spectral(pool: Pool, sign: int) -> PairWeights:
-    """Eq. 4.5 as in the paper."""
+    """Weights of eq. 4.5 from distances of spectra, as in the paper."""
     spectra = torch.from_numpy(pool.spectra)
     return lambda pairs, rows: spectral_weights(
         _families(pool, pairs), spectra.index_select(0, torch.from_numpy(pairs.indices)), sign, rows=rows
@@ -62,17 +69,15 @@ def _spectral(pool: Pool, sign: int) -> PairWeights:
 
 
 def _wl(pool: Pool, sign: int, normalized: bool) -> PairWeights:
-    """Eq. 4.5 with the distance of subtrees; what is kept are counts, some kilobytes a graph, distances are those of a
-    batch.
-    """
+    """Weights of eq. 4.5 from distances of subtree counts; counts are kept, distances computed for each batch."""
     features = pool.subtrees
 
-    def weigh(pairs: Pairs, rows: slice) -> Tensor:
+    def pair_weights(pairs: Pairs, rows: slice) -> Tensor:
         distance = torch.from_numpy(wl_distance(features[pairs.indices[rows]], features[pairs.indices], normalized))
         families = _families(pool, pairs)
         return distance_weights(families, relative_distance(families, distance, rows), sign, WL_SPREAD, rows)
 
-    return weigh
+    return pair_weights
 
 
 def _families(pool: Pool, pairs: Pairs) -> Tensor:

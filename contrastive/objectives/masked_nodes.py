@@ -1,11 +1,13 @@
-"""Masked nodes: what stands in a gap is told from what is around it (Hu et al., "Strategies for Pre-training Graph
-Neural Networks", ICLR 2020, https://arxiv.org/abs/1905.12265, section 3.1.2, attribute masking).
+"""Auxiliary loss: operators and attributes of masked nodes are predicted from their neighbourhood.
 
-Nodes are masked one by one, and so in plain batches. The compressed engine computes equal nodes once, and could mask
-only a whole kind, in all graphs of a batch at a time: the batch then shows nowhere what such a node is, few kinds hold
-most nodes, and whether a step masks a hundred nodes or ten thousand is chance. A plain pass costs several times a
-compressed one where networks repeat themselves, so masks go over every `MASKED_GRAPH_STRIDE`th graph of a batch alone, which still
-masks hundreds of nodes at a step.
+Attribute masking of Hu et al., "Strategies for Pre-training Graph Neural Networks", ICLR 2020,
+https://arxiv.org/abs/1905.12265, section 3.1.2.
+
+Nodes are masked independently, so batches are plain. The compressed engine computes equal nodes once, and could only
+mask a node kind in all graphs of a batch at a time: the batch then shows nowhere what such a node is, few kinds hold
+most nodes, and the number of masked nodes varies from a hundred to ten thousand. A plain pass costs several times a
+compressed one where networks repeat themselves, so only every `MASKED_GRAPH_STRIDE`-th graph of a batch is masked,
+which still gives hundreds of masked nodes a step.
 """
 
 from __future__ import annotations
@@ -30,13 +32,16 @@ from encoders.models.encoder import Encoder
 
 from .step_context import StepContext, mlp
 
-MASK_RATE = 0.15  # of nodes, as in Hu et al.
+MASK_RATE = 0.15  # fraction of nodes, as in Hu et al.
 MASKED_GRAPH_STRIDE = 4
 
 
 class MaskedNodes(NamedTuple):
-    """This process's graphs to mask (M,), which of their N nodes are masked (N,), and how many nodes of the whole batch
-    are.
+    """This process's share of the masked nodes of a batch.
+
+    graphs: (M,) indices of the graphs, which have N nodes together.
+    masked: (N,) which of these are masked.
+    total: number of masked nodes of the whole batch.
     """
 
     graphs: IntArray
@@ -45,66 +50,85 @@ class MaskedNodes(NamedTuple):
 
 
 class MaskedNodePrediction(nn.Module):
-    """A vector that stands for a masked node's kind, and an MLP that tells operator and attributes from its
-    state.
-    """
+    """A learned embedding that replaces a masked node's, and an MLP that predicts operator and attributes."""
 
     def __init__(self, pool: Pool, encoder: Encoder, seed: int) -> None:
+        """Create mask token and head.
+
+        Args:
+            pool: the graphs that batches are sampled from.
+            encoder: decides widths and depth.
+            seed: of the masks.
+        """
         super().__init__()
         self.graphs, self.seed = GraphTensors(pool.batch, encoder.config.layers, "plain"), seed
         self.attributes = _standardised(self.graphs.features, pool.batch)
         self.gap = nn.Parameter(torch.randn(encoder.config.width))
         self.head = mlp(encoder.dim, len(INDEX) + len(FEATURE_NAMES))
 
-    def forward(self, view: StepContext) -> Tensor:
-        """Cross-entropy of the operator plus mean squared error of the standardised attributes, means over the batch's
-        masked nodes, this process's share.
-        """
-        gaps = self.draw(view)
-        if not gaps.masked.any():
-            return view.vectors.new_zeros(())
-        states = self.states(view.encoder, self.graphs.minibatch(gaps.graphs), torch.from_numpy(gaps.masked))
-        kinds = torch.from_numpy(self.graphs.batch.kind[self._nodes(gaps.graphs)][gaps.masked])
-        told = self.head(states[torch.from_numpy(np.flatnonzero(gaps.masked))])
-        ops, attributes = told.split([len(INDEX), len(FEATURE_NAMES)], dim=1)
-        wanted = self.attributes.index_select(0, kinds).to(told.dtype)
-        return (cross_entropy(ops, self.graphs.ops[kinds, 0]) + mse_loss(attributes, wanted)) * (
-            len(kinds) / gaps.total
-        )
+    def forward(self, context: StepContext) -> Tensor:
+        """This process's share of the mean, over the masked nodes of the batch, of two errors.
 
-    def draw(self, view: StepContext) -> MaskedNodes:
-        """What is masked depends on (seed, step) alone, not on how many processes share the batch; of a batch at least
-        one node is.
+        They are the cross-entropy of the operator and the mean squared error of the standardised attributes.
         """
-        indices = view.pairs.indices
-        places = np.arange(0, len(indices), MASKED_GRAPH_STRIDE)
-        sizes = np.diff(self.graphs.batch.ptr)[indices[places]]
-        drawn = np.random.default_rng([self.seed, 3, view.step]).random(int(sizes.sum()))
-        masked = drawn < max(MASK_RATE, np.nextafter(drawn.min(), 1))
-        start, stop, _ = view.rows.indices(len(indices))
-        own = (start <= places) & (places < stop)
-        return MaskedNodes(indices[places[own]], masked[np.repeat(own, sizes)], int(masked.sum()))
+        nodes = self.draw(context)
+        if not nodes.masked.any():
+            return context.embeddings.new_zeros(())
+        states = self.states(context.encoder, self.graphs.minibatch(nodes.graphs), torch.from_numpy(nodes.masked))
+        kinds = torch.from_numpy(self.graphs.batch.kind[self._nodes(nodes.graphs)][nodes.masked])
+        predicted = self.head(states[torch.from_numpy(np.flatnonzero(nodes.masked))])
+        op_logits, attributes = predicted.split([len(INDEX), len(FEATURE_NAMES)], dim=1)
+        targets = self.attributes.index_select(0, kinds).to(predicted.dtype)
+        error = cross_entropy(op_logits, self.graphs.ops[kinds, 0]) + mse_loss(attributes, targets)
+        return error * (len(kinds) / nodes.total)
 
-    def states(self, encoder: Encoder, arrays: TensorBatch, masked: Tensor) -> Tensor:
-        """States (N, dim) of the nodes of a plain batch, where nobody sees the kinds of masked ones (N,)."""
-        assert arrays.in_neighbours is not None
-        kinds = encoder.embedding(arrays.ops, arrays.features)
-        x = torch.where(masked.unsqueeze(1), self.gap, arrays.forward_stream.blocks[0].self_rows(kinds))
-        along = arrays.in_neighbours.pattern
-        result = []
-        for stream, pattern in ((encoder.forward_stream, along), (encoder.backward_stream, along.transpose())):
-            levels = [MessageBlock(None, Segments(pattern))] * encoder.config.layers
-            result.append(stream.states(x, StreamBlocks(levels, arrays.forward_stream.node_rows)))
-        return torch.cat(result, dim=1)
+    def draw(self, context: StepContext) -> MaskedNodes:
+        """Sample the masked nodes of a step, at least one in a batch.
+
+        They depend on (seed, step) alone, not on the number of processes.
+        """
+        indices = context.pairs.indices
+        positions = np.arange(0, len(indices), MASKED_GRAPH_STRIDE)
+        sizes = np.diff(self.graphs.batch.ptr)[indices[positions]]
+        uniform = np.random.default_rng([self.seed, 3, context.step]).random(int(sizes.sum()))
+        masked = uniform < max(MASK_RATE, np.nextafter(uniform.min(), 1))
+        start, stop, _ = context.rows.indices(len(indices))
+        local = (start <= positions) & (positions < stop)
+        return MaskedNodes(indices[positions[local]], masked[np.repeat(local, sizes)], int(masked.sum()))
+
+    def states(self, encoder: Encoder, batch: TensorBatch, masked: Tensor) -> Tensor:
+        """Node states in which kinds of masked nodes are visible to no node.
+
+        Args:
+            encoder: whose two streams are computed.
+            batch: a plain batch of N nodes.
+            masked: (N,) bool.
+
+        Returns:
+            (N, dim), both streams side by side.
+        """
+        assert batch.in_neighbours is not None
+        embedded = encoder.embedding(batch.ops, batch.features)
+        x = torch.where(masked.unsqueeze(1), self.gap, batch.forward_stream.blocks[0].self_rows(embedded))
+        in_edges = batch.in_neighbours.pattern
+        streams = []
+        for stream, pattern in (
+            (encoder.forward_stream, in_edges),
+            (encoder.backward_stream, in_edges.transpose()),
+        ):
+            blocks = [MessageBlock(None, Segments(pattern))] * encoder.config.layers
+            streams.append(stream.states(x, StreamBlocks(blocks, batch.forward_stream.node_rows)))
+        return torch.cat(streams, dim=1)
 
     def _nodes(self, graphs: IntArray) -> IntArray:
+        """Indices of the nodes of these graphs in the pool."""
         ptr = self.graphs.batch.ptr
         return ranges(ptr[graphs], np.diff(ptr)[graphs])
 
 
 def _standardised(features: Tensor, batch: GraphBatch) -> Tensor:
     """Features (K, F) of the kinds with mean 0 and variance 1 over all nodes of the pool; 0 where all are equal."""
-    share = torch.from_numpy(np.bincount(batch.kind, minlength=len(batch.kinds)) / batch.num_nodes).unsqueeze(0)
-    centred = features.double() - share @ features.double()
-    deviation = (share @ centred.square()).sqrt()
-    return torch.where(deviation > 1e-6, centred / deviation, 0.0).float()
+    frequency = torch.from_numpy(np.bincount(batch.kind, minlength=len(batch.kinds)) / batch.num_nodes).unsqueeze(0)
+    centred = features.double() - frequency @ features.double()
+    std = (frequency @ centred.square()).sqrt()
+    return torch.where(std > 1e-6, centred / std, 0.0).float()

@@ -1,4 +1,4 @@
-"""Regression of what graphs show for free: the better an embedding knows it, the fewer labels it needs."""
+"""Auxiliary loss: regression of properties that are computed from the graphs, so that embeddings represent them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from .step_context import StepContext, mlp
 
 
 class PropertyRegression(nn.Module):
-    """An MLP that tells the standardised `values` (G, D) of the pool's graphs from their embeddings."""
+    """Predicts standardised properties of graphs from their embeddings.
+
+    Args:
+        values: (G, D) properties of the pool's graphs.
+        dim: of the embeddings.
+    """
 
     def __init__(self, values: FloatArray, dim: int) -> None:
         super().__init__()
         self.targets = torch.from_numpy(Scaler.fit(values)(values)).float()
         self.head = mlp(dim, values.shape[1])
 
-    def forward(self, view: StepContext) -> Tensor:
-        """Mean squared error over the batch and all D values, this process's share."""
-        indices = view.pairs.indices
-        targets = self.targets.index_select(0, torch.from_numpy(indices[view.rows])).to(view.vectors.dtype)
-        return mse_loss(self.head(view.vectors), targets) * (len(targets) / len(indices))
+    def forward(self, context: StepContext) -> Tensor:
+        """This process's share of the mean squared error over the batch and all D properties."""
+        indices = context.pairs.indices
+        targets = self.targets.index_select(0, torch.from_numpy(indices[context.rows])).to(context.embeddings.dtype)
+        return mse_loss(self.head(context.embeddings), targets) * (len(targets) / len(indices))

@@ -1,4 +1,4 @@
-"""What a part of the loss sees, and what parts have in common."""
+"""Input of the loss terms (`StepContext`) and the two-layer perceptron that they share."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from encoders.models.encoder import Encoder
 
 
 class StepContext(NamedTuple):
-    """One process's part of a step: of the batch `pairs`, which every process knows, the graphs at `rows`, and their
-    embeddings `vectors` (R, dim).
+    """What one process computes of a pretraining step.
 
-    A part of the loss returns its process's share: over all processes, shares add up to the loss of the whole batch,
-    and their gradients to its gradient. A process alone has all rows.
+    A loss term returns its process's share: the sum of all shares is the loss of the whole batch, and the sum of their
+    gradients its gradient. A single process has all rows.
+
+    step: number of the optimiser step.
+    pairs: the whole batch of B graphs, the same in every process.
+    rows: the R rows of `pairs` that are this process's.
+    embeddings: (R, dim) of the graphs at `rows`.
+    encoder: gave the embeddings.
     """
 
     step: int
     pairs: Pairs
     rows: slice
-    vectors: Tensor
+    embeddings: Tensor
     encoder: Encoder
 
 
-def mlp(inputs: int, outputs: int) -> nn.Sequential:
-    """Two layers, (..., inputs) -> (..., outputs)."""
-    return nn.Sequential(nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs))
+def mlp(in_features: int, out_features: int) -> nn.Sequential:
+    """A perceptron with one hidden layer of the input's width, (..., in_features) -> (..., out_features)."""
+    return nn.Sequential(nn.Linear(in_features, in_features), nn.ReLU(), nn.Linear(in_features, out_features))

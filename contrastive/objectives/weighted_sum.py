@@ -1,6 +1,8 @@
-"""The network and the loss of pretraining."""
+"""The pretraining objective: an encoder and a weighted sum of loss terms on its embeddings."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -18,33 +20,33 @@ from .step_context import StepContext
 
 
 class Objective(nn.Module):
-    """Encoder and the `parts` whose weight is not 0; `loss` of one batch."""
+    """The encoder and the loss terms whose weight is not 0."""
 
     def __init__(self, config: PretrainConfig, pool: Pool) -> None:
         super().__init__()
         self.encoder = Encoder(config.encoder, config.seed)
         dim = self.encoder.dim
-        parts = {
+        terms: dict[str, tuple[float, Callable[[], nn.Module]]] = {
             "contrast": (config.contrast_weight, lambda: GraphContrast(config, pool, dim)),
             "property": (config.property_weight, lambda: PropertyRegression(pool.properties, dim)),
             "path": (config.path_weight, lambda: PropertyRegression(pool.paths, dim)),
             "mask": (config.mask_weight, lambda: MaskedNodePrediction(pool, self.encoder, config.seed)),
         }
-        self.weights = {name: weight for name, (weight, _) in parts.items() if weight}
+        self.weights = {name: weight for name, (weight, _) in terms.items() if weight}
         with seeded(config.seed, 1):
-            self.parts = nn.ModuleDict({name: parts[name][1]() for name in self.weights})
+            self.parts = nn.ModuleDict({name: terms[name][1]() for name in self.weights})
 
-    def loss(self, arrays: TensorBatch, pairs: Pairs, step: int = 0, rows: slice = slice(None)) -> Tensor:
-        """The weighted sum of the parts.
+    def loss(self, batch: TensorBatch, pairs: Pairs, step: int = 0, rows: slice = slice(None)) -> Tensor:
+        """This process's share of the weighted sum of the terms.
 
         Args:
-            arrays: the graphs at `rows` of the batch.
+            batch: the graphs at `rows` of `pairs`.
             pairs: the whole batch.
-            step: masks differ from step to step.
-            rows: those of this process, whose share of the loss is returned (see `StepContext`).
+            step: number of the optimiser step; masks differ from step to step.
+            rows: this process's rows of `pairs`; default all.
         """
-        view = StepContext(step, pairs, rows, self.encoder(arrays), self.encoder)
-        total = view.vectors.new_zeros(())
+        context = StepContext(step, pairs, rows, self.encoder(batch), self.encoder)
+        total = context.embeddings.new_zeros(())
         for name, weight in self.weights.items():
-            total = total + weight * self.parts[name](view)
+            total = total + weight * self.parts[name](context)
         return total

@@ -63,7 +63,7 @@ def subtree_weights(i, normalized):
 def test_contrast_by_subtrees(contrast, normalized):
     seen = view()
     part = GraphContrast(replace(CONFIG, contrast=contrast), POOL, 16).double()
-    z = normalize(part.projection(seen.vectors)).detach()
+    z = normalize(part.projection(seen.embeddings)).detach()
     sims = [[float(z[i] @ z[j]) / CONFIG.temperature for j in range(B)] for i in range(B)]
     expected = 0.0
     for i in range(B):
@@ -99,7 +99,7 @@ def test_equal_graphs_weigh_alike_by_subtrees():
 def test_regression(values_of):
     values, seen = values_of(GRAPHS), view()
     part = PropertyRegression(values, 16).double()
-    told = part.head(seen.vectors).tolist()
+    told = part.head(seen.embeddings).tolist()
     mean, deviation = values.mean(0), values.std(0)
     errors = []
     for row, index in enumerate(PAIRS.indices):
