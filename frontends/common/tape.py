@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypedDict, Unpack
 
 from cgir import Node, Param, UnsupportedOpError
 from cgir.graph import Attr, Shape, attributes
+from cgir.ops import OPS
 
 from .axis_layout import (
     NO_LAYOUT,
@@ -168,6 +169,10 @@ class Tape:
         finally:
             self.path.pop()
 
+    def child_scope(self, name: str) -> AbstractContextManager[None]:
+        """Nodes emitted inside belong to the module `name` inside the one whose scope is open."""
+        return self.module_scope(f"{self.path[-1]}.{name}" if self.path[-1] else name)
+
     def add(
         self,
         op: str,
@@ -302,6 +307,15 @@ class Tape:
                 "trace without strict=True to keep it as an Opaque node, or add it to the table"
             )
         return node, layouts, static
+
+    def scale_trips(self, start: int, trips: int) -> None:
+        """Multiply how often the nodes from index `start` on run, those of a loop's body, by `trips`."""
+        for index in range(start, len(self.nodes)):
+            node = self.nodes[index]
+            if OPS[node.op].category != "source":
+                attrs = dict(node.attrs)
+                attrs["trips"] = trips * attrs.get("trips", 1)
+                self.nodes[index] = replace(node, attrs=attributes(attrs))
 
     def _settle(self, call: OpCall) -> None:
         """Let the first reader of a graph input decide which of its axes holds the channels."""

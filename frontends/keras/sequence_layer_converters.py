@@ -86,7 +86,7 @@ def _cell_weights(walk: Walk, cell: Any) -> list[Param]:
     """Weights in PyTorch's order and layout; a bias of two rows (GRU that resets after the product) is two vectors."""
     hidden = cell.units
     gates = CELLS[type(cell).__name__][1] * hidden
-    with walk.tape.module_scope(f"{walk.tape.path[-1]}.{cell.name}" if walk.tape.path[-1] else cell.name):
+    with walk.tape.child_scope(cell.name):
         weights = [
             walk.param(cell.kernel, (gates, cell.kernel.shape[0])),
             walk.param(cell.recurrent_kernel, (gates, hidden)),

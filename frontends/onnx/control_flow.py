@@ -8,7 +8,6 @@ of times carry it as `trips`.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ import numpy as np
 import onnx
 
 from cgir import TraceError
-from cgir.graph import attributes
 from frontends.common.tape import Size
 
 from .graph_inputs import initializers
@@ -93,7 +91,8 @@ def _loop(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
     results = _body(walk, node, graph, scope, [count, go_on, *map(_unknown, tensors)], "body")
     most_read = [most] if trips is None and most is not None else []
     kept, scanned = results[1 : 1 + len(tensors)], results[1 + len(tensors) :]
-    _repeated(walk, start, trips)
+    if trips is not None:
+        walk.tape.scale_trips(start, trips)
     rounds = trips if trips is not None else 1
     sizes = [tensor.size for tensor in kept] + [(rounds, *tensor.size) for tensor in scanned]
     operands = [
@@ -120,7 +119,7 @@ def _scan(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
     slices = [_slice(walk, node, tensor, axis, batched) for tensor, axis in zip(sequences_in, axes, strict=True)]
     begun = [_without_batch(walk, node, tensor) if batched else _unknown(tensor) for tensor in states]
     results = _body(walk, node, graph, scope, [*begun, *slices], "body")
-    _repeated(walk, start, trips)
+    walk.tape.scale_trips(start, trips)
     kept, scanned = results[: len(states)], results[len(states) :]
     out = attribute(node, "scan_output_axes") or [0] * len(scanned)
     lead = (given[0].size[0],) if batched else ()
@@ -152,17 +151,6 @@ def _unknown(tensor: Tensor) -> Tensor:
     copy = Tensor(tensor.name, tensor.elem, tensor.size, None, tensor.value, tensor.param)
     copy.weight, copy.sequence, copy.elements = False, tensor.sequence, None
     return copy
-
-
-def _repeated(walk: Walk, start: int, trips: int | None) -> None:
-    """Say how often the nodes since `start` run."""
-    if trips is None:
-        return
-    nodes = walk.tape.nodes
-    for index in range(start, len(nodes)):
-        if nodes[index].op not in ("Param", "Constant"):
-            attrs = dict(nodes[index].attrs)
-            nodes[index] = replace(nodes[index], attrs=attributes(attrs | {"trips": trips * attrs.get("trips", 1)}))
 
 
 def _results(

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from cgir import Param, TraceError
 from cgir.graph import Attr
 from frontends.common.constant_folding import LIMIT
+from frontends.common.importer import split_weights
 from frontends.common.tape import LayoutFields, OpCall, Operand, ProvenanceHint, Size, Tape, Value
 
 # TensorProto.DataType: floating point and complex, float4 and float8 among them
@@ -207,11 +208,10 @@ class Call:
         operands = [Operand(value, value.size) for value in values]
         given = [weight for weight in weights if weight is not None]
         params = [weight if isinstance(weight, Param) else as_param(self.tape, weight) for weight in given]
-        computed = max((place + 1 for place, param in enumerate(params) if param is None), default=0)
-        for weight in given[:computed]:
+        own, computed = split_weights(given, params)
+        for weight in computed:
             value = self.tape.param(*weight) if isinstance(weight, Param) else read_weight(self.tape, weight)
             operands.append(Operand(value, value.size, is_weight=True))
-        own = tuple(param for param in params[computed:] if param is not None)
         sizes = self.sizes if sizes is None else sizes
         return self.tape.emit_values(OpCall(op, name or self.name, operands, attrs or {}, own, **fields), sizes)
 

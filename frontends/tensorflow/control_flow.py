@@ -5,14 +5,11 @@ for the whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from cgir import Node, TraceError
-from cgir.graph import attributes
-from cgir.ops import OPS
+from cgir import TraceError
 from frontends.common.axis_layout import AxisLayout, stored_shape
 from frontends.common.tape import OpCall, Operand, Size, Value
 
@@ -143,7 +140,7 @@ def _while(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[I
     with _inside(walk, _path(walk, node), "body"):
         results = walk.function(body, carried, node)
     if trips is not None:
-        walk.tape.nodes[begin:] = [_repeated(node, trips) for node in walk.tape.nodes[begin:]]
+        walk.tape.scale_trips(begin, trips)
     changing = [slot for slot in range(len(items)) if slot not in same]
     given = [items[slot] for slot in changing if not walk.value(items[slot]).static]
     joined = _join(
@@ -176,12 +173,6 @@ def _carried(walk: Walk, item: Item, live: Item | None) -> Item:
         node = walk.tape.add("Identity", "state", (before.node, value.node), shapes, shapes[1])
         value = Value(node, item.size, layout)
     return Item(item.size, item.dtype, value=value)
-
-
-def _repeated(node: Node, trips: int) -> Node:
-    if OPS[node.op].category in ("source", "io"):
-        return node
-    return replace(node, attrs=attributes({**dict(node.attrs), "trips": trips * node.attr("trips", 1)}))
 
 
 # --- lists of tensors: what a loop reads and writes, one element a round

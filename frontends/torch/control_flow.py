@@ -5,7 +5,6 @@ then one If or Loop node.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from cgir import TraceError
-from cgir.graph import attributes
 from frontends.common.tape import OpCall, Operand
 
 from .tensor_values import tensors_in
@@ -41,13 +39,10 @@ def _run(recorder: Recorder, part: str, function: Function, args: Sequence[Any],
     """The result of a body, its nodes under the module path `part`; in a loop, they say how often they run."""
     tape = recorder.tape
     start = len(tape.nodes)
-    with tape.module_scope(f"{tape.path[-1]}.{part}" if tape.path[-1] else part), recorder:
+    with tape.child_scope(part), recorder:
         result = function(*args)
     if trips != 1:
-        for index, node in enumerate(tape.nodes[start:], start):
-            if node.op not in ("Param", "Constant"):
-                attrs = dict(node.attrs)
-                tape.nodes[index] = replace(node, attrs=attributes(attrs | {"trips": trips * attrs.get("trips", 1)}))
+        tape.scale_trips(start, trips)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from cgir import Param, TraceError
 from frontends.common.axis_layout import NO_LAYOUT
+from frontends.common.importer import split_weights
 from frontends.common.tape import OpCall, Operand, Tape
 
 from .aliasing import geometry
@@ -268,14 +269,12 @@ class Recorder(TorchFunctionMode):
             display_name=call.label,
         )
 
-    def _weights(self, conversion: Conversion) -> tuple[tuple[Param, ...], list[Tensor]]:
+    def _weights(self, conversion: Conversion) -> tuple[tuple[Param, ...], Sequence[Tensor]]:
         """Weights that are parameters, and the computed ones, which become inputs together with all before them to keep
         their order.
         """
         weights = [tensor for tensor in conversion.weights if tensor is not None]
-        params = [self.values.param(tensor) for tensor in weights]
-        computed = max((place + 1 for place, param in enumerate(params) if param is None), default=0)
-        return tuple(param for param in params[computed:] if param is not None), weights[:computed]
+        return split_weights(weights, [self.values.param(tensor) for tensor in weights])
 
     def _emit(self, op_call: OpCall, outputs: list[Tensor], written: list[bool]) -> None:
         """Append the node and say which tensors hold it; outputs beyond the first share the node, but parts of a tensor
