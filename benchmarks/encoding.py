@@ -29,8 +29,8 @@ from tqdm import tqdm
 import contrastive
 import frontends
 from cgir import GraphBatch, GraphStore, spectrum
-from cgir.analysis.computation_trees import Direction as UnfoldingDirection
-from cgir.analysis.computation_trees import unfoldings
+from cgir.analysis.computation_trees import Direction as TreeDirection
+from cgir.analysis.computation_trees import node_classes
 from cgir.atomic_files import atomic_path
 from contrastive import PretrainConfig
 from encoders import Encoder, EncoderConfig, GraphTensors
@@ -51,7 +51,7 @@ POOL, STEP, TIMM = 1_000, 256, 64  # random networks of a space to draw steps fr
 PIECE = 20_000  # networks compiled and embedded at a time, which bounds memory
 SIZES, BEARABLE = (1_000, 4_000, 16_000, 64_000), {"compressed": 64_000, "plain": 16_000, "PyG": 4_000}
 ENGINES: tuple[Engine, ...] = ("auto", "compressed", "plain")
-DIRECTIONS: dict[str, UnfoldingDirection] = {"along": "forward", "against": "backward", "both in every layer": "both"}
+DIRECTIONS: dict[str, TreeDirection] = {"along": "forward", "against": "backward", "both in every layer": "both"}
 PRETRAIN = PretrainConfig(steps=40)
 
 
@@ -338,7 +338,7 @@ def class_table(effort: Effort) -> Table:
     rows = []
     for what, batch in sets.items():
         for name, direction in DIRECTIONS.items():
-            counts = [int(classes.max()) + 1 for classes in unfoldings(batch, CONFIG.layers, direction)]
+            counts = [int(classes.max()) + 1 for classes in node_classes(batch, CONFIG.layers, direction)]
             rows.append(
                 (
                     what,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from cgir.analysis.computation_trees import Table, tabulate
+from cgir.analysis.computation_trees import ClassTable, build_class_table
 from cgir.analysis.laplacian_spectrum import K
 from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.graph import Graph
@@ -50,7 +50,7 @@ class GraphStore:
     def __init__(self, source: Rows, rows: IntArray, label_names: Sequence[str], damaged: Sequence[str] = ()) -> None:
         self._source, self._rows, self._label_names = source, rows, tuple(label_names)
         self.damaged = tuple(damaged)
-        self._tables: dict[tuple[int, str], Table] = {}
+        self._tables: dict[tuple[int, str], ClassTable] = {}
 
     @staticmethod
     def write(
@@ -229,15 +229,14 @@ class GraphStore:
                 progress.update(stop - start)
                 start = stop
 
-    def unfoldings(self, depth: int, direction: Literal["forward", "backward"] = "forward") -> Table:
-        """Classes of the nodes of all graphs, one graph after the other as in `batch`, and what they are made of:
-        `cgir.unfolding.tabulate`.
+    def class_table(self, depth: int, direction: Literal["forward", "backward"] = "forward") -> ClassTable:
+        """`cgir.analysis.computation_trees.build_class_table` of all graphs, one graph's nodes after the other's.
 
         They are computed when first asked for, without holding all graphs in memory, and kept, in 4 bytes a node and
-        some more a class. A batch of graphs takes its share of `last`, and need not be coloured.
+        some more a class. A batch of graphs takes its share of `node_class`, and needs no refinement of its own.
         """
         if (depth, direction) not in self._tables:
-            self._tables[depth, direction] = tabulate(self.batches(), depth, direction)
+            self._tables[depth, direction] = build_class_table(self.batches(), depth, direction)
         return self._tables[depth, direction]
 
     def __getitem__(self, index: int) -> Graph:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgir.analysis.computation_trees import Classes, Table, tabulate
+from cgir.analysis.computation_trees import Classes, ClassTable, build_class_table
 from cgir.errors import CgirError, InvalidGraphError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
@@ -110,9 +110,11 @@ class GraphTensors:
         return torch.from_numpy(node_features(self.batch.kinds))
 
     @cached_property
-    def class_tables(self) -> tuple[Table, Table]:
-        """Classes of the nodes by unfolding, along and against the arrows."""
-        return tabulate(self.batch, self.depth, "forward"), tabulate(self.batch, self.depth, "backward")
+    def class_tables(self) -> tuple[ClassTable, ClassTable]:
+        """Classes of the nodes by computation tree, along and against the arrows."""
+        return build_class_table(self.batch, self.depth, "forward"), build_class_table(
+            self.batch, self.depth, "backward"
+        )
 
     @cached_property
     def in_edge_ptr(self) -> IntArray:

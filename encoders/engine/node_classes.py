@@ -1,8 +1,8 @@
 """From the classes of a whole data set to the levels of a batch.
 
-After l layers along the arrows a node's state depends only on the tree of its ancestors l steps back, its unfolding: a
-state is computed once for all nodes that share one. `cgir.unfolding` tabulates once what the classes of a data set are
-made of; a batch then follows its nodes' last classes up through the table, and never looks at its nodes again.
+After l layers along the arrows a node's state depends only on its computation tree of depth l: a state is computed once
+for all nodes that share one. `cgir.analysis.computation_trees` builds the class table of a data set once; a batch then
+follows its nodes' last classes up through the table, and never looks at its nodes again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cgir.analysis.computation_trees import Classes, Table
+from cgir.analysis.computation_trees import Classes, ClassTable
 from cgir.ragged import ranges
 from cgir.typing import IntArray
 
@@ -39,13 +39,13 @@ class ClassPath(NamedTuple):
         return sum(map(len, self.used[1:]))
 
 
-def class_path(table: Table, nodes: IntArray) -> ClassPath:
+def class_path(table: ClassTable, nodes: IntArray) -> ClassPath:
     """The classes that the given nodes need; of kinds, those that occur in the order of the table."""
     sizes = _sizes(table)
-    used, rows = compact(table.last[nodes], sizes[-1])
+    used, rows = compact(table.node_class[nodes], sizes[-1])
     result = ClassPath([used], [], rows)
-    for step, size in zip(reversed(table.steps), reversed(sizes[:-1]), strict=True):
-        used, rows = compact(step.own[used], size)
+    for layer, size in zip(reversed(table.layers), reversed(sizes[:-1]), strict=True):
+        used, rows = compact(layer.parent[used], size)
         result.used.insert(0, used)
         result.own.insert(0, rows)
     order = np.argsort(result.used[0])  # few; both directions then agree on them
@@ -54,17 +54,17 @@ def class_path(table: Table, nodes: IntArray) -> ClassPath:
     return result
 
 
-def build_blocks(table: Table, path: ClassPath) -> list[MessageBlock]:
+def build_blocks(table: ClassTable, path: ClassPath) -> list[MessageBlock]:
     """Levels 1, 2, ... for the classes of a path."""
     result: list[MessageBlock] = []
     count = np.bincount(path.nodes, minlength=len(path.used[-1]))
-    for depth in range(len(table.steps), 0, -1):
-        step, own, used, above = table.steps[depth - 1], path.own[depth - 1], path.used[depth], path.used[depth - 1]
+    for depth in range(len(table.layers), 0, -1):
+        layer, own, used, above = table.layers[depth - 1], path.own[depth - 1], path.used[depth], path.used[depth - 1]
         place = np.empty(_sizes(table)[depth - 1], np.int32)
         place[above] = np.arange(len(above), dtype=np.int32)
-        starts = step.starts[used]
-        sizes = step.starts[used + 1] - starts
-        heard = place[step.sources[ranges(starts, sizes)]]  # whom a class hears is itself in the batch
+        starts = layer.ptr[used]
+        sizes = layer.ptr[used + 1] - starts
+        heard = place[layer.neighbours[ranges(starts, sizes)]]  # whom a class hears is itself in the batch
         result.insert(
             0, MessageBlock(torch.from_numpy(own), segments(sizes, heard, len(above)), torch.from_numpy(count))
         )
@@ -90,5 +90,5 @@ def compact(ids: NDArray[Id], size: int) -> tuple[NDArray[Id], Classes]:
     return used, place[ids]
 
 
-def _sizes(table: Table) -> list[int]:
-    return [len(table.kinds), *(len(step.own) for step in table.steps)]
+def _sizes(table: ClassTable) -> list[int]:
+    return [len(table.kinds), *(len(layer.parent) for layer in table.layers)]

@@ -11,7 +11,7 @@ pytest.importorskip("torch_geometric")  # of the extra [bench]
 import cgir
 from benchmarks import encoding, pyg_pretraining
 from benchmarks.pyg_encoder import PATHS, as_data, collated, gradients, peer_of
-from cgir.analysis.computation_trees import unfoldings
+from cgir.analysis.computation_trees import node_classes
 from contrastive import PretrainConfig, spectral_supcon
 from encoders import Encoder, EncoderConfig, GraphTensors
 from encoders.engine.batching import Engine
@@ -81,7 +81,7 @@ def test_random_graphs_are_graphs_without_repetition() -> None:
     assert (batch.src < batch.dst).all()
     assert np.array_equal(batch.graph_of_node[batch.src], batch.graph_of_node[batch.dst])
     assert np.all(np.diff(batch.dst) >= 0)
-    assert unfoldings(batch, 3)[-1].max() + 1 > 0.9 * batch.num_nodes
+    assert node_classes(batch, 3)[-1].max() + 1 > 0.9 * batch.num_nodes
     assert np.isfinite(Encoder(CONFIG).embed(batch)).all()
 
 

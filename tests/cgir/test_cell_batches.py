@@ -9,7 +9,7 @@ from space_checks import NAMES
 
 import cgir
 from cgir import GraphStore, InvalidGraphError
-from cgir.analysis.computation_trees import unfoldings
+from cgir.analysis.computation_trees import node_classes
 from cgir.analysis.graph_properties import PROPERTY_NAMES, properties
 from cgir.analysis.path_features import path_features
 from cgir.analysis.weisfeiler_lehman import graph_hashes
@@ -66,7 +66,7 @@ def test_order_of_nodes_does_not_matter(name, seed):
     assert abs(wl_features(other) - wl_features(batch)).sum() == 0
     both = GraphBatch.concatenate([batch, other])
     for direction in ("forward", "backward", "both"):
-        last = unfoldings(both, 6, direction, check=True)[-1]
+        last = node_classes(both, 6, direction, check=True)[-1]
         found = [sorted(last[start:end].tolist()) for start, end in zip(both.ptr[:-1], both.ptr[1:], strict=True)]
         assert found[: len(batch)] == found[len(batch) :]
 
@@ -74,7 +74,7 @@ def test_order_of_nodes_does_not_matter(name, seed):
 @pytest.mark.parametrize("name", NAMES)
 def test_structure_is_that_of_the_edges(name):
     batch = cells(name)
-    features, spectra, classes, number = properties(batch), cgir.spectrum(batch), unfoldings(batch, 2), {}
+    features, spectra, classes, number = properties(batch), cgir.spectrum(batch), node_classes(batch, 2), {}
     first = 0
     for index, (kinds, reads) in enumerate(pieces(batch)):
         graph = nx.Graph()

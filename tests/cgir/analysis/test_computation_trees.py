@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frontends
-from cgir.analysis import computation_trees as unfolding
-from cgir.analysis.computation_trees import tabulate, unfoldings
+from cgir.analysis import computation_trees
+from cgir.analysis.computation_trees import build_class_table, node_classes
 from cgir.analysis.weisfeiler_lehman import colors, mix
 from cgir.errors import CgirError
 from cgir.graph import Graph, Node
@@ -85,7 +85,7 @@ def random_batch(seed, graphs=3, size=7, kinds=2):
 @given(seeds, st.sampled_from(DIRECTIONS))
 def test_classes_are_the_nested_multisets(seed, direction):
     batch = random_batch(seed)
-    found = unfoldings(batch, 3, direction, check=True)
+    found = node_classes(batch, 3, direction, check=True)
     for classes, trees in zip(found, unfold(batch, 3, direction), strict=True):
         assert classes.dtype == np.int32
         assert same_partition(classes.tolist(), trees)
@@ -98,7 +98,7 @@ def test_classes_are_the_definition_on_networks(direction):
     batch = GraphBatch.concatenate(
         [space.graphs(space.sample(rng) for _ in range(60)), GraphBatch.from_graphs([resnet50(), ring_graph(3, 4)])]
     )
-    found = unfoldings(batch, 6, direction, check=True)
+    found = node_classes(batch, 6, direction, check=True)
     assert all(
         same_partition(classes.tolist(), slow)
         for classes, slow in zip(found, numbered(batch, 6, direction), strict=True)
@@ -109,7 +109,7 @@ def test_classes_are_the_definition_on_networks(direction):
 @settings(max_examples=60, deadline=None)
 @given(seeds, st.sampled_from(DIRECTIONS))
 def test_numbers_come_in_order_of_appearance_and_classes_only_split(seed, direction):
-    found = unfoldings(random_batch(seed), 4, direction)
+    found = node_classes(random_batch(seed), 4, direction)
     for coarse, fine in zip([np.zeros_like(found[0]), *found], found, strict=False):
         values, first = np.unique(fine, return_index=True)
         assert values.tolist() == list(range(len(values)))
@@ -121,13 +121,13 @@ def test_numbers_come_in_order_of_appearance_and_classes_only_split(seed, direct
 @given(seeds, st.sampled_from(DIRECTIONS))
 def test_order_of_nodes_and_company_in_the_batch_do_not_matter(seed, direction):
     batch, rng = random_batch(seed, graphs=4), np.random.default_rng(seed)
-    alone = unfoldings(batch, 3, direction)
+    alone = node_classes(batch, 3, direction)
 
     place = rng.permutation(batch.num_nodes)  # across graphs, which the classes do not see
     order = np.argsort(place[batch.dst], kind="stable")
     kind = np.empty_like(batch.kind)
     kind[place] = batch.kind
-    moved = unfoldings(
+    moved = node_classes(
         GraphBatch(batch.kinds, kind, place[batch.src][order], place[batch.dst][order], batch.ptr), 3, direction
     )
     assert all(same_partition(a.tolist(), b[place].tolist()) for a, b in zip(alone, moved, strict=True))
@@ -137,7 +137,7 @@ def test_order_of_nodes_and_company_in_the_batch_do_not_matter(seed, direction):
         [random_batch(seed + 1), batch, batch.select([3, 0]), random_batch(seed + 2, kinds=4)]
     )
     start = more.num_nodes - random_batch(seed + 2, kinds=4).num_nodes - batch.select([3, 0]).num_nodes - nodes
-    beside = [classes[start : start + nodes] for classes in unfoldings(more, 3, direction)]
+    beside = [classes[start : start + nodes] for classes in node_classes(more, 3, direction)]
     assert all(same_partition(a.tolist(), b.tolist()) for a, b in zip(alone, beside, strict=True))
 
 
@@ -147,7 +147,7 @@ def test_graphs_shuffled_are_the_same_classes():
     batch = GraphBatch.from_graphs([*graphs, *(shuffled(graph, rng) for graph in graphs)])
     half = batch.num_nodes // 2
     for direction in DIRECTIONS:
-        for classes in unfoldings(batch, 5, direction):
+        for classes in node_classes(batch, 5, direction):
             assert np.array_equal(np.sort(classes[:half]), np.sort(classes[half:]))
 
 
@@ -162,7 +162,7 @@ def test_slots_do_not_count_here_and_count_for_colors():
 
     batch = GraphBatch.from_graphs([difference(0, 1), difference(1, 0), difference(1, 1)])
     last = np.asarray([3, 7, 11])
-    classes, ordered = unfoldings(batch, 3)[3][last], colors(batch, 3, "forward")[last]
+    classes, ordered = node_classes(batch, 3)[3][last], colors(batch, 3, "forward")[last]
     assert classes[0] == classes[1] != classes[2]  # a double edge is not a single one
     assert len(set(ordered.tolist())) == 3
 
@@ -176,7 +176,7 @@ def test_directions_are_told_apart():
         [chain("ReLU", "Sigmoid", "Tanh"), chain("Tanh", "Sigmoid", "ReLU"), chain("Tanh", "Sigmoid", "Tanh")]
     )
     middle = np.asarray([2, 7, 12])
-    seen = {direction: unfoldings(batch, 1, direction)[1][middle].tolist() for direction in DIRECTIONS}
+    seen = {direction: node_classes(batch, 1, direction)[1][middle].tolist() for direction in DIRECTIONS}
     assert [len(set(classes)) for classes in seen.values()] == [2, 2, 3]
     assert seen["forward"][1] == seen["forward"][2]
     assert seen["backward"][0] == seen["backward"][2]
@@ -189,14 +189,14 @@ def test_check_finds_every_collision(monkeypatch, direction):
     for seed in range(120):
         batch, values = random_batch(seed, graphs=2, size=4), np.uint64((1, 4, 64)[seed % 3])
         exact = unfold(batch, 2, direction)
-        monkeypatch.setattr(unfolding, "mix", lambda x, values=values: x % values)
-        found = unfoldings(batch, 2, direction)
+        monkeypatch.setattr(computation_trees, "mix", lambda x, values=values: x % values)
+        found = node_classes(batch, 2, direction)
         collisions.append(not all(same_partition(a.tolist(), b) for a, b in zip(found, exact, strict=True)))
         if collisions[-1]:
             with pytest.raises(CgirError, match=r"depth [12]: two different multisets"):
-                unfoldings(batch, 2, direction, check=True)
+                node_classes(batch, 2, direction, check=True)
         else:
-            unfoldings(batch, 2, direction, check=True)
+            node_classes(batch, 2, direction, check=True)
     assert 20 < sum(collisions) < 100
 
 
@@ -217,10 +217,10 @@ def only(count):
 def test_each_part_of_the_check_is_needed(monkeypatch, calls, kinds, edges):
     src, dst = np.asarray(edges, np.int64).reshape(-1, 2).T
     batch = GraphBatch(("a", "b", "c"), np.asarray(kinds), src, dst, np.asarray([0, 4]))
-    for function in (unfoldings, tabulate):
-        monkeypatch.setattr(unfolding, "mix", mix)
+    for function in (node_classes, build_class_table):
+        monkeypatch.setattr(computation_trees, "mix", mix)
         function(batch, 1, check=True)
-        monkeypatch.setattr(unfolding, "mix", only(calls))
+        monkeypatch.setattr(computation_trees, "mix", only(calls))
         with pytest.raises(CgirError, match="depth 1: two different multisets"):
             function(batch, 1, check=True)
 
@@ -230,18 +230,18 @@ def test_each_part_of_the_check_is_needed(monkeypatch, calls, kinds, edges):
 def test_a_table_says_what_every_class_is_made_of(seed, direction, depth):
     batch, cut = random_batch(seed, graphs=5), sorted(np.random.default_rng(seed).integers(0, 6, 2).tolist())
     parts = [batch.select(np.arange(*ends)) for ends in ((0, cut[0]), (cut[0], cut[1]), (cut[1], 5))]
-    table, classes = tabulate(iter(parts), depth, direction, check=True), unfoldings(batch, depth, direction)
-    assert np.array_equal(table.last, classes[-1])  # the same numbers, however the graphs are cut
-    rows, heard = [table.last], neighbours(batch)[direction == "backward"]
-    for step in table.steps[::-1]:
-        rows.insert(0, step.own[rows[0]])
+    table, classes = build_class_table(iter(parts), depth, direction, check=True), node_classes(batch, depth, direction)
+    assert np.array_equal(table.node_class, classes[-1])  # the same numbers, however the graphs are cut
+    rows, heard = [table.node_class], neighbours(batch)[direction == "backward"]
+    for layer in table.layers[::-1]:
+        rows.insert(0, layer.parent[rows[0]])
     for found, expected in zip(rows, classes, strict=True):
         assert np.array_equal(found, expected)
     assert [table.kinds[row] for row in rows[0]] == [batch.kinds[kind] for kind in batch.kind]
-    for step, coarse, fine in zip(table.steps, rows, rows[1:], strict=False):
-        assert (len(step.own), step.starts[-1]) == (fine.max(initial=-1) + 1, len(step.sources))
+    for layer, coarse, fine in zip(table.layers, rows, rows[1:], strict=False):
+        assert (len(layer.parent), layer.ptr[-1]) == (fine.max(initial=-1) + 1, len(layer.neighbours))
         for node, row in enumerate(fine):
-            assert sorted(step.sources[step.starts[row] : step.starts[row + 1]]) == sorted(
+            assert sorted(layer.neighbours[layer.ptr[row] : layer.ptr[row + 1]]) == sorted(
                 coarse[u] for u in heard[node]
             )
 
@@ -251,50 +251,50 @@ def test_tables_of_batches_with_other_kinds_or_none_at_all():
     specs = list(space.enumerate())[7::487]
     batch, parts = space.graphs(specs), [space.graphs(specs[:10]), GraphBatch.from_graphs([]), space.graphs(specs[10:])]
     assert parts[2].kinds != batch.kinds
-    whole, joined = tabulate(batch, 6), tabulate(parts, 6, check=True)
+    whole, joined = build_class_table(batch, 6), build_class_table(parts, 6, check=True)
     assert whole.kinds == joined.kinds
     assert all(
         np.array_equal(a, b)
-        for a, b in zip((whole.last, *whole.steps[5]), (joined.last, *joined.steps[5]), strict=True)
+        for a, b in zip((whole.node_class, *whole.layers[5]), (joined.node_class, *joined.layers[5]), strict=True)
     )
-    nothing = tabulate([], 2)
-    assert (nothing.kinds, len(nothing.steps), len(nothing.last)) == ((), 2, 0)
+    nothing = build_class_table([], 2)
+    assert (nothing.kinds, len(nothing.layers), len(nothing.node_class)) == ((), 2, 0)
 
 
 def test_check_finds_collisions_between_batches(monkeypatch):
     batches = [
         GraphBatch((kind,), np.zeros(2, np.int64), *np.zeros((2, 0), np.int64), np.asarray([0, 2])) for kind in "ab"
     ]
-    tabulate(batches, 1, check=True)
-    monkeypatch.setattr(unfolding, "mix", np.zeros_like)
+    build_class_table(batches, 1, check=True)
+    monkeypatch.setattr(computation_trees, "mix", np.zeros_like)
     for batch in batches:
-        tabulate(batch, 1, check=True)
+        build_class_table(batch, 1, check=True)
     with pytest.raises(CgirError, match="depth 1: two different multisets"):
-        tabulate(batches, 1, check=True)
+        build_class_table(batches, 1, check=True)
 
 
 def test_edges_of_the_input():
     empty = GraphBatch.from_graphs([])
-    assert [classes.shape for classes in unfoldings(empty, 2, "both", check=True)] == [(0,)] * 3
+    assert [classes.shape for classes in node_classes(empty, 2, "both", check=True)] == [(0,)] * 3
     lonely = GraphBatch.from_graphs(
         [Graph((Node("Input", shape=(4,)),)), Graph(()), Graph((Node("Input", shape=(4,)),))]
     )
-    assert [classes.tolist() for classes in unfoldings(lonely, 2, check=True)] == [[0, 0]] * 3
-    assert len(unfoldings(lonely, 0)) == 1
-    classes = unfoldings(lonely, 1)
+    assert [classes.tolist() for classes in node_classes(lonely, 2, check=True)] == [[0, 0]] * 3
+    assert len(node_classes(lonely, 0)) == 1
+    classes = node_classes(lonely, 1)
     classes[1][0] = 5  # arrays of one's own
-    assert unfoldings(lonely, 1)[1].tolist() == [0, 0]
+    assert node_classes(lonely, 1)[1].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("arguments", [(-1,), (2, "sideways")])
 def test_what_does_not_exist_is_refused(arguments):
     with pytest.raises(
-        CgirError, match=r"unfoldings: depth=.*expected 0 or more, and one of 'forward', 'backward', 'both'"
+        CgirError, match=r"node_classes: depth=.*expected 0 or more, and one of 'forward', 'backward', 'both'"
     ):
-        unfoldings(GraphBatch.from_graphs([]), *arguments)
+        node_classes(GraphBatch.from_graphs([]), *arguments)
 
 
 @pytest.mark.parametrize("arguments", [(-1,), (2, "both")])
 def test_a_table_has_one_direction_and_a_depth(arguments):
-    with pytest.raises(CgirError, match=r"tabulate: depth=.*expected 0 or more, and 'forward' or 'backward'"):
-        tabulate([], *arguments)
+    with pytest.raises(CgirError, match=r"build_class_table: depth=.*expected 0 or more, and 'forward' or 'backward'"):
+        build_class_table([], *arguments)

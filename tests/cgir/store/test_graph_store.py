@@ -6,7 +6,7 @@ import pytest
 from cgir_samples import equal_batches, random_graph, ring_graph, shuffled, small_graph, store_sample
 
 from cgir import CgirError, GraphStore, InvalidGraphError, LabelError, isomorphic, spectrum
-from cgir.analysis.computation_trees import unfoldings
+from cgir.analysis.computation_trees import node_classes
 from cgir.graph import Graph, Node, NodeKind
 from cgir.graph_batch import GraphBatch
 from cgir.store import row_group_writer as intake
@@ -283,14 +283,14 @@ def test_a_random_batch_has_its_classes_already(tmp_path, monkeypatch, direction
     store = GraphStore.merge([GraphStore.open(tmp_path / name) for name in "ab"]).filter(
         np.random.default_rng(0).permutation(2 * len(graphs))[:25]
     )
-    table, ptr = store.unfoldings(4, direction), np.cumsum([0, *store.num_nodes])
-    assert table is store.unfoldings(4, direction)
-    assert len(store.unfoldings(3, direction).steps) == 3
+    table, ptr = store.class_table(4, direction), np.cumsum([0, *store.num_nodes])
+    assert table is store.class_table(4, direction)
+    assert len(store.class_table(3, direction).layers) == 3
     chosen = np.random.default_rng(1).integers(0, len(store), 9)
-    classes = table.last[np.concatenate([np.arange(ptr[i], ptr[i + 1]) for i in chosen])]
+    classes = table.node_class[np.concatenate([np.arange(ptr[i], ptr[i + 1]) for i in chosen])]
     batch = store.batch(chosen)
     for level in range(4, -1, -1):
-        pairs = set(zip(classes.tolist(), unfoldings(batch, level, direction)[level].tolist(), strict=True))
+        pairs = set(zip(classes.tolist(), node_classes(batch, level, direction)[level].tolist(), strict=True))
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 1
-        classes = table.steps[level - 1].own[classes] if level else classes
+        classes = table.layers[level - 1].parent[classes] if level else classes
     assert [table.kinds[row] for row in classes] == [batch.kinds[row] for row in batch.kind]

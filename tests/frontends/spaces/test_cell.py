@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from space_checks import rows
 
 import cgir
-from cgir.analysis.computation_trees import unfoldings
+from cgir.analysis.computation_trees import node_classes
 from cgir.cost import kind_flops
 from cgir.graph import Graph, Node, Param
 from cgir.graph_batch import GraphBatch
@@ -39,7 +39,7 @@ def labels(cell: CellGraph) -> list[tuple[str, int]]:
 
 def signatures(batch: GraphBatch) -> list[tuple[int, ...]]:
     """Colour refinement both ways, as deep as any cell: different ones are not isomorphic."""
-    last = unfoldings(batch, 8, "both")[-1]
+    last = node_classes(batch, 8, "both")[-1]
     return [tuple(sorted(last[first:end].tolist())) for first, end in itertools.pairwise(batch.ptr.tolist())]
 
 
