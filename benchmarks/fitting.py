@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, publish
 from encoders import HandPredictor, Predictor, load_pretrained
-from encoders.predictors.ensemble import TASK
+from encoders.predictors.ensemble import DEFAULT_TASK
 from examples.papers.universal_families import family, trace_timm
 
 FAMILIES = {
@@ -43,7 +43,7 @@ def seconds(fit: Callable[[], object]) -> float:
 def row(name: str) -> tuple[str, ...]:
     """A family's line: nodes of a network, and seconds."""
     some = np.random.default_rng(0).permutation(len(family(name).graphs))[:POOL]
-    graphs, labels = family(name).graphs.select(some), family(name).labels[TASK][some]
+    graphs, labels = family(name).graphs.select(some), family(name).labels[DEFAULT_TASK][some]
     parts = {count: (graphs.select(np.arange(count)), labels[:count]) for count in LABELS}
     encoder = load_pretrained()
     ours = [seconds(partial(Predictor(encoder).fit, *parts[count], pool=graphs)) for count in LABELS]

@@ -103,7 +103,7 @@ def check_task(task: str | None) -> str:
 
 def predict_scores(predictor: Predictor, graphs: GraphBatch) -> tuple[FloatArray, FloatArray | None]:
     """(G,) scores and their standard deviations, None where the predictor has none."""
-    return predictor.predict(graphs, return_std=True) if predictor.has_spread else (predictor.predict(graphs), None)
+    return predictor.predict(graphs, return_std=True) if predictor.has_std else (predictor.predict(graphs), None)
 
 
 def rank_networks(

@@ -14,7 +14,7 @@ from cgir.analysis.path_features import path_features
 from cgir.analysis.wl_kernel import wl_features
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, GraphTensors, as_tensors
-from encoders.gaussian_process.regression import View
+from encoders.gaussian_process.regression import FeatureMatrix
 from encoders.models.registry import GraphEncoder
 
 FLOPS, PARAMS = 0, 1  # columns of `cgir.properties`, logarithms
@@ -22,24 +22,24 @@ ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before
 
 
 @dataclass(frozen=True)
-class Described:
-    """G graphs: `embedding` (G, dim) if there is an encoder, `hand` (G, P) `cgir.properties`, and views that only
+class GraphFeatures:
+    """G graphs: `embedding` (G, dim) if there is an encoder, `properties` (G, P), `cgir.properties`, and views that only
     Gaussian processes read.
 
-    Frozen predictors take it in place of the graphs, so that several fits compute it once (`describe`).
+    Frozen predictors take it in place of the graphs, so that several fits compute it once (`compute_features`).
     """
 
     embedding: FloatArray | None
-    hand: FloatArray
+    properties: FloatArray
     graphs: GraphTensors
 
     def __len__(self) -> int:
-        return len(self.hand)
+        return len(self.properties)
 
-    def select(self, rows: IntArray) -> Described:
+    def select(self, rows: IntArray) -> GraphFeatures:
         """Some of the graphs; what was computed is kept."""
-        part = Described(
-            None if self.embedding is None else self.embedding[rows], self.hand[rows], self.graphs.select(rows)
+        part = GraphFeatures(
+            None if self.embedding is None else self.embedding[rows], self.properties[rows], self.graphs.select(rows)
         )
         if "dense" in vars(self):
             vars(part)["dense"] = [view[rows] for view in self.dense]
@@ -49,13 +49,13 @@ class Described:
 
     def vectors(self) -> FloatArray:
         """(G, D): embedding and properties side by side, for heads."""
-        return self.hand if self.embedding is None else np.concatenate([self.embedding, self.hand], axis=1)
+        return self.properties if self.embedding is None else np.concatenate([self.embedding, self.properties], axis=1)
 
     @cached_property
     def dense(self) -> list[FloatArray]:
         """Views of the graphs as dense matrices: embedding, properties, what lies on paths."""
         known = [] if self.embedding is None else [self.embedding]
-        return [*known, self.hand, path_features(self.graphs.batch)]
+        return [*known, self.properties, path_features(self.graphs.batch)]
 
     @cached_property
     def subtrees(self) -> csr_array:
@@ -63,19 +63,19 @@ class Described:
         return wl_features(self.graphs.batch, ROUNDS)
 
 
-def describe(graphs: Graphs | Described, encoder: GraphEncoder | None) -> Described:
+def compute_features(graphs: Graphs | GraphFeatures, encoder: GraphEncoder | None) -> GraphFeatures:
     """Embedding, if there is an encoder, and `cgir.properties`; what another encoder described before is used as far as
     it does not depend on that.
     """
-    if isinstance(graphs, Described):
-        known = Described(_embedding(graphs.graphs, encoder), graphs.hand, graphs.graphs)
+    if isinstance(graphs, GraphFeatures):
+        known = GraphFeatures(_embedding(graphs.graphs, encoder), graphs.properties, graphs.graphs)
         if "dense" in vars(graphs):
             vars(known)["dense"] = [*([] if known.embedding is None else [known.embedding]), *graphs.dense[-2:]]
         if "subtrees" in vars(graphs):
             vars(known)["subtrees"] = graphs.subtrees
         return known
     tensors = as_tensors(graphs)
-    return Described(_embedding(tensors, encoder), np.asarray(properties(tensors.batch), np.float64), tensors)
+    return GraphFeatures(_embedding(tensors, encoder), np.asarray(properties(tensors.batch), np.float64), tensors)
 
 
 def _embedding(graphs: GraphTensors, encoder: GraphEncoder | None) -> FloatArray | None:
@@ -116,7 +116,7 @@ class Scaler:
         return scaled
 
 
-class Views:
+class GPInputTransform:
     """What a Gaussian process sees of graphs: dense views, each scaled, and the roots of the counts of subtrees, whose
     distance is `cgir.wl_distance`.
 
@@ -128,12 +128,12 @@ class Views:
         self.scalers, self.columns = list(scalers), columns
 
     @classmethod
-    def fit(cls, labelled: Described, reference: Described, embedding: bool = True) -> Views:
+    def fit(cls, labelled: GraphFeatures, reference: GraphFeatures, embedding: bool = True) -> GPInputTransform:
         """Scales of the reference graphs, subtrees of the labelled ones; `embedding`: it is a view, if there is one."""
         dense = reference.dense if embedding else reference.dense[-2:]
         return cls([Scaler.fit(view) for view in dense], np.unique(labelled.subtrees.indices))
 
-    def __call__(self, graphs: Described) -> list[View]:
+    def __call__(self, graphs: GraphFeatures) -> list[FeatureMatrix]:
         """Matrices of G rows."""
         return [
             *(scaler(view) for scaler, view in zip(self.scalers, graphs.dense[-len(self.scalers) :], strict=True)),

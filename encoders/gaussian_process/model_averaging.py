@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from cgir.typing import FloatArray
 
-from .regression import GaussianProcess, View
+from .regression import FeatureMatrix, GaussianProcess
 
 # Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, of what
 # heads that other families taught say, and of what a process across families says; and how likely each is before labels
@@ -27,7 +27,7 @@ ENOUGH = 100
 LEAST = 0.01  # share of an expectation below which it is dropped
 
 
-class ExpectingProcess:
+class BayesianModelAverage:
     """Gaussian processes with different prior means on the same labels, averaged by how likely each makes these.
 
     Bayesian model averaging: Hoeting, Madigan, Raftery, Volinsky, "Bayesian Model Averaging: A Tutorial" (Statistical
@@ -41,7 +41,9 @@ class ExpectingProcess:
         self.processes, self.expected, self.weights = list(processes), expected, weights
 
     @classmethod
-    def fit(cls, views: Sequence[View], scores: FloatArray, y: FloatArray, seed: int = 0) -> ExpectingProcess:
+    def fit(
+        cls, views: Sequence[FeatureMatrix], scores: FloatArray, y: FloatArray, seed: int = 0
+    ) -> BayesianModelAverage:
         """From n labelled graphs.
 
         Args:
@@ -68,7 +70,7 @@ class ExpectingProcess:
             weights[kept] / weights[kept].sum(),
         )
 
-    def predict(self, views: Sequence[View], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, views: Sequence[FeatureMatrix], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of a label, noise included, at m graphs with their scores (m, q): (m,), (m,)."""
         found = [
             process.predict(views, scores @ shares)

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from cgir.typing import FloatArray
 
-View: TypeAlias = FloatArray | csr_array
+FeatureMatrix: TypeAlias = FloatArray | csr_array
 
 # of each view: share of its RBF part, its inverse squared length, share of its linear part
 START = (log(0.5), log(0.5), log(0.3))
@@ -55,7 +55,7 @@ class GaussianProcess:
 
     def __init__(
         self,
-        views: Sequence[View],
+        views: Sequence[FeatureMatrix],
         y: FloatArray,
         theta: FloatArray | None = None,
         seed: int = 0,
@@ -92,7 +92,7 @@ class GaussianProcess:
         )
         self.weights: FloatArray = cho_solve((self.factor, True), self.y - self.means)
 
-    def predict(self, views: Sequence[View], means: FloatArray | float = 0.0) -> tuple[FloatArray, FloatArray]:
+    def predict(self, views: Sequence[FeatureMatrix], means: FloatArray | float = 0.0) -> tuple[FloatArray, FloatArray]:
         """Posterior mean and standard deviation of a label, noise included, at m graphs, of which `means` (m,) are
         expected: (m,), (m,).
         """
@@ -102,7 +102,7 @@ class GaussianProcess:
             [deviation for _, deviation in parts]
         )
 
-    def _predict(self, views: Sequence[View]) -> tuple[FloatArray, FloatArray]:
+    def _predict(self, views: Sequence[FeatureMatrix]) -> tuple[FloatArray, FloatArray]:
         raw = [products(views[index], self.views[index]) for index in self.live]
         across = _covariance(self.theta, self._scaled(raw), (views[0].shape[0], len(self.y)))
         own = np.full(len(across), np.exp(self.theta[-1]))
@@ -126,7 +126,7 @@ def units(near: FloatArray, gram: FloatArray) -> tuple[float, float]:
     return float(near.mean()) or 2 * size, size
 
 
-def products(a: View, b: View) -> tuple[FloatArray, FloatArray]:
+def products(a: FeatureMatrix, b: FeatureMatrix) -> tuple[FloatArray, FloatArray]:
     """Squared distances and inner products of the rows of two matrices: (n, m), (n, m)."""
     product = a @ b.T
     gram: FloatArray = np.asarray(product.toarray() if isinstance(product, csr_array) else product)
@@ -136,7 +136,7 @@ def products(a: View, b: View) -> tuple[FloatArray, FloatArray]:
     return near, gram
 
 
-def norms(view: View) -> FloatArray:
+def norms(view: FeatureMatrix) -> FloatArray:
     """(n,): squared lengths of the rows."""
     squares: FloatArray = np.asarray((view * view).sum(axis=1)).ravel()
     return squares

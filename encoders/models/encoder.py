@@ -20,7 +20,7 @@ from .norms import NORMS
 from .pooling import POOLS
 
 if TYPE_CHECKING:
-    from encoders.predictors.source_families import Sources
+    from encoders.predictors.source_families import SourceModel
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
     """
 
     plain = False  # it reads any batch
-    sources: Sources | None = None
+    sources: SourceModel | None = None
 
     def __init__(self, config: EncoderConfig | None = None, seed: int = 0) -> None:
         super().__init__()

@@ -36,11 +36,11 @@ class Vectors:
 
 
 Inputs = GraphTensors | Vectors
-# graphs for whole networks, unscaled vectors (G, D) of `descriptors.Described` for frozen ones
+# graphs for whole networks, unscaled vectors (G, D) of `graph_features.GraphFeatures` for frozen ones
 Raw = GraphTensors | FloatArray
 Start = GraphEncoder | GraphEncoderConfig | None  # weights to start from, or what to build anew for every member
 Groups = Sequence[Group]  # of one step, family by family
-TASK = "accuracy"  # what labels measure unless their name is given
+DEFAULT_TASK = "accuracy"  # what labels measure unless their name is given
 
 
 @dataclass
@@ -58,10 +58,10 @@ class Member:
         return (_outputs(self.net, inputs)[:, task] - self.mean[task]) / self.deviation[task]
 
 
-class Networks:
+class Ensemble:
     """`ensemble` networks that differ in their seed.
 
-    `frozen`: a network is a head on the scaled vectors of `descriptors.Described`; else it is an encoder with a head,
+    `frozen`: a network is a head on the scaled vectors of `graph_features.GraphFeatures`; else it is an encoder with a head,
     or with CARL's parts. Where `start` is an encoder all begin with its weights, where it is a configuration, or None,
     each with its own. `loss`: a name in LOSSES or "carl"; all but "mse" give outputs without a scale, which are
     standardised before averaging.
@@ -82,7 +82,7 @@ class Networks:
         self.scaler: Scaler | None = None
         # where `fit` starts from, once `fit_sources` ran
         self.sources: tuple[list[Member], Scaler | None] | None = None
-        self.tasks: tuple[str, ...] = (TASK,)
+        self.tasks: tuple[str, ...] = (DEFAULT_TASK,)
 
     def fit_sources(
         self, graphs: Raw, labels: FloatArray, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int

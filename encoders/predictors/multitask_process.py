@@ -13,9 +13,9 @@ from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 from cgir.typing import FloatArray, IntArray
-from encoders.features.graph_features import FLOPS, PARAMS, Described, Scaler, Views
+from encoders.features.graph_features import FLOPS, PARAMS, GPInputTransform, GraphFeatures, Scaler
 from encoders.features.label_transforms import normal_scores
-from encoders.gaussian_process.regression import CHUNK, View, norms, products, units
+from encoders.gaussian_process.regression import CHUNK, FeatureMatrix, norms, products, units
 from encoders.training.loop import Part
 
 # Variances of normal scores: of each kernel of each view in what families have in common and in what is their own, of
@@ -27,7 +27,7 @@ GROUPS = 10  # of labels that are told apart: weights that are given away should
 ALIKE = 0.99  # correlation from which on all are the same
 
 
-class Labelled(NamedTuple):
+class SourceSample(NamedTuple):
     """n graphs of several families: `dense` views (n, D) and roots of counts of `subtrees` (n, columns + 1), of which
     `columns` are the hashes.
 
@@ -44,8 +44,8 @@ class Labelled(NamedTuple):
 
     @classmethod
     def draw(
-        cls, read: Described, labels: FloatArray, families: Sequence[Sequence[Part]], tasks: int, seed: int
-    ) -> Labelled:
+        cls, read: GraphFeatures, labels: FloatArray, families: Sequence[Sequence[Part]], tasks: int, seed: int
+    ) -> SourceSample:
         """`DRAWN` networks of each family, at most.
 
         Args:
@@ -59,19 +59,21 @@ class Labelled(NamedTuple):
         rng = np.random.default_rng(seed)
         drawn = [np.sort(rng.permutation(first.size)[:DRAWN]) for first, *_ in families]
         owner = np.repeat(np.arange(len(drawn)), [len(some) for some in drawn])
-        traits = np.asarray([trait(read.hand[first.start : first.start + first.size]) for first, *_ in families])[owner]
+        traits = np.asarray([trait(read.properties[first.start : first.start + first.size]) for first, *_ in families])[
+            owner
+        ]
         scores = np.concatenate(
             [_scores(labels, parts, some, tasks) for parts, some in zip(families, drawn, strict=True)]
         )
         graphs = read.select(
             np.concatenate([parts[0].start + some for parts, some in zip(families, drawn, strict=True)])
         )
-        reader = Views.fit(graphs, graphs)
+        reader = GPInputTransform.fit(graphs, graphs)
         # the precision that is kept on disk
         dense = [view.astype(np.float32).astype(np.float64) for view in graphs.dense]
         return cls(dense, reader.subtrees(graphs.subtrees), reader.columns, owner, traits, scores)
 
-    def about(self, pool: Described) -> Across:
+    def posterior_for(self, pool: GraphFeatures) -> MultitaskGP:
         """What these say about the family that the pool is of."""
         scalers = [Scaler.between(view, other) for view, other in zip(self.dense, pool.dense, strict=True)]
         views = _views([scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees)
@@ -83,12 +85,12 @@ class Labelled(NamedTuple):
             + NOISE * np.eye(len(self.owner))
         )
         weights = cho_solve(cho_factor(covariance), self.scores)
-        return Across(self, scalers, scales, common(trait(pool.hand), self.traits)[:, None] * weights)
+        return MultitaskGP(self, scalers, scales, common(trait(pool.properties), self.traits)[:, None] * weights)
 
 
-class Across(NamedTuple):
+class MultitaskGP(NamedTuple):
     """y_f(x) = level_f + common_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y are as in
-    `Labelled`.
+    `SourceSample`.
 
     Bonilla, Chai & Williams, "Multi-task Gaussian Process Prediction" (2007), eq. 1: two graphs' covariance is a kernel
     of families times one of graphs. That of families f, f' is `common(t, t')` + OWN [f = f'], t being a family's
@@ -99,12 +101,12 @@ class Across(NamedTuple):
     and lengths; `weights` (n, T).
     """
 
-    labelled: Labelled
+    labelled: SourceSample
     scalers: list[Scaler]
     scales: FloatArray
     weights: FloatArray
 
-    def predict(self, read: Described, task: int = 0) -> FloatArray:
+    def predict(self, read: GraphFeatures, task: int = 0) -> FloatArray:
         """(G,): expected normal scores of graphs of the new family; towards 0 for graphs, or a family, unlike all that
         is known.
         """
@@ -112,7 +114,7 @@ class Across(NamedTuple):
             [scaler(view) for scaler, view in zip(self.scalers, self.labelled.dense, strict=True)],
             self.labelled.subtrees,
         )
-        *dense, subtrees = Views(self.scalers, self.labelled.columns)(read)
+        *dense, subtrees = GPInputTransform(self.scalers, self.labelled.columns)(read)
         views = _views(dense, subtrees)
         spans = [slice(start, start + CHUNK) for start in range(0, max(len(read), 1), CHUNK)]
         return np.concatenate(
@@ -154,7 +156,7 @@ def _groups(y: FloatArray) -> FloatArray:
     return np.floor(GROUPS * (rankdata(y) - 0.5) / len(y))
 
 
-def _views(dense: Sequence[View], roots: View) -> list[View]:
+def _views(dense: Sequence[FeatureMatrix], roots: FeatureMatrix) -> list[FeatureMatrix]:
     """Views with subtrees by their shares instead of counts: families differ in size."""
     assert isinstance(roots, csr_array)
     lengths = np.sqrt(np.maximum(norms(roots), 1))
@@ -166,7 +168,7 @@ def _views(dense: Sequence[View], roots: View) -> list[View]:
     ]
 
 
-def _kernel(views: Sequence[View], known: Sequence[View], scales: FloatArray) -> FloatArray:
+def _kernel(views: Sequence[FeatureMatrix], known: Sequence[FeatureMatrix], scales: FloatArray) -> FloatArray:
     """(m, n): sum over views of both kernels."""
     total = np.zeros((views[0].shape[0], known[0].shape[0]))
     for view, other, (distance, size) in zip(views, known, scales, strict=True):

@@ -15,23 +15,23 @@ from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, GraphTensors, as_tensors
-from encoders.features.graph_features import Described, Scaler, Views, describe
+from encoders.features.graph_features import GPInputTransform, GraphFeatures, Scaler, compute_features
 from encoders.features.label_transforms import RankGauss, Standardise, check_labels
-from encoders.gaussian_process.model_averaging import ENOUGH, LEAST_SPREAD, ExpectingProcess
+from encoders.gaussian_process.model_averaging import ENOUGH, LEAST_SPREAD, BayesianModelAverage
 from encoders.models.carl import CarlConfig
 from encoders.training.loop import Part, TrainConfig
 from encoders.training.losses import LOSSES
 
-from .ensemble import TASK, Networks, Start
-from .gnn_member import FEWEST, POOL, Whole
+from .ensemble import DEFAULT_TASK, Ensemble, Start
+from .gnn_member import FEWEST, POOL, GnnMember
 from .serialization import load, save
-from .source_families import Family, Scores, Sources, costs
+from .source_families import Scores, SourceModel, TargetContext, log_costs
 
 if TYPE_CHECKING:
     from encoders.explain.occlusion import Explanation
 
-Read = Described | GraphTensors
-Some = Graphs | Described  # what describes graphs was made by `describe` with the same encoder
+Read = GraphFeatures | GraphTensors
+Some = Graphs | GraphFeatures  # what describes graphs was made by `compute_features` with the same encoder
 HEADS = ("blend", "gp", "carl", "rank", *(name for name in LOSSES if name not in ("hinge", "mse")), "mse")
 WITH_UNIT = ("blend", "gp", "mse")
 BLEND_ENSEMBLE = 3
@@ -76,19 +76,19 @@ class Predictor:
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
         self.head, self.task = head, task
         loss = {"rank": "hinge", "blend": "hinge"}.get(head, head)
-        self.networks = Networks(encoder, loss, members, frozen, train or TrainConfig(), carl) if head != "gp" else None
-        self.sources: Sources | None = getattr(encoder, "sources", None) if head == "blend" else None
-        self.process: ExpectingProcess | None = None
-        self.whole: Whole | None = None
-        self.views: Views | None = None
+        self.networks = Ensemble(encoder, loss, members, frozen, train or TrainConfig(), carl) if head != "gp" else None
+        self.sources: SourceModel | None = getattr(encoder, "sources", None) if head == "blend" else None
+        self.process: BayesianModelAverage | None = None
+        self.whole: GnnMember | None = None
+        self.views: GPInputTransform | None = None
         self.expected: Scaler | None = None
-        self.family = Family()
+        self.family = TargetContext()
         self.labels: Standardise | RankGauss | None = None
         if self.sources is not None:
             self._column()
 
     @property
-    def has_spread(self) -> bool:
+    def has_std(self) -> bool:
         """Whether `predict` can give deviations: a Gaussian process or several networks."""
         return self.networks is None or self.networks.ensemble > 1 or self.head == "blend"
 
@@ -116,7 +116,7 @@ class Predictor:
         pairs = [_labelled(graphs, y) for graphs, y in found]
         if not pairs:
             raise LabelError("fit_sources: no family given; expected pairs (graphs, labels)")
-        names = [TASK] * len(pairs) if tasks is None else list(tasks)
+        names = [DEFAULT_TASK] * len(pairs) if tasks is None else list(tasks)
         if len(names) != len(pairs):
             raise LabelError(f"fit_sources: {len(pairs)} pairs but {len(names)} tasks; expected one for each pair")
         # families differ in unit and spread: for a regression each is standardised by itself
@@ -130,11 +130,11 @@ class Predictor:
             [id(graphs) for graphs, _ in found], [len(y) for _, y in pairs], [different.index(name) for name in names]
         )
         if self.head == "blend":
-            self.sources = Sources.fit(self.networks, _vectors(together), labels, families, different, seed)
+            self.sources = SourceModel.fit(self.networks, _vectors(together), labels, families, different, seed)
         else:
             self.networks.fit_sources(_raw(together), labels, families, different, seed)
         self._forget()
-        self.family = Family()
+        self.family = TargetContext()
         return self
 
     def fit(self, graphs: Some, y: ArrayLike, seed: int = 0, pool: Some | None = None) -> Predictor:
@@ -161,7 +161,7 @@ class Predictor:
         read = self._read(graphs)
         if self.sources is not None:
             self.family = (
-                Family(across=self.sources.labelled.about(_vectors(read)))
+                TargetContext(across=self.sources.labelled.posterior_for(_vectors(read)))
                 if reference is None
                 else self.sources.family(_vectors(reference), column)
             )
@@ -194,7 +194,7 @@ class Predictor:
             raise CgirError(
                 "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, or take load_pretrained('universal')"
             )
-        if return_std and not self.has_spread:
+        if return_std and not self.has_std:
             raise CgirError(
                 f"predict: a single network with head {self.head!r} has no spread; use ensemble=5, head='gp' or head='blend'"
             )
@@ -234,21 +234,21 @@ class Predictor:
         networks are trained.
         """
         if self.networks is not None and not self.networks.frozen:
-            return graphs.graphs if isinstance(graphs, Described) else as_tensors(graphs)
-        return graphs if isinstance(graphs, Described) else describe(graphs, self.encoder)
+            return graphs.graphs if isinstance(graphs, GraphFeatures) else as_tensors(graphs)
+        return graphs if isinstance(graphs, GraphFeatures) else compute_features(graphs, self.encoder)
 
-    def _fit_process(self, seen: Described, pool: Described, labels: FloatArray, seed: int) -> None:
+    def _fit_process(self, seen: GraphFeatures, pool: GraphFeatures, labels: FloatArray, seed: int) -> None:
         """`labels` (n,) of the graphs that were seen; where a blend has enough of them, whole networks learn them too."""
         self._forget()
         self.labels = RankGauss.fit(labels)
         targets = self.labels.forward(labels)
         # a blend has what embeddings say of a family in what it expects; a view of their own asks for more labels
-        self.views, free = Views.fit(seen, pool, embedding=self.head == "gp"), self._free(pool)
+        self.views, free = GPInputTransform.fit(seen, pool, embedding=self.head == "gp"), self._free(pool)
         self.expected = Scaler.fit(free, LEAST_SPREAD[: free.shape[1]])
-        self.process = ExpectingProcess.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)
+        self.process = BayesianModelAverage.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)
         if self.head == "blend" and FEWEST <= len(labels) <= ENOUGH:
             some = pool.select(np.sort(np.random.default_rng(seed).permutation(len(pool))[:POOL]))
-            self.whole = Whole.fit(seen.graphs, targets, some.graphs, self._scores(some)[0], seed)
+            self.whole = GnnMember.fit(seen.graphs, targets, some.graphs, self._scores(some)[0], seed)
 
     def _forget(self) -> None:
         """What labels of a target taught."""
@@ -260,22 +260,22 @@ class Predictor:
             assert self.expected is not None
             described = _vectors(read)
             scores, deviations = self.process.predict(self.views(described), self.expected(self._free(described)))
-            return scores if self.whole is None else self.whole.mixed(described.graphs, scores), deviations
+            return scores if self.whole is None else self.whole.blend(described.graphs, scores), deviations
         if self.sources is not None:
             return self.sources.predict(_vectors(read), self.family, self._column())
         assert self.networks is not None
         return self.networks.predict(_raw(read), self._column())
 
-    def _free(self, read: Described) -> FloatArray:
+    def _free(self, read: GraphFeatures) -> FloatArray:
         """(G, q): what says something of a graph before there are labels, none for a plain "gp"."""
         if self.head == "gp":
             return np.zeros((len(read), 0))
-        return costs(read) if self.sources is None else self.sources.free(read, self.family, self._column())
+        return log_costs(read) if self.sources is None else self.sources.free(read, self.family, self._column())
 
     def _column(self) -> int:
         """Which of the heads' outputs is asked. CgirError if they learned no such task."""
         networks = self.sources.networks if self.sources is not None else self.networks
-        return _place(self.task, networks.tasks if networks is not None else (TASK,))
+        return _place(self.task, networks.tasks if networks is not None else (DEFAULT_TASK,))
 
     def rank(self, graphs: Graphs) -> IntArray:
         """Indices of the graphs, best first; equal scores keep their order."""
@@ -291,13 +291,13 @@ class Predictor:
         return load(folder)
 
 
-def _vectors(read: Read) -> Described:
-    assert isinstance(read, Described)  # as is all that frozen predictors read
+def _vectors(read: Read) -> GraphFeatures:
+    assert isinstance(read, GraphFeatures)  # as is all that frozen predictors read
     return read
 
 
 def _raw(read: Read) -> GraphTensors | FloatArray:
-    return read.vectors() if isinstance(read, Described) else read
+    return read.vectors() if isinstance(read, GraphFeatures) else read
 
 
 def _place(task: str | None, tasks: Sequence[str]) -> int:
@@ -307,20 +307,22 @@ def _place(task: str | None, tasks: Sequence[str]) -> int:
 
 
 def _labelled(graphs: Some, y: ArrayLike) -> tuple[Some, FloatArray]:
-    ready = graphs if isinstance(graphs, Described) else as_tensors(graphs)
+    ready = graphs if isinstance(graphs, GraphFeatures) else as_tensors(graphs)
     return ready, check_labels(y, len(ready))
 
 
 def _together(parts: Sequence[Read]) -> Read:
     """All families' graphs, one family's after the other's."""
-    described = [part for part in parts if isinstance(part, Described)]
-    graphs = [part.graphs if isinstance(part, Described) else part for part in parts]
+    described = [part for part in parts if isinstance(part, GraphFeatures)]
+    graphs = [part.graphs if isinstance(part, GraphFeatures) else part for part in parts]
     batch = GraphTensors(GraphBatch.concatenate([each.batch for each in graphs]))
     if not described:
         return batch
     embeddings = [part.embedding for part in described if part.embedding is not None]
-    return Described(
-        np.concatenate(embeddings) if embeddings else None, np.concatenate([part.hand for part in described]), batch
+    return GraphFeatures(
+        np.concatenate(embeddings) if embeddings else None,
+        np.concatenate([part.properties for part in described]),
+        batch,
     )
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.typing import FloatArray, IntArray
-from encoders.features.graph_features import Scaler, Views
+from encoders.features.graph_features import GPInputTransform, Scaler
 from encoders.features.label_transforms import RankGauss, Standardise
-from encoders.gaussian_process.model_averaging import ExpectingProcess
+from encoders.gaussian_process.model_averaging import BayesianModelAverage
 from encoders.gaussian_process.regression import GaussianProcess
 from encoders.models.carl import CARL, CarlConfig
 from encoders.models.checkpoints import Tensors, build_encoder, encoder_meta, read_tensors, write_tensors
@@ -25,10 +25,10 @@ from encoders.models.heads import MLPHead, Scorer
 from encoders.models.registry import ARCHITECTURES, GraphEncoder, architecture, build
 from encoders.training.loop import TrainConfig
 
-from .ensemble import Member, Networks, Start
-from .gnn_member import Whole
-from .multitask_process import Across, Labelled
-from .source_families import Family, Sources
+from .ensemble import Ensemble, Member, Start
+from .gnn_member import GnnMember
+from .multitask_process import MultitaskGP, SourceSample
+from .source_families import SourceModel, TargetContext
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -75,10 +75,10 @@ def load(folder: str | PathLike[str]) -> Predictor:
         if "flops" in meta:
             assert predictor.networks is not None
             labelled = _read_labelled(_part(tensors, "labelled."))
-            predictor.sources = Sources(
+            predictor.sources = SourceModel(
                 predictor.networks, (float(meta["flops"][0]), float(meta["flops"][1])), labelled
             )
-            predictor.family = Family(float(meta["share"]), _read_across(_part(tensors, "across."), labelled))
+            predictor.family = TargetContext(float(meta["share"]), _read_across(_part(tensors, "across."), labelled))
         if "gp.y" in tensors:
             predictor.process, predictor.views = _read_process(tensors)
             predictor.expected = _read_scaler(tensors, "expected.")
@@ -111,7 +111,7 @@ def _unfitted(encoder: GraphEncoder | None, meta: Mapping[str, Any]) -> Predicto
     )
 
 
-def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
+def _networks_state(networks: Ensemble) -> tuple[dict[str, Any], Tensors]:
     # heads that only other families taught are both where `fit` starts and what predicts
     same = networks.sources is not None and networks.sources[0] is networks.members
     groups = ({} if same else {"members": (networks.members, networks.scaler)}) | (
@@ -138,7 +138,7 @@ def _networks_state(networks: Networks) -> tuple[dict[str, Any], Tensors]:
     return meta, tensors
 
 
-def _read_networks(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> None:
+def _read_networks(networks: Ensemble, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> None:
     def read(name: str) -> tuple[list[Member], Scaler | None]:
         parts = [_part(tensors, f"{name}.{index}.") for index in range(meta[name])]
         return [_read_member(networks, meta, part, path) for part in parts], _read_scaler(tensors, f"{name}.")
@@ -148,13 +148,13 @@ def _read_networks(networks: Networks, meta: Mapping[str, Any], tensors: Tensors
     networks.members, networks.scaler = read("members") if "members" in meta else networks.sources or ([], None)
 
 
-def _read_member(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> Member:
+def _read_member(networks: Ensemble, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> Member:
     moments = _part(tensors, "moments.")
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("moments.")}
     return Member(_read_net(networks, meta, weights, path), moments["mean"].numpy(), moments["deviation"].numpy())
 
 
-def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> nn.Module:
+def _read_net(networks: Ensemble, meta: Mapping[str, Any], tensors: Tensors, path: Path) -> nn.Module:
     hidden, dropout = networks.config.hidden, networks.config.dropout
     if networks.frozen:
         net: nn.Module = MLPHead(tensors["layers.0.weight"].shape[1], hidden, dropout, tasks=len(networks.tasks))
@@ -172,7 +172,7 @@ def _read_net(networks: Networks, meta: Mapping[str, Any], tensors: Tensors, pat
     return net.eval()
 
 
-def _process_state(process: ExpectingProcess, views: Views | None) -> Tensors:
+def _process_state(process: BayesianModelAverage, views: GPInputTransform | None) -> Tensors:
     assert views is not None
     one = process.processes[0]  # all have the same labels and views
     tensors = _arrays({"gp.y": one.y, "gp.weights": process.weights, "gp.expected": process.expected})
@@ -186,18 +186,18 @@ def _process_state(process: ExpectingProcess, views: Views | None) -> Tensors:
     return tensors | _scalers_state("gp.", views.scalers) | _sparse_state("gp.subtrees.", one.views[-1])
 
 
-def _read_process(tensors: Tensors) -> tuple[ExpectingProcess, Views]:
-    views = Views(_read_scalers(_part(tensors, "gp.")), tensors["gp.columns"].numpy())
+def _read_process(tensors: Tensors) -> tuple[BayesianModelAverage, GPInputTransform]:
+    views = GPInputTransform(_read_scalers(_part(tensors, "gp.")), tensors["gp.columns"].numpy())
     seen = [
         *(tensors[f"gp.{index}.view"].numpy() for index in range(len(views.scalers))),
         _read_sparse(tensors, "gp.subtrees.", views.columns),
     ]
     y, thetas, means = (tensors[f"gp.{name}"].numpy() for name in ("y", "theta", "means"))
     processes = [GaussianProcess(seen, y, theta, means=mean) for theta, mean in zip(thetas, means, strict=True)]
-    return ExpectingProcess(processes, tensors["gp.expected"].numpy(), tensors["gp.weights"].numpy()), views
+    return BayesianModelAverage(processes, tensors["gp.expected"].numpy(), tensors["gp.weights"].numpy()), views
 
 
-def _labelled_state(labelled: Labelled) -> Tensors:
+def _labelled_state(labelled: SourceSample) -> Tensors:
     tensors = {"columns": torch.from_numpy(labelled.columns), "owner": torch.from_numpy(labelled.owner)}
     # they are rounded to that
     tensors |= {f"{index}.view": torch.from_numpy(view).float() for index, view in enumerate(labelled.dense)}
@@ -207,13 +207,13 @@ def _labelled_state(labelled: Labelled) -> Tensors:
     return _prefix("labelled.", tensors)
 
 
-def _read_labelled(tensors: Tensors) -> Labelled:
+def _read_labelled(tensors: Tensors) -> SourceSample:
     dense = [tensors[f"{index}.view"].double().numpy() for index in range(len(tensors)) if f"{index}.view" in tensors]
     columns, owner, traits, scores = (tensors[name].numpy() for name in ("columns", "owner", "traits", "scores"))
-    return Labelled(dense, _read_sparse(tensors, "subtrees.", columns), columns, owner, traits, scores)
+    return SourceSample(dense, _read_sparse(tensors, "subtrees.", columns), columns, owner, traits, scores)
 
 
-def _across_state(across: Across | None) -> Tensors:
+def _across_state(across: MultitaskGP | None) -> Tensors:
     if across is None:
         return {}
     return _scalers_state("across.", across.scalers) | _arrays(
@@ -221,9 +221,9 @@ def _across_state(across: Across | None) -> Tensors:
     )
 
 
-def _read_across(tensors: Tensors, labelled: Labelled) -> Across | None:
+def _read_across(tensors: Tensors, labelled: SourceSample) -> MultitaskGP | None:
     return (
-        Across(labelled, _read_scalers(tensors), tensors["scales"].numpy(), tensors["weights"].numpy())
+        MultitaskGP(labelled, _read_scalers(tensors), tensors["scales"].numpy(), tensors["weights"].numpy())
         if tensors
         else None
     )
@@ -251,10 +251,10 @@ def _read_scalers(tensors: Tensors) -> list[Scaler]:
     return [Scaler(tensors[f"{index}.mean"].numpy(), tensors[f"{index}.scale"].numpy()) for index in known]
 
 
-def _read_whole(meta: Mapping[str, Any], tensors: Tensors, path: Path) -> Whole:
-    networks = Networks(None, "hinge", meta["ensemble"], meta["frozen"], TrainConfig(**meta["train"]))
+def _read_whole(meta: Mapping[str, Any], tensors: Tensors, path: Path) -> GnnMember:
+    networks = Ensemble(None, "hinge", meta["ensemble"], meta["frozen"], TrainConfig(**meta["train"]))
     _read_networks(networks, meta, tensors, path)
-    return Whole(networks, tensors["scale"].numpy())
+    return GnnMember(networks, tensors["scale"].numpy())
 
 
 def _labels_state(labels: Standardise | RankGauss | None) -> Tensors:

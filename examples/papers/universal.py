@@ -23,11 +23,11 @@ from benchmarks.report import publish
 from cgir.atomic_files import atomic_path
 from cgir.typing import IntArray
 from encoders import Predictor
-from encoders.features.graph_features import Described, describe
+from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.metrics import kendall_tau, spearman
-from encoders.predictors.ensemble import TASK
+from encoders.predictors.ensemble import DEFAULT_TASK
 from examples.papers.universal_families import METRICS, Family, family, papers_family, trace_timm
-from examples.papers.universal_methods import METHODS, Ranker, described
+from examples.papers.universal_methods import METHODS, Ranker, features_of
 from examples.papers.universal_table import ABOUT, tables
 
 Row = dict[str, Any]
@@ -37,14 +37,14 @@ SEEDS = range(5)  # of encoders and heads; each sees two draws of labels
 PAPERS = "paper's cells"
 
 
-def problems(name: str) -> Iterator[tuple[str, Family, IntArray, tuple[int, ...], Described]]:
+def problems(name: str) -> Iterator[tuple[str, Family, IntArray, tuple[int, ...], GraphFeatures]]:
     """Name, family, rows, numbers of labels and description of every target of a family."""
     found = family(name)
     for target, rows in found.targets.items():
-        yield target, found, rows, COUNTS, described(name)
+        yield target, found, rows, COUNTS, features_of(name)
     if name == "nasbench201":
         for target, rows in papers_family().targets.items():
-            yield target, papers_family(), rows, (PAPERS_COUNT,), describe(papers_family().graphs, None)
+            yield target, papers_family(), rows, (PAPERS_COUNT,), compute_features(papers_family().graphs, None)
 
 
 def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
@@ -56,8 +56,8 @@ def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
     found = []
     for target, family_, rows, counts, bare in problems(name):
         _ = bare.dense, bare.subtrees  # computed once, for all rows
-        graphs = describe(bare, model.encoder if isinstance(model, Predictor) else None).select(rows)
-        found.append(({"target": target, "method": method}, graphs, family_.labels[TASK][rows], counts))
+        graphs = compute_features(bare, model.encoder if isinstance(model, Predictor) else None).select(rows)
+        found.append(({"target": target, "method": method}, graphs, family_.labels[DEFAULT_TASK][rows], counts))
     # without labels first, of all targets: a model that is fitted to one knows labels of the family
     for about, graphs, labels, _ in found if ready else ():
         if isinstance(model, Predictor):
@@ -69,7 +69,7 @@ def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
                 yield {**about, "labels": count, "seed": draw, **few(model, graphs, labels, count, draw)}
 
 
-def few(model: Ranker, graphs: Described, labels: np.ndarray, count: int, draw: int) -> dict[str, float]:
+def few(model: Ranker, graphs: GraphFeatures, labels: np.ndarray, count: int, draw: int) -> dict[str, float]:
     """Fit to `count` labels and rank all other networks; of ours also the share within one deviation. Draws are nested:
     ten labels are among the fifty.
     """

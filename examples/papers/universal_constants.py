@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from benchmarks.report import Table, publish
 from cgir.typing import FloatArray
-from encoders.features.graph_features import FLOPS, describe
+from encoders.features.graph_features import FLOPS, compute_features
 from encoders.metrics import spearman
-from encoders.predictors.ensemble import TASK
+from encoders.predictors.ensemble import DEFAULT_TASK
 from encoders.predictors.source_families import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
 from examples.papers.universal import SEEDS
 from examples.papers.universal_families import METRICS, family
-from examples.papers.universal_methods import described, universal
+from examples.papers.universal_methods import features_of, universal
 
 Setting = tuple[float | None, float]  # DISTRUST, None for FLOPS_SHARE everywhere, and ACROSS_SHARE
 
@@ -45,16 +45,16 @@ def parts(
     model = universal(name, seed, folder)
     assert model.sources is not None
     for target, rows in family(name).targets.items():
-        graphs = describe(described(name), model.encoder).select(rows)
+        graphs = compute_features(features_of(name), model.encoder).select(rows)
         scores, deviations = model.sources.networks.predict(graphs.vectors())
         center, scale = model.sources.flops
         disagreement = (float(deviations.mean()) / max(float(scores.std()), 1e-9)) ** 2
-        across = model.sources.labelled.about(graphs).predict(graphs)
+        across = model.sources.labelled.posterior_for(graphs).predict(graphs)
         yield (
             target,
-            family(name).labels[TASK][rows],
+            family(name).labels[DEFAULT_TASK][rows],
             scores,
-            (graphs.hand[:, FLOPS] - center) / scale,
+            (graphs.properties[:, FLOPS] - center) / scale,
             disagreement,
             across,
         )

@@ -12,24 +12,24 @@ import numpy as np
 from cgir import GraphBatch, GraphStore
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.typing import BoolArray, FloatArray, IntArray
-from encoders.predictors.ensemble import TASK
+from encoders.predictors.ensemble import DEFAULT_TASK
 from frontends import tables
 from frontends.spaces import Space
 
 TRANSNAS = ("class_object", "class_scene", "room_layout", "jigsaw", "segmentsemantic", "normal", "autoencoder")
-TRANSNAS_METRICS = {TASK if task == "class_object" else task: f"{task}_val_metric" for task in TRANSNAS}
+TRANSNAS_METRICS = {DEFAULT_TASK if task == "class_object" else task: f"{task}_val_metric" for task in TRANSNAS}
 METRICS: dict[str, dict[str, str]] = {
     "nasbench201": {
-        TASK: "cifar10_test_200ep_mean", "cifar100": "cifar100_heldout5k_200ep_1seed", "imagenet16_120": "imagenet16_120_heldout3k_200ep_1seed",
+        DEFAULT_TASK: "cifar10_test_200ep_mean", "cifar100": "cifar100_heldout5k_200ep_1seed", "imagenet16_120": "imagenet16_120_heldout3k_200ep_1seed",
     },
-    "nasbench101": {TASK: "cifar10_val_acc_108ep_1run"},
-    "ofa_mbv3": {TASK: "imagenet_val_top1"},
-    "nasbench_macro": {TASK: "cifar10_test_acc_mean"},
+    "nasbench101": {DEFAULT_TASK: "cifar10_val_acc_108ep_1run"},
+    "ofa_mbv3": {DEFAULT_TASK: "imagenet_val_top1"},
+    "nasbench_macro": {DEFAULT_TASK: "cifar10_test_acc_mean"},
     "transnas_micro": TRANSNAS_METRICS,
     "transnas_macro": TRANSNAS_METRICS,
-    "darts": {TASK: "cifar10_valid_acc_50ep"},
+    "darts": {DEFAULT_TASK: "cifar10_valid_acc_50ep"},
     "nasbench_nlp": {"language": "best_val_loss"},
-    "timm_imagenet": {TASK: "imagenet_val_top1"},
+    "timm_imagenet": {DEFAULT_TASK: "imagenet_val_top1"},
 }  # fmt: skip
 # One cell a stage says as much as several, as they repeat it; of 20 layers of DARTS five have both reductions.
 SKELETONS: dict[str, dict[str, int]] = {
@@ -81,7 +81,7 @@ def papers_family() -> Family:
     """The 4,096 cells of NAS-Bench-201 without "none", isomorphic ones included, as Han et al. rank them."""
     table = tables.load("nasbench201")
     rows = np.flatnonzero(["none" not in text for text in table.spec_strings])
-    labels = {TASK: table[METRICS["nasbench201"][TASK]][rows]}
+    labels = {DEFAULT_TASK: table[METRICS["nasbench201"][DEFAULT_TASK]][rows]}
     return Family(
         "nasbench201", _graphs(table, rows), labels, {"NAS-Bench-201, the paper's 4,096 cells": np.arange(len(rows))}
     )

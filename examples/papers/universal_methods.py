@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 
 from cgir.typing import FloatArray
 from encoders import CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, TrainConfig, log_flops, log_params
-from encoders.features.graph_features import Described, Scaler, describe
+from encoders.features.graph_features import GraphFeatures, Scaler, compute_features
 from encoders.features.label_transforms import RankGauss
-from encoders.gaussian_process.model_averaging import ExpectingProcess
-from encoders.predictors.ensemble import TASK
-from encoders.predictors.source_families import costs
+from encoders.gaussian_process.model_averaging import BayesianModelAverage
+from encoders.predictors.ensemble import DEFAULT_TASK
+from encoders.predictors.source_families import log_costs
 from examples.papers.universal_encoders import encoder
 from examples.papers.universal_families import METRICS, family
 
@@ -24,11 +24,11 @@ from examples.papers.universal_families import METRICS, family
 class Ranker(Protocol):
     """Scores graphs that were described; `fit` may be called again for another draw of labels."""
 
-    def fit(self, graphs: Described, y: ArrayLike, seed: int, pool: Described) -> object:
+    def fit(self, graphs: GraphFeatures, y: ArrayLike, seed: int, pool: GraphFeatures) -> object:
         """Learn from labels of the target."""
         ...
 
-    def predict(self, graphs: Described) -> FloatArray:
+    def predict(self, graphs: GraphFeatures) -> FloatArray:
         """Scores (G,)."""
         ...
 
@@ -50,11 +50,11 @@ class OnGraphs:
     def __init__(self, model: Predictor | CostPredictor | HandPredictor) -> None:
         self.model = model
 
-    def fit(self, graphs: Described, y: ArrayLike, seed: int, pool: Described) -> object:
+    def fit(self, graphs: GraphFeatures, y: ArrayLike, seed: int, pool: GraphFeatures) -> object:
         """As `Predictor.fit`."""
         return self.model.fit(graphs.graphs, y, seed=seed, pool=pool.graphs)
 
-    def predict(self, graphs: Described) -> FloatArray:
+    def predict(self, graphs: GraphFeatures) -> FloatArray:
         """Scores (G,)."""
         return self.model.predict(graphs.graphs)
 
@@ -62,17 +62,19 @@ class OnGraphs:
 class ExpectingHand:
     """The Gaussian process on hand-made properties that expects more of larger networks, as far as the labels say so."""
 
-    def fit(self, graphs: Described, y: ArrayLike, seed: int, pool: Described) -> object:
+    def fit(self, graphs: GraphFeatures, y: ArrayLike, seed: int, pool: GraphFeatures) -> object:
         """As `Predictor.fit`."""
         labels = np.asarray(y, np.float64)
-        self.scaler, self.expected = Scaler.fit(pool.hand), Scaler.fit(costs(pool))
+        self.scaler, self.expected = Scaler.fit(pool.properties), Scaler.fit(log_costs(pool))
         targets = RankGauss.fit(labels).forward(labels)
-        self.process = ExpectingProcess.fit([self.scaler(graphs.hand)], self.expected(costs(graphs)), targets, seed)
+        self.process = BayesianModelAverage.fit(
+            [self.scaler(graphs.properties)], self.expected(log_costs(graphs)), targets, seed
+        )
         return self
 
-    def predict(self, graphs: Described) -> FloatArray:
+    def predict(self, graphs: GraphFeatures) -> FloatArray:
         """Scores (G,)."""
-        return self.process.predict([self.scaler(graphs.hand)], self.expected(costs(graphs)))[0]
+        return self.process.predict([self.scaler(graphs.properties)], self.expected(log_costs(graphs)))[0]
 
 
 def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal") -> Predictor:
@@ -90,12 +92,12 @@ def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal")
 
 def taught(found: Encoder, names: Iterable[str], seed: int) -> Predictor:
     """`Predictor` on an encoder, with all labels of the families of these names."""
-    graphs = {name: describe(described(name), found) for name in names}
+    graphs = {name: compute_features(features_of(name), found) for name in names}
     triples = [(task, graphs[name], labels) for name in graphs for task, labels in family(name).labels.items()]
     # the task that targets are ranked for comes first, and is the one that is asked
-    triples.sort(key=lambda triple: triple[0] != TASK)
+    triples.sort(key=lambda triple: triple[0] != DEFAULT_TASK)
     return Predictor(found).fit_sources(
-        [(described, labels) for _, described, labels in triples], seed=seed, tasks=[task for task, _, _ in triples]
+        [(features, labels) for _, features, labels in triples], seed=seed, tasks=[task for task, _, _ in triples]
     )
 
 
@@ -104,18 +106,18 @@ def papers(left_out: str, seed: int, folder: Path) -> Ranker:
     target.
     """
     sources = [
-        (family(name).graphs, family(name).labels[TASK])
+        (family(name).graphs, family(name).labels[DEFAULT_TASK])
         for name in METRICS
-        if name != left_out and TASK in family(name).labels
+        if name != left_out and DEFAULT_TASK in family(name).labels
     ]
     model = Predictor(encoder(folder, "paper", seed), head="mse", train=TrainConfig(source_steps=300))
     return OnGraphs(model.fit_sources(sources, seed=seed))
 
 
 @cache
-def described(name: str) -> Described:
+def features_of(name: str) -> GraphFeatures:
     """A family's graphs with everything that needs no encoder, computed once."""
-    return describe(family(name).graphs, None)
+    return compute_features(family(name).graphs, None)
 
 
 METHODS: dict[str, Method] = {

@@ -21,14 +21,14 @@ import torch
 from cgir.atomic_files import atomic_path
 from cgir.typing import FloatArray
 from encoders import Predictor
-from encoders.features.graph_features import describe
+from encoders.features.graph_features import compute_features
 from encoders.features.label_transforms import interpolate
 from encoders.metrics import spearman
-from encoders.predictors.ensemble import TASK
+from encoders.predictors.ensemble import DEFAULT_TASK
 from encoders.predictors.pretrained import CARD, WEIGHTS
 from examples.papers.universal_encoders import RECIPES, encoder
 from examples.papers.universal_families import METRICS, family, trace_timm
-from examples.papers.universal_methods import described, taught, universal
+from examples.papers.universal_methods import features_of, taught, universal
 
 Row = dict[str, Any]
 SEED = 0
@@ -39,21 +39,21 @@ KNOTS = np.linspace(0, 1, 41)
 
 def ranked(predictor: Predictor, name: str) -> FloatArray:
     """Scores of a family's networks, each by itself, without a pool."""
-    return predictor.predict(describe(described(name), predictor.encoder))
+    return predictor.predict(compute_features(features_of(name), predictor.encoder))
 
 
 def task(shipped: Predictor, folder: Path) -> dict[str, Any]:
     """How scores become top-1 accuracies, quantile by quantile of timm's networks, and how far off that was without
     having seen their labels.
     """
-    labels = family(REFERENCE).labels[TASK]
+    labels = family(REFERENCE).labels[DEFAULT_TASK]
     left_out = {name: ranked(universal(name, SEED, folder), name) for name in IMAGENET}
     values = np.quantile(labels, KNOTS)
     guesses = interpolate(left_out[REFERENCE], np.quantile(left_out[REFERENCE], KNOTS), values)
     return {
         "unit": "% top-1", "about": "ImageNet validation accuracy of an image classifier", "families": list(METRICS),
         "reference": f"{len(labels)} networks of timm, whose recipes differ",
-        "worth": {title: round(spearman(left_out[name], family(name).labels[TASK]), 3) for name, title in IMAGENET.items()},
+        "worth": {title: round(spearman(left_out[name], family(name).labels[DEFAULT_TASK]), 3) for name, title in IMAGENET.items()},
         "scores": np.quantile(ranked(shipped, REFERENCE), KNOTS).tolist(), "values": values.tolist(),
         "deviation": float(np.sqrt(np.mean((guesses - labels) ** 2))),
     }  # fmt: skip

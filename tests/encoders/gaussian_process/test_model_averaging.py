@@ -18,7 +18,7 @@ from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, log_flops
-from encoders.features.graph_features import Scaler, describe
+from encoders.features.graph_features import Scaler, compute_features
 from encoders.gaussian_process import model_averaging as priors
 from encoders.gaussian_process.model_averaging import (
     BELIEF,
@@ -27,7 +27,7 @@ from encoders.gaussian_process.model_averaging import (
     LEAST,
     LEAST_SPREAD,
     UNEXPLAINED,
-    ExpectingProcess,
+    BayesianModelAverage,
 )
 from encoders.gaussian_process.regression import GaussianProcess
 from encoders.metrics import spearman
@@ -66,7 +66,7 @@ def sample(
 def test_weights_and_moments_are_those_of_the_mixture() -> None:
     views, scores, y = sample(50)
     seen, given = [view[:10] for view in views], scores[:10]
-    fitted = ExpectingProcess.fit(seen, given, y[:10])
+    fitted = BayesianModelAverage.fit(seen, given, y[:10])
     explained = [min(float(shares @ shares), 1 - UNEXPLAINED) for shares in EXPECTED]
     alone = [
         GaussianProcess(seen, y[:10], means=given @ shares, explained=e)
@@ -97,7 +97,7 @@ def test_weights_and_moments_are_those_of_the_mixture() -> None:
 @pytest.mark.parametrize(("count", "width"), [(ENOUGH + 1, 4), (ENOUGH + 1, 2), (30, 0)])
 def test_with_nothing_to_expect_or_enough_labels_it_is_a_plain_process(count: int, width: int) -> None:
     views, scores, y = sample(count + 20, width=width)
-    fitted = ExpectingProcess.fit([view[:count] for view in views], scores[:count], y[:count], seed=1)
+    fitted = BayesianModelAverage.fit([view[:count] for view in views], scores[:count], y[:count], seed=1)
     plain = GaussianProcess([view[:count] for view in views], y[:count], seed=1)
     for found, expected in zip(
         fitted.predict([view[count:] for view in views], scores[count:]),
@@ -110,18 +110,18 @@ def test_with_nothing_to_expect_or_enough_labels_it_is_a_plain_process(count: in
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("column", range(4))
 def test_labels_choose_what_is_expected(column: int, seed: int) -> None:
-    fitted = ExpectingProcess.fit(*sample(20, seed, column))
+    fitted = BayesianModelAverage.fit(*sample(20, seed, column))
     best = fitted.expected[fitted.weights.argmax()]
     assert np.flatnonzero(best).tolist() == [column]  # this score and no other
     assert (fitted.weights @ fitted.expected)[column] > 0.3
-    assert ExpectingProcess.fit(*sample(8, width=2)).expected.shape[1] == 2
+    assert BayesianModelAverage.fit(*sample(8, width=2)).expected.shape[1] == 2
 
 
 def test_order_of_labelled_graphs_does_not_matter() -> None:
     views, scores, y = sample(40)
     order = np.random.default_rng(5).permutation(12)
-    one = ExpectingProcess.fit([view[:12] for view in views], scores[:12], y[:12])
-    other = ExpectingProcess.fit([view[order] for view in views], scores[order], y[order])
+    one = BayesianModelAverage.fit([view[:12] for view in views], scores[:12], y[:12])
+    other = BayesianModelAverage.fit([view[order] for view in views], scores[order], y[order])
     np.testing.assert_allclose(other.weights, one.weights, atol=1e-9)
     for found, expected in zip(other.predict(views, scores), one.predict(views, scores), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
@@ -319,13 +319,13 @@ def test_a_pool_alone_says_how_much_size_and_other_families_count(tmp_path: Path
     pool = BATCH.select(np.arange(60, 90))
     before = predictor.predict(BATCH)
     predictor.fit([], [], pool=pool)
-    inputs = predictor.sources.networks.inputs(describe(pool, predictor.encoder).vectors())
+    inputs = predictor.sources.networks.inputs(compute_features(pool, predictor.encoder).vectors())
     heads = np.stack([member.outputs(inputs) for member in predictor.sources.networks.members])
     share = min(DISTRUST * (heads.std(axis=0).mean() / heads.mean(axis=0).std()) ** 2, LARGEST_SHARE)
     mean, deviation = predictor.sources.flops
     size = (np.asarray(properties(BATCH))[:, 0] - mean) / deviation
-    across = predictor.sources.labelled.about(describe(pool, predictor.encoder)).predict(
-        describe(BATCH, predictor.encoder)
+    across = predictor.sources.labelled.posterior_for(compute_features(pool, predictor.encoder)).predict(
+        compute_features(BATCH, predictor.encoder)
     )
     np.testing.assert_allclose(
         predictor.predict(BATCH) - before, (share - FLOPS_SHARE) * size + ACROSS_SHARE * across, atol=1e-9
@@ -346,7 +346,7 @@ def test_what_is_hardly_told_apart_is_not_made_more_of() -> None:
     predictor = few(blend().fit_sources(FAMILIES))
     assert predictor.sources is not None
     assert predictor.expected is not None
-    free = predictor.sources.free(describe(BATCH.select(np.arange(60, 80)), small()), predictor.family)
+    free = predictor.sources.free(compute_features(BATCH.select(np.arange(60, 80)), small()), predictor.family)
     assert predictor.expected.scale[3] == pytest.approx(1 / max(free[:, 3].std(), LEAST_SPREAD[3]), rel=1e-4)
 
 

@@ -14,7 +14,7 @@ from encoders.engine.batching import GraphTensors
 from encoders.metrics import spearman
 from encoders.predictors import gnn_member as whole
 from encoders.predictors import predictor as predictor
-from encoders.predictors.gnn_member import SHARE, Whole
+from encoders.predictors.gnn_member import SHARE, GnnMember
 from encoders.training.loop import TrainConfig
 
 GRAPHS = random_cnns(90)
@@ -31,12 +31,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_outputs_get_the_scale_of_the_process_and_a_share() -> None:
     graphs, pool = (GraphTensors(BATCH.select(rows)) for rows in (SEEN, NEW))
     scores = np.linspace(-3, 5, 45)
-    found = Whole.fit(graphs, LABELS[SEEN], pool, scores, seed=0)
+    found = GnnMember.fit(graphs, LABELS[SEEN], pool, scores, seed=0)
     outputs = found.networks.predict(pool)[0]
     assert spearman(outputs, LABELS[NEW]) > 0.7
     expected = (1 - SHARE) * scores + SHARE * (1 + (outputs - outputs.mean()) / outputs.std() * scores.std())
-    np.testing.assert_allclose(found.mixed(pool, scores), expected)
-    ranked = found.mixed(pool, np.full(45, 0.5))  # where the process is undecided they decide
+    np.testing.assert_allclose(found.blend(pool, scores), expected)
+    ranked = found.blend(pool, np.full(45, 0.5))  # where the process is undecided they decide
     assert spearman(ranked, outputs) == pytest.approx(1)
 
 
@@ -57,7 +57,7 @@ def test_a_blend_mixes_them_in_and_keeps_its_deviations(tmp_path: Path) -> None:
     mixed, deviations = fitted._scores(fitted._read(BATCH))
     beside, fitted.whole = fitted.whole, None
     alone, same = fitted._scores(fitted._read(BATCH))
-    np.testing.assert_array_equal(mixed, beside.mixed(GraphTensors(BATCH), alone))
+    np.testing.assert_array_equal(mixed, beside.blend(GraphTensors(BATCH), alone))
     np.testing.assert_array_equal(deviations, same)
     fitted.whole = beside
     np.testing.assert_array_equal(

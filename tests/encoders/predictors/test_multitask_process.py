@@ -20,10 +20,20 @@ from cgir.analysis.wl_kernel import wl_features
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders import Encoder, EncoderConfig, log_flops, log_params
-from encoders.features.graph_features import ROUNDS, Described, describe
+from encoders.features.graph_features import ROUNDS, GraphFeatures, compute_features
 from encoders.metrics import spearman
 from encoders.predictors import multitask_process as module
-from encoders.predictors.multitask_process import ALIKE, COMMON, LEVEL, NEARNESS, NOISE, OWN, Across, Labelled, trait
+from encoders.predictors.multitask_process import (
+    ALIKE,
+    COMMON,
+    LEVEL,
+    NEARNESS,
+    NOISE,
+    OWN,
+    MultitaskGP,
+    SourceSample,
+    trait,
+)
 from encoders.training.loop import Part
 
 GRAPHS = random_cnns(90)
@@ -33,20 +43,20 @@ SIZES = (25, 20, 15)
 FAMILIES = [[Part(0, 25)], [Part(25, 20)], [Part(45, 15)]]
 
 
-def read(graphs: GraphBatch = BATCH) -> Described:
-    return describe(graphs, Encoder(EncoderConfig(width=8, layers=2)))
+def read(graphs: GraphBatch = BATCH) -> GraphFeatures:
+    return compute_features(graphs, Encoder(EncoderConfig(width=8, layers=2)))
 
 
 NEW = np.arange(60, 90)
 
 
-def drawn(labels: FloatArray = LABELS, families: list[list[Part]] = FAMILIES, tasks: int = 1) -> Labelled:
-    return Labelled.draw(read(), labels, families, tasks, seed=0)
+def drawn(labels: FloatArray = LABELS, families: list[list[Part]] = FAMILIES, tasks: int = 1) -> SourceSample:
+    return SourceSample.draw(read(), labels, families, tasks, seed=0)
 
 
-def about(labels: FloatArray = LABELS) -> Across:
+def about(labels: FloatArray = LABELS) -> MultitaskGP:
     """What is known of the last thirty graphs."""
-    return drawn(labels).about(read(BATCH.select(NEW)))
+    return drawn(labels).posterior_for(read(BATCH.select(NEW)))
 
 
 def tenths(labels: FloatArray) -> FloatArray:
@@ -57,14 +67,15 @@ def tenths(labels: FloatArray) -> FloatArray:
     return norm.ppf([(np.mean(group) - 0.5) / len(labels) for group in groups])
 
 
-def naive_views(described: Described, known: Described, new: Described) -> list[FloatArray]:
+def naive_views(described: GraphFeatures, known: GraphFeatures, new: GraphFeatures) -> list[FloatArray]:
     """Embedding, properties and paths, scaled by known and new graphs alike, and the roots of shares of subtrees, those
     of no known graph together.
     """
 
-    def dense(graphs: Described) -> list[FloatArray]:
+    def dense(graphs: GraphFeatures) -> list[FloatArray]:
         return [
-            np.asarray(view, np.float64) for view in (graphs.embedding, graphs.hand, path_features(graphs.graphs.batch))
+            np.asarray(view, np.float64)
+            for view in (graphs.embedding, graphs.properties, path_features(graphs.graphs.batch))
         ]
 
     views = []
@@ -103,7 +114,7 @@ def naive_kernel(a: list[FloatArray], b: list[FloatArray]) -> FloatArray:
 def test_expectations_are_those_of_the_equations() -> None:
     known, new = read(BATCH.select(np.arange(60))), read(BATCH.select(NEW))
     owner = np.repeat(np.arange(3), SIZES)
-    traits = np.asarray([trait(known.hand[owner == family]) for family in range(3)])[owner]
+    traits = np.asarray([trait(known.properties[owner == family]) for family in range(3)])[owner]
     y = np.concatenate([tenths(part) for part in np.split(LABELS[:60], np.cumsum(SIZES)[:-1])])
     views = naive_views(known, known, new)
     covariance = naive_kernel(views, views)
@@ -113,7 +124,7 @@ def test_expectations_are_those_of_the_equations() -> None:
             covariance[i, j] = (
                 covariance[i, j] * (naive_common(traits[i], traits[j]) + OWN * same) + LEVEL * same + NOISE * (i == j)
             )
-    common = np.diag([naive_common(trait(new.hand), each) for each in traits])
+    common = np.diag([naive_common(trait(new.properties), each) for each in traits])
     expected = naive_kernel(naive_views(new, known, new), views) @ common @ np.linalg.inv(covariance) @ y
     np.testing.assert_allclose(about().predict(new), expected, atol=1e-5)  # known views are rounded to single precision
 
@@ -142,11 +153,13 @@ def test_what_three_families_have_in_common_is_found_in_a_fourth() -> None:
 def test_the_less_alike_a_family_the_less_is_expected() -> None:
     new = read(BATCH.select(NEW))
     known = drawn()
-    near, far = (known._replace(traits=known.traits + distance).about(new).predict(new) for distance in (0.0, 5.0))
+    near, far = (
+        known._replace(traits=known.traits + distance).posterior_for(new).predict(new) for distance in (0.0, 5.0)
+    )
     assert 0 < far.std() < 1e-3 * near.std()
-    size_alone = new.hand.copy()
+    size_alone = new.properties.copy()
     size_alone[:, 1] = -size_alone[:, 0]  # FLOPs and parameters that do not go together
-    assert (known.about(replace(new, hand=size_alone)).predict(new) == 0).all()
+    assert (known.posterior_for(replace(new, properties=size_alone)).predict(new) == 0).all()
 
 
 def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:
@@ -154,7 +167,7 @@ def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:
     both = np.concatenate([LABELS[:60], -LABELS[:25]])
     twice = GraphBatch.concatenate([BATCH.select(np.arange(60)), BATCH.select(np.arange(25))])
     families = [[Part(0, 25), Part(60, 25, 1)], *FAMILIES[1:]]
-    found = Labelled.draw(read(twice), both, families, 2, seed=0).about(read(BATCH.select(NEW)))
+    found = SourceSample.draw(read(twice), both, families, 2, seed=0).posterior_for(read(BATCH.select(NEW)))
     turned = np.concatenate([-LABELS[:25], LABELS[25:]])
     for task, labels in enumerate((LABELS, turned)):
         np.testing.assert_allclose(found.predict(read(), task), about(labels).predict(read()), atol=1e-5)
@@ -165,7 +178,7 @@ def test_large_families_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     found = drawn()
     assert found.scores.shape == (18 + 18 + 15, 1)
     assert [len(view) for view in found.dense] == [51] * 3
-    other = Labelled.draw(read(), LABELS, FAMILIES, 1, seed=1)
+    other = SourceSample.draw(read(), LABELS, FAMILIES, 1, seed=1)
     np.testing.assert_array_equal(drawn().dense[1], found.dense[1])
     assert np.abs(other.dense[1] - found.dense[1]).max() > 1e-3
 

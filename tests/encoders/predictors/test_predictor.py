@@ -21,7 +21,7 @@ from encoders import (
     log_params,
     metrics,
 )
-from encoders.features.graph_features import describe
+from encoders.features.graph_features import compute_features
 from encoders.features.label_transforms import RankGauss, Standardise
 
 GRAPHS = random_cnns(90)
@@ -200,11 +200,11 @@ def test_gp_without_encoder_reads_properties_only():
 @pytest.mark.parametrize("name", ["gp", "blend", "frozen", "rank"])
 def test_described_graphs_stand_for_graphs(name):
     """What was computed once gives what graphs give, whole or in part, also when another encoder described them."""
-    predictor, described, by_hand = MAKERS[name](), describe(BATCH, small()), describe(BATCH, None)
+    predictor, described, by_hand = MAKERS[name](), compute_features(BATCH, small()), compute_features(BATCH, None)
     assert [len(each.dense) for each in (described, by_hand)] == [3, 2]  # computed before it is taken apart
     assert described.subtrees.shape[0] == by_hand.subtrees.shape[0] == 90
     expected = fit(predictor, pool=BATCH).predict(BATCH)
-    for known in (described, describe(by_hand, small())):
+    for known in (described, compute_features(by_hand, small())):
         np.testing.assert_allclose(
             predictor.fit(known.select(TRAIN), LABELS[TRAIN], pool=known).predict(known),
             expected,

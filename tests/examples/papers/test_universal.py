@@ -13,7 +13,7 @@ from encoders_samples import random_cnns
 
 from cgir import GraphBatch
 from cgir.analysis.weisfeiler_lehman import graph_hashes
-from encoders.features.graph_features import Described, describe
+from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.predictors.source_families import ACROSS_SHARE, DISTRUST
 from examples.papers import universal, universal_constants
 from examples.papers.universal_constants import SETTINGS
@@ -44,13 +44,13 @@ class Spy:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def fit(self, graphs: Described, y: np.ndarray, seed: int, pool: Described) -> Spy:
+    def fit(self, graphs: GraphFeatures, y: np.ndarray, seed: int, pool: GraphFeatures) -> Spy:
         """Nothing is learned."""
         self.calls.append(f"fit {len(y)}")
         assert len(graphs) == len(y) < len(pool)
         return self
 
-    def predict(self, graphs: Described) -> np.ndarray:
+    def predict(self, graphs: GraphFeatures) -> np.ndarray:
         """Scores (G,)."""
         self.calls.append(f"predict {len(graphs)}")
         return np.arange(len(graphs), dtype=np.float64)
@@ -66,7 +66,7 @@ def test_no_target_is_ranked_without_labels_by_a_model_that_has_seen_another_one
     monkeypatch.setattr(
         universal,
         "problems",
-        lambda name: ((t, some, rows, (5, 20), describe(graphs, None)) for t, rows in some.targets.items()),
+        lambda name: ((t, some, rows, (5, 20), compute_features(graphs, None)) for t, rows in some.targets.items()),
     )
     monkeypatch.setitem(universal.METHODS, "spy", Method(lambda left_out, seed, folder: spy, True))
     rows = list(universal.scores("some", "spy", 0, Path()))
