@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from cgir import Graph, TraceError
 
-from .common.trace_request import Request
+from .common.trace_request import TraceRequest
 
 
 class Frontend(Protocol):
     """What the module of a frontend offers."""
 
-    def trace(self, model: Any, request: Request) -> Graph:
+    def trace(self, model: Any, request: TraceRequest) -> Graph:
         """The raw graph of a model."""
 
 

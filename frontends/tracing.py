@@ -7,7 +7,7 @@ from typing import Any
 
 from cgir import Graph, canonicalize
 
-from .common.trace_request import Request
+from .common.trace_request import TraceRequest
 from .registry import frontend_of
 
 
@@ -46,6 +46,6 @@ def trace(
             framework is not installed.
         UnsupportedOpError: with `strict`, for an operator outside the vocabulary.
     """
-    request = Request(inputs, input_shape, dims or {}, strict, name)
+    request = TraceRequest(inputs, input_shape, dims or {}, strict, name)
     graph = frontend_of(model).trace(model, request)
     return graph if raw else canonicalize(graph, level=level)

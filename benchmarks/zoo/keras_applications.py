@@ -11,7 +11,7 @@ from typing import Any
 
 import cgir
 import frontends
-from frontends.common.trace_request import Request
+from frontends.common.trace_request import TraceRequest
 
 COLUMNS = ("traces", "parameters equal count_params", "layer walk = concrete function", "no Opaque")
 EXCEPTIONS: dict[str, str] = {}
@@ -44,7 +44,7 @@ def check(case: str) -> dict[str, bool | None]:
 def _equals_concrete_function(model: Any, graph: cgir.Graph, sizes: list[tuple[int, ...]]) -> bool:
     from frontends.tensorflow import importer as tf_function
 
-    request = Request(input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes))
+    request = TraceRequest(input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes))
     return cgir.isomorphic(graph, cgir.canonicalize(tf_function.trace_keras(model, request)))
 
 

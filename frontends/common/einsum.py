@@ -12,7 +12,7 @@ Tensor = Any  # of whichever framework
 Axes = tuple[int, ...]
 
 
-class Moves(NamedTuple):
+class TensorOps(NamedTuple):
     """What einsum is made of: the framework's own operations, each returning a new tensor."""
 
     size: Callable[..., Axes]
@@ -23,7 +23,7 @@ class Moves(NamedTuple):
     mul: Callable[..., Tensor]  # (tensor, tensor)
 
 
-def terms_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """The letters of every operand and of the result, with ellipses spelled out and an implicit result made explicit.
 
     Raises:
@@ -50,14 +50,14 @@ def terms_of(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     return full, result
 
 
-def einsum(moves: Moves, equation: str, *tensors: Tensor) -> Tensor:
+def einsum(moves: TensorOps, equation: str, *tensors: Tensor) -> Tensor:
     """The result of an einsum, operands multiplied two at a time from the left; each product keeps the letters still
     needed.
 
     Raises:
-        ValueError: see `terms_of`.
+        ValueError: see `parse_equation`.
     """
-    terms, result = terms_of(equation, [len(moves.size(tensor)) for tensor in tensors])
+    terms, result = parse_equation(equation, [len(moves.size(tensor)) for tensor in tensors])
     queue = list(tensors)
     while len(queue) > 1:
         needed = set("".join(terms[2:]) + result)
@@ -69,17 +69,17 @@ def einsum(moves: Moves, equation: str, *tensors: Tensor) -> Tensor:
     )
 
 
-def _without(moves: Moves, tensor: Tensor, term: str, needed: set[str]) -> Tensor:
+def _without(moves: TensorOps, tensor: Tensor, term: str, needed: set[str]) -> Tensor:
     gone = tuple(axis for axis, c in enumerate(term) if c not in needed)
     return moves.sum(tensor, gone) if gone else tensor
 
 
-def _arranged(moves: Moves, tensor: Tensor, term: str, wanted: str) -> Tensor:
+def _arranged(moves: TensorOps, tensor: Tensor, term: str, wanted: str) -> Tensor:
     return tensor if term == wanted else moves.transpose(tensor, tuple(term.index(c) for c in wanted))
 
 
 def _product(
-    moves: Moves, a: Tensor, b: Tensor, left: str, right: str, needed: set[str], wanted: str
+    moves: TensorOps, a: Tensor, b: Tensor, left: str, right: str, needed: set[str], wanted: str
 ) -> tuple[list[Tensor], list[str]]:
     """One product of two operands, as `matmul` of (batch, rows, inner) and (batch, inner, columns)."""
     a, b = _without(moves, a, left, needed | set(right)), _without(moves, b, right, needed | set(left))
@@ -109,11 +109,11 @@ def _product(
     return [out], [ordered + rows + columns]
 
 
-def _shaped(moves: Moves, tensor: Tensor, size: list[int]) -> Tensor:
+def _shaped(moves: TensorOps, tensor: Tensor, size: list[int]) -> Tensor:
     return tensor if tuple(moves.size(tensor)) == tuple(size) else moves.reshape(tensor, tuple(size))
 
 
-def on_tape(tape: Tape) -> Moves:
+def tape_ops(tape: Tape) -> TensorOps:
     """The operations of `einsum` as nodes of a tape."""
 
     def transpose(value: Value, order: Axes) -> Value:
@@ -132,12 +132,12 @@ def on_tape(tape: Tape) -> Moves:
         return tape.apply("Mul", "mul", [a, b], [tuple(max(pair) for pair in zip(a.size, b.size, strict=True))])[0]
 
     def matmul(a: Value, b: Value) -> Value:
-        return product(tape, "matmul", a, b, (*a.size[:-1], b.size[-1]))
+        return emit_matmul(tape, "matmul", a, b, (*a.size[:-1], b.size[-1]))
 
-    return Moves(lambda value: value.size, transpose, reshape, total, matmul, mul)
+    return TensorOps(lambda value: value.size, transpose, reshape, total, matmul, mul)
 
 
-def product(tape: Tape, name: str, a: Value, b: Value, size: Axes) -> Value:
+def emit_matmul(tape: Tape, name: str, a: Value, b: Value, size: Axes) -> Value:
     """A matrix product of any ranks; one with a static matrix on the right has the axes of a linear layer."""
     linear = len(b.size) == 2 and b.static
     call = OpCall(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cgir import TraceError
 
 
-class Request(NamedTuple):
+class TraceRequest(NamedTuple):
     """The arguments of `frontends.trace` that frontends read."""
 
     inputs: Any = None
@@ -19,7 +19,7 @@ class Request(NamedTuple):
     name: str = ""
 
 
-def needs(module: str, what: str, extra: str) -> Any:
+def import_optional(module: str, what: str, extra: str) -> Any:
     """Import what a frontend reads its models with.
 
     Raises:
@@ -33,7 +33,7 @@ def needs(module: str, what: str, extra: str) -> Any:
         ) from error
 
 
-def shapes_of(input_shape: Any) -> tuple[tuple[int, ...], ...]:
+def shapes_from(input_shape: Any) -> tuple[tuple[int, ...], ...]:
     """`input_shape` as a tuple of shapes.
 
     Raises:

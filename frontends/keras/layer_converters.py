@@ -11,7 +11,7 @@ from math import ceil, prod
 from typing import Any
 
 from cgir import Param
-from frontends.common.einsum import einsum, on_tape, terms_of
+from frontends.common.einsum import einsum, parse_equation, tape_ops
 from frontends.common.tape import Size, Value
 
 from .importer import UnfollowedError, Walk
@@ -181,7 +181,7 @@ def einsum_dense(walk: Walk, layer: Any, value: Value) -> Value:
     as `einsum` has them.
     """
     kernel = layer._kernel
-    (left, right), result = terms_of(layer.equation, [len(value.size), len(kernel.shape)])
+    (left, right), result = parse_equation(layer.equation, [len(value.size), len(kernel.shape)])
     inner = "".join(c for c in left if c in right)
     new = right[len(inner) :]
     if left.endswith(inner) and right == inner + new and result == left[: len(left) - len(inner)] + new:
@@ -194,7 +194,7 @@ def einsum_dense(walk: Walk, layer: Any, value: Value) -> Value:
         )
     else:
         own = False
-        out = einsum(on_tape(walk.tape), layer.equation, value, walk.value(kernel))
+        out = einsum(tape_ops(walk.tape), layer.equation, value, walk.value(kernel))
     if layer.bias is not None and not own:
         out = walk.apply("Add", "bias", [out, walk.value(layer.bias)], out.size)
     return activated(walk, layer.activation, out)

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Size, Tape, Value
-from frontends.common.trace_request import Request, needs, shapes_of
+from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
-keras = needs("keras", "a Keras model", "tensorflow")
+keras = import_optional("keras", "a Keras model", "tensorflow")
 
 from . import layer_converters as keras_layers  # noqa: E402  (they import keras, whose absence has its own message above)
 from . import op_converters as keras_ops  # noqa: E402
@@ -43,7 +43,7 @@ class Given(NamedTuple):
         return args, kwargs
 
 
-def trace(model: Any, request: Request) -> Graph:
+def trace(model: Any, request: TraceRequest) -> Graph:
     """The raw graph of a Keras model, layer or file.
 
     Raises:
@@ -69,7 +69,7 @@ def trace(model: Any, request: Request) -> Graph:
             return _as_function(model, request, given, error)
 
 
-def _as_function(model: Any, request: Request, given: Given, reason: Exception) -> Graph:
+def _as_function(model: Any, request: TraceRequest, given: Given, reason: Exception) -> Graph:
     """The graph of the model's concrete function, called on inputs of these sizes."""
     from frontends.tensorflow import importer as tf_function
 
@@ -87,7 +87,7 @@ def _as_function(model: Any, request: Request, given: Given, reason: Exception) 
     return graph
 
 
-def _walked(model: Any, request: Request, given: Given) -> Graph:
+def _walked(model: Any, request: TraceRequest, given: Given) -> Graph:
     name = request.name
     tape = Tape(batch=max(given.sizes[0][0], 1) if given.sizes[0] else 1, strict=request.strict)
     walk = Walk(tape, model, LAYER_CONVERTERS, keras_ops.OP_CONVERTERS)
@@ -138,7 +138,7 @@ def _loaded(path: Path) -> Any:
 # --- inputs
 
 
-def _inputs(model: Any, request: Request) -> Given:
+def _inputs(model: Any, request: TraceRequest) -> Given:
     """What the model is called on."""
     function = _function(model)
     if request.inputs is not None and request.input_shape is not None:
@@ -152,7 +152,7 @@ def _inputs(model: Any, request: Request) -> Given:
     return _free_inputs(model, request)
 
 
-def _given(function: Any, request: Request) -> Sequence[Size | None]:
+def _given(function: Any, request: TraceRequest) -> Sequence[Size | None]:
     """The sizes that the caller gives for the inputs of a recorded model, in its order; None where there is none."""
     tensors = function.inputs
     if request.inputs is None and request.input_shape is None:
@@ -165,7 +165,7 @@ def _given(function: Any, request: Request) -> Sequence[Size | None]:
             )
         return [tuple(request.inputs[tensor.name].shape) for tensor in tensors]
     sizes = (
-        shapes_of(request.input_shape)
+        shapes_from(request.input_shape)
         if request.inputs is None
         else [tuple(leaf.shape) for leaf in keras.tree.flatten(request.inputs)]
     )
@@ -190,9 +190,9 @@ def _size(tensor: Any, given: Size | None) -> Size:
     return given
 
 
-def _free_inputs(model: Any, request: Request) -> Given:
+def _free_inputs(model: Any, request: TraceRequest) -> Given:
     """Inputs of a layer or subclassed model: those given, else those it was built with."""
-    shapes: Any = shapes_of(request.input_shape) if request.input_shape is not None else None
+    shapes: Any = shapes_from(request.input_shape) if request.input_shape is not None else None
     if request.inputs is None and shapes is None:
         shapes = _built_shapes(model)
     dtype = keras.config.floatx()

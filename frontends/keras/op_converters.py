@@ -139,17 +139,17 @@ def reduction(walk: Walk, operation: Any, value: Any, **_: Any) -> Any:
 def matmul(walk: Walk, operation: Any, a: Any, b: Any) -> Value:
     """Matrix products of any ranks."""
     a, b = walk.value(a), walk.value(b)
-    return sums.product(walk.tape, operation.name, a, b, tuple(walk.specs(operation, a, b)[0].shape))
+    return sums.emit_matmul(walk.tape, operation.name, a, b, tuple(walk.specs(operation, a, b)[0].shape))
 
 
 def einsum(walk: Walk, operation: Any, *operands: Any, **_: Any) -> Any:
     """An einsum as the products that it is; one that takes a diagonal stays whole."""
     values = [walk.value(operand) for operand in operands]
     try:
-        sums.terms_of(operation.subscripts, [len(value.size) for value in values])
+        sums.parse_equation(operation.subscripts, [len(value.size) for value in values])
     except ValueError:
         return walk.opaque(operation, *values)
-    return sums.einsum(sums.on_tape(walk.tape), operation.subscripts, *values)
+    return sums.einsum(sums.tape_ops(walk.tape), operation.subscripts, *values)
 
 
 def tensordot(walk: Walk, operation: Any, a: Any, b: Any) -> Value:
@@ -174,7 +174,7 @@ def _contracted(walk: Walk, a: Value, b: Value, first: Sequence[int], second: Se
     for one, other in zip(first, second, strict=True):
         right[other] = left[one]
     free = [c for c in left if c not in right] + [c for c in right if c not in left]
-    return sums.einsum(sums.on_tape(walk.tape), f"{''.join(left)},{''.join(right)}->{''.join(free)}", a, b)
+    return sums.einsum(sums.tape_ops(walk.tape), f"{''.join(left)},{''.join(right)}->{''.join(free)}", a, b)
 
 
 def dot(walk: Walk, operation: Any, a: Any, b: Any) -> Any:

@@ -19,7 +19,7 @@ import onnx
 from cgir import TraceError
 from cgir.ops import TORCH_NAMES
 from frontends.common.tape import Size, Tape
-from frontends.common.trace_request import Request
+from frontends.common.trace_request import TraceRequest
 
 from .tensors import FLOATS, Tensor, attribute, decoded
 
@@ -118,7 +118,9 @@ def _check(proto: onnx.TensorProto, where: str) -> None:
 # --- inputs
 
 
-def graph_inputs(model: onnx.ModelProto, given: set[str], request: Request, where: str) -> tuple[list[Tensor], int]:
+def graph_inputs(
+    model: onnx.ModelProto, given: set[str], request: TraceRequest, where: str
+) -> tuple[list[Tensor], int]:
     """The model's inputs with the sizes they get from the request, and the size of the batch.
 
     Raises:
@@ -145,7 +147,7 @@ def put_inputs(tape: Tape, model: onnx.ModelProto, tensors: Iterable[Tensor]) ->
         tensor.value = tape.input(tensor.name, tensor.size, place if fits else None, tensor.floating)
 
 
-def _asked(request: Request, names: list[str], where: str) -> dict[str, Size]:
+def _asked(request: TraceRequest, names: list[str], where: str) -> dict[str, Size]:
     """Sizes that the caller gives, by input name."""
     given = request.inputs if request.inputs is not None else request.input_shape
     if given is None:

@@ -19,7 +19,7 @@ from onnx import inliner
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Size, Tape
-from frontends.common.trace_request import Request
+from frontends.common.trace_request import TraceRequest
 
 from . import weight_stripping as strip
 from .constant_folding import folded
@@ -37,7 +37,7 @@ LATEST = 1 << 20
 WRITTEN = re.compile(r"/Constant(_\d+)?_output_0$")
 
 
-def trace(model: Any, request: Request) -> Graph:
+def trace(model: Any, request: TraceRequest) -> Graph:
     """The raw graph of a model: a path, bytes, `onnx.ModelProto`, `onnx_ir.Model` or `torch.onnx.ONNXProgram`.
 
     Raises:
@@ -50,13 +50,13 @@ def trace(model: Any, request: Request) -> Graph:
     return Graph(tuple(walk.tape.nodes), request.name or name)
 
 
-def sizes_of(model: Any, request: Request) -> dict[str, Size]:
+def sizes_of(model: Any, request: TraceRequest) -> dict[str, Size]:
     """Sizes of all tensors of the main graph, batch included and in the model's own order of axes, by name."""
     walk, _, _ = _followed(model, request)
     return {name: tensor.size for name, tensor in walk.scope.items()}
 
 
-def _followed(model: Any, request: Request) -> tuple[Walk, list[tuple[str, Tensor]], str]:
+def _followed(model: Any, request: TraceRequest) -> tuple[Walk, list[tuple[str, Tensor]], str]:
     proto, name, where = _opened(model)
     try:
         return *_through(_inlined(proto, where), request, where), name
@@ -66,7 +66,7 @@ def _followed(model: Any, request: Request) -> tuple[Walk, list[tuple[str, Tenso
         raise TraceError(f"{where}: the model is damaged: {one_line(error, 200, named=True)}") from error
 
 
-def _through(proto: onnx.ModelProto, request: Request, where: str) -> tuple[Walk, list[tuple[str, Tensor]]]:
+def _through(proto: onnx.ModelProto, request: TraceRequest, where: str) -> tuple[Walk, list[tuple[str, Tensor]]]:
     """Follow the main graph; returns what it leaves behind, and the graph's outputs with their names."""
     if not proto.graph.output:
         raise TraceError(f"{where}: no ONNX model: there is no graph with outputs")
@@ -84,7 +84,7 @@ def _through(proto: onnx.ModelProto, request: Request, where: str) -> tuple[Walk
     return walk, outputs
 
 
-def _hint(model: onnx.ModelProto, request: Request) -> str:
+def _hint(model: onnx.ModelProto, request: TraceRequest) -> str:
     """What to do about sizes that do not fit, if the model leaves some open."""
     names = {
         dim.dim_param

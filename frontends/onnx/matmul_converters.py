@@ -25,7 +25,7 @@ def _matmul(left: int, right: int) -> Callable[[Call], Emitted]:
 
     def emit(call: Call) -> Emitted:
         a, b = (_operand(call.tape, call.need(slot)) for slot in (left, right))
-        return [einsums.product(call.tape, call.name, a, b, call.sizes[0])]
+        return [einsums.emit_matmul(call.tape, call.name, a, b, call.sizes[0])]
 
     return emit
 
@@ -65,7 +65,7 @@ def _gemm(call: Call) -> Emitted:
         given += [] if bias is None else [Param(bias.id, (outer,))]
         return call.emit("Linear", [left], weights=given)
     right = _operand(call.tape, b)
-    value = einsums.product(
+    value = einsums.emit_matmul(
         call.tape, call.name, left, _swapped(call.tape, right) if call.attr("transB", 0) else right, call.sizes[0]
     )
     value = _scaled(call, value, alpha)
@@ -84,17 +84,19 @@ def _fused_matmul(call: Call) -> Emitted:
     a, b = (_operand(call.tape, call.need(slot)) for slot in (0, 1))
     a = _swapped(call.tape, a) if call.attr("transA", 0) else a
     b = _swapped(call.tape, b) if call.attr("transB", 0) else b
-    return [_scaled(call, einsums.product(call.tape, call.name, a, b, call.sizes[0]), float(call.attr("alpha", 1.0)))]
+    return [
+        _scaled(call, einsums.emit_matmul(call.tape, call.name, a, b, call.sizes[0]), float(call.attr("alpha", 1.0)))
+    ]
 
 
 def _einsum(call: Call) -> Emitted:
     values = [_operand(call.tape, tensor) for tensor in call.tensors]
     equation = call.attr("equation", "")
     try:
-        einsums.terms_of(equation, [len(value.size) for value in values])
+        einsums.parse_equation(equation, [len(value.size) for value in values])
     except ValueError:  # a diagonal
         return call.emit("Opaque", values, display_name="onnx.Einsum")
-    return [einsums.einsum(einsums.on_tape(call.tape), equation, *values)]
+    return [einsums.einsum(einsums.tape_ops(call.tape), equation, *values)]
 
 
 # --- attention

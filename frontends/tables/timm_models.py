@@ -12,7 +12,7 @@ from cgir.errors import LabelError, TraceError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.passes import canonicalize
-from frontends.common.trace_request import Request
+from frontends.common.trace_request import TraceRequest
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ def _graph(name: str, size: int) -> Graph:
             f"timm does not build {name} ({type(error).__name__}: {reason}); leave this row out"
         ) from error
     try:
-        return canonicalize(trace(model, Request(input_shape=(1, 3, size, size), name=name)))
+        return canonicalize(trace(model, TraceRequest(input_shape=(1, 3, size, size), name=name)))
     except TraceError as error:
         raise TraceError(f"{name} at {size} pixels: {error}") from error
 

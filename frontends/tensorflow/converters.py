@@ -12,7 +12,7 @@ import numpy as np
 
 from cgir.graph import Attr
 from cgir.ops import OPS, TF_NAMES
-from frontends.common.einsum import einsum, on_tape, product, terms_of
+from frontends.common.einsum import einsum, emit_matmul, parse_equation, tape_ops
 from frontends.common.tape import Value
 
 from . import layer_converters as layers
@@ -193,13 +193,13 @@ def _matmul(call: Call) -> Result:
         source = flat.provenance.source
         right = _turned(call, 1) if call.attr("transpose_b") else call.value(1)
         if right.static:
-            wide = product(
+            wide = emit_matmul(
                 call.walk.tape, call.name, call.walk.value(source), right, (*source.size[:-1], call.size[-1])
             )
             return list(call.emit("Reshape", [wide]))
     flags = ("transpose_a", "transpose_b") if call.node.op == "MatMul" else ("adj_x", "adj_y")
     left, right = (_turned(call, slot) if call.attr(flag) else call.value(slot) for slot, flag in enumerate(flags))
-    return [product(call.walk.tape, call.name, left, right, call.size)]
+    return [emit_matmul(call.walk.tape, call.name, left, right, call.size)]
 
 
 def _turned(call: Call, slot: int) -> Value:
@@ -214,12 +214,12 @@ def _turned(call: Call, slot: int) -> Value:
 def _einsum(call: Call) -> Result:
     equation = call.attr("equation")
     try:
-        terms_of(equation, [len(item.size) for item in call.items])
+        parse_equation(equation, [len(item.size) for item in call.items])
     except ValueError:  # a diagonal
         return list(
             call.emit("Opaque", [call.value(slot) for slot in range(len(call.items))], display_name="tf.Einsum")
         )
-    return [einsum(on_tape(call.walk.tape), equation, *(call.value(slot) for slot in range(len(call.items))))]
+    return [einsum(tape_ops(call.walk.tape), equation, *(call.value(slot) for slot in range(len(call.items))))]
 
 
 def _image_patches(call: Call) -> Result:

@@ -13,9 +13,9 @@ from typing import Any
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Size, Tape
-from frontends.common.trace_request import Request, needs, shapes_of
+from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
-tf = needs("tensorflow", "a TensorFlow model", "tensorflow")
+tf = import_optional("tensorflow", "a TensorFlow model", "tensorflow")
 
 from tensorflow.core.framework import graph_pb2  # noqa: E402
 from tensorflow.python.util import nest as tree  # noqa: E402
@@ -27,7 +27,7 @@ from .graph_def import Entry, Program, Variable, functions_of  # noqa: E402
 from .graph_walk import Walk  # noqa: E402
 
 
-def trace(model: Any, request: Request) -> Graph:
+def trace(model: Any, request: TraceRequest) -> Graph:
     """The raw graph of a ConcreteFunction, a tf.function, a loaded SavedModel, a GraphDef, or a file or folder with one
     of them.
 
@@ -45,7 +45,7 @@ def trace(model: Any, request: Request) -> Graph:
         ) from error
 
 
-def trace_keras(model: Any, request: Request) -> Graph:
+def trace_keras(model: Any, request: TraceRequest) -> Graph:
     """The raw graph of a Keras model's call at inference, through a concrete function.
 
     Raises:
@@ -73,7 +73,7 @@ def trace_keras(model: Any, request: Request) -> Graph:
     return _walked(_program_of_concrete(concrete, name), request._replace(inputs=None, input_shape=None))
 
 
-def _program(model: Any, request: Request) -> Program:
+def _program(model: Any, request: TraceRequest) -> Program:
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         if path.name == "saved_model.pb":
@@ -99,7 +99,7 @@ def _name(function: Any) -> str:
     return name.removeprefix("__inference_").rstrip("0123456789").strip("_") or "function"
 
 
-def _concrete(function: Any, request: Request) -> Any:
+def _concrete(function: Any, request: TraceRequest) -> Any:
     """The concrete function of a tf.function for the inputs asked for."""
     specs = _specs_of_request(request, None)
     try:
@@ -116,12 +116,12 @@ def _concrete(function: Any, request: Request) -> Any:
         raise TraceError(f"the tf.function cannot be traced: {one_line(error, 400, named=True)}") from error
 
 
-def _specs_of_request(request: Request, dtype: Any) -> list[Any]:
+def _specs_of_request(request: TraceRequest, dtype: Any) -> list[Any]:
     """Specifications of the inputs that the caller gave."""
     if request.inputs is not None and request.input_shape is not None:
         raise TraceError("trace takes example inputs or input_shape=, found both")
     if request.input_shape is not None:
-        return [tf.TensorSpec(shape, tf.as_dtype(dtype or "float32")) for shape in shapes_of(request.input_shape)]
+        return [tf.TensorSpec(shape, tf.as_dtype(dtype or "float32")) for shape in shapes_from(request.input_shape)]
     if request.inputs is None:
         return []
     given = request.inputs if isinstance(request.inputs, tuple | list) else (request.inputs,)
@@ -209,13 +209,13 @@ def _paths(graph: Any) -> list[str]:
 # --- sizes of the inputs
 
 
-def _walked(program: Program, request: Request) -> Graph:
+def _walked(program: Program, request: TraceRequest) -> Graph:
     sizes = _sizes(program, request)
     batch = next((size[0] for size in sizes if size), 1)
     return Walk(program, Tape(max(batch, 1), request.strict), CONVERTERS, CONTROLS).graph(sizes)
 
 
-def _sizes(program: Program, request: Request) -> list[Size]:
+def _sizes(program: Program, request: TraceRequest) -> list[Size]:
     given = _given(program, request)
     if given and len(given) != len(program.inputs):
         names = [entry.name for entry in program.inputs]
@@ -225,7 +225,7 @@ def _sizes(program: Program, request: Request) -> list[Size]:
     ]
 
 
-def _given(program: Program, request: Request) -> Sequence[Size]:
+def _given(program: Program, request: TraceRequest) -> Sequence[Size]:
     """The sizes asked for; those in a dictionary go by the inputs' names."""
     if isinstance(request.inputs, dict):
         names = [entry.name for entry in program.inputs]
@@ -236,7 +236,7 @@ def _given(program: Program, request: Request) -> Sequence[Size]:
     return [tuple(spec.shape.as_list()) for spec in specs]
 
 
-def _size(program: Program, entry: Entry, given: Size | None, request: Request) -> Size:
+def _size(program: Program, entry: Entry, given: Size | None, request: TraceRequest) -> Size:
     """The size of an input: as asked for, else as declared, with a batch of one where that is open."""
     where = f"{program.name}: input {entry.name!r} of shape {entry.size}"
     if given is not None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cgir.ops import OPS, TORCH_NAMES
-from frontends.common.einsum import Moves, einsum, terms_of
+from frontends.common.einsum import TensorOps, einsum, parse_equation
 
 from .converters import CONVERTERS
 from .meta_shapes import RULES
@@ -262,13 +262,13 @@ def hides_calls(call: Call, args: tuple[Any, ...]) -> bool:
     if call.name != "einsum" or call.kind != "expand":
         return call.kind == "expand"
     try:
-        terms_of(args[0], [tensor.dim() for tensor in _operands(args[1:])])
+        parse_equation(args[0], [tensor.dim() for tensor in _operands(args[1:])])
     except (ValueError, AttributeError):  # a diagonal, or operands interleaved with lists of axes
         return False
     return True
 
 
-EINSUM = Moves(lambda tensor: tuple(tensor.shape), torch.permute, torch.reshape, torch.sum, torch.matmul, torch.mul)
+EINSUM = TensorOps(lambda tensor: tuple(tensor.shape), torch.permute, torch.reshape, torch.sum, torch.matmul, torch.mul)
 EXPANSIONS: dict[str, Callable[..., Any]] = {
     "F.multi_head_attention_forward": _transparent(F.multi_head_attention_forward),
     "addmm": _addmm(torch.mm), "addmv": _addmm(torch.mv), "baddbmm": _addmm(torch.bmm), "addbmm": _addmm(lambda a, b: torch.bmm(a, b).sum(0)),

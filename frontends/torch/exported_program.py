@@ -18,7 +18,7 @@ from torch.overrides import _pop_mode_temporarily
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Tape
-from frontends.common.trace_request import Request, shapes_of
+from frontends.common.trace_request import TraceRequest, shapes_from
 
 from . import pt2_archive as torch_archive
 from .call_arguments import mapped
@@ -41,7 +41,7 @@ SILENT = (
 ORDERED = {"MultiheadAttention", "LSTM", "GRU", "RNN"}  # modules with `batch_first`
 
 
-def trace(model: Any, request: Request) -> Graph:
+def trace(model: Any, request: TraceRequest) -> Graph:
     """The raw graph of an `ExportedProgram` or of a `.pt2` file.
 
     Raises:
@@ -68,7 +68,7 @@ class _Walk:
     ended.
     """
 
-    def __init__(self, program: Program, request: Request, line: list[Line | None]) -> None:
+    def __init__(self, program: Program, request: TraceRequest, line: list[Line | None]) -> None:
         tape = Tape(strict=request.strict)
         self.line = line
         self.results: dict[str, Any] = {}
@@ -186,7 +186,7 @@ def _bind(names: Any, value: Any, known: dict[str, Any]) -> None:
 # --- inputs
 
 
-def _inputs(program: Program, recorder: Recorder, request: Request) -> dict[str, Tensor]:
+def _inputs(program: Program, recorder: Recorder, request: TraceRequest) -> dict[str, Tensor]:
     """A fresh meta tensor for every tensor that the program's caller passes."""
     entries = [entry for entry in program.entries if entry.kind == "input"]
     shapes = _asked(entries, request)
@@ -200,12 +200,12 @@ def _inputs(program: Program, recorder: Recorder, request: Request) -> dict[str,
     return {name: fresh[id(tensor)] for name, tensor in tensors}
 
 
-def _asked(entries: Sequence[Entry], request: Request) -> list[tuple[int, ...]]:
+def _asked(entries: Sequence[Entry], request: TraceRequest) -> list[tuple[int, ...]]:
     """The shapes of the inputs: those the caller of `trace` gives, else those of the export, with open dimensions as in
     `dims`.
     """
     if request.input_shape is not None:
-        shapes = list(shapes_of(request.input_shape))
+        shapes = list(shapes_from(request.input_shape))
     elif request.inputs is not None:
         shapes = [tuple(tensor.shape) for _, tensor in leaves_of(request.inputs)]
     else:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Tape
-from frontends.common.trace_request import Request, shapes_of
+from frontends.common.trace_request import TraceRequest, shapes_from
 
 from .recorder import Recorder
 from .tensor_values import Values, tensors_in
@@ -34,7 +34,7 @@ TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 CONTAINERS = (list, dict, set)
 
 
-def trace(model: nn.Module, request: Request) -> Graph:
+def trace(model: nn.Module, request: TraceRequest) -> Graph:
     """The raw graph of a module.
 
     Raises:
@@ -51,7 +51,7 @@ def trace(model: nn.Module, request: Request) -> Graph:
         return _follow(model, modules, request)
 
 
-def _follow(model: nn.Module, modules: Mapping[str, nn.Module], request: Request) -> Graph:
+def _follow(model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest) -> Graph:
     name = request.name or type(model).__name__
     args, kwargs = _arguments(model, request.inputs, request.input_shape)
     device = next((t.device for t in chain(model.parameters(), model.buffers()) if not t.is_meta), torch.device("cpu"))
@@ -128,7 +128,7 @@ def _arguments(model: nn.Module, inputs: Any, input_shape: Any) -> Arguments:
 
 def _from_shapes(model: nn.Module, input_shape: Any) -> tuple[Tensor, ...]:
     dtype = next((param.dtype for param in model.parameters() if param.is_floating_point()), torch.get_default_dtype())
-    return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_of(input_shape))
+    return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_from(input_shape))
 
 
 def _module_inputs(

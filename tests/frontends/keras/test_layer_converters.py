@@ -20,7 +20,7 @@ from torch import nn
 
 import cgir
 import frontends
-from frontends.common.trace_request import Request
+from frontends.common.trace_request import TraceRequest
 
 IMAGE, SEQUENCE, VOLUME, VECTOR, VIDEO = (8, 8, 4), (6, 4), (4, 4, 4, 2), (5,), (3, 8, 8, 4)
 Make = Callable[[], Any]
@@ -183,7 +183,7 @@ def test_layers_equal_their_concrete_function(size: tuple[int, ...]) -> None:
     first = {2: layers.Conv1D, 3: layers.Conv2D, 4: layers.Conv3D}.get(len(size))
     x = first(size[-1], 1)(inputs) if first else layers.Dense(size[-1])(inputs)
     model = keras.Model(inputs, [make()(x) for own, _, make in WINDOWS + NORMS + DENSE + REST if own == size])
-    graph, other = frontends.trace(model), cgir.canonicalize(tf_function.trace_keras(model, Request()))
+    graph, other = frontends.trace(model), cgir.canonicalize(tf_function.trace_keras(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
 
 
@@ -193,7 +193,7 @@ def test_recurrent_layers_equal_their_concrete_function(row: tuple[tuple[int, ..
     from frontends.tensorflow import importer as tf_function
 
     model, _ = case(row)
-    graph, other = frontends.trace(model), cgir.canonicalize(tf_function.trace_keras(model, Request()))
+    graph, other = frontends.trace(model), cgir.canonicalize(tf_function.trace_keras(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
 
 

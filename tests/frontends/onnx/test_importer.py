@@ -18,7 +18,7 @@ from torch import nn
 import cgir
 import frontends
 from cgir import TraceError
-from frontends.common.trace_request import Request
+from frontends.common.trace_request import TraceRequest
 from frontends.onnx.importer import sizes_of
 
 # (network, exporter) -> what the exporter does that no pass can see through
@@ -159,7 +159,7 @@ def test_shape_arithmetic_is_followed() -> None:
         "one": np.array([1]),
     }
     proto = model(nodes, {"x": ["batch", 3, 4, 4]}, ["y"], numbers)
-    sizes = sizes_of(proto, Request(dims={"batch": 6}))
+    sizes = sizes_of(proto, TraceRequest(dims={"batch": 6}))
     assert (sizes["flat"], sizes["y"]) == ((6, 48), (6, 24))
     assert frontends.trace(proto, dims={"batch": 6}).op_counts() == {"Input": 1, "ReLU": 1, "Output": 1}
 
@@ -168,7 +168,7 @@ def test_values_of_example_inputs_tell_sizes() -> None:
     size = helper.make_tensor_value_info("size", TensorProto.INT64, [2])
     proto = model([node("Reshape", ["x", "size"], ["r"]), node("Relu", ["r"], ["y"])], {"x": [2, 6]}, ["y"])
     proto.graph.input.append(size)
-    assert sizes_of(proto, Request({"x": np.zeros((2, 6)), "size": np.array([4, -1])}))["y"] == (4, 3)
+    assert sizes_of(proto, TraceRequest({"x": np.zeros((2, 6)), "size": np.array([4, -1])}))["y"] == (4, 3)
     with pytest.raises(TraceError, match=r"it depends on the values of 'size'"):
         frontends.trace(proto)
 
@@ -311,7 +311,7 @@ def test_loops_count_their_rounds() -> None:
     graph = frontends.trace(proto)
     assert graph.op_counts()["Loop"] == 1
     assert (graph.num_params, graph.flops) == (16, 5 * 32)
-    assert sizes_of(proto, Request())["all"] == (5, 2, 4)
+    assert sizes_of(proto, TraceRequest())["all"] == (5, 2, 4)
     assert next(n for n in graph.nodes if n.op == "Linear").module == "steps.body"
 
 
@@ -341,7 +341,7 @@ def test_scan_runs_once_for_every_element() -> None:
         ["last", "all"],
         {"w": (4, 4)},
     )
-    assert sizes_of(proto, Request())["all"] == (7, 4)
+    assert sizes_of(proto, TraceRequest())["all"] == (7, 4)
     assert frontends.trace(proto).flops == 7 * 2 * 4 * 4
 
 

@@ -16,7 +16,7 @@ from pairs import PAIRS
 import cgir
 import frontends
 from cgir import Graph
-from frontends.common.trace_request import Request
+from frontends.common.trace_request import TraceRequest
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
 
 def concrete(model: Any, **kwargs: Any) -> Graph:
     """The canonical graph of a Keras model's concrete function."""
-    raw = tf_function.trace_keras(model, Request(**kwargs))
+    raw = tf_function.trace_keras(model, TraceRequest(**kwargs))
     cgir.verify(raw)
     graph = cgir.canonicalize(raw)
     cgir.verify(graph)
@@ -219,7 +219,7 @@ def test_subclassed_models_need_a_shape() -> None:
     model = Twice()
     assert concrete(model, input_shape=(1, 5)).op_counts() == {"Input": 1, "Linear": 1, "Add": 1, "Output": 1}
     with pytest.raises(cgir.TraceError, match="input_shape="):
-        tf_function.trace_keras(Twice(), Request())
+        tf_function.trace_keras(Twice(), TraceRequest())
 
 
 def test_variables_that_are_not_trained_are_no_parameters() -> None:
@@ -243,6 +243,6 @@ def test_sizes_are_those_of_tensorflow() -> None:
     x = L.Conv2D(6, 5, strides=3, padding="same")(inputs)
     x = L.MaxPooling2D(2, padding="same")(L.ReLU()(x))
     model = keras.Model(inputs, L.Flatten()(L.Conv2DTranspose(4, 3, 2)(x)))
-    raw = tf_function.trace_keras(model, Request())
+    raw = tf_function.trace_keras(model, TraceRequest())
     sizes = [prod(node.shape) for node in raw.nodes if node.op in ("Conv", "MaxPool", "ConvTranspose", "Output")]
     assert sizes == [6 * 6 * 8, 6 * 3 * 4, 4 * 7 * 9, int(np.prod(model.output_shape[1:]))]
