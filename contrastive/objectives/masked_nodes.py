@@ -63,7 +63,7 @@ class MaskedNodePrediction(nn.Module):
         super().__init__()
         self.graphs, self.seed = GraphTensors(pool.batch, encoder.config.layers, "plain"), seed
         self.attributes = _standardised(self.graphs.features, pool.batch)
-        self.gap = nn.Parameter(torch.randn(encoder.config.width))
+        self.mask_token = nn.Parameter(torch.randn(encoder.config.width))
         self.head = mlp(encoder.dim, len(INDEX) + len(FEATURE_NAMES))
 
     def forward(self, context: StepContext) -> Tensor:
@@ -109,7 +109,7 @@ class MaskedNodePrediction(nn.Module):
         """
         assert batch.in_neighbours is not None
         embedded = encoder.embedding(batch.ops, batch.features)
-        x = torch.where(masked.unsqueeze(1), self.gap, batch.forward_stream.blocks[0].self_rows(embedded))
+        x = torch.where(masked.unsqueeze(1), self.mask_token, batch.forward_stream.blocks[0].self_rows(embedded))
         in_edges = batch.in_neighbours.pattern
         streams = []
         for stream, pattern in (

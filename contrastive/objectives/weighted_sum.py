@@ -34,7 +34,7 @@ class Objective(nn.Module):
         }
         self.weights = {name: weight for name, (weight, _) in terms.items() if weight}
         with seeded(config.seed, 1):
-            self.parts = nn.ModuleDict({name: terms[name][1]() for name in self.weights})
+            self.terms = nn.ModuleDict({name: terms[name][1]() for name in self.weights})
 
     def loss(self, batch: TensorBatch, pairs: Pairs, step: int = 0, rows: slice = slice(None)) -> Tensor:
         """This process's share of the weighted sum of the terms.
@@ -48,5 +48,5 @@ class Objective(nn.Module):
         context = StepContext(step, pairs, rows, self.encoder(batch), self.encoder)
         total = context.embeddings.new_zeros(())
         for name, weight in self.weights.items():
-            total = total + weight * self.parts[name](context)
+            total = total + weight * self.terms[name](context)
         return total

@@ -28,7 +28,11 @@ _MODULES: Renames = (
     (r"(\blayers\.\d+)\.out\.", r"\1.feed_forward_out."),
 )
 _PREDICTOR: Renames = ()
-_PRETRAINING: Renames = ()
+# contrastive.objectives: the learned embedding of masked nodes, loss terms
+_PRETRAINING: Renames = (
+    (r"^model\.parts\.mask\.gap$", "model.terms.mask.mask_token"),
+    (r"^model\.parts\.", "model.terms."),
+)
 
 # by the kind of the file
 RENAMES: dict[str, Renames] = {

@@ -2,7 +2,10 @@
 uninterrupted one does.
 """
 
+import shutil
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +24,9 @@ from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import as_pool
 from encoders import Encoder, EncoderConfig, load_encoder
 from encoders.metrics import spearman
+from frontends import spaces
+
+FORMAT_1 = Path(__file__).parents[1] / "data" / "format_1"
 
 SMALL = EncoderConfig(width=16, layers=2, dropout=0.1)
 CONFIG = PretrainConfig(steps=6, batch=16, projection=8, encoder=SMALL, property_weight=0.5, mask_weight=0.5)
@@ -81,6 +87,23 @@ def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, monkeypatch):
     assert steps == [4, 5]
 
 
+def test_a_run_saved_in_format_1_resumes(tmp_path):
+    """Its state after 2 of 4 steps: tensors get the names of format 2, and the run ends where an uninterrupted one does.
+
+    Spectra are given, as the run knows its graphs by their bits.
+    """
+    space = spaces.get("nasbench_macro", stages=(2, 2), channels=4, head=8)
+    graphs = [space.graph(spec) for spec in islice(space.enumerate(), 12)]
+    shape = EncoderConfig(width=4, layers=1)
+    config = PretrainConfig(property_weight=0.5, mask_weight=0.5, steps=4, batch=8, projection=2, encoder=shape)
+    options = {"spectra": np.arange(36.0).reshape(12, 3), "progress": False}
+    shutil.copy(FORMAT_1 / "pretraining" / "state.safetensors", tmp_path)
+    resumed = pretrain(graphs, config, run_dir=tmp_path, **options)
+    expected = pretrain(graphs, config, **options)
+    for name, tensor in expected.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
 def test_a_run_folder_belongs_to_one_run(tmp_path):
     run(run_dir=tmp_path)
     for options, message in (
@@ -121,12 +144,12 @@ def test_property_regression_predicts_standardised_properties():
     )
     training = PretrainingRun(as_pool(GRAPHS), config)
     losses = [training.advance() for _ in range(config.steps)]
-    targets = training.objective.parts["property"].targets
+    targets = training.objective.terms["property"].targets
     varying = targets.std(0) > 0
     values = properties(GRAPHS)[:, varying.numpy()]
     np.testing.assert_allclose(targets[:, varying], (values - values.mean(0)) / values.std(0), atol=1e-4)
     silent = PretrainingRun(as_pool(GRAPHS), config)
-    for parameter in silent.objective.parts["property"].head[-1].parameters():
+    for parameter in silent.objective.terms["property"].head[-1].parameters():
         torch.nn.init.zeros_(parameter)
     # a batch's variance, not the pool's
     assert silent.advance() == pytest.approx(varying.float().mean().item(), rel=0.3)

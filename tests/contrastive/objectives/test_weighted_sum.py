@@ -119,7 +119,7 @@ def naive_states(part, encoder, graphs, masked):
     """Both streams as loops over nodes, whose kind is not looked at where it is masked."""
     kinds = [node.kind for graph in graphs for node in graph.nodes]
     known = encoder.embedding(torch.from_numpy(categories(kinds)), torch.from_numpy(node_features(kinds)))
-    x = torch.stack([part.gap if gap else row for gap, row in zip(masked, known, strict=True)])
+    x = torch.stack([part.mask_token if gap else row for gap, row in zip(masked, known, strict=True)])
     sources, readers, start = [], [], 0
     for graph in graphs:
         sources += [[start + u for u in node.inputs] for node in graph.nodes]
@@ -201,13 +201,13 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
     objective = Objective(replace(CONFIG, **weights), POOL)
     arrays = encoder_batch(CHOSEN)
     seen = StepContext(5, PAIRS, slice(None), objective.encoder(arrays), objective.encoder)
-    assert list(objective.parts) == ["contrast", "property", "path", "mask"]
+    assert list(objective.terms) == ["contrast", "property", "path", "mask"]
     expected = sum(
-        weight * objective.parts[name](seen).item()
-        for name, weight in zip(objective.parts, weights.values(), strict=True)
+        weight * objective.terms[name](seen).item()
+        for name, weight in zip(objective.terms, weights.values(), strict=True)
     )
     assert objective.loss(arrays, PAIRS, 5).item() == pytest.approx(expected)
-    assert list(Objective(CONFIG, POOL).parts) == ["contrast"]
+    assert list(Objective(CONFIG, POOL).terms) == ["contrast"]
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
