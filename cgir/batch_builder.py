@@ -1,10 +1,13 @@
-"""Many graphs written straight to arrays: a `GraphBuilder` that remembers every distinct piece as rows and copies it
-from then on.
+"""Builder of many graphs at once, as arrays: every distinct subgraph is written once and copied from then on.
 
-Networks of a search space are made of few distinct pieces. A piece is written once, as rows of the table of node kinds
-and as distances between its nodes; a network is then a list of pieces and of the nodes they continue from, and numpy
+Networks of a search space are made of few distinct subgraphs. A subgraph is written once, as rows of the table of node
+kinds and as distances between its nodes; a network is then a list of subgraphs and of the nodes they read, and numpy
 puts all networks together. No Python object is made per node. The arrays equal those of `GraphBatch.from_graphs` on the
 graphs written one by one.
+
+Notation:
+    Indices of nodes count within a scope (a network or a subgraph) from 0; -1, -2, ... are the scope's inputs.
+    A source s is node s of the subgraph, or where negative the subgraph's input -1 - s.
 """
 
 from __future__ import annotations
@@ -21,16 +24,19 @@ from .graph_batch import GraphBatch
 from .ragged import offsets, ranges
 from .typing import IntArray
 
-FLUSH = 1 << 18  # pieces put together at a time, which bounds what is held in Python lists
+FLUSH = 1 << 18  # subgraphs put together at a time, which bounds what is held in Python lists
 
 
-class Piece(NamedTuple):
-    """Part of a network that continues from `arity` nodes. `kinds`: a row per node; `sources`: inputs of all nodes in
-    order.
+class Subgraph(NamedTuple):
+    """A part of networks, written once.
 
-    A source s is node s of the piece, or where negative its input -1 - s.
-
-    `result` is what the piece's function returned, in the same terms; `shapes` belong to the nodes and inputs it names.
+    Attributes:
+        number: which of the builder's subgraphs it is.
+        arity: number of its inputs.
+        kinds: row of the table of kinds for each of its nodes.
+        sources: what its nodes read, all in order.
+        result: what its function returned, one source or a tuple of them.
+        shapes: output shapes of the nodes and inputs in `result`.
     """
 
     number: int
@@ -41,40 +47,38 @@ class Piece(NamedTuple):
     shapes: tuple[Shape, ...]
 
 
-class _Frame:
-    """What is being written: a network, or a piece. Indices of nodes count within it; the inputs of a piece are -1, -2,
-    ...
-    """
+class _Scope:
+    """What is being written: a network, or a subgraph with inputs of the given shapes."""
 
     def __init__(self, inputs: tuple[Shape, ...]) -> None:
         self.size = 0
-        self.pieces: list[Piece] = []
-        self.links: list[tuple[int, ...]] = []
+        self.subgraphs: list[Subgraph] = []
+        self.links: list[tuple[int, ...]] = []  # what each of them reads
         self.shapes: dict[int, Shape] = {-1 - slot: shape for slot, shape in enumerate(inputs)}
 
-    def append(self, piece: Piece, inputs: tuple[int, ...]) -> Any:
-        """Place a piece; what it returned, as indices of this frame."""
+    def append(self, subgraph: Subgraph, inputs: tuple[int, ...]) -> Any:
+        """Add a subgraph that reads `inputs`; its result, as indices of this scope."""
         base = self.size
-        self.pieces.append(piece)
+        self.subgraphs.append(subgraph)
         self.links.append(inputs)
-        self.size = base + len(piece.kinds)
-        result = piece.result
+        self.size = base + len(subgraph.kinds)
+        result = subgraph.result
         if type(result) is int:
             index = base + result if result >= 0 else inputs[-1 - result]
-            self.shapes[index] = piece.shapes[0]
+            self.shapes[index] = subgraph.shapes[0]
             return index
-        indices = tuple([base + place if place >= 0 else inputs[-1 - place] for place in result])
-        self.shapes.update(zip(indices, piece.shapes, strict=True))
+        indices = tuple([base + source if source >= 0 else inputs[-1 - source] for source in result])
+        self.shapes.update(zip(indices, subgraph.shapes, strict=True))
         return indices
 
     def flat(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """`kinds` and `sources` of everything in the frame."""
+        """`kinds` and `sources` of everything in the scope."""
         kinds: list[int] = []
         sources: list[int] = []
-        for piece, inputs in zip(self.pieces, self.links, strict=True):
+        for subgraph, inputs in zip(self.subgraphs, self.links, strict=True):
             base = len(kinds)
-            sources.extend([base + source if source >= 0 else inputs[-1 - source] for source in piece.sources])
-            kinds.extend(piece.kinds)
+            sources.extend([base + source if source >= 0 else inputs[-1 - source] for source in subgraph.sources])
+            kinds.extend(subgraph.kinds)
         return tuple(kinds), tuple(sources)
 
 
@@ -84,12 +88,12 @@ class BatchBuilder(GraphBuilder):
     def __init__(self) -> None:
         super().__init__()
         self._rows: dict[NodeKind, int] = {}
-        self._known: dict[Hashable, Piece] = {}
-        self._all: list[Piece] = []
-        self._frame = _Frame(())
-        self._pieces: list[int] = []
+        self._known: dict[Hashable, Subgraph] = {}
+        self._all: list[Subgraph] = []
+        self._scope = _Scope(())
+        self._numbers: list[int] = []  # of the subgraphs of all networks since the last flush
         self._links: list[int] = []
-        self._sizes: list[int] = []  # pieces of each network
+        self._sizes: list[int] = []  # number of subgraphs of each network
         self._done: list[tuple[IntArray, ...]] = []
 
     def add_node(
@@ -101,51 +105,72 @@ class BatchBuilder(GraphBuilder):
         in_shapes: tuple[Shape, ...] | None = None,
         **attrs: Attr,
     ) -> int:
-        """Any operator, as in `GraphBuilder`: a piece of one node."""
-        seen = in_shapes if in_shapes is not None else tuple([self._frame.shapes[i] for i in inputs])
-        kind = NodeKind(op, seen, shape, params, attributes(attrs))
-        piece = self._known.get(kind)
-        if piece is None:
+        """Any operator, as in `GraphBuilder`: a subgraph of one node.
+
+        Args:
+            op: as in `GraphBuilder`.
+            inputs: as in `GraphBuilder`.
+            shape: as in `GraphBuilder`.
+            params: as in `GraphBuilder`.
+            in_shapes: as in `GraphBuilder`.
+            attrs: as in `GraphBuilder`.
+        """
+        read = in_shapes if in_shapes is not None else tuple([self._scope.shapes[i] for i in inputs])
+        kind = NodeKind(op, read, shape, params, attributes(attrs))
+        known = self._known.get(kind)
+        if known is None:
             row = self._rows.setdefault(kind, len(self._rows))
-            piece = self._remember(kind, len(inputs), (row,), tuple(range(-1, -1 - len(inputs), -1)), 0, (shape,))
-        index: int = self._frame.append(piece, inputs)
+            known = self._remember(kind, len(inputs), (row,), tuple(range(-1, -1 - len(inputs), -1)), 0, (shape,))
+        index: int = self._scope.append(known, inputs)
         return index
 
-    def piece(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
-        """`make(self, x, *args)`, written once for every distinct function, shapes of x, and args."""
-        frame = self._frame
-        inputs = (x,) if type(x) is int else x
-        shapes = tuple([frame.shapes[i] for i in inputs])  # type: ignore[union-attr]
-        key = (make, type(x) is int, shapes, args)
+    def subgraph(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
+        """`make(self, x, *args)`, written once for every distinct function, shapes of x, and args.
+
+        Args:
+            make: as in `GraphBuilder`.
+            x: as in `GraphBuilder`.
+            args: as in `GraphBuilder`.
+        """
+        scope = self._scope
+        inputs: tuple[int, ...] = (x,) if isinstance(x, int) else x
+        shapes = tuple([scope.shapes[i] for i in inputs])
+        key = (make, isinstance(x, int), shapes, args)
         known = self._known.get(key)
         if known is None:
-            self._frame = _Frame(shapes)
+            self._scope = _Scope(shapes)
             names = tuple(range(-1, -1 - len(shapes), -1))
             try:
-                result = make(self, names[0] if type(x) is int else names, *args)
-                made = self._frame
+                result = make(self, names[0] if isinstance(x, int) else names, *args)
+                written = self._scope
             finally:
-                self._frame = frame
+                self._scope = scope
             ends = (result,) if type(result) is int else result
-            known = self._remember(key, len(shapes), *made.flat(), result, tuple([made.shapes[i] for i in ends]))
-        return frame.append(known, inputs)  # type: ignore[arg-type]
+            known = self._remember(key, len(shapes), *written.flat(), result, tuple([written.shapes[i] for i in ends]))
+        return scope.append(known, inputs)
 
-    def share(self, source: int, index: int, count: int = 1) -> None:
-        """Nothing: arrays hold the shapes of parameters, not whose they are."""
+    def tie_weights(self, source: int, index: int, count: int = 1) -> None:
+        """No-op: `GraphBatch` stores parameter shapes, not identities.
+
+        Args:
+            source: ignored.
+            index: ignored.
+            count: ignored.
+        """
 
     def shape(self, index: int) -> Shape:
         """Output shape of a node, channels first, without the batch."""
-        return self._frame.shapes[index]
+        return self._scope.shapes[index]
 
     def end(self) -> None:
         """The network is complete; the next call begins another."""
-        frame = self._frame
-        self._sizes.append(len(frame.pieces))
-        self._pieces += [piece.number for piece in frame.pieces]
-        for inputs in frame.links:
+        scope = self._scope
+        self._sizes.append(len(scope.subgraphs))
+        self._numbers += [subgraph.number for subgraph in scope.subgraphs]
+        for inputs in scope.links:
             self._links += inputs
-        self._frame = _Frame(())
-        if len(self._pieces) > FLUSH:
+        self._scope = _Scope(())
+        if len(self._numbers) > FLUSH:
             self._flush()
 
     def batch(self) -> GraphBatch:
@@ -172,25 +197,23 @@ class BatchBuilder(GraphBuilder):
         sources: tuple[int, ...],
         result: Any,
         shapes: tuple[Shape, ...],
-    ) -> Piece:
-        piece = self._known[key] = Piece(len(self._all), arity, kinds, sources, result, shapes)
-        self._all.append(piece)
-        return piece
+    ) -> Subgraph:
+        subgraph = self._known[key] = Subgraph(len(self._all), arity, kinds, sources, result, shapes)
+        self._all.append(subgraph)
+        return subgraph
 
     def _flush(self) -> None:
-        """Put the networks since the last flush together: the kind of each node, the distance back along each edge,
-        nodes per network.
-        """
-        used, place = np.unique(np.asarray(self._pieces, np.int64), return_inverse=True)
+        """Arrays of the networks since the last flush: kind of each node, distance along each edge, network sizes."""
+        used, place = np.unique(np.asarray(self._numbers, np.int64), return_inverse=True)
         table = [self._all[number] for number in used.tolist()]
-        kinds, first = _ragged([piece.kinds for piece in table])
-        sources, first_source = _ragged([piece.sources for piece in table])
+        kinds, first = _ragged([subgraph.kinds for subgraph in table])
+        sources, first_source = _ragged([subgraph.sources for subgraph in table])
         sizes, num_sources = np.diff(first)[place], np.diff(first_source)[place]
         starts = offsets(sizes)
         counts = np.asarray(self._sizes, np.int64)
         begins = starts[offsets(counts)]
         network = np.repeat(begins[:-1], counts)
-        link = offsets(np.asarray([piece.arity for piece in table], np.int64)[place])
+        link = offsets(np.asarray([subgraph.arity for subgraph in table], np.int64)[place])
 
         source = sources[ranges(first_source[place], num_sources)]
         owner = np.repeat(np.arange(len(place)), num_sources)
@@ -202,7 +225,7 @@ class BatchBuilder(GraphBuilder):
         kind = kinds[ranges(first[place], sizes)]
         back = np.repeat(np.arange(len(kind)), _arity(self._rows)[kind]) - source
         self._done.append((kind.astype(np.int32), back.astype(np.int32), np.diff(begins)))
-        self._pieces, self._links, self._sizes = [], [], []
+        self._numbers, self._links, self._sizes = [], [], []
 
 
 def _arity(kinds: Iterable[NodeKind]) -> IntArray:

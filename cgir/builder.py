@@ -1,7 +1,7 @@
-"""Write a canonical graph by hand: shapes are inferred, parameters are named, nothing needs a framework.
+"""Builder of canonical graphs: infers shapes, names parameters, needs no framework.
 
-What the search spaces write on. Every method takes node indices and returns the index of the node it adds.
-`cgir.compiler` has the builder with the same methods that writes many graphs as arrays.
+Search spaces write their networks with it. Every method takes node indices and returns the index of the node it adds.
+`cgir.batch_builder` has a builder with the same methods that writes many graphs as arrays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class GraphBuilder:
         self.name = name
         self.nodes: list[Node] = []
         self._module = ""
-        self._counts: dict[str, int] = {}  # pieces by their path
+        self._counts: dict[str, int] = {}  # subgraphs by their path
 
     def add_node(
         self,
@@ -32,7 +32,16 @@ class GraphBuilder:
         in_shapes: tuple[Shape, ...] | None = None,
         **attrs: Attr,
     ) -> int:
-        """Any operator; `in_shapes` only where data movement changed what the producers gave."""
+        """Append any operator.
+
+        Args:
+            op: its name in the table of `cgir.ops`.
+            inputs: nodes it reads, in argument order.
+            shape: its output's, without the batch.
+            params: shapes of its parameters, in the order of the operator's row.
+            in_shapes: what it reads, only where data movement changed what the producers gave.
+            attrs: kernel, stride and so on.
+        """
         index = len(self.nodes)
         seen = in_shapes if in_shapes is not None else tuple(self.nodes[i].shape for i in inputs)
         weights = tuple(Param(f"{index}.{slot}", size) for slot, size in enumerate(params))
@@ -40,26 +49,39 @@ class GraphBuilder:
         self.nodes.append(Node(op, inputs, seen, shape, weights, attributes(attrs), f"{op.lower()}_{index}", module))
         return index
 
-    def piece(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
-        """`make(self, x, *args)`: a part that occurs again, in this network or in others, and then need not be written
-        anew.
+    def subgraph(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
+        """`make(self, x, *args)`, a part that occurs again in this network or in others and need not be written anew.
 
         Args:
             make: a function of a module that reads nothing but its arguments; returns an index or a tuple of them.
-            x: the node or nodes it continues from.
+            x: the node or nodes that the part reads.
             args: what else decides on the part.
         """
         outer, path = self._module, f"{self._module}.{make.__name__.strip('_')}".lstrip(".")
         number = self._counts[path] = self._counts.get(path, -1) + 1
-        self._module = f"{path}{number}"  # drawings fold pieces as they fold modules
+        self._module = f"{path}{number}"  # drawings fold subgraphs as they fold modules
         try:
             return make(self, x, *args)
         finally:
             self._module = outer
 
-    def share(self, source: int, index: int, count: int = 1) -> None:
-        """The `count` nodes up to `index` use the parameters of those up to `source`; of a node with more of them, the
-        first ones are shared.
+    def piece(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
+        """Alias of `subgraph`.
+
+        Args:
+            make: as in `subgraph`.
+            x: as in `subgraph`.
+            args: as in `subgraph`.
+        """
+        return self.subgraph(make, x, *args)
+
+    def tie_weights(self, source: int, index: int, count: int = 1) -> None:
+        """Make nodes use the parameters of others; of a node with more of them, the first ones are shared.
+
+        Args:
+            source: last of the nodes that have the parameters.
+            index: last of the nodes that are to use them.
+            count: how many nodes, up to each of the two.
         """
         for back in range(count):
             node, given = self.nodes[index - back], self.nodes[source - back].params
@@ -87,13 +109,28 @@ class GraphBuilder:
         groups: int = 1,
         bias: bool = False,
     ) -> int:
-        """A square 2-d convolution; `padding` defaults to half the kernel."""
+        """A square 2-d convolution.
+
+        Args:
+            x: node (C, H, W) that it reads.
+            channels: of the output.
+            kernel: height and width.
+            stride: of both axes.
+            padding: on all four sides; None: half the kernel.
+            groups: into how many the channels are split.
+            bias: whether it has one.
+
+        Raises:
+            InvalidGraphError: the channels cannot be split into so many groups.
+        """
         pad = kernel // 2 if padding is None else padding
-        inner, height, width = self.shape(x)
-        if inner % groups or channels % groups:
-            raise InvalidGraphError(f"conv: {inner} -> {channels} channels cannot be split into {groups} groups")
+        in_channels, height, width = self.shape(x)
+        if in_channels % groups or channels % groups:
+            raise InvalidGraphError(f"conv: {in_channels} -> {channels} channels cannot be split into {groups} groups")
         shape = (channels, _window(height, kernel, stride, pad), _window(width, kernel, stride, pad))
-        params: tuple[Shape, ...] = ((channels, inner // groups, kernel, kernel),) + (((channels,),) if bias else ())
+        params: tuple[Shape, ...] = ((channels, in_channels // groups, kernel, kernel),) + (
+            ((channels,),) if bias else ()
+        )
         return self.add_node(
             "Conv", (x,), shape, params, **_geometry(kernel, stride, pad), dilation=(1, 1), groups=groups
         )
@@ -108,13 +145,28 @@ class GraphBuilder:
         return self.add_node(op, (x,), self.shape(x))
 
     def max_pool(self, x: int, kernel: int, stride: int, padding: int = 0) -> int:
-        """A square 2-d max pooling."""
+        """A square 2-d max pooling.
+
+        Args:
+            x: node (C, H, W) that it reads.
+            kernel: height and width.
+            stride: of both axes.
+            padding: on all four sides.
+        """
         channels, height, width = self.shape(x)
         shape = (channels, _window(height, kernel, stride, padding), _window(width, kernel, stride, padding))
         return self.add_node("MaxPool", (x,), shape, **_geometry(kernel, stride, padding), dilation=(1, 1))
 
     def avg_pool(self, x: int, kernel: int, stride: int, padding: int = 0, include_pad: bool = True) -> int:
-        """A square 2-d average pooling; `include_pad` only matters with padding and is recorded only then."""
+        """A square 2-d average pooling.
+
+        Args:
+            x: node (C, H, W) that it reads.
+            kernel: height and width.
+            stride: of both axes.
+            padding: on all four sides.
+            include_pad: whether zeros of the padding count in the mean; recorded only where there is padding.
+        """
         channels, height, width = self.shape(x)
         shape = (channels, _window(height, kernel, stride, padding), _window(width, kernel, stride, padding))
         extra: dict[str, Attr] = {"include_pad": include_pad} if padding else {}
@@ -136,9 +188,16 @@ class GraphBuilder:
         return self.add_node("Concat", inputs, (sum(s[0] for s in shapes), *shapes[0][1:]))
 
     def linear(self, x: int, features: int, bias: bool = True) -> int:
-        """A fully connected layer over the channel axis."""
-        inner, *rest = self.shape(x)
-        return self.add_node("Linear", (x,), (features, *rest), ((features, inner),) + (((features,),) if bias else ()))
+        """A fully connected layer over the channel axis.
+
+        Args:
+            x: node (C, ...) that it reads.
+            features: channels of the output.
+            bias: whether it has one.
+        """
+        in_features, *rest = self.shape(x)
+        params: tuple[Shape, ...] = ((features, in_features),) + (((features,),) if bias else ())
+        return self.add_node("Linear", (x,), (features, *rest), params)
 
     def build(self) -> Graph:
         """The graph, marked canonical: spaces promise that it equals the traced module's."""

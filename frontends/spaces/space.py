@@ -56,7 +56,7 @@ class Space(ABC, Generic[S]):
 
     @abstractmethod
     def network(self, build: GraphBuilder, spec: S) -> None:
-        """Write the whole network, canonical, from Input to Output; parts that occur again as `build.piece`."""
+        """Write the whole network, canonical, from Input to Output; parts that occur again as `build.subgraph`."""
 
     @abstractmethod
     def module(self, spec: S) -> torch.nn.Module:

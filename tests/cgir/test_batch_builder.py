@@ -1,4 +1,4 @@
-"""Graphs compiled to arrays from pieces equal the graphs written node by node."""
+"""Graphs written as arrays, subgraph by subgraph, equal the graphs written node by node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cgir import batch_builder as compiler
+from cgir import batch_builder
 from cgir.batch_builder import BatchBuilder
 from cgir.builder import GraphBuilder
 from cgir.graph_batch import GraphBatch
@@ -30,31 +30,31 @@ def swapped(build: GraphBuilder, x: tuple[int, int]) -> tuple[int, int]:
 
 
 def residual(build: GraphBuilder, x: int, depth: int) -> int:
-    y = build.piece(conv, x, build.shape(x)[0])
+    y = build.subgraph(conv, x, build.shape(x)[0])
     if depth:
-        y = build.piece(residual, y, depth - 1)
+        y = build.subgraph(residual, y, depth - 1)
     return build.add(y, x)
 
 
 def cell(build: GraphBuilder, x: tuple[int, int], depth: int) -> tuple[int, int]:
-    a, b = build.piece(swapped, x)
-    y = build.concat(build.piece(residual, a, depth), b)
-    return build.piece(untouched, b), build.piece(conv, y, 4)
+    a, b = build.subgraph(swapped, x)
+    y = build.concat(build.subgraph(residual, a, depth), b)
+    return build.subgraph(untouched, b), build.subgraph(conv, y, 4)
 
 
 def write(build: GraphBuilder, plan: list[tuple[str, int]]) -> None:
     """A network from a list of steps: both halves of a pair of values are read at the end."""
     x = build.input((4, 8, 8))
-    pair = (x, build.piece(conv, x, 4))
+    pair = (x, build.subgraph(conv, x, 4))
     for step, size in plan:
         if step == "cell":
-            pair = build.piece(cell, pair, size)
+            pair = build.subgraph(cell, pair, size)
         elif step == "swap":
-            pair = build.piece(swapped, pair)
+            pair = build.subgraph(swapped, pair)
         elif step == "plain":
             pair = (pair[1], build.relu(build.conv(pair[0], 4, 2 * size + 1)))
         else:
-            pair = (build.piece(residual, pair[0], size), build.piece(untouched, pair[1]))
+            pair = (build.subgraph(residual, pair[0], size), build.subgraph(untouched, pair[1]))
     build.output(build.concat(*pair))
 
 
@@ -86,7 +86,7 @@ def test_arrays_equal_graphs_one_by_one(plans: list[list[tuple[str, int]]]) -> N
 def test_networks_are_put_together_in_several_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     plans = [[("cell", i % 3), ("plain", 1)] for i in range(50)]
     whole = compiled(plans)
-    monkeypatch.setattr(compiler, "FLUSH", 7)
+    monkeypatch.setattr(batch_builder, "FLUSH", 7)
     parts = compiled(plans)
     assert parts.kinds == whole.kinds
     for field in ("kind", "src", "dst", "ptr"):
@@ -119,3 +119,9 @@ def test_an_error_in_a_piece_leaves_the_builder_usable() -> None:
     many.output(many.piece(conv, x, 4))
     many.end()
     assert [kind.op for kind in many.batch().kinds] == ["Input", "Conv", "ReLU", "Output"]
+
+
+def test_piece_is_an_alias_of_subgraph():
+    for builder in (GraphBuilder(), BatchBuilder()):
+        x = builder.input((4, 8, 8))
+        assert builder.shape(builder.piece(conv, x, 6)) == builder.shape(builder.subgraph(conv, x, 6)) == (6, 8, 8)

@@ -151,12 +151,12 @@ def write(
     if layers is None:
         build.add_node("Output", (), (classes,))
         return
-    values = {0: build.piece(_stem, x, STEM_WIDTH * channels)}
+    values = {0: build.subgraph(_stem, x, STEM_WIDTH * channels)}
     for number, layer in layers:
-        values[number] = build.piece(
+        values[number] = build.subgraph(
             _cell, tuple(values[source] for source in layer.sources), layer.plan, layer.channels, layer.halved
         )
-    build.piece(_head, values[layers[-1][0]], classes)
+    build.subgraph(_head, values[layers[-1][0]], classes)
 
 
 def _stem(build: GraphBuilder, x: int, channels: int) -> int:
@@ -169,14 +169,14 @@ def _head(build: GraphBuilder, x: int, classes: int) -> int:
 
 def _cell(build: GraphBuilder, x: tuple[int, ...], plan: Plan, channels: int, halved: tuple[bool, ...]) -> int:
     values = [
-        build.piece(_factorized_reduce if half else _relu_conv_bn, value, channels)
+        build.subgraph(_factorized_reduce if half else _relu_conv_bn, value, channels)
         for value, half in zip(x, halved, strict=True)
     ]
     for op, inputs, stride in plan.steps:
         if op == "sum":
             values.append(build.add(*(values[slot] for slot in inputs)))
         else:
-            values.append(build.piece(_operation, values[inputs[0]], op, stride))
+            values.append(build.subgraph(_operation, values[inputs[0]], op, stride))
     result = tuple(values[slot] for slot in plan.result)
     if len(result) == plan.width:
         return build.concat(*result)

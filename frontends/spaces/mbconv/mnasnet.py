@@ -87,10 +87,10 @@ class MnasNet(Space[Spec]):
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network at the spec's image size."""
-        x = build.piece(stem, build.input((3, spec.r, spec.r)), self.stem, "ReLU")
+        x = build.subgraph(stem, build.input((3, spec.r, spec.r)), self.stem, "ReLU")
         for block in self._blocks(spec):
-            x = build.piece(bottleneck, x, block)
-        build.piece(head, x, self.head, "ReLU", self.classes)
+            x = build.subgraph(bottleneck, x, block)
+        build.subgraph(head, x, self.head, "ReLU", self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch; it is the same for every image size."""

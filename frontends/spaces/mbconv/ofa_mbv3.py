@@ -108,10 +108,10 @@ class OfaMobileNetV3(Space[Spec]):
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network at the spec's image size."""
         channels, *_, last, mix = self._channels
-        x = build.piece(stem, build.input((3, spec.r, spec.r)), channels, "HardSwish")
+        x = build.subgraph(stem, build.input((3, spec.r, spec.r)), channels, "HardSwish")
         for block in self._blocks(spec):
-            x = build.piece(bottleneck, x, block)
-        build.piece(_end, x, last, mix, self.classes)
+            x = build.subgraph(bottleneck, x, block)
+        build.subgraph(_end, x, last, mix, self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch; it is the same for every image size."""

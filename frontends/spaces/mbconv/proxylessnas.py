@@ -83,10 +83,10 @@ class ProxylessNas(Space[Spec]):
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network."""
-        x = build.piece(stem, build.input(self.image), self.stem, "ReLU6")
+        x = build.subgraph(stem, build.input(self.image), self.stem, "ReLU6")
         for block in self._blocks(spec):
-            x = build.piece(bottleneck, x, block)
-        build.piece(head, x, self.head, "ReLU6", self.classes)
+            x = build.subgraph(bottleneck, x, block)
+        build.subgraph(head, x, self.head, "ReLU6", self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""

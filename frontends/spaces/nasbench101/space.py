@@ -89,13 +89,13 @@ class NasBench101(Space[Cell]):
     def network(self, build: GraphBuilder, spec: Cell) -> None:
         """The whole network of the pruned cell."""
         cell = prune(spec)
-        x = build.piece(_conv_bn_relu, build.input(self.image), self.channels, 3)
+        x = build.subgraph(_conv_bn_relu, build.input(self.image), self.channels, 3)
         for stack in range(self.stacks):
             if stack:
-                x = build.piece(_halve, x)
+                x = build.subgraph(_halve, x)
             for _ in range(self.cells):
                 x = _cell(build, x, cell, self.channels * 2**stack)
-        build.piece(_head, x, self.classes)
+        build.subgraph(_head, x, self.classes)
 
     def module(self, spec: Cell) -> torch.nn.Module:
         """The whole network of the pruned cell, in PyTorch."""
@@ -267,8 +267,10 @@ def _cell(build: GraphBuilder, x: int, cell: Cell, outer: int) -> int:
     sources, widths = _sources(cell.matrix), _widths(cell.matrix, outer)
     values = [x]
     for v, op in enumerate(cell.ops, 1):
-        values.append(build.piece(_vertex, tuple([values[s] for s in sources[v]]), sources[v][0] == 0, op, widths[v]))
-    result: int = build.piece(_output, tuple([values[s] for s in sources[-1]]), sources[-1][0] == 0, outer)
+        values.append(
+            build.subgraph(_vertex, tuple([values[s] for s in sources[v]]), sources[v][0] == 0, op, widths[v])
+        )
+    result: int = build.subgraph(_output, tuple([values[s] for s in sources[-1]]), sources[-1][0] == 0, outer)
     return result
 
 

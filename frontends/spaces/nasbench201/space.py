@@ -77,13 +77,13 @@ class NasBench201(Space[Spec]):
         if steps is None:
             build.add_node("Output", (), (self.classes,))
             return
-        x = build.piece(_stem, x, self.channels)
+        x = build.subgraph(_stem, x, self.channels)
         for stage in range(3):
             if stage:
-                x = build.piece(_reduction, x, self.channels * 2**stage)
+                x = build.subgraph(_reduction, x, self.channels * 2**stage)
             for _ in range(self.cells):
-                x = build.piece(_cell, x, steps)
-        build.piece(_head, x, self.classes)
+                x = build.subgraph(_cell, x, steps)
+        build.subgraph(_head, x, self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""
@@ -130,7 +130,7 @@ def _cell(build: GraphBuilder, x: int, steps: Plan) -> int:
         if op == "sum":
             values.append(build.add(*sources))
         else:
-            values.append(build.piece(_edge, sources[0], op))
+            values.append(build.subgraph(_edge, sources[0], op))
     return values[steps.result]
 
 

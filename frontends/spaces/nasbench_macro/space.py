@@ -79,10 +79,10 @@ class NasBenchMacro(Space[Spec]):
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network."""
-        x = build.piece(_stem, build.input(self.image), self.channels)
+        x = build.subgraph(_stem, build.input(self.image), self.channels)
         for layer in self._layers(spec):
-            x = build.piece(_block, x, layer)
-        build.piece(head, x, self.head, "ReLU", self.classes)
+            x = build.subgraph(_block, x, layer)
+        build.subgraph(head, x, self.head, "ReLU", self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""

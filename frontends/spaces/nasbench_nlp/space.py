@@ -78,10 +78,10 @@ class NasBenchNlp(Space[Recipe]):
         )
         x = embedded
         for size, before in zip(self.sizes, states, strict=True):
-            x = build.piece(_layer, (x, *before), spec, size, self.steps)
+            x = build.subgraph(_layer, (x, *before), spec, size, self.steps)
         weights = ((self.vocabulary, self.embedding), (self.vocabulary,))
         x = build.add_node("Linear", (x,), (self.vocabulary, self.steps), weights, ((self.embedding, self.steps),))
-        build.share(embedded, x)
+        build.tie_weights(embedded, x)
         build.output(x)
 
     @property

@@ -99,16 +99,16 @@ class TransNas(Space[S]):
         if not encoder.connected:
             build.add_node("Output", (), self._output_shape(encoder))
         elif self.task == "jigsaw":
-            ends = [build.piece(_encode, x, encoder) for _ in range(PIECES)]
+            ends = [build.subgraph(_encode, x, encoder) for _ in range(PIECES)]
             for end in ends[1:]:
-                build.share(ends[0], end, ends[1] - ends[0])
-            build.piece(_linear_head, build.concat(*ends), outputs)
+                build.tie_weights(ends[0], end, ends[1] - ends[0])
+            build.subgraph(_linear_head, build.concat(*ends), outputs)
         elif self.task in IMAGE_TASKS:
-            build.piece(
+            build.subgraph(
                 _image_head, _encode(build, x, encoder), decoder(self.task, encoder.halvings), outputs, self.task
             )
         else:
-            build.piece(_linear_head, _encode(build, x, encoder), outputs)
+            build.subgraph(_linear_head, _encode(build, x, encoder), outputs)
 
     def module(self, spec: S) -> torch.nn.Module:
         """The whole network in PyTorch."""
@@ -156,17 +156,17 @@ def reduced(ops: tuple[str, ...]) -> tuple[str, ...]:
 
 def _encode(build: GraphBuilder, x: int, encoder: Encoder) -> int:
     """Stem and modules; the first cell of a module changes the shape."""
-    x = build.piece(_stem, x, encoder.channels)
+    x = build.subgraph(_stem, x, encoder.channels)
     inner = encoder.channels
     for channels, stride in encoder.modules:
         for cell in range(encoder.cells):
             step = stride if cell == 0 else 1
             if encoder.ops is None:
-                x = build.piece(_basic_block, x, channels, step)
+                x = build.subgraph(_basic_block, x, channels, step)
             else:
                 changes = step > 1 or inner != channels
                 steps = plan(reduced(encoder.ops) if changes else encoder.ops)
-                x = build.piece(_cell, x, steps, channels, step)
+                x = build.subgraph(_cell, x, steps, channels, step)
             inner = channels
     return x
 
@@ -208,7 +208,7 @@ def _cell(build: GraphBuilder, x: int, steps: Plan, channels: int, stride: int) 
         values.append(
             build.add(*sources)
             if op == "sum"
-            else build.piece(_edge, sources[0], op, channels, 1 if inputs[0] else stride)
+            else build.subgraph(_edge, sources[0], op, channels, 1 if inputs[0] else stride)
         )
     return values[steps.result]
 

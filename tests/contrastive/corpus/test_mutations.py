@@ -62,7 +62,7 @@ def test_a_repeated_block_shares_what_others_share():
     for _ in range(2):
         x = build.relu(build.add(x, build.batch_norm(build.conv(x, 4, 3))))
         ends.append(x)
-    build.share(*ends, count=4)
+    build.tie_weights(*ends, count=4)
     build.output(x)
     graph = build.build()
     blocks = mutations.blocks(graph)
