@@ -1,6 +1,6 @@
-"""Values of small tensors: the arithmetic on shapes that exported graphs carry along, done in numpy.
+"""Constant folding in numpy: the arithmetic on shapes and small constants that exported graphs carry along.
 
-Names are neutral; frontends map their operators to them. Nothing is ever made that has more than `LIMIT` elements, so
+Names are those of no framework; frontends map their operators to them. No result has more than `LIMIT` elements, so
 that no declared shape, however large, costs memory.
 """
 
@@ -18,11 +18,16 @@ LIMIT = 10_000
 
 
 def fold(name: str, *arrays: AnyArray, **settings: Any) -> Any:
-    """The result of an operation on known values (an array, or a list of them for `split`), or None where it cannot be
-    had.
+    """The result of an operation on known values.
 
-    That is so for operations that are not in `FOLDS`, for results of more than `LIMIT` elements, and for arguments that
-    do not fit.
+    Args:
+        name: of the operation in `FOLDS`.
+        arrays: its operands.
+        settings: its attributes.
+
+    Returns:
+        An array, a list of arrays for `split`, or None: for operations that are not in `FOLDS`, results of more than
+        `LIMIT` elements, and arguments that do not fit.
     """
     function = FOLDS.get(name)
     if function is None or sum(np.size(array) for array in arrays) > 4 * LIMIT:
@@ -36,7 +41,7 @@ def fold(name: str, *arrays: AnyArray, **settings: Any) -> Any:
     return result if all(part is not None and np.size(part) <= LIMIT for part in parts) else None
 
 
-def small(size: Sequence[int]) -> bool:
+def is_small(size: Sequence[int]) -> bool:
     """Whether a tensor of this size may be made."""
     return all(n >= 0 for n in size) and prod(size) <= LIMIT
 
@@ -77,7 +82,7 @@ def _stack(*arrays: AnyArray, axis: int = 0) -> AnyArray | None:
 
 def _gather(data: AnyArray, indices: AnyArray, axis: int = 0) -> AnyArray | None:
     size = (*data.shape[:axis], *indices.shape, *data.shape[axis % max(data.ndim, 1) + 1 :])
-    return np.take(data, indices.astype(np.int64), axis) if small(size) else None
+    return np.take(data, indices.astype(np.int64), axis) if is_small(size) else None
 
 
 def _slice(
@@ -88,8 +93,8 @@ def _slice(
     steps: Sequence[int] | None = None,
 ) -> AnyArray:
     picks: list[slice] = [slice(None)] * data.ndim
-    for place, axis in enumerate(range(len(starts)) if axes is None else axes):
-        begin, end, step = int(starts[place]), int(ends[place]), int(steps[place]) if steps is not None else 1
+    for slot, axis in enumerate(range(len(starts)) if axes is None else axes):
+        begin, end, step = int(starts[slot]), int(ends[slot]), int(steps[slot]) if steps is not None else 1
         if step < 0 and end < -data.shape[axis]:
             picks[axis] = slice(begin, None, step)
         else:
@@ -102,7 +107,7 @@ def _split(data: AnyArray, sizes: Sequence[int], axis: int = 0) -> list[AnyArray
 
 
 def _full(size: Sequence[int], value: Any = 0) -> AnyArray | None:
-    return np.full(tuple(int(n) for n in size), value) if small([int(n) for n in size]) else None
+    return np.full(tuple(int(n) for n in size), value) if is_small([int(n) for n in size]) else None
 
 
 def _range(start: AnyArray, limit: AnyArray, delta: AnyArray) -> AnyArray | None:
@@ -113,7 +118,7 @@ def _range(start: AnyArray, limit: AnyArray, delta: AnyArray) -> AnyArray | None
 
 def _expand(data: AnyArray, size: Sequence[int]) -> AnyArray | None:
     target = np.broadcast_shapes(data.shape, tuple(int(n) for n in size))
-    return np.broadcast_to(data, target) if small(target) else None
+    return np.broadcast_to(data, target) if is_small(target) else None
 
 
 def _tile(data: AnyArray, repeats: Sequence[int]) -> AnyArray | None:
@@ -122,39 +127,77 @@ def _tile(data: AnyArray, repeats: Sequence[int]) -> AnyArray | None:
 
 
 def _reduce(function: Callable[..., Any]) -> Callable[..., AnyArray]:
-    def reduced(data: AnyArray, axes: Sequence[int] | None = None, keep: bool = False) -> AnyArray:
+    def reduce(data: AnyArray, axes: Sequence[int] | None = None, keep: bool = False) -> AnyArray:
         result = function(data, axis=None if axes is None else tuple(int(a) for a in axes), keepdims=keep)
         return np.asarray(result, dtype=result.dtype if data.dtype == bool else data.dtype)
 
-    return reduced
+    return reduce
 
 
-def _many(function: Callable[..., Any]) -> Callable[..., AnyArray]:
-    def folded(*arrays: AnyArray) -> AnyArray:
+def _fold_left(function: Callable[..., Any]) -> Callable[..., AnyArray]:
+    def fold_left(*arrays: AnyArray) -> AnyArray:
         result = arrays[0]
         for array in arrays[1:]:
             result = function(result, array)
         return np.asarray(result)
 
-    return folded
+    return fold_left
 
 
 def _one_hot(indices: AnyArray, depth: int, low: Any = 0, high: Any = 1, axis: int = -1) -> AnyArray | None:
     if indices.size * depth > LIMIT:
         return None
-    return np.moveaxis(np.where(np.arange(depth) == (indices % depth)[..., None], high, low), -1, axis)
+    hits = np.arange(depth) == (indices % depth)[..., None]
+    return np.asarray(np.moveaxis(np.where(hits, high, low), -1, axis))
 
 
+_SAME_NAME = "equal less less_equal greater greater_equal not_equal where sqrt floor ceil exp"
 FOLDS: dict[str, Callable[..., Any]] = {
-    **{name: _many(getattr(np, function)) for name, function in (("add", "add"), ("mul", "multiply"), ("max", "maximum"), ("min", "minimum"))},
-    **{name: getattr(np, name) for name in ("equal", "less", "less_equal", "greater", "greater_equal", "not_equal", "where", "sqrt", "floor", "ceil", "exp")},
-    "sub": np.subtract, "div": divide, "floordiv": _floordiv, "mod": _mod, "pow": _pow, "neg": np.negative, "abs": np.abs, "sign": np.sign,
-    "round": np.round, "log": np.log, "reciprocal": lambda x: 1 / x, "and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor, "not": np.logical_not,
-    "identity": lambda x: x, "cast": lambda x, dtype: x.astype(dtype), "concat": _concat, "stack": _stack, "gather": _gather, "slice": _slice,
-    "split": _split, "full": _full, "range": _range, "expand": _expand, "tile": _tile, "reshape": lambda x, size: x.reshape(size),
-    "transpose": lambda x, perm: x.transpose(perm), "nonzero": lambda x: np.array(np.nonzero(x)), "cumsum": np.cumsum, "one_hot": _one_hot,
-    **{name: _reduce(function) for name, function in (("sum", np.sum), ("prod", np.prod), ("reduce_max", np.max), ("reduce_min", np.min))},
-    "mean": _reduce(np.mean), "any": _reduce(np.any), "all": _reduce(np.all), "argmax": lambda x, axis: np.argmax(x, axis),
+    "add": _fold_left(np.add),
+    "mul": _fold_left(np.multiply),
+    "max": _fold_left(np.maximum),
+    "min": _fold_left(np.minimum),
+    **{name: getattr(np, name) for name in _SAME_NAME.split()},
+    "sub": np.subtract,
+    "div": divide,
+    "floordiv": _floordiv,
+    "mod": _mod,
+    "pow": _pow,
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
+    "round": np.round,
+    "log": np.log,
+    "reciprocal": lambda x: 1 / x,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "xor": np.logical_xor,
+    "not": np.logical_not,
+    "identity": lambda x: x,
+    "cast": lambda x, dtype: x.astype(dtype),
+    "concat": _concat,
+    "stack": _stack,
+    "gather": _gather,
+    "gather_nd": lambda x, i: x[tuple(np.moveaxis(i, -1, 0))] if i.shape[-1] == x.ndim else None,
+    "slice": _slice,
+    "split": _split,
+    "full": _full,
+    "range": _range,
+    "expand": _expand,
+    "tile": _tile,
+    "reshape": lambda x, size: x.reshape(size),
+    "transpose": lambda x, perm: x.transpose(perm),
+    "nonzero": lambda x: np.array(np.nonzero(x)),
+    "cumsum": np.cumsum,
+    "one_hot": _one_hot,
+    "sum": _reduce(np.sum),
+    "prod": _reduce(np.prod),
+    "reduce_max": _reduce(np.max),
+    "reduce_min": _reduce(np.min),
+    "mean": _reduce(np.mean),
+    "any": _reduce(np.any),
+    "all": _reduce(np.all),
+    "argmax": lambda x, axis: np.argmax(x, axis),
     "trilu": lambda x, k, upper: np.triu(x, k) if upper else np.tril(x, k),
-    "clip": np.clip, "gather_nd": lambda x, i: x[tuple(np.moveaxis(i, -1, 0))] if i.shape[-1] == x.ndim else None,
-}  # fmt: skip
+    "clip": np.clip,
+}

@@ -1,4 +1,9 @@
-"""Einstein sums as transposes, reshapes and batched products, so that every spelling of one product gives one graph."""
+"""Einstein sums as transposes, reshapes and batched matrix products, so that every spelling of one product gives one
+graph.
+
+    term: the letters of one operand's axes, in order
+    result: the letters of the einsum's result
+"""
 
 from __future__ import annotations
 
@@ -6,25 +11,25 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from .tape import OpCall, Operand, Tape, Value
+from .tape import OpCall, Operand, Size, Tape, Value
 
 Tensor = Any  # of whichever framework
 Axes = tuple[int, ...]
 
 
 class TensorOps(NamedTuple):
-    """What einsum is made of: the framework's own operations, each returning a new tensor."""
+    """The operations of a framework that an einsum is built from; each returns a new tensor."""
 
-    size: Callable[..., Axes]
-    transpose: Callable[..., Tensor]  # (tensor, permutation)
-    reshape: Callable[..., Tensor]  # (tensor, size)
-    sum: Callable[..., Tensor]  # (tensor, axes)
-    matmul: Callable[..., Tensor]  # (tensor, tensor)
-    mul: Callable[..., Tensor]  # (tensor, tensor)
+    size: Callable[[Tensor], Size]
+    transpose: Callable[[Tensor, Axes], Tensor]
+    reshape: Callable[[Tensor, Size], Tensor]
+    sum: Callable[[Tensor, Axes], Tensor]
+    matmul: Callable[[Tensor, Tensor], Tensor]
+    mul: Callable[[Tensor, Tensor], Tensor]
 
 
 def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
-    """The letters of every operand and of the result, with ellipses spelled out and an implicit result made explicit.
+    """The terms and the result of an equation, with ellipses spelled out and an implicit result made explicit.
 
     Raises:
         ValueError: the equation does not fit the operands, or takes a diagonal (a letter twice in one operand).
@@ -33,98 +38,104 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     terms = left.split(",")
     if len(terms) != len(ranks):
         raise ValueError(f"einsum {equation!r} has {len(terms)} operands, found {len(ranks)}")
-    spare = [chr(code) for code in range(0x3B1, 0x3B1 + 24)]
+    greek = [chr(code) for code in range(0x3B1, 0x3B1 + 24)]  # letters for the axes of ellipses
     dots = max((rank - len(term) + 3 for term, rank in zip(terms, ranks, strict=True) if "..." in term), default=0)
     full = [
-        term.replace("...", "".join(spare[dots - (rank - len(term) + 3) : dots]))
+        term.replace("...", "".join(greek[dots - (rank - len(term) + 3) : dots]))
         for term, rank in zip(terms, ranks, strict=True)
     ]
     if not arrow:
-        result = ("..." if "..." in left else "") + "".join(
-            sorted(c for c in set(left) - set(",.") if left.count(c) == 1)
-        )
-    result = result.replace("...", "".join(spare[:dots]))
+        once = sorted(letter for letter in set(left) - set(",.") if left.count(letter) == 1)
+        result = ("..." if "..." in left else "") + "".join(once)
+    result = result.replace("...", "".join(greek[:dots]))
     for term, rank in zip(full, ranks, strict=True):
         if len(term) != rank or len(set(term)) != rank:
             raise ValueError(f"einsum {equation!r}: operand {term!r} needs {rank} different letters")
     return full, result
 
 
-def einsum(moves: TensorOps, equation: str, *tensors: Tensor) -> Tensor:
-    """The result of an einsum, operands multiplied two at a time from the left; each product keeps the letters still
-    needed.
+def einsum(ops: TensorOps, equation: str, *tensors: Tensor) -> Tensor:
+    """The result of an einsum, operands multiplied two at a time from the left.
+
+    Args:
+        ops: operations of the tensors' framework.
+        equation: such as "bij,bjk->bik".
+        tensors: the operands.
 
     Raises:
         ValueError: see `parse_equation`.
     """
-    terms, result = parse_equation(equation, [len(moves.size(tensor)) for tensor in tensors])
-    queue = list(tensors)
-    while len(queue) > 1:
-        needed = set("".join(terms[2:]) + result)
-        queue[:2], terms[:2] = _product(
-            moves, queue[0], queue[1], terms[0], terms[1], needed, result if len(queue) == 2 else ""
-        )
-    return _arranged(
-        moves, _without(moves, queue[0], terms[0], set(result)), "".join(c for c in terms[0] if c in result), result
+    terms, result = parse_equation(equation, [len(ops.size(tensor)) for tensor in tensors])
+    tensor, term = tensors[0], terms[0]
+    for index in range(1, len(tensors)):
+        needed = set("".join(terms[index + 1 :]) + result)
+        wanted = result if index == len(tensors) - 1 else ""
+        tensor, term = _multiply(ops, (tensor, term), (tensors[index], terms[index]), needed, wanted)
+    tensor, term = _sum_out(ops, tensor, term, set(result))
+    return _transpose(ops, tensor, term, result)
+
+
+def _multiply(
+    ops: TensorOps, left: tuple[Tensor, str], right: tuple[Tensor, str], needed: set[str], wanted: str
+) -> tuple[Tensor, str]:
+    """The product of two operands and its term, summed over letters that are not `needed` any more.
+
+    The shared letters that stay are put in the order of `wanted`, the term of the result, where given.
+    """
+    a, left_term = _sum_out(ops, *left, needed | set(right[1]))
+    b, right_term = _sum_out(ops, *right, needed | set(left_term))
+    shared = [letter for letter in left_term if letter in right_term]
+    kept = "".join(letter for letter in shared if letter in needed)
+    batch = "".join(letter for letter in wanted if letter in kept) or kept
+    contracted = "".join(letter for letter in shared if letter not in needed)
+    rows = "".join(letter for letter in left_term if letter not in right_term)
+    columns = "".join(letter for letter in right_term if letter not in left_term)
+    a = _transpose(ops, a, left_term, batch + rows + contracted)
+    b = _transpose(ops, b, right_term, batch + contracted + columns)
+    extents = dict(zip(batch + rows + contracted, ops.size(a), strict=True))
+    for letter, extent in zip(batch + contracted + columns, ops.size(b), strict=True):
+        extents[letter] = extent if extents.get(letter, 1) == 1 else extents[letter]
+    term = batch + rows + columns
+    if not contracted:
+        a = _reshape(ops, a, [extents[letter] if letter in left_term else 1 for letter in term])
+        b = _reshape(ops, b, [extents[letter] if letter in right_term else 1 for letter in term])
+        return ops.mul(a, b), term
+    batch_size, row_sizes, inner, column_sizes = (
+        [extents[letter] for letter in letters] for letters in (batch, rows, contracted, columns)
     )
+    if batch:  # otherwise rows stay apart: a plain weight is multiplied from the right, as linear layers are
+        row_sizes = [prod(row_sizes)]
+    a = _reshape(ops, a, [*batch_size, *(row_sizes or [1]), prod(inner)])
+    b = _reshape(ops, b, [*batch_size, prod(inner), prod(column_sizes)])
+    return _reshape(ops, ops.matmul(a, b), [extents[letter] for letter in term]), term
 
 
-def _without(moves: TensorOps, tensor: Tensor, term: str, needed: set[str]) -> Tensor:
-    gone = tuple(axis for axis, c in enumerate(term) if c not in needed)
-    return moves.sum(tensor, gone) if gone else tensor
+def _sum_out(ops: TensorOps, tensor: Tensor, term: str, needed: set[str]) -> tuple[Tensor, str]:
+    """The tensor summed over letters that are not needed, and its term."""
+    axes = tuple(axis for axis, letter in enumerate(term) if letter not in needed)
+    return (ops.sum(tensor, axes) if axes else tensor), "".join(letter for letter in term if letter in needed)
 
 
-def _arranged(moves: TensorOps, tensor: Tensor, term: str, wanted: str) -> Tensor:
-    return tensor if term == wanted else moves.transpose(tensor, tuple(term.index(c) for c in wanted))
+def _transpose(ops: TensorOps, tensor: Tensor, term: str, wanted: str) -> Tensor:
+    return tensor if term == wanted else ops.transpose(tensor, tuple(term.index(letter) for letter in wanted))
 
 
-def _product(
-    moves: TensorOps, a: Tensor, b: Tensor, left: str, right: str, needed: set[str], wanted: str
-) -> tuple[list[Tensor], list[str]]:
-    """One product of two operands, as `matmul` of (batch, rows, inner) and (batch, inner, columns)."""
-    a, b = _without(moves, a, left, needed | set(right)), _without(moves, b, right, needed | set(left))
-    left, right = (
-        "".join(c for c in left if c in needed | set(right)),
-        "".join(c for c in right if c in needed | set(left)),
-    )
-    batch = "".join(c for c in left if c in right and c in needed)
-    rows, columns = ("".join(c for c in term if c not in other) for term, other in ((left, right), (right, left)))
-    inner = "".join(c for c in left if c in right and c not in needed)
-    ordered = "".join(c for c in wanted if c in batch) or batch
-    a = _arranged(moves, a, left, ordered + rows + inner)
-    b = _arranged(moves, b, right, ordered + inner + columns)
-    size = dict(zip(ordered + rows + inner, moves.size(a), strict=True))
-    for c, n in zip(ordered + inner + columns, moves.size(b), strict=True):
-        size[c] = n if size.get(c, 1) == 1 else size[c]
-    if not inner:  # nothing is summed over: a product element by element
-        shaped = [_shaped(moves, a, [size[c] if c in left else 1 for c in ordered + rows + columns])]
-        shaped.append(_shaped(moves, b, [size[c] if c in right else 1 for c in ordered + rows + columns]))
-        return [moves.mul(*shaped)], [ordered + rows + columns]
-    ahead = [size[c] for c in ordered]
-    # a plain weight is multiplied from the right, as linear layers are
-    flat = [prod(size[c] for c in rows)] if ordered else [size[c] for c in rows] or [1]
-    a = _shaped(moves, a, [*ahead, *flat, prod(size[c] for c in inner)])
-    b = _shaped(moves, b, [*ahead, prod(size[c] for c in inner), prod(size[c] for c in columns)])
-    out = _shaped(moves, moves.matmul(a, b), [size[c] for c in ordered + rows + columns])
-    return [out], [ordered + rows + columns]
-
-
-def _shaped(moves: TensorOps, tensor: Tensor, size: list[int]) -> Tensor:
-    return tensor if tuple(moves.size(tensor)) == tuple(size) else moves.reshape(tensor, tuple(size))
+def _reshape(ops: TensorOps, tensor: Tensor, size: list[int]) -> Tensor:
+    return tensor if tuple(ops.size(tensor)) == tuple(size) else ops.reshape(tensor, tuple(size))
 
 
 def tape_ops(tape: Tape) -> TensorOps:
     """The operations of `einsum` as nodes of a tape."""
 
     def transpose(value: Value, order: Axes) -> Value:
-        axes = {old: new for new, old in enumerate(order)}
+        axis_map = {old: new for new, old in enumerate(order)}
         size = tuple(value.size[old] for old in order)
-        return tape.apply("Transpose", "transpose", [value], [size], axis_map=axes)[0]
+        return tape.apply("Transpose", "transpose", [value], [size], axis_map=axis_map)[0]
 
-    def reshape(value: Value, size: Axes) -> Value:
+    def reshape(value: Value, size: Size) -> Value:
         return tape.apply("Reshape", "reshape", [value], [size])[0]
 
-    def total(value: Value, axes: Axes) -> Value:
+    def sum_axes(value: Value, axes: Axes) -> Value:
         size = tuple(n for axis, n in enumerate(value.size) if axis not in axes)
         return tape.apply("Sum", "sum", [value], [size], attrs={"dims": len(axes)}, reduced_axes=axes)[0]
 
@@ -134,11 +145,19 @@ def tape_ops(tape: Tape) -> TensorOps:
     def matmul(a: Value, b: Value) -> Value:
         return emit_matmul(tape, "matmul", a, b, (*a.size[:-1], b.size[-1]))
 
-    return TensorOps(lambda value: value.size, transpose, reshape, total, matmul, mul)
+    return TensorOps(lambda value: value.size, transpose, reshape, sum_axes, matmul, mul)
 
 
-def emit_matmul(tape: Tape, name: str, a: Value, b: Value, size: Axes) -> Value:
-    """A matrix product of any ranks; one with a static matrix on the right has the axes of a linear layer."""
+def emit_matmul(tape: Tape, name: str, a: Value, b: Value, size: Size) -> Value:
+    """A matrix product of any ranks; one with a static matrix on the right has the axes of a linear layer.
+
+    Args:
+        tape: that the node is appended to.
+        name: of the node, behind its module's path.
+        a: the left operand.
+        b: the right operand.
+        size: of the result.
+    """
     linear = len(b.size) == 2 and b.static
     call = OpCall(
         "MatMul",

@@ -1,4 +1,4 @@
-"""What a caller asks of a frontend, and the two ways to say no."""
+"""The arguments of `frontends.trace` as frontends receive them, and the import of optional frameworks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cgir import TraceError
 
 
 class TraceRequest(NamedTuple):
-    """The arguments of `frontends.trace` that frontends read."""
+    """The arguments of `frontends.trace` that frontends read; they are documented there."""
 
     inputs: Any = None
     input_shape: Any = None
@@ -19,8 +19,13 @@ class TraceRequest(NamedTuple):
     name: str = ""
 
 
-def import_optional(module: str, what: str, extra: str) -> Any:
-    """Import what a frontend reads its models with.
+def import_optional(module: str, purpose: str, extra: str) -> Any:
+    """Import a framework that is not among the core requirements.
+
+    Args:
+        module: name of the module.
+        purpose: what it is needed for, such as "a Keras model".
+        extra: the extra of this distribution that brings it.
 
     Raises:
         TraceError: it is not installed; the message names the extra.
@@ -28,30 +33,35 @@ def import_optional(module: str, what: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        package = module.partition(".")[0]
         raise TraceError(
-            f"{what} needs the package {module.partition('.')[0]}, which cannot be imported ({error}): pip install 'cgir[{extra}]'"
+            f"{purpose} needs the package {package}, which cannot be imported ({error}): pip install 'cgir[{extra}]'"
         ) from error
 
 
 def shapes_from(input_shape: Any) -> tuple[tuple[int, ...], ...]:
-    """`input_shape` as a tuple of shapes.
+    """The argument `input_shape`, one shape or several, as a tuple of shapes.
 
     Raises:
-        TraceError: it is neither a shape nor several.
+        TraceError: it is neither.
     """
-    nested = (
+    shapes = input_shape if _is_nested(input_shape) else (input_shape,)
+    for shape in shapes:
+        if not _is_shape(shape):
+            raise TraceError(
+                "input_shape must be positive integers with the batch first, like (1, 3, 224, 224), "
+                f"or a tuple of such; found {input_shape!r}"
+            )
+    return tuple(tuple(shape) for shape in shapes)
+
+
+def _is_nested(input_shape: Any) -> bool:
+    return (
         isinstance(input_shape, tuple | list)
         and len(input_shape) > 0
         and all(isinstance(shape, tuple | list) for shape in input_shape)
     )
-    shapes = input_shape if nested else (input_shape,)
-    for shape in shapes:
-        if (
-            not isinstance(shape, tuple | list)
-            or not shape
-            or not all(isinstance(size, int) and size > 0 for size in shape)
-        ):
-            raise TraceError(
-                f"input_shape must be positive integers with the batch first, like (1, 3, 224, 224), or a tuple of such; found {input_shape!r}"
-            )
-    return tuple(tuple(shape) for shape in shapes)
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, tuple | list) and bool(shape) and all(isinstance(size, int) and size > 0 for size in shape)
