@@ -1,5 +1,6 @@
-"""ResNet-50, ViT-B/16 and MobileNetV3-Small in plain PyTorch: networks that everybody knows, to show, to time and to
-check tracing on.
+"""ResNet-50, ViT-B/16 and MobileNetV3-Small in plain PyTorch: known networks to show, to time and to check tracing on.
+
+(B, C, H, W) is an image of C channels, (B, T, C) a sequence of T tokens of width C.
 """
 
 from __future__ import annotations
@@ -10,27 +11,35 @@ from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
-    """The residual block of ResNet-50, stride on the 3x3 convolution."""
+    """The residual block of ResNet-50, stride on the 3x3 convolution.
 
-    def __init__(self, inner: int, width: int, stride: int) -> None:
+    Args:
+        in_channels: of the input; the output has `4 * width`.
+        width: channels of the 3x3 convolution.
+        stride: of the 3x3 convolution.
+    """
+
+    def __init__(self, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width)
+        out_channels = 4 * width
+        self.conv1, self.bn1 = nn.Conv2d(in_channels, width, 1, bias=False), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+        self.conv3, self.bn3 = nn.Conv2d(width, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
-        if stride != 1 or inner != 4 * width:
+        if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
-                nn.Conv2d(inner, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width)
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) -> (B, 4 width, H / stride, W / stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
+        """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
+        out: Tensor = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)
+        out = self.relu(out)
+        return out
 
 
 def resnet50(classes: int = 1000) -> nn.Module:
@@ -41,11 +50,11 @@ def resnet50(classes: int = 1000) -> nn.Module:
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2, 1),
     ]
-    inner = 64
+    channels = 64
     for stage, depth in enumerate((3, 4, 6, 3)):
         for block in range(depth):
-            layers.append(Bottleneck(inner, 64 << stage, 2 if stage and not block else 1))
-            inner = 256 << stage
+            layers.append(Bottleneck(channels, 64 << stage, 2 if stage and not block else 1))
+            channels = 256 << stage
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, classes))
 
 
@@ -60,10 +69,11 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         batch, length, width = x.shape
-        q, k, v = (
-            self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        )
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, width))
+        qkv = self.qkv(x).reshape(batch, length, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, width)
+        out: Tensor = self.proj(attended)
+        return out
 
 
 class EncoderBlock(nn.Module):
@@ -72,19 +82,27 @@ class EncoderBlock(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.attention = nn.LayerNorm(width), Attention(width, heads)
-        self.norm2, self.mlp = (
-            nn.LayerNorm(width),
-            nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)),
-        )
+        mlp = (nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.norm2, self.mlp = nn.LayerNorm(width), nn.Sequential(*mlp)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        x = x + self.mlp(self.norm2(x))
+        return x
 
 
 class VisionTransformer(nn.Module):
-    """ViT (Dosovitskiy et al. 2021) with a class token."""
+    """ViT (Dosovitskiy et al. 2021) with a class token.
+
+    Args:
+        image: pixels a side.
+        patch: pixels a side of one patch.
+        width: of the tokens.
+        depth: number of blocks.
+        heads: of each attention.
+        classes: number of logits.
+    """
 
     def __init__(self, image: int, patch: int, width: int, depth: int, heads: int, classes: int) -> None:
         super().__init__()
@@ -98,7 +116,8 @@ class VisionTransformer(nn.Module):
         """(B, 3, H, W) -> (B, classes)."""
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], dim=1) + self.positions
-        return self.head(self.norm(self.blocks(x))[:, 0])
+        x = self.head(self.norm(self.blocks(x))[:, 0])
+        return x
 
 
 def vit_b16(classes: int = 1000) -> nn.Module:
@@ -107,16 +126,26 @@ def vit_b16(classes: int = 1000) -> nn.Module:
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV3's block: expand, depthwise, squeeze-and-excite, project."""
+    """MobileNetV3's block: expand, depthwise, squeeze-and-excite, project.
+
+    Args:
+        in_channels: of the input.
+        width: channels of the depthwise convolution.
+        out_channels: of the output.
+        kernel: window of the depthwise convolution.
+        stride: of the depthwise convolution.
+        squeeze: whether there is a squeeze-and-excite module.
+        swish: Hardswish instead of ReLU.
+    """
 
     def __init__(
-        self, inner: int, width: int, outer: int, kernel: int, stride: int, squeeze: bool, swish: bool
+        self, in_channels: int, width: int, out_channels: int, kernel: int, stride: int, squeeze: bool, swish: bool
     ) -> None:
         super().__init__()
         act: type[nn.Module] = nn.Hardswish if swish else nn.ReLU
-        expand: list[nn.Module] = (
-            [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), act()] if width != inner else []
-        )
+        expand: list[nn.Module] = []
+        if width != in_channels:
+            expand = [nn.Conv2d(in_channels, width, 1, bias=False), nn.BatchNorm2d(width), act()]
         depthwise = nn.Conv2d(width, width, kernel, stride, kernel // 2, groups=width, bias=False)
         self.expand = nn.Sequential(*expand, depthwise, nn.BatchNorm2d(width), act())
         reduced = max(8, (width // 4 + 4) // 8 * 8)
@@ -125,35 +154,43 @@ class InvertedResidual(nn.Module):
             if squeeze
             else None
         )
-        self.project = nn.Sequential(nn.Conv2d(width, outer, 1, bias=False), nn.BatchNorm2d(outer))
-        self.residual = stride == 1 and inner == outer
+        self.project = nn.Sequential(nn.Conv2d(width, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+        self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) -> (B, outer, H / stride, W / stride)."""
-        out = self.expand(x)
+        """(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        out: Tensor = self.expand(x)
         if self.squeeze is not None:
             out = out * self.squeeze(F.adaptive_avg_pool2d(out, 1))
         out = self.project(out)
         return x + out if self.residual else out
 
 
-# expanded width, output width, kernel, stride, squeeze-and-excite, hard swish
+# width, out_channels, kernel, stride, squeeze-and-excite, hard swish
 MOBILENET_V3_SMALL = (
-    (16, 16, 3, 2, True, False), (72, 24, 3, 2, False, False), (88, 24, 3, 1, False, False), (96, 40, 5, 2, True, True), (240, 40, 5, 1, True, True),
-    (240, 40, 5, 1, True, True), (120, 48, 5, 1, True, True), (144, 48, 5, 1, True, True), (288, 96, 5, 2, True, True), (576, 96, 5, 1, True, True),
+    (16, 16, 3, 2, True, False),
+    (72, 24, 3, 2, False, False),
+    (88, 24, 3, 1, False, False),
+    (96, 40, 5, 2, True, True),
+    (240, 40, 5, 1, True, True),
+    (240, 40, 5, 1, True, True),
+    (120, 48, 5, 1, True, True),
+    (144, 48, 5, 1, True, True),
+    (288, 96, 5, 2, True, True),
     (576, 96, 5, 1, True, True),
-)  # fmt: skip
+    (576, 96, 5, 1, True, True),
+)
 
 
 def mobilenet_v3_small(classes: int = 1000) -> nn.Module:
     """MobileNetV3-Small (Howard et al. 2019): 2,542,856 parameters."""
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish()]
-    inner = 16
-    for width, outer, kernel, stride, squeeze, swish in MOBILENET_V3_SMALL:
-        layers.append(InvertedResidual(inner, width, outer, kernel, stride, squeeze, swish))
-        inner = outer
+    channels = 16
+    for width, out_channels, kernel, stride, squeeze, swish in MOBILENET_V3_SMALL:
+        layers.append(InvertedResidual(channels, width, out_channels, kernel, stride, squeeze, swish))
+        channels = out_channels
     layers += [
-        nn.Conv2d(inner, 576, 1, bias=False),
+        nn.Conv2d(channels, 576, 1, bias=False),
         nn.BatchNorm2d(576),
         nn.Hardswish(),
         nn.AdaptiveAvgPool2d(1),
