@@ -1,5 +1,6 @@
 """Computation graphs of neural networks: one representation for every framework and every search space."""
 
+from .analysis.graph_diff import diff as diff
 from .analysis.laplacian_spectrum import spectral_distance as spectral_distance
 from .analysis.laplacian_spectrum import spectrum as spectrum
 from .analysis.weisfeiler_lehman import isomorphic as isomorphic
@@ -18,7 +19,6 @@ from .graph import Node as Node
 from .graph import NodeKind as NodeKind
 from .graph import Param as Param
 from .graph_batch import GraphBatch as GraphBatch
-from .graph_diff import diff as diff
 from .passes import canonicalize as canonicalize
 from .serialize import load as load
 from .store.graph_store import GraphStore as GraphStore

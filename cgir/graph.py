@@ -73,6 +73,11 @@ class Node:
         """The attribute `key`, or `default` where the node has none."""
         return next((value for name, value in self.attrs if name == key), default)
 
+    def carry_trips(self, **attrs: Attr) -> tuple[tuple[str, Attr], ...]:
+        """`attrs` of a node that replaces this one: those given, and this one's `trips`, how often its loop runs it."""
+        trips = self.attr("trips")
+        return attributes(attrs if trips is None else attrs | {"trips": trips})
+
 
 def attributes(values: Mapping[str, Attr]) -> tuple[tuple[str, Attr], ...]:
     """A node's `attrs` from a mapping: sorted by name, so that equal attributes are equal tuples."""
@@ -84,7 +89,7 @@ class Graph:
     """A network as primitive operators in topological order (an input always stands before its consumer).
 
     `level` is "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions
-    and linear layers. `notes` counts what the passes contracted, for `report`.
+    and linear layers. `notes` counts, by pass, the nodes that canonicalisation removed, for `report`.
     """
 
     nodes: tuple[Node, ...]

@@ -9,6 +9,7 @@ from .cost import activation_bytes, node_flops
 from .graph import Graph, Node
 from .node_text import heading, shape_text
 
+UNUSED = "unused parameters"  # the note of frontends; every other note is a pass's name
 LISTED = 10  # nodes listed of each sort
 
 
@@ -77,10 +78,12 @@ def _listing(caption: str, lines: Sequence[str]) -> list[str]:
 
 
 def _notes(graph: Graph) -> list[str]:
-    """Everything that is no longer, or never was, a node."""
-    unused = dict(graph.notes).get("unused parameters", 0)
-    removed = [f"{count:,} {name}" for name, count in graph.notes if name != "unused parameters"]
+    """Parameters that were never in a node, and what each pass of the canonicalisation made of nodes."""
+    unused = dict(graph.notes).get(UNUSED, 0)
+    removed = sorted((-count, name) for name, count in graph.notes if name != UNUSED)
     lines = ["", f"parameters that no operator reads, not counted above: {unused:,}"] if unused else []
-    return lines + (
-        ["", "nodes of the raw graph that were contracted, folded or removed: " + ", ".join(removed)] if removed else []
-    )
+    if removed:
+        lines += ["", f"nodes contracted, folded, merged or removed, by pass: {-sum(count for count, _ in removed):,}"]
+        width = max(len(name) for _, name in removed)
+        lines += [f"  {name:<{width}} {-count:>7,}" for count, name in removed]
+    return lines

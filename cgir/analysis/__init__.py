@@ -1,1 +1,1 @@
-"""What graphs have in common: colours, hashes, kernels, spectra, properties and path features."""
+"""What graphs have in common: colours, hashes, kernels, spectra, properties, path features and differences."""

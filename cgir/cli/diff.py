@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cgir import graph_diff
+from cgir.analysis import graph_diff
 
 from .options import add_trace_options
 from .targets import load_or_trace

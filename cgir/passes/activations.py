@@ -33,7 +33,7 @@ def recognize_clips(graph: Graph) -> Graph:
             attrs=attributes(attrs),
         )
         nodes[inner] = None
-    return rebuild(graph, nodes, note="recognised operators")
+    return rebuild(graph, nodes)
 
 
 def _bounded(graph: Graph, index: int) -> int | None:
@@ -85,7 +85,7 @@ def recognize_prelu(graph: Graph) -> Graph:
             for i in (right, *chain):
                 nodes[i] = None
             break
-    return rebuild(graph, nodes, note="recognised operators")
+    return rebuild(graph, nodes)
 
 
 def _chain(graph: Graph, index: int, ops: tuple[str, ...]) -> list[int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from cgir.graph import Attr, Graph, Node, Param, Shape
+from cgir.graph import Graph, Node, Param, Shape
 
 from .rewrite import rebuild
 
@@ -16,7 +16,7 @@ def merge_adds(graph: Graph) -> Graph:
     """
     nodes: list[Node | None] = list(graph.nodes)
     for index, original in enumerate(graph.nodes):
-        if original.op != "Add" or original.attrs != _trips(original):
+        if original.op != "Add" or original.attrs != original.carry_trips():
             continue
         node = nodes[index]
         assert node is not None
@@ -124,13 +124,8 @@ def _linear_from_matmul(node: Node) -> Node:
         in_shapes=((inner, *rest),),
         shape=(outer, *rest),
         params=(Param(weight.id, (outer, inner)),),
-        attrs=_trips(node),
+        attrs=node.carry_trips(),
     )
-
-
-def _trips(node: Node) -> tuple[tuple[str, Attr], ...]:
-    """What stays of the attributes: how often a loop goes round."""
-    return tuple(pair for pair in node.attrs if pair[0] == "trips")
 
 
 def recognize_affine(graph: Graph) -> Graph:
@@ -146,7 +141,7 @@ def recognize_affine(graph: Graph) -> Graph:
         params = tuple(Param(param.id, node.shape[:1]) for param in (*node.params, *graph.nodes[shift].params))
         nodes[index] = replace(node, op="BatchNorm", params=params)
         nodes[shift], alias[shift] = None, index
-    return rebuild(graph, nodes, alias, "recognised operators")
+    return rebuild(graph, nodes, alias)
 
 
 def _is_per_channel(node: Node, op: str) -> bool:
@@ -180,4 +175,4 @@ def fold_batch_norm(graph: Graph) -> Graph:
         nodes[source] = replace(conv, params=(conv.params[0], bias))
         nodes[index] = None
         alias[index] = source
-    return rebuild(graph, nodes, alias, "folded BatchNorm")
+    return rebuild(graph, nodes, alias)

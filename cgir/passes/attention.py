@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from cgir.graph import Attr, Graph, Node, Param, Shape
+from cgir.graph import Graph, Node, Param, Shape
 
 from .dead import remove_dead
 from .rewrite import rebuild
@@ -23,10 +23,10 @@ def recognize_attention(graph: Graph) -> Graph:
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
         if node.op == "Attention":
-            nodes[index] = replace(node, attrs=_trips(node))
+            nodes[index] = replace(node, attrs=node.carry_trips())
         elif node.op == "MatMul" and len(node.inputs) == 2:
             _rewrite(graph, nodes, index)
-    found = rebuild(graph, nodes, note="recognised operators")
+    found = rebuild(graph, nodes)
     return remove_dead(found) if found is not graph else graph  # scales that only queries and keys had
 
 
@@ -68,7 +68,7 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
         inputs=inputs,
         in_shapes=in_shapes,
         params=biases,
-        attrs=_trips(graph.nodes[index]),
+        attrs=graph.nodes[index].carry_trips(),
     )
     for i in inner:
         nodes[i] = None
@@ -114,7 +114,7 @@ def pack_projections(graph: Graph) -> Graph:
             nodes[last] = _packed([graph.nodes[i] for i in triple], graph.nodes[index].module)
             for other in others:
                 nodes[other], alias[other] = None, last
-    return rebuild(graph, nodes, alias, "packed projections")
+    return rebuild(graph, nodes, alias)
 
 
 def _projections(graph: Graph, attention: Node) -> tuple[int, ...] | None:
@@ -140,8 +140,3 @@ def _packed(nodes: list[Node], module: str) -> Node:
         Param("+".join(param.id for param in column), (features, *column[0].shape[1:])) for column in columns
     )
     return replace(nodes[0], shape=(features, *nodes[0].shape[1:]), params=params, module=module)
-
-
-def _trips(node: Node) -> tuple[tuple[str, Attr], ...]:
-    """What stays of the attributes: how often a loop goes round."""
-    return tuple(pair for pair in node.attrs if pair[0] == "trips")

@@ -45,7 +45,12 @@ def fold_constants(graph: Graph, computed: bool = False) -> Graph:
             nodes.append(_absorb(graph, node, constant, inner))
         else:
             nodes.append(node)
-    return rebuild(graph, nodes, note="folded constants")
+    return rebuild(graph, nodes)
+
+
+def fold_computed_constants(graph: Graph) -> Graph:
+    """`fold_constants` for inference: what is computed from parameters alone becomes one parameter."""
+    return fold_constants(graph, computed=True)
 
 
 def _held(graph: Graph, source: int, params: tuple[Param, ...], computed: bool) -> tuple[Param, ...]:

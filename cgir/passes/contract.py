@@ -18,14 +18,14 @@ def contract_movement(graph: Graph) -> Graph:
 
     So does a concatenation that puts the parts of one tensor together again, which is how files write `roll`.
     """
-    return _contract(graph, {"movement"}, "contracted movement")
+    return _contract(graph, {"movement"})
 
 
 def contract_identities(graph: Graph) -> Graph:
     """Remove identities, casts, dropout, and neutral settings: x + 0, x * 1, pooling 1x1, adaptive pooling to the same
     size, zero padding.
     """
-    return _contract(graph.with_nodes(map(_without_empty, graph.nodes)), {"identity"}, "contracted identities")
+    return _contract(graph.with_nodes(map(_without_empty, graph.nodes)), {"identity"})
 
 
 def _without_empty(node: Node) -> Node:
@@ -38,7 +38,7 @@ def _without_empty(node: Node) -> Node:
     )
 
 
-def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
+def _contract(graph: Graph, categories: set[str]) -> Graph:
     alias: dict[int, int] = {}
     nodes: list[Node | None] = []
     for index, node in enumerate(graph.nodes):
@@ -54,7 +54,7 @@ def _contract(graph: Graph, categories: set[str], note: str) -> Graph:
             nodes.append(None)
         else:
             nodes.append(node)
-    return rebuild(graph, nodes, alias, note)
+    return rebuild(graph, nodes, alias)
 
 
 def _rearranges(graph: Graph, node: Node, sources: set[int]) -> bool:
@@ -138,7 +138,7 @@ def fold_padding(graph: Graph) -> Graph:
         if padded and len(nodes_of) == len(padded):
             nodes[index] = None
             alias[index] = node.inputs[0]
-    return rebuild(graph, nodes, alias, "folded padding")
+    return rebuild(graph, nodes, alias)
 
 
 def _without_channels(node: Node) -> Node:

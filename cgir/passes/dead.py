@@ -18,12 +18,8 @@ def remove_dead(graph: Graph) -> Graph:
             reached.add(index)
     needed = {index for index in reached if graph.nodes[index].op == "Output"}
     if not needed:
-        return rebuild(
-            graph, [node if node.op in ("Input", "Output") else None for node in graph.nodes], note="removed dead"
-        )
+        return rebuild(graph, [node if node.op in ("Input", "Output") else None for node in graph.nodes])
     for index in range(len(graph.nodes) - 1, -1, -1):
         if index in needed:
             needed.update(source for source in graph.nodes[index].inputs if source in reached)
-    return rebuild(
-        graph, [node if index in needed else None for index, node in enumerate(graph.nodes)], note="removed dead"
-    )
+    return rebuild(graph, [node if index in needed else None for index, node in enumerate(graph.nodes)])

@@ -19,4 +19,4 @@ def merge_duplicates(graph: Graph) -> Graph:
         same = first.setdefault((node.op, inputs, node.in_shapes, node.shape, node.params, node.attrs), index)
         if same != index:
             nodes[index], alias[index] = None, same
-    return rebuild(graph, nodes, alias, "merged duplicates")
+    return rebuild(graph, nodes, alias)

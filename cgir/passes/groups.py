@@ -49,7 +49,7 @@ def recognize_groups(graph: Graph) -> Graph:
             attrs=attributes({**dict(node.attrs), "groups": groups}),
         )
         alias.update({reader: index for reader in alias if alias[reader] == reader})
-    return rebuild(graph, nodes, alias, "recognised operators")
+    return rebuild(graph, nodes, alias)
 
 
 def _is_affine(node: Node, op: str, channels: int) -> bool:

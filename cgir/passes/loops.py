@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cgir.graph import Graph, Node, Param, Shape, attributes
 from cgir.ops import OPS
 
-from .rewrite import rebuild
+from .rewrite import origin, rebuild
 
 SKIPPED = ("movement", "identity", "source")
 
@@ -65,7 +65,7 @@ def recognize_recurrent(graph: Graph) -> Graph:
         for i in live:
             nodes[i] = None
     # What is left of the body are counters; they depend on no input and are folded.
-    return _both_directions(rebuild(graph, nodes, note="recognised operators"))
+    return _both_directions(rebuild(graph, nodes))
 
 
 def _body(graph: Graph, loop: int) -> list[int]:
@@ -115,17 +115,10 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
 def _bias(graph: Graph, index: int) -> Param | None:
     """The parameter that a sum adds to a computed tensor."""
     for source in graph.nodes[index].inputs:
-        origin = _through(graph, source)
-        if graph.nodes[origin].op == "Param":
-            return graph.nodes[origin].params[0]
+        operand = graph.nodes[origin(graph, source)]
+        if operand.op == "Param":
+            return operand.params[0]
     return None
-
-
-def _through(graph: Graph, index: int) -> int:
-    """What a tensor was before it was moved or renamed."""
-    while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
-        index = graph.nodes[index].inputs[0]
-    return index
 
 
 def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int]) -> _Round | None:
@@ -138,7 +131,7 @@ def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int])
     states: list[int] = []
     for index in products:
         left, right = graph.nodes[index].inputs
-        weight = graph.nodes[_through(graph, right)]
+        weight = graph.nodes[origin(graph, right)]
         if weight.op != "Param" or len(weight.shape) != 2:
             return None
         if left in inside and graph.nodes[left].op == "Slice" and graph.nodes[left].inputs[0] not in inside:

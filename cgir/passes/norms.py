@@ -7,10 +7,9 @@ from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
-from cgir.graph import Graph, Node, Param, Shape, attributes
-from cgir.ops import OPS
+from cgir.graph import Graph, Node, Param, Shape
 
-from .rewrite import rebuild
+from .rewrite import origin, rebuild
 
 ROOTS = ("Rsqrt", "Sqrt", "Pow")
 MEANS = ("Mean", "GlobalAvgPool")  # a mean over all positions has become pooling by then
@@ -47,11 +46,11 @@ def recognize_batch_norm(graph: Graph) -> Graph:
             (first.in_shapes[slot],),
             last.shape,
             found.params,
-            _trips(node),
+            node.carry_trips(),
             last.name,
             last.module,
         )
-    return rebuild(graph, nodes, note="recognised operators")
+    return rebuild(graph, nodes)
 
 
 class _Found(NamedTuple):
@@ -160,22 +159,15 @@ def _is_root(graph: Graph, index: int) -> bool:
     node = graph.nodes[index]
     if node.op not in ROOTS:
         return False
-    inner = graph.nodes[_through(graph, node.inputs[0])]
+    inner = graph.nodes[origin(graph, node.inputs[0])]
     if inner.op != "Add":
         return False
-    variance = graph.nodes[_through(graph, inner.inputs[0])]
+    variance = graph.nodes[origin(graph, inner.inputs[0])]
     return (
         variance.op == "Constant"
         and bool(variance.shape)
         and (inner.attr("scalar") is not None or len(inner.inputs) == 2)
     )
-
-
-def _through(graph: Graph, index: int) -> int:
-    """What a tensor was before it was moved or renamed."""
-    while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
-        index = graph.nodes[index].inputs[0]
-    return index
 
 
 def _is_scaled_mean(graph: Graph, index: int, roots: set[int]) -> bool:
@@ -191,11 +183,6 @@ def _leaves(graph: Graph, index: int, stop: set[int]) -> tuple[Param, ...]:
 def _weights(gamma: tuple[Param, ...], beta: tuple[Param, ...]) -> tuple[Param, ...]:
     """Weights as vectors of channels."""
     return tuple(Param(param.id, param.shape) for param in (*gamma, *beta))
-
-
-def _trips(node: Node) -> tuple[tuple[str, int], ...]:
-    trips = node.attr("trips")
-    return () if trips is None else (("trips", trips),)
 
 
 # --- layer, group and instance normalisation: runs on operators whose constants are folded and whose movement is
@@ -223,7 +210,7 @@ def recognize_norms(graph: Graph) -> Graph:
             for i in inner - {index}:
                 nodes[i] = None
             break
-    return rebuild(graph, nodes, note="recognised operators")
+    return rebuild(graph, nodes)
 
 
 class _Moments(NamedTuple):
@@ -337,5 +324,5 @@ def _made(node: Node, op: str, shape: Shape, found: _Moments, attrs: dict[str, i
         in_shapes=(shape,),
         shape=shape,
         params=found.params,
-        attrs=attributes({**attrs, **dict(_trips(node))}),
+        attrs=node.carry_trips(**attrs),
     )

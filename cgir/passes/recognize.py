@@ -12,7 +12,7 @@ from itertools import permutations
 from math import isclose, pi, prod, sqrt
 from typing import Any
 
-from cgir.graph import Attr, Graph, Node, Shape, attributes
+from cgir.graph import Attr, Graph, Node, Shape
 from cgir.ops import OPS
 
 from .rewrite import rebuild
@@ -75,12 +75,7 @@ def recognize_in_parts(graph: Graph) -> Graph:
     if not any(_is_part(node) for node in graph.nodes):
         return graph
     alias = {index: node.inputs[0] for index, node in enumerate(graph.nodes) if node.op == "Expand" and node.inputs}
-    graph = rebuild(
-        graph,
-        [None if index in alias else node for index, node in enumerate(graph.nodes)],
-        alias,
-        "contracted movement",
-    )
+    graph = rebuild(graph, [None if index in alias else node for index, node in enumerate(graph.nodes)], alias)
     for pattern, op, attrs in PATTERNS:
         graph = _replace_all(graph, pattern, op, attrs, parts=True)
     return graph
@@ -115,14 +110,13 @@ def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]
                 continue
             if any(nodes[i] is not graph.nodes[i] for i in inner):
                 continue
-            trips = {name: value for name, value in node.attrs if name == "trips"}
             nodes[index] = replace(
-                node, op=op, inputs=(entry,), in_shapes=(node.shape,), attrs=attributes(attrs | trips)
+                node, op=op, inputs=(entry,), in_shapes=(node.shape,), attrs=node.carry_trips(**attrs)
             )
             for i in inner - {index}:
                 nodes[i] = None
             break
-    return rebuild(graph, nodes, note="recognised operators")
+    return rebuild(graph, nodes)
 
 
 def _plausible(graph: Graph, index: int, pattern: Pattern) -> bool:

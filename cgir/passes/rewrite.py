@@ -1,4 +1,4 @@
-"""The one way passes change a graph: some nodes replaced, some removed, some standing for others."""
+"""Graph rewriting that all passes share: nodes replaced, removed, or read in the place of others; walks over data movement."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ from collections.abc import Mapping, Sequence
 from operator import is_
 
 from cgir.graph import Graph, Node
+from cgir.ops import OPS
 
 
-def rebuild(
-    graph: Graph,
-    nodes: Sequence[Node | None],
-    alias: Mapping[int, int] | None = None,
-    note: str = "",
-    level: str | None = None,
-) -> Graph:
-    """A graph of the nodes that are not None, inputs renumbered.
+def rebuild(graph: Graph, nodes: Sequence[Node | None], alias: Mapping[int, int] | None = None) -> Graph:
+    """A graph of the nodes that are not None, inputs renumbered; the same object where nothing changed.
 
-    `nodes` are in the old numbering and in topological order; `alias` says, for a removed node, which node its
-    consumers now read (followed transitively). `note`, if given, counts the removed nodes in the graph's notes.
+    Args:
+        graph: the graph before.
+        nodes: in its numbering and in topological order: nodes kept or replaced, None where one is removed.
+        alias: for a removed node, which node its consumers now read (followed transitively).
     """
-    if all(map(is_, nodes, graph.nodes)) and level in (None, graph.level):
+    if all(map(is_, nodes, graph.nodes)):
         return graph
     alias = alias or {}
     index: dict[int, int] = {}
@@ -35,12 +32,18 @@ def rebuild(
             if inputs == node.inputs
             else Node(node.op, inputs, node.in_shapes, node.shape, node.params, node.attrs, node.name, node.module)
         )
-    removed = len(nodes) - len(kept)
-    return graph.with_nodes(kept, {note: removed} if note and removed else None, level)
+    return graph.with_nodes(kept)
 
 
 def resolve(alias: Mapping[int, int], index: int) -> int:
     """The node that `index` finally stands for."""
     while index in alias:
         index = alias[index]
+    return index
+
+
+def origin(graph: Graph, index: int) -> int:
+    """The node that made a tensor, before movement and identities passed it on."""
+    while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
+        index = graph.nodes[index].inputs[0]
     return index

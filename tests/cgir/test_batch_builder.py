@@ -93,7 +93,7 @@ def test_networks_are_put_together_in_several_goes(monkeypatch: pytest.MonkeyPat
         assert np.array_equal(getattr(parts, field), getattr(whole, field))
 
 
-def test_a_piece_is_written_once() -> None:
+def test_a_subgraph_is_written_once() -> None:
     calls = []
 
     def counted(build: GraphBuilder, x: int, channels: int) -> int:
@@ -102,8 +102,8 @@ def test_a_piece_is_written_once() -> None:
 
     many = BatchBuilder()
     for _ in range(3):
-        x = many.piece(counted, many.input((4, 8, 8)), 4)
-        many.output(many.piece(counted, many.piece(counted, x, 4), 8))
+        x = many.subgraph(counted, many.input((4, 8, 8)), 4)
+        many.output(many.subgraph(counted, many.subgraph(counted, x, 4), 8))
         many.end()
     assert calls == [4, 8]
     assert len(many.batch()) == 3
@@ -111,12 +111,12 @@ def test_a_piece_is_written_once() -> None:
         many.build()
 
 
-def test_an_error_in_a_piece_leaves_the_builder_usable() -> None:
+def test_an_error_in_a_subgraph_leaves_the_builder_usable() -> None:
     many = BatchBuilder()
     x = many.input((4, 8, 8))
     with pytest.raises(Exception, match="groups"):
-        many.piece(lambda build, x: build.conv(x, 5, 1, groups=3), x)
-    many.output(many.piece(conv, x, 4))
+        many.subgraph(lambda build, x: build.conv(x, 5, 1, groups=3), x)
+    many.output(many.subgraph(conv, x, 4))
     many.end()
     assert [kind.op for kind in many.batch().kinds] == ["Input", "Conv", "ReLU", "Output"]
 

@@ -71,7 +71,8 @@ def test_op_counts_and_notes():
         "Opaque:fold": 1,
         "Output": 1,
     }
-    assert graph.with_nodes(graph.nodes, {"movement": 1, "cast": 2}).notes == (("cast", 2), ("movement", 4))
+    notes = graph.with_nodes(graph.nodes, {"contract_movement": 1, "fold_padding": 2}).notes
+    assert notes == (("contract_movement", 4), ("fold_padding", 2))
     assert graph.with_nodes(graph.nodes[:1], level="raw").level == "raw"
     assert graph.with_nodes(graph.nodes).level == "module"
     assert graph.with_nodes(graph.nodes, {"x": 1}) == graph  # notes are not part of what a graph is

@@ -106,7 +106,7 @@ def small_graph():
     for _ in range(2):
         nodes.append(Node("Linear", (len(nodes) - 1,), ((4, 8, 8),), (4, 8, 8), (tied,), attributes({}), "l", "head"))
     nodes.append(Node("Output", (len(nodes) - 1,), ((4, 8, 8),), (4, 8, 8), name="out"))
-    return graph.with_nodes(nodes, notes={"movement": 3})
+    return graph.with_nodes(nodes, notes={"contract_movement": 3})
 
 
 def store_sample(count=12, seed=0):

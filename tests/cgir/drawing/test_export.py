@@ -15,7 +15,6 @@ from cgir.drawing.module_blocks import every_node
 from cgir.drawing.svg import svg
 from cgir.graph import Graph, Node
 from cgir.node_text import short_attributes
-from cgir.report import report
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -34,51 +33,6 @@ def test_dump_has_one_aligned_line_a_node():
     start = lines[1].index("inputs")
     assert all(line[start - 1] == " " and line[start] != " " for line in lines[3:])
     assert str(small_graph()) == dump(small_graph())
-
-
-def test_report_adds_up():
-    text = report(resnet50())
-    assert "25,557,032" in text  # torchvision's ResNet-50
-    assert "8,178,368,512" in text  # twice the 4.09 G multiply-adds usually quoted
-    rows = [re.split(r"\s{1,}", line) for line in text.splitlines() if line.endswith("%")]
-    assert sum(int(row[2].replace(",", "")) for row in rows) == 25_557_032
-    assert sum(int(row[1]) for row in rows) == 176
-    assert {row[0] for row in rows} == set(resnet50().op_counts())
-
-
-def test_report_names_opaque_operators_and_notes():
-    text = small_graph().report()
-    assert "Opaque:fold" in text
-    assert re.search(r"opaque operators, .*: 1\n  fold -> 4x8x8, node 4 in body", text)
-    assert "folded or removed: 3 movement" in text
-    assert re.search(r"Linear +2 +16 ", text)  # a tied weight counts once
-
-
-def nodes(*ops, **fields):
-    """A chain of operators on (4,) vectors, all with the same further fields."""
-    chain = [Node("Input", shape=(4,)), *(Node(op, (i,), ((4,),), (4,), **fields) for i, op in enumerate(ops))]
-    return Graph(
-        (*chain, Node("Output", (len(ops),), ((4,),), (4,))),
-        notes=(("contracted movement", 5), ("folded BatchNorm", 2), ("unused parameters", 1234)),
-    )
-
-
-def test_report_lists_what_is_not_counted():
-    text = report(nodes(*["Opaque"] * 13, module="body.fold", attrs=(("name", "lib::fold"),)))
-    assert "counted as 0: 13\n  lib::fold -> 4, node 1 in body.fold\n" in text
-    assert text.count("lib::fold -> ") == 10
-    assert "\n  ... and 3 more" in text
-    assert "parameters that no operator reads, not counted above: 1,234" in text
-    assert text.splitlines()[-1].endswith("removed: 5 contracted movement, 2 folded BatchNorm")
-    assert "loops" not in text
-
-
-def test_report_names_loops_of_unknown_length():
-    assert (
-        "loops whose number of iterations is unknown, their bodies counted once: 1\n  Loop -> 4, node 2 in body"
-        in report(nodes("ReLU", "Loop", module="body"))
-    )
-    assert "loops" not in report(nodes("ReLU", "Loop", attrs=(("trips", 3),)))
 
 
 def test_networkx_has_everything():

@@ -1,4 +1,4 @@
-"""Where two graphs part, in words."""
+"""Graph comparison as text: nodes, modules, kinds and shared parameters in which two graphs differ."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from .analysis.weisfeiler_lehman import colors, isomorphic, param_groups
-from .graph import Graph, Node, NodeKind
-from .graph_batch import GraphBatch
-from .node_text import op_name, operators, shape_text
+from cgir.graph import Graph, Node, NodeKind
+from cgir.graph_batch import GraphBatch
+from cgir.node_text import op_name, operators, shape_text
+
+from .weisfeiler_lehman import colors, isomorphic, param_groups
 
 LIMIT = 10  # nodes listed of each sort
 

@@ -1,0 +1,61 @@
+"""The canonical form: the fixed sequence of passes that makes graphs of different origin equal."""
+
+from __future__ import annotations
+
+from cgir.errors import InvalidGraphError
+from cgir.graph import Graph
+
+from .activations import recognize_clips, recognize_prelu
+from .arithmetic import fold_batch_norm, merge_adds, merge_concats, recognize_affine, unify_linear
+from .attention import pack_projections, recognize_attention
+from .constants import fold_computed_constants, fold_constants, round_numbers, squeeze_parameters
+from .contract import contract_identities, contract_movement, fold_padding, unify_pools
+from .dead import remove_dead
+from .driver import Pass, run_passes
+from .duplicates import merge_duplicates
+from .groups import recognize_groups, split_gates
+from .loops import recognize_recurrent
+from .norms import recognize_batch_norm, recognize_norms
+from .recognize import forget_parts, recognize_in_parts, recognize_patterns
+from .recurrent import merge_recurrent
+
+LEVELS = ("module", "inference")
+STEPS: tuple[Pass, ...] = (
+    contract_identities, unify_pools, remove_dead, fold_padding, recognize_groups, split_gates, recognize_norms,
+    recognize_patterns, recognize_clips, recognize_prelu, recognize_attention, unify_linear, pack_projections,
+    merge_adds, merge_concats, merge_recurrent, round_numbers,
+)  # fmt: skip
+
+
+def sequence(level: str = "module", keep_movement: bool = False) -> tuple[Pass, ...]:
+    """The passes of `canonicalize`, in order: constants first, then movement, then `STEPS`, then what inference adds."""
+    inference = level == "inference"
+    return (
+        recognize_recurrent, recognize_batch_norm, fold_computed_constants if inference else fold_constants,
+        *((forget_parts,) if keep_movement else (recognize_in_parts, contract_movement)),
+        *STEPS,
+        *((recognize_affine, fold_batch_norm, squeeze_parameters, merge_duplicates) if inference else ()),
+    )  # fmt: skip
+
+
+def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = False, debug: bool = False) -> Graph:
+    """The canonical form: networks that compute the same from the same operators become isomorphic graphs.
+
+    Args:
+        graph: raw or canonical (canonicalising twice changes nothing). Only a raw graph knows the shapes of what is
+            computed from parameters, which "inference" wants.
+        level: "module" keeps operators as written; "inference" is what an optimising exporter leaves of it: BatchNorm
+            is folded into the convolution or linear layer before it, what is computed from parameters alone is one
+            parameter, and equal nodes are merged.
+        keep_movement: keep reshapes, transposes and slices as nodes.
+        debug: check every invariant of `cgir.verify` after each pass, which takes a multiple of the time; also on
+            where the environment has CGIR_DEBUG=1.
+
+    Raises:
+        InvalidGraphError: `level` is neither of the two; or a pass failed, as it may on a graph that `cgir.verify`
+            refuses.
+    """
+    if level not in LEVELS:
+        raise InvalidGraphError(f"canonicalize: level is {level!r}, expected one of {', '.join(LEVELS)}")
+    graph = run_passes(graph, sequence(level, keep_movement), debug)
+    return graph.with_nodes(graph.nodes, level=level)
