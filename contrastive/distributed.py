@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -57,8 +57,10 @@ def all_gather(x: Tensor, rows: slice, total: int) -> Tensor:
     Returns:
         (total, p), equal in every process.
     """
-    gathered: Tensor = x if rank_and_world_size()[1] == 1 else _AllGather.apply(x, rows, total)
-    return gathered
+    if rank_and_world_size()[1] == 1:
+        return x
+    apply: Callable[[Tensor, slice, int], Tensor] = _AllGather.apply
+    return apply(x, rows, total)
 
 
 class _AllGather(torch.autograd.Function):
@@ -87,7 +89,7 @@ def all_reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
     reduced = list(parameters)
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in reduced])
     dist.all_reduce(flat)
-    for parameter, grad in zip(reduced, flat.split([p.numel() for p in reduced]), strict=True):
+    for parameter, grad in zip(reduced, torch.split(flat, [p.numel() for p in reduced]), strict=True):
         parameter.grad = grad.view_as(parameter)
 
 

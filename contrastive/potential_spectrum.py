@@ -48,12 +48,11 @@ def operator_spectrum(graphs: Graphs, k: int = K) -> FloatArray:
     """
     batch = as_batch(graphs)
     potential = np.asarray([_potential(kind) for kind in batch.kinds])
-    cuts = np.searchsorted(batch.dst, batch.ptr)
     result = np.full((len(batch), k), PADDING + 1 + MAX_HASH_OFFSET)
 
     def solve(row: int) -> None:
         start, stop = batch.ptr[row : row + 2]
-        edges = slice(cuts[row], cuts[row + 1])
+        edges = slice(batch.edge_ptr[row], batch.edge_ptr[row + 1])
         ends = np.asarray([0, stop - start])
         matrix = normalized_laplacian(
             GraphBatch(batch.kinds, batch.kind[start:stop], batch.src[edges] - start, batch.dst[edges] - start, ends)

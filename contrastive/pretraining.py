@@ -124,7 +124,7 @@ class PretrainingRun:
             loss = self.objective.loss(self.graphs.minibatch(pairs.indices[rows]), pairs, self.step, rows)
         self.optimizer.zero_grad()
         if loss.requires_grad:  # not where none of the masked nodes are this process's
-            loss.backward()
+            torch.autograd.backward(loss)
         distributed.all_reduce_gradients(self.objective.parameters())
         self.optimizer.step()
         self.step += 1

@@ -1,7 +1,7 @@
 """Transfer evaluation (Han et al. 2023, section 5.1): few labels of a target family, all labels of source families.
 
 An encoder is pretrained on unlabelled graphs of every family, a head is trained on the sources' labels, and a few
-labels of the target fine-tune both. The result ranks the rest of the target. Baselines see the same labels of the target.
+labels of the target fine-tune both. The result ranks the rest of the target. Baselines see the same target labels.
 """
 
 from __future__ import annotations

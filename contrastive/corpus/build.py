@@ -1,9 +1,8 @@
-"""The unlabelled corpus that the shipped encoder is pretrained on: `python -m contrastive.corpus OUT` writes it,
-without any download.
+"""Builds the unlabelled corpus that the shipped encoder is pretrained on, without any download.
 
-Networks of every search space, drawn uniformly and on random walks of mutations, in published and in scaled skeletons
-(`corpus_spaces`), and what timm, torchvision and transformers build, at two resolutions, with mutations of it
-(`corpus_zoo`). Every graph is there once; its family says where it comes from.
+It has networks of every search space, sampled uniformly and on random walks of mutations, in published and in scaled
+skeletons (`search_spaces`), and the models of timm, torchvision and transformers at two resolutions, with mutations
+(`model_zoo`). No two graphs are equal; the family of each is its search space or library.
 """
 
 from __future__ import annotations
@@ -27,30 +26,28 @@ from cgir.errors import CgirError
 from cgir.store.graph_store import GraphStore
 from cgir.store.manifest import MANIFEST
 
-from . import model_zoo as corpus_zoo
-from . import search_spaces as corpus_spaces
+from . import model_zoo, search_spaces
 
 CARD = "corpus.json"
 
 log = logging.getLogger(__name__)
 
 
-def write(out: str | PathLike[str], scale: float = 1.0, zoo: bool = True, seed: int = 0) -> GraphStore:
-    """Write the corpus as a `GraphStore`, and beside its files `corpus.json`: settings, counts by family, and what the
-    libraries' versions are.
+def write_corpus(out: str | PathLike[str], scale: float = 1.0, zoo: bool = True, seed: int = 0) -> GraphStore:
+    """Write the corpus as a `GraphStore`, with settings, counts by family and versions of libraries in `corpus.json`.
 
-    Each part is a store of its own in `OUT.parts-SEED-SCALE` until all are done; an interrupted run goes on with the
+    Each part is a store of its own in `OUT.parts-SEED-SCALE` until all are done; an interrupted run resumes with the
     parts that are missing. A finished corpus is not written again.
 
     Args:
         out: the folder.
-        scale: share of the networks; at 1 there are more than 200,000 different ones.
-        zoo: whether timm's, torchvision's and transformers' models are traced; what is not installed is left out, with
-            a warning.
-        seed: of everything that is drawn. Equal arguments (and equal versions of the libraries) give equal corpora.
+        scale: fraction of the networks; at 1 there are more than 200,000 different ones.
+        zoo: whether the models of timm, torchvision and transformers are traced; a library that is not installed is
+            left out with a warning.
+        seed: of all random choices. Equal arguments (and equal versions of the libraries) give equal corpora.
 
     Raises:
-        CgirError: `scale` is not positive, or `out` is there already with other settings or as something else.
+        CgirError: `scale` is not positive, or `out` exists with other settings or as something else.
     """
     target = Path(out)
     if not 0 < scale < float("inf"):
@@ -63,33 +60,33 @@ def write(out: str | PathLike[str], scale: float = 1.0, zoo: bool = True, seed: 
         for name, job in tqdm(jobs.items(), desc="parts of the corpus", unit="part", disable=None):
             if not (folder / name / MANIFEST).exists():
                 job(folder / name)
-        whole = folder / "whole"
-        GraphStore.write(whole, GraphStore.merge([GraphStore.open(folder / name) for name in jobs]).deduplicate())
-        _write_card(whole, settings)
-        os.replace(whole, target)  # card and all, or nothing
+        merged = folder / "whole"
+        GraphStore.write(merged, GraphStore.merge([GraphStore.open(folder / name) for name in jobs]).deduplicate())
+        _write_card(merged, settings)
+        os.replace(merged, target)  # card and all, or nothing
     shutil.rmtree(folder, ignore_errors=True)
     return GraphStore.open(target)
 
 
 def _jobs(scale: float, zoo: bool, seed: int) -> dict[str, Callable[[Path], None]]:
-    """Name of each part -> what writes it to a path."""
+    """Name of each part -> the function that writes it to a path."""
     jobs: dict[str, Callable[[Path], None]] = {
-        part.name: partial(corpus_spaces.write, part, scale=scale, seed=seed) for part in corpus_spaces.PARTS
+        part.name: partial(search_spaces.write_part, part, scale=scale, seed=seed) for part in search_spaces.PARTS
     }
-    for part in corpus_zoo.parts(scale, seed) if zoo else ():
-        jobs[part.name] = partial(corpus_zoo.write, part, seed=seed)
+    for part in model_zoo.parts(scale, seed) if zoo else ():
+        jobs[part.name] = partial(model_zoo.write_part, part, seed=seed)
     return jobs
 
 
 def _finished(target: Path, settings: dict[str, Any]) -> bool:
-    """Whether the corpus is there."""
+    """Whether the corpus exists; CgirError if something else does."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return False
     try:
         found = json.loads((target / CARD).read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CgirError(
-            f"{target}: exists and is no corpus, whose {CARD} could be read ({error}); remove it or choose another path"
+            f"{target}: exists and is no corpus with a readable {CARD} ({error}); remove it or choose another path"
         ) from error
     if found != settings:
         raise CgirError(f"{target}: holds the corpus of {found}, not of {settings}; remove it or choose another path")
@@ -103,25 +100,27 @@ def _write_card(target: Path, settings: dict[str, Any]) -> None:
         "graphs": len(store),
         "nodes": int(store.num_nodes.sum()),
         "families": dict(Counter(store.families).most_common()),
-        "versions": corpus_zoo.versions() if settings["zoo"] else {},
+        "versions": model_zoo.versions() if settings["zoo"] else {},
     }
     with atomic_path(target / CARD) as path:
         path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """The command line of `python -m contrastive.corpus`."""
     parser = argparse.ArgumentParser(prog="python -m contrastive.corpus", description="Write the unlabelled corpus.")
     parser.add_argument("out", type=Path, help="folder")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the networks (default 1: more than 200,000)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="fraction of the networks (default 1: more than 200,000)"
+    )
     parser.add_argument(
         "--no-zoo", action="store_true", help="without the models of timm, torchvision and transformers"
     )
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        write(given.out, given.scale, not given.no_zoo, given.seed)
+        write_corpus(args.out, args.scale, not args.no_zoo, args.seed)
     except CgirError as error:
         parser.exit(1, f"{error}\n")
-    log.info("%s", (given.out / CARD).read_text(encoding="utf-8"))
+    log.info("%s", (args.out / CARD).read_text(encoding="utf-8"))

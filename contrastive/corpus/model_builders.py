@@ -1,8 +1,7 @@
-"""How models of timm, torchvision and transformers are built for the corpus: without weights, on the meta device, at
-two sizes.
+"""Builds models of timm, torchvision and transformers for the corpus, on the meta device and at two sizes.
 
-Each of `LIBRARIES` has the names of a library's models and, for a name, its variants: a title and a call that returns a
-module and its inputs.
+Each of `LIBRARIES` lists the names of a library's models and gives, for a name, its variants: pairs of a title and a
+function that traces the model.
 """
 
 from __future__ import annotations
@@ -23,33 +22,34 @@ from cgir.graph import Graph
 from frontends.torch.torchvision_ops import declare
 
 META = torch.device("meta")
-FACTORS = (0.5, 0.67, 0.75, 1.25, 1.5)  # of a model's own image size
+IMAGE_SCALES = (0.5, 0.67, 0.75, 1.25, 1.5)  # of a model's own image size
 TOKENS = (16, 64, 128, 256)
-DEPTHS, SHRUNK = (
-    (
-        "num_hidden_layers",
-        "num_layers",
-        "n_layer",
-        "n_layers",
-        "encoder_layers",
-        "decoder_layers",
-        "num_decoder_layers",
-        "depth",
-    ),
-    (2, 3, 4, 6),
+DEPTHS = (2, 3, 4, 6)
+DEPTH_FIELDS = (  # of configurations of transformers
+    "num_hidden_layers",
+    "num_layers",
+    "n_layer",
+    "n_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_decoder_layers",
+    "depth",
 )
 
 Variant = tuple[str, Callable[[], Graph]]
 
 
 class Library(NamedTuple):
-    """The names of a library's models, the variants of a model by its name, and the share of the models that is in the
-    whole corpus.
+    """A library of models.
+
+    names: lists them.
+    variants: titles and tracing functions of a model, by its name.
+    fraction: of the models that are in the whole corpus.
     """
 
     names: Callable[[], list[str]]
     variants: Callable[[str, np.random.Generator], Iterator[Variant]]
-    share: float = 1.0
+    fraction: float = 1.0
 
 
 def _timm_names() -> list[str]:
@@ -60,7 +60,7 @@ def _timm_names() -> list[str]:
 
 
 def _timm(name: str, rng: np.random.Generator) -> Iterator[Variant]:
-    """At the model's own size and another, for which models that insist on one are built anew."""
+    """A model at its own image size and at another, rebuilt for the other size where the size is fixed."""
     import timm
 
     model: Any = on_meta(partial(timm.create_model, name))
@@ -75,7 +75,7 @@ def _timm(name: str, rng: np.random.Generator) -> Iterator[Variant]:
 
 
 def _torchvision_names() -> list[str]:
-    """All but the quantised ones, which are the same networks, and the ones for optical flow, which read pairs."""
+    """All but quantised models, which are the same networks, and models of optical flow, which read pairs of images."""
     declare()
     from torchvision import models
 
@@ -84,7 +84,10 @@ def _torchvision_names() -> list[str]:
 
 
 def _torchvision(name: str, rng: np.random.Generator) -> Iterator[Variant]:
-    """Classifiers, segmentation and video at two sizes; of detectors the backbone, as what follows depends on values."""
+    """Classifiers, segmentation and video models at two sizes; only the backbone of detectors.
+
+    The rest of a detector has control flow that depends on values.
+    """
     from torchvision import models
 
     kinds = {
@@ -116,8 +119,8 @@ def _transformers_names() -> list[str]:
 
 
 def _transformers(name: str, rng: np.random.Generator) -> Iterator[Variant]:
-    """The default configuration with few layers, on texts of some length and on images of the model's size."""
-    depth, tokens = int(rng.choice(SHRUNK)), int(rng.choice(TOKENS))
+    """The default configuration with few layers, for texts of a random length and images of the model's size."""
+    depth, tokens = int(rng.choice(DEPTHS)), int(rng.choice(TOKENS))
     yield f"{name} layers={depth} tokens={tokens}", partial(_transformer, name, depth, tokens)
 
 
@@ -126,35 +129,33 @@ def _transformer(name: str, depth: int, tokens: int) -> Graph:
 
     config = _shrunk(AutoConfig.for_model(name), depth)
     model: Any = on_meta(partial(AutoModel.from_config, config))
-    # mixtures of experts as grouped products where the model can; loops over experts depend on values
+    # mixtures of experts as grouped matrix products where supported; loops over experts depend on values
     with suppress(Exception):
         model.set_experts_implementation("grouped_mm")
     return frontends.trace(model, _inputs(model, config, tokens), name=name)
 
 
 def _shrunk(config: Any, depth: int) -> Any:
-    """The configuration, and those inside it, with at most `depth` layers, unless something is said for every layer."""
+    """Limit a configuration, and those nested in it, to `depth` layers, unless a list has a value for each layer."""
     for value in list(vars(config).values()):
         if hasattr(value, "to_dict"):
             _shrunk(value, depth)
-    listed = any(isinstance(value, list | tuple) and len(value) > 2 for value in vars(config).values())
-    for field in () if listed else DEPTHS:
+    has_lists = any(isinstance(value, list | tuple) and len(value) > 2 for value in vars(config).values())
+    for field in () if has_lists else DEPTH_FIELDS:
         if isinstance(getattr(config, field, None), int):
             setattr(config, field, min(depth, getattr(config, field)))
     return config
 
 
 def _inputs(model: Any, config: Any, tokens: int) -> dict[str, Tensor]:
-    """Texts and images by the names of the forward's arguments, and a mask of ones, without which texts are searched
-    for padding.
-    """
-    known = inspect.signature(model.forward).parameters
+    """Inputs of the model's `forward` by name: token ids, images, audio or spectrograms, on the meta device."""
+    parameters = inspect.signature(model.forward).parameters
     main = model.main_input_name if isinstance(model.main_input_name, str) else model.main_input_name[0]
     inputs: dict[str, Tensor] = {}
     for argument in ("input_ids", "decoder_input_ids"):
-        if argument in known:
+        if argument in parameters:
             inputs[argument] = torch.zeros(1, tokens, dtype=torch.long, device=META)
-    if "pixel_values" in known and (main == "pixel_values" or "get_image_features" in dir(model)):
+    if "pixel_values" in parameters and (main == "pixel_values" or "get_image_features" in dir(model)):
         vision = getattr(config, "vision_config", config)
         size = getattr(vision, "image_size", 224)
         height, width = (size, size) if isinstance(size, int) else tuple(size)[:2]
@@ -167,9 +168,7 @@ def _inputs(model: Any, config: Any, tokens: int) -> dict[str, Tensor]:
 
 
 def on_meta(make: Callable[[], Any]) -> nn.Module:
-    """A model in evaluation mode without weights; some compute with numbers while they are built, those are built with
-    weights.
-    """
+    """A model in evaluation mode, on the meta device unless its constructor needs the values of tensors."""
     try:
         with META:
             model: nn.Module = make()
@@ -179,12 +178,12 @@ def on_meta(make: Callable[[], Any]) -> nn.Module:
 
 
 def _other(own: int, step: int, rng: np.random.Generator) -> int:
-    """Another image size, a multiple of `step`; the same where the model's own is that small."""
-    return max(step, round(own * float(rng.choice(FACTORS)) / step) * step)
+    """Another image size, a multiple of `step`; it may be the same where the model's own is small."""
+    return max(step, round(own * float(rng.choice(IMAGE_SCALES)) / step) * step)
 
 
 def _resized(model: nn.Module, make: Callable[[], Any], shape: tuple[int, ...], name: str) -> Graph:
-    """A model at another size, built for that size if it must be."""
+    """Trace a model at another image size, rebuilt for that size where the size is fixed."""
     try:
         return frontends.trace(model, input_shape=shape, name=name)
     except TraceError:
@@ -194,6 +193,6 @@ def _resized(model: nn.Module, make: Callable[[], Any], shape: tuple[int, ...], 
 LIBRARIES = {
     "timm": Library(_timm_names, _timm),
     "torchvision": Library(_torchvision_names, _torchvision),
-    # a second each, and many are one network under several names
-    "transformers": Library(_transformers_names, _transformers, share=0.3),
+    # each takes a second, and many are the same network under several names
+    "transformers": Library(_transformers_names, _transformers, fraction=0.3),
 }

@@ -1,8 +1,7 @@
-"""What of timm, torchvision and transformers is in the corpus: their models traced at two sizes, and mutations of the
-graphs.
+"""Corpus parts from timm, torchvision and transformers: models traced at two sizes, and mutations of the graphs.
 
-What cannot be built or traced is counted and logged, and left out, as is what has more than `LARGEST` nodes (mutations
-may grow beyond); a model that takes longer than `PATIENCE` seconds gets no further variants.
+Models that cannot be built or traced, or that have more than `MAX_NODES` nodes, are logged and left out (mutations may
+have more nodes); a model that takes longer than `TIME_LIMIT` gets no further variants.
 """
 
 from __future__ import annotations
@@ -29,63 +28,74 @@ from frontends.torch.torchvision_ops import declare
 from .model_builders import LIBRARIES
 from .mutations import mutate
 
-LARGEST = 3000  # nodes
-PATIENCE = 20.0  # seconds
-MUTANTS, STEPS = 4, 4  # of each model, and the most blocks that are changed in one
-SIZE = 64  # models in a part, which is what an interruption loses at most
+MAX_NODES = 3000
+TIME_LIMIT = 20.0  # seconds for the variants of a model
+NUM_MUTATIONS = 4  # of each model
+MAX_CHANGES = 4  # blocks dropped or repeated in a mutation
+PART_SIZE = 64  # models in a part, at most so many are lost by an interruption
 
 log = logging.getLogger(__name__)
 
 
-class Part(NamedTuple):
-    """Some models of a library, its `origin`."""
+class ModelPart(NamedTuple):
+    """Some models of a library.
 
-    origin: str
+    library: one of `LIBRARIES`.
+    number: of the part within its library.
+    models: names.
+    """
+
+    library: str
     number: int
     models: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """Of the part's files."""
-        return f"{self.origin}-{self.number:02}"
+        """The name of the part's folder."""
+        return f"{self.library}-{self.number:02}"
 
 
-def parts(scale: float, seed: int) -> list[Part]:
-    """The models there are, or the share `scale` of them, in parts; a library that is not installed is left out with a
-    warning.
-    """
-    found = []
+def parts(scale: float, seed: int) -> list[ModelPart]:
+    """All models, or the fraction `scale` of them, in parts; warns of libraries that are not installed."""
+    result = []
     for library in LIBRARIES:
         names = _names(library)
-        count = min(len(names), ceil(len(names) * LIBRARIES[library].share * scale))
+        count = min(len(names), ceil(len(names) * LIBRARIES[library].fraction * scale))
         chosen = np.sort(np.random.default_rng([seed, zlib.crc32(library.encode())]).permutation(len(names))[:count])
         models = [names[index] for index in chosen]
-        found += [
-            Part(library, start // SIZE, tuple(models[start : start + SIZE])) for start in range(0, len(models), SIZE)
+        result += [
+            ModelPart(library, start // PART_SIZE, tuple(models[start : start + PART_SIZE]))
+            for start in range(0, len(models), PART_SIZE)
         ]
-    return found
+    return result
 
 
-def write(part: Part, path: Path, seed: int) -> None:
-    """Write one part as a store of its own; equal arguments give equal stores. Logs what was left out."""
+def write_part(part: ModelPart, path: Path, seed: int) -> None:
+    """Write one part as a store of its own and log what was left out; equal arguments give equal stores.
+
+    Args:
+        part: the models.
+        path: of the store.
+        seed: of sizes and mutations.
+    """
     graphs: list[Graph] = []
     titles: list[str] = []
     problems: list[str] = []
     with _quiet(), seeded(seed):
         declare()
         for model in tqdm(part.models, desc=part.name, unit="model", disable=None):
-            rng = np.random.default_rng([seed, zlib.crc32(f"{part.origin}/{model}".encode())])
-            for title, graph in _graphs(part.origin, model, rng, problems):
+            rng = np.random.default_rng([seed, zlib.crc32(f"{part.library}/{model}".encode())])
+            for title, graph in _graphs(part.library, model, rng, problems):
                 titles.append(title)
                 graphs.append(graph)
     for problem in problems:
         log.info("corpus: %s leaves out %s", part.name, problem)
     log.info("corpus: %s: %d graphs of %d models, %d left out", part.name, len(graphs), len(part.models), len(problems))
-    GraphStore.write(path, graphs, family=part.origin, specs=titles)
+    GraphStore.write(path, graphs, family=part.library, specs=titles)
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that are there."""
+    """Versions of the installed libraries."""
     return {library: version(library) for library in LIBRARIES if _names(library, warn=False)}
 
 
@@ -106,13 +116,13 @@ def _names(library: str, warn: bool = True) -> list[str]:
 
 
 def _graphs(library: str, model: str, rng: np.random.Generator, problems: list[str]) -> Iterator[tuple[str, Graph]]:
-    """A model at two sizes, then mutations of these."""
+    """Titles and graphs of a model at two sizes, then of mutations of these."""
     bases: list[tuple[str, Graph]] = []
     start, title = perf_counter(), model
     try:
         for title, make in LIBRARIES[library].variants(model, rng):
-            if perf_counter() - start > PATIENCE:
-                problems.append(f"{title}: {PATIENCE:.0f} s are over")
+            if perf_counter() - start > TIME_LIMIT:
+                problems.append(f"{title}: {TIME_LIMIT:.0f} s are over")
                 break
             graph = _attempt(title, make, problems)
             if graph is not None:
@@ -120,9 +130,9 @@ def _graphs(library: str, model: str, rng: np.random.Generator, problems: list[s
     except Exception as error:  # each of a thousand architectures has its own ways to fail
         problems.append(_problem(title, error))
     yield from bases
-    for number in range(MUTANTS if bases else 0):
+    for number in range(NUM_MUTATIONS if bases else 0):
         title, graph = bases[int(rng.integers(len(bases)))]
-        changed = mutate(graph, rng, int(rng.integers(1, STEPS + 1)))
+        changed = mutate(graph, rng, int(rng.integers(1, MAX_CHANGES + 1)))
         if changed is not graph:
             yield f"{title} mutation {number}", changed
 
@@ -133,7 +143,7 @@ def _attempt(title: str, make: Callable[[], Graph], problems: list[str]) -> Grap
     except Exception as error:
         problems.append(_problem(title, error))
         return None
-    if len(graph) > LARGEST:
+    if len(graph) > MAX_NODES:
         problems.append(f"{title}: {len(graph)} nodes")
         return None
     return graph
@@ -146,7 +156,7 @@ def _problem(title: str, error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The libraries warn of their own deprecations, and log what they choose by default."""
+    """No warnings and no log of the libraries, which warn of their own deprecations and log their defaults."""
     names = ("timm", "transformers", "torch")
     levels = [logging.getLogger(name).level for name in names]
     try:

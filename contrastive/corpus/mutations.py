@@ -1,10 +1,8 @@
-"""Networks made of networks: residual blocks of a traced graph are dropped or repeated, which varies depth where no
-search space does it.
+"""Mutations of traced graphs: residual blocks are dropped or repeated, which varies the depth of any model.
 
-A residual block leads from one node to an Add all of whose terms are computed from that node; nothing else enters or
-leaves. Where result and source have the same shape, the network without the block, and the one with the block twice,
-are networks as well (dropping is what Huang et al. 2016, Deep Networks with Stochastic Depth, section 3, do while they
-train).
+A residual block is a single-entry single-exit region that ends in an Add, all of whose operands are computed from the
+entry. Where entry and exit have the same shape, the network without the block and the network with the block twice are
+valid as well (Huang et al. 2016, Deep Networks with Stochastic Depth, section 3, drop such blocks during training).
 """
 
 from __future__ import annotations
@@ -18,60 +16,68 @@ import numpy as np
 from cgir.graph import Graph, Node, Param
 from cgir.passes import canonicalize
 
-ROOT = -1  # before all inputs
+ROOT = -1  # the virtual predecessor of all inputs
 
 
-class Block(NamedTuple):
-    """A part of a graph that reads the node `source` alone and is read through its last node alone; `nodes` ascend."""
+class ResidualBlock(NamedTuple):
+    """A region of a graph with one entry and one exit.
+
+    source: the only node outside that the region reads.
+    nodes: of the region, ascending; only the last one is read from outside.
+    """
 
     source: int
     nodes: tuple[int, ...]
 
 
-def blocks(graph: Graph) -> list[Block]:
-    """The residual blocks whose result has the shape of their source; with the activation behind the sum, where the
-    source is one too.
+def blocks(graph: Graph) -> list[ResidualBlock]:
+    """The residual blocks whose output has the shape of their source.
+
+    The activation after the sum is part of the block where the source is the same activation.
     """
-    gates = _dominators(graph)
-    found = (
-        _block(graph, gates, index)
+    dominators = _dominators(graph)
+    candidates = (
+        _block(graph, dominators, index)
         for index, node in enumerate(graph.nodes)
         if node.op == "Add" and len(node.inputs) > 1
     )
-    return [block for block in found if block]
+    return [block for block in candidates if block]
 
 
-def drop(graph: Graph, block: Block) -> Graph:
-    """The graph without a block: what read the block reads its source."""
+def drop(graph: Graph, block: ResidualBlock) -> Graph:
+    """The graph without a block, whose readers read the block's source instead."""
     inside, last = set(block.nodes), block.nodes[-1]
     kept = [index for index in range(len(graph)) if index not in inside]
-    place = {index: new for new, index in enumerate(kept)}
-    place[last] = place[block.source]
-    return graph.with_nodes(_moved(graph.nodes[index], place) for index in kept)
+    new_index = {index: new for new, index in enumerate(kept)}
+    new_index[last] = new_index[block.source]
+    return graph.with_nodes(_reindexed(graph.nodes[index], new_index) for index in kept)
 
 
-def repeat(graph: Graph, block: Block) -> Graph:
-    """The graph with a block twice, one after the other; the second has parameters of its own, except what others share
-    as well.
+def repeat(graph: Graph, block: ResidualBlock) -> Graph:
+    """The graph with a block twice in a row.
+
+    The copy has parameters of its own, except those that nodes outside the block share.
     """
-    last = block.nodes[-1]
-    copies = {index: last + 1 + new for new, index in enumerate(block.nodes)}
-    names = _fresh(graph, block)
-    inner = {**copies, block.source: last}
+    last, size = block.nodes[-1], len(block.nodes)
+    copies = {index: last + 1 + offset for offset, index in enumerate(block.nodes)}
+    names = _unused_names(graph, block)
+    index_in_copy = {**copies, block.source: last}
+    index_after = {index: index + size if index > last else index for index in range(len(graph))} | {last: copies[last]}
     before = graph.nodes[: last + 1]
-    again = (_renamed(_moved(graph.nodes[index], inner), names) for index in block.nodes)
-    outer = {index: index + len(block.nodes) if index > last else index for index in range(len(graph))} | {
-        last: copies[last]
-    }
-    after = (_moved(node, outer) for node in graph.nodes[last + 1 :])
-    return graph.with_nodes((*before, *again, *after))
+    copy = (_renamed(_reindexed(graph.nodes[index], index_in_copy), names) for index in block.nodes)
+    after = (_reindexed(node, index_after) for node in graph.nodes[last + 1 :])
+    return graph.with_nodes((*before, *copy, *after))
 
 
-def mutate(graph: Graph, rng: np.random.Generator, steps: int) -> Graph:
-    """A canonical graph with up to `steps` residual blocks, one after the other, dropped or repeated at even odds;
-    itself where it has none.
+def mutate(graph: Graph, rng: np.random.Generator, num_changes: int) -> Graph:
+    """Drop or repeat random residual blocks of a canonical graph, one after the other.
+
+    Args:
+        graph: returned as it is where it has no residual block.
+        rng: chooses blocks, and whether each is dropped or repeated, with equal probability.
+        num_changes: upper bound of the blocks changed; fewer where none is left.
     """
-    for _ in range(steps):
+    for _ in range(num_changes):
         choices = blocks(graph)
         if not choices:
             return graph
@@ -81,52 +87,52 @@ def mutate(graph: Graph, rng: np.random.Generator, steps: int) -> Graph:
 
 
 def _dominators(graph: Graph) -> list[int]:
-    """For each node the last node before it that every way from the inputs passes; `ROOT` where there is none."""
-    found: list[int] = []
+    """The immediate dominator of each node: the last node on all paths from the inputs to it, or `ROOT`."""
+    dominators: list[int] = []
     depth = {ROOT: 0}
     for index, node in enumerate(graph.nodes):
         meet = node.inputs[0] if node.inputs else ROOT
         for source in node.inputs[1:]:
             while meet != source:
                 if depth[meet] >= depth[source]:
-                    meet = found[meet]
+                    meet = dominators[meet]
                 else:
-                    source = found[source]
-        found.append(meet)
+                    source = dominators[source]
+        dominators.append(meet)
         depth[index] = depth[meet] + 1
-    return found
+    return dominators
 
 
-def _block(graph: Graph, gates: list[int], last: int) -> Block | None:
-    """The smallest part that ends in a sum and can be dropped and repeated."""
+def _block(graph: Graph, dominators: list[int], last: int) -> ResidualBlock | None:
+    """The smallest region that ends in the sum `last` and can be dropped and repeated."""
     nodes, readers = graph.nodes, graph.consumers
-    source = gates[last]
+    source = dominators[last]
     while source != ROOT and nodes[source].shape != nodes[last].shape:
-        source = gates[source]
+        source = dominators[source]
     if source == ROOT or nodes[source].op == "Input":
         return None
     inside = _between(graph, source, last)
-    if len(readers[last]) == 1 and _closes(nodes[readers[last][0]], nodes[source]):
+    if len(readers[last]) == 1 and _is_same_activation(nodes[readers[last][0]], nodes[source]):
         last = readers[last][0]
         inside.add(last)
-    alone = all(reader in inside for index in inside if index != last for reader in readers[index])
-    # a step of a loop, whose end knows where it stands
-    looped = any(nodes[index].attr("trips") is not None for index in inside)
-    return None if looped or not alone else Block(source, tuple(sorted(inside)))
+    single_exit = all(reader in inside for index in inside if index != last for reader in readers[index])
+    # the nodes of a loop's body stay: the loop finds them by their position
+    in_loop = any(nodes[index].attr("trips") is not None for index in inside)
+    return None if in_loop or not single_exit else ResidualBlock(source, tuple(sorted(inside)))
 
 
 def _between(graph: Graph, source: int, last: int) -> set[int]:
-    """What `last` is computed from, up to `source`, `last` included."""
-    inside, waiting = {last}, [last]
-    while waiting:
-        new = set(graph.nodes[waiting.pop()].inputs) - inside - {source}
+    """The nodes on paths from `source` to `last`, without `source` and with `last`."""
+    inside, pending = {last}, [last]
+    while pending:
+        new = set(graph.nodes[pending.pop()].inputs) - inside - {source}
         inside |= new
-        waiting += new
+        pending += new
     return inside
 
 
-def _closes(node: Node, first: Node) -> bool:
-    """Whether a node behind a block is the activation that stands before it as well."""
+def _is_same_activation(node: Node, first: Node) -> bool:
+    """Whether the node after a block is the same activation as the node before it."""
     return (
         len(node.inputs) == 1
         and (node.op, node.attrs, node.shape, node.params) == (first.op, first.attrs, first.shape, ())
@@ -134,24 +140,24 @@ def _closes(node: Node, first: Node) -> bool:
     )
 
 
-def _moved(node: Node, place: dict[int, int]) -> Node:
-    return replace(node, inputs=tuple(place[index] for index in node.inputs))
+def _reindexed(node: Node, new_index: dict[int, int]) -> Node:
+    return replace(node, inputs=tuple(new_index[index] for index in node.inputs))
 
 
 def _renamed(node: Node, names: dict[str, str]) -> Node:
     return replace(node, params=tuple(Param(names.get(param.id, param.id), param.shape) for param in node.params))
 
 
-def _fresh(graph: Graph, block: Block) -> dict[str, str]:
+def _unused_names(graph: Graph, block: ResidualBlock) -> dict[str, str]:
     """New names for the parameters that only the block has."""
     inside = set(block.nodes)
-    outer = _names(node for index, node in enumerate(graph.nodes) if index not in inside)
-    own = _names(graph.nodes[index] for index in block.nodes)
+    outer = _param_names(node for index, node in enumerate(graph.nodes) if index not in inside)
+    own = _param_names(graph.nodes[index] for index in block.nodes)
     number = 2
     while {f"{name}#{number}" for name in own} & (outer | own):
         number += 1
     return {name: f"{name}#{number}" for name in own - outer}
 
 
-def _names(nodes: Iterable[Node]) -> set[str]:
+def _param_names(nodes: Iterable[Node]) -> set[str]:
     return {param.id for node in nodes for param in node.params}

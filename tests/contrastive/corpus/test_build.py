@@ -11,9 +11,7 @@ import pytest
 from cgir.errors import CgirError
 from cgir.store.graph_store import GraphStore
 from cgir.verifier import verify
-from contrastive.corpus import build as corpus
-from contrastive.corpus import model_zoo as corpus_zoo
-from contrastive.corpus import search_spaces as corpus_spaces
+from contrastive.corpus import build, model_zoo, search_spaces
 from contrastive.corpus.model_builders import LIBRARIES
 from frontends import spaces
 
@@ -28,13 +26,13 @@ def content(store):
 def small(tmp_path_factory):
     """The smallest corpus: a network or some of each part."""
     path = tmp_path_factory.mktemp("corpus") / "all"
-    return path, corpus.write(path, SCALE, zoo=False, seed=3)
+    return path, build.write_corpus(path, SCALE, zoo=False, seed=3)
 
 
 def test_every_space_is_there_and_every_graph_once(small):
     path, store = small
     assert set(store.families) == set(spaces.SPACES)
-    assert len(set(store.hashes)) == len(store) >= len(corpus_spaces.PARTS)
+    assert len(set(store.hashes)) == len(store) >= len(search_spaces.PARTS)
     assert not store.labels
     for graph in store:
         verify(graph)
@@ -44,24 +42,24 @@ def test_every_space_is_there_and_every_graph_once(small):
     assert [entry.name for entry in path.parent.iterdir()] == ["all"]
 
 
-SETTLED = [part for part in corpus_spaces.PARTS if all(len(choices) == 1 for choices in part.skeleton.values())]
+SETTLED = [part for part in search_spaces.PARTS if all(len(choices) == 1 for choices in part.skeleton.values())]
 
 
 @pytest.mark.parametrize("part", SETTLED, ids=lambda part: part.name)
 def test_networks_are_those_their_strings_stand_for(part, tmp_path):
     space = spaces.get(part.space, **{name: choice for name, (choice,) in part.skeleton.items()})
-    corpus_spaces.write(part, tmp_path / "part", SCALE, seed=0)
+    search_spaces.write_part(part, tmp_path / "part", SCALE, seed=0)
     store = GraphStore.open(tmp_path / "part")
     assert store.hashes == [space.graph(space.parse(spec)).hash for spec in store.specs]
 
 
 def test_scaled_networks_have_other_costs(tmp_path):
-    for part in corpus_spaces.PARTS:
+    for part in search_spaces.PARTS:
         if part.title == "scaled":
-            chunks = 4 * corpus_spaces.CHUNK / part.count  # each has a skeleton of its own
-            corpus_spaces.write(part, tmp_path / part.name, chunks, seed=0)
+            chunks = 4 * search_spaces.CHUNK / part.count  # each has a skeleton of its own
+            search_spaces.write_part(part, tmp_path / part.name, chunks, seed=0)
             firsts = GraphStore.open(tmp_path / part.name).filter(
-                range(0, 4 * corpus_spaces.CHUNK, corpus_spaces.CHUNK)
+                range(0, 4 * search_spaces.CHUNK, search_spaces.CHUNK)
             )
             assert (
                 len(
@@ -75,7 +73,7 @@ def test_scaled_networks_have_other_costs(tmp_path):
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(small, tmp_path, monkeypatch):
-    written, write = [], corpus_spaces.write
+    written, write = [], search_spaces.write_part
 
     def stopped(part, path, scale, seed):
         if len(written) == 5:
@@ -83,59 +81,59 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(small, tmp_path, monkey
         written.append(part.name)
         write(part, path, scale, seed)
 
-    monkeypatch.setattr(corpus_spaces, "write", stopped)
+    monkeypatch.setattr(search_spaces, "write_part", stopped)
     with pytest.raises(KeyboardInterrupt):
-        corpus.write(tmp_path / "again", SCALE, zoo=False, seed=3)
+        build.write_corpus(tmp_path / "again", SCALE, zoo=False, seed=3)
     assert not (tmp_path / "again").exists()
     monkeypatch.setattr(
-        corpus_spaces,
-        "write",
+        search_spaces,
+        "write_part",
         lambda part, path, scale, seed: (written.append(part.name), write(part, path, scale, seed)),
     )
-    store = corpus.write(tmp_path / "again", SCALE, zoo=False, seed=3)
-    assert sorted(written) == sorted(part.name for part in corpus_spaces.PARTS)
+    store = build.write_corpus(tmp_path / "again", SCALE, zoo=False, seed=3)
+    assert sorted(written) == sorted(part.name for part in search_spaces.PARTS)
     assert content(store) == content(small[1])
-    corpus.write(tmp_path / "again", SCALE, zoo=False, seed=3)  # is done, and not done again
-    assert len(written) == len(corpus_spaces.PARTS)
+    build.write_corpus(tmp_path / "again", SCALE, zoo=False, seed=3)  # is done, and not done again
+    assert len(written) == len(search_spaces.PARTS)
 
 
 def test_another_seed_gives_other_networks(small, tmp_path):
-    store = corpus.write(tmp_path / "other", SCALE, zoo=False, seed=4)
+    store = build.write_corpus(tmp_path / "other", SCALE, zoo=False, seed=4)
     assert len(set(store.hashes) & set(small[1].hashes)) < len(store) / 2
 
 
 def test_a_corpus_is_not_replaced_by_another(small, tmp_path):
     with pytest.raises(CgirError, match=r"holds the corpus of .*'seed': 3.*not of .*'seed': 5.*choose another path"):
-        corpus.write(small[0], SCALE, zoo=False, seed=5)
+        build.write_corpus(small[0], SCALE, zoo=False, seed=5)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CgirError, match="exists and is no corpus"):
-        corpus.write(tmp_path / "file", SCALE, zoo=False)
+        build.write_corpus(tmp_path / "file", SCALE, zoo=False)
     with pytest.raises(CgirError, match="expected a positive number"):
-        corpus.write(tmp_path / "none", 0.0)
+        build.write_corpus(tmp_path / "none", 0.0)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "corpus.json").write_text("{}")
     with pytest.raises(CgirError, match="exists and is no corpus"):
-        corpus.write(tmp_path / "broken", SCALE)
+        build.write_corpus(tmp_path / "broken", SCALE)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["broken", "file"]
     assert content(GraphStore.open(small[0])) == content(small[1])
 
 
 def test_command_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_spaces, "PARTS", corpus_spaces.PARTS[-2:])
-    corpus.main([str(tmp_path / "c"), "--scale", "0.0005", "--no-zoo", "--seed", "1"])
+    monkeypatch.setattr(search_spaces, "PARTS", search_spaces.PARTS[-2:])
+    build.main([str(tmp_path / "c"), "--scale", "0.0005", "--no-zoo", "--seed", "1"])
     assert set(GraphStore.open(tmp_path / "c").families) == {"nasbench_nlp"}
     with pytest.raises(SystemExit):
-        corpus.main([str(tmp_path / "c"), "--scale", "0.0005", "--no-zoo", "--seed", "2"])
+        build.main([str(tmp_path / "c"), "--scale", "0.0005", "--no-zoo", "--seed", "2"])
 
 
 def test_a_missing_library_is_left_out_with_a_warning(monkeypatch, caplog):
     for name in ("timm", "torchvision", "transformers", "transformers.models.auto.modeling_auto"):
         monkeypatch.setitem(sys.modules, name, None)
     with caplog.at_level(logging.WARNING):
-        assert corpus_zoo.parts(1.0, 0) == []
+        assert model_zoo.parts(1.0, 0) == []
     assert [record.levelname for record in caplog.records] == ["WARNING"] * len(LIBRARIES)
     assert "pip install timm" in caplog.text
-    assert corpus_zoo.versions() == {}
+    assert model_zoo.versions() == {}
 
 
 CASES = {
@@ -146,7 +144,7 @@ CASES = {
 
 
 def zoo(library, path):
-    corpus_zoo.write(corpus_zoo.Part(library, 0, CASES[library]), path, seed=0)
+    model_zoo.write_part(model_zoo.ModelPart(library, 0, CASES[library]), path, seed=0)
     return GraphStore.open(path)
 
 
@@ -168,7 +166,7 @@ def test_models_are_traced_at_two_sizes_and_mutated(tmp_path, caplog):
     ]
     assert found[resized].num_params == 11_689_512
     assert found[resized].flops != found["resnet18@224"].flops
-    assert sum("mutation" in spec for spec in found) == 2 * corpus_zoo.MUTANTS
+    assert sum("mutation" in spec for spec in found) == 2 * model_zoo.NUM_MUTATIONS
     assert "no_such_model: RuntimeError" in caplog.text
     assert "bark" in caplog.text
     assert "timm-00: 12 graphs of 3 models, 1 left out" in caplog.text
@@ -179,10 +177,10 @@ def test_equal_seeds_trace_and_mutate_equally(tmp_path):
 
 
 def test_what_is_large_or_slow_is_left_out(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(corpus_zoo, "LARGEST", 100)
+    monkeypatch.setattr(model_zoo, "MAX_NODES", 100)
     with caplog.at_level(logging.INFO):
         assert {spec.partition("@")[0] for spec in zoo("timm", tmp_path / "few").specs} == {"resnet18"}
-        monkeypatch.setattr(corpus_zoo, "PATIENCE", -1.0)
+        monkeypatch.setattr(model_zoo, "TIME_LIMIT", -1.0)
         assert not len(zoo("timm", tmp_path / "none"))
     assert "127 nodes" in caplog.text
     assert "s are over" in caplog.text

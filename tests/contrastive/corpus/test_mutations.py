@@ -12,7 +12,7 @@ from torch import nn
 import cgir
 import frontends
 from cgir.builder import GraphBuilder
-from contrastive.corpus import mutations as mutations
+from contrastive.corpus import mutations
 from frontends.reference import Bottleneck, VisionTransformer
 
 
@@ -71,7 +71,7 @@ def test_a_repeated_block_shares_what_others_share():
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_gates_are_the_dominators_of_networkx(seed):
+def test_dominators_are_the_dominators_of_networkx(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, int(rng.integers(2, 30)))
     edges = networkx.DiGraph(
