@@ -9,7 +9,7 @@ endif
 
 .PHONY: demo test scatter lint wheel zoo bench universal results digits clean
 
-demo: $(VENV)/core
+demo: $(VENV)/demo
 	$(BIN)/cgir demo
 
 test: $(VENV)/test
@@ -74,6 +74,10 @@ $(VENV)/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/demo: $(VENV)/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[demo]
 	touch $@
 
 $(VENV)/test: $(VENV)/core

@@ -100,7 +100,8 @@ def write_page(
         f"<style>{STYLE}</style><h1>cgir demo</h1>",
         "<p>250 networks of a family that was pretrained on without labels; "
         "the accuracies of a few are given, the others are ranked.",
-        f"Mean and standard deviation over {len(outcomes[0].spearman)} draws of labels; measured in {seconds:.0f} s.</p>",
+        f"Mean and standard deviation over {len(outcomes[0].spearman)} draws of labels; "
+        f"measured in {seconds:.0f} s.</p>",
         f"{_html_table(outcomes, labels)}"
         f"<p><img alt='predicted rank against accuracy' src='data:image/png;base64,{image}'></p>",
         f"<h2>{escape(graph.name)} as a graph</h2><pre>{escape(graph.report())}</pre>"

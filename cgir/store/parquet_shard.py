@@ -1,13 +1,25 @@
-"""One Parquet file of a `GraphStore`: its columns, how it is written, and how damage is noticed.
+"""One Parquet file (shard) of a `GraphStore`: its columns, writer and reader, and how damage is noticed.
 
-Columns, one row a graph: family, spec, level: string hash: string, 32 hex digits, `Graph.hash`; equal for isomorphic
-    graphs num_nodes: int32 nodes: list<int32>, each node's row in the file's table of steps; a step is a node kind and
-    how far back each of its inputs stands spectrum: list<double>, the 11 smallest Laplacian eigenvalues shared:
-    list<int32>, the parameter that each parameter slot uses (slots in node order); null if no parameter is used twice
-    label:NAME: double, one column a label, NaN where it is not known
-Key-value metadata of the file: cgir.version; cgir.kinds, JSON, [op, in_shapes, shape, param_shapes, attrs] each;
-cgir.steps, JSON, [row of the kind, distance back to the first input, to the second, ...] each; cgir.digest of both
-tables. Pages carry checksums.
+Columns, one row a graph:
+
+    family, spec, level   string
+    hash                  string, 32 hex digits, `Graph.hash`; equal for isomorphic graphs
+    num_nodes             int32
+    nodes                 list<int32>, each node's row in the dictionary `cgir.steps` of the file
+    spectrum              list<double>, the 11 smallest Laplacian eigenvalues
+    shared                list<int32>, the parameter that each parameter slot uses (slots in node order); null if no
+                          parameter is used twice
+    label:NAME            double, one column a label, NaN where it is not known
+
+Key-value metadata of the file:
+
+    cgir.version          of the format
+    cgir.kinds            JSON, [op, in_shapes, shape, param_shapes, attrs] each
+    cgir.steps            JSON, the node codes (`node_dictionary`), [row of the kind, distance back to the first input,
+                          to the second, ...] each
+    cgir.digest           of both tables
+
+Pages carry checksums.
 
 Names and edges of the first graph, without cgir (polars and duckdb open the columns too, `parquet_kv_metadata` of
 duckdb the metadata):
@@ -22,7 +34,7 @@ duckdb the metadata):
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,70 +48,81 @@ from cgir.errors import FileFormatError, one_line
 from cgir.graph_batch import GraphBatch
 from cgir.typing import AnyArray, Int32Array, IntArray
 
-from .node_dictionary import Steps, StepTable
+from .node_dictionary import NodeCodeArrays, NodeDictionary
 
 VERSION = 2
 LABEL = "label:"
-_INTS = pa.list_(pa.field("element", pa.int32(), nullable=False))
-_DOUBLES = pa.list_(pa.field("element", pa.float64(), nullable=False))
+_INT_LISTS = pa.list_(pa.field("element", pa.int32(), nullable=False))
+_DOUBLE_LISTS = pa.list_(pa.field("element", pa.float64(), nullable=False))
 COLUMNS = {
     "family": pa.string(), "spec": pa.string(), "hash": pa.string(), "level": pa.string(), "num_nodes": pa.int32(),
-    "nodes": _INTS, "spectrum": _DOUBLES, "shared": _INTS,
+    "nodes": _INT_LISTS, "spectrum": _DOUBLE_LISTS, "shared": _INT_LISTS,
 }  # fmt: skip
 
 
 class ShardWriter:
-    """A file that grows by row groups; it is complete, and can be read, once closed."""
+    """Writer of a file that grows by row groups; it is complete, and can be read, once closed.
 
-    def __init__(self, path: Path, label_names: list[str]) -> None:
-        self.rows = 0
-        self.table = StepTable()
+    `num_rows`: graphs written so far; `dictionary`: their distinct node codes.
+    """
+
+    def __init__(self, path: Path, label_names: Sequence[str]) -> None:
+        self.num_rows = 0
+        self.dictionary = NodeDictionary()
         fields = [pa.field(name, kind, nullable=name == "shared") for name, kind in COLUMNS.items()]
         self._schema = pa.schema(
             fields + [pa.field(LABEL + name, pa.float64(), nullable=False) for name in label_names]
         )
         # Plain lists repeat themselves byte by byte, which compresses better than a dictionary's bit-packed numbers.
         self._writer = pq.ParquetWriter(
-            path, self._schema, compression="zstd", write_page_checksum=True, store_schema=False, use_dictionary=["family", "level"],
+            path, self._schema, compression="zstd", write_page_checksum=True, store_schema=False,
+            use_dictionary=["family", "level"],
             write_statistics=["family", "spec", "num_nodes", *(LABEL + name for name in label_names)],
         )  # fmt: skip
 
     def write(self, batch: GraphBatch, columns: Mapping[str, Any]) -> None:
-        """Add a row group. `columns` are all but num_nodes and nodes by their names in the file: sequences, or Arrow
-        arrays.
-        """
+        """Add a row group; `columns`, sequences or Arrow arrays by name, are all but num_nodes and nodes."""
         spectra = np.asarray(columns["spectrum"], np.float64).reshape(len(batch), K)
         arrays = {
             **columns,
             "num_nodes": np.diff(batch.ptr).astype(np.int32),
-            "nodes": _lists(self.table.encode(batch).astype(np.int32), batch.ptr, _INTS),
-            "spectrum": _lists(spectra.ravel(), np.arange(len(batch) + 1) * K, _DOUBLES),
+            "nodes": _lists(self.dictionary.encode(batch).astype(np.int32), batch.ptr, _INT_LISTS),
+            "spectrum": _lists(spectra.ravel(), np.arange(len(batch) + 1) * K, _DOUBLE_LISTS),
         }
         table = pa.Table.from_arrays(
             [pa.array(arrays[field.name], field.type) for field in self._schema], schema=self._schema
         )
         self._writer.write_table(table, row_group_size=max(len(batch), 1))
-        self.rows += len(batch)
+        self.num_rows += len(batch)
 
     def close(self) -> None:
-        """Write the tables and the footer."""
-        kinds, steps = self.table.dump()
+        """Write the dictionary and the footer."""
+        kinds, codes = self.dictionary.to_json()
         metadata = {
             "cgir.version": str(VERSION),
             "cgir.kinds": kinds,
-            "cgir.steps": steps,
-            "cgir.digest": digest(kinds, steps),
+            "cgir.steps": codes,
+            "cgir.digest": digest(kinds, codes),
         }
         self._writer.add_key_value_metadata(metadata)
         self._writer.close()
 
 
-class Shard:
-    """A file of graphs, memory-mapped; row groups are decoded when asked for. `footer` is the digest its footer must
-    have, where known.
+class ShardReader:
+    """Reader of one file, which is memory-mapped; row groups are decoded on demand.
+
+    Attributes:
+        path: the file.
+        label_names: names of its labels.
+        sizes: graphs in each row group.
+        digest: of the dictionary; equal for files with the same one.
+
+    Args:
+        path: the file.
+        footer: the digest that its footer must have, where known.
 
     Raises:
-        FileFormatError: if it is missing, damaged, foreign or of another version; the message names the file.
+        FileFormatError: it is missing, damaged, foreign or of another version; the message names the file.
     """
 
     def __init__(self, path: Path, footer: str | None = None) -> None:
@@ -125,9 +148,9 @@ class Shard:
             )
             raise FileFormatError(f"{path}: version {version} {advice.format(VERSION)}")
         for name, expected in COLUMNS.items():
-            found = schema.field(name).type if name in schema.names else "nothing"
-            if not _alike(found, expected):
-                raise FileFormatError(f"{path}: column {name} is {found}, expected {expected}")
+            actual = schema.field(name).type if name in schema.names else "nothing"
+            if not _same_type(actual, expected):
+                raise FileFormatError(f"{path}: column {name} is {actual}, expected {expected}")
         self.label_names = [name.removeprefix(LABEL) for name in schema.names if name.startswith(LABEL)]
         self.sizes = [
             self._file.metadata.row_group(group).num_rows for group in range(self._file.metadata.num_row_groups)
@@ -143,20 +166,20 @@ class Shard:
         return self._metadata.get(b"cgir.kinds", b""), self._metadata.get(b"cgir.steps", b"")
 
     @cached_property
-    def table(self) -> StepTable:
-        """The file's distinct kinds and steps."""
-        return StepTable.load(*self._tables, str(self.path))
+    def dictionary(self) -> NodeDictionary:
+        """The file's distinct kinds and node codes."""
+        return NodeDictionary.from_json(*self._tables, str(self.path))
 
     @cached_property
-    def steps(self) -> Steps:
-        """The same as arrays."""
-        return self.table.expansion()
+    def codes(self) -> NodeCodeArrays:
+        """The dictionary as arrays."""
+        return self.dictionary.to_arrays()
 
     def column(self, name: str, group: int) -> pa.Array:
-        """One column of a row group; a label that the file has not is NaN.
+        """One column of a row group; a label that the file does not have is NaN.
 
         Raises:
-            FileFormatError: if its pages are damaged.
+            FileFormatError: its pages are damaged.
         """
         if name.startswith(LABEL) and name.removeprefix(LABEL) not in self.label_names:
             return pa.array(np.full(self.sizes[group], np.nan))
@@ -175,10 +198,13 @@ class Shard:
         return array
 
     def nodes(self, group: int) -> tuple[Int32Array, IntArray]:
-        """The steps (N,) of all graphs of a row group, one after the other, and where each graph's begin (rows + 1,).
+        """The nodes of all graphs of a row group, one graph after the other.
+
+        Returns:
+            (N,): each node's row in the dictionary; (graphs + 1,): where the nodes of each graph begin.
 
         Raises:
-            FileFormatError: if they are damaged, or no graphs.
+            FileFormatError: they are damaged, or no graphs.
         """
         column = self.column("nodes", group)
         offsets = as_numpy(column.offsets).astype(np.int64)
@@ -186,11 +212,10 @@ class Shard:
         sizes = np.diff(ptr)
         if not np.array_equal(as_numpy(self.column("num_nodes", group)), sizes):
             raise self._damaged(group, "num_nodes disagrees with nodes")
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.steps):
-            raise self._damaged(group, f"nodes has rows beyond the table of {len(self.steps)} steps")
-        if (
-            self.steps.reach[rows] > np.arange(len(rows), dtype=np.int32) - np.repeat(ptr[:-1].astype(np.int32), sizes)
-        ).any():
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.codes):
+            raise self._damaged(group, f"nodes has rows beyond the table of {len(self.codes)} steps")
+        index_in_graph = np.arange(len(rows), dtype=np.int32) - np.repeat(ptr[:-1].astype(np.int32), sizes)
+        if (self.codes.reach[rows] > index_in_graph).any():
             raise self._damaged(group, "an input of a node lies before its graph")
         return rows, ptr
 
@@ -198,7 +223,7 @@ class Shard:
         """Read all of a row group.
 
         Raises:
-            FileFormatError: if any of it is damaged.
+            FileFormatError: any of it is damaged.
         """
         self.nodes(group)
         for name in (*COLUMNS, *(LABEL + label for label in self.label_names)):
@@ -206,24 +231,23 @@ class Shard:
 
     def _damaged(self, group: int, problem: str) -> FileFormatError:
         return FileFormatError(
-            f"{self.path}: row group {group}: {problem}; the file is damaged, GraphStore.open(..., skip_damaged=True) reads the rest"
+            f"{self.path}: row group {group}: {problem}; the file is damaged, "
+            "GraphStore.open(..., skip_damaged=True) reads the rest"
         )
 
 
 def as_numpy(array: pa.Array) -> AnyArray:
-    """Numbers without copying them. Arrow's own `to_numpy` imports pandas, which takes longer than to open a data set."""
+    """Numbers without a copy. Arrow's own `to_numpy` imports pandas, which takes longer than opening a data set."""
     return np.from_dlpack(array)
 
 
 def digest(*texts: bytes) -> bytes:
-    """Of texts, one after the other: 32 hex digits."""
+    """BLAKE2b of texts joined by zero bytes, 32 hex digits."""
     return hashlib.blake2b(b"\0".join(texts), digest_size=16).hexdigest().encode()
 
 
 def footer_digest(path: Path) -> str:
-    """Digest of a Parquet file's footer, which says where and what all its pages are and, unlike them, carries no
-    checksum.
-    """
+    """Digest of a Parquet file's size and footer: the footer locates all pages and, unlike them, has no checksum."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(size - 8, 0))
@@ -236,8 +260,8 @@ def _lists(values: AnyArray, ptr: IntArray, kind: pa.DataType) -> pa.ListArray:
     return pa.ListArray.from_arrays(ptr.astype(np.int32), values, type=kind)
 
 
-def _alike(found: Any, expected: pa.DataType) -> bool:
-    """Equal types, whatever elements of lists are called and whether they could be missing."""
-    if pa.types.is_list(expected) and isinstance(found, pa.DataType) and pa.types.is_list(found):
-        return bool(found.value_type == expected.value_type)
-    return bool(found == expected)
+def _same_type(actual: Any, expected: pa.DataType) -> bool:
+    """Whether types are equal, whatever elements of lists are called and whether they are nullable."""
+    if pa.types.is_list(expected) and isinstance(actual, pa.DataType) and pa.types.is_list(actual):
+        return bool(actual.value_type == expected.value_type)
+    return bool(actual == expected)

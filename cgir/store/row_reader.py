@@ -1,9 +1,10 @@
-"""The row groups of several files as one sequence of graphs, decoded where they are touched."""
+"""Random access to the row groups of several shards as one sequence of graphs, decoded on demand and cached."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,130 +13,144 @@ import pyarrow as pa
 from cgir.errors import FileFormatError, InvalidGraphError
 from cgir.graph import Graph, Node, Param
 from cgir.graph_batch import GraphBatch
+from cgir.ragged import offsets
 from cgir.typing import AnyArray, IntArray
 from cgir.verifier import verify
 
-from .node_dictionary import Steps, StepTable
-from .parquet_shard import COLUMNS, Shard
+from .node_dictionary import NodeCodeArrays, NodeDictionary
+from .parquet_shard import COLUMNS, ShardReader
 
-CACHE_BYTES = 1 << 30  # of decoded row groups kept in memory; 2 bytes a node where there are fewer than 65,536 steps
+CACHE_BYTES = 1 << 30  # of decoded row groups; 2 bytes a node where there are fewer than 65,536 node codes
 
 
-class Rows:
-    """Graphs by their row. What is decoded stays in memory until `CACHE_BYTES` are reached; then what was not used for
-    longest goes.
+class RowReader:
+    """Graphs by their row; decoded row groups are cached, and of more than `CACHE_BYTES` the least recently used go.
+
+    Attributes:
+        groups: row groups, each as its shard and its number there.
+        row_ptr: (len(groups) + 1,), where the rows of each group begin.
     """
 
-    def __init__(self, groups: Sequence[tuple[Shard, int]]) -> None:
+    def __init__(self, groups: Sequence[tuple[ShardReader, int]]) -> None:
         self.groups = tuple(groups)
-        self.starts = np.cumsum([0, *(shard.sizes[group] for shard, group in self.groups)]).astype(np.int64)
-        self._kept: dict[tuple[str, int], tuple[Any, int]] = {}
-        self._bytes = 0
+        self.row_ptr = offsets([shard.sizes[group] for shard, group in self.groups])
+        self._cache: dict[tuple[str, int], tuple[Any, int]] = {}  # arrays and their bytes
+        self._cached_bytes = 0
+
+    @property
+    def num_rows(self) -> int:
+        """Graphs in all groups."""
+        return int(self.row_ptr[-1])
 
     def batch(self, rows: IntArray) -> GraphBatch:
         """The graphs at `rows`, in that order."""
-        steps, _ = self._steps
-        pieces: list[AnyArray] = [np.zeros(0, np.uint16)] * len(rows)
-        for index, places, local in self._split(rows):
-            nodes, ptr = self._nodes(index)
-            for place, start, stop in zip(places.tolist(), ptr[local].tolist(), ptr[local + 1].tolist(), strict=True):
-                pieces[place] = nodes[start:stop]
-        ptr = np.cumsum([0, *map(len, pieces)]).astype(np.int64)
-        return steps.batch(np.concatenate(pieces) if pieces else np.zeros(0, np.uint16), ptr)
+        codes, _ = self._merged_codes
+        nodes: list[AnyArray] = [np.zeros(0, np.uint16)] * len(rows)
+        for index, positions, local in self._by_group(rows):
+            group_nodes, ptr = self._nodes(index)
+            starts, stops = ptr[local].tolist(), ptr[local + 1].tolist()
+            for position, start, stop in zip(positions.tolist(), starts, stops, strict=True):
+                nodes[position] = group_nodes[start:stop]
+        flat = np.concatenate(nodes) if nodes else np.zeros(0, np.uint16)
+        return codes.batch(flat, offsets([len(part) for part in nodes]))
 
     def column(self, name: str, rows: IntArray) -> pa.Array:
         """One column at `rows`, in that order."""
-        parts, places = [], []
-        for index, place, local in self._split(rows):
+        parts, positions = [], []
+        for index, group_positions, local in self._by_group(rows):
             shard, group = self.groups[index]
             parts.append(shard.column(name, group).take(pa.array(local)))
-            places.append(place)
+            positions.append(group_positions)
         if not parts:
             return pa.array([], COLUMNS.get(name, pa.float64()))
-        found, order = pa.concat_arrays(parts), np.concatenate(places)
-        return found if (np.diff(order) > 0).all() else found.take(pa.array(np.argsort(order)))
+        values, order = pa.concat_arrays(parts), np.concatenate(positions)
+        return values if (np.diff(order) > 0).all() else values.take(pa.array(np.argsort(order)))
 
     def graph(self, row: int) -> Graph:
-        """One graph, verified; names of nodes and modules were not stored."""
-        index = int(np.searchsorted(self.starts, row, side="right")) - 1
+        """One graph, verified; names of nodes and modules are not stored."""
+        index = int(np.searchsorted(self.row_ptr, row, side="right")) - 1
         shard, group = self.groups[index]
-        local, batch = row - int(self.starts[index]), self.batch(np.asarray([row]))
-        shared, spec, level = (
-            column[local].as_py() for column in self._keep("details", index, lambda: self._details(shard, group))
-        )
-        where, kinds = f"{shard.path}: row group {group}: row {local}", [batch.kinds[kind] for kind in batch.kind]
-        if shared is not None and len(shared) != sum(len(kind.param_shapes) for kind in kinds):
-            raise FileFormatError(
-                f"{where}: column shared has {len(shared)} entries, but the graph another number of parameter slots"
-            )
-        inputs = np.split(batch.src, np.cumsum([len(kind.in_shapes) for kind in kinds])[:-1])
-        nodes, slot = [], 0
-        for number, (kind, sources) in enumerate(zip(kinds, inputs, strict=False)):
-            names = [
-                f"{number}.{i}" if shared is None else f"shared.{shared[slot + i]}"
-                for i in range(len(kind.param_shapes))
-            ]
-            params = tuple(map(Param, names, kind.param_shapes))
-            slot += len(params)
-            nodes.append(
-                Node(
-                    kind.op,
-                    tuple(sources.tolist()),
-                    kind.in_shapes,
-                    kind.shape,
-                    params,
-                    kind.attrs,
-                    f"{kind.op.lower()}_{number}",
-                )
-            )
-        graph = Graph(tuple(nodes), spec, level)
+        local, batch = row - int(self.row_ptr[index]), self.batch(np.asarray([row]))
+        columns = self._cached("details", index, lambda: _details(shard, group))
+        shared, spec, level = (column[local].as_py() for column in columns)
+        where = f"{shard.path}: row group {group}: row {local}"
+        graph = Graph(_build_nodes(batch, shared, where), spec, level)
         try:
             verify(graph)
         except InvalidGraphError as error:
             raise FileFormatError(f"{where}: {error}") from error
         return graph
 
-    def _split(self, rows: IntArray) -> Iterator[tuple[int, IntArray, IntArray]]:
-        """For each group touched: its number, the places in `rows` that lie in it, and where in it they point."""
-        number = np.searchsorted(self.starts, rows, side="right") - 1
-        order = np.argsort(number, kind="stable")
-        touched, first = np.unique(number[order], return_index=True)
-        for index, places in zip(touched.tolist(), np.split(order, first[1:]), strict=len(touched) > 0):
-            yield index, places, rows[places] - self.starts[index]
+    def _by_group(self, rows: IntArray) -> Iterator[tuple[int, IntArray, IntArray]]:
+        """For each group that has some of `rows`: its index, the positions of these in `rows`, and their rows in it."""
+        group_of_row = np.searchsorted(self.row_ptr, rows, side="right") - 1
+        order = np.argsort(group_of_row, kind="stable")
+        groups, first = np.unique(group_of_row[order], return_index=True)
+        for index, positions in zip(groups.tolist(), np.split(order, first[1:]), strict=len(groups) > 0):
+            yield index, positions, rows[positions] - self.row_ptr[index]
 
     @cached_property
-    def _steps(self) -> tuple[Steps, dict[bytes, AnyArray]]:
-        """The steps of all files in one table, and for each file's table (by its digest) where its steps stand there."""
-        table, place = StepTable(), dict[bytes, IntArray]()
+    def _merged_codes(self) -> tuple[NodeCodeArrays, dict[bytes, AnyArray]]:
+        """The dictionaries of all shards merged, and for each one (by its digest) where its codes are in it."""
+        merged, rows_of = NodeDictionary(), dict[bytes, IntArray]()
         for shard, _ in self.groups:
-            if shard.digest not in place:
-                place[shard.digest] = table.add(list(shard.table.kinds), shard.table.steps)
-        small = np.uint16 if len(table.steps) <= 1 << 16 else np.uint32
-        return table.expansion(), {digest: rows.astype(small) for digest, rows in place.items()}
+            if shard.digest not in rows_of:
+                rows_of[shard.digest] = merged.add(list(shard.dictionary.kinds), shard.dictionary.codes)
+        small = np.uint16 if len(merged.codes) <= 1 << 16 else np.uint32
+        return merged.to_arrays(), {digest: rows.astype(small) for digest, rows in rows_of.items()}
 
     def _nodes(self, index: int) -> tuple[AnyArray, IntArray]:
+        """The nodes of a row group as rows of the merged dictionary, and where those of each graph begin."""
         shard, group = self.groups[index]
 
         def decode() -> tuple[AnyArray, IntArray]:
             rows, ptr = shard.nodes(group)
-            return self._steps[1][shard.digest][rows], ptr
+            return self._merged_codes[1][shard.digest][rows], ptr
 
-        found: tuple[AnyArray, IntArray] = self._keep("nodes", index, decode)
-        return found
+        nodes: tuple[AnyArray, IntArray] = self._cached("nodes", index, decode)
+        return nodes
 
-    @staticmethod
-    def _details(shard: Shard, group: int) -> tuple[pa.Array, ...]:
-        return tuple(shard.column(name, group) for name in ("shared", "spec", "level"))
-
-    def _keep(self, what: str, index: int, decode: Callable[[], Sequence[Any]]) -> Any:
-        """Arrays from memory, or decoded and remembered; a dict keeps the order in which its keys were last put in."""
-        entry = self._kept.pop((what, index), None)
+    def _cached(self, what: str, index: int, decode: Callable[[], Sequence[Any]]) -> Any:
+        """Arrays from the cache, or decoded and put there; its order is that of last use."""
+        entry = self._cache.pop((what, index), None)
         if entry is None:
             arrays = decode()
             entry = arrays, sum(array.nbytes for array in arrays)
-            self._bytes += entry[1]
-        self._kept[what, index] = entry
-        while self._bytes > CACHE_BYTES and len(self._kept) > 1:
-            _, size = self._kept.pop(next(iter(self._kept)))
-            self._bytes -= size
+            self._cached_bytes += entry[1]
+        self._cache[what, index] = entry
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            _, size = self._cache.pop(next(iter(self._cache)))
+            self._cached_bytes -= size
         return entry[0]
+
+
+def _details(shard: ShardReader, group: int) -> tuple[pa.Array, ...]:
+    return tuple(shard.column(name, group) for name in ("shared", "spec", "level"))
+
+
+def _build_nodes(batch: GraphBatch, shared: list[int] | None, where: str) -> tuple[Node, ...]:
+    """The nodes of a batch of one graph, with parameters that are shared where `shared` says so.
+
+    Args:
+        batch: one graph.
+        shared: the parameter of each slot, slots in node order; None: each its own.
+        where: it is from, for messages.
+
+    Raises:
+        FileFormatError: `shared` has another number of slots than the graph.
+    """
+    kinds = [batch.kinds[kind] for kind in batch.kind]
+    if shared is not None and len(shared) != sum(len(kind.param_shapes) for kind in kinds):
+        raise FileFormatError(
+            f"{where}: column shared has {len(shared)} entries, but the graph another number of parameter slots"
+        )
+    nodes, slots = [], count()
+    inputs = np.split(batch.src, np.cumsum([len(kind.in_shapes) for kind in kinds])[:-1])
+    for index, (kind, sources) in enumerate(zip(kinds, inputs, strict=False)):
+        params = tuple(
+            Param(f"{index}.{i}" if shared is None else f"shared.{shared[next(slots)]}", shape)
+            for i, shape in enumerate(kind.param_shapes)
+        )
+        name = f"{kind.op.lower()}_{index}"
+        nodes.append(Node(kind.op, tuple(sources.tolist()), kind.in_shapes, kind.shape, params, kind.attrs, name))
+    return tuple(nodes)

@@ -9,8 +9,7 @@ from cgir import CgirError, GraphStore, InvalidGraphError, LabelError, isomorphi
 from cgir.analysis.computation_trees import node_classes
 from cgir.graph import Graph, Node, NodeKind
 from cgir.graph_batch import GraphBatch
-from cgir.store import row_group_writer as intake
-from cgir.store import row_reader as rows
+from cgir.store import row_group_writer, row_reader
 
 PART = r"part-0000\d-[0-9a-f]{8}\.parquet"
 
@@ -77,8 +76,8 @@ def test_graphs_come_in_any_form(tmp_path, monkeypatch, name):
         "batches": lambda: pick(batch, 1, 2, 2, 17),
         "mixed": lambda: [*pick(batch, 9), *graphs],
     }
-    for nodes in (intake.GROUP_NODES, 30):
-        monkeypatch.setattr(intake, "GROUP_NODES", nodes)
+    for nodes in (row_group_writer.GROUP_NODES, 30):
+        monkeypatch.setattr(row_group_writer, "GROUP_NODES", nodes)
         for form, make in forms.items():
             specs = (f"{i % 23}" for i in range(46 if form == "mixed" else 23))
             values = iter(range(46 if form == "mixed" else 23))
@@ -102,15 +101,15 @@ def test_memory_is_bounded_while_writing(tmp_path, monkeypatch):
             drawn[0] += 1
             yield ring_graph(3)
 
-    original = intake.graph_hashes
+    original = row_group_writer.graph_hashes
 
     def hashes(batch, groups):
         assert drawn[0] - written[0] <= 2 * 8
         written[0] += len(batch)
         return original(batch, groups)
 
-    monkeypatch.setattr(intake, "graph_hashes", hashes)
-    monkeypatch.setattr(intake, "GROUP_ROWS", 8)
+    monkeypatch.setattr(row_group_writer, "graph_hashes", hashes)
+    monkeypatch.setattr(row_group_writer, "GROUP_ROWS", 8)
     GraphStore.write(tmp_path / "s.parquet", graphs())
     assert pq.read_metadata(tmp_path / "s.parquet").num_row_groups == 5
     assert written == [40]
@@ -141,17 +140,17 @@ def test_what_was_not_used_for_longest_is_forgotten(tmp_path, monkeypatch):
     GraphStore.write(tmp_path / "s", graphs, shard_size=1)
     store = GraphStore.open(tmp_path / "s")
     everything, rng = GraphBatch.from_graphs(graphs), np.random.default_rng(0)
-    monkeypatch.setattr(rows, "CACHE_BYTES", 400)
+    monkeypatch.setattr(row_reader, "CACHE_BYTES", 400)
     for _ in range(20):
         chosen = rng.integers(0, 12, 5)
         assert equal_batches(store.batch(chosen), everything.select(chosen))
-        held = store._source
-        assert held._bytes == sum(size for _, size in held._kept.values())
-        assert held._bytes <= 400
-    touched = [index for _, index in held._kept]
+        reader = store._reader
+        assert reader._cached_bytes == sum(size for _, size in reader._cache.values())
+        assert reader._cached_bytes <= 400
+    touched = [index for _, index in reader._cache]
     assert 0 < len(touched) < 12
     store.batch([touched[0]])
-    assert [index for _, index in held._kept] == [*touched[1:], touched[0]]
+    assert [index for _, index in reader._cache] == [*touched[1:], touched[0]]
 
 
 def test_filter(tmp_path):
@@ -240,9 +239,9 @@ def test_only_stores_are_overwritten(tmp_path):
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.txt"]
 
 
-def test_a_table_of_steps_that_grows_too_large_starts_a_new_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("cgir.store.graph_store.SHARD_STEPS", 10)
-    monkeypatch.setattr(intake, "GROUP_ROWS", 2)
+def test_a_dictionary_that_grows_too_large_starts_a_new_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("cgir.store.row_group_writer.SHARD_CODES", 10)
+    monkeypatch.setattr(row_group_writer, "GROUP_ROWS", 2)
     graphs = [ring_graph(n) for n in range(3, 11)]
     GraphStore.write(tmp_path / "s", graphs)
     assert len(list((tmp_path / "s").glob("*.parquet"))) > 1
@@ -266,7 +265,7 @@ def test_batches_are_all_graphs_in_order_and_bound(tmp_path, monkeypatch):
     expected = GraphBatch.from_graphs(graphs[i] for i in (5, 1, 1, 14, 8, 3, 0))
     for nodes, count in ((1, 9), (40, 9), (10**9, 3), (10**9, 10**9)):
         monkeypatch.setattr("cgir.store.graph_store.BATCH_NODES", nodes)
-        monkeypatch.setattr(intake, "GROUP_ROWS", count)
+        monkeypatch.setattr(row_group_writer, "GROUP_ROWS", count)
         parts = list(view.batches())
         assert equal_batches(GraphBatch.concatenate(parts), expected)
         assert all(len(part) <= count and (len(part) == 1 or part.num_nodes <= nodes) for part in parts)

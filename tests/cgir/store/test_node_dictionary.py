@@ -1,4 +1,4 @@
-"""Graphs as rows of a table of steps."""
+"""Graphs as rows of a dictionary of node codes."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 import frontends
 from cgir import FileFormatError, InvalidGraphError
 from cgir.graph_batch import GraphBatch
-from cgir.store import node_dictionary as steps
-from cgir.store.node_dictionary import StepTable
+from cgir.store.node_dictionary import NodeDictionary, _renumber
 
 
 def described(batch):
@@ -23,54 +22,54 @@ def described(batch):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 30), max_size=6), st.integers(0, 10**6))
-def test_steps_are_what_they_say_and_graphs_come_back(sizes, seed):
+def test_codes_are_what_they_say_and_graphs_come_back(sizes, seed):
     rng = np.random.default_rng(seed)
-    table, pieces = StepTable(), []
+    dictionary, batches = NodeDictionary(), []
     for _ in range(2):
         batch = GraphBatch.from_graphs(random_graph(rng, size) for size in sizes)
-        pieces.append((batch, table.encode(batch)))
-    rows = [(list(table.kinds)[kind], *back) for kind, *back in table.steps]
-    assert len(set(rows)) == len(rows) == len({step for batch, _ in pieces for step in described(batch)})
-    for batch, nodes in pieces:
+        batches.append((batch, dictionary.encode(batch)))
+    rows = [(list(dictionary.kinds)[kind], *back) for kind, *back in dictionary.codes]
+    assert len(set(rows)) == len(rows) == len({code for batch, _ in batches for code in described(batch)})
+    for batch, nodes in batches:
         assert [rows[node] for node in nodes] == described(batch)
-        assert equal_batches(table.expansion().batch(nodes, batch.ptr), batch)
+        assert equal_batches(dictionary.to_arrays().batch(nodes, batch.ptr), batch)
 
 
 def test_sorting_and_looking_up_number_alike():
     rng = np.random.default_rng(0)
     for codes in (rng.integers(0, 50, 1000), rng.integers(0, 1 << 40, 1000), np.zeros(0, np.int64)):
-        values, places = steps._numbered(codes)
+        values, places = _renumber(codes)
         expected = np.unique(codes, return_inverse=True)
         assert values.tolist() == expected[0].tolist()
         assert places.tolist() == expected[1].tolist()
 
 
-def test_repeated_cells_are_repeated_steps():
+def test_repeated_cells_are_repeated_codes():
     space = frontends.spaces.get("nasbench101")
     batch = space.graphs(list(space.enumerate(5))[::10])
-    table = StepTable()
-    nodes = table.encode(batch)
-    assert len(table.steps) < batch.num_nodes / 50
+    dictionary = NodeDictionary()
+    nodes = dictionary.encode(batch)
+    assert len(dictionary.codes) < batch.num_nodes / 50
     deep = frontends.spaces.get("nasbench101", cells=30)
-    longer = StepTable()
+    longer = NodeDictionary()
     longer.encode(deep.graphs(list(deep.enumerate(5))[::10]))
-    assert set(longer.steps) == set(table.steps)
-    assert len(np.unique(nodes)) == len(table.steps)
+    assert set(longer.codes) == set(dictionary.codes)
+    assert len(np.unique(nodes)) == len(dictionary.codes)
 
 
-def test_tables_are_added_and_written():
-    first, second, both = StepTable(), StepTable(), StepTable()
+def test_dictionaries_are_added_and_written():
+    first, second, both = NodeDictionary(), NodeDictionary(), NodeDictionary()
     parts = [GraphBatch.from_graphs([resnet50()]), GraphBatch.from_graphs([ring_graph(5), ring_graph(3)])]
-    nodes = [table.encode(batch) for table, batch in zip((first, second), parts, strict=True)]
-    maps = [both.add(list(table.kinds), table.steps) for table in (first, second, first)]
+    nodes = [dictionary.encode(batch) for dictionary, batch in zip((first, second), parts, strict=True)]
+    maps = [both.add(list(dictionary.kinds), dictionary.codes) for dictionary in (first, second, first)]
     assert maps[0].tolist() == maps[2].tolist()
-    again = StepTable.load(*both.dump(), "here")
+    again = NodeDictionary.from_json(*both.to_json(), "here")
     assert again.kinds == both.kinds
-    assert again.steps == both.steps
+    assert again.codes == both.codes
     for batch, rows, where in zip(parts, nodes, maps, strict=False):
-        assert equal_batches(again.expansion().batch(where[rows], batch.ptr), batch)
+        assert equal_batches(again.to_arrays().batch(where[rows], batch.ptr), batch)
     with pytest.raises(FileFormatError, match="here: the tables"):
-        StepTable.load(b"[", b"[]", "here")
+        NodeDictionary.from_json(b"[", b"[]", "here")
 
 
 @pytest.mark.parametrize(
@@ -94,4 +93,4 @@ def test_batches_that_are_no_graphs(change, message):
         arrays = {"kind": [0, 1, 2], "src": [0, 0, 1], "dst": [1, 2, 2], "ptr": [0, 3]}
     arrays |= change
     with pytest.raises(InvalidGraphError, match=message):
-        StepTable().encode(GraphBatch(both, *(np.asarray(values) for values in arrays.values())))
+        NodeDictionary().encode(GraphBatch(both, *(np.asarray(values) for values in arrays.values())))

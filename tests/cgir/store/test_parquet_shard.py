@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cgir import FileFormatError, GraphStore, verify
 from cgir.graph_batch import GraphBatch
-from cgir.store import parquet_shard as shard
+from cgir.store import parquet_shard
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_the_readme_of_the_format_is_right(tmp_path, monkeypatch):
     GraphStore.write(tmp_path / "set.parquet", [graph])
     monkeypatch.chdir(tmp_path)
     snippet = inspect.cleandoc(
-        "\n".join(line for line in shard.__doc__.splitlines() if line.startswith("    ") and " = " in line)
+        "\n".join(line for line in parquet_shard.__doc__.splitlines() if line.startswith("    ") and " = " in line)
     )
     assert len(ast.parse(snippet).body) == 5
     found = {"pandas": pd, "pyarrow": pa, "json": json}
@@ -59,7 +59,7 @@ def test_pandas_polars_and_duckdb_read_the_same(folder):
     by_pandas = pd.read_parquet(folder)
     by_polars = pl.read_parquet(folder / "*.parquet")
     by_duckdb = duckdb.sql(f"SELECT * FROM '{folder}/*.parquet'")
-    assert list(by_pandas.columns) == by_polars.columns == by_duckdb.columns == [*shard.COLUMNS, "label:acc"]
+    assert list(by_pandas.columns) == by_polars.columns == by_duckdb.columns == [*parquet_shard.COLUMNS, "label:acc"]
     rows = [list(by_pandas[name]) for name in by_pandas.columns]
     columns = {
         "pandas": rows,
@@ -225,7 +225,7 @@ KINDS = b'[["Input",[],[4],[],{}],["Add",[[4],[4]],[4],[],{}]]'
 
 
 def tables(kinds, steps):
-    return {b"cgir.kinds": kinds, b"cgir.steps": steps, b"cgir.digest": shard.digest(kinds, steps)}
+    return {b"cgir.kinds": kinds, b"cgir.steps": steps, b"cgir.digest": parquet_shard.digest(kinds, steps)}
 
 
 def nodes(last):
