@@ -1,4 +1,10 @@
-"""Graphs as tensors: `TensorBatch` is what the encoder reads, `GraphTensors` hands out mini-batches of it."""
+"""Graphs as tensors: `TensorBatch` is what encoders read, `GraphTensors` hands out mini-batches of a set of graphs.
+
+Notation:
+    G, N, E: graphs, nodes and edges of a batch.
+    K: distinct node kinds in it.
+    V: variants of an operator's kind (`cgir.node_features.VARIANTS`).
+"""
 
 from __future__ import annotations
 
@@ -16,12 +22,12 @@ from cgir.errors import CgirError, InvalidGraphError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.node_features import categories, node_features
-from cgir.ragged import ranges
+from cgir.ragged import offsets, ranges, spans
 from cgir.store.graph_store import GraphStore
 from cgir.typing import IntArray
 
 from .message_blocks import MessageBlock
-from .node_classes import build_blocks, class_path, compact, segments
+from .node_classes import build_blocks, class_path, unique_inverse
 from .segments import Segments
 from .sparse import SparsityPattern
 
@@ -37,8 +43,11 @@ CHUNK_NODES = {"auto": 250_000, "compressed": 250_000, "plain": 50_000}
 
 
 class StreamBlocks(NamedTuple):
-    """One stream's view of a batch: its `blocks`, and `nodes`: for every graph the rows of the last level that its
-    nodes' states are in.
+    """What one stream of an encoder reads: messages along the edges, or against them.
+
+    Attributes:
+        blocks: a message block for each layer.
+        node_rows: for each of the G graphs, the rows of the last layer that hold the states of its nodes.
     """
 
     blocks: list[MessageBlock]
@@ -46,16 +55,20 @@ class StreamBlocks(NamedTuple):
 
     def to(self, device: torch.device | str | None) -> StreamBlocks:
         """The same on another device."""
-        return StreamBlocks([level.to(device) for level in self.blocks], self.node_rows.to(device))
+        return StreamBlocks([block.to(device) for block in self.blocks], self.node_rows.to(device))
 
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """G graphs: `ops` (K, 1 + V), operators and their variants, and `features` (K, F) of the kinds that are rows of
-    level 0; both directions of messages.
+    """G graphs as tensors: their K distinct node kinds, and the messages in both directions.
 
-    `in_neighbours`: for each of the N nodes those whose outputs it reads, as numbers of nodes in this batch; only in plain
-    batches, for models that look at nodes.
+    Attributes:
+        ops: (K, 1 + V) operators and their variants; kinds are the rows of depth 0.
+        features: (K, F) features of the kinds.
+        forward_stream: messages along the edges.
+        backward_stream: messages against the edges.
+        in_neighbours: for each of the N nodes, the nodes of this batch that it reads; only in plain batches, for models
+            that look at single nodes.
     """
 
     ops: Tensor
@@ -71,22 +84,33 @@ class TensorBatch:
         """The same batch on another device."""
         if self.ops.device == torch.empty(0, device=device).device:
             return self
-        reads = None if self.in_neighbours is None else self.in_neighbours.to(device)
         return TensorBatch(
             self.ops.to(device),
             self.features.to(device),
             self.forward_stream.to(device),
             self.backward_stream.to(device),
-            reads,
+            None if self.in_neighbours is None else self.in_neighbours.to(device),
         )
 
 
 class GraphTensors:
-    """A set of graphs from which mini-batches are taken, for `depth` layers; features and unfoldings are computed once
-    for the whole set.
+    """A set of graphs prepared for encoders of `depth` layers; hands out mini-batches.
 
-    `engine`: "compressed" computes every distinct past once, "plain" every node by itself, with equal results; "auto"
-    takes for each batch what is faster. Whoever takes graphs takes these too, and then does not prepare them again.
+    Features and node classes are computed once for the whole set. Whatever takes graphs takes a `GraphTensors` too, and
+    then does not prepare them again.
+
+    Args:
+        graphs: in any form.
+        depth: layers of the encoder.
+        engine: "compressed" computes every distinct computation tree once, "plain" every node by itself, with equal
+            results; "auto" takes for each mini-batch what is faster.
+
+    Attributes:
+        batch: the graphs.
+
+    Raises:
+        CgirError: no such engine.
+        InvalidGraphError: a graph without nodes.
     """
 
     def __init__(self, graphs: Graphs, depth: int = 5, engine: Engine = "auto") -> None:
@@ -94,7 +118,7 @@ class GraphTensors:
             raise CgirError(f"unknown engine {engine!r}; expected one of {', '.join(ENGINES)}")
         self.batch = as_batch(graphs)
         self.depth, self.engine = depth, engine
-        self._last: tuple[IntArray, TensorBatch] | None = None
+        self._last: tuple[IntArray, TensorBatch] | None = None  # training on all graphs wants the same one every step
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -106,23 +130,17 @@ class GraphTensors:
 
     @cached_property
     def features(self) -> Tensor:
-        """(K, F) features of the kinds."""
+        """(K, F): features of the kinds."""
         return torch.from_numpy(node_features(self.batch.kinds))
 
     @cached_property
     def class_tables(self) -> tuple[ClassTable, ClassTable]:
-        """Classes of the nodes by computation tree, along and against the arrows."""
-        return build_class_table(self.batch, self.depth, "forward"), build_class_table(
-            self.batch, self.depth, "backward"
-        )
-
-    @cached_property
-    def in_edge_ptr(self) -> IntArray:
-        """(N + 1,): where each node's incoming edges begin."""
-        return np.concatenate([[0], np.cumsum(np.bincount(self.batch.dst, minlength=self.batch.num_nodes))])
+        """Classes of nodes with equal computation trees, along the edges and against them."""
+        batch, depth = self.batch, self.depth
+        return build_class_table(batch, depth, "forward"), build_class_table(batch, depth, "backward")
 
     def select(self, rows: IntArray) -> GraphTensors:
-        """Some of the graphs, as a set of their own."""
+        """The graphs at `rows`, as a set of their own."""
         return GraphTensors(self.batch.select(rows), self.depth, self.engine)
 
     def with_depth(self, depth: int) -> GraphTensors:
@@ -130,100 +148,91 @@ class GraphTensors:
         return self if depth == self.depth else GraphTensors(self.batch, depth, self.engine)
 
     def minibatch(self, indices: Sequence[int] | IntArray) -> TensorBatch:
-        """The graphs at `indices`, in that order; repeats are allowed. Asked for the same again, it gives the same
-        batch.
-        """
-        chosen = np.array(indices, np.int64)
-        if self._last is None or not np.array_equal(self._last[0], chosen):
-            self._last = (chosen, self._minibatch(chosen))
+        """The graphs at `indices`, in that order; repeats are allowed. The last mini-batch is kept for another call."""
+        indices = np.array(indices, np.int64)
+        if self._last is None or not np.array_equal(self._last[0], indices):
+            self._last = (indices, self._minibatch(indices))
         return self._last[1]
 
-    def _minibatch(self, chosen: IntArray) -> TensorBatch:
-        sizes = np.diff(self.batch.ptr)[chosen]
-        nodes = ranges(self.batch.ptr[chosen], sizes)
-        if self.engine == "plain":
-            return self._plain(chosen, nodes, sizes)
-        paths = [class_path(table, nodes) for table in self.class_tables]
-        if self.engine == "auto" and sum(found.rows for found in paths) > BREAK_EVEN * 2 * self.depth * len(nodes):
-            return self._plain(chosen, nodes, sizes)
-        pools = [segments(sizes, found.nodes, len(found.used[-1])) for found in paths]
-        directions = [
-            StreamBlocks(build_blocks(table, found), pool)
-            for table, found, pool in zip(self.class_tables, paths, pools, strict=True)
-        ]
-        return self._batch(self._rows[paths[0].used[0]], directions)
+    def chunks(self, max_nodes: int | None = None) -> Iterator[TensorBatch]:
+        """All graphs in order, at most `max_nodes` nodes (default `CHUNK_NODES`) or one larger graph at a time."""
+        for span in spans(np.diff(self.batch.ptr), max_nodes or CHUNK_NODES[self.engine]):
+            indices = np.arange(len(self))[span]
+            # only what may be wanted again is kept
+            yield self.minibatch(indices) if len(indices) == len(self) else self._minibatch(indices)
 
-    def _plain(self, chosen: IntArray, nodes: IntArray, sizes: IntArray) -> TensorBatch:
-        kinds, rows = compact(self.batch.kind[nodes], len(self.batch.kinds))
-        begins = self.batch.ptr[chosen]
-        first = self.in_edge_ptr[begins]
-        counts = self.in_edge_ptr[begins + sizes] - first
-        shifts = np.cumsum(sizes) - sizes - begins
-        heard = (self.batch.src[ranges(first, counts)] + np.repeat(shifts, counts)).astype(np.int32)
-        along = segments(np.diff(self.in_edge_ptr)[nodes], heard, len(nodes)).pattern
-        members = segments(sizes, np.arange(len(nodes), dtype=np.int32), len(nodes))
-        directions = [
-            StreamBlocks(_plain_blocks(pattern, rows, len(kinds), self.depth), members)
-            for pattern in (along, along.transpose())
+    def _minibatch(self, indices: IntArray) -> TensorBatch:
+        sizes = np.diff(self.batch.ptr)[indices]
+        nodes = ranges(self.batch.ptr[indices], sizes)
+        if self.engine == "plain":
+            return self._plain(indices, nodes, sizes)
+        paths = [class_path(table, nodes) for table in self.class_tables]
+        if self.engine == "auto" and sum(path.num_rows for path in paths) > BREAK_EVEN * 2 * self.depth * len(nodes):
+            return self._plain(indices, nodes, sizes)
+        streams = [
+            StreamBlocks(build_blocks(table, path), Segments.from_sizes(sizes, path.node_rows, len(path.classes[-1])))
+            for table, path in zip(self.class_tables, paths, strict=True)
         ]
-        return self._batch(kinds, directions, Segments(along))
+        return self._tensor_batch(self._kind_of_class[paths[0].classes[0]], streams)
+
+    def _plain(self, indices: IntArray, nodes: IntArray, sizes: IntArray) -> TensorBatch:
+        """The graphs at `indices`, which have `sizes` (G,) `nodes` (N,), with a row for every node."""
+        kinds, kind_rows = unique_inverse(self.batch.kind[nodes], len(self.batch.kinds))
+        in_edge_ptr, edge_ptr = self.batch.in_edge_ptr, self.batch.edge_ptr
+        edge_counts = np.diff(edge_ptr)[indices]
+        shifts = offsets(sizes)[:-1] - self.batch.ptr[indices]
+        edges = ranges(edge_ptr[indices], edge_counts)
+        sources = (self.batch.src[edges] + np.repeat(shifts, edge_counts)).astype(np.int32)
+        in_neighbours = Segments.from_sizes(np.diff(in_edge_ptr)[nodes], sources, len(nodes))
+        node_rows = Segments.from_sizes(sizes, np.arange(len(nodes), dtype=np.int32), len(nodes))
+        forward = in_neighbours.pattern
+        streams = [
+            StreamBlocks(_plain_blocks(pattern, kind_rows, len(kinds), self.depth), node_rows)
+            for pattern in (forward, forward.transpose())
+        ]
+        return self._tensor_batch(kinds, streams, in_neighbours)
 
     @cached_property
-    def _rows(self) -> IntArray:
-        """Rows of `ops` and `features` of the kinds of `class_tables`."""
+    def _kind_of_class(self) -> IntArray:
+        """For each class of depth 0, which is a kind, its row in `ops` and `features`."""
         rows = {kind: row for row, kind in enumerate(self.batch.kinds)}
         return np.asarray([rows[kind] for kind in self.class_tables[0].kinds], np.int64)
 
-    def _batch(self, kinds: IntArray, directions: Sequence[StreamBlocks], reads: Segments | None = None) -> TensorBatch:
-        used = torch.from_numpy(kinds)
-        return TensorBatch(
-            self.ops.index_select(0, used), self.features.index_select(0, used), directions[0], directions[1], reads
-        )
-
-    def chunks(self, max_nodes: int | None = None) -> Iterator[TensorBatch]:
-        """All graphs in order, in batches of at most `max_nodes` nodes (but at least one graph), by default
-        `CHUNK_NODES`.
-        """
-        ptr, start = self.batch.ptr, 0
-        size = max_nodes or CHUNK_NODES[self.engine]
-        while start < len(self):
-            stop = max(start + 1, int(np.searchsorted(ptr, ptr[start] + size, side="right")) - 1)
-            chunk = np.arange(start, stop)
-            # only what may be asked for again is kept
-            yield self.minibatch(chunk) if len(chunk) == len(self) else self._minibatch(chunk)
-            start = stop
+    def _tensor_batch(
+        self, kinds: IntArray, streams: Sequence[StreamBlocks], in_neighbours: Segments | None = None
+    ) -> TensorBatch:
+        rows, (forward, backward) = torch.from_numpy(kinds), streams
+        ops, features = self.ops.index_select(0, rows), self.features.index_select(0, rows)
+        return TensorBatch(ops, features, forward, backward, in_neighbours)
 
 
-def _plain_blocks(pattern: SparsityPattern, rows: Classes, kinds: int, depth: int) -> list[MessageBlock]:
-    """Every node a class of its own: the first level reads kinds, the others are one and the same."""
-    own = torch.from_numpy(rows)
-    first = MessageBlock(own, Segments(SparsityPattern(pattern.row_ptr, own.index_select(0, pattern.columns), kinds)))
-    return [first, *[MessageBlock(None, Segments(pattern))] * (depth - 1)]
+def _plain_blocks(pattern: SparsityPattern, kind_rows: Classes, num_kinds: int, depth: int) -> list[MessageBlock]:
+    """A row for every node: the first layer reads kinds, the others share one block."""
+    kinds = torch.from_numpy(kind_rows)
+    from_kinds = SparsityPattern(pattern.row_ptr, kinds.index_select(0, pattern.columns), num_kinds)
+    return [MessageBlock(kinds, Segments(from_kinds)), *[MessageBlock(None, Segments(pattern))] * (depth - 1)]
 
 
 Graphs = Graph | GraphBatch | GraphTensors | GraphStore | Iterable[Graph]
 
 
 def as_tensors(graphs: Graphs, depth: int | None = None) -> GraphTensors:
-    """Prepare graphs, unless they are already; `depth` None: whatever they are prepared for, 5 if for nothing yet."""
+    """Prepared graphs; `depth` None: the depth they are prepared for, 5 if they are not prepared yet."""
     tensors = graphs if isinstance(graphs, GraphTensors) else GraphTensors(graphs, depth or 5)
     return tensors.with_depth(depth or tensors.depth)
 
 
 def as_batch(graphs: Graphs) -> GraphBatch:
-    """Graphs in any form -> a batch; empty graphs are refused."""
+    """Graphs in any form -> a batch; InvalidGraphError if one has no nodes."""
     if isinstance(graphs, GraphTensors):
         return graphs.batch
-    if isinstance(graphs, GraphStore):
-        graphs = graphs.batch()
-    if not isinstance(graphs, GraphBatch):
-        graphs = GraphBatch.from_graphs([graphs] if isinstance(graphs, Graph) else graphs)
-    check_nonempty(np.diff(graphs.ptr))
-    return graphs
+    batch = graphs.batch() if isinstance(graphs, GraphStore) else GraphBatch.of(graphs)
+    check_nonempty(np.diff(batch.ptr))
+    return batch
 
 
 def check_nonempty(sizes: IntArray) -> None:
-    """InvalidGraphError if one of the graphs, whose numbers of nodes are given, has none."""
+    """InvalidGraphError if one of the graphs, of `sizes` (G,) nodes, has none."""
     empty = np.flatnonzero(sizes == 0)
     if len(empty):
         raise InvalidGraphError(f"graph {empty[0]} of {len(sizes)} has no nodes: nothing to encode; leave it out")

@@ -1,6 +1,7 @@
-"""What a layer sees of a batch: which rows of one depth make the rows of the next.
+"""Message blocks: the bipartite graph of one layer, from the rows of depth l - 1 to the rows of depth l.
 
-A row is a class of nodes with equal pasts (`unfolding`) or, uncompressed, a node. Layers cannot tell.
+DGL and PyTorch Geometric call the same thing a block. A row is a class of nodes with equal computation trees
+(`node_classes`) or, in plain batches, a single node; layers need not know which.
 """
 
 from __future__ import annotations
@@ -15,64 +16,61 @@ from .sparse import SparseMatrix, SparsityPattern
 
 
 class MessageBlock:
-    """From the rows of depth l - 1 to the C rows of depth l.
+    """One layer's inputs: for each of the C rows of depth l, its own row and its neighbours' rows of depth l - 1.
 
-    `own` (C,): each row's own one at depth l - 1, None if they are the same rows; `heard`: the rows at depth l - 1 that
-    each one hears, once for every edge; `count` (C,): how many nodes of the batch each row stands for, None if one.
+    Args:
+        self_index: (C,) the row of depth l - 1 that each row continues; None if they are the same rows.
+        neighbours: for each row the rows of depth l - 1 that send it a message, once for every edge.
+        multiplicity: (C,) how many nodes of the batch each row stands for; None if one.
     """
 
-    def __init__(self, own: Tensor | None, neighbours: Segments, multiplicity: Tensor | None = None) -> None:
+    def __init__(self, self_index: Tensor | None, neighbours: Segments, multiplicity: Tensor | None = None) -> None:
         self.neighbours, self.multiplicity = neighbours, multiplicity
-        rows = torch.arange(len(neighbours) + 1, dtype=torch.int32, device=neighbours.pattern.row_ptr.device)
-        self._own = None if own is None else SparseMatrix(SparsityPattern(rows, own, neighbours.pattern.num_columns))
-        self._rows = rows
+        self._row_ptr = torch.arange(len(neighbours) + 1, dtype=torch.int32, device=neighbours.pattern.row_ptr.device)
+        self._self: SparseMatrix | None = None
+        if self_index is not None:
+            self._self = SparseMatrix(SparsityPattern(self._row_ptr, self_index, neighbours.pattern.num_columns))
 
     def __len__(self) -> int:
         return len(self.neighbours)
 
     def self_rows(self, x: Tensor) -> Tensor:
-        """States (rows at l - 1, F) -> each row's own (C, F)."""
-        return x if self._own is None else self._own @ x
+        """States of depth l - 1 (rows, F) -> the state that each row had there (C, F)."""
+        return x if self._self is None else self._self @ x
 
     @cached_property
     def neighbours_with_self(self) -> Segments:
-        """`heard` with each row's own before it."""
-        columns = self._interleaved[0]
-        return Segments(
-            SparsityPattern(self.neighbours.pattern.row_ptr + self._rows, columns, self.neighbours.pattern.num_columns)
-        )
+        """`neighbours`, with the row's own one before them (a self-loop)."""
+        columns, pattern = self._interleaved[0], self.neighbours.pattern
+        return Segments(SparsityPattern(pattern.row_ptr + self._row_ptr, columns, pattern.num_columns))
 
     @cached_property
-    def self_and_mean(self) -> SparseMatrix:
-        """(C, 2 x rows at l - 1): adds row 2 r of an operand to whose own row r is, and row 2 r + 1, averaged, to those
-        that hear r.
+    def self_plus_mean(self) -> SparseMatrix:
+        """(C, 2 x rows of depth l - 1): the row's own part of an operand plus the mean of its neighbours' other part.
+
+        The operand has the part of row r that counts where r continues in row 2 r, and the part that it sends to
+        neighbours in row 2 r + 1.
         """
-        columns, places = self._interleaved
+        columns, neighbour_entries = self._interleaved
         columns, weights = 2 * columns, torch.ones(len(columns), dtype=torch.float64, device=columns.device)
-        columns[places] += 1
-        weights[places] = self.neighbours.inverse_sizes.index_select(0, self.neighbours.pattern.rows)
-        return SparseMatrix(
-            SparsityPattern(
-                self.neighbours_with_self.pattern.row_ptr, columns, 2 * self.neighbours.pattern.num_columns
-            ),
-            weights,
-        )
+        columns[neighbour_entries] += 1
+        weights[neighbour_entries] = self.neighbours.inverse_sizes.index_select(0, self.neighbours.pattern.rows)
+        pattern = self.neighbours_with_self.pattern
+        return SparseMatrix(SparsityPattern(pattern.row_ptr, columns, 2 * pattern.num_columns), weights)
 
     @cached_property
     def _interleaved(self) -> tuple[Tensor, Tensor]:
-        """Columns of `closed`, and where among them those of `heard` are."""
-        heard = self.neighbours.pattern
-        columns = torch.empty(len(heard.columns) + len(self), dtype=torch.int32, device=heard.columns.device)
-        columns[(heard.row_ptr + self._rows)[:-1].long()] = (
-            self._rows[:-1] if self._own is None else self._own.pattern.columns
-        )
-        places = torch.arange(1, len(heard.columns) + 1, device=columns.device) + heard.rows
-        columns[places] = heard.columns
-        return columns, places
+        """Columns of `neighbours_with_self`, and the indices among them of those of `neighbours`."""
+        pattern = self.neighbours.pattern
+        columns = torch.empty(len(pattern.columns) + len(self), dtype=torch.int32, device=pattern.columns.device)
+        self_columns = self._row_ptr[:-1] if self._self is None else self._self.pattern.columns
+        columns[(pattern.row_ptr + self._row_ptr)[:-1].long()] = self_columns
+        neighbour_entries = torch.arange(1, len(pattern.columns) + 1, device=columns.device) + pattern.rows
+        columns[neighbour_entries] = pattern.columns
+        return columns, neighbour_entries
 
     def to(self, device: torch.device | str | None) -> MessageBlock:
-        """The same level on another device."""
-        own = None if self._own is None else self._own.pattern.columns.to(device)
-        return MessageBlock(
-            own, self.neighbours.to(device), None if self.multiplicity is None else self.multiplicity.to(device)
-        )
+        """The same block on another device."""
+        self_index = None if self._self is None else self._self.pattern.columns.to(device)
+        multiplicity = None if self.multiplicity is None else self.multiplicity.to(device)
+        return MessageBlock(self_index, self.neighbours.to(device), multiplicity)

@@ -1,18 +1,27 @@
-"""Rows of which each gathers several others: nodes their neighbours, graphs their nodes. All sums, maxima and softmaxes
-over such segments.
+"""Segment reductions: sums, means, maxima and softmaxes over the neighbours of a node or the nodes of a graph.
 
-Everything that layers and pools do across rows is here and in `sparse`. torch-scatter is used where it is installed and
+All that layers and pools compute across rows is here and in `sparse`. torch-scatter is used where it is installed and
 faster: a maximum with its gradient (37,000 rows of 128 to 256 graphs, one thread: 35 ms, PyTorch's embedding bags 39,
 gather + `scatter_reduce` 123). Everything else is faster without it.
+
+Notation:
+    S: segments.
+    E: entries of all segments together.
+    C: rows of the operand.
+    F: length of a state.
+    H: values of an entry, such as attention heads.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
+
+from cgir.typing import Int32Array, IntArray
 
 from .sparse import SparseMatrix, SparsityPattern
 
@@ -23,59 +32,69 @@ except ImportError:
 
 
 class Segments:
-    """R segments with E entries in all, each entry one of `width` rows of an operand. Matrices are made when first
-    used.
-    """
+    """S segments of E entries in all, each entry one of the C rows of an operand; matrices are made when first used."""
 
     def __init__(self, pattern: SparsityPattern) -> None:
         self.pattern = pattern
+
+    @classmethod
+    def from_sizes(cls, sizes: IntArray, rows: Int32Array, num_rows: int) -> Segments:
+        """Segments whose entries stand one segment after the other.
+
+        Args:
+            sizes: (S,) entries of each segment.
+            rows: (E,) the operand's row of each entry.
+            num_rows: C.
+        """
+        ptr = np.zeros(len(sizes) + 1, np.int32)
+        np.cumsum(sizes, out=ptr[1:])
+        return cls(SparsityPattern(torch.from_numpy(ptr), torch.from_numpy(rows), num_rows))
 
     def __len__(self) -> int:
         return self.pattern.num_rows
 
     @cached_property
     def sizes(self) -> Tensor:
-        """(R,): entries of each segment."""
+        """(S,): entries of each segment."""
         return self.pattern.row_ptr.diff()
 
     @cached_property
+    def inverse_sizes(self) -> Tensor:
+        """(S,): one over the size of each segment, 1 where it is empty, in double precision."""
+        return 1 / self.sizes.clamp(min=1).double()
+
+    @cached_property
     def sum(self) -> SparseMatrix:
-        """(R, width): sums rows over each segment."""
+        """(S, C): sums rows over each segment."""
         return SparseMatrix(self.pattern)
 
     @cached_property
     def mean(self) -> SparseMatrix:
-        """(R, width): averages rows over each segment; zero where it is empty."""
+        """(S, C): averages rows over each segment; zero where it is empty."""
         return SparseMatrix(self.pattern, self.inverse_sizes.index_select(0, self.pattern.rows))
 
     @cached_property
-    def inverse_sizes(self) -> Tensor:
-        """(R,): one over the size of each segment, in double precision."""
-        return 1 / self.sizes.clamp(min=1).double()
-
-    @cached_property
     def gather(self) -> SparseMatrix:
-        """(E, width): the row of each entry."""
-        return SparseMatrix(SparsityPattern(self._entries, self.pattern.columns, self.pattern.num_columns))
+        """(E, C): the row of each entry."""
+        return SparseMatrix(SparsityPattern(self._entry_ptr, self.pattern.columns, self.pattern.num_columns))
 
     @cached_property
     def expand(self) -> SparseMatrix:
-        """(E, R): the segment's value for each of its entries."""
-        return SparseMatrix(SparsityPattern(self._entries, self.pattern.rows, len(self)))
+        """(E, S): the segment's value for each of its entries."""
+        return SparseMatrix(SparsityPattern(self._entry_ptr, self.pattern.rows, len(self)))
 
     @cached_property
     def scatter_sum(self) -> SparseMatrix:
-        """(R, E): sums entries over each segment."""
-        return SparseMatrix(SparsityPattern(self.pattern.row_ptr, self._entries[:-1], len(self.pattern.columns)))
+        """(S, E): sums the values of entries over each segment."""
+        pattern = self.pattern
+        return SparseMatrix(SparsityPattern(pattern.row_ptr, self._entry_ptr[:-1], len(pattern.columns)))
 
     @cached_property
-    def _entries(self) -> Tensor:
+    def _entry_ptr(self) -> Tensor:
         return torch.arange(len(self.pattern.columns) + 1, dtype=torch.int32, device=self.pattern.columns.device)
 
     def max_pool(self, x: Tensor) -> Tensor:
-        """(width, F) -> (R, F): maximum of the rows that each segment names, zero where it is empty; of equal ones the
-        gradient goes to one.
-        """
+        """(C, F) -> (S, F): maximum of each segment's rows, zero if empty; the gradient goes to one of them."""
         pattern = self.pattern
         if not x.requires_grad:
             return self.max(self.gather @ x)
@@ -84,7 +103,7 @@ class Segments:
         return embedding_bag(pattern.columns, x, pattern.row_ptr, mode="max", include_last_offset=True)
 
     def max(self, values: Tensor) -> Tensor:
-        """(E, H) -> (R, H): maximum over each segment, zero where it is empty; equal ones share the gradient."""
+        """(E, H) -> (S, H): maximum over each segment, zero where it is empty; equal maxima share the gradient."""
         index = self.pattern.rows.long().unsqueeze(1).expand_as(values)
         return values.new_zeros(len(self), values.shape[1]).scatter_reduce(0, index, values, "amax", include_self=False)
 
@@ -94,5 +113,5 @@ class Segments:
         return powers / (self.expand @ (self.scatter_sum @ powers))
 
     def to(self, device: torch.device | str | None) -> Segments:
-        """The same on another device."""
+        """The same segments on another device."""
         return Segments(self.pattern.to(device))

@@ -1,10 +1,14 @@
-"""Fixed sparse matrices that multiply node states, with a gradient: the one primitive of message passing and of
-pooling.
+"""Constant sparse matrices (CSR) times node states, with a gradient: the one primitive of message passing and pooling.
 
-A product sums chosen rows of x, which is what PyTorch's embedding bags do. On a CPU that kernel is 4 to 30 times faster
-than products of CSR tensors and than gather + `index_add_` (40,000 rows of 128, one thread: 1.4 ms against 40 and 14),
-and it runs on CUDA too. The gradient is the product with the transpose, which is made when a gradient is first asked
-for.
+A product sums selected rows of x, which is what PyTorch's embedding bags do. On a CPU that kernel is 4 to 30 times
+faster than products of CSR tensors and than gather + `index_add_` (40,000 rows of 128, one thread: 1.4 ms against 40
+and 14), and it runs on CUDA too. The gradient is the product with the transpose, which is made when a gradient is first
+needed.
+
+Notation:
+    R, C: rows and columns of a matrix.
+    E: its entries.
+    F: length of a state.
 """
 
 from __future__ import annotations
@@ -19,10 +23,14 @@ from torch.nn.functional import embedding_bag
 
 
 class SparsityPattern:
-    """Where a matrix of R rows and `width` columns has entries: row r at columns[starts[r] : starts[r + 1]], 32-bit
-    integers.
+    """Where a matrix of R rows has entries, in CSR: row r at columns[row_ptr[r] : row_ptr[r + 1]], 32-bit integers.
 
-    Entries of a row are in any order; a column that comes twice counts twice.
+    Entries of a row are in any order; a column that occurs twice counts twice.
+
+    Args:
+        row_ptr: (R + 1,) where the entries of each row begin, and the last end.
+        columns: (E,) the column of each entry.
+        num_columns: C.
     """
 
     def __init__(self, row_ptr: Tensor, columns: Tensor, num_columns: int) -> None:
@@ -41,57 +49,55 @@ class SparsityPattern:
 
     @cached_property
     def transpose_with_order(self) -> tuple[SparsityPattern, Tensor]:
-        """The transpose, and for each of its entries the same one's place here."""
+        """The transpose, and the index (E,) that each of its entries has in this pattern."""
         if self.columns.device.type == "cpu":  # scipy counts where PyTorch would sort
-            places = torch.arange(len(self.columns), dtype=torch.int32).numpy()
-            turned = csr_array(
-                (places, self.columns.numpy(), self.row_ptr.numpy()), (self.num_rows, self.num_columns)
-            ).tocsc()
-            starts, rows, order = (torch.from_numpy(part) for part in (turned.indptr, turned.indices, turned.data))
-            return SparsityPattern(starts, rows, self.num_rows), order
+            indices = torch.arange(len(self.columns), dtype=torch.int32).numpy()
+            shape = (self.num_rows, self.num_columns)
+            csc = csr_array((indices, self.columns.numpy(), self.row_ptr.numpy()), shape).tocsc()
+            row_ptr, rows, order = (torch.from_numpy(part) for part in (csc.indptr, csc.indices, csc.data))
+            return SparsityPattern(row_ptr, rows, self.num_rows), order
         order = torch.argsort(self.columns, stable=True)
-        starts = torch.searchsorted(
-            self.columns[order], torch.arange(self.num_columns + 1, dtype=torch.int32, device=order.device)
-        )
-        return SparsityPattern(starts, self.rows[order], self.num_rows), order
+        bounds = torch.arange(self.num_columns + 1, dtype=torch.int32, device=order.device)
+        row_ptr = torch.searchsorted(self.columns[order], bounds)
+        return SparsityPattern(row_ptr, self.rows[order], self.num_rows), order
 
     def transpose(self) -> SparsityPattern:
-        """`transpose_with_order` as a pattern that knows its own transpose."""
-        # not self, which would close a circle
-        (there, order), other = self.transpose_with_order, SparsityPattern(self.row_ptr, self.columns, self.num_columns)
-        back = torch.empty_like(order)
-        back[order.long()] = torch.arange(len(order), dtype=order.dtype, device=order.device)
-        result = SparsityPattern(there.row_ptr, there.columns, there.num_columns)
-        result.transpose_with_order = (other, back)
+        """The transpose, which has its own transpose, this pattern, at hand."""
+        transposed, order = self.transpose_with_order
+        result = SparsityPattern(transposed.row_ptr, transposed.columns, transposed.num_columns)
+        inverse = torch.empty_like(order)
+        inverse[order.long()] = torch.arange(len(order), dtype=order.dtype, device=order.device)
+        # a copy of self: the two would otherwise keep each other alive
+        result.transpose_with_order = (SparsityPattern(self.row_ptr, self.columns, self.num_columns), inverse)
         return result
 
     def to(self, device: torch.device | str | None) -> SparsityPattern:
-        """The same on another device."""
+        """The same pattern on another device."""
         return SparsityPattern(self.row_ptr.to(device), self.columns.to(device), self.num_columns)
 
 
 class SparseMatrix:
-    """A constant matrix: a pattern and the `weights` (E,) of its entries, kept in double precision; None: all are 1."""
+    """A constant matrix: a pattern and the `weights` (E,) of its entries in double precision; None: all are 1."""
 
     def __init__(self, pattern: SparsityPattern, weights: Tensor | None = None) -> None:
         self.pattern, self.weights = pattern, weights
-        self._cast: dict[torch.dtype, Tensor] = {}
+        self._weights_by_dtype: dict[torch.dtype, Tensor] = {}
 
     @cached_property
     def transposed(self) -> SparseMatrix:
         """The transpose."""
-        turned, order = self.pattern.transpose_with_order
-        return SparseMatrix(turned, None if self.weights is None else self.weights.index_select(0, order))
+        pattern, order = self.pattern.transpose_with_order
+        return SparseMatrix(pattern, None if self.weights is None else self.weights.index_select(0, order))
 
     def __matmul__(self, x: Tensor) -> Tensor:
         product: Tensor = _Product.apply(x, self)
         return product
 
     def product(self, x: Tensor) -> Tensor:
-        """The product without a gradient, in the precision of x."""
+        """(C, F) -> (R, F): the product without a gradient, in the precision of x."""
         weights = self.weights
         if weights is not None:
-            weights = self._cast.setdefault(x.dtype, weights.to(x.dtype))
+            weights = self._weights_by_dtype.setdefault(x.dtype, weights.to(x.dtype))
         pattern = self.pattern
         return embedding_bag(
             pattern.columns,

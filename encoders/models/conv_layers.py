@@ -35,7 +35,7 @@ class GraphConv(nn.Module):
         # the products come first, as there are fewer classes one level up, and both in one; rows 2 r and 2 r + 1 are
         # then the products of row r
         both = linear(x, torch.cat([self.self_linear.weight, self.neighbour_linear.weight]))
-        return (block.self_and_mean @ both.view(-1, self.self_linear.out_features)).add_(self.self_linear.bias)
+        return (block.self_plus_mean @ both.view(-1, self.self_linear.out_features)).add_(self.self_linear.bias)
 
 
 class GCN(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cgir.errors import CgirError
 from cgir.typing import Float32Array
 from encoders.engine.batching import Engine, StreamBlocks, TensorBatch
-from encoders.engine.streaming import Source, embed
+from encoders.engine.streaming import GraphSource, embed
 from encoders.training.seeding import seeded
 
 from .conv_layers import HEADS, LAYERS, WITH_HEADS
@@ -114,7 +114,7 @@ class Encoder(nn.Module):
         )
 
     def embed(
-        self, graphs: Source, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True
+        self, graphs: GraphSource, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True
     ) -> Float32Array:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients.
 

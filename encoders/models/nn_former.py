@@ -23,7 +23,7 @@ from cgir.errors import CgirError
 from cgir.typing import Float32Array
 from encoders.engine.batching import GraphTensors, TensorBatch
 from encoders.engine.segments import Segments
-from encoders.engine.streaming import Source, embed
+from encoders.engine.streaming import GraphSource, embed
 from encoders.training.seeding import seeded
 
 from .node_embedding import NodeEmbedding
@@ -163,7 +163,7 @@ class SiblingTransformer(nn.Module):
         out: Tensor = self.last_norm(torch.cat(states)[torch.cat(places).argsort()])
         return out
 
-    def embed(self, graphs: Source, max_nodes: int | None = None, progress: bool = True) -> Float32Array:
+    def embed(self, graphs: GraphSource, max_nodes: int | None = None, progress: bool = True) -> Float32Array:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients; see `Encoder.embed`, of whose
         engines this one has "plain" only.
         """

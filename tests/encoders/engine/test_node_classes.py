@@ -18,7 +18,7 @@ from cgir.errors import CgirError, InvalidGraphError
 from cgir.graph import Graph, Node
 from encoders.engine import streaming as streaming
 from encoders.engine.batching import GraphTensors
-from encoders.engine.streaming import ahead, alike, pieces
+from encoders.engine.streaming import prefetch, prepared_parts, unique_graphs
 from encoders.models.checkpoints import load_encoder, save_encoder
 from encoders.models.conv_layers import LAYERS
 from encoders.models.encoder import Encoder, EncoderConfig
@@ -134,13 +134,13 @@ def test_stores_and_iterables_are_read_bit_by_bit(tmp_path, monkeypatch):
     GraphStore.write(tmp_path / "graphs.parquet", GRAPHS)
     store = GraphStore.open(tmp_path / "graphs.parquet")
     halves = [GraphBatch.from_graphs(GRAPHS[:5]), GraphBatch.from_graphs(GRAPHS[5:])]
-    monkeypatch.setattr(streaming, "PIECE_NODES", 60)
-    monkeypatch.setattr(streaming, "PIECE_GRAPHS", 5)
+    monkeypatch.setattr(streaming, "PREPARED_NODES", 60)
+    monkeypatch.setattr(streaming, "PREPARED_GRAPHS", 5)
     for source in (store, iter(GRAPHS), halves, iter(halves), GraphBatch.from_graphs(GRAPHS)):
         np.testing.assert_allclose(encoder.embed(source), expected, atol=1e-6)
-    assert len(list(pieces(store, 3))) > 4
-    assert max(piece.batch.num_nodes for piece, _ in pieces(store, 3)) <= 60
-    assert [len(piece) for piece, _ in pieces(iter(GRAPHS[:7]), 3)][-1] <= 2
+    assert len(list(prepared_parts(store, 3))) > 4
+    assert max(piece.batch.num_nodes for piece, _ in prepared_parts(store, 3)) <= 60
+    assert [len(piece) for piece, _ in prepared_parts(iter(GRAPHS[:7]), 3)][-1] <= 2
     assert encoder.embed(iter([])).shape == (0, encoder.dim)
     with pytest.raises(InvalidGraphError, match="graph 1 of 2 has no nodes"):
         encoder.embed(iter([GRAPHS[0], Graph(())]))
@@ -149,16 +149,16 @@ def test_stores_and_iterables_are_read_bit_by_bit(tmp_path, monkeypatch):
 def test_graphs_that_are_written_alike_are_computed_once():
     order = [0, 3, 0, 5, 3, 0]
     batch = GraphBatch.from_graphs(GRAPHS).select(order)
-    first, place = alike(batch)
+    first, place = unique_graphs(batch)
     assert first.tolist() == [0, 1, 3]
     assert place.tolist() == [0, 1, 0, 2, 1, 0]
-    assert [len(piece) for piece, _ in pieces(batch, 3)] == [3]
-    assert [len(piece) for piece, _ in pieces(batch, 3, "plain")] == [6]
+    assert [len(piece) for piece, _ in prepared_parts(batch, 3)] == [3]
+    assert [len(piece) for piece, _ in prepared_parts(batch, 3, "plain")] == [6]
     encoder = Encoder(EncoderConfig(width=8, layers=3))
     np.testing.assert_allclose(encoder.embed(batch), encoder.embed(GRAPHS)[order], atol=1e-6)
     source = batch.src.copy()
     source[np.flatnonzero((source > 0) & (batch.dst < batch.ptr[1]))[-1]] = 0  # the same nodes, one edge from elsewhere
-    assert len(alike(GraphBatch(batch.kinds, batch.kind, source, batch.dst, batch.ptr))[0]) == 4
+    assert len(unique_graphs(GraphBatch(batch.kinds, batch.kind, source, batch.dst, batch.ptr))[0]) == 4
 
 
 def test_cells_with_equal_nodes_and_distances_but_other_readers_are_not_alike():
@@ -171,7 +171,7 @@ def test_cells_with_equal_nodes_and_distances_but_other_readers_are_not_alike():
         cells.append(GraphBatch(kinds, kind, src, dst, ptr))
     assert (cells[0].dst - cells[0].src).tolist() == (cells[1].dst - cells[1].src).tolist()
     batch = GraphBatch.concatenate([*cells, cells[0]])
-    assert alike(batch)[1].tolist() == [0, 1, 0]
+    assert unique_graphs(batch)[1].tolist() == [0, 1, 0]
     encoder = Encoder(EncoderConfig(width=8, layers=3), seed=1)
     for engine in ("auto", "compressed", "plain"):
         found = encoder.embed(batch, engine=engine)
@@ -185,7 +185,7 @@ def test_kinds_are_not_taken_for_edges():
     kinds = (Node("Input", shape=(4,)).kind, Node("ReLU", (0,), ((4,),), (4,)).kind)
     # four nodes without edges, of kinds 0 0 1 1, and two, of kinds 0 0, of which number 1 reads what stands 1 before it
     batch = GraphBatch(kinds, np.asarray([0, 0, 1, 1, 0, 0]), np.asarray([4]), np.asarray([5]), np.asarray([0, 4, 6]))
-    assert alike(batch)[1].tolist() == [0, 1]
+    assert unique_graphs(batch)[1].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -199,7 +199,7 @@ def test_cells_alike_are_those_equal_node_for_node(name):
         written.append(tuple((node.kind, node.inputs) for node in graph.nodes))
     first = dict[tuple, int]()
     expected = [first.setdefault(text, len(first)) for text in written]
-    assert alike(batch)[1].tolist() == expected
+    assert unique_graphs(batch)[1].tolist() == expected
 
 
 def test_only_the_next_piece_is_made_ahead_and_errors_arrive():
@@ -211,7 +211,7 @@ def test_only_the_next_piece_is_made_ahead_and_errors_arrive():
             yield number
         raise InvalidGraphError("the sixth is broken")
 
-    stream = ahead(items())
+    stream = prefetch(items())
     for number in range(3):
         assert next(stream) == number
         assert len(made) <= number + 2

@@ -144,7 +144,7 @@ def test_groups_hold_every_graph_once_and_stay_small(sizes):
 def test_a_node_is_told_apart_by_its_siblings():
     """Attention alone, one layer of it, sees what else reads a node's input, and what else its reader reads."""
     encoder = model(config=SiblingConfig(width=8, layers=1, feed_forward=12))
-    torch.nn.init.zeros_(encoder.layers[0].out.weight)
+    torch.nn.init.zeros_(encoder.layers[0].feed_forward_out.weight)
     states = [
         encoder.nodes(GraphTensors([graph], 1, "plain").minibatch([0])).detach()
         for graph in (siblings("ReLU", "ReLU"), siblings("Sigmoid", "ReLU"), siblings("ReLU", "Sigmoid"))
