@@ -19,7 +19,7 @@ from onnx import numpy_helper
 import cgir
 import frontends
 from frontends.common.trace_request import TraceRequest
-from frontends.onnx.importer import sizes_of
+from frontends.onnx.importer import tensor_sizes
 
 COLUMNS = ("traces", "outputs as recorded", "tensors as onnxruntime", "verifies")
 DATA = "the size of the result depends on values: the frontend gives the largest one possible"
@@ -71,7 +71,7 @@ def check(case: str) -> dict[str, bool | None]:
         if not isinstance(v, list | type(None))
     } or None
     raw = frontends.trace(model, given, raw=True)
-    sizes = sizes_of(model, TraceRequest(given))
+    sizes = tensor_sizes(model, TraceRequest(given))
     cgir.verify(raw)
     cgir.verify(cgir.canonicalize(raw))
     same = [sizes[name] == _shape(value) for name, value in outputs.items() if not isinstance(value, list | type(None))]

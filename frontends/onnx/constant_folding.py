@@ -1,9 +1,9 @@
-"""ONNX's operators on known values, in terms of `folding`."""
+"""Constant folding of ONNX operators, in terms of `frontends.common.constant_folding`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from onnx import helper, numpy_helper
@@ -11,48 +11,53 @@ from onnx import helper, numpy_helper
 from cgir.typing import AnyArray
 from frontends.common.constant_folding import LIMIT, fold
 
-from .tensors import Call, attribute
+from .calls import OnnxCall
 
-Folded = list[Any] | None
+Folded: TypeAlias = list[Any] | None
+FoldRule: TypeAlias = Callable[[OnnxCall, list[AnyArray]], Any]
 
-PLAIN = {
-    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "Neg": "neg", "Abs": "abs", "Sign": "sign", "Sqrt": "sqrt", "Exp": "exp",
+# operators whose operands are those of the function, without attributes
+FUNCTION_NAMES = {
+    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow", "Neg": "neg", "Abs": "abs", "Sign": "sign",
+    "Sqrt": "sqrt", "Exp": "exp",
     "Log": "log",
-    "Floor": "floor", "Ceil": "ceil", "Round": "round", "Reciprocal": "reciprocal", "Max": "max", "Min": "min", "Sum": "add", "Equal": "equal", "Less": "less",
-    "LessOrEqual": "less_equal", "Greater": "greater", "GreaterOrEqual": "greater_equal", "And": "and", "Or": "or", "Xor": "xor", "Not": "not",
-    "Where": "where", "Identity": "identity", "Range": "range", "NonZero": "nonzero", "GatherND": "gather_nd", "Tile": "tile",
+    "Floor": "floor", "Ceil": "ceil", "Round": "round", "Reciprocal": "reciprocal", "Max": "max", "Min": "min",
+    "Sum": "add", "Equal": "equal", "Less": "less",
+    "LessOrEqual": "less_equal", "Greater": "greater", "GreaterOrEqual": "greater_equal", "And": "and", "Or": "or",
+    "Xor": "xor", "Not": "not",
+    "Where": "where", "Identity": "identity", "Range": "range", "NonZero": "nonzero", "GatherND": "gather_nd",
+    "Tile": "tile",
 }  # fmt: skip
 
 
-def folded(call: Call, hints: bool = False) -> Folded:
-    """The values of a node's results where those of its operands are known; None where they are not, or not worth
-    knowing.
+def fold_call(call: OnnxCall, use_examples: bool = False) -> Folded:
+    """The contents of a node's results, where those of its operands are known and few; None otherwise.
 
-    With `hints`, those of the example inputs count as known.
+    With `use_examples`, the contents of the example inputs count as known.
     """
-    if call.op == "Shape":
-        size = np.array(call.need(0).size, dtype=np.int64)
+    if call.op_type == "Shape":
+        size = np.array(call.require_input(0).size, dtype=np.int64)
         return [size[call.attr("start", 0) : call.attr("end")]]
-    if call.op == "Size":
-        return [np.array(np.prod(call.need(0).size, dtype=object), dtype=np.int64)]
-    if call.op == "Constant":
+    if call.op_type == "Size":
+        return [np.array(np.prod(call.require_input(0).size, dtype=object), dtype=np.int64)]
+    if call.op_type == "Constant":
         return _constant(call)
-    read = call.tensors[:1] if call.op == "CastLike" else call.tensors
-    arrays = [tensor.known if hints else tensor.data for tensor in read]
-    if any(array is None or tensor.param for tensor, array in zip(read, arrays, strict=True)):
+    operands = call.present_inputs[:1] if call.op_type == "CastLike" else call.present_inputs
+    arrays = [tensor.known_value if use_examples else tensor.data for tensor in operands]
+    if any(array is None or tensor.is_param for tensor, array in zip(operands, arrays, strict=True)):
         return None
     if any(array.dtype.kind in "OUS" for array in arrays):
         return None
-    rule = RULES.get(call.op)
-    if rule is None and call.op not in PLAIN:
+    fold_rule = FOLD_RULES.get(call.op_type)
+    if fold_rule is None and call.op_type not in FUNCTION_NAMES:
         return None
-    result = rule(call, arrays) if rule else fold(PLAIN[call.op], *arrays)
+    result = fold_rule(call, arrays) if fold_rule else fold(FUNCTION_NAMES[call.op_type], *arrays)
     if result is None:
         return None
     return list(result) if isinstance(result, list) else [np.asarray(result)]
 
 
-def _constant(call: Call) -> Folded:
+def _constant(call: OnnxCall) -> Folded:
     for name in ("value_int", "value_float", "value_ints", "value_floats"):
         value = call.attr(name)
         if value is not None and np.size(value) <= LIMIT:
@@ -60,13 +65,13 @@ def _constant(call: Call) -> Folded:
     return None
 
 
-def _axes(call: Call, slot: int = 1) -> tuple[int, ...] | None:
-    axes = call.setting("axes", slot)
+def _axes(call: OnnxCall, slot: int = 1) -> tuple[int, ...] | None:
+    axes = call.attr_or_input("axes", slot)
     return None if axes is None else tuple(int(a) for a in axes)
 
 
-def _reduce(name: str) -> Callable[[Call, list[AnyArray]], Any]:
-    def rule(call: Call, arrays: list[AnyArray]) -> Any:
+def _reduce(name: str) -> FoldRule:
+    def rule(call: OnnxCall, arrays: list[AnyArray]) -> Any:
         axes = _axes(call) or None
         if axes is None and call.attr("noop_with_empty_axes", 0):
             return arrays[0]
@@ -75,55 +80,68 @@ def _reduce(name: str) -> Callable[[Call, list[AnyArray]], Any]:
     return rule
 
 
-def _reshape(call: Call, arrays: list[AnyArray]) -> Any:
+def _reshape(call: OnnxCall, arrays: list[AnyArray]) -> Any:
     return fold("reshape", arrays[0], size=call.sizes[0])
 
 
-def _slice(call: Call, arrays: list[AnyArray]) -> Any:
-    if call.version < 10:
+def _slice(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+    if call.since_version < 10:
         return fold("slice", arrays[0], starts=call.attr("starts"), ends=call.attr("ends"), axes=call.attr("axes"))
-    rest = [None if tensor is None else tensor.ints() for tensor in call.given[1:]] + [None] * 4
+    rest = [None if tensor is None else tensor.ints() for tensor in call.inputs[1:]] + [None] * 4
     return fold("slice", arrays[0], starts=rest[0], ends=rest[1], axes=rest[2], steps=rest[3])
 
 
-def _split(call: Call, arrays: list[AnyArray]) -> Any:
+def _split(call: OnnxCall, arrays: list[AnyArray]) -> Any:
     axis = call.attr("axis", 0)
     return fold("split", arrays[0], sizes=[size[axis] for size in call.sizes], axis=axis)
 
 
-def _full(call: Call, arrays: list[AnyArray]) -> Any:
+def _full(call: OnnxCall, arrays: list[AnyArray]) -> Any:
     value = call.attr("value")
     number = np.float32(0) if value is None else numpy_helper.to_array(value).reshape(())
     return fold("full", size=call.sizes[0], value=number)
 
 
-def _cast(call: Call, arrays: list[AnyArray]) -> Any:
-    dtype = helper.tensor_dtype_to_np_dtype(call.need(1).elem if call.op == "CastLike" else call.attr("to"))
+def _cast(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+    elem_type = call.require_input(1).elem_type if call.op_type == "CastLike" else call.attr("to")
+    dtype = helper.tensor_dtype_to_np_dtype(elem_type)
     return None if np.dtype(dtype).kind in "OUS" else fold("cast", arrays[0], dtype=dtype)
 
 
-def _clip(call: Call, arrays: list[AnyArray]) -> Any:
-    low, high = (attribute(call.node, name) if call.version < 11 else None for name in ("min", "max"))
-    if call.version >= 11:
-        low, high = (None if (tensor := call.get(slot)) is None else tensor.data for slot in (1, 2))
+def _clip(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+    low, high = (call.attr(name) if call.since_version < 11 else None for name in ("min", "max"))
+    if call.since_version >= 11:
+        low, high = (None if (tensor := call.input(slot)) is None else tensor.data for slot in (1, 2))
     return fold("clip", arrays[0], a_min=low, a_max=high)
 
 
-def _argmax(call: Call, arrays: list[AnyArray]) -> Any:
-    result = fold("argmax", arrays[0] if call.op == "ArgMax" else -arrays[0], axis=call.attr("axis", 0))
+def _argmax(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+    result = fold("argmax", arrays[0] if call.op_type == "ArgMax" else -arrays[0], axis=call.attr("axis", 0))
     return None if result is None else result.reshape(call.sizes[0])
 
 
-RULES: dict[str, Callable[[Call, list[AnyArray]], Any]] = {
-    **{f"Reduce{name}": _reduce(name.lower()) for name in ("Sum", "Prod", "Mean")}, "ReduceMax": _reduce("reduce_max"), "ReduceMin": _reduce("reduce_min"),
+def _cumsum(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+    if call.attr("exclusive", 0) or call.attr("reverse", 0):
+        return None
+    return fold("cumsum", arrays[0], axis=int(arrays[1].reshape(())))
+
+
+def _trilu(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+    diagonal = int(arrays[1].reshape(())) if len(arrays) > 1 else 0
+    return fold("trilu", arrays[0], k=diagonal, upper=bool(call.attr("upper", 1)))
+
+
+FOLD_RULES: dict[str, FoldRule] = {
+    **{f"Reduce{name}": _reduce(name.lower()) for name in ("Sum", "Prod", "Mean")}, "ReduceMax": _reduce("reduce_max"),
+    "ReduceMin": _reduce("reduce_min"),
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _reshape),
-    "Slice": _slice, "Split": _split, "ConstantOfShape": _full, "Cast": _cast, "CastLike": _cast, "Clip": _clip, "ArgMax": _argmax, "ArgMin": _argmax,
+    "Slice": _slice, "Split": _split, "ConstantOfShape": _full, "Cast": _cast, "CastLike": _cast, "Clip": _clip,
+    "ArgMax": _argmax, "ArgMin": _argmax,
     "Concat": lambda call, arrays: fold("concat", *arrays, axis=call.attr("axis", 1)),
     "Gather": lambda call, arrays: fold("gather", *arrays, axis=call.attr("axis", 0)),
     "Expand": lambda call, arrays: fold("expand", arrays[0], size=call.sizes[0]),
     "Transpose": lambda call, arrays: fold("transpose", arrays[0], perm=call.attr("perm")),
     "Relu": lambda call, arrays: fold("max", arrays[0], np.zeros_like(arrays[0])),
     "Mod": lambda call, arrays: fold("mod", *arrays, fmod=bool(call.attr("fmod", 0))),
-    "CumSum": lambda call, arrays: None if call.attr("exclusive", 0) or call.attr("reverse", 0) else fold("cumsum", arrays[0], axis=int(arrays[1].reshape(()))),
-    "Trilu": lambda call, arrays: fold("trilu", arrays[0], k=int(arrays[1].reshape(())) if len(arrays) > 1 else 0, upper=bool(call.attr("upper", 1))),
+    "CumSum": _cumsum, "Trilu": _trilu,
 }  # fmt: skip

@@ -1,15 +1,13 @@
-"""Control flow and sequences of ONNX.
+"""Control flow of ONNX: the bodies of If, Loop, Scan and SequenceMap become part of the graph.
 
-Bodies of `If`, `Loop` and `Scan` are followed where they stand: their nodes come first, then one node "If" or "Loop"
-that reads the condition or the initial values, and the results of the bodies. Nodes of a body that runs a known number
-of times carry it as `trips`.
+The nodes of a body come first, then one node "If" or "Loop" that reads the condition or the initial values, and the
+results of the bodies. Nodes of a body that runs a known number of times have that number as `trips`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,172 +15,187 @@ import onnx
 from cgir import TraceError
 from frontends.common.tape import Size
 
-from .graph_inputs import initializers
+from .graph_inputs import initializer_tensors
+from .graph_walk import ControlFlow, OnnxImporter
 from .sequences import SEQUENCES
-from .tensors import Call, Tensor, attribute
+from .tensors import BOOL, INT64, OnnxTensor, Scope, get_attribute
 
-if TYPE_CHECKING:
-    from .importer import Walk
-
-Scope = MutableMapping[str, Tensor]
-DEPTH = 16  # nesting of subgraphs that is followed
+MAX_DEPTH = 16  # nesting of subgraphs that is followed
 
 
-def _body(
-    walk: Walk, node: onnx.NodeProto, graph: onnx.GraphProto, scope: Scope, given: Sequence[Tensor], place: str
-) -> list[Tensor]:
-    """Follow a subgraph whose inputs are `given`; returns its results. What it reads from outside is found in `scope`."""
-    if walk.depth >= DEPTH:
-        raise TraceError(f"subgraphs are nested more than {DEPTH} deep")
-    if len(graph.input) > len(given):
-        raise TraceError(f"its subgraph has {len(graph.input)} inputs, but gets {len(given)}")
+def _import_body(
+    importer: OnnxImporter,
+    node: onnx.NodeProto,
+    graph_name: str,
+    scope: Scope,
+    arguments: Sequence[OnnxTensor],
+    label: str,
+) -> list[OnnxTensor]:
+    """The results of the subgraph in an attribute of a node.
+
+    Args:
+        importer: of the model.
+        node: that has the subgraph.
+        graph_name: of the attribute.
+        scope: tensors outside, which the subgraph may read.
+        arguments: its inputs.
+        label: of the subgraph in the module path of its nodes.
+    """
+    graph = get_attribute(node, graph_name)
+    if importer.depth >= MAX_DEPTH:
+        raise TraceError(f"subgraphs are nested more than {MAX_DEPTH} deep")
+    if len(graph.input) > len(arguments):
+        raise TraceError(f"its subgraph has {len(graph.input)} inputs, but gets {len(arguments)}")
     inner: Scope = dict(scope)
-    for name, tensor in initializers(graph, "a subgraph").items():
-        inner[name] = tensor
-    for info, tensor in zip(graph.input, given, strict=False):
-        inner[info.name] = tensor
-    path = walk.tape.path[-1]
-    label = f"{node.name or node.op_type.lower()}".rpartition("/")[2]
-    walk.depth += 1
+    inner.update(initializer_tensors(graph, "a subgraph"))
+    inner.update((info.name, tensor) for info, tensor in zip(graph.input, arguments, strict=False))
+    node_name = f"{node.name or node.op_type.lower()}".rpartition("/")[2]
+    importer.depth += 1
     try:
-        with walk.tape.module_scope(".".join(part for part in (path, label, place) if part)):
-            walk.run(graph.node, inner, nested=True)
+        with importer.tape.child_scope(".".join(part for part in (node_name, label) if part)):
+            importer.import_nodes(graph.node, inner, nested=True)
     finally:
-        walk.depth -= 1
-    return [walk.lookup(info.name, inner, "the subgraph's result") for info in graph.output]
+        importer.depth -= 1
+    return [importer.lookup(info.name, inner, "the subgraph's result") for info in graph.output]
 
 
-def _if(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
+# --- branches
+
+
+def _if(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
     """Both branches, or the one that a known condition takes."""
-    condition = walk.lookup(node.input[0], scope, "the condition")
-    branches = {place: attribute(node, f"{place}_branch") for place in ("then", "else")}
+    condition = importer.lookup(node.input[0], scope, "the condition")
     if condition.data is not None:
         taken = "then" if bool(np.asarray(condition.data).reshape(-1)[0]) else "else"
-        for name, tensor in zip(node.output, _body(walk, node, branches[taken], scope, (), taken), strict=False):
-            scope[name] = tensor
+        results = _import_body(importer, node, f"{taken}_branch", scope, (), taken)
+        scope.update(zip(node.output, results, strict=False))
         return
-    results = [_body(walk, node, branches[place], scope, (), place) for place in ("then", "else")]
+    branches = [_import_body(importer, node, f"{label}_branch", scope, (), label) for label in ("then", "else")]
     for slot, name in enumerate(node.output):
-        pair = [result[slot] for result in results]
-        size = _wider(*(tensor.size for tensor in pair))
-        value = Call(walk.tape, node, [condition, *pair], [size], [pair[0].elem], 1, "if").emit(
-            "If", [condition, *pair]
-        )[0]
-        scope[name] = Tensor(name, pair[0].elem, size, value=value)
-        scope[name].sequence = pair[0].sequence
+        options = [results[slot] for results in branches]
+        size = _larger_size(*(tensor.size for tensor in options))
+        [value] = importer.emit("If", "if", [condition, *options], [size])
+        scope[name] = OnnxTensor(name, options[0].elem_type, size, value=value)
+        scope[name].is_sequence = options[0].is_sequence
 
 
-def _wider(a: Size, b: Size) -> Size:
-    """The size of a tensor that is one of two; branches of other ranks have the larger one's."""
+def _larger_size(a: Size, b: Size) -> Size:
+    """The size that holds either tensor; that of more elements where the ranks differ."""
     if len(a) != len(b):
         return a if prod(a) >= prod(b) else b
     return tuple(max(pair) for pair in zip(a, b, strict=True))
 
 
-def _loop(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
-    """The body once, with the number of rounds where it is known; results of all rounds are stacked."""
-    graph = attribute(node, "body")
-    most, condition, *carried = (scope[name] if name else None for name in (*node.input, *[""] * (2 - len(node.input))))
-    trips = int(most.ints()[0]) if most is not None and most.known is not None else None
-    start = len(walk.tape.nodes)
-    tensors = [tensor for tensor in carried if tensor is not None]
-    count = Tensor("iteration", 7, ())
-    go_on = condition if condition is not None else Tensor("condition", 9, (), np.array(True))
-    results = _body(walk, node, graph, scope, [count, go_on, *map(_unknown, tensors)], "body")
-    most_read = [most] if trips is None and most is not None else []
-    kept, scanned = results[1 : 1 + len(tensors)], results[1 + len(tensors) :]
+# --- loops
+
+
+def _loop(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
+    """The body once, with its trip count where it is known; scan outputs of all iterations are stacked."""
+    names = (*node.input, *[""] * (2 - len(node.input)))
+    max_trips, condition, *carried = (scope[name] if name else None for name in names)
+    trips = int(max_trips.ints()[0]) if max_trips is not None and max_trips.known_value is not None else None
+    states = [tensor for tensor in carried if tensor is not None]
+    iteration = OnnxTensor("iteration", INT64, ())
+    keep_going = condition if condition is not None else OnnxTensor("condition", BOOL, (), np.array(True))
+    start = len(importer.tape.nodes)
+    arguments = [iteration, keep_going, *map(_loop_variable, states)]
+    results = _import_body(importer, node, "body", scope, arguments, "body")
     if trips is not None:
-        walk.tape.scale_trips(start, trips)
-    rounds = trips if trips is not None else 1
-    sizes = [tensor.size for tensor in kept] + [(rounds, *tensor.size) for tensor in scanned]
+        importer.tape.scale_trips(start, trips)
+    last_states, scan_outputs = results[1 : 1 + len(states)], results[1 + len(states) :]
+    num_stacked = trips if trips is not None else 1
+    sizes = [tensor.size for tensor in last_states] + [(num_stacked, *tensor.size) for tensor in scan_outputs]
     operands = [
-        *most_read,
+        *([max_trips] if trips is None and max_trips is not None else []),
         *([condition] if condition is not None and condition.data is None else []),
-        *tensors,
+        *states,
         *results[1:],
     ]
-    _results(walk, node, scope, operands, sizes, [*kept, *scanned])
+    _finish_loop(importer, node, scope, operands, sizes, [*last_states, *scan_outputs])
 
 
-def _scan(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
-    """The body once for a slice of every sequence."""
-    graph, sequences = attribute(node, "body"), attribute(node, "num_scan_inputs")
-    batched = walk.inference.opsets.get("", 9) < 9
-    given = [scope[name] for name in node.input if name]
-    given = given[1:] if batched and len(node.input) == len(graph.input) + 1 and node.input[0] else given
-    states, sequences_in = given[: len(given) - sequences], given[len(given) - sequences :]
-    axes = attribute(node, "scan_input_axes") or [0] * sequences
-    first = 1 if batched else 0
-    axes = [first if batched else axis % len(tensor.size) for axis, tensor in zip(axes, sequences_in, strict=True)]
-    trips = sequences_in[0].size[axes[0]]
-    start = len(walk.tape.nodes)
-    slices = [_slice(walk, node, tensor, axis, batched) for tensor, axis in zip(sequences_in, axes, strict=True)]
-    begun = [_without_batch(walk, node, tensor) if batched else _unknown(tensor) for tensor in states]
-    results = _body(walk, node, graph, scope, [*begun, *slices], "body")
-    walk.tape.scale_trips(start, trips)
-    kept, scanned = results[: len(states)], results[len(states) :]
-    out = attribute(node, "scan_output_axes") or [0] * len(scanned)
-    lead = (given[0].size[0],) if batched else ()
-    sizes = [(*lead, *tensor.size) for tensor in kept]
-    for tensor, axis in zip(scanned, out, strict=True):
-        place = axis % (len(tensor.size) + 1)
-        sizes.append((*lead, *tensor.size[:place], trips, *tensor.size[place:]))
-    _results(walk, node, scope, [*states, *sequences_in, *results], sizes, [*kept, *scanned])
+def _scan(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
+    """The body once, for a slice of every sequence."""
+    num_sequences = get_attribute(node, "num_scan_inputs")
+    batched = importer.inference.opsets.get("", 9) < 9
+    inputs = [scope[name] for name in node.input if name]
+    num_arguments = len(get_attribute(node, "body").input)
+    inputs = inputs[1:] if batched and len(node.input) == num_arguments + 1 and node.input[0] else inputs
+    states, sequences = inputs[: len(inputs) - num_sequences], inputs[len(inputs) - num_sequences :]
+    axes = get_attribute(node, "scan_input_axes") or [0] * num_sequences
+    axes = [1 if batched else axis % len(tensor.size) for axis, tensor in zip(axes, sequences, strict=True)]
+    trips = sequences[0].size[axes[0]]
+    start = len(importer.tape.nodes)
+    slices = [
+        _slice(importer, tensor, (0, 1) if batched else (axis,)) for tensor, axis in zip(sequences, axes, strict=True)
+    ]
+    variables = [_slice(importer, tensor, (0,)) if batched else _loop_variable(tensor) for tensor in states]
+    results = _import_body(importer, node, "body", scope, [*variables, *slices], "body")
+    importer.tape.scale_trips(start, trips)
+    last_states, scan_outputs = results[: len(states)], results[len(states) :]
+    out_axes = get_attribute(node, "scan_output_axes") or [0] * len(scan_outputs)
+    batch_size = (inputs[0].size[0],) if batched else ()
+    sizes = [(*batch_size, *tensor.size) for tensor in last_states]
+    for tensor, axis in zip(scan_outputs, out_axes, strict=True):
+        stacked_axis = axis % (len(tensor.size) + 1)
+        sizes.append((*batch_size, *tensor.size[:stacked_axis], trips, *tensor.size[stacked_axis:]))
+    _finish_loop(importer, node, scope, [*states, *sequences, *results], sizes, [*last_states, *scan_outputs])
 
 
-def _slice(walk: Walk, node: onnx.NodeProto, tensor: Tensor, axis: int, batched: bool) -> Tensor:
-    """One element of a sequence."""
-    gone = {0, 1} if batched else {axis}
-    size = tuple(n for place, n in enumerate(tensor.size) if place not in gone)
-    axes = {old: new for new, old in enumerate(place for place in range(len(tensor.size)) if place not in gone)}
-    value = Call(walk.tape, node, [tensor], [size], [tensor.elem], 1, "slice").emit("Slice", [tensor], axis_map=axes)[0]
-    return Tensor(f"{tensor.name}.element", tensor.elem, size, value=value)
+def _slice(importer: OnnxImporter, tensor: OnnxTensor, dropped_axes: Sequence[int]) -> OnnxTensor:
+    """One element of a tensor along some axes, which disappear."""
+    kept_axes = [axis for axis in range(len(tensor.size)) if axis not in dropped_axes]
+    size = tuple(tensor.size[axis] for axis in kept_axes)
+    axis_map = {old: new for new, old in enumerate(kept_axes)}
+    [value] = importer.emit("Slice", "slice", [tensor], [size], axis_map=axis_map)
+    return OnnxTensor(f"{tensor.name}.element", tensor.elem_type, size, value=value)
 
 
-def _without_batch(walk: Walk, node: onnx.NodeProto, tensor: Tensor) -> Tensor:
-    value = Call(walk.tape, node, [tensor], [tensor.size[1:]], [tensor.elem], 1, "slice").emit(
-        "Slice", [tensor], axis_map={axis: axis - 1 for axis in range(1, len(tensor.size))}
-    )[0]
-    return Tensor(f"{tensor.name}.element", tensor.elem, value.size, value=value)
+def _loop_variable(tensor: OnnxTensor) -> OnnxTensor:
+    """A tensor as a loop's body sees it: its contents change from iteration to iteration."""
+    variable = OnnxTensor(tensor.name, tensor.elem_type, tensor.size, None, tensor.value, tensor.is_param)
+    variable.is_weight, variable.is_sequence = False, tensor.is_sequence
+    return variable
 
 
-def _unknown(tensor: Tensor) -> Tensor:
-    """A tensor that goes round a loop: its values change."""
-    copy = Tensor(tensor.name, tensor.elem, tensor.size, None, tensor.value, tensor.param)
-    copy.weight, copy.sequence, copy.elements = False, tensor.sequence, None
-    return copy
-
-
-def _results(
-    walk: Walk,
+def _finish_loop(
+    importer: OnnxImporter,
     node: onnx.NodeProto,
     scope: Scope,
-    operands: Sequence[Tensor],
-    sizes: list[Size],
-    like: Sequence[Tensor],
+    operands: Sequence[OnnxTensor],
+    sizes: Sequence[Size],
+    results: Sequence[OnnxTensor],
 ) -> None:
-    call = Call(walk.tape, node, list(operands), sizes, [], 1, "loop")
-    values = call.emit("Loop", operands, sizes=sizes) if sizes else []
-    for name, tensor, value in zip(node.output, like, values, strict=False):
+    """Append the Loop node of a loop and bind its results.
+
+    Args:
+        importer: of the model.
+        node: the loop.
+        scope: where the results are bound.
+        operands: what the Loop node reads.
+        sizes: of the results.
+        results: of the body, in the order of the loop's.
+    """
+    values = importer.emit("Loop", "loop", operands, sizes) if sizes else []
+    for name, tensor, value in zip(node.output, results, values, strict=False):
         if name:
-            scope[name] = Tensor(name, tensor.elem, value.size, value=value)
-            scope[name].sequence = tensor.sequence
+            scope[name] = OnnxTensor(name, tensor.elem_type, value.size, value=value)
+            scope[name].is_sequence = tensor.is_sequence
 
 
-def _sequence_map(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
-    """The body once for an element: sequences of results stand for all of theirs."""
-    given = [_unknown(scope[name]) for name in node.input if name]
-    for tensor in given:
-        tensor.sequence = False
-        tensor.read(walk.tape)
-    for name, tensor in zip(
-        node.output, _body(walk, node, attribute(node, "body"), scope, given, "body"), strict=False
-    ):
-        scope[name] = Tensor(name, tensor.elem, tensor.size, value=tensor.read(walk.tape))
-        scope[name].sequence = True
+def _sequence_map(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
+    """The body once, for one element of every sequence; each result stands for all elements of its sequence."""
+    arguments = [_loop_variable(scope[name]) for name in node.input if name]
+    for tensor in arguments:
+        tensor.is_sequence = False
+        tensor.to_value(importer.tape)
+    results = _import_body(importer, node, "body", scope, arguments, "body")
+    for name, tensor in zip(node.output, results, strict=False):
+        scope[name] = OnnxTensor(name, tensor.elem_type, tensor.size, value=tensor.to_value(importer.tape))
+        scope[name].is_sequence = True
 
 
-CONTROL: dict[str, Callable[[Any, onnx.NodeProto, Scope], None]] = {
+CONTROL_FLOW: dict[str, ControlFlow] = {
     "If": _if,
     "Loop": _loop,
     "Scan": _scan,

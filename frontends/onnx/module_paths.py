@@ -1,4 +1,4 @@
-"""Module paths of ONNX nodes, from what PyTorch's two exporters and TensorFlow's write about them."""
+"""Module paths of ONNX nodes, from the metadata and names that the exporters of PyTorch and TensorFlow write."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import re
 
 import onnx
 
-SCOPES, NAMESPACE = "pkg.torch.onnx.name_scopes", "namespace"
-LOCAL = re.compile(r"^[\w.$-]+$")
+NAME_SCOPES, NAMESPACE = "pkg.torch.onnx.name_scopes", "namespace"
+PATH_PART = re.compile(r"^[\w.$-]+$")
 
 
 def module_path(node: onnx.NodeProto) -> str:
     """The dotted path of the module that a node belongs to, "" where nothing says so."""
-    found = {entry.key: entry.value for entry in node.metadata_props if entry.key in (SCOPES, NAMESPACE)}
-    if SCOPES in found:
+    metadata = {entry.key: entry.value for entry in node.metadata_props if entry.key in (NAME_SCOPES, NAMESPACE)}
+    if NAME_SCOPES in metadata:
         try:
-            scopes = ast.literal_eval(found[SCOPES])
+            scopes = ast.literal_eval(metadata[NAME_SCOPES])
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return ""
-        plain = isinstance(scopes, list) and len(scopes) > 1 and all(isinstance(scope, str) for scope in scopes)
-        return next((scope for scope in reversed(scopes[:-1]) if scope), "") if plain else ""
-    if NAMESPACE in found:  # ": Net/layer1: Sequential/layer1.0: Conv2d/conv2d: aten.conv2d.default"
-        scopes = [part.partition(":")[0].strip() for part in found[NAMESPACE].split("/")]
+        valid = isinstance(scopes, list) and len(scopes) > 1 and all(isinstance(scope, str) for scope in scopes)
+        return next((scope for scope in reversed(scopes[:-1]) if scope), "") if valid else ""
+    if NAMESPACE in metadata:  # ": Net/layer1: Sequential/layer1.0: Conv2d/conv2d: aten.conv2d.default"
+        scopes = [part.partition(":")[0].strip() for part in metadata[NAMESPACE].split("/")]
         return next((scope for scope in reversed(scopes[:-1]) if scope), "")
-    return _from_name(node.name)
+    return _path_from_name(node.name)
 
 
-def _from_name(name: str) -> str:
+def _path_from_name(name: str) -> str:
     """ "/layer1/layer1.0/conv1/Conv" is layer1.0.conv1: children of containers repeat the container's name."""
     parts = [part for part in name.split("/")[:-1] if part]
-    if not all(LOCAL.match(part) for part in parts):
+    if not all(PATH_PART.match(part) for part in parts):
         return ""
     path: list[str] = []
     for part in parts:
@@ -42,7 +42,7 @@ def _from_name(name: str) -> str:
 
 
 def node_label(node: onnx.NodeProto, index: int) -> str:
-    """How messages speak of a node."""
+    """How messages refer to a node."""
     domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
     return (
         f"node {node.name!r} ({domain}{node.op_type})"

@@ -1,9 +1,8 @@
-"""Sequences of tensors in ONNX: lists while their number is known, else one value that stands for all of them."""
+"""Sequences of tensors in ONNX: lists while their length is known, else one tensor that stands for all elements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -11,163 +10,153 @@ import onnx
 from cgir import TraceError
 from frontends.common.tape import Size
 
-from .tensors import Call, Tensor, attribute
+from .graph_walk import ControlFlow, OnnxImporter
+from .tensors import BOOL, INT64, OnnxTensor, Scope, get_attribute
 
-if TYPE_CHECKING:
-    from .importer import Walk
-
-Scope = MutableMapping[str, Tensor]
+Inputs = list[OnnxTensor | None]
 
 
-def _made(walk: Walk, node: onnx.NodeProto, elements: list[Tensor], like: Tensor | None = None) -> Tensor:
-    first = like or (elements[0] if elements else Tensor("", 1, ()))
-    result = Tensor(node.output[0], first.elem, first.size)
-    result.sequence, result.elements = True, elements
-    return result
+def _sequence(node: onnx.NodeProto, elements: list[OnnxTensor], example: OnnxTensor | None = None) -> OnnxTensor:
+    """A sequence of known length; its type is that of its first element, or of `example`."""
+    first = example or (elements[0] if elements else OnnxTensor("", onnx.TensorProto.FLOAT, ()))
+    sequence = OnnxTensor(node.output[0], first.elem_type, first.size)
+    sequence.is_sequence, sequence.elements = True, elements
+    return sequence
 
 
-def _construct(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    return [_made(walk, node, [tensor for tensor in given if tensor is not None])]
+def _construct(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    return _sequence(node, [tensor for tensor in inputs if tensor is not None])
 
 
-def _empty(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    return [_made(walk, node, [], Tensor("", int(attribute(node, "dtype", 1)), ()))]
+def _empty(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    return _sequence(node, [], OnnxTensor("", int(get_attribute(node, "dtype", onnx.TensorProto.FLOAT)), ()))
 
 
-def _split(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
+def _split(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
     """SplitToSequence: slices along an axis."""
-    tensor, parts = given[0], given[1] if len(given) > 1 else None
+    tensor, parts = inputs[0], inputs[1] if len(inputs) > 1 else None
     assert tensor is not None
-    axis = attribute(node, "axis", 0) % max(len(tensor.size), 1)
+    axis = get_attribute(node, "axis", 0) % max(len(tensor.size), 1)
     extent = tensor.size[axis]
     lengths = [1] * extent if parts is None else parts.ints()
     if parts is not None and not parts.size:
-        step = lengths[0]
-        if step < 1:
-            raise TraceError(f"it splits into parts of {step} elements")
-        lengths = [min(step, extent - begin) for begin in range(0, extent, step)]
-    keep = parts is not None or attribute(node, "keepdims", 1)
-    axes = {old: old if keep or old < axis else old - 1 for old in range(len(tensor.size)) if keep or old != axis}
+        length = lengths[0]
+        if length < 1:
+            raise TraceError(f"it splits into parts of {length} elements")
+        lengths = [min(length, extent - begin) for begin in range(0, extent, length)]
+    keep = parts is not None or get_attribute(node, "keepdims", 1)
+    axis_map = {old: old if keep or old < axis else old - 1 for old in range(len(tensor.size)) if keep or old != axis}
     sizes = [(*tensor.size[:axis], *((n,) if keep else ()), *tensor.size[axis + 1 :]) for n in lengths]
-    call = Call(walk.tape, node, [tensor], sizes, [], 1, "split")
-    values = call.emit("Slice", [tensor], axis_map=axes) if sizes else []
-    return [
-        _made(
-            walk,
-            node,
-            [Tensor(f"{node.output[0]}.{i}", tensor.elem, value.size, value=value) for i, value in enumerate(values)],
-            tensor,
-        )
+    values = importer.emit("Slice", "split", [tensor], sizes, axis_map=axis_map) if sizes else []
+    elements = [
+        OnnxTensor(f"{node.output[0]}.{index}", tensor.elem_type, value.size, value=value)
+        for index, value in enumerate(values)
     ]
+    return _sequence(node, elements, tensor)
 
 
-def _elements(tensor: Tensor | None, what: str) -> list[Tensor]:
-    if tensor is None or tensor.elements is None:
-        raise TraceError(f"{what} of a sequence whose length depends on data")
-    return tensor.elements
-
-
-def _at(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    sequence, place = given[0], given[1]
+def _at(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    sequence, index = inputs[0], inputs[1]
     assert sequence is not None
-    assert place is not None
-    if sequence.elements is None or place.data is None:
-        return _opaque(walk, node, given)
-    found = sequence.elements[place.ints()[0]]
-    return [found]
+    assert index is not None
+    if sequence.elements is None or index.data is None:
+        return _opaque(importer, node, inputs)
+    return sequence.elements[index.ints()[0]]
 
 
-def _insert(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    sequence, new = given[0], given[1]
+def _insert(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    sequence, element = inputs[0], inputs[1]
     assert sequence is not None
-    assert new is not None
-    place = given[2] if len(given) > 2 else None
-    if sequence.elements is None or (place is not None and place.data is None):
-        return _opaque(walk, node, given)
+    assert element is not None
+    index = inputs[2] if len(inputs) > 2 else None
+    if sequence.elements is None or (index is not None and index.data is None):
+        return _opaque(importer, node, inputs)
     elements = list(sequence.elements)
-    elements.insert(len(elements) if place is None else place.ints()[0], new)
-    return [_made(walk, node, elements)]
+    elements.insert(len(elements) if index is None else index.ints()[0], element)
+    return _sequence(node, elements)
 
 
-def _erase(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    sequence = given[0]
+def _erase(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    sequence = inputs[0]
     assert sequence is not None
-    place = given[1] if len(given) > 1 else None
-    if sequence.elements is None or (place is not None and place.data is None):
-        return _opaque(walk, node, given)
+    index = inputs[1] if len(inputs) > 1 else None
+    if sequence.elements is None or (index is not None and index.data is None):
+        return _opaque(importer, node, inputs)
     elements = list(sequence.elements)
-    del elements[-1 if place is None else place.ints()[0]]
-    return [_made(walk, node, elements, sequence)]
+    del elements[-1 if index is None else index.ints()[0]]
+    return _sequence(node, elements, sequence)
 
 
-def _length(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    sequence = given[0]
+def _length(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    sequence = inputs[0]
     assert sequence is not None
     if sequence.elements is None:
-        return _opaque(walk, node, given, ())
-    return [Tensor(node.output[0], 7, (), np.array(len(sequence.elements), dtype=np.int64))]
+        return _opaque(importer, node, inputs, ())
+    return OnnxTensor(node.output[0], INT64, (), np.array(len(sequence.elements), dtype=np.int64))
 
 
-def _join(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    """ConcatFromSequence: concatenated, or stacked on a new axis."""
-    parts = _elements(given[0], "it joins the elements")
-    axis, new = attribute(node, "axis", 0), attribute(node, "new_axis", 0)
+def _concat(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    """ConcatFromSequence: elements concatenated, or stacked on a new axis."""
+    sequence = inputs[0]
+    if sequence is None or sequence.elements is None:
+        raise TraceError("it joins the elements of a sequence whose length depends on data")
+    parts = sequence.elements
+    new_axis = get_attribute(node, "new_axis", 0)
     first = parts[0].size
-    place = axis % (len(first) + new)
-    total = len(parts) if new else sum(part.size[place] for part in parts)
-    size = (*first[:place], total, *first[place + (0 if new else 1) :])
-    axes = {old: old + (old >= place) for old in range(len(first))} if new else None
-    value = Call(walk.tape, node, [*parts], [size], [], 1, "concat").emit("Concat", parts, axis_map=axes)[0]
-    return [Tensor(node.output[0], parts[0].elem, size, value=value)]
+    axis = get_attribute(node, "axis", 0) % (len(first) + new_axis)
+    extent = len(parts) if new_axis else sum(part.size[axis] for part in parts)
+    size = (*first[:axis], extent, *first[axis + (0 if new_axis else 1) :])
+    axis_map = {old: old + (old >= axis) for old in range(len(first))} if new_axis else None
+    [value] = importer.emit("Concat", "concat", parts, [size], axis_map=axis_map)
+    return OnnxTensor(node.output[0], parts[0].elem_type, size, value=value)
 
 
-def _opaque(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None], size: Size | None = None) -> list[Tensor]:
-    """An element, or a changed sequence, of one whose length is unknown."""
-    tensors = [tensor for tensor in given if tensor is not None]
+def _opaque(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs, size: Size | None = None) -> OnnxTensor:
+    """What an operator computes from a sequence of unknown length: an element, a sequence, or a number of size ()."""
+    tensors = [tensor for tensor in inputs if tensor is not None]
+    op_type = node.op_type
     sizes = [tensors[0].size if size is None else size]
-    value = Call(walk.tape, node, [*tensors], sizes, [], 1, node.op_type.lower()).emit(
-        "Opaque", tensors, display_name=f"onnx.{node.op_type}"
-    )[0]
-    result = Tensor(node.output[0], tensors[0].elem if size is None else 7, value.size, value=value)
-    result.sequence = node.op_type in ("SequenceInsert", "SequenceErase")
-    return [result]
+    [value] = importer.emit("Opaque", op_type.lower(), tensors, sizes, display_name=f"onnx.{op_type}")
+    result = OnnxTensor(node.output[0], tensors[0].elem_type if size is None else INT64, value.size, value=value)
+    result.is_sequence = op_type in ("SequenceInsert", "SequenceErase")
+    return result
 
 
-def _optional(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    """A tensor that may be missing is the tensor, where it is there."""
-    if not given or given[0] is None:
-        kind = attribute(node, "type")
-        elem = kind.tensor_type.elem_type if kind is not None else 1
-        missing = Tensor(node.output[0], elem, ())
-        missing.elements = []
-        return [missing]
-    return [given[0]]
+def _optional(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    """A tensor that may be missing is the tensor, where it is there, and a sequence of no elements otherwise."""
+    if inputs and inputs[0] is not None:
+        return inputs[0]
+    declared = get_attribute(node, "type")
+    elem_type = declared.tensor_type.elem_type if declared is not None else onnx.TensorProto.FLOAT
+    missing = OnnxTensor(node.output[0], elem_type, ())
+    missing.elements = []
+    return missing
 
 
-def _has(walk: Walk, node: onnx.NodeProto, given: list[Tensor | None]) -> list[Tensor]:
-    there = bool(given) and given[0] is not None and (given[0].sequence or given[0].elements is None)
-    return [Tensor(node.output[0], 9, (), np.array(there))]
+def _has_element(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
+    present = bool(inputs) and inputs[0] is not None and (inputs[0].is_sequence or inputs[0].elements is None)
+    return OnnxTensor(node.output[0], BOOL, (), np.array(present))
 
 
-def _plain(rule: Callable[..., list[Tensor]]) -> Callable[[Any, onnx.NodeProto, Scope], None]:
-    def follow(walk: Walk, node: onnx.NodeProto, scope: Scope) -> None:
-        given = [scope[name] if name else None for name in node.input]
-        for name, tensor in zip(node.output, rule(walk, node, given), strict=False):
-            scope[name] = tensor
+def _bound(convert: Callable[[OnnxImporter, onnx.NodeProto, Inputs], OnnxTensor]) -> ControlFlow:
+    """A function of a node's operands as one that reads and binds names."""
 
-    return follow
+    def bind(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
+        scope[node.output[0]] = convert(importer, node, [scope[name] if name else None for name in node.input])
+
+    return bind
 
 
-SEQUENCES: dict[str, Callable[[Any, onnx.NodeProto, Scope], None]] = {
-    "SequenceConstruct": _plain(_construct),
-    "SequenceEmpty": _plain(_empty),
-    "SplitToSequence": _plain(_split),
-    "SequenceAt": _plain(_at),
-    "SequenceInsert": _plain(_insert),
-    "SequenceErase": _plain(_erase),
-    "SequenceLength": _plain(_length),
-    "ConcatFromSequence": _plain(_join),
-    "Optional": _plain(_optional),
-    "OptionalGetElement": _plain(_optional),
-    "OptionalHasElement": _plain(_has),
+SEQUENCES: dict[str, ControlFlow] = {
+    "SequenceConstruct": _bound(_construct),
+    "SequenceEmpty": _bound(_empty),
+    "SplitToSequence": _bound(_split),
+    "SequenceAt": _bound(_at),
+    "SequenceInsert": _bound(_insert),
+    "SequenceErase": _bound(_erase),
+    "SequenceLength": _bound(_length),
+    "ConcatFromSequence": _bound(_concat),
+    "Optional": _bound(_optional),
+    "OptionalGetElement": _bound(_optional),
+    "OptionalHasElement": _bound(_has_element),
 }

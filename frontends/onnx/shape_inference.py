@@ -1,5 +1,4 @@
-"""Sizes of a node's results: ONNX's own inference, one node at a time with all that is known, and rules where that
-stops.
+"""Shape inference of one node at a time: by ONNX's own inference, by rules where that stops, or as the file declares.
 
 Operators whose results depend on values (NonZero, Unique, Compress ...) get the largest size that the result can have.
 """
@@ -8,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -18,13 +18,15 @@ from cgir import TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Size
 
-from .tensors import Tensor, attribute, shape_of
+from .tensors import OnnxTensor, declared_size, get_attribute
 
-Sizes = list[Size | None]
+Inputs: TypeAlias = Sequence[OnnxTensor | None]
+Sizes: TypeAlias = list[Size | None]
+LATEST_OPSET = 1 << 20  # above every opset, for operators whose version is unknown
 
 
-class Inference:
-    """Opsets of a model, and what the file itself says about sizes."""
+class ShapeInference:
+    """Element types and sizes of the results of a model's nodes; `opsets` are the versions by domain."""
 
     def __init__(
         self,
@@ -33,7 +35,16 @@ class Inference:
         declared: Mapping[str, onnx.TypeProto],
         dims: Mapping[str, int],
     ) -> None:
-        self.opsets, self.ir_version, self.declared, self.dims = dict(opsets), ir_version, declared, dims
+        """Inference for the nodes of one model.
+
+        Args:
+            opsets: domain -> version of the operators in it.
+            ir_version: of the model.
+            declared: types that the file has for tensors by name.
+            dims: sizes of named dimensions in those types.
+        """
+        self.opsets = dict(opsets)
+        self._ir_version, self._declared, self._dims = ir_version, declared, dims
         self._imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
 
     def schema(self, node: onnx.NodeProto) -> defs.OpSchema | None:
@@ -47,78 +58,88 @@ class Inference:
         except defs.SchemaError:
             return None
 
-    def results(
-        self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Sequence[Tensor | None]
-    ) -> list[onnx.TypeProto]:
-        """Types of the results, as far as ONNX can tell; those left out by the node have none either."""
-        found: dict[str, onnx.TypeProto] = {}
-        if schema is not None and schema.has_type_and_shape_inference_function:
-            given = {name: tensor for name, tensor in zip(node.input, inputs, strict=True) if tensor is not None}
-            types = {name: tensor.type() for name, tensor in given.items()}
-            data = {
-                name: numpy_helper.from_array(np.asarray(tensor.known), name)
-                for name, tensor in given.items()
-                if _tells_size(tensor)
-            }
-            try:
-                found = infer_node_outputs(schema, node, types, data, None, self._imports, self.ir_version)
-            except (InferenceError, RuntimeError, ValueError) as error:
-                if node.op_type in RULES:
-                    return [onnx.TypeProto() for _ in node.output]
-                raise TraceError(f"ONNX's shape inference refuses it: {one_line(error, 300)}") from error
-        return [found.get(name, onnx.TypeProto()) for name in node.output]
+    def result_types(self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Inputs) -> list[onnx.TypeProto]:
+        """Types of the results as far as ONNX's own inference tells; empty ones otherwise.
 
-    def sizes(
-        self, node: onnx.NodeProto, types: Sequence[onnx.TypeProto], inputs: Sequence[Tensor | None]
-    ) -> list[Size]:
-        """Sizes of the results, by inference, by rule, or as the file declares them.
+        Args:
+            node: the node.
+            schema: definition of its operator.
+            inputs: its operands, None for those left out.
 
         Raises:
-            TraceError: one of them stays unknown.
+            TraceError: ONNX refuses the operands, and there is no rule for the operator.
         """
-        sizes: Sizes = [None if not kind.HasField("tensor_type") else shape_of(kind.tensor_type, {}) for kind in types]
+        types: dict[str, onnx.TypeProto] = {}
+        if schema is not None and schema.has_type_and_shape_inference_function:
+            tensors = {name: tensor for name, tensor in zip(node.input, inputs, strict=True) if tensor is not None}
+            input_types = {name: tensor.type_proto() for name, tensor in tensors.items()}
+            input_data = {
+                name: numpy_helper.from_array(np.asarray(tensor.known_value), name)
+                for name, tensor in tensors.items()
+                if _may_tell_sizes(tensor)
+            }
+            try:
+                types = infer_node_outputs(schema, node, input_types, input_data, None, self._imports, self._ir_version)
+            except (InferenceError, RuntimeError, ValueError) as error:
+                if node.op_type in SIZE_RULES:
+                    return [onnx.TypeProto() for _ in node.output]
+                raise TraceError(f"ONNX's shape inference refuses it: {one_line(error, 300)}") from error
+        return [types.get(name, onnx.TypeProto()) for name in node.output]
+
+    def result_sizes(self, node: onnx.NodeProto, types: Sequence[onnx.TypeProto], inputs: Inputs) -> list[Size]:
+        """Sizes of the results: inferred, by rule, or declared in the file; () for results that are left out.
+
+        Args:
+            node: the node.
+            types: of its results, from `result_types`.
+            inputs: its operands, None for those left out.
+
+        Raises:
+            TraceError: a size stays unknown.
+        """
+        sizes = [declared_size(kind.tensor_type, {}) if kind.HasField("tensor_type") else None for kind in types]
         if any(size is None for size, name in zip(sizes, node.output, strict=True) if name):
-            rule = RULES.get(node.op_type)
-            ruled = rule(node, inputs) if rule else None
-            if ruled is not None:
-                sizes = [
-                    size if size is not None else ruled[min(slot, len(ruled) - 1)] for slot, size in enumerate(sizes)
-                ]
+            sizes = _filled_by_rule(node, inputs, sizes)
         for slot, name in enumerate(node.output):
             if sizes[slot] is None and name:
-                sizes[slot] = self.as_declared(name)
+                sizes[slot] = self._declared_size(name)
             if sizes[slot] is None and name:
-                raise TraceError(f"the size of its result {name!r} cannot be known without data{_reason(node, inputs)}")
-        # ONNX's inference takes its default for 0
-        if node.op_type == "STFT" and attribute(node, "onesided", 1) and sizes[0]:
-            frame = inputs[3].known if len(inputs) > 3 and inputs[3] is not None else None
-            length = (
-                frame.item()
-                if frame is not None
-                else inputs[2].size[0]
-                if len(inputs) > 2 and inputs[2] is not None
-                else 0
-            )
-            sizes[0] = (*sizes[0][:2], length // 2 + 1, 2) if length else sizes[0]
-        return [() if size is None else size for size in sizes]
+                reason = _unknown_reason(node, inputs)
+                raise TraceError(f"the size of its result {name!r} cannot be known without data{reason}")
+        known = [() if size is None else size for size in sizes]
+        correct = CORRECTIONS.get(node.op_type)
+        return correct(node, inputs, known) if correct is not None else known
 
-    def as_declared(self, name: str) -> Size | None:
-        """What the file itself says about a tensor's size."""
-        kind = self.declared.get(name)
-        return shape_of(kind.tensor_type, self.dims) if kind is not None and kind.HasField("tensor_type") else None
+    def _declared_size(self, name: str) -> Size | None:
+        declared = self._declared.get(name)
+        if declared is None or not declared.HasField("tensor_type"):
+            return None
+        return declared_size(declared.tensor_type, self._dims)
 
 
-def _tells_size(tensor: Tensor) -> bool:
-    """Whether values of a tensor may decide about sizes: ONNX reads integers, and the scales of resizing."""
-    data = tensor.known
+def _filled_by_rule(node: onnx.NodeProto, inputs: Inputs, sizes: Sizes) -> Sizes:
+    """The sizes, unknown ones by the operator's rule; results behind those of the rule have its last one."""
+    rule = SIZE_RULES.get(node.op_type)
+    by_rule = rule(node, inputs) if rule else None
+    if by_rule is None:
+        return sizes
+    return [size if size is not None else by_rule[min(slot, len(by_rule) - 1)] for slot, size in enumerate(sizes)]
+
+
+def _may_tell_sizes(tensor: OnnxTensor) -> bool:
+    """Whether the contents of a tensor may be sizes, axes or scales, which ONNX's inference reads."""
+    data = tensor.known_value
     return data is not None and data.ndim <= 1 and data.size <= 1024 and data.dtype.kind in "iufb"
 
 
-def _reason(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> str:
+def _unknown_reason(node: onnx.NodeProto, inputs: Inputs) -> str:
     if node.domain not in ("", "ai.onnx"):
-        return f": operators of domain {node.domain!r} are unknown here; run shape inference on the model first, so that the file has the sizes"
+        return (
+            f": operators of domain {node.domain!r} are unknown here; run shape inference on the model first, "
+            "so that the file has the sizes"
+        )
     unknown = [
-        tensor.name for tensor in inputs[1:] if tensor is not None and tensor.data is None and not tensor.floating
+        tensor.name for tensor in inputs[1:] if tensor is not None and tensor.data is None and not tensor.is_floating
     ]
     return f": it depends on the values of {', '.join(map(repr, unknown))}" if unknown else ""
 
@@ -126,73 +147,98 @@ def _reason(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> str:
 # --- rules
 
 
-Rule = Callable[[onnx.NodeProto, Sequence[Tensor | None]], "Sizes | None"]
+SizeRule: TypeAlias = Callable[[onnx.NodeProto, Inputs], Sizes | None]
 
 
-def _same(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
+def _like_first(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     return None if not inputs or inputs[0] is None else [inputs[0].size]
 
 
-def _broadcast(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
+def _broadcast(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     sizes = [tensor.size for tensor in inputs if tensor is not None]
     rank = max(map(len, sizes), default=0)
     padded = [(1,) * (rank - len(size)) + size for size in sizes]
     return [tuple(next((n for n in column if n != 1), 1) for column in zip(*padded, strict=True))]
 
 
-def _nonzero(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
+def _nonzero(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     return None if inputs[0] is None else [(len(inputs[0].size), prod(inputs[0].size))]
 
 
-def _unique(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
+def _unique(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     if inputs[0] is None:
         return None
-    axis, size = attribute(node, "axis"), inputs[0].size
+    axis, size = get_attribute(node, "axis"), inputs[0].size
     length = prod(size) if axis is None else size[axis]
     return [(length,) if axis is None else size, (length,), (length,), (length,)]
 
 
-def _compress(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
+def _compress(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     if inputs[0] is None or inputs[1] is None:
         return None
-    axis, size = attribute(node, "axis"), list(inputs[0].size)
+    axis, size = get_attribute(node, "axis"), list(inputs[0].size)
     if axis is None:
         size, axis = [prod(size)], 0
-    known = inputs[1].known
-    size[axis] = min(inputs[1].size[0], size[axis]) if known is None else int(known[: size[axis]].sum())
+    condition = inputs[1].known_value
+    size[axis] = min(inputs[1].size[0], size[axis]) if condition is None else int(condition[: size[axis]].sum())
     return [tuple(size)]
 
 
-def _suppressed(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
-    boxes, scores, most = inputs[0], inputs[1], inputs[2] if len(inputs) > 2 else None
+def _non_max_suppression(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
+    boxes, scores, limit = inputs[0], inputs[1], inputs[2] if len(inputs) > 2 else None
     if boxes is None or scores is None:
         return None
-    each = boxes.size[1] if most is None or most.known is None else min(int(most.known.reshape(-1)[0]), boxes.size[1])
-    return [(scores.size[0] * scores.size[1] * each, 3)]
+    num_boxes = boxes.size[1]
+    if limit is not None and limit.known_value is not None:
+        num_boxes = min(int(limit.known_value.reshape(-1)[0]), num_boxes)
+    return [(scores.size[0] * scores.size[1] * num_boxes, 3)]
 
 
-def _range(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
-    if any(tensor is None or tensor.known is None for tensor in inputs[:3]):
+def _range(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
+    if any(tensor is None or tensor.known_value is None for tensor in inputs[:3]):
         return None
-    start, limit, delta = (tensor.known.item() for tensor in inputs[:3] if tensor is not None)
+    start, limit, delta = (tensor.known_value.item() for tensor in inputs[:3] if tensor is not None)
     return [(max(int(np.ceil((limit - start) / delta)), 0),)]
 
 
-def _fused_matmul(node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sizes | None:
+def _fused_matmul(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     a, b = (list(tensor.size) if tensor is not None else [] for tensor in inputs[:2])
     for size, name in ((a, "transA"), (b, "transB")):
-        if attribute(node, name, 0):
+        if get_attribute(node, name, 0):
             size[-2:] = size[:-3:-1]
-    lead = _broadcast(node, [Tensor("", 1, tuple(a[:-2])), Tensor("", 1, tuple(b[:-2]))])
+    lead = _broadcast(node, [OnnxTensor("", 1, tuple(a[:-2])), OnnxTensor("", 1, tuple(b[:-2]))])
     return [(*(lead or [()])[0], a[-2], b[-1])]  # type: ignore[misc]
 
 
-AS_LARGE = (
-    "LayerNormalization SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization Gelu FastGelu QuickGelu BiasGelu GroupNorm "
-    "MeanVarianceNormalization GroupNormalization BatchNormalization Dropout Identity RotaryEmbedding Bernoulli StringNormalizer"
+LIKE_FIRST = (
+    "LayerNormalization SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization Gelu "
+    "FastGelu QuickGelu BiasGelu GroupNorm "
+    "MeanVarianceNormalization GroupNormalization BatchNormalization Dropout Identity RotaryEmbedding Bernoulli "
+    "StringNormalizer"
 )
-RULES: dict[str, Rule] = {
-    "NonZero": _nonzero, "Unique": _unique, "Compress": _compress, "NonMaxSuppression": _suppressed, "FusedMatMul": _fused_matmul, "Range": _range,
-    **dict.fromkeys(AS_LARGE.split(), _same),
-    "Where": _broadcast, "Slice": _same,
+SIZE_RULES: dict[str, SizeRule] = {
+    "NonZero": _nonzero, "Unique": _unique, "Compress": _compress, "NonMaxSuppression": _non_max_suppression,
+    "FusedMatMul": _fused_matmul, "Range": _range,
+    **dict.fromkeys(LIKE_FIRST.split(), _like_first),
+    "Where": _broadcast, "Slice": _like_first,
 }  # fmt: skip
+
+
+# --- corrections of ONNX's own inference
+
+Correction: TypeAlias = Callable[[onnx.NodeProto, Inputs, list[Size]], list[Size]]
+
+
+def _stft(node: onnx.NodeProto, inputs: Inputs, sizes: list[Size]) -> list[Size]:
+    """STFT is one-sided by default, which ONNX's inference takes for two-sided: half of the frequencies remain."""
+    if not get_attribute(node, "onesided", 1) or not sizes[0]:
+        return sizes
+    window, frame_length = (inputs[slot] if len(inputs) > slot else None for slot in (2, 3))
+    if frame_length is not None and frame_length.known_value is not None:
+        length = frame_length.known_value.item()
+    else:
+        length = window.size[0] if window is not None else 0
+    return [(*sizes[0][:2], length // 2 + 1, 2)] if length else sizes
+
+
+CORRECTIONS: dict[str, Correction] = {"STFT": _stft}

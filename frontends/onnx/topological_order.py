@@ -1,4 +1,4 @@
-"""An order in which the nodes of an ONNX graph can be followed."""
+"""Topological order of the nodes of an ONNX graph, captures of their subgraphs included."""
 
 from __future__ import annotations
 
@@ -11,60 +11,62 @@ from cgir import TraceError
 from .module_paths import node_label
 
 
-def ordered(nodes: list[onnx.NodeProto], scope: Container[str], nested: bool) -> list[tuple[int, onnx.NodeProto]]:
-    """Nodes with their places, each behind those that make what it reads: in their own order, if it is one.
+def topological_order(
+    nodes: list[onnx.NodeProto], scope: Container[str], nested: bool
+) -> list[tuple[int, onnx.NodeProto]]:
+    """The nodes with their indices, each behind those that it reads; nodes that are in order stay so.
 
     Args:
         nodes: of one graph.
         scope: names of the tensors that are there already.
-        nested: the graph is a subgraph, which may give its tensors names that occur outside.
+        nested: whether the graph is a subgraph, whose tensors may have names that occur outside.
 
     Raises:
-        TraceError: a tensor is made twice, read but never made, or the nodes go in a circle.
+        TraceError: a tensor is computed twice, read but never computed, or the nodes go in a circle.
     """
-    maker: dict[str, int] = {}
+    producers: dict[str, int] = {}
     for index, node in enumerate(nodes):
         for name in node.output:
-            if name and (name in maker or (not nested and name in scope)):
+            if name and (name in producers or (not nested and name in scope)):
                 raise TraceError(f"{node_label(node, index)} makes {name!r}, which is there already")
-            maker[name] = index
-    maker.pop("", None)
-    waits = [0] * len(nodes)
+            producers[name] = index
+    producers.pop("", None)
+    num_unmet = [0] * len(nodes)
     readers: list[list[int]] = [[] for _ in nodes]
     for index, node in enumerate(nodes):
-        for name in {name for name in needed(node) if name}:
-            if name in maker:
-                waits[index] += 1
-                readers[maker[name]].append(index)
+        for name in {name for name in read_names(node) if name}:
+            if name in producers:
+                num_unmet[index] += 1
+                readers[producers[name]].append(index)
             elif name not in scope:
                 raise TraceError(f"{node_label(node, index)} reads {name!r}, which nobody makes")
-    return _sorted(nodes, waits, readers)
+    return _sorted(nodes, num_unmet, readers)
 
 
 def _sorted(
-    nodes: list[onnx.NodeProto], waits: list[int], readers: list[list[int]]
+    nodes: list[onnx.NodeProto], num_unmet: list[int], readers: list[list[int]]
 ) -> list[tuple[int, onnx.NodeProto]]:
     """Kahn's algorithm (Communications of the ACM 5, 1962); nodes that are in order already stay so."""
-    done: list[tuple[int, onnx.NodeProto]] = []
-    finished = [False] * len(nodes)
+    order: list[tuple[int, onnx.NodeProto]] = []
+    visited = [False] * len(nodes)
     for start in range(len(nodes)):
-        ready = [start] if not waits[start] and not finished[start] else []
+        ready = [start] if not num_unmet[start] and not visited[start] else []
         while ready:
             index = ready.pop()
-            finished[index] = True
-            done.append((index, nodes[index]))
+            visited[index] = True
+            order.append((index, nodes[index]))
             for reader in readers[index]:
-                waits[reader] -= 1
-                if not waits[reader] and reader < start:
+                num_unmet[reader] -= 1
+                if not num_unmet[reader] and reader < start:
                     ready.append(reader)
-    if len(done) < len(nodes):
-        index = finished.index(False)
+    if len(order) < len(nodes):
+        index = visited.index(False)
         raise TraceError(f"{node_label(nodes[index], index)} depends on its own result: the nodes go in a circle")
-    return done
+    return order
 
 
-def needed(node: onnx.NodeProto) -> list[str]:
-    """Tensors that a node reads, those that its subgraphs take from outside included."""
+def read_names(node: onnx.NodeProto) -> list[str]:
+    """Names of the tensors that a node reads, those that its subgraphs capture included."""
     names = list(node.input)
     for attribute in node.attribute:
         for graph in (
@@ -72,12 +74,12 @@ def needed(node: onnx.NodeProto) -> list[str]:
             if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
             else ()
         ):
-            own = (
+            inside = (
                 {info.name for info in graph.input}
                 | {tensor.name for tensor in graph.initializer}
                 | {tensor.values.name for tensor in graph.sparse_initializer}
             )
-            own.update(name for inner in graph.node for name in inner.output)
-            names += [name for inner in graph.node for name in needed(inner) if name not in own]
-            names += [info.name for info in graph.output if info.name not in own]
+            inside.update(name for inner in graph.node for name in inner.output)
+            names += [name for inner in graph.node for name in read_names(inner) if name not in inside]
+            names += [info.name for info in graph.output if info.name not in inside]
     return names

@@ -19,7 +19,7 @@ import cgir
 import frontends
 from cgir import TraceError
 from frontends.common.trace_request import TraceRequest
-from frontends.onnx.importer import sizes_of
+from frontends.onnx.importer import tensor_sizes
 
 # (network, exporter) -> what the exporter does that no pass can see through
 PARTED = {
@@ -87,7 +87,7 @@ def test_every_way_to_give_a_model(tmp_path: Path) -> None:
 
 
 def test_large_weights_are_left_out_and_small_ones_kept(tmp_path: Path) -> None:
-    from frontends.onnx import weight_stripping as onnx_strip
+    from frontends.onnx import weight_stripping
 
     proto = model(
         [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["y"])],
@@ -95,7 +95,7 @@ def test_large_weights_are_left_out_and_small_ones_kept(tmp_path: Path) -> None:
         ["y"],
         {"w": (300, 400), "b": (400,)},
     )
-    for stripped in (onnx_strip.from_proto(proto), onnx_strip.from_bytes(proto.SerializeToString())):
+    for stripped in (weight_stripping.from_proto(proto), weight_stripping.from_bytes(proto.SerializeToString())):
         assert [len(tensor.raw_data) for tensor in stripped.graph.initializer] == [0, 1600]
         assert [list(tensor.dims) for tensor in stripped.graph.initializer] == [[300, 400], [400]]
     graph = frontends.trace(proto)
@@ -159,7 +159,7 @@ def test_shape_arithmetic_is_followed() -> None:
         "one": np.array([1]),
     }
     proto = model(nodes, {"x": ["batch", 3, 4, 4]}, ["y"], numbers)
-    sizes = sizes_of(proto, TraceRequest(dims={"batch": 6}))
+    sizes = tensor_sizes(proto, TraceRequest(dims={"batch": 6}))
     assert (sizes["flat"], sizes["y"]) == ((6, 48), (6, 24))
     assert frontends.trace(proto, dims={"batch": 6}).op_counts() == {"Input": 1, "ReLU": 1, "Output": 1}
 
@@ -168,7 +168,7 @@ def test_values_of_example_inputs_tell_sizes() -> None:
     size = helper.make_tensor_value_info("size", TensorProto.INT64, [2])
     proto = model([node("Reshape", ["x", "size"], ["r"]), node("Relu", ["r"], ["y"])], {"x": [2, 6]}, ["y"])
     proto.graph.input.append(size)
-    assert sizes_of(proto, TraceRequest({"x": np.zeros((2, 6)), "size": np.array([4, -1])}))["y"] == (4, 3)
+    assert tensor_sizes(proto, TraceRequest({"x": np.zeros((2, 6)), "size": np.array([4, -1])}))["y"] == (4, 3)
     with pytest.raises(TraceError, match=r"it depends on the values of 'size'"):
         frontends.trace(proto)
 
@@ -311,7 +311,7 @@ def test_loops_count_their_rounds() -> None:
     graph = frontends.trace(proto)
     assert graph.op_counts()["Loop"] == 1
     assert (graph.num_params, graph.flops) == (16, 5 * 32)
-    assert sizes_of(proto, TraceRequest())["all"] == (5, 2, 4)
+    assert tensor_sizes(proto, TraceRequest())["all"] == (5, 2, 4)
     assert next(n for n in graph.nodes if n.op == "Linear").module == "steps.body"
 
 
@@ -341,7 +341,7 @@ def test_scan_runs_once_for_every_element() -> None:
         ["last", "all"],
         {"w": (4, 4)},
     )
-    assert sizes_of(proto, TraceRequest())["all"] == (7, 4)
+    assert tensor_sizes(proto, TraceRequest())["all"] == (7, 4)
     assert frontends.trace(proto).flops == 7 * 2 * 4 * 4
 
 

@@ -1,0 +1,207 @@
+"""Import of an ONNX graph: its nodes are visited once in topological order, and every call is written on the tape.
+
+A node becomes, in this order: control flow, a constant of the file, a constant that can be folded, an alias, or what
+its converter emits. Converters and control flow are handed in, so that both may use the importer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias, Unpack
+
+import onnx
+
+from cgir import CgirError, TraceError
+from frontends.common.tape import CallFields, Size, Tape, Value
+
+from .calls import OnnxCall, OnnxConverter
+from .constant_folding import fold_call
+from .module_paths import module_path, node_label
+from .shape_inference import LATEST_OPSET, ShapeInference
+from .tensors import OnnxTensor, Scope, decode_small
+from .topological_order import topological_order
+
+ControlFlow: TypeAlias = "Callable[[OnnxImporter, onnx.NodeProto, Scope], None]"
+# how PyTorch's TorchScript exporter calls constants; its weights are initializers
+TORCHSCRIPT_CONSTANT = re.compile(r"/Constant(_\d+)?_output_0$")
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+class OnnxImporter:
+    """The state of one import.
+
+    Attributes:
+        tape: where nodes are appended.
+        scope: the tensors of the main graph by name.
+        inference: element types and sizes of results.
+        depth: how many subgraphs the import is in.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        model: onnx.ModelProto,
+        dims: Mapping[str, int],
+        converter_of: Callable[[onnx.NodeProto], OnnxConverter],
+        control_flow: Mapping[str, ControlFlow],
+    ) -> None:
+        """An importer that has seen no node.
+
+        Args:
+            tape: where nodes are appended.
+            model: the model without its weights.
+            dims: sizes of named dimensions, which are 1 otherwise.
+            converter_of: the converter of a node's operator.
+            control_flow: standard operators with subgraphs or sequences -> what imports them.
+        """
+        opsets = {
+            "" if entry.domain == "ai.onnx" else entry.domain: min(entry.version, LATEST_OPSET)
+            for entry in model.opset_import
+        }
+        declared = {info.name: info.type for info in (*model.graph.value_info, *model.graph.output)}
+        named_dims = _input_dims(model.graph) | dict(dims)
+        self.tape = tape
+        self.scope: Scope = {}
+        self.inference = ShapeInference(opsets or {"": 1}, model.ir_version, declared, named_dims)
+        self.depth = 0
+        self._converter_of, self._control_flow = converter_of, control_flow
+
+    def import_nodes(self, nodes: Iterable[onnx.NodeProto], scope: Scope, nested: bool = False) -> None:
+        """Import the nodes of one graph, each behind those that it reads.
+
+        Args:
+            nodes: in any order.
+            scope: the tensors that are there already; results are added.
+            nested: whether the graph is a subgraph, whose names may hide those outside.
+
+        Raises:
+            TraceError: they go in a circle, read what no node computes, or compute something twice.
+        """
+        for index, node in topological_order(list(nodes), scope, nested):
+            with self.tape.module_scope(module_path(node) or self.tape.path[-1]):
+                try:
+                    self._import_node(node, scope)
+                except CgirError as error:
+                    raise type(error)(f"{node_label(node, index)}: {error}") from error
+                except Exception as error:  # attributes and operands of a shape that no valid model has
+                    raise TraceError(
+                        f"{node_label(node, index)}: it is not what its operator allows: "
+                        f"{type(error).__name__}: {error}"
+                    ) from error
+
+    def lookup(self, name: str, scope: Scope, role: str) -> OnnxTensor:
+        """A tensor by name.
+
+        Args:
+            name: of the tensor.
+            scope: the tensors that are there.
+            role: what it is to the reader, for the message.
+
+        Raises:
+            TraceError: no node computes it.
+        """
+        if name not in scope:
+            raise TraceError(f"{role} {name!r} is made by no node")
+        return scope[name]
+
+    def emit(
+        self,
+        op: str,
+        name: str,
+        tensors: Sequence[OnnxTensor],
+        sizes: Sequence[Size],
+        **fields: Unpack[CallFields],
+    ) -> list[Value]:
+        """Append a node that reads tensors as data.
+
+        Args:
+            op: name of the operator in `cgir.ops`.
+            name: of the node.
+            tensors: that it reads.
+            sizes: of its results.
+            fields: further fields of `OpCall`.
+        """
+        return self.tape.apply(op, name, [tensor.to_value(self.tape) for tensor in tensors], sizes, **fields)
+
+    # --- one node
+
+    def _import_node(self, node: onnx.NodeProto, scope: Scope) -> None:
+        standard = node.domain in STANDARD_DOMAINS
+        if standard and node.op_type in self._control_flow:
+            self._control_flow[node.op_type](self, node, scope)
+            return
+        constant = _constant_tensor(node) if standard and node.op_type == "Constant" else None
+        if constant is not None:
+            scope[node.output[0]] = constant
+            return
+        call = self._typed_call(node, [scope[name] if name else None for name in node.input])
+        results = _folded(call) if standard else None
+        if results is None and standard:
+            results = _alias(call)
+        if results is None:
+            results = self._converted(call, standard)
+        scope.update((name, tensor) for name, tensor in zip(node.output, results, strict=False) if name)
+
+    def _typed_call(self, node: onnx.NodeProto, inputs: list[OnnxTensor | None]) -> OnnxCall:
+        """The node with element types and sizes of its results."""
+        schema = self.inference.schema(node)
+        types = self.inference.result_types(node, schema, inputs)
+        sizes = self.inference.result_sizes(node, types, inputs)
+        default = next((tensor.elem_type for tensor in inputs if tensor is not None), onnx.TensorProto.FLOAT)
+        elem_types = [result.tensor_type.elem_type or default for result in types]
+        since_version = schema.since_version if schema else LATEST_OPSET
+        return OnnxCall(self.tape, node, inputs, sizes, elem_types, since_version)
+
+    def _converted(self, call: OnnxCall, standard: bool) -> list[OnnxTensor]:
+        """The results of the operator's converter, with example values where those of the operands tell them."""
+        values = self._converter_of(call.node)(call)
+        has_examples = standard and any(tensor.example_value is not None for tensor in call.present_inputs)
+        examples = fold_call(call, use_examples=True) if has_examples else None
+        results = []
+        for slot, (name, elem_type, value) in enumerate(zip(call.node.output, call.elem_types, values, strict=False)):
+            tensor = OnnxTensor(name, elem_type, value.size, value=value)
+            if name and examples is not None and examples[slot].shape == value.size:
+                tensor.example_value = examples[slot]
+            results.append(tensor)
+        return results
+
+
+def _constant_tensor(node: onnx.NodeProto) -> OnnxTensor | None:
+    """The tensor that a Constant holds, a weight unless its name says otherwise; None for plain numbers, which fold."""
+    for attribute in node.attribute:
+        if attribute.name not in ("value", "sparse_value"):
+            continue
+        dense = attribute.name == "value"
+        proto = attribute.t if dense else attribute.sparse_tensor.values
+        size = tuple(proto.dims if dense else attribute.sparse_tensor.dims)
+        tensor = OnnxTensor(node.output[0], proto.data_type, size, decode_small(proto) if dense else None)
+        tensor.is_weight = len(size) > 0 and TORCHSCRIPT_CONSTANT.search(tensor.name) is None
+        return tensor
+    return None
+
+
+def _folded(call: OnnxCall) -> list[OnnxTensor] | None:
+    """The results as constants where they can be computed; they stay weights if an operand was one."""
+    arrays = fold_call(call)
+    if arrays is None:
+        return None
+    is_weight = any(tensor.is_weight for tensor in call.present_inputs)
+    results = []
+    for name, elem_type, data in zip(call.node.output, call.elem_types, arrays, strict=False):
+        tensor = OnnxTensor(name, elem_type, tuple(data.shape), data)
+        tensor.is_weight = data.ndim > 0 and is_weight
+        results.append(tensor)
+    return results
+
+
+def _alias(call: OnnxCall) -> list[OnnxTensor] | None:
+    """The operand of an Identity that is not on the tape yet, so that weights and constants stay what they are."""
+    if call.op_type != "Identity" or call.require_input(0).value is not None:
+        return None
+    return [call.require_input(0)]
+
+
+def _input_dims(graph: onnx.GraphProto) -> dict[str, int]:
+    """Named dimensions of the inputs, 1 unless the caller says otherwise."""
+    return {dim.dim_param: 1 for info in graph.input for dim in info.type.tensor_type.shape.dim if dim.dim_param}

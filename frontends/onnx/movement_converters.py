@@ -1,0 +1,74 @@
+"""Converters of ONNX operators that move elements: transposes, reshapes, slices, repetition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from frontends.common.tape import Value
+
+from .calls import OnnxCall, OnnxConverter
+from .tensors import TransposeOf
+
+
+def unary(op: str) -> Callable[[OnnxCall], list[Value]]:
+    """A converter of operators whose first operand is their only data; the others are settings."""
+    return lambda call: call.emit_unary(op)
+
+
+def _transpose(call: OnnxCall) -> list[Value]:
+    order = call.attr("perm") or list(range(len(call.require_input(0).size)))[::-1]
+    source = call.require_input(0).to_value(call.tape)
+    [result] = call.emit("Transpose", [source], axis_map={old: new for new, old in enumerate(order)})
+    result.provenance = TransposeOf(source, tuple(order))
+    before = source.provenance
+    if isinstance(before, TransposeOf) and all(before.order[axis] == place for place, axis in enumerate(order)):
+        # the axes are as before: what a reshape between the two has cut can be found again
+        result.layout = before.source.layout
+    return [result]
+
+
+def _squeeze(call: OnnxCall) -> list[Value]:
+    """Axes of size 1 fall away: those that are named, or all."""
+    size = call.require_input(0).size
+    axes = call.attr_or_input("axes", 1)
+    if axes is None:
+        dropped = {axis for axis, n in enumerate(size) if n == 1}
+    else:
+        dropped = {axis % max(len(size), 1) for axis in axes}
+    kept = [axis for axis in range(len(size)) if axis not in dropped]
+    return call.emit("Reshape", [call.require_input(0)], axis_map={old: new for new, old in enumerate(kept)})
+
+
+def _unsqueeze(call: OnnxCall) -> list[Value]:
+    rank = len(call.sizes[0])
+    added = {axis % rank for axis in call.attr_or_input("axes", 1, ())}
+    axis_map = dict(enumerate(axis for axis in range(rank) if axis not in added))
+    return call.emit("Reshape", [call.require_input(0)], axis_map=axis_map)
+
+
+def _slices(call: OnnxCall) -> list[Value]:
+    """A node for each result, so that what is computed from one of them alone can be recognised."""
+    data = call.require_input(0)
+    axis_map = {axis: axis for axis in range(len(data.size))}
+    return [call.emit("Slice", [data], {"part": True}, sizes=[size], axis_map=axis_map)[0] for size in call.sizes]
+
+
+def _scatter_nd(call: OnnxCall) -> list[Value]:
+    data, indices, updates = call.require_input(0), call.require_input(1), call.require_input(2)
+    # indices must differ: everything is overwritten
+    if prod(updates.size) == prod(data.size) and call.attr("reduction", "none") == "none":
+        return call.emit("Reshape", [updates])
+    return call.emit("Scatter", [data, updates, indices])
+
+
+CONVERTERS: dict[str, OnnxConverter] = {
+    "Transpose": _transpose,
+    **dict.fromkeys(("Reshape", "Flatten"), unary("Reshape")),
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    **dict.fromkeys(("Slice", "Split", "CenterCropPad"), _slices),
+    **dict.fromkeys(("Expand", "Tile"), unary("Expand")),
+    **dict.fromkeys(("Trilu", "ReverseSequence", "DepthToSpace", "SpaceToDepth"), unary("Shuffle")),
+    "ScatterND": _scatter_nd,
+}
