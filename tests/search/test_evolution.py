@@ -20,7 +20,8 @@ from cgir.typing import FloatArray
 from encoders import CostPredictor, Predictor, log_flops
 from examples import search_a_space
 from frontends import spaces, tables
-from frontends.spaces.nasbench201.space import EDGES, NasBench201
+from frontends.spaces.edge_cell import EDGES
+from frontends.spaces.nasbench201.space import NasBench201
 from frontends.spaces.nasbench_macro.space import NasBenchMacro
 
 SPACE = spaces.get("nasbench201", cells=1, channels=4)

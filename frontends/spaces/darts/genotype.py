@@ -1,6 +1,6 @@
-"""Genotypes (Liu et al. 2019, the authors' cnn/genotypes.py): two cells, a normal and a reduction cell, each a list of
-(operation, input) pairs.
+"""Genotypes (Liu et al. 2019, the authors' cnn/genotypes.py): a normal and a reduction cell, and their strings.
 
+A cell is a list of (operation, input) pairs.
 A cell has two inputs, states 0 and 1, the results of the two cells before it. Pairs 2k and 2k + 1 make node k, which is
 state k + 2: the sum of an operation on one earlier state and an operation on another. The cell's result is a
 concatenation of nodes.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from cgir.errors import SpecError
 
-FORM = "Genotype(normal=[('op', state), ...], normal_concat=..., reduce=[('op', state), ...], reduce_concat=...)"
+SYNTAX = "Genotype(normal=[('op', state), ...], normal_concat=..., reduce=[('op', state), ...], reduce_concat=...)"
 CELLS = ("normal", "reduce")
 FIELDS = tuple(name for cell in CELLS for name in (cell, f"{cell}_concat"))
 
@@ -29,37 +29,38 @@ Cell = tuple[Edge, ...]
 
 
 class Genotype(NamedTuple):
-    """The pairs of both cells. Which nodes are concatenated follows from the space: all, or those that no other node
-    reads.
+    """The pairs of both cells.
+
+    Which nodes are concatenated follows from the space: all, or those that no other node reads.
     """
 
     normal: Cell
     reduce: Cell
 
 
-class Written(NamedTuple):
+class ParsedGenotype(NamedTuple):
     """What a string says: a genotype, and the states each cell concatenates."""
 
     genotype: Genotype
     concats: tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def read(text: str, space: str, nodes: int, ops: tuple[str, ...]) -> Written:
+def parse_genotype(text: str, space: str, nodes: int, ops: tuple[str, ...]) -> ParsedGenotype:
     """A genotype's string, which is Python but is never run.
 
     Args:
-        text: in the form of `FORM`, concatenations as a list or as range(2, n).
-        space: the name in complaints.
+        text: as in `SYNTAX`, concatenations as a list or as range(2, n).
+        space: the name in errors.
         nodes: nodes in a cell.
         ops: the operations there are.
 
     Raises:
-        SpecError: another form, another number of pairs, an unknown operation, a state that does not come earlier.
+        SpecError: another syntax, another number of pairs, an unknown operation, a state that does not come earlier.
     """
     fields = _fields(text, space)
     cells = [_cell(fields[cell], space, cell, nodes, ops) for cell in CELLS]
     concats = [_concat(fields[f"{cell}_concat"], space, cell) for cell in CELLS]
-    return Written(Genotype(*cells), (concats[0], concats[1]))
+    return ParsedGenotype(Genotype(*cells), (concats[0], concats[1]))
 
 
 def _fields(text: str, space: str) -> dict[str, ast.expr]:
@@ -67,9 +68,9 @@ def _fields(text: str, space: str) -> dict[str, ast.expr]:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = str(error).partition("\n")[0]
-        raise SpecError(f"{space}: {_short(text)} cannot be read ({reason}); expected {FORM}") from None
+        raise SpecError(f"{space}: {_short(text)} cannot be read ({reason}); expected {SYNTAX}") from None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Genotype" or call.args:
-        raise SpecError(f"{space}: {_short(text)} is not a genotype; expected {FORM}")
+        raise SpecError(f"{space}: {_short(text)} is not a genotype; expected {SYNTAX}")
     names = [keyword.arg or "**" for keyword in call.keywords]
     if sorted(names) != sorted(FIELDS):
         raise SpecError(
@@ -85,16 +86,17 @@ def _cell(value: ast.expr, space: str, cell: str, nodes: int, ops: tuple[str, ..
     if len(value.elts) != 2 * nodes:
         raise SpecError(f"{where} has {len(value.elts)} pairs; expected {2 * nodes}, two for each of its {nodes} nodes")
     edges = []
-    for place, pair in enumerate(value.elts):
-        found = [_constant(item) for item in pair.elts] if isinstance(pair, (ast.List, ast.Tuple)) else []
-        if [type(item) for item in found] != [str, int]:
-            raise SpecError(f"{where}, pair {place}, is {_shown(pair)}; expected ('op', state)")
-        edge = Edge(*found)
+    for index, pair in enumerate(value.elts):
+        items = [_constant(item) for item in pair.elts] if isinstance(pair, (ast.List, ast.Tuple)) else []
+        if [type(item) for item in items] != [str, int]:
+            raise SpecError(f"{where}, pair {index}, is {_shown(pair)}; expected ('op', state)")
+        edge = Edge(*items)
         if edge.op not in ops:
-            raise SpecError(f"{where}, pair {place}, has the operation {edge.op!r}; expected one of {', '.join(ops)}")
-        if not 0 <= edge.source < place // 2 + 2:
+            raise SpecError(f"{where}, pair {index}, has the operation {edge.op!r}; expected one of {', '.join(ops)}")
+        if not 0 <= edge.source < index // 2 + 2:
             raise SpecError(
-                f"{where}, pair {place}, reads state {edge.source}; expected 0 to {place // 2 + 1}, which come before node {place // 2}"
+                f"{where}, pair {index}, reads state {edge.source}; "
+                f"expected 0 to {index // 2 + 1}, which come before node {index // 2}"
             )
         edges.append(edge)
     return tuple(edges)

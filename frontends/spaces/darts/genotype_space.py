@@ -13,8 +13,8 @@ from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
 from frontends.spaces.space import Space
 
-from .genotype import CELLS, Cell, Edge, Genotype, read
-from .graph_writer import layers_of, reductions, write
+from .genotype import CELLS, Cell, Edge, Genotype, parse_genotype
+from .graph_writer import compile_network, reduction_layers, write_network
 
 if TYPE_CHECKING:
     import torch
@@ -24,13 +24,14 @@ Concats = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class GenotypeSpace(Space[Genotype]):
-    """`layers` cells, those at one and two thirds reduction cells, of `channels`, `2 channels` and `4 channels`; no
-    auxiliary head.
+    """`layers` cells of `channels`, twice and four times as many; without auxiliary head.
+
+    Those at one and two thirds of the depth are reduction cells, which double the channels.
     """
 
     nodes: ClassVar[int]
     ops: ClassVar[tuple[str, ...]]  # that a string may name
-    searched: ClassVar[tuple[str, ...]]  # that are sampled
+    sampled_ops: ClassVar[tuple[str, ...]]
     channels: int = 36
     layers: int = 20
     image: tuple[int, int, int] = (3, 32, 32)
@@ -38,10 +39,11 @@ class GenotypeSpace(Space[Genotype]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        factor = 2 ** len(reductions(self.layers))
+        factor = 2 ** len(reduction_layers(self.layers))
         if any(size % factor for size in self.image[1:]):
             raise SpecError(
-                f"{self.name}: image={self.image!r} of {self.layers} layers; expected height and width to be multiples of {factor}"
+                f"{self.name}: image={self.image!r} of {self.layers} layers; "
+                f"expected height and width to be multiples of {factor}"
             )
 
     @abstractmethod
@@ -49,8 +51,8 @@ class GenotypeSpace(Space[Genotype]):
         """The states that a cell concatenates."""
 
     @abstractmethod
-    def sources(self, cell: Cell, place: int) -> tuple[int, ...]:
-        """The states that pair `place` may read, given the other pair of its node."""
+    def sources(self, cell: Cell, pair: int) -> tuple[int, ...]:
+        """The states that a pair, given by its index, may read, given the other pair of its node."""
 
     def concats(self, spec: Genotype) -> Concats:
         """The states that both cells concatenate."""
@@ -62,12 +64,13 @@ class GenotypeSpace(Space[Genotype]):
         Raises:
             SpecError: no genotype, or one outside the space.
         """
-        spec, concats = read(text, self.name, self.nodes, self.ops)
+        spec, concats = parse_genotype(text, self.name, self.nodes, self.ops)
         for name, cell, concat in zip(CELLS, spec, concats, strict=True):
-            for place, edge in enumerate(cell):
-                if edge.source not in self.sources(cell, place):
+            for pair, edge in enumerate(cell):
+                if edge.source not in self.sources(cell, pair):
                     raise SpecError(
-                        f"{self.name}: both pairs of node {place // 2} in the {name} cell read state {edge.source}; expected different ones"
+                        f"{self.name}: both pairs of node {pair // 2} in the {name} cell read state {edge.source}; "
+                        "expected different ones"
                     )
             if sorted(concat) != list(self.concat(cell)):
                 raise SpecError(f"{self.name}: {name}_concat is {list(concat)}; expected {list(self.concat(cell))}")
@@ -87,32 +90,28 @@ class GenotypeSpace(Space[Genotype]):
 
     def network(self, build: GraphBuilder, spec: Genotype) -> None:
         """The whole network, without what its output does not depend on."""
-        write(
+        write_network(
             build,
-            layers_of(spec, self.concats(spec), self.channels, self.layers),
+            compile_network(spec, self.concats(spec), self.channels, self.layers),
             self.image,
             self.channels,
             self.classes,
         )
 
     def module(self, spec: Genotype) -> torch.nn.Module:
-        """The whole network in PyTorch, all of it: what a genotype leaves unused is built, as by the authors, but not
-        run.
-        """
-        from .torch_network import Network
+        """The whole network in PyTorch; what a genotype leaves unused is built, as by the authors, but not run."""
+        from .torch_network import DartsNetwork
 
-        return Network(spec, self.concats(spec), self.channels, self.layers, self.image, self.classes)
+        return DartsNetwork(spec, self.concats(spec), self.channels, self.layers, self.image, self.classes)
 
     def mutate(self, spec: Genotype, rng: np.random.Generator) -> Genotype:
-        """Another operation, or another input, of one pair in one of the two cells; uniformly among all such changes of
-        a random pair.
-        """
-        which, place = int(rng.integers(2)), int(rng.integers(2 * self.nodes))
+        """Another operation, or another input, of a random pair of one of the cells; uniform over all such changes."""
+        which, pair = int(rng.integers(2)), int(rng.integers(2 * self.nodes))
         cell = spec[which]
-        edge = cell[place]
-        changes = [Edge(op, edge.source) for op in self.searched if op != edge.op]
-        changes += [Edge(edge.op, source) for source in self.sources(cell, place) if source != edge.source]
-        changed = self.ordered((*cell[:place], changes[int(rng.integers(len(changes)))], *cell[place + 1 :]))
+        edge = cell[pair]
+        edges = [Edge(op, edge.source) for op in self.sampled_ops if op != edge.op]
+        edges += [Edge(edge.op, source) for source in self.sources(cell, pair) if source != edge.source]
+        changed = self.ordered((*cell[:pair], edges[int(rng.integers(len(edges)))], *cell[pair + 1 :]))
         return Genotype(changed, spec.reduce) if which == 0 else Genotype(spec.normal, changed)
 
     def ordered(self, cell: Cell) -> Cell:
@@ -120,9 +119,9 @@ class GenotypeSpace(Space[Genotype]):
         return cell
 
     def cell_graph(self, spec: Genotype) -> CellGraph:
-        """Both cells side by side, the normal one first. Nodes of a cell: input_1, input_2, the operations in the order
-        of the pairs, output.
+        """Both cells side by side, the normal one first.
 
+        Nodes of a cell: input_1, input_2, the operations in the order of the pairs, output.
         An operation feeds every operation that reads its node, and the output if its node is concatenated; sums are
         implied. This is the encoding with 11 vertices for a cell of DARTS and 13 for one of NASNet that predictors on
         Network Design Spaces use.
@@ -132,12 +131,11 @@ class GenotypeSpace(Space[Genotype]):
         for cell in spec:
             start = len(ops)
             ops += ["input_1", "input_2", *(edge.op for edge in cell), "output"]
-            reads = [(edge.source, place) for place, edge in enumerate(cell, 2)] + [
-                (state, len(cell) + 2) for state in self.concat(cell)
-            ]
+            uses = [(edge.source, node) for node, edge in enumerate(cell, 2)]
+            uses += [(state, len(cell) + 2) for state in self.concat(cell)]
             edges += [
-                (start + origin, start + target)
-                for state, target in reads
-                for origin in ((state,) if state < 2 else (2 * state - 2, 2 * state - 1))
+                (start + source, start + target)
+                for state, target in uses
+                for source in ((state,) if state < 2 else (2 * state - 2, 2 * state - 1))
             ]
         return CellGraph(tuple(ops), tuple(sorted(edges)))

@@ -1,10 +1,10 @@
-"""NASNet's cells (Zoph et al. 2018, section 3.1) in the form DARTS builds them in: five nodes, thirteen operations, any
-two earlier states.
+"""NASNet's cells (Zoph et al. 2018, section 3.1) as DARTS builds them: five nodes, thirteen operations.
 
+A node is the sum of operations on any two earlier states.
 Strings are DARTS' genotypes, the concatenated nodes as a list: `normal_concat=[4, 5, 6]`. NASNet-A and AmoebaNet-A are
 in the space as DARTS' authors wrote them down (`NASNet` and `AmoebaNet` in their cnn/genotypes.py). Operations that
 DARTS lacks are built as in Network Design Spaces (Radosavovic et al. 2019), whose table 1 also says which spaces of
-this form concatenate what. The controller's choice between sum and concatenation in a node, which all published cells
+this kind concatenate what. The controller's choice between sum and concatenation in a node, which all published cells
 decide for the sum, is not part of the space.
 """
 
@@ -22,7 +22,8 @@ from .genotype_space import GenotypeSpace
 from .graph_writer import all_nodes, loose_ends
 
 OPS = (
-    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "dil_conv_3x3", "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7",
+    "skip_connect", "conv_3x1_1x3", "conv_7x1_1x7", "dil_conv_3x3",
+    "avg_pool_3x3", "max_pool_3x3", "max_pool_5x5", "max_pool_7x7",
     "conv_1x1", "conv_3x3", "sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7",
 )  # fmt: skip
 NODES = 5
@@ -30,8 +31,7 @@ NODES = 5
 
 @dataclass(frozen=True)
 class NasNet(GenotypeSpace):
-    """`layers` cells, those at one and two thirds reduction cells. A cell `concatenates` its "loose" nodes, which no
-    other reads, or "all".
+    """A cell `concatenates` its "loose" nodes, which no other node reads, or "all".
 
     NASNet and AmoebaNet take the loose ones, PNAS and ENAS all.
     """
@@ -39,23 +39,21 @@ class NasNet(GenotypeSpace):
     name: ClassVar[str] = "nasnet"
     nodes: ClassVar[int] = NODES
     ops: ClassVar[tuple[str, ...]] = OPS
-    searched: ClassVar[tuple[str, ...]] = OPS
+    sampled_ops: ClassVar[tuple[str, ...]] = OPS
     concatenates: str = field(default="loose", metadata={"choices": ("loose", "all")})
 
     def concat(self, cell: Cell) -> tuple[int, ...]:
         """The loose ends, or all nodes."""
         return loose_ends(cell) if self.concatenates == "loose" else all_nodes(cell)
 
-    def sources(self, cell: Cell, place: int) -> tuple[int, ...]:
+    def sources(self, cell: Cell, pair: int) -> tuple[int, ...]:
         """Every earlier state."""
-        return tuple(range(place // 2 + 2))
+        return tuple(range(pair // 2 + 2))
 
     def sample(self, rng: np.random.Generator) -> Genotype:
         """Uniform over `enumerate()`."""
         cells = [
-            tuple(
-                Edge(OPS[int(rng.integers(len(OPS)))], int(rng.integers(place // 2 + 2))) for place in range(2 * NODES)
-            )
+            tuple(Edge(OPS[int(rng.integers(len(OPS)))], int(rng.integers(pair // 2 + 2))) for pair in range(2 * NODES))
             for _ in CELLS
         ]
         return Genotype(cells[0], cells[1])
@@ -68,6 +66,4 @@ class NasNet(GenotypeSpace):
 
 
 def _cells() -> Iterator[Cell]:
-    return product(
-        *([Edge(op, source) for op in OPS for source in range(place // 2 + 2)] for place in range(2 * NODES))
-    )
+    return product(*([Edge(op, source) for op in OPS for source in range(pair // 2 + 2)] for pair in range(2 * NODES)))

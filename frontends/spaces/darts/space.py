@@ -1,6 +1,6 @@
-"""DARTS (Liu et al. 2019): 1.08e18 pairs of cells of four nodes, each node the sum of operations on two different
-earlier states.
+"""DARTS (Liu et al. 2019): 1.08e18 pairs of cells of four nodes, each the sum of operations on two earlier states.
 
+The two states of a node are different.
 Strings are `Genotype(normal=[('op', state), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))`.
 The defaults are the authors' CIFAR network, which the label table `darts_cifar10` was measured on as well.
 NAS-Bench-301 (Zela et al. 2022) trained the same cells with channels=32, layers=8; `from_nasbench301` reads its
@@ -34,7 +34,7 @@ OPS = (
     "dil_conv_5x5",
 )
 NODES = 4
-CONFIG = "NetworkSelectorDatasetInfo:darts:"
+CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Darts(GenotypeSpace):
     name: ClassVar[str] = "darts"
     nodes: ClassVar[int] = NODES
     ops: ClassVar[tuple[str, ...]] = OPS
-    searched: ClassVar[tuple[str, ...]] = OPS[1:]
+    sampled_ops: ClassVar[tuple[str, ...]] = OPS[1:]
 
     def concat(self, cell: Cell) -> tuple[int, ...]:
         """All nodes."""
@@ -60,9 +60,9 @@ class Darts(GenotypeSpace):
         """As the authors' `genotype()` makes it."""
         return f"range(2, {len(cell) // 2 + 2})"
 
-    def sources(self, cell: Cell, place: int) -> tuple[int, ...]:
+    def sources(self, cell: Cell, pair: int) -> tuple[int, ...]:
         """Every earlier state but the one the other pair of the node reads."""
-        return tuple(state for state in range(place // 2 + 2) if state != cell[place ^ 1].source)
+        return tuple(state for state in range(pair // 2 + 2) if state != cell[pair ^ 1].source)
 
     def ordered(self, cell: Cell) -> Cell:
         """The two pairs of each node by their inputs."""
@@ -86,9 +86,9 @@ class Darts(GenotypeSpace):
 
 
 def from_nasbench301(config: Mapping[str, object]) -> Genotype:
-    """The genotype of a NAS-Bench-301 configuration (the benchmark's nasbench301/representations.py), pairs in the
-    order of their inputs.
+    """The genotype of a NAS-Bench-301 configuration, pairs in the order of their inputs.
 
+    Source: the benchmark's nasbench301/representations.py.
     `...:edge_normal_E` is the operation on edge E, where the edges into node k are numbered after those into node k -
     1, by their input; `...:inputs_node_normal_S` says which two states state S > 2 reads, as "0_2". Other keys are
     passed over.
@@ -107,13 +107,13 @@ def _cell_of_config(config: Mapping[str, object], cell: str) -> Cell:
     edges: list[Edge] = []
     first = 0
     for state in range(2, NODES + 2):
-        key = f"{CONFIG}inputs_node_{cell}_{state}"
+        key = f"{CONFIG_PREFIX}inputs_node_{cell}_{state}"
         pairs = {f"{a}_{b}": (a, b) for a, b in combinations(range(state), 2)}
         chosen = "0_1" if state == 2 else config.get(key)
         if not isinstance(chosen, str) or chosen not in pairs:
             raise SpecError(f"darts: {key} is {chosen!r}; expected one of {', '.join(pairs)}")
         for source in pairs[chosen]:
-            key = f"{CONFIG}edge_{cell}_{first + source}"
+            key = f"{CONFIG_PREFIX}edge_{cell}_{first + source}"
             op = config.get(key)
             if not isinstance(op, str) or op not in OPS[1:]:
                 raise SpecError(f"darts: {key} is {op!r}; expected one of {', '.join(OPS[1:])}")
@@ -124,7 +124,7 @@ def _cell_of_config(config: Mapping[str, object], cell: str) -> Cell:
 
 @lru_cache(maxsize=1)
 def _choices() -> list[list[tuple[Edge, Edge]]]:
-    """For each node every pair of pairs."""
+    """For each node everything that its two pairs can be."""
     return [
         [
             (Edge(op, a), Edge(other, b))

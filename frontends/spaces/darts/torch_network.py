@@ -1,5 +1,6 @@
-"""DARTS' CIFAR network (Liu et al. 2019, the authors' cnn/model.py and cnn/operations.py), in PyTorch; without
-auxiliary head and drop path.
+"""DARTS' CIFAR network (Liu et al. 2019, the authors' cnn/model.py and cnn/operations.py), in PyTorch.
+
+Without auxiliary head and drop path.
 """
 
 from __future__ import annotations
@@ -8,18 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from .genotype import Cell, Genotype
-from .graph_writer import NONE, SKIP, STEM_WIDTH, reductions
+from .graph_writer import NONE, SKIP, STEM_MULTIPLIER, reduction_layers
 
 
-def relu_conv_bn(inner: int, outer: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution without bias, BatchNorm."""
+def relu_conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """ReLU, convolution without bias, BatchNorm.
+
+    Args:
+        in_channels: channels it reads.
+        out_channels: channels it returns.
+        kernel: height and width of the kernel, odd; padded by half of it.
+        stride: of the convolution.
+    """
     return nn.Sequential(
-        nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer)
+        nn.ReLU(),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
     )
 
 
 def separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
-    """ReLU, depthwise convolution, 1x1 convolution, BatchNorm."""
+    """ReLU, depthwise convolution, 1x1 convolution, BatchNorm.
+
+    Args:
+        channels: of input and output.
+        kernel: height and width of the depthwise kernel, odd.
+        stride: of the depthwise convolution.
+        dilation: of the depthwise convolution.
+    """
     return [
         nn.ReLU(),
         nn.Conv2d(channels, channels, kernel, stride, dilation * (kernel // 2), dilation, groups=channels, bias=False),
@@ -28,26 +45,32 @@ def separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) ->
     ]
 
 
-class FactorizedReduce(nn.Module):
+class DartsFactorizedReduce(nn.Module):
     """Half the size by two 1x1 convolutions of stride 2, the second on positions shifted by one."""
 
-    def __init__(self, inner: int, outer: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.conv_1 = nn.Conv2d(inner, outer // 2, 1, 2, bias=False)
-        self.conv_2 = nn.Conv2d(inner, outer // 2, 1, 2, bias=False)
-        self.bn = nn.BatchNorm2d(outer)
+        self.conv_1 = nn.Conv2d(in_channels, out_channels // 2, 1, 2, bias=False)
+        self.conv_2 = nn.Conv2d(in_channels, out_channels // 2, 1, 2, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) -> (B, outer, H/2, W/2); H and W even."""
+        """(B, in_channels, H, W) -> (B, out_channels, H/2, W/2); H and W even."""
         x = self.relu(x)
         return self.bn(torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], 1))
 
 
 def operation(op: str, channels: int, stride: int) -> nn.Module:
-    """The layer of one pair; `none` has no layer."""
+    """The layer of one pair; `none` has no layer.
+
+    Args:
+        op: name of the operation.
+        channels: of input and output.
+        stride: 2 where a reduction cell reads one of its inputs.
+    """
     if op in (NONE, SKIP):
-        return FactorizedReduce(channels, channels) if op == SKIP and stride == 2 else nn.Identity()
+        return DartsFactorizedReduce(channels, channels) if op == SKIP and stride == 2 else nn.Identity()
     kind, kernel = op.rpartition("_")[0], int(op[-1])
     pad = kernel // 2
     if kind == "max_pool":
@@ -68,20 +91,36 @@ def operation(op: str, channels: int, stride: int) -> nn.Module:
     )
 
 
-class CellNetwork(nn.Module):
-    """One cell. States are None where nothing flows in, zeros in the concatenation.
+class DartsCell(nn.Module):
+    """One cell. States without input are None, and zeros in the concatenation.
 
     The authors compute what reads such a state on zeros, which adds a constant to what follows; here it is built but
     not run, because the canonical graph has no constants.
+
+    Args:
+        cell: its pairs.
+        concat: the states it concatenates.
+        in_channels: of its two inputs.
+        channels: of each of its nodes.
+        reduces: whether it is a reduction cell.
+        halved: whether its first input is twice as large as its second.
     """
 
     def __init__(
-        self, cell: Cell, concat: tuple[int, ...], inner: tuple[int, int], channels: int, reduces: bool, halved: bool
+        self,
+        cell: Cell,
+        concat: tuple[int, ...],
+        in_channels: tuple[int, int],
+        channels: int,
+        reduces: bool,
+        halved: bool,
     ) -> None:
         super().__init__()
         self.cell, self.concat = cell, concat
-        first: nn.Module = FactorizedReduce(inner[0], channels) if halved else relu_conv_bn(inner[0], channels, 1)
-        self.preprocess = nn.ModuleList([first, relu_conv_bn(inner[1], channels, 1)])
+        first: nn.Module = (
+            DartsFactorizedReduce(in_channels[0], channels) if halved else relu_conv_bn(in_channels[0], channels, 1)
+        )
+        self.preprocess = nn.ModuleList([first, relu_conv_bn(in_channels[1], channels, 1)])
         self.operations = nn.ModuleList(
             [operation(op, channels, 2 if reduces and source < 2 else 1) for op, source in cell]
         )
@@ -90,21 +129,30 @@ class CellNetwork(nn.Module):
         """Two results (B, C, H, W) of earlier cells -> (B, channels * nodes concatenated, H or H/2, W or W/2)."""
         states = [None if x is None else layer(x) for x, layer in zip(inputs, self.preprocess, strict=True)]
         for node in range(len(self.cell) // 2):
-            terms = [self._run(place, states) for place in (2 * node, 2 * node + 1)]
+            terms = [self._run(pair, states) for pair in (2 * node, 2 * node + 1)]
             live = [term for term in terms if term is not None]
             states.append(live[0] + live[1] if len(live) == 2 else live[0] if live else None)
         results = [states[state] for state in self.concat]
         zeros = next((result * 0 for result in results if result is not None), None)
         return None if zeros is None else torch.cat([zeros if result is None else result for result in results], 1)
 
-    def _run(self, place: int, states: list[Tensor | None]) -> Tensor | None:
-        op, source = self.cell[place]
+    def _run(self, pair: int, states: list[Tensor | None]) -> Tensor | None:
+        op, source = self.cell[pair]
         state = states[source]
-        return None if state is None or op == NONE else self.operations[place](state)
+        return None if state is None or op == NONE else self.operations[pair](state)
 
 
-class Network(nn.Module):
-    """Stem, cells, mean over positions, linear layer."""
+class DartsNetwork(nn.Module):
+    """Stem, cells, mean over positions, linear layer.
+
+    Args:
+        genotype: both cells.
+        concats: the states that each of them concatenates.
+        channels: of the first layer.
+        layers: number of cells.
+        image: channels, height, width.
+        classes: length of the logits.
+    """
 
     def __init__(
         self,
@@ -116,15 +164,15 @@ class Network(nn.Module):
         classes: int,
     ) -> None:
         super().__init__()
-        widths = [STEM_WIDTH * channels] * 2
+        widths = [STEM_MULTIPLIER * channels] * 2
         self.stem = nn.Sequential(nn.Conv2d(image[0], widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]))
         self.cells = nn.ModuleList()
-        reducing = reductions(layers)
+        reducing = reduction_layers(layers)
         for number in range(layers):
             reduces = number in reducing
             channels *= 2 if reduces else 1
             self.cells.append(
-                CellNetwork(
+                DartsCell(
                     genotype[reduces],
                     concats[reduces],
                     (widths[-2], widths[-1]),
@@ -139,10 +187,10 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, classes)."""
-        before: Tensor | None = self.stem(x)
-        now = before
+        previous: Tensor | None = self.stem(x)
+        last = previous
         for cell in self.cells:
-            before, now = now, cell(before, now)
-        if now is None:
+            previous, last = last, cell(previous, last)
+        if last is None:
             return self.classifier(x.flatten(1)[:, :1].expand(-1, self.classifier.in_features) * 0)
-        return self.classifier(self.pool(now).flatten(1))
+        return self.classifier(self.pool(last).flatten(1))

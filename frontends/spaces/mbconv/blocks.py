@@ -1,4 +1,4 @@
-"""What the spaces of inverted bottlenecks share: the block, the layers around it, and strings of numbers.
+"""What the spaces of inverted bottlenecks share: the block, the layers around it, and strings of integer codes.
 
 The block is MobileNetV2's (Sandler et al. 2018), with squeeze-and-excitation (Hu et al. 2018) after the depthwise
 convolution as in MnasNet and MobileNetV3.
@@ -9,115 +9,158 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 
 
-class Block(NamedTuple):
-    """An inverted bottleneck that leads to `outer` channels; where `hidden` are as many as come in, nothing expands.
+class BottleneckSpec(NamedTuple):
+    """An inverted bottleneck: expansion (1x1), depthwise convolution, projection (1x1).
 
-    `squeeze` are the channels in the middle of squeeze-and-excitation, 0 where there is none; `act` and `gate` are
-    names of operators.
+    Attributes:
+        hidden_channels: of the depthwise convolution; nothing expands where as many channels come in.
+        out_channels: of the projection.
+        kernel: height and width of the depthwise kernel.
+        stride: of the depthwise convolution.
+        squeeze_channels: in the middle of squeeze-and-excitation, 0 where there is none.
+        activation: operator after the first two convolutions.
+        gate: operator that ends squeeze-and-excitation.
     """
 
-    hidden: int
-    outer: int
+    hidden_channels: int
+    out_channels: int
     kernel: int
     stride: int
-    squeeze: int = 0
-    act: str = "ReLU"
+    squeeze_channels: int = 0
+    activation: str = "ReLU"
     gate: str = "Sigmoid"
 
-    def keeps_shape(self, inner: int) -> bool:
-        """Whether a shortcut leads around the block that `inner` channels enter."""
-        return self.stride == 1 and self.outer == inner
+    def has_shortcut(self, in_channels: int) -> bool:
+        """Whether a shortcut leads around the block, which it does where the shape stays."""
+        return self.stride == 1 and self.out_channels == in_channels
 
 
-class Numbers(NamedTuple):
-    """One part of a string, `key=3 5 7`: how many numbers, and which."""
+class IntegerCode(NamedTuple):
+    """One part of a spec string, `key=3 5 7`: how many integers, and what each of them may be."""
 
-    size: int
+    length: int
     choices: tuple[int, ...]
 
 
-def read(space: str, text: str, form: Mapping[str, Numbers], example: str) -> list[tuple[int, ...]]:
-    """The numbers of `key=3 5 7;key=..`, a tuple for every key of `form`.
+def parse_codes(space: str, text: str, codes: Mapping[str, IntegerCode], example: str) -> list[tuple[int, ...]]:
+    """The integers of `key=3 5 7;key=..`, a tuple for every key.
+
+    Args:
+        space: name of the search space, for errors.
+        text: the string.
+        codes: what is expected, in order.
+        example: a valid string, for errors.
 
     Raises:
-        SpecError: another key, another number of numbers, or a number that is not one of the choices.
+        SpecError: another key, another number of integers, or an integer that is not one of the choices.
     """
     parts = text.strip().split(";")
-    if len(parts) != len(form):
+    if len(parts) != len(codes):
         raise SpecError(
-            f"{space}: {len(parts)} parts separated by ';' in {text!r}; expected {len(form)}, as in {example}"
+            f"{space}: {len(parts)} parts separated by ';' in {text!r}; expected {len(codes)}, as in {example}"
         )
-    found = []
-    for place, (part, (key, (size, choices))) in enumerate(zip(parts, form.items(), strict=True)):
-        name, _, values = part.partition("=")
-        words = values.split()
+    values = []
+    for index, (part, (key, (length, choices))) in enumerate(zip(parts, codes.items(), strict=True)):
+        name, _, numbers = part.partition("=")
+        words = numbers.split()
         if name != key:
-            raise SpecError(f"{space}: part {place} of {text!r} is {part!r}; expected {key}=, as in {example}")
-        if len(words) != size:
-            raise SpecError(f"{space}: {len(words)} numbers in {part!r} of {text!r}; expected {size}, as in {example}")
+            raise SpecError(f"{space}: part {index} of {text!r} is {part!r}; expected {key}=, as in {example}")
+        if len(words) != length:
+            raise SpecError(
+                f"{space}: {len(words)} numbers in {part!r} of {text!r}; expected {length}, as in {example}"
+            )
         allowed = {str(choice): choice for choice in choices}
         for position, word in enumerate(words):
             if word not in allowed:
                 raise SpecError(
                     f"{space}: number {position} of {key} in {text!r} is {word!r}; expected one of {', '.join(allowed)}"
                 )
-        found.append(tuple([allowed[word] for word in words]))
-    return found
+        values.append(tuple([allowed[word] for word in words]))
+    return values
 
 
-def write(values: Mapping[str, Sequence[int]]) -> str:
-    """The string that `read` reads back."""
-    return ";".join(f"{key}={' '.join(map(str, numbers))}" for key, numbers in values.items())
-
-
-def redrawn(values: tuple[int, ...], place: int, choices: Sequence[int], rng: np.random.Generator) -> tuple[int, ...]:
-    """`values` with another of the choices at `place`."""
-    others = [choice for choice in choices if choice != values[place]]
-    return (*values[:place], others[int(rng.integers(len(others)))], *values[place + 1 :])
+def format_codes(values: Mapping[str, Sequence[int]]) -> str:
+    """The string that `parse_codes` reads back."""
+    return ";".join(f"{key}={' '.join(map(str, integers))}" for key, integers in values.items())
 
 
 def conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> int:
-    """Convolution without bias, BatchNorm."""
+    """Convolution without bias, BatchNorm.
+
+    Args:
+        build: what the nodes are written to.
+        x: node that is read.
+        channels: of the result.
+        kernel: height and width of the kernel.
+        stride: of the convolution.
+        groups: of the convolution.
+    """
     return build.batch_norm(build.conv(x, channels, kernel, stride, groups=groups))
 
 
-def stem(build: GraphBuilder, x: int, channels: int, act: str) -> int:
-    """Convolution 3x3 that halves the size, BatchNorm, activation."""
-    return build.relu(conv_bn(build, x, channels, 3, 2), act)
+def stem(build: GraphBuilder, x: int, channels: int, activation: str) -> int:
+    """Convolution 3x3 that halves the size, BatchNorm, activation.
+
+    Args:
+        build: what the nodes are written to.
+        x: node that is read.
+        channels: of the result.
+        activation: operator.
+    """
+    return build.relu(conv_bn(build, x, channels, 3, 2), activation)
 
 
-def head(build: GraphBuilder, x: int, channels: int, act: str, classes: int) -> int:
-    """Convolution 1x1, BatchNorm, activation, global pooling, linear layer, output."""
-    x = build.global_avg_pool(build.relu(conv_bn(build, x, channels), act))
+def head(build: GraphBuilder, x: int, channels: int, activation: str, classes: int) -> int:
+    """Convolution 1x1, BatchNorm, activation, global pooling, linear layer, output.
+
+    Args:
+        build: what the nodes are written to.
+        x: node that is read.
+        channels: of the convolution.
+        activation: operator.
+        classes: length of the logits.
+    """
+    x = build.global_avg_pool(build.relu(conv_bn(build, x, channels), activation))
     return build.output(build.linear(x, classes))
 
 
-def bottleneck(build: GraphBuilder, x: int, block: Block) -> int:
-    """Expand, depthwise convolution, squeeze-and-excitation, project; with a shortcut where the shape stays."""
-    inner = build.shape(x)[0]
-    y = x if block.hidden == inner else build.relu(conv_bn(build, x, block.hidden), block.act)
-    y = build.relu(conv_bn(build, y, block.hidden, block.kernel, block.stride, groups=block.hidden), block.act)
-    if block.squeeze:
+def bottleneck(build: GraphBuilder, x: int, block: BottleneckSpec) -> int:
+    """Expand, depthwise convolution, squeeze-and-excitation, project; with a shortcut where the shape stays.
+
+    Args:
+        build: what the nodes are written to.
+        x: node that is read.
+        block: the bottleneck.
+    """
+    in_channels, hidden = build.shape(x)[0], block.hidden_channels
+    y = x if hidden == in_channels else build.relu(conv_bn(build, x, hidden), block.activation)
+    y = build.relu(conv_bn(build, y, hidden, block.kernel, block.stride, groups=hidden), block.activation)
+    if block.squeeze_channels:
         y = _squeeze_excite(build, y, block)
-    y = conv_bn(build, y, block.outer)
-    return build.add(y, x) if block.keeps_shape(inner) else y
+    y = conv_bn(build, y, block.out_channels)
+    return build.add(y, x) if block.has_shortcut(in_channels) else y
 
 
 def pixel_conv(build: GraphBuilder, x: int, channels: int, bias: bool) -> int:
-    """Convolution 1x1 of what global pooling left, one pixel."""
-    inner = build.shape(x)[0]
-    params = ((channels, inner, 1, 1), (channels,)) if bias else ((channels, inner, 1, 1),)
+    """Convolution 1x1 of the one pixel that global pooling returns.
+
+    Args:
+        build: what the nodes are written to.
+        x: node that is read.
+        channels: of the result.
+        bias: whether the convolution has one.
+    """
+    in_channels = build.shape(x)[0]
+    params = ((channels, in_channels, 1, 1), (channels,)) if bias else ((channels, in_channels, 1, 1),)
     geometry = {"kernel": (1, 1), "stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
-    return build.add_node("Conv", (x,), (channels, 1, 1), params, ((inner, 1, 1),), **geometry)
+    return build.add_node("Conv", (x,), (channels, 1, 1), params, ((in_channels, 1, 1),), **geometry)
 
 
-def _squeeze_excite(build: GraphBuilder, x: int, block: Block) -> int:
-    y = build.relu(pixel_conv(build, build.global_avg_pool(x), block.squeeze, bias=True))
-    y = build.relu(pixel_conv(build, y, block.hidden, bias=True), block.gate)
+def _squeeze_excite(build: GraphBuilder, x: int, block: BottleneckSpec) -> int:
+    y = build.relu(pixel_conv(build, build.global_avg_pool(x), block.squeeze_channels, bias=True))
+    y = build.relu(pixel_conv(build, y, block.hidden_channels, bias=True), block.gate)
     return build.add_node("Mul", (x, y), build.shape(x))

@@ -23,9 +23,10 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
+from frontends.spaces.choices import resample
 from frontends.spaces.space import Space
 
-from .blocks import Block, Numbers, bottleneck, head, read, redrawn, stem, write
+from .blocks import BottleneckSpec, IntegerCode, bottleneck, format_codes, head, parse_codes, stem
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,7 @@ STRIDES = (1, 2, 2, 2, 1, 2, 1)
 EXPANSIONS, KERNELS, LAYERS, SQUEEZED = (1, 3, 4, 6), (3, 5, 7), (1, 2, 3, 4), (0, 1)
 RESOLUTIONS = (96, 128, 160, 192, 224)  # figure 5
 CHOICES = {"e": EXPANSIONS, "k": KERNELS, "l": LAYERS, "se": SQUEEZED}
-FORM = {key: Numbers(STAGES, choices) for key, choices in CHOICES.items()} | {"r": Numbers(1, RESOLUTIONS)}
+CODES = {key: IntegerCode(STAGES, choices) for key, choices in CHOICES.items()} | {"r": IntegerCode(1, RESOLUTIONS)}
 A1 = "e=1 6 3 6 6 6 6;k=3 3 5 3 3 5 3;l=1 2 3 4 2 3 1;se=0 0 1 0 1 1 0;r=224"
 B1 = "e=1 3 3 6 6 6 6;k=3 3 5 5 3 5 3;l=1 3 3 3 2 4 1;se=0 0 0 0 0 0 0;r=224"
 B1_WIDTHS = (16, 24, 40, 80, 96, 192, 320)
@@ -78,12 +79,12 @@ class MnasNet(Space[Spec]):
         Raises:
             SpecError: not of this form, or a number that the space does not have.
         """
-        *rows, (r,) = read(self.name, text, FORM, A1)
+        *rows, (r,) = parse_codes(self.name, text, CODES, A1)
         return Spec(tuple(Stage(*column) for column in zip(*rows, strict=True)), r)
 
     def format(self, spec: Spec) -> str:
         """`e=..;k=..;l=..;se=..;r=..`."""
-        return write(dict(zip(CHOICES, zip(*spec.stages, strict=True), strict=True)) | {"r": (spec.r,)})
+        return format_codes(dict(zip(CHOICES, zip(*spec.stages, strict=True), strict=True)) | {"r": (spec.r,)})
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network at the spec's image size."""
@@ -94,9 +95,9 @@ class MnasNet(Space[Spec]):
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch; it is the same for every image size."""
-        from .torch_blocks import Network
+        from .torch_blocks import BottleneckNetwork
 
-        return Network(3, self.stem, "ReLU", self._blocks(spec), self.head, self.classes)
+        return BottleneckNetwork(3, self.stem, "ReLU", self._blocks(spec), self.head, self.classes)
 
     def inputs(self, spec: Spec) -> tuple[torch.Tensor, ...]:
         """One image of the spec's size, on the meta device."""
@@ -116,8 +117,8 @@ class MnasNet(Space[Spec]):
         """Another number in one place of the string."""
         row, place = divmod(int(rng.integers(len(CHOICES) * STAGES + 1)), STAGES)
         if row == len(CHOICES):
-            return spec._replace(r=redrawn((spec.r,), 0, RESOLUTIONS, rng)[0])
-        stage = Stage(*redrawn(spec.stages[place], row, tuple(CHOICES.values())[row], rng))
+            return spec._replace(r=resample((spec.r,), 0, RESOLUTIONS, rng)[0])
+        stage = Stage(*resample(spec.stages[place], row, tuple(CHOICES.values())[row], rng))
         return spec._replace(stages=(*spec.stages[:place], stage, *spec.stages[place + 1 :]))
 
     def enumerate(self) -> Iterator[Spec]:
@@ -136,12 +137,18 @@ class MnasNet(Space[Spec]):
             names += [name + "_first"] + [name] * (stage.layers - 1)
         return chain(names)
 
-    def _blocks(self, spec: Spec) -> list[Block]:
-        inner, blocks = self.stem, []
-        for stage, outer, first in zip(spec.stages, self.widths, STRIDES, strict=True):
+    def _blocks(self, spec: Spec) -> list[BottleneckSpec]:
+        in_channels, blocks = self.stem, []
+        for stage, out_channels, first in zip(spec.stages, self.widths, STRIDES, strict=True):
             for stride in (first, *[1] * (stage.layers - 1)):
                 blocks.append(
-                    Block(inner * stage.expansion, outer, stage.kernel, stride, stage.squeezed * max(1, inner // 4))
+                    BottleneckSpec(
+                        in_channels * stage.expansion,
+                        out_channels,
+                        stage.kernel,
+                        stride,
+                        stage.squeezed * max(1, in_channels // 4),
+                    )
                 )
-                inner = outer
+                in_channels = out_channels
         return blocks

@@ -25,9 +25,10 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
+from frontends.spaces.choices import resample
 from frontends.spaces.space import Space
 
-from .blocks import Block, Numbers, bottleneck, conv_bn, pixel_conv, read, redrawn, stem, write
+from .blocks import BottleneckSpec, IntegerCode, bottleneck, conv_bn, format_codes, parse_codes, pixel_conv, stem
 
 if TYPE_CHECKING:
     import torch
@@ -38,11 +39,11 @@ RESOLUTIONS = tuple(range(128, 225, 4))  # section 3.2; the published labels are
 STRIDES = (2, 2, 2, 1, 2)
 ACTS = ("ReLU", "ReLU", "HardSwish", "HardSwish", "HardSwish")
 SQUEEZED = (False, True, False, True, True)
-FORM = {
-    "ks": Numbers(STAGES * DEEPEST, KERNELS),
-    "e": Numbers(STAGES * DEEPEST, EXPANSIONS),
-    "d": Numbers(STAGES, DEPTHS),
-    "r": Numbers(1, RESOLUTIONS),
+CODES = {
+    "ks": IntegerCode(STAGES * DEEPEST, KERNELS),
+    "e": IntegerCode(STAGES * DEEPEST, EXPANSIONS),
+    "d": IntegerCode(STAGES, DEPTHS),
+    "r": IntegerCode(1, RESOLUTIONS),
 }
 EXAMPLE = "ks=5 7 .. (20 numbers);e=4 3 .. (20 numbers);d=2 3 2 4 3;r=224"
 PAIRS = tuple(product(KERNELS, EXPANSIONS))
@@ -98,12 +99,12 @@ class OfaMobileNetV3(Space[Spec]):
         Raises:
             SpecError: not of this form, or a number that the space does not have.
         """
-        ks, e, d, (r,) = read(self.name, text, FORM, EXAMPLE)
+        ks, e, d, (r,) = parse_codes(self.name, text, CODES, EXAMPLE)
         return Spec(ks, e, d, r)
 
     def format(self, spec: Spec) -> str:
         """`ks=..;e=..;d=..;r=..`, blocks that are not there included."""
-        return write({"ks": spec.ks, "e": spec.e, "d": spec.d, "r": (spec.r,)})
+        return format_codes({"ks": spec.ks, "e": spec.e, "d": spec.d, "r": (spec.r,)})
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network at the spec's image size."""
@@ -115,10 +116,10 @@ class OfaMobileNetV3(Space[Spec]):
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch; it is the same for every image size."""
-        from .torch_ofa_mbv3 import Network
+        from .torch_ofa_mbv3 import OfaMobileNetV3Network
 
         channels, *_, last, mix = self._channels
-        return Network(channels, self._blocks(spec), last, mix, self.classes)
+        return OfaMobileNetV3Network(channels, self._blocks(spec), last, mix, self.classes)
 
     def inputs(self, spec: Spec) -> tuple[torch.Tensor, ...]:
         """One image of the spec's size, on the meta device."""
@@ -141,12 +142,12 @@ class OfaMobileNetV3(Space[Spec]):
         places = [place for _, place in spec.active()]
         step = int(rng.integers(2 * len(places) + STAGES + 1))
         if step < len(places):
-            return spec._replace(ks=redrawn(spec.ks, places[step], KERNELS, rng))
+            return spec._replace(ks=resample(spec.ks, places[step], KERNELS, rng))
         if step < 2 * len(places):
-            return spec._replace(e=redrawn(spec.e, places[step - len(places)], EXPANSIONS, rng))
+            return spec._replace(e=resample(spec.e, places[step - len(places)], EXPANSIONS, rng))
         if step == 2 * len(places) + STAGES:
-            return spec._replace(r=redrawn((spec.r,), 0, RESOLUTIONS, rng)[0])
-        depths = redrawn(spec.d, step - 2 * len(places), DEPTHS, rng)
+            return spec._replace(r=resample((spec.r,), 0, RESOLUTIONS, rng)[0])
+        depths = resample(spec.d, step - 2 * len(places), DEPTHS, rng)
         return canonical(Spec(*_filled(spec, rng), depths, spec.r))
 
     def enumerate(self) -> Iterator[Spec]:
@@ -167,13 +168,13 @@ class OfaMobileNetV3(Space[Spec]):
     def _channels(self) -> tuple[int, ...]:
         return tuple(make_divisible(channels * self.width) for channels in self.widths)
 
-    def _blocks(self, spec: Spec) -> list[Block]:
-        inner = self._channels[1]
-        blocks = [Block(self._channels[0], inner, 3, 1)]  # nothing expands
+    def _blocks(self, spec: Spec) -> list[BottleneckSpec]:
+        in_channels = self._channels[1]
+        blocks = [BottleneckSpec(self._channels[0], in_channels, 3, 1)]  # nothing expands
         for stage, place in spec.active():
-            outer = self._channels[stage + 2]
-            blocks.append(_block(stage, place % DEEPEST == 0, inner, outer, spec.ks[place], spec.e[place]))
-            inner = outer
+            out_channels = self._channels[stage + 2]
+            blocks.append(_block(stage, place % DEEPEST == 0, in_channels, out_channels, spec.ks[place], spec.e[place]))
+            in_channels = out_channels
         return blocks
 
 
@@ -186,10 +187,12 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _block(stage: int, first: bool, inner: int, outer: int, kernel: int, expansion: int) -> Block:
-    hidden = make_divisible(inner * expansion)
+def _block(stage: int, first: bool, in_channels: int, out_channels: int, kernel: int, expansion: int) -> BottleneckSpec:
+    hidden = make_divisible(in_channels * expansion)
     squeeze = make_divisible(hidden // 4) if SQUEEZED[stage] else 0
-    return Block(hidden, outer, kernel, STRIDES[stage] if first else 1, squeeze, ACTS[stage], "HardSigmoid")
+    return BottleneckSpec(
+        hidden, out_channels, kernel, STRIDES[stage] if first else 1, squeeze, ACTS[stage], "HardSigmoid"
+    )
 
 
 @lru_cache(maxsize=NUM_STAGES)

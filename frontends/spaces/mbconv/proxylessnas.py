@@ -19,9 +19,10 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
+from frontends.spaces.choices import resample
 from frontends.spaces.space import Space
 
-from .blocks import Block, bottleneck, head, stem
+from .blocks import BottleneckSpec, bottleneck, head, stem
 
 if TYPE_CHECKING:
     import torch
@@ -90,9 +91,9 @@ class ProxylessNas(Space[Spec]):
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""
-        from .torch_blocks import Network
+        from .torch_blocks import BottleneckNetwork
 
-        return Network(self.image[0], self.stem, "ReLU6", self._blocks(spec), self.head, self.classes)
+        return BottleneckNetwork(self.image[0], self.stem, "ReLU6", self._blocks(spec), self.head, self.classes)
 
     def sample(self, rng: np.random.Generator) -> Spec:
         """Uniform over strings."""
@@ -100,9 +101,8 @@ class ProxylessNas(Space[Spec]):
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another choice for one block; always another network."""
-        place = int(rng.integers(len(spec)))
-        others = [op for op in _choices(place) if op != spec[place]]
-        return (*spec[:place], others[int(rng.integers(len(others)))], *spec[place + 1 :])
+        position = int(rng.integers(len(spec)))
+        return resample(spec, position, _choices(position), rng)
 
     def enumerate(self) -> Iterator[Spec]:
         """All strings; those that differ in where a stage has its `Zero` are one network."""
@@ -112,19 +112,27 @@ class ProxylessNas(Space[Spec]):
         """A chain of the 21 choices under their names, `Zero` as "identity": what is left of it is the shortcut."""
         return chain([op if op != ZERO else "identity" for op in spec])
 
-    def _blocks(self, spec: Spec) -> list[Block]:
-        inner = self.widths[0]
-        blocks = [Block(self.stem, inner, 3, 1, act="ReLU6")]
+    def _blocks(self, spec: Spec) -> list[BottleneckSpec]:
+        in_channels = self.widths[0]
+        blocks = [BottleneckSpec(self.stem, in_channels, 3, 1, activation="ReLU6")]
         stages = [
             (width, stride)
             for width, stride, count in zip(self.widths[1:], STRIDES, STAGES, strict=True)
             for _ in range(count)
         ]
-        for place, (op, (outer, stride)) in enumerate(zip(spec, stages, strict=True)):
+        for place, (op, (out_channels, stride)) in enumerate(zip(spec, stages, strict=True)):
             if op != ZERO:
                 kernel, expansion = OPS[op]
-                blocks.append(Block(inner * expansion, outer, kernel, stride if place in FIRSTS else 1, act="ReLU6"))
-                inner = outer
+                blocks.append(
+                    BottleneckSpec(
+                        in_channels * expansion,
+                        out_channels,
+                        kernel,
+                        stride if place in FIRSTS else 1,
+                        activation="ReLU6",
+                    )
+                )
+                in_channels = out_channels
         return blocks
 
 

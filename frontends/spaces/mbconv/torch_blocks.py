@@ -1,6 +1,4 @@
-"""Inverted bottlenecks (Sandler et al. 2018) with squeeze-and-excitation (Hu et al. 2018), and a network of them, in
-PyTorch.
-"""
+"""Inverted bottlenecks (Sandler et al. 2018) with squeeze-and-excitation (Hu et al. 2018), in PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .blocks import Block
+from .blocks import BottleneckSpec
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "ReLU": nn.ReLU,
@@ -19,13 +17,30 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def conv_bn(inner: int, outer: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Convolution without bias, BatchNorm."""
-    return [nn.Conv2d(inner, outer, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outer)]
+def conv_bn(in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """Convolution without bias, BatchNorm.
+
+    Args:
+        in_channels: channels it reads.
+        out_channels: channels it returns.
+        kernel: height and width of the kernel, odd; padded by half of it.
+        stride: of the convolution.
+        groups: of the convolution.
+    """
+    return [
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels),
+    ]
 
 
 class SqueezeExcite(nn.Module):
-    """Scale every channel by a gate computed from the means of all channels."""
+    """Scale every channel by a gate computed from the means of all channels.
+
+    Args:
+        channels: of input and output.
+        squeeze: channels in the middle.
+        gate: operator that ends the branch, a key of `ACTIVATIONS`.
+    """
 
     def __init__(self, channels: int, squeeze: int, gate: str) -> None:
         super().__init__()
@@ -40,43 +55,73 @@ class SqueezeExcite(nn.Module):
         return x * y
 
 
-class Bottleneck(nn.Module):
+class InvertedBottleneck(nn.Module):
     """Expand, depthwise convolution, squeeze-and-excitation, project; with a shortcut where the shape stays."""
 
-    def __init__(self, inner: int, block: Block) -> None:
+    def __init__(self, in_channels: int, block: BottleneckSpec) -> None:
         super().__init__()
-        layers = [] if block.hidden == inner else [*conv_bn(inner, block.hidden), ACTIVATIONS[block.act]()]
+        layers = (
+            []
+            if block.hidden_channels == in_channels
+            else [*conv_bn(in_channels, block.hidden_channels), ACTIVATIONS[block.activation]()]
+        )
         layers += [
-            *conv_bn(block.hidden, block.hidden, block.kernel, block.stride, block.hidden),
-            ACTIVATIONS[block.act](),
+            *conv_bn(block.hidden_channels, block.hidden_channels, block.kernel, block.stride, block.hidden_channels),
+            ACTIVATIONS[block.activation](),
         ]
-        if block.squeeze:
-            layers.append(SqueezeExcite(block.hidden, block.squeeze, block.gate))
-        self.conv = nn.Sequential(*layers, *conv_bn(block.hidden, block.outer))
-        self.shortcut = block.keeps_shape(inner)
+        if block.squeeze_channels:
+            layers.append(SqueezeExcite(block.hidden_channels, block.squeeze_channels, block.gate))
+        self.conv = nn.Sequential(*layers, *conv_bn(block.hidden_channels, block.out_channels))
+        self.shortcut = block.has_shortcut(in_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) -> (B, outer, H/stride, W/stride)."""
+        """(B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride)."""
         y: Tensor = self.conv(x)
         return y + x if self.shortcut else y
 
 
-def features(inputs: int, channels: int, act: str, blocks: Sequence[Block]) -> nn.Sequential:
-    """A convolution 3x3 that halves the size, from `inputs` to `channels` channels, and the blocks."""
-    layers: list[nn.Module] = [*conv_bn(inputs, channels, 3, 2), ACTIVATIONS[act]()]
+def features(in_channels: int, channels: int, activation: str, blocks: Sequence[BottleneckSpec]) -> nn.Sequential:
+    """A convolution 3x3 that halves the size, and the blocks.
+
+    Args:
+        in_channels: of the image.
+        channels: of the convolution.
+        activation: after the convolution, a key of `ACTIVATIONS`.
+        blocks: inverted bottlenecks, in order.
+    """
+    layers: list[nn.Module] = [*conv_bn(in_channels, channels, 3, 2), ACTIVATIONS[activation]()]
     for block in blocks:
-        layers.append(Bottleneck(channels, block))
-        channels = block.outer
+        layers.append(InvertedBottleneck(channels, block))
+        channels = block.out_channels
     return nn.Sequential(*layers)
 
 
-class Network(nn.Module):
-    """Stem, blocks, convolution 1x1 to `last` channels, global pooling, linear layer: MnasNet and ProxylessNAS."""
+class BottleneckNetwork(nn.Module):
+    """MnasNet and ProxylessNAS: stem, blocks, convolution 1x1, global pooling, linear layer.
 
-    def __init__(self, inputs: int, channels: int, act: str, blocks: Sequence[Block], last: int, classes: int) -> None:
+    Args:
+        in_channels: of the image.
+        channels: of the stem.
+        activation: of stem and last convolution, a key of `ACTIVATIONS`.
+        blocks: inverted bottlenecks, in order.
+        last: channels of the last convolution.
+        classes: length of the logits.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        activation: str,
+        blocks: Sequence[BottleneckSpec],
+        last: int,
+        classes: int,
+    ) -> None:
         super().__init__()
-        self.features = features(inputs, channels, act, blocks)
-        self.out = nn.Sequential(*conv_bn(blocks[-1].outer, last), ACTIVATIONS[act](), nn.AdaptiveAvgPool2d(1))
+        self.features = features(in_channels, channels, activation, blocks)
+        self.out = nn.Sequential(
+            *conv_bn(blocks[-1].out_channels, last), ACTIVATIONS[activation](), nn.AdaptiveAvgPool2d(1)
+        )
         self.classifier = nn.Linear(last, classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,19 +6,25 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .blocks import Block
+from .blocks import BottleneckSpec
 from .torch_blocks import conv_bn, features
 
 
-class Network(nn.Module):
-    """Stem, blocks, convolution 1x1 to `last` channels, global pooling, convolution 1x1 to `mix` channels, linear
-    layer.
+class OfaMobileNetV3Network(nn.Module):
+    """Stem, blocks, convolution 1x1, global pooling, convolution 1x1, linear layer.
+
+    Args:
+        channels: of the stem.
+        blocks: inverted bottlenecks, in order.
+        last: channels of the convolution before pooling.
+        mix: channels of the convolution after it.
+        classes: length of the logits.
     """
 
-    def __init__(self, channels: int, blocks: Sequence[Block], last: int, mix: int, classes: int) -> None:
+    def __init__(self, channels: int, blocks: Sequence[BottleneckSpec], last: int, mix: int, classes: int) -> None:
         super().__init__()
         self.features = features(3, channels, "HardSwish", blocks)
-        self.final_expand = nn.Sequential(*conv_bn(blocks[-1].outer, last), nn.Hardswish())
+        self.final_expand = nn.Sequential(*conv_bn(blocks[-1].out_channels, last), nn.Hardswish())
         self.feature_mix = nn.Sequential(nn.Conv2d(last, mix, 1, bias=False), nn.Hardswish())
         self.classifier = nn.Linear(mix, classes)
 

@@ -1,7 +1,8 @@
-"""All unique NAS-Bench-101 cells as an index: orbits of wirings and of operations under renaming of interior vertices.
+"""All unique NAS-Bench-101 cells, by orbits under permutations of the interior vertices.
 
-A cell is kept when its wiring is the smallest of its orbit (as a number, a bit per vertex pair) and its operations are
-the smallest under the wiring's automorphisms. Nothing is hashed, so the counts are exact.
+An adjacency matrix is a code, an integer with a bit per pair of vertices. A cell is kept when its code is the smallest
+of its orbit and its operations are the smallest under the automorphisms of the matrix. Nothing is hashed, so the counts
+are exact.
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ import numpy as np
 
 from cgir.typing import IntArray
 
-from .space import MAX_EDGES, OPS, Cell, Matrix
+from .cell import MAX_EDGES, OPS, AdjacencyMatrix, Cell
 
 
 class CellIndex:
-    """A sequence of unique cells, made on demand: `starts[i]` cells precede wiring i, whose operations are rows of
-    `choices[group[i]]`.
+    """The unique cells of one size as a sequence, each made when it is read.
+
+    `starts[i]` cells precede adjacency matrix i, whose operations are the rows of `choices[group[i]]`.
     """
 
     def __init__(self, vertices: int) -> None:
         pairs = list(combinations(range(vertices), 2))
-        renamings = [(0, *order, vertices - 1) for order in permutations(range(1, vertices - 1))]
+        relabellings = [(0, *order, vertices - 1) for order in permutations(range(1, vertices - 1))]
         self.vertices, self.pairs = vertices, pairs
-        self.wirings = _smallest(_live(pairs, vertices), pairs, renamings)
-        symmetric = np.stack([_renamed(self.wirings, pairs, p) == self.wirings for p in renamings], 1)
+        self.codes = _orbit_minima(_connected(pairs, vertices), pairs, relabellings)
+        symmetric = np.stack([_relabel(self.codes, pairs, p) == self.codes for p in relabellings], 1)
         groups, self.group = np.unique(symmetric, axis=0, return_inverse=True)
         self.choices = [
-            _operations(vertices - 2, [p for p, holds in zip(renamings, row, strict=True) if holds]) for row in groups
+            _operations(vertices - 2, [p for p, holds in zip(relabellings, row, strict=True) if holds])
+            for row in groups
         ]
         sizes = np.asarray([len(rows) for rows in self.choices])[self.group]
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -40,9 +43,9 @@ class CellIndex:
     def __getitem__(self, number: int) -> Cell:
         if not 0 <= number < len(self):
             raise IndexError(number)
-        wiring = int(np.searchsorted(self.starts, number, side="right")) - 1
-        ops = self.choices[self.group[wiring]][number - int(self.starts[wiring])]
-        return Cell(_matrix(int(self.wirings[wiring]), self.vertices), tuple(ops.tolist()))
+        index = int(np.searchsorted(self.starts, number, side="right")) - 1
+        ops = self.choices[self.group[index]][number - int(self.starts[index])]
+        return Cell(_matrix(int(self.codes[index]), self.vertices), tuple(ops.tolist()))
 
 
 class UniqueCells:
@@ -63,7 +66,7 @@ class UniqueCells:
 
 
 @lru_cache(maxsize=8192)
-def _matrix(code: int, vertices: int) -> Matrix:
+def _matrix(code: int, vertices: int) -> AdjacencyMatrix:
     bits = iter(range(vertices * vertices))
     return tuple(tuple(code >> next(bits) & 1 if i < j else 0 for j in range(vertices)) for i in range(vertices))
 
@@ -74,8 +77,8 @@ def unique_cells(max_vertices: int) -> UniqueCells:
     return UniqueCells(max_vertices)
 
 
-def _live(pairs: list[tuple[int, int]], vertices: int) -> IntArray:
-    """Wirings in which every vertex has a way in and a way out, hence lies on a path from input to output."""
+def _connected(pairs: list[tuple[int, int]], vertices: int) -> IntArray:
+    """Codes in which every vertex has a predecessor and a successor, hence lies on a path from input to output."""
     codes = np.arange(1 << len(pairs), dtype=np.int64)
     codes = codes[np.bitwise_count(codes) <= MAX_EDGES]
     for vertex in range(vertices):
@@ -90,38 +93,36 @@ def _live(pairs: list[tuple[int, int]], vertices: int) -> IntArray:
     return codes
 
 
-def _renamed(codes: IntArray, pairs: list[tuple[int, int]], renaming: tuple[int, ...]) -> IntArray:
-    """Wirings after vertex v became `renaming[v]`; those that are then not upper triangular become 2^62, larger than
-    any wiring.
-    """
-    place = {pair: bit for bit, pair in enumerate(pairs)}
+def _relabel(codes: IntArray, pairs: list[tuple[int, int]], relabelling: tuple[int, ...]) -> IntArray:
+    """Codes after vertex v became `relabelling[v]`; 2^62, larger than any code, where not upper triangular then."""
+    bit_of = {pair: bit for bit, pair in enumerate(pairs)}
     result = np.zeros_like(codes)
     for bit, (i, j) in enumerate(pairs):
-        target = place.get((renaming[i], renaming[j]))
+        target = bit_of.get((relabelling[i], relabelling[j]))
         present = codes >> bit & 1
         result |= present << (62 if target is None else target)
     return np.minimum(result, np.int64(1) << 62)
 
 
-def _smallest(codes: IntArray, pairs: list[tuple[int, int]], renamings: list[tuple[int, ...]]) -> IntArray:
-    """Those codes that no renaming makes smaller."""
-    for renaming in renamings:
-        codes = codes[_renamed(codes, pairs, renaming) >= codes]
+def _orbit_minima(codes: IntArray, pairs: list[tuple[int, int]], relabellings: list[tuple[int, ...]]) -> IntArray:
+    """Those codes that no relabelling makes smaller."""
+    for relabelling in relabellings:
+        codes = codes[_relabel(codes, pairs, relabelling) >= codes]
     return codes
 
 
 def _operations(interior: int, symmetries: list[tuple[int, ...]]) -> IntArray:
-    """(n, interior): one row of operations for each orbit under the wiring's symmetries."""
+    """(n, interior): one row of operations for each orbit under the symmetries of an adjacency matrix."""
     rows = np.asarray(list(product(range(len(OPS)), repeat=interior)), np.int64)
-    number = _number(rows)
+    rank = _lexicographic_rank(rows)
     keep = np.ones(len(rows), bool)
-    for renaming in symmetries:
-        order = np.argsort(renaming[1:-1])
-        keep &= number[_number(rows[:, order])] >= number
+    for relabelling in symmetries:
+        order = np.argsort(relabelling[1:-1])
+        keep &= rank[_lexicographic_rank(rows[:, order])] >= rank
     return rows[keep]
 
 
-def _number(rows: IntArray) -> IntArray:
-    """Place of each row among all rows in lexicographic order."""
+def _lexicographic_rank(rows: IntArray) -> IntArray:
+    """Rank of each row among all rows in lexicographic order."""
     result: IntArray = rows @ len(OPS) ** np.arange(rows.shape[1] - 1, -1, -1)
     return result

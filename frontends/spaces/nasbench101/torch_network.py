@@ -10,13 +10,21 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from .space import CONV1X1, CONV3X3, Cell, vertex_channels
+from .cell import CONV1X1, CONV3X3, Cell, vertex_channels
 
 
-def conv_bn_relu(inner: int, outer: int, kernel: int) -> nn.Sequential:
-    """Convolution of stride 1 without bias, BatchNorm, ReLU."""
+def conv_bn_relu(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
+    """Convolution of stride 1 without bias, BatchNorm, ReLU.
+
+    Args:
+        in_channels: channels it reads.
+        out_channels: channels it returns.
+        kernel: height and width of the kernel, odd; padded so that the size stays.
+    """
     return nn.Sequential(
-        nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outer), nn.ReLU()
+        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
     )
 
 
@@ -27,21 +35,27 @@ def operation(op: int, channels: int) -> nn.Module:
     return nn.MaxPool2d(3, 1, 1)
 
 
-class CellNetwork(nn.Module):
-    """One cell: sums into interior vertices, a concatenation (plus the projected input) into the output."""
+class NasBench101Cell(nn.Module):
+    """One cell: sums into interior vertices, a concatenation (plus the projected input) into the output.
 
-    def __init__(self, cell: Cell, inner: int, outer: int) -> None:
+    Args:
+        cell: pruned.
+        in_channels: channels of its input.
+        out_channels: channels of its output.
+    """
+
+    def __init__(self, cell: Cell, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.widths = vertex_channels(cell, inner, outer)
+        self.widths = vertex_channels(cell, in_channels, out_channels)
         self.last = len(self.widths) - 1
         self.sources = [[s for s in range(1, t) if cell.matrix[s][t]] for t in range(self.last + 1)]
         self.operations = nn.ModuleList([operation(op, self.widths[t]) for t, op in enumerate(cell.ops, 1)])
         self.projections = nn.ModuleDict(
-            {str(t): conv_bn_relu(inner, self.widths[t], 1) for t, edge in enumerate(cell.matrix[0]) if edge}
+            {str(t): conv_bn_relu(in_channels, self.widths[t], 1) for t, edge in enumerate(cell.matrix[0]) if edge}
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) -> (B, outer, H, W)."""
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
         values = [x]
         for t, op in enumerate(self.operations, 1):
             terms = [self._truncate(values[s], t) for s in self.sources[t]]
@@ -58,8 +72,17 @@ class CellNetwork(nn.Module):
         return value if value.shape[1] == self.widths[target] else value[:, : self.widths[target]]
 
 
-class Network(nn.Module):
-    """Stem, stacks of cells with pooling and twice the channels in between, mean over positions, linear layer."""
+class NasBench101Network(nn.Module):
+    """Stem, stacks of cells with pooling and twice the channels in between, mean over positions, linear layer.
+
+    Args:
+        cell: pruned.
+        channels: after the stem, and in the first stack.
+        stacks: how many there are.
+        cells: in each stack.
+        image: channels, height, width.
+        classes: length of the logits.
+    """
 
     def __init__(
         self, cell: Cell, channels: int, stacks: int, cells: int, image: tuple[int, int, int], classes: int
@@ -68,12 +91,12 @@ class Network(nn.Module):
         layers: list[nn.Module] = [conv_bn_relu(image[0], channels, 3)]
         width = channels
         for stack in range(stacks):
-            outer = channels * 2**stack
+            out_channels = channels * 2**stack
             if stack:
                 layers.append(nn.MaxPool2d(2, 2))
             for _ in range(cells):
-                layers.append(CellNetwork(cell, width, outer))
-                width = outer
+                layers.append(NasBench101Cell(cell, width, out_channels))
+                width = out_channels
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(width, classes)
 

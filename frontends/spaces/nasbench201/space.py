@@ -16,16 +16,17 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
-from frontends.spaces.edge_cell import EDGES, Plan, cell_graph, plan
+from frontends.spaces.cell_program import SUM, CellProgram
+from frontends.spaces.choices import resample
+from frontends.spaces.edge_cell import EDGES, compile_cell, edge_cell_graph
 from frontends.spaces.space import Space
+
+from .spec import OPS, Spec
 
 if TYPE_CHECKING:
     import torch
 
-OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-FORM = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
-
-Spec = tuple[str, ...]  # the operation of every edge in `EDGES`
+SYNTAX = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,20 @@ class NasBench201(Space[Spec]):
         """
         nodes = text.strip().split("+")
         if len(nodes) != 3:
-            raise SpecError(f"nasbench201: {len(nodes)} nodes separated by '+' in {text!r}; expected 3, as in {FORM}")
+            raise SpecError(f"nasbench201: {len(nodes)} nodes separated by '+' in {text!r}; expected 3, as in {SYNTAX}")
         spec: list[str] = []
         for target, node in enumerate(nodes, 1):
             if not re.fullmatch(rf"\|([^|]*\|){{{target}}}", node):
                 raise SpecError(
-                    f"nasbench201: node {target} of {text!r} is {node!r}; expected {target} edges between '|', as in {FORM}"
+                    f"nasbench201: node {target} of {text!r} is {node!r}; "
+                    f"expected {target} edges between '|', as in {SYNTAX}"
                 )
             for source, edge in enumerate(node[1:-1].split("|")):
                 op, _, number = edge.partition("~")
                 if op not in OPS or number != str(source):
                     raise SpecError(
-                        f"nasbench201: edge {source} into node {target} of {text!r} is {edge!r}; expected OP~{source}, OP one of {', '.join(OPS)}"
+                        f"nasbench201: edge {source} into node {target} of {text!r} is {edge!r}; "
+                        f"expected OP~{source}, OP one of {', '.join(OPS)}"
                     )
                 spec.append(op)
         return tuple(spec)
@@ -73,8 +76,8 @@ class NasBench201(Space[Spec]):
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network. A cell through which nothing flows leaves an input and an output that are not connected."""
         x = build.input(self.image)
-        steps = plan(spec)
-        if steps is None:
+        program = compile_cell(spec)
+        if program is None:
             build.add_node("Output", (), (self.classes,))
             return
         x = build.subgraph(_stem, x, self.channels)
@@ -82,14 +85,14 @@ class NasBench201(Space[Spec]):
             if stage:
                 x = build.subgraph(_reduction, x, self.channels * 2**stage)
             for _ in range(self.cells):
-                x = build.subgraph(_cell, x, steps)
+                x = build.subgraph(_cell, x, program)
         build.subgraph(_head, x, self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""
-        from .torch_network import Network
+        from .torch_network import NasBench201Network
 
-        return Network(spec, self.channels, self.cells, self.image, self.classes)
+        return NasBench201Network(spec, self.channels, self.cells, self.image, self.classes)
 
     def sample(self, rng: np.random.Generator) -> Spec:
         """Uniform over the 15,625 strings."""
@@ -97,9 +100,7 @@ class NasBench201(Space[Spec]):
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another operation on one edge."""
-        place = int(rng.integers(len(EDGES)))
-        others = [op for op in OPS if op != spec[place]]
-        return (*spec[:place], others[int(rng.integers(len(others)))], *spec[place + 1 :])
+        return resample(spec, int(rng.integers(len(EDGES))), OPS, rng)
 
     def enumerate(self) -> Iterator[Spec]:
         """All 15,625 strings; 5,425 are distinct as canonical graphs."""
@@ -107,7 +108,7 @@ class NasBench201(Space[Spec]):
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """Eight nodes: the input, the operations of the six edges in the order of the string, the output."""
-        return cell_graph(spec)
+        return edge_cell_graph(spec)
 
 
 def _stem(build: GraphBuilder, x: int, channels: int) -> int:
@@ -123,15 +124,14 @@ def _relu_conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int, strid
     return build.batch_norm(build.conv(build.relu(x), channels, kernel, stride))
 
 
-def _cell(build: GraphBuilder, x: int, steps: Plan) -> int:
+def _cell(build: GraphBuilder, x: int, program: CellProgram) -> int:
     values = [x]
-    for op, inputs in steps.steps:
-        sources = [values[slot] for slot in inputs]
-        if op == "sum":
-            values.append(build.add(*sources))
+    for op, operands, _ in program.instructions:
+        if op == SUM:
+            values.append(build.add(*[values[operand] for operand in operands]))
         else:
-            values.append(build.subgraph(_edge, sources[0], op))
-    return values[steps.result]
+            values.append(build.subgraph(_edge, values[operands[0]], op))
+    return values[program.results[0]]
 
 
 def _edge(build: GraphBuilder, x: int, op: str) -> int:

@@ -9,13 +9,22 @@ from torch import Tensor, nn
 
 from frontends.spaces.edge_cell import EDGES
 
-from .space import Spec
+from .spec import Spec
 
 
-def relu_conv_bn(inner: int, outer: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution without bias, BatchNorm."""
+def relu_conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """ReLU, convolution without bias, BatchNorm.
+
+    Args:
+        in_channels: channels it reads.
+        out_channels: channels it returns.
+        kernel: height and width of the kernel, odd; padded by half of it.
+        stride: of the convolution.
+    """
     return nn.Sequential(
-        nn.ReLU(), nn.Conv2d(inner, outer, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outer)
+        nn.ReLU(),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
     )
 
 
@@ -28,7 +37,7 @@ def operation(op: str, channels: int) -> nn.Module:
     return relu_conv_bn(channels, channels, {"nor_conv_1x1": 1, "nor_conv_3x3": 3}[op])
 
 
-class CellNetwork(nn.Module):
+class NasBench201Cell(nn.Module):
     """Four nodes, each the sum of its incoming edges.
 
     Edges that leave a node nothing flows into are built but not run: the benchmark computes them on zeros, which adds a
@@ -62,24 +71,30 @@ class CellNetwork(nn.Module):
         return result
 
 
-class Reduction(nn.Module):
-    """The residual block between stages: half the size, other channels."""
+class ReductionBlock(nn.Module):
+    """The residual block between stages: half the height and width, other channels."""
 
-    def __init__(self, inner: int, outer: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_a = relu_conv_bn(inner, outer, 3, stride=2)
-        self.conv_b = relu_conv_bn(outer, outer, 3)
-        self.downsample = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(inner, outer, 1, bias=False))
+        self.conv_a = relu_conv_bn(in_channels, out_channels, 3, stride=2)
+        self.conv_b = relu_conv_bn(out_channels, out_channels, 3)
+        self.downsample = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inner, H, W) -> (B, outer, H/2, W/2)."""
+        """(B, in_channels, H, W) -> (B, out_channels, H/2, W/2)."""
         y = self.conv_b(self.conv_a(x))
         return self.downsample(x) + y
 
 
-class Network(nn.Module):
-    """Stem, three stages of cells with a residual reduction between them, BatchNorm, ReLU, global pooling, linear
-    layer.
+class NasBench201Network(nn.Module):
+    """Stem, three stages of cells, BatchNorm, ReLU, global pooling, linear layer.
+
+    Args:
+        spec: operations of the cell.
+        channels: of the first stage; each stage has twice those of the stage before.
+        cells: in each stage.
+        image: channels, height, width.
+        classes: length of the logits.
     """
 
     def __init__(self, spec: Spec, channels: int, cells: int, image: tuple[int, int, int], classes: int) -> None:
@@ -88,8 +103,8 @@ class Network(nn.Module):
         layers: list[nn.Module] = []
         for stage, width in enumerate((channels, 2 * channels, 4 * channels)):
             if stage:
-                layers.append(Reduction(width // 2, width))
-            layers.extend(CellNetwork(spec, width) for _ in range(cells))
+                layers.append(ReductionBlock(width // 2, width))
+            layers.extend(NasBench201Cell(spec, width) for _ in range(cells))
         self.cells = nn.Sequential(*layers)
         self.last = nn.Sequential(nn.BatchNorm2d(4 * channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         self.classifier = nn.Linear(4 * channels, classes)

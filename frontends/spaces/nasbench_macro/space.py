@@ -8,43 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.mbconv.blocks import Block, bottleneck, conv_bn, head
+from frontends.spaces.choices import check_choices
+from frontends.spaces.mbconv.blocks import bottleneck, conv_bn, head
 from frontends.spaces.space import Space
+
+from .spec import BOTTLENECKS, NUM_CHOICES, LayerSpec, Spec
 
 if TYPE_CHECKING:
     import torch
-
-BLOCKS = {1: (3, 3), 2: (6, 5)}  # choice -> (expansion, kernel)
-CHOICES = 3
-
-Spec = tuple[int, ...]
-
-
-class Layer(NamedTuple):
-    """One block in its place: what was chosen, and the shape change its position asks for."""
-
-    choice: int
-    inner: int
-    outer: int
-    stride: int
-
-    @property
-    def keeps_shape(self) -> bool:
-        """Whether a shortcut can go around the block."""
-        return self.inner == self.outer and self.stride == 1
-
-    @property
-    def block(self) -> Block:
-        """The inverted bottleneck that was chosen."""
-        expand, kernel = BLOCKS[self.choice]
-        return Block(self.inner * expand, self.outer, kernel, self.stride)
 
 
 @dataclass(frozen=True)
@@ -68,9 +46,7 @@ class NasBenchMacro(Space[Spec]):
             raise SpecError(
                 f"nasbench_macro: {len(text)} characters in {text!r}; expected {sum(self.stages)}, one per block"
             )
-        for position, digit in enumerate(text):
-            if digit not in "012":
-                raise SpecError(f"nasbench_macro: character {position} of {text!r} is {digit!r}; expected 0, 1 or 2")
+        check_choices(text, text, "012", "character", self.name)
         return tuple(map(int, text))
 
     def format(self, spec: Spec) -> str:
@@ -81,46 +57,47 @@ class NasBenchMacro(Space[Spec]):
         """The whole network."""
         x = build.subgraph(_stem, build.input(self.image), self.channels)
         for layer in self._layers(spec):
-            x = build.subgraph(_block, x, layer)
+            x = build.subgraph(_layer, x, layer)
         build.subgraph(head, x, self.head, "ReLU", self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""
-        from .torch_network import Network
+        from .torch_network import NasBenchMacroNetwork
 
-        return Network(self._layers(spec), self.head, self.image, self.classes)
+        return NasBenchMacroNetwork(self._layers(spec), self.head, self.image, self.classes)
 
     def sample(self, rng: np.random.Generator) -> Spec:
         """Uniform over all strings."""
-        return tuple(map(int, rng.integers(CHOICES, size=sum(self.stages))))
+        return tuple(map(int, rng.integers(NUM_CHOICES, size=sum(self.stages))))
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another choice for one block."""
-        place = int(rng.integers(len(spec)))
-        return (*spec[:place], (spec[place] + int(rng.integers(1, CHOICES))) % CHOICES, *spec[place + 1 :])
+        position = int(rng.integers(len(spec)))
+        choice = (spec[position] + int(rng.integers(1, NUM_CHOICES))) % NUM_CHOICES
+        return (*spec[:position], choice, *spec[position + 1 :])
 
     def enumerate(self) -> Iterator[Spec]:
         """All strings; identities that keep the shape make many of them equal as graphs."""
-        return product(range(CHOICES), repeat=sum(self.stages))
+        return product(range(NUM_CHOICES), repeat=sum(self.stages))
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks, named "identity", "mb_e3_k3" and "mb_e6_k5"."""
-        names = ("identity", *(f"mb_e{expand}_k{kernel}" for expand, kernel in BLOCKS.values()))
+        names = ("identity", *(f"mb_e{expansion}_k{kernel}" for expansion, kernel in BOTTLENECKS.values()))
         return chain([names[choice] for choice in spec])
 
-    def _layers(self, spec: Spec) -> list[Layer]:
-        places = []
-        for stage, blocks in enumerate(self.stages):
-            outer = self.channels * 2 ** (stage + 1)
-            places += [(outer // 2, outer, 2)] + [(outer, outer, 1)] * (blocks - 1)
-        return [Layer(choice, *place) for choice, place in zip(spec, places, strict=True)]
+    def _layers(self, spec: Spec) -> list[LayerSpec]:
+        shapes = []
+        for stage, layers in enumerate(self.stages):
+            channels = self.channels * 2 ** (stage + 1)
+            shapes += [(channels // 2, channels, 2)] + [(channels, channels, 1)] * (layers - 1)
+        return [LayerSpec(choice, *shape) for choice, shape in zip(spec, shapes, strict=True)]
 
 
 def _stem(build: GraphBuilder, x: int, channels: int) -> int:
     return build.relu(conv_bn(build, x, channels, 3))
 
 
-def _block(build: GraphBuilder, x: int, layer: Layer) -> int:
+def _layer(build: GraphBuilder, x: int, layer: LayerSpec) -> int:
     if layer.choice:
-        return bottleneck(build, x, layer.block)
-    return x if layer.keeps_shape else conv_bn(build, x, layer.outer, 1, layer.stride)
+        return bottleneck(build, x, layer.bottleneck)
+    return x if layer.keeps_shape else conv_bn(build, x, layer.out_channels, 1, layer.stride)

@@ -1,6 +1,6 @@
-"""Recipes of NAS-Bench-NLP's recurrent cells (Klyuchnikov et al. 2020): reading, checking, drawing and changing them.
+"""Recipes, the specs of NAS-Bench-NLP's recurrent cells (Klyuchnikov et al. 2020): parse, check, sample, mutate.
 
-Source: the authors' custom_rnn.py (what a recipe means) and search_space.py (which ones they drew).
+Sources: the authors' custom_rnn.py (what a recipe means) and search_space.py (which ones they sampled).
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ACTIVATIONS = ("activation_tanh", "activation_sigm", "activation_leaky_relu")
-MANY = 1 << 30
+UNBOUNDED = 1 << 30
 # operator -> least and most inputs
-OPS = {
-    "linear": (1, MANY),
+ARITY = {
+    "linear": (1, UNBOUNDED),
     "blend": (3, 3),
-    "elementwise_prod": (2, MANY),
-    "elementwise_sum": (2, MANY),
+    "elementwise_prod": (2, UNBOUNDED),
+    "elementwise_sum": (2, UNBOUNDED),
     **dict.fromkeys(ACTIVATIONS, (1, 1)),
 }
-# by number of inputs - 1: what mutation exchanges
-ALIKE = (ACTIVATIONS, ("linear", "elementwise_prod", "elementwise_sum"), ("linear", "blend"))
+# activation -> operator of the graph
+ACTIVATION_OPS = {"activation_tanh": "Tanh", "activation_sigm": "Sigmoid", "activation_leaky_relu": "LeakyReLU"}
+LEAKY_SLOPE = 0.01
+# by number of inputs - 1: operators that mutation exchanges
+EXCHANGEABLE = (ACTIVATIONS, ("linear", "elementwise_prod", "elementwise_sum"), ("linear", "blend"))
 
 # search_space.py: RecepieGenerator's defaults, and the sizes it was called with
-STATES, INNER_NODES = (1, 2, 3), (7, 14, 21)
-MAIN_OPS, MAIN_WEIGHTS = ("linear", "blend", "elementwise_prod", "elementwise_sum"), np.array([3, 1, 1, 1]) / 6
-LINEAR_INPUTS, LINEAR_WEIGHTS = (2, 3), np.array([4, 1]) / 5
+NUM_STATES, NUM_OTHER_NODES = (1, 2, 3), (7, 14, 21)
+MAIN_OPS, MAIN_PROBABILITIES = ("linear", "blend", "elementwise_prod", "elementwise_sum"), np.array([3, 1, 1, 1]) / 6
+NUM_LINEAR_INPUTS, LINEAR_PROBABILITIES = (2, 3), np.array([4, 1]) / 5
 
 
 class Node(NamedTuple):
@@ -44,21 +47,21 @@ class Node(NamedTuple):
 Recipe = tuple[Node, ...]  # in the order of the text, which need not be topological
 
 
-def new_states(recipe: Recipe) -> tuple[str, ...]:
+def next_states(recipe: Recipe) -> tuple[str, ...]:
     """Names of the states after a step, the first one also being the layer's output."""
-    return tuple(f"h_new_{i}" for i in range(sum(_is_new(node.name) for node in recipe)))
+    return tuple(f"h_new_{i}" for i in range(sum(_is_next_state(node.name) for node in recipe)))
 
 
-def old_states(recipe: Recipe) -> tuple[str, ...]:
+def previous_states(recipe: Recipe) -> tuple[str, ...]:
     """Names of the states before a step."""
-    return tuple(name.replace("new", "prev") for name in new_states(recipe))
+    return tuple(name.replace("new", "prev") for name in next_states(recipe))
 
 
-def _is_new(name: str) -> bool:
+def _is_next_state(name: str) -> bool:
     return re.fullmatch(r"h_new_[0-9]+", name) is not None
 
 
-def ordered(recipe: Recipe) -> tuple[Node, ...]:
+def topological_order(recipe: Recipe) -> tuple[Node, ...]:
     """The nodes so that each stands after what it reads.
 
     Raises:
@@ -69,81 +72,89 @@ def ordered(recipe: Recipe) -> tuple[Node, ...]:
     return tuple(nodes[name] for name in sorter.static_order())
 
 
-def uses(recipe: Recipe) -> Counter[str]:
-    """How often every name is read; a new state is also read by the next step."""
-    return Counter([name for node in recipe for name in node.inputs] + list(new_states(recipe)))
+def count_uses(recipe: Recipe) -> Counter[str]:
+    """How often every name is read; a next state is also read by the step after."""
+    return Counter([name for node in recipe for name in node.inputs] + list(next_states(recipe)))
 
 
-# --- text
+def parse_recipe(text: str) -> Recipe:
+    """The recipe in a JSON string.
 
-
-def read(text: str) -> Recipe | str:
-    """The recipe that a text spells, or what is wrong with the text."""
+    Raises:
+        ValueError: what is wrong, as the end of a sentence about the string.
+    """
     try:
         pairs = json.loads(text, object_pairs_hook=tuple)
     except (json.JSONDecodeError, RecursionError) as error:
-        return f"is no JSON ({error})"
+        raise ValueError(f"is no JSON ({error})") from None
     if not isinstance(pairs, tuple) or not pairs:
-        return 'is no recipe; expected {"node": {"op": ..., "input": [...]}, ...}'
-    recipe = []
-    for name, fields in pairs:
-        if not isinstance(fields, tuple) or sorted(key for key, _ in fields) != ["input", "op"]:
-            return f'node {name!r} is not of the form {{"op": ..., "input": [...]}}'
-        given: dict[str, Any] = dict(fields)
-        if (
-            not isinstance(given["op"], str)
-            or not isinstance(given["input"], list)
-            or not all(isinstance(source, str) for source in given["input"])
-        ):
-            return (
-                f"node {name!r} is not made of strings; expected the name of an operator and a list of names of nodes"
-            )
-        recipe.append(Node(name, given["op"], tuple(given["input"])))
-    return problem(tuple(recipe)) or tuple(recipe)
+        raise ValueError('is no recipe; expected {"node": {"op": ..., "input": [...]}, ...}')
+    recipe = tuple(_node(name, fields) for name, fields in pairs)
+    problem = find_problem(recipe)
+    if problem:
+        raise ValueError(problem)
+    return recipe
 
 
-def write(recipe: Recipe) -> str:
+def _node(name: str, fields: Any) -> Node:
+    if not isinstance(fields, tuple) or sorted(key for key, _ in fields) != ["input", "op"]:
+        raise ValueError(f'node {name!r} is not of the form {{"op": ..., "input": [...]}}')
+    values: dict[str, Any] = dict(fields)
+    op, inputs = values["op"], values["input"]
+    if not isinstance(op, str) or not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs):
+        raise ValueError(
+            f"node {name!r} is not made of strings; expected the name of an operator and a list of names of nodes"
+        )
+    return Node(name, op, tuple(inputs))
+
+
+def format_recipe(recipe: Recipe) -> str:
     """Compact JSON, nodes in their order."""
     return json.dumps(
         {node.name: {"op": node.op, "input": node.inputs} for node in recipe}, separators=(",", ":"), ensure_ascii=False
     )
 
 
-def problem(recipe: Recipe) -> str | None:
-    """What is wrong with a recipe, naming the node."""
+def find_problem(recipe: Recipe) -> str | None:
+    """What is wrong with a recipe, naming the node; None if it is valid."""
     return next(_problems(recipe), None)
 
 
 def _problems(recipe: Recipe) -> Iterator[str]:
     names = Counter(node.name for node in recipe)
-    known = {*names, "x", *old_states(recipe)}
+    states = previous_states(recipe)
+    known = {*names, "x", *states}
     for node in recipe:
         if names[node.name] > 1 or node.name == "x" or re.fullmatch(r"h_prev_[0-9]+", node.name):
             yield f"node {node.name!r} has the name of another node or of an input"
-        if node.op not in OPS:
-            yield f"node {node.name!r} has operator {node.op!r}; expected one of {', '.join(OPS)}"
-        least, most = OPS[node.op]
+        if node.op not in ARITY:
+            yield f"node {node.name!r} has operator {node.op!r}; expected one of {', '.join(ARITY)}"
+        least, most = ARITY[node.op]
         if not least <= len(node.inputs) <= most:
-            yield f"node {node.name!r} ({node.op}) has {len(node.inputs)} inputs; expected {least}{'' if least == most else ' or more'}"
-    missing = next((name for name in new_states(recipe) or ("h_new_0",) if name not in names), None)
+            expected = f"{least}{'' if least == most else ' or more'}"
+            yield f"node {node.name!r} ({node.op}) has {len(node.inputs)} inputs; expected {expected}"
+    missing = next((name for name in next_states(recipe) or ("h_new_0",) if name not in names), None)
     if missing:
         yield f"has no node {missing!r}; the states after a step are h_new_0, h_new_1 ..."
     for node in recipe:
         unknown = next((name for name in node.inputs if name not in known), None)
         if unknown is not None:
-            yield f"node {node.name!r} reads {unknown!r}; expected another node, x{''.join(f', {name}' for name in old_states(recipe))}"
+            yield f"node {node.name!r} reads {unknown!r}; expected another node, {', '.join(('x', *states))}"
         if "x" in node.inputs and node.op != "linear":
-            yield f"node {node.name!r} ({node.op}) reads x, whose size differs from that of the states; only linear nodes may"
+            yield (
+                f"node {node.name!r} ({node.op}) reads x, whose size differs from that of the states; "
+                "only linear nodes may"
+            )
     yield from _path_problems(recipe)
 
 
 def _path_problems(recipe: Recipe) -> Iterator[str]:
     try:
-        order = ordered(recipe)
+        order = topological_order(recipe)
     except CycleError as error:
         yield f"has a cycle: {' -> '.join(map(repr, error.args[1]))}"
         return
-    needed = set(new_states(recipe))
+    needed = set(next_states(recipe))
     for node in reversed(order):
         needed.update(node.inputs if node.name in needed else ())
     for node in recipe:
@@ -153,69 +164,68 @@ def _path_problems(recipe: Recipe) -> Iterator[str]:
         yield "reads x nowhere"
 
 
-def is_drawn(recipe: Recipe) -> bool:
-    """The authors' own condition: every state before is read, none of them directly by a state after."""
-    before, read_ones = set(old_states(recipe)), {name for node in recipe for name in node.inputs}
-    return before <= read_ones and not any(_is_new(node.name) and before & set(node.inputs) for node in recipe)
+def can_be_sampled(recipe: Recipe) -> bool:
+    """The authors' condition: every previous state is read, none of them directly by a next state."""
+    states, operands = set(previous_states(recipe)), {name for node in recipe for name in node.inputs}
+    return states <= operands and not any(_is_next_state(node.name) and states & set(node.inputs) for node in recipe)
 
 
-# --- chance
-
-
-def neighbour(recipe: Recipe, rng: np.random.Generator) -> Recipe | None:
-    """Another operator for one node, or another input, uniform over those that leave a valid recipe; None where there
-    is none.
-    """
-    names = ("x", *old_states(recipe), *(node.name for node in recipe))
-    near: list[tuple[int, Node]] = []
-    for place, node in enumerate(recipe):
-        alike = ALIKE[len(node.inputs) - 1] if len(node.inputs) <= len(ALIKE) else ()
-        near += [(place, node._replace(op=op)) for op in alike if op != node.op and node.op in alike]
+def mutate_recipe(recipe: Recipe, rng: np.random.Generator) -> Recipe | None:
+    """Another operator for one node, or one other input, uniform over the valid recipes; None where there is none."""
+    names = ("x", *previous_states(recipe), *(node.name for node in recipe))
+    candidates: list[tuple[int, Node]] = []  # position and new node
+    for position, node in enumerate(recipe):
+        ops = EXCHANGEABLE[len(node.inputs) - 1] if len(node.inputs) <= len(EXCHANGEABLE) else ()
+        candidates += [(position, node._replace(op=op)) for op in ops if op != node.op and node.op in ops]
         for slot in range(len(node.inputs)):
             others = (name for name in names if name not in node.inputs and name != node.name)
-            near += [
-                (place, node._replace(inputs=(*node.inputs[:slot], name, *node.inputs[slot + 1 :]))) for name in others
+            candidates += [
+                (position, node._replace(inputs=(*node.inputs[:slot], name, *node.inputs[slot + 1 :])))
+                for name in others
             ]
-    drawn = is_drawn(recipe)
-    for choice in rng.permutation(len(near)).tolist():
-        place, node = near[choice]
-        other = (*recipe[:place], node, *recipe[place + 1 :])
-        if problem(other) is None and (is_drawn(other) or not drawn):
+    was_sampled = can_be_sampled(recipe)
+    for choice in rng.permutation(len(candidates)).tolist():
+        position, node = candidates[choice]
+        other = (*recipe[:position], node, *recipe[position + 1 :])
+        if find_problem(other) is None and (can_be_sampled(other) or not was_sampled):
             return other
     return None
 
 
-def draw(rng: np.random.Generator) -> Recipe:
-    """A recipe by the authors' generator, drawn again until it meets their condition; sizes uniform over those they
-    called it with.
+def sample_recipe(rng: np.random.Generator) -> Recipe:
+    """A recipe by the authors' generator, sampled again until it meets their condition (`can_be_sampled`).
+
+    Numbers of states and nodes are uniform over those they called it with.
     """
     while True:
-        recipe = _draw_once(
-            rng, STATES[int(rng.integers(len(STATES)))], INNER_NODES[int(rng.integers(len(INNER_NODES)))]
+        recipe = _sample_once(
+            rng,
+            NUM_STATES[int(rng.integers(len(NUM_STATES)))],
+            NUM_OTHER_NODES[int(rng.integers(len(NUM_OTHER_NODES)))],
         )
-        if recipe and problem(recipe) is None and is_drawn(recipe):
+        if recipe and find_problem(recipe) is None and can_be_sampled(recipe):
             return recipe
 
 
-def _draw_once(rng: np.random.Generator, states: int, inner: int) -> Recipe:
-    """Nodes one by one, some of them made new states, the rest dropped where they lead to none of these."""
-    before = [f"h_prev_{i}" for i in range(states)]
+def _sample_once(rng: np.random.Generator, num_states: int, num_others: int) -> Recipe:
+    """Nodes one by one, some of which become the next states; nodes that lead to none of these are dropped."""
+    states = [f"h_prev_{i}" for i in range(num_states)]
     nodes: list[Node] = []
     activated: list[str] = []
-    while len(nodes) < states + inner:
-        op = MAIN_OPS[rng.choice(len(MAIN_OPS), p=MAIN_WEIGHTS)]
+    while len(nodes) < num_states + num_others:
+        op = MAIN_OPS[rng.choice(len(MAIN_OPS), p=MAIN_PROBABILITIES)]
         if op == "linear":
-            pool = ["x", *before, *activated]
-            count = min(LINEAR_INPUTS[rng.choice(len(LINEAR_INPUTS), p=LINEAR_WEIGHTS)], len(pool))
-            nodes.append(Node(f"node_{len(nodes)}", op, _some(rng, pool, count)))
+            pool = ["x", *states, *activated]
+            count = min(NUM_LINEAR_INPUTS[rng.choice(len(NUM_LINEAR_INPUTS), p=LINEAR_PROBABILITIES)], len(pool))
+            nodes.append(Node(f"node_{len(nodes)}", op, _choose(rng, pool, count)))
             nodes.append(Node(f"node_{len(nodes)}", ACTIVATIONS[rng.integers(len(ACTIVATIONS))], (nodes[-1].name,)))
             activated.append(nodes[-1].name)
             continue
-        pool = [*before, *(node.name for node in nodes)]
+        pool = [*states, *(node.name for node in nodes)]
         count = 3 if op == "blend" else 2
         if count <= len(pool):
-            nodes.append(Node(f"node_{len(nodes)}", op, _some(rng, pool, count)))
-    new = {name: f"h_new_{i}" for i, name in enumerate(_some(rng, [node.name for node in nodes], states))}
+            nodes.append(Node(f"node_{len(nodes)}", op, _choose(rng, pool, count)))
+    new = {name: f"h_new_{i}" for i, name in enumerate(_choose(rng, [node.name for node in nodes], num_states))}
     renamed = {
         node.name: Node(new.get(node.name, node.name), node.op, tuple(new.get(name, name) for name in node.inputs))
         for node in nodes
@@ -227,5 +237,5 @@ def _draw_once(rng: np.random.Generator, states: int, inner: int) -> Recipe:
     return (*kept, *(renamed[name] for name in new))
 
 
-def _some(rng: np.random.Generator, pool: list[str], count: int) -> tuple[str, ...]:
+def _choose(rng: np.random.Generator, pool: list[str], count: int) -> tuple[str, ...]:
     return tuple(pool[i] for i in rng.choice(len(pool), count, replace=False))

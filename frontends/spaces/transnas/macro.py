@@ -17,11 +17,13 @@ import numpy as np
 
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
+from frontends.spaces.choices import check_choices
 
-from .common import Encoder, TransNas
+from .common import TransNas
+from .tasks import TransNasBackbone
 
-MODULES = range(4, 7)
-DOUBLINGS, HALVINGS = range(1, 4), range(1, 5)
+NUM_MODULES = range(4, 7)
+NUM_CHANNEL_DOUBLINGS, NUM_DOWNSAMPLINGS = range(1, 4), range(1, 5)
 NAMES = {1: "normal", 2: "channels_x2", 3: "resolution_/2", 4: "channels_x2_resolution_/2"}
 
 Spec = tuple[int, ...]  # a digit per module
@@ -46,9 +48,7 @@ class TransNasMacro(TransNas[Spec]):
         parts = text.split("-")
         if len(parts) != 3 or parts[0] != "64" or parts[2] != "basic":
             raise SpecError(f"{self.name}: {text!r} is not of the form 64-DIGITS-basic, as in 64-433241-basic")
-        for position, digit in enumerate(parts[1]):
-            if digit not in "1234":
-                raise SpecError(f"{self.name}: module {position} of {text!r} is {digit!r}; expected 1, 2, 3 or 4")
+        check_choices(text, parts[1], "1234", "module", self.name)
         spec = tuple(map(int, parts[1]))
         for count, allowed, what in _counts(spec):
             if count not in allowed:
@@ -59,9 +59,9 @@ class TransNasMacro(TransNas[Spec]):
         """The benchmark's string."""
         return f"64-{''.join(map(str, spec))}-basic"
 
-    def encoder(self, spec: Spec) -> Encoder:
+    def backbone(self, spec: Spec) -> TransNasBackbone:
         """The block is the same in all networks."""
-        return Encoder(spec, None, self.channels, self.cells)
+        return TransNasBackbone(spec, None, self.channels, self.cells)
 
     def sample(self, rng: np.random.Generator) -> Spec:
         """Uniform over the 3,256 strings."""
@@ -70,16 +70,16 @@ class TransNasMacro(TransNas[Spec]):
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """One digit changed, added or taken away, uniform over what that can give."""
-        places, digits = range(len(spec) + 1), tuple(NAMES)
-        changed = {(*spec[:place], digit, *spec[place + 1 :]) for place in places[:-1] for digit in digits}
-        added = {(*spec[:place], digit, *spec[place:]) for place in places for digit in digits}
-        removed = {(*spec[:place], *spec[place + 1 :]) for place in places[:-1]}
-        near = sorted(other for other in changed | added | removed if other != spec and _valid(other))
-        return near[int(rng.integers(len(near)))]
+        modules = range(len(spec))
+        changed = {(*spec[:index], digit, *spec[index + 1 :]) for index in modules for digit in NAMES}
+        added = {(*spec[:index], digit, *spec[index:]) for index in range(len(spec) + 1) for digit in NAMES}
+        removed = {(*spec[:index], *spec[index + 1 :]) for index in modules}
+        neighbours = sorted(other for other in changed | added | removed if other != spec and _is_valid(other))
+        return neighbours[int(rng.integers(len(neighbours)))]
 
     def enumerate(self) -> Iterator[Spec]:
         """All 3,256 strings, short ones first."""
-        return (spec for modules in MODULES for spec in product(NAMES, repeat=modules) if _valid(spec))
+        return (spec for modules in NUM_MODULES for spec in product(NAMES, repeat=modules) if _is_valid(spec))
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain: the input, what each module does to the shape, the output."""
@@ -89,13 +89,13 @@ class TransNasMacro(TransNas[Spec]):
 def _counts(spec: Spec) -> tuple[tuple[int, range, str], ...]:
     """What the space limits: how many there are, how many there may be."""
     return (
-        (len(spec), MODULES, "modules"),
-        (sum(digit % 2 == 0 for digit in spec), DOUBLINGS, "modules that double the channels (2 or 4)"),
-        (sum(digit > 2 for digit in spec), HALVINGS, "modules that halve the size (3 or 4)"),
+        (len(spec), NUM_MODULES, "modules"),
+        (sum(digit % 2 == 0 for digit in spec), NUM_CHANNEL_DOUBLINGS, "modules that double the channels (2 or 4)"),
+        (sum(digit > 2 for digit in spec), NUM_DOWNSAMPLINGS, "modules that halve the size (3 or 4)"),
     )
 
 
-def _valid(spec: Spec) -> bool:
+def _is_valid(spec: Spec) -> bool:
     return all(count in allowed for count, allowed, _ in _counts(spec))
 
 

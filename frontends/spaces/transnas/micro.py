@@ -15,15 +15,16 @@ from typing import ClassVar
 import numpy as np
 
 from cgir.errors import SpecError
-from frontends.spaces import edge_cell as edges
 from frontends.spaces.cell import CellGraph
+from frontends.spaces.edge_cell import EDGES, edge_cell_graph
 
-from .common import OPS, Encoder, TransNas
+from .common import TransNas
+from .tasks import OPS, TransNasBackbone
 
 LAYOUT = (4, 1, 4, 1, 4)
 PREFIX = "64-41414-"
 
-Spec = tuple[int, ...]  # the code of every edge in `edges.EDGES`
+Spec = tuple[int, ...]  # the code of every edge in `edge_cell.EDGES`
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class TransNasMicro(TransNas[Spec]):
         """
         if not text.startswith(PREFIX):
             raise SpecError(
-                f"{self.name}: {text!r} begins with {text[: len(PREFIX)]!r}; expected {PREFIX!r}, as in 64-41414-1_30_321"
+                f"{self.name}: {text!r} begins with {text[: len(PREFIX)]!r}; "
+                f"expected {PREFIX!r}, as in 64-41414-1_30_321"
             )
         nodes = text.removeprefix(PREFIX).split("_")
         if len(nodes) != 3:
@@ -54,7 +56,8 @@ class TransNasMicro(TransNas[Spec]):
         for number, node in enumerate(nodes, 1):
             if len(node) != number or not set(node) <= set("0123"):
                 raise SpecError(
-                    f"{self.name}: node {number} of {text!r} is {node!r}; expected {number} operations, each 0, 1, 2 or 3"
+                    f"{self.name}: node {number} of {text!r} is {node!r}; "
+                    f"expected {number} operations, each 0, 1, 2 or 3"
                 )
         return tuple(map(int, "".join(nodes)))
 
@@ -63,24 +66,24 @@ class TransNasMicro(TransNas[Spec]):
         a, *rest = map(str, spec)
         return f"{PREFIX}{a}_{''.join(rest[:2])}_{''.join(rest[2:])}"
 
-    def encoder(self, spec: Spec) -> Encoder:
+    def backbone(self, spec: Spec) -> TransNasBackbone:
         """The layout is the same for all cells."""
-        return Encoder(LAYOUT, tuple(OPS[code] for code in spec), self.channels, self.cells)
+        return TransNasBackbone(LAYOUT, tuple(OPS[code] for code in spec), self.channels, self.cells)
 
     def sample(self, rng: np.random.Generator) -> Spec:
         """Uniform over the 4,096 strings."""
-        return tuple(rng.integers(len(OPS), size=len(edges.EDGES)).tolist())
+        return tuple(rng.integers(len(OPS), size=len(EDGES)).tolist())
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another operation on one edge."""
-        place = int(rng.integers(len(spec)))
-        code = (spec[place] + int(rng.integers(1, len(OPS)))) % len(OPS)
-        return (*spec[:place], code, *spec[place + 1 :])
+        edge = int(rng.integers(len(spec)))
+        code = (spec[edge] + int(rng.integers(1, len(OPS)))) % len(OPS)
+        return (*spec[:edge], code, *spec[edge + 1 :])
 
     def enumerate(self) -> Iterator[Spec]:
         """All 4,096 strings; in 169 of them the output does not depend on the input."""
-        return product(range(len(OPS)), repeat=len(edges.EDGES))
+        return product(range(len(OPS)), repeat=len(EDGES))
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """Eight nodes: the input, the operations of the six edges in the order of the string, the output."""
-        return edges.cell_graph(tuple(OPS[code] for code in spec))
+        return edge_cell_graph(tuple(OPS[code] for code in spec))

@@ -17,7 +17,7 @@ from space_checks import check_traces
 import cgir
 from cgir.analysis.weisfeiler_lehman import isomorphic
 from frontends import spaces
-from frontends.spaces.nasbench101.space import CONV1X1, module_hash, prune
+from frontends.spaces.nasbench101.cell import CONV1X1, module_hash, prune
 
 # of vertices 1, 2, ... and of the output (Zela et al. 2020, table 1)
 PARENTS = {1: (1, 2, 2, 2, 2), 2: (1, 1, 2, 2, 3), 3: (1, 1, 1, 2, 2, 2)}

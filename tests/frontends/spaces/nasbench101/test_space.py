@@ -15,8 +15,8 @@ from space_checks import check_traces, rows
 import cgir
 from cgir.analysis.weisfeiler_lehman import isomorphic
 from frontends import spaces
+from frontends.spaces.nasbench101.cell import Cell, module_hash, prune, vertex_channels
 from frontends.spaces.nasbench101.enumeration import unique_cells
-from frontends.spaces.nasbench101.space import Cell, module_hash, prune, vertex_channels
 
 BAD = (
     ("0100", "':'"),

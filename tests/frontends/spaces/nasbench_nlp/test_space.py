@@ -21,7 +21,7 @@ from tqdm import tqdm
 import cgir
 import frontends
 from frontends import spaces
-from frontends.spaces.nasbench_nlp.recipes import Node, Recipe, is_drawn, problem
+from frontends.spaces.nasbench_nlp.recipes import Node, Recipe, can_be_sampled, find_problem
 
 RNN = '{"f":{"op":"linear","input":["x","h_prev_0"]},"h_new_0":{"op":"activation_tanh","input":["f"]}}'
 GRU = (
@@ -127,7 +127,7 @@ def test_every_recipe_of_the_table_reads_back() -> None:
 
 def test_all_but_the_authors_gru_are_what_their_generator_may_draw() -> None:
     space = spaces.get("nasbench_nlp")
-    assert [space.format(spec) for spec in specs() if not is_drawn(spec)] == [GRU]
+    assert [space.format(spec) for spec in specs() if not can_be_sampled(spec)] == [GRU]
 
 
 def check_params(step: int) -> None:
@@ -323,7 +323,7 @@ def test_samples_look_like_the_table() -> None:
     """
     space, rng = spaces.get("nasbench_nlp"), np.random.default_rng(0)
     drawn = [space.sample(rng) for _ in range(400)]
-    assert all(problem(spec) is None and is_drawn(spec) for spec in drawn)
+    assert all(find_problem(spec) is None and can_be_sampled(spec) for spec in drawn)
     published = specs()[3::30]
     for op in ("linear", "blend", "elementwise_prod", "activation_tanh"):
         shares = [np.mean([node.op == op for spec in recipes for node in spec]) for recipes in (drawn, published)]
@@ -344,7 +344,7 @@ def test_mutations_change_one_node() -> None:
         (a, b) = changed[0]
         assert a.name == b.name
         assert (a.op != b.op) + sum(x != y for x, y in zip(a.inputs, b.inputs, strict=True)) == 1
-        assert is_drawn(other)
+        assert can_be_sampled(other)
     stuck = (Node("h_new_0", "linear", ("x",)),)
     assert space.mutate(stuck, rng) != stuck
 

@@ -12,8 +12,8 @@ from space_checks import check_traces, rows, trace
 import cgir
 from cgir.analysis.weisfeiler_lehman import graph_hashes, isomorphic
 from frontends import spaces
-from frontends.spaces.edge_cell import EDGES, plan
-from frontends.spaces.transnas.common import IMAGE_TASKS, TASKS, decoder
+from frontends.spaces.edge_cell import EDGES, compile_cell
+from frontends.spaces.transnas.tasks import IMAGE_TASKS, TASKS, decoder_blocks
 
 # Of "64-41414-3_33_333", counted by the tests of a port by others (zcp_test,
 # test_transnas_official_task_heads_have_distinct_output_contracts).
@@ -78,7 +78,7 @@ def leads_through(ops: tuple[int, ...]) -> bool:
 
 def test_169_cells_lead_nowhere_and_share_one_label() -> None:
     space = spaces.get("transnas_micro")
-    dead = {space.format(spec) for spec in space.enumerate() if not space.encoder(spec).connected}
+    dead = {space.format(spec) for spec in space.enumerate() if not space.backbone(spec).is_connected}
     assert len(dead) == 169
     assert dead == {space.format(spec) for spec in space.enumerate() if not leads_through(spec)}
     assert (
@@ -156,11 +156,11 @@ def test_decoders_have_the_layers_of_the_authors() -> None:
     """The number of layers does not depend on how often they double the size, which is as often as the encoder halved
     it.
     """
-    for halvings in range(3, 7):
+    for num_downsamplings in range(3, 7):
         for task, layers in (("segmentsemantic", 7), ("normal", 13)):
-            blocks = decoder(task, halvings)
+            blocks = decoder_blocks(task, num_downsamplings)
             assert len(blocks) == layers
-            assert sum(block.doubles for block in blocks) == halvings
+            assert sum(block.upsamples for block in blocks) == num_downsamplings
             assert blocks[0] == (1024, False)
             assert blocks[-1] == (32 if task == "segmentsemantic" else 16, True)
 
@@ -172,11 +172,11 @@ def test_cells_of_one_meaning_have_one_graph() -> None:
     space = spaces.get("transnas_micro", cells=1)
     batch = space.graphs(space.enumerate())
     hashes = graph_hashes(batch, [None] * len(batch))
-    plans = [plan(space.encoder(spec).ops) for spec in space.enumerate()]
+    programs = [compile_cell(space.backbone(spec).ops) for spec in space.enumerate()]
     assert len(batch) == 4096
     assert hashes[0] == hashes[1]
-    assert len({hash_ for hash_, steps in zip(hashes, plans, strict=True) if steps is None}) == 1
-    assert len(set(hashes)) <= len(set(plans))
+    assert len({hash_ for hash_, program in zip(hashes, programs, strict=True) if program is None}) == 1
+    assert len(set(hashes)) <= len(set(programs))
 
 
 def test_macro_mutations_reach_every_number_of_modules() -> None:

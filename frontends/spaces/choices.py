@@ -1,0 +1,45 @@
+"""Specs that are sequences of choices: the check of what a string names, and the mutation of one position."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from cgir.errors import SpecError
+
+C = TypeVar("C")
+
+
+def check_choices(source: str, words: Iterable[str], choices: Collection[str], what: str, space: str) -> None:
+    """Refuse a string that names something which is not in the space.
+
+    Args:
+        source: the whole string, as shown in the error.
+        words: the parts of it that name choices, in order.
+        choices: what each of them may be.
+        what: what one part is called in the error ("edge", "digit").
+        space: name of the search space.
+
+    Raises:
+        SpecError: a part is not one of the choices; names its position, counted from 0.
+    """
+    for position, word in enumerate(words):
+        if word not in choices:
+            raise SpecError(
+                f"{space}: {what} {position} of {source!r} is {word!r}; expected one of {', '.join(choices)}"
+            )
+
+
+def resample(values: tuple[C, ...], position: int, choices: Sequence[C], rng: np.random.Generator) -> tuple[C, ...]:
+    """The values with another choice at one position, drawn uniformly.
+
+    Args:
+        values: one choice per position.
+        position: which of them changes.
+        choices: what it may become; the present one is not drawn.
+        rng: source of randomness; one draw.
+    """
+    others = [choice for choice in choices if choice != values[position]]
+    return (*values[:position], others[int(rng.integers(len(others)))], *values[position + 1 :])
