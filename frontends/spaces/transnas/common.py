@@ -171,7 +171,7 @@ def _edge(build: GraphBuilder, x: int, op: str, channels: int, stride: int) -> i
 
 def _linear_head(build: GraphBuilder, x: int, outputs: int) -> int:
     channels, *size = build.shape(x)
-    if size != [1, 1]:  # else there is nothing to pool, as in a jigsaw whose pieces are halved six times
+    if size != [1, 1]:  # else there is nothing to pool, as in a jigsaw whose tiles are halved six times
         x = build.global_avg_pool(x)
     return build.output(build.add_node("Linear", (x,), (outputs,), ((outputs, channels), (outputs,)), ((channels,),)))
 
