@@ -1,4 +1,4 @@
-"""Using a score: searches for the best networks of any space, with any predictor."""
+"""Architecture search: finds the best networks of a space under a budget of oracle queries, guided by a predictor."""
 
 from .baselines import aging_evolution as aging_evolution
 from .baselines import random_search as random_search

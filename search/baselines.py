@@ -1,6 +1,4 @@
-"""Rivals of `search.evolve`, called alike: what its budget reaches without a predictor, or its predictor without
-evolution.
-"""
+"""Baselines of `search.evolve` with the same arguments: random search and regularised (aging) evolution."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from frontends.spaces import Space
 from .budgeted_run import BudgetedRun, Candidates, Oracle, Settings
 from .history import History
 
-AT_ONCE = 100  # networks drawn together by random search
+GENERATION_SIZE = 100  # networks that random search samples at a time
 
 
 def random_search(
@@ -30,11 +28,23 @@ def random_search(
     path: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
-    """Networks drawn at random, each once; the predictor is asked only where there is no oracle. Arguments and errors
-    as those of `evolve`.
+    """Query networks sampled at random, without repetition.
+
+    Args:
+        space: the search space.
+        predictor: used only where there is no oracle.
+        oracle: spec -> the network's true score, higher is better; see `evolve`.
+        queries: budget.
+        seed: of the sampling.
+        allowed: spec -> whether it may be queried.
+        path: file of the history, to resume from.
+        progress: show a progress bar.
+
+    Raises:
+        CgirError: as `evolve`.
     """
     run = BudgetedRun(Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "random search", {})
-    return run.run(lambda run, rng: run.sample_new(lambda: space.sample(rng), AT_ONCE))
+    return run.run(lambda run, rng: run.sample_new(lambda: space.sample(rng), GENERATION_SIZE))
 
 
 def aging_evolution(
@@ -50,17 +60,25 @@ def aging_evolution(
     path: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
-    """Regularised evolution (Real et al. 2019, algorithm 1): a mutation of the best of a random few of the youngest;
-    the oldest dies, however good.
+    """Regularised evolution (Real et al. 2019, algorithm 1), except that no network is evaluated twice.
 
-    Unlike there no network is evaluated twice. The predictor is asked only where there is no oracle.
+    The population is the most recent networks, whatever their scores. A parent is the best of a random sample of them;
+    its mutation replaces the oldest. Default sizes are those of Ying et al. 2019 on NAS-Bench-101.
 
     Args:
-        population: how many are alive; the first are drawn at random. Defaults of this and the next are those of Ying
-            et al. 2019 on NAS-Bench-101.
-        tournament: how many of them are drawn, with replacement, for each parent.
+        space: the search space.
+        predictor: used only where there is no oracle.
+        oracle: spec -> the network's true score, higher is better; see `evolve`.
+        queries: budget.
+        seed: of all random choices.
+        population: number of networks alive; as many are first sampled at random.
+        tournament: number of networks, sampled with replacement, that compete to be a parent.
+        allowed: spec -> whether it may be queried.
+        path: file of the history, to resume from.
+        progress: show a progress bar.
 
-    The other arguments and errors are those of `evolve`.
+    Raises:
+        CgirError: as `evolve`.
     """
     sizes = {"population": population, "tournament": tournament}
     run = BudgetedRun(
@@ -68,14 +86,14 @@ def aging_evolution(
     )
 
     def propose(run: BudgetedRun, rng: np.random.Generator) -> Candidates:
-        born = len(run.history)
-        if born < population:
-            return run.sample_new(lambda: space.sample(rng), population - born)
-        drawn = born - 1 - rng.integers(population, size=tournament)
-        scores = run.history.scores[drawn]
+        count = len(run.history)
+        if count < population:
+            return run.sample_new(lambda: space.sample(rng), population - count)
+        competitors = count - 1 - rng.integers(population, size=tournament)
+        scores = run.history.scores[competitors]
         if not np.isfinite(scores).any():
             return run.sample_new(lambda: space.sample(rng), 1)
-        parent = run.history.specs[drawn[np.nanargmax(scores)]]
+        parent = run.history.specs[competitors[np.nanargmax(scores)]]
         child = run.sample_new(lambda: space.mutate(parent, rng), 1)
         return child if len(child) else run.sample_new(lambda: space.sample(rng), 1)
 

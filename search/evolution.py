@@ -1,6 +1,4 @@
-"""Evolution guided by a predictor: the oracle, which is costly, is asked only about those children that the predictor,
-which is cheap, likes best.
-"""
+"""Predictor-guided evolution: a costly oracle is queried only for the children with the best predicted scores."""
 
 from __future__ import annotations
 
@@ -20,9 +18,9 @@ from frontends.spaces import Space
 from .budgeted_run import BudgetedRun, Candidates, Oracle, Settings
 from .history import History
 
-POOL = 256  # unlabelled networks that the predictor is fitted beside
-NUM_INITIAL = 10  # networks asked about before there is a predictor
-RANDOM_CHILD_RATE = 0.1  # of the children are drawn from the whole space, so that no search is caught where it began
+POOL_SIZE = 256  # unlabelled networks of the space that the predictor's `fit` gets as pool
+NUM_INITIAL = 10  # random networks that are queried before the predictor is first fitted
+RANDOM_CHILD_RATE = 0.1  # probability that a child is sampled from the whole space, against local optima
 
 
 def evolve(
@@ -41,92 +39,95 @@ def evolve(
     path: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
-    """Look for the best networks of a space with a budget of `queries`, each network being asked about at most once.
+    """Search a space for its best networks with a budget of `queries`; no network is queried twice.
 
-    A generation: `children` of the `parents` best networks so far, one or a few mutations away; the predictor scores
-    them, and the oracle is asked about the `batch` that it likes best; then the predictor is fitted to all answers.
-    Without an oracle the predictor's scores take the place of its answers, and all children are queries (so Han et al.
-    2023, section 5.3, search Once-for-All, after 50 labels).
+    In each generation the `parents` best networks so far get `children`, one or a few mutations away. The predictor
+    scores these, the oracle is queried for the `batch` best by score, and the predictor is fitted to all answers.
+    Without an oracle the predictor's scores take the place of answers, and all children count as queries (as in Han et
+    al. 2023, section 5.3, on Once-for-All, after 50 labels).
 
     Args:
-        space: what is searched; it has to sample, mutate, format and give graphs.
+        space: the search space; it must sample, mutate, format and give graphs.
         predictor: anything with `fit` and `predict` of graphs, higher is better.
-        oracle: spec -> what training it gives, higher is better; NaN, or anything not finite, if it failed: it counts,
-            is kept, and has no children. What it raises ends the search; with a `path` all earlier answers are kept.
-        queries: of the oracle, or, without one, of the predictor, at most; fewer if nothing new is found.
-        seed: of everything drawn here, and of the predictor's fits.
-        start: how many to ask about at random before the predictor is asked at all, or specs to ask about first, such
-            as those that it was fitted to; by default 10 where it is to be fitted to answers, else 0. With 0 it has to
-            be fitted already.
-        parents: how many of the best have children.
-        children: scored in each generation.
-        batch: asked about in each generation.
-        refit: fit the predictor, the one given, to all answers before each generation, as soon as two of them differ.
-        allowed: spec -> whether it may be asked about, such as a limit on FLOPs. Given ones are not checked.
-        path: a file for the history, written after each answer: the same call goes on from there, with more `queries`
-            too, and asks nothing again.
+        oracle: spec -> the network's true score, such as its accuracy after training; higher is better. NaN or infinity
+            for a network that failed: it counts and is kept, but has no children. An exception ends the search; with a
+            `path` all earlier answers are kept.
+        queries: budget, of the oracle or, without one, of the predictor; fewer are made if nothing new is found.
+        seed: of all random choices and of the predictor's fits.
+        start: number of random networks to query before the predictor is used, or specs to query first, such as those
+            that it was fitted to; default 10 where it is to be fitted to answers, else 0. With 0 the predictor must be
+            fitted already.
+        parents: number of best networks that get children.
+        children: number of networks that are scored in each generation.
+        batch: number of networks that are queried in each generation.
+        refit: fit the given predictor to all answers before each generation, once two answers differ.
+        allowed: spec -> whether it may be queried, such as a limit on FLOPs. Specs in `start` are not checked.
+        path: file of the history, written after each answer. The same call, also with more `queries`, resumes from it
+            and repeats no query.
         progress: show a progress bar.
 
     Returns:
         All queries in their order.
 
     Raises:
-        CgirError: bad numbers, no network allowed, a score or an answer that is no number, or `path` belongs to another
-            search.
+        CgirError: numbers out of range, no network is allowed, a score or an answer is no number, or `path` belongs to
+            another search.
+        FileFormatError: `path` is not the history of a search in this space.
     """
     learns = refit and oracle is not None
-    first, about = _first(space, (NUM_INITIAL if learns else 0) if start is None else start, queries)
+    first, description = _first_networks(space, (NUM_INITIAL if learns else 0) if start is None else start, queries)
     sizes = {"parents": parents, "children": children, "batch": batch}
     run = BudgetedRun(
         Settings(space, predictor, oracle, queries, seed, allowed, path, progress),
         "evolve",
         sizes,
         refit=learns,
-        start=about,
+        start=description,
     )
     pool = cache(partial(_pool, space, seed))
 
     def propose(run: BudgetedRun, rng: np.random.Generator) -> Candidates:
         if first and not len(run.history):
             return run.sample_new(lambda: space.sample(rng), first) if isinstance(first, int) else run.filter_new(first)
-        ready = not learns or _learn(predictor, run.history, seed, pool) or not first
+        is_fitted = not learns or _fit(predictor, run.history, seed, pool) or not first
         best = [run.history.specs[row] for row in run.history.top(parents)]
-        found = run.sample_new(lambda: _child(space, best, rng), children)
-        if oracle is None or not len(found):
-            return found
-        found = found.scored(predictor) if ready else found
-        return found.select(np.argsort(-found.scores, kind="stable")[:batch])
+        candidates = run.sample_new(lambda: _child(space, best, rng), children)
+        if oracle is None or not len(candidates):
+            return candidates
+        candidates = candidates.scored(predictor) if is_fitted else candidates
+        return candidates.select(np.argsort(-candidates.scores, kind="stable")[:batch])
 
     return run.run(propose)
 
 
-def _first(space: Space[Any], start: int | Sequence[Any], queries: int) -> tuple[int | list[Any], str]:
-    """How many networks to begin with, or which, and a word on them to know them by."""
+def _first_networks(space: Space[Any], start: int | Sequence[Any], queries: int) -> tuple[int | list[Any], str]:
+    """The number or the specs of the first networks, and a description of them for the history's config."""
     if isinstance(start, int):
         if start < 0:
             raise CgirError(f"evolve: start={start}; expected a number of networks, or specs")
         return start, f"{start} drawn"
-    given = list(start)
-    if len(given) > queries:
+    specs = list(start)
+    if len(specs) > queries:
         raise CgirError(
-            f"evolve: {len(given)} networks to start with, but queries={queries}; they count, so give more queries or fewer networks"
+            f"evolve: {len(specs)} networks to start with, but queries={queries}; "
+            "they count, so give more queries or fewer networks"
         )
-    digest = sha256("\n".join(map(space.format, given)).encode()).hexdigest()[:16]
-    return given, f"{len(given)} given, {digest}"
+    digest = sha256("\n".join(map(space.format, specs)).encode()).hexdigest()[:16]
+    return specs, f"{len(specs)} given, {digest}"
 
 
 def _pool(space: Space[Any], seed: int) -> GraphBatch:
     rng = np.random.default_rng((seed, 0))
-    return space.graphs([space.sample(rng) for _ in range(POOL)])
+    return space.graphs([space.sample(rng) for _ in range(POOL_SIZE)])
 
 
-def _learn(predictor: Model, history: History, seed: int, pool: Callable[[], GraphBatch]) -> bool:
-    """Fit the predictor to all answers; False if they say nothing: fewer than two, or all equal."""
-    known = np.flatnonzero(np.isfinite(history.values))
-    labels = history.values[known]
+def _fit(predictor: Model, history: History, seed: int, pool: Callable[[], GraphBatch]) -> bool:
+    """Fit the predictor to all answers; False, without a fit, if fewer than two of them differ."""
+    labelled = np.flatnonzero(np.isfinite(history.values))
+    labels = history.values[labelled]
     if len(np.unique(labels)) < 2:
         return False
-    predictor.fit(history.space.graphs([history.specs[row] for row in known]), labels, seed=seed, pool=pool())
+    predictor.fit(history.space.graphs([history.specs[row] for row in labelled]), labels, seed=seed, pool=pool())
     return True
 
 

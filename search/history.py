@@ -1,5 +1,6 @@
-"""What a search asked, in order, and what it was told; on disk a label table, so that a search's answers are labels for
-the next one.
+"""History of a search: the queried networks with predictions and answers, in order.
+
+On disk it is a label table (`frontends.tables`), so that the answers of one search are labels for the next predictor.
 """
 
 from __future__ import annotations
@@ -22,15 +23,19 @@ from frontends.spaces import Space
 from frontends.tables import SPEC, Table, write_table
 
 COLUMNS = ("value", "predicted", "generation", "asked")
-ENTRY, NOTE = b"cgir", "search"  # of a table's schema; of that entry
+ENTRY, NOTE = b"cgir", "search"  # keys of the metadata: in the schema, and of the config in that entry
 
 
 @dataclass
 class History:
-    """The networks of a search in the order of its queries, `len(history)` of them.
+    """The N networks of a search in the order of its queries; `len(history)` is N.
 
-    `specs`; `generations`, from 0; `predictions`, the predictor's, NaN where it was not asked; `answers`, the oracle's,
-    NaN where a network failed, None where there was none (yet). `config`: how the search was called, all but its budget.
+    space: the search space.
+    config: the arguments of the search without its budget.
+    specs: N of the space's specifications.
+    generations: N numbers, ascending from 0.
+    predictions: N predicted scores, NaN where the predictor was not queried.
+    answers: N scores of the oracle, NaN where a network failed, None where there is none (yet).
     """
 
     space: Space[Any]
@@ -50,17 +55,17 @@ class History:
 
     @property
     def values(self) -> FloatArray:
-        """What the oracle said, float64 (N,), higher is better; NaN where a network failed, or was not asked about."""
+        """Scores of the oracle, (N,), higher is better; NaN where a network failed or was not queried."""
         return np.asarray([np.nan if answer is None else answer for answer in self.answers], np.float64)
 
     @property
     def predicted(self) -> FloatArray:
-        """What the predictor said before the oracle was asked, float64 (N,); NaN where it was not asked."""
+        """Scores of the predictor before the oracle was queried, (N,); NaN where the predictor was not queried."""
         return np.asarray(self.predictions, np.float64)
 
     @property
     def scores(self) -> FloatArray:
-        """What the search goes by (N,): `values`, or `predicted` in a search without an oracle."""
+        """The scores that are maximised, (N,): `values`, or `predicted` in a search without an oracle."""
         return self.values if self.config["oracle"] else self.predicted
 
     @property
@@ -75,22 +80,20 @@ class History:
 
     @property
     def best_score(self) -> float:
-        """Its score. CgirError if no network has one."""
+        """The best score. CgirError if no network has one."""
         return float(self.scores[self._best()])
 
     def top(self, count: int) -> list[int]:
-        """Rows of the `count` best scores, best first, the earlier one of equals; networks without a score are never
-        among them.
-        """
+        """Rows of the `count` best scores, best first and the earlier of equals; rows without a score are left out."""
         scores = self.scores
         return [int(row) for row in np.argsort(-scores, kind="stable")[:count] if np.isfinite(scores[row])]
 
     def pending(self) -> list[int]:
-        """Rows that were chosen for the oracle and have no answer yet, as after an interruption."""
+        """Rows that await an answer of the oracle, as after an interruption."""
         return [row for row, answer in enumerate(self.answers) if answer is None] if self.config["oracle"] else []
 
     def add(self, specs: Sequence[Any], predictions: FloatArray) -> None:
-        """The next generation, not yet answered."""
+        """Append the next generation, without answers; predictions (G,), NaN where the predictor was not queried."""
         generation = self.generations[-1] + 1 if self.generations else 0
         self.specs += specs
         self.predictions += predictions.tolist()
@@ -98,10 +101,10 @@ class History:
         self.generations += [generation] * len(specs)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a Parquet file, whole or not at all, that `tables.load` reads too: a network a row with `spec` and the
-        numbers of `COLUMNS`.
+        """Write a Parquet file, atomically; `tables.load` reads it too.
 
-        `asked` is 1 where the oracle has answered: without a `value` there, the network failed.
+        Each network is a row with its `spec` and the numbers of `COLUMNS`. `asked` is 1 where the oracle has answered:
+        if `value` is missing there, the network failed.
         """
         asked = [answer is not None for answer in self.answers]
         columns = zip(COLUMNS, (self.values, self.predicted, self.generations, asked), strict=True)
@@ -111,11 +114,15 @@ class History:
 
     @classmethod
     def load(cls, path: str | PathLike[str], space: Space[Any] | None = None) -> History:
-        """Read back what `save` wrote; `space`: the one searched, where `spaces.get` does not have it.
+        """Read what `save` wrote.
+
+        Args:
+            path: of the file.
+            space: the space that was searched; needed where `spaces.get` does not know it.
 
         Raises:
-            FileFormatError: damaged, not a search's history, or of another space.
-            SpecError: of a space that is not known here.
+            FileFormatError: the file is damaged, not a search's history, or of another space.
+            SpecError: `space` is not given and not known.
         """
         try:
             table = pq.read_table(Path(path), columns=[SPEC, *COLUMNS])
@@ -140,8 +147,8 @@ class History:
         answers = [
             (np.nan if value is None else value) if done else None for value, done in zip(values, asked, strict=True)
         ]
-        known = [np.nan if score is None else score for score in predictions]
-        return cls(space, config, specs, list(map(int, generations)), known, answers)
+        scores = [np.nan if score is None else score for score in predictions]
+        return cls(space, config, specs, list(map(int, generations)), scores, answers)
 
     def _best(self) -> int:
         top = self.top(1)
