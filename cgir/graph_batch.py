@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import CgirError
 from .graph import Graph, Node, NodeKind, Param
+from .node_features import FEATURE_NAMES, categories, node_features
 from .ragged import offsets, ranges, spans
 from .typing import IntArray
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 
 @dataclass(frozen=True)
@@ -133,3 +140,38 @@ class GraphBatch:
             np.concatenate([b.dst + s for b, s in zip(batches, starts, strict=False)]),
             np.concatenate([[0], *(b.ptr[1:] + s for b, s in zip(batches, starts, strict=False))]).astype(np.int64),
         )
+
+    def to_pyg(self) -> Batch:
+        """A PyTorch Geometric `Batch`, for graph networks of one's own.
+
+        Returns:
+            `torch_geometric.data.Batch` with
+            x: (N, F) float32, `cgir.node_features.node_features` of each node;
+            feature_names: their F names, `cgir.node_features.FEATURE_NAMES`;
+            op: (N,) int64, each node's row in the table of operators, `cgir.ops.INDEX`, to be embedded;
+            edge_index: (2, E) int64, from the node that makes a tensor (row 0) to the one that reads it (row 1); an
+            operator that reads a tensor twice has two edges, and edges into a node are in argument order;
+            batch, ptr, num_graphs: which graph a node belongs to, as usual there.
+
+        Raises:
+            CgirError: torch_geometric is not installed; or the batch has no graphs.
+        """
+        try:
+            import torch
+            from torch_geometric.data import Batch, Data
+        except ImportError as error:
+            raise CgirError(f"to_pyg needs PyTorch Geometric: pip install torch_geometric ({error})") from error
+        if not len(self):
+            raise CgirError("to_pyg: the batch has no graphs, and PyTorch Geometric has no empty batch")
+        kind, edges = torch.from_numpy(self.kind), torch.from_numpy(np.stack([self.src, self.dst]))
+        x = torch.from_numpy(node_features(self.kinds)).index_select(0, kind)
+        op = torch.from_numpy(categories(self.kinds)[:, 0]).index_select(0, kind)
+        nodes, ends = pairwise(self.ptr.tolist()), pairwise(self.edge_ptr.tolist())
+        batch: Batch = Batch.from_data_list(
+            [
+                Data(x[start:stop], edges[:, first:last] - start, op=op[start:stop])
+                for (start, stop), (first, last) in zip(nodes, ends, strict=True)
+            ]
+        )
+        batch.feature_names = FEATURE_NAMES
+        return batch
