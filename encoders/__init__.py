@@ -4,8 +4,8 @@ from . import metrics as metrics
 from .engine.batching import Graphs as Graphs
 from .engine.batching import GraphTensors as GraphTensors
 from .engine.batching import TensorBatch as TensorBatch
-from .explain.occlusion import Explanation as Explanation
-from .explain.occlusion import occlusion as occlusion
+from .explain import Explanation as Explanation
+from .explain import occlusion as occlusion
 from .models.carl import CARL as CARL
 from .models.carl import CarlConfig as CarlConfig
 from .models.checkpoints import load_encoder as load_encoder

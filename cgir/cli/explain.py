@@ -13,7 +13,7 @@ from .options import add_detail_options, add_trace_options, positive_int
 from .targets import load_or_trace
 
 if TYPE_CHECKING:
-    from encoders.explain.occlusion import Explanation
+    from encoders.explain import Explanation
 
 HELP = "why a network got its score: what each operator is worth to a predictor"
 DRAWINGS = (".svg", ".html")
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the most important nodes, and draw the graph shaded by importance."""
     check_packages("frontends", "encoders")
     from encoders import Predictor
-    from encoders.explain.occlusion import explain
+    from encoders.explain import explain
 
     check_output(args.output)  # before a model is traced
     graph = load_or_trace(args.model, args)

@@ -1,5 +1,6 @@
-"""Integrated gradients: a neural score, shared out among the nodes (Sundararajan et al. 2017,
-https://arxiv.org/abs/1703.01365).
+"""Integrated gradients: the score of a neural network, attributed to the nodes of the graph.
+
+Sundararajan et al. 2017, https://arxiv.org/abs/1703.01365.
 """
 
 from __future__ import annotations
@@ -18,29 +19,28 @@ from cgir.ops import INDEX
 from encoders.engine.batching import GraphTensors
 from encoders.models.node_embedding import NodeEmbedding
 
-from .occlusion import Explanation, one_graph
+from .explanation import Explanation, one_graph
 
 
 def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: int = 64) -> Explanation:
-    """How much of f(x) - f(x') each node brings, x being the embeddings of the graph's nodes (eq. 1).
+    """How much of f(x) - f(x') each node contributes, x being the embeddings of the graph's nodes (eq. 1).
 
-    x' is the same graph of operators of which nothing is known, opaque and without sizes. (Zero, the usual choice for
-    images, is where a layer norm turns fastest: 256 steps did not reach completeness there.) The integral is the mean
-    gradient at `steps` points between x' and x (eq. 3), in the middles of the steps, where the error is smaller than at
-    their ends. The values add up to f(x) - f(x') (completeness, proposition 1) up to that error. Edges are not embedded
-    and get 0.
+    x' is the same graph with unknown operators, opaque and without sizes. (Zero, the usual choice for images, is where
+    a layer norm turns fastest: 256 steps did not reach completeness there.) The integral is the mean gradient at
+    `steps` points between x' and x (eq. 3), in the middles of the steps, where the error is smaller than at their ends.
+    The values add up to f(x) - f(x') (completeness, proposition 1) up to that error. Edges are not embedded and get 0.
 
     Args:
         module: a neural scorer with an `encoder`, `forward(TensorBatch) -> (G,)`, such as `Scorer` or `CARL`; it is not
             changed.
         graph: a graph, or a batch of one.
-        steps: gradients taken.
+        steps: number of gradients.
 
     Raises:
         CgirError: more than one graph, an empty one, fewer than 1 step, or a module without `encoder` and one
             `NodeEmbedding`.
     """
-    whole, net = one_graph(graph), deepcopy(module).double().eval().requires_grad_(False)
+    graph, net = one_graph(graph), deepcopy(module).double().eval().requires_grad_(False)
     encoder: Any = getattr(net, "encoder", None)
     embeddings = [part for part in net.modules() if isinstance(part, NodeEmbedding)]
     if encoder is None or len(embeddings) != 1 or steps < 1:
@@ -48,27 +48,23 @@ def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: in
         raise CgirError(
             f"integrated gradients: {found}; expected a scorer with an encoder and one of them, and at least 1 step"
         )
-    # A kind of its own for every node: equal nodes are embedded apart.
-    packed = GraphBatch.from_graphs([whole])
-    apart = GraphBatch(
-        tuple(node.kind for node in whole.nodes), np.arange(len(whole)), packed.src, packed.dst, packed.ptr
-    )
-    arrays = GraphTensors(apart, encoder.config.layers, engine="plain").minibatch([0])
+    batch = _distinct_nodes(graph)
+    arrays = GraphTensors(batch, encoder.config.layers, engine="plain").minibatch([0])
     states: Tensor = embeddings[0](arrays.ops, arrays.features)
     opaque = torch.zeros_like(arrays.ops)
     opaque[:, 0] = INDEX["Opaque"]
-    unknown: Tensor = embeddings[0](opaque, torch.zeros_like(arrays.features))
+    baseline: Tensor = embeddings[0](opaque, torch.zeros_like(arrays.features))
     total = torch.zeros_like(states)
     for step in range(steps):
-        point = torch.lerp(unknown, states, (step + 0.5) / steps).requires_grad_()
+        point = torch.lerp(baseline, states, (step + 0.5) / steps).requires_grad_()
         hook = embeddings[0].register_forward_hook(lambda *_, point=point: point)
         total += torch.autograd.grad(net(arrays).sum(), point)[0]
         hook.remove()
-    score = float(net(arrays)[0])
-    return Explanation(
-        whole,
-        ((states - unknown) * total).sum(1).numpy() / steps,
-        np.zeros(whole.num_edges),
-        "integrated gradients",
-        score,
-    )
+    values = ((states - baseline) * total).sum(1).numpy() / steps
+    return Explanation(graph, values, np.zeros(graph.num_edges), "integrated gradients", float(net(arrays)[0]))
+
+
+def _distinct_nodes(graph: Graph) -> GraphBatch:
+    """The graph with a kind for every node: equal nodes are then embedded apart."""
+    batch = GraphBatch.from_graphs([graph])
+    return GraphBatch(tuple(node.kind for node in graph.nodes), np.arange(len(graph)), batch.src, batch.dst, batch.ptr)

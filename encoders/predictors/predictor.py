@@ -28,7 +28,7 @@ from .serialization import load, save
 from .source_families import Scores, SourceModel, TargetContext, log_costs
 
 if TYPE_CHECKING:
-    from encoders.explain.occlusion import Explanation
+    from encoders.explain import Explanation
 
 Read = GraphFeatures | GraphTensors
 Some = Graphs | GraphFeatures  # what describes graphs was made by `compute_features` with the same encoder
@@ -215,7 +215,7 @@ class Predictor:
         Raises:
             CgirError: nothing was fitted, or masks are asked of another head.
         """
-        from encoders.explain.occlusion import explain
+        from encoders.explain import explain
 
         return explain(self, graph, method)
 

@@ -12,7 +12,7 @@ from encoders_samples import conv_share, random_cnns
 import cgir
 import encoders
 from cgir.cli.main import main
-from encoders.explain.occlusion import explain
+from encoders.explain import explain
 
 NET = """
 from torch import nn

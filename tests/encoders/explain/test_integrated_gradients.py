@@ -10,8 +10,8 @@ from cgir import CgirError, GraphBatch
 from cgir.node_features import FEATURE_NAMES, VARIANTS, categories, node_features
 from cgir.ops import INDEX
 from encoders import Encoder, EncoderConfig, GraphTensors, Predictor, TrainConfig
+from encoders.explain import occlusion
 from encoders.explain.integrated_gradients import integrated_gradients
-from encoders.explain.occlusion import occlusion
 
 
 class Sum(nn.Module):

@@ -5,7 +5,6 @@ and what is refused.
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,9 +18,7 @@ import frontends
 from cgir import CgirError, Graph, GraphBatch, Node
 from cgir.cost import kind_flops
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig
-from encoders.explain.occlusion import Explanation, explain, occlusion
-
-module = import_module("encoders.explain.occlusion")
+from encoders.explain import Explanation, explain, occlusion, occlusion_scores
 
 
 def without_node(graph, gone):
@@ -79,7 +76,7 @@ def test_occluded_graphs_are_those_rebuilt_by_hand(seed, size, chunk):
         return np.sin(np.arange(len(batch)) + len(seen))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CHUNK_NODES", chunk)
+        patch.setattr(occlusion_scores, "CHUNK_NODES", chunk)
         found = occlusion(predict, graph)
     assert triples(GraphBatch.concatenate(seen)) == triples(GraphBatch.from_graphs(variants))
     assert len(seen) == 1 or max(batch.num_nodes for batch in seen) <= max(chunk, len(graph))

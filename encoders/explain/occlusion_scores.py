@@ -1,0 +1,116 @@
+"""Occlusion: the score of a graph minus the score of the graph without a node or an edge, for any predictor.
+
+Zeiler & Fergus 2014, https://arxiv.org/abs/1311.2901, section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from cgir.errors import CgirError
+from cgir.graph import Graph
+from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray, IntArray
+
+from .explanation import Explanation, one_graph
+
+Predict = Callable[[GraphBatch], FloatArray]
+
+KEPT_OPS = ("Input", "Output")  # a network without its input or output is none: their importance is 0
+CHUNK_NODES = 400_000  # of occluded graphs predicted at once; they have most of their classes of nodes in common
+
+
+def occlusion(predict: Predict, graph: Graph | GraphBatch) -> Explanation:
+    """Importance of each node and edge: the score of the graph minus its score without that node or edge.
+
+    A node is contracted: its readers read, in its place, all that it read; where it read nothing (a constant) they read
+    one argument less. An edge is removed: its reader reads one argument less. All else stays as it was, shapes
+    included, so that most occluded graphs are no valid networks: they are queries to the predictor. Inputs and Outputs
+    get 0, and so does the only node of a graph.
+
+    Args:
+        predict: scores (G,) of a batch of G graphs, each independent of the others.
+        graph: a graph, or a batch of one.
+
+    Raises:
+        CgirError: more than one graph, an empty one, or scores that are not G finite numbers.
+    """
+    graph = one_graph(graph)
+    batch = GraphBatch.from_graphs([graph])
+    occluded = np.asarray([len(graph) > 1 and node.op not in KEPT_OPS for node in graph.nodes], bool)
+    batches = _occluded_graphs(batch, np.flatnonzero(occluded))
+    scores = np.concatenate([_scores(predict, graphs) for graphs in batches])
+    nodes = np.zeros(len(graph))
+    first_edge = 1 + int(occluded.sum())
+    nodes[occluded] = scores[0] - scores[1:first_edge]
+    return Explanation(graph, nodes, scores[0] - scores[first_edge:], "occlusion", float(scores[0]))
+
+
+def _scores(predict: Predict, graphs: GraphBatch) -> FloatArray:
+    scores = np.asarray(predict(graphs), np.float64)
+    if scores.shape != (len(graphs),) or not np.isfinite(scores).all():
+        found = f"shape {scores.shape}" if scores.shape != (len(graphs),) else "scores that are not finite"
+        raise CgirError(
+            f"occlusion: the predictor gave {found} for {len(graphs)} graphs; expected a finite number for each"
+        )
+    return scores
+
+
+def _occluded_graphs(batch: GraphBatch, nodes: IntArray) -> Iterator[GraphBatch]:
+    """The graph of a batch, then without each of `nodes`, then without each edge, `CHUNK_NODES` nodes at a time."""
+    total, step = 1 + len(nodes) + len(batch.src), max(1, CHUNK_NODES // batch.num_nodes)
+    starts = range(0, total, step)
+    for start in tqdm(starts, desc="occlusion", unit="batch", disable=len(starts) < 2, leave=False):
+        numbers = np.arange(start, min(start + step, total)) - 1
+        parts = [batch] if start == 0 else []
+        parts += [_without_nodes(batch, nodes[numbers[(numbers >= 0) & (numbers < len(nodes))]])]
+        parts += [_without_edges(batch, numbers[numbers >= len(nodes)] - len(nodes))]
+        yield GraphBatch.concatenate([part for part in parts if len(part)])
+
+
+def _without_nodes(batch: GraphBatch, removed: IntArray) -> GraphBatch:
+    """A graph for each node of `removed` (R,): the one of the batch without it, its readers reading what it read."""
+    num_nodes, num_edges, in_edge_ptr = batch.num_nodes, len(batch.src), batch.in_edge_ptr
+    node = removed[:, None]
+    # Of R x E edges: one into the removed node goes, one out of it becomes as many as lead into it, at its place among
+    # its reader's arguments, all others stay.
+    in_degree = np.diff(in_edge_ptr)
+    copies = np.where(batch.dst == node, 0, np.where(batch.src == node, in_degree[node], 1)).ravel()
+    index = np.repeat(np.arange(len(copies)), copies)
+    copy = np.arange(len(index)) - np.repeat(np.cumsum(copies) - copies, copies)
+    row, edge = index // max(num_edges, 1), index % max(num_edges, 1)
+    gone = removed[row]
+    src, dst = batch.src[edge], batch.dst[edge]
+    through = src == gone
+    src[through] = batch.src[in_edge_ptr[gone[through]] + copy[through]]
+    shift = row * (num_nodes - 1)
+    return GraphBatch(
+        batch.kinds,
+        batch.kind[_all_but(num_nodes, removed)].ravel(),
+        src - (src > gone) + shift,
+        dst - (dst > gone) + shift,
+        np.arange(len(removed) + 1) * (num_nodes - 1),
+    )
+
+
+def _without_edges(batch: GraphBatch, removed: IntArray) -> GraphBatch:
+    """A graph for each edge of `removed` (R,): the one of the batch without it."""
+    num_nodes, kept = batch.num_nodes, _all_but(len(batch.src), removed)
+    shift = num_nodes * np.arange(len(removed))[:, None]
+    return GraphBatch(
+        batch.kinds,
+        np.tile(batch.kind, len(removed)),
+        (batch.src[kept] + shift).ravel(),
+        (batch.dst[kept] + shift).ravel(),
+        np.arange(len(removed) + 1) * num_nodes,
+    )
+
+
+def _all_but(count: int, removed: IntArray) -> IntArray:
+    """(R, count - 1): in each row the numbers below `count` without the one removed."""
+    row = np.arange(max(count - 1, 0))
+    kept: IntArray = row + (row >= removed[:, None])
+    return kept
