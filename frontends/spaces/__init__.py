@@ -1,48 +1,68 @@
-"""Search spaces: strings <-> specs <-> canonical graphs <-> PyTorch modules. `get("nasbench201", channels=8)` is the
-only door.
+"""Search spaces: spec strings <-> specs <-> canonical graphs <-> PyTorch modules.
+
+`get("nasbench201", channels=8)` makes one.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from cgir.errors import SpecError
 
 from .space import Space as Space
 
-# Name -> (module, class), imported on demand, so that a new space costs nothing to those who do not use it.
+
+class SpaceEntry(NamedTuple):
+    """Where a search space is defined; it is imported on demand, so that unused spaces cost nothing.
+
+    Attributes:
+        module: name below `frontends.spaces`.
+        class_name: the subclass of `Space` in it.
+    """
+
+    module: str
+    class_name: str
+
+    def load(self) -> type[Space[Any]]:
+        """The class of the space."""
+        space: type[Space[Any]] = getattr(import_module(f".{self.module}", __package__), self.class_name)
+        return space
+
+
 SPACES = {
-    "nasbench101": ("nasbench101.space", "NasBench101"),
-    "nasbench201": ("nasbench201.space", "NasBench201"),
-    "nasbench_macro": ("nasbench_macro.space", "NasBenchMacro"),
-    "ofa_mbv3": ("mbconv.ofa_mbv3", "OfaMobileNetV3"),
-    "mnasnet": ("mbconv.mnasnet", "MnasNet"),
-    "proxylessnas": ("mbconv.proxylessnas", "ProxylessNas"),
-    "nasbench_nlp": ("nasbench_nlp.space", "NasBenchNlp"),
-    "darts": ("darts.space", "Darts"),
-    "nasnet": ("darts.nasnet", "NasNet"),
-    "nasbench1shot1": ("nasbench101.one_shot", "NasBench1Shot1"),
-    "transnas_micro": ("transnas.micro", "TransNasMicro"),
-    "transnas_macro": ("transnas.macro", "TransNasMacro"),
+    "nasbench101": SpaceEntry("nasbench101.space", "NasBench101"),
+    "nasbench201": SpaceEntry("nasbench201.space", "NasBench201"),
+    "nasbench_macro": SpaceEntry("nasbench_macro.space", "NasBenchMacro"),
+    "ofa_mbv3": SpaceEntry("mbconv.ofa_mbv3", "OfaMobileNetV3"),
+    "mnasnet": SpaceEntry("mbconv.mnasnet", "MnasNet"),
+    "proxylessnas": SpaceEntry("mbconv.proxylessnas", "ProxylessNas"),
+    "nasbench_nlp": SpaceEntry("nasbench_nlp.space", "NasBenchNlp"),
+    "darts": SpaceEntry("darts.space", "Darts"),
+    "nasnet": SpaceEntry("darts.nasnet", "NasNet"),
+    "nasbench1shot1": SpaceEntry("nasbench101.one_shot", "NasBench1Shot1"),
+    "transnas_micro": SpaceEntry("transnas.micro", "TransNasMicro"),
+    "transnas_macro": SpaceEntry("transnas.macro", "TransNasMacro"),
 }
 
 
 def get(name: str, **skeleton: Any) -> Space[Any]:
-    """The search space `name`; `skeleton` are the fields of its class (channels, cells, image, classes ...), defaults
-    as published.
+    """The search space `name`.
+
+    Args:
+        name: a key of `SPACES`.
+        skeleton: fields of its class (channels, cells, image, classes ...); defaults as published.
 
     Raises:
         SpecError: no such space, no such field, or a field that is not made of positive integers.
     """
     if name not in SPACES:
         raise SpecError(f"no search space is called {name!r}; there are {', '.join(SPACES)}")
-    module, class_name = SPACES[name]
-    space: type[Space[Any]] = getattr(import_module(f".{module}", __package__), class_name)
-    known = [field.name for field in fields(space)]  # type: ignore[arg-type]
-    unknown = sorted(set(skeleton) - set(known))
+    space = SPACES[name].load()
+    names = [field.name for field in fields(space)]  # type: ignore[arg-type]
+    unknown = sorted(set(skeleton) - set(names))
     if unknown:
-        raise SpecError(f"{name}: its skeleton has no {', '.join(unknown)}; it has {', '.join(known)}")
-    # JSON knows no tuples, and a space is hashable
+        raise SpecError(f"{name}: its skeleton has no {', '.join(unknown)}; it has {', '.join(names)}")
+    # JSON has no tuples, and a space is hashable
     return space(**{key: tuple(value) if isinstance(value, list) else value for key, value in skeleton.items()})

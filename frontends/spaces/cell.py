@@ -1,4 +1,4 @@
-"""Cell-level graphs: what the literature on predictors encodes instead of whole networks, operators on nodes."""
+"""Cell graphs, operators on nodes, which the literature on predictors encodes instead of whole networks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ SKIP_OPS = frozenset({"skip_connect", "skip"})
 
 
 class CellGraph(NamedTuple):
-    """`ops` name the nodes: "input", the benchmark's own operators, "output"; `edges` lead from a smaller to a larger
-    index, sorted.
+    """A directed acyclic graph of the searched part.
+
+    Attributes:
+        ops: of every node: "input", the benchmark's own operators, "output".
+        edges: (source, target), source < target, sorted.
     """
 
     ops: tuple[str, ...]
@@ -28,8 +31,9 @@ class CellGraph(NamedTuple):
         return matrix
 
     def pruned(self) -> CellGraph:
-        """Without dead nodes: zero operations, and what is then on no path from an input to an output. Inputs and
-        outputs stay.
+        """The graph without zero operations and what is then on no path from an input to an output.
+
+        Inputs and outputs stay.
         """
         edges = [edge for edge in self.edges if not {self.ops[node] for node in edge} & ZERO_OPS]
         reached = {node for node, op in enumerate(self.ops) if op.startswith("input")}
@@ -41,17 +45,22 @@ class CellGraph(NamedTuple):
         for source, target in sorted(edges, reverse=True):
             if target in useful:
                 useful.add(source)
-        kept = sorted(ends | (reached & useful))
-        place = {node: new for new, node in enumerate(kept)}
         live = reached & useful
+        kept = sorted(ends | live)
+        renumbered = {node: new for new, node in enumerate(kept)}
         return CellGraph(
             tuple(self.ops[node] for node in kept),
-            tuple((place[source], place[target]) for source, target in edges if source in live and target in live),
+            tuple(
+                (renumbered[source], renumbered[target])
+                for source, target in edges
+                if source in live and target in live
+            ),
         )
 
     def contracted(self) -> CellGraph:
-        """Without skips: what reads one reads what it reads. An edge stands as often as there are ways, so that x +
-        skip(x) still has two.
+        """The graph without skips: what reads a skip reads the skip's inputs.
+
+        An edge occurs once per path that it replaces, so that x + skip(x) still has two.
         """
         ops, edges = self.ops, self.edges
         for skip in [node for node, op in enumerate(ops) if op in SKIP_OPS]:
@@ -59,12 +68,13 @@ class CellGraph(NamedTuple):
             around = [(source, target) for node, target in edges if node == skip for source in sources]
             edges = (*(edge for edge in edges if skip not in edge), *around)
         kept = [node for node, op in enumerate(ops) if op not in SKIP_OPS]
-        place = {node: new for new, node in enumerate(kept)}
+        renumbered = {node: new for new, node in enumerate(kept)}
         return CellGraph(
-            tuple(ops[node] for node in kept), tuple(sorted((place[source], place[target]) for source, target in edges))
+            tuple(ops[node] for node in kept),
+            tuple(sorted((renumbered[source], renumbered[target]) for source, target in edges)),
         )
 
 
 def chain(ops: Sequence[str]) -> CellGraph:
-    """Operators one after the other between an input and an output."""
+    """A path: operators one after the other between an input and an output."""
     return CellGraph(("input", *ops, "output"), tuple((i, i + 1) for i in range(len(ops) + 1)))

@@ -1,8 +1,8 @@
-"""What the operators of cells are in the vocabulary of networks, so that an encoder reads a cell as it reads a network.
+"""Node kinds that stand for the operators of cells, so that encoders read a cell as they read a network.
 
-A cell operator is one node, described by what it is at heart: a block of ReLU, convolution and BatchNorm as the
+A cell operator is one node, described by its main operator: a block of ReLU, convolution and BatchNorm as the
 convolution, a separable convolution as its depthwise one, an inverted bottleneck as the depthwise convolution between
-its two others. Shapes are nominal, 16 channels of 32 x 32, since a cell knows no others; a node that reads several sums
+its two others. Shapes are nominal, 16 channels of 32 x 32, since a cell has no others; a node that reads several sums
 them without a node of its own. `none` and `zeroize` have no row: `CellGraph.pruned` leaves none of them.
 """
 
@@ -19,20 +19,28 @@ from cgir.graph_batch import GraphBatch
 
 from .cell import CellGraph
 
-Place = tuple[int, int]  # channels, and height and width
-Make = Callable[[Place], NodeKind]
+FeatureMap = tuple[int, int]  # channels, and height and width
+KindFactory = Callable[[FeatureMap], NodeKind]  # of a node that reads such a feature map
 
-NOMINAL: Place = (16, 32)
+NOMINAL: FeatureMap = (16, 32)
 # Where two cells stand side by side (DARTS, NASNet), the second one is the reduction cell, which leads to twice the
 # channels at half the size.
-REDUCED: Place = (32, 16)
+REDUCED: FeatureMap = (32, 16)
 FIRST_INPUT = "input_1"  # with which each of two such cells begins
 
 
 def _conv(
-    kernel: int | tuple[int, int], *, dilation: int = 1, depthwise: bool = False, widen: int = 1, stride: int = 1
-) -> Make:
-    """A convolution; `widen`: how many times more channels it returns, or has all along where it is depthwise."""
+    kernel: int | tuple[int, int],
+    *,
+    dilation: int = 1,
+    depthwise: bool = False,
+    width_multiplier: int = 1,
+    stride: int = 1,
+) -> KindFactory:
+    """A convolution.
+
+    `width_multiplier`: how many times more channels it returns, or reads and returns where it is depthwise.
+    """
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = tuple((dilation * (extent - 1) // 2,) * 2 for extent in (height, width))
     geometry = {
@@ -42,64 +50,63 @@ def _conv(
         "dilation": (dilation, dilation),
     }
 
-    def make(place: Place) -> NodeKind:
-        channels, size = place
-        outer = channels * widen
-        inner, groups = (outer, outer) if depthwise else (channels, 1)
-        shape = (outer, size // stride, size // stride)
+    def make(feature_map: FeatureMap) -> NodeKind:
+        channels, size = feature_map
+        out_channels = channels * width_multiplier
+        in_channels, groups = (out_channels, out_channels) if depthwise else (channels, 1)
+        shape = (out_channels, size // stride, size // stride)
         return NodeKind(
             "Conv",
-            ((inner, size, size),),
+            ((in_channels, size, size),),
             shape,
-            ((outer, inner // groups, height, width),),
+            ((out_channels, in_channels // groups, height, width),),
             attributes({**geometry, "groups": groups}),
         )
 
     return make
 
 
-def _bottleneck(kernel: int, expansion: int, squeezed: bool = False, first: bool = False) -> Make:
-    """An inverted bottleneck: its depthwise convolution, with stride 2 where it is the `first` of a stage; `squeezed`:
-    the gate is a second input.
-    """
-    conv = _conv(kernel, depthwise=True, widen=expansion, stride=1 + first)
+def _bottleneck(kernel: int, expansion: int, squeezed: bool = False, first: bool = False) -> KindFactory:
+    """An inverted bottleneck as its depthwise convolution, with stride 2 where it is the `first` of a stage.
 
-    def make(place: Place) -> NodeKind:
-        kind = conv(place)
+    `squeezed`: the gate of squeeze-and-excitation is a second input.
+    """
+    conv = _conv(kernel, depthwise=True, width_multiplier=expansion, stride=1 + first)
+
+    def make(feature_map: FeatureMap) -> NodeKind:
+        kind = conv(feature_map)
         return kind._replace(in_shapes=(*kind.in_shapes, (kind.shape[0], 1, 1))) if squeezed else kind
 
     return make
 
 
-def _pool(op: str, kernel: int) -> Make:
+def _pool(op: str, kernel: int) -> KindFactory:
     extra: dict[str, Attr] = {"dilation": (1, 1)} if op == "MaxPool" else {"include_pad": False}
     return _plain(op, kernel=(kernel, kernel), stride=(1, 1), padding=((kernel // 2, kernel // 2),) * 2, **extra)
 
 
-def _plain(op: str, inputs: int = 1, **attrs: Attr) -> Make:
+def _plain(op: str, inputs: int = 1, **attrs: Attr) -> KindFactory:
     """An operator that keeps the shape and has no parameters."""
-    return lambda place: NodeKind(op, (_shape(place),) * inputs, _shape(place), (), attributes(attrs))
+    return lambda feature_map: NodeKind(op, (_shape(feature_map),) * inputs, _shape(feature_map), (), attributes(attrs))
 
 
-def _linear(place: Place) -> NodeKind:
-    channels = place[0]
-    return NodeKind("Linear", (_shape(place),), _shape(place), ((channels, channels), (channels,)), ())
+def _linear(feature_map: FeatureMap) -> NodeKind:
+    channels = feature_map[0]
+    return NodeKind("Linear", (_shape(feature_map),), _shape(feature_map), ((channels, channels), (channels,)), ())
 
 
-def _earlier(place: Place) -> NodeKind:
-    """The result of the cell before the last; half as wide, as it is behind a reduction, which tells it from the last
-    cell's.
-    """
-    channels, size = place
+def _previous_input(feature_map: FeatureMap) -> NodeKind:
+    """The result of the cell before the last: half as many channels, which distinguishes it from the last cell's."""
+    channels, size = feature_map
     return NodeKind("Input", (), (channels // 2, size, size), (), ())
 
 
-def _shape(place: Place) -> Shape:
-    return place[0], place[1], place[1]
+def _shape(feature_map: FeatureMap) -> Shape:
+    return feature_map[0], feature_map[1], feature_map[1]
 
 
-KINDS: dict[str, Make] = {
-    "input": _plain("Input", 0), "input_1": _earlier, "input_2": _plain("Input", 0), "output": _plain("Output"),
+KINDS: dict[str, KindFactory] = {
+    "input": _plain("Input", 0), "input_1": _previous_input, "input_2": _plain("Input", 0), "output": _plain("Output"),
     **dict.fromkeys(("skip_connect", "skip", "identity"), _plain("Identity")),
     **dict.fromkeys(("nor_conv_1x1", "conv1x1", "conv_1x1"), _conv(1)),
     **dict.fromkeys(("nor_conv_3x3", "conv3x3", "conv_3x3"), _conv(3)),
@@ -109,46 +116,53 @@ KINDS: dict[str, Make] = {
     "avg_pool_3x3": _pool("AvgPool", 3), "maxpool3x3": _pool("MaxPool", 3),
     **{f"max_pool_{kernel}x{kernel}": _pool("MaxPool", kernel) for kernel in (3, 5, 7)},
     # ResNet blocks of TransNAS-Bench-101's modules, by what they do to the shape
-    "normal": _conv(3), "channels_x2": _conv(3, widen=2), "resolution_/2": _conv(3, stride=2), "channels_x2_resolution_/2": _conv(3, widen=2, stride=2),
+    "normal": _conv(3), "resolution_/2": _conv(3, stride=2),
+    "channels_x2": _conv(3, width_multiplier=2), "channels_x2_resolution_/2": _conv(3, width_multiplier=2, stride=2),
     # inverted bottlenecks of NAS-Bench-Macro, ProxylessNAS, OFA and MnasNet
     "mb_e3_k3": _bottleneck(3, 3), "mb_e6_k5": _bottleneck(5, 6),
-    **{f"{kernel}x{kernel}_MBConv{expansion}": _bottleneck(kernel, expansion) for kernel, expansion in product((3, 5, 7), (3, 6))},
+    **{
+        f"{kernel}x{kernel}_MBConv{expansion}": _bottleneck(kernel, expansion)
+        for kernel, expansion in product((3, 5, 7), (3, 6))
+    },
     **{
         (f"mbconv_e{expansion}" if expansion > 1 else "sepconv") + f"_k{kernel}" + "_se" * squeezed + "_first" * first:
         _bottleneck(kernel, expansion, squeezed, first)
         for kernel, expansion, squeezed, first in product((3, 5, 7), (1, 3, 4, 6), (False, True), (False, True))
     },
     # recurrent cells of NAS-Bench-NLP
-    "linear": _linear, "blend": _plain("Lerp", 3), "elementwise_prod": _plain("Mul", 2), "elementwise_sum": _plain("Add", 2),
-    "activation_tanh": _plain("Tanh"), "activation_sigm": _plain("Sigmoid"), "activation_leaky_relu": _plain("LeakyReLU", slope=0.01),
+    "linear": _linear, "blend": _plain("Lerp", 3),
+    "elementwise_prod": _plain("Mul", 2), "elementwise_sum": _plain("Add", 2),
+    "activation_tanh": _plain("Tanh"), "activation_sigm": _plain("Sigmoid"),
+    "activation_leaky_relu": _plain("LeakyReLU", slope=0.01),
 }  # fmt: skip
-# States of NAS-Bench-NLP, of which there may be any number: vectors, and as no vocabulary numbers its inputs, state i
-# is i + 1 wide.
-STATES = {"input_h_prev": "Input", "output_h_new": "Output"}
+# States of NAS-Bench-NLP, of which there may be any number: vectors. Kinds have no index of the input, so state i is
+# distinguished by its width, i + 1.
+STATE_OPS = {"input_h_prev": "Input", "output_h_new": "Output"}
 
 
-def cell_kind(op: str, place: Place = NOMINAL) -> NodeKind:
+def cell_kind(op: str, feature_map: FeatureMap = NOMINAL) -> NodeKind:
     """The node kind that stands for a benchmark's operator.
 
     Args:
         op: as `Space.cell_graph` names it.
-        place: channels, and height and width, of what it reads.
+        feature_map: channels, and height and width, of what it reads.
 
     Raises:
         SpecError: the operator has no row.
     """
     if op in KINDS:
-        return KINDS[op](place)
+        return KINDS[op](feature_map)
     name, _, number = op.rpartition("_")
-    if name in STATES and number.isdecimal():
-        shape = (place[0], 1, int(number) + 1)
-        return NodeKind(STATES[name], () if STATES[name] == "Input" else (shape,), shape, (), ())
+    if name in STATE_OPS and number.isdecimal():
+        shape = (feature_map[0], 1, int(number) + 1)
+        return NodeKind(STATE_OPS[name], () if STATE_OPS[name] == "Input" else (shape,), shape, (), ())
     raise SpecError(
-        f"cells: no node kind stands for the operator {op!r}; add a row for it to KINDS in frontends/spaces/cell_kinds.py"
+        f"cells: no node kind stands for the operator {op!r}; "
+        "add a row for it to KINDS in frontends/spaces/cell_kinds.py"
     )
 
 
-def pack(cells: Iterable[CellGraph]) -> GraphBatch:
+def pack_cells(cells: Iterable[CellGraph]) -> GraphBatch:
     """Cells as arrays; kinds are numbered in order of first appearance.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What every search space offers."""
+"""`Space`: the interface of a search space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 
 from .cell import CellGraph
-from .cell_kinds import pack
+from .cell_kinds import pack_cells
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,10 @@ S = TypeVar("S", bound=Hashable)
 
 
 class Space(ABC, Generic[S]):
-    """A search space: a frozen dataclass whose fields are the skeleton around the searched part. Specs are hashable and
-    do not change.
+    """A search space: a frozen dataclass whose fields are the skeleton around the searched part.
 
-    `graph(spec)` is canonical and isomorphic to the traced `module(spec)`. Fields are positive integers or tuples of
-    them, or declare `metadata={"choices": ...}`.
+    Specs, the points of the space, are hashable and immutable. `graph(spec)` is canonical and isomorphic to the traced
+    `module(spec)`. Fields are positive integers or tuples of them, or declare `metadata={"choices": ...}`.
     """
 
     name: ClassVar[str]
@@ -43,12 +42,17 @@ class Space(ABC, Generic[S]):
                 raise SpecError(f"{self.name}: {field.name}={value!r}; expected one of {', '.join(map(repr, choices))}")
             if not choices and (not numbers or not all(type(number) is int and number > 0 for number in numbers)):
                 raise SpecError(
-                    f"{self.name}: {field.name}={value!r}; expected positive integers, as in the default {field.default!r}"
+                    f"{self.name}: {field.name}={value!r}; "
+                    f"expected positive integers, as in the default {field.default!r}"
                 )
 
     @abstractmethod
     def parse(self, text: str) -> S:
-        """The spec a string stands for; SpecError says what is wrong and where."""
+        """The spec of a string.
+
+        Raises:
+            SpecError: the string is no spec of this space; says what is wrong and where.
+        """
 
     @abstractmethod
     def format(self, spec: S) -> str:
@@ -56,7 +60,7 @@ class Space(ABC, Generic[S]):
 
     @abstractmethod
     def network(self, build: GraphBuilder, spec: S) -> None:
-        """Write the whole network, canonical, from Input to Output; parts that occur again as `build.subgraph`."""
+        """Write the whole network, canonical, from Input to Output; parts that occur again by `build.subgraph`."""
 
     @abstractmethod
     def module(self, spec: S) -> torch.nn.Module:
@@ -64,11 +68,11 @@ class Space(ABC, Generic[S]):
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> S:
-        """A spec drawn uniformly from `enumerate()`."""
+        """A random spec, uniform over `enumerate()`."""
 
     @abstractmethod
     def mutate(self, spec: S, rng: np.random.Generator) -> S:
-        """Another spec of the space, a small step away."""
+        """Another spec of the space, a small change away."""
 
     @abstractmethod
     def enumerate(self) -> Iterator[S]:
@@ -93,22 +97,22 @@ class Space(ABC, Generic[S]):
         return build.batch()
 
     def cell_graphs(self, specs: Iterable[S], skip_nodes: bool = True) -> GraphBatch:
-        """The cell graphs of many specs as arrays, dead nodes removed, in a network's vocabulary: encoders read them as
-        they read graphs.
+        """The cell graphs of many specs as arrays, without dead nodes; encoders read them as they read networks.
 
-        A node for each operator; one that reads several sums them. Kinds and their nominal shapes: `cell_kinds`. Of a
-        cell without a path from an input to an output only its inputs and outputs are left, without edges.
+        There is a node for each operator; one that reads several sums them. Kinds and their nominal shapes:
+        `cell_kinds`. Of a cell without a path from an input to an output only its inputs and outputs are left, without
+        edges.
 
         Args:
             specs: points of the space.
-            skip_nodes: whether skips are nodes; without, they are contracted as identities are in networks, and an edge may
-                stand twice.
+            skip_nodes: whether skips are nodes; else they are contracted as identities are in networks, and an edge may
+                occur twice.
 
         Raises:
             SpecError: an operator of a cell has no node kind.
         """
         cells = (self.cell_graph(spec).pruned() for spec in specs)
-        return pack(cells if skip_nodes else (cell.contracted() for cell in cells))
+        return pack_cells(cells if skip_nodes else (cell.contracted() for cell in cells))
 
     def inputs(self, spec: S) -> tuple[torch.Tensor, ...]:
         """What `module(spec)` is called with, on the meta device: a batch of one image."""

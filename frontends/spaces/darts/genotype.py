@@ -110,7 +110,11 @@ def _concat(value: ast.expr, space: str, cell: str) -> tuple[int, ...]:
         and value.func.id == "range"
         and not value.keywords
     )
-    items = value.args if is_range else value.elts if isinstance(value, (ast.List, ast.Tuple)) else []  # type: ignore[attr-defined]
+    items: list[ast.expr] = []
+    if isinstance(value, ast.Call) and is_range:
+        items = value.args
+    elif isinstance(value, (ast.List, ast.Tuple)):
+        items = value.elts
     numbers = [_constant(item) for item in items]
     if (
         not numbers

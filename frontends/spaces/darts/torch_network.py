@@ -58,7 +58,8 @@ class DartsFactorizedReduce(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H/2, W/2); H and W even."""
         x = self.relu(x)
-        return self.bn(torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], 1))
+        result: Tensor = self.bn(torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], 1))
+        return result
 
 
 def operation(op: str, channels: int, stride: int) -> nn.Module:
@@ -192,5 +193,8 @@ class DartsNetwork(nn.Module):
         for cell in self.cells:
             previous, last = last, cell(previous, last)
         if last is None:
-            return self.classifier(x.flatten(1)[:, :1].expand(-1, self.classifier.in_features) * 0)
-        return self.classifier(self.pool(last).flatten(1))
+            features = x.flatten(1)[:, :1].expand(-1, self.classifier.in_features) * 0
+        else:
+            features = self.pool(last).flatten(1)
+        logits: Tensor = self.classifier(features)
+        return logits

@@ -115,11 +115,11 @@ class MnasNet(Space[Spec]):
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another number in one place of the string."""
-        row, place = divmod(int(rng.integers(len(CHOICES) * STAGES + 1)), STAGES)
+        row, stage_index = divmod(int(rng.integers(len(CHOICES) * STAGES + 1)), STAGES)
         if row == len(CHOICES):
             return spec._replace(r=resample((spec.r,), 0, RESOLUTIONS, rng)[0])
-        stage = Stage(*resample(spec.stages[place], row, tuple(CHOICES.values())[row], rng))
-        return spec._replace(stages=(*spec.stages[:place], stage, *spec.stages[place + 1 :]))
+        stage = Stage(*resample(spec.stages[stage_index], row, tuple(CHOICES.values())[row], rng))
+        return spec._replace(stages=(*spec.stages[:stage_index], stage, *spec.stages[stage_index + 1 :]))
 
     def enumerate(self) -> Iterator[Spec]:
         """Every network at every image size; no two are equal, unless the skeleton gives two stages one width."""
@@ -127,8 +127,9 @@ class MnasNet(Space[Spec]):
         return (Spec(chosen, r) for chosen in product(stages, repeat=STAGES) for r in RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
-        """A chain of the blocks, named "sepconv_k3" or "mbconv_e6_k5", then "_se", then "_first" for the first of a
-        stage. Knows no image size.
+        """A chain of the blocks, named "sepconv_k3" or "mbconv_e6_k5"; without the image size.
+
+        "_se" follows where there is squeeze-and-excitation, then "_first" for the first block of a stage.
         """
         names = []
         for stage in spec.stages:

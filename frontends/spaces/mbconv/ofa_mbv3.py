@@ -2,7 +2,7 @@
 
 Five stages of 2 to 4 inverted bottlenecks; every block has its kernel (3, 5, 7) and expansion (3, 4, 6). Strings are
 `ks=5 7 ..;e=4 3 ..;d=2 3 2 4 3;r=224`: kernel and expansion of four blocks a stage, depth of the stages, height and
-width of the image. Only the first d blocks of a stage are there, so strings that differ in the others name one network
+width of the image. Only the first d blocks of a stage exist, so strings that differ in the others name one network
 (`canonical`); a spec keeps all numbers.
 
 Costs are those of the published tables on every row. `macs` and `params` (DyNAS-T's, by fvcore, 224 x 224) are `flops /
@@ -47,12 +47,13 @@ CODES = {
 }
 EXAMPLE = "ks=5 7 .. (20 numbers);e=4 3 .. (20 numbers);d=2 3 2 4 3;r=224"
 PAIRS = tuple(product(KERNELS, EXPANSIONS))
-NUM_STAGES = sum(len(PAIRS) ** depth for depth in DEPTHS)  # 7,371 ways to fill a stage
+NUM_STAGES: int = sum(len(PAIRS) ** depth for depth in DEPTHS)  # 7,371 ways to fill a stage
 
 
 class Spec(NamedTuple):
-    """Kernels and expansions of 5 * 4 blocks, depths of the 5 stages, height and width of the image. `canonical` names
-    each network once.
+    """Kernels and expansions of 5 * 4 blocks, depths of the 5 stages, height and width of the image.
+
+    Several specs stand for one network; `canonical` is one of them.
     """
 
     ks: tuple[int, ...]
@@ -66,19 +67,18 @@ class Spec(NamedTuple):
 
 
 def canonical(spec: Spec) -> Spec:
-    """The same network with the smallest kernel and expansion wherever no block is; equal for specs of one network."""
-    places = {place for _, place in spec.active()}
-    ks = tuple(kernel if place in places else KERNELS[0] for place, kernel in enumerate(spec.ks))
-    e = tuple(expansion if place in places else EXPANSIONS[0] for place, expansion in enumerate(spec.e))
+    """The spec of the same network with the smallest kernel and expansion wherever no block exists."""
+    positions = {position for _, position in spec.active()}
+    ks = tuple(kernel if position in positions else KERNELS[0] for position, kernel in enumerate(spec.ks))
+    e = tuple(expansion if position in positions else EXPANSIONS[0] for position, expansion in enumerate(spec.e))
     return Spec(ks, e, spec.d, spec.r)
 
 
 @dataclass(frozen=True)
 class OfaMobileNetV3(Space[Spec]):
-    """`widths` are channels of stem, first block, five stages, last convolution and feature mix; `width` multiplies
-    them, rounded to multiples of 8.
+    """`widths` are channels of stem, first block, five stages, last convolution and feature mix.
 
-    The supernet was trained in two widths.
+    `width` multiplies them, rounded to multiples of 8; the supernet was trained at two widths.
     """
 
     name: ClassVar[str] = "ofa_mbv3"
@@ -90,7 +90,8 @@ class OfaMobileNetV3(Space[Spec]):
         super().__post_init__()
         if len(self.widths) != STAGES + 4:
             raise SpecError(
-                f"ofa_mbv3: {len(self.widths)} widths; expected {STAGES + 4}: stem, first block, {STAGES} stages, last convolution, feature mix"
+                f"ofa_mbv3: {len(self.widths)} widths; expected {STAGES + 4}: "
+                f"stem, first block, {STAGES} stages, last convolution, feature mix"
             )
 
     def parse(self, text: str) -> Spec:
@@ -103,7 +104,7 @@ class OfaMobileNetV3(Space[Spec]):
         return Spec(ks, e, d, r)
 
     def format(self, spec: Spec) -> str:
-        """`ks=..;e=..;d=..;r=..`, blocks that are not there included."""
+        """`ks=..;e=..;d=..;r=..`, blocks that do not exist included."""
         return format_codes({"ks": spec.ks, "e": spec.e, "d": spec.d, "r": (spec.r,)})
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
@@ -128,26 +129,25 @@ class OfaMobileNetV3(Space[Spec]):
         return (torch.empty(1, 3, spec.r, spec.r, device="meta"),)
 
     def sample(self, rng: np.random.Generator) -> Spec:
-        """Uniform over networks and image sizes, canonical: 89 % of the stages have four blocks (a third, where depths
-        are drawn first).
+        """Uniform over networks and image sizes, canonical.
+
+        89 % of the stages have four blocks; sampling the depths first would give a third of them four.
         """
         codes = tuple(map(int, rng.integers(NUM_STAGES, size=STAGES)))
         return _spec(codes, RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))])
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
-        """Another kernel or expansion of a block, another depth of a stage (new blocks are drawn), or another image
-        size; canonical.
-        """
+        """Another kernel or expansion of a block, depth of a stage (new blocks are random), or image size; canonical."""
         spec = canonical(spec)
-        places = [place for _, place in spec.active()]
-        step = int(rng.integers(2 * len(places) + STAGES + 1))
-        if step < len(places):
-            return spec._replace(ks=resample(spec.ks, places[step], KERNELS, rng))
-        if step < 2 * len(places):
-            return spec._replace(e=resample(spec.e, places[step - len(places)], EXPANSIONS, rng))
-        if step == 2 * len(places) + STAGES:
+        positions = [position for _, position in spec.active()]
+        change = int(rng.integers(2 * len(positions) + STAGES + 1))
+        if change < len(positions):
+            return spec._replace(ks=resample(spec.ks, positions[change], KERNELS, rng))
+        if change < 2 * len(positions):
+            return spec._replace(e=resample(spec.e, positions[change - len(positions)], EXPANSIONS, rng))
+        if change == 2 * len(positions) + STAGES:
             return spec._replace(r=resample((spec.r,), 0, RESOLUTIONS, rng)[0])
-        depths = resample(spec.d, step - 2 * len(places), DEPTHS, rng)
+        depths = resample(spec.d, change - 2 * len(positions), DEPTHS, rng)
         return canonical(Spec(*_filled(spec, rng), depths, spec.r))
 
     def enumerate(self) -> Iterator[Spec]:
@@ -155,12 +155,13 @@ class OfaMobileNetV3(Space[Spec]):
         return (_spec(codes, r) for codes in product(range(NUM_STAGES), repeat=STAGES) for r in RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
-        """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; the first of a stage ends in "_first".
-        Knows no image size.
+        """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; without the image size.
+
+        The name of the first block of a stage ends in "_first".
         """
         names = [
-            f"mbconv_e{spec.e[place]}_k{spec.ks[place]}" + "_first" * (place % DEEPEST == 0)
-            for _, place in spec.active()
+            f"mbconv_e{spec.e[position]}_k{spec.ks[position]}" + "_first" * (position % DEEPEST == 0)
+            for _, position in spec.active()
         ]
         return chain(names)
 
@@ -171,17 +172,17 @@ class OfaMobileNetV3(Space[Spec]):
     def _blocks(self, spec: Spec) -> list[BottleneckSpec]:
         in_channels = self._channels[1]
         blocks = [BottleneckSpec(self._channels[0], in_channels, 3, 1)]  # nothing expands
-        for stage, place in spec.active():
+        for stage, position in spec.active():
             out_channels = self._channels[stage + 2]
-            blocks.append(_block(stage, place % DEEPEST == 0, in_channels, out_channels, spec.ks[place], spec.e[place]))
+            blocks.append(
+                _block(stage, position % DEEPEST == 0, in_channels, out_channels, spec.ks[position], spec.e[position])
+            )
             in_channels = out_channels
         return blocks
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor`, at least one of it and at most a tenth smaller (the authors'
-    utils/pytorch_modules.py).
-    """
+    """The nearest multiple of `divisor` that is at most a tenth smaller (the authors' utils/pytorch_modules.py)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
@@ -197,16 +198,16 @@ def _block(stage: int, first: bool, in_channels: int, out_channels: int, kernel:
 
 @lru_cache(maxsize=NUM_STAGES)
 def _stage(code: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """Depth, kernels and expansions of the stage with this number: shallow ones first, then by the digits of their
-    blocks.
+    """Depth, kernels and expansions of the stage with this code.
+
+    Codes are ordered by depth, then by the blocks' indices into `PAIRS`, read as digits.
     """
     depth = DEPTHS[0]
     while code >= len(PAIRS) ** depth:
         code -= len(PAIRS) ** depth
         depth += 1
-    pairs = [PAIRS[code // len(PAIRS) ** block % len(PAIRS)] for block in reversed(range(depth))] + [PAIRS[0]] * (
-        DEEPEST - depth
-    )
+    pairs = [PAIRS[code // len(PAIRS) ** block % len(PAIRS)] for block in reversed(range(depth))]
+    pairs += [PAIRS[0]] * (DEEPEST - depth)
     return depth, tuple(kernel for kernel, _ in pairs), tuple(expansion for _, expansion in pairs)
 
 
@@ -218,10 +219,13 @@ def _spec(codes: tuple[int, ...], r: int) -> Spec:
 
 
 def _filled(spec: Spec, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Kernels and expansions with blocks drawn wherever none is."""
-    places = {place for _, place in spec.active()}
-    drawn = [PAIRS[int(code)] for code in rng.integers(len(PAIRS), size=len(spec.ks))]
-    pairs = [(spec.ks[place], spec.e[place]) if place in places else pair for place, pair in enumerate(drawn)]
+    """Kernels and expansions with random blocks wherever there is none."""
+    positions = {position for _, position in spec.active()}
+    sampled = [PAIRS[int(code)] for code in rng.integers(len(PAIRS), size=len(spec.ks))]
+    pairs = [
+        (spec.ks[position], spec.e[position]) if position in positions else pair
+        for position, pair in enumerate(sampled)
+    ]
     return tuple(kernel for kernel, _ in pairs), tuple(expansion for _, expansion in pairs)
 
 

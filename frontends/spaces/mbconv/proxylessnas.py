@@ -1,6 +1,6 @@
-"""ProxylessNAS (Cai et al. 2019): 21 inverted bottlenecks, each of expansion 3 or 6 and kernel 3, 5 or 7, or left out;
-2.2 * 10^17 strings.
+"""ProxylessNAS (Cai et al. 2019): 21 inverted bottlenecks of expansion 3 or 6 and kernel 3, 5 or 7, or left out.
 
+There are 2.2 * 10^17 strings.
 Strings are the authors' names of the 21 choices (search/modules/mix_op.py), separated by spaces: `5x5_MBConv3
 3x3_MBConv3 Zero ..`. `Zero` leaves the shortcut alone, so a block that changes the shape cannot be `Zero`. `MOBILE` is
 the published network for phones, whose skeleton is the default; that of the one for GPUs is `stem=40, widths=(24, 32,
@@ -33,16 +33,18 @@ FIRSTS = frozenset(sum(STAGES[:stage]) for stage in range(len(STAGES)))
 OPS = {f"{kernel}x{kernel}_MBConv{expansion}": (kernel, expansion) for kernel in (3, 5, 7) for expansion in (3, 6)}
 ZERO = "Zero"
 MOBILE = (
-    "5x5_MBConv3 3x3_MBConv3 Zero Zero 7x7_MBConv3 3x3_MBConv3 5x5_MBConv3 5x5_MBConv3 7x7_MBConv6 5x5_MBConv3 5x5_MBConv3 5x5_MBConv3 "
-    "5x5_MBConv6 5x5_MBConv3 5x5_MBConv3 5x5_MBConv3 7x7_MBConv6 7x7_MBConv6 7x7_MBConv3 7x7_MBConv3 7x7_MBConv6"
+    "5x5_MBConv3 3x3_MBConv3 Zero Zero 7x7_MBConv3 3x3_MBConv3 5x5_MBConv3 5x5_MBConv3 "
+    "7x7_MBConv6 5x5_MBConv3 5x5_MBConv3 5x5_MBConv3 5x5_MBConv6 5x5_MBConv3 5x5_MBConv3 5x5_MBConv3 "
+    "7x7_MBConv6 7x7_MBConv6 7x7_MBConv3 7x7_MBConv3 7x7_MBConv6"
 )
 Spec = tuple[str, ...]  # the choice of every block
 
 
 @dataclass(frozen=True)
 class ProxylessNas(Space[Spec]):
-    """`widths` are the channels of the first block, which does not expand, and of the six stages of 4, 4, 4, 4, 4 and 1
-    searched blocks.
+    """`widths` are the channels of the first block, which does not expand, and of the six stages.
+
+    The stages have 4, 4, 4, 4, 4 and 1 searched blocks.
     """
 
     name: ClassVar[str] = "proxylessnas"
@@ -56,7 +58,8 @@ class ProxylessNas(Space[Spec]):
         super().__post_init__()
         if len(self.widths) != len(STAGES) + 1:
             raise SpecError(
-                f"proxylessnas: {len(self.widths)} widths; expected {len(STAGES) + 1}: the first block's and one per stage"
+                f"proxylessnas: {len(self.widths)} widths; "
+                f"expected {len(STAGES) + 1}: the first block's and one per stage"
             )
 
     def parse(self, text: str) -> Spec:
@@ -69,12 +72,14 @@ class ProxylessNas(Space[Spec]):
         spec = tuple(text.split())
         if len(spec) != sum(STAGES):
             raise SpecError(
-                f"proxylessnas: {len(spec)} names in {text!r}; expected {sum(STAGES)} separated by spaces, one per block"
+                f"proxylessnas: {len(spec)} names in {text!r}; "
+                f"expected {sum(STAGES)} separated by spaces, one per block"
             )
         for position, op in enumerate(spec):
             if op not in _choices(position):
                 raise SpecError(
-                    f"proxylessnas: name {position} of {text!r} is {op!r}; expected one of {', '.join(_choices(position))}"
+                    f"proxylessnas: name {position} of {text!r} is {op!r}; "
+                    f"expected one of {', '.join(_choices(position))}"
                 )
         return spec
 
@@ -120,7 +125,7 @@ class ProxylessNas(Space[Spec]):
             for width, stride, count in zip(self.widths[1:], STRIDES, STAGES, strict=True)
             for _ in range(count)
         ]
-        for place, (op, (out_channels, stride)) in enumerate(zip(spec, stages, strict=True)):
+        for position, (op, (out_channels, stride)) in enumerate(zip(spec, stages, strict=True)):
             if op != ZERO:
                 kernel, expansion = OPS[op]
                 blocks.append(
@@ -128,7 +133,7 @@ class ProxylessNas(Space[Spec]):
                         in_channels * expansion,
                         out_channels,
                         kernel,
-                        stride if place in FIRSTS else 1,
+                        stride if position in FIRSTS else 1,
                         activation="ReLU6",
                     )
                 )
@@ -136,6 +141,6 @@ class ProxylessNas(Space[Spec]):
         return blocks
 
 
-def _choices(place: int) -> tuple[str, ...]:
+def _choices(position: int) -> tuple[str, ...]:
     """What the block may be: the first of a stage changes the shape and stays."""
-    return tuple(OPS) if place in FIRSTS else (*OPS, ZERO)
+    return tuple(OPS) if position in FIRSTS else (*OPS, ZERO)

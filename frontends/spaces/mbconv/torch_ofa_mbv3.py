@@ -1,4 +1,4 @@
-"""A network of the Once-for-All MobileNetV3 space (Cai et al. 2020, the authors' networks/mobilenet_v3.py), in PyTorch."""
+"""Networks of Once-for-All MobileNetV3 (Cai et al. 2020, the authors' networks/mobilenet_v3.py), in PyTorch."""
 
 from __future__ import annotations
 

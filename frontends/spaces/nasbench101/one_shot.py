@@ -1,5 +1,4 @@
-"""NAS-Bench-1Shot1 (Zela et al. 2020): three sub-spaces of NAS-Bench-101 in which every vertex has a fixed number of
-parents.
+"""NAS-Bench-1Shot1 (Zela et al. 2020): sub-spaces of NAS-Bench-101 where every vertex has a fixed number of parents.
 
 Strings are NAS-Bench-101's, `ADJACENCY_ROWMAJOR:INTERIOR_OPS`, over 6, 6 and 7 vertices. In sub-spaces 1 and 2 the
 authors add a vertex without edges before the output, which makes 7 of 6; such strings are read too. Networks are
@@ -7,8 +6,8 @@ NAS-Bench-101's, and so are the labels, by `nasbench101.module_hash`: vertices t
 
 A vertex that feeds nothing is a loose end. Its operation is no choice: it is written as conv1x1, as the authors do.
 That gives the published sizes 6,240 and 363,648 of sub-spaces 1 and 3, and 16,632 specs in sub-space 2; the published
-29,160 is its 360 adjacency matrices times the operations of all four vertices, loose ends included. 2,685, 7,773 and 55,854 of the
-specs are distinct networks.
+29,160 is its 360 adjacency matrices times the operations of all four vertices, loose ends included. 2,685, 7,773 and
+55,854 of the specs are distinct networks.
 """
 
 from __future__ import annotations
@@ -38,9 +37,7 @@ NUM_PARENTS = {1: (0, 1, 2, 2, 2, 2), 2: (0, 1, 1, 2, 2, 3), 3: (0, 1, 1, 1, 2, 
 
 @dataclass(frozen=True)
 class NasBench1Shot1(Space[Cell]):
-    """Sub-space 1, 2 or 3; `stacks` stacks of `cells` cells, channels doubled and size halved from one stack to the
-    next.
-    """
+    """Sub-space 1, 2 or 3; `stacks` of `cells`, channels doubled and size halved from one stack to the next."""
 
     name: ClassVar[str] = "nasbench1shot1"
     subspace: int = field(default=1, metadata={"choices": tuple(NUM_PARENTS)})

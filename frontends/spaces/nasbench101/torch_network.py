@@ -102,4 +102,5 @@ class NasBench101Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, classes)."""
-        return self.classifier(self.features(x).mean((2, 3)))
+        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        return logits

@@ -74,7 +74,10 @@ class NasBench201(Space[Spec]):
         return "+".join("|" + node for node in nodes)
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
-        """The whole network. A cell through which nothing flows leaves an input and an output that are not connected."""
+        """The whole network.
+
+        A cell without a path from input to output leaves an Input and an Output that are not connected.
+        """
         x = build.input(self.image)
         program = compile_cell(spec)
         if program is None:

@@ -83,7 +83,8 @@ class ReductionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, out_channels, H/2, W/2)."""
         y = self.conv_b(self.conv_a(x))
-        return self.downsample(x) + y
+        result: Tensor = self.downsample(x) + y
+        return result
 
 
 class NasBench201Network(nn.Module):
@@ -111,4 +112,5 @@ class NasBench201Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> logits (B, classes)."""
-        return self.classifier(self.last(self.cells(self.stem(x))).flatten(1))
+        logits: Tensor = self.classifier(self.last(self.cells(self.stem(x))).flatten(1))
+        return logits

@@ -1,6 +1,6 @@
-"""NAS-Bench-Macro (Su et al. 2021): 6,561 networks of eight blocks, each an identity or one of two MobileNetV2 blocks.
+"""NAS-Bench-Macro (Su et al. 2021): 6,561 networks of eight layers, each an identity or one of two MobileNetV2 blocks.
 
-Strings are one digit per block: 0 identity, 1 expansion 3 with kernel 3, 2 expansion 6 with kernel 5.
+Strings are one digit per layer: 0 identity, 1 expansion 3 with kernel 3, 2 expansion 6 with kernel 5.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NasBenchMacro(Space[Spec]):
-    """`stages` gives the number of blocks per stage; the first block of each doubles the channels and halves the size."""
+    """`stages` are numbers of layers; the first layer of each doubles the channels and halves the size."""
 
     name: ClassVar[str] = "nasbench_macro"
     channels: int = 32

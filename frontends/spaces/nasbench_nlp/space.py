@@ -121,7 +121,7 @@ class NasBenchNlp(Space[Recipe]):
         return sample_recipe(rng)
 
     def mutate(self, spec: Recipe, rng: np.random.Generator) -> Recipe:
-        """Another operator or one other input at one node, uniform over the valid recipes; a new one if there is none."""
+        """Another operator or one other input at a node, uniform over the valid recipes; a new one if there is none."""
         return mutate_recipe(spec, rng) or self.sample(rng)
 
     def enumerate(self) -> Iterator[Recipe]:

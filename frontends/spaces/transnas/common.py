@@ -42,7 +42,10 @@ class TransNas(Space[S]):
         """The searched part of the network."""
 
     def network(self, build: GraphBuilder, spec: S) -> None:
-        """The whole network. A cell through which nothing flows leaves an input and an output that are not connected."""
+        """The whole network.
+
+        A cell without a path from input to output leaves an Input and an Output that are not connected.
+        """
         backbone, outputs = self.backbone(spec), TASKS[self.task]
         x = build.input(self._shape)
         if not backbone.is_connected:

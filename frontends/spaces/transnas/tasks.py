@@ -61,7 +61,7 @@ class TransNasBackbone(NamedTuple):
 
 
 class DecoderBlock(NamedTuple):
-    """A layer of a decoder that makes an image: a 3x3 convolution, or a transposed one that doubles height and width."""
+    """A layer of an image decoder: a 3x3 convolution, or a transposed one that doubles height and width."""
 
     channels: int
     upsamples: bool

@@ -21,7 +21,7 @@ from cgir.node_features import categories, node_features
 from encoders import Encoder, EncoderConfig
 from frontends import spaces
 from frontends.spaces.cell import SKIP_OPS, ZERO_OPS, CellGraph
-from frontends.spaces.cell_kinds import FIRST_INPUT, KINDS, NOMINAL, REDUCED, cell_kind, pack
+from frontends.spaces.cell_kinds import FIRST_INPUT, KINDS, NOMINAL, REDUCED, cell_kind, pack_cells
 
 NAMES = tuple(spaces.SPACES)
 TWO_CELLS = {"darts", "nasnet"}
@@ -122,7 +122,7 @@ OPS = ("none", "zeroize", "skip", "conv1x1", "conv3x3", "avg_pool_3x3", "input",
 def test_what_is_left_lies_on_a_path(ops: list[str], density: float, seed: int) -> None:
     rng = random.Random(seed)
     pairs = [pair for pair in itertools.combinations(range(len(ops)), 2) if rng.random() < density]
-    batch = pack([CellGraph(tuple(ops), tuple(pairs)).pruned()])
+    batch = pack_cells([CellGraph(tuple(ops), tuple(pairs)).pruned()])
     alive = nx.DiGraph(pairs)
     alive.add_nodes_from(range(len(ops)))
     alive.remove_nodes_from([node for node, op in enumerate(ops) if op in ("none", "zeroize")])
@@ -235,4 +235,4 @@ def test_the_reduction_cell_is_told_from_the_normal_one() -> None:
 
 def test_an_operator_without_a_kind_is_refused() -> None:
     with pytest.raises(cgir.SpecError, match=r"'magic'.*cell_kinds"):
-        pack([CellGraph(("input", "magic", "output"), ((0, 1), (1, 2)))])
+        pack_cells([CellGraph(("input", "magic", "output"), ((0, 1), (1, 2)))])
