@@ -1,65 +1,68 @@
-"""One self-contained HTML page: the drawing, and next to it the blocks, which open when clicked, and the report."""
+"""One self-contained HTML page: the drawing, and beside it the report and all blocks, which open when clicked."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 
 from cgir.graph import Graph
 from cgir.report import costs, report
 
-from .export import labels, repeated
-from .importance import Shades
-from .module_blocks import Box, Tree, View
-from .svg import svg
+from .box_text import labels, repeated
+from .importance import Shading
+from .module_blocks import BlockDiagram, Box, ModuleTree
+from .svg import Costs, svg
 
 STYLE = (
     "body{font-family:Helvetica,Arial,sans-serif;margin:0;display:flex;align-items:flex-start}"
-    "main{padding:1em;overflow-x:auto}aside{position:sticky;top:0;max-height:100vh;overflow:auto;box-sizing:border-box;padding:1em;flex:1;min-width:22em}"
-    "pre{font-size:12px;background:#f7f7f7;padding:1em;margin:.5em 0;white-space:pre-wrap}summary{cursor:pointer;padding:.2em 0}"
+    "main{padding:1em;overflow-x:auto}aside{position:sticky;top:0;max-height:100vh;overflow:auto;box-sizing:border-box;"
+    "padding:1em;flex:1;min-width:22em}"
+    "pre{font-size:12px;background:#f7f7f7;padding:1em;margin:.5em 0;white-space:pre-wrap}"
+    "summary{cursor:pointer;padding:.2em 0}"
     "details details{margin-left:1em}h1{font-size:1.1em;margin:.2em 0}p{color:#555;font-size:.9em}"
 )
 SCRIPT = (
     "document.addEventListener('click',e=>{const box=e.target.closest('[data-block]');if(!box)return;"
     "const block=document.getElementById(box.dataset.block);block.open=true;"
-    "const side=document.querySelector('aside');side.scrollTop+=block.getBoundingClientRect().top-side.getBoundingClientRect().top})"
+    "const side=document.querySelector('aside');"
+    "side.scrollTop+=block.getBoundingClientRect().top-side.getBoundingClientRect().top})"
 )
 
 
-def page(graph: Graph, view: View, shades: Shades | None = None) -> str:
-    """The text of the page: `view` of the graph as the drawing, and every block's own nodes, of those that repeat the
-    first copy's.
+def page(graph: Graph, diagram: BlockDiagram, shading: Shading | None = None) -> str:
+    """The text of the page.
+
+    Args:
+        graph: that is shown.
+        diagram: of the main drawing; every block has one more, of its own nodes, those of the first copy if it repeats.
+        shading: colours by importance instead of category.
     """
     cost, title = costs(graph), html.escape(graph.name or "graph")
-    blocks = "\n".join(_blocks(graph, Tree(graph), view, cost, "", shades))
+    blocks = "\n".join(_blocks(graph, ModuleTree(graph), diagram, cost, "", shading))
     hint = "<p>Click a block to open it here; point at a box for all about it.</p>" if blocks else ""
-    hint += (
-        "<p>A block that repeats is opened once: its nodes are then as dark as the darkest of their copies.</p>"
-        if blocks and shades
-        else ""
-    )
+    if blocks and shading:
+        hint += "<p>A block that repeats is opened once: its nodes are then as dark as the darkest of their copies.</p>"
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n<style>{STYLE}</style></head><body>\n'
-        f"<main>{svg(graph, view, cost, shades=shades)}</main>\n<aside><h1>{title}</h1>\n"
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{STYLE}</style></head><body>\n"
+        f"<main>{svg(graph, diagram, cost, shading=shading)}</main>\n<aside><h1>{title}</h1>\n"
         f"<details open><summary>report</summary><pre>{html.escape(report(graph))}</pre></details>\n"
         f"{hint}{blocks}</aside>\n<script>{SCRIPT}</script></body></html>\n"
     )
 
 
 def _blocks(
-    graph: Graph, tree: Tree, view: View, cost: Sequence[tuple[int, int]], mark: str, shades: Shades | None
+    graph: Graph, tree: ModuleTree, diagram: BlockDiagram, cost: Costs, prefix: str, shading: Shading | None
 ) -> list[str]:
     """A closed section for each box of several nodes, with the sections of the boxes in it."""
     parts = []
-    shades = shades.folded(view) if shades else None
-    for number, box in enumerate(view.boxes):
+    shading = shading.collapse(diagram) if shading else None
+    for number, box in enumerate(diagram.boxes):
         if len(box.block.copies[0]) > 1:
-            name = f"{mark}b{number}"
-            inner = tree.view(within=box.block.copies[0])
-            parts.append(
-                f'<details id="{name}"><summary>{_caption(graph, box)}</summary>\n{svg(graph, inner, cost, name, shades)}'
-            )
-            parts += [*_blocks(graph, tree, inner, cost, name, shades), "</details>"]
+            name = f"{prefix}b{number}"
+            inner = tree.diagram(within=box.block.copies[0])
+            drawing = svg(graph, inner, cost, name, shading)
+            parts.append(f'<details id="{name}"><summary>{_caption(graph, box)}</summary>\n{drawing}')
+            parts += [*_blocks(graph, tree, inner, cost, name, shading), "</details>"]
     return parts
 
 

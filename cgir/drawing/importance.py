@@ -1,11 +1,10 @@
-"""Importance of nodes and edges as colours on a drawing, as figure 5 of CARL (Ji et al. 2025) has it: darker is more
-important.
+"""Importance of nodes and edges as colours of a drawing: darker is more important (figure 5 of CARL, Ji et al. 2025).
 
 Values of one sign run from white at the smallest to dark blue at the largest. Values of both signs are symmetric about
 white: blue raises the score, red lowers it, darker is more of either. Nodes and edges have a range each, as an edge is
 mostly worth less than a node; the legend names both. A box of several nodes, and an arrow between such boxes, show the
-strongest value behind them, the one farthest from zero: what is dark at the top leads to what is dark inside, on one
-scale, which a mean would bleach.
+value farthest from zero behind them: what is dark at the top leads to what is dark inside, on one scale, whereas a mean
+would be pale.
 """
 
 from __future__ import annotations
@@ -22,17 +21,18 @@ from cgir.errors import CgirError
 from cgir.graph import Graph
 from cgir.typing import FloatArray
 
-from .module_blocks import Box, View
+from .module_blocks import BlockDiagram, Box
 
-BLUES, REDS = ("#6baed6", "#08306b"), ("#fc9272", "#67000d")  # half way, and strongest; ColorBrewer's Blues and Reds
-BOX, LINE = "#ffffff", "#cccccc"  # no importance: what a box, and what a line on white, then look like
+BLUES, REDS = ("#6baed6", "#08306b"), ("#fc9272", "#67000d")  # half way, and darkest; ColorBrewer's Blues and Reds
+BOX_COLOR, LINE_COLOR = "#ffffff", "#cccccc"  # of a box, and of a line on white, without importance
 BLACK, WHITE = "#000000", "#ffffff"
 
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """A value for each of V nodes, and for each of E edges in the order of `GraphBatch` (by reader, then argument);
-    `caption` stands above the legend.
+    """A value for each node and edge of a graph.
+
+    `nodes` (N,); `edges` (E,), in the order of `GraphBatch` (by target, then argument); `caption`: above the legend.
     """
 
     nodes: ArrayLike
@@ -41,38 +41,50 @@ class Importance:
 
 
 class Scale(NamedTuple):
-    """From values to colours: `low` is `faint`, `high` the darkest; where `signed`, zero is `faint` and `low` is
-    `-high`.
+    """A map from values to colours.
+
+    `low` has the colour `palest`, `high` the darkest; where `signed`, zero has `palest`, and `low` is `-high`.
     """
 
     low: float
     high: float
     signed: bool
-    faint: str
+    palest: str
 
     @classmethod
-    def of(cls, values: FloatArray, signed: bool, faint: str) -> Scale:
-        """The scale that has all values (n,)."""
-        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
-        return cls(-max(-low, high), max(-low, high), True, faint) if signed else cls(low, high, False, faint)
+    def from_values(cls, values: FloatArray, signed: bool, palest: str) -> Scale:
+        """The scale that has all values.
 
-    def strength(self, value: float) -> float:
-        """0 where nothing is to be seen, 1 for the strongest; equal values are all 0."""
+        Args:
+            values: (n,).
+            signed: symmetric about zero.
+            palest: colour of the smallest value, or of zero.
+        """
+        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+        return cls(-max(-low, high), max(-low, high), True, palest) if signed else cls(low, high, False, palest)
+
+    def intensity(self, value: float) -> float:
+        """0 for the palest value, 1 for the darkest; equal values are all 0."""
         span = self.high if self.signed else self.high - self.low
         return (abs(value) if self.signed else value - self.low) / span if span > 0 else 0.0
 
     def color(self, value: float) -> str:
-        """Between the three colours of the value's side."""
-        middle, end = REDS if self.signed and value < 0 else BLUES
-        share = 2 * self.strength(value)
-        return _mixed(self.faint, middle, share) if share <= 1 else _mixed(middle, end, share - 1)
+        """A mixture of the three colours of the value's sign."""
+        middle, darkest = REDS if self.signed and value < 0 else BLUES
+        share = 2 * self.intensity(value)
+        return _mix(self.palest, middle, share) if share <= 1 else _mix(middle, darkest, share - 1)
 
 
-class Shades:
-    """Colours of a graph's boxes and arrows.
+class Shading:
+    """Colours of a diagram's boxes and arrows by importance.
+
+    Attributes:
+        node_scale: colours of nodes.
+        edge_scale: colours of edges.
+        caption: of the importance.
 
     Args:
-        graph: what is drawn.
+        graph: that is drawn.
         importance: of its nodes and edges.
 
     Raises:
@@ -80,74 +92,67 @@ class Shades:
     """
 
     def __init__(self, graph: Graph, importance: Importance) -> None:
-        nodes = _checked(importance.nodes, len(graph), "nodes", graph)
-        ends = [(source, index) for index, node in enumerate(graph.nodes) for source in node.inputs]
-        edges = _checked(importance.edges, len(ends), "edges", graph)
+        nodes = _check_values(importance.nodes, len(graph), "nodes", graph)
+        pairs = [(source, index) for index, node in enumerate(graph.nodes) for source in node.inputs]
+        edges = _check_values(importance.edges, len(pairs), "edges", graph)
         signed = bool((nodes < 0).any() or (edges < 0).any())
-        self.nodes, self.edges = Scale.of(nodes, signed, BOX), Scale.of(edges, signed, LINE)
+        self.node_scale = Scale.from_values(nodes, signed, BOX_COLOR)
+        self.edge_scale = Scale.from_values(edges, signed, LINE_COLOR)
         self.caption = importance.caption
-        # of the nodes that each one stands for
-        self.values = {index: [value] for index, value in enumerate(nodes.tolist())}
-        # of the edges that lead from what one stands for to what the other does
-        self.weights: dict[tuple[int, int], list[float]] = {}
-        for pair, weight in zip(ends, edges.tolist(), strict=True):
-            self.weights.setdefault(pair, []).append(weight)
+        # values of all nodes that a node represents, and of all edges that lead from one representative to another
+        self._nodes = {index: [value] for index, value in enumerate(nodes.tolist())}
+        self._edges: dict[tuple[int, int], list[float]] = {}
+        for pair, value in zip(pairs, edges.tolist(), strict=True):
+            self._edges.setdefault(pair, []).append(value)
 
-    def folded(self, view: View) -> Shades:
-        """For drawings of blocks of `view`: of those that repeat the first copy is drawn, and stands for all of them."""
-        shades = copy(self)
-        shades.values, shades.weights = {}, {}
-        for index, values in self.values.items():
-            shades.values.setdefault(view.stand_in.get(index, index), []).extend(values)
-        for (source, target), weights in self.weights.items():
-            shades.weights.setdefault(
-                (view.stand_in.get(source, source), view.stand_in.get(target, target)), []
-            ).extend(weights)
-        return shades
+    def collapse(self, diagram: BlockDiagram) -> Shading:
+        """The shading of drawings of blocks of `diagram`, where the first copy represents all copies."""
+        shading, first = copy(self), diagram.representative
+        shading._nodes, shading._edges = {}, {}
+        for index, values in self._nodes.items():
+            shading._nodes.setdefault(first.get(index, index), []).extend(values)
+        for (source, target), values in self._edges.items():
+            pair = first.get(source, source), first.get(target, target)
+            shading._edges.setdefault(pair, []).extend(values)
+        return shading
 
-    def of_box(self, box: Box) -> float:
-        """The strongest value of the nodes behind a box."""
-        return strongest(self._behind(box))
+    def box_value(self, box: Box) -> float:
+        """The value farthest from zero of the nodes behind a box."""
+        return max_by_abs(self._values_of(box))
 
-    def of_edges(self, view: View) -> dict[tuple[int, int], float]:
-        """For each two boxes the strongest value of the edges that lead from nodes behind one to nodes behind the
-        other.
-        """
-        owner = {index: number for number, box in enumerate(view.boxes) for index in box.nodes}
-        found: dict[tuple[int, int], list[float]] = {}
-        for (source, target), weights in self.weights.items():
-            if source in owner and target in owner:
-                found.setdefault((owner[source], owner[target]), []).extend(weights)
-        return {ends: strongest(weights) for ends, weights in found.items()}
+    def edge_values(self, diagram: BlockDiagram) -> dict[tuple[int, int], float]:
+        """For each pair of boxes the value farthest from zero of the edges between nodes behind them."""
+        box_of = {index: number for number, box in enumerate(diagram.boxes) for index in box.nodes}
+        values_of: dict[tuple[int, int], list[float]] = {}
+        for (source, target), values in self._edges.items():
+            if source in box_of and target in box_of:
+                values_of.setdefault((box_of[source], box_of[target]), []).extend(values)
+        return {pair: max_by_abs(values) for pair, values in values_of.items()}
 
-    def told(self, box: Box) -> str:
-        """The numbers behind a box, in a line."""
-        values = self._behind(box)
-        line = f"importance {strongest(values):.4g}"
-        return (
-            line
-            if len(values) == 1
-            else f"{line}, the strongest of {len(values):,} nodes; their mean {sum(values) / len(values):.4g}"
-        )
+    def describe_box(self, box: Box) -> str:
+        """The values behind a box, in a line."""
+        values = self._values_of(box)
+        line = f"importance {max_by_abs(values):.4g}"
+        if len(values) == 1:
+            return line
+        return f"{line}, the strongest of {len(values):,} nodes; their mean {sum(values) / len(values):.4g}"
 
-    def _behind(self, box: Box) -> list[float]:
-        return [value for index in box.nodes for value in self.values.get(index, ())]
+    def _values_of(self, box: Box) -> list[float]:
+        return [value for index in box.nodes for value in self._nodes.get(index, ())]
 
 
-def strongest(values: Sequence[float]) -> float:
+def max_by_abs(values: Sequence[float]) -> float:
     """The value farthest from zero, 0 if there is none."""
     return max(values, key=abs, default=0.0)
 
 
-def ink(fill: str) -> str:
-    """Black or white, whichever stands out more on the colour (WCAG 2.2, relative luminance and contrast ratio): 4.5 to
-    1 at the least.
-    """
-    light = luminance(fill)
-    return BLACK if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else WHITE
+def text_color(fill: str) -> str:
+    """Black or white, whichever has the higher contrast ratio on the fill colour (WCAG 2.2), at least 4.5 to 1."""
+    luminance = relative_luminance(fill)
+    return BLACK if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else WHITE
 
 
-def luminance(color: str) -> float:
+def relative_luminance(color: str) -> float:
     """Relative luminance of an sRGB colour `#rrggbb`, 0 black to 1 white (WCAG 2.2)."""
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
@@ -156,22 +161,24 @@ def luminance(color: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def _mixed(a: str, b: str, share: float) -> str:
+def _mix(a: str, b: str, share: float) -> str:
     return "#" + "".join(f"{round(x + (y - x) * share):02x}" for x, y in zip(_channels(a), _channels(b), strict=True))
 
 
 def _channels(color: str) -> list[int]:
-    return [int(color[place : place + 2], 16) for place in (1, 3, 5)]
+    return [int(color[start : start + 2], 16) for start in (1, 3, 5)]
 
 
-def _checked(values: ArrayLike, count: int, what: str, graph: Graph) -> FloatArray:
+def _check_values(values: ArrayLike, count: int, what: str, graph: Graph) -> FloatArray:
     array = np.asarray(values, np.float64)
     if array.shape != (count,):
         raise CgirError(
-            f"importance of graph {graph.name!r}: {what} has shape {array.shape}; expected ({count},), a value for each of its {count:,} {what}"
+            f"importance of graph {graph.name!r}: {what} has shape {array.shape}; "
+            f"expected ({count},), a value for each of its {count:,} {what}"
         )
     if not np.isfinite(array).all():
+        bad = np.flatnonzero(~np.isfinite(array))[0]
         raise CgirError(
-            f"importance of graph {graph.name!r}: value {np.flatnonzero(~np.isfinite(array))[0]} of {what} is not finite; expected numbers only"
+            f"importance of graph {graph.name!r}: value {bad} of {what} is not finite; expected numbers only"
         )
     return array

@@ -1,8 +1,7 @@
-"""Collapse a graph to blocks for reading: modules become boxes, equal blocks in a row become one box that stands for
-all of them.
+"""Collapse a graph to a block diagram: modules become boxes, and equal blocks in a row become one box.
 
-Boxes never form a cycle: a module that other nodes leave and enter again is split. Blocks are opened level by level as
-long as the picture stays small; of blocks that repeat, one is opened.
+Boxes never form a cycle: a module that a path leaves and enters again is split. Blocks are opened level by level as
+long as the diagram stays small; of blocks that repeat, the first is opened.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from typing import NamedTuple
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 
-LIMIT = 40  # boxes in a picture that a person still takes in
-LONGEST = 64  # blocks in a sequence that is looked for again right after itself
+MAX_BOXES = 40  # in a diagram that a person still takes in
+MAX_PERIOD = 64  # parts of a sequence that may repeat
 
 Nodes = tuple[int, ...]
 
 
 class Block(NamedTuple):
-    """A module, a single node, or a sequence of them; `copies` are equal and follow one another, each with its nodes in
-    the same order.
-    """
+    """A module, a node, or a sequence of them; `copies` are equal, consecutive, their nodes in the same order."""
 
     name: str
     copies: tuple[Nodes, ...]
 
 
 class Frame(NamedTuple):
-    """An opened block: its name, the same within the opened block around it, how often it repeats, and the boxes drawn
-    in its place.
+    """An opened block.
+
+    `name`: of the module; `label`: the same within the opened block around it; `copies`: how often it repeats; `boxes`:
+    those drawn in its place.
     """
 
     name: str
@@ -42,10 +41,10 @@ class Frame(NamedTuple):
 
 
 class Box(NamedTuple):
-    """What is drawn as one box: a block under its name within the opened block around it.
+    """What is drawn as one box.
 
-    There are `times` copies of it in all, those of opened blocks around it included, and `nodes` are the nodes of all
-    of them.
+    `block`: what it shows; `label`: its name within the opened block around it; `times`: how many copies of it there
+    are, counting those of opened blocks around it; `nodes`: the nodes of all of them.
     """
 
     block: Block
@@ -55,37 +54,37 @@ class Box(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
-    """Boxes in topological order, the boxes that each one reads, and the opened blocks, outer before inner.
+class BlockDiagram:
+    """A graph drawn as boxes.
 
-    `stand_in`: for each node the one of a first copy that is looked at in its place, itself where nothing repeats.
+    `boxes`: in topological order; `sources`: the boxes that each one reads; `frames`: the opened blocks, outer before
+    inner; `representative`: for each node the one of a first copy that is drawn in its place, itself where nothing
+    repeats.
     """
 
     boxes: tuple[Box, ...]
     sources: tuple[Nodes, ...]
     frames: tuple[Frame, ...]
-    stand_in: dict[int, int]
+    representative: dict[int, int]
 
 
-def collapse(graph: Graph, depth: int | None = None) -> View:
-    """The graph as boxes: modules opened `depth` levels deep, or as deep as `LIMIT` boxes allow."""
-    return Tree(graph).view(depth)
+def collapse(graph: Graph, depth: int | None = None) -> BlockDiagram:
+    """The graph as boxes: modules opened `depth` levels deep, or as deep as `MAX_BOXES` boxes allow."""
+    return ModuleTree(graph).diagram(depth)
 
 
-def every_node(graph: Graph) -> View:
-    """The graph as it is: each node a box, each top-level module a frame; a path that all modules begin with is
-    skipped.
-    """
+def every_node(graph: Graph) -> BlockDiagram:
+    """The graph uncollapsed: each node a box, each top-level module (below a common prefix) a frame."""
     boxes = (Box(Block(node.module, ((index,),)), node.module, 1, (index,)) for index, node in enumerate(graph.nodes))
-    paths = [tuple(node.module.split(".")) if node.module else () for node in graph.nodes]
+    paths = _module_paths(graph)
     named = [path for path in paths if path]
-    common = min(_shared(named), min(map(len, named)) - 1) if named else 0
+    common = min(_common_prefix_length(named), min(map(len, named)) - 1) if named else 0
     groups: dict[str, list[int]] = {}
     for index, path in enumerate(paths):
         if path:
             groups.setdefault(".".join(path[: common + 1]), []).append(index)
     frames = (Frame(name, name, 1, tuple(members)) for name, members in groups.items())
-    return View(
+    return BlockDiagram(
         tuple(boxes),
         tuple(node.inputs for node in graph.nodes),
         tuple(frames),
@@ -93,11 +92,17 @@ def every_node(graph: Graph) -> View:
     )
 
 
-def _within_limit(inner: list[list[Block]], room: int) -> None:
-    """Open a level only as a whole, so that blocks stay comparable; but where there is little to see, as much of it as
-    fits, large blocks first.
+def _module_paths(graph: Graph) -> list[tuple[str, ...]]:
+    return [tuple(node.module.split(".")) if node.module else () for node in graph.nodes]
+
+
+def _limit_opened(inner: list[list[Block]], room: int) -> None:
+    """Empty the contents `inner` of blocks that are to stay closed, so that at most `room` boxes are added.
+
+    A level is opened only as a whole, so that blocks stay comparable; but where there are few blocks, as many as fit,
+    large ones first.
     """
-    few = len(inner) <= LIMIT // 5
+    few = len(inner) <= MAX_BOXES // 5
     if sum(len(blocks) - 1 for blocks in inner if blocks) > room and not few:
         inner[:] = [[] for _ in inner]
     for number in sorted(
@@ -109,7 +114,7 @@ def _within_limit(inner: list[list[Block]], room: int) -> None:
             room -= len(inner[number]) - 1
 
 
-def _opened(
+def _open_blocks(
     rows: Sequence[tuple[Block, Nodes]], inner: Sequence[list[Block]], opened: list[Block]
 ) -> Iterator[tuple[Block, Nodes]]:
     for (block, around), blocks in zip(rows, inner, strict=True):
@@ -120,17 +125,21 @@ def _opened(
         yield from ((child, (*around, len(opened) - 1)) for child in blocks)
 
 
-class Tree:
-    """Blocks of a graph, found region by region."""
+class ModuleTree:
+    """Blocks of a graph by its modules, found region by region."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.kinds: list[int] = GraphBatch.from_graphs([graph]).kind.tolist()  # equal numbers: equal node kinds
-        self.paths = [tuple(node.module.split(".")) if node.module else () for node in graph.nodes]
+        self.paths = _module_paths(graph)
 
-    def view(self, depth: int | None = None, within: Nodes | None = None, limit: int = LIMIT) -> View:
-        """The graph, or only the nodes `within`, as boxes: opened `depth` levels deep, or as deep as `limit` boxes
-        allow.
+    def diagram(self, depth: int | None = None, within: Nodes | None = None, limit: int = MAX_BOXES) -> BlockDiagram:
+        """The block diagram of the graph.
+
+        Args:
+            depth: levels of modules that are opened; None: as many as `limit` boxes allow.
+            within: only these nodes; None: all.
+            limit: most boxes.
         """
         nodes = tuple(range(len(self.graph))) if within is None else within
         unlimited = len(self.graph)
@@ -142,58 +151,58 @@ class Tree:
         while depth is None or level < depth:
             inner = [self.children(block.copies[0], unlimited) if len(block.copies[0]) > 1 else [] for block, _ in rows]
             if depth is None:
-                _within_limit(inner, limit - len(rows))
+                _limit_opened(inner, limit - len(rows))
             if not any(inner):
                 break
-            rows = list(_opened(rows, inner, opened))
+            rows = list(_open_blocks(rows, inner, opened))
             level += 1
-        return _view(self.graph, rows, opened, nodes, "" if within is None else ".".join(self._common(nodes)))
+        return _build_diagram(
+            self.graph, rows, opened, nodes, "" if within is None else ".".join(self._common_path(nodes))
+        )
 
-    def _common(self, nodes: Nodes) -> tuple[str, ...]:
+    def _common_path(self, nodes: Nodes) -> tuple[str, ...]:
         """The path that all modules of these nodes begin with."""
         named = [self.paths[index] for index in nodes if self.paths[index]]
-        return named[0][: _shared(named)] if named else ()
+        return named[0][: _common_prefix_length(named)] if named else ()
 
     def children(self, nodes: Nodes, limit: int) -> list[Block]:
-        """What a region consists of, in topological order, at most `limit` blocks: its submodules, and single nodes
-        between them.
-        """
-        depth = len(self._common(nodes)) + 1
+        """The submodules of a region, and single nodes between them, in topological order; at most `limit` blocks."""
+        depth = len(self._common_path(nodes)) + 1
         keys = {index: self.paths[index][:depth] if len(self.paths[index]) >= depth else None for index in nodes}
-        parts = _sorted(self.graph, _groups(self.graph, nodes, keys))
-        blocks = self._repeats([(_name(keys[part[0]]), part) for part in parts])
+        parts = _topological_order(self.graph, _group_by_key(self.graph, nodes, keys))
+        blocks = self._merge_repeats([(_join_path(keys[part[0]]), part) for part in parts])
         if len(blocks) > limit:
-            blocks = self._repeats(
-                _packed(self.graph, [(block.name, sum(block.copies, ())) for block in blocks], limit)
+            blocks = self._merge_repeats(
+                _pack(self.graph, [(block.name, sum(block.copies, ())) for block in blocks], limit)
             )
         return blocks
 
-    def _repeats(self, parts: Sequence[tuple[str, Nodes]]) -> list[Block]:
+    def _merge_repeats(self, parts: Sequence[tuple[str, Nodes]]) -> list[Block]:
         """Equal sequences of parts in a row become one block."""
-        signs: dict[object, int] = {}
-        row = [signs.setdefault(self._sign(nodes), len(signs)) for _, nodes in parts]
+        numbers: dict[object, int] = {}
+        row = [numbers.setdefault(self._signature(nodes), len(numbers)) for _, nodes in parts]
         blocks, start = [], 0
         while start < len(parts):
             period, copies = 1, [parts[start][1]]
-            for length in range(1, min(LONGEST, (len(row) - start) // 2) + 1):
+            for length in range(1, min(MAX_PERIOD, (len(row) - start) // 2) + 1):
                 if row[start : start + length] == row[start + length : start + 2 * length]:
-                    found = self._copies(parts, row, start, length)
-                    if len(found) * length > len(copies) * period:
-                        period, copies = length, found
+                    longer = self._find_copies(parts, row, start, length)
+                    if len(longer) * length > len(copies) * period:
+                        period, copies = length, longer
             names = [name for name, _ in parts[start : start + period * len(copies)]]
             blocks.append(Block(_span(names) if len(copies) > 1 else names[0], tuple(copies)))
             start += period * len(copies)
         return blocks
 
-    def _copies(self, parts: Sequence[tuple[str, Nodes]], row: Sequence[int], start: int, length: int) -> list[Nodes]:
-        """As many copies of the sequence at `start` as follow, each reading the one before and wired inside like the
-        first.
-        """
+    def _find_copies(
+        self, parts: Sequence[tuple[str, Nodes]], row: Sequence[int], start: int, length: int
+    ) -> list[Nodes]:
+        """The copies of the sequence at `start` in a row, each reading the one before and wired like the first."""
         copies: list[Nodes] = []
         for at in range(start, len(row) - length + 1, length):
             nodes = sum((nodes for _, nodes in parts[at : at + length]), ())
             if row[at : at + length] != row[start : start + length] or (
-                copies and self._sign(nodes) != self._sign(copies[0])
+                copies and self._signature(nodes) != self._signature(copies[0])
             ):
                 break
             if copies and set(copies[-1]).isdisjoint(
@@ -203,25 +212,25 @@ class Tree:
             copies.append(nodes)
         return copies or [parts[start][1]]
 
-    def _sign(self, nodes: Nodes) -> tuple[tuple[int, Nodes], ...]:
-        """Equal for parts with the same operators, wired the same inside."""
-        place = {index: position for position, index in enumerate(nodes)}
+    def _signature(self, nodes: Nodes) -> tuple[tuple[int, Nodes], ...]:
+        """Equal for parts with the same operators and the same edges inside."""
+        position = {index: number for number, index in enumerate(nodes)}
         return tuple(
-            (self.kinds[index], tuple(place.get(source, -1) for source in self.graph.nodes[index].inputs))
+            (self.kinds[index], tuple(position.get(source, -1) for source in self.graph.nodes[index].inputs))
             for index in nodes
         )
 
 
-def _shared(paths: Sequence[tuple[str, ...]]) -> int:
-    """How many parts all paths begin with."""
+def _common_prefix_length(paths: Sequence[tuple[str, ...]]) -> int:
+    """Length of the longest common prefix."""
     first, last = min(paths), max(paths)
     return next(
         (depth for depth, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
     )
 
 
-def _groups(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | None]) -> list[list[int]]:
-    """Nodes of equal key together, as far as no path leaves a group and comes back; nodes without a key stay alone."""
+def _group_by_key(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | None]) -> list[list[int]]:
+    """Group nodes by key, apart where a path leaves a group and comes back; nodes without a key stay alone."""
     members: list[list[int]] = []
     ancestors: list[int] = []  # of each group, as bits
     group_of: dict[int, int] = {}
@@ -251,7 +260,7 @@ def _groups(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | None])
     return members
 
 
-def _sorted(graph: Graph, groups: Sequence[Sequence[int]]) -> list[Nodes]:
+def _topological_order(graph: Graph, groups: Sequence[Sequence[int]]) -> list[Nodes]:
     """Groups in topological order, otherwise by their first node."""
     group_of = {index: number for number, group in enumerate(groups) for index in group}
     above = [
@@ -276,9 +285,10 @@ def _sorted(graph: Graph, groups: Sequence[Sequence[int]]) -> list[Nodes]:
     return order
 
 
-def _packed(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> list[tuple[str, Nodes]]:
-    """Neighbouring parts joined until `limit` are left, cut where few tensors pass: any interval of a topological order
-    is free of cycles.
+def _pack(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> list[tuple[str, Nodes]]:
+    """Join neighbouring parts until `limit` are left, cut where few tensors pass.
+
+    Any interval of a topological order is free of cycles.
     """
     place = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
     passing = [0] * (len(parts) + 1)  # tensors that pass between part i - 1 and part i
@@ -299,7 +309,7 @@ def _packed(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> lis
     return packed
 
 
-def _name(key: tuple[str, ...] | None) -> str:
+def _join_path(key: tuple[str, ...] | None) -> str:
     return ".".join(key or ())
 
 
@@ -313,9 +323,7 @@ def _span(names: Sequence[str]) -> str:
 
 
 def _label(name: str, around: Sequence[str]) -> str:
-    """The name without that of the innermost block around it that it begins with; a mere number keeps what is before
-    it.
-    """
+    """A name without that of the innermost block around it; one that is only a number keeps what is before it."""
     paths = [frame.partition(" .. ")[0] + "." for frame in around]
     label = next((name.removeprefix(path) for path in reversed(paths) if name.startswith(path)), name)
     before = name.removesuffix(label).split(".")[:-1]
@@ -324,45 +332,67 @@ def _label(name: str, around: Sequence[str]) -> str:
     return label
 
 
-def _view(graph: Graph, rows: Sequence[tuple[Block, Nodes]], opened: Sequence[Block], inside: Nodes, base: str) -> View:
-    """Edges between boxes, all copies laid over the first one; what leads from copy to copy is not drawn."""
-    stand_in = {index: index for index in inside}
-    edges = {(source, index) for index in inside for source in graph.nodes[index].inputs if source in stand_in}
-    for block in (*opened, *(block for block, _ in rows)):
-        if len(block.copies) == 1:
-            continue
-        place = {
-            index: (number, block.copies[0][k])
-            for number, copy in enumerate(block.copies)
-            for k, index in enumerate(copy)
-        }
-        stand_in = {index: place[seen][1] if seen in place else seen for index, seen in stand_in.items()}
-        edges = {
-            (place[a][1] if a in place else a, place[b][1] if b in place else b)
-            for a, b in edges
-            if a not in place or b not in place or place[a][0] == place[b][0]
-        }
+def _build_diagram(
+    graph: Graph, rows: Sequence[tuple[Block, Nodes]], opened: Sequence[Block], inside: Nodes, prefix: str
+) -> BlockDiagram:
+    """Boxes for `rows`, blocks with the numbers of the opened blocks around them, and the edges between them.
+
+    Args:
+        graph: that is drawn.
+        rows: a block for each box.
+        opened: the frames.
+        inside: nodes that the boxes cover.
+        prefix: path that names of all modules begin with.
+    """
+    edges, representative = _merge_copies(graph, (*opened, *(block for block, _ in rows)), inside)
     box_of = {index: number for number, (block, _) in enumerate(rows) for index in block.copies[0]}
     nodes: list[list[int]] = [[] for _ in rows]
-    for index, seen in stand_in.items():
-        nodes[box_of[seen]].append(index)
+    for index, first in representative.items():
+        nodes[box_of[first]].append(index)
     sources: list[set[int]] = [set() for _ in rows]
-    for a, b in edges:
-        if box_of[a] != box_of[b]:
-            sources[box_of[b]].add(box_of[a])
+    for source, target in edges:
+        if box_of[source] != box_of[target]:
+            sources[box_of[target]].add(box_of[source])
     boxes = [
         Box(
             block,
-            _label(block.name, [base, *(opened[frame].name for frame in around)]),
+            _label(block.name, [prefix, *(opened[frame].name for frame in around)]),
             len(own) // len(block.copies[0]),
             tuple(sorted(own)),
         )
         for (block, around), own in zip(rows, nodes, strict=True)
     ]
     frames = []
-    for frame, block in enumerate(opened):
-        members = [(number, around) for number, (_, around) in enumerate(rows) if frame in around]
-        outer = members[0][1][: members[0][1].index(frame)]
-        label = _label(block.name, [base, *(opened[other].name for other in outer)])
-        frames.append(Frame(block.name, label, len(block.copies), tuple(number for number, _ in members)))
-    return View(tuple(boxes), tuple(tuple(sorted(s)) for s in sources), tuple(frames), stand_in)
+    for number, block in enumerate(opened):
+        members = [(box, around) for box, (_, around) in enumerate(rows) if number in around]
+        outer = members[0][1][: members[0][1].index(number)]
+        label = _label(block.name, [prefix, *(opened[other].name for other in outer)])
+        frames.append(Frame(block.name, label, len(block.copies), tuple(box for box, _ in members)))
+    return BlockDiagram(tuple(boxes), tuple(tuple(sorted(s)) for s in sources), tuple(frames), representative)
+
+
+def _merge_copies(graph: Graph, blocks: Sequence[Block], inside: Nodes) -> tuple[set[tuple[int, int]], dict[int, int]]:
+    """Edges with all copies of blocks laid over the first one, and each node's representative there.
+
+    What leads from copy to copy is left out.
+    """
+    representative = {index: index for index in inside}
+    edges = {(source, index) for index in inside for source in graph.nodes[index].inputs if source in representative}
+    for block in blocks:
+        if len(block.copies) == 1:
+            continue
+        # of each node of the block, its copy and the node of the first copy
+        origin = {
+            index: (number, block.copies[0][k])
+            for number, copy in enumerate(block.copies)
+            for k, index in enumerate(copy)
+        }
+        representative = {
+            index: origin[first][1] if first in origin else first for index, first in representative.items()
+        }
+        edges = {
+            (origin[a][1] if a in origin else a, origin[b][1] if b in origin else b)
+            for a, b in edges
+            if a not in origin or b not in origin or origin[a][0] == origin[b][0]
+        }
+    return edges, representative

@@ -9,7 +9,7 @@ import numpy as np
 
 from cgir.drawing.export import to_html, to_svg
 from cgir.drawing.importance import Importance
-from cgir.drawing.module_blocks import LIMIT
+from cgir.drawing.module_blocks import MAX_BOXES
 from cgir.errors import CgirError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
@@ -54,7 +54,7 @@ class Explanation:
 
     @property
     def importance(self) -> Importance:
-        """For the drawings of `cgir.draw`."""
+        """For the drawings of `cgir.drawing`."""
         return Importance(self.nodes, self.edges, f"{self.method}, score {self.score:.4g}")
 
     def top(self, k: int = 10) -> IntArray:
@@ -92,7 +92,7 @@ class Explanation:
         to_html(self.graph, path, depth, self._every_node(depth, full), self.importance)
 
     def _every_node(self, depth: int | None, full: bool) -> bool:
-        return full or (depth is None and len(self.graph) <= LIMIT)
+        return full or (depth is None and len(self.graph) <= MAX_BOXES)
 
 
 def one_graph(graph: Graph | GraphBatch) -> Graph:

@@ -99,14 +99,14 @@ def test_layout_keeps_order_and_distance(graph):
 def test_every_edge_is_drawn_from_its_source_to_its_target():
     graph = shuffled(random_graph(np.random.default_rng(1), 40), np.random.default_rng(2))
     places = layout(sources(graph))
-    pieces = nx.DiGraph(places.pieces)
+    segments = nx.DiGraph(places.segments)
     for index, node in enumerate(graph.nodes):
         for source in set(node.inputs):
             path = [(source, layer) for layer in range(places.layer[source], places.layer[index])] + [
                 (index, places.layer[index])
             ]
-            assert nx.is_path(pieces, path)
-    assert pieces.number_of_edges() == len(places.pieces)
+            assert nx.is_path(segments, path)
+    assert segments.number_of_edges() == len(places.segments)
 
 
 def test_chains_are_straight():
@@ -130,7 +130,7 @@ def test_svg_is_well_formed_and_complete(graph, tmp_path):
     for box in boxes:
         assert 0 <= float(box.get("x")) <= width - float(box.get("width"))
         assert 0 <= float(box.get("y")) <= height - float(box.get("height"))
-    assert len(root.findall(f"{SVG}path")) == len(layout(sources(graph)).pieces)
+    assert len(root.findall(f"{SVG}path")) == len(layout(sources(graph)).segments)
 
 
 def test_tooltips_say_everything():

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import cgir
 from cgir.drawing.export import to_html, to_svg
-from cgir.drawing.importance import BOX, Importance, Scale, Shades, ink, luminance
-from cgir.drawing.module_blocks import Tree, collapse, every_node
+from cgir.drawing.importance import BOX_COLOR, Importance, Scale, Shading, relative_luminance, text_color
+from cgir.drawing.module_blocks import ModuleTree, collapse, every_node
 from cgir.graph import Graph, Node
 from cgir.graph_batch import GraphBatch
 from frontends import spaces
@@ -71,29 +71,31 @@ def legend(root):
 # --- colours
 
 
-def test_luminance_and_ink_are_those_of_wcag():
+def test_luminance_and_text_color_are_those_of_wcag():
     # https://www.w3.org/TR/WCAG22/#dfn-relative-luminance: weights of the primaries; #767676 is the lightest grey that
     # white text stands out from by 4.5
-    assert [round(luminance(color), 4) for color in ("#ffffff", "#000000", "#ff0000", "#00ff00", "#0000ff")] == [
+    assert [
+        round(relative_luminance(color), 4) for color in ("#ffffff", "#000000", "#ff0000", "#00ff00", "#0000ff")
+    ] == [
         1,
         0,
         0.2126,
         0.7152,
         0.0722,
     ]
-    assert 1.05 / (luminance("#767676") + 0.05) > 4.5 > 1.05 / (luminance("#777777") + 0.05)
-    assert ink("#ffffff") == "#000000"
-    assert ink("#08306b") == "#ffffff"
+    assert 1.05 / (relative_luminance("#767676") + 0.05) > 4.5 > 1.05 / (relative_luminance("#777777") + 0.05)
+    assert text_color("#ffffff") == "#000000"
+    assert text_color("#08306b") == "#ffffff"
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.booleans(), st.sampled_from(["#ffffff", "#cccccc"]))
 def test_darker_is_stronger_and_text_stands_out(a, b, signed, faint):
-    scale = Scale.of(np.asarray([a, b, 0.0]), signed, faint)
+    scale = Scale.from_values(np.asarray([a, b, 0.0]), signed, faint)
     one, other = scale.color(a), scale.color(b)
-    if scale.strength(a) < scale.strength(b) - 0.01 and (not signed or a * b >= 0):
-        assert luminance(one) > luminance(other)
+    if scale.intensity(a) < scale.intensity(b) - 0.01 and (not signed or a * b >= 0):
+        assert relative_luminance(one) > relative_luminance(other)
     for color in (one, other):
-        high, low = sorted((luminance(color), luminance(ink(color))), reverse=True)
+        high, low = sorted((relative_luminance(color), relative_luminance(text_color(color))), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5
     if signed and abs(a) == scale.high > 0:
         assert one == ("#08306b" if a > 0 else "#67000d")
@@ -110,14 +112,14 @@ def test_more_important_nodes_are_darker(tmp_path):
     boxes = fills(root)
     assert [float(title.rpartition("importance ")[2]) for _, title, _ in boxes] == pytest.approx(nodes, rel=1e-3)
     order = np.argsort(nodes)
-    shades = np.asarray([luminance(fill) for fill, _, _ in boxes])[order]
-    assert (np.diff(shades) <= 0).all()
-    assert shades[0] == 1
-    assert shades[-1] == luminance("#08306b")
-    assert all(set(texts) == {ink(fill)} for fill, _, texts in boxes)
+    luminances = np.asarray([relative_luminance(fill) for fill, _, _ in boxes])[order]
+    assert (np.diff(luminances) <= 0).all()
+    assert luminances[0] == 1
+    assert luminances[-1] == relative_luminance("#08306b")
+    assert all(set(texts) == {text_color(fill)} for fill, _, texts in boxes)
     colours, widths, values = zip(*sorted(lines(root), key=lambda line: line[2]), strict=True)
     assert values == pytest.approx(np.sort(edges), rel=1e-3)
-    assert (np.diff([luminance(color) for color in colours]) <= 0).all()
+    assert (np.diff([relative_luminance(color) for color in colours]) <= 0).all()
     assert (np.diff(widths) >= 0).all()
     assert widths[0] < widths[-1]
 
@@ -127,9 +129,9 @@ def test_signs_have_colours_of_their_own(tmp_path):
     boxes = fills(drawn(graph, tmp_path, [-1, -0.5, 0, 0.5, 1], full=True))
     parts = [[int(fill[place : place + 2], 16) for place in (1, 3, 5)] for fill, _, _ in boxes]
     assert [np.sign(red - blue) for red, _, blue in parts] == [1, 1, 0, -1, -1]
-    assert boxes[2][0] == BOX
-    assert luminance(boxes[0][0]) < luminance(boxes[1][0])
-    assert luminance(boxes[4][0]) < luminance(boxes[3][0])
+    assert boxes[2][0] == BOX_COLOR
+    assert relative_luminance(boxes[0][0]) < relative_luminance(boxes[1][0])
+    assert relative_luminance(boxes[4][0]) < relative_luminance(boxes[3][0])
 
 
 def test_legend_has_the_ranges(tmp_path):
@@ -144,7 +146,7 @@ def test_legend_has_the_ranges(tmp_path):
         rect.get("fill")
         for rect in drawn(graph, tmp_path, [-0.25, 0.5, 0, 0, 0]).findall(f"{SVG}rect[@class='legend']")
     ]
-    assert (swatches[0], swatches[7], swatches[14]) == ("#67000d", BOX, "#08306b")
+    assert (swatches[0], swatches[7], swatches[14]) == ("#67000d", BOX_COLOR, "#08306b")
 
 
 def test_without_importance_there_is_no_legend(tmp_path):
@@ -191,14 +193,14 @@ def test_a_graph_without_edges_can_be_shaded(tmp_path):
 def test_a_box_shows_the_strongest_of_all_nodes_behind_it():
     graph, rng = resnet50(), np.random.default_rng(0)
     nodes, edges = rng.normal(size=len(graph)), rng.normal(size=graph.num_edges)
-    shades = Shades(graph, Importance(nodes, edges))
-    for view in (collapse(graph), collapse(graph, 1), every_node(graph)):
-        assert sorted(index for box in view.boxes for index in box.nodes) == list(range(len(graph)))
-        for box in view.boxes:
-            assert shades.of_box(box) == max((nodes[index] for index in box.nodes), key=abs)
-        owner = {index: number for number, box in enumerate(view.boxes) for index in box.nodes}
-        values = shades.of_edges(view)
-        for target, sources in enumerate(view.sources):
+    shading = Shading(graph, Importance(nodes, edges))
+    for diagram in (collapse(graph), collapse(graph, 1), every_node(graph)):
+        assert sorted(index for box in diagram.boxes for index in box.nodes) == list(range(len(graph)))
+        for box in diagram.boxes:
+            assert shading.box_value(box) == max((nodes[index] for index in box.nodes), key=abs)
+        owner = {index: number for number, box in enumerate(diagram.boxes) for index in box.nodes}
+        values = shading.edge_values(diagram)
+        for target, sources in enumerate(diagram.sources):
             for source in sources:
                 between = [
                     value
@@ -212,8 +214,8 @@ def test_a_box_shows_the_strongest_of_all_nodes_behind_it():
 
 def test_copies_of_a_block_are_all_counted(tmp_path):
     graph = resnet50()
-    view = collapse(graph)
-    box = next(box for box in view.boxes if len(box.block.copies) > 1)
+    diagram = collapse(graph)
+    box = next(box for box in diagram.boxes if len(box.block.copies) > 1)
     nodes = np.zeros(len(graph))
     nodes[box.block.copies[-1][0]] = 1.0  # in the last copy alone
     dark = [title for fill, title, _ in fills(drawn(graph, tmp_path, nodes)) if fill == "#08306b"]
@@ -222,18 +224,18 @@ def test_copies_of_a_block_are_all_counted(tmp_path):
     assert f"importance 1, the strongest of {len(box.nodes):,} nodes; their mean {1 / len(box.nodes):.4g}" in dark[0]
 
 
-def check_inside(tree, view, shades):
+def check_inside(tree, diagram, shading):
     """What is in an opened block is worth together what its box is worth, copies included; gives the number of blocks
     seen.
     """
-    seen, folded = 0, shades.folded(view)
-    for box in view.boxes:
+    seen, collapsed = 0, shading.collapse(diagram)
+    for box in diagram.boxes:
         if len(box.block.copies[0]) > 1:
-            inner = tree.view(within=box.block.copies[0])
-            values = [folded.of_box(part) for part in inner.boxes]
-            assert abs(max(values, key=abs)) == abs(shades.of_box(box))
-            assert sum(len(folded._behind(part)) for part in inner.boxes) == len(shades._behind(box))
-            seen += 1 + check_inside(tree, inner, folded)
+            inner = tree.diagram(within=box.block.copies[0])
+            values = [collapsed.box_value(part) for part in inner.boxes]
+            assert abs(max(values, key=abs)) == abs(shading.box_value(box))
+            assert sum(len(collapsed._values_of(part)) for part in inner.boxes) == len(shading._values_of(box))
+            seen += 1 + check_inside(tree, inner, collapsed)
     return seen
 
 
@@ -246,8 +248,8 @@ def test_a_dark_block_has_a_dark_node_inside_whichever_copy_it_is_of():
         space.graph(("nor_conv_3x3",) * 6),
         spaces.get("ofa_mbv3").graph(spaces.get("ofa_mbv3").sample(rng)),
     ):
-        shades = Shades(graph, Importance(rng.normal(size=len(graph)), rng.normal(size=graph.num_edges)))
-        blocks.append(check_inside(Tree(graph), collapse(graph, 1), shades))
+        shading = Shading(graph, Importance(rng.normal(size=len(graph)), rng.normal(size=graph.num_edges)))
+        blocks.append(check_inside(ModuleTree(graph), collapse(graph, 1), shading))
     assert min(blocks) >= 4
 
 
@@ -258,7 +260,7 @@ def test_inner_drawings_of_a_page_have_the_same_scale(tmp_path):
     to_html(graph, tmp_path / "g.html", depth=1, importance=Importance(nodes, np.zeros(graph.num_edges)))
     text = (tmp_path / "g.html").read_text(encoding="utf-8")
     boxes = re.findall(r'<rect x="[^"]*" y="[^"]*" width="[^"]*" height="[^"]*" rx="5" fill="(#\w+)"/>', text)
-    assert set(boxes) == {"#08306b", BOX}
+    assert set(boxes) == {"#08306b", BOX_COLOR}
     assert boxes.count("#08306b") >= 2  # the block from outside, and the node in it
     assert text.count("in blocks the strongest") == 1
 

@@ -14,7 +14,7 @@ from cgir_samples import random_graph, resnet50, ring_graph, small_graph
 
 from cgir.builder import GraphBuilder
 from cgir.drawing.export import summary, to_dot, to_html, to_svg
-from cgir.drawing.module_blocks import LIMIT, Tree, collapse, every_node
+from cgir.drawing.module_blocks import MAX_BOXES, ModuleTree, collapse, every_node
 from cgir.graph import Graph
 
 
@@ -43,10 +43,10 @@ def stack(depth, width=8):
     return graph.with_nodes(replace(node, module=paths.get(index, "")) for index, node in enumerate(graph.nodes))
 
 
-def check(graph, view):
-    assert sorted(index for box in view.boxes for index in box.nodes) == list(range(len(graph)))
-    for number, box in enumerate(view.boxes):
-        assert all(source < number for source in view.sources[number])
+def check(graph, diagram):
+    assert sorted(index for box in diagram.boxes for index in box.nodes) == list(range(len(graph)))
+    for number, box in enumerate(diagram.boxes):
+        assert all(source < number for source in diagram.sources[number])
         assert len(box.nodes) == box.times * len(box.block.copies[0])
         kinds = [graph.nodes[index].kind for index in box.block.copies[0]]
         assert all([graph.nodes[index].kind for index in copy] == kinds for copy in box.block.copies)
@@ -68,13 +68,13 @@ def test_edges_are_those_between_the_nodes_of_boxes(seed):
     graph = with_modules(
         graph.with_nodes(replace(node, attrs=(("n", index),)) for index, node in enumerate(graph.nodes)), rng
     )
-    view = collapse(graph, 1)
+    diagram = collapse(graph, 1)
     edges = nx.DiGraph((source, index) for index, node in enumerate(graph.nodes) for source in node.inputs)
     edges.add_nodes_from(range(len(graph)))
-    expected = nx.quotient_graph(edges, [set(box.nodes) for box in view.boxes])
+    expected = nx.quotient_graph(edges, [set(box.nodes) for box in diagram.boxes])
     found = {
-        (frozenset(view.boxes[s].nodes), frozenset(box.nodes))
-        for box, sources in zip(view.boxes, view.sources, strict=True)
+        (frozenset(diagram.boxes[s].nodes), frozenset(box.nodes))
+        for box, sources in zip(diagram.boxes, diagram.sources, strict=True)
         for s in sources
     }
     assert found == {(frozenset(a), frozenset(b)) for a, b in expected.edges if a != b}
@@ -89,9 +89,9 @@ def test_modules_that_are_left_and_entered_again_are_split():
         replace(node, module="shared" if node.op == "ReLU" else "convs" if node.op == "Conv" else "")
         for node in graph.nodes
     )
-    view = collapse(graph, 1)
-    check(graph, view)
-    assert [box.label for box in view.boxes] == ["", "convs", "shared", "convs", "shared", ""]
+    diagram = collapse(graph, 1)
+    check(graph, diagram)
+    assert [box.label for box in diagram.boxes] == ["", "convs", "shared", "convs", "shared", ""]
 
 
 def test_branches_of_one_module_share_its_box():
@@ -110,24 +110,24 @@ def test_branches_of_one_module_share_its_box():
 
 
 def test_equal_blocks_in_a_row_are_one_box():
-    view = collapse(resnet50())
-    check(resnet50(), view)
-    found = {box.block.name: (box.times, len(box.nodes)) for box in view.boxes if box.block.name}
+    diagram = collapse(resnet50())
+    check(resnet50(), diagram)
+    found = {box.block.name: (box.times, len(box.nodes)) for box in diagram.boxes if box.block.name}
     assert found["layer1.0"] == (1, 12)
     assert found["layer1.1 .. 2"] == (2, 20)
     assert found["layer3.1 .. 5"] == (5, 50)
-    assert len(view.boxes) < LIMIT
+    assert len(diagram.boxes) < MAX_BOXES
 
 
 def test_an_opened_block_shows_one_copy():
     graph = stack(12)
-    view = collapse(graph)
-    check(graph, view)
-    assert [(frame.name, frame.copies) for frame in view.frames] == [("blocks", 1), ("blocks.0 .. 11", 12)]
-    inside = [view.boxes[box] for box in view.frames[1].boxes]
+    diagram = collapse(graph)
+    check(graph, diagram)
+    assert [(frame.name, frame.copies) for frame in diagram.frames] == [("blocks", 1), ("blocks.0 .. 11", 12)]
+    inside = [diagram.boxes[box] for box in diagram.frames[1].boxes]
     assert [(box.label, box.times) for box in inside] == [("conv", 12), ("norm", 12), ("act", 12), ("", 12)]
     # the sum reads the stem and the activation
-    assert view.sources[view.frames[1].boxes[-1]] == (1, view.frames[1].boxes[2])
+    assert diagram.sources[diagram.frames[1].boxes[-1]] == (1, diagram.frames[1].boxes[2])
     closed = collapse(graph, 2)
     assert [box.block.name for box in closed.boxes if len(box.nodes) > 1] == ["blocks.0 .. 11"]
 
@@ -138,18 +138,18 @@ def test_a_thousand_nodes_fit_in_a_picture(modules):
     if not modules:
         graph = graph.with_nodes(replace(node, module="") for node in graph.nodes)
     assert len(graph) > 1000
-    view = collapse(graph)
-    check(graph, view)
-    assert len(view.boxes) <= 12
+    diagram = collapse(graph)
+    check(graph, diagram)
+    assert len(diagram.boxes) <= 12
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_without_modules_and_repetition_too(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, 1000)
-    assert len(collapse(graph).boxes) <= LIMIT
+    assert len(collapse(graph).boxes) <= MAX_BOXES
     check(graph, collapse(graph))
-    assert len(collapse(ring_graph(200)).boxes) <= LIMIT
+    assert len(collapse(ring_graph(200)).boxes) <= MAX_BOXES
 
 
 def test_all_levels_open_show_every_node_of_one_copy():
@@ -162,8 +162,8 @@ def test_all_levels_open_show_every_node_of_one_copy():
 def test_a_block_by_itself():
     graph = resnet50()
     block = next(box.block for box in collapse(graph).boxes if box.block.name == "layer2.0")
-    view = Tree(graph).view(within=block.copies[0])
-    assert sorted(index for box in view.boxes for index in box.nodes) == list(block.copies[0])
+    diagram = ModuleTree(graph).diagram(within=block.copies[0])
+    assert sorted(index for box in diagram.boxes for index in box.nodes) == list(block.copies[0])
 
 
 def test_the_table_adds_up():
