@@ -19,12 +19,12 @@ Cost = Callable[[NodeKind], int]
 
 def conv_flops(kind: NodeKind) -> int:
     """2 x output elements x kernel volume x input channels of one group."""
-    return 2 * prod(kind.shape) * prod(kind.attr("kernel")) * kind.in_shapes[0][0] // kind.attr("groups")
+    return 2 * prod(kind.shape) * prod(kind.attr("kernel")) * kind.in_shapes[0][0] // int(kind.attr("groups"))
 
 
 def conv_transpose_flops(kind: NodeKind) -> int:
     """2 x input elements x kernel volume x output channels of one group."""
-    return 2 * prod(kind.in_shapes[0]) * prod(kind.attr("kernel")) * kind.shape[0] // kind.attr("groups")
+    return 2 * prod(kind.in_shapes[0]) * prod(kind.attr("kernel")) * kind.shape[0] // int(kind.attr("groups"))
 
 
 def linear_flops(kind: NodeKind) -> int:
@@ -40,7 +40,7 @@ def bilinear_flops(kind: NodeKind) -> int:
 
 def matmul_flops(kind: NodeKind) -> int:
     """2 x output elements x length of the contracted dimension, which frontends record as `inner`."""
-    return 2 * prod(kind.shape) * kind.attr("inner")
+    return 2 * prod(kind.shape) * int(kind.attr("inner"))
 
 
 def attention_flops(kind: NodeKind) -> int:
@@ -80,26 +80,34 @@ _ROWS = (
     Op("Param", "source", weights=("weight",)),
     Op("Constant", "source"),
     # --- products with weights
-    Op("Conv", "conv", "conv1d conv2d conv3d convolution", weights=WEIGHT_BIAS, cost=conv_flops, onnx="Conv ConvInteger QLinearConv",
-       keras="Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D Conv DepthwiseConv", tf="Conv2D Conv3D DepthwiseConv2dNative"),
-    Op("ConvTranspose", "conv", "conv_transpose1d conv_transpose2d conv_transpose3d", weights=WEIGHT_BIAS, cost=conv_transpose_flops, onnx="ConvTranspose",
-       keras="Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvTranspose", tf="Conv2DBackpropInput Conv3DBackpropInputV2"),
+    Op("Conv", "conv", "conv1d conv2d conv3d convolution", weights=WEIGHT_BIAS, cost=conv_flops,
+       onnx="Conv ConvInteger QLinearConv",
+       keras="Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D Conv DepthwiseConv",
+       tf="Conv2D Conv3D DepthwiseConv2dNative"),
+    Op("ConvTranspose", "conv", "conv_transpose1d conv_transpose2d conv_transpose3d", weights=WEIGHT_BIAS,
+       cost=conv_transpose_flops, onnx="ConvTranspose",
+       keras="Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvTranspose",
+       tf="Conv2DBackpropInput Conv3DBackpropInputV2"),
     Op("Linear", "linear", "linear", weights=WEIGHT_BIAS, cost=linear_flops, onnx="Gemm", keras="Dense EinsumDense"),
     Op("Bilinear", "linear", "bilinear", weights=WEIGHT_BIAS, cost=bilinear_flops),
     Op("Embedding", "embedding", "embedding embedding_bag", weights=("weight",), keras="Embedding"),
     Op("LSTM", "recurrent", "lstm lstm_cell", weights=("weights",), cost=recurrent_flops, onnx="LSTM", keras="LSTM"),
     Op("GRU", "recurrent", "gru gru_cell", weights=("weights",), cost=recurrent_flops, onnx="GRU", keras="GRU"),
-    Op("RNN", "recurrent", "rnn_tanh rnn_relu rnn_tanh_cell rnn_relu_cell", weights=("weights",), cost=recurrent_flops, onnx="RNN", keras="SimpleRNN"),
+    Op("RNN", "recurrent", "rnn_tanh rnn_relu rnn_tanh_cell rnn_relu_cell", weights=("weights",), cost=recurrent_flops,
+       onnx="RNN", keras="SimpleRNN"),
     # --- products of two activations
     Op("MatMul", "matmul", "matmul bmm mm mv dot addmm addbmm baddbmm einsum tensordot inner outer", cost=matmul_flops,
-       onnx="MatMul MatMulInteger QLinearMatMul", keras="Matmul Dot Tensordot Einsum Inner Outer", tf="MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3"),
+       onnx="MatMul MatMulInteger QLinearMatMul", keras="Matmul Dot Tensordot Einsum Inner Outer",
+       tf="MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3"),
     Op("Attention", "attention", "scaled_dot_product_attention", cost=attention_flops, onnx="Attention",
        keras="MultiHeadAttention GroupQueryAttention DotProductAttention"),
     # --- normalisation
-    Op("BatchNorm", "norm", "batch_norm", weights=WEIGHT_BIAS, onnx="BatchNormalization", keras="BatchNormalization BatchNorm",
-       tf="FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"),
-    Op("LayerNorm", "norm", "layer_norm", weights=WEIGHT_BIAS, onnx="LayerNormalization", keras="LayerNormalization LayerNorm"),
-    Op("RMSNorm", "norm", "rms_norm", weights=("weight",), onnx="RMSNormalization SimplifiedLayerNormalization", keras="RMSNormalization RMSNorm"),
+    Op("BatchNorm", "norm", "batch_norm", weights=WEIGHT_BIAS, onnx="BatchNormalization",
+       keras="BatchNormalization BatchNorm", tf="FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"),
+    Op("LayerNorm", "norm", "layer_norm", weights=WEIGHT_BIAS, onnx="LayerNormalization",
+       keras="LayerNormalization LayerNorm"),
+    Op("RMSNorm", "norm", "rms_norm", weights=("weight",), onnx="RMSNormalization SimplifiedLayerNormalization",
+       keras="RMSNormalization RMSNorm"),
     Op("GroupNorm", "norm", "group_norm", weights=WEIGHT_BIAS, onnx="GroupNormalization", keras="GroupNormalization"),
     Op("InstanceNorm", "norm", "instance_norm", weights=WEIGHT_BIAS, onnx="InstanceNormalization"),
     Op("LocalResponseNorm", "norm", "local_response_norm", onnx="LRN", tf="LRN"),
@@ -131,27 +139,31 @@ _ROWS = (
     Op("TanhShrink", "activation", "tanhshrink", keras="TanhShrink"),
     Op("Threshold", "activation", "threshold", onnx="ThresholdedRelu", keras="Threshold"),
     # --- pooling and resampling
-    Op("MaxPool", "pool", "max_pool1d max_pool2d max_pool3d", onnx="MaxPool", keras="MaxPooling1D MaxPooling2D MaxPooling3D MaxPool",
-       tf="MaxPool MaxPoolV2 MaxPool3D"),
-    Op("AvgPool", "pool", "avg_pool1d avg_pool2d avg_pool3d", onnx="AveragePool", keras="AveragePooling1D AveragePooling2D AveragePooling3D AveragePool",
-       tf="AvgPool AvgPool3D"),
+    Op("MaxPool", "pool", "max_pool1d max_pool2d max_pool3d", onnx="MaxPool",
+       keras="MaxPooling1D MaxPooling2D MaxPooling3D MaxPool", tf="MaxPool MaxPoolV2 MaxPool3D"),
+    Op("AvgPool", "pool", "avg_pool1d avg_pool2d avg_pool3d", onnx="AveragePool",
+       keras="AveragePooling1D AveragePooling2D AveragePooling3D AveragePool", tf="AvgPool AvgPool3D"),
     Op("LPPool", "pool", "lp_pool1d lp_pool2d", onnx="LpPool"),
     Op("AdaptiveMaxPool", "pool", "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
        keras="AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdaptiveMaxPool"),
     Op("AdaptiveAvgPool", "pool", "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
        keras="AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveAveragePool"),
-    Op("GlobalAvgPool", "pool", onnx="GlobalAveragePool", keras="GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D"),
+    Op("GlobalAvgPool", "pool", onnx="GlobalAveragePool",
+       keras="GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D"),
     Op("GlobalMaxPool", "pool", onnx="GlobalMaxPool", keras="GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D"),
     Op("Resize", "resample",
-       "interpolate upsample upsample_nearest upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear "
-       "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d", onnx="Resize Upsample", keras="UpSampling1D UpSampling2D UpSampling3D Resizing Resize",
+       "interpolate upsample upsample_nearest upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+       "upsample_linear1d upsample_bilinear " "upsample_bilinear2d upsample_bicubic2d " "upsample_trilinear3d",
+       onnx="Resize Upsample", keras="UpSampling1D UpSampling2D UpSampling3D Resizing Resize",
        tf="ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea"),
     Op("GridSample", "resample", "grid_sample affine_grid", onnx="GridSample AffineGrid"),
     Op("Unfold", "resample", "unfold im2col", keras="Unfold ExtractPatches", tf="ExtractImagePatches"),
     Op("Fold", "resample", "fold col2im", onnx="Col2Im", keras="Fold"),
-    Op("Pad", "resample", "pad constant_pad_nd", onnx="Pad", keras="ZeroPadding1D ZeroPadding2D ZeroPadding3D Pad", tf="Pad PadV2 MirrorPad"),
+    Op("Pad", "resample", "pad constant_pad_nd", onnx="Pad", keras="ZeroPadding1D ZeroPadding2D ZeroPadding3D Pad",
+       tf="Pad PadV2 MirrorPad"),
     # --- arithmetic of two or more tensors, or of one and a scalar (attribute `scalar`)
-    Op("Add", "arithmetic", "add radd iadd", commutative=True, onnx="Add Sum", keras="Add", tf="Add AddV2 AddN BiasAdd BiasAddV1"),
+    Op("Add", "arithmetic", "add radd iadd", commutative=True, onnx="Add Sum", keras="Add",
+       tf="Add AddV2 AddN BiasAdd BiasAddV1"),
     Op("Sub", "arithmetic", "sub subtract rsub isub", onnx="Sub", keras="Subtract", tf="Sub"),
     Op("Mul", "arithmetic", "mul multiply rmul imul", commutative=True, onnx="Mul", keras="Multiply", tf="Mul"),
     Op("Div", "arithmetic", "div divide true_divide truediv rtruediv itruediv rdiv idiv", onnx="Div",
@@ -163,12 +175,15 @@ _ROWS = (
     Op("Minimum", "arithmetic", "minimum fmin", commutative=True, onnx="Min", keras="Minimum", tf="Minimum"),
     Op("Where", "arithmetic", "where masked_fill masked_scatter", onnx="Where", keras="Where", tf="Select SelectV2"),
     Op("Lerp", "arithmetic", "lerp addcmul addcdiv"),
-    Op("Compare", "arithmetic", "eq ne lt le gt ge greater less equal isin", onnx="Equal Less LessOrEqual Greater GreaterOrEqual",
-       keras="Equal NotEqual Less LessEqual Greater GreaterEqual", tf="Equal NotEqual Less LessEqual Greater GreaterEqual"),
+    Op("Compare", "arithmetic", "eq ne lt le gt ge greater less equal isin",
+       onnx="Equal Less LessOrEqual Greater GreaterOrEqual", keras="Equal NotEqual Less LessEqual Greater GreaterEqual",
+       tf="Equal NotEqual Less LessEqual Greater GreaterEqual"),
     Op("Logical", "arithmetic",
-       "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not and or xor rand ror invert isnan isinf isfinite",
+       "logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not "
+       "and or xor rand ror invert isnan isinf isfinite",
        onnx="And Or Xor Not BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitShift IsNaN IsInf",
-       keras="LogicalAnd LogicalOr LogicalNot LogicalXor Isnan Isinf Isfinite", tf="LogicalAnd LogicalOr LogicalNot IsNan IsInf IsFinite"),
+       keras="LogicalAnd LogicalOr LogicalNot LogicalXor Isnan Isinf Isfinite",
+       tf="LogicalAnd LogicalOr LogicalNot IsNan IsInf IsFinite"),
     # --- functions of one tensor
     Op("Neg", "unary", "neg negative conj conj_physical", onnx="Neg", keras="Negative", tf="Neg"),
     Op("Abs", "unary", "abs absolute", onnx="Abs", keras="Absolute Abs", tf="Abs"),
@@ -179,15 +194,20 @@ _ROWS = (
     Op("Reciprocal", "unary", "reciprocal", onnx="Reciprocal", keras="Reciprocal", tf="Reciprocal Inv"),
     Op("Sin", "unary", "sin", onnx="Sin", keras="Sin", tf="Sin"),
     Op("Cos", "unary", "cos", onnx="Cos", keras="Cos", tf="Cos"),
-    Op("Trig", "unary", "tan asin acos atan atan2 polar sinh cosh asinh acosh atanh sinc", onnx="Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh",
-       keras="Tan Arcsin Arccos Arctan Arctan2 Sinh Cosh Arcsinh Arccosh Arctanh Sinc", tf="Tan Asin Acos Atan Atan2 Sinh Cosh Asinh Acosh Atanh"),
+    Op("Trig", "unary", "tan asin acos atan atan2 polar sinh cosh asinh acosh atanh sinc",
+       onnx="Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh",
+       keras="Tan Arcsin Arccos Arctan Arctan2 Sinh Cosh Arcsinh Arccosh Arctanh Sinc",
+       tf="Tan Asin Acos Atan Atan2 Sinh Cosh Asinh Acosh Atanh"),
     Op("Erf", "unary", "erf erfc", onnx="Erf", keras="Erf Erfc", tf="Erf Erfc"),
-    Op("Round", "unary", "floor ceil round trunc frac", onnx="Round Floor Ceil", keras="Round Floor Ceil Trunc", tf="Round Rint Floor Ceil"),
+    Op("Round", "unary", "floor ceil round trunc frac", onnx="Round Floor Ceil", keras="Round Floor Ceil Trunc",
+       tf="Round Rint Floor Ceil"),
     Op("Sign", "unary", "sign sgn heaviside", onnx="Sign", keras="Sign", tf="Sign"),
     Op("Clip", "unary", "clamp clip clamp_min clamp_max", onnx="Clip", keras="Clip", tf="ClipByValue"),
-    Op("CumSum", "unary", "cumsum cumprod logcumsumexp cummax cummin", onnx="CumSum CumProd", keras="Cumsum Cumprod", tf="Cumsum Cumprod"),
-    Op("FFT", "unary", "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn stft istft",
-       onnx="DFT STFT", keras="FFT FFT2 IFFT2 RFFT IRFFT STFT ISTFT", tf="FFT FFT2D IFFT IFFT2D RFFT RFFT2D IRFFT IRFFT2D"),
+    Op("CumSum", "unary", "cumsum cumprod logcumsumexp cummax cummin", onnx="CumSum CumProd", keras="Cumsum Cumprod",
+       tf="Cumsum Cumprod"),
+    Op("FFT", "unary", "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn "
+       "fft_rfftn fft_irfftn stft istft", onnx="DFT STFT", keras="FFT FFT2 IFFT2 RFFT IRFFT STFT ISTFT",
+       tf="FFT FFT2D IFFT IFFT2D RFFT RFFT2D IRFFT IRFFT2D"),
     Op("Sort", "unary", "sort argsort topk", onnx="TopK", keras="Sort Argsort TopK", tf="TopKV2"),
     # --- reductions
     Op("Mean", "reduction", "mean nanmean", onnx="ReduceMean", keras="Mean Nanmean", tf="Mean"),
@@ -196,40 +216,50 @@ _ROWS = (
     Op("ReduceMax", "reduction", "max amax", onnx="ReduceMax", keras="Max Amax Nanmax", tf="Max"),
     Op("ReduceMin", "reduction", "min amin", onnx="ReduceMin", keras="Min Amin Nanmin", tf="Min"),
     Op("ArgMax", "reduction", "argmax argmin", onnx="ArgMax ArgMin", keras="Argmax Argmin", tf="ArgMax ArgMin"),
-    Op("Norm", "reduction", "norm linalg_norm linalg_vector_norm", onnx="ReduceL1 ReduceL2", keras="Norm", tf="EuclideanNorm"),
+    Op("Norm", "reduction", "norm linalg_norm linalg_vector_norm", onnx="ReduceL1 ReduceL2", keras="Norm",
+       tf="EuclideanNorm"),
     Op("Variance", "reduction", "var std var_mean std_mean", keras="Var Std"),
     Op("LogSumExp", "reduction", "logsumexp", onnx="ReduceLogSumExp", keras="Logsumexp"),
     Op("Any", "reduction", "any all count_nonzero", keras="Any All CountNonzero", tf="Any All"),
     # --- joining and picking
     Op("Concat", "join", "cat concat concatenate stack hstack vstack dstack column_stack", onnx="Concat",
        keras="Concatenate Stack Hstack Vstack Dstack Append", tf="ConcatV2 Pack"),
-    Op("Gather", "join", "gather index_select take take_along_dim index", onnx="Gather GatherElements GatherND", keras="Take TakeAlongAxis",
-       tf="GatherV2 GatherNd ResourceGather"),
-    Op("Scatter", "join", "scatter scatter_add scatter_reduce index_add index_copy index_put index_fill setitem masked_select select_scatter slice_scatter",
-       onnx="Scatter ScatterElements ScatterND TensorScatter", keras="Scatter ScatterUpdate SliceUpdate", tf="ScatterNd TensorScatterUpdate TensorScatterAdd"),
+    Op("Gather", "join", "gather index_select take take_along_dim index", onnx="Gather GatherElements GatherND",
+       keras="Take TakeAlongAxis", tf="GatherV2 GatherNd ResourceGather"),
+    Op("Scatter", "join", "scatter scatter_add scatter_reduce index_add index_copy index_put index_fill setitem "
+       "masked_select select_scatter slice_scatter", onnx="Scatter ScatterElements ScatterND TensorScatter",
+       keras="Scatter ScatterUpdate SliceUpdate", tf="ScatterNd TensorScatterUpdate TensorScatterAdd"),
     Op("OneHot", "join", "one_hot bucketize searchsorted histc", onnx="OneHot", keras="OneHot", tf="OneHot"),
     # --- moved, renamed or copied, never computed: contracted in canonical form
-    Op("Reshape", "movement",
-       "reshape view reshape_as view_as flatten unflatten ravel squeeze unsqueeze atleast_1d atleast_2d atleast_3d view_as_real view_as_complex",
-       onnx="Reshape Flatten Squeeze Unsqueeze", keras="Reshape Flatten Squeeze ExpandDims Ravel", tf="Reshape Squeeze ExpandDims"),
-    Op("Transpose", "movement", "permute transpose t T mT H mH swapaxes swapdims movedim moveaxis adjoint", onnx="Transpose",
-       keras="Permute Transpose Swapaxes Moveaxis", tf="Transpose"),
-    Op("Slice", "movement", "getitem select narrow split split_with_sizes tensor_split chunk unbind slice diagonal unsafe_chunk unsafe_split real imag",
-       onnx="Slice Split CenterCropPad", keras="Cropping1D Cropping2D Cropping3D GetItem Slice Split ArraySplit Unstack Diagonal",
+    Op("Reshape", "movement", "reshape view reshape_as view_as flatten unflatten ravel squeeze unsqueeze atleast_1d "
+       "atleast_2d atleast_3d view_as_real view_as_complex", onnx="Reshape Flatten Squeeze Unsqueeze",
+       keras="Reshape Flatten Squeeze ExpandDims Ravel", tf="Reshape Squeeze ExpandDims"),
+    Op("Transpose", "movement", "permute transpose t T mT H mH swapaxes swapdims movedim moveaxis adjoint",
+       onnx="Transpose", keras="Permute Transpose Swapaxes Moveaxis", tf="Transpose"),
+    Op("Slice", "movement", "getitem select narrow split split_with_sizes tensor_split chunk unbind slice diagonal "
+       "unsafe_chunk unsafe_split real imag", onnx="Slice Split CenterCropPad",
+       keras="Cropping1D Cropping2D Cropping3D GetItem Slice Split ArraySplit Unstack Diagonal",
        tf="Slice StridedSlice Split SplitV Unpack"),
-    Op("Expand", "movement", "expand expand_as as_strided broadcast_to repeat repeat_interleave tile broadcast_tensors meshgrid", onnx="Expand Tile",
-       keras="RepeatVector BroadcastTo Repeat Tile Meshgrid", tf="Tile BroadcastTo"),
-    Op("Shuffle", "movement", "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle roll flip fliplr flipud rot90 tril triu",
-       onnx="DepthToSpace SpaceToDepth Trilu ReverseSequence", keras="Flip Fliplr Flipud Roll Rot90 Tril Triu DepthToSpace SpaceToDepth",
+    Op("Expand", "movement",
+       "expand expand_as as_strided broadcast_to repeat repeat_interleave tile broadcast_tensors meshgrid",
+       onnx="Expand Tile", keras="RepeatVector BroadcastTo Repeat Tile Meshgrid", tf="Tile BroadcastTo"),
+    Op("Shuffle", "movement",
+       "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle roll flip fliplr flipud "
+       "rot90 tril triu", onnx="DepthToSpace SpaceToDepth Trilu ReverseSequence",
+       keras="Flip Fliplr Flipud Roll Rot90 Tril Triu DepthToSpace SpaceToDepth",
        tf="SpaceToDepth DepthToSpace SpaceToBatchND BatchToSpaceND ReverseV2 MatrixBandPart"),
     # --- identities at inference
-    Op("Identity", "identity", "clone contiguous alias detach deepcopy requires_grad data identity lift_fresh lift_fresh_copy positive pos", onnx="Identity",
-       keras="Identity StopGradient ActivityRegularization Copy ConvertToTensor",
+    Op("Identity", "identity",
+       "clone contiguous alias detach deepcopy requires_grad data identity lift_fresh lift_fresh_copy " "positive pos",
+       onnx="Identity", keras="Identity StopGradient ActivityRegularization Copy ConvertToTensor",
        tf="Identity IdentityN StopGradient PreventGradient CheckNumerics Snapshot EnsureShape ReadVariableOp"),
-    Op("Dropout", "identity", "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout native_dropout", onnx="Dropout",
-       keras="Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise AlphaDropout"),
-    Op("Cast", "identity", "to float double half bfloat16 long int bool short char byte type type_as cpu cuda view_dtype", onnx="Cast CastLike BitCast",
-       keras="Cast SaturateCast", tf="Cast Bitcast"),
+    Op("Dropout", "identity",
+       "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout native_dropout", onnx="Dropout",
+       keras="Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise "
+       "AlphaDropout"),
+    Op("Cast", "identity",
+       "to float double half bfloat16 long int bool short char byte type type_as cpu cuda view_dtype",
+       onnx="Cast CastLike BitCast", keras="Cast SaturateCast", tf="Cast Bitcast"),
     # --- control flow: the nodes of the bodies stand before it, under its module path
     Op("Loop", "control", onnx="Loop Scan", tf="While StatelessWhile"),
     Op("If", "control", onnx="If", tf="If StatelessIf Case StatelessCase"),

@@ -36,7 +36,9 @@ def test_imports_go_one_way(path: Path) -> None:
     names = set(imported(ast.parse(path.read_text(encoding="utf-8"))))
     assert not names & above, f"{path} imports {names & above}, which stands above {layer}"
     if layer == "cgir":
-        assert not names & FRAMEWORKS
+        # `GraphBatch.to_pyg` imports them when called; that importing cgir loads none has a test of its own
+        allowed = {"torch", "torch_geometric"} if path == ROOT / "cgir" / "graph_batch.py" else set()
+        assert not names & FRAMEWORKS - allowed
 
 
 def test_importing_graphs_and_frontends_loads_no_framework() -> None:
