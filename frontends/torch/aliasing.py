@@ -1,8 +1,11 @@
-"""Which elements of a storage a tensor covers: what an in-place write through one view changes in another."""
+"""Aliasing: which elements of a storage a tensor covers, and what an in-place write through one view changes in another.
+
+offset, size, stride: of a tensor in its storage, in elements
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -10,13 +13,22 @@ from torch import Tensor
 from cgir.typing import IntArray
 from frontends.common.axis_layout import AxisLayout
 
-Geometry = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, size, stride, in elements
+Overlap = Literal["same", "inside", "overlaps", "apart"]
+
 # elements up to which overlaps of interleaved views are computed one by one; beyond, they are taken to overlap
-EXACT = 1 << 24
+MAX_EXACT_ELEMENTS = 1 << 24
+
+
+class Geometry(NamedTuple):
+    """Where a tensor lies in its storage."""
+
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
 
 
 class Write(NamedTuple):
-    """One in-place change: the elements that were written, and the node that has their new values, with its axes."""
+    """One in-place change: the elements that were written, and the node that has their new values, with its layout."""
 
     geometry: Geometry
     node: int
@@ -25,46 +37,51 @@ class Write(NamedTuple):
 
 
 def geometry(tensor: Tensor) -> Geometry:
-    """Place of a tensor in its storage."""
-    return int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride()
+    """Where a tensor lies in its storage."""
+    return Geometry(int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride())
 
 
-def relation(view: Geometry, written: Geometry) -> str:
-    """How `view` is affected: "same" elements, "inside" the written ones, "apart" from them, or it "overlaps"."""
+def overlap(view: Geometry, written: Geometry) -> Overlap:
+    """How a write affects a view.
+
+    Args:
+        view: the tensor that is affected.
+        written: what was written.
+
+    Returns:
+        Whether `view` has the "same" elements, lies "inside" the written ones, "overlaps" them or is "apart".
+    """
     if view == written:
         return "same"
-    first, last, count = _extent(view)
-    begin, end, total = _extent(written)
-    if last < begin or end < first or not count or not total:
+    view_first, view_last, view_count = _extent(view)
+    first, last, count = _extent(written)
+    if view_last < first or last < view_first or not view_count or not count:
         return "apart"
-    if total == end - begin + 1:  # the write leaves no gaps
-        if begin <= first and last <= end:
-            return "same" if count == total else "inside"
+    if count == last - first + 1:  # the write leaves no gaps
+        if first <= view_first and view_last <= last:
+            return "same" if view_count == count else "inside"
         return "overlaps"
-    if count > EXACT or total > EXACT:
+    if view_count > MAX_EXACT_ELEMENTS or count > MAX_EXACT_ELEMENTS:
         return "overlaps"
     common = int(np.isin(_elements(view), _elements(written)).sum())
     if not common:
         return "apart"
-    if common < count:
+    if common < view_count:
         return "overlaps"
-    return "same" if count == total else "inside"
+    return "same" if view_count == count else "inside"
 
 
-def _extent(place: Geometry) -> tuple[int, int, int]:
+def _extent(geometry: Geometry) -> tuple[int, int, int]:
     """First and last element, and their number (an expanded view counts its repeats)."""
-    offset, size, stride = place
-    count = 1
-    last = offset
-    for n, step in zip(size, stride, strict=True):
+    count, last = 1, geometry.offset
+    for n, step in zip(geometry.size, geometry.stride, strict=True):
         count *= n
         last += (n - 1) * step
-    return offset, last, count
+    return geometry.offset, last, count
 
 
-def _elements(place: Geometry) -> IntArray:
-    offset, size, stride = place
-    total = np.asarray(offset)
-    for n, step in zip(size, stride, strict=True):
-        total = total[..., None] + np.arange(n) * step
-    return total.ravel()
+def _elements(geometry: Geometry) -> IntArray:
+    elements = np.asarray(geometry.offset)
+    for n, step in zip(geometry.size, geometry.stride, strict=True):
+        elements = elements[..., None] + np.arange(n) * step
+    return elements.ravel()

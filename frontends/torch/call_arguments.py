@@ -1,4 +1,4 @@
-"""What a call's arguments say: which tensors are data, where axes go, which type is meant, whether values are needed."""
+"""Arguments of calls: which tensors are data, where axes go, which type is asked for, whether values are needed."""
 
 from __future__ import annotations
 
@@ -12,81 +12,90 @@ from torch import Tensor
 
 from cgir import TraceError
 
-from .call_kinds import Call
-from .layer_converters import Conversion
+from .call_kinds import CallKind
+from .conversion import Conversion
 from .tensor_values import ATOMS, tensors_in
-from .view_axes import indexed_axes, view_axes
+from .view_axes import index_axis_map, view_axis_map
 
-ROOT = os.path.dirname(torch.__file__)
-LARGE = 1 << 20  # elements of a constant
-COMPILED = tuple(
-    os.path.join(ROOT, part)
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
+MAX_CONSTANT = 1 << 20  # elements of a constant that is computed
+TORCH_ROOT = os.path.dirname(torch.__file__)
+# where PyTorch runs compiled operators as Python
+DECOMPOSITION_FOLDERS = tuple(
+    os.path.join(TORCH_ROOT, part)
     for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses")
 )
+MAX_FRAMES = 8  # callers that are looked at
 
 
-def mapped(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Nested arguments with every tensor replaced."""
+def map_tensors(item: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Nested arguments with every tensor replaced by what `change` gives."""
     kind = type(item)
     if kind in ATOMS:
         return item
     if isinstance(item, Tensor):
         return change(item)
     if kind is tuple or kind is list:
-        return kind([mapped(part, change) for part in item])
+        return kind([map_tensors(part, change) for part in item])
     if isinstance(item, tuple):  # named tuples and PyTorch's result types
-        parts = [mapped(part, change) for part in item]
+        parts = [map_tensors(part, change) for part in item]
         return kind(*parts) if hasattr(item, "_fields") else kind(parts)
     if kind is slice:
-        return slice(*(mapped(part, change) for part in (item.start, item.stop, item.step)))
-    return {key: mapped(part, change) for key, part in item.items()} if kind is dict else item
+        return slice(*(map_tensors(part, change) for part in (item.start, item.stop, item.step)))
+    return {key: map_tensors(part, change) for key, part in item.items()} if kind is dict else item
 
 
-def conversion_of(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], given: Sequence[Tensor]) -> Conversion:
-    """The call's conversion with its operator filled in; operators without one take all tensors as data."""
+def convert_call(call: CallKind, args: Args, kwargs: Kwargs, tensors: Sequence[Tensor]) -> Conversion:
+    """The call's conversion with its operator filled in; operators without a converter take all tensors as data.
+
+    Args:
+        call: what is called.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        tensors: all tensors among the arguments but `out`.
+    """
     if call.name == "getitem":
-        picks = [
-            item for item in (args[1] if isinstance(args[1], tuple) else args[1:]) if isinstance(item, Tensor | list)
-        ]
-        return Conversion((args[0], *tensors_in(picks)), op="Gather" if picks else "Slice")
+        index = args[1] if isinstance(args[1], tuple) else args[1:]
+        advanced = [item for item in index if isinstance(item, Tensor | list)]
+        return Conversion((args[0], *tensors_in(advanced)), op="Gather" if advanced else "Slice")
     if call.converter is None:
-        return Conversion(tuple(given), op=call.op or "Opaque")
+        return Conversion(tuple(tensors), op=call.op or "Opaque")
     try:
         conversion = call.converter(*args, **{name: value for name, value in kwargs.items() if name != "out"})
-    except (
-        TypeError,
-        ValueError,
-        IndexError,
-        KeyError,
-    ):  # PyTorch itself judges the arguments; if it takes them, the form is one we do not know
-        return Conversion(tuple(given))
+    except (TypeError, ValueError, IndexError, KeyError):
+        return Conversion(tuple(tensors))  # PyTorch itself judges the arguments; if it takes them, the form is unknown
     inputs = tuple(tensor for tensor in conversion.inputs if isinstance(tensor, Tensor))
     return conversion._replace(inputs=inputs, op=conversion.op or call.op or "Opaque")
 
 
-def axes_of(
-    func: Callable[..., Any],
-    call: Call,
-    conversion: Conversion,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    output: Tensor,
+def axis_map_of(
+    func: Callable[..., Any], call: CallKind, conversion: Conversion, args: Args, kwargs: Kwargs, output: Tensor
 ) -> dict[int, int] | None:
-    """Where the axes go, for calls that move them; None where they stay."""
+    """Old axis -> new axis, for calls that move axes; None for others.
+
+    Args:
+        func: the function that is called.
+        call: its kind.
+        conversion: of the call.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        output: the first result.
+    """
     if conversion.op in ("Slice", "Transpose") or call.name in ("squeeze", "unsqueeze"):
-        return (
-            view_axes(func, args, kwargs, conversion.inputs[0]) if call.name != "einsum" and not call.in_place else {}
-        )
+        if call.name == "einsum" or call.in_place:
+            return {}
+        return view_axis_map(func, args, kwargs, conversion.inputs[0])
     if conversion.op == "Gather" and call.name == "getitem":
-        return indexed_axes(args[1], args[0].dim(), output.dim())
+        return index_axis_map(args[1], args[0].dim(), output.dim())
     if conversion.op == "Gather" and call.name == "index":
-        return indexed_axes(
-            tuple(slice(None) if item is None else item for item in args[1]), args[0].dim(), output.dim()
-        )
+        index = tuple(slice(None) if item is None else item for item in args[1])
+        return index_axis_map(index, args[0].dim(), output.dim())
     return None
 
 
-def target_dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype | None:
+def target_dtype(args: Args, kwargs: Kwargs) -> torch.dtype | None:
     """The type that `tensor.to(...)` asks for; where to put the tensor does not matter here."""
     for value in (*args[1:], *kwargs.values()):
         if isinstance(value, torch.dtype):
@@ -96,45 +105,64 @@ def target_dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.dtype |
     return None
 
 
-def picks_by_value(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Calls whose result's size depends on values: indexing with a mask, one-hot without a number of classes ..."""
+def has_dynamic_size(call: CallKind, args: Args, kwargs: Kwargs) -> bool:
+    """Whether the size of the result depends on values: of masks, of one-hot vectors without a number of classes ...
+
+    Args:
+        call: what is called.
+        args: positional arguments.
+        kwargs: keyword arguments.
+    """
     if call.name in ("getitem", "index"):
         return any(tensor.is_meta and tensor.dtype in (torch.bool, torch.uint8) for tensor in tensors_in(args[1]))
     if call.name == "one_hot":
-        return (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) == -1
+        return bool(_num_classes(args, kwargs) == -1)
     if call.name == "repeat_interleave":
         return any(tensor.is_meta for tensor in tensors_in((args[1:], kwargs))) and kwargs.get("output_size") is None
     return call.name == "where" and len(args) + len(kwargs) == 1
 
 
-def is_large(call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Calls on constants whose result is too large to compute: one-hot vectors of many classes."""
-    classes = (args[1] if len(args) > 1 else kwargs.get("num_classes", -1)) if call.name == "one_hot" else 0
-    return isinstance(classes, int) and classes * args[0].numel() > LARGE if classes else False
+def is_large(call: CallKind, args: Args, kwargs: Kwargs) -> bool:
+    """Whether a call on constants has a result too large to compute: one-hot vectors of many classes.
+
+    Args:
+        call: what is called.
+        args: positional arguments.
+        kwargs: keyword arguments.
+    """
+    if call.name != "one_hot":
+        return False
+    classes = _num_classes(args, kwargs)
+    return isinstance(classes, int) and bool(classes) and classes * args[0].numel() > MAX_CONSTANT
 
 
-def reads_values(call: Call) -> str:
+def _num_classes(args: Args, kwargs: Kwargs) -> Any:
+    return args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
+
+
+def value_dependence(call: CallKind) -> str:
     """Why a call that needs values cannot be traced, and what to do."""
     if call.name == "_pack_padded_sequence":
         return "a packed sequence depends on the values of the lengths; trace the model on padded sequences"
     return (
-        f"{call.label} needs the values of a tensor, and tracing knows shapes only, so what follows cannot be decided; use torch.where instead of "
-        "a Python branch, or decide on shapes or on the module's own attributes"
+        f"{call.display_name} needs the values of a tensor, and tracing knows shapes only, so what follows cannot be "
+        "decided; use torch.where instead of a Python branch, or decide on shapes or on the module's own attributes"
     )
 
 
 def refuse_hidden_code() -> None:
-    """Stop where compiled code runs as Python decompositions of PyTorch: what it makes would look like constants.
+    """Stop where PyTorch runs compiled operators as Python: what they make would look like constants of the model.
 
     Raises:
         TraceError: one of the callers belongs to PyTorch's decompositions.
     """
     frame = sys._getframe(1)
-    for _ in range(8):
+    for _ in range(MAX_FRAMES):
         if frame.f_back is None:
             return
         frame = frame.f_back
-        if frame.f_code.co_filename.startswith(COMPILED):
+        if frame.f_code.co_filename.startswith(DECOMPOSITION_FOLDERS):
             raise TraceError(
-                "the forward runs compiled (TorchScript or C++) code, which the recorder cannot see into; trace the Python version of it"
+                "the forward runs compiled (TorchScript or C++) code, which the recorder cannot see into; "
+                "trace the Python version of it"
             )

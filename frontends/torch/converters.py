@@ -1,28 +1,29 @@
-"""How each PyTorch function becomes a node: one small function per family, with the PyTorch function's own signature.
+"""Converters of PyTorch functions: one small function per family, with the PyTorch function's own signature.
 
 Python itself binds the arguments. A converter returns a `Conversion`: which tensors are data, which are weights, and the
-attributes; functions without a converter take all their tensors as data. Names are those of `cgir.ops`, "F." before one where
-`torch.nn.functional` orders arguments otherwise.
+attributes; functions without a converter take all their tensors as data. Names are those of `cgir.ops`, "F." before one
+where `torch.nn.functional` orders arguments otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 from torch import Tensor
 
 from cgir.graph import Attr
+from frontends.common.importer import Converter
 
-from . import layer_converters as layers
-from .layer_converters import Conversion, Number
+from . import layer_converters
+from .conversion import Conversion, Number
 
 
-def _scalar(name: str, default: Number) -> Callable[..., Conversion]:
+def _scalar(name: str, default: Number) -> Converter[Conversion]:
     def convert(input: Tensor, value: Number = default, *_: Any, **named: Any) -> Conversion:
-        found = named.get("negative_slope", named.get("alpha", value))
-        return Conversion((input,), {name: float(found)})
+        number = named.get("negative_slope", named.get("alpha", value))
+        return Conversion((input,), {name: float(number)})
 
     return convert
 
@@ -52,7 +53,7 @@ def _gelu(input: Tensor, approximate: str = "none") -> Conversion:
     return Conversion((input,), {"tanh": True} if approximate == "tanh" else {})
 
 
-def _along(default: int | None) -> Callable[..., Conversion]:
+def _axis_size(default: int | None) -> Converter[Conversion]:
     def convert(input: Tensor, dim: Any = default, *_: Any, **__: Any) -> Conversion:
         if dim is None:  # the rule of torch.nn.functional before dim was obligatory
             dim = 0 if input.dim() in (0, 1, 3) else 1
@@ -69,7 +70,7 @@ def _plain_number(value: Any) -> float | str:
     return str(value) if isinstance(value, complex) else float(value)
 
 
-def _binary(op: str, swapped: bool = False) -> Callable[..., Conversion]:
+def _binary(op: str, swapped: bool = False) -> Converter[Conversion]:
     """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c, what has the scalar on the left
     is `reverse`.
     """
@@ -123,10 +124,10 @@ def _dims(input: Tensor, dim: Any) -> tuple[int, ...]:
 
 def _reduce(input: Tensor, dim: Any = None, *_: Any, **named: Any) -> Conversion:
     dims = _dims(input, named.get("axis", dim))
-    return Conversion((input,), {"dims": len(dims)}, dims=dims)
+    return Conversion((input,), {"dims": len(dims)}, reduced_axes=dims)
 
 
-def _extremum(op: str) -> Callable[..., Conversion]:
+def _extremum(op: str) -> Converter[Conversion]:
     def convert(input: Tensor, dim: Any = None, *args: Any, other: Any = None, **named: Any) -> Conversion:
         second = dim if isinstance(dim, Tensor) else other
         return _reduce(input, dim, *args, **named) if second is None else Conversion((input, second), op=op)
@@ -146,7 +147,7 @@ def _rmatmul(input: Tensor, other: Tensor) -> Conversion:
     return _matmul(other, input)._replace(op="MatMul")
 
 
-def _grouped(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Conversion:
+def _grouped_matmul(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Conversion:
     """Every row meets one of the matrices."""
     return Conversion((input, other), {"inner": input.shape[-1]}, op="MatMul")
 
@@ -156,7 +157,7 @@ def _outer(input: Tensor, other: Tensor, **_: Any) -> Conversion:
 
 
 def _einsum(*operands: Any) -> Conversion:
-    """Only those that are not taken apart into products, see `torch_calls`."""
+    """Only those that are not taken apart into products, see `call_kinds.is_decomposed`."""
     return Conversion(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
 
 
@@ -177,7 +178,7 @@ def _attention(
     return Conversion((query, key, value, attn_mask), {"causal": bool(is_causal)})
 
 
-def _scattered(target: Tensor, *args: Any, **_: Any) -> Conversion:
+def _scatter(target: Tensor, *args: Any, **_: Any) -> Conversion:
     """Writing into a copy: the tensor, what is written, and where, in the order of `x[index] = value`."""
     if args and isinstance(args[0], list | tuple):
         return Conversion((target, args[1], *(index for index in args[0] if index is not None)), op="Scatter")
@@ -188,42 +189,53 @@ def _copy(target: Tensor, source: Tensor, *_: Any) -> Conversion:
     return Conversion((source,), op="Identity" if source.shape == target.shape else "Expand")
 
 
-CONVERTERS: dict[str, Callable[..., Conversion]] = {
-    **{f"conv{n}d": layers.conv for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": layers.conv_transpose for n in (1, 2, 3)},
-    "convolution": layers.convolution,
-    **{f"max_pool{n}d": layers.max_pool(n) for n in (1, 2, 3)},
-    **{f"avg_pool{n}d": layers.avg_pool(n) for n in (1, 2, 3)},
-    **{f"lp_pool{n}d": layers.lp_pool(n) for n in (1, 2, 3)},
-    "F.unfold": layers.sliding("unfold"), "im2col": layers.sliding("unfold"), "F.fold": layers.sliding("fold"), "col2im": layers.sliding("fold"),
-    "linear": layers.weighted, "bilinear": layers.bilinear, "prelu": layers.weighted,
-    "F.batch_norm": layers.running_norm, "batch_norm": layers.weighted, "F.instance_norm": layers.running_norm, "instance_norm": layers.weighted,
-    "layer_norm": layers.layer_norm, "rms_norm": layers.rms_norm, "group_norm": layers.group_norm, "native_group_norm": layers.native_group_norm,
-    **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scattered),
-    "F.embedding": lambda input, weight, *_, **__: Conversion((input,), {}, (weight,)), "embedding": layers.table_first,
-    "F.embedding_bag": layers.embedding_bag, "embedding_bag": layers.table_first,
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), layers.recurrent),
-    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), layers.cell),
-    "leaky_relu": _scalar("slope", 0.01), "elu": _scalar("alpha", 1.0), "celu": _scalar("alpha", 1.0), "rrelu": _rrelu,
-    "hardtanh": _hardtanh, "gelu": _gelu, "softmax": _along(None), "softmin": _along(None), "log_softmax": _along(None), "glu": _along(-1),
-    "gumbel_softmax": _gumbel, "clamp": _clamp, "clip": _clamp, "clamp_min": _clamp, "clamp_max": _clamp_max,
+_REDUCTIONS = (
+    "mean nanmean sum nansum prod amax amin argmax argmin logsumexp any all count_nonzero var std var_mean std_mean"
+)
+CONVERTERS: dict[str, Converter[Conversion]] = {
+    **layer_converters.CONVERTERS,
+    # activations
+    "leaky_relu": _scalar("slope", 0.01),
+    "elu": _scalar("alpha", 1.0),
+    "celu": _scalar("alpha", 1.0),
+    "rrelu": _rrelu,
+    "hardtanh": _hardtanh,
+    "gelu": _gelu,
+    **dict.fromkeys(("softmax", "softmin", "log_softmax"), _axis_size(None)),
+    "glu": _axis_size(-1),
+    "gumbel_softmax": _gumbel,
+    **dict.fromkeys(("clamp", "clip", "clamp_min"), _clamp),
+    "clamp_max": _clamp_max,
+    # arithmetic and comparison
     **dict.fromkeys(("add", "iadd", "radd"), _binary("Add")),
-    **dict.fromkeys(("sub", "subtract", "isub"), _binary("Sub")), "rsub": _binary("Sub", swapped=True),
+    **dict.fromkeys(("sub", "subtract", "isub"), _binary("Sub")),
+    "rsub": _binary("Sub", swapped=True),
     **dict.fromkeys(("mul", "multiply", "imul", "rmul"), _binary("Mul")),
     **dict.fromkeys(("div", "divide", "true_divide", "truediv", "itruediv", "idiv"), _binary("Div")),
     **dict.fromkeys(("rdiv", "rtruediv"), _binary("Div", swapped=True)),
-    **dict.fromkeys(("floor_divide", "floordiv", "ifloordiv"), _binary("FloorDiv")), "rfloordiv": _binary("FloorDiv", swapped=True),
-    **dict.fromkeys(("remainder", "fmod", "mod", "imod"), _binary("Mod")), "rmod": _binary("Mod", swapped=True),
-    **dict.fromkeys(("pow", "ipow", "float_power"), _binary("Pow")), "rpow": _binary("Pow", swapped=True), "square": _square,
+    **dict.fromkeys(("floor_divide", "floordiv", "ifloordiv"), _binary("FloorDiv")),
+    "rfloordiv": _binary("FloorDiv", swapped=True),
+    **dict.fromkeys(("remainder", "fmod", "mod", "imod"), _binary("Mod")),
+    "rmod": _binary("Mod", swapped=True),
+    **dict.fromkeys(("pow", "ipow", "float_power"), _binary("Pow")),
+    "rpow": _binary("Pow", swapped=True),
+    "square": _square,
     "masked_fill": _masked_fill,
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "greater", "less", "equal"), _compare),
-    **dict.fromkeys(("mean", "nanmean", "sum", "nansum", "prod", "amax", "amin", "argmax", "argmin", "logsumexp", "any", "all", "count_nonzero"), _reduce),
-    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), _reduce),
-    "max": _extremum("Maximum"), "min": _extremum("Minimum"), "norm": _norm, "linalg_norm": _norm, "linalg_vector_norm": _norm,
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "inner"), _matmul), "rmatmul": _rmatmul, "outer": _outer,
-    "_grouped_mm": _grouped, "grouped_mm": _grouped,
-    "einsum": _einsum, "tensordot": _tensordot, "scaled_dot_product_attention": _attention,
-    "interpolate": layers.interpolate, "upsample": layers.interpolate,
-    **{f"upsample_{mode}{n}": layers.upsample(mode) for mode in ("nearest", "linear", "bilinear", "bicubic", "trilinear") for n in ("", "1d", "2d", "3d")},
-    "pad": layers.padded, "constant_pad_nd": layers.constant_padded, "copy": _copy,
-}  # fmt: skip
+    # reductions
+    **dict.fromkeys(_REDUCTIONS.split(), _reduce),
+    "max": _extremum("Maximum"),
+    "min": _extremum("Minimum"),
+    **dict.fromkeys(("norm", "linalg_norm", "linalg_vector_norm"), _norm),
+    # products
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "inner"), _matmul),
+    "rmatmul": _rmatmul,
+    "outer": _outer,
+    **dict.fromkeys(("_grouped_mm", "grouped_mm"), _grouped_matmul),
+    "einsum": _einsum,
+    "tensordot": _tensordot,
+    "scaled_dot_product_attention": _attention,
+    # writing
+    **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scatter),
+    "copy": _copy,
+}

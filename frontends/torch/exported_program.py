@@ -1,7 +1,8 @@
-"""`torch.export`: programs in memory and `.pt2` files give the graph that tracing their module gives.
+"""Importer of exported programs (`torch.export`), in memory or `.pt2` files: they give the graph that tracing their
+module gives.
 
-The program's calls are made again on the meta device under the recorder of `torch_record`, each under the path of the
-module it came from.
+The program's calls are made again on the meta device under the `Recorder`, each in the scope of the module that it came
+from.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from cgir.errors import one_line
 from frontends.common.tape import Tape
 from frontends.common.trace_request import TraceRequest, shapes_from
 
-from . import pt2_archive as torch_archive
-from .call_arguments import mapped
-from .module_tracer import graph_inputs, graph_outputs, leaves_of
-from .program import Body, Entry, Line, Program, Ref, Size, from_exported
+from . import pt2_archive
+from .call_arguments import map_tensors
+from .control_flow import record_control_flow
+from .exported_program_ir import CallNode, ProgramInput, ProgramIR, Subgraph, TensorMeta, ValueRef, ir_from_program
+from .graph_io import graph_inputs, graph_outputs, tensor_leaves
 from .recorder import Recorder
-from .tensor_values import Values, tensors_in
+from .tensor_values import TensorValues, tensors_in
 
 LARGE = 1 << 24  # elements: constants that a program makes beyond this have no contents
 # Checks of what the exporter assumed, and switches of the autograd engine: nothing is computed.
@@ -38,7 +40,7 @@ SILENT = (
     "_make_dep_token",
     "_set_grad_enabled",
 )
-ORDERED = {"MultiheadAttention", "LSTM", "GRU", "RNN"}  # modules with `batch_first`
+BATCH_FIRST_LAYERS = {"MultiheadAttention", "LSTM", "GRU", "RNN"}  # modules with `batch_first`
 
 
 def trace(model: Any, request: TraceRequest) -> Graph:
@@ -47,215 +49,221 @@ def trace(model: Any, request: TraceRequest) -> Graph:
     Raises:
         TraceError: the file is no exported program, or the program cannot be followed with these input shapes.
     """
-    program = torch_archive.read(Path(model)) if isinstance(model, str | os.PathLike) else from_exported(model)
+    program = pt2_archive.read(Path(model)) if isinstance(model, str | os.PathLike) else ir_from_program(model)
     name = request.name or program.name
-    line: list[Line | None] = [None]  # the call at work, for messages
-    try:
-        with torch.no_grad():
-            walk = _Walk(program, request, line)
-            walk.run(program.body, walk.values_of(program.entries))
-            outputs = [walk.load(output, walk.results) for output in program.outputs]
-            graph_outputs(walk.recorder, outputs[0] if len(outputs) == 1 else outputs)
-    except Exception as error:
-        raise _located(error, name, line[0]) from error
-    used = walk.recorder.values.used
-    unused = sum(param.numel() for key, param in walk.params.items() if key not in used)
-    return Graph(tuple(walk.recorder.tape.nodes), name, notes=(("unused parameters", unused),) if unused else ())
+    with torch.no_grad():
+        try:
+            importer = ExportedProgramImporter(program, request)
+        except Exception as error:
+            raise _with_location(error, name, None) from error
+        try:
+            importer.run_program()
+        except Exception as error:
+            raise _with_location(error, name, importer.current) from error
+    used = importer.recorder.values.used_params
+    unused = sum(param.numel() for key, param in importer.params.items() if key not in used)
+    return Graph(tuple(importer.recorder.tape.nodes), name, notes=(("unused parameters", unused),) if unused else ())
 
 
-class _Walk:
-    """Makes the calls of a program one by one. `line[0]` is the one at work, `results` the values of the last body that
-    ended.
-    """
+class ExportedProgramImporter:
+    """Makes the calls of a program one by one under a recorder; `current` is the call at work."""
 
-    def __init__(self, program: Program, request: TraceRequest, line: list[Line | None]) -> None:
-        tape = Tape(strict=request.strict)
-        self.line = line
-        self.results: dict[str, Any] = {}
-        self.twins: list[Tensor] = []
+    def __init__(self, program: ProgramIR, request: TraceRequest) -> None:
+        self.program = program
+        self.current: CallNode | None = None
         self.params = {
-            entry.key: nn.Parameter(_empty(entry.value), requires_grad=False)
-            for entry in program.entries
-            if entry.kind == "parameter"
+            spec.key: nn.Parameter(_meta_tensor(spec.value), requires_grad=False)
+            for spec in program.inputs
+            if spec.kind == "parameter"
         }
-        constants = (entry for entry in program.entries if entry.kind == "constant")
         self.constants = {
-            entry.name: entry.value if isinstance(entry.value, Tensor) else _empty(entry.value) for entry in constants
+            spec.name: spec.value if isinstance(spec.value, Tensor) else _meta_tensor(spec.value)
+            for spec in program.inputs
+            if spec.kind == "constant"
         }
-        names = {id(param): key for key, param in self.params.items()}
-        self.recorder = Recorder(
-            tape, Values(tape, names, {id(tensor) for tensor in self.constants.values()}), torch.device("cpu")
-        )
+        tape = Tape(strict=request.strict)
+        param_names = {id(param): key for key, param in self.params.items()}
+        values = TensorValues(tape, param_names, {id(tensor) for tensor in self.constants.values()})
+        self.recorder = Recorder(tape, values, torch.device("cpu"), record_control_flow)
         self.inputs = _inputs(program, self.recorder, request)
+        self._meta_args: list[Tensor] = []  # kept alive, because `values` knows them by their identity
 
-    def values_of(self, entries: Sequence[Entry]) -> list[Any]:
-        """What stands behind the inputs of the program, in order."""
-        found: dict[str, Any] = {entry.name: entry.value for entry in entries} | self.constants | self.inputs
-        return [self.params[entry.key] if entry.kind == "parameter" else found[entry.name] for entry in entries]
+    def run_program(self) -> None:
+        """Make all calls, and the results of the user's forward graph outputs."""
+        body = self.program.body
+        named = self._run_calls(body, [self._input_value(spec) for spec in self.program.inputs])
+        outputs = [self._argument(output, named) for output in self.program.outputs]
+        graph_outputs(self.recorder, outputs[0] if len(outputs) == 1 else outputs)
 
-    def run(self, body: Body, args: Sequence[Any]) -> Any:
-        """The outputs of a body."""
-        known = dict(zip(body.inputs, args, strict=True))
-        for line in body.lines:
-            self.line[0] = line
-            result = self._call(
-                line,
-                tuple(self.load(arg, known) for arg in line.args),
-                {key: self.load(arg, known) for key, arg in line.kwargs.items()},
-            )
-            _bind(line.results, result, known)
-        self.results = known
-        return self.load(body.outputs, known)
+    def _input_value(self, spec: ProgramInput) -> Any:
+        if spec.kind == "parameter":
+            return self.params[spec.key]
+        return {"constant": self.constants, "input": self.inputs}.get(spec.kind, {}).get(spec.name, spec.value)
 
-    def _inside(self, body: Body, args: Sequence[Any]) -> Any:
-        """A body of control flow, which is entered under the recorder; its calls are handed to the recorder one by one
-        all the same.
+    def _run_calls(self, body: Subgraph, args: Sequence[Any]) -> dict[str, Any]:
+        """The named values of a subgraph after its calls."""
+        named = dict(zip(body.inputs, args, strict=True))
+        for call in body.calls:
+            self.current = call
+            call_args = tuple(self._argument(arg, named) for arg in call.args)
+            call_kwargs = {key: self._argument(arg, named) for key, arg in call.kwargs.items()}
+            _bind(call.results, self._call(call, call_args, call_kwargs), named)
+        return named
+
+    def _run_subgraph(self, body: Subgraph, args: Sequence[Any]) -> Any:
+        """The outputs of a body of control flow.
+
+        It is entered under the recorder; its calls are handed to the recorder one by one all the same.
         """
         with _pop_mode_temporarily():
-            return self.run(body, args)
+            return self._argument(body.outputs, self._run_calls(body, args))
 
-    def load(self, item: Any, known: Mapping[str, Any]) -> Any:
-        """Arguments with their `Ref`s looked up, and their bodies as functions."""
-        if type(item) is Ref:
-            return known[item.name]
-        if type(item) is Body:
-            return lambda *args: self._inside(item, args)
+    def _argument(self, item: Any, named: Mapping[str, Any]) -> Any:
+        """An argument with its `ValueRef`s looked up, and its `Subgraph`s as functions."""
+        if type(item) is ValueRef:
+            return named[item.name]
+        if type(item) is Subgraph:
+            return lambda *args: self._run_subgraph(item, args)
         if isinstance(item, list | tuple):
-            return type(item)([self.load(part, known) for part in item])
+            return type(item)([self._argument(part, named) for part in item])
         if isinstance(item, slice):
-            return slice(*(self.load(part, known) for part in (item.start, item.stop, item.step)))
-        return {key: self.load(part, known) for key, part in item.items()} if isinstance(item, dict) else item
+            return slice(*(self._argument(part, named) for part in (item.start, item.stop, item.step)))
+        return {key: self._argument(part, named) for key, part in item.items()} if isinstance(item, dict) else item
 
-    def _call(self, line: Line, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name = getattr(line.target, "__name__", "")
+    def _call(self, call: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        target, name = call.target, getattr(call.target, "__name__", "")
         if name.startswith(SILENT):
             return None
-        if name.startswith("sym_") or not isinstance(
-            line.target, torch._ops.OpOverload | torch._ops.HigherOrderOperator
-        ):
-            return line.target(*args, **kwargs)
-        target = line.target
+        is_operator = isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
+        if name.startswith("sym_") or not is_operator:
+            return target(*args, **kwargs)
         # strides of the exporter's device may have been others
         if target is torch.ops.aten.view.default and not args[0].is_contiguous():
             target = torch.ops.aten.reshape.default
-        args, kwargs = self._bounded(target, args, kwargs)
-        base = self.recorder.tape.path[-1]
-        with self.recorder.tape.module_scope(line.path or base):
+        args, kwargs = self._without_large_constants(target, args, kwargs)
+        with self.recorder.tape.module_scope(call.path or self.recorder.tape.path[-1]):
             return self.recorder.__torch_function__(target, (), args, kwargs)
 
-    def _bounded(
+    def _without_large_constants(
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments, on the meta device if the call would make a large constant: programs from outside may ask for
-        any size.
+        """The arguments, on the meta device if the call would make a large constant.
+
+        Programs of unknown origin may make constants of any size.
         """
-        is_live = self.recorder.values.is_live
-        if not isinstance(target, torch._ops.OpOverload) or any(map(is_live, tensors_in((args, kwargs)))):
+        is_traced = self.recorder.values.is_traced
+        if not isinstance(target, torch._ops.OpOverload) or any(map(is_traced, tensors_in((args, kwargs)))):
             return args, kwargs
-        there = mapped(args, _twin), {key: mapped(value, _twin) for key, value in kwargs.items()}
+        meta_args = map_tensors(args, _meta_like)
+        meta_kwargs = {key: map_tensors(value, _meta_like) for key, value in kwargs.items()}
         if any(arg.name == "device" for arg in target._schema.arguments):
-            there[1]["device"] = torch.device("meta")
+            meta_kwargs["device"] = torch.device("meta")
         try:
-            large = any(tensor.numel() > LARGE for tensor in tensors_in(target(*there[0], **there[1])))
+            large = any(tensor.numel() > LARGE for tensor in tensors_in(target(*meta_args, **meta_kwargs)))
         except (RuntimeError, TypeError):  # no meta kernel; the call itself will say what is wrong
             return args, kwargs
         if not large:
             return args, kwargs
-        self.twins += tensors_in(there)
-        self.recorder.values.known.update(map(id, self.twins))
-        return there
+        self._meta_args += tensors_in((meta_args, meta_kwargs))
+        self.recorder.values.own_tensors.update(map(id, self._meta_args))
+        return meta_args, meta_kwargs
 
 
-def _twin(tensor: Tensor) -> Tensor:
+def _meta_like(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, device="meta")
 
 
-def _empty(size: Size) -> Tensor:
-    return torch.empty(size.shape, dtype=size.dtype, device="meta")
+def _meta_tensor(meta: TensorMeta) -> Tensor:
+    return torch.empty(meta.shape, dtype=meta.dtype, device="meta")
 
 
-def _bind(names: Any, value: Any, known: dict[str, Any]) -> None:
+def _bind(names: Any, value: Any, named: dict[str, Any]) -> None:
     """Give a call's result, or the parts of it, their names."""
     if isinstance(names, str):
-        known[names] = value
+        named[names] = value
     elif value is not None:
         for name, part in zip(names, value, strict=False):  # what nobody reads may be left out at the end
-            _bind(name, part, known)
+            _bind(name, part, named)
 
 
 # --- inputs
 
 
-def _inputs(program: Program, recorder: Recorder, request: TraceRequest) -> dict[str, Tensor]:
+def _inputs(program: ProgramIR, recorder: Recorder, request: TraceRequest) -> dict[str, Tensor]:
     """A fresh meta tensor for every tensor that the program's caller passes."""
-    entries = [entry for entry in program.entries if entry.kind == "input"]
-    shapes = _asked(entries, request)
-    for entry, shape in zip(entries, shapes, strict=True):
-        _check(entry, shape)
-    tensors = [
-        (entry.name, torch.empty(shape, dtype=entry.value.dtype, device="meta"))
-        for entry, shape in zip(entries, shapes, strict=True)
+    specs = [spec for spec in program.inputs if spec.kind == "input"]
+    shapes = _input_shapes(specs, request)
+    for spec, shape in zip(specs, shapes, strict=True):
+        _check_shape(spec, shape)
+    examples = [
+        (spec.name, torch.empty(shape, dtype=spec.value.dtype, device="meta"))
+        for spec, shape in zip(specs, shapes, strict=True)
     ]
-    fresh = graph_inputs(recorder, tensors, _sequence_first(program.body))
-    return {name: fresh[id(tensor)] for name, tensor in tensors}
+    fresh = graph_inputs(recorder, examples, _sequence_first(program.body))
+    return {name: fresh[id(tensor)] for name, tensor in examples}
 
 
-def _asked(entries: Sequence[Entry], request: TraceRequest) -> list[tuple[int, ...]]:
-    """The shapes of the inputs: those the caller of `trace` gives, else those of the export, with open dimensions as in
-    `dims`.
-    """
+def _input_shapes(specs: Sequence[ProgramInput], request: TraceRequest) -> list[tuple[int, ...]]:
+    """The shapes that the request has, else those of the export, with open dimensions as in `dims`."""
     if request.input_shape is not None:
         shapes = list(shapes_from(request.input_shape))
     elif request.inputs is not None:
-        shapes = [tuple(tensor.shape) for _, tensor in leaves_of(request.inputs)]
+        shapes = [tuple(tensor.shape) for _, tensor in tensor_leaves(request.inputs)]
     else:
         return [
-            tuple(request.dims.get(s or "", n) for n, s in zip(entry.value.shape, entry.value.symbols, strict=True))
-            for entry in entries
+            tuple(
+                request.dims.get(symbol or "", n)
+                for n, symbol in zip(spec.value.shape, spec.value.symbols, strict=True)
+            )
+            for spec in specs
         ]
-    if len(shapes) != len(entries):
-        names = ", ".join(entry.name for entry in entries)
+    if len(shapes) != len(specs):
+        names = ", ".join(spec.name for spec in specs)
         raise TraceError(
-            f"the program takes {len(entries)} tensors ({names}), found {len(shapes)}; leave inputs out to use those it was exported with"
+            f"the program takes {len(specs)} tensors ({names}), found {len(shapes)}; "
+            "leave inputs out to use those it was exported with"
         )
     return shapes
 
 
-def _check(entry: Entry, shape: tuple[int, ...]) -> None:
-    size: Size = entry.value
-    fits = len(shape) == len(size.shape) and all(
-        s or n == m for n, m, s in zip(shape, size.shape, size.symbols, strict=True)
+def _check_shape(spec: ProgramInput, shape: tuple[int, ...]) -> None:
+    meta: TensorMeta = spec.value
+    fits = len(shape) == len(meta.shape) and all(
+        symbol or n == m for n, m, symbol in zip(shape, meta.shape, meta.symbols, strict=True)
     )
     if not fits:
-        expected = ", ".join(s or str(n) for n, s in zip(size.shape, size.symbols, strict=True))
+        expected = ", ".join(symbol or str(n) for n, symbol in zip(meta.shape, meta.symbols, strict=True))
         raise TraceError(
-            f"input {entry.name!r} was exported with shape ({expected}), found {shape}; export again with dynamic_shapes for other sizes"
+            f"input {spec.name!r} was exported with shape ({expected}), found {shape}; "
+            "export again with dynamic_shapes for other sizes"
         )
 
 
-def _sequence_first(body: Body) -> bool:
-    """Whether recurrent and attention modules of the program have the batch on the second axis: they say so, or begin
-    by moving it there.
+def _sequence_first(body: Subgraph) -> bool:
+    """Whether recurrent and attention modules of the program have the batch on the second axis: they have an argument
+    for it, or begin by moving it there.
     """
-    seen: dict[str, bool] = {}
-    for line in body.lines:
-        if line.layer not in ORDERED:
+    batch_first: dict[str, bool] = {}
+    for call in body.calls:
+        if call.layer not in BATCH_FIRST_LAYERS:
             continue
-        name = getattr(line.target, "__name__", "")
+        name = getattr(call.target, "__name__", "")
         if name.partition(".")[0] in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
-            seen[line.path] = line.args[-1] is True
-        elif line.layer == "MultiheadAttention" and line.path not in seen:
-            seen[line.path] = name.startswith("transpose")
-    return bool(seen) and not any(seen.values())
+            batch_first[call.path] = call.args[-1] is True
+        elif call.layer == "MultiheadAttention" and call.path not in batch_first:
+            batch_first[call.path] = name.startswith("transpose")
+    return bool(batch_first) and not any(batch_first.values())
 
 
 # --- errors
 
 
-def _located(error: Exception, name: str, line: Line | None) -> TraceError:
+def _with_location(error: Exception, name: str, call: CallNode | None) -> TraceError:
     """The error with the program's call in front."""
-    call = f", {line.target}" + (f" in module {line.path!r}" if line.path else "") if line is not None else ""
+    location = name
+    if call is not None:
+        location += f", {call.target}" + (f" in module {call.path!r}" if call.path else "")
     if isinstance(error, CgirError):
         kind = type(error) if isinstance(error, TraceError) else TraceError
-        return kind(f"{name}{call}: {error}")
-    return TraceError(f"{name}{call}: the program cannot be followed: {one_line(error, 400, named=True)}")
+        return kind(f"{location}: {error}")
+    return TraceError(f"{location}: the program cannot be followed: {one_line(error, 400, named=True)}")

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from cgir.graph import Attr
+from frontends.common.importer import Converter
 
-Number = int | float | bool
-
-
-class Conversion(NamedTuple):
-    """What a call computes. An empty `op` means the one its name stands for; `dims` are the axes it reduces.
-
-    `like_linear` products are linear layers if their second operand turns out to be a weight.
-    """
-
-    inputs: tuple[Any, ...]
-    attrs: Mapping[str, Attr] = MappingProxyType({})
-    weights: tuple[Tensor | None, ...] = ()
-    op: str = ""
-    dims: tuple[int, ...] | None = None
-    like_linear: bool = False
+from .conversion import Conversion, Number
 
 
 def _tuple(value: Any, n: int) -> tuple[int, ...]:
@@ -33,7 +19,7 @@ def _tuple(value: Any, n: int) -> tuple[int, ...]:
     return values * n if len(values) == 1 else values
 
 
-def _pairs(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+def _padding_pairs(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if padding == "same":
@@ -42,7 +28,7 @@ def _pairs(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> 
     return tuple((p, p) for p in _tuple(padding, len(kernel)))
 
 
-def conv(
+def _conv(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -51,21 +37,21 @@ def conv(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Conversion:
-    """Convolutions of any rank."""
+    """A convolution of any rank."""
     kernel = tuple(weight.shape[2:])
     n = len(kernel)
-    wide = _tuple(dilation, n)
+    dilations = _tuple(dilation, n)
     attrs = {
         "kernel": kernel,
         "stride": _tuple(stride, n),
-        "padding": _pairs(padding, kernel, wide),
-        "dilation": wide,
+        "padding": _padding_pairs(padding, kernel, dilations),
+        "dilation": dilations,
         "groups": groups,
     }
     return Conversion((input,), attrs, (weight, bias))
 
 
-def conv_transpose(
+def _conv_transpose(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -75,14 +61,14 @@ def conv_transpose(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Conversion:
-    """Transposed convolutions of any rank; the arguments stand in another order."""
-    conversion = conv(input, weight, bias, stride, padding, dilation, groups)
+    """A transposed convolution of any rank; its arguments have another order."""
+    conversion = _conv(input, weight, bias, stride, padding, dilation, groups)
     return conversion._replace(
         attrs={**conversion.attrs, "output_padding": _tuple(output_padding, len(conversion.attrs["kernel"]))}
     )
 
 
-def convolution(
+def _convolution(
     input: Tensor,
     weight: Tensor,
     bias: Any,
@@ -93,15 +79,15 @@ def convolution(
     output_padding: Any,
     groups: int,
 ) -> Conversion:
-    """ATen's one convolution for all."""
+    """ATen's one operator for all convolutions."""
     if transposed:
-        return conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)._replace(
+        return _conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)._replace(
             op="ConvTranspose"
         )
-    return conv(input, weight, bias, stride, padding, dilation, groups)
+    return _conv(input, weight, bias, stride, padding, dilation, groups)
 
 
-def max_pool(n: int) -> Callable[..., Conversion]:
+def _max_pool(n: int) -> Converter[Conversion]:
     """Max pooling over `n` dimensions."""
 
     def convert(
@@ -113,19 +99,19 @@ def max_pool(n: int) -> Callable[..., Conversion]:
         ceil_mode: bool = False,
         **_: Any,
     ) -> Conversion:
-        kernel, wide = _tuple(kernel_size, n), _tuple(dilation, n)
+        kernel, dilations = _tuple(kernel_size, n), _tuple(dilation, n)
         attrs = {
             "kernel": kernel,
             "stride": _tuple(stride or kernel, n),
-            "padding": _pairs(padding, kernel, wide),
-            "dilation": wide,
+            "padding": _padding_pairs(padding, kernel, dilations),
+            "dilation": dilations,
         }
         return Conversion((input,), attrs)
 
     return convert
 
 
-def avg_pool(n: int) -> Callable[..., Conversion]:
+def _avg_pool(n: int) -> Converter[Conversion]:
     """Average pooling over `n` dimensions."""
 
     def convert(
@@ -138,14 +124,14 @@ def avg_pool(n: int) -> Callable[..., Conversion]:
         *_: Any,
     ) -> Conversion:
         kernel = _tuple(kernel_size, n)
-        pairs = _pairs(padding, kernel, (1,) * n)
+        pairs = _padding_pairs(padding, kernel, (1,) * n)
         attrs: dict[str, Attr] = {"kernel": kernel, "stride": _tuple(stride or kernel, n), "padding": pairs}
         return Conversion((input,), attrs | ({"include_pad": bool(count_include_pad)} if any(map(any, pairs)) else {}))
 
     return convert
 
 
-def lp_pool(n: int) -> Callable[..., Conversion]:
+def _lp_pool(n: int) -> Converter[Conversion]:
     """Power-average pooling over `n` dimensions."""
 
     def convert(
@@ -157,7 +143,7 @@ def lp_pool(n: int) -> Callable[..., Conversion]:
     return convert
 
 
-def sliding(name: str) -> Callable[..., Conversion]:
+def _unfold_or_fold(name: str) -> Converter[Conversion]:
     """`unfold` and `fold`."""
 
     def convert(
@@ -170,29 +156,31 @@ def sliding(name: str) -> Callable[..., Conversion]:
         **_: Any,
     ) -> Conversion:
         sizes = [kernel_size, dilation, padding, stride]
-        given = args[1:] if name == "fold" else args  # fold's first argument is the output size
-        for place, value in enumerate(given):
-            sizes[place] = value
-        kernel, wide = _tuple(sizes[0], 2), _tuple(sizes[1], 2)
+        positional = args[1:] if name == "fold" else args  # fold's first argument is the output size
+        for index, value in enumerate(positional):
+            sizes[index] = value
+        kernel, dilations = _tuple(sizes[0], 2), _tuple(sizes[1], 2)
         return Conversion(
             (input,),
             {
                 "kernel": kernel,
                 "stride": _tuple(sizes[3], 2),
-                "padding": _pairs(sizes[2], kernel, wide),
-                "dilation": wide,
+                "padding": _padding_pairs(sizes[2], kernel, dilations),
+                "dilation": dilations,
             },
         )
 
     return convert
 
 
-def weighted(input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any) -> Conversion:
+def _weight_and_bias(
+    input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+) -> Conversion:
     """One tensor, a weight and a bias."""
     return Conversion((input,), {}, (weight, bias))
 
 
-def running_norm(
+def _running_norm(
     input: Tensor,
     running_mean: Any,
     running_var: Any,
@@ -205,48 +193,53 @@ def running_norm(
     return Conversion((input,), {}, (weight, bias))
 
 
-def layer_norm(
+def _layer_norm(
     input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
 ) -> Conversion:
     """Layer normalisation."""
     return Conversion((input,), {"dims": len(normalized_shape)}, (weight, bias))
 
 
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Conversion:
+def _rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Conversion:
     """Root-mean-square normalisation."""
     return Conversion((input,), {"dims": len(normalized_shape)}, (weight,))
 
 
-def group_norm(
+def _group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
 ) -> Conversion:
     """Group normalisation."""
     return Conversion((input,), {"groups": int(num_groups)}, (weight, bias))
 
 
-def native_group_norm(
+def _native_group_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, n: int, c: int, positions: int, groups: int, eps: float
 ) -> Conversion:
     """Group normalisation as ATen orders its arguments after decomposition."""
     return Conversion((input,), {"groups": int(groups)}, (weight, bias), op="GroupNorm")
 
 
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Conversion:
+def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Conversion:
     """Two tensors, a weight and a bias."""
     return Conversion((input1, input2), {}, (weight, bias))
 
 
-def table_first(weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> Conversion:
+def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Conversion:
+    """Embeddings as `torch.nn.functional` orders their arguments."""
+    return Conversion((input,), {}, (weight,))
+
+
+def _embedding_of_aten(weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> Conversion:
     """Embeddings as ATen orders their arguments."""
     return Conversion((indices,), {}, (weight,))
 
 
-def embedding_bag(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Conversion:
+def _embedding_bag(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Conversion:
     """Embedding bags; table and indices are accepted in either order."""
-    return weighted(input, weight) if weight.is_floating_point() else weighted(weight, input)
+    return _weight_and_bias(input, weight) if weight.is_floating_point() else _weight_and_bias(weight, input)
 
 
-def recurrent(
+def _recurrent(
     input: Tensor,
     hx: Any,
     weights: Any,
@@ -265,34 +258,76 @@ def recurrent(
     )
 
 
-def cell(input: Tensor, hx: Any, *weights: Any) -> Conversion:
+def _recurrent_cell(input: Tensor, hx: Any, *weights: Any) -> Conversion:
     """One time step of a recurrent network."""
     states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
     return Conversion((input, *states), {"hidden": states[0].shape[-1], "layers": 1, "bidirectional": False}, weights)
 
 
-def interpolate(
+def _interpolate(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *_: Any, **__: Any
 ) -> Conversion:
     """Resizing in a given mode."""
     return Conversion((input,), {"mode": mode})
 
 
-def upsample(mode: str) -> Callable[..., Conversion]:
+def _upsample(mode: str) -> Converter[Conversion]:
     """Resizing by a function that has the mode in its name."""
-    return lambda input, *_, **__: Conversion((input,), {"mode": mode})
+
+    def convert(input: Tensor, *_: Any, **__: Any) -> Conversion:
+        return Conversion((input,), {"mode": mode})
+
+    return convert
 
 
-def padded(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None) -> Conversion:
-    """`padding` has a pair for every axis here; the recorder keeps those of the spatial axes once it knows which they
-    are.
-    """
-    given = [(int(before), int(after)) for before, after in list(pairwise(pad))[::2]]
-    pairs = tuple(reversed(given + [(0, 0)] * (input.dim() - len(given))))
+def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None) -> Conversion:
+    """`padding` has a pair for every axis here; the tape keeps those of the spatial axes once it knows which they are."""
+    last_axes = [(int(before), int(after)) for before, after in list(pairwise(pad))[::2]]
+    pairs = tuple(reversed(last_axes + [(0, 0)] * (input.dim() - len(last_axes))))
     attrs: dict[str, Attr] = {"padding": pairs, "mode": mode}
     return Conversion((input,), attrs | ({"value": float(value or 0)} if mode == "constant" else {}))
 
 
-def constant_padded(input: Tensor, pad: Sequence[int], value: Number = 0) -> Conversion:
+def _constant_pad(input: Tensor, pad: Sequence[int], value: Number = 0) -> Conversion:
     """Padding as ATen orders its arguments."""
-    return padded(input, pad, "constant", value)
+    return _pad(input, pad, "constant", value)
+
+
+CONVERTERS: dict[str, Converter[Conversion]] = {
+    **{f"conv{n}d": _conv for n in (1, 2, 3)},
+    **{f"conv_transpose{n}d": _conv_transpose for n in (1, 2, 3)},
+    "convolution": _convolution,
+    **{f"max_pool{n}d": _max_pool(n) for n in (1, 2, 3)},
+    **{f"avg_pool{n}d": _avg_pool(n) for n in (1, 2, 3)},
+    **{f"lp_pool{n}d": _lp_pool(n) for n in (1, 2, 3)},
+    "F.unfold": _unfold_or_fold("unfold"),
+    "im2col": _unfold_or_fold("unfold"),
+    "F.fold": _unfold_or_fold("fold"),
+    "col2im": _unfold_or_fold("fold"),
+    "linear": _weight_and_bias,
+    "bilinear": _bilinear,
+    "prelu": _weight_and_bias,
+    "F.batch_norm": _running_norm,
+    "batch_norm": _weight_and_bias,
+    "F.instance_norm": _running_norm,
+    "instance_norm": _weight_and_bias,
+    "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
+    "group_norm": _group_norm,
+    "native_group_norm": _native_group_norm,
+    "F.embedding": _embedding,
+    "embedding": _embedding_of_aten,
+    "F.embedding_bag": _embedding_bag,
+    "embedding_bag": _embedding_of_aten,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _recurrent_cell),
+    "interpolate": _interpolate,
+    "upsample": _interpolate,
+    **{
+        f"upsample_{mode}{window}": _upsample(mode)
+        for mode in ("nearest", "linear", "bilinear", "bicubic", "trilinear")
+        for window in ("", "1d", "2d", "3d")
+    },
+    "pad": _pad,
+    "constant_pad_nd": _constant_pad,
+}

@@ -179,7 +179,7 @@ UNARY = (
     "relu gelu silu mish sigmoid logsigmoid hardsigmoid hardswish tanh softplus softsign softmax log_softmax elu "
     "selu celu relu6 leaky_relu hardtanh exp sqrt rsqrt abs neg erf"
 )
-RULES: dict[str, Callable[..., Any]] = {
+SHAPE_RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(UNARY.split(), _unary),
     **dict.fromkeys(("F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d"), _dropout),
     **dict.fromkeys(("add", "sub", "mul", "div"), _binary),

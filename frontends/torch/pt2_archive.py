@@ -23,7 +23,7 @@ from torch import Tensor
 from cgir import TraceError
 from cgir.errors import one_line
 
-from .program import Body, Entry, Line, Program, Ref, Size, plain_path
+from .exported_program_ir import CallNode, ProgramInput, ProgramIR, Subgraph, TensorMeta, ValueRef, module_path
 
 # torch/_export/serde/schema.py: ScalarType, MemoryFormat
 _TYPES = {
@@ -44,7 +44,7 @@ CLOSED = frozenset(
 )
 
 
-def read(path: Path) -> Program:
+def read(path: Path) -> ProgramIR:
     """The program in a `.pt2` file.
 
     Raises:
@@ -73,7 +73,7 @@ def read(path: Path) -> Program:
         ) from error
 
 
-def _program(path: Path, archive: zipfile.ZipFile) -> Program:
+def _program(path: Path, archive: zipfile.ZipFile) -> ProgramIR:
     names = [name for name in archive.namelist() if re.fullmatch(r"[^/]*/models/[^/]*\.json", name)]
     if len(names) != 1:
         found = "several models, " + ", ".join(names) if names else "none"
@@ -98,7 +98,7 @@ def _program(path: Path, archive: zipfile.ZipFile) -> Program:
         if "user_output" in spec
     )
     body = _body(path, graph)._replace(inputs=tuple(entry.name for entry in entries))
-    return Program(path.stem, body, entries, tuple(_argument(path, arg) for arg in results))
+    return ProgramIR(path.stem, body, entries, tuple(_argument(path, arg) for arg in results))
 
 
 def _json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
@@ -126,7 +126,7 @@ class _Constants:
             name: first.setdefault(_place(name, payload), name) for name, (_, payload) in self.payloads.items()
         }
 
-    def tensor(self, name: str, size: Size) -> Tensor | Size:
+    def tensor(self, name: str, size: TensorMeta) -> Tensor | TensorMeta:
         """A small constant with its contents; its size alone if they are pickled, strided or large."""
         kind, payload = self.payloads.get(name, ("", {}))
         count = prod(size.shape) * size.dtype.itemsize
@@ -158,34 +158,34 @@ def _place(name: str, payload: Mapping[str, Any]) -> tuple[Any, ...]:
     return payload["path_name"], json.dumps([meta["sizes"], meta["strides"], meta["storage_offset"]])
 
 
-def _entry(graph: Mapping[str, Any], spec: Mapping[str, Any], constants: _Constants) -> Entry:
+def _entry(graph: Mapping[str, Any], spec: Mapping[str, Any], constants: _Constants) -> ProgramInput:
     """One input of the program, by its row in the signature."""
     ((kind, content),) = spec.items()
     if kind == "constant_input":
         ((_, value),) = content["value"].items()
-        return Entry(content["name"], "value", content["name"], None if "as_none" in content["value"] else value)
+        return ProgramInput(content["name"], "value", content["name"], None if "as_none" in content["value"] else value)
     if kind in ("token", "custom_obj"):
-        return Entry(content["arg"]["name"], "value", content["arg"]["name"], None)
+        return ProgramInput(content["arg"]["name"], "value", content["arg"]["name"], None)
     arg = content["arg"]
     if kind == "user_input":
         if "as_tensor" not in arg:
             return _number(graph, arg)
         name = arg["as_tensor"]["name"]
-        return Entry(name, "input", name, _size(graph, name))
+        return ProgramInput(name, "input", name, _size(graph, name))
     name, key = arg["name"], content[f"{kind}_name"]
     if not isinstance(key, str):
         raise ValueError(f"the name of a {kind} is {key!r}")
     size = _size(graph, name)
     if kind == "parameter":
-        return Entry(name, "parameter", constants.shared.get(key, key), size)
-    return Entry(name, "constant", key, constants.tensor(key, size))
+        return ProgramInput(name, "parameter", constants.shared.get(key, key), size)
+    return ProgramInput(name, "constant", key, constants.tensor(key, size))
 
 
-def _number(graph: Mapping[str, Any], arg: Mapping[str, Any]) -> Entry:
+def _number(graph: Mapping[str, Any], arg: Mapping[str, Any]) -> ProgramInput:
     """A number that the caller of the program chooses: its value when the program was exported."""
     ((kind, content),) = arg.items()
     name = content["as_name"]
-    return Entry(name, "value", name, _hint(graph[f"{kind.removeprefix('as_')}_values"][name]))
+    return ProgramInput(name, "value", name, _hint(graph[f"{kind.removeprefix('as_')}_values"][name]))
 
 
 def _hint(value: Mapping[str, Any]) -> Any:
@@ -196,7 +196,7 @@ def _hint(value: Mapping[str, Any]) -> Any:
     return content
 
 
-def _size(graph: Mapping[str, Any], name: str) -> Size:
+def _size(graph: Mapping[str, Any], name: str) -> TensorMeta:
     meta = graph["tensor_values"][name]
     shape = tuple(int(_hint(size)) for size in meta["sizes"])
     if any(n < 0 for n in shape):
@@ -205,7 +205,7 @@ def _size(graph: Mapping[str, Any], name: str) -> Size:
         re.match(r"Symbol\('(\w+)'", size["as_expr"]["expr_str"]) if "as_expr" in size else None
         for size in meta["sizes"]
     )
-    return Size(
+    return TensorMeta(
         shape, getattr(torch, _TYPES[meta["dtype"]]), tuple(symbol[1] if symbol else None for symbol in symbols)
     )
 
@@ -213,14 +213,14 @@ def _size(graph: Mapping[str, Any], name: str) -> Size:
 # --- calls
 
 
-def _body(path: Path, graph: Mapping[str, Any]) -> Body:
+def _body(path: Path, graph: Mapping[str, Any]) -> Subgraph:
     inputs = tuple(_name(arg) for arg in graph["inputs"])
     outputs = [_argument(path, arg) for arg in graph["outputs"]]
     lines = tuple(_line(path, node) for node in graph["nodes"])
-    return Body(inputs, lines, outputs[0] if graph["is_single_tensor_return"] else outputs)
+    return Subgraph(inputs, lines, outputs[0] if graph["is_single_tensor_return"] else outputs)
 
 
-def _line(path: Path, node: Mapping[str, Any]) -> Line:
+def _line(path: Path, node: Mapping[str, Any]) -> CallNode:
     target = operator_of(path, node["target"])
     args, kwargs = [], {}
     for item in node["inputs"]:
@@ -233,8 +233,8 @@ def _line(path: Path, node: Mapping[str, Any]) -> Line:
     module, layer = (stack[1], stack[2]) if len(stack) > 2 else ("", "")
     outputs = [_result(arg) for arg in node["outputs"]]
     single = len(outputs) == 1 and node.get("is_hop_single_tensor_return") is not False
-    return Line(
-        target, tuple(args), kwargs, outputs[0] if single else outputs, plain_path(module), layer.rpartition(".")[2]
+    return CallNode(
+        target, tuple(args), kwargs, outputs[0] if single else outputs, module_path(module), layer.rpartition(".")[2]
     )
 
 
@@ -256,7 +256,7 @@ def _result(arg: Mapping[str, Any]) -> Any:
 
 
 def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
-    """The value of an argument: plain data, `Ref`s, and bodies of control flow."""
+    """The value of an argument: plain data, `ValueRef`s, and bodies of control flow."""
     ((kind, content),) = arg.items()
     if kind in _READERS:
         return _READERS[kind](content)
@@ -271,19 +271,19 @@ def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
     ):
         return content
     if isinstance(content, list):
-        return [Ref(part["name"]) if "name" in part else _argument(path, part) for part in content]
+        return [ValueRef(part["name"]) if "name" in part else _argument(path, part) for part in content]
     raise ValueError(f"an argument of kind {kind!r}")
 
 
 def _either(content: Mapping[str, Any]) -> Any:
     ((kind, value),) = content.items()
-    return Ref(value) if kind == "as_name" else float(value) if kind == "as_float" else value
+    return ValueRef(value) if kind == "as_name" else float(value) if kind == "as_float" else value
 
 
 _READERS = {
     "as_none": lambda _: None,
-    "as_tensor": lambda content: Ref(content["name"]),
-    "as_nested_tensors": lambda content: [[Ref(part["name"]) for part in inner] for inner in content],
+    "as_tensor": lambda content: ValueRef(content["name"]),
+    "as_nested_tensors": lambda content: [[ValueRef(part["name"]) for part in inner] for inner in content],
     "as_scalar_type": lambda content: getattr(torch, _TYPES[content]),
     "as_memory_format": lambda content: _FORMATS[content],
     "as_layout": lambda _: torch.strided,
@@ -291,9 +291,9 @@ _READERS = {
     "as_float": float,  # infinities are written as text
     "as_floats": lambda content: [float(part) for part in content],
     "as_complex": lambda content: complex(content["real"], content["imag"]),
-    "as_optional_tensor": lambda content: Ref(content["as_tensor"]["name"]) if "as_tensor" in content else None,
-    "as_optional_tensors": lambda content: [Ref(part["as_tensor"]["name"]) if "as_tensor" in part else None for part in content],
-    **dict.fromkeys(("as_sym_int", "as_sym_float", "as_sym_bool", "as_name"), lambda content: _either(content) if isinstance(content, dict) else Ref(content)),
+    "as_optional_tensor": lambda content: ValueRef(content["as_tensor"]["name"]) if "as_tensor" in content else None,
+    "as_optional_tensors": lambda content: [ValueRef(part["as_tensor"]["name"]) if "as_tensor" in part else None for part in content],
+    **dict.fromkeys(("as_sym_int", "as_sym_float", "as_sym_bool", "as_name"), lambda content: _either(content) if isinstance(content, dict) else ValueRef(content)),
     **dict.fromkeys(("as_sym_ints", "as_sym_floats", "as_sym_bools"), lambda content: [_either(part) for part in content]),
 }  # fmt: skip
 

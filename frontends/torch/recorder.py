@@ -1,10 +1,10 @@
-"""The recorder: a `TorchFunctionMode` that runs every call on the meta device and writes down a node for it."""
+"""The recorder: a `TorchFunctionMode` that runs every call on the meta device and appends a node for it to the tape."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,33 +12,39 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.compiler import is_dynamo_compiling
 from torch.overrides import TorchFunctionMode
 
-from cgir import Param, TraceError
+from cgir import TraceError
 from frontends.common.axis_layout import NO_LAYOUT
 from frontends.common.importer import split_weights
-from frontends.common.tape import OpCall, Operand, Tape
+from frontends.common.tape import OpCall, Operand, Size, Tape
 
 from .aliasing import geometry
 from .call_arguments import (
-    axes_of,
-    conversion_of,
+    Args,
+    Kwargs,
+    axis_map_of,
+    convert_call,
+    has_dynamic_size,
     is_large,
-    mapped,
-    picks_by_value,
-    reads_values,
+    map_tensors,
     refuse_hidden_code,
     target_dtype,
+    value_dependence,
 )
-from .call_kinds import Call, describe, hides_calls
-from .control_flow import control
-from .layer_converters import Conversion
-from .tensor_values import Values, storage_of, tensors_in
+from .call_kinds import CallKind, classify, is_decomposed
+from .conversion import Conversion
+from .tensor_values import TensorValues, storage_id, tensors_in
 
-# the call says what they hold
-FILLED = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"))
-SMALL = 1 << 14  # elements of such a tensor that are kept, because shapes may come to depend on them
+Function = Callable[..., Any]
+ControlFlow: TypeAlias = "Callable[[Recorder, str, Args, Kwargs], Any]"
+
+# their arguments say what they hold
+KNOWN_CONTENTS = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"))
+MAX_KNOWN_CONTENTS = 1 << 14  # elements of such a tensor that are kept, because shapes may come to depend on them
+# constant indices of these keep their values, because results depend on them
+INDEXING = frozenset(("masked_select", "getitem", "setitem", "repeat_interleave", "index", "index_put"))
 
 
-class Chosen(tuple[Tensor, ...]):
+class NonzeroIndices(tuple[Tensor, ...]):
     """What `torch.where(mask)` returns: good for `x[indices] = value`, which is `x[mask] = value`. How many indices
     there are depends on values.
 
@@ -48,74 +54,82 @@ class Chosen(tuple[Tensor, ...]):
 
     mask: Tensor
 
-    def __new__(cls, mask: Tensor) -> Chosen:
+    def __new__(cls, mask: Tensor) -> NonzeroIndices:
         """An empty tuple that keeps the mask."""
-        chosen = super().__new__(cls)
-        chosen.mask = mask
-        return chosen
+        indices = super().__new__(cls)
+        indices.mask = mask
+        return indices
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise TraceError(reads_values(describe(torch.where)))
+        raise TraceError(value_dependence(classify(torch.where)))
 
     __iter__ = __getitem__ = __len__ = _refuse
 
 
 class Recorder(TorchFunctionMode):
-    """Records calls as nodes of `tape` while a module's forward runs."""
+    """Records calls as nodes of a tape while a module's forward runs.
 
-    def __init__(self, tape: Tape, values: Values, device: torch.device) -> None:
+    Args:
+        tape: that nodes are appended to.
+        values: what the tensors of the trace hold.
+        device: of the module's weights, where constants are computed.
+        control_flow: records the higher-order operators; it is called with the recorder, the operator's name and the
+            arguments.
+    """
+
+    def __init__(self, tape: Tape, values: TensorValues, device: torch.device, control_flow: ControlFlow) -> None:
         super().__init__()
         self.tape, self.values, self.device = tape, values, device
+        self._control_flow = control_flow
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Function, types: Any, args: Args = (), kwargs: Kwargs | None = None) -> Any:
         if is_dynamo_compiling():
             # torch.cond and its like: `trace` tries again without compilation
             raise TraceError("compiled code cannot be recorded")
-        call = describe(func)
+        call = classify(func)
         kwargs = kwargs or {}
-        if call.kind == "query":
+        if call.action == "query":
             return func(*args, **kwargs)
-        if call.kind == "device":
+        if call.action == "device":
             refuse_hidden_code()
             return self.device  # that of the module's weights, so that constants the forward makes are real
-        if call.kind == "control":
-            return control(self, call.name, args, kwargs)
-        if hides_calls(call, args):
-            assert call.expansion is not None
+        if call.action == "control":
+            return self._control_flow(self, call.name, args, kwargs)
+        if is_decomposed(call, args):
+            assert call.decomposition is not None
             with self:
-                return call.expansion(*args, **kwargs)
-        if call.kind == "setitem" and isinstance(args[1], Chosen):
+                return call.decomposition(*args, **kwargs)
+        if call.action == "setitem" and isinstance(args[1], NonzeroIndices):
             args = (args[0], args[1].mask, args[2])
-        if not any(map(self.values.is_live, tensors_in((args, kwargs)))) and not is_large(call, args, kwargs):
+        if not any(map(self.values.is_traced, tensors_in((args, kwargs)))) and not is_large(call, args, kwargs):
             return self._evaluate(func, call, args, kwargs)
-        change = self._size if call.sized else self.values.traced
-        named = {name: mapped(value, change) for name, value in kwargs.items()}
-        if call.name in (
-            "masked_select",
-            "getitem",
-            "setitem",
-            "repeat_interleave",
-            "index",
-            "index_put",
-        ):  # constant indices keep their values: results depend on them
-            return self._trace(func, call, (self.values.traced(args[0]), *mapped(args[1:], self._index)), named)
-        return self._trace(func, call, mapped(args, change), named)
+        change = self._as_size if call.takes_sizes else self.values.as_traced
+        kwargs = {name: map_tensors(value, change) for name, value in kwargs.items()}
+        if call.name in INDEXING:
+            args = (self.values.as_traced(args[0]), *map_tensors(args[1:], self._as_index))
+        else:
+            args = map_tensors(args, change)
+        return self._trace(func, call, args, kwargs)
 
-    def _size(self, tensor: Tensor) -> Any:
-        """Sizes may be integer tensors; those that are known are the numbers they hold."""
-        plain = tensor.dim() == 0 and not tensor.is_floating_point() and not self.values.is_live(tensor)
-        return tensor.item() if plain else self.values.traced(tensor)
+    def _as_size(self, tensor: Tensor) -> Any:
+        """Sizes may be integer tensors; those that are constant are the numbers they hold."""
+        is_number = tensor.dim() == 0 and not tensor.is_floating_point() and not self.values.is_traced(tensor)
+        return tensor.item() if is_number else self.values.as_traced(tensor)
 
-    def _index(self, tensor: Tensor) -> Tensor:
-        return self.values.traced(tensor) if self.values.is_live(tensor) or tensor.is_floating_point() else tensor
+    def _as_index(self, tensor: Tensor) -> Tensor:
+        traced = self.values.is_traced(tensor) or tensor.is_floating_point()
+        return self.values.as_traced(tensor) if traced else tensor
 
     def input(self, tensor: Tensor, name: str, batch_axis: int | None) -> None:
-        """Make a meta tensor a graph input; `batch_axis` is None if it has none."""
-        value = self.tape.input(
-            name, tuple(tensor.shape), batch_axis, tensor.is_floating_point() or tensor.is_complex()
-        )
+        """Make a meta tensor a graph input.
+
+        Args:
+            tensor: on the meta device.
+            name: of the input.
+            batch_axis: None if it has none.
+        """
+        floating = tensor.is_floating_point() or tensor.is_complex()
+        value = self.tape.input(name, tuple(tensor.shape), batch_axis, floating)
         self.values.bind(tensor, value.node, value.layout, False)
 
     def output(self, tensor: Tensor, name: str) -> None:
@@ -124,15 +138,13 @@ class Recorder(TorchFunctionMode):
 
     # --- calls on constants
 
-    def _evaluate(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _evaluate(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
         """A call on constants alone runs for real, on copies of what the module owns."""
         if any(map(is_functorch_wrapped_tensor, tensors_in((args, kwargs)))):
             return func(*args, **kwargs)  # inside of torch.vmap; what comes out of it is a tensor like any other
-        args, kwargs = (
-            mapped(args, self.values.copy),
-            {name: mapped(value, self.values.copy) for name, value in kwargs.items()},
-        )
-        if call.kind == "move":
+        args = map_tensors(args, self.values.constant_copy)
+        kwargs = {name: map_tensors(value, self.values.constant_copy) for name, value in kwargs.items()}
+        if call.action == "move":
             dtype = target_dtype(args, kwargs)
             return args[0] if dtype is None else args[0].to(dtype)
         if kwargs.get("device") is not None:
@@ -142,114 +154,100 @@ class Recorder(TorchFunctionMode):
                 kwargs["device"] = self.device
         result = func(*args, **kwargs)
         for tensor in tensors_in(result):
-            self.values.made(tensor)
-            if tensor.is_meta and self.values.known_here(tensor) is None:
+            self.values.register_constant(tensor)
+            if tensor.is_meta and self.values.state_of(tensor) is None:
                 self._constant(tensor, call)
         return result
 
-    def _constant(self, tensor: Tensor, call: Call, written: bool = False) -> None:
+    def _constant(self, tensor: Tensor, call: CallKind, written: bool = False) -> None:
         node = self.tape.add("Constant", call.name, shape=tuple(tensor.shape))
         (self.values.write if written else self.values.bind)(tensor, node, NO_LAYOUT, True)
 
     # --- calls on traced tensors
 
-    def _trace(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _trace(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
+        """A call of which some argument is traced, by what its kind asks for."""
         if call.name == "masked_select" and not args[1].is_meta:
-            shape = torch.broadcast_shapes(args[0].shape, args[1].shape)
-            with self:
-                return args[0].expand(shape)[args[1].expand(shape)]
+            return self._masked_select(args[0], args[1])
         if call.name == "where" and len(args) == 1 and not kwargs:
-            return Chosen(args[0])
-        if call.kind == "values" or picks_by_value(call, args, kwargs):
-            raise TraceError(reads_values(call))
-        if call.kind == "move":
-            dtype = target_dtype(args, kwargs)
-            if dtype is None or dtype == args[0].dtype:
-                return args[0]
-            func, args, kwargs = torch.Tensor.to, (args[0], dtype), {}
-        if call.kind == "setitem":
-            return self._set_item(func, call, args)
-        if call.kind == "setdata":
-            func(*args)
-            source = self.values.read(args[1])
-            self.values.bind(args[0], source.node, source.layout, source.static)
-            return None
-        if call.kind in ("factory", "fill"):
-            result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
-            if call.name in FILLED and result.numel() <= SMALL and len(tensors_in((args, kwargs))) == 1:
-                return self._evaluate(func, call, args, kwargs | {"device": self.device})
-            self._constant(result, call, written=call.kind == "fill")
-            return result
+            return NonzeroIndices(args[0])
+        if call.action == "values" or has_dynamic_size(call, args, kwargs):
+            raise TraceError(value_dependence(call))
+        match call.action:
+            case "move":
+                dtype = target_dtype(args, kwargs)
+                if dtype is None or dtype == args[0].dtype:
+                    return args[0]
+                return self._record(torch.Tensor.to, call, (args[0], dtype), {})
+            case "setitem":
+                return self._set_item(func, call, args)
+            case "setdata":
+                func(*args)
+                source = self.values.read(args[1])
+                self.values.bind(args[0], source.node, source.layout, source.static)
+                return None
+            case "factory" | "fill":
+                return self._make(func, call, args, kwargs)
         return self._record(func, call, args, kwargs)
 
-    def _record(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
-        conversion = conversion_of(call, args, kwargs, given)
-        sizes = {id(tensor): tuple(tensor.shape) for tensor in given}
-        result = call.rule(*args, **kwargs) if call.rule and "out" not in kwargs else None
-        if result is None:
-            try:
-                result = func(*args, **kwargs)
-            except Exception as error:
-                error.add_note(
-                    f"in {call.name} of {', '.join('x'.join(map(str, size)) or 'a scalar' for size in sizes.values())}"
-                )
-                raise
-        outputs = tensors_in(result)
-        changed = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
-        if not outputs or (
-            call.category in ("identity", "movement")
-            and call.op != "Dropout"
-            and not call.in_place
-            and id(outputs[0]) in changed
-        ):
-            return result
-        op_call = self._op_call(call, conversion, sizes, axes_of(func, call, conversion, args, kwargs, outputs[0]))
-        self._emit(
-            op_call,
-            outputs,
-            [id(tensor) in changed and call.category not in ("movement", "identity") for tensor in outputs],
-        )
+    def _masked_select(self, tensor: Tensor, mask: Tensor) -> Tensor:
+        """`masked_select` with a constant mask, which is indexing."""
+        shape: Size = torch.broadcast_shapes(tensor.shape, mask.shape)  # type: ignore[no-untyped-call]
+        with self:
+            return tensor.expand(shape)[mask.expand(shape)]
+
+    def _make(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
+        """A call that makes or overwrites a tensor with contents that depend on no other, except for its size."""
+        result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
+        small = call.name in KNOWN_CONTENTS and result.numel() <= MAX_KNOWN_CONTENTS
+        if small and len(tensors_in((args, kwargs))) == 1:
+            return self._evaluate(func, call, args, kwargs | {"device": self.device})
+        self._constant(result, call, written=call.action == "fill")
         return result
 
-    def _set_item(self, func: Callable[..., Any], call: Call, args: tuple[Any, ...]) -> None:
+    def _record(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
+        """A call as one node."""
+        tensors = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
+        conversion = convert_call(call, args, kwargs, tensors)
+        sizes = {id(tensor): tuple(tensor.shape) for tensor in tensors}
+        result = _run(func, call, args, kwargs, sizes)
+        outputs = tensors_in(result)
+        overwritten = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
+        moves = call.category in ("identity", "movement")
+        if not outputs or (moves and call.op != "Dropout" and not call.in_place and id(outputs[0]) in overwritten):
+            return result
+        axis_map = axis_map_of(func, call, conversion, args, kwargs, outputs[0])
+        op_call = self._op_call(call, conversion, sizes, axis_map)
+        self._emit(op_call, outputs, [id(tensor) in overwritten and not moves for tensor in outputs])
+        return result
+
+    def _set_item(self, func: Function, call: CallKind, args: Args) -> None:
+        """`target[index] = value`."""
         target, index, value = args
         picks = tensors_in(index)
-        if (
-            isinstance(value, Tensor)
-            and not picks
-            and storage_of(value) == storage_of(target)
-            and geometry(target[index]) == geometry(value)
-        ):
+        plain = isinstance(value, Tensor) and not picks
+        if plain and storage_id(value) == storage_id(target) and geometry(target[index]) == geometry(value):
             return  # the second half of `x[i] += y`: the view was already changed in place
         if not any(tensor.is_meta and tensor.dtype == torch.bool for tensor in picks):
             func(*args)  # on meta: only to let PyTorch check index and shapes
-        # `x[:] = y`: all of it
-        if (
-            isinstance(value, Tensor)
-            and value is not target
-            and not picks
-            and geometry(target[index]) == geometry(target)
-        ):
+        if plain and value is not target and geometry(target[index]) == geometry(target):  # all of it
             conversion = Conversion((value,), op="Identity" if value.shape == target.shape else "Expand")
-            self._emit(self._op_call(call, conversion, {id(value): tuple(value.shape)}, None), [target], [True])
-            return
-        inputs = [tensor for tensor in tensors_in((value, index)) if tensor is not target]
-        if self.values.known_here(target) and self.tape.nodes[self.values.read(target).node].op != "Constant":
-            inputs.insert(0, target)
-        op_call = self._op_call(
-            call, Conversion(tuple(inputs), op="Scatter"), {id(tensor): tuple(tensor.shape) for tensor in inputs}, None
-        )
-        self._emit(op_call, [target], [True])
+        else:
+            inputs = [tensor for tensor in tensors_in((value, index)) if tensor is not target]
+            if self.values.state_of(target) and self.tape.nodes[self.values.read(target).node].op != "Constant":
+                inputs.insert(0, target)
+            conversion = Conversion(tuple(inputs), op="Scatter")
+        sizes = {id(tensor): tuple(tensor.shape) for tensor in conversion.inputs}
+        self._emit(self._op_call(call, conversion, sizes, None), [target], [True])
 
     def _op_call(
-        self, call: Call, conversion: Conversion, sizes: dict[int, tuple[int, ...]], axes: dict[int, int] | None
+        self, call: CallKind, conversion: Conversion, sizes: dict[int, Size], axis_map: dict[int, int] | None
     ) -> OpCall:
         op = conversion.op or "Opaque"
-        params, computed = self._weights(conversion)
-        operands = [
-            Operand(self.values.read(tensor), sizes[id(tensor)]) for tensor in conversion.inputs if tensor is not None
-        ]
+        weights = [tensor for tensor in conversion.weights if tensor is not None]
+        params, computed = split_weights(weights, [self.values.as_param(tensor) for tensor in weights])
+        inputs = [tensor for tensor in conversion.inputs if tensor is not None]
+        operands = [Operand(self.values.read(tensor), sizes[id(tensor)]) for tensor in inputs]
         operands += [Operand(self.values.read(tensor), tuple(tensor.shape), is_weight=True) for tensor in computed]
         layout_op = op
         if conversion.like_linear and len(operands) == 2 and operands[1].value.static:
@@ -263,29 +261,37 @@ class Recorder(TorchFunctionMode):
             conversion.attrs,
             params,
             layout_op,
-            axes,
-            conversion.dims,
-            call.spatial,
-            display_name=call.label,
+            axis_map,
+            conversion.reduced_axes,
+            call.num_spatial_dims,
+            display_name=call.display_name,
         )
 
-    def _weights(self, conversion: Conversion) -> tuple[tuple[Param, ...], Sequence[Tensor]]:
-        """Weights that are parameters, and the computed ones, which become inputs together with all before them to keep
-        their order.
-        """
-        weights = [tensor for tensor in conversion.weights if tensor is not None]
-        return split_weights(weights, [self.values.param(tensor) for tensor in weights])
+    def _emit(self, op_call: OpCall, outputs: Sequence[Tensor], written: Sequence[bool]) -> None:
+        """Append the node and bind the results to it.
 
-    def _emit(self, op_call: OpCall, outputs: list[Tensor], written: list[bool]) -> None:
-        """Append the node and say which tensors hold it; outputs beyond the first share the node, but parts of a tensor
-        have one each.
+        Results beyond the first share the node, but parts of a tensor have one each. `written` are those that the call
+        wrote to.
         """
         if op_call.op == "Slice" and len(outputs) > 1:
-            for tensor, changed in zip(outputs, written, strict=True):
-                self._emit(op_call, [tensor], [changed])
+            for tensor, was_written in zip(outputs, written, strict=True):
+                self._emit(op_call, [tensor], [was_written])
             return
         if op_call.op == "Slice":
             op_call = replace(op_call, attrs={"part": True})
         node, layouts, static = self.tape.emit(op_call, [tuple(tensor.shape) for tensor in outputs])
-        for tensor, layout, changed in zip(outputs, layouts, written, strict=True):
-            (self.values.write if changed else self.values.bind)(tensor, node, layout, static)
+        for tensor, layout, was_written in zip(outputs, layouts, written, strict=True):
+            (self.values.write if was_written else self.values.bind)(tensor, node, layout, static)
+
+
+def _run(func: Function, call: CallKind, args: Args, kwargs: Kwargs, sizes: dict[int, Size]) -> Any:
+    """The result of a call on meta tensors, by rule where there is one."""
+    result = call.shape_rule(*args, **kwargs) if call.shape_rule and "out" not in kwargs else None
+    if result is not None:
+        return result
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        shapes = ", ".join("x".join(map(str, size)) or "a scalar" for size in sizes.values())
+        error.add_note(f"in {call.name} of {shapes}")
+        raise

@@ -1,4 +1,4 @@
-"""Which node a tensor holds while a module is traced.
+"""Tensor values: which node of the tape each tensor holds while a module is traced, in-place writes included.
 
 Tensors made before the trace (weights, buffers, constants) are never written to: next to a traced tensor they are
 replaced by a meta twin, in computations of their own by a copy. So the module stays as it was, whatever its forward
@@ -18,16 +18,22 @@ from cgir.graph import Shape
 from frontends.common.axis_layout import NO_LAYOUT, AxisLayout, reshape_layout, stored_shape
 from frontends.common.tape import Tape
 
-from .aliasing import Write, geometry, relation
+from .aliasing import Write, geometry, overlap
 
 ATOMS = frozenset((int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device))
 
 
 @dataclass(slots=True)
-class Value:
-    """What a tensor holds: the node that computed it, its axes, and how many writes to its storage that includes.
+class TensorState:
+    """What a tensor holds, a `TracedValue` of the tape.
 
-    `tensor` keeps it alive, so that no other tensor gets its identity; `static` values depend on no graph input.
+    Attributes:
+        tensor: keeps it alive, so that no other tensor gets its identity.
+        node: index of the node that computed it.
+        layout: its axes.
+        static: whether it depends on no graph input.
+        storage: identity of its storage.
+        version: how many writes to its storage `node` includes.
     """
 
     tensor: Tensor
@@ -38,176 +44,199 @@ class Value:
     version: int
 
 
-class Values:
-    """Tensors of the trace and what they hold; `params` and `known` are the identities of the module's own tensors."""
+class TensorValues:
+    """Tensors of the trace and what they hold.
 
-    def __init__(self, tape: Tape, params: Mapping[int, str], known: set[int]) -> None:
-        self.tape, self.params, self.known = tape, params, known
-        self.used: set[str] = set()
-        self._values: dict[int, Value] = {}
-        self._twins: dict[int, tuple[Tensor, Tensor]] = {}  # identity of a tensor made before -> itself, its meta twin
+    Args:
+        tape: that nodes of parameters, constants and writes are appended to.
+        param_names: identity of each of the module's parameters -> its name.
+        own_tensors: identities of the module's other tensors.
+    """
+
+    def __init__(self, tape: Tape, param_names: Mapping[int, str], own_tensors: set[int]) -> None:
+        self.tape, self.param_names, self.own_tensors = tape, param_names, own_tensors
+        self.used_params: set[str] = set()
+        self._states: dict[int, TensorState] = {}
+        # by the identity of a tensor made before the trace: itself, and the meta tensor that stands for it
+        self._meta_twins: dict[int, tuple[Tensor, Tensor]] = {}
         self._originals: dict[int, Tensor] = {}  # identity of a twin -> the tensor it stands for
         self._twin_storages: dict[int, torch.UntypedStorage] = {}
         self._real_storages: dict[int, int] = {}  # storage of a twin -> storage of the real tensor
         self._promoted: set[int] = set()  # real storages that received traced values: they are traced from then on
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}
-        self._made: dict[int, Tensor] = {}  # storages of constants made during the trace
+        self._constants: dict[int, Tensor] = {}  # storages of constants made during the trace
         self._writes: dict[int, list[Write]] = {}
 
-    def is_live(self, tensor: Tensor) -> bool:
+    def is_traced(self, tensor: Tensor) -> bool:
         """Whether calls on this tensor are traced; those on constants alone run for real."""
         return (
             tensor.is_meta
             or isinstance(tensor, torch.nn.Parameter)
-            or (bool(self._promoted) and storage_of(tensor) in self._promoted)
+            or (bool(self._promoted) and storage_id(tensor) in self._promoted)
         )
 
-    def known_here(self, tensor: Tensor) -> Value | None:
-        """The value of a tensor that was traced already."""
-        return self._values.get(id(tensor))
+    def state_of(self, tensor: Tensor) -> TensorState | None:
+        """What a tensor holds that was traced already, later writes to its storage left out."""
+        return self._states.get(id(tensor))
 
-    def traced(self, tensor: Tensor) -> Tensor:
+    def as_traced(self, tensor: Tensor) -> Tensor:
         """The meta tensor that stands for `tensor` in the trace."""
-        if id(tensor) in self._values or id(tensor) in self._originals:
+        if id(tensor) in self._states or id(tensor) in self._originals:
             return tensor
-        if id(tensor) in self._twins:
-            return self._twins[id(tensor)][1]
-        if tensor.is_meta and not isinstance(tensor, torch.nn.Parameter) and id(tensor) not in self.known:
-            return self._found_again(tensor)
+        if id(tensor) in self._meta_twins:
+            return self._meta_twins[id(tensor)][1]
+        if tensor.is_meta and not isinstance(tensor, torch.nn.Parameter) and id(tensor) not in self.own_tensors:
+            return self._traced_alias(tensor)
         storage = tensor.untyped_storage()
         if storage._cdata not in self._twin_storages:
-            twin_storage = torch.UntypedStorage(storage.nbytes(), device="meta")
+            twin_storage = torch.UntypedStorage(storage.nbytes(), device="meta")  # type: ignore[no-untyped-call]
             self._twin_storages[storage._cdata] = twin_storage
             self._real_storages[twin_storage._cdata] = storage._cdata
         empty = torch.empty(0, dtype=tensor.dtype, device="meta")
         twin = empty.set_(self._twin_storages[storage._cdata], tensor.storage_offset(), tensor.shape, tensor.stride())
-        self._twins[id(tensor)] = (tensor, twin)
+        self._meta_twins[id(tensor)] = (tensor, twin)
         self._originals[id(twin)] = tensor
         return twin
 
-    def _found_again(self, tensor: Tensor) -> Tensor:
-        """A traced tensor under a new identity, as autograd functions return what they were given."""
-        place = geometry(tensor)
-        for value in reversed(self._values.values()):
-            if value.storage == storage_of(tensor) and geometry(value.tensor) == place:
-                return value.tensor
+    def _traced_alias(self, tensor: Tensor) -> Tensor:
+        """The traced tensor that this one is under a new identity, as autograd functions return what they were given."""
+        storage, wanted = storage_id(tensor), geometry(tensor)
+        for state in reversed(self._states.values()):
+            if state.storage == storage and geometry(state.tensor) == wanted:
+                return state.tensor
         raise TraceError(
-            "a tensor comes from code that the recorder cannot see (TorchScript, a C++ extension, or a tensor on the meta device made outside the module); "
-            "trace the Python version of that code"
+            "a tensor comes from code that the recorder cannot see (TorchScript, a C++ extension, or a tensor on the "
+            "meta device made outside the module); trace the Python version of that code"
         )
 
-    def copy(self, tensor: Tensor) -> Tensor:
+    def constant_copy(self, tensor: Tensor) -> Tensor:
         """What calls on constants work on: the tensor if the trace made it, else a copy."""
-        if storage_of(tensor) in self._made or id(tensor) in self._values:
+        if storage_id(tensor) in self._constants or id(tensor) in self._states:
             return tensor
         if id(tensor) not in self._copies:
             copy = tensor.detach().clone()
             self._copies[id(tensor)] = (tensor, copy)
-            self._made[storage_of(copy)] = copy
+            self._constants[storage_id(copy)] = copy
         return self._copies[id(tensor)][1]
 
-    def made(self, tensor: Tensor) -> None:
+    def register_constant(self, tensor: Tensor) -> None:
         """Remember a constant that the trace made, so that it may be written to."""
-        self._made.setdefault(storage_of(tensor), tensor)
+        self._constants.setdefault(storage_id(tensor), tensor)
 
-    def param(self, tensor: Tensor) -> Param | None:
+    def as_param(self, tensor: Tensor) -> Param | None:
         """The parameter that a traced tensor is, unless it was written to."""
         original = self._originals.get(id(tensor))
-        if not isinstance(original, torch.nn.Parameter) or storage_of(tensor) in self._writes:
+        if not isinstance(original, torch.nn.Parameter) or storage_id(tensor) in self._writes:
             return None
-        known = self._values.get(id(tensor))
-        if known is not None and self.tape.nodes[known.node].op != "Param":
+        state = self._states.get(id(tensor))
+        if state is not None and self.tape.nodes[state.node].op != "Param":
             return None
-        name = self.params.get(id(original)) or f"outside.{list(self._originals).index(id(tensor))}"
-        self.used.add(name)
+        name = self.param_names.get(id(original)) or f"outside.{list(self._originals).index(id(tensor))}"
+        self.used_params.add(name)
         return Param(name, tuple(tensor.shape))
 
-    def read(self, tensor: Tensor) -> Value:
+    def read(self, tensor: Tensor) -> TensorState:
         """What a traced tensor holds after all writes to its storage."""
-        value = self._values.get(id(tensor)) or self._source(tensor)
-        log = self._writes.get(value.storage)
-        while log and value.version < len(log):
-            value.version += 1
-            self._follow(value, log[value.version - 1])
-        return value
+        state = self._states.get(id(tensor)) or self._bind_source(tensor)
+        log = self._writes.get(state.storage)
+        while log and state.version < len(log):
+            state.version += 1
+            self._apply_write(state, log[state.version - 1])
+        return state
 
-    def _follow(self, value: Value, write: Write) -> None:
+    def _apply_write(self, state: TensorState, write: Write) -> None:
         """Bring a view up to date with a write through another view of its storage."""
-        tensor = value.tensor
-        kind = relation(geometry(tensor), write.geometry)
-        if kind == "apart":
+        affected = overlap(geometry(state.tensor), write.geometry)
+        if affected == "apart":
             return
-        old_shape = self.shape(value)
-        static = write.static and (kind != "overlaps" or value.static)
-        if value.static and not static:
-            value.layout = reshape_layout(write.geometry[1], tensor.shape, write.layout, self.tape.batch)
-        value.static = static
-        written = stored_shape(write.geometry[1], write.layout, self.tape.batch)
-        if kind == "same":
-            value.node = write.node
-        elif kind == "inside":
-            value.node = self.tape.add("Slice", "slice", (write.node,), (written,), self.shape(value))
+        shape_before = self.stored_shape(state)
+        static = write.static and (affected != "overlaps" or state.static)
+        if state.static and not static:
+            state.layout = reshape_layout(write.geometry.size, state.tensor.shape, write.layout, self.tape.batch)
+        state.static = static
+        if affected == "same":
+            state.node = write.node
+            return
+        written = stored_shape(write.geometry.size, write.layout, self.tape.batch)
+        shape = self.stored_shape(state)
+        if affected == "inside":
+            state.node = self.tape.add("Slice", "slice", (write.node,), (written,), shape)
         else:
-            value.node = self.tape.add(
-                "Scatter", "write", (value.node, write.node), (old_shape, written), self.shape(value)
-            )
+            state.node = self.tape.add("Scatter", "write", (state.node, write.node), (shape_before, written), shape)
 
-    def shape(self, value: Value) -> Shape:
-        """The shape a graph stores for a value."""
-        return stored_shape(value.tensor.shape, value.layout, self.tape.batch)
+    def stored_shape(self, state: TensorState) -> Shape:
+        """The shape that a graph stores for a tensor."""
+        return stored_shape(state.tensor.shape, state.layout, self.tape.batch)
 
-    def _source(self, tensor: Tensor) -> Value:
-        """A value that was there before the trace: a parameter or a constant."""
-        param = self.param(tensor)
+    def _bind_source(self, tensor: Tensor) -> TensorState:
+        """What a tensor holds that was there before the trace: a parameter or a constant."""
+        param = self.as_param(tensor)
         if param is not None:
             node = self.tape.add("Param", param.id, shape=param.shape, params=(param,), path="")
         else:
             original = self._originals.get(id(tensor), tensor)
-            plain = not original.is_meta and original.dim() == 0 and not original.is_complex()
-            node = self.tape.add(
-                "Constant", "constant", shape=tuple(tensor.shape), attrs={"value": float(original)} if plain else {}
-            )
+            is_number = not original.is_meta and original.dim() == 0 and not original.is_complex()
+            attrs = {"value": float(original)} if is_number else {}
+            node = self.tape.add("Constant", "constant", shape=tuple(tensor.shape), attrs=attrs)
         return self.bind(tensor, node, NO_LAYOUT, True, version=0)
 
-    def bind(self, tensor: Tensor, node: int, layout: AxisLayout, static: bool, version: int | None = None) -> Value:
-        """Say what a tensor holds."""
-        storage = storage_of(tensor)
-        value = Value(
-            tensor, node, layout, static, storage, len(self._writes.get(storage, ())) if version is None else version
-        )
-        self._values[id(tensor)] = value
-        return value
+    def bind(
+        self, tensor: Tensor, node: int, layout: AxisLayout, static: bool, version: int | None = None
+    ) -> TensorState:
+        """Set what a tensor holds.
+
+        Args:
+            tensor: a new tensor, or one that holds something else from now on.
+            node: index of the node that computed it.
+            layout: its axes.
+            static: whether it depends on no graph input.
+            version: how many writes to its storage the node includes; all so far if None.
+        """
+        storage = storage_id(tensor)
+        if version is None:
+            version = len(self._writes.get(storage, ()))
+        state = TensorState(tensor, node, layout, static, storage, version)
+        self._states[id(tensor)] = state
+        return state
 
     def write(self, tensor: Tensor, node: int, layout: AxisLayout, static: bool) -> None:
-        """Say what a tensor, and so every view of its storage, holds after an in-place call."""
-        storage = storage_of(tensor)
+        """Set what a tensor, and so every view of its storage, holds after an in-place call.
+
+        Args:
+            tensor: that was written to.
+            node: index of the node that computed its new values.
+            layout: its axes.
+            static: whether the new values depend on no graph input.
+        """
+        storage = storage_id(tensor)
         self._writes.setdefault(storage, []).append(Write(geometry(tensor), node, layout, static))
         if storage in self._real_storages:
             self._promoted.add(self._real_storages[storage])
         self.bind(tensor, node, layout, static)
 
 
-def storage_of(tensor: Tensor) -> int:
+def storage_id(tensor: Tensor) -> int:
     """Identity of a tensor's storage."""
-    return tensor.untyped_storage()._cdata
+    identity: int = tensor.untyped_storage()._cdata
+    return identity
 
 
 def tensors_in(item: object) -> list[Tensor]:
     """All tensors in nested tuples, lists and dictionaries, in order."""
-    found: list[Tensor] = []
-    _collect(item, found)
-    return found
+    tensors: list[Tensor] = []
+    _collect(item, tensors)
+    return tensors
 
 
-def _collect(item: object, found: list[Tensor]) -> None:
+def _collect(item: object, tensors: list[Tensor]) -> None:
     if isinstance(item, Tensor):
-        found.append(item)
+        tensors.append(item)
     elif isinstance(item, tuple | list):
         for part in item:
             if type(part) not in ATOMS:
-                _collect(part, found)
+                _collect(part, tensors)
     elif isinstance(item, dict):
         for part in item.values():
-            _collect(part, found)
+            _collect(part, tensors)
     elif isinstance(item, slice):
-        _collect((item.start, item.stop, item.step), found)
+        _collect((item.start, item.stop, item.step), tensors)

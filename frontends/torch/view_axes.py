@@ -1,4 +1,4 @@
-"""Where the axes of a tensor go in views and in indexing."""
+"""Axis maps of views and of indexing: old axis -> new axis."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Strides that no slicing step or size turns into one another: after a view, they tell which axis is which.
-STRIDES = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099, 1000117, 1000121, 1000133, 1000151)
+# Primes, which no step of a slice and no size turns into one another: after a view, strides show which axis is which.
+PROBE_STRIDES = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099, 1000117, 1000121, 1000133, 1000151)
 
 
-def view_axes(
+def view_axis_map(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], source: Tensor
 ) -> dict[int, int]:
-    """Old axis -> new axis of a view, found by taking the same view of a tensor with telling strides."""
+    """The axis map of a view, found by taking the same view of a probe whose strides tell its axes apart.
+
+    Args:
+        func: the function that makes the view.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        source: the tensor among the arguments that is viewed.
+    """
     rank = source.dim()
-    if rank > len(STRIDES) or (args and args[0] is not source):
+    if rank > len(PROBE_STRIDES) or (args and args[0] is not source):
         return {}
-    probe = torch.empty_strided(source.shape, STRIDES[:rank], dtype=source.dtype, device="meta")
+    probe = torch.empty_strided(source.shape, PROBE_STRIDES[:rank], dtype=source.dtype, device="meta")
     result = (
         func(probe, *args[1:], **kwargs)
         if args
@@ -27,35 +34,40 @@ def view_axes(
     )
     while not isinstance(result, Tensor):
         result = result[0]
-    axes = {}
-    for axis, stride in enumerate(STRIDES[:rank]):
-        exact = [new for new, found in enumerate(result.stride()) if found == stride]
-        stepped = [new for new, found in enumerate(result.stride()) if found and found % stride == 0]
+    axis_map = {}
+    for axis, probe_stride in enumerate(PROBE_STRIDES[:rank]):
+        exact = [new for new, stride in enumerate(result.stride()) if stride == probe_stride]
+        stepped = [new for new, stride in enumerate(result.stride()) if stride and stride % probe_stride == 0]
         if exact or stepped:
             # before an axis of size 1, `unsqueeze` gives the new one the same stride
-            axes[axis] = exact[-1] if exact else stepped[0]
-    return axes
+            axis_map[axis] = exact[-1] if exact else stepped[0]
+    return axis_map
 
 
-def indexed_axes(index: Any, rank: int, rank_after: int) -> dict[int, int]:
-    """Old axis -> new axis of `x[index]` where tensors are among the indices: axes before the first one, and whole axes
-    behind the last, stay in order.
+def index_axis_map(index: Any, rank: int, rank_after: int) -> dict[int, int]:
+    """The axis map of `x[index]` where tensors are among the indices: axes before the first one, and whole axes behind
+    the last, stay in order.
+
+    Args:
+        index: one index, or a tuple of indices.
+        rank: number of axes of x.
+        rank_after: number of axes of the result.
     """
     items = list(index) if isinstance(index, tuple) else [index]
     if any(item is Ellipsis for item in items):
-        place = next(i for i, item in enumerate(items) if item is Ellipsis)
+        ellipsis = next(i for i, item in enumerate(items) if item is Ellipsis)
         consumed = sum(item is not None for item in items) - 1
-        items[place : place + 1] = [slice(None)] * (rank - consumed)
+        items[ellipsis : ellipsis + 1] = [slice(None)] * (rank - consumed)
     advanced = [i for i, item in enumerate(items) if isinstance(item, Tensor | list)]
-    axes: dict[int, int] = {}
+    axis_map: dict[int, int] = {}
     old = new = 0
     for item in items[: advanced[0]]:
         if isinstance(item, slice):
-            axes[old] = new
+            axis_map[old] = new
         old += item is not None
         new += not isinstance(item, int)
     behind = items[advanced[-1] + 1 :]
     if all(isinstance(item, slice) for item in behind):
         old += sum(item is not None for item in items[advanced[0] : advanced[-1] + 1])
-        axes.update((axis, axis - rank + rank_after) for axis in range(old, rank))
-    return axes
+        axis_map.update((axis, axis - rank + rank_after) for axis in range(old, rank))
+    return axis_map

@@ -1,0 +1,96 @@
+"""Inputs and outputs of graphs from PyTorch: the tensors in nested arguments and results, and where their batch is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cgir import TraceError
+
+from .recorder import Recorder
+
+
+def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], sequence_first: bool) -> dict[int, Tensor]:
+    """Make example tensors graph inputs.
+
+    Args:
+        recorder: of the trace.
+        leaves: the tensors with their paths, see `tensor_leaves`.
+        sequence_first: whether the batch of sequences is their second axis.
+
+    Returns:
+        Identity of each example -> the fresh meta tensor that stands for it in the trace.
+    """
+    batch_axes = [_batch_axis(tensor, sequence_first) for _, tensor in leaves]
+    batches = [tensor.shape[axis] for (_, tensor), axis in zip(leaves, batch_axes, strict=True) if axis is not None]
+    recorder.tape.batch = max(batches[0], 1) if batches else 1
+    fresh: dict[int, Tensor] = {}
+    for (path, tensor), axis in zip(leaves, batch_axes, strict=True):
+        if id(tensor) not in fresh:
+            fresh[id(tensor)] = meta = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+            has_batch = axis is not None and tensor.shape[axis] == recorder.tape.batch
+            recorder.input(meta, path, axis if has_batch else None)
+    return fresh
+
+
+def _batch_axis(tensor: Tensor, sequence_first: bool) -> int | None:
+    """The first axis; the second one of tokens (T, B) and features (T, B, C) where modules expect sequences first."""
+    sequence_rank = 3 if tensor.is_floating_point() else 2
+    if sequence_first and tensor.dim() == sequence_rank:
+        return 1
+    return 0 if tensor.dim() else None
+
+
+def graph_outputs(recorder: Recorder, result: Any) -> None:
+    """Make the tensors in a forward's result graph outputs.
+
+    Raises:
+        TraceError: there are none.
+    """
+    leaves = {id(tensor): (path, tensor) for path, tensor in reversed(tensor_leaves(result))}
+    if not leaves:
+        raise TraceError(
+            f"the forward returned no tensor, found {type(result).__name__}; a graph needs at least one output"
+        )
+    for path, tensor in reversed(leaves.values()):
+        recorder.output(recorder.values.as_traced(tensor), "output" if path == "input" else f"output.{path}")
+
+
+def tensor_leaves(item: Any, path: str = "") -> list[tuple[str, Tensor]]:
+    """Tensors in nested containers and dataclasses, each with a readable path below `path`, in order."""
+    if isinstance(item, Tensor):
+        return [(path or "input", item)]
+    if isinstance(item, Mapping):
+        parts = [(str(key), value) for key, value in item.items()]
+    elif isinstance(item, tuple | list):
+        names = getattr(item, "_fields", range(len(item)))
+        parts = [(str(key), value) for key, value in zip(names, item, strict=True)]
+    elif is_dataclass(item) and not isinstance(item, type):
+        parts = [(field.name, getattr(item, field.name)) for field in fields(item)]
+    else:
+        return []
+    return [leaf for key, value in parts for leaf in tensor_leaves(value, f"{path}.{key}" if path else key)]
+
+
+def with_tensors(item: Any, tensors: Mapping[int, Tensor]) -> Any:
+    """A copy of nested containers and dataclasses with their tensors exchanged by identity."""
+    if isinstance(item, Tensor):
+        return tensors[id(item)]
+    if isinstance(item, tuple | list):
+        parts = [with_tensors(part, tensors) for part in item]
+        return type(item)(*parts) if hasattr(item, "_fields") else type(item)(parts)
+    if type(item) is dict:
+        return {key: with_tensors(value, tensors) for key, value in item.items()}
+    if isinstance(item, Mapping) or (is_dataclass(item) and not isinstance(item, type)):
+        copy = item.__class__.__new__(item.__class__)
+        if isinstance(item, dict):
+            contents = {key: with_tensors(value, tensors) for key, value in item.items()}
+            dict.update(copy, contents)  # type: ignore[arg-type]
+        for key, value in vars(item).items():
+            object.__setattr__(copy, key, with_tensors(value, tensors))
+        return copy
+    return item
