@@ -1,5 +1,10 @@
 """Contrastive pretraining of graph encoders on unlabelled graphs."""
 
+# ruff: noqa: E402  (the check comes first, as the ImportError of a shadowed package names neither file)
+from cgir.package_check import check_packages
+
+check_packages("frontends", "encoders")
+
 from .config import WEIGHTS as WEIGHTS
 from .config import PretrainConfig as PretrainConfig
 from .objectives.contrastive_losses import log_similarity as log_similarity
