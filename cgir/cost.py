@@ -1,4 +1,4 @@
-"""What a network costs: parameters, FLOPs, activation memory. 1 multiply-add = 2 FLOPs; everything is for one example.
+"""Cost model: parameters, FLOPs and activation memory, for one example; 1 multiply-add = 2 FLOPs.
 
 FLOPs count products (convolution, linear, matmul, attention, recurrent), the convention of `torch.utils.flop_counter`;
 elementwise operators, norms and pooling count 0.
@@ -18,9 +18,7 @@ def num_params(graph: Graph) -> int:
 
 
 def kind_flops(kind: NodeKind) -> int:
-    """FLOPs of one node, by the formula in the operator's row, 0 where there is none; in the body of a loop, of all its
-    `trips`.
-    """
+    """FLOPs of one node by the formula in the operator's row, 0 without one; in the body of a loop, of all `trips`."""
     cost = OPS[kind.op].cost
     return cost(kind) * int(kind.attr("trips", 1)) if cost else 0
 

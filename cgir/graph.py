@@ -1,4 +1,4 @@
-"""The computation graph: `Param`, `NodeKind`, `Node`, `Graph`. Everything here is immutable and hashable.
+"""Intermediate representation: `Param`, `NodeKind`, `Node`, `Graph`, all immutable and hashable.
 
 Shapes are per example: the batch dimension is removed and the channel axis comes first, so an image is `(C, H, W)` and
 a sequence of tokens `(C, T)`. Tensors without a channel axis (attention scores, split heads) keep their own order.
@@ -21,8 +21,9 @@ Attr = Any  # bool, int, float, str or (nested) tuples of them: whatever JSON ca
 
 
 class Param(NamedTuple):
-    """A trainable tensor: nodes that name the same `id` share it. Shapes follow PyTorch (convolutions OIHW, linear
-    (out, in)).
+    """A trainable tensor; nodes that name the same `id` share it.
+
+    Shapes follow PyTorch: convolutions OIHW, linear (out, in).
     """
 
     id: str
@@ -30,8 +31,9 @@ class Param(NamedTuple):
 
 
 class NodeKind(NamedTuple):
-    """What a node computes, without where it stands: equal kinds are interchangeable. Small spaces have a few hundred
-    kinds.
+    """What a node computes, without where it stands: equal kinds are interchangeable.
+
+    A small search space has a few hundred.
     """
 
     op: str
@@ -47,12 +49,18 @@ class NodeKind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One primitive operator. `inputs` are indices of earlier nodes, in argument order, with `in_shapes` as this node
-    sees them.
+    """One primitive operator.
 
-    `in_shapes` may differ from the producers' shapes: data movement in between (flatten, transpose) is contracted into
-    the edge. `attrs` is a sorted tuple of pairs; `params` are in the order of the operator's row in `cgir.ops`;
-    `module` is the user's path.
+    Attributes:
+        op: its name in the table of `cgir.ops`.
+        inputs: indices of earlier nodes, in argument order.
+        in_shapes: the inputs' shapes as this node sees them. They may differ from the producers' shapes: data movement
+            in between (flatten, transpose) is contracted into the edge.
+        shape: of the output.
+        params: in the order of the operator's row in `cgir.ops`.
+        attrs: pairs of name and value, sorted by name.
+        name: for messages and drawings.
+        module: the user's path of the module that runs it.
     """
 
     op: str
@@ -88,8 +96,12 @@ def attributes(values: Mapping[str, Attr]) -> tuple[tuple[str, Attr], ...]:
 class Graph:
     """A network as primitive operators in topological order (an input always stands before its consumer).
 
-    `level` is "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions
-    and linear layers. `notes` counts, by pass, the nodes that canonicalisation removed, for `report`.
+    Attributes:
+        nodes: the operators.
+        name: for messages and drawings.
+        level: "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions
+            and linear layers.
+        notes: nodes that canonicalisation removed, by pass, and parameters that no operator reads, for `report`.
     """
 
     nodes: tuple[Node, ...]
@@ -103,7 +115,13 @@ class Graph:
     def with_nodes(
         self, nodes: Iterable[Node], notes: Mapping[str, int] | None = None, level: str | None = None
     ) -> Graph:
-        """A copy with other nodes; `notes` are added to the ones already there."""
+        """A copy with other nodes.
+
+        Args:
+            nodes: all nodes of the copy.
+            notes: counts that are added to those already there.
+            level: of the copy; None: unchanged.
+        """
         total = Counter(dict(self.notes))
         total.update(notes or {})
         return replace(self, nodes=tuple(nodes), notes=tuple(sorted(total.items())), level=level or self.level)
@@ -136,8 +154,9 @@ class Graph:
 
     @cached_property
     def flops(self) -> int:
-        """Floating-point operations of one example in products (convolution, linear, matmul, attention, recurrent); a
-        multiply-add is 2.
+        """Floating-point operations of one example, a multiply-add as 2.
+
+        Products count: convolution, linear, matmul, attention, recurrent.
         """
         from .cost import flops
 
@@ -163,16 +182,23 @@ class Graph:
         return to_networkx(self)
 
     def to_dot(self, depth: int | None = None, full: bool = False) -> str:
-        """Graphviz DOT source, collapsed to blocks: modules opened `depth` levels deep, as is readable if None; `full`
-        for every node.
+        """Graphviz DOT source, collapsed to blocks.
+
+        Args:
+            depth: how many levels deep modules are opened; None: as many as stay readable.
+            full: draw every node instead.
         """
         from .drawing.export import to_dot
 
         return to_dot(self, depth, full)
 
     def to_html(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
-        """Write one self-contained HTML page with the report and the drawing, collapsed like `to_dot`'s; blocks open
-        when clicked.
+        """Write one self-contained HTML page with the report and the drawing, whose blocks open when clicked.
+
+        Args:
+            path: of the page.
+            depth: as in `to_dot`.
+            full: as in `to_dot`.
         """
         from .drawing.export import to_html
 

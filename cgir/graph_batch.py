@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 class GraphBatch:
     """G graphs with N nodes and E edges in all.
 
-    `kinds`: distinct node kinds; `kind` (N,): row of each node in it; `src`, `dst` (E,): edges between global node
-    indices, sorted by `dst` and, within a node, in argument order; `ptr` (G + 1,): graph g owns nodes ptr[g] .. ptr[g +
-    1] - 1.
+    Attributes:
+        kinds: K distinct node kinds.
+        kind: (N,) row of each node in `kinds`.
+        src: (E,) the node that each edge leaves, counted over all graphs.
+        dst: (E,) the node that it enters; edges are sorted by `dst` and, within a node, in argument order.
+        ptr: (G + 1,) graph g owns nodes ptr[g] .. ptr[g + 1] - 1.
     """
 
     kinds: tuple[NodeKind, ...]
@@ -51,6 +54,11 @@ class GraphBatch:
     def graph_of_node(self) -> IntArray:
         """(N,): the graph each node belongs to."""
         return np.repeat(np.arange(len(self)), np.diff(self.ptr))
+
+    @property
+    def position(self) -> IntArray:
+        """(N,): the index of each node in its graph."""
+        return np.arange(self.num_nodes) - np.repeat(self.ptr[:-1], np.diff(self.ptr))
 
     @cached_property
     def edge_ptr(self) -> IntArray:
@@ -108,12 +116,15 @@ class GraphBatch:
             yield self if len(chosen) == len(self) else self.select(chosen)
 
     def graph(self, index: int, name: str = "", level: str = "module") -> Graph:
-        """The graph at `index` as objects, under the name and level given, neither of which a batch knows.
+        """The graph at `index` as objects. Nodes have no names and no modules, and share no parameters.
 
-        Nodes have no names and no modules, and no two share a parameter: of these a batch knows nothing either.
+        Args:
+            index: which graph; negative indices count from the end.
+            name: of the graph, which a batch does not know.
+            level: of the graph, which a batch does not know either.
 
         Raises:
-            IndexError: no such graph; negative indices count from the end.
+            IndexError: no such graph.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"graph {index} of a batch of {len(self)} graphs")

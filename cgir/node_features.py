@@ -18,8 +18,8 @@ FEATURE_NAMES = (
     "kernel_height", "kernel_width", "stride", "dilation", "groups", "bias", "params", "flops",
 )  # fmt: skip
 
-# What tells convolutions apart by name and not only by size: 3 x 3 lies no nearer to 1 x 1 than to 7 x 7. How many
-# values each has; larger ones share the last. Groupings are none, in groups, and depthwise.
+# What distinguishes convolutions as a category and not only as a number: 3 x 3 is no nearer to 1 x 1 than to 7 x 7.
+# How many values each has; larger ones share the last. Groupings are none, in groups, and depthwise.
 VARIANTS = {"kernel_height": 8, "kernel_width": 8, "stride": 4, "dilation": 3, "grouping": 3}
 
 

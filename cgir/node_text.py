@@ -1,4 +1,4 @@
-"""Nodes and blocks in a few characters, for tables and drawings."""
+"""Text for tables and drawings: names, shapes, attributes and colours of nodes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from .ops import OPS
 
 # Fill colours by category of operator; the rest is white.
 COLORS = {
-    "io": "#d9d9d9", "conv": "#a6cee3", "linear": "#b2b8e8", "matmul": "#b2b8e8", "attention": "#b2b8e8", "recurrent": "#b2b8e8",
-    "embedding": "#b2b8e8", "norm": "#e5e5f0", "activation": "#fdd9a0", "pool": "#c7e9c0", "resample": "#c7e9c0", "arithmetic": "#f6b6b0",
-    "join": "#f6b6b0", "reduction": "#c7e9c0", "opaque": "#ff7f7f", "control": "#ffd0f0", "source": "#f0f0f0", "movement": "#f0f0f0", "identity": "#f0f0f0",
+    "io": "#d9d9d9", "conv": "#a6cee3", "linear": "#b2b8e8", "matmul": "#b2b8e8", "attention": "#b2b8e8",
+    "recurrent": "#b2b8e8", "embedding": "#b2b8e8", "norm": "#e5e5f0", "activation": "#fdd9a0", "pool": "#c7e9c0",
+    "resample": "#c7e9c0", "arithmetic": "#f6b6b0", "join": "#f6b6b0", "reduction": "#c7e9c0", "opaque": "#ff7f7f",
+    "control": "#ffd0f0", "source": "#f0f0f0", "movement": "#f0f0f0", "identity": "#f0f0f0",
 }  # fmt: skip
 WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AvgPool")
 KINDS_NAMED = 4  # operators that a block's summary names
@@ -41,7 +42,7 @@ def op_name(node: Node) -> str:
 
 
 def title(node: Node) -> str:
-    """Operator and what tells it from others of its sort, in a few characters: "Conv 3x3 /2"."""
+    """Operator and, for sliding windows, their size: "Conv 3x3 /2"."""
     return f"{op_name(node)} {_window(node)}" if node.op in WINDOWS else op_name(node)
 
 

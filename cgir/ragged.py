@@ -1,4 +1,7 @@
-"""Ragged arrays: many sequences of unequal sizes in one flat array, as in CSR; sequence i is `flat[ptr[i]:ptr[i + 1]]`."""
+"""Ragged arrays: sequences of unequal sizes in one flat array, as in CSR.
+
+Sequence i is `flat[ptr[i] : ptr[i + 1]]`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a graph, as a page of text: sizes, operators, costs, and everything that the costs do not cover."""
+"""Text report of a graph: sizes, operators, costs, and everything that the costs do not cover."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ LISTED = 10  # nodes listed of each sort
 
 
 def report(graph: Graph) -> str:
-    """Sizes, what every operator occurs and costs, opaque operators, loops of unknown length, unused parameters, and
-    what canonicalisation removed.
+    """A page of text on a graph.
+
+    Sizes, count and cost of every operator, opaque operators, loops of unknown length, unused parameters, and what each
+    pass of the canonicalisation removed.
     """
     lines = [
         heading(graph), "",

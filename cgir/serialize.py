@@ -1,4 +1,4 @@
-"""Graphs as versioned JSON files: `save` and `load`.
+"""Serialisation of graphs as versioned JSON files: `save` and `load`.
 
     {"format": "cgir-graph", "version": 1, "name": str, "level": str, "notes": [[str, int], ...], "nodes": [
         {"op": str, "inputs": [int, ...], "in_shapes": [[int, ...], ...], "shape": [int, ...],
@@ -62,8 +62,9 @@ def encode(graph: Graph) -> dict[str, Any]:
     """The graph as JSON values."""
     nodes = [
         {
-            "op": node.op, "inputs": node.inputs, "in_shapes": node.in_shapes, "shape": node.shape, "params": node.params,
-            "attrs": {name: encode_value(value) for name, value in node.attrs}, "name": node.name, "module": node.module,
+            "op": node.op, "inputs": node.inputs, "in_shapes": node.in_shapes, "shape": node.shape,
+            "params": node.params, "attrs": {name: encode_value(value) for name, value in node.attrs},
+            "name": node.name, "module": node.module,
         }
         for node in graph.nodes
     ]  # fmt: skip
@@ -135,7 +136,16 @@ def encode_value(value: Any) -> Any:
 
 
 def decode_value(value: Any, where: str, depth: int = 0) -> Any:
-    """An attribute's value from JSON; `where` begins the message if it is none."""
+    """An attribute's value from JSON.
+
+    Args:
+        value: what `json` read.
+        where: file and place, with which a message begins.
+        depth: how many lists it stands in.
+
+    Raises:
+        FileFormatError: it is no value that an attribute can have.
+    """
     if isinstance(value, list) and depth < 32:  # verify allows less; this only keeps the recursion short
         return tuple(decode_value(item, where, depth + 1) for item in value)
     if value in ({"float": "inf"}, {"float": "-inf"}):

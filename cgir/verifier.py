@@ -1,4 +1,4 @@
-"""Every invariant of a graph, in one place.
+"""Graph verifier: every invariant, in one place.
 
 All graphs: inputs stand before their consumers and number as many as `in_shapes`; operators are in the vocabulary;
 shapes are tuples of non-negative integers; attributes are sorted, hashable and fit for JSON; what an operator's
@@ -80,7 +80,10 @@ def _problems(graph: Graph, index: int, node: Node) -> Iterator[str]:
     if node.op == "Output" and len(node.inputs) > 1:
         yield f"an Output has one input, found {node.inputs}"
     if graph.level != "raw" and OPS[node.op].category in CONTRACTED:
-        yield f"{OPS[node.op].category} operators do not occur in a canonical graph (level {graph.level!r}); run cgir.canonicalize"
+        yield (
+            f"{OPS[node.op].category} operators do not occur in a canonical graph (level {graph.level!r}); "
+            "run cgir.canonicalize"
+        )
     yield from _param_type_problems(node)
     yield from _geometry_problems(node)
 
@@ -99,7 +102,8 @@ def _attribute_problems(node: Node) -> Iterator[str]:
         yield f"attribute names must be sorted and different, found {names}; build them with cgir.graph.attributes"
     for name, value in node.attrs:
         if not _is_plain(value):
-            yield f"attribute {name}={value!r} must be a bool, int, float (not NaN), str or tuple of them, at most {MAX_DEPTH} deep"
+            kinds = f"a bool, int, float (not NaN), str or tuple of them, at most {MAX_DEPTH} deep"
+            yield f"attribute {name}={value!r} must be {kinds}"
     missing = [name for name in REQUIRED.get(node.op, ()) if name not in names]
     if missing:
         yield f"attributes {missing} are missing, found {names}"
@@ -130,11 +134,11 @@ def _geometry_problems(node: Node) -> Iterator[str]:
     if node.op in ("Conv", "ConvTranspose", "MaxPool", "AvgPool"):
         yield from _window_problems(node)
     if node.op in ("Conv", "ConvTranspose"):
-        groups, (inner, outer) = node.attr("groups"), (node.in_shapes[0][0], node.shape[0])
-        if type(groups) is not int or groups < 1 or inner % groups or outer % groups:
-            yield f"{inner} -> {outer} channels cannot be split into groups={groups!r}"
-        channels = (outer, inner // groups) if node.op == "Conv" else (inner, outer // groups)
-        yield from _weight_problems(node, channels + node.attr("kernel"), outer)
+        groups, in_channels, out_channels = node.attr("groups"), node.in_shapes[0][0], node.shape[0]
+        if type(groups) is not int or groups < 1 or in_channels % groups or out_channels % groups:
+            yield f"{in_channels} -> {out_channels} channels cannot be split into groups={groups!r}"
+        channels = (out_channels, in_channels // groups) if node.op == "Conv" else (in_channels, out_channels // groups)
+        yield from _weight_problems(node, channels + node.attr("kernel"), out_channels)
     if node.op == "Linear":
         if not node.in_shapes or not node.in_shapes[0] or not node.shape:
             yield f"needs an input and an output with a feature axis, found {node.in_shapes} -> {node.shape}"
@@ -159,7 +163,10 @@ def _window_problems(node: Node) -> Iterator[str]:
     rank = len(node.shape)
     # axes between channels and space: windows, frames, heads
     if not node.in_shapes or len(node.in_shapes[0]) != rank or rank <= dims:
-        yield f"a {dims}-d window needs shapes of at least {dims + 1} axes (channels first, space last), found {node.in_shapes} -> {node.shape}"
+        yield (
+            f"a {dims}-d window needs shapes of at least {dims + 1} axes (channels first, space last), "
+            f"found {node.in_shapes} -> {node.shape}"
+        )
     for axis in range(dims):
         size = node.in_shapes[0][rank - dims + axis]
         expected = _window_size(
@@ -175,7 +182,10 @@ def _window_problems(node: Node) -> Iterator[str]:
         if node.shape[rank - dims + axis] not in (
             (expected, expected + 1) if node.op.endswith("Pool") else (expected,)
         ):
-            yield f"axis {rank - dims + axis}: size {size} gives {expected} by kernel, stride, padding and dilation, found shape {node.shape}"
+            yield (
+                f"axis {rank - dims + axis}: size {size} gives {expected} by kernel, stride, padding and dilation, "
+                f"found shape {node.shape}"
+            )
 
 
 def _window_size(op: str, size: int, kernel: int, stride: int, padding: int, dilation: int, extra: int) -> int:
@@ -192,8 +202,9 @@ def _is_integers(value: Any, length: int) -> bool:
 
 
 def _weight_problems(node: Node, expected: Shape, features: int) -> Iterator[str]:
-    """Weight and bias have PyTorch's layout. Weights computed from other parameters keep those instead: any number, of
-    any rank.
+    """Weight and bias have PyTorch's layout.
+
+    Weights computed from other parameters keep those instead: any number, of any rank.
     """
     if len(node.inputs) != 1 or not node.params or len(node.params) > 2 or len(node.params[0].shape) != len(expected):
         return

@@ -134,7 +134,8 @@ def build_class_table(
     """
     if depth < 0 or direction not in ("forward", "backward"):
         raise CgirError(
-            f"build_class_table: depth={depth}, direction={direction!r}; expected 0 or more, and 'forward' or 'backward'"
+            f"build_class_table: depth={depth}, direction={direction!r}; "
+            "expected 0 or more, and 'forward' or 'backward'"
         )
     batches = [batches] if isinstance(batches, GraphBatch) else batches
     parts = [_part(batch, depth, direction, check) for batch in batches]

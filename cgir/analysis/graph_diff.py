@@ -72,7 +72,7 @@ def _count_lines(a: Graph, b: Graph) -> Iterator[str]:
 
 
 def _first_lines(a: Graph, b: Graph, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """The first node of each graph that the other does not have exactly so, in the order in which they were recorded."""
+    """The first node of each graph, in recorded order, without an equal counterpart in the other."""
     pairs = [(i, j) for i, j in pairs if a.nodes[i].kind == b.nodes[j].kind]
     places = []
     for graph, known in ((a, {i for i, _ in pairs}), (b, {j for _, j in pairs})):
@@ -86,9 +86,7 @@ def _first_lines(a: Graph, b: Graph, pairs: Sequence[tuple[int, int]]) -> Iterat
 
 
 def _module_lines(graph: Graph, other: Graph, paired: set[int], name: str) -> Iterator[str]:
-    """Modules that only this graph has, though both have the one around them, and what in them has no counterpart under
-    another name.
-    """
+    """Modules that only this graph has inside a common one, where their nodes have no counterpart in the other."""
     paths = {path for node in other.nodes for path in _ancestry(node.module)}
     extra: dict[str, list[Node]] = defaultdict(list)
     for index, node in enumerate(graph.nodes):

@@ -1,10 +1,12 @@
-"""Properties that any network shows without training: sizes, costs, depths, operator counts, and how they spread over
-resolutions.
+"""Handcrafted graph features: sizes, costs, depths and operator counts, in all and by resolution.
 
 A baseline by themselves (a Gaussian process on them is hard to beat with few labels), and a target to pretrain encoders
 on. All are log2(1 + value), except the fractions. A graph's resolution is measured against the height of its largest
 input, in octaves: bin 0 is full resolution, bin 5 a 32nd or less. Batches know kinds of nodes but not which parameters
 are shared: here a shared tensor counts at every use.
+
+Notation:
+    G: graphs; N: nodes of all graphs; K: node kinds; S: properties that are sums over nodes.
 """
 
 from __future__ import annotations
@@ -28,23 +30,13 @@ COUNTED_OPS = (
     "MaxPool", "AvgPool", "GlobalAvgPool", "Add", "Mul", "Concat",
 )  # fmt: skip
 COUNTED_CATEGORIES = (
-    "norm",
-    "activation",
-    "pool",
-    "arithmetic",
-    "unary",
-    "reduction",
-    "join",
-    "recurrent",
-    "embedding",
-    "resample",
-)
+    "norm", "activation", "pool", "arithmetic", "unary", "reduction", "join", "recurrent", "embedding", "resample",
+)  # fmt: skip
 OCTAVES = 6
 PER_OCTAVE = ("flops", "params", "convs", "kernel_area")  # kernel areas of convolutions and poolings
 SIZES = ("flops", "params", "activation_bytes", "nodes")
 WIDTHS = ("mean_width", "max_width")  # output channels of convolutions and linear layers
-# Over all paths from an input to an output; the receptive field adds (kernel - 1) x dilation x downsampling so far
-# along the path.
+# Over all paths from an input to an output; the receptive field sums (kernel - 1) x dilation x downsampling so far.
 PATHS = ("longest_path", "longest_path_convs", "receptive_field", "shortest_path", "shortest_path_convs")
 FRACTIONS = ("conv_1x1", "conv_3x3", "conv_5x5_or_more", "conv_depthwise")  # of all convolutions
 
@@ -56,7 +48,7 @@ PROPERTY_NAMES = (
 
 
 def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
-    """(G, len(PROPERTY_NAMES)) float64; G is 1 for a single graph."""
+    """`PROPERTY_NAMES` of each graph, (G, len(PROPERTY_NAMES)) float64; G is 1 for a single graph."""
     batch = GraphBatch.of(graphs)
     owner = batch.graph_of_node
     counts = scipy.sparse.coo_array(
@@ -65,8 +57,7 @@ def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
     height = _input_heights(batch)
     sums = np.zeros((len(batch), len(SIZES) + len(COUNTED_OPS) + len(COUNTED_CATEGORIES) + OCTAVES * len(PER_OCTAVE)))
     reach = np.zeros(batch.num_nodes)
-    # What a kind contributes depends on the height of the graph's input, of which a batch has few, as of each the kinds
-    # are few that occur.
+    # What a kind contributes depends on the height of the graph's input: a batch has few heights, with few kinds each.
     for value in np.unique(height):
         rows = height == value
         members = rows[owner]
@@ -141,9 +132,7 @@ def _convolutions(batch: GraphBatch, counts: scipy.sparse.csr_array) -> tuple[Fl
 
 
 def _paths(batch: GraphBatch, reach: FloatArray) -> FloatArray:
-    """(G, len(PATHS)): extreme path lengths, in nodes, in convolutions and in rows seen; 0 where no path leads from an
-    input to an output.
-    """
+    """(G, len(PATHS)): extreme path lengths in nodes, in convolutions and in input rows; 0 without a path."""
     conv = np.asarray([_is_conv(kind) for kind in batch.kinds], np.float64)[batch.kind]
     one = np.ones(batch.num_nodes)
     # A shortest path is a longest one for negative lengths.
@@ -160,16 +149,18 @@ def _paths(batch: GraphBatch, reach: FloatArray) -> FloatArray:
 
 
 def by_position(batch: GraphBatch) -> list[tuple[IntArray, IntArray, IntArray]]:
-    """All graphs at once, from first node to last: (nodes at this place that have inputs, their edges, where each
-    node's edges begin).
+    """Steps of a traversal of all graphs at once, from first node to last.
 
-    Nodes are in topological order, so the inputs of the p-th nodes of all graphs stand at places before p.
+    Nodes are in topological order, so the inputs of the p-th nodes of all graphs stand at positions before p.
+
+    Returns:
+        For each position: nodes there that have inputs, their edges, and where each node's edges begin.
     """
-    place = np.arange(batch.num_nodes) - np.repeat(batch.ptr[:-1], np.diff(batch.ptr))
-    order = np.argsort(place[batch.dst], kind="stable")
+    position = batch.position
+    order = np.argsort(position[batch.dst], kind="stable")
     target = batch.dst[order]
     fresh = np.flatnonzero(np.diff(target, prepend=-1))
-    cuts = np.searchsorted(place[target[fresh]], np.arange(int(place.max(initial=0)) + 2))
+    cuts = np.searchsorted(position[target[fresh]], np.arange(int(position.max(initial=0)) + 2))
     bounds = np.append(fresh, len(order))
     return [
         (target[fresh[a:b]], order[bounds[a] : bounds[b]], fresh[a:b] - bounds[a])

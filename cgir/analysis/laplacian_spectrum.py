@@ -1,4 +1,4 @@
-"""Spectra of normalised Laplacians, and the distance of two graphs that comes from them.
+"""Spectra of normalised Laplacians, and the spectral distance of two graphs.
 
 Source: "A General-Purpose Transferable Predictor for Neural Architecture Search", section 4.2, eq. 4.4: Delta = I -
 D^(-1/2) A D^(-1/2) of the underlying undirected graph, and sigma_S = Euclidean norm of the difference of the k = 11
@@ -6,6 +6,9 @@ smallest eigenvalues. The paper leaves open, and this module decides: the undire
 one edge, loops none); an isolated node has Delta_ii = 0, so the multiplicity of 0 is the number of components (as in
 networkx); a graph with n < k nodes is padded with `PADDING` = 2, the largest value an eigenvalue can have. Padding with
 0 would read as further components and break the ascending order.
+
+Notation:
+    G: graphs; n: nodes of a graph; k: eigenvalues kept; A, D: adjacency and degree matrix; Delta: Laplacian (n, n).
 """
 
 from __future__ import annotations
@@ -36,22 +39,20 @@ K = 11
 PADDING = 2.0
 DENSE_LIMIT = 400  # nodes; above, a sparse solver is faster
 STACK_BYTES = 1 << 23  # of dense matrices solved in one call
-CHUNK = 4096  # graphs whose edges are looked at together, which bounds memory
+CHUNK = 4096  # graphs whose edges are read together, which bounds memory
 SHIFT = -1e-2  # a shift of 0 is singular, and misses multiplicities
 
 
 def normalized_laplacian(graph: Graph | GraphBatch) -> FloatArray:
-    """(n, n) symmetric normalised Laplacian of the simple undirected graph that underlies a graph, or the one of a
-    batch (eq. 4.4).
-    """
-    ((n, codes),), _ = _topologies(graph if isinstance(graph, GraphBatch) else GraphBatch.from_graphs([graph]))
-    lower = _lower_triangles(n, [codes])[0]
-    return lower + np.tril(lower, -1).T
+    """(n, n) normalised Laplacian of the simple undirected graph underlying a graph, or a batch of one (eq. 4.4)."""
+    ((n, codes),), _ = _topologies(GraphBatch.of(graph))
+    lower: FloatArray = _lower_triangles(n, [codes])[0]
+    full: FloatArray = lower + np.tril(lower, -1).T
+    return full
 
 
 def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> FloatArray:
-    """The k smallest Laplacian eigenvalues of each graph; graphs that are wired alike are solved once, on all
-    processors.
+    """The k smallest Laplacian eigenvalues of each graph; equal topologies are solved once, on all processors.
 
     Args:
         graphs: one graph, a list of graphs, or a batch.
@@ -69,7 +70,7 @@ def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> FloatA
         return len(rows)
 
     stacks = _stacks([n for n, _ in topologies])
-    # Threads inside BLAS make stacks of small matrices slower, many times so on a busy machine; LAPACK lets go of the
+    # Threads inside BLAS make stacks of small matrices slower, many times so on a busy machine; LAPACK releases the
     # interpreter's lock.
     with (
         _threads().limit(limits=1),
@@ -129,9 +130,7 @@ def _simple(n: int, text: bytes, width: np.dtype[Any]) -> IntArray:
 
 
 def _stacks(sizes: Sequence[int]) -> list[list[int]]:
-    """Rows of graphs with equally many nodes, as many together as `STACK_BYTES` allow; the largest graphs first, so
-    that no processor waits long.
-    """
+    """Rows of graphs with equally many nodes, as many as `STACK_BYTES` allow; the largest first, for load balance."""
     by_size: dict[int, list[int]] = {}
     for row, n in enumerate(sizes):
         by_size.setdefault(n, []).append(row)
@@ -169,9 +168,7 @@ def _lower_triangles(n: int, codes: Sequence[IntArray]) -> FloatArray:
 
 
 def _smallest_sparse(n: int, codes: IntArray, k: int) -> FloatArray:
-    """Shift-invert Lanczos; where Sylvester's law of inertia shows that it missed an eigenvalue, LAPACK on the dense
-    matrix instead.
-    """
+    """Shift-invert Lanczos; dense LAPACK where Sylvester's law of inertia shows that it missed an eigenvalue."""
     high, low = np.divmod(codes, n)
     rows, columns = np.concatenate([high, low]), np.concatenate([low, high])
     degree = np.bincount(rows, minlength=n)

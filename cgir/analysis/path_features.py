@@ -1,9 +1,11 @@
-"""What lies on the paths of a network: how many operators of each sort a random path, the longest and the shortest one
-meet.
+"""Path features: mean, largest and smallest number of operators of each sort on the paths of a graph.
 
 Paths lead from a node that reads nothing to one that nothing reads; a node that reads another twice continues its paths
 twice. Where accuracy follows what data passes through on its way, as in cells whose edges may skip, a count over nodes
 does not see it: two convolutions side by side or one after the other are the same to it.
+
+Notation:
+    G: graphs; N: nodes of all graphs; a sort: one of `SORTS` of operators, which are the columns.
 """
 
 from __future__ import annotations
@@ -55,20 +57,27 @@ def path_features(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
 
 
 class _Flow(NamedTuple):
-    """What paths of a batch go along."""
+    """The traversal of a batch.
 
-    steps: list[tuple[IntArray, IntArray, IntArray]]  # `by_position`
-    ends: IntArray  # nodes that nothing reads, one graph's after the other's
-    have: IntArray  # graphs that have nodes, and so ends
-    first: IntArray  # where among `ends` theirs begin
+    Attributes:
+        steps: `by_position`.
+        ends: nodes that nothing reads, one graph's after the other's.
+        nonempty: graphs that have nodes, and so ends.
+        first: where among `ends` theirs begin.
+    """
+
+    steps: list[tuple[IntArray, IntArray, IntArray]]
+    ends: IntArray
+    nonempty: IntArray
+    first: IntArray
 
 
 def _features(batch: GraphBatch) -> FloatArray:
     sorts, column = np.unique(np.asarray([_sort(kind) for kind in batch.kinds], np.int64), return_inverse=True)
     column = column[batch.kind]  # most sorts do not occur, and are left out until the end
     ends = np.flatnonzero(np.bincount(batch.src, minlength=batch.num_nodes) == 0)
-    have, first = np.unique(batch.graph_of_node[ends], return_index=True)
-    flow = _Flow(by_position(batch), ends, have, first)
+    nonempty, first = np.unique(batch.graph_of_node[ends], return_index=True)
+    flow = _Flow(by_position(batch), ends, nonempty, first)
     visits, paths = _visits(batch, flow)
     table = np.zeros((len(STATISTICS), len(batch), len(SORTS)))
     for statistic, weights in enumerate((None, visits)):
@@ -87,7 +96,7 @@ def _visits(batch: GraphBatch, flow: _Flow) -> tuple[FloatArray, FloatArray]:
     for nodes, edges, first in flow.steps:
         ways[nodes] = np.logaddexp.reduceat(ways[batch.src[edges]], first)
     total = np.full(len(batch), -np.inf)
-    total[flow.have] = np.logaddexp.reduceat(ways[flow.ends], flow.first)
+    total[flow.nonempty] = np.logaddexp.reduceat(ways[flow.ends], flow.first)
     visits = np.zeros(batch.num_nodes)
     visits[flow.ends] = np.exp(ways[flow.ends] - total[batch.graph_of_node[flow.ends]])
     for _, edges, _ in reversed(flow.steps):
@@ -105,7 +114,7 @@ def _extremes(batch: GraphBatch, flow: _Flow, column: IntArray, width: int) -> F
         read = counts[batch.src[edges]]
         counts[nodes] += read if len(edges) == len(nodes) else np.maximum.reduceat(read, first, axis=0)
     result = np.zeros((len(batch), 2, width))
-    result[flow.have] = np.maximum.reduceat(counts[flow.ends], flow.first, axis=0)
+    result[flow.nonempty] = np.maximum.reduceat(counts[flow.ends], flow.first, axis=0)
     return np.abs(result).transpose(1, 0, 2)
 
 

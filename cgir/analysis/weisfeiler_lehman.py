@@ -1,4 +1,4 @@
-"""Weisfeiler-Lehman colours, a canonical hash, and exact isomorphism of computation graphs.
+"""Weisfeiler-Lehman colour refinement, a canonical hash, and exact isomorphism of computation graphs.
 
 Two graphs are isomorphic when a one-to-one map of their nodes keeps every node's kind, every edge with its argument
 slot (inputs of commutative operators have no slot) and which parameters are shared. Names, module paths and the order
@@ -6,10 +6,14 @@ of nodes do not count. Colours: Weisfeiler and Lehman, 1968; the search on top i
 "Practical graph isomorphism", 1981).
 
 Rounds of Weisfeiler-Lehman carry a colour one step, and networks are deep. But they have no cycles, so one sweep along
-the arrows, in which a vertex already sees the new colours of what comes before it, does the work of all forward rounds,
-and one against the arrows of all backward rounds. Sweeps take turns until one of them splits no class any more: then
+the edges, in which a vertex already sees the new colours of what comes before it, does the work of all forward rounds,
+and one against the edges of all backward rounds. Sweeps take turns until one of them splits no class any more: then
 equal colours have equally coloured inputs and equally coloured readers, which is the partition that rounds would end
-with. Vertices at the same place of many graphs are swept together.
+with. Vertices at the same position of many graphs are swept together.
+
+Notation:
+    N: nodes of a batch; V >= N: vertices, the nodes and behind them one vertex for every shared parameter; E: edges
+    between vertices. A colour is an integer of 64 bits; colours form classes (cells) of vertices.
 """
 
 from __future__ import annotations
@@ -44,32 +48,51 @@ _ALL = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class _Structure:
-    """Labelled directed graphs, and behind their V nodes one vertex for every shared parameter. Edges are kept in both
-    orders.
+    """Labelled directed graphs, their edges in both orders.
 
-    Nodes are ordered by their place in their graph, so that those of one span have no edges among them and can be
+    Nodes are ordered by their position in their graph, so that those of one span have no edges among them and can be
     coloured together.
+
+    Attributes:
+        graphs: number of graphs.
+        rank: (N,) the vertex that each node of the batch is.
+        base: (V,) initial colours.
+        graph: (V,) the graph that each vertex belongs to.
+        source: (E,) sources of edges sorted by target.
+        source_label: (E,) their labels, scrambled.
+        target_ptr: (V + 1,) edges that enter each vertex.
+        target: (E,) targets of edges sorted by source.
+        target_label: (E,) their labels, scrambled.
+        source_ptr: (V + 1,) edges that leave each vertex.
+        spans: of vertices, in an order in which edges lead forward.
     """
 
     graphs: int
-    rank: IntArray  # (N,): where each node of the batch stands here
-    base: Colors  # (V,)
-    owner: IntArray  # (V,): the graph each vertex belongs to
-    source: IntArray  # (E,): sorted by target
+    rank: IntArray
+    base: Colors
+    graph: IntArray
+    source: IntArray
     source_label: Colors
-    target_ptr: IntArray  # (V + 1,): edges that enter each vertex
-    target: IntArray  # (E,): sorted by source
+    target_ptr: IntArray
+    target: IntArray
     target_label: Colors
-    source_ptr: IntArray  # (V + 1,): edges that leave each vertex
-    spans: tuple[tuple[int, int], ...]  # of vertices, in an order in which edges lead forward
+    source_ptr: IntArray
+    spans: tuple[tuple[int, int], ...]
 
 
 def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Colors:
-    """(N,) Weisfeiler-Lehman colours of all nodes after `rounds`: equal colours see equal surroundings up to that many
-    steps away.
+    """Weisfeiler-Lehman colours of all nodes: equal colours have equal neighbourhoods of radius `rounds`.
 
-    "forward" looks along the arrows only (a colour summarises what comes before the node), "backward" against them,
-    "both" both ways. The batch does not know which parameters are shared, so sharing does not count here.
+    A batch does not know which parameters are shared, so sharing does not count here.
+
+    Args:
+        batch: the graphs.
+        rounds: of refinement.
+        direction: "forward" follows the edges only (a colour summarises what comes before the node), "backward" goes
+            against them, "both" both ways.
+
+    Returns:
+        (N,) uint64, the same for equal neighbourhoods in every batch.
     """
     structure = _structure(batch, None)
     color = structure.base
@@ -79,16 +102,15 @@ def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Col
 
 
 def graph_hash(graph: Graph) -> str:
-    """32 hex digits of the stable colouring: equal for isomorphic graphs; unequal graphs collide only where colouring
-    cannot separate them.
+    """32 hex digits of the stable colouring, equal for isomorphic graphs.
+
+    Graphs that are not isomorphic collide only where colour refinement cannot separate them.
     """
     return graph_hashes(GraphBatch.from_graphs([graph]), [param_groups(graph)])[0]
 
 
 def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> list[str]:
-    """`graph_hash` of every graph of a batch; `groups` are their `param_groups`, without them no parameter counts as
-    shared.
-    """
+    """`graph_hash` of every graph of a batch; without `groups`, their `param_groups`, no parameter counts as shared."""
     digests: list[str] = []
     for chunk in batch.chunks(CHUNK_NODES, CHUNK_GRAPHS):
         start, stop = len(digests), len(digests) + len(chunk)
@@ -104,8 +126,7 @@ def isomorphic(a: Graph, b: Graph) -> bool:
     first, second = (_structure(GraphBatch.from_graphs([g]), [param_groups(g)]) for g in (a, b))
     if len(first.base) != len(second.base):
         return False
-    # Depth first over pairs of vertices that are given a colour of their own; a pair is refined only when its turn
-    # comes.
+    # Depth first over pairs of vertices that are individualised; a pair is refined only when its turn comes.
     pending = [(first.base, second.base)]
     choices: list[tuple[Colors, Colors, int, int]] = []
     while pending or choices:
@@ -128,18 +149,14 @@ def isomorphic(a: Graph, b: Graph) -> bool:
 
 
 def param_groups(graph: Graph) -> list[int] | None:
-    """Which parameter every parameter slot uses (slots in node order), numbered by first use; None if no parameter is
-    used twice.
-    """
+    """The parameter in every parameter slot, in node order, numbered by first use; None if none is used twice."""
     ids = [param.id for node in graph.nodes for param in node.params]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
     return [numbers[name] for name in ids] if len(numbers) < len(ids) else None
 
 
 def mix(values: Colors) -> Colors:
-    """Scramble 64-bit integers one-to-one, so that sums of scrambled values serve as hashes of multisets (finaliser of
-    splitmix64).
-    """
+    """Scramble 64-bit integers one-to-one (finaliser of splitmix64): sums of the results serve as multiset hashes."""
     out = values + np.uint64(0x9E3779B97F4A7C15)
     out = (out ^ (out >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     out = (out ^ (out >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -162,44 +179,42 @@ def _plain(value: Any) -> Any:
 
 
 def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure:
-    place = np.arange(batch.num_nodes) - np.repeat(batch.ptr[:-1], np.diff(batch.ptr))
+    position = batch.position
     # 16 bits are sorted in linear time
-    order = np.argsort(place.astype(np.uint16) if place.max(initial=0) < 1 << 16 else place, kind="stable")
+    order = np.argsort(position.astype(np.uint16) if position.max(initial=0) < 1 << 16 else position, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     kind, edge_ptr = batch.kind[order], batch.in_edge_ptr
     base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[kind]
     ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[kind]
-    owner, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
+    graph, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
     # nodes of cells that read more sum it
     ordered &= arity == np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[kind]
     src, dst = rank[batch.src[ranges(edge_ptr[order], arity)]], np.repeat(np.arange(len(order)), arity)
     label = np.where(ordered[dst], ranges(np.ones_like(arity), arity), 0)
-    steps = offsets(np.bincount(place)).tolist()
+    cuts = offsets(np.bincount(position)).tolist()
     if groups is not None and any(group is not None for group in groups):
-        more_src, more_dst, more_label, more_owner = _sharing(batch, groups)
+        more_src, more_dst, more_label, more_graph = _sharing(batch, groups)
         src, dst = np.concatenate([src, more_src]), np.concatenate([dst, rank[more_dst]])
-        label, owner = np.concatenate([label, more_label]), np.concatenate([owner, more_owner])
-        base = np.concatenate([base, np.full(len(more_owner), 0x5EED, np.uint64)])
+        label, graph = np.concatenate([label, more_label]), np.concatenate([graph, more_graph])
+        base = np.concatenate([base, np.full(len(more_graph), 0x5EED, np.uint64)])
     by_target, by_source = np.argsort(dst, kind="stable"), np.argsort(src, kind="stable")
     scrambled = mix(label.astype(np.uint64))
     return _Structure(
-        len(batch), rank, base, owner, src[by_target], scrambled[by_target], _ends(dst, len(base)),
-        dst[by_source], scrambled[by_source], _ends(src, len(base)),
-        ((len(order), len(base)), *pairwise(steps)),
+        len(batch), rank, base, graph, src[by_target], scrambled[by_target], _group_ptr(dst, len(base)),
+        dst[by_source], scrambled[by_source], _group_ptr(src, len(base)),
+        ((len(order), len(base)), *pairwise(cuts)),
     )  # fmt: skip
 
 
-def _ends(values: IntArray, size: int) -> IntArray:
+def _group_ptr(values: IntArray, size: int) -> IntArray:
     """(size + 1,): where each of 0 .. size - 1 begins when the values are sorted."""
     return offsets(np.bincount(values, minlength=size))
 
 
 def _sharing(batch: GraphBatch, groups: Sequence[Groups]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Vertices for parameters in several slots: edges (source, target, label) to the nodes that use them, and the
-    vertices' graphs.
-    """
-    src, dst, label, owner = [], [], [], []
+    """Vertices for shared parameters: edges (source, target, label) to their users, and the vertices' graphs."""
+    src, dst, label, graph = [], [], [], []
     slots = np.asarray([len(kind.param_shapes) for kind in batch.kinds], np.int64)[batch.kind]
     vertex = batch.num_nodes
     for index, group in enumerate(groups):
@@ -207,45 +222,44 @@ def _sharing(batch: GraphBatch, groups: Sequence[Groups]) -> tuple[IntArray, Int
             continue
         start, stop = batch.ptr[index], batch.ptr[index + 1]
         nodes = np.repeat(np.arange(start, stop), slots[start:stop])
-        places = ranges(np.zeros(int(stop - start), np.int64), slots[start:stop])
+        slot = ranges(np.zeros(int(stop - start), np.int64), slots[start:stop])
         _, inverse, uses = np.unique(np.asarray(group), return_inverse=True, return_counts=True)
         numbers = np.cumsum(uses > 1) - 1
         shared = uses[inverse] > 1
         src.append(vertex + numbers[inverse][shared])
         dst.append(nodes[shared])
-        label.append(_SHARED_SLOT + places[shared])
-        owner.append(np.full(int((uses > 1).sum()), index))
+        label.append(_SHARED_SLOT + slot[shared])
+        graph.append(np.full(int((uses > 1).sum()), index))
         vertex += int((uses > 1).sum())
-    return np.concatenate(src), np.concatenate(dst), np.concatenate(label), np.concatenate(owner)
+    return np.concatenate(src), np.concatenate(dst), np.concatenate(label), np.concatenate(graph)
 
 
 def _round(structure: _Structure, color: Colors, direction: Direction = "both") -> Colors:
     """One round: a vertex's new colour hashes its old one and the multisets of (label, colour) around it."""
     new = mix(color)
     if direction != "backward":
-        new = mix(new + mix(_segment_sums(mix(color[structure.source] ^ structure.source_label), structure.target_ptr)))
+        new = mix(new + mix(segment_sums(mix(color[structure.source] ^ structure.source_label), structure.target_ptr)))
     if direction != "forward":
         messages = mix(color[structure.target] + structure.target_label)
-        new = mix(new ^ mix(_segment_sums(messages, structure.source_ptr) + np.uint64(1)))
+        new = mix(new ^ mix(segment_sums(messages, structure.source_ptr) + np.uint64(1)))
     return new
 
 
-def _segment_sums(values: Colors, ptr: IntArray) -> Colors:
+def segment_sums(values: Colors, ptr: IntArray) -> Colors:
+    """(S,): sums, modulo 2^64, of the values ptr[s] .. ptr[s + 1] - 1."""
     total = np.zeros(len(values) + 1, np.uint64)
     np.cumsum(values, out=total[1:])  # wraps around, and so do the differences
     return total[ptr[1:]] - total[ptr[:-1]]
 
 
 def _refine(structure: _Structure, color: Colors) -> Colors:
-    """Sweeps in turns until none of a graph's classes splits. How many a graph gets depends on itself alone, not on the
-    others beside it.
-    """
+    """Sweeps in turns until none of a graph's classes splits; their number depends on that graph alone."""
     color = _sweep(structure, color, True)
     final, active, forward = color, np.ones(structure.graphs, bool), False
     count = _num_colors(structure, color)
     while active.any():
         color = _sweep(structure, color, forward)
-        final = np.where(active[structure.owner], color, final)
+        final = np.where(active[structure.graph], color, final)
         previous, count = count, _num_colors(structure, color)
         active &= count > previous
         forward = not forward
@@ -253,9 +267,7 @@ def _refine(structure: _Structure, color: Colors) -> Colors:
 
 
 def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
-    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before it; after it, unless
-    `forward`.
-    """
+    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before, or else after it."""
     if forward:
         others, labels, ptr, spans = structure.source, structure.source_label, structure.target_ptr, structure.spans
     else:
@@ -270,7 +282,7 @@ def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
     new = mix(color)
     for start, stop in spans:
         edges, ends = slice(ptr[start], ptr[stop]), ptr[start : stop + 1] - ptr[start]
-        new[start:stop] = mix(new[start:stop] + mix(_segment_sums(mix(new[others[edges]] ^ labels[edges]), ends)))
+        new[start:stop] = mix(new[start:stop] + mix(segment_sums(mix(new[others[edges]] ^ labels[edges]), ends)))
     return new
 
 
@@ -296,23 +308,19 @@ def _mix(value: int) -> int:
 
 
 def _num_colors(structure: _Structure, color: Colors) -> IntArray:
-    """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers does for all
-    graphs.
-    """
-    keys = np.sort((structure.owner.astype(np.uint64) << np.uint64(52)) | (color >> np.uint64(12)))
+    """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers serves all."""
+    keys = np.sort((structure.graph.astype(np.uint64) << np.uint64(52)) | (color >> np.uint64(12)))
     fresh = np.ones(len(keys), bool)
     fresh[1:] = keys[1:] != keys[:-1]
     return np.bincount((keys[fresh] >> np.uint64(52)).astype(np.int64), minlength=structure.graphs)
 
 
 def _digests(structure: _Structure, color: Colors) -> list[str]:
-    """32 hex digits a graph: its number of vertices and two sums over its colours, which are different hashes of one
-    multiset.
-    """
-    order = np.argsort(structure.owner, kind="stable")
-    ptr = _ends(structure.owner, structure.graphs)
+    """32 hex digits a graph: its number of vertices and two sums, different hashes of the multiset of its colours."""
+    order = np.argsort(structure.graph, kind="stable")
+    ptr = _group_ptr(structure.graph, structure.graphs)
     scrambled = mix(color[order])
-    sums = [_segment_sums(values, ptr) + np.diff(ptr).astype(np.uint64) for values in (scrambled, mix(~scrambled))]
+    sums = [segment_sums(values, ptr) + np.diff(ptr).astype(np.uint64) for values in (scrambled, mix(~scrambled))]
     text = mix(np.stack(sums, axis=1)).astype(">u8").tobytes().hex()
     return [text[start : start + 32] for start in range(0, len(text), 32)]
 

@@ -1,4 +1,4 @@
-"""A distance of graphs that sees operators and shapes, which the Laplacian's spectrum does not.
+"""Weisfeiler-Lehman subtree kernel: a distance that sees operators and shapes, unlike the Laplacian's spectrum.
 
 Features count how often a graph has each rooted subtree of up to `rounds` steps: the Weisfeiler-Lehman subtree features
 of Shervashidze et al., "Weisfeiler-Lehman Graph Kernels" (JMLR 2011), section 3.2, over a node and the nodes it reads.
@@ -10,12 +10,15 @@ Left open there, decided here:
   channels;
 * the distance is Matusita's (1955), the Euclidean norm of the difference of the *roots* of counts: plain counts are
   ruled by what every network repeats most. It is a pseudometric, 0 for isomorphic graphs and for the few that the
-  colours cannot tell apart.
+  colours cannot distinguish.
 
-Also tried was the spectrum of a Laplacian whose edges weigh what FLOPs and operators say (Chung, "Spectral Graph
-Theory", section 1.4): it tells more graphs apart than the plain one and, except where little but channels differ, knows
-little more of accuracy. Neither distance is best everywhere: where accuracy follows the number of layers, the plain
+Also tried was the spectrum of a Laplacian with edges weighted by FLOPs and operators (Chung, "Spectral Graph Theory",
+section 1.4): it distinguishes more graphs than the plain one and, except where little but channels differ, predicts
+accuracy little better. Neither distance is best everywhere: where accuracy follows the number of layers, the plain
 spectrum ranks well. `benchmarks/spectrum.py` has the comparison.
+
+Notation:
+    G: graphs; a subtree's column: its hash; x, y: counts of one subtree in two graphs.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.node_features import extent
 from cgir.typing import FloatArray, IntArray
 
-from .weisfeiler_lehman import Colors, mix
+from .weisfeiler_lehman import Colors, mix, segment_sums
 
 Features = Any  # scipy.sparse.csr_array
 
@@ -73,11 +76,11 @@ def wl_distance(a: Graph, b: Graph, normalized: bool = False) -> float: ...
 @overload
 def wl_distance(a: Features, b: Features, normalized: bool = False) -> FloatArray: ...
 def wl_distance(a: Graph | Features, b: Graph | Features, normalized: bool = False) -> float | FloatArray:
-    """Distance of graphs by their Weisfeiler-Lehman subtrees: the square root of sum (sqrt(x) - sqrt(y))^2 over counts
-    x and y (Matusita 1955).
+    """Distance by Weisfeiler-Lehman subtrees: the root of sum (sqrt(x) - sqrt(y))^2 over counts (Matusita 1955).
 
     Args:
-        a, b: two graphs, or two matrices from `wl_features` with the same number of rounds.
+        a: a graph, or a matrix from `wl_features`.
+        b: the same, with the same number of rounds.
         normalized: compare shares instead of counts: sqrt(2 - 2 k) with k in [0, 1], blind to size, for graphs of
             unlike families.
 
@@ -89,7 +92,8 @@ def wl_distance(a: Graph | Features, b: Graph | Features, normalized: bool = Fal
     for side in (a, b):
         if not scipy.sparse.issparse(side) or cast(Any, side).shape[1] != COLUMNS:
             raise CgirError(
-                f"wl_distance: found {type(side).__name__} {getattr(side, 'shape', '')}; expected two graphs, or two results of wl_features"
+                f"wl_distance: found {type(side).__name__} {getattr(side, 'shape', '')}; "
+                "expected two graphs, or two results of wl_features"
             )
     return _table(a, b, normalized)
 
@@ -114,20 +118,16 @@ def _rooted(features: Features, columns: IntArray, normalized: bool) -> tuple[Fe
     norm = np.asarray(features.sum(axis=1), np.float64)
     data = features.data / np.repeat(norm, np.diff(features.indptr)) if normalized else features.data
     found = np.searchsorted(columns, features.indices)
-    return scipy.sparse.csr_array((np.sqrt(data), found, features.indptr), shape=(len(norm), len(columns))), np.sign(
-        norm
-    ) if normalized else norm
+    roots = scipy.sparse.csr_array((np.sqrt(data), found, features.indptr), shape=(len(norm), len(columns)))
+    return roots, np.sign(norm) if normalized else norm
 
 
 def _counted(batch: GraphBatch, labels: Colors, rounds: int) -> Features:
     """`wl_features` of a batch whose nodes have the `labels` (N, 2): without and with FLOPs."""
-    reads = batch.in_edge_ptr
     colors = [labels[:, 1], labels[:, 0]]
     for _ in range(rounds):
         scrambled = mix(colors[-1])
-        total = np.zeros(len(batch.src) + 1, np.uint64)
-        np.cumsum(scrambled[batch.src], out=total[1:])  # wraps around, and so do the differences
-        colors.append(mix(scrambled + mix(total[reads[1:]] - total[reads[:-1]])))
+        colors.append(mix(scrambled + mix(segment_sums(scrambled[batch.src], batch.in_edge_ptr))))
     columns, number = np.unique(np.concatenate(colors) >> np.uint64(1), return_inverse=True)
     codes, counts = np.unique(np.tile(batch.graph_of_node, len(colors)) * len(columns) + number, return_counts=True)
     graph, column = np.divmod(codes, max(1, len(columns)))
