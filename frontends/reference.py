@@ -38,8 +38,8 @@ class Bottleneck(nn.Module):
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         out += x if self.downsample is None else self.downsample(x)
-        out = self.relu(out)
-        return out
+        activated: Tensor = self.relu(out)
+        return activated
 
 
 def resnet50(classes: int = 1000) -> nn.Module:
@@ -88,8 +88,8 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         x = x + self.attention(self.norm1(x))
-        x = x + self.mlp(self.norm2(x))
-        return x
+        residual: Tensor = self.mlp(self.norm2(x))
+        return x + residual
 
 
 class VisionTransformer(nn.Module):
@@ -116,8 +116,8 @@ class VisionTransformer(nn.Module):
         """(B, 3, H, W) -> (B, classes)."""
         x = self.patches(x).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], dim=1) + self.positions
-        x = self.head(self.norm(self.blocks(x))[:, 0])
-        return x
+        logits: Tensor = self.head(self.norm(self.blocks(x))[:, 0])
+        return logits
 
 
 def vit_b16(classes: int = 1000) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Aliasing: which elements of a storage a tensor covers, and what an in-place write through one view changes in another.
+"""Aliasing: which elements of a storage a tensor covers, and what a write through one view changes in another.
 
 offset, size, stride: of a tensor in its storage, in elements
 """

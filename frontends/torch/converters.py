@@ -1,8 +1,8 @@
 """Converters of PyTorch functions: one small function per family, with the PyTorch function's own signature.
 
-Python itself binds the arguments. A converter returns a `Conversion`: which tensors are data, which are weights, and the
-attributes; functions without a converter take all their tensors as data. Names are those of `cgir.ops`, "F." before one
-where `torch.nn.functional` orders arguments otherwise.
+Python itself binds the arguments. A converter returns a `Conversion`: which tensors are data, which are weights, and
+the attributes; functions without a converter take all their tensors as data. Names are those of `cgir.ops`, "F." before
+one where `torch.nn.functional` orders arguments otherwise.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from frontends.common.einsum import TensorOps, einsum
 
 
 def _transparent(func: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy of a function of `torch.nn.functional` that runs its body, so that the calls inside are seen one by one."""
+    """A copy of a function of `torch.nn.functional` that always runs its body, so that the calls inside are seen."""
     assert isinstance(func, types.FunctionType)
     names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
     never = dict.fromkeys(names, lambda *_: False)

@@ -182,7 +182,7 @@ def _calling_module(node: fx.Node) -> tuple[str, str]:
 
 
 def module_path(path: str) -> str:
-    """A module's path without the marks of the exporter: of a repeated call (`conv@1`), of its own root, or of no module."""
+    """A module's path without the exporter's marks of a repeated call (`conv@1`), of its own root, or of no module."""
     if path.startswith("_empty_nn_module_stack"):
         return ""
     return path.partition("@")[0].removeprefix("_export_root").removeprefix(".")

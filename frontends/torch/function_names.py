@@ -1,4 +1,4 @@
-"""Names of PyTorch functions by what their calls mean for a trace, and the names that ATen gives to public functions."""
+"""Names of PyTorch functions by what a call means for a trace, and the names that ATen gives to public functions."""
 
 from __future__ import annotations
 

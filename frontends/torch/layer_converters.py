@@ -1,4 +1,4 @@
-"""Converters of layers: windows, norms, tables, recurrent cells, resampling. See `converters` for what a converter is."""
+"""Converters of layers: windows, norms, embeddings, recurrent cells, resampling (see `converters`)."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def _upsample(mode: str) -> Converter[Conversion]:
 
 
 def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Number | None = None) -> Conversion:
-    """`padding` has a pair for every axis here; the tape keeps those of the spatial axes once it knows which they are."""
+    """`padding` has a pair for every axis here; the tape keeps those of the spatial axes."""
     last_axes = [(int(before), int(after)) for before, after in list(pairwise(pad))[::2]]
     pairs = tuple(reversed(last_axes + [(0, 0)] * (input.dim() - len(last_axes))))
     attrs: dict[str, Attr] = {"padding": pairs, "mode": mode}

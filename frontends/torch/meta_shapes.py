@@ -1,5 +1,4 @@
-"""Output shapes by rule, for functions whose meta kernels are slow (PyTorch runs most of them as Python
-decompositions).
+"""Shape inference by rule, for functions whose meta kernels are slow: PyTorch runs most of them as Python.
 
 A rule returns an empty meta tensor, or None to leave the call, and any error it deserves, to PyTorch.
 """
@@ -105,18 +104,14 @@ def _attention(
     return _like(query, (*query.shape[:-1], value.shape[-1]))
 
 
-def _adaptive(spatial: int) -> Callable[..., Tensor | None]:
+def _adaptive_pool(num_spatial_dims: int) -> Callable[..., Tensor | None]:
     def rule(input: Tensor, output_size: Any, **named: Any) -> Tensor | None:
-        sizes = (output_size,) * spatial if isinstance(output_size, int) else tuple(output_size)
-        if named.get("return_indices") or len(sizes) != spatial or input.dim() not in (spatial + 1, spatial + 2):
+        sizes = (output_size,) * num_spatial_dims if isinstance(output_size, int) else tuple(output_size)
+        ranks = (num_spatial_dims + 1, num_spatial_dims + 2)
+        if named.get("return_indices") or len(sizes) != num_spatial_dims or input.dim() not in ranks:
             return None
-        return _like(
-            input,
-            (
-                *input.shape[:-spatial],
-                *(n if s is None else s for n, s in zip(input.shape[-spatial:], sizes, strict=True)),
-            ),
-        )
+        spatial = (n if s is None else s for n, s in zip(input.shape[-num_spatial_dims:], sizes, strict=True))
+        return _like(input, (*input.shape[:-num_spatial_dims], *spatial))
 
     return rule
 
@@ -159,19 +154,17 @@ def _recurrent(gates: int) -> Callable[..., Any]:
     return rule
 
 
-def _grouped(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: Any) -> Tensor | None:
+def _grouped_matmul(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: Any) -> Tensor | None:
     """Products of groups of rows with a matrix each, as mixtures of experts have them; PyTorch's meta kernel wants
     bfloat16.
     """
     if a.shape[-1] != b.shape[-2] or named.get("out_dtype") is not None:
         return None
-    groups = (
-        [offs.shape[0]]
-        if a.dim() == b.dim() == 2 and offs is not None
-        else [a.shape[0]]
-        if a.dim() == b.dim() == 3
-        else []
-    )
+    groups: list[int] = []
+    if a.dim() == b.dim() == 2 and offs is not None:
+        groups = [offs.shape[0]]
+    elif a.dim() == b.dim() == 3:
+        groups = [a.shape[0]]
     return _like(a, (*groups, a.shape[-2], b.shape[-1]))
 
 
@@ -184,8 +177,15 @@ SHAPE_RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d"), _dropout),
     **dict.fromkeys(("add", "sub", "mul", "div"), _binary),
     **dict.fromkeys(("clamp", "clip"), _clamp),
-    "F.batch_norm": _batch_norm, "layer_norm": _layer_norm, "rms_norm": _layer_norm, "group_norm": _group_norm,
-    "_grouped_mm": _grouped, "grouped_mm": _grouped, "scaled_dot_product_attention": _attention, "cat": _cat, "concat": _cat,
-    **{f"adaptive_{kind}_pool{n}d": _adaptive(n) for kind in ("avg", "max") for n in (1, 2, 3)},
-    "lstm": _recurrent(4), "gru": _recurrent(3), "rnn_tanh": _recurrent(1), "rnn_relu": _recurrent(1),
-}  # fmt: skip
+    "F.batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "rms_norm": _layer_norm,
+    "group_norm": _group_norm,
+    **dict.fromkeys(("_grouped_mm", "grouped_mm"), _grouped_matmul),
+    "scaled_dot_product_attention": _attention,
+    **dict.fromkeys(("cat", "concat"), _cat),
+    **{f"adaptive_{kind}_pool{n}d": _adaptive_pool(n) for kind in ("avg", "max") for n in (1, 2, 3)},
+    "lstm": _recurrent(4),
+    "gru": _recurrent(3),
+    **dict.fromkeys(("rnn_tanh", "rnn_relu"), _recurrent(1)),
+}

@@ -1,7 +1,7 @@
-"""Reading `.pt2` archives (torch.export's, schema 8) without PyTorch's loader, which unpickles inputs and constants and
-evaluates expressions.
+"""Reader of `.pt2` archives (torch.export's, schema 8).
 
-Only the model's JSON and the raw bytes of small constants are read; parameters stay where they are.
+PyTorch's loader is not used: it unpickles inputs and constants and evaluates expressions. Only the model's JSON and the
+raw bytes of small constants are read; parameters stay where they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import operator
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,21 @@ from cgir.errors import one_line
 from .exported_program_ir import CallNode, ProgramInput, ProgramIR, Subgraph, TensorMeta, ValueRef, module_path
 
 # torch/_export/serde/schema.py: ScalarType, MemoryFormat
-_TYPES = {
-    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 9: "complex32", 10: "complex64",
-    11: "complex128", 12: "bool", 13: "bfloat16", 28: "uint16", 29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz",
-    32: "float8_e5m2fnuz", 33: "float8_e8m0fnu", 34: "uint32", 35: "uint64",
+_DTYPES = {
+    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64",
+    9: "complex32", 10: "complex64", 11: "complex128", 12: "bool", 13: "bfloat16", 28: "uint16",
+    29: "float8_e4m3fn", 30: "float8_e5m2", 31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz", 33: "float8_e8m0fnu",
+    34: "uint32", 35: "uint64",
 }  # fmt: skip
 _FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
-SMALL = 1 << 20  # bytes: constants up to this size keep their contents
-MAJOR = 8
-# Operators that reach outside the process: files, other processes, the terminal.
-FORBIDDEN = frozenset(("from_file", "save", "_print", "warn"))
+MAX_CONSTANT = 1 << 20  # bytes: constants up to this size keep their contents
+SCHEMA_MAJOR = 8
+# Operators and namespaces that reach outside the process: files, other processes, the terminal.
+FORBIDDEN_OPS = frozenset(("from_file", "save", "_print", "warn"))
 _OPERATORS = "add sub mul truediv floordiv mod pow neg pos eq ne lt le gt ge and_ or_ not_ getitem"
 ARITHMETIC = {name: getattr(operator, name) for name in _OPERATORS.split()}
 ARITHMETIC |= {name: getattr(math, name) for name in ("ceil", "floor", "trunc", "sqrt", "log2", "prod")}
-CLOSED = frozenset(
+FORBIDDEN_NAMESPACES = frozenset(
     ("c10d", "_c10d_functional", "_c10d_functional_autograd", "symm_mem", "profiler", "prim", "inductor")
 )
 
@@ -68,43 +69,46 @@ def read(path: Path) -> ProgramIR:
         if isinstance(error, TraceError):
             raise
         raise TraceError(
-            f"{path}: the model in the archive is not what torch.export.save writes ({one_line(error, 200, named=True)}); "
-            "save the program again"
+            f"{path}: the model in the archive is not what torch.export.save writes "
+            f"({one_line(error, 200, named=True)}); save the program again"
         ) from error
 
 
 def _program(path: Path, archive: zipfile.ZipFile) -> ProgramIR:
     names = [name for name in archive.namelist() if re.fullmatch(r"[^/]*/models/[^/]*\.json", name)]
     if len(names) != 1:
-        found = "several models, " + ", ".join(names) if names else "none"
+        models = "several models, " + ", ".join(names) if names else "none"
         raise TraceError(
-            f"{path}: a .pt2 archive holds one models/NAME.json, found {found}; save one program with torch.export.save"
+            f"{path}: a .pt2 archive holds one models/NAME.json, found {models}; "
+            "save one program with torch.export.save"
         )
     root, _, file = names[0].partition("/models/")
     model = _json(path, archive, names[0])
     version = model["schema_version"]["major"]
-    if version != MAJOR:
+    if version != SCHEMA_MAJOR:
         raise TraceError(
-            f"{path}: written in schema {version} of torch.export, this reads {MAJOR}; save the program again with torch {torch.__version__}"
+            f"{path}: written in schema {version} of torch.export, this reads {SCHEMA_MAJOR}; "
+            f"save the program again with torch {torch.__version__}"
         )
     stem = file.removesuffix(".json")
     graph = model["graph_module"]["graph"]
     specs = model["graph_module"]["signature"]["input_specs"]
     constants = _Constants(path, archive, root, stem)
-    entries = tuple(_entry(graph, spec, constants) for spec in specs)
+    inputs = tuple(_program_input(graph, spec, constants) for spec in specs)
     results = (
         spec["user_output"]["arg"]
         for spec in model["graph_module"]["signature"]["output_specs"]
         if "user_output" in spec
     )
-    body = _body(path, graph)._replace(inputs=tuple(entry.name for entry in entries))
-    return ProgramIR(path.stem, body, entries, tuple(_argument(path, arg) for arg in results))
+    body = _subgraph(path, graph)._replace(inputs=tuple(item.name for item in inputs))
+    return ProgramIR(path.stem, body, inputs, tuple(_argument(path, arg) for arg in results))
 
 
 def _json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
     if archive.getinfo(name).file_size > os.path.getsize(path):
         raise TraceError(
-            f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, more than the whole archive; torch.export.save does not compress"
+            f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, more than the whole archive; "
+            "torch.export.save does not compress"
         )
     return json.loads(archive.read(name))
 
@@ -123,42 +127,36 @@ class _Constants:
                 }
         first: dict[tuple[Any, ...], str] = {}
         self.shared = {
-            name: first.setdefault(_place(name, payload), name) for name, (_, payload) in self.payloads.items()
+            name: first.setdefault(_memory_key(name, payload), name) for name, (_, payload) in self.payloads.items()
         }
 
-    def tensor(self, name: str, size: TensorMeta) -> Tensor | TensorMeta:
-        """A small constant with its contents; its size alone if they are pickled, strided or large."""
+    def tensor(self, name: str, meta: TensorMeta) -> Tensor | TensorMeta:
+        """A small constant with its contents; its shape and type alone if they are pickled, strided or large."""
         kind, payload = self.payloads.get(name, ("", {}))
-        count = prod(size.shape) * size.dtype.itemsize
-        if not payload or payload["use_pickle"] or not 0 < count <= SMALL:
-            return size
+        num_bytes = prod(meta.shape) * meta.dtype.itemsize
+        if not payload or payload["use_pickle"] or not 0 < num_bytes <= MAX_CONSTANT:
+            return meta
         member = f"{self.root}/data/{kind}/{payload['path_name']}"
-        raw = (
-            self.archive.read(member)
-            if member in self.archive.namelist() and self.archive.getinfo(member).file_size == count
-            else b""
-        )
-        meta = payload["tensor_meta"]
-        strides, place = [n.get("as_int") for n in meta["strides"]], meta["storage_offset"].get("as_int")
-        dense = place == 0 and strides == [prod(size.shape[axis + 1 :]) for axis in range(len(size.shape))]
-        return (
-            torch.frombuffer(bytearray(raw), dtype=size.dtype).reshape(size.shape)
-            if dense and len(raw) == count
-            else size
-        )
+        raw = b""
+        if member in self.archive.namelist() and self.archive.getinfo(member).file_size == num_bytes:
+            raw = self.archive.read(member)
+        stored = payload["tensor_meta"]
+        strides = [n.get("as_int") for n in stored["strides"]]
+        contiguous = strides == [prod(meta.shape[axis + 1 :]) for axis in range(len(meta.shape))]
+        if stored["storage_offset"].get("as_int") != 0 or not contiguous or len(raw) != num_bytes:
+            return meta
+        return torch.frombuffer(bytearray(raw), dtype=meta.dtype).reshape(meta.shape)
 
 
-def _place(name: str, payload: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Tensors with equal places share their memory; pickled ones never do, nor do those without memory, on the meta
-    device.
-    """
+def _memory_key(name: str, payload: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Tensors with equal keys share their memory; pickled ones never do, nor do those on the meta device."""
     meta = payload.get("tensor_meta")
     if payload["use_pickle"] or not meta or meta["device"]["type"] == "meta":
         return (name,)
     return payload["path_name"], json.dumps([meta["sizes"], meta["strides"], meta["storage_offset"]])
 
 
-def _entry(graph: Mapping[str, Any], spec: Mapping[str, Any], constants: _Constants) -> ProgramInput:
+def _program_input(graph: Mapping[str, Any], spec: Mapping[str, Any], constants: _Constants) -> ProgramInput:
     """One input of the program, by its row in the signature."""
     ((kind, content),) = spec.items()
     if kind == "constant_input":
@@ -169,19 +167,19 @@ def _entry(graph: Mapping[str, Any], spec: Mapping[str, Any], constants: _Consta
     arg = content["arg"]
     if kind == "user_input":
         if "as_tensor" not in arg:
-            return _number(graph, arg)
+            return _number_input(graph, arg)
         name = arg["as_tensor"]["name"]
-        return ProgramInput(name, "input", name, _size(graph, name))
+        return ProgramInput(name, "input", name, _tensor_meta(graph, name))
     name, key = arg["name"], content[f"{kind}_name"]
     if not isinstance(key, str):
         raise ValueError(f"the name of a {kind} is {key!r}")
-    size = _size(graph, name)
+    size = _tensor_meta(graph, name)
     if kind == "parameter":
         return ProgramInput(name, "parameter", constants.shared.get(key, key), size)
     return ProgramInput(name, "constant", key, constants.tensor(key, size))
 
 
-def _number(graph: Mapping[str, Any], arg: Mapping[str, Any]) -> ProgramInput:
+def _number_input(graph: Mapping[str, Any], arg: Mapping[str, Any]) -> ProgramInput:
     """A number that the caller of the program chooses: its value when the program was exported."""
     ((kind, content),) = arg.items()
     name = content["as_name"]
@@ -196,7 +194,7 @@ def _hint(value: Mapping[str, Any]) -> Any:
     return content
 
 
-def _size(graph: Mapping[str, Any], name: str) -> TensorMeta:
+def _tensor_meta(graph: Mapping[str, Any], name: str) -> TensorMeta:
     meta = graph["tensor_values"][name]
     shape = tuple(int(_hint(size)) for size in meta["sizes"])
     if any(n < 0 for n in shape):
@@ -206,21 +204,21 @@ def _size(graph: Mapping[str, Any], name: str) -> TensorMeta:
         for size in meta["sizes"]
     )
     return TensorMeta(
-        shape, getattr(torch, _TYPES[meta["dtype"]]), tuple(symbol[1] if symbol else None for symbol in symbols)
+        shape, getattr(torch, _DTYPES[meta["dtype"]]), tuple(symbol[1] if symbol else None for symbol in symbols)
     )
 
 
 # --- calls
 
 
-def _body(path: Path, graph: Mapping[str, Any]) -> Subgraph:
+def _subgraph(path: Path, graph: Mapping[str, Any]) -> Subgraph:
     inputs = tuple(_name(arg) for arg in graph["inputs"])
     outputs = [_argument(path, arg) for arg in graph["outputs"]]
-    lines = tuple(_line(path, node) for node in graph["nodes"])
-    return Subgraph(inputs, lines, outputs[0] if graph["is_single_tensor_return"] else outputs)
+    calls = tuple(_call_node(path, node) for node in graph["nodes"])
+    return Subgraph(inputs, calls, outputs[0] if graph["is_single_tensor_return"] else outputs)
 
 
-def _line(path: Path, node: Mapping[str, Any]) -> CallNode:
+def _call_node(path: Path, node: Mapping[str, Any]) -> CallNode:
     target = operator_of(path, node["target"])
     args, kwargs = [], {}
     for item in node["inputs"]:
@@ -261,7 +259,7 @@ def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
     if kind in _READERS:
         return _READERS[kind](content)
     if kind == "as_graph":
-        return _body(path, content["graph"])
+        return _subgraph(path, content["graph"])
     if kind == "as_operator":
         return operator_of(path, content)
     if kind == "as_string_to_argument":
@@ -280,22 +278,32 @@ def _either(content: Mapping[str, Any]) -> Any:
     return ValueRef(value) if kind == "as_name" else float(value) if kind == "as_float" else value
 
 
-_READERS = {
+def _scalar_or_ref(content: Any) -> Any:
+    return _either(content) if isinstance(content, dict) else ValueRef(content)
+
+
+def _optional_tensor(content: Mapping[str, Any]) -> ValueRef | None:
+    return ValueRef(content["as_tensor"]["name"]) if "as_tensor" in content else None
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
     "as_none": lambda _: None,
     "as_tensor": lambda content: ValueRef(content["name"]),
     "as_nested_tensors": lambda content: [[ValueRef(part["name"]) for part in inner] for inner in content],
-    "as_scalar_type": lambda content: getattr(torch, _TYPES[content]),
+    "as_scalar_type": lambda content: getattr(torch, _DTYPES[content]),
     "as_memory_format": lambda content: _FORMATS[content],
     "as_layout": lambda _: torch.strided,
     "as_device": lambda _: torch.device("cpu"),
     "as_float": float,  # infinities are written as text
     "as_floats": lambda content: [float(part) for part in content],
     "as_complex": lambda content: complex(content["real"], content["imag"]),
-    "as_optional_tensor": lambda content: ValueRef(content["as_tensor"]["name"]) if "as_tensor" in content else None,
-    "as_optional_tensors": lambda content: [ValueRef(part["as_tensor"]["name"]) if "as_tensor" in part else None for part in content],
-    **dict.fromkeys(("as_sym_int", "as_sym_float", "as_sym_bool", "as_name"), lambda content: _either(content) if isinstance(content, dict) else ValueRef(content)),
-    **dict.fromkeys(("as_sym_ints", "as_sym_floats", "as_sym_bools"), lambda content: [_either(part) for part in content]),
-}  # fmt: skip
+    "as_optional_tensor": _optional_tensor,
+    "as_optional_tensors": lambda content: [_optional_tensor(part) for part in content],
+    **dict.fromkeys(("as_sym_int", "as_sym_float", "as_sym_bool", "as_name"), _scalar_or_ref),
+    **dict.fromkeys(
+        ("as_sym_ints", "as_sym_floats", "as_sym_bools"), lambda content: [_either(part) for part in content]
+    ),
+}
 
 
 def operator_of(path: Path, target: str) -> Any:
@@ -309,12 +317,18 @@ def operator_of(path: Path, target: str) -> Any:
         return ARITHMETIC[parts[1]]
     if parts[0] == "torch" and len(parts) == 2 and parts[1].startswith("sym_"):
         return getattr(torch, parts[1])
-    if parts[:2] == ["torch", "ops"] and len(parts) in (4, 5) and parts[2] not in CLOSED and parts[3] not in FORBIDDEN:
-        found: Any = torch.ops
+    if (
+        parts[:2] == ["torch", "ops"]
+        and len(parts) in (4, 5)
+        and parts[2] not in FORBIDDEN_NAMESPACES
+        and parts[3] not in FORBIDDEN_OPS
+    ):
+        attribute: Any = torch.ops
         for part in parts[2:]:
-            found = getattr(found, part, None)
-        if isinstance(found, torch._ops.OpOverload | torch._ops.HigherOrderOperator):
-            return found
+            attribute = getattr(attribute, part, None)
+        if isinstance(attribute, torch._ops.OpOverload | torch._ops.HigherOrderOperator):
+            return attribute
     raise TraceError(
-        f"{path}: the program calls {target[:100]!r}, which is no operator of this PyTorch; import the package that registers it"
+        f"{path}: the program calls {target[:100]!r}, which is no operator of this PyTorch; "
+        "import the package that registers it"
     )

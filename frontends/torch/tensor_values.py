@@ -99,7 +99,7 @@ class TensorValues:
         return twin
 
     def _traced_alias(self, tensor: Tensor) -> Tensor:
-        """The traced tensor that this one is under a new identity, as autograd functions return what they were given."""
+        """The traced tensor that this is under a new identity: autograd functions return their arguments so."""
         storage, wanted = storage_id(tensor), geometry(tensor)
         for state in reversed(self._states.values()):
             if state.storage == storage and geometry(state.tensor) == wanted:

@@ -1,13 +1,13 @@
-"""torchvision without its C++ operators: their schemas, with shapes where these do not depend on values, before
-torchvision is imported.
+"""Stand-ins for torchvision's C++ operators: their schemas, with shapes where these do not depend on values.
 
-There is no build of torchvision for every build of PyTorch; without this, neither it nor what imports it (timm) could
-be imported then.
+There is no build of torchvision for every build of PyTorch; with these, it and what imports it (timm) can be imported
+all the same.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from torch import Tensor
 from torch import library as torch_library
@@ -15,9 +15,10 @@ from torch import library as torch_library
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, int sampling_ratio, bool aligned) -> Tensor",
-    "deform_conv2d(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, int stride_h, int stride_w, int pad_h, int pad_w, "
-    "int dilation_h, int dilation_w, int groups, int offset_groups, bool use_mask) -> Tensor",
+    "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
+    "int sampling_ratio, bool aligned) -> Tensor",
+    "deform_conv2d(Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, int stride_h, int stride_w, "
+    "int pad_h, int pad_w, int dilation_h, int dilation_w, int groups, int offset_groups, bool use_mask) -> Tensor",
 )
 
 
@@ -39,7 +40,7 @@ def declare() -> None:
             del sys.modules[name]
     else:
         return
-    library = torch_library.Library("torchvision", "DEF")
+    library: Any = torch_library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in SCHEMAS:
         library.define(schema)
     library.impl("roi_align", _roi_align, "Meta")
