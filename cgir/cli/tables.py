@@ -96,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
 def list_tables(folder: Path | None) -> str:
     """A line for each label table: rows, metrics, and where it is or what is missing."""
-    from frontends.tables import NAMES, SOURCES, load
-    from frontends.tables.published import find
+    from frontends.tables import NAMES, PUBLISHED_TABLES, load
+    from frontends.tables.published import find_file
 
     lines = [f"{'table':18}{'rows':>8}  {'metrics':>7}  where"]
     for name in NAMES:
@@ -106,7 +106,7 @@ def list_tables(folder: Path | None) -> str:
         except CgirError as error:
             lines.append(f"{name:18}{'-':>8}  {'-':>7}  {error}")
         else:
-            where = "in the package" if name == "digits" else str(find(SOURCES[name], folder))
+            where = "in the package" if name == "digits" else str(find_file(PUBLISHED_TABLES[name], folder))
             lines.append(f"{name:18}{len(table):8,}  {len(table.metrics):7}  {where}")
     advice = 'open one with frontends.tables.load("nasbench201"); what to mind of each: help(frontends.tables)'
     return "\n".join([*lines, "", advice])

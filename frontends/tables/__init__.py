@@ -1,10 +1,9 @@
-"""Label tables: architectures of a search space with what training them gave.
-`load("nasbench201")["cifar10_test_200ep_mean"]`.
+"""Label tables: architectures of a search space with their metrics after training.
 
-The published tables are read from a folder (`path=`, else the environment variable CGIR_DATA) that holds the files
-named below; they were measured by the benchmarks' authors and by the people named, and are not part of this project.
-`cgir tables import` makes the same kind of table of a benchmark's official files; `load("table.parquet")` opens it.
-Caveats:
+`load("nasbench201")["cifar10_test_200ep_mean"]` is a metric of all its cells. The published tables are read from a
+folder (`path=`, else the environment variable CGIR_DATA) that holds the files named below; they were measured by the
+benchmarks' authors and by the people named, and are not part of this project. `cgir tables import` makes the same kind
+of table of a benchmark's official files; `load("table.parquet")` opens it. Caveats:
 
 * nasbench201.csv.gz: all 15,625 cells (Dong & Yang 2020). Accuracies in percent. Only `cifar10_test_200ep_mean` is a
   mean over the available seeds; the other 200-epoch columns are one seed, `cifar10valid_oritest` trained on half the
@@ -32,11 +31,11 @@ Caveats:
   and 3 on `room_layout`; on `normal` and `autoencoder` they have 56 different ones. The table's space is the one of
   `class_object`: give `spaces.get` another task for its decoder.
 * nasbench_nlp.jsonl.gz: 14,322 recurrent cells (Klyuchnikov et al. 2020) on Penn Treebank, losses (lower is better),
-  one run. 2,724 broke off (`groups["status"]` is not "OK"): their last losses are no labels; `val_loss_{3,10,25,50}ep`
-  are given for the others.
+  one run. 2,724 broke off (`text_columns["status"]` is not "OK"): their last losses are no labels;
+  `val_loss_{3,10,25,50}ep` are given for the others.
 * timm_imagenet.csv.gz: 633 models of timm (Wightman), ImageNet and its variants in percent. No search space: recipes,
-  training data, distillation and image sizes differ (`groups["tag"]` is what the name says of them;
-  `groups["pretrain"]` is empty as published), so a difference of two labels is not one of two architectures.
+  training data, distillation and image sizes differ (`text_columns["tag"]` is what the name says of them;
+  `text_columns["pretrain"]` is empty as published), so a difference of two labels is not one of two architectures.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves
@@ -56,11 +55,11 @@ from .parquet import FAMILY as FAMILY
 from .parquet import SPEC as SPEC
 from .parquet import read_table as read_table
 from .parquet import write_table as write_table
-from .published import SOURCES as SOURCES
+from .published import PUBLISHED_TABLES as PUBLISHED_TABLES
 from .published import read_published
 from .table import Table as Table
 
-NAMES = (*SOURCES, "digits")
+NAMES = (*PUBLISHED_TABLES, "digits")
 
 
 def load(name: str | os.PathLike[str], path: str | os.PathLike[str] | None = None) -> Table:
@@ -78,22 +77,23 @@ def load(name: str | os.PathLike[str], path: str | os.PathLike[str] | None = Non
     name = os.fspath(name)
     if name == "digits":
         return _digits(Path(path) if path is not None else Path(str(files("frontends") / "data" / "digits.parquet")))
-    if name in SOURCES and path is not None and os.fspath(path).endswith(".parquet"):
+    if name in PUBLISHED_TABLES and path is not None and os.fspath(path).endswith(".parquet"):
         return _imported(name, Path(path))
-    if name in SOURCES:
+    if name in PUBLISHED_TABLES:
         return read_published(name, path)
     if name.endswith(".parquet"):
         return read_table(Path(name))
     raise LabelError(
-        f"no label table is called {name!r}; there are {', '.join(NAMES)}, and files .parquet that `cgir tables import` wrote"
+        f"no label table is called {name!r}; there are {', '.join(NAMES)}, "
+        "and files .parquet that `cgir tables import` wrote"
     )
 
 
 def _imported(name: str, file: Path) -> Table:
     table = read_table(file, name)
-    if table.space is None or table.space.name != SOURCES[name].space:
+    if table.space is None or table.space.name != PUBLISHED_TABLES[name].space:
         found = table.space.name if table.space else "several spaces"
-        raise LabelError(f"{file} is a table of {found}, not of {SOURCES[name].space or 'models of timm'}")
+        raise LabelError(f"{file} is a table of {found}, not of {PUBLISHED_TABLES[name].space or 'models of timm'}")
     return table
 
 

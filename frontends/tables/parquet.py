@@ -1,5 +1,6 @@
-"""Label tables as Parquet files: a column of texts, columns of numbers and of text, and in the schema's entry "cgir"
-what they belong to.
+"""Label tables as Parquet files: a column of spec strings, columns of metrics and of text.
+
+The schema's entry "cgir" says what they belong to.
 """
 
 from __future__ import annotations
@@ -22,28 +23,31 @@ from frontends import spaces
 
 from .table import Table
 
-FAMILY, SPEC, ENTRY = "family", "spec", b"cgir"
+FAMILY, SPEC = "family", "spec"  # columns
+ENTRY = b"cgir"  # of the schema's metadata
 
 
 def write_table(table: Table, file: Path) -> None:
     """Write a table of one space, whole or not at all; `read_table` and every reader of Parquet open it.
 
-    Columns: `spec` text, one float64 column a metric (empty: missing), one text column a group. The schema's entry
-    "cgir" is JSON: `space`, its `skeleton`, and what else is known, such as the `origin`.
+    Columns: `spec` text, one float64 column a metric (empty: missing), and the text columns. The schema's entry "cgir"
+    is JSON: `space`, its `skeleton`, and the table's other metadata, such as the `origin`.
+
+    Raises:
+        LabelError: the table has several spaces or none.
     """
     if table.space is None:
         raise LabelError(f"table {table.name!r} has no space of its own; write one family of it")
     numbers = {metric: pa.array(values, from_pandas=True) for metric, values in table.columns.items()}
     texts = {name: pa.array(values, pa.string()) for name, values in table.text_columns.items()}
     skeleton = {field.name: getattr(table.space, field.name) for field in fields(table.space)}  # type: ignore[arg-type]
-    about = {
+    metadata = {
         "space": table.space.name,
         "skeleton": skeleton,
-        **{k: v for k, v in table.metadata.items() if k not in ("space", "skeleton")},
+        **{key: value for key, value in table.metadata.items() if key not in ("space", "skeleton")},
     }
-    data = pa.table({SPEC: pa.array(table.spec_strings, pa.string()), **texts, **numbers}).replace_schema_metadata(
-        {ENTRY: json.dumps(about)}
-    )
+    data = pa.table({SPEC: pa.array(table.spec_strings, pa.string()), **texts, **numbers})
+    data = data.replace_schema_metadata({ENTRY: json.dumps(metadata)})
     with atomic_path(file) as path:
         pa.parquet.write_table(data, path, compression="zstd")
 
@@ -58,36 +62,39 @@ def read_table(file: Path, name: str = "") -> Table:
     if not file.is_file():
         raise LabelError(f"{file} does not exist")
     data = read_arrow(file, lambda: pa.parquet.read_table(file))
-    about = _about(file, data)
-    if "skeletons" in about:
-        require(file, data, (FAMILY, SPEC))
-        columns = numbers(file, data, (FAMILY, SPEC))
-        return Table(
-            name or file.stem, tuple(data[SPEC].to_pylist()), columns, None, tuple(data[FAMILY].to_pylist()), about
-        )
-    if "space" not in about:
+    metadata = _metadata(file, data)
+    if "skeletons" in metadata:
+        require_columns(file, data, (FAMILY, SPEC))
+        columns = float_columns(file, data, (FAMILY, SPEC))
+        families = tuple(data[FAMILY].to_pylist())
+        return Table(name or file.stem, tuple(data[SPEC].to_pylist()), columns, None, families, metadata)
+    if "space" not in metadata:
         raise FileFormatError(
-            f"{file}: no entry 'cgir' in the schema's metadata that names a space, as `cgir tables import` and `benchmarks.digits` write"
+            f"{file}: no entry 'cgir' in the schema's metadata that names a space, "
+            "as `cgir tables import` and `benchmarks.digits` write"
         )
-    require(file, data, (SPEC,))
-    groups = [column for column in data.column_names if column != SPEC and pa.types.is_string(data[column].type)]
-    space = spaces.get(about["space"], **about.get("skeleton", {}))
-    texts = {column: tuple(data[column].to_pylist()) for column in groups}
+    require_columns(file, data, (SPEC,))
+    texts = [column for column in data.column_names if column != SPEC and pa.types.is_string(data[column].type)]
     return Table(
-        name or file.stem, tuple(data[SPEC].to_pylist()), numbers(file, data, (SPEC, *groups)), space, (), about, texts
+        name or file.stem,
+        tuple(data[SPEC].to_pylist()),
+        float_columns(file, data, (SPEC, *texts)),
+        spaces.get(metadata["space"], **metadata.get("skeleton", {})),
+        metadata=metadata,
+        text_columns={column: tuple(data[column].to_pylist()) for column in texts},
     )
 
 
-def _about(file: Path, data: pa.Table) -> dict[str, Any]:
+def _metadata(file: Path, data: pa.Table) -> dict[str, Any]:
     try:
-        about = json.loads((data.schema.metadata or {}).get(ENTRY, b"{}"))
+        metadata = json.loads((data.schema.metadata or {}).get(ENTRY, b"{}"))
     except ValueError as error:
         raise FileFormatError(f"{file}: the entry 'cgir' in the schema's metadata is not JSON ({error})") from error
-    return about if isinstance(about, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def read_arrow(file: Path, read: Callable[[], pa.Table]) -> pa.Table:
-    """What `read` gives; its errors name the file, in one line."""
+    """The table that `read` returns; its errors name the file, in one line."""
     try:
         return read()
     except (OSError, pa.ArrowException) as error:
@@ -95,15 +102,33 @@ def read_arrow(file: Path, read: Callable[[], pa.Table]) -> pa.Table:
         raise FileFormatError(f"{file}: cannot be read as a label table ({reason})") from error
 
 
-def require(file: Path, data: pa.Table, columns: Collection[str]) -> None:
-    """Refuse a file without these columns."""
+def require_columns(file: Path, data: pa.Table, columns: Collection[str]) -> None:
+    """Refuse a file without these columns.
+
+    Args:
+        file: for errors.
+        data: what was read from it.
+        columns: names.
+
+    Raises:
+        FileFormatError: a column is missing.
+    """
     missing = [column for column in columns if column not in data.column_names]
     if missing:
         raise FileFormatError(f"{file}: no column {', '.join(missing)}; found {', '.join(data.column_names)}")
 
 
-def numbers(file: Path, data: pa.Table, others: Collection[str]) -> dict[str, FloatArray]:
-    """All columns but `others`, as float64, nan where empty."""
+def float_columns(file: Path, data: pa.Table, others: Collection[str]) -> dict[str, FloatArray]:
+    """All columns but `others`, as float64 (N,), nan where empty.
+
+    Args:
+        file: for errors.
+        data: what was read from it.
+        others: names of columns that are left out.
+
+    Raises:
+        FileFormatError: a column does not hold numbers.
+    """
     columns = {}
     for column in (name for name in data.column_names if name not in others):
         try:

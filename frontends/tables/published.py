@@ -1,4 +1,4 @@
-"""The published tables as they lie in a folder: gzip CSV, and JSON lines for NAS-Bench-NLP."""
+"""Reader of the published tables: gzip CSV, and JSON lines for NAS-Bench-NLP."""
 
 from __future__ import annotations
 
@@ -16,125 +16,131 @@ import pyarrow.csv
 from cgir.errors import FileFormatError, LabelError
 from frontends import spaces
 
-from .importers.record_columns import columns_of, compact, naming, number, numbers_of
-from .parquet import numbers, read_arrow, require
+from .importers.record_columns import compact_json, record_errors, to_columns, to_float, to_floats
+from .parquet import float_columns, read_arrow, require_columns
 from .table import Table
 
 
-class Source(NamedTuple):
-    """Where a published table lies. `form` makes a text of the columns in braces; `identifiers` only join tables and
-    are left out; `text_columns` are text.
+class PublishedTable(NamedTuple):
+    """A published table, and what its columns are; those that are not named here are metrics.
+
+    Attributes:
+        file: its name in the folder.
+        spec_template: a spec string with names of columns in braces.
+        identifiers: columns that only join tables; they are left out.
+        text_columns: columns of text.
+        space: name of the search space, None for models of timm.
     """
 
     file: str
-    form: str
+    spec_template: str
     identifiers: tuple[str, ...] = ()
     text_columns: tuple[str, ...] = ()
     space: str | None = None
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns in `form`."""
-        return tuple(part.partition("}")[0] for part in self.form.split("{")[1:])
+    def spec_columns(self) -> tuple[str, ...]:
+        """The columns in `spec_template`."""
+        return tuple(part.partition("}")[0] for part in self.spec_template.split("{")[1:])
 
 
 CELL_101 = "{adjacency_rowmajor}:{interior_ops}"
+SPEC_OFA = "ks={ks20};e={e20};d={d5};r={resolution}"
 TRANSNAS = "{transnas_arch_str}", ("naslib_op_indices",), ()
-SOURCES = {
-    "nasbench101": Source("nasbench101.csv.gz", CELL_101, ("module_hash",), (), "nasbench101"),
-    "nasbench101_ecnas": Source("nasbench101_ecnas.csv.gz", CELL_101, ("module_hash",), (), "nasbench101"),
-    "nasbench201": Source("nasbench201.csv.gz", "{arch_str}", ("nb201_index",), (), "nasbench201"),
-    "nasbench_macro": Source("nasbench_macro_cifar10.csv.gz", "{arch_code8}", (), (), "nasbench_macro"),
-    "darts": Source("darts_cifar10.csv.gz", "{darts_genotype}", (), (), "darts"),
-    "ofa_mbv3": Source(
-        "ofa_mbv3_imagenet.csv.gz", "ks={ks20};e={e20};d={d5};r={resolution}", (), ("supernet", "source"), "ofa_mbv3"
-    ),
-    "transnas_micro": Source("transnas101_micro.csv.gz", *TRANSNAS, "transnas_micro"),
-    "transnas_macro": Source("transnas101_macro.csv.gz", *TRANSNAS, "transnas_macro"),
-    "nasbench_nlp": Source("nasbench_nlp.jsonl.gz", "{recipe}", (), ("dataset", "status"), "nasbench_nlp"),
-    "timm_imagenet": Source("timm_imagenet.csv.gz", "{timm_model}", (), ("interpolation", "pretrain")),
+PUBLISHED_TABLES = {
+    "nasbench101": PublishedTable("nasbench101.csv.gz", CELL_101, ("module_hash",), (), "nasbench101"),
+    "nasbench101_ecnas": PublishedTable("nasbench101_ecnas.csv.gz", CELL_101, ("module_hash",), (), "nasbench101"),
+    "nasbench201": PublishedTable("nasbench201.csv.gz", "{arch_str}", ("nb201_index",), (), "nasbench201"),
+    "nasbench_macro": PublishedTable("nasbench_macro_cifar10.csv.gz", "{arch_code8}", (), (), "nasbench_macro"),
+    "darts": PublishedTable("darts_cifar10.csv.gz", "{darts_genotype}", (), (), "darts"),
+    "ofa_mbv3": PublishedTable("ofa_mbv3_imagenet.csv.gz", SPEC_OFA, (), ("supernet", "source"), "ofa_mbv3"),
+    "transnas_micro": PublishedTable("transnas101_micro.csv.gz", *TRANSNAS, "transnas_micro"),
+    "transnas_macro": PublishedTable("transnas101_macro.csv.gz", *TRANSNAS, "transnas_macro"),
+    "nasbench_nlp": PublishedTable("nasbench_nlp.jsonl.gz", "{recipe}", (), ("dataset", "status"), "nasbench_nlp"),
+    "timm_imagenet": PublishedTable("timm_imagenet.csv.gz", "{timm_model}", (), ("interpolation", "pretrain")),
 }
-KEPT = ("resolution",)  # parts of a text that are metrics too
+SPEC_METRICS = ("resolution",)  # parts of a spec string that are metrics too
 
 
 def read_published(name: str, path: str | os.PathLike[str] | None) -> Table:
     """The published table `name`; see `frontends.tables.load`."""
-    source = SOURCES[name]
-    file = find(source, path)
+    published = PUBLISHED_TABLES[name]
+    file = find_file(published, path)
     if name == "nasbench_nlp":
         return _nasbench_nlp(file)
-    data = _csv(file, source)
-    require(file, data, (*source.columns, *source.text_columns))
-    texts = tuple(
-        source.form.format_map(dict(zip(source.columns, row, strict=True)))
-        for row in zip(*(_texts(data, c) for c in source.columns), strict=True)
+    data = _csv(file, published)
+    require_columns(file, data, (*published.spec_columns, *published.text_columns))
+    spec_strings = tuple(
+        published.spec_template.format_map(dict(zip(published.spec_columns, row, strict=True)))
+        for row in zip(*(_strings(data, column) for column in published.spec_columns), strict=True)
     )
-    others = {*source.columns, *source.identifiers, *source.text_columns} - set(KEPT)
-    columns = numbers(file, data, others)
-    groups = {column: _texts(data, column) for column in source.text_columns}
+    others = {*published.spec_columns, *published.identifiers, *published.text_columns} - set(SPEC_METRICS)
+    columns = float_columns(file, data, others)
+    text_columns = {column: _strings(data, column) for column in published.text_columns}
     if name == "timm_imagenet":
-        groups["tag"] = tuple(text.partition(".")[2] for text in texts)
-    return Table(name, texts, columns, spaces.get(source.space) if source.space else None, text_columns=groups)
+        text_columns["tag"] = tuple(model.partition(".")[2] for model in spec_strings)
+    space = spaces.get(published.space) if published.space else None
+    return Table(name, spec_strings, columns, space, text_columns=text_columns)
 
 
-def find(source: Source, path: str | os.PathLike[str] | None) -> Path:
-    """The file of a source: `path` itself, or in the folder `path`, or in $CGIR_DATA.
+def find_file(published: PublishedTable, path: str | os.PathLike[str] | None) -> Path:
+    """The file of a published table: `path` itself, or in the folder `path`, or in $CGIR_DATA.
 
     Raises:
-        LabelError: it is nowhere to be found.
+        LabelError: there is no such file.
     """
     folder = path if path is not None else os.environ.get("CGIR_DATA")
     if not folder:
         raise LabelError(
-            f"where is {source.file}? Set the environment variable CGIR_DATA to the folder with the label tables, or give path="
+            f"where is {published.file}? "
+            "Set the environment variable CGIR_DATA to the folder with the label tables, or give path="
         )
-    file = Path(folder) / source.file if Path(folder).is_dir() else Path(folder)
+    file = Path(folder) / published.file if Path(folder).is_dir() else Path(folder)
     if not file.is_file():
         raise LabelError(
-            f"{file} does not exist; path= or CGIR_DATA must be a folder that holds {source.file}, or the file itself"
+            f"{file} does not exist; "
+            f"path= or CGIR_DATA must be a folder that holds {published.file}, or the file itself"
         )
     return file
 
 
-def _csv(file: Path, source: Source) -> pa.Table:
-    strings = dict.fromkeys((*source.columns, *source.identifiers, *source.text_columns, "param_count_M"), pa.string())
-    data = read_arrow(
-        file,
-        lambda: pa.csv.read_csv(
-            file, convert_options=pa.csv.ConvertOptions(column_types=strings, strings_can_be_null=False)
-        ),
-    )
+def _csv(file: Path, published: PublishedTable) -> pa.Table:
+    names = (*published.spec_columns, *published.identifiers, *published.text_columns, "param_count_M")
+    strings = dict.fromkeys(names, pa.string())
+    options = pa.csv.ConvertOptions(column_types=strings, strings_can_be_null=False)
+    data = read_arrow(file, lambda: pa.csv.read_csv(file, convert_options=options))
     if "param_count_M" in data.column_names:  # written with commas between thousands
         index = data.column_names.index("param_count_M")
         data = data.set_column(index, "param_count_M", pc.replace_substring(data["param_count_M"], ",", ""))
     return data
 
 
-def _texts(data: pa.Table, column: str) -> tuple[str, ...]:
+def _strings(data: pa.Table, column: str) -> tuple[str, ...]:
     return tuple(data[column].to_pylist())
 
 
 def _nasbench_nlp(file: Path) -> Table:
     """JSON lines: recipes as compact JSON in the file's order of keys; losses of listed epochs as a column each."""
-    source = SOURCES["nasbench_nlp"]
-    texts: list[str] = []
+    names = PUBLISHED_TABLES["nasbench_nlp"].text_columns
+    spec_strings: list[str] = []
     rows: list[dict[str, float]] = []
-    groups: list[tuple[str, ...]] = []
+    texts: list[tuple[str, ...]] = []  # a row of `names` each
     try:
         with gzip.open(file, "rt", encoding="utf-8") as stream:
             for line in stream:
-                with naming(f"{file}: line {len(rows) + 1}", "records of NAS-Bench-NLP"):
-                    entry = json.loads(line)
-                    texts.append(compact(entry.pop("recipe")))
-                    groups.append(tuple(str(entry.pop(group)) for group in source.text_columns))
-                    rows.append(_losses(entry) | {name: number(value) for name, value in entry.items()})
+                with record_errors(f"{file}: line {len(rows) + 1}", "records of NAS-Bench-NLP"):
+                    record = json.loads(line)
+                    spec_strings.append(compact_json(record.pop("recipe")))
+                    texts.append(tuple(str(record.pop(name)) for name in names))
+                    rows.append(_losses(record) | {name: to_float(value) for name, value in record.items()})
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise FileFormatError(f"{file}: cannot be read as a label table ({error})") from error
-    named = dict(zip(source.text_columns, zip(*groups, strict=True), strict=True))
-    return Table("nasbench_nlp", tuple(texts), columns_of(rows), spaces.get("nasbench_nlp"), text_columns=named)
+    text_columns = dict(zip(names, zip(*texts, strict=True), strict=True))
+    space = spaces.get("nasbench_nlp")
+    return Table("nasbench_nlp", tuple(spec_strings), to_columns(rows), space, text_columns=text_columns)
 
 
-def _losses(entry: dict[str, Any]) -> dict[str, float]:
-    losses = numbers_of(entry.pop("val_loss_ep", []))
-    epochs = numbers_of(entry.pop("val_loss_ep_index", [*range(1, len(losses) + 1)]))
+def _losses(record: dict[str, Any]) -> dict[str, float]:
+    losses = to_floats(record.pop("val_loss_ep", []))
+    epochs = to_floats(record.pop("val_loss_ep_index", [*range(1, len(losses) + 1)]))
     return {f"val_loss_{int(epoch)}ep": float(loss) for epoch, loss in zip(epochs, losses, strict=True)}

@@ -1,4 +1,4 @@
-"""Architectures and what training them gave, as one object."""
+"""`Table`: label tables, architectures with their metrics after training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from frontends import spaces
 
 @dataclass(frozen=True)
 class Table:
-    """Architectures and their metrics. `spec_strings[i]` is in the form of `space.parse`; `table["metric"]` float64 (N,), nan
-    where missing.
+    """N architectures and their metrics; `table["metric"]` is float64 (N,), nan where missing.
 
-    `space` has the skeleton the labels were measured with. In "digits" `space` is None: take `family(name)`, a table of
-    one space. In "timm_imagenet" too: its texts are names of models. `text_columns` are the text columns, such as where a row
-    comes from: `only(source=...)`.
+    Attributes:
+        name: of the table.
+        spec_strings: what `space.parse` reads, or names of models of timm.
+        columns: metric -> values.
+        space: with the skeleton the labels were measured with. None in "digits", which has several: take
+            `family(name)`, a table of one space; None in "timm_imagenet", too.
+        families: name of the space of every row, where there are several.
+        metadata: what else is known of the table.
+        text_columns: name -> values, such as where a row comes from: `only(source=...)`.
     """
 
     name: str
@@ -77,13 +82,14 @@ class Table:
         for name, value in values.items():
             if name not in self.text_columns and name not in self.columns:
                 raise LabelError(
-                    f"table {self.name!r} has no column {name!r}; it has {', '.join((*self.text_columns, *self.metrics))}"
+                    f"table {self.name!r} has no column {name!r}; "
+                    f"it has {', '.join((*self.text_columns, *self.metrics))}"
                 )
             column = np.asarray(self.text_columns[name]) if name in self.text_columns else self.columns[name]
             kept &= column == value
             if not kept.any():
                 raise LabelError(
-                    f"table {self.name!r} has no row with {name}={value!r} here; the column has {_some(column)}"
+                    f"table {self.name!r} has no row with {name}={value!r} here; the column has {_preview(column)}"
                 )
         return self.select(kept)
 
@@ -91,17 +97,19 @@ class Table:
         """The rows of one family, with its space."""
         if name not in self.families:
             raise LabelError(
-                f"table {self.name!r} has no family {name!r}; it has {', '.join(dict.fromkeys(self.families)) or 'none'}"
+                f"table {self.name!r} has no family {name!r}; "
+                f"it has {', '.join(dict.fromkeys(self.families)) or 'none'}"
             )
         part = self.select(np.asarray(self.families) == name)
         return replace(part, name=f"{self.name}/{name}", space=self._space_of(name))
 
     def graphs(self, rows: Iterable[int] | AnyArray | None = None) -> GraphBatch:
-        """The graphs of all rows, or of some, in their order. Models of timm are traced on the meta device, without
-        weights, once per process.
+        """The graphs of all rows, or of some, in their order.
+
+        Models of timm are traced on the meta device, without weights, once per process.
 
         Raises:
-            SpecError: a text does not belong to the space.
+            SpecError: a string does not belong to the space.
             LabelError: timm no longer builds a model, which is named.
             TraceError: a model cannot be traced.
         """
@@ -118,18 +126,18 @@ class Table:
         if not len(chosen):
             return GraphBatch.from_graphs([])
         names = np.asarray(self.families)[chosen]
-        places = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
+        parts = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
         batch = GraphBatch.concatenate(
-            [self._space_of(str(names[p[0]])).graphs(self._parse(chosen[p])) for p in places]
+            [self._space_of(str(names[part[0]])).graphs(self._parse(chosen[part])) for part in parts]
         )
-        return batch.select(np.argsort(np.concatenate(places)))
+        return batch.select(np.argsort(np.concatenate(parts)))
 
     def _parse(self, rows: Iterable[int]) -> tuple[Hashable, ...]:
         if self.space is not None:
             return tuple(self.space.parse(self.spec_strings[i]) for i in rows)
         if self.families:
-            known = {family: self._space_of(family) for family in set(self.families)}
-            return tuple(known[self.families[i]].parse(self.spec_strings[i]) for i in rows)
+            parse = {family: self._space_of(family).parse for family in set(self.families)}
+            return tuple(parse[self.families[i]](self.spec_strings[i]) for i in rows)
         return tuple(self.spec_strings[i] for i in rows)
 
     def _indices(self, rows: Iterable[int] | AnyArray) -> IntArray:
@@ -148,6 +156,6 @@ class Table:
         return spaces.get(family, **self.metadata["skeletons"][family])
 
 
-def _some(column: AnyArray) -> str:
-    found = np.unique(column).tolist()
-    return ", ".join(map(repr, found[:12])) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
+def _preview(column: AnyArray) -> str:
+    values = np.unique(column).tolist()
+    return ", ".join(map(repr, values[:12])) + (f" and {len(values) - 12} more" if len(values) > 12 else "")

@@ -25,18 +25,17 @@ def graphs(names: Sequence[str], sizes: Sequence[int]) -> GraphBatch:
         LabelError: timm cannot be imported, or no longer knows some of the names.
         TraceError: a model cannot be built at its size, or cannot be traced; the message names it.
     """
-    missing = unknown(names)
+    missing = find_unknown(names)
     if missing:
-        raise LabelError(
-            f"this version of timm no longer builds {', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}; leave these rows out"
-        )
+        shown = f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}"
+        raise LabelError(f"this version of timm no longer builds {shown}; leave these rows out")
     pairs = list(zip(names, sizes, strict=True))
     return GraphBatch.from_graphs(
         [_graph(name, size) for name, size in tqdm(pairs, desc="tracing timm", unit="model", delay=2)]
     )
 
 
-def unknown(names: Sequence[str]) -> list[str]:
+def find_unknown(names: Sequence[str]) -> list[str]:
     """Those of the names that the installed timm does not build.
 
     Raises:
@@ -49,7 +48,8 @@ def unknown(names: Sequence[str]) -> list[str]:
         import timm
     except (ImportError, RuntimeError) as error:  # the latter: a torchvision that was built for another PyTorch
         raise LabelError(
-            f"the graphs of timm_imagenet are traced from timm, which cannot be imported ({error}); pip install timm torchvision"
+            f"the graphs of timm_imagenet are traced from timm, which cannot be imported ({error}); "
+            "pip install timm torchvision"
         ) from error
     return [name for name in names if not timm.is_model(name)]
 

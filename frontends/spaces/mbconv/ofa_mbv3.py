@@ -137,7 +137,7 @@ class OfaMobileNetV3(Space[Spec]):
         return _spec(codes, RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))])
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
-        """Another kernel or expansion of a block, depth of a stage (new blocks are random), or image size; canonical."""
+        """Another kernel or expansion of a block, depth of a stage (new blocks random), or image size; canonical."""
         spec = canonical(spec)
         positions = [position for _, position in spec.active()]
         change = int(rng.integers(2 * len(positions) + STAGES + 1))

@@ -1,5 +1,4 @@
-"""TransNAS-Bench-101's cell-level space (Duan et al. 2021): 4,096 cells, operations on the six edges of a complete
-graph of four nodes.
+"""TransNAS-Bench-101's cell-level space (Duan et al. 2021): 4,096 cells, operations on edges between four nodes.
 
 Strings are `64-41414-1_30_321`: channels after the stem, layout, and nodes 1 to 3 with an operation for every earlier
 node (0 zeroize, 1 skip, 2 conv1x1, 3 conv3x3).
@@ -29,9 +28,9 @@ Spec = tuple[int, ...]  # the code of every edge in `edge_cell.EDGES`
 
 @dataclass(frozen=True)
 class TransNasMicro(TransNas[Spec]):
-    """Five modules of `cells` equal cells; the first cell of the first, third and fifth doubles the channels and halves
-    the size.
+    """Five modules of `cells` equal cells.
 
+    The first cell of the first, third and fifth module doubles the channels and halves height and width.
     Strings always begin with the benchmark's 64 channels, whatever `channels` the skeleton has.
     """
 

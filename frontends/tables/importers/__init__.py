@@ -1,6 +1,4 @@
-"""Official benchmark files -> tables. `import_table("nasbench201", file)` is the only door; a reader is a function
-`Path -> Table`.
-"""
+"""Importers of official benchmark files: `import_table("nasbench201", file)` makes a label table of one."""
 
 from __future__ import annotations
 
@@ -8,30 +6,49 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError, LabelError, SpecError
 from frontends.tables.table import Table
 
-# Imported on demand, like the spaces they lead to.
+Reader = Callable[[Path], Table]
+
+
+class ReaderEntry(NamedTuple):
+    """A reader of one file format; it is imported on demand, like the space it leads to.
+
+    Attributes:
+        module: name below `frontends.tables.importers`.
+        function: the `Reader` in it.
+        files: what its files are called.
+    """
+
+    module: str
+    function: str
+    files: str
+
+    def load(self) -> Reader:
+        """The reader."""
+        reader: Reader = getattr(import_module(f".{self.module}", __package__), self.function)
+        return reader
+
+
+FILES_201 = "NATS-tss-*-simple or -full (folder, .tar), NATS-tss-*.pickle.pbz2, NAS-Bench-201-*.pth"
 READERS = {
-    "nasbench101": ("nasbench101", "read_nasbench101", "nasbench_only108.tfrecord, nasbench_full.tfrecord"),
-    "nasbench201": (
-        "nasbench201",
-        "read_nasbench201",
-        "NATS-tss-*-simple or -full (folder, .tar), NATS-tss-*.pickle.pbz2, NAS-Bench-201-*.pth",
-    ),
-    "nasbench301": ("nasbench301", "read_nasbench301", "nb_301_v13 (folder, .zip) of results_*.json"),
-    "transnas_micro": ("transnas", "read_micro", "transnas-bench_v10141024.pth"),
-    "transnas_macro": ("transnas", "read_macro", "transnas-bench_v10141024.pth"),
-    "nasbench_nlp": ("nasbench_nlp", "read_nasbench_nlp", "logs (folder, .zip) of log_stats_model_*.json"),
+    "nasbench101": ReaderEntry("nasbench101", "read_nasbench101", "nasbench_only108.tfrecord, nasbench_full.tfrecord"),
+    "nasbench201": ReaderEntry("nasbench201", "read_nasbench201", FILES_201),
+    "nasbench301": ReaderEntry("nasbench301", "read_nasbench301", "nb_301_v13 (folder, .zip) of results_*.json"),
+    "transnas_micro": ReaderEntry("transnas", "read_micro", "transnas-bench_v10141024.pth"),
+    "transnas_macro": ReaderEntry("transnas", "read_macro", "transnas-bench_v10141024.pth"),
+    "nasbench_nlp": ReaderEntry("nasbench_nlp", "read_nasbench_nlp", "logs (folder, .zip) of log_stats_model_*.json"),
 }
-COLUMNS = {
+COLUMN_FORMATS = {
     "csv": "any table, .csv or .csv.gz, with --space NAME --spec COLUMN",
     "parquet": "any table, with --space NAME --spec COLUMN",
 }
-FORMATS = {**{name: files for name, (_, _, files) in READERS.items()}, **COLUMNS}
+FORMATS = {**{name: reader.files for name, reader in READERS.items()}, **COLUMN_FORMATS}
 
 
 def import_table(kind: str, path: Path, space: str | None = None, spec: str | None = None) -> Table:
@@ -39,9 +56,9 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
 
     Args:
         kind: one of `FORMATS`.
-        path: a file, folder or archive, as the format has it.
-        space: for "csv" and "parquet", which space the architectures belong to.
-        spec: for these, the column with the architectures, in the space's text form.
+        path: a file, folder or archive, as the format requires.
+        space: for "csv" and "parquet", name of the search space.
+        spec: for these, the column with the spec strings.
 
     Raises:
         LabelError: no such format or file, or `space` and `spec` are missing where needed.
@@ -51,7 +68,7 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
         raise LabelError(f"no format is called {kind!r}; there are {', '.join(FORMATS)}")
     if not path.exists():
         raise LabelError(f"{path} does not exist; {kind} is read from {FORMATS[kind]}")
-    if kind in COLUMNS:
+    if kind in COLUMN_FORMATS:
         if not space or not spec:
             raise LabelError(
                 f"{path}: which space, and which column has its architectures? Say --space NAME --spec COLUMN"
@@ -61,14 +78,11 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
         table = read_columns(path, kind, space, spec)
     else:
         if space or spec:
-            raise LabelError(f"--space and --spec are for {' and '.join(COLUMNS)}; the format {kind} knows both")
-        module, name, _ = READERS[kind]
-        reader: Callable[[Path], Table] = getattr(import_module(f".{module}", __package__), name)
-        table = reader(path)
+            raise LabelError(f"--space and --spec are for {' and '.join(COLUMN_FORMATS)}; the format {kind} knows both")
+        table = READERS[kind].load()(path)
     _check(path, table)
-    return replace(
-        table, name=path.name.partition(".")[0] or kind, metadata={**table.metadata, "origin": f"{kind}: {path.name}"}
-    )
+    metadata = {**table.metadata, "origin": f"{kind}: {path.name}"}
+    return replace(table, name=path.name.partition(".")[0] or kind, metadata=metadata)
 
 
 def _check(path: Path, table: Table) -> None:

@@ -24,11 +24,11 @@ from frontends import spaces
 from frontends.tables.safe_load.tfrecord_reader import read_records
 from frontends.tables.table import Table
 
-from .record_columns import naming
+from .record_columns import record_errors
 
 LABELS = {"conv3x3-bn-relu": "0", "conv1x1-bn-relu": "1", "maxpool3x3": "2"}
 SECONDS, TRAIN, VALIDATION, TEST = 2, 3, 4, 5
-MEASURED = {
+METRIC_FIELDS = {
     "training_time_s": SECONDS,
     "cifar10_train_acc": TRAIN,
     "cifar10_val_acc": VALIDATION,
@@ -47,34 +47,40 @@ def read_nasbench101(path: Path) -> Table:
         FileFormatError: the file or a record of it is damaged; the message names the record, counted from 0.
     """
     cells: dict[str, int] = {}
-    texts: list[str] = []
+    spec_strings: list[str] = []
     parameters = array("d")
     trainings = (array("q"), array("q"), array("d"))  # cell, epochs, then 8 numbers
     with tqdm(total=os.path.getsize(path), unit="B", unit_scale=True, desc=path.name, delay=1) as bar:
         for number, raw in enumerate(read_records(path, bar.update)):
-            with naming(f"{path}: record {number}", "records of NAS-Bench-101"):
+            with record_errors(f"{path}: record {number}", "records of NAS-Bench-101"):
                 key, epochs, adjacency, operations, metrics = json.loads(raw)
                 half, final, count = model_metrics(b64decode(metrics, validate=True))
                 if key not in cells:
-                    texts.append(cell_text(adjacency, operations))
+                    spec_strings.append(spec_string(adjacency, operations))
                     cells[str(key)] = len(cells)
                     parameters.append(count)
                 trainings[0].append(cells[key])
                 trainings[1].append(epochs)
-                trainings[2].extend(half[place] for place in MEASURED.values())
-                trainings[2].extend(final[place] for place in MEASURED.values())
-    if not texts:
+                trainings[2].extend(half[field] for field in METRIC_FIELDS.values())
+                trainings[2].extend(final[field] for field in METRIC_FIELDS.values())
+    if not spec_strings:
         raise FileFormatError(f"{path}: no records")
     rows, epochs_of = np.asarray(trainings[0]), np.asarray(trainings[1])
-    columns = _columns(len(texts), rows, epochs_of, np.asarray(trainings[2]).reshape(len(rows), 2, len(MEASURED)))
+    columns = _columns(
+        len(spec_strings), rows, epochs_of, np.asarray(trainings[2]).reshape(len(rows), 2, len(METRIC_FIELDS))
+    )
     columns["trainable_parameters"] = np.asarray(parameters)
     return Table(
-        "nasbench101", tuple(texts), columns, spaces.get("nasbench101"), text_columns={"module_hash": tuple(cells)}
+        "nasbench101",
+        tuple(spec_strings),
+        columns,
+        spaces.get("nasbench101"),
+        text_columns={"module_hash": tuple(cells)},
     )
 
 
-def cell_text(adjacency: str, operations: str) -> str:
-    """The space's string of a record's cell."""
+def spec_string(adjacency: str, operations: str) -> str:
+    """The spec string of a record's cell."""
     first, *interior, last = operations.split(",")
     if (first, last) != ("input", "output") or any(label not in LABELS for label in interior):
         raise ValueError(f"operations {operations[:80]!r}")
@@ -82,18 +88,19 @@ def cell_text(adjacency: str, operations: str) -> str:
 
 
 def model_metrics(message: bytes) -> tuple[list[float], list[float], int]:
-    """What a ModelMetrics holds half-way and at the end of training (by the numbers of the fields; nan where absent),
-    and the parameters.
+    """The evaluations half-way and at the end of training in a ModelMetrics, and the number of parameters.
+
+    An evaluation is a list by the numbers of its fields, nan where absent.
 
     Raises:
         ValueError: the message is cut off or not one of these.
     """
-    evaluations, parameters, place = [], -1, 0  # no parameters yet
-    while place < len(message):
-        field, kind, content, place = _field(message, place)
-        if (field, kind) == (1, 2) and isinstance(content, bytes):
+    evaluations, parameters, offset = [], -1, 0  # no parameters yet
+    while offset < len(message):
+        field, wire_type, content, offset = _field(message, offset)
+        if (field, wire_type) == (1, 2) and isinstance(content, bytes):
             evaluations.append(_evaluation(content))
-        elif (field, kind) == (2, 0) and isinstance(content, int):
+        elif (field, wire_type) == (2, 0) and isinstance(content, int):
             parameters = content
     if len(evaluations) != 3 or not 0 <= parameters < 1 << 31:
         raise ValueError(
@@ -103,40 +110,40 @@ def model_metrics(message: bytes) -> tuple[list[float], list[float], int]:
 
 
 def _evaluation(message: bytes) -> list[float]:
-    values, place = [np.nan] * (TEST + 1), 0
-    while place < len(message):
-        field, kind, content, place = _field(message, place)
-        if kind == 1 and field <= TEST and isinstance(content, float):
+    values, offset = [np.nan] * (TEST + 1), 0
+    while offset < len(message):
+        field, wire_type, content, offset = _field(message, offset)
+        if wire_type == 1 and field <= TEST and isinstance(content, float):
             values[field] = content
     return values
 
 
-def _field(message: bytes, place: int) -> tuple[int, int, int | float | bytes, int]:
-    """(number, wire type, content, where the next field begins)."""
-    tag, place = _varint(message, place)
-    field, kind = tag >> 3, tag & 7
-    if kind == 0:
-        number, place = _varint(message, place)
-        return field, kind, number, place
-    size = {1: 8, 5: 4}.get(kind)
+def _field(message: bytes, offset: int) -> tuple[int, int, int | float | bytes, int]:
+    """(number, wire type, content, offset of the next field)."""
+    tag, offset = _varint(message, offset)
+    field, wire_type = tag >> 3, tag & 7
+    if wire_type == 0:
+        number, offset = _varint(message, offset)
+        return field, wire_type, number, offset
+    size = {1: 8, 5: 4}.get(wire_type)
     if size is None:
-        if kind != 2:
-            raise ValueError(f"metrics with a field of wire type {kind}")
-        size, place = _varint(message, place)
-    if place + size > len(message):
+        if wire_type != 2:
+            raise ValueError(f"metrics with a field of wire type {wire_type}")
+        size, offset = _varint(message, offset)
+    if offset + size > len(message):
         raise ValueError("metrics that are cut off")
-    content = unpack_from("<d", message, place)[0] if kind == 1 else message[place : place + size]
-    return field, kind, content, place + size
+    content = unpack_from("<d", message, offset)[0] if wire_type == 1 else message[offset : offset + size]
+    return field, wire_type, content, offset + size
 
 
-def _varint(message: bytes, place: int) -> tuple[int, int]:
+def _varint(message: bytes, offset: int) -> tuple[int, int]:
     number = shift = 0
-    while place < len(message) and shift < 64:
-        byte = message[place]
+    while offset < len(message) and shift < 64:
+        byte = message[offset]
         number |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
+        offset, shift = offset + 1, shift + 7
         if byte < 0x80:
-            return number, place
+            return number, offset
     raise ValueError("metrics that are cut off")
 
 
@@ -145,15 +152,15 @@ def _columns(cells: int, rows: IntArray, epochs: IntArray, values: FloatArray) -
     for epoch in np.unique(epochs).tolist():
         here = np.flatnonzero(epochs == epoch)
         run, runs = _run(rows[here])
-        table = np.full((cells, runs, 2, len(MEASURED)), np.nan)
+        table = np.full((cells, runs, 2, len(METRIC_FIELDS)), np.nan)
         table[rows[here], run] = values[here]
         known = np.maximum(np.isfinite(table).sum(1), 1)
         mean = np.where(np.isfinite(table).any(1), np.nansum(table, 1) / known, np.nan)
-        for place, name in enumerate(MEASURED):
-            columns[f"{name}_{epoch}ep_mean"] = mean[:, 1, place]
+        for index, name in enumerate(METRIC_FIELDS):
+            columns[f"{name}_{epoch}ep_mean"] = mean[:, 1, index]
             if name != "training_time_s":
-                columns[f"{name}_{epoch}ep_half_mean"] = mean[:, 0, place]
-                columns |= {f"{name}_{epoch}ep_run{index}": table[:, index, 1, place] for index in range(runs)}
+                columns[f"{name}_{epoch}ep_half_mean"] = mean[:, 0, index]
+                columns |= {f"{name}_{epoch}ep_run{run}": table[:, run, 1, index] for run in range(runs)}
     return columns
 
 

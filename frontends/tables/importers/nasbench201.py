@@ -1,5 +1,4 @@
-"""NAS-Bench-201 and the topology space of NATS-Bench: their official files, without their code and without loading a
-pickle.
+"""NAS-Bench-201 and the topology space of NATS-Bench: their official files, read without running a pickle.
 
 * NATS-tss-v1_0-3ffb9-simple or -full: a folder or tar of 000000.pickle.pbz2 ..., each a dictionary from "12" and "200"
   (epochs) to a result;
@@ -25,19 +24,24 @@ from tqdm import tqdm
 from cgir.errors import FileFormatError
 from frontends import spaces
 from frontends.tables.safe_load.archive_members import Member, open_bz2, read_members
-from frontends.tables.safe_load.pickle_reader import Record, unpickle
-from frontends.tables.safe_load.torch_reader import read_torch, read_torch_stream
+from frontends.tables.safe_load.pickle_reader import Record
+from frontends.tables.safe_load.torch_reader import read_torch, read_torch_stream, unpickle_tensors
 from frontends.tables.table import Table
 
-from .record_columns import columns_of, naming, number, numbers_of, shown
+from .record_columns import preview, record_errors, to_columns, to_float, to_floats
 
 EPOCHS = {"12": 12, "200": 200, "less": 12, "full": 200}
-NAMES = {
-    ("cifar10-valid", "x-valid"): "cifar10valid_xvalid", ("cifar10-valid", "ori-test"): "cifar10valid_oritest", ("cifar10", "ori-test"): "cifar10_test",
-    **{(data, part): f"{name}_{short}" for data, name in (("cifar100", "cifar100"), ("ImageNet16-120", "imagenet16_120"))
-       for part, short in (("x-valid", "xvalid"), ("x-test", "xtest"), ("ori-test", "oritest"))},
-}  # fmt: skip
-SHORT = {
+METRIC_NAMES = {
+    ("cifar10-valid", "x-valid"): "cifar10valid_xvalid",
+    ("cifar10-valid", "ori-test"): "cifar10valid_oritest",
+    ("cifar10", "ori-test"): "cifar10_test",
+    **{
+        (data, part): f"{name}_{suffix}"
+        for data, name in (("cifar100", "cifar100"), ("ImageNet16-120", "imagenet16_120"))
+        for part, suffix in (("x-valid", "xvalid"), ("x-test", "xtest"), ("ori-test", "oritest"))
+    },
+}
+DATA_NAMES = {
     "cifar10-valid": "cifar10valid",
     "cifar10": "cifar10",
     "cifar100": "cifar100",
@@ -63,13 +67,15 @@ def read_nasbench201(path: Path) -> Table:
             raise FileFormatError(f"{origin}: cell {index} for the second time")
         rows[index] = (text, row)
     order = sorted(rows)
-    texts = tuple(rows[index][0] for index in order)
-    columns = columns_of([rows[index][1] for index in order])
-    return Table("nasbench201", texts, {name: columns[name] for name in sorted(columns)}, spaces.get("nasbench201"))
+    spec_strings = tuple(rows[index][0] for index in order)
+    columns = to_columns([rows[index][1] for index in order])
+    return Table(
+        "nasbench201", spec_strings, {name: columns[name] for name in sorted(columns)}, spaces.get("nasbench201")
+    )
 
 
 def _cells(path: Path) -> Iterator[tuple[str, Any]]:
-    """(where it lies, {epochs: result}) of every cell."""
+    """(what errors call it, {epochs: result}) of every cell."""
     if path.name.endswith(".pth"):
         yield from _all_in_one(str(path), read_torch(path))
     elif path.name.endswith(".pickle.pbz2"):
@@ -96,25 +102,26 @@ def _one(member: Member) -> Any:
 
 def _unpickled(stream: IO[bytes], size: int, origin: str) -> Any:
     with open_bz2(stream, size, origin) as content:
-        return unpickle(content, origin)
+        return unpickle_tensors(content, origin)
 
 
 def _all_in_one(origin: str, value: Any) -> Iterator[tuple[str, Any]]:
     cells = value.get("arch2infos") if isinstance(value, dict) else None
     if not isinstance(cells, dict):
-        raise FileFormatError(f"{origin}: no dictionary with the key 'arch2infos'; found {shown(value)}")
+        raise FileFormatError(f"{origin}: no dictionary with the key 'arch2infos'; found {preview(value)}")
     for index, results in tqdm(cells.items(), desc=Path(origin).name, unit="cell", delay=1):
-        yield f"{origin}: cell {shown(index)}", results
+        yield f"{origin}: cell {preview(index)}", results
 
 
 def _row(origin: str, results: Any) -> tuple[int, str, dict[str, float]]:
     row: dict[str, float] = {}
     names: set[tuple[int, str]] = set()
-    with naming(origin, "results of NAS-Bench-201"):
+    with record_errors(origin, "results of NAS-Bench-201"):
         for key, result in results.items():
             if str(key) not in EPOCHS:
                 raise FileFormatError(
-                    f"{origin}: results after {shown(key)!r} epochs, expected 12 and 200; the size space of NATS-Bench has other files"
+                    f"{origin}: results after {preview(key)!r} epochs, expected 12 and 200; "
+                    "the size space of NATS-Bench has other files"
                 )
             state = _state(result)
             names.add((int(state["arch_index"]), str(state["arch_str"])))
@@ -134,21 +141,21 @@ def _state(value: Any) -> Mapping[str, Any]:
 
 
 def _result(state: Mapping[str, Any], epochs: int) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    values_of: dict[str, list[float]] = {}
     row: dict[str, float] = {}
     for data, seeds in state["dataset_seed"].items():
         for seed in seeds:
             trial = _state(state["all_results"][data, seed])
-            if data not in SHORT:
+            if data not in DATA_NAMES:
                 raise ValueError(f"data set {data!r}")
             for part in trial["eval_names"]:
-                accuracy = number(trial["eval_acc1es"][f"{part}@{int(trial['epochs']) - 1}"])
-                name = f"{NAMES[data, part]}_{epochs}ep"
+                accuracy = to_float(trial["eval_acc1es"][f"{part}@{int(trial['epochs']) - 1}"])
+                name = f"{METRIC_NAMES[data, part]}_{epochs}ep"
                 row[f"{name}_seed{int(seed)}"] = accuracy
-                found.setdefault(f"{name}_mean", []).append(accuracy)
+                values_of.setdefault(f"{name}_mean", []).append(accuracy)
             costs = {"params_M": trial["params"], "flops_M": trial["flop"]}
-            if trial.get("latency") and numbers_of(trial["latency"]).mean() > 0:  # -1 where it was not measured
-                costs["latency_s"] = numbers_of(trial["latency"]).mean()
+            if trial.get("latency") and to_floats(trial["latency"]).mean() > 0:  # -1 where it was not measured
+                costs["latency_s"] = to_floats(trial["latency"]).mean()
             for name, value in costs.items():
-                found.setdefault(f"{SHORT[data]}_{name}", []).append(number(value))
-    return row | {name: float(np.mean(values)) for name, values in found.items()}
+                values_of.setdefault(f"{DATA_NAMES[data]}_{name}", []).append(to_float(value))
+    return row | {name: float(np.mean(values)) for name, values in values_of.items()}

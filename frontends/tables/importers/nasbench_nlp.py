@@ -16,7 +16,7 @@ from frontends import spaces
 from frontends.tables.safe_load.archive_members import read_members
 from frontends.tables.table import Table
 
-from .record_columns import columns_of, compact, naming, number, numbers_of
+from .record_columns import compact_json, record_errors, to_columns, to_float, to_floats
 
 EPOCHS = (3, 10, 25, 50)
 
@@ -26,39 +26,41 @@ def read_nasbench_nlp(path: Path) -> Table:
 
     `{train,val,test}_loss_{E}ep` for E in 3, 10, 25, 50; `best_val_loss`, and the `best_val_epoch_test_loss` of that
     epoch; `final_test_loss`; `epochs_run`, `epochs_planned`, `mean_epoch_s`, `num_params`, `recipe_id`,
-    `seed_experiment_id`. `groups["status"]` is "OK" for those that did not break off, `groups["dataset"]` the name of
-    the corpus' folder.
+    `seed_experiment_id`. `text_columns["status"]` is "OK" for those that did not break off,
+    `text_columns["dataset"]` the name of the corpus' folder.
 
     Raises:
         FileFormatError: damaged or foreign; the message names the file.
     """
-    texts, rows, status, datasets = [], [], [], []
+    spec_strings, rows, status, datasets = [], [], [], []
     for member in read_members(path, lambda name: name.endswith(".json")):
-        with naming(member.origin, "logs of NAS-Bench-NLP"):
+        with record_errors(member.origin, "logs of NAS-Bench-NLP"):
             log = json.loads(member.content)
             recipe = log["recepie"]
-            texts.append(compact(json.loads(recipe) if isinstance(recipe, str) else recipe))
+            spec_strings.append(compact_json(json.loads(recipe) if isinstance(recipe, str) else recipe))
             rows.append(_row(log))
             status.append(" ".join(str(log["status"]).split()))
             datasets.append(Path(str(log.get("data", ""))).name)
-    groups = {"dataset": tuple(datasets), "status": tuple(status)}
-    return Table("nasbench_nlp", tuple(texts), columns_of(rows), spaces.get("nasbench_nlp"), text_columns=groups)
+    text_columns = {"dataset": tuple(datasets), "status": tuple(status)}
+    return Table(
+        "nasbench_nlp", tuple(spec_strings), to_columns(rows), spaces.get("nasbench_nlp"), text_columns=text_columns
+    )
 
 
 def _row(log: dict[str, Any]) -> dict[str, float]:
-    curves = {part: numbers_of(log[f"{part}_losses"]) for part in ("train", "val", "test")}
+    curves = {part: to_floats(log[f"{part}_losses"]) for part in ("train", "val", "test")}
     run = len(curves["val"])
     if any(len(curve) != run for curve in curves.values()):
         raise ValueError(f"losses of {', '.join(f'{len(curve)} {part}' for part, curve in curves.items())} epochs")
     row = {
-        "recipe_id": number(log.get("recepie_id")),
-        "seed_experiment_id": number(log.get("experiment_id")),
-        "num_params": number(log["num_params"]),
+        "recipe_id": to_float(log.get("recepie_id")),
+        "seed_experiment_id": to_float(log.get("experiment_id")),
+        "num_params": to_float(log["num_params"]),
     }
-    seconds = numbers_of(log.get("wall_times", []))
+    seconds = to_floats(log.get("wall_times", []))
     row |= {
         "epochs_run": run,
-        "epochs_planned": number(log.get("epochs")),
+        "epochs_planned": to_float(log.get("epochs")),
         "mean_epoch_s": float(seconds.mean()) if len(seconds) else np.nan,
     }
     row |= {

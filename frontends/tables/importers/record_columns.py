@@ -1,4 +1,4 @@
-"""Records of foreign files -> columns of a table, and what is said of a record that is not one."""
+"""Records of foreign files as columns of a table, and errors about malformed records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cgir.typing import FloatArray
 
 
 @contextmanager
-def naming(origin: str, what: str) -> Iterator[None]:
-    """What goes wrong inside, with a malformed record, becomes one line that names it.
+def record_errors(origin: str, what: str) -> Iterator[None]:
+    """Turn errors of the code inside, which reads a record, into one line that names the record.
 
     Args:
         origin: the file and the record in it.
-        what: records such as it should be, in the plural.
+        what: what such records are called, in the plural.
 
     Raises:
         FileFormatError: a key is missing, or a value is of another kind than expected.
@@ -31,13 +31,13 @@ def naming(origin: str, what: str) -> Iterator[None]:
     except SpecError as error:
         raise FileFormatError(f"{origin}: {error}") from error
     except KeyError as error:
-        raise FileFormatError(f"{origin}: no {shown(error)} in it, which {what} have") from error
+        raise FileFormatError(f"{origin}: no {preview(error)} in it, which {what} have") from error
     except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
-        raise FileFormatError(f"{origin}: not {what} ({shown(error)})") from error
+        raise FileFormatError(f"{origin}: not {what} ({preview(error)})") from error
 
 
-def shown(value: Any) -> str:
-    """What of a foreign value can stand in a message: one line, not too long; of a dictionary its keys."""
+def preview(value: Any) -> str:
+    """A foreign value for a message: one line, not too long; of a dictionary its keys."""
     text = (
         ", ".join(map(str, list(value)[:8]))
         if isinstance(value, dict)
@@ -48,7 +48,7 @@ def shown(value: Any) -> str:
     return " ".join(text.split())[:200]
 
 
-def number(value: Any) -> float:
+def to_float(value: Any) -> float:
     """A number of any kind, also in an array of one; nan for None.
 
     Raises:
@@ -63,7 +63,7 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def numbers_of(values: Any) -> FloatArray:
+def to_floats(values: Any) -> FloatArray:
     """A list or array of numbers, flat.
 
     Raises:
@@ -73,17 +73,17 @@ def numbers_of(values: Any) -> FloatArray:
         values = values.ravel()
     elif not isinstance(values, list | tuple):
         raise TypeError(f"{type(values).__name__} where a list of numbers is expected")
-    return np.asarray([number(value) for value in values], np.float64)
+    return np.asarray([to_float(value) for value in values], np.float64)
 
 
-def columns_of(rows: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
+def to_columns(rows: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
     """Rows of named numbers -> columns, in order of first appearance; nan where a row lacks one."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.asarray([row.get(name, np.nan) for row in rows], np.float64) for name in names}
 
 
-def compact(recipe: Any) -> str:
-    """A recipe of NAS-Bench-NLP as the text of its space: JSON without blanks, keys in the order given.
+def compact_json(recipe: Any) -> str:
+    """A recipe of NAS-Bench-NLP as a spec string: JSON without blanks, keys in the order given.
 
     Raises:
         TypeError: it is no JSON object.

@@ -19,10 +19,10 @@ from frontends import spaces
 from frontends.tables.safe_load.torch_reader import read_torch
 from frontends.tables.table import Table
 
-from .record_columns import columns_of, naming, number, numbers_of, shown
+from .record_columns import preview, record_errors, to_columns, to_float, to_floats
 
-# What the field compares on each task, as NASLib reads it: higher is better everywhere
-CHOSEN = {
+# The metric that papers compare on each task, as NASLib reads it: higher is better everywhere
+VALIDATION_METRICS = {
     "class_scene": "valid_top1", "class_object": "valid_top1", "jigsaw": "valid_top1", "room_layout": "valid_neg_loss",
     "segmentsemantic": "valid_acc", "normal": "valid_ssim", "autoencoder": "valid_ssim",
 }  # fmt: skip
@@ -46,26 +46,26 @@ def read_transnas(kind: str, path: Path) -> Table:
     value = read_torch(path)
     data = value.get("data") if isinstance(value, dict) else None
     if not isinstance(data, dict) or not isinstance(data.get(kind), dict):
-        found = shown(value if data is None else data)
+        found = preview(value if data is None else data)
         raise FileFormatError(f"{path}: no architectures of the {kind} space under the key 'data'; found {found}")
     rows = []
     for text, tasks in tqdm(data[kind].items(), desc=path.name, unit="network", delay=1):
-        with naming(f"{path}: {shown(text)}", "results of TransNAS-Bench-101"):
+        with record_errors(f"{path}: {preview(text)}", "results of TransNAS-Bench-101"):
             rows.append({name: value for task, result in tasks.items() for name, value in _task(task, result)})
-    return Table(f"transnas_{kind}", tuple(map(str, data[kind])), columns_of(rows), spaces.get(f"transnas_{kind}"))
+    return Table(f"transnas_{kind}", tuple(map(str, data[kind])), to_columns(rows), spaces.get(f"transnas_{kind}"))
 
 
 def _task(task: str, result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    curves = {metric: numbers_of(values) for metric, values in result["metrics"].items()}
+    curves = {metric: to_floats(values) for metric, values in result["metrics"].items()}
     for metric, curve in curves.items():
         yield f"{task}_{metric}", float(curve[-1])
         if not metric.startswith("train"):
             yield f"{task}_{metric}_best", float(curve.max())
-    if task in CHOSEN:
-        yield f"{task}_val_metric", float(curves[CHOSEN[task]][-1])
+    if task in VALIDATION_METRICS:
+        yield f"{task}_val_metric", float(curves[VALIDATION_METRICS[task]][-1])
     for info, value in result.get("model_info", {}).items():
         if isinstance(value, int | float | np.number | np.ndarray) and np.size(value) == 1:
-            yield f"{task}_{info}", number(value)
+            yield f"{task}_{info}", to_float(value)
 
 
 read_micro, read_macro = partial(read_transnas, "micro"), partial(read_transnas, "macro")

@@ -16,6 +16,9 @@ from tqdm import tqdm
 
 from cgir.errors import FileFormatError
 
+DAMAGED = (
+    OSError, EOFError, ValueError, RuntimeError, StructError, zlib.error, zipfile.BadZipFile, tarfile.TarError
+)  # fmt: skip
 LARGEST = 1 << 26  # bytes of one training's JSON or pickle; real ones have less than a hundredth
 RATIO = 200  # of unpacked to packed bytes; real ones stay below 20
 
@@ -29,8 +32,9 @@ class Member(NamedTuple):
 
 
 def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """The files whose path `wanted` accepts, with a progress bar: of a folder sorted by path, of an archive as they lie
-    in it.
+    """The files whose path `wanted` accepts, with a progress bar.
+
+    Those of a folder are sorted by path, those of an archive in its order.
 
     Args:
         path: a folder, a zip or tar archive, or one such file itself.
@@ -49,16 +53,7 @@ def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
             yield member
     except FileFormatError:
         raise
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        RuntimeError,
-        StructError,
-        zlib.error,
-        zipfile.BadZipFile,
-        tarfile.TarError,
-    ) as error:
+    except DAMAGED as error:
         raise FileFormatError(f"{path}: cannot be read after {count} files ({error})") from error
     if not count:
         raise FileFormatError(f"{path}: no file in it is one of this benchmark's results")
@@ -98,7 +93,7 @@ def _check(size: int, origin: str) -> None:
 
 
 class _Limited(RawIOBase):
-    """A stream that refuses to give more than so many bytes."""
+    """A stream that raises an error after so many bytes."""
 
     def __init__(self, inner: IO[bytes], limit: int, origin: str) -> None:
         self.inner, self.left, self.origin = inner, limit, origin
@@ -108,7 +103,7 @@ class _Limited(RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """What `BufferedReader` asks for."""
+        """Fill the buffer, for `BufferedReader`."""
         content = self.inner.read(len(buffer))
         self.left -= len(content)
         if self.left < 0:
@@ -120,5 +115,11 @@ class _Limited(RawIOBase):
 
 
 def open_bz2(stream: IO[bytes], size: int, origin: str) -> BufferedReader:
-    """The content of a bz2 file of `size` bytes, as a stream that refuses to be out of all proportion."""
+    """The content of a bz2 file as a stream, which refuses more than `RATIO` times the size of the file.
+
+    Args:
+        stream: the packed file.
+        size: of the packed file, in bytes.
+        origin: named in errors.
+    """
     return BufferedReader(_Limited(bz2.BZ2File(stream), RATIO * size + (1 << 20), origin))

@@ -1,18 +1,19 @@
-"""Pickles are programs: whoever loads one runs what its author wrote. This reads the benchmarks' pickles without
-running any of it.
+"""An unpickler that runs nothing: it reads the benchmarks' pickles by an allow-list of inert constructors.
 
-A pickle builds everything but plain Python values by naming a function and calling it. Here a name is looked up in one
-table, `_calls`, of functions written in this file, which check what they are given and make plain values: numpy arrays,
-scalars and dtypes, the storages and tensors of PyTorch (as numpy arrays), sets, complex numbers, slices, ordered
-dictionaries. The benchmarks' own result classes become `Record`s, which hold their state and do nothing. Every other
-name is refused before anything is made of it, `builtins.getattr` too. Not even numpy's own functions are called: a
-dtype with a forged state makes them follow pointers that lie in the file. Memory is not bounded: a few bytes can claim
-gigabytes, which ends in an error or, at worst, in the process being killed.
+Pickles are programs: whoever loads one runs what its author wrote. A pickle builds everything but plain Python values
+by naming a function and calling it. Here a name is looked up in one table, `_CALLS`, of functions written in this file,
+which check their arguments and make plain values: numpy arrays, scalars and dtypes, the storages and tensors of PyTorch
+(as numpy arrays), sets, complex numbers, slices, ordered dictionaries. The benchmarks' own result classes become
+`Record`s, which hold their state and do nothing. Every other name is refused before it is used, `builtins.getattr` too.
+Not even numpy's own functions are called: a dtype with a forged state makes them follow pointers that lie in the file.
+Memory is not bounded: a few bytes can claim gigabytes, which ends in an error or, at worst, in the process being
+killed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BufferedReader, BytesIO
 from math import prod
 from pickle import Unpickler
 from typing import IO, Any, NoReturn
@@ -22,6 +23,10 @@ import numpy as np
 from cgir.errors import FileFormatError
 from cgir.typing import AnyArray
 
+StorageReader = Callable[[Any], AnyArray]  # (persistent id) -> the flat array that PyTorch keeps outside of the pickle
+# (file, its size in bytes, what errors call it) -> its value
+StreamReader = Callable[[BufferedReader, int, str], Any]
+
 # Plain holders of fields in the pickles of NAS-Bench-201 and its first release
 RECORDS = {
     (f"{package}.{module}", name)
@@ -29,10 +34,13 @@ RECORDS = {
     for module in ("api", "api_201", "api_utils")
     for name in ("ArchResults", "ResultsCount")
 }
-STORAGES = {
-    "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2",
-    "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?", "ComplexFloatStorage": "c8", "ComplexDoubleStorage": "c16",
+STORAGE_DTYPES = {
+    "DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2",
+    "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2",
+    "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?",
+    "ComplexFloatStorage": "c8", "ComplexDoubleStorage": "c16",
 }  # fmt: skip
+TORCH_FILE = ("torch.storage", "_load_from_bytes")
 ADMITTED = "only numpy arrays, PyTorch tensors and plain Python values are admitted"
 _PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
@@ -45,20 +53,26 @@ class Record:
     """An object of a benchmark's result class: its fields, without the class."""
 
 
-def unpickle(stream: IO[bytes], origin: str, storage: Callable[[Any], AnyArray] | None = None) -> Any:
+def unpickle(
+    stream: IO[bytes],
+    origin: str,
+    read_storage: StorageReader | None = None,
+    read_torch_stream: StreamReader | None = None,
+) -> Any:
     """The value of the pickle at the stream's position; nothing of it is executed.
 
     Args:
         stream: an open file, which is left behind the end of the pickle if it has `peek`.
         origin: named in errors: the file, and the member or record in it.
-        storage: (persistent id) -> the flat array that PyTorch keeps outside of the pickle; without it, persistent ids
-            are refused.
+        read_storage: reads what a persistent id stands for; without it, persistent ids are refused.
+        read_torch_stream: reads a file of PyTorch inside the pickle, as `torch.storage._load_from_bytes` does; without
+            it, such files are refused.
 
     Raises:
         FileFormatError: the pickle asks for what is not admitted, or is damaged.
     """
     try:
-        return _Reader(stream, origin, storage).load()
+        return _Reader(stream, origin, read_storage, read_torch_stream).load()
     except FileFormatError:
         raise
     except _RefusedError as error:
@@ -69,36 +83,51 @@ def unpickle(stream: IO[bytes], origin: str, storage: Callable[[Any], AnyArray] 
 
 
 class _Reader(Unpickler):
-    def __init__(self, stream: IO[bytes], origin: str, storage: Callable[[Any], AnyArray] | None) -> None:
+    """An unpickler that looks names up in the allow-list."""
+
+    def __init__(
+        self,
+        stream: IO[bytes],
+        origin: str,
+        read_storage: StorageReader | None,
+        read_torch_stream: StreamReader | None,
+    ) -> None:
         super().__init__(stream)
-        self.origin, self.storage = origin, storage
-        self.known: dict[tuple[str, str], Any] = {}
+        self.origin, self.read_storage, self.read_torch_stream = origin, read_storage, read_torch_stream
+        self.admitted: dict[tuple[str, str], Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Made anew for each pickle, so that none can change what the next one sees."""
+        """The inert constructor of a name; new for each pickle, so that none can change what the next one reads."""
         key = (_PYTHON2.get(module, module), name)
-        if key not in self.known:
-            self.known[key] = self._admitted(*key)
-        return self.known[key]
+        if key not in self.admitted:
+            self.admitted[key] = self._admit(*key)
+        return self.admitted[key]
 
-    def _admitted(self, module: str, name: str) -> Any:
+    def _admit(self, module: str, name: str) -> Any:
         if (module, name) in RECORDS:
             return type(name, (Record,), {})
-        if module == "torch" and name in STORAGES:
-            return np.dtype(STORAGES[name])
+        if module == "torch" and name in STORAGE_DTYPES:
+            return np.dtype(STORAGE_DTYPES[name])
         if (module, name) in _NAMES:
             return name
         if (module, name) in _CALLS:
             return _Call(_CALLS[module, name])
+        if (module, name) == TORCH_FILE and self.read_torch_stream is not None:
+            return _Call(self._nested_file)
         raise _RefusedError(f"{module[:60]}.{name[:60]}, which is refused; {ADMITTED}")
 
     def persistent_load(self, pid: Any) -> AnyArray:
-        """PyTorch names its storages so."""
-        if self.storage is None:
+        """The storage that a persistent id stands for."""
+        if self.read_storage is None:
             raise FileFormatError(
                 f"{self.origin}: the pickle refers to data outside of it (by a {type(pid).__name__}), and there is none"
             )
-        return self.storage(pid)
+        return self.read_storage(pid)
+
+    def _nested_file(self, raw: bytes) -> Any:
+        """A storage that was pickled by itself: the bytes of a file of PyTorch."""
+        assert self.read_torch_stream is not None
+        return self.read_torch_stream(BufferedReader(BytesIO(raw)), len(raw), "storage inside a pickle")
 
 
 class _Call:
@@ -218,15 +247,6 @@ def _parameter(data: AnyArray, *_: Any) -> AnyArray:
     return data
 
 
-def _storage(raw: bytes) -> Any:
-    """A storage that was pickled by itself: the bytes of a file of PyTorch."""
-    from io import BufferedReader, BytesIO
-
-    from .torch_reader import read_torch_stream
-
-    return read_torch_stream(BufferedReader(BytesIO(raw)), len(raw), "storage inside a pickle")
-
-
 # arguments of the functions below, which need no more than the name
 _NAMES = {("builtins", "object"), ("numpy", "ndarray")}
 _CALLS: dict[tuple[str, str], Callable[..., Any]] = {
@@ -248,6 +268,5 @@ _CALLS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch.storage", "_load_from_bytes"): _storage,
     ("torch", "Size"): lambda sizes=(): tuple(_items(sizes)),
 }

@@ -1,4 +1,4 @@
-"""TFRecord files without TensorFlow: length (uint64), its checksum, data, its checksum, all little-endian.
+"""Reader of TFRecord files without TensorFlow: length (uint64), its checksum, data, its checksum, little-endian.
 
 Checksums are CRC-32C (Castagnoli), rotated by 15 bits plus a constant, as in TensorFlow's documentation of the format.
 They are computed for thousands of records at once, byte by byte of all of them together, because a loop over bytes in
@@ -26,7 +26,7 @@ Checksum = TypeVar("Checksum", int, IntArray)
 
 
 class Record(NamedTuple):
-    """One record as it lies in the file; `start` in bytes."""
+    """One record of the file; `start` in bytes."""
 
     start: int
     data: bytes
@@ -54,36 +54,37 @@ def read_records(path: Path, progress: Callable[[int], object] = lambda size: No
 
 def _batch(stream: IO[bytes], path: Path, size: int, first: int) -> list[Record]:
     batch: list[Record] = []
-    place = stream.tell()
+    offset = stream.tell()
     while len(batch) < BATCH:
         head = stream.read(12)
         if not head:
             break
-        where = f"{path}: record {first + len(batch)} at byte {place}"
+        where = f"{path}: record {first + len(batch)} at byte {offset}"
         length = int.from_bytes(head[:8], "little")
         if len(head) == 12 and _masked(_crc_of_length(head[:8])) != int.from_bytes(head[8:], "little"):
             raise FileFormatError(
                 f"{where}: the checksum of its length is wrong; the file is damaged, or no TFRecord file"
             )
-        if len(head) < 12 or place + 16 + length > size:
+        if len(head) < 12 or offset + 16 + length > size:
             raise FileFormatError(f"{where}: cut off; the file ends at byte {size}")
         if length > LONGEST:
             raise FileFormatError(
                 f"{where}: {length} bytes long, expected at most {LONGEST}; this is not a label table"
             )
         body = stream.read(length + 4)
-        batch.append(Record(place, body[:length], int.from_bytes(body[length:], "little")))
-        place += 16 + length
+        batch.append(Record(offset, body[:length], int.from_bytes(body[length:], "little")))
+        offset += 16 + length
     return batch
 
 
 def _check(path: Path, first: int, batch: Sequence[Record]) -> None:
-    found = _masked(_crc([record.data for record in batch]).astype(np.int64))
-    wrong = np.flatnonzero(found != np.asarray([record.checksum for record in batch]))
+    checksums = _masked(_crc([record.data for record in batch]).astype(np.int64))
+    wrong = np.flatnonzero(checksums != np.asarray([record.checksum for record in batch]))
     if len(wrong):
         at = int(wrong[0])
         raise FileFormatError(
-            f"{path}: record {first + at} at byte {batch[at].start}: the checksum of its data is wrong; the file is damaged"
+            f"{path}: record {first + at} at byte {batch[at].start}: the checksum of its data is wrong; "
+            "the file is damaged"
         )
 
 
@@ -99,20 +100,21 @@ def _table() -> NDArray[np.uint32]:
 
 
 _TABLE = _table()
-_LIST: list[int] = _TABLE.tolist()
+_TABLE_AS_LIST: list[int] = _TABLE.tolist()
 
 
 def _crc_of_length(text: bytes) -> int:
     """CRC-32C of a few bytes, one after the other: each length must be trusted before the next can be found."""
     crc = 0xFFFFFFFF
     for byte in text:
-        crc = _LIST[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+        crc = _TABLE_AS_LIST[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     return crc ^ 0xFFFFFFFF
 
 
 def _crc(texts: Sequence[bytes]) -> NDArray[np.uint32]:
-    """CRC-32C of every text: sorted by length and read from their ends backwards, so that those at work are always the
-    last rows.
+    """CRC-32C of every text.
+
+    They are sorted by length and padded at the front, so that those that have a byte in a column are the last rows.
     """
     lengths = np.asarray([len(text) for text in texts])
     order = np.argsort(lengths, kind="stable")

@@ -1,6 +1,6 @@
-"""What `torch.save` wrote, without PyTorch: zip archives (since 1.6) and the older stream of pickles, tensors as numpy
-arrays.
+"""A reader of what `torch.save` wrote, without PyTorch: tensors become numpy arrays.
 
+It reads zip archives (since PyTorch 1.6) and the older stream of pickles.
 Layouts as in the authors' torch/serialization.py. Zip: NAME/data.pkl, NAME/byteorder, NAME/data/KEY. Stream: magic
 number, version, system, value, keys of the storages (five pickles), then for each key the number of elements (int64)
 and the elements.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from struct import error as StructError
 from typing import IO, Any
@@ -20,7 +21,7 @@ import numpy as np
 from cgir.errors import FileFormatError
 from cgir.typing import AnyArray
 
-from .pickle_reader import unpickle
+from .pickle_reader import StorageReader, unpickle
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 
@@ -38,23 +39,41 @@ def read_torch(path: Path) -> Any:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_torch_stream(stream: IO[bytes], size: int, origin: str) -> Any:
-    """The same from an open file of `size` bytes that has `peek`."""
-    if stream.peek(4)[:4] == b"PK\x03\x04":  # type: ignore[attr-defined]
+def read_torch_stream(stream: BufferedReader, size: int, origin: str) -> Any:
+    """The value in an open file of `torch.save`; nothing in it is executed.
+
+    Args:
+        stream: the file.
+        size: of the file, in bytes; a claim of more is refused.
+        origin: named in errors.
+
+    Raises:
+        FileFormatError: as `read_torch`.
+    """
+    if stream.peek(4)[:4] == b"PK\x03\x04":
         try:
             with zipfile.ZipFile(stream) as archive:
                 return _from_zip(archive, size, origin)
         except FileFormatError:
             raise
-        except (
-            zipfile.BadZipFile,
-            EOFError,
-            ValueError,
-            RuntimeError,
-            StructError,
-        ) as error:  # RuntimeError: encrypted, or packed in an unknown way
+        # RuntimeError: encrypted, or packed in an unknown way
+        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, StructError) as error:
             raise FileFormatError(f"{origin}: damaged archive ({error})") from error
     return _from_stream(stream, size, origin)
+
+
+def unpickle_tensors(stream: IO[bytes], origin: str, read_storage: StorageReader | None = None) -> Any:
+    """`unpickle`, where storages inside the pickle are files of PyTorch.
+
+    Args:
+        stream: an open file.
+        origin: named in errors.
+        read_storage: reads what a persistent id stands for; without it, persistent ids are refused.
+
+    Raises:
+        FileFormatError: the pickle asks for what is not admitted, or is damaged.
+    """
+    return unpickle(stream, origin, read_storage, read_torch_stream)
 
 
 def _from_zip(archive: zipfile.ZipFile, size: int, origin: str) -> Any:
@@ -77,18 +96,18 @@ def _from_zip(archive: zipfile.ZipFile, size: int, origin: str) -> Any:
         return np.frombuffer(archive.read(name), dtype.newbyteorder(">" if order == b"big" else "<"))
 
     with archive.open(f"{root}/data.pkl") as stream:
-        return unpickle(stream, origin, _storages(origin, contents))
+        return unpickle_tensors(stream, origin, _storage_reader(origin, contents))
 
 
-def _from_stream(stream: IO[bytes], size: int, origin: str) -> Any:
-    if stream.peek(2)[:1] != b"\x80":  # type: ignore[attr-defined]
+def _from_stream(stream: BufferedReader, size: int, origin: str) -> Any:
+    if stream.peek(2)[:1] != b"\x80":
         raise FileFormatError(f"{origin}: not a file of torch.save (neither a zip archive nor a pickle)")
-    if unpickle(stream, origin) != MAGIC or unpickle(stream, origin) != VERSION:
+    if unpickle_tensors(stream, origin) != MAGIC or unpickle_tensors(stream, origin) != VERSION:
         raise FileFormatError(f"{origin}: not a file of torch.save (its magic number is missing)")
-    system = unpickle(stream, origin)
+    system = unpickle_tensors(stream, origin)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise FileFormatError(f"{origin}: written on a machine with another byte order")
-    waiting: dict[str, AnyArray] = {}
+    storages: dict[str, AnyArray] = {}
     left = size
 
     def contents(key: str, dtype: np.dtype[Any], count: int) -> AnyArray:
@@ -98,34 +117,36 @@ def _from_stream(stream: IO[bytes], size: int, origin: str) -> Any:
             raise FileFormatError(
                 f"{origin}: storage {key[:40]} claims {count} elements, more than the whole file holds"
             )
-        waiting[key] = np.zeros(count, dtype.newbyteorder("<"))
-        return waiting[key]
+        storages[key] = np.zeros(count, dtype.newbyteorder("<"))
+        return storages[key]
 
-    value = unpickle(stream, origin, _storages(origin, contents))
-    keys = unpickle(stream, origin)
-    if not isinstance(keys, list) or set(keys) != set(waiting):
+    value = unpickle_tensors(stream, origin, _storage_reader(origin, contents))
+    keys = unpickle_tensors(stream, origin)
+    if not isinstance(keys, list) or set(keys) != set(storages):
         raise FileFormatError(f"{origin}: the list of storages does not name those that the tensors use")
     for key in keys:
-        flat = waiting[key]
-        if int.from_bytes(stream.read(8), "little") != len(flat) or stream.readinto(flat.view(np.uint8)) != flat.nbytes:  # type: ignore[attr-defined]
+        flat = storages[key]
+        count = int.from_bytes(stream.read(8), "little")
+        if count != len(flat) or stream.readinto(flat.view(np.uint8).data) != flat.nbytes:
             raise FileFormatError(f"{origin}: storage {key[:40]} of {len(flat)} elements is cut off")
     return value
 
 
-def _storages(origin: str, contents: Callable[[str, np.dtype[Any], int], AnyArray]) -> Callable[[Any], AnyArray]:
+def _storage_reader(origin: str, contents: Callable[[str, np.dtype[Any], int], AnyArray]) -> StorageReader:
     """Persistent ids ("storage", type, key, device, elements[, view]) -> arrays, each read once."""
-    known: dict[str, AnyArray] = {}
+    arrays: dict[str, AnyArray] = {}
 
-    def storage(pid: Any) -> AnyArray:
+    def read_storage(pid: Any) -> AnyArray:
         match pid:
             case ("storage", np.dtype() as dtype, str(key), str(), int(count), *rest) if count >= 0 and not any(rest):
-                if key not in known:
-                    known[key] = contents(key, dtype, count)
-                if known[key].dtype.newbyteorder("=") != dtype or len(known[key]) != count:
+                if key not in arrays:
+                    arrays[key] = contents(key, dtype, count)
+                if arrays[key].dtype.newbyteorder("=") != dtype or len(arrays[key]) != count:
                     raise FileFormatError(f"{origin}: storage {key[:40]} is used with two types or sizes")
-                return known[key]
+                return arrays[key]
         raise FileFormatError(
-            f"{origin}: the pickle refers to data outside of it by a {type(pid).__name__} that names no storage of PyTorch"
+            f"{origin}: the pickle refers to data outside of it by a {type(pid).__name__} "
+            "that names no storage of PyTorch"
         )
 
-    return storage
+    return read_storage

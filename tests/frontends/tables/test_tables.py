@@ -45,7 +45,7 @@ def folder() -> Path:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_tables_hold_what_the_csv_module_reads(name: str) -> None:
     count, metric, form = PUBLISHED[name]
-    with gzip.open(folder() / tables.SOURCES[name].file, "rt") as file:
+    with gzip.open(folder() / tables.PUBLISHED_TABLES[name].file, "rt") as file:
         lines = list(csv.DictReader(file))
     table = tables.load(name)
     assert len(table) == len(lines) == count

@@ -28,14 +28,14 @@ from hypothesis.extra import numpy as hnp
 
 import cgir
 from frontends.tables.safe_load.archive_members import open_bz2, read_members
-from frontends.tables.safe_load.pickle_reader import Record, unpickle
-from frontends.tables.safe_load.torch_reader import read_torch
+from frontends.tables.safe_load.pickle_reader import Record
+from frontends.tables.safe_load.torch_reader import read_torch, unpickle_tensors
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
 
 def read(raw: bytes) -> Any:
-    return unpickle(io.BytesIO(raw), "a file")
+    return unpickle_tensors(io.BytesIO(raw), "a file")
 
 
 def complaint_of(call: Callable[..., Any], *args: Any) -> str:
@@ -391,7 +391,7 @@ def test_packed_files_out_of_proportion_are_refused(tmp_path: Path) -> None:
         pytest.raises(cgir.FileFormatError, match="unpacks to more than 200 times its size"),
         open_bz2(io.BytesIO(bomb), len(bomb), "bomb") as stream,
     ):
-        unpickle(stream, "bomb")
+        unpickle_tensors(stream, "bomb")
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.json", bytes((1 << 26) + 1))
     with pytest.raises(cgir.FileFormatError, match=r"x\.zip: a\.json: 67108865 bytes, expected at most"):
@@ -405,4 +405,4 @@ def test_damaged_bz2_is_one_line() -> None:
             pytest.raises(cgir.FileFormatError, match=r"^x: damaged pickle"),
             open_bz2(io.BytesIO(raw), len(raw), "x") as stream,
         ):
-            unpickle(stream, "x")
+            unpickle_tensors(stream, "x")
