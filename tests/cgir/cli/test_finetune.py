@@ -1,17 +1,14 @@
-"""A user's own models and a few measurements: `cgir finetune`, `cgir predict`, from files to a ranking."""
+"""`cgir finetune`: a user's own models and a few measurements become a ranking."""
 
 from __future__ import annotations
 
-import csv
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from cli_samples import SHAPE, TRAINED, measured, ranked, ship_weights, write_nets
 from encoders_samples import random_cnns
 from onnx_samples import exported
 from torch import nn
@@ -19,47 +16,20 @@ from torch import nn
 import cgir
 import encoders
 import frontends
+from cgir.cli.finetune import HEADS as CLI_HEADS
 from cgir.cli.main import main
-from cgir.cli.targets import open_targets, read_graphs
-
-NETS = """
-from torch import nn
-
-def net(width):
-    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
-"""
-WIDTHS = (4, 6, 8, 12, 16, 24, 32)
-SHAPE = ["--input-shape", "1,3,16,16"]
-TRAINED = ["--encoder", "none", "--head", "gp"]
-
-
-class Estimate(NamedTuple):
-    """As the shipped weights give it."""
-
-    scores: Any
-    deviations: Any
-    unit: str
-    worth: str
+from encoders.predictors.predictor import HEADS
 
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Seven networks in a Python file, as a user who stands in its folder names them."""
-    functions = "".join(f"\ndef w{width}():\n    return net({width})\n" for width in WIDTHS)
-    (tmp_path / "nets.py").write_text(NETS + functions)
     monkeypatch.chdir(tmp_path)
-    return [f"nets.py:w{width}" for width in WIDTHS]
+    return write_nets(tmp_path)
 
 
-def measured(path: str, values: dict[str, float]) -> str:
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("model", "accuracy"), *values.items()])
-    return path
-
-
-def ranked(text: str) -> list[list[str]]:
-    """The words of each line of a ranking."""
-    return [line.split() for line in text.splitlines() if re.match(r" +\d+ ", line)]
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    return ship_weights(monkeypatch)
 
 
 def test_models_and_a_few_measurements_become_a_ranking_of_all(
@@ -86,24 +56,6 @@ def test_models_and_a_few_measurements_become_a_ranking_of_all(
     assert [float(rows[model][0]) for model in models] == pytest.approx(scores, abs=2e-3)
     assert [float(rows[model][1]) for model in models] == pytest.approx(deviations, abs=2e-3)
     assert [row[-1] for row in ranked(text)][-1] == "nets.py:w4"
-
-
-def test_a_saved_predictor_ranks_models_and_writes_them_for_other_programs(
-    models: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    labels = measured("measured.csv", {"w4": 60.5, "w16": 75.25, "w32": 80.0})
-    assert main(["finetune", *models[:-1], "nets.py:w32", "--labels", labels, *TRAINED, *SHAPE, "-o", "ranker"]) == 0
-    fitted = [(row[-1], row[1]) for row in ranked(capsys.readouterr().out)]
-    Path("models.txt").write_text("\n".join([*models, "", models[0], "--top=2"]) + "\n")
-    assert main(["predict", "@models.txt", "--predictor", "ranker", *SHAPE, "-o", "scores.csv"]) == 0
-    text = capsys.readouterr().out
-    assert [(row[-1], row[1]) for row in ranked(text)] == fitted[:2]
-    assert text.endswith("\n\nwrote scores.csv\n")
-    with Path("scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["model"], f"{float(row['score']):.4f}") for row in rows] == fitted
-    assert [int(row["rank"]) for row in rows] == list(range(1, 8))
-    assert all(float(row["deviation"]) > 0 for row in rows)
 
 
 def test_a_metric_where_lower_is_better_turns_the_ranking_round(
@@ -171,21 +123,6 @@ def test_models_saved_graphs_and_data_sets_are_read_together(
     assert main(["finetune", "pool", "graph.json", *TRAINED, "-o", "ranker"]) == 0
     header, *_, last = capsys.readouterr().out.splitlines()
     assert (header.split()[-2:], last) == (["params", "network"], "predictor: ranker (4 labels)")
-
-
-def test_networks_are_listed_before_they_are_read(tmp_path: Path) -> None:
-    graphs = random_cnns(3)
-    cgir.GraphStore.write(tmp_path / "s.parquet", graphs[:2], specs=["a", "b"], labels={"acc": [1.0, 2.0]})
-    found = open_targets([str(tmp_path / "s.parquet"), "", "net.onnx", "net.onnx"])
-    assert found.names == ["a", "b", "net.onnx"]
-    assert np.array_equal(found.labels["acc"], [1.0, 2.0, np.nan], equal_nan=True)
-    assert np.diff(read_graphs(found.sources, lambda _: graphs[2]).ptr).tolist() == [len(graph) for graph in graphs]
-
-    def broken(_: str) -> cgir.Graph:
-        raise cgir.TraceError("no shape")
-
-    with pytest.raises(cgir.TraceError, match=r"^net\.onnx: no shape$"):
-        read_graphs(found.sources, broken)
 
 
 @pytest.mark.parametrize(
@@ -272,73 +209,6 @@ def test_errors_are_one_line(
     assert not Path("x").exists()
 
 
-@pytest.fixture
-def shipped(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Stands in for the weights that come with the package: the score is the number of operators."""
-    task = {
-        "unit": "%",
-        "about": "accuracy on ImageNet",
-        "families": ["timm", "ofa_mbv3"],
-        "worth": {"timm": 0.61, "ofa_mbv3": 0.9},
-    }
-    card: dict[str, Any] = {"tasks": {"imagenet_top1": task}}
-
-    def zero_shot(graphs: Any, name: str) -> Estimate:
-        sizes = np.diff(graphs.ptr).astype(float)
-        return Estimate(
-            sizes, sizes / 10, card["tasks"][name]["unit"], "On families left out it ranked 9 of 10 pairs alike."
-        )
-
-    pretrained, shot = (ModuleType(f"encoders.predictors.{name}") for name in ("pretrained", "zero_shot"))
-    vars(pretrained).update(
-        card=lambda _: card, load_pretrained=lambda _: encoders.Encoder(seed=0), NAMES=("universal",)
-    )
-    vars(shot).update(zero_shot=zero_shot)
-    for module in (pretrained, shot):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    return card
-
-
-def test_a_task_needs_no_predictor(
-    models: list[str], shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    random_cnns(1)[0].save("graph.json")
-    for more in (["--task", "imagenet_top1"], []):  # the only one need not be named
-        assert main(["predict", "graph.json", models[0], *more, *SHAPE, "-o", "scores.csv"]) == 0
-        first, _, *rows, empty, written, again, worth = capsys.readouterr().out.splitlines()
-        assert first == "imagenet_top1 in %, without a label"
-        nodes = len(cgir.load("graph.json"))
-        assert [row.split() for row in rows] == [
-            ["1", f"{nodes:.4f}", f"{nodes / 10:.4f}", "graph.json"],
-            ["2", "7.0000", "0.7000", models[0]],
-        ]
-        assert (empty, written, again, worth) == (
-            "",
-            "wrote scores.csv",
-            "",
-            "On families left out it ranked 9 of 10 pairs alike.",
-        )
-    assert main(["predict"]) == 0
-    text = capsys.readouterr().out
-    assert "imagenet_top1 (%): accuracy on ImageNet\n  learned from timm, ofa_mbv3\n" in text
-    assert text.endswith("on a family that was left out: timm 0.61, ofa_mbv3 0.90\n")
-
-
-def test_unknown_tasks_are_one_line(
-    models: list[str], shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["predict", models[0], "--task", "imagenet"]) == 2
-    assert re.fullmatch(r"cgir: no task 'imagenet'; there are imagenet_top1 .*\n", capsys.readouterr().err)
-    shipped["tasks"]["latency"] = shipped["tasks"]["imagenet_top1"]
-    assert main(["predict", models[0]]) == 2
-    assert re.fullmatch(
-        r"cgir: what shall be predicted\? .*, or --task with one of imagenet_top1, latency .*\n",
-        capsys.readouterr().err,
-    )
-    with pytest.raises(SystemExit):
-        main(["predict", models[0], "--task", "imagenet_top1", "--predictor", "ranker"])
-
-
 def test_finetuning_starts_from_the_shipped_encoder(models: list[str], shipped: dict[str, Any]) -> None:
     encoders.save_encoder(encoders.Encoder(seed=0), "encoder.safetensors")
     words = [
@@ -362,3 +232,7 @@ def test_finetuning_starts_from_the_shipped_encoder(models: list[str], shipped: 
         for output in "bcd"
     ]
     assert same == [True, True, False]
+
+
+def test_the_heads_of_the_command_line_are_those_of_the_predictor() -> None:
+    assert CLI_HEADS == HEADS

@@ -1,17 +1,14 @@
-"""`cgir space`: list, describe, one network as a graph, many as a data set; `cgir tables graphs`: a data set with
-labels.
-"""
+"""`cgir space`: list, describe, one network as a graph, many as a data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import cgir
 from cgir.cli.main import main
-from frontends import spaces, tables
+from frontends import spaces
 
 
 def test_spaces_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,19 +44,6 @@ def test_data_sets_hold_samples_or_everything(tmp_path: Path) -> None:
     assert sorted(cgir.GraphStore.open(tmp_path / "all").specs) == sorted(
         map(spaces.get("nasbench_macro").format, spaces.get("nasbench_macro").enumerate())
     )
-
-
-def test_a_table_becomes_a_data_set_with_labels(tmp_path: Path) -> None:
-    assert main(["tables", "graphs", "digits", "-o", str(tmp_path / "digits")]) == 0
-    store, table = cgir.GraphStore.open(tmp_path / "digits"), tables.load("digits")
-    assert store.families == list(table.families)
-    assert store.specs == list(table.spec_strings)
-    assert set(store.labels) == set(table.metrics)
-    assert np.array_equal(store.labels["accuracy"], table["accuracy"], equal_nan=True)
-    place = 300
-    space = table.family(table.families[place]).space
-    assert space is not None
-    assert cgir.isomorphic(store[place], space.graph(table.specs[place]))
 
 
 @pytest.mark.parametrize(

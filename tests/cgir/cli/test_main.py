@@ -1,0 +1,45 @@
+"""The command line as a user meets it: help, version, one line for an error, exit statuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_samples import run_cgir
+
+import cgir
+from cgir.cli.main import main
+
+
+def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    text = run_cgir("--help").stdout
+    assert "examples:" in text
+    for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "explain", "demo"):
+        assert command in text
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert f"usage: cgir {command}" in (found := capsys.readouterr().out)
+        assert command != "trace" or found.count("  cgir trace ") == 2
+
+
+def test_help_is_there_at_once() -> None:
+    """No framework and no layer above the graphs is imported to print a help text."""
+    higher = {"torch", "frontends", "encoders", "contrastive", "search", "sklearn"}
+    code = f"import sys; from cgir.cli.main import build_parser; build_parser().format_help(); print(*{higher} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_a_damaged_graph_is_one_line_on_stderr(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.json"
+    path.write_text('{"format": "cgir-graph", "ver')
+    done = run_cgir("show", str(path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "damaged.json" in done.stderr
+    assert "Traceback" in run_cgir("--debug", "show", str(path)).stderr
+
+
+def test_version() -> None:
+    assert run_cgir("--version").stdout == f"cgir {cgir.__version__}\n"
