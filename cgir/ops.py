@@ -44,8 +44,9 @@ def matmul_flops(kind: NodeKind) -> int:
 
 
 def attention_flops(kind: NodeKind) -> int:
-    """Two products, scores and values: in_shapes are (heads, T, d) of query, key and value. A query made of parameters
-    alone is no input.
+    """Two products, scores and values: in_shapes are (heads, T, d) of query, key and value.
+
+    A query made of parameters alone is no input.
     """
     (*_, inner), (*_, length, _) = kind.in_shapes[0], kind.in_shapes[min(1, len(kind.in_shapes) - 1)]
     return 2 * prod(kind.shape[:-1]) * length * (inner + kind.shape[-1])

@@ -1,6 +1,4 @@
-"""Activations that frameworks write with scalars or weights on both sides: clipping from its two bounds, leaky units
-with learned slopes.
-"""
+"""Activations from their parts: clips from two bounds, PReLU from weighted ReLUs."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from .rewrite import rebuild
 
 
 def merge_adds(graph: Graph) -> Graph:
-    """Merge sums of sums into one n-ary Add where the inner sum has no other reader, runs as often, and no broadcasting
-    happens.
+    """Merge sums of sums into one n-ary Add.
+
+    Only where the inner sum has no other reader, runs as often, and no broadcasting happens.
     """
     nodes: list[Node | None] = list(graph.nodes)
     for index, original in enumerate(graph.nodes):
@@ -79,9 +80,7 @@ def _joined(node: Node) -> int | None:
 
 
 def unify_linear(graph: Graph) -> Graph:
-    """Linear layers from their parts: a product with a weight matrix, and the sum with a vector after it, become
-    `Linear` with bias.
-    """
+    """Linear layers from their parts: a product with a weight matrix, then the sum with a bias vector."""
     nodes: list[Node | None] = [_linear_from_matmul(node) for node in graph.nodes]
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -106,8 +105,9 @@ def unify_linear(graph: Graph) -> Graph:
 
 
 def _linear_from_matmul(node: Node) -> Node:
-    """`x @ w` with a weight (in, out), of more axes where einsum merged some: Linear's weight is (out, in), its shapes
-    are channels first.
+    """`x @ w` with a weight (in, out), of more axes where einsum merged some, as `Linear`.
+
+    Linear's weight is (out, in), and its shapes are channels first.
     """
     if node.op != "MatMul" or len(node.inputs) != 1 or len(node.params) != 1 or len(node.params[0].shape) < 2:
         return node
@@ -129,8 +129,9 @@ def _linear_from_matmul(node: Node) -> Node:
 
 
 def recognize_affine(graph: Graph) -> Graph:
-    """At inference a scale and then a shift per channel are batch normalisation: which is what is left of one when its
-    statistics are folded.
+    """A scale and then a shift per channel become `BatchNorm`, at inference.
+
+    This is what is left of one when its statistics are folded.
     """
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
@@ -154,9 +155,7 @@ def _is_per_channel(node: Node, op: str) -> bool:
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """At inference a BatchNorm that is the only reader of a convolution or linear layer disappears into it; the layer
-    gains a bias.
-    """
+    """Fold BatchNorm into the convolution or linear layer that it alone reads, at inference; the layer gains a bias."""
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):

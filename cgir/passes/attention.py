@@ -1,6 +1,4 @@
-"""Scaled dot-product attention from its parts, a product, scales and masks, softmax, a product; and one form for its
-projections.
-"""
+"""Scaled dot-product attention from its parts, and one form for its projections."""
 
 from __future__ import annotations
 
@@ -14,11 +12,11 @@ from .rewrite import rebuild
 
 
 def recognize_attention(graph: Graph) -> Graph:
-    """Replace softmax(scale(q k^T) + mask) v by one `Attention` node; masks that depend on the inputs stay as further
-    inputs.
+    """Replace softmax(scale(q k^T) + mask) v by one `Attention` node.
 
-    Vaswani et al. 2017, eq. 1. Scalar scales of query, key or scores are dropped: they are part of the operator.
-    `causal` is dropped too, because exporters write it as a constant mask, which cannot be told from any other.
+    Vaswani et al. 2017, eq. 1. Masks that depend on the inputs stay as further inputs. Scalar scales of query, key or
+    scores are dropped: they are part of the operator. `causal` is dropped too, because exporters write it as a constant
+    mask, which cannot be distinguished from any other.
     """
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
@@ -92,11 +90,11 @@ def _swapped(shape: Shape) -> Shape:
 
 
 def pack_projections(graph: Graph) -> Graph:
-    """One `Linear` for query, key and value of self-attention, as `torch.nn.MultiheadAttention` has it; Keras and
-    others have three.
+    """Merge the projections of query, key and value of self-attention into one `Linear`.
 
-    Only where the three read the same tensor, have no other reader, agree in having a bias, and share their weights
-    with nothing else but other triples of the same weights.
+    `torch.nn.MultiheadAttention` has one, Keras and others have three. Only where the three read the same tensor, have
+    no other reader, agree in having a bias, and share their weights with nothing else but other triples of the same
+    weights.
     """
     triples = {
         index: found

@@ -28,7 +28,7 @@ STEPS: tuple[Pass, ...] = (
 
 
 def sequence(level: str = "module", keep_movement: bool = False) -> tuple[Pass, ...]:
-    """The passes of `canonicalize`, in order: constants first, then movement, then `STEPS`, then what inference adds."""
+    """The passes of `canonicalize`, in order: constants, movement, `STEPS`, and what inference adds."""
     inference = level == "inference"
     return (
         recognize_recurrent, recognize_batch_norm, fold_computed_constants if inference else fold_constants,

@@ -83,10 +83,9 @@ def _shaped(name: str, before: Shape, after: Shape) -> Param:
 
 
 def squeeze_parameters(graph: Graph) -> Graph:
-    """Drop leading axes of size 1 from parameters in elementwise operators: broadcasting makes nothing of them, and
-    files differ in them.
+    """Drop leading axes of size 1 from parameters of elementwise operators.
 
-    Slopes of `PReLU` have one axis: the channels'.
+    Broadcasting ignores them, and files differ in them. Slopes of `PReLU` have one axis: the channels'.
     """
     return rebuild(graph, [node if OPS[node.op].category in WEIGHTED else _squeezed(node) for node in graph.nodes])
 
@@ -119,8 +118,9 @@ def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], pa
 
 
 def _with_scalar(node: Node, slot: int, value: float) -> Node:
-    """Arithmetic with one scalar operand, in the one form frontends use too: x - c is Add, x / c is Mul, c - x and c /
-    x are reversed.
+    """Arithmetic with one scalar operand in its one form, which frontends use too.
+
+    x - c is Add, x / c is Mul; c - x and c / x have `reverse`.
     """
     op, scalar, reverse = node.op, value, slot == 1
     if op == "Sub" and not reverse:
@@ -142,8 +142,9 @@ def _unique(params: tuple[Param, ...]) -> tuple[Param, ...]:
 
 
 def round_numbers(graph: Graph) -> Graph:
-    """Floating-point attributes with six digits of their single precision, which files keep, while Python computes in
-    double.
+    """Round floating-point attributes to six digits of their single precision.
+
+    Files keep single precision, while Python computes in double.
     """
     return graph.with_nodes(
         _rounded_node(node) if any(_has_float(value) for _, value in node.attrs) else node for node in graph.nodes

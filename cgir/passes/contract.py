@@ -22,8 +22,9 @@ def contract_movement(graph: Graph) -> Graph:
 
 
 def contract_identities(graph: Graph) -> Graph:
-    """Remove identities, casts, dropout, and neutral settings: x + 0, x * 1, pooling 1x1, adaptive pooling to the same
-    size, zero padding.
+    """Remove identities, casts, dropout, and operators whose settings are neutral.
+
+    x + 0, x * 1, pooling 1x1, adaptive pooling to the same size, zero padding.
     """
     return _contract(graph.with_nodes(map(_without_empty, graph.nodes)), {"identity"})
 

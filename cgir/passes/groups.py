@@ -1,6 +1,4 @@
-"""Operators that exporters write with others: group normalisation as instance normalisation of groups, gated units as a
-product.
-"""
+"""Operators that exporters decompose: group normalisation and gated linear units."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from .rewrite import rebuild
 
 
 def recognize_groups(graph: Graph) -> Graph:
-    """Replace instance normalisation of reshaped groups, with the scale and shift behind it, by `GroupNorm` (Wu and He
-    2018).
-    """
+    """Replace instance normalisation of reshaped groups and its scale and shift by `GroupNorm` (Wu and He 2018)."""
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):

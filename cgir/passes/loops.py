@@ -16,7 +16,7 @@ SKIPPED = ("movement", "identity", "source")
 
 
 class Cell(NamedTuple):
-    """What one round of a cell computes, biases aside: operators and how many gates its weights stack."""
+    """What one iteration of a cell computes, biases aside: operators and how many gates its weights stack."""
 
     op: str
     gates: int
@@ -33,22 +33,30 @@ CELLS = (
 )
 
 
-class _Round(NamedTuple):
-    """The weights of a cell, the sequence it reads one element of a round, and its initial states where they are
-    computed.
+class _CellInputs(NamedTuple):
+    """What a cell reads in one iteration.
+
+    Attributes:
+        kernel: weight of the input.
+        recurrent: weight of the state.
+        biases: as vectors.
+        sequence: node of which it reads one element an iteration.
+        sequence_shape: (features, steps).
+        states: nodes of the initial states, where they are computed.
     """
 
     kernel: Param
     recurrent: Param
     biases: tuple[Param, ...]
     sequence: int
-    seen: Shape
+    sequence_shape: Shape
     states: tuple[int, ...]
 
 
 def recognize_recurrent(graph: Graph) -> Graph:
-    """Replace a `Loop` whose body is the cell of an LSTM, a GRU or a simple RNN by that layer; two that run in opposite
-    directions by one.
+    """Replace a `Loop` whose body is the cell of an LSTM, a GRU or a simple RNN by that layer.
+
+    Two that run in opposite directions become one bidirectional layer.
     """
     if not any(node.op == "Loop" for node in graph.nodes):
         return graph
@@ -91,23 +99,23 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
     trips = node.attr("trips")
     if cell is None or trips is None:
         return None
-    inside = _round(graph, body, counted, sorted(biases))
-    hidden = inside.recurrent.shape[0] if inside is not None else 0
+    inputs = _cell_inputs(graph, body, counted, sorted(biases))
+    hidden = inputs.recurrent.shape[0] if inputs is not None else 0
     if (
-        inside is None
-        or inside.recurrent.shape[1] != cell.gates * hidden
-        or inside.kernel.shape[1] != cell.gates * hidden
+        inputs is None
+        or inputs.recurrent.shape[1] != cell.gates * hidden
+        or inputs.kernel.shape[1] != cell.gates * hidden
     ):
         return None
-    weights = [Param(p.id, (p.shape[1], p.shape[0])) for p in (inside.kernel, inside.recurrent)]
-    states = inside.states if len(inside.states) == (2 if cell.op == "LSTM" else 1) else ()
+    weights = [Param(p.id, (p.shape[1], p.shape[0])) for p in (inputs.kernel, inputs.recurrent)]
+    states = inputs.states if len(inputs.states) == (2 if cell.op == "LSTM" else 1) else ()
     return replace(
         node,
         op=cell.op,
-        inputs=(inside.sequence, *states),
-        in_shapes=(inside.seen, *((hidden, 1) for _ in states)),
+        inputs=(inputs.sequence, *states),
+        in_shapes=(inputs.sequence_shape, *((hidden, 1) for _ in states)),
         shape=(hidden, trips),
-        params=(*weights, *inside.biases),
+        params=(*weights, *inputs.biases),
         attrs=attributes({"hidden": hidden, "layers": 1, "bidirectional": False}),
     )
 
@@ -121,13 +129,13 @@ def _bias(graph: Graph, index: int) -> Param | None:
     return None
 
 
-def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int]) -> _Round | None:
+def _cell_inputs(graph: Graph, body: list[int], counted: list[int], biases: list[int]) -> _CellInputs | None:
     """The parts of a cell: one product is of an element of the sequence, the other one of the state before."""
     inside = set(body)
     products = sorted(i for i in counted if graph.nodes[i].op == "MatMul")
     kernel = recurrent = None
     sequence = -1
-    seen: Shape = ()
+    sequence_shape: Shape = ()
     states: list[int] = []
     for index in products:
         left, right = graph.nodes[index].inputs
@@ -135,7 +143,7 @@ def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int])
         if weight.op != "Param" or len(weight.shape) != 2:
             return None
         if left in inside and graph.nodes[left].op == "Slice" and graph.nodes[left].inputs[0] not in inside:
-            kernel, sequence, seen = (
+            kernel, sequence, sequence_shape = (
                 Param(weight.params[0].id, weight.shape),
                 graph.nodes[left].inputs[0],
                 graph.nodes[left].in_shapes[0],
@@ -143,7 +151,7 @@ def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int])
         else:
             recurrent = Param(weight.params[0].id, weight.shape)
             states.append(left)
-    if kernel is None or recurrent is None or len(seen) != 2:
+    if kernel is None or recurrent is None or len(sequence_shape) != 2:
         return None
     states += [
         source
@@ -155,10 +163,10 @@ def _round(graph: Graph, body: list[int], counted: list[int], biases: list[int])
     given = tuple(
         source for source in states if graph.nodes[source].op != "Identity" or len(graph.nodes[source].inputs) == 1
     )
-    return _Round(kernel, recurrent, _rows(graph, biases), sequence, seen, given)
+    return _CellInputs(kernel, recurrent, _bias_vectors(graph, biases), sequence, sequence_shape, given)
 
 
-def _rows(graph: Graph, biases: list[int]) -> tuple[Param, ...]:
+def _bias_vectors(graph: Graph, biases: list[int]) -> tuple[Param, ...]:
     """The biases as vectors; one parameter of two rows is two of them."""
     found = [param for param in (_bias(graph, i) for i in biases) if param is not None]
     if len(found) == 2 and found[0] == found[1] and len(found[0].shape) == 2:
@@ -180,7 +188,7 @@ def _both_directions(graph: Graph) -> Graph:
             pair = graph.nodes[first], graph.nodes[second]
             if first >= second or nodes[first] is not pair[0] or nodes[second] is not pair[1]:
                 continue
-            steps = [_origin(graph, node.inputs[0]) for node in pair]
+            steps = [_origin_and_flips(graph, node.inputs[0]) for node in pair]
             alike = pair[0].kind._replace(attrs=()) == pair[1].kind._replace(attrs=()) and steps[0][0] == steps[1][0]
             if not alike or [flips for _, flips in steps] != [0, 1]:
                 continue
@@ -192,7 +200,7 @@ def _both_directions(graph: Graph) -> Graph:
     return rebuild(graph, nodes, alias)
 
 
-def _origin(graph: Graph, index: int) -> tuple[int, int]:
+def _origin_and_flips(graph: Graph, index: int) -> tuple[int, int]:
     """What a tensor was before it was moved, and how often it was reversed since."""
     flips = 0
     while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
@@ -206,9 +214,5 @@ def _drop_concat(
 ) -> None:
     """The sequences of both directions side by side are what the layer returns."""
     for index, node in enumerate(graph.nodes):
-        if (
-            node.op == "Concat"
-            and node.shape == shape
-            and [_origin(graph, i)[0] for i in node.inputs] == [first, second]
-        ):
+        if node.op == "Concat" and node.shape == shape and [origin(graph, i) for i in node.inputs] == [first, second]:
             nodes[index], alias[index] = None, first

@@ -1,4 +1,4 @@
-"""Normalisation from its parts: batch normalisation with fixed statistics, and layer, group and instance normalisation."""
+"""Normalisation from its parts: batch norm with fixed statistics; layer, group and instance norm."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ MEANS = ("Mean", "GlobalAvgPool")  # a mean over all positions has become poolin
 
 
 def recognize_batch_norm(graph: Graph) -> Graph:
-    """Replace (x - mean) / sqrt(variance + eps) * gamma + beta, and x * scale + shift computed from those, by one
-    `BatchNorm` node.
+    """Replace (x - mean) / sqrt(variance + eps) * gamma + beta by one `BatchNorm` node.
 
-    Ioffe and Szegedy 2015, algorithm 2. What multiplies and shifts must not depend on the inputs, have one element per
-    channel, and lead back to the root of a constant plus another one; so the scales of layers and of pixels are left
-    alone.
+    Ioffe and Szegedy 2015, algorithm 2; also as x * scale + shift computed from those. What multiplies and shifts must
+    not depend on the inputs, have one element per channel, and lead back to the root of a constant plus another one; so
+    the scales of layers and of pixels are left alone.
     """
     static = _static(graph)
     if not any(node.op in ROOTS and index in static for index, node in enumerate(graph.nodes)):
@@ -190,11 +189,11 @@ def _weights(gamma: tuple[Param, ...], beta: tuple[Param, ...]) -> tuple[Param, 
 
 
 def recognize_norms(graph: Graph) -> Graph:
-    """Replace x * k - mean * k + beta, where k is gamma / sqrt(variance + eps) and mean and variance are those of x, by
-    one norm.
+    """Replace x * k - mean * k + beta by one norm, where k is gamma / sqrt(variance + eps).
 
-    Which one follows from what the moments are taken over: channels are `LayerNorm` (Ba et al. 2016), positions
-    `InstanceNorm` (Ulyanov et al. 2016), groups of channels with positions `GroupNorm` (Wu and He 2018).
+    Mean and variance are those of x. Which norm follows from what they are taken over: channels are `LayerNorm` (Ba et
+    al. 2016), positions `InstanceNorm` (Ulyanov et al. 2016), groups of channels with positions `GroupNorm` (Wu and He
+    2018).
     """
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):

@@ -66,10 +66,9 @@ PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
 
 
 def recognize_in_parts(graph: Graph) -> Graph:
-    """Operators on one part of a tensor, x * sigmoid(x) and the like, while the parts are still apart: runs before
-    movement is contracted.
+    """Replace patterns on one part of a tensor, such as x * sigmoid(x), before movement is contracted.
 
-    Parts are slices with the attribute `part`: one part each. A node that gives several parts at once tells nothing
+    Parts are slices with the attribute `part`: one part each. A node that gives several parts at once says nothing
     about its readers.
     """
     if not any(_is_part(node) for node in graph.nodes):

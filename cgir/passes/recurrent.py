@@ -12,11 +12,10 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def merge_recurrent(graph: Graph) -> Graph:
-    """Merge recurrent layers of one kind and width, each the reader of the one before it, into one node with their
-    number as `layers`.
+    """Merge a stack of recurrent layers of one kind and width into one node with their number as `layers`.
 
-    Last states of the layers joined by a Concat are the last states of the stack. A layer whose results anything else
-    reads stays apart.
+    Each is the only reader of the one before it. Last states of the layers joined by a Concat are the last states of
+    the stack. A layer whose results anything else reads stays apart.
     """
     if sum(node.op in RECURRENT for node in graph.nodes) < 2:
         return graph

@@ -1,4 +1,4 @@
-"""Graph rewriting that all passes share: nodes replaced, removed, or read in the place of others; walks over data movement."""
+"""Graph rewriting that all passes share: replace, remove and alias nodes; skip data movement."""
 
 from __future__ import annotations
 
