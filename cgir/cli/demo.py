@@ -17,7 +17,7 @@ import numpy as np
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
-from cgir.store.graph_store import GraphStore
+from cgir.store import GraphStore
 
 from . import demo_report
 
@@ -108,7 +108,7 @@ def _trace_networks(drawing: Path) -> Graph:
     import torch
 
     import frontends
-    from cgir.drawing.export import to_svg
+    from cgir.drawing import to_svg
     from frontends import reference
 
     graphs = []

@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 
-from scipy.stats import rankdata
-
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
 from cgir.graph import Graph
@@ -65,6 +63,7 @@ def draw_scatter(path: Path, scores: FloatArray, accuracies: FloatArray, labels:
         labels: how many the predictor was given.
     """
     from matplotlib.figure import Figure
+    from scipy.stats import rankdata  # takes longer to import than a help text to appear
 
     from encoders.metrics import spearman
 

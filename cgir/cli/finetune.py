@@ -12,7 +12,7 @@ import numpy as np
 from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
-from cgir.store.graph_store import GraphStore
+from cgir.store import GraphStore
 from cgir.typing import FloatArray
 
 from .label_csv import LabelColumn, read_labels

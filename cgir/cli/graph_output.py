@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cgir.atomic_files import atomic_path
-from cgir.drawing.export import to_dot, to_html, to_svg
+from cgir.drawing import to_dot, to_html, to_svg
 from cgir.graph import Graph
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cgir.package_check import check_packages
-from cgir.store.graph_store import GraphStore
+from cgir.store import GraphStore
 
 HELP = "train an encoder on unlabelled graphs"
 ENCODER = "encoder.safetensors"  # in the folder that `contrastive.pretrain` writes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cgir.drawing.export import summary
+from cgir.drawing import summary
 from cgir.serialize import load
 
 from .graph_output import write_drawings

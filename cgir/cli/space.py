@@ -15,7 +15,7 @@ import numpy as np
 from cgir.errors import SpecError
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
-from cgir.store.graph_store import GraphStore
+from cgir.store import GraphStore
 
 from .graph_output import write_graph
 from .options import add_drawing_options, positive_int

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from cgir.errors import CgirError
 from cgir.package_check import check_packages
-from cgir.store.graph_store import GraphStore
+from cgir.store import GraphStore
 
 HELP = "label tables: list them, make one of a benchmark's official file, or a data set of one"
 EPILOG = """formats, and the files that users have:

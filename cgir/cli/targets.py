@@ -17,7 +17,7 @@ from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
 from cgir.serialize import load
-from cgir.store.graph_store import GraphStore
+from cgir.store import GraphStore
 from cgir.typing import FloatArray
 
 

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
 import scipy.sparse
 
 from cgir.typing import IntArray
@@ -122,6 +121,8 @@ def _coordinates(
     gap: float,
 ) -> dict[LayoutItem, float]:
     """Centres of least weighted sum of |x_upper - x_lower| over segments, where neighbours keep their distance."""
+    from scipy.optimize import linprog  # takes longer to import than all that needs no layout
+
     number = {item: index for index, item in enumerate(item for row in rows for item in row)}
     neighbours = [pair for row in rows for pair in pairwise(row)]
     n, m = len(number), len(segments)
@@ -139,7 +140,7 @@ def _coordinates(
     bounds = np.concatenate([np.zeros(2 * m), -distance])
     # A weak pull to the left settles ties, which would otherwise let long chains drift.
     least = [(width[item] / 2, None) for item in number] + [(0, None)] * m
-    solution = scipy.optimize.linprog(
+    solution = linprog(
         np.concatenate([np.full(n, LEFT_PULL), weights]), A_ub=rules.tocsr(), b_ub=bounds, bounds=least, method="highs"
     )
     return {item: float(solution.x[index]) for item, index in number.items()}

@@ -1,1 +1,4 @@
 """Data sets of graphs on disk: Parquet shards under a manifest."""
+
+from .graph_store import GraphStore as GraphStore
+from .manifest import MANIFEST as MANIFEST
