@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, small_graph
+from raw_graphs import RawGraph
 
 import cgir
-from cgir import Graph, GraphBuilder, InvalidGraphError, Node, Param, passes
-from cgir.graph import attributes
+from cgir import Graph, GraphBuilder, InvalidGraphError, passes
 from cgir.passes import canonicalize, contract_movement, fold_constants, remove_dead, run_passes, sequence
 from cgir.passes.driver import DEBUG
 
@@ -19,28 +19,16 @@ OPTIONS = [(level, keep) for level in passes.LEVELS for keep in (False, True)]
 
 def raw_network() -> Graph:
     """A raw graph with work for many passes: constants, movement, a dead branch, x * sigmoid(x), a sum of sums."""
-    nodes = [Node("Input", shape=(4, 4, 4))]
-
-    def add(op: str, *inputs: int, shape: tuple[int, ...] = (4, 4, 4), params: tuple[Param, ...] = (), **attrs) -> int:
-        seen = tuple(nodes[i].shape for i in inputs)
-        nodes.append(Node(op, inputs, seen, shape, params, attributes(attrs), f"n{len(nodes)}", "body"))
-        return len(nodes) - 1
-
-    scale = add("Constant", shape=(), value=2.0)
-    double = add("Mul", 0, scale)
-    gate = add("Sigmoid", double)
-    swish = add("Mul", double, gate)
-    add("ReLU", swish)  # nothing reads it
-    same = add("Identity", swish)
-    total = add("Add", add("Add", same, 0), double)
-    flat = add("Reshape", total, shape=(64,))
-    weight = add("Param", shape=(10, 64), params=(Param("weight", (10, 64)),))
-    turned = add("Transpose", weight, shape=(64, 10))
-    product = add("MatMul", flat, turned, shape=(10,), inner=64)
-    bias = add("Param", shape=(10,), params=(Param("bias", (10,)),))
-    output = add("Add", product, bias, shape=(10,))
-    add("Output", output, shape=(10,))
-    return Graph(tuple(nodes), "sample", notes=(("unused parameters", 7),))
+    raw = RawGraph((4, 4, 4))
+    double = raw.call("Mul", 0, raw.number(2.0))
+    swish = raw.call("Mul", double, raw.call("Sigmoid", double))
+    raw.call("ReLU", swish)  # nothing reads it
+    total = raw.call("Add", raw.call("Add", raw.call("Identity", swish), 0), double)
+    flat = raw.call("Reshape", total, shape=(64,))
+    turned = raw.call("Transpose", raw.param("weight", (10, 64)), shape=(64, 10))
+    product = raw.call("MatMul", flat, turned, shape=(10,), inner=64)
+    raw.call("Output", raw.call("Add", product, raw.param("bias", (10,))))
+    return Graph(tuple(raw.nodes), "sample", notes=(("unused parameters", 7),))
 
 
 def samples() -> list[Graph]:
