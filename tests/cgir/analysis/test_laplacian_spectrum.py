@@ -1,4 +1,3 @@
-import sys
 from itertools import pairwise
 
 import networkx as nx
@@ -20,13 +19,13 @@ from benchmarks.spectrum import (
     with_networkx,
 )
 from cgir import spectral_distance, spectrum, wl_features
+from cgir.analysis import laplacian_spectrum
 from cgir.analysis.laplacian_spectrum import PADDING, normalized_laplacian
 from cgir.graph import Graph, Node
 from cgir.graph_batch import GraphBatch
 from frontends import spaces
 
 SHAPE = (4,)
-MODULE = sys.modules["cgir.analysis.laplacian_spectrum"]
 
 
 def from_edges(size, edges):
@@ -85,7 +84,7 @@ def test_repeated_eigenvalues_components_and_isolated_nodes(graph):
 @pytest.mark.parametrize("width_length", [(12, 40), (60, 10), (150, 3), (700, 1), (2, 300)])
 def test_large_graphs_agree_with_dense(width_length):
     graph = branches(*width_length)
-    assert len(graph) > MODULE.DENSE_LIMIT
+    assert len(graph) > laplacian_spectrum.DENSE_LIMIT
     np.testing.assert_allclose(spectrum(graph)[0], reference(graph), atol=1e-10)
 
 
@@ -121,13 +120,13 @@ def test_missed_multiplicity_is_noticed():
     # A Lanczos run that returns the 11 eigenvalues after the first must not pass the inertia check.
     graph = branches(10, 50)
     batch = GraphBatch.from_graphs([graph])
-    honest = MODULE.scipy.sparse.linalg.eigsh
+    honest = laplacian_spectrum.scipy.sparse.linalg.eigsh
 
     def forgetful(matrix, k, **options):
         return np.sort(honest(matrix, k + 1, **options))[1:]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MODULE.scipy.sparse.linalg, "eigsh", forgetful)
+        patch.setattr(laplacian_spectrum.scipy.sparse.linalg, "eigsh", forgetful)
         np.testing.assert_allclose(spectrum(batch)[0], reference(graph), atol=1e-10)
 
 
@@ -166,8 +165,10 @@ def test_lists_batches_and_single_graphs_agree():
 
 def test_equal_wiring_is_solved_once(monkeypatch):
     solved = []
-    honest = MODULE._smallest
-    monkeypatch.setattr(MODULE, "_smallest", lambda n, codes, k: solved.extend([n] * len(codes)) or honest(n, codes, k))
+    honest = laplacian_spectrum._smallest
+    monkeypatch.setattr(
+        laplacian_spectrum, "_smallest", lambda n, codes, k: solved.extend([n] * len(codes)) or honest(n, codes, k)
+    )
     relu, sigmoid = (
         Graph((Node("Input", shape=SHAPE), *(Node(op, (i,), (SHAPE,), SHAPE) for i in range(5))))
         for op in ("ReLU", "Sigmoid")
@@ -190,8 +191,10 @@ def test_all_of_nasbench201(monkeypatch):
     specs = list(space.enumerate())
     batch = space.graphs(specs)
     solved = []
-    honest = MODULE._smallest
-    monkeypatch.setattr(MODULE, "_smallest", lambda n, codes, k: solved.extend(codes) or honest(n, codes, k))
+    honest = laplacian_spectrum._smallest
+    monkeypatch.setattr(
+        laplacian_spectrum, "_smallest", lambda n, codes, k: solved.extend(codes) or honest(n, codes, k)
+    )
     found = spectrum(batch)
     assert len(solved) < len(batch) / 10
     for index in np.random.default_rng(0).choice(len(specs), 100, replace=False):
@@ -212,10 +215,10 @@ def test_chunks_and_stacks_change_nothing(monkeypatch):
     ]
     graphs += [graphs[i] for i in rng.permutation(43)]
     whole = spectrum(graphs)
-    monkeypatch.setattr(MODULE, "CHUNK", 7)
-    monkeypatch.setattr(MODULE, "STACK_BYTES", 2 * 8 * 30 * 30)
+    monkeypatch.setattr(laplacian_spectrum, "CHUNK", 7)
+    monkeypatch.setattr(laplacian_spectrum, "STACK_BYTES", 2 * 8 * 30 * 30)
     np.testing.assert_allclose(spectrum(graphs), whole, atol=1e-12)
-    monkeypatch.setattr(MODULE, "DENSE_LIMIT", 10)
+    monkeypatch.setattr(laplacian_spectrum, "DENSE_LIMIT", 10)
     np.testing.assert_allclose(
         spectrum([graph for graph in graphs if len(graph) > 25], k=6),
         whole[[len(g) > 25 for g in graphs], :6],

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from space_checks import NAMES
 
-from cgir.analysis import path_features as paths
-from cgir.analysis.path_features import PATH_NAMES, SORTS, path_features
+from cgir.analysis.path_features import PATH_NAMES, SORTS, STATISTICS, path_features
 from cgir.builder import GraphBuilder
 from cgir.graph import Graph, Node
 from cgir.graph_batch import GraphBatch
@@ -58,7 +57,7 @@ def enumerated(batch, index, sort):
     for name in SORTS:
         counts = [path.count(name) for path in on_paths]
         values = every.count(name), np.mean(counts), max(counts), min(counts)
-        expected |= {f"{statistic}_{name}": value for statistic, value in zip(paths.STATISTICS, values, strict=True)}
+        expected |= {f"{statistic}_{name}": value for statistic, value in zip(STATISTICS, values, strict=True)}
     return expected
 
 
@@ -106,7 +105,7 @@ def test_known_cells():
         "Linear": (0, 0, 0, 0),
     }
     for sort, values in expected.items():
-        assert [found[f"{statistic}_{sort}"] for statistic in paths.STATISTICS] == pytest.approx(values), sort
+        assert [found[f"{statistic}_{sort}"] for statistic in STATISTICS] == pytest.approx(values), sort
     assert found["paths"] == pytest.approx(4)
     # whole networks: such a cell in each of three stages, and two blocks with a shortcut between them
     assert named(path_features(space.graph(spec))[0])["paths"] == pytest.approx(4**3 * 2**2)
@@ -120,7 +119,7 @@ def test_resnet50_by_hand():
     found = named(path_features(resnet50())[0])
     convs = {
         statistic: [found[f"{statistic}_{sort}"] for sort in ("conv_1", "conv_3", "conv_5_or_more")]
-        for statistic in paths.STATISTICS
+        for statistic in STATISTICS
     }
     # 16 blocks of three convolutions or none, one on the shortcut of the first of each stage, all paths equally likely
     assert found["paths"] == pytest.approx(2**16)
@@ -142,9 +141,7 @@ def test_more_paths_than_numbers_can_say():
     assert rows[0, -1] == pytest.approx(1500, rel=1e-12)
     assert rows[1, -1] == pytest.approx(3000, rel=1e-12)
     found = named(np.where(np.arange(len(PATH_NAMES)) < len(PATH_NAMES) - 1, rows[0], 0))
-    assert [found[f"{statistic}_ReLU"] for statistic in paths.STATISTICS] == pytest.approx(
-        [1500, 750, 1500, 0], rel=1e-9
-    )
+    assert [found[f"{statistic}_ReLU"] for statistic in STATISTICS] == pytest.approx([1500, 750, 1500, 0], rel=1e-9)
     # each step rounds its logarithm
     assert rows[1, PATH_NAMES.index("mean_Add")] == pytest.approx(np.log2(3001), rel=1e-9)
 
@@ -167,7 +164,7 @@ def test_company_in_the_batch_does_not_matter(monkeypatch):
     alone = np.concatenate([path_features(graph) for graph in graphs])
     together = path_features(graphs)
     np.testing.assert_array_equal(together, alone)
-    monkeypatch.setattr(paths, "CHUNK_NODES", 60)
+    monkeypatch.setattr("cgir.analysis.path_features.CHUNK_NODES", 60)
     np.testing.assert_array_equal(path_features(GraphBatch.from_graphs(graphs)), together)
     order = rng.permutation(len(graphs))
     np.testing.assert_array_equal(path_features(GraphBatch.from_graphs(graphs).select(order)), together[order])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import frontends
-from cgir.analysis import weisfeiler_lehman as coloring
+from cgir.analysis import weisfeiler_lehman
 from cgir.analysis.weisfeiler_lehman import colors, graph_hash, graph_hashes, isomorphic, kind_color, mix, param_groups
 from cgir.graph import Graph, Node, NodeKind, Param
 from cgir.graph_batch import GraphBatch
@@ -212,7 +212,7 @@ def test_one_by_one_and_all_at_once_are_the_same_to_the_bit(monkeypatch):
     batch, groups, found = GraphBatch.from_graphs(graphs), [param_groups(g) for g in graphs], []
     for narrow, nodes, count in ((0, 1 << 30, 4096), (10**9, 1 << 30, 4096), (24, 50, 3)):
         for name, value in (("NARROW", narrow), ("CHUNK_NODES", nodes), ("CHUNK_GRAPHS", count)):
-            monkeypatch.setattr(coloring, name, value)
+            monkeypatch.setattr(weisfeiler_lehman, name, value)
         found.append(graph_hashes(batch, groups))
     assert found[0] == found[1] == found[2]
     order = rng.permutation(len(graphs))
