@@ -20,7 +20,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
 from encoders.models.checkpoints import encoder_meta, read_tensors, save_encoder, write_tensors
 from encoders.models.encoder import Encoder
-from encoders.training.loop import cosine
+from encoders.training.loop import decay_learning_rate
 from encoders.training.seeding import seeded
 
 from . import distributed
@@ -116,8 +116,7 @@ class PretrainingRun:
 
     def advance(self) -> float:
         """Do one optimiser step and return the loss of the whole batch, over all processes."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * cosine(self.step, self.config.steps)
+        decay_learning_rate(self.optimizer, self.config.lr, self.step, self.config.steps)
         pairs = self.pairs.draw(self.step)
         rows, rank = distributed.local_rows(len(pairs.indices)), distributed.rank_and_world_size()[0]
         with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout

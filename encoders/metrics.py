@@ -1,4 +1,7 @@
-"""How good a ranking is. Higher is better for labels and predictions alike; ties are handled as each docstring says."""
+"""Metrics of a ranking: Kendall's tau, Spearman's rho, precision and regret at k; higher labels are better.
+
+Ties are handled as each docstring says.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,27 @@ from cgir.typing import FloatArray
 
 
 def kendall_tau(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Kendall's tau-b (1945), O(n log n): ties count as neither agreement nor disagreement; 0 if all predictions are
-    equal.
-    """
+    """Kendall's tau-b (1945), O(n log n): ties are neither concordant nor discordant; 0 if predictions are equal."""
     p, y = _pair(predictions, labels)
     return float(stats.kendalltau(p, y).statistic) if p.min() < p.max() else 0.0
 
 
 def spearman(predictions: ArrayLike, labels: ArrayLike) -> float:
-    """Spearman's rho: Pearson's correlation of average ranks (ties share their mean rank); 0 if all predictions are
-    equal.
-    """
+    """Spearman's rho: Pearson's correlation of ranks, ties share their mean rank; 0 if all predictions are equal."""
     p, y = _pair(predictions, labels)
     return float(stats.spearmanr(p, y).statistic) if p.min() < p.max() else 0.0
 
 
 def precision_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
-    """Share of the k best-predicted that are among the k truly best. A prediction or label tied with the k-th place
-    counts by its chance of a place.
+    """Share of the k graphs with the best predictions that are among the k with the best labels.
+
+    Args:
+        predictions: (n,).
+        labels: (n,).
+        k: size of both sets; what ties with the k-th place counts by its probability of a place.
+
+    Raises:
+        LabelError: vectors that are not finite or not of equal length, constant labels, or k out of range.
     """
     p, y = _pair(predictions, labels)
     _check_k(k, len(p))
@@ -36,22 +42,29 @@ def precision_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
 
 
 def regret_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
-    """Best label of all minus the best label among the k best-predicted, in label units; predictions tied at the k-th
-    place count with their worst label.
+    """Best label of all minus the best label among the k best predictions, in label units.
+
+    Args:
+        predictions: (n,).
+        labels: (n,).
+        k: number of predictions; those tied at the k-th place count with their worst label.
+
+    Raises:
+        LabelError: as `precision_at_k`.
     """
     p, y = _pair(predictions, labels)
     _check_k(k, len(p))
     # descending prediction, then ascending label: a tie never helps
-    chosen = np.lexsort((y, -p))[:k]
-    return float(y.max() - y[chosen].max())
+    best = np.lexsort((y, -p))[:k]
+    return float(y.max() - y[best].max())
 
 
 def _membership(values: FloatArray, k: int) -> FloatArray:
-    """Chance of each element to be among the k largest when ties are broken at random."""
+    """(n,): probability of each element to be among the k largest when ties are broken at random."""
     threshold = np.partition(values, len(values) - k)[len(values) - k]
-    sure, tied = values > threshold, values == threshold
-    share: FloatArray = sure + tied * ((k - sure.sum()) / tied.sum())
-    return share
+    above, tied = values > threshold, values == threshold
+    probability: FloatArray = above + tied * ((k - above.sum()) / tied.sum())
+    return probability
 
 
 def _pair(predictions: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -64,7 +77,8 @@ def _pair(predictions: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, FloatA
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise LabelError(
-                f"metrics: {name} {bad[0]} is {values[bad[0]]}; drop or repair the {len(bad)} values that are not finite"
+                f"metrics: {name} {bad[0]} is {values[bad[0]]}; "
+                f"drop or repair the {len(bad)} values that are not finite"
             )
     if y.min() == y.max():
         raise LabelError(f"metrics: all {len(y)} labels equal {y[0]}: no ranking is better than another")

@@ -99,7 +99,8 @@ class Segments:
         if not x.requires_grad:
             return self.max(self.gather @ x)
         if segment_csr is not None:
-            return segment_csr(self.gather @ x, pattern.row_ptr.long(), reduce="max")
+            out: Tensor = segment_csr(self.gather @ x, pattern.row_ptr.long(), reduce="max")
+            return out
         return embedding_bag(pattern.columns, x, pattern.row_ptr, mode="max", include_last_offset=True)
 
     def max(self, values: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ Notation:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -90,8 +91,7 @@ class SparseMatrix:
         return SparseMatrix(pattern, None if self.weights is None else self.weights.index_select(0, order))
 
     def __matmul__(self, x: Tensor) -> Tensor:
-        product: Tensor = _Product.apply(x, self)
-        return product
+        return _product(x, self)
 
     def product(self, x: Tensor) -> Tensor:
         """(C, F) -> (R, F): the product without a gradient, in the precision of x."""
@@ -121,3 +121,6 @@ class _Product(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return ctx.matrix.transposed.product(grads[0]), None
+
+
+_product: Callable[[Tensor, SparseMatrix], Tensor] = _Product.apply

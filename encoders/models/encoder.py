@@ -1,4 +1,11 @@
-"""`Encoder`: graphs -> vectors, by message passing along the arrows and, in a stream of its own, against them."""
+"""`Encoder`: message passing along the edges and, in a separate stream, against them; graphs -> vectors.
+
+Notation:
+    G, N: graphs and nodes of a batch.
+    K: distinct node kinds in it.
+    width: length of a node state.
+    dim: length of an embedding, 2 x width.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +21,7 @@ from encoders.engine.batching import Engine, StreamBlocks, TensorBatch
 from encoders.engine.streaming import GraphSource, embed
 from encoders.training.seeding import seeded
 
-from .conv_layers import HEADS, LAYERS, WITH_HEADS
+from .conv_layers import ATTENTION_LAYERS, HEADS, LAYERS
 from .node_embedding import NodeEmbedding
 from .norms import NORMS
 from .pooling import POOLS
@@ -25,10 +32,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape of an encoder: `width` of node states, `layers` in each direction; `layer`, `norm` and `pool` are names in
-    LAYERS, NORMS and POOLS.
+    """Shape of an encoder.
 
-    `dropout` is drawn once for all nodes that share a state: compressed and plain engines then draw differently.
+    Args:
+        width: length of a node state.
+        layers: number of layers in each direction.
+        layer: kind of layer, a name in LAYERS.
+        norm: normalisation after a layer, a name in NORMS.
+        pool: readout, a name in POOLS.
+        dropout: rate after each layer. It is drawn once for all nodes that share a state: the compressed and the plain
+            engine then draw differently.
+
+    Raises:
+        CgirError: unknown names, or numbers out of range.
     """
 
     width: int = 64
@@ -42,7 +58,7 @@ class EncoderConfig:
         for part, table in (("layer", LAYERS), ("norm", NORMS), ("pool", POOLS)):
             if (name := getattr(self, part)) not in table:
                 raise CgirError(f"encoder: unknown {part} {name!r}; expected one of {', '.join(table)}")
-        if self.layer in WITH_HEADS and self.width % HEADS:
+        if self.layer in ATTENTION_LAYERS and self.width % HEADS:
             raise CgirError(
                 f"encoder: width={self.width} with layer {self.layer!r}; expected a multiple of its {HEADS} heads"
             )
@@ -51,7 +67,7 @@ class EncoderConfig:
 
 
 class Stream(nn.Module):
-    """A stack in one direction: h <- h + dropout(relu(norm(layer(h)))), and a pool over each graph's nodes."""
+    """Residual layers in one direction, h <- h + dropout(relu(norm(layer(h)))), and a pool over each graph's nodes."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -61,25 +77,25 @@ class Stream(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.pool = POOLS[config.pool](config.width)
 
-    def states(self, x: Tensor, direction: StreamBlocks) -> Tensor:
-        """States of the kinds (K, width) -> those of the rows of the last level."""
-        for layer, norm, block in zip(self.layers, self.norms, direction.blocks, strict=True):
-            new, kept = self.dropout(norm(layer(x, block), block.multiplicity).relu_()), block.self_rows(x)
-            x = kept + new if kept is x else kept.add_(new)  # in place only where it is a copy
+    def states(self, x: Tensor, stream: StreamBlocks) -> Tensor:
+        """Embeddings of the kinds (K, width) -> states of the rows of the last layer."""
+        for layer, norm, block in zip(self.layers, self.norms, stream.blocks, strict=True):
+            update, residual = self.dropout(norm(layer(x, block), block.multiplicity).relu_()), block.self_rows(x)
+            x = residual + update if residual is x else residual.add_(update)  # in place only where it is a copy
         return x
 
-    def forward(self, x: Tensor, direction: StreamBlocks) -> Tensor:
-        """States of the kinds (K, width) -> graphs (G, width)."""
-        out: Tensor = self.pool(self.states(x, direction), direction.node_rows)
+    def forward(self, x: Tensor, stream: StreamBlocks) -> Tensor:
+        """Embeddings of the kinds (K, width) -> graphs (G, width)."""
+        out: Tensor = self.pool(self.states(x, stream), stream.node_rows)
         return out
 
 
 class Encoder(nn.Module):
-    """Two streams over the same node embeddings, pooled apart and concatenated: (G, 2 x width).
+    """Two streams over the same node embeddings, pooled separately and concatenated: (G, 2 x width).
 
-    The streams never see each other's states: that is what lets `unfolding` compute each distinct past, and each
-    distinct future, once. `sources`: what labelled families taught on its embeddings, where it came with that
-    (`pretrained.load_pretrained`).
+    The streams never read each other's states: that is what lets the engine compute each distinct computation tree, of
+    ancestors and of descendants, once. `sources`: what labelled families taught on its embeddings, where it came with
+    that (`pretrained.load_pretrained`).
     """
 
     plain = False  # it reads any batch
@@ -99,26 +115,27 @@ class Encoder(nn.Module):
         return 2 * self.config.width
 
     def forward(self, arrays: TensorBatch) -> Tensor:
-        """A batch of G graphs, taken for as many layers as the encoder has -> (G, dim)."""
+        """G graphs, prepared for as many layers as the encoder has -> (G, dim)."""
         x = self.embedding(arrays.ops, arrays.features)
-        return torch.cat(
-            [self.forward_stream(x, arrays.forward_stream), self.backward_stream(x, arrays.backward_stream)], dim=1
-        )
+        forward = self.forward_stream(x, arrays.forward_stream)
+        return torch.cat([forward, self.backward_stream(x, arrays.backward_stream)], dim=1)
 
     def nodes(self, arrays: TensorBatch) -> Tensor:
-        """A batch of graphs with N nodes in all -> the states of every node in both streams (N, dim)."""
+        """Graphs with N nodes in all -> the states of every node in both streams (N, dim)."""
         x = self.embedding(arrays.ops, arrays.features)
-        streams = ((self.forward_stream, arrays.forward_stream), (self.backward_stream, arrays.backward_stream))
-        return torch.cat(
-            [direction.node_rows.gather @ stream.states(x, direction) for stream, direction in streams], dim=1
-        )
+        forward = arrays.forward_stream.node_rows.gather @ self.forward_stream.states(x, arrays.forward_stream)
+        backward = arrays.backward_stream.node_rows.gather @ self.backward_stream.states(x, arrays.backward_stream)
+        return torch.cat([forward, backward], dim=1)
 
     def embed(
         self, graphs: GraphSource, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True
     ) -> Float32Array:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients.
 
-        A store, or an iterable of graphs or of batches, is read bit by bit; no more than `max_nodes` nodes are computed
-        at once. See `streaming.embed`.
+        Args:
+            graphs: in any form; a store, or an iterable of graphs or of batches, is read part by part.
+            max_nodes: nodes computed at once, which bounds memory; by default `batching.CHUNK_NODES`.
+            engine: as in `GraphTensors`; graphs that are prepared keep theirs.
+            progress: show a progress bar where it takes longer than a few seconds.
         """
         return embed(self, graphs, self.config.layers, max_nodes, engine, progress).reshape(-1, self.dim)

@@ -1,4 +1,4 @@
-"""From embeddings to scores."""
+"""Heads: embeddings -> scores, and an encoder with a head as one network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from .registry import GraphEncoder
 
 
 class MLPHead(nn.Module):
-    """Embedding (G, dim) -> scores (G, tasks): one hidden layer."""
+    """Embeddings (G, dim) -> scores (G, tasks): one hidden layer.
+
+    Args:
+        dim: length of an embedding.
+        width: hidden units.
+        dropout: rate of dropout of the hidden units.
+        seed: of the initial weights.
+        tasks: number of outputs.
+    """
 
     def __init__(self, dim: int, width: int = 64, dropout: float = 0.0, seed: int = 0, tasks: int = 1) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`SiblingTransformer`: attention that follows edges both ways and looks at siblings, as in NN-Former.
+"""`SiblingTransformer`: the encoder of NN-Former, with attention along edges, against them, and to siblings.
 
 The paper's parts: adjacency-sibling multi-head attention and the bidirectional graph isomorphism feed-forward network
 (Xu et al. 2025, "NN-Former: Rethinking Graph Structure in Neural Architecture Representation", CVPR,
@@ -7,6 +7,11 @@ authors' code (XuRuihan/NNFormer, neuralformer/models/encoders/neuralformer.py).
 in `Encoder`, their shapes included, without the authors' codes of positions and depth, and the readout is a mean over
 nodes (one of their options) instead of the first one, since the order of nodes is no property of a network. A node that
 reads another twice counts it twice in sums.
+
+Notation:
+    g: graphs of a group that are padded to the same size.
+    V: nodes of a padded graph.
+    A: (V, V) adjacency matrix, A_uv = 1 where v reads u.
 """
 
 from __future__ import annotations
@@ -31,16 +36,24 @@ from .node_embedding import NodeEmbedding
 HEADS = 4  # one for each relation
 # Graphs x nodes x nodes computed together: 32 MB in single precision for the four heads. A larger graph is computed by
 # itself.
-PAIRS = 2_000_000
+MAX_NODE_PAIRS = 2_000_000
 
 
 @dataclass(frozen=True)
 class SiblingConfig:
-    """Shape of a `SiblingTransformer`: `width` of node states, `layers`, hidden units of the `feed_forward` part,
-    `dropout` of what a half layer adds.
+    """Shape of a `SiblingTransformer`.
 
     The defaults are for 50 to 500 labels: on NAS-Bench-Macro, 100 labels, other sizes and dropout were within seed
     noise. The authors have 12 layers of width 192 and 768 hidden units.
+
+    Args:
+        width: length of a node state, a multiple of the heads.
+        layers: number of layers.
+        feed_forward: hidden units of the feed-forward part of a layer, an even number.
+        dropout: rate of what either half of a layer adds.
+
+    Raises:
+        CgirError: numbers out of range.
     """
 
     width: int = 64
@@ -58,21 +71,25 @@ class SiblingConfig:
             or not 0 <= self.dropout < 1
         ):
             raise CgirError(
-                f"sibling transformer: expected a width that is a multiple of its {HEADS} heads, an even feed_forward, at least one layer "
-                f"and 0 <= dropout < 1; found {self}"
+                f"sibling transformer: expected a width that is a multiple of its {HEADS} heads, an even feed_forward, "
+                f"at least one layer and 0 <= dropout < 1; found {self}"
             )
 
 
-class Padded(NamedTuple):
-    """Graphs of similar size, padded to V nodes: `nodes` (g, V) of the batch, `real` (g, V) where there is one; `reads`
-    (g, V, V), how often the node of the row reads that of the column, and `masks` (g, HEADS, V, V), whom each head lets
-    a node look at.
+class PaddedGraphs(NamedTuple):
+    """Graphs of similar size, padded to V nodes.
+
+    Attributes:
+        nodes: (g, V) number of each node in the batch.
+        is_node: (g, V) False for padding.
+        reads: (g, V, V) how often the node of the row reads that of the column, the transpose of A.
+        attention_masks: (g, HEADS, V, V) whether each head lets the node of the row attend to that of the column.
     """
 
     nodes: Tensor
-    real: Tensor
+    is_node: Tensor
     reads: Tensor
-    masks: Tensor
+    attention_masks: Tensor
 
 
 class SiblingLayer(nn.Module):
@@ -88,40 +105,37 @@ class SiblingLayer(nn.Module):
         self.feed_forward_out = nn.Linear(hidden, width, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, graphs: Padded) -> Tensor:
+    def forward(self, x: Tensor, graphs: PaddedGraphs) -> Tensor:
         """States (g, V, width) -> (g, V, width)."""
-        x = x + self.dropout(self._attention(self.attention_norm(x), graphs.masks))
+        x = x + self.dropout(self._attention(self.attention_norm(x), graphs.attention_masks))
         out: Tensor = x + self.dropout(self._feed_forward(self.feed_forward_norm(x), graphs.reads))
         return out
 
     def _attention(self, x: Tensor, masks: Tensor) -> Tensor:
         """Head h: softmax over the nodes that mask h allows of q k / sqrt(width / HEADS), times v."""
         queries, keys, values = self.qkv(x).unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        seen = scaled_dot_product_attention(queries, keys, values, attn_mask=masks)
-        out: Tensor = self.attention_out(seen.transpose(1, 2).flatten(2))
+        attended = scaled_dot_product_attention(queries, keys, values, attn_mask=masks)
+        out: Tensor = self.attention_out(attended.transpose(1, 2).flatten(2))
         return out
 
     def _feed_forward(self, x: Tensor, reads: Tensor) -> Tensor:
-        """W relu(W_own x + [A W_1 x, A^T W_2 x]): half of the hidden units hear the nodes that read a node, half those
-        that it reads.
-        """
-        readers, read = self.neighbour_linear(x).chunk(2, dim=2)
-        heard = torch.cat([reads.transpose(1, 2) @ readers, reads @ read], dim=2)
-        out: Tensor = self.feed_forward_out((self.self_linear(x) + heard).relu())
+        """W relu(W_self x + [A W_1 x, A^T W_2 x]): half of the hidden units sum over readers, half over inputs."""
+        readers, inputs = self.neighbour_linear(x).chunk(2, dim=2)
+        messages = torch.cat([reads.transpose(1, 2) @ readers, reads @ inputs], dim=2)
+        out: Tensor = self.feed_forward_out((self.self_linear(x) + messages).relu())
         return out
 
 
 class SiblingTransformer(nn.Module):
-    """NN-Former's encoder (see the module): with A_uv = 1 where v reads u, the four heads are masked by A, A^T, A^T A
-    and A A^T, each with the node itself.
+    """NN-Former's encoder (see the module): the four heads are masked by A, A^T, A^T A and A A^T, and the node itself.
 
-    So a node looks at the nodes that read it, at those it reads, at siblings that read what it reads, and at siblings
-    whose readers it shares. Both directions and two steps are mixed in every layer: classes of nodes with equal pasts
-    cannot stand for their nodes, and batches have to be plain.
+    So a node attends to the nodes that read it, to those it reads, to siblings that read what it reads, and to siblings
+    whose readers it shares. Both directions and two steps are mixed in every layer: classes of nodes with equal
+    computation trees cannot stand for their nodes, and batches have to be plain.
 
     Graphs are padded to dense arrays in groups of similar size, so many at a time that graphs x nodes^2 stays under
-    PAIRS: without gradients memory does not grow with the number of graphs, and small ones do not pay for a large one
-    among them. No result depends on other graphs or on padding.
+    MAX_NODE_PAIRS: without gradients memory does not grow with the number of graphs, and small ones do not pay for a
+    large one among them. No result depends on other graphs or on padding.
     """
 
     plain = True
@@ -145,75 +159,87 @@ class SiblingTransformer(nn.Module):
         return arrays.forward_stream.node_rows.mean @ self.nodes(arrays)
 
     def nodes(self, arrays: TensorBatch) -> Tensor:
-        """A plain batch of graphs with N nodes in all -> the states of every node (N, dim); CgirError where the batch
-        has no `reads`.
+        """A plain batch of graphs with N nodes in all -> the states of every node (N, dim).
+
+        Raises:
+            CgirError: the batch is not plain.
         """
         if arrays.in_neighbours is None:
             raise CgirError(
-                "sibling transformer: the batch does not say what its nodes read; prepare it as GraphTensors(graphs, engine='plain')"
+                "sibling transformer: the batch does not say what its nodes read; "
+                "prepare it as GraphTensors(graphs, engine='plain')"
             )
-        x = self.norm(arrays.forward_stream.blocks[0].self_rows(self.embedding(arrays.ops, arrays.features)))
-        states, places = [], []
-        for group in padded(arrays.forward_stream.node_rows.sizes, arrays.in_neighbours, x.dtype):
+        kinds = self.embedding(arrays.ops, arrays.features)
+        x = self.norm(arrays.forward_stream.blocks[0].self_rows(kinds))
+        states, nodes = [], []
+        for group in padded_groups(arrays.forward_stream.node_rows.sizes, arrays.in_neighbours, x.dtype):
             y = x[group.nodes]
             for layer in self.layers:
                 y = layer(y, group)
-            states.append(y[group.real])
-            places.append(group.nodes[group.real])
-        out: Tensor = self.last_norm(torch.cat(states)[torch.cat(places).argsort()])
+            states.append(y[group.is_node])
+            nodes.append(group.nodes[group.is_node])
+        out: Tensor = self.last_norm(torch.cat(states)[torch.cat(nodes).argsort()])
         return out
 
     def embed(self, graphs: GraphSource, max_nodes: int | None = None, progress: bool = True) -> Float32Array:
-        """Embeddings as float32 (G, dim), in evaluation mode and without gradients; see `Encoder.embed`, of whose
-        engines this one has "plain" only.
+        """Embeddings as float32 (G, dim), in evaluation mode and without gradients, by the plain engine.
+
+        Args:
+            graphs: in any form; a store, or an iterable of graphs or of batches, is read part by part.
+            max_nodes: nodes computed at once, which bounds memory; by default `batching.CHUNK_NODES`.
+            progress: show a progress bar where it takes longer than a few seconds.
         """
         if isinstance(graphs, GraphTensors) and graphs.engine != "plain":
             graphs = graphs.batch
         return embed(self, graphs, self.config.layers, max_nodes, "plain", progress).reshape(-1, self.dim)
 
 
-def padded(sizes: Tensor, reads: Segments, dtype: torch.dtype) -> Iterator[Padded]:
-    """Graphs of `sizes` (G,) nodes that follow each other, and what each node reads -> all graphs, in groups of similar
-    size.
+def padded_groups(sizes: Tensor, in_neighbours: Segments, dtype: torch.dtype) -> Iterator[PaddedGraphs]:
+    """All graphs of a batch, padded in groups of similar size.
+
+    Args:
+        sizes: (G,) nodes of each graph; graphs follow each other.
+        in_neighbours: the nodes that each node reads.
+        dtype: of the adjacency matrices.
     """
     starts = sizes.cumsum(0) - sizes
-    graph = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
-    readers, read = reads.pattern.rows.long(), reads.pattern.columns.long()
-    edge_graph = graph[readers]
-    for members in groups(sizes.tolist()):
-        chosen = torch.tensor(members, device=sizes.device)
-        begins, width = starts[chosen], int(sizes[chosen].max())
-        columns = torch.arange(width, device=sizes.device)
-        real = columns < sizes[chosen].unsqueeze(1)
-        slot = torch.full_like(starts, -1).index_copy(0, chosen, torch.arange(len(chosen), device=sizes.device))
-        edges = slot[edge_graph] >= 0
-        at, shift = slot[edge_graph[edges]], starts[edge_graph[edges]]
-        matrix = torch.zeros(len(chosen), width, width, dtype=dtype, device=sizes.device)
-        matrix.index_put_((at, readers[edges] - shift, read[edges] - shift), matrix.new_ones(len(at)), accumulate=True)
-        # what padding holds is read by nobody
-        nodes = torch.where(real, begins.unsqueeze(1) + columns, begins.unsqueeze(1))
-        yield Padded(nodes, real, matrix, relations(matrix))
+    graph_of_node = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+    readers, inputs = in_neighbours.pattern.rows.long(), in_neighbours.pattern.columns.long()
+    graph_of_edge = graph_of_node[readers]
+    for members in size_groups(sizes.tolist()):
+        graphs = torch.tensor(members, device=sizes.device)
+        first_node, largest = starts[graphs], int(sizes[graphs].max())
+        columns = torch.arange(largest, device=sizes.device)
+        is_node = columns < sizes[graphs].unsqueeze(1)
+        row_of_graph = torch.full_like(starts, -1).index_copy(0, graphs, torch.arange(len(graphs), device=sizes.device))
+        edges = row_of_graph[graph_of_edge] >= 0
+        row, shift = row_of_graph[graph_of_edge[edges]], starts[graph_of_edge[edges]]
+        reads = torch.zeros(len(graphs), largest, largest, dtype=dtype, device=sizes.device)
+        reads.index_put_(
+            (row, readers[edges] - shift, inputs[edges] - shift), reads.new_ones(len(row)), accumulate=True
+        )
+        # padding repeats the first node; nothing attends to it
+        nodes = torch.where(is_node, first_node.unsqueeze(1) + columns, first_node.unsqueeze(1))
+        yield PaddedGraphs(nodes, is_node, reads, attention_masks(reads))
 
 
-def groups(sizes: list[int]) -> Iterator[list[int]]:
-    """Graphs by number, of `sizes` nodes: groups of similar size, largest first, with graphs x largest^2 at most PAIRS,
-    or of one graph.
+def size_groups(sizes: list[int]) -> Iterator[list[int]]:
+    """Numbers of graphs of `sizes` (G,) nodes, in groups of similar size, largest first.
+
+    A group has graphs x largest^2 at most MAX_NODE_PAIRS, or is one graph.
     """
     order = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)
     while order:
         largest = sizes[order[0]]
-        count = next(
-            (place for place, graph in enumerate(order) if largest - sizes[graph] > max(16, largest // 4)), len(order)
-        )
-        count = max(1, min(count, PAIRS // largest**2))
+        much_smaller = (rank for rank, graph in enumerate(order) if largest - sizes[graph] > max(16, largest // 4))
+        count = max(1, min(next(much_smaller, len(order)), MAX_NODE_PAIRS // largest**2))
         yield order[:count]
         order = order[count:]
 
 
-def relations(reads: Tensor) -> Tensor:
-    """(g, V, V), with entries above 0 where the row's node reads the column's -> (g, HEADS, V, V): whether it is looked
-    at by each head.
-    """
-    turned = reads.transpose(1, 2)
-    itself = torch.eye(reads.shape[1], dtype=torch.bool, device=reads.device)
-    return torch.stack([(related > 0) | itself for related in (turned, reads, reads @ turned, turned @ reads)], dim=1)
+def attention_masks(reads: Tensor) -> Tensor:
+    """(g, V, V), above 0 where the row's node reads the column's -> (g, HEADS, V, V): to which each head attends."""
+    read_by = reads.transpose(1, 2)
+    identity = torch.eye(reads.shape[1], dtype=torch.bool, device=reads.device)
+    relations = (read_by, reads, reads @ read_by, read_by @ reads)
+    return torch.stack([(relation > 0) | identity for relation in relations], dim=1)

@@ -1,4 +1,4 @@
-"""Node kinds -> vectors: what an operator is, and how large its shapes, window and weights are."""
+"""Node embedding: node kinds -> vectors, from the operator and the sizes of its shapes, window and weights."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from cgir.ops import INDEX
 
 
 class NodeEmbedding(nn.Module):
-    """A row for the operator and for each of its `cgir.node_features.VARIANTS`, plus a two-layer perceptron of
-    `node_features`, for K distinct kinds at once.
-    """
+    """A learned row for the operator and each of its variants, plus an MLP of `node_features`, for K distinct kinds."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -20,7 +18,7 @@ class NodeEmbedding(nn.Module):
         self.features = nn.Sequential(nn.Linear(len(FEATURE_NAMES), width), nn.ReLU(), nn.Linear(width, width))
 
     def forward(self, ops: Tensor, features: Tensor) -> Tensor:
-        """ops (K, 1 + V) of `cgir.node_features.categories`, features (K, F) -> (K, width)."""
+        """`node_features.categories` (K, 1 + V) and `node_features.node_features` (K, F) -> (K, width)."""
         x: Tensor = self.op(ops[:, 0]) + self.features(features.to(self.op.weight.dtype))
         for index, table in enumerate(self.variants, 1):
             x = x + table(ops[:, index])

@@ -1,4 +1,4 @@
-"""Normalisation of states whose rows stand for several nodes each."""
+"""Layer and batch normalisation of node states whose rows stand for several nodes each."""
 
 from __future__ import annotations
 
@@ -10,42 +10,45 @@ from cgir.errors import CgirError
 
 
 class LayerNorm(nn.LayerNorm):
-    """Ba et al. 2016 (https://arxiv.org/abs/1607.06450): every row by itself."""
+    """Layer normalisation, every row by itself (Ba et al. 2016, https://arxiv.org/abs/1607.06450)."""
 
-    def forward(self, input: Tensor, count: Tensor | None = None) -> Tensor:
-        """(C, F) -> (C, F)."""
+    def forward(self, input: Tensor, multiplicity: Tensor | None = None) -> Tensor:
+        """(C, F) -> (C, F); how many nodes a row stands for does not matter."""
         return super().forward(input)
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167, alg. 1) over all nodes of a batch: a row counts as often
-    as it has nodes.
+    """Batch normalisation over all nodes of a batch: a row counts as often as it stands for a node.
 
-    Equal to `torch.nn.BatchNorm1d` on the rows repeated, running statistics and gradients included.
+    Equal to `torch.nn.BatchNorm1d` on the rows repeated, running statistics and gradients included (Ioffe & Szegedy
+    2015, https://arxiv.org/abs/1502.03167, alg. 1).
     """
 
-    def forward(self, input: Tensor, count: Tensor | None = None) -> Tensor:
-        """Rows (C, F), of which each stands for `count` (C,) nodes -> (C, F); CgirError for a single node in training,
-        which has no variance.
+    def forward(self, input: Tensor, multiplicity: Tensor | None = None) -> Tensor:
+        """Rows (C, F) that stand for `multiplicity` (C,) nodes each, None: for one -> (C, F).
+
+        Raises:
+            CgirError: a single node in training, which has no variance.
         """
         if not self.training:
             return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         x = input.to(torch.promote_types(input.dtype, torch.float32))
-        weight = torch.ones_like(x[:, 0], dtype=torch.float64) if count is None else count.double()
-        nodes = weight.sum()
-        if nodes < 2:
+        weight = torch.ones_like(x[:, 0], dtype=torch.float64) if multiplicity is None else multiplicity.double()
+        num_nodes = weight.sum()
+        if num_nodes < 2:
             raise CgirError(
-                "batch normalisation: a batch of a single node has no variance; train with larger graphs or batches, or norm='layer'"
+                "batch normalisation: a batch of a single node has no variance; "
+                "train with larger graphs or batches, or norm='layer'"
             )
-        share = (weight / nodes).unsqueeze(0)  # sums in double precision, as PyTorch's are on a CPU
+        share = (weight / num_nodes).unsqueeze(0)  # sums in double precision, as PyTorch's are on a CPU
         mean = (share @ x.double())[0].to(x.dtype)
         centred = x - mean
         variance = (share @ centred.double().square())[0].to(x.dtype)
-        self._remember(mean.detach(), variance.detach() * nodes / (nodes - 1))
+        self._update_running_statistics(mean.detach(), variance.detach() * num_nodes / (num_nodes - 1))
         return centred * (variance + self.eps).rsqrt() * self.weight + self.bias
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -55,4 +58,4 @@ class BatchNorm(nn.BatchNorm1d):
         self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
 
 
-NORMS: dict[str, type[LayerNorm] | type[BatchNorm]] = {"layer": LayerNorm, "batch": BatchNorm}
+NORMS: dict[str, type[LayerNorm | BatchNorm]] = {"layer": LayerNorm, "batch": BatchNorm}

@@ -1,5 +1,12 @@
-"""Node states -> graph vectors. A graph is a segment of nodes, each of which names the row its state is in, so that
-rows count as often as they occur.
+"""Readouts: node states -> graph vectors.
+
+A graph is a segment of nodes, each of which names the row that holds its state, so that rows count as often as they
+occur.
+
+Notation:
+    G: graphs.
+    C: rows of node states.
+    width: length of a state.
 """
 
 from __future__ import annotations
@@ -38,9 +45,7 @@ class MaxPool(MeanPool):
 
 
 class MixedPool(MeanPool):
-    """Mean of the first half of the channels, sum of the others: what a network is made of, and how much of it there
-    is.
-    """
+    """Mean of the first half of the channels, sum of the others: composition and size of a network."""
 
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
@@ -49,25 +54,26 @@ class MixedPool(MeanPool):
 
 
 class AttentionPool(nn.Module):
-    """Gated sum over nodes (Li et al. 2016, https://arxiv.org/abs/1511.05493, eq. 7), with gates that sum to one over a
-    graph.
+    """Gated sum over nodes, with gates that sum to one over a graph (Li et al. 2016).
 
-    r_G = sum_{v in G} alpha_v tanh(W h_v + b), alpha = softmax over v in G of a h_v. The paper's gates are logistic,
-    one for each channel, and its sum goes through another tanh, which graphs of a thousand nodes saturate.
+    r_G = sum_{v in G} alpha_v tanh(W h_v + b), alpha = softmax over v in G of a h_v (https://arxiv.org/abs/1511.05493,
+    eq. 7). The paper's gates are logistic, one for each channel, and its sum goes through another tanh, which graphs of
+    a thousand nodes saturate.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gate = nn.Linear(width, 1, bias=False)  # a softmax does not see a bias
+        self.gate = nn.Linear(width, 1, bias=False)  # a softmax cancels a bias
         self.value = nn.Linear(width, width)
 
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""
         gates = nodes.softmax(nodes.gather @ self.gate(x))
-        return nodes.scatter_sum @ (gates * (nodes.gather @ self.value(x).tanh()))
+        out: Tensor = nodes.scatter_sum @ (gates * (nodes.gather @ self.value(x).tanh()))
+        return out
 
 
-POOLS: dict[str, type[MeanPool] | type[AttentionPool]] = {
+POOLS: dict[str, type[MeanPool | AttentionPool]] = {
     "mean": MeanPool,
     "sum": SumPool,
     "mixed": MixedPool,

@@ -1,4 +1,4 @@
-"""The encoders there are, by name: what predictors train and checkpoints write."""
+"""Encoder architectures by name: what predictors build and checkpoints write."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ARCHITECTURES: dict[str, tuple[type[GraphEncoderConfig], type[GraphEncoder]]] = 
 
 
 def build(config: GraphEncoderConfig, seed: int = 0) -> GraphEncoder:
-    """A new encoder of the configuration's kind."""
+    """A new encoder with this configuration."""
     return SiblingTransformer(config, seed) if isinstance(config, SiblingConfig) else Encoder(config, seed)
 
 
 def architecture(encoder: GraphEncoder) -> str:
-    """Its name in ARCHITECTURES."""
+    """The name of the encoder's architecture in ARCHITECTURES."""
     return next(name for name, (_, kind) in ARCHITECTURES.items() if isinstance(encoder, kind))

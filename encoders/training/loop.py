@@ -1,4 +1,9 @@
-"""The one training loop of heads and encoders: AdamW, cosine decay, the last epoch, no validation labels."""
+"""Training of heads and encoders on labels: AdamW with cosine decay, the last epoch's weights, no validation labels.
+
+Also the mini-batches it takes: `epochs` of one family, `balanced` over several. `decay_learning_rate` is the schedule
+of pretraining too, whose loop (`contrastive.pretraining`) differs in the rest: gradients are summed over processes and
+not clipped, and a run can be resumed.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +21,29 @@ from cgir.typing import IntArray
 
 from .seeding import seeded
 
-Group = tuple[IntArray, int]  # indices of graphs that are compared in a step, and the output that learns it
+MAX_GRADIENT_NORM = 5.0
+
+Group = tuple[IntArray, int]  # indices of graphs that are compared in a step, and the output that learns them
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a network is fitted: `epochs` passes over the labels in mini-batches of `batch` graphs; `source_steps` steps
-    on source families, with `batch` graphs of each; `hidden` units in the head; `dropout` in heads on frozen vectors,
-    whole networks go without.
+    """How a network is fitted to labels.
 
     The defaults were chosen on NAS-Bench-Macro, which is no target in RESULTS.md: there dropout helped frozen heads
     with few labels and hurt whole networks.
+
+    Args:
+        epochs: passes over the labels.
+        batch: graphs of a mini-batch; on source families, of each family.
+        lr: learning rate at the first step.
+        weight_decay: of AdamW.
+        source_steps: steps on source families.
+        hidden: hidden units of the head.
+        dropout: rate in heads on frozen vectors; networks that are trained whole have none.
+
+    Raises:
+        CgirError: numbers out of range.
     """
 
     epochs: int = 150
@@ -38,45 +55,69 @@ class TrainConfig:
     dropout: float = 0.15
 
     def __post_init__(self) -> None:
-        if (
-            min(self.epochs, self.batch - 1, self.source_steps, self.hidden) < 1
-            or self.lr <= 0
-            or not 0 <= self.dropout < 1
-        ):
+        counts = min(self.epochs, self.batch - 1, self.source_steps, self.hidden)
+        if counts < 1 or self.lr <= 0 or not 0 <= self.dropout < 1:
             raise CgirError(
                 f"training: counts must be positive, batch at least 2, lr positive and 0 <= dropout < 1; found {self}"
             )
 
 
-def cosine(step: int, steps: int) -> float:
-    """Learning rate factor: 1 at step 0, towards 0 at the last one."""
+def cosine_factor(step: int, steps: int) -> float:
+    """Factor of the learning rate: 1 at step 0, towards 0 at the last one."""
     return 0.5 * (1 + cos(pi * step / steps))
+
+
+def decay_learning_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int) -> None:
+    """Set the learning rate of a step by the cosine schedule.
+
+    Args:
+        optimizer: all its parameters get the rate.
+        lr: the rate at step 0.
+        step: number of the step.
+        steps: how many there are.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = lr * cosine_factor(step, steps)
 
 
 def optimise(
     modules: Sequence[nn.Module], losses: Iterable[Callable[[], Tensor]], steps: int, config: TrainConfig, seed: int
 ) -> None:
-    """Take `steps` steps, one for each of `losses`; the modules end in evaluation mode."""
+    """Take one optimizer step for each of `losses`; the modules end in evaluation mode.
+
+    Args:
+        modules: whose parameters are trained.
+        losses: `steps` functions that compute the loss of a step.
+        steps: their number, by which the learning rate decays.
+        config: learning rate and weight decay.
+        seed: of the generator that dropout draws from.
+    """
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     for module in modules:
         module.train()
     with seeded(seed):
         for step, loss in enumerate(losses):
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * cosine(step, steps)
+            decay_learning_rate(optimizer, config.lr, step, steps)
             optimizer.zero_grad()
-            loss().backward()
-            nn.utils.clip_grad_norm_(parameters, 5.0)
+            torch.autograd.backward(loss())
+            nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
             optimizer.step()
     for module in modules:
         module.eval()
 
 
 def epochs(n: int, batch: int, count: int, rng: np.random.Generator) -> Iterator[IntArray]:
-    """Index batches of `count` passes over n examples; a pass is split evenly, into batches of at least `batch`.
+    """Indices of mini-batches for several passes over n examples.
 
-    Where one batch holds everything its order is kept, so that it is prepared once.
+    A pass is split evenly, into batches of at least `batch`. Where one batch holds everything its order is kept, so
+    that it is prepared once.
+
+    Args:
+        n: number of examples.
+        batch: smallest batch, unless n is smaller.
+        count: number of passes.
+        rng: shuffles the examples.
     """
     parts = steps_per_epoch(n, batch)
     for _ in range(count):
@@ -89,7 +130,7 @@ def steps_per_epoch(n: int, batch: int) -> int:
 
 
 class Part(NamedTuple):
-    """The graphs from `start` on, `size` of them, with labels that output `column` learns."""
+    """The `size` graphs from `start` on, whose labels output `column` learns."""
 
     start: int
     size: int
@@ -99,8 +140,13 @@ class Part(NamedTuple):
 def balanced(
     families: Sequence[Sequence[Part]], batch: int, steps: int, rng: np.random.Generator
 ) -> Iterator[list[Group]]:
-    """For each step one group per family, `batch` different members (all, if there are fewer) of one of its parts, each
-    as often as the others.
+    """For each step one group per family: `batch` different members of one of its parts.
+
+    Args:
+        families: the parts of each family, which are drawn with equal probability.
+        batch: members in a group; all, if there are fewer.
+        steps: number of steps.
+        rng: draws parts and members.
     """
     for _ in range(steps):
         parts = [family[int(rng.integers(len(family)))] if len(family) > 1 else family[0] for family in families]

@@ -11,9 +11,7 @@ import torch
 
 @contextmanager
 def seeded(*seed: int) -> Iterator[None]:
-    """Torch's CPU generator, which layers initialise and drop out with, starts from `seed` inside and is restored
-    after.
-    """
+    """Seed PyTorch's CPU generator, by which layers are initialised and dropout is drawn, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         yield

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cgir.node_features import categories, node_features
-from encoders.models.conv_layers import GAT, GCN, GIN, HEADS, Gated, GraphConv, TransformerConv
+from encoders.models.conv_layers import GAT, GCN, GIN, HEADS, ResGatedGraphConv, GraphConv, TransformerConv
 from encoders.models.pooling import AttentionPool, MaxPool, MixedPool, SumPool
 
 
@@ -49,7 +49,7 @@ def transformer(layer, own, heard):
     return layer.skip(own) + torch.cat(out)
 
 
-LAYERS = {GraphConv: graphconv, GCN: gcn, GIN: gin, GAT: gat, Gated: gated, TransformerConv: transformer}
+LAYERS = {GraphConv: graphconv, GCN: gcn, GIN: gin, GAT: gat, ResGatedGraphConv: gated, TransformerConv: transformer}
 
 
 def normed(norm, rows):

@@ -12,7 +12,7 @@ from encoders.engine.batching import GraphTensors
 from encoders.engine.message_blocks import MessageBlock
 from encoders.engine.segments import Segments
 from encoders.engine.sparse import SparsityPattern
-from encoders.models.conv_layers import GAT, GIN, HEADS, LAYERS, Gated, GraphConv, TransformerConv
+from encoders.models.conv_layers import GAT, GIN, HEADS, LAYERS, GraphConv, ResGatedGraphConv, TransformerConv
 from encoders.models.encoder import Encoder, EncoderConfig
 from encoders.models.norms import NORMS, BatchNorm
 from encoders.models.pooling import POOLS
@@ -140,7 +140,7 @@ PEERS = {
     GraphConv: peer_graphconv,
     GIN: peer_gin,
     GAT: peer_gat,
-    Gated: lambda pyg, ours: four(ours, pyg.ResGatedGraphConv(FIRST, SECOND), "skip"),
+    ResGatedGraphConv: lambda pyg, ours: four(ours, pyg.ResGatedGraphConv(FIRST, SECOND), "skip"),
     TransformerConv: lambda pyg, ours: four(ours, pyg.TransformerConv(FIRST, SECOND // HEADS, HEADS), "skip"),
 }  # GCN is normalised otherwise there
 

@@ -18,7 +18,7 @@ from cgir.errors import CgirError
 from cgir.graph import Graph
 from cgir.node_features import categories, node_features
 from encoders.engine.batching import GraphTensors
-from encoders.models.nn_former import HEADS, SiblingConfig, SiblingTransformer, groups
+from encoders.models.nn_former import HEADS, SiblingConfig, SiblingTransformer, size_groups
 
 CONFIG = SiblingConfig(width=8, layers=2, feed_forward=12)
 GRAPHS = random_cnns(7)
@@ -122,22 +122,22 @@ def test_neither_other_graphs_nor_padding_nor_groups_count(monkeypatch):
     encoder = model()
     large = random_graph(np.random.default_rng(0), 60)
     alone = np.concatenate([vectors(encoder, [graph]) for graph in [*GRAPHS, large]])
-    assert len(list(groups([len(graph) for graph in [*GRAPHS, large]]))) > 1
+    assert len(list(size_groups([len(graph) for graph in [*GRAPHS, large]]))) > 1
     np.testing.assert_allclose(vectors(encoder, [*GRAPHS, large]), alone, rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(vectors(encoder, [large, *GRAPHS[::-1]])[::-1], alone, rtol=1e-9, atol=1e-11)
     for pairs in (0, 10**9):
-        monkeypatch.setattr(encoders.models.nn_former, "PAIRS", pairs)
+        monkeypatch.setattr(encoders.models.nn_former, "MAX_NODE_PAIRS", pairs)
         np.testing.assert_allclose(vectors(encoder, [*GRAPHS, large]), alone, rtol=1e-9, atol=1e-11)
 
 
 @given(sizes=st.lists(st.integers(1, 4000), max_size=40))
 @settings(deadline=None)
 def test_groups_hold_every_graph_once_and_stay_small(sizes):
-    found = list(groups(sizes))
+    found = list(size_groups(sizes))
     assert sorted(graph for group in found for graph in group) == list(range(len(sizes)))
     for group in found:
         largest, smallest = max(sizes[graph] for graph in group), min(sizes[graph] for graph in group)
-        assert len(group) == 1 or len(group) * largest**2 <= encoders.models.nn_former.PAIRS
+        assert len(group) == 1 or len(group) * largest**2 <= encoders.models.nn_former.MAX_NODE_PAIRS
         assert largest - smallest <= max(16, largest / 4)
 
 
