@@ -49,8 +49,15 @@ SKELETONS: dict[str, dict[str, Any]] = {
 # Short and on a fifth of the images: with more of either, most networks end so close together that seeds no longer
 # agree on their order.
 TRAINING: dict[str, Any] = {
-    "seeds": (0, 1, 2), "epochs": 6, "batch": 32, "optimizer": "AdamW", "schedule": "OneCycle", "max_lr": 0.01, "test_share": 0.8, "split_seed": 0,
-}  # fmt: skip
+    "seeds": (0, 1, 2),
+    "epochs": 6,
+    "batch": 32,
+    "optimizer": "AdamW",
+    "schedule": "OneCycle",
+    "max_lr": 0.01,
+    "test_share": 0.8,
+    "split_seed": 0,
+}
 NETWORKS, SAMPLING_SEED = 250, 0
 
 
@@ -90,13 +97,15 @@ def train(space: Space[Any], text: str, seed: int) -> float:
         torch.manual_seed(seed)
         model = space.module(space.parse(text))
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # depthwise convolutions run faster
-        batches = [torch.randperm(len(data.train_labels)).split(TRAINING["batch"]) for _ in range(TRAINING["epochs"])]
+        batches = [
+            torch.split(torch.randperm(len(data.train_labels)), TRAINING["batch"]) for _ in range(TRAINING["epochs"])
+        ]
     optimizer = torch.optim.AdamW(model.parameters(), lr=TRAINING["max_lr"], fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, TRAINING["max_lr"], total_steps=sum(map(len, batches)))
     for batch in (rows for epoch in batches for rows in epoch):
         loss = torch.nn.functional.cross_entropy(model(data.train_images[batch]), data.train_labels[batch])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
     model.eval()
@@ -194,9 +203,13 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
         name: library.__version__ for name, library in libraries.items()
     }
     about = {
-        "name": "cgir-digits", "skeletons": SKELETONS, "training": TRAINING, "sampling_seed": SAMPLING_SEED,
-        "seed_spearman": agreements, "versions": versions,
-    }  # fmt: skip
+        "name": "cgir-digits",
+        "skeletons": SKELETONS,
+        "training": TRAINING,
+        "sampling_seed": SAMPLING_SEED,
+        "seed_spearman": agreements,
+        "versions": versions,
+    }
     return pa.table(columns).replace_schema_metadata({"cgir": json.dumps(about)})
 
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 import contrastive
 import frontends
-from cgir import GraphBatch, GraphStore, spectrum
+from cgir import GraphBatch, spectrum
 from cgir.analysis.computation_trees import Direction as TreeDirection
 from cgir.analysis.computation_trees import node_classes
 from cgir.atomic_files import atomic_path
@@ -39,15 +39,14 @@ from frontends import spaces
 from frontends.reference import resnet50
 
 from . import pyg_pretraining
+from .encoding_graphs import TIMM, random_networks, timm_graphs
 from .paired_timing import Effort, difference, in_turns, on_threads
 from .pyg_encoder import PATHS, PygEncoder, as_data, collated, gradients, peer_of
-from .report import RESULTS, ROOT, Table, publish
-from .zoo.families import REPRESENTATIVES
-from .zoo.torch_models import build
+from .report import RESULTS, Table, publish
 
 CONFIG = EncoderConfig(width=128, layers=6)
 MIXED = ("nasbench201", "nasbench101", "nasbench_macro")
-POOL, STEP, TIMM = 1_000, 256, 64  # random networks of a space to draw steps from, graphs of a step, models of timm
+POOL, STEP = 1_000, 256  # random networks of a space that steps are sampled from, graphs of a step
 PIECE = 20_000  # networks compiled and embedded at a time, which bounds memory
 SIZES, BEARABLE = (1_000, 4_000, 16_000, 64_000), {"compressed": 64_000, "plain": 16_000, "PyG": 4_000}
 ENGINES: tuple[Engine, ...] = ("auto", "compressed", "plain")
@@ -55,37 +54,14 @@ DIRECTIONS: dict[str, TreeDirection] = {"along": "forward", "against": "backward
 PRETRAIN = PretrainConfig(steps=40)
 
 
-@cache
-def drawn(name: str, count: int) -> GraphBatch:
-    """Random networks of a space."""
-    space, rng = spaces.get(name), np.random.default_rng(0)
-    return space.graphs([space.sample(rng) for _ in range(count)])
-
-
 def mixed() -> GraphBatch:
     """Random networks of three spaces, as many of each."""
-    return GraphBatch.concatenate([drawn(name, POOL) for name in MIXED])
-
-
-@cache
-def timm_graphs() -> GraphBatch:
-    """Models of different families; traced once, then kept in runs/."""
-    path = ROOT / "runs" / "encoding" / "timm.parquet"
-    if not path.exists():
-        chosen = [REPRESENTATIVES[i] for i in np.linspace(0, len(REPRESENTATIVES) - 1, TIMM).astype(int)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        GraphStore.write(
-            path,
-            (frontends.trace(*build(f"timm/{name}")) for name in tqdm(chosen, desc="tracing")),
-            family="timm",
-            specs=chosen,
-        )
-    return GraphStore.open(path).batch()
+    return GraphBatch.concatenate([random_networks(name, POOL) for name in MIXED])
 
 
 def random_graphs(count: int, nodes: int = 150) -> GraphBatch:
     """Nodes of random kinds that hear one to three random nodes before them: almost no two pasts are equal."""
-    kinds, rng = drawn(MIXED[0], POOL).kinds, np.random.default_rng(0)
+    kinds, rng = random_networks(MIXED[0], POOL).kinds, np.random.default_rng(0)
     degree = np.where(np.arange(count * nodes) % nodes, rng.integers(1, 4, count * nodes), 0)
     dst = np.repeat(np.arange(count * nodes), degree)
     first = dst // nodes * nodes
@@ -147,7 +123,10 @@ def space_table(effort: Effort) -> Table:
     """Row `space`: NAS-Bench-201."""
     space = spaces.get("nasbench201")
     batch = space.graphs(space.enumerate())
-    caption = f"all {len(batch):,} networks of NAS-Bench-201 ({batch.num_nodes:,} nodes) to embeddings, 6 layers x 128 in each direction"
+    caption = (
+        f"all {len(batch):,} networks of NAS-Bench-201 ({batch.num_nodes:,} nodes) to embeddings, 6 layers x 128 in "
+        "each direction"
+    )
     columns = (
         "threads",
         "cgir (s)",
@@ -213,7 +192,8 @@ def whole_table(effort: Effort) -> Table:
     )
     columns = ("networks", "compiled (min)", "embedded (min)", "µs a network", "MiB at most")
     return Table(
-        f"all of NAS-Bench-101, {PIECE:,} networks at a time, 6 layers x 128, threads: {max(effort.threads)}, a process of its own",
+        f"all of NAS-Bench-101, {PIECE:,} networks at a time, 6 layers x 128, threads: {max(effort.threads)}, a "
+        "process of its own",
         columns,
         (cells,),
     )
@@ -248,7 +228,7 @@ def step_row(what: str, pool: GraphBatch, size: int, threads: int, repetitions: 
     encoder, peers = Encoder(CONFIG), {path: peer_of(Encoder(CONFIG), path) for path in PATHS}
     for engine in ENGINES:
         tensors = GraphTensors(pool, CONFIG.layers, engine=engine)
-        runs[str(engine)] = Step(encoder if engine == "auto" else Encoder(CONFIG), tensors.take, len(pool), size)
+        runs[str(engine)] = Step(encoder if engine == "auto" else Encoder(CONFIG), tensors.minibatch, len(pool), size)
     for path, peer in peers.items():
         runs[path] = Step(peer, lambda chosen: collated([data[g] for g in chosen]), len(pool), size)
     spent = in_turns(runs, repetitions)
@@ -266,7 +246,7 @@ def step_table(effort: Effort) -> Table:
     ]
     cases += [(f"{TIMM} models of timm", timm_graphs(), TIMM, threads) for threads in effort.threads]
     cases += [
-        (f"{TIMM} of ofa_mbv3", drawn("ofa_mbv3", POOL), TIMM, 1),
+        (f"{TIMM} of ofa_mbv3", random_networks("ofa_mbv3", POOL), TIMM, 1),
         (f"{STEP} random graphs, 150 nodes each", random_graphs(STEP), STEP, 1),
     ]
     rows = [
@@ -274,9 +254,17 @@ def step_table(effort: Effort) -> Table:
         for what, pool, size, threads in tqdm(cases, desc="steps")
     ]
     columns = (
-        "graphs", "threads", "cgir (ms)", "of it preparing", "forced: compressed", "forced: plain",
-        *(f"PyG, {path} (ms)" for path in PATHS), "of it collating", "times faster", "gradients differ by",
-    )  # fmt: skip
+        "graphs",
+        "threads",
+        "cgir (ms)",
+        "of it preparing",
+        "forced: compressed",
+        "forced: plain",
+        *(f"PyG, {path} (ms)" for path in PATHS),
+        "of it collating",
+        "times faster",
+        "gradients differ by",
+    )
     return Table(
         "one training step: batch preparation, forward, backward, AdamW; 6 layers x 128 in each direction",
         columns,
@@ -307,19 +295,32 @@ def pretraining_row(threads: int, repetitions: int) -> tuple[str, ...]:
     graphs, both = PRETRAIN.steps * PRETRAIN.batch, {name: spent[name] + solving[name] for name in spent}
     rates = (f"{graphs / spent[name]:,.0f}" for name in ("ours", "theirs"))
     return (
-        str(threads), *rates, path, f"{spent['theirs'] / spent['ours']:.1f}",
-        *(f"{solving[name]:.1f}" for name in solving), f"{both['theirs'] / both['ours']:.1f}",
-    )  # fmt: skip
+        str(threads),
+        *rates,
+        path,
+        f"{spent['theirs'] / spent['ours']:.1f}",
+        *(f"{solving[name]:.1f}" for name in solving),
+        f"{both['theirs'] / both['ours']:.1f}",
+    )
 
 
 def pretraining_table(effort: Effort) -> Table:
     """Row `pretrain`."""
     shape = f"{PRETRAIN.encoder.layers} layers x {PRETRAIN.encoder.width}"
-    caption = f"contrastive pretraining from graphs to encoder, {PRETRAIN.steps} steps of {PRETRAIN.batch} from {len(MIXED) * POOL:,} graphs, {shape}, eq. 4.5"
+    caption = (
+        f"contrastive pretraining from graphs to encoder, {PRETRAIN.steps} steps of {PRETRAIN.batch} from "
+        f"{len(MIXED) * POOL:,} graphs, {shape}, eq. 4.5"
+    )
     columns = (
-        "threads", "contrastive.pretrain (graphs/s)", "PyG (graphs/s)", "its edges", "times faster",
-        "spectra: cgir (s)", "spectra: one by one (s)", "times faster, with spectra",
-    )  # fmt: skip
+        "threads",
+        "contrastive.pretrain (graphs/s)",
+        "PyG (graphs/s)",
+        "its edges",
+        "times faster",
+        "spectra: cgir (s)",
+        "spectra: one by one (s)",
+        "times faster, with spectra",
+    )
     return Table(
         caption, columns, tuple(pretraining_row(threads, min(effort.repetitions, 2)) for threads in effort.threads)
     )
@@ -330,7 +331,7 @@ def class_table(effort: Effort) -> Table:
     space, rng = spaces.get("nasbench201"), np.random.default_rng(0)
     sets = {
         "all of NAS-Bench-201": space.graphs(space.enumerate()),
-        "20,000 of NAS-Bench-101": drawn("nasbench101", 20_000),
+        "20,000 of NAS-Bench-101": random_networks("nasbench101", 20_000),
     }
     pool = mixed()
     sets |= {f"{STEP} of {', '.join(MIXED)}": pool.select(rng.choice(len(pool), STEP, replace=False))}
@@ -349,7 +350,10 @@ def class_table(effort: Effort) -> Table:
                 )
             )
     depths = (f"depth {depth}" for depth in range(CONFIG.layers + 1))
-    caption = "distinct states: nodes that no layer can tell apart at each depth; the encoder has a stream along the arrows and one against them"
+    caption = (
+        "distinct states: nodes that no layer can tell apart at each depth; the encoder has a stream along the "
+        "arrows and one against them"
+    )
     return Table(caption, ("graphs", "nodes", "direction", *depths, "nodes / states, layers 1 to 6"), tuple(rows))
 
 
@@ -386,7 +390,10 @@ def growth_table(effort: Effort) -> Table:
     draw(found, RESULTS / "encoding.svg", threads)
     sizes = sorted({n for times in found.values() for n in times})
     rows = ((name, *(f"{times[n]:.2f}" if n in times else "" for n in sizes)) for name, times in found.items())
-    caption = f"seconds by number of NAS-Bench-101 networks, drawn at random, threads: {threads} ([drawing](benchmarks/results/encoding.svg))"
+    caption = (
+        f"seconds by number of NAS-Bench-101 networks, drawn at random, threads: {threads} "
+        "([drawing](benchmarks/results/encoding.svg))"
+    )
     return Table(caption, ("", *(f"{n:,}" for n in sizes)), tuple(rows))
 
 
@@ -414,7 +421,7 @@ def single_table(effort: Effort) -> Table:
         model = resnet50().eval()
     graphs = {
         "ResNet-50": GraphBatch.from_graphs([frontends.trace(model, input_shape=(1, 3, 224, 224))]),
-        "a NAS-Bench-201 network": drawn(MIXED[0], 1),
+        "a NAS-Bench-201 network": random_networks(MIXED[0], 1),
     }
     encoder, rows = Encoder(CONFIG), []
     for what, batch in graphs.items():
@@ -429,19 +436,28 @@ def single_table(effort: Effort) -> Table:
 
 
 ROWS = {
-    "space": space_table, "whole": whole_table, "step": step_table, "pretrain": pretraining_table,
-    "classes": class_table, "growth": growth_table, "single": single_table,
-}  # fmt: skip
+    "space": space_table,
+    "whole": whole_table,
+    "step": step_table,
+    "pretrain": pretraining_table,
+    "classes": class_table,
+    "growth": growth_table,
+    "single": single_table,
+}
 
-ABOUT = """From graphs as arrays to embeddings (`Encoder.embed`), one training step, and pretraining, with each distinct past and future of a node computed
-once, against the same network in PyTorch Geometric, which computes every node. Time on the clock, medians, in turns in one process that has as many
-processors as threads; float32. Classes of a pool that training steps draw from are found before the clock starts, and so are the operators and features of
-PyTorch Geometric's nodes. Its edges are held in the faster of two ways, and whole spaces go through it in batches of the size that suits it best.
-Gradients: norm of the difference over the norm of all. Networks that are written alike are embedded once.
+ABOUT = """\
+From graphs as arrays to embeddings (`Encoder.embed`), one training step, and pretraining, with each distinct past and
+future of a node computed once, against the same network in PyTorch Geometric, which computes every node. Time on the
+clock, medians, in turns in one process that has as many processors as threads; float32. Classes of a pool that
+training steps draw from are found before the clock starts, and so are the operators and features of PyTorch
+Geometric's nodes. Its edges are held in the faster of two ways, and whole spaces go through it in batches of the size
+that suits it best. Gradients: norm of the difference over the norm of all. Networks that are written alike are
+embedded once.
 
-Where it does not help: one graph alone is a matter of overheads, and finding its classes is one more; among random graphs little is equal, and what is
-left is how sums over neighbours are computed; models of different timm families have half as many states as nodes, not a fiftieth. Message passing in both
-directions in every layer would share far less, as the class counts show, and layers that look at all pairs of nodes nothing at all."""
+Where it does not help: one graph alone is a matter of overheads, and finding its classes is one more; among random
+graphs little is equal, and what is left is how sums over neighbours are computed; models of different timm families
+have half as many states as nodes, not a fiftieth. Message passing in both directions in every layer would share far
+less, as the class counts show, and layers that look at all pairs of nodes nothing at all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -46,24 +46,24 @@ def encoder() -> nn.Module:
 
 
 def vit_macs(width: int = 768, tokens: int = 197, depth: int = 12, classes: int = 1000) -> int:
-    """Patches, then per block 4 projections, 2 layers of 4 times the width and 2 products of attention, then the head."""
+    """Patches, then per block 4 projections, 2 layers of 4 times the width and 2 products of attention; the head."""
     block = 12 * tokens * width * width + 2 * tokens * tokens * width
     return (tokens - 1) * 3 * 16 * 16 * width + depth * block + width * classes
 
 
 def resnet_macs() -> int:
     """Convolutions layer by layer: output positions x kernel x input channels x output channels."""
-    total, inner, side = 112 * 112 * 49 * 3 * 64, 64, 56
+    total, in_channels, side = 112 * 112 * 49 * 3 * 64, 64, 56
     for stage, depth in enumerate((3, 4, 6, 3)):
         width = 64 << stage
         for block in range(depth):
             before = side
             side = side // 2 if stage and not block else side
-            total += before**2 * inner * width + side**2 * (
-                9 * width * width + 4 * width * width + (0 if block else inner * 4 * width)
+            total += before**2 * in_channels * width + side**2 * (
+                9 * width * width + 4 * width * width + (0 if block else in_channels * 4 * width)
             )
-            inner = 4 * width
-    return total + inner * 1000
+            in_channels = 4 * width
+    return total + in_channels * 1000
 
 
 ENCODER_MACS = 6 * (128 * (4 * 256 * 256 + 2 * 256 * 1024) + 2 * 128 * 128 * 256)
@@ -142,9 +142,16 @@ def _onnx_tool(model: nn.Module, x: Tensor) -> Count:
 
 
 PEERS: dict[str, Callable[[nn.Module, Tensor], Count]] = {
-    "cgir": _cgir, "torch FlopCounterMode, meta": _flop_counter("meta"), "torch FlopCounterMode, cpu": _flop_counter("cpu"), "fvcore": _fvcore,
-    "ptflops, pytorch": _ptflops("pytorch"), "ptflops, aten": _ptflops("aten"), "thop": _thop, "torchinfo": _torchinfo, "onnx-tool": _onnx_tool,
-}  # fmt: skip
+    "cgir": _cgir,
+    "torch FlopCounterMode, meta": _flop_counter("meta"),
+    "torch FlopCounterMode, cpu": _flop_counter("cpu"),
+    "fvcore": _fvcore,
+    "ptflops, pytorch": _ptflops("pytorch"),
+    "ptflops, aten": _ptflops("aten"),
+    "thop": _thop,
+    "torchinfo": _torchinfo,
+    "onnx-tool": _onnx_tool,
+}
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -200,8 +207,10 @@ def main() -> None:
         print(" | ".join(line))
     if options.write:
         about = (
-            "Multiply-adds in products (convolution, linear, attention) of one example, and parameters, by tools that count them. In bold what differs from "
-            "the arithmetic on their layers; fvcore, ptflops' pytorch backend, thop and onnx-tool count norms or elementwise operators too."
+            "Multiply-adds in products (convolution, linear, attention) of one example, and parameters, by tools "
+            "that count them. In bold what differs from "
+            "the arithmetic on their layers; fvcore, ptflops' pytorch backend, thop and onnx-tool count norms or "
+            "elementwise operators too."
         )
         publish(
             "peers",

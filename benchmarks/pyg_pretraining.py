@@ -34,7 +34,8 @@ def spectrum(data: Any, k: int = 11) -> Tensor:
         num_nodes=data.num_nodes,
         dtype=torch.double,
     )
-    return torch.linalg.eigvalsh(to_dense_adj(edges, edge_attr=weights, max_num_nodes=data.num_nodes)[0])[:k]
+    values: Tensor = torch.linalg.eigvalsh(to_dense_adj(edges, edge_attr=weights, max_num_nodes=data.num_nodes)[0])[:k]
+    return values
 
 
 def weighted_supcon(
@@ -67,7 +68,7 @@ def pretrain(
         for data in loader:
             loss = weighted_supcon(normalize(model[1](encoder(data))), data.family, data.spectrum, config.temperature)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))

@@ -27,9 +27,12 @@ from frontends import spaces
 from .report import Table, publish
 
 WHOLE = {  # networks, and seconds that compiling them may take on two cores
-    "nasbench201": (15_625, 4), "nasbench101": (423_624, 150),
-    "transnas_micro": (4_096, None), "transnas_macro": (3_256, None), "nasbench_macro": (6_561, None),
-}  # fmt: skip
+    "nasbench201": (15_625, 4),
+    "nasbench101": (423_624, 150),
+    "transnas_micro": (4_096, None),
+    "transnas_macro": (3_256, None),
+    "nasbench_macro": (6_561, None),
+}
 COMPILED, TRACED, EXPORTED = 2_000, 12, 5  # random points of each space, by what is measured on them
 
 
@@ -137,7 +140,8 @@ def main() -> None:
             tuple(whole_rows()),
         ),
         Table(
-            f"milliseconds a graph: {COMPILED:,} random networks compiled together; one by one; {TRACED} traced and {EXPORTED} exported, module included",
+            f"milliseconds a graph: {COMPILED:,} random networks compiled together; one by one; {TRACED} traced and "
+            f"{EXPORTED} exported, module included",
             (
                 "space",
                 "space.graphs",
@@ -155,7 +159,10 @@ def main() -> None:
         for line in (found.columns, *found.rows):
             print(" | ".join(line))
     if options.write:
-        about = "Networks of the search spaces, at their published sizes, straight to arrays (`GraphBatch`), on one thread of one process."
+        about = (
+            "Networks of the search spaces, at their published sizes, straight to arrays (`GraphBatch`), on one "
+            "thread of one process."
+        )
         publish("spaces", "Search spaces, whole", about, "python -m benchmarks.spaces --write", tables)
 
 

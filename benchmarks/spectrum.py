@@ -142,9 +142,11 @@ def simple(graph: Wiring) -> nx.Graph:
 
 
 PEERS: dict[str, Callable[[list[Any]], FloatArray]] = {
-    "networkx normalized_laplacian_spectrum": with_networkx, "scipy eigsh, shift-invert": with_eigsh,
-    "numpy eigvalsh": with_numpy, "torch eigvalsh, batched": with_torch,
-}  # fmt: skip
+    "networkx normalized_laplacian_spectrum": with_networkx,
+    "scipy eigsh, shift-invert": with_eigsh,
+    "numpy eigvalsh": with_numpy,
+    "torch eigvalsh, batched": with_torch,
+}
 
 
 class Whole(NamedTuple):
@@ -345,9 +347,12 @@ def main() -> None:
             print(" | ".join(line))
     if options.write:
         about = (
-            "The 11 smallest eigenvalues of every graph's normalised Laplacian, float64; constructing the graphs is not counted, BLAS has one thread. "
-            "Errors are against LAPACK's bisection on dense matrices. `pairs`: Spearman of distance and difference of ranked accuracy, over all pairs. "
-            "`wl_distance` was chosen by its scores on nasbench201, nasbench101 and nasbench_macro, and those on darts, transnas and ofa were seen "
+            "The 11 smallest eigenvalues of every graph's normalised Laplacian, float64; constructing the graphs is "
+            "not counted, BLAS has one thread. "
+            "Errors are against LAPACK's bisection on dense matrices. `pairs`: Spearman of distance and difference "
+            "of ranked accuracy, over all pairs. "
+            "`wl_distance` was chosen by its scores on nasbench201, nasbench101 and nasbench_macro, and those on "
+            "darts, transnas and ofa were seen "
             "meanwhile, so only nasbench_nlp is blind; the networks and labels here are drawn with another seed."
         )
         publish("spectrum", "Spectra and distances", about, "python -m benchmarks.spectrum --write", measured)

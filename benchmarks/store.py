@@ -264,7 +264,8 @@ def space_table(path: Path, written: dict[str, float]) -> Table:
         ("first random batch", f"{1000 * found['first']:.0f} ms"),
         (
             "random batches of 256",
-            f"{found['rate']:,.0f} graphs a second (median); {found['mean']:,.0f} with the decoding of what is touched first",
+            f"{found['rate']:,.0f} graphs a second (median); {found['mean']:,.0f} with the decoding of what is "
+            "touched first",
         ),
         ("memory, everything touched", f"{found['read']:.0f} MiB"),
         ("filter and deduplicate", f"{found['unique']:.1f} s"),
@@ -297,7 +298,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for line in (table.columns, *table.rows):
             print(" | ".join(line))
     if options.write:
-        about = "Whole networks on disk. Processor time of all threads (reading takes one; opening the whole space: elapsed), files in the system's cache."
+        about = (
+            "Whole networks on disk. Processor time of all threads (reading takes one; opening the whole space: "
+            "elapsed), files in the system's cache."
+        )
         publish("store", "Data sets", about, "python -m benchmarks.store --write", found)
 
 

@@ -208,16 +208,30 @@ def main() -> None:
     onnx = families(ONNX, export_onnx, options.repetitions)
     slower = [row for row in exported if row.failure or row.ratio < 6]
     tables = [
-        table("batch 1, 224 x 224", EXPORT, few), summary([(EXPORT, exported), (DYNAMO, onnx)]),
-        table(f"families that {EXPORT} refuses, or where tracing is less than 6 times faster", EXPORT, slower), table("to ONNX", DYNAMO, onnx),
-        Table("memory", ("network", "seconds to the canonical graph", "MiB added by it", "MiB before: imports and the module on meta"), (_llama_cells(),)),
-    ]  # fmt: skip
+        table("batch 1, 224 x 224", EXPORT, few),
+        summary([(EXPORT, exported), (DYNAMO, onnx)]),
+        table(f"families that {EXPORT} refuses, or where tracing is less than 6 times faster", EXPORT, slower),
+        table("to ONNX", DYNAMO, onnx),
+        Table(
+            "memory",
+            (
+                "network",
+                "seconds to the canonical graph",
+                "MiB added by it",
+                "MiB before: imports and the module on meta",
+            ),
+            (_llama_cells(),),
+        ),
+    ]
     for found in tables:
         print(f"\n{found.caption}")
         for line in (found.columns, *found.rows):
             print(" | ".join(line))
     if options.write:
-        about = "From a module on the meta device to the canonical graph, and to what PyTorch exports; processor time, in turns in one process, one thread."
+        about = (
+            "From a module on the meta device to the canonical graph, and to what PyTorch exports; processor time, "
+            "in turns in one process, one thread."
+        )
         publish("tracing", "Tracing without weights", about, "python -m benchmarks.tracing --write", tables)
 
 

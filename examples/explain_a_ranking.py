@@ -31,7 +31,8 @@ def main(folder: str = ".", labels: int = 100, epochs: int = 60) -> None:
     )
     predictor.fit(cells.select(train), accuracy[train])
     print(
-        f"Kendall's tau on {len(test)} other cells: {kendall_tau(predictor.predict(cells.select(test)), accuracy[test]):.2f}"
+        f"Kendall's tau on {len(test)} other cells: "
+        f"{kendall_tau(predictor.predict(cells.select(test)), accuracy[test]):.2f}"
     )
     ranked = test[predictor.rank(cells.select(test))]
     for name, row in (("best", ranked[0]), ("worst", ranked[-1])):

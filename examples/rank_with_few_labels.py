@@ -27,7 +27,8 @@ def main(labels: int = 20) -> None:
     print(f"and another family   {spearman(predictor.predict(graphs.select(test)), accuracy[test]):.3f}")
     best = test[predictor.rank(graphs.select(test))[0]]
     print(
-        f"predicted best: {table.spec_strings[best]} with accuracy {accuracy[best]:.3f}, best of all {accuracy[test].max():.3f}"
+        f"predicted best: {table.spec_strings[best]} with accuracy {accuracy[best]:.3f}, best of all "
+        f"{accuracy[test].max():.3f}"
     )
 
 

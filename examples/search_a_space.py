@@ -59,7 +59,8 @@ def main(folder: str | Path, queries: int = 40, seeds: int = 5) -> None:
     # asks for the rest
     history = search.evolve(space, Predictor(), accuracy.__getitem__, queries, allowed=accuracy.__contains__, path=file)
     print(
-        f"best: {space.format(history.best)} with {history.best_score:.3f}, rank {rank(history)}, query {history.top(1)[0] + 1} of {len(history)}"
+        f"best: {space.format(history.best)} with {history.best_score:.3f}, rank {rank(history)}, query "
+        f"{history.top(1)[0] + 1} of {len(history)}"
     )
 
     answers = tables.load(file)  # a history is a label table: for the next predictor, or for yourself

@@ -24,7 +24,8 @@ class Block(nn.Module):
         """(B, C, H, W) -> the same shape."""
         y = self.conv(x)
         gate = self.excite(nn.functional.silu(self.squeeze(y.mean((2, 3), keepdim=True))))
-        return x + y * torch.sigmoid(gate)
+        result: Tensor = x + y * torch.sigmoid(gate)
+        return result
 
 
 def main(folder: Path = Path("runs/examples")) -> None:

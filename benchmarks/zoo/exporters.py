@@ -28,14 +28,23 @@ from .families import REPRESENTATIVES
 
 KEPT = Path("runs/zoo/exports")
 COLUMNS = ("torch.export", "ONNX, torch.export", "ONNX, TorchScript")
-ROTARY = "sines and cosines of positions are folded from a buffer that the file does not call one, and a folded float tensor counts as trained"
+ROTARY = (
+    "sines and cosines of positions are folded from a buffer that the file does not call one, and a folded float "
+    "tensor counts as trained"
+)
 EXCEPTIONS: dict[str, str] = {
-    "timm/csatv2: ONNX, torch.export": "adaptive pooling to a size that does not divide the image is decomposed into gathers, masks and means",
-    "timm/gemma4_vit_167m: ONNX, torch.export": "the exporter writes an invalid file: nodes read tensors, `mul_2_min_1` for one, that nothing makes",
+    "timm/csatv2: ONNX, torch.export": (
+        "adaptive pooling to a size that does not divide the image is decomposed into gathers, masks and means"
+    ),
+    "timm/gemma4_vit_167m: ONNX, torch.export": (
+        "the exporter writes an invalid file: nodes read tensors, `mul_2_min_1` for one, that nothing makes"
+    ),
     "timm/deepseek_vit_412m: ONNX, torch.export": ROTARY,
     "timm/vit_tiny_patch16_dinov3_qkvb: ONNX, torch.export": ROTARY,
     "timm/qwen3_vit_88m: ONNX, torch.export": ROTARY,
-    "timm/efficientvim_m1: ONNX, TorchScript": "the softmax of four mixing weights is folded into numbers without names, which nothing tells from constants",
+    "timm/efficientvim_m1: ONNX, TorchScript": (
+        "the softmax of four mixing weights is folded into numbers without names, which nothing tells from constants"
+    ),
 }
 
 

@@ -42,10 +42,10 @@ def check(case: str) -> dict[str, bool | None]:
 
 
 def _equals_concrete_function(model: Any, graph: cgir.Graph, sizes: list[tuple[int, ...]]) -> bool:
-    from frontends.tensorflow import importer as tf_function
+    from frontends.tensorflow.importer import trace_keras
 
     request = TraceRequest(input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes))
-    return cgir.isomorphic(graph, cgir.canonicalize(tf_function.trace_keras(model, request)))
+    return cgir.isomorphic(graph, cgir.canonicalize(trace_keras(model, request)))
 
 
 def _keras() -> Any:

@@ -31,9 +31,15 @@ EXCEPTIONS: dict[str, str] = {
     },
     "*/test_strnorm*: outputs as recorded": TEXT,
     "node/test_string_split_empty_tensor": TEXT,
-    "node/test_range_bfloat16_*_expanded: outputs as recorded": "a loop's number of rounds is computed from bfloat16 inputs, whose values are not read",
-    "node/test_loop11: outputs as recorded": "the body slices by its round, so that every round's result has another size",
-    "node/test_affine_grid_3d_align_corners_expanded: tensors as onnxruntime": "branches of an If have different ranks: the frontend takes the larger one",
+    "node/test_range_bfloat16_*_expanded: outputs as recorded": (
+        "a loop's number of rounds is computed from bfloat16 inputs, whose values are not read"
+    ),
+    "node/test_loop11: outputs as recorded": (
+        "the body slices by its round, so that every round's result has another size"
+    ),
+    "node/test_affine_grid_3d_align_corners_expanded: tensors as onnxruntime": (
+        "branches of an If have different ranks: the frontend takes the larger one"
+    ),
 }
 FOLDERS = ("simple", "pytorch-converted", "pytorch-operator", "light")
 

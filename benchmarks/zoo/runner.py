@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from tqdm import tqdm
 
@@ -52,8 +52,7 @@ class Corpus(Protocol):
 
 def load(name: str) -> Corpus:
     """The corpus of that name."""
-    module: Any = importlib.import_module(f".{name}", __package__)
-    return module
+    return cast(Corpus, importlib.import_module(f".{name}", __package__))
 
 
 def run(name: str, folder: Path, jobs: int = 2, limit: int | None = None) -> list[Outcome]:

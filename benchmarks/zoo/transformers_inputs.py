@@ -119,13 +119,17 @@ INPUTS: dict[str, Callable[[Any], Any]] = {
 }
 
 _FRAMES_FIRST = (
-    "audio-spectrogram-transformer canary cohere_asr parakeet_ctc parakeet_encoder parakeet_rnnt parakeet_tdt lasr_ctc lasr_encoder granite_speech5_ctc "
-    "granite_speech5_encoder gemma4_audio gemma3n_audio nemotron3_5_asr nemotron3_5_transcribe_asr_audio nemotron3_5_transcribe_audio "
-    "fun_asr_nano_encoder nemotron3_diarization nemotron3_diarization_audio nemotron_asr_streaming nemotron_asr_streaming_encoder wav2vec2-bert "
+    "audio-spectrogram-transformer canary cohere_asr parakeet_ctc parakeet_encoder parakeet_rnnt parakeet_tdt "
+    "lasr_ctc lasr_encoder granite_speech5_ctc "
+    "granite_speech5_encoder gemma4_audio gemma3n_audio nemotron3_5_asr nemotron3_5_transcribe_asr_audio "
+    "nemotron3_5_transcribe_audio "
+    "fun_asr_nano_encoder nemotron3_diarization nemotron3_diarization_audio nemotron_asr_streaming "
+    "nemotron_asr_streaming_encoder wav2vec2-bert "
     "seamless_m4t seamless_m4t_v2 speech_to_text"
 )
 _ONE_CHANNEL = (
-    "dac encodec mimi mimi_encoder pe_audio pe_audio_encoder pe_audio_video_encoder pocket_tts_audio_tokenizer pocket_tts_audio_tokenizer_encoder "
+    "dac encodec mimi mimi_encoder pe_audio pe_audio_encoder pe_audio_video_encoder pocket_tts_audio_tokenizer "
+    "pocket_tts_audio_tokenizer_encoder "
     "vibevoice_acoustic_tokenizer xcodec"
 )
 FRAMES_FIRST, ONE_CHANNEL = frozenset(_FRAMES_FIRST.split()), frozenset(_ONE_CHANNEL.split())
@@ -195,25 +199,39 @@ _MONO = {"input_values": _float(1, 1, 19_200)}
 _NAMES = ("past_values", "past_time_features", "past_observed_mask", "future_values", "future_time_features")
 _SERIES = {name: (lambda config, name=name: _series(config)[name]) for name in _NAMES}
 _BERT = {"encoder_hidden_states": _float(1, 50, 1408), "query_embeds": _float(1, 32, 768)}
-_SPEECH = {"duration_labels": _given(torch.full((1, TOKENS), 2)), "spectrogram_labels": _given(torch.zeros(1, 2 * TOKENS, 80)),
-           "pitch_labels": _given(torch.zeros(1, TOKENS, 1)), "energy_labels": _given(torch.zeros(1, TOKENS, 1))}  # fmt: skip
+_SPEECH = {
+    "duration_labels": _given(torch.full((1, TOKENS), 2)),
+    "spectrogram_labels": _given(torch.zeros(1, 2 * TOKENS, 80)),
+    "pitch_labels": _given(torch.zeros(1, TOKENS, 1)),
+    "energy_labels": _given(torch.zeros(1, TOKENS, 1)),
+}
 ARGUMENTS: dict[str, dict[str, Callable[[Any], Any]]] = {
     **by_name(("align kosmos-2 bridgetower vilt", {"pixel_values": _image})),
     **by_name(("autoformer informer time_series_transformer", _SERIES)),
     **by_name(("timesformer xclip", _VIDEO)),
     **by_name(("efficientloftr lightglue superglue", _PAIR)),
-    "videomae": {"pixel_values": _float(1, 16, 3, 224, 224)}, "vjepa2": {"pixel_values_videos": _float(1, 64, 3, 256, 256)},
+    "videomae": {"pixel_values": _float(1, 16, 3, 224, 224)},
+    "vjepa2": {"pixel_values_videos": _float(1, 64, 3, 256, 256)},
     "audio-spectrogram-transformer": {"input_values": _float(1, 1024, 128)},
     "audioflamingo3_encoder": {"input_features_mask": lambda config: torch.ones(1, 3000, dtype=torch.long)},
     "blip_2_qformer": _BERT,
     "clap": {"input_features": _float(1, 1, 1001, 64), "is_longer": _given(torch.tensor([[False]]))},
     "clvp": {"input_features": _float(1, 80, 100)},
-    "decision_transformer": {"states": _float(1, 20, 17), "actions": _float(1, 20, 4), "rewards": _float(1, 20, 1), "returns_to_go": _float(1, 20, 1),
-                             "timesteps": lambda config: _ids(1, 20), "attention_mask": lambda config: torch.ones(1, 20, dtype=torch.long)},
+    "decision_transformer": {
+        "states": _float(1, 20, 17),
+        "actions": _float(1, 20, 4),
+        "rewards": _float(1, 20, 1),
+        "returns_to_go": _float(1, 20, 1),
+        "timesteps": lambda config: _ids(1, 20),
+        "attention_mask": lambda config: torch.ones(1, 20, dtype=torch.long),
+    },
     "depth_pro": {"pixel_values": _float(1, 3, 1536, 1536)},
     "dia": {"decoder_input_ids": lambda config: _ids(1, TOKENS, 9)},
     **by_name(("flaubert xlm", {"lengths": _given(torch.tensor([TOKENS]))})),
-    "fun_asr_nano_encoder": {"input_features": _float(1, 300, 560), "input_features_mask": lambda config: torch.ones(1, 300, dtype=torch.long)},
+    "fun_asr_nano_encoder": {
+        "input_features": _float(1, 300, 560),
+        "input_features_mask": lambda config: torch.ones(1, 300, dtype=torch.long),
+    },
     **by_name(("granite_speech5_ctc granite_speech5_encoder", {"input_features": _float(1, 300, 320)})),
     **by_name(("instructblip", {"qformer_attention_mask": lambda config: torch.ones(1, TOKENS, dtype=torch.long)})),
     "instructblipvideo": _VIDEO | {"qformer_attention_mask": lambda config: torch.ones(1, TOKENS, dtype=torch.long)},
@@ -222,42 +240,96 @@ ARGUMENTS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "kyutai_speech_to_text": {"input_ids": lambda config: _ids(1, TOKENS, config.num_codebooks + 1)},
     "lw_detr": {"pixel_mask": lambda config: torch.ones(1, 224, 224, dtype=torch.long)},
     "lxmert": {"visual_feats": _float(1, 10, 2048), "visual_pos": _float(1, 10, 4)},
-    **by_name(("mimi_decoder pocket_tts_audio_tokenizer_decoder", {"latents": lambda config: torch.empty(1, _find(config, "hidden_size"), 20, device=META)})),
+    **by_name(
+        (
+            "mimi_decoder pocket_tts_audio_tokenizer_decoder",
+            {"latents": lambda config: torch.empty(1, _find(config, "hidden_size"), 20, device=META)},
+        )
+    ),
     "muse_spark_audio": {"input_values": _float(1, 19_200)},
-    "neomme": {"pixel_values": _float(64, 3072), "input_ids": lambda config: torch.tensor([[config.image_token_id] * 64 + [2] * TOKENS])},
-    "omdet-turbo": {"classes_input_ids": _given(torch.arange(24).reshape(3, 8)), "classes_attention_mask": _given(torch.ones(3, 8, dtype=torch.long)),
-                    "tasks_input_ids": _given(torch.arange(8)[None]), "tasks_attention_mask": _given(torch.ones(1, 8, dtype=torch.long)),
-                    "classes_structure": _given(torch.tensor([3]))},
-    "patchtsmixer": {"past_values": lambda config: torch.empty(1, config.context_length, config.num_input_channels, device=META)},
-    "patchtst": {"past_values": lambda config: torch.empty(1, config.context_length, config.num_input_channels, device=META)},
-    "pe_audio_video": _MONO, "xcodec": _MONO,
+    "neomme": {
+        "pixel_values": _float(64, 3072),
+        "input_ids": lambda config: torch.tensor([[config.image_token_id] * 64 + [2] * TOKENS]),
+    },
+    "omdet-turbo": {
+        "classes_input_ids": _given(torch.arange(24).reshape(3, 8)),
+        "classes_attention_mask": _given(torch.ones(3, 8, dtype=torch.long)),
+        "tasks_input_ids": _given(torch.arange(8)[None]),
+        "tasks_attention_mask": _given(torch.ones(1, 8, dtype=torch.long)),
+        "classes_structure": _given(torch.tensor([3])),
+    },
+    "patchtsmixer": {
+        "past_values": lambda config: torch.empty(1, config.context_length, config.num_input_channels, device=META)
+    },
+    "patchtst": {
+        "past_values": lambda config: torch.empty(1, config.context_length, config.num_input_channels, device=META)
+    },
+    "pe_audio_video": _MONO,
+    "xcodec": _MONO,
     "perceiver": {"inputs": _float(1, 50, 768)},
     "seggpt": dict.fromkeys(("pixel_values", "prompt_pixel_values", "prompt_masks"), _float(1, 3, 448, 448)),
-    **by_name(("siglip2 siglip2_vision_model", {"pixel_values": _float(1, 256, 768), "spatial_shapes": _given(torch.tensor([[16, 16]])),
-                                                          "pixel_attention_mask": lambda config: torch.ones(1, 256, dtype=torch.long)})),
-    "timesfm": {"past_values": _float(1, 512), "past_values_padding": lambda config: torch.zeros(1, 512), "freq": lambda config: _ids(1, 1)},
-    "timesfm2_5": {"past_values": _float(1, 512), "past_values_padding": lambda config: torch.zeros(1, 512, dtype=torch.long)},
+    **by_name(
+        (
+            "siglip2 siglip2_vision_model",
+            {
+                "pixel_values": _float(1, 256, 768),
+                "spatial_shapes": _given(torch.tensor([[16, 16]])),
+                "pixel_attention_mask": lambda config: torch.ones(1, 256, dtype=torch.long),
+            },
+        )
+    ),
+    "timesfm": {
+        "past_values": _float(1, 512),
+        "past_values_padding": lambda config: torch.zeros(1, 512),
+        "freq": lambda config: _ids(1, 1),
+    },
+    "timesfm2_5": {
+        "past_values": _float(1, 512),
+        "past_values_padding": lambda config: torch.zeros(1, 512, dtype=torch.long),
+    },
     "udop": {"pixel_values": _image, "bbox": _given(torch.full((1, TOKENS, 4), 0.3))},
     "univnet": {"input_features": _float(1, 100, 100)},
     "video_llama_3_vision": {"merge_sizes": _given(torch.tensor([2]))},
     **by_name(("videoprism videoprism_vision_model", {"pixel_values_videos": _float(1, 16, 3, 288, 288)})),
-    **by_name(("vibevoice_acoustic_tokenizer vibevoice_acoustic_tokenizer_encoder", _MONO | {"hidden_states": _float(1, 1, 19_200)})),
-    "vibevoice_acoustic_tokenizer_decoder": {"hidden_states": lambda config: torch.empty(1, config.hidden_size, 10, device=META)},
+    **by_name(
+        (
+            "vibevoice_acoustic_tokenizer vibevoice_acoustic_tokenizer_encoder",
+            _MONO | {"hidden_states": _float(1, 1, 19_200)},
+        )
+    ),
+    "vibevoice_acoustic_tokenizer_decoder": {
+        "hidden_states": lambda config: torch.empty(1, config.hidden_size, 10, device=META)
+    },
     "wav2vec2-bert": {"input_features": _float(1, 300, 160)},
     **by_name(("neucodec xcodec2", {"input_values": _float(1, 1, 32_000), "input_features": _float(1, 100, 160)})),
     "speecht5": {"input_values": _float(1, TOKENS, 768), "decoder_input_values": _float(1, TOKENS, 768)},
     "oneformer": {"task_inputs": lambda config: _ids(1, 77)},
-    "gemma4_vision": {"pixel_values": _float(1, 81, 768), "pixel_position_ids": _given(torch.cartesian_prod(torch.arange(9), torch.arange(9))[None])},
+    "gemma4_vision": {
+        "pixel_values": _float(1, 81, 768),
+        "pixel_position_ids": _given(torch.cartesian_prod(torch.arange(9), torch.arange(9))[None]),
+    },
     **by_name(("muse_glimmer_vision muse_spark_vision", {"pixel_values": _float(64, 1176)})),
     **by_name(("musicgen musicgen_melody", {"input_ids": lambda config: _ids(4, TOKENS)})),
     **by_name(("pe_video pe_video_encoder", {"pixel_values_videos": _float(1, 4, 3, 336, 336)})),
     "pe_audio_video_encoder": _MONO | {"pixel_values_videos": _float(1, 4, 3, 336, 336)},
-    **by_name(("minicpm_ocr_vision minicpmv4_7_vision", {"pixel_values": _float(1, 3, 16, 4096), "target_sizes": _given(torch.tensor([[16, 16]]))})),
-    "tvp": {"pixel_values": _float(1, 1, 3, 448, 448)}, "vivit": {"pixel_values": _float(1, 32, 3, 224, 224)},
-    "vilt": {"pixel_values": _float(1, 3, 384, 384), "pixel_mask": lambda config: torch.ones(1, 384, 384, dtype=torch.long)},
+    **by_name(
+        (
+            "minicpm_ocr_vision minicpmv4_7_vision",
+            {"pixel_values": _float(1, 3, 16, 4096), "target_sizes": _given(torch.tensor([[16, 16]]))},
+        )
+    ),
+    "tvp": {"pixel_values": _float(1, 1, 3, 448, 448)},
+    "vivit": {"pixel_values": _float(1, 32, 3, 224, 224)},
+    "vilt": {
+        "pixel_values": _float(1, 3, 384, 384),
+        "pixel_mask": lambda config: torch.ones(1, 384, 384, dtype=torch.long),
+    },
     "rf_detr": {"pixel_values": _float(1, 3, 560, 560)},
-    "pi0": {"action_embeds": _float(1, 50, 1024), "pixel_values": _float(1, 1, 3, 224, 224),
-            "pixel_attention_mask": _given(torch.ones(1, 1, dtype=torch.bool))},
+    "pi0": {
+        "action_embeds": _float(1, 50, 1024),
+        "pixel_values": _float(1, 1, 3, 224, 224),
+        "pixel_attention_mask": _given(torch.ones(1, 1, dtype=torch.bool)),
+    },
     "blt": {"patch_lengths": _given(torch.tensor([[1, 3, 4, 4, 4]])), "use_cache": _given(False)},
     "diffusion_gemma": {"decoder_input_ids": lambda config: _ids(1, TOKENS)},
     **by_name(("edgetam edgetam_vision_model", {"pixel_values": _float(1, 3, 1024, 1024)})),
@@ -266,13 +338,22 @@ ARGUMENTS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "sam3_tracker_video": {"inference_session": _session, "frame": _float(3, 1008, 1008)},
     **by_name(("fastspeech2_conformer fastspeech2_conformer_with_hifigan", _SPEECH)),
     "glm_image_vqmodel": {"hidden_states": lambda config: torch.empty(1, config.latent_channels, 16, 16, device=META)},
-    "higgs_audio_v2": {"input_ids": lambda config: torch.tensor([[5] * 8 + [config.audio_token_id] * 8]),
-                       "audio_input_ids": lambda config: _ids(1, 8, config.num_codebooks)},
+    "higgs_audio_v2": {
+        "input_ids": lambda config: torch.tensor([[5] * 8 + [config.audio_token_id] * 8]),
+        "audio_input_ids": lambda config: _ids(1, 8, config.num_codebooks),
+    },
     "voxtral_realtime": {"input_features": _float(1, 128, 128)},
     "muse_glimmer_assistant": {"noise_embeds": _hidden, "context_hidden_states": _float(1, TOKENS, 33_280)},
     "nemotron3_5_transcribe_word_timestamp": {"inputs_embeds": _hidden},
-    "idefics": {"pixel_values": _float(1, 1, 3, 224, 224), "image_attention_mask": lambda config: torch.ones(1, TOKENS, 1, dtype=torch.long)},
-    "kosmos-2": {"pixel_values": _image, "input_ids": lambda config: _ids(1, 80), "image_embeds_position_mask": _given(torch.arange(80)[None] < 64)},
+    "idefics": {
+        "pixel_values": _float(1, 1, 3, 224, 224),
+        "image_attention_mask": lambda config: torch.ones(1, TOKENS, 1, dtype=torch.long),
+    },
+    "kosmos-2": {
+        "pixel_values": _image,
+        "input_ids": lambda config: _ids(1, 80),
+        "image_embeds_position_mask": _given(torch.arange(80)[None] < 64),
+    },
     "voxtral_realtime_text": {"t_cond": lambda config: torch.empty(1, 1, config.hidden_size, device=META)},
     "xmod": {"lang_ids": lambda config: torch.zeros(1, dtype=torch.long)},
-}  # fmt: skip
+}

@@ -23,24 +23,56 @@ from .transformers_inputs import META, TOKENS, WEIGHTS, inputs_of
 
 COLUMNS = ("traces", "parameters exact", "no Opaque")
 EXCEPTIONS: dict[str, str] = by_name(
-    ("dinat layoutlmv2 higgs_audio_v2_tokenizer", "needs a package that is not among the tests' (natten, detectron2, torchaudio)"),
+    (
+        "dinat layoutlmv2 higgs_audio_v2_tokenizer",
+        "needs a package that is not among the tests' (natten, detectron2, torchaudio)",
+    ),
     ("bark", "has no forward, only generation"),
-    ("dbrx jetmoe switch_transformers", "loops over the experts that the values of its router select, and has no other implementation of them"),
-    ("glm5_next glm5_next_text", "its indexer keeps the pools of keys that a mask leaves, and packs the mask into one tensor with the keys"),
+    (
+        "dbrx jetmoe switch_transformers",
+        "loops over the experts that the values of its router select, and has no other implementation of them",
+    ),
+    (
+        "glm5_next glm5_next_text",
+        "its indexer keeps the pools of keys that a mask leaves, and packs the mask into one tensor with the keys",
+    ),
     ("lightglue", "the number of key points depends on the image's values"),
     ("sam3_video", "the number of objects that it follows depends on what it detects"),
     ("vits", "the length of the speech depends on predicted durations"),
-)  # fmt: skip
-SOLVERS = ("minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "qwen4_exp",
-           "qwen4_exp_text")  # fmt: skip
+)
+SOLVERS = (
+    "minicpm_ocr",
+    "minicpmv4_6",
+    "minicpmv4_7",
+    "olmo_hybrid",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "qwen3_5_moe_text",
+    "qwen3_5_text",
+    "qwen3_next",
+    "qwen4_exp",
+    "qwen4_exp_text",
+)
 EXCEPTIONS |= {
     f"{name}: no Opaque": "solves a triangular system in its linear attention, which the vocabulary lacks"
     for name in SOLVERS
 }
 
 # Fields that say how often a block is repeated -> how often it is here.
-DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "num_encoder_layers", "num_decoder_layers",
-          "num_attention_layers", "depth", "encoder_num_hidden_layers", "decoder_num_hidden_layers")  # fmt: skip
+DEPTHS = (
+    "num_hidden_layers",
+    "num_layers",
+    "n_layer",
+    "n_layers",
+    "encoder_layers",
+    "decoder_layers",
+    "num_encoder_layers",
+    "num_decoder_layers",
+    "num_attention_layers",
+    "depth",
+    "encoder_num_hidden_layers",
+    "decoder_num_hidden_layers",
+)
 
 UNDECORATED = ("LongcatFlashExperts", "Step3p7Experts")
 # then the length of the speech is given, otherwise the model predicts it

@@ -16,28 +16,32 @@ COMMON = (*BASELINES, *OURS)  # on every task
 METHODS = (*BASELINES, *RIVALS, *OURS)
 
 ABOUT = """\
-Predictors that see 50 to 469 labelled networks of one space, and nothing else, rank all of it: Kendall's tau-b, mean and standard deviation over
-draws of labels, 10 for baselines, CARL and ours on NAS-Bench-201 (CIFAR-10) and NAS-Bench-101, 5 for the other rows, spaces and the ablations; seeds
-of networks change with the draw; the last epoch, no validation labels. *All networks* is the literature's way, labelled ones included; *unseen*
-leaves out every cell that is isomorphic to a labelled one after dead nodes are removed and skip connections contracted. Cells without a path from
-input to output have no node but these two, so that every predictor of cells gives all of them one score; they stay in both tests until one of them is
-labelled. NAS-Bench-201, CIFAR-10: learned from one run's accuracy after training on half of the training set, ranked by the mean accuracy of the full
-training. Everywhere else the same single-run labels are on both sides; NAS-Bench-101 are the 20,001 networks with labels.
+Predictors that see 50 to 469 labelled networks of one space, and nothing else, rank all of it: Kendall's tau-b, mean
+and standard deviation over draws of labels, 10 for baselines, CARL and ours on NAS-Bench-201 (CIFAR-10) and
+NAS-Bench-101, 5 for the other rows, spaces and the ablations; seeds of networks change with the draw; the last epoch,
+no validation labels. *All networks* is the literature's way, labelled ones included; *unseen* leaves out every cell
+that is isomorphic to a labelled one after dead nodes are removed and skip connections contracted. Cells without a
+path from input to output have no node but these two, so that every predictor of cells gives all of them one score;
+they stay in both tests until one of them is labelled. NAS-Bench-201, CIFAR-10: learned from one run's accuracy after
+training on half of the training set, ranked by the mean accuracy of the full training. Everywhere else the same
+single-run labels are on both sides; NAS-Bench-101 are the 20,001 networks with labels.
 
-Rows: *cgir, GP* is `Predictor(head="gp")` on whole networks, where stages repeat cells with one cell per stage; *cgir* is `Average` of it and of the
-encoder after NN-Former with a hinge loss on cells, weighed by cross-validation inside the labels. *CARL* is the paper's (defaults of `CarlConfig`),
-*GCN*, *GIN* and *GAT* the same encoder with a ranking head in its place, *NN-Former* the encoder after Xu et al. 2025; all read cells without dead
-nodes and skip connections, and are trained for 100 epochs with dropout 0.15. Measured with a wider prior on the Gaussian
-process's hyper-parameters (deviation 5; now 1, which on three draws of four rows changes its tau by -.002 to +.009). The published rows are the
-authors' numbers for one split each: the best we know of that use no labels beyond those counted (NAS-Bench-201: HyperNAS, NAS-Bench-101: PINAT with a
-logistic loss).
+Rows: *cgir, GP* is `Predictor(head="gp")` on whole networks, where stages repeat cells with one cell per stage;
+*cgir* is `Average` of it and of the encoder after NN-Former with a hinge loss on cells, weighed by cross-validation
+inside the labels. *CARL* is the paper's (defaults of `CarlConfig`), *GCN*, *GIN* and *GAT* the same encoder with a
+ranking head in its place, *NN-Former* the encoder after Xu et al. 2025; all read cells without dead nodes and skip
+connections, and are trained for 100 epochs with dropout 0.15. Measured with a wider prior on the Gaussian process's
+hyper-parameters (deviation 5; now 1, which on three draws of four rows changes its tau by -.002 to +.009). The
+published rows are the authors' numbers for one split each: the best we know of that use no labels beyond those
+counted (NAS-Bench-201: HyperNAS, NAS-Bench-101: PINAT with a logistic loss).
 
-Chosen where: the views of the Gaussian process on draws 100 to 105 of NAS-Bench-101, before NAS-Bench-201 was looked at; the contraction of skip
-connections, dropout and the 100 epochs on those draws of NAS-Bench-201, NAS-Bench-101 and NAS-Bench-Macro; the members of *cgir* and how they are
-weighed on draws 100 to 104 of NAS-Bench-101 (172 labels), TransNAS-Bench-101 micro (scene classes, room layout) and DARTS, after draws 500 to 505 of
-NAS-Bench-201 had shown that the encoder after NN-Former is the better one there. The draws shown (from 600) were used for nothing else. CIFAR-100,
-ImageNet16-120 and the other tasks of TransNAS-Bench-101 micro were not looked at before; of macro and NAS-Bench-NLP one draw of one task was. Boosted
-trees were tuned on NAS-Bench-Macro."""
+Chosen where: the views of the Gaussian process on draws 100 to 105 of NAS-Bench-101, before NAS-Bench-201 was looked
+at; the contraction of skip connections, dropout and the 100 epochs on those draws of NAS-Bench-201, NAS-Bench-101 and
+NAS-Bench-Macro; the members of *cgir* and how they are weighed on draws 100 to 104 of NAS-Bench-101 (172 labels),
+TransNAS-Bench-101 micro (scene classes, room layout) and DARTS, after draws 500 to 505 of NAS-Bench-201 had shown
+that the encoder after NN-Former is the better one there. The draws shown (from 600) were used for nothing else.
+CIFAR-100, ImageNet16-120 and the other tasks of TransNAS-Bench-101 micro were not looked at before; of macro and
+NAS-Bench-NLP one draw of one task was. Boosted trees were tuned on NAS-Bench-Macro."""
 
 PUBLISHED = {
     "NAS-Bench-201, CIFAR-10": {"*CARL, published*": (0.656, 0.697, 0.755), "*best published*": (0.677, 0.765, 0.836)},
@@ -99,7 +103,10 @@ def _grid(rows: list[Row]) -> Table:
         for b in LAMBDAS
     }
     lines = tuple((str(a), *(cells[a, b] for b in LAMBDAS)) for a in LAMBDAS)
-    caption = f"CARL, NAS-Bench-201, 78 labels: lambda_1 (rows) and lambda_2 (columns) of eq. 6, all networks; the paper has {PUBLISHED_LAMBDAS}"
+    caption = (
+        "CARL, NAS-Bench-201, 78 labels: lambda_1 (rows) and lambda_2 (columns) of eq. 6, all networks; the paper "
+        f"has {PUBLISHED_LAMBDAS}"
+    )
     return Table(caption, ("", *map(str, LAMBDAS)), lines)
 
 

@@ -75,7 +75,8 @@ def problem(name: str) -> Problem:
     space = table.space
     assert space is not None
     specs = [table.specs[row] for row in known]
-    one_cell = replace(space, cells=1) if task.table in ONE_CELL else space  # type: ignore[type-var]  # every space is a dataclass
+    # every space is a dataclass
+    one_cell = replace(space, cells=1) if task.table in ONE_CELL else space  # type: ignore[type-var]
     cells = space.cell_graphs(specs, skip_nodes=False)
     sorts = np.unique(graph_hashes(cells), return_inverse=True)[1]
     return Problem(one_cell.graphs(specs), cells, train[known], test[known], sorts)

@@ -1,9 +1,12 @@
 """Section 5.3 of Han et al. 2023: fifty labels of Once-for-All MobileNetV3, then evolution in the space, where only the
 predictor is asked.
 
-    python -m examples.papers.universal --folder runs/universal     # first: predictors that never saw labels of the family
-    python -m examples.papers.ofa_mbv3                              # about a minute a seed; a seed that is done is not run again
-    python -m examples.papers.ofa_mbv3 --max-gflops 0.6             # beside it, under a budget; a multiply-add is 2 FLOPs
+    # first: predictors that never saw labels of the family
+    python -m examples.papers.universal --folder runs/universal
+    # about a minute a seed; finished seeds are not run again
+    python -m examples.papers.ofa_mbv3
+    # the same under a budget; a multiply-add is 2 FLOPs
+    python -m examples.papers.ofa_mbv3 --max-gflops 0.6
 
 Networks that were found are written beside the scores: a file of Python that builds and exports them, and a drawing.
 """
@@ -31,8 +34,9 @@ from cgir.typing import BoolArray, FloatArray
 from encoders import CostPredictor, Predictor
 from encoders.metrics import spearman
 from encoders.predictors.stacking import Model
-from examples.papers.ofa_table import ABOUT, LABELS_ALONE, LOG_FLOPS, RANDOM, TRANSFERRED, tables
-from frontends import tables as label_tables
+from examples.papers import ofa_table
+from examples.papers.ofa_table import ABOUT, LABELS_ALONE, LOG_FLOPS, RANDOM, TRANSFERRED
+from frontends import tables
 from frontends.spaces.mbconv.ofa_mbv3 import (
     DEEPEST,
     DEPTHS,
@@ -47,7 +51,10 @@ from frontends.spaces.mbconv.ofa_mbv3 import (
 Row = dict[str, Any]
 SIZE, METRIC = 224, "imagenet_val_top1"
 LABELS, POOL, QUERIES, NEIGHBOURS = 50, 1000, 2000, 10
-CODE = '''"""Once-for-All MobileNetV3 at {size} x {size}: {gflops:.3f} GFLOPs, {params:,} parameters; found by evolution with seed {seed}."""
+CODE = '''"""Once-for-All MobileNetV3 at {size} x {size}: {gflops:.3f} GFLOPs, {params:,} parameters.
+
+Found by evolution with seed {seed}.
+"""
 
 import torch
 
@@ -100,7 +107,7 @@ class Problem(NamedTuple):
 
 def problem(seed: int, limit: float | None) -> Problem:
     """Labels are drawn from the whole table, whatever the limit on GFLOPs is; the other networks keep to it."""
-    table, space = label_tables.load("ofa_mbv3").only(resolution=SIZE), AtOneSize()
+    table, space = tables.load("ofa_mbv3").only(resolution=SIZE), AtOneSize()
     by_network: dict[Spec, list[float]] = {}
     for spec, accuracy in zip(table.specs, table[METRIC], strict=True):
         assert isinstance(spec, Spec)
@@ -123,7 +130,8 @@ def transferred(folder: str, seed: int) -> Predictor:
     path = Path(folder.replace("SEED", str(seed)))
     if not path.is_dir():
         raise CgirError(
-            f"{path} does not exist; `python -m examples.papers.universal --folder {path.parent}` makes it, or give `--predictor none`"
+            f"{path} does not exist; `python -m examples.papers.universal --folder {path.parent}` makes it, or give "
+            "`--predictor none`"
         )
     return Predictor.load(path)
 
@@ -266,7 +274,7 @@ def main() -> None:
         "Once-for-All: a search with fifty labels",
         ABOUT,
         "python -m examples.papers.ofa_mbv3",
-        tables(rows),
+        ofa_table.tables(rows),
     )
 
 

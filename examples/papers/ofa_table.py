@@ -17,17 +17,20 @@ TRANSFERRED, LABELS_ALONE, LOG_FLOPS, RANDOM = (
 Row = dict[str, Any]
 
 ABOUT = """\
-Section 5.3 of Han et al. 2023. An encoder pretrained without labels learns from the labels of other families, none of Once-for-All; then it sees the
-ImageNet top-1 of 50 networks drawn at random from those labelled at 224 x 224 in the supernet of width 1.0, and evolution looks for what it scores
-highest among 2 * 10^19 networks; the supernet is not asked, and what is found has no label. Of the labelled networks, each once, those that were not
-seen say what can be said. *Place*: of the network found, among them, by a predictor's score; 1 is above all. *Nearest ten*: those that differ from it
-in the fewest of 20 blocks (kernel, expansion, or being there), how many that are, their mean accuracy and mean rank among all. The labelled networks are
-traces of five searches, hence mostly good ones; their best has 77.44 %.
+Section 5.3 of Han et al. 2023. An encoder pretrained without labels learns from the labels of other families, none of
+Once-for-All; then it sees the ImageNet top-1 of 50 networks drawn at random from those labelled at 224 x 224 in the
+supernet of width 1.0, and evolution looks for what it scores highest among 2 * 10^19 networks; the supernet is not
+asked, and what is found has no label. Of the labelled networks, each once, those that were not seen say what can be
+said. *Place*: of the network found, among them, by a predictor's score; 1 is above all. *Nearest ten*: those that
+differ from it in the fewest of 20 blocks (kernel, expansion, or being there), how many that are, their mean accuracy
+and mean rank among all. The labelled networks are traces of five searches, hence mostly good ones; their best has
+77.44 %.
 
-*Transferred* is the predictor so made, *Gaussian process* has no encoder and sees only the 50 labels, *log FLOPs* none. Each search scores the same
-number of networks. Mean and standard deviation over seeds (encoder, sources, the 50 networks and the search change together). The highest score of
-many is above what it is worth, for every predictor: a place is what a predictor promises, not what was measured. The paper reports 79.2 % for its
-network, measured in a supernet; this table's supernet gives its largest network less than 78 %, so the two numbers are not of one kind."""
+*Transferred* is the predictor so made, *Gaussian process* has no encoder and sees only the 50 labels, *log FLOPs*
+none. Each search scores the same number of networks. Mean and standard deviation over seeds (encoder, sources, the 50
+networks and the search change together). The highest score of many is above what it is worth, for every predictor: a
+place is what a predictor promises, not what was measured. The paper reports 79.2 % for its network, measured in a
+supernet; this table's supernet gives its largest network less than 78 %, so the two numbers are not of one kind."""
 
 
 def tables(rows: list[Row]) -> list[Table]:
@@ -67,7 +70,10 @@ def _found(rows: list[Row], budget: str) -> Table:
         "their top-1",
         "their rank",
     )
-    caption = f"The network found, {budget}: {rows[0]['queries']:,} networks scored, {rows[0]['networks']:,} labelled ones to compare with"
+    caption = (
+        f"The network found, {budget}: {rows[0]['queries']:,} networks scored, {rows[0]['networks']:,} labelled ones "
+        "to compare with"
+    )
     return Table(caption, columns, tuple(lines))
 
 

@@ -30,10 +30,10 @@ SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, DISTRUST, 10.0), (0.0, 1
 ABOUT = """\
 How far FLOPs count beside the heads, DISTRUST times their squared disagreement, at most 4, or .75 everywhere, and how
 far a process across families does, ACROSS_SHARE, are constants of `encoders/predictors/source_families.py`. Here is
-what others would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the targets (without the paper's
-cells, which are those of NAS-Bench-201 again) and five encoders. They were chosen with these very targets in view,
-before this table was made, and not again after it; the last column is what a choice by all other targets would have
-brought each of them."""
+what others would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the targets (without the
+paper's cells, which are those of NAS-Bench-201 again) and five encoders. They were chosen with these very targets in
+view, before this table was made, and not again after it; the last column is what a choice by all other targets would
+have brought each of them."""
 
 
 def parts(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,9 @@ TRANSNAS = ("class_object", "class_scene", "room_layout", "jigsaw", "segmentsema
 TRANSNAS_METRICS = {DEFAULT_TASK if task == "class_object" else task: f"{task}_val_metric" for task in TRANSNAS}
 METRICS: dict[str, dict[str, str]] = {
     "nasbench201": {
-        DEFAULT_TASK: "cifar10_test_200ep_mean", "cifar100": "cifar100_heldout5k_200ep_1seed", "imagenet16_120": "imagenet16_120_heldout3k_200ep_1seed",
+        DEFAULT_TASK: "cifar10_test_200ep_mean",
+        "cifar100": "cifar100_heldout5k_200ep_1seed",
+        "imagenet16_120": "imagenet16_120_heldout3k_200ep_1seed",
     },
     "nasbench101": {DEFAULT_TASK: "cifar10_val_acc_108ep_1run"},
     "ofa_mbv3": {DEFAULT_TASK: "imagenet_val_top1"},
@@ -30,7 +33,7 @@ METRICS: dict[str, dict[str, str]] = {
     "darts": {DEFAULT_TASK: "cifar10_valid_acc_50ep"},
     "nasbench_nlp": {"language": "best_val_loss"},
     "timm_imagenet": {DEFAULT_TASK: "imagenet_val_top1"},
-}  # fmt: skip
+}
 # One cell a stage says as much as several, as they repeat it; of 20 layers of DARTS five have both reductions.
 SKELETONS: dict[str, dict[str, int]] = {
     "nasbench201": {"cells": 1},
@@ -96,11 +99,12 @@ def trace_timm() -> None:
 def _graphs(table: tables.Table, rows: IntArray) -> GraphBatch:
     if table.space is None:
         return GraphStore.open(TIMM).batch(rows)
-    space: Space = replace(table.space, **SKELETONS.get(table.name, {}))  # type: ignore[type-var]  # every space is a dataclass
+    # every space is a dataclass
+    space: Space[Any] = replace(table.space, **SKELETONS.get(table.name, {}))  # type: ignore[type-var]
     return space.graphs([table.specs[row] for row in rows])
 
 
-def _connected(space: Space, specs: list) -> BoolArray:
+def _connected(space: Space[Any], specs: list[Any]) -> BoolArray:
     """Which cells have a path from input to output; stacks of blocks always have."""
     if not hasattr(space, "cells") and space.name not in ("darts", "transnas_micro", "nasbench_nlp"):
         return np.ones(len(specs), bool)
@@ -117,10 +121,14 @@ def _first(hashes: list[str]) -> BoolArray:
 
 def _targets(table: tables.Table, name: str, rows: IntArray) -> dict[str, IntArray]:
     titles = {
-        "nasbench201": "NAS-Bench-201, CIFAR-10", "nasbench101": "NAS-Bench-101", "nasbench_macro": "NAS-Bench-Macro", "darts": "DARTS",
-        "transnas_micro": "TransNAS-Bench-101 micro, class_object", "transnas_macro": "TransNAS-Bench-101 macro, class_object",
+        "nasbench201": "NAS-Bench-201, CIFAR-10",
+        "nasbench101": "NAS-Bench-101",
+        "nasbench_macro": "NAS-Bench-Macro",
+        "darts": "DARTS",
+        "transnas_micro": "TransNAS-Bench-101 micro, class_object",
+        "transnas_macro": "TransNAS-Bench-101 macro, class_object",
         "timm_imagenet": "timm, ImageNet top-1",
-    }  # fmt: skip
+    }
     if name != "ofa_mbv3":
         return {titles[name]: np.arange(len(rows))} if name in titles else {}
     size = table["resolution"][rows]

@@ -18,9 +18,16 @@ from examples.papers.universal_families import METRICS, family, trace_timm
 
 MOST = 500  # networks of a family
 TITLES = {
-    "nasbench201": "NAS-Bench-201", "nasbench101": "NAS-Bench-101", "ofa_mbv3": "OFA-MobileNetV3", "nasbench_macro": "NAS-Bench-Macro",
-    "transnas_micro": "TransNAS micro", "transnas_macro": "TransNAS macro", "darts": "DARTS", "nasbench_nlp": "NAS-Bench-NLP", "timm_imagenet": "timm",
-}  # fmt: skip
+    "nasbench201": "NAS-Bench-201",
+    "nasbench101": "NAS-Bench-101",
+    "ofa_mbv3": "OFA-MobileNetV3",
+    "nasbench_macro": "NAS-Bench-Macro",
+    "transnas_micro": "TransNAS micro",
+    "transnas_macro": "TransNAS macro",
+    "darts": "DARTS",
+    "nasbench_nlp": "NAS-Bench-NLP",
+    "timm_imagenet": "timm",
+}
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ class OnGraphs:
 
 
 class ExpectingHand:
-    """The Gaussian process on hand-made properties that expects more of larger networks, as far as the labels say so."""
+    """The Gaussian process on hand-made properties, with log FLOPs and parameters as prior means."""
 
     def fit(self, graphs: GraphFeatures, y: ArrayLike, seed: int, pool: GraphFeatures) -> object:
         """As `Predictor.fit`."""

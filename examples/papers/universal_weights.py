@@ -51,12 +51,18 @@ def task(shipped: Predictor, folder: Path) -> dict[str, Any]:
     values = np.quantile(labels, KNOTS)
     guesses = interpolate(left_out[REFERENCE], np.quantile(left_out[REFERENCE], KNOTS), values)
     return {
-        "unit": "% top-1", "about": "ImageNet validation accuracy of an image classifier", "families": list(METRICS),
+        "unit": "% top-1",
+        "about": "ImageNet validation accuracy of an image classifier",
+        "families": list(METRICS),
         "reference": f"{len(labels)} networks of timm, whose recipes differ",
-        "worth": {title: round(spearman(left_out[name], family(name).labels[DEFAULT_TASK]), 3) for name, title in IMAGENET.items()},
-        "scores": np.quantile(ranked(shipped, REFERENCE), KNOTS).tolist(), "values": values.tolist(),
+        "worth": {
+            title: round(spearman(left_out[name], family(name).labels[DEFAULT_TASK]), 3)
+            for name, title in IMAGENET.items()
+        },
+        "scores": np.quantile(ranked(shipped, REFERENCE), KNOTS).tolist(),
+        "values": values.tolist(),
         "deviation": float(np.sqrt(np.mean((guesses - labels) ** 2))),
-    }  # fmt: skip
+    }
 
 
 def table(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
@@ -86,12 +92,17 @@ def main() -> None:
     trace_timm()
     shipped = taught(encoder(args.folder, "universal", SEED), METRICS, SEED)
     card = {
-        "corpus": json.loads((args.corpus / "corpus.json").read_text()), "pretraining": asdict(RECIPES["universal"]) | {"seed": SEED},
-        "labels": {name: METRICS[name] for name in METRICS}, "networks": {name: len(family(name).graphs) for name in METRICS},
+        "corpus": json.loads((args.corpus / "corpus.json").read_text()),
+        "pretraining": asdict(RECIPES["universal"]) | {"seed": SEED},
+        "labels": {name: METRICS[name] for name in METRICS},
+        "networks": {name: len(family(name).graphs) for name in METRICS},
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "scores": {"what": "Spearman's rho by number of labels on families left out, mean and deviation; see RESULTS.md", **table(args.folder)},
+        "scores": {
+            "what": "Spearman's rho by number of labels on families left out, mean and deviation; see RESULTS.md",
+            **table(args.folder),
+        },
         "tasks": {"imagenet_top1": task(shipped, args.folder)},
-    }  # fmt: skip
+    }
     shipped.save(WEIGHTS / "universal")
     with atomic_path(WEIGHTS / "universal" / CARD) as path:
         path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -55,7 +55,7 @@ def test_both_ways_of_the_peer_are_the_same_network(small: None) -> None:
 
 
 def test_loss_and_spectra_of_the_peers_script() -> None:
-    batch = encoding.drawn("nasbench101", 8)
+    batch = encoding.random_networks("nasbench101", 8)
     spectra = cgir.spectrum(batch)
     for graph, ours in zip(as_data(batch), spectra, strict=True):
         theirs = pyg_pretraining.spectrum(graph).numpy()

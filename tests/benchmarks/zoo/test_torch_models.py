@@ -18,7 +18,8 @@ from benchmarks.zoo import torch_models, transformers_models
 from frontends.torch.torchvision_ops import declare
 
 _VISION = (
-    "timm/convnext_atto timm/tf_efficientnet_cc_b0_4e timm/levit_128s timm/mobilenetv3_small_050 timm/vit_tiny_patch16_224 timm/swin_tiny_patch4_window7_224 "
+    "timm/convnext_atto timm/tf_efficientnet_cc_b0_4e timm/levit_128s timm/mobilenetv3_small_050 "
+    "timm/vit_tiny_patch16_224 timm/swin_tiny_patch4_window7_224 "
     "torchvision/shufflenet_v2_x0_5 torchvision/ssdlite320_mobilenet_v3_large torchvision/quantized_mobilenet_v2"
 )
 VISION = _VISION.split()
@@ -51,8 +52,15 @@ def test_grouped_experts_compute_what_their_own_loops_do() -> None:
     from transformers.models.step3p7.modeling_step3p7 import Step3p7Experts
 
     torch.manual_seed(0)
-    config = SimpleNamespace(expert_ffn_hidden_size=16, moe_intermediate_size=16, hidden_size=32, n_routed_experts=4, num_local_experts=4, zero_expert_num=0,
-                             hidden_act="silu")  # fmt: skip
+    config = SimpleNamespace(
+        expert_ffn_hidden_size=16,
+        moe_intermediate_size=16,
+        hidden_size=32,
+        n_routed_experts=4,
+        num_local_experts=4,
+        zero_expert_num=0,
+        hidden_act="silu",
+    )
     weights, chosen = torch.rand(10, 4).topk(2)
     for experts in (LongcatFlashExperts(config), Step3p7Experts(config, swiglu_limit=0.5)):
         for parameter in experts.parameters():
