@@ -1,5 +1,4 @@
-"""Builds `cgir-digits`, the embedded labelled set: 3 families x 250 networks, each truly trained on scikit-learn's 8x8
-digits.
+"""Builds `cgir-digits`, the embedded label set: 3 families x 250 networks, trained on scikit-learn's 8x8 digits.
 
     python -m benchmarks.digits --out frontends/data/digits.parquet
 

@@ -70,9 +70,7 @@ def random_graphs(count: int, nodes: int = 150) -> GraphBatch:
 
 
 def embedded(peer: PygEncoder, data: Sequence[Any], size: int) -> tuple[Tensor, float]:
-    """All graphs through PyTorch Geometric in batches of `size`: their embeddings, and the seconds of it that went into
-    collating.
-    """
+    """Embeddings of all graphs by PyTorch Geometric in batches of `size`, and the seconds spent on collating."""
     parts, collating = [], 0.0
     with torch.inference_mode():
         for start in range(0, len(data), size):
@@ -141,8 +139,9 @@ def space_table(effort: Effort) -> Table:
 
 
 def whole(threads: int, limit: int | None = None) -> dict[str, float]:
-    """All of NAS-Bench-101 piece by piece: networks, seconds to compile and to embed, MiB of peak memory. For a fresh
-    process.
+    """Compile and embed all of NAS-Bench-101 in pieces, in a fresh process.
+
+    Returns: number of networks, seconds to compile, seconds to embed, MiB of peak memory.
     """
     on_threads(threads)
     space, encoder = spaces.get("nasbench101"), Encoder(CONFIG)
@@ -200,8 +199,9 @@ def whole_table(effort: Effort) -> Table:
 
 
 class Step:
-    """A training step on random graphs of a pool, the same ones for all that are compared; the loss is a fixed random
-    weighting of the embeddings.
+    """A training step on random graphs of a pool, the same ones for all engines that are compared.
+
+    The loss is a fixed random weighting of the embeddings.
     """
 
     def __init__(self, encoder: nn.Module, prepare: Callable[[Any], Any], pool: int, size: int) -> None:

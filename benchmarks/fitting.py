@@ -1,5 +1,6 @@
-"""How long learning from few labels takes, beside training one network from scratch: `python -m benchmarks.fitting`
-(three minutes).
+"""Seconds to fit a predictor to few labels, and to train one network from scratch: `python -m benchmarks.fitting`.
+
+It takes three minutes.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
 
 
 class Effort(NamedTuple):
-    """How often something is measured, and on how many threads: on each in turn, where there is a row for each, else on
-    the most.
+    """Repetitions and numbers of threads of a measurement.
+
+    Where a table has a row for each number of threads, all of them are measured, else the largest.
     """
 
     repetitions: int
@@ -33,8 +34,9 @@ def on_threads(count: int) -> None:
 
 
 def in_turns(runs: Mapping[str, Callable[[], object]], repetitions: int, warm: bool = True) -> dict[str, float]:
-    """Median seconds of each; the first round, which fills caches, does not count where `warm`. Garbage is collected in
-    between, as in `timeit`.
+    """Median seconds of each run, with all runs in turn and garbage collected in between, as in `timeit`.
+
+    The first round, which fills caches, does not count where `warm`.
     """
     spent: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions + warm):

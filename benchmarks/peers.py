@@ -1,5 +1,4 @@
-"""FLOPs and parameters by tools that count them, on networks whose costs are known: `python -m benchmarks.peers
-[--write]`.
+"""FLOPs and parameters by other tools, on networks of known cost: `python -m benchmarks.peers [--write]`.
 
 A peer that is not installed (`pip install --no-deps` what the extra `bench` lists) is a row that says so.
 """
@@ -155,8 +154,9 @@ PEERS: dict[str, Callable[[nn.Module, Tensor], Count]] = {
 
 
 def rows() -> list[tuple[str, ...]]:
-    """One row a peer, exact values first: for each network billions of multiply-adds and millions of parameters, in
-    bold where they differ.
+    """One row for each tool, exact values first.
+
+    For each network billions of multiply-adds and millions of parameters, in bold where they differ.
     """
     exact = [f"{network.macs / 1e9:.3f} | {network.params / 1e6:.2f}".split(" | ") for network in NETWORKS]
     return [("by arithmetic", *(cell for pair in exact for cell in pair)), *((name, *_cells(name)) for name in PEERS)]

@@ -1,6 +1,4 @@
-"""The encoder as one writes it with PyTorch Geometric: the peer of `benchmarks.encoding`. Every node of every graph is
-computed.
-"""
+"""The encoder in plain PyTorch Geometric, which computes every node of every graph: peer of `benchmarks.encoding`."""
 
 from __future__ import annotations
 

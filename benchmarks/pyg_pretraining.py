@@ -1,5 +1,4 @@
-"""Contrastive pretraining as one writes it with PyTorch Geometric: the peer of `contrastive.pretrain` in
-`benchmarks.encoding`.
+"""Contrastive pretraining in plain PyTorch Geometric: the peer of `contrastive.pretrain` in `benchmarks.encoding`.
 
 The loss is eq. 4.5 of "A General-Purpose Transferable Predictor for Neural Architecture Search", written down once
 more: SupCon between the graphs of a family, weighted by the distance of their Laplacian spectra.

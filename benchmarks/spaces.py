@@ -1,5 +1,4 @@
-"""Search spaces compiled to arrays, against tracing and exporting their modules: `python -m benchmarks.spaces
-[--write]`.
+"""Search spaces compiled to arrays, against tracing and exporting their modules: `python -m benchmarks.spaces`.
 
 One thread, processor time. Whole spaces run in processes of their own, so that memory is theirs; there, seconds are on
 the clock.
@@ -37,8 +36,9 @@ COMPILED, TRACED, EXPORTED = 2_000, 12, 5  # random points of each space, by wha
 
 
 def whole(name: str) -> tuple[int, int, int, float, float, float]:
-    """Networks, nodes and edges of all of a space; seconds to list the specs and to compile them; MiB of peak memory.
-    For a fresh process.
+    """List and compile all networks of a space, in a fresh process.
+
+    Returns: numbers of networks, nodes and edges, seconds to list the specs and to compile, MiB of peak memory.
     """
     space = spaces.get(name)
     start = perf_counter()

@@ -222,8 +222,9 @@ def peer_rows(few: GraphBatch, found: Whole) -> list[tuple[str, str, str, str]]:
 
 
 def weighted_spectrum(batch: GraphBatch) -> FloatArray:
-    """The candidate that was not taken: edges weigh the geometric mean of 1 + log2(1 + FLOPs) of their ends (Chung,
-    section 1.4, with loops).
+    """The rejected alternative: the geometric mean of 1 + log2(1 + FLOPs) of its nodes weights an edge.
+
+    Chung, section 1.4, with loops.
     """
     weight = np.asarray([1 + log2(1 + kind_flops(kind)) for kind in batch.kinds])[batch.kind]
     rows = []
@@ -287,9 +288,7 @@ def distinct_table(count: int) -> Table:
 
 
 def knowledge(table: FloatArray, accuracy: FloatArray) -> tuple[float, float]:
-    """Spearman of distances with differences of ranked accuracy; and of accuracies with those of the nearest labelled
-    graphs.
-    """
+    """Spearman's rho of distances with differences of ranked accuracy, and of 1-nearest-neighbour predictions."""
     rank = rankdata(accuracy) / len(accuracy)
     pairs = np.triu_indices(len(rank), 1)
     gaps = spearmanr(table[pairs], np.abs(rank[pairs[0]] - rank[pairs[1]])).statistic

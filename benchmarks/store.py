@@ -59,8 +59,9 @@ def write_space(path: Path, limit: int | None) -> dict[str, float]:
 
 
 def read_space(path: Path) -> dict[str, float]:
-    """Open a store and draw batches until everything was touched many times: seconds, graphs a second and MiB; to be
-    measured in a fresh process.
+    """Open a store and read random batches until all is read many times, in a fresh process.
+
+    Returns: seconds, graphs per second and MiB of peak memory.
     """
     rng, before = np.random.default_rng(0), memory("VmRSS")
     start = perf_counter()
@@ -121,9 +122,7 @@ def parquet_of_edges(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
 
 
 def tensors(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
-    """All graphs in a few tensors with slices, as torch_geometric's InMemoryDataset keeps them, in one safetensors
-    file.
-    """
+    """All graphs in a few tensors with slices, as torch_geometric's InMemoryDataset, in one safetensors file."""
     edges = np.searchsorted(batch.dst, batch.ptr)
     first = np.repeat(batch.ptr[:-1], np.diff(edges))
     save_file(

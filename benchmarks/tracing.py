@@ -110,8 +110,9 @@ def export_onnx(model: nn.Module, inputs: tuple[Any, ...]) -> object:
 
 
 def llama() -> tuple[float, float, float]:
-    """Seconds to the canonical graph of a large language model, and MiB of peak memory before and added; to be measured
-    in a fresh process.
+    """Trace a large language model, in a fresh process.
+
+    Returns: seconds to the canonical graph, MiB of peak memory before and added by it.
     """
     declare()  # transformers imports torchvision where it is installed
     from transformers import LlamaConfig, LlamaForCausalLM

@@ -1,5 +1,4 @@
-"""Which eight of Once-for-All's 2 * 10^19 networks to measure first: those that lie farthest apart, of 2,000 drawn at
-random.
+"""Choose eight of Once-for-All's 2 * 10^19 networks to measure first: those farthest apart, of 2,000 at random.
 
     python examples/choose_what_to_measure.py
 

@@ -1,5 +1,6 @@
-"""Check the corpora of real networks: `python -m benchmarks.zoo [CORPUS ...] [--write]`. About three hours on two
-cores; an interrupted run resumes.
+"""Check the corpora of real networks: `python -m benchmarks.zoo [CORPUS ...] [--write]`.
+
+It takes about three hours on two cores; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ ABOUT = (
 
 
 def main() -> int:
-    """Run, print what does not hold and has no listed reason, and with `--write` keep the tables for RESULTS.md; 1 if
-    anything is unexplained.
+    """Run, print unexplained failures, and with `--write` keep the tables for RESULTS.md.
+
+    Returns: exit status, 1 if anything is unexplained.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpora", nargs="*", metavar="CORPUS", help=f"which ones (default: all): {', '.join(CORPORA)}")

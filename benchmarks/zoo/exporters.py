@@ -1,5 +1,4 @@
-"""The same network through every door of PyTorch: the module, `torch.export`, and ONNX files of both exporters,
-compared as canonical graphs.
+"""One network as PyTorch module, exported program and ONNX file of both exporters: equal canonical graphs.
 
 One model of each timm family and all of torchvision's classification models. Both ONNX exporters fold BatchNorm, so
 their files are compared at `level="inference"`. Where an exporter itself fails there is nothing to compare, and the
@@ -85,8 +84,9 @@ def _attempt(export: Callable[[], Any]) -> Any:
 
 
 def _kept(case: str, exporter: str, model: torch.nn.Module, x: torch.Tensor) -> bytes | None:
-    """An ONNX file without its weights, made once (the dynamo exporter takes about 15 s a network); an empty one where
-    the exporter fails.
+    """An ONNX file without its weights, written once; an empty file where the exporter fails.
+
+    The dynamo exporter takes about 15 s for a network.
     """
     path = KEPT / f"{case.replace('/', '-')}.{exporter}.onnx"
     if not path.exists():
@@ -98,9 +98,7 @@ def _kept(case: str, exporter: str, model: torch.nn.Module, x: torch.Tensor) -> 
 
 
 def build(case: str) -> tuple[torch.nn.Module, torch.Tensor]:
-    """The model with random weights, in evaluation mode, and an input of its usual size; on meta if so asked by
-    `torch.device`.
-    """
+    """A model with random weights in evaluation mode and an input of its usual size, on the current default device."""
     library, _, name = case.partition("/")
     declare()
     if library == "timm":
@@ -120,9 +118,7 @@ def build(case: str) -> tuple[torch.nn.Module, torch.Tensor]:
 
 
 def _train(model: torch.nn.Module) -> None:
-    """Weights and statistics as different from each other as after training: exporters merge equal tensors and drop
-    zero biases.
-    """
+    """Randomise weights and statistics, as training does: exporters merge equal tensors and drop zero biases."""
     generator = torch.Generator().manual_seed(0)
     statistics = (buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var")))
     with torch.no_grad():

@@ -1,6 +1,4 @@
-"""Every network of keras.applications: the walk over its layers against Keras's own count of parameters and against its
-concrete function.
-"""
+"""Every network of keras.applications: parameters as Keras counts them, and the graph of its concrete function."""
 
 from __future__ import annotations
 

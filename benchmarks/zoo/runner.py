@@ -1,5 +1,4 @@
-"""Run a corpus: every case in a worker process with a time limit, results kept as they come, so that an interrupted run
-resumes.
+"""Run a corpus: each case in a worker process with a time limit; results are kept, so that a run can resume.
 
 A corpus is a module with COLUMNS, EXCEPTIONS, `cases()` and `check(case)`; see `Corpus`.
 """
@@ -56,9 +55,7 @@ def load(name: str) -> Corpus:
 
 
 def run(name: str, folder: Path, jobs: int = 2, limit: int | None = None) -> list[Outcome]:
-    """Check all cases of a corpus (the first `limit` ones), continuing what `folder` holds already; outcomes in the
-    order of the cases.
-    """
+    """Check all cases of a corpus, or the first `limit`, resuming from `folder`; outcomes in the order of the cases."""
     cases = load(name).cases()[:limit]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.jsonl"

@@ -70,9 +70,7 @@ def _same(found: int, expected: int) -> bool | str:
 
 
 def flops(model: nn.Module, inputs: Any) -> int:
-    """PyTorch's own count on the meta device, where it sees inside attention; einsum from left to right, whatever else
-    is installed.
-    """
+    """PyTorch's own count on the meta device, inside attention too; einsum goes from left to right everywhere."""
     with torch.no_grad(), torch.backends.opt_einsum.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model.requires_grad_(False).to(META)(*inputs)  # its module tracker stumbles over parameters that are expanded
     return int(counter.get_total_flops())
@@ -97,8 +95,9 @@ def _on_meta(make: Any) -> nn.Module:
 
 
 class Detector(nn.Module):
-    """A detector without its transforms, anchors and selection of boxes: backbone and heads, those of R-CNNs on
-    features of 1,000 pooled boxes.
+    """The backbone and heads of a detector, without transforms, anchors and selection of boxes.
+
+    Heads of R-CNNs get features of 1,000 pooled boxes.
     """
 
     def __init__(self, model: Any) -> None:
@@ -106,8 +105,9 @@ class Detector(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor, pooled: Tensor, regions: Tensor) -> list[Any]:
-        """Images (B, 3, H, W), pooled box features (N, C, 7, 7) and mask or keypoint features (N, C, 14, 14) -> what
-        the heads say.
+        """Outputs of the heads from images (B, 3, H, W) and pooled box features (N, C, 7, 7).
+
+        Mask and keypoint heads get features (N, C, 14, 14).
         """
         model = self.model
         features = model.backbone(images)

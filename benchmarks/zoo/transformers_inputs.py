@@ -18,9 +18,7 @@ SAMPLES = 16_000  # length of sounds
 
 
 def inputs_of(model: Any, config: Any, case: str) -> dict[str, Any]:
-    """What the forward needs: its obligatory arguments, the model's main input, and the few that are optional in name
-    only.
-    """
+    """Required arguments of `forward`, the model's main input, and the few that are optional in name only."""
     parameters = inspect.signature(model.forward).parameters
     needed = {
         name

@@ -1,6 +1,4 @@
-"""Every base model of transformers' registry, from a small variant of its default configuration, without weights on the
-meta device.
-"""
+"""Every base model of transformers' registry: a small variant of its default configuration, on the meta device."""
 
 from __future__ import annotations
 
@@ -170,9 +168,7 @@ def _class(name: str, config: Any) -> Any:
 
 
 def group(model: nn.Module) -> None:
-    """Let transformers' grouped product compute experts that hold their weights as it wants them but lack its
-    decorator.
-    """
+    """Enable transformers' grouped product for experts whose weights fit it but that lack its decorator."""
     from transformers.integrations import moe
 
     for module in model.modules():

@@ -32,8 +32,9 @@ ABLATION, ABLATION_LABELS = "NAS-Bench-201, CIFAR-10", 78
 
 
 def scores(task: str, methods: Mapping[str, Method], labels: int, seed: int) -> Iterator[Row]:
-    """Kendall's tau of every method for one draw of labels: over all networks, and over those not isomorphic to a
-    labelled one.
+    """Kendall's tau of every method for one draw of labels: over all networks, and over unseen ones.
+
+    Unseen are networks that are not isomorphic to a labelled one.
     """
     found = problem(task)
     chosen = np.random.default_rng(seed).permutation(len(found.train))[:labels]

@@ -15,7 +15,9 @@ from frontends import tables
 
 
 class Task(NamedTuple):
-    """A table, the metric that is ranked and, where it is another, the one that is learned; numbers of labels; `sign`
+    """A ranking task on a label table.
+
+    It names the metric that is ranked and, where it differs, the one that is learned, and numbers of labels; `sign` is
     -1 where the metric is a loss.
     """
 
@@ -51,8 +53,7 @@ TASKS = MAIN | OTHERS
 
 @dataclass(frozen=True)
 class Problem:
-    """Networks in two forms, whole with one cell per stage and as cells, with `train` and `test` labels (G,), higher is
-    better.
+    """Networks in two forms, whole with one cell per stage and as cells, with labels (G,), higher is better.
 
     `sorts` (G,): cells with equal numbers are isomorphic once dead nodes are removed and skip connections contracted.
     All cells without a path from input to output are one sort.

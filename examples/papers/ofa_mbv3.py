@@ -1,5 +1,4 @@
-"""Section 5.3 of Han et al. 2023: fifty labels of Once-for-All MobileNetV3, then evolution in the space, where only the
-predictor is asked.
+"""Section 5.3 of Han et al. 2023: fine-tune on fifty labels of Once-for-All MobileNetV3, then search by the predictor.
 
     # first: predictors that never saw labels of the family
     python -m examples.papers.universal --folder runs/universal
@@ -80,8 +79,9 @@ class AtOneSize(OfaMobileNetV3):
     """The space with the image size of its best labels."""
 
     def sample(self, rng: np.random.Generator) -> Spec:
-        """A network at this size; depths are drawn first, as the authors' `sample_active_subnet` does, so that shallow
-        ones are there too.
+        """A network at this size; depths are sampled first, as in the authors' `sample_active_subnet`.
+
+        So shallow networks are not rare.
         """
         ks, e = (tuple(rng.choice(values, size=STAGES * DEEPEST).tolist()) for values in (KERNELS, EXPANSIONS))
         return canonical(Spec(ks, e, tuple(rng.choice(DEPTHS, size=STAGES).tolist()), SIZE))
@@ -168,9 +168,7 @@ def blocks(spec: Spec) -> list[tuple[int, int] | None]:
 
 
 def judged(found: Problem, spec: Spec, models: dict[str, Model], scores: dict[str, FloatArray]) -> Row:
-    """What can be said of a network without a label: its costs, its place among the labelled ones in every score, and
-    how those nearest to it do.
-    """
+    """Evaluate a network without a label: costs, rank among the labelled networks, and labels of the nearest ones."""
     graph, graphs = found.space.graph(spec), found.space.graphs([spec])
     unseen = np.flatnonzero(~found.seen)
     differ = np.asarray(

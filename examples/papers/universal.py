@@ -1,5 +1,4 @@
-"""Tables 1 and 4 of Han et al. 2023 and further: families of which the encoder saw no label, ranked with 0 to 50 of
-them.
+"""Tables 1 and 4 of Han et al. 2023, extended: rank unseen families with 0 to 50 of their labels.
 
 python -m contrastive.corpus runs/corpus                        # once, about 20 minutes
 python -m examples.papers.universal_encoders runs/corpus        # ten encoders, some six minutes each on one core
@@ -48,9 +47,7 @@ def problems(name: str) -> Iterator[tuple[str, Family, IntArray, tuple[int, ...]
 
 
 def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
-    """Rank correlations of one method on all targets of a family that is left out, for one encoder and two draws of
-    labels.
-    """
+    """Rank correlations of one method on all targets of a held-out family, for one encoder and two draws of labels."""
     make, ready = METHODS[method]
     model = make(name, seed, folder)
     found = []
@@ -70,8 +67,10 @@ def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
 
 
 def few(model: Ranker, graphs: GraphFeatures, labels: np.ndarray, count: int, draw: int) -> dict[str, float]:
-    """Fit to `count` labels and rank all other networks; of ours also the share within one deviation. Draws are nested:
-    ten labels are among the fifty.
+    """Fit to `count` labels and rank all other networks.
+
+    Ours also gets the fraction of labels within one predicted standard deviation. Draws are nested: ten labels are
+    among the fifty.
     """
     order = np.random.default_rng(FIRST_DRAW + draw).permutation(len(labels))
     train, test = order[:count], order[count:]

@@ -39,8 +39,10 @@ have brought each of them."""
 def parts(
     name: str, seed: int, folder: Path
 ) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray, float, FloatArray]]:
-    """For each target: labels, heads' scores, standardised log FLOPs, the heads' disagreement squared, and what a
-    process across families expects.
+    """Yield, for each target, what the prior mean is made of.
+
+    Labels, scores of the heads, standardised log FLOPs, squared disagreement of the heads, and the mean of the
+    multi-task Gaussian process.
     """
     model = universal(name, seed, folder)
     assert model.sources is not None
@@ -76,9 +78,7 @@ def measured(folder: Path) -> dict[str, dict[Setting, float]]:
 
 
 def tables(found: dict[str, dict[Setting, float]]) -> list[Table]:
-    """Means by setting, and for each target ours, the best there is, and that which all other targets would have
-    chosen.
-    """
+    """Mean scores by setting, and for each target ours, the best setting, and the one that all other targets choose."""
     shares = sorted({share for _, share in SETTINGS})
     lines = []
     for distrust in dict.fromkeys(distrust for distrust, _ in SETTINGS):

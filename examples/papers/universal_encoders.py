@@ -1,5 +1,4 @@
-"""The encoders of `examples.papers.universal`: pretrained on one corpus of unlabelled graphs, by the default recipe and
-by the paper's.
+"""Pretrains the encoders of `examples.papers.universal` on the corpus, by the default config and by the paper's.
 
 python -m contrastive.corpus runs/corpus                                # once, about a quarter of an hour
 python -m examples.papers.universal_encoders runs/corpus --seeds 0 1 2 3 4   # some five minutes an encoder on one core

@@ -48,8 +48,9 @@ MOST = {"nasbench101": 5_000, "nasbench_nlp": 3_000}  # networks drawn from larg
 
 @dataclass(frozen=True)
 class Family:
-    """G different networks, their `labels` (G,) of each task, higher is better, and which of them are ranked, by the
-    name of the target.
+    """G networks with different graphs, their labels, and the targets.
+
+    `labels`: (G,) of each task, higher is better; `targets`: which networks are ranked, by the name of the target.
     """
 
     name: str
@@ -60,8 +61,9 @@ class Family:
 
 @cache
 def family(name: str) -> Family:
-    """A label table without networks of equal graphs, of which one is drawn, and without such whose output does not
-    depend on their input.
+    """A label table without duplicate graphs and without networks whose output does not depend on their input.
+
+    Of networks with equal graphs one is chosen at random.
     """
     table = tables.load(name)
     labels = {task: table[metric] * (-1 if metric in LOSSES else 1) for task, metric in METRICS[name].items()}

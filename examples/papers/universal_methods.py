@@ -102,8 +102,9 @@ def taught(found: Encoder, names: Iterable[str], seed: int) -> Predictor:
 
 
 def papers(left_out: str, seed: int, folder: Path) -> Ranker:
-    """Han et al.: the contrastively pretrained network and a head, by squared error, first on the sources, then on the
-    target.
+    """Han et al.: the contrastively pretrained encoder with a head, fine-tuned on the sources, then on the target.
+
+    Both by squared error.
     """
     sources = [
         (family(name).graphs, family(name).labels[DEFAULT_TASK])

@@ -1,5 +1,6 @@
-"""The weights that the package ships: one encoder of `examples.papers.universal_encoders`, taught by all labelled
-families, with a model card.
+"""Builds the shipped weights: an encoder of `examples.papers.universal_encoders`, trained on all labelled families.
+
+A model card is written beside it.
 
 python -m examples.papers.universal_weights     # a minute, once the encoders and the scores of
 `examples.papers.universal` are there (`make universal`)
@@ -43,9 +44,7 @@ def ranked(predictor: Predictor, name: str) -> FloatArray:
 
 
 def task(shipped: Predictor, folder: Path) -> dict[str, Any]:
-    """How scores become top-1 accuracies, quantile by quantile of timm's networks, and how far off that was without
-    having seen their labels.
-    """
+    """Quantile map from scores to top-1 accuracies of timm's networks, and its error on families left out."""
     labels = family(REFERENCE).labels[DEFAULT_TASK]
     left_out = {name: ranked(universal(name, SEED, folder), name) for name in IMAGENET}
     values = np.quantile(labels, KNOTS)
