@@ -13,7 +13,6 @@ separates operators of equal cost.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from math import log2
@@ -23,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cgir.analysis.laplacian_spectrum import PADDING, K, normalized_laplacian
+from cgir.analysis.weisfeiler_lehman import stable_hash
 from cgir.cost import kind_flops
 from cgir.graph import NodeKind
 from cgir.graph_batch import GraphBatch
@@ -76,5 +76,5 @@ def _potential(kind: NodeKind) -> float:
         *kind.attr("dilation", ()),
         int(kind.attr("groups", 1)) > 1,
     )
-    fraction = int.from_bytes(hashlib.blake2b(repr(window).encode(), digest_size=4).digest(), "little") / 2**32
+    fraction = stable_hash(window, 4) / 2**32
     return max(0.0, 1 - log2(1 + kind_flops(kind)) / MAX_LOG2_FLOPS) + MAX_HASH_OFFSET * fraction

@@ -166,7 +166,12 @@ def mix(values: Colors) -> Colors:
 @lru_cache(maxsize=200_000)
 def kind_color(kind: NodeKind) -> int:
     """A 64-bit hash of a node kind that is the same in every process."""
-    return int.from_bytes(hashlib.blake2b(repr(_plain(kind)).encode(), digest_size=8).digest(), "little")
+    return stable_hash(_plain(kind))
+
+
+def stable_hash(value: object, size: int = 8) -> int:
+    """A hash of a value's `repr`, as an integer of `size` bytes, that is the same in every process."""
+    return int.from_bytes(hashlib.blake2b(repr(value).encode(), digest_size=size).digest(), "little")
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,6 @@ Notation:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from math import log2
@@ -39,7 +38,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.node_features import extent
 from cgir.typing import FloatArray, IntArray
 
-from .weisfeiler_lehman import Colors, mix, segment_sums
+from .weisfeiler_lehman import Colors, mix, segment_sums, stable_hash
 
 Features = Any  # scipy.sparse.csr_array
 
@@ -148,8 +147,4 @@ def _label(kind: NodeKind) -> tuple[int, int]:
         int(kind.attr("groups", 1)) > 1,
     )
     coarse = (kind.op, kind.attr("name", "") if kind.op == "Opaque" else "", *window, octave)
-    return _hash(coarse), _hash((*coarse, round(2 * log2(1 + kind_flops(kind)))))
-
-
-def _hash(label: tuple[Any, ...]) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(label).encode(), digest_size=8).digest(), "little")
+    return stable_hash(coarse), stable_hash((*coarse, round(2 * log2(1 + kind_flops(kind)))))

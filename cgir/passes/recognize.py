@@ -1,8 +1,8 @@
 """Recognise decomposed operators: a table of patterns, one matcher.
 
-A pattern is a nested tuple `(op, operand, ...)`; the string "x" stands for the one tensor that enters, `c(value)` next
-to an operator says that it has this scalar, `ANY` any scalar, `(value,)` this one on the left of the operator. Operands
-of commutative operators match in any order. Inner nodes must have no reader outside the match.
+A pattern is an operator with patterns as operands; the string "x" stands for the one tensor that enters. `c=value` says
+that the operator has this scalar, `c=ANY` any scalar, `c=(value,)` this one on its left. Operands of commutative
+operators match in any order. Inner nodes must have no reader outside the match.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import permutations
 from math import isclose, pi, prod, sqrt
-from typing import Any
+from typing import NamedTuple
 
 from cgir.graph import Attr, Graph, Node, Shape
 from cgir.ops import OPS
@@ -18,11 +18,19 @@ from cgir.ops import OPS
 from .rewrite import rebuild
 
 ANY = "any scalar"
-Pattern = Any  # "x" or (op, scalar | None, operand, ...)
+Scalar = float | str | tuple[float] | None
 
 
-def _p(op: str, *operands: Pattern, c: float | str | tuple[float] | None = None) -> Pattern:
-    return (op, c, *operands)
+class Operator(NamedTuple):
+    """A node of a pattern; an operand is another one, or "x"."""
+
+    op: str
+    scalar: Scalar
+    operands: tuple[Operator | str, ...]
+
+
+def _p(op: str, *operands: Operator | str, c: Scalar = None) -> Operator:
+    return Operator(op, c, operands)
 
 
 _CUBE = _p("Pow", "x", c=3)
@@ -36,7 +44,7 @@ _CENTERED = _p("Sub", "x", _p("Mean", "x"))
 _DEVIATION = _p("Sqrt", _p("Add", _p("Mean", _p("Pow", _CENTERED, c=2)), c=ANY))
 
 # (pattern, operator, attributes); earlier rows are applied first, to the whole graph
-PATTERNS: tuple[tuple[Pattern, str, dict[str, Attr]], ...] = (
+PATTERNS: tuple[tuple[Operator, str, dict[str, Attr]], ...] = (
     (_p("Reciprocal", _p("Sqrt", "x")), "Rsqrt", {}),
     (_p("Div", _p("Sqrt", "x"), c=(1,)), "Rsqrt", {}),
     (_p("Where", _p("Compare", "x", c=ANY), "x", _p("Softplus", "x")), "Softplus", {}),
@@ -96,10 +104,10 @@ def recognize_patterns(graph: Graph) -> Graph:
     return _absorb_scale(graph)
 
 
-def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr], parts: bool = False) -> Graph:
+def _replace_all(graph: Graph, pattern: Operator, op: str, attrs: dict[str, Attr], parts: bool = False) -> Graph:
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
-        if node.op != pattern[0] or not _plausible(graph, index, pattern):
+        if node.op != pattern.op or not _plausible(graph, index, pattern):
             continue
         for entry in _entries(graph, index, pattern):
             if parts and graph.nodes[entry].op == "Slice" and not _is_part(graph.nodes[entry]):
@@ -118,9 +126,9 @@ def _replace_all(graph: Graph, pattern: Pattern, op: str, attrs: dict[str, Attr]
     return rebuild(graph, nodes)
 
 
-def _plausible(graph: Graph, index: int, pattern: Pattern) -> bool:
+def _plausible(graph: Graph, index: int, pattern: Operator) -> bool:
     """Whether the operators are there, whatever x is: rejects nearly every node before the search for x begins."""
-    op, scalar, *operands = pattern
+    op, scalar, operands = pattern
     node = graph.nodes[index]
     if node.op != op or len(node.inputs) != len(operands) or node.params or not _scalar_fits(node, scalar):
         return False
@@ -130,7 +138,7 @@ def _plausible(graph: Graph, index: int, pattern: Pattern) -> bool:
     )
 
 
-def _entries(graph: Graph, index: int, pattern: Pattern) -> list[int]:
+def _entries(graph: Graph, index: int, pattern: Operator) -> list[int]:
     """Candidates for x: everything within the pattern's depth above the node."""
     frontier, found = {index}, set()
     for _ in range(_depth(pattern)):
@@ -139,11 +147,11 @@ def _entries(graph: Graph, index: int, pattern: Pattern) -> list[int]:
     return sorted(found)
 
 
-def _depth(pattern: Pattern) -> int:
-    return 0 if isinstance(pattern, str) else 1 + max(_depth(operand) for operand in pattern[2:])
+def _depth(pattern: Operator | str) -> int:
+    return 0 if isinstance(pattern, str) else 1 + max(map(_depth, pattern.operands))
 
 
-def _match(graph: Graph, index: int, pattern: Pattern, entry: int, seen: Shape = ()) -> set[int] | None:
+def _match(graph: Graph, index: int, pattern: Operator | str, entry: int, seen: Shape = ()) -> set[int] | None:
     """The nodes that the pattern covers when its root is `index` and x is `entry`, or None.
 
     `seen` is the shape that the reader of `index` sees: a reader of half of x (`a, b = x.chunk(2); a * sigmoid(b)`) is
@@ -151,7 +159,7 @@ def _match(graph: Graph, index: int, pattern: Pattern, entry: int, seen: Shape =
     """
     if isinstance(pattern, str):
         return set() if index == entry and prod(seen) == prod(graph.nodes[index].shape) else None
-    op, scalar, *operands = pattern
+    op, scalar, operands = pattern
     node = graph.nodes[index]
     if (
         index == entry
@@ -172,7 +180,7 @@ def _match(graph: Graph, index: int, pattern: Pattern, entry: int, seen: Shape =
     return None
 
 
-def _scalar_fits(node: Node, scalar: float | str | tuple[float] | None) -> bool:
+def _scalar_fits(node: Node, scalar: Scalar) -> bool:
     found = node.attr("scalar")
     if scalar is None:
         return found is None
