@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.report import Table, publish
 from encoders import HandPredictor, Predictor, load_pretrained
-from encoders.predictors.ensemble import DEFAULT_TASK
+from encoders.predictors.estimators import DEFAULT_TASK
 from examples.papers.universal_families import family, trace_timm
 
 FAMILIES = {

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from cgir.typing import FloatArray
-from encoders.features.graph_features import Scaler
+from encoders.features.scalers import Scaler
 
 from .step_context import StepContext, mlp
 

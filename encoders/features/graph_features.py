@@ -1,10 +1,13 @@
-"""Graphs as vectors for models that do not train the encoder: its embedding, and what can be read off a graph by hand."""
+"""Feature vectors of graphs for models that do not train the encoder, and the scaling of such vectors.
+
+Four kinds: the embedding of a pretrained encoder, `cgir.properties`, path features, and counts of Weisfeiler-Lehman
+subtrees. Frozen heads read the first two, Gaussian processes take each as a view of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Self
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -12,143 +15,164 @@ from scipy.sparse import csr_array
 from cgir.analysis.graph_properties import properties
 from cgir.analysis.path_features import path_features
 from cgir.analysis.wl_kernel import wl_features
+from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, GraphTensors, as_tensors
 from encoders.gaussian_process.regression import FeatureMatrix
 from encoders.models.registry import GraphEncoder
 
+from .scalers import Scaler
+
 FLOPS, PARAMS = 0, 1  # columns of `cgir.properties`, logarithms
-ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before a BatchNorm and a ReLU
+WL_ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before a BatchNorm and a ReLU
 
 
-@dataclass(frozen=True)
 class GraphFeatures:
-    """G graphs: `embedding` (G, dim) if there is an encoder, `properties` (G, P), `cgir.properties`, and views that only
-    Gaussian processes read.
+    """G graphs with their feature vectors, each kind of which is computed when it is first read, and kept.
 
-    Frozen predictors take it in place of the graphs, so that several fits compute it once (`compute_features`).
+    Predictors take it in place of the graphs, so that several fits compute features once (`compute_features`).
+
+    Args:
+        graphs: the G graphs.
+        encoder: what embeds them; None: there is no embedding.
+        embedding: (G, dim), `properties`: (G, P), `paths`: (G, Q), `subtrees`: (G, 2^63 - 1) sparse; what is known of
+            them already, None where it is still to be computed.
     """
 
-    embedding: FloatArray | None
-    properties: FloatArray
-    graphs: GraphTensors
+    def __init__(
+        self,
+        graphs: GraphTensors,
+        encoder: GraphEncoder | None = None,
+        *,
+        embedding: FloatArray | None = None,
+        properties: FloatArray | None = None,
+        paths: FloatArray | None = None,
+        subtrees: csr_array | None = None,
+    ) -> None:
+        self.graphs, self.encoder = graphs, encoder
+        self._embedding, self._properties, self._paths, self._subtrees = embedding, properties, paths, subtrees
 
     def __len__(self) -> int:
-        return len(self.properties)
+        return len(self.graphs)
 
-    def select(self, rows: IntArray) -> GraphFeatures:
-        """Some of the graphs; what was computed is kept."""
-        part = GraphFeatures(
-            None if self.embedding is None else self.embedding[rows], self.properties[rows], self.graphs.select(rows)
-        )
-        if "dense" in vars(self):
-            vars(part)["dense"] = [view[rows] for view in self.dense]
-        if "subtrees" in vars(self):
-            vars(part)["subtrees"] = self.subtrees[rows]
-        return part
+    @property
+    def embedding(self) -> FloatArray | None:
+        """(G, dim) of the encoder; None without one."""
+        if self._embedding is None and self.encoder is not None:
+            self._embedding = self.encoder.embed(self.graphs).astype(np.float64)
+        return self._embedding
+
+    @property
+    def properties(self) -> FloatArray:
+        """(G, P): `cgir.properties`."""
+        if self._properties is None:
+            self._properties = np.asarray(properties(self.graphs.batch), np.float64)
+        return self._properties
+
+    @property
+    def paths(self) -> FloatArray:
+        """(G, Q): what lies on the paths from input to output."""
+        if self._paths is None:
+            self._paths = path_features(self.graphs.batch)
+        return self._paths
+
+    @property
+    def subtrees(self) -> csr_array:
+        """(G, 2^63 - 1): how often each Weisfeiler-Lehman subtree occurs."""
+        if self._subtrees is None:
+            self._subtrees = wl_features(self.graphs.batch, WL_ROUNDS)
+        return self._subtrees
 
     def vectors(self) -> FloatArray:
         """(G, D): embedding and properties side by side, for heads."""
         return self.properties if self.embedding is None else np.concatenate([self.embedding, self.properties], axis=1)
 
-    @cached_property
-    def dense(self) -> list[FloatArray]:
-        """Views of the graphs as dense matrices: embedding, properties, what lies on paths."""
-        known = [] if self.embedding is None else [self.embedding]
-        return [*known, self.properties, path_features(self.graphs.batch)]
+    def dense_views(self, embedding: bool = True) -> list[FloatArray]:
+        """Embedding (if there is one and it is wanted), properties and paths, as matrices of G rows."""
+        first = [self.embedding] if embedding and self.embedding is not None else []
+        return [*first, self.properties, self.paths]
 
-    @cached_property
-    def subtrees(self) -> csr_array:
-        """How often each Weisfeiler-Lehman subtree occurs."""
-        return wl_features(self.graphs.batch, ROUNDS)
+    def with_encoder(self, encoder: GraphEncoder | None) -> GraphFeatures:
+        """The same graphs for another encoder; what does not depend on it is kept."""
+        return GraphFeatures(
+            self.graphs, encoder, properties=self._properties, paths=self._paths, subtrees=self._subtrees
+        )
+
+    def select(self, rows: IntArray) -> GraphFeatures:
+        """Some of the graphs; what is computed of all is kept."""
+        return GraphFeatures(
+            self.graphs.select(rows),
+            self.encoder,
+            embedding=None if self._embedding is None else self._embedding[rows],
+            properties=None if self._properties is None else self._properties[rows],
+            paths=None if self._paths is None else self._paths[rows],
+            subtrees=None if self._subtrees is None else self._subtrees[rows],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[GraphFeatures]) -> GraphFeatures:
+        """All graphs of one or more parts; embedding and properties are kept where all parts have computed them."""
+        embeddings = [part._embedding for part in parts if part._embedding is not None]
+        known = [part._properties for part in parts if part._properties is not None]
+        return cls(
+            GraphTensors(GraphBatch.concatenate([part.graphs.batch for part in parts])),
+            parts[0].encoder,
+            embedding=np.concatenate(embeddings) if len(embeddings) == len(parts) else None,
+            properties=np.concatenate(known) if len(known) == len(parts) else None,
+        )
 
 
 def compute_features(graphs: Graphs | GraphFeatures, encoder: GraphEncoder | None) -> GraphFeatures:
-    """Embedding, if there is an encoder, and `cgir.properties`; what another encoder described before is used as far as
-    it does not depend on that.
-    """
+    """Features of graphs, of which embedding, if there is an encoder, and properties are computed at once."""
     if isinstance(graphs, GraphFeatures):
-        known = GraphFeatures(_embedding(graphs.graphs, encoder), graphs.properties, graphs.graphs)
-        if "dense" in vars(graphs):
-            vars(known)["dense"] = [*([] if known.embedding is None else [known.embedding]), *graphs.dense[-2:]]
-        if "subtrees" in vars(graphs):
-            vars(known)["subtrees"] = graphs.subtrees
-        return known
-    tensors = as_tensors(graphs)
-    return GraphFeatures(_embedding(tensors, encoder), np.asarray(properties(tensors.batch), np.float64), tensors)
-
-
-def _embedding(graphs: GraphTensors, encoder: GraphEncoder | None) -> FloatArray | None:
-    return None if encoder is None else encoder.embed(graphs).astype(np.float64)
-
-
-class Scaler:
-    """Zero mean, unit deviation per column over reference vectors; columns that are constant there become 0, and
-    outliers stop at +-`limit`.
-    """
-
-    limit = 5.0
-
-    def __init__(self, mean: FloatArray, scale: FloatArray) -> None:
-        self.mean, self.scale = mean, scale
-
-    @classmethod
-    def fit(cls, vectors: FloatArray, least: FloatArray | float = 0.0) -> Scaler:
-        """Statistics of reference vectors (n, D); `least` (D,): deviations below are taken for these."""
-        return cls._of(vectors.mean(axis=0), np.maximum(vectors.std(axis=0), least))
-
-    @classmethod
-    def between(cls, one: FloatArray, other: FloatArray) -> Scaler:
-        """Statistics of two sets of vectors (n, D) and (m, D), each of which counts half."""
-        means, variances = (
-            np.stack([getattr(vectors, moment)(axis=0) for vectors in (one, other)]) for moment in ("mean", "var")
-        )
-        return cls._of(means.mean(axis=0), np.sqrt(variances.mean(axis=0) + means.var(axis=0)))
-
-    @classmethod
-    def _of(cls, mean: FloatArray, deviation: FloatArray) -> Scaler:
-        constant = deviation <= 1e-6 * (1 + np.abs(mean))
-        return cls(mean, np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation)))
-
-    def __call__(self, vectors: FloatArray) -> FloatArray:
-        """Vectors (G, D), scaled."""
-        scaled: FloatArray = np.clip((vectors - self.mean) * self.scale, -self.limit, self.limit)
-        return scaled
+        features = graphs.with_encoder(encoder)
+    else:
+        features = GraphFeatures(as_tensors(graphs), encoder)
+    features.vectors()
+    return features
 
 
 class GPInputTransform:
-    """What a Gaussian process sees of graphs: dense views, each scaled, and the roots of the counts of subtrees, whose
-    distance is `cgir.wl_distance`.
+    """Graphs -> what a Gaussian process sees of them: dense views, each scaled, and roots of the counts of subtrees.
 
-    `columns`: the subtrees that the labelled graphs have. All others of a graph together are one more column, zero in
-    labelled ones: they move it away from those without being like anything.
+    The distance of the latter is `cgir.wl_distance`.
+
+    Attributes:
+        scalers: of the dense views, of which an embedding is the first of three.
+        subtree_ids: the subtrees that the labelled graphs have, ascending. All others of a graph together are one more
+            column, zero in labelled graphs: they move it away from those without being like anything.
     """
 
-    def __init__(self, scalers: Sequence[Scaler], columns: IntArray) -> None:
-        self.scalers, self.columns = list(scalers), columns
+    def __init__(self, scalers: Sequence[Scaler], subtree_ids: IntArray) -> None:
+        self.scalers, self.subtree_ids = list(scalers), subtree_ids
 
     @classmethod
-    def fit(cls, labelled: GraphFeatures, reference: GraphFeatures, embedding: bool = True) -> GPInputTransform:
-        """Scales of the reference graphs, subtrees of the labelled ones; `embedding`: it is a view, if there is one."""
-        dense = reference.dense if embedding else reference.dense[-2:]
-        return cls([Scaler.fit(view) for view in dense], np.unique(labelled.subtrees.indices))
+    def fit(cls, labelled: GraphFeatures, reference: GraphFeatures, embedding: bool = True) -> Self:
+        """Statistics of graphs.
 
-    def __call__(self, graphs: GraphFeatures) -> list[FeatureMatrix]:
+        Args:
+            labelled: graphs whose subtrees become columns.
+            reference: graphs by which dense views are scaled.
+            embedding: whether the embedding, if there is one, is a view.
+        """
+        scalers = [Scaler.fit(view) for view in reference.dense_views(embedding)]
+        return cls(scalers, np.unique(labelled.subtrees.indices))
+
+    def __call__(self, features: GraphFeatures) -> list[FeatureMatrix]:
         """Matrices of G rows."""
-        return [
-            *(scaler(view) for scaler, view in zip(self.scalers, graphs.dense[-len(self.scalers) :], strict=True)),
-            self.subtrees(graphs.subtrees),
-        ]
+        views = features.dense_views(embedding=len(self.scalers) > 2)
+        scaled = [scaler(view) for scaler, view in zip(self.scalers, views, strict=True)]
+        return [*scaled, self.subtree_roots(features.subtrees)]
 
-    def subtrees(self, counts: csr_array) -> csr_array:
-        """Roots of counts (G, 2^63 - 1) of all subtrees: (G, columns + 1)."""
-        place = np.minimum(np.searchsorted(self.columns, counts.indices), len(self.columns) - 1)
-        known = self.columns[place] == counts.indices
+    def subtree_roots(self, counts: csr_array) -> csr_array:
+        """Roots of counts (G, 2^63 - 1) of all subtrees: (G, len(subtree_ids) + 1)."""
+        columns = np.minimum(np.searchsorted(self.subtree_ids, counts.indices), len(self.subtree_ids) - 1)
+        known = self.subtree_ids[columns] == counts.indices
         rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
         others = np.sqrt(np.bincount(rows[~known], counts.data[~known], counts.shape[0]))
         entries = np.concatenate([np.sqrt(counts.data[known]), others])
-        where = (
+        positions = (
             np.concatenate([rows[known], np.arange(len(others))]),
-            np.concatenate([place[known], np.full(len(others), len(self.columns))]),
+            np.concatenate([columns[known], np.full(len(others), len(self.subtree_ids))]),
         )
-        return csr_array((entries, where), shape=(counts.shape[0], len(self.columns) + 1))
+        return csr_array((entries, positions), shape=(counts.shape[0], len(self.subtree_ids) + 1))

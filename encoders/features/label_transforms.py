@@ -33,10 +33,10 @@ def check_labels(y: ArrayLike, graphs: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Standardise:
-    """z = (y - mean) / deviation."""
+    """z = (y - mean) / std."""
 
     mean: float
-    deviation: float
+    std: float
 
     @classmethod
     def fit(cls, y: FloatArray) -> Standardise:
@@ -45,11 +45,11 @@ class Standardise:
 
     def forward(self, y: FloatArray) -> FloatArray:
         """Labels -> scores."""
-        return (y - self.mean) / self.deviation
+        return (y - self.mean) / self.std
 
     def inverse(self, z: FloatArray) -> FloatArray:
         """Scores -> label units."""
-        return z * self.deviation + self.mean
+        return z * self.std + self.mean
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,5 @@ def interpolate(x: FloatArray, known_x: FloatArray, known_y: FloatArray) -> Floa
     """
     slope = (known_y[-1] - known_y[0]) / (known_x[-1] - known_x[0])
     beyond = np.minimum(x - known_x[0], 0) + np.maximum(x - known_x[-1], 0)
-    return np.interp(x, known_x, known_y) + slope * beyond
+    values: FloatArray = np.interp(x, known_x, known_y) + slope * beyond
+    return values

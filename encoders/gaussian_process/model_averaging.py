@@ -1,8 +1,21 @@
-"""What is expected of a network before any label of its family is seen, and Gaussian processes that start from it."""
+"""Bayesian model averaging over the prior means of Gaussian processes.
+
+Each prior mean is a weighted sum of scores that need no label (log FLOPs, log parameters, source heads, multi-task
+GP). Without labels FLOPs alone rank some families well, others not at all: a few labels tell which.
+
+Notation, of n labelled graphs:
+
+    s   (n, q)  standardised prior scores, q = 0, 2 or 4
+    w_k (q,)    weights of prior mean k: m_k = s w_k (`prior_mean_weights`)
+    p_k         probability of prior mean k before labels are seen, up to a factor (`model_prior`)
+    e_k         log evidence of the process with prior mean m_k
+    v_k         posterior weight, proportional to p_k exp(e_k) (`posterior_weights`)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
@@ -11,71 +24,94 @@ from cgir.typing import FloatArray
 
 from .regression import FeatureMatrix, GaussianProcess
 
-# Shares of the standardised scores that need no label in an expected label: of log FLOPs, of log parameters, of what
-# heads that other families taught say, and of what a process across families says; and how likely each is before labels
-# are seen, up to a factor.
-BELIEFS = {
-    (0, 0, 0, 0): 1, (0.6, 0, 0, 0): 2, (0.8, 0, 0, 0): 2, (0, 0.4, 0, 0): 1, (0.4, 0.3, 0, 0): 1,
-    (0, 0, 0.6, 0): 2, (0.4, 0, 0.4, 0): 4, (0.3, 0, 0.6, 0): 4, (0, 0, 0.9, 0): 4,
-    (0, 0, 0, 0.6): 2, (0, 0, 0.3, 0.4): 4, (0.4, 0, 0, 0.4): 4, (0, 0, 0, 0.9): 2, (0, 0, 0.5, 0.5): 4,
-}  # fmt: skip
-EXPECTED, BELIEF = np.asarray(list(BELIEFS), np.float64), np.asarray(list(BELIEFS.values()), np.float64)
-LEAST_SPREAD = np.asarray([0, 0, 0, 0.1])  # what a process across families hardly tells apart is not made more of
-UNEXPLAINED = 0.35  # share of the variance of labels that is left to the kernels at least, however much is expected
-# labels beyond which nothing is expected: they say more than any expectation, and each process costs their cube
-ENOUGH = 100
-LEAST = 0.01  # share of an expectation below which it is dropped
+# weights of log FLOPs, log parameters, source heads, multi-task GP, and the probability of this prior mean, up to a
+# factor
+PRIOR_MEANS: tuple[tuple[tuple[float, ...], float], ...] = (
+    ((0, 0, 0, 0), 1), ((0.6, 0, 0, 0), 2), ((0.8, 0, 0, 0), 2), ((0, 0.4, 0, 0), 1), ((0.4, 0.3, 0, 0), 1),
+    ((0, 0, 0.6, 0), 2), ((0.4, 0, 0.4, 0), 4), ((0.3, 0, 0.6, 0), 4), ((0, 0, 0.9, 0), 4),
+    ((0, 0, 0, 0.6), 2), ((0, 0, 0.3, 0.4), 4), ((0.4, 0, 0, 0.4), 4), ((0, 0, 0, 0.9), 2), ((0, 0, 0.5, 0.5), 4),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AveragingConfig:
+    """Constants of `BayesianModelAverage`.
+
+    Attributes:
+        prior_mean_weights: (K, 4) weights of the prior scores in each prior mean.
+        model_prior: (K,) how likely each is before labels are seen, up to a factor.
+        min_residual_variance: share of the variance of labels that is left to the kernels at least, whatever a prior
+            mean explains.
+        max_labels: labels beyond which no prior mean is used: they say more than any, and each process costs their
+            cube.
+        min_posterior_weight: prior means of less are dropped.
+    """
+
+    prior_mean_weights: tuple[tuple[float, ...], ...] = tuple(weights for weights, _ in PRIOR_MEANS)
+    model_prior: tuple[float, ...] = tuple(probability for _, probability in PRIOR_MEANS)
+    min_residual_variance: float = 0.35
+    max_labels: int = 100
+    min_posterior_weight: float = 0.01
 
 
 class BayesianModelAverage:
-    """Gaussian processes with different prior means on the same labels, averaged by how likely each makes these.
+    """Gaussian processes with different prior means on the same labels, averaged by their posterior probabilities.
 
-    Bayesian model averaging: Hoeting, Madigan, Raftery, Volinsky, "Bayesian Model Averaging: A Tutorial" (Statistical
-    Science, 1999), eq. 1 and 2, with evidence taken at the best hyper-parameters. Without labels FLOPs alone rank some
-    families well, others not at all: a few labels tell.
+    Hoeting, Madigan, Raftery, Volinsky, "Bayesian Model Averaging: A Tutorial" (Statistical Science, 1999), eq. 1 and
+    2, with evidence taken at the best hyper-parameters.
 
-    Attributes: `processes` (M), `expected` (M, q) their shares of the q scores, `weights` (M,), sum 1.
+    Attributes: `processes` (K), `prior_mean_weights` (K, q), `posterior_weights` (K,), sum 1.
     """
 
-    def __init__(self, processes: Sequence[GaussianProcess], expected: FloatArray, weights: FloatArray) -> None:
-        self.processes, self.expected, self.weights = list(processes), expected, weights
+    def __init__(
+        self, processes: Sequence[GaussianProcess], prior_mean_weights: FloatArray, posterior_weights: FloatArray
+    ) -> None:
+        self.processes, self.prior_mean_weights = list(processes), prior_mean_weights
+        self.posterior_weights = posterior_weights
 
     @classmethod
     def fit(
-        cls, views: Sequence[FeatureMatrix], scores: FloatArray, y: FloatArray, seed: int = 0
+        cls,
+        views: Sequence[FeatureMatrix],
+        prior_scores: FloatArray,
+        y: FloatArray,
+        seed: int = 0,
+        config: AveragingConfig | None = None,
     ) -> BayesianModelAverage:
         """From n labelled graphs.
 
         Args:
             views: what the processes see, matrices (n, D).
-            scores: (n, q), q = 0, 2 or 4: scores in the order of `EXPECTED`, standardised; none: nothing is expected.
-            y: (n,) targets of mean 0 and deviation 1 or so.
+            prior_scores: (n, q), q = 0, 2 or 4, standardised, in the order of `PRIOR_MEANS`; of none there is one prior
+                mean, 0.
+            y: (n,) targets of mean 0 and standard deviation 1 or so.
             seed: see `GaussianProcess`.
+            config: constants; None: the default ones.
         """
-        count = scores.shape[1] if len(y) <= ENOUGH else 0
-        known = ~EXPECTED[:, count:].any(axis=1)
-        expected = np.zeros((known.sum(), scores.shape[1]))
-        expected[:, :count] = EXPECTED[known, :count]
-        explained = np.minimum((expected**2).sum(axis=1), 1 - UNEXPLAINED)
+        config = config or AveragingConfig()
+        all_weights = np.asarray(config.prior_mean_weights, np.float64)
+        used = prior_scores.shape[1] if len(y) <= config.max_labels else 0
+        candidates = ~all_weights[:, used:].any(axis=1)
+        weights = np.zeros((candidates.sum(), prior_scores.shape[1]))
+        weights[:, :used] = all_weights[candidates, :used]
+        explained = np.minimum((weights**2).sum(axis=1), 1 - config.min_residual_variance)
         processes = [
-            GaussianProcess(views, y, seed=seed, means=scores @ s, explained=e)
-            for s, e in zip(expected, explained.tolist(), strict=True)
+            GaussianProcess(views, y, seed=seed, prior_mean=prior_scores @ w, explained_variance=e)
+            for w, e in zip(weights, explained.tolist(), strict=True)
         ]
-        evidence = np.asarray([process.evidence for process in processes])
-        weights = softmax(evidence + np.log(BELIEF[known])) if len(processes) > 1 else np.ones(1)
-        kept = weights >= LEAST
-        return cls(
-            [process for process, keep in zip(processes, kept, strict=True) if keep],
-            expected[kept],
-            weights[kept] / weights[kept].sum(),
-        )
+        log_evidence = np.asarray([process.log_evidence for process in processes])
+        log_prior = np.log(np.asarray(config.model_prior, np.float64)[candidates])
+        posterior = softmax(log_evidence + log_prior) if len(processes) > 1 else np.ones(1)
+        kept = posterior >= config.min_posterior_weight
+        kept_processes = [process for process, keep in zip(processes, kept, strict=True) if keep]
+        return cls(kept_processes, weights[kept], posterior[kept] / posterior[kept].sum())
 
-    def predict(self, views: Sequence[FeatureMatrix], scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, views: Sequence[FeatureMatrix], prior_scores: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of a label, noise included, at m graphs with their scores (m, q): (m,), (m,)."""
-        found = [
-            process.predict(views, scores @ shares)
-            for process, shares in zip(self.processes, self.expected, strict=True)
+        predictions = [
+            process.predict(views, prior_scores @ weights)
+            for process, weights in zip(self.processes, self.prior_mean_weights, strict=True)
         ]
-        means, deviations = (np.stack(values) for values in zip(*found, strict=True))
-        mean = self.weights @ means
-        return mean, np.sqrt(self.weights @ (deviations**2 + (means - mean) ** 2))
+        means, stds = (np.stack(values) for values in zip(*predictions, strict=True))
+        mean = self.posterior_weights @ means
+        return mean, np.sqrt(self.posterior_weights @ (stds**2 + (means - mean) ** 2))

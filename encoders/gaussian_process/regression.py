@@ -1,7 +1,23 @@
-"""Gaussian process regression on several views of the same graphs: the read-out that needs the fewest labels."""
+"""Gaussian process regression on several views of the same graphs, with known prior means.
+
+Notation, of n labelled and m other graphs, V views:
+
+    X_v     (n, D_v)    view v of the labelled graphs, dense or sparse (`FeatureMatrix`)
+    y       (n,)        targets
+    m(x)                prior mean, known
+    d2      (n, n)      squared distances of rows of X_v over their mean (`Products.sq_dists`)
+    <x, x'> (n, n)      inner products of rows of X_v over the mean squared length (`Products.gram`)
+    a, b, c (V,)        per view: RBF variance, inverse squared length scale, linear variance
+    s2                  noise variance
+    theta   (3 V + 1,)  logarithms of a, b, c of every view and of s2 (`log_hyperparameters`)
+    K       (n, n)      sum_v a_v exp(-b_v d2_v) + c_v <x, x'>_v
+    L       (n, n)      Cholesky factor of K + s2 I (`factor`)
+    alpha   (n,)        (K + s2 I)^-1 (y - m) (`weights`)
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
@@ -16,184 +32,213 @@ from scipy.sparse import csr_array
 from cgir.typing import FloatArray
 
 FeatureMatrix: TypeAlias = FloatArray | csr_array
+Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 
-# of each view: share of its RBF part, its inverse squared length, share of its linear part
-START = (log(0.5), log(0.5), log(0.3))
-NOISE = log(0.2)
+# logarithms of a, b, c that the search starts from, and of the noise variance
+INITIAL_VIEW = (log(0.5), log(0.5), log(0.3))
+INITIAL_NOISE = log(0.2)
 BOUNDS = (-9.0, 4.0)
-# deviation of the normal prior about where the search starts: few labels say little about nine or twelve parameters
-PRIOR = 1.0
+# standard deviation of the normal prior about where the search starts: few labels say little about nine or twelve
+# parameters
+PRIOR_STD = 1.0
+MAX_ITERATIONS = 100
 # labels that hyper-parameters are fitted to, as each step of that costs their cube; the posterior uses all
-FITTED = 1000
-CHUNK = 4096  # graphs predicted together
+MAX_FITTED_LABELS = 1000
+CHUNK_GRAPHS = 4096  # graphs predicted together
 ROUNDING = 1e-10  # of squared lengths, below which a squared distance is 0
+NOT_POSITIVE_DEFINITE = 1e10  # the objective where Cholesky's factorisation fails
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Products:
-    """Of one view, between graphs: `near` squared distances and `gram` inner products, both (n, m), in units of their
-    means over the training graphs.
-    """
+    """Squared distances and inner products (n, m) of one view, over their means over the training graphs."""
 
-    near: FloatArray
+    sq_dists: FloatArray
     gram: FloatArray
 
 
 class GaussianProcess:
-    """y = m + f + noise, m known, f of mean 0 and covariance sum over views of a exp(-b d^2 / mean d^2) + c <x, x'> /
-    mean |x|^2.
+    """y = m + f + noise, f of mean 0 and covariance sum_v a_v exp(-b_v d2_v) + c_v <x, x'>_v.
 
     Rasmussen & Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1, a sum of kernels as in
     section 5.4.3. Hyper-parameters maximise the marginal likelihood (eq. 5.8) under a log-normal prior. The linear part
     carries the trend where labels are few.
 
-    Attributes: `views`, matrices (n, D) dense or sparse, `y` (n,) targets and `means` (n,), all in ascending order of
-    targets; `theta`, the logarithms of a, b, c of every view that is not all zero, which says nothing and is left out,
-    and of the noise variance; `evidence`, the logarithm of marginal likelihood times prior at `theta`, up to a constant
-    that depends on n and the prior alone; NaN where `theta` was given.
+    Attributes:
+        views: matrices (n, D), dense or sparse, `y`: (n,) targets, `prior_mean`: (n,); all in ascending order of y.
+        nonzero_views: indices of the views that are not all zero; the others say nothing and are left out.
+        kernel_scales: mean squared distance and mean squared length, for each of these.
+        log_hyperparameters: of these, and of the noise variance.
+        log_evidence: logarithm of marginal likelihood times prior at the hyper-parameters, up to a constant that
+            depends on n and the prior alone; NaN where hyper-parameters were given.
     """
 
     def __init__(
         self,
         views: Sequence[FeatureMatrix],
         y: FloatArray,
-        theta: FloatArray | None = None,
+        log_hyperparameters: FloatArray | None = None,
         seed: int = 0,
-        means: FloatArray | None = None,
-        explained: float = 0.0,
+        prior_mean: FloatArray | None = None,
+        explained_variance: float = 0.0,
     ) -> None:
         """Condition on n labels.
 
         Args:
             views: one or more matrices (n, D) of double precision, columns about alike in size.
-            y: (n,), of mean 0 and deviation 1 or so.
-            theta: hyper-parameters, by default those that fit best.
-            seed: of which labels they are fitted to, where there are more than `FITTED`.
-            means: (n,) what is expected of y before it is seen; default 0.
-            explained: share of the variance of y that this is thought to explain; the search starts with so much less
-                for the kernels.
+            y: (n,), of mean 0 and standard deviation 1 or so.
+            log_hyperparameters: (3 V + 1,) of views that are not all zero; by default those that fit best.
+            seed: of which labels they are fitted to, where there are more than `MAX_FITTED_LABELS`.
+            prior_mean: (n,) what is expected of y before it is seen; default 0.
+            explained_variance: share of the variance of y that the prior mean is thought to explain; the search starts
+                with so much less for the kernels.
         """
         # in another order rounding would be another, and the search would end elsewhere
-        order = np.lexsort((*map(norms, views), y))
+        order = np.lexsort((*map(sq_norms, views), y))
         self.views, self.y = [view[order] for view in views], y[order]
-        self.means = np.zeros(len(y)) if means is None else means[order]
-        self.evidence = np.nan
-        self.live = [index for index, view in enumerate(self.views) if norms(view).any()]
-        raw = [products(self.views[index], self.views[index]) for index in self.live]
-        self.units = [units(near, gram) for near, gram in raw]
-        parts = self._scaled(raw)
-        if theta is None:
-            rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:FITTED])
-            cut = [Products(part.near[np.ix_(rows, rows)], part.gram[np.ix_(rows, rows)]) for part in parts]
-            theta, self.evidence = _fit(cut, (self.y - self.means)[rows], explained)
-        self.theta = theta
-        self.factor: FloatArray = cholesky(
-            _covariance(theta, parts, (len(y), len(y))) + np.exp(theta[-1]) * np.eye(len(y)), lower=True
-        )
-        self.weights: FloatArray = cho_solve((self.factor, True), self.y - self.means)
+        self.prior_mean = np.zeros(len(y)) if prior_mean is None else prior_mean[order]
+        self.log_evidence = np.nan
+        self.nonzero_views = [index for index, view in enumerate(self.views) if sq_norms(view).any()]
+        unscaled = [sq_dists_and_gram(self.views[index], self.views[index]) for index in self.nonzero_views]
+        self.kernel_scales = [kernel_scales(sq_dists, gram) for sq_dists, gram in unscaled]
+        products = self._scaled(unscaled)
+        if log_hyperparameters is None:
+            rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:MAX_FITTED_LABELS])
+            block = np.ix_(rows, rows)
+            fitted = [Products(part.sq_dists[block], part.gram[block]) for part in products]
+            log_hyperparameters, self.log_evidence = _maximise_evidence(
+                fitted, (self.y - self.prior_mean)[rows], explained_variance
+            )
+        self.log_hyperparameters = log_hyperparameters
+        covariance = _covariance(log_hyperparameters, products, (len(y), len(y)))
+        self.factor: FloatArray = cholesky(covariance + np.exp(log_hyperparameters[-1]) * np.eye(len(y)), lower=True)
+        self.weights: FloatArray = cho_solve((self.factor, True), self.y - self.prior_mean)
 
-    def predict(self, views: Sequence[FeatureMatrix], means: FloatArray | float = 0.0) -> tuple[FloatArray, FloatArray]:
-        """Posterior mean and standard deviation of a label, noise included, at m graphs, of which `means` (m,) are
-        expected: (m,), (m,).
+    def predict(
+        self, views: Sequence[FeatureMatrix], prior_mean: FloatArray | float = 0.0
+    ) -> tuple[FloatArray, FloatArray]:
+        """Posterior mean and standard deviation of a label, noise included, at m graphs: (m,), (m,).
+
+        Args:
+            views: matrices (m, D), as in the constructor.
+            prior_mean: (m,) what is expected of their labels.
         """
-        spans = [slice(start, start + CHUNK) for start in range(0, max(views[0].shape[0], 1), CHUNK)]
-        parts = [self._predict([view[span] for view in views]) for span in spans]
-        return np.concatenate([mean for mean, _ in parts]) + means, np.concatenate(
-            [deviation for _, deviation in parts]
-        )
+        spans = [slice(start, start + CHUNK_GRAPHS) for start in range(0, max(views[0].shape[0], 1), CHUNK_GRAPHS)]
+        means, stds = zip(*(self._predict([view[span] for view in views]) for span in spans), strict=True)
+        return np.concatenate(means) + prior_mean, np.concatenate(stds)
 
     def _predict(self, views: Sequence[FeatureMatrix]) -> tuple[FloatArray, FloatArray]:
-        raw = [products(views[index], self.views[index]) for index in self.live]
-        across = _covariance(self.theta, self._scaled(raw), (views[0].shape[0], len(self.y)))
-        own = np.full(len(across), np.exp(self.theta[-1]))
-        for index, (_, size), (a, _, c) in zip(self.live, self.units, self.theta[:-1].reshape(-1, 3), strict=True):
-            own += np.exp(a) + np.exp(c) * norms(views[index]) / size
-        explained = solve_triangular(self.factor, across.T, lower=True)
-        return across @ self.weights, np.sqrt(np.maximum(own - (explained**2).sum(axis=0), 1e-12))
+        unscaled = [sq_dists_and_gram(views[index], self.views[index]) for index in self.nonzero_views]
+        shape = (views[0].shape[0], len(self.y))
+        cross_covariance = _covariance(self.log_hyperparameters, self._scaled(unscaled), shape)
+        variance = np.full(len(cross_covariance), np.exp(self.log_hyperparameters[-1]))
+        per_view = self.log_hyperparameters[:-1].reshape(-1, 3)
+        for index, (_, sq_length), (a, _, c) in zip(self.nonzero_views, self.kernel_scales, per_view, strict=True):
+            variance += np.exp(a) + np.exp(c) * sq_norms(views[index]) / sq_length
+        explained = solve_triangular(self.factor, cross_covariance.T, lower=True)
+        return cross_covariance @ self.weights, np.sqrt(np.maximum(variance - (explained**2).sum(axis=0), 1e-12))
 
-    def _scaled(self, raw: Sequence[tuple[FloatArray, FloatArray]]) -> list[Products]:
+    def _scaled(self, unscaled: Sequence[tuple[FloatArray, FloatArray]]) -> list[Products]:
         return [
-            Products(near / distance, gram / size)
-            for (near, gram), (distance, size) in zip(raw, self.units, strict=True)
+            Products(sq_dists / distance, gram / sq_length)
+            for (sq_dists, gram), (distance, sq_length) in zip(unscaled, self.kernel_scales, strict=True)
         ]
 
 
-def units(near: FloatArray, gram: FloatArray) -> tuple[float, float]:
-    """Mean squared distance and mean squared length of the training graphs; where they all look alike, as one does, the
-    distance of unrelated ones.
+def kernel_scales(sq_dists: FloatArray, gram: FloatArray) -> tuple[float, float]:
+    """Mean squared distance and mean squared length of the training graphs.
+
+    Where they all look alike, as a single one does, the distance is that of unrelated ones.
     """
-    size = float(gram.diagonal().mean())
-    return float(near.mean()) or 2 * size, size
+    sq_length = float(gram.diagonal().mean())
+    return float(sq_dists.mean()) or 2 * sq_length, sq_length
 
 
-def products(a: FeatureMatrix, b: FeatureMatrix) -> tuple[FloatArray, FloatArray]:
+def sq_dists_and_gram(a: FeatureMatrix, b: FeatureMatrix) -> tuple[FloatArray, FloatArray]:
     """Squared distances and inner products of the rows of two matrices: (n, m), (n, m)."""
     product = a @ b.T
     gram: FloatArray = np.asarray(product.toarray() if isinstance(product, csr_array) else product)
-    lengths = norms(a)[:, None] + norms(b)[None]
-    near = lengths - 2 * gram
-    near[near < ROUNDING * lengths] = 0
-    return near, gram
+    lengths = sq_norms(a)[:, None] + sq_norms(b)[None]
+    sq_dists = lengths - 2 * gram
+    sq_dists[sq_dists < ROUNDING * lengths] = 0
+    return sq_dists, gram
 
 
-def norms(view: FeatureMatrix) -> FloatArray:
+def sq_norms(view: FeatureMatrix) -> FloatArray:
     """(n,): squared lengths of the rows."""
     squares: FloatArray = np.asarray((view * view).sum(axis=1)).ravel()
     return squares
 
 
-def _covariance(theta: FloatArray, parts: Sequence[Products], shape: tuple[int, int]) -> FloatArray:
+def _covariance(theta: FloatArray, products: Sequence[Products], shape: tuple[int, int]) -> FloatArray:
     total = np.zeros(shape)
-    for part, (a, b, c) in zip(parts, theta[:-1].reshape(-1, 3), strict=True):
-        total += np.exp(a - np.exp(b) * part.near) + np.exp(c) * part.gram
+    for part, (a, b, c) in zip(products, theta[:-1].reshape(-1, 3), strict=True):
+        total += np.exp(a - np.exp(b) * part.sq_dists) + np.exp(c) * part.gram
     return total
 
 
-def _fit(parts: Sequence[Products], y: FloatArray, explained: float) -> tuple[FloatArray, float]:
-    """The hyper-parameters (3 for every view, 1) of largest posterior density, and its logarithm."""
-    left = log(1 - explained)
-    start = np.asarray([*(START[0] + left, START[1], START[2] + left) * len(parts), NOISE])
-    found = minimize(
-        _objective(parts, y, start),
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[BOUNDS] * len(start),
-        options={"maxiter": 100},
+def _maximise_evidence(
+    products: Sequence[Products], y: FloatArray, explained_variance: float
+) -> tuple[FloatArray, float]:
+    """Logarithms of the hyper-parameters (3 V + 1,) of largest posterior density, and its logarithm.
+
+    A search that ends without converging still has found hyper-parameters better than those it started from; only
+    where even that is not so the start is taken. Both are logged.
+    """
+    left = log(1 - explained_variance)
+    start = np.asarray(
+        [*(INITIAL_VIEW[0] + left, INITIAL_VIEW[1], INITIAL_VIEW[2] + left) * len(products), INITIAL_NOISE]
     )
-    return found.x, -float(found.fun)
+    objective = _negative_log_posterior(products, y, start)
+    options = {"maxiter": MAX_ITERATIONS}
+    result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options=options)
+    if not np.isfinite(result.fun) or result.fun >= NOT_POSITIVE_DEFINITE:
+        logger.warning(
+            "gaussian process: no hyper-parameters were found for %d labels (%s); default ones are used",
+            len(y),
+            result.message,
+        )
+        return start, -float(objective(start)[0])
+    if not result.success:
+        logger.info(
+            "gaussian process: the search for hyper-parameters for %d labels did not converge (%s)",
+            len(y),
+            result.message,
+        )
+    return result.x, -float(result.fun)
 
 
-def _objective(
-    parts: Sequence[Products], y: FloatArray, start: FloatArray
-) -> Callable[[FloatArray], tuple[float, FloatArray]]:
-    """The negative logarithm of the posterior density at theta, up to a constant, and its gradient (Rasmussen &
-    Williams, eq. 5.8 and 5.9).
+def _negative_log_posterior(products: Sequence[Products], y: FloatArray, start: FloatArray) -> Objective:
+    """The negative logarithm of the posterior density at theta, up to a constant, and its gradient.
+
+    Rasmussen & Williams, eq. 5.8 and 5.9.
     """
 
     def objective(theta: FloatArray) -> tuple[float, FloatArray]:
-        logs = theta[:-1].reshape(-1, 3)
-        radial = [np.exp(a - np.exp(b) * part.near) for part, (a, b, _) in zip(parts, logs, strict=True)]
+        per_view = theta[:-1].reshape(-1, 3)
+        radial = [np.exp(a - np.exp(b) * part.sq_dists) for part, (a, b, _) in zip(products, per_view, strict=True)]
         covariance = np.exp(theta[-1]) * np.eye(len(y))
-        for part, term, (_, _, c) in zip(parts, radial, logs, strict=True):
+        for part, term, (_, _, c) in zip(products, radial, per_view, strict=True):
             covariance += term + np.exp(c) * part.gram
         factor, failed = dpotrf(covariance, lower=True)
-        if failed:  # rounding, where noise is next to nothing
-            return 1e10, np.zeros_like(theta)
+        if failed:  # rounding, where noise is next to nothing: the line search steps back
+            return NOT_POSITIVE_DEFINITE, np.zeros_like(theta)
         weights = cho_solve((factor, True), y)
         inverse = dpotri(factor, lower=True)[0].T  # its upper half, in memory row by row
-        # of the negative logarithm along the covariance
+        # derivative of the negative logarithm with respect to the covariance
         slope = 0.5 * (inverse + np.triu(inverse, 1).T - np.outer(weights, weights))
-        gradient = (theta - start) / PRIOR**2
-        for place, (part, term, (_, b, c)) in enumerate(zip(parts, radial, logs, strict=True)):
+        gradient = (theta - start) / PRIOR_STD**2
+        for index, (part, term, (_, b, c)) in enumerate(zip(products, radial, per_view, strict=True)):
             scaled = slope * term
-            gradient[3 * place : 3 * place + 3] += (
+            gradient[3 * index : 3 * index + 3] += (
                 scaled.sum(),
-                -np.exp(b) * np.vdot(scaled, part.near),
+                -np.exp(b) * np.vdot(scaled, part.sq_dists),
                 np.exp(c) * np.vdot(slope, part.gram),
             )
         gradient[-1] += np.exp(theta[-1]) * slope.trace()
-        density = 0.5 * y @ weights + np.log(factor.diagonal()).sum() + 0.5 * (((theta - start) / PRIOR) ** 2).sum()
+        density = 0.5 * y @ weights + np.log(factor.diagonal()).sum() + 0.5 * (((theta - start) / PRIOR_STD) ** 2).sum()
         return float(density), gradient
 
     return objective

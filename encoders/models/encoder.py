@@ -10,7 +10,6 @@ Notation:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +24,6 @@ from .conv_layers import ATTENTION_LAYERS, HEADS, LAYERS
 from .node_embedding import NodeEmbedding
 from .norms import NORMS
 from .pooling import POOLS
-
-if TYPE_CHECKING:
-    from encoders.predictors.source_families import SourceModel
 
 
 @dataclass(frozen=True)
@@ -94,12 +90,10 @@ class Encoder(nn.Module):
     """Two streams over the same node embeddings, pooled separately and concatenated: (G, 2 x width).
 
     The streams never read each other's states: that is what lets the engine compute each distinct computation tree, of
-    ancestors and of descendants, once. `sources`: what labelled families taught on its embeddings, where it came with
-    that (`pretrained.load_pretrained`).
+    ancestors and of descendants, once.
     """
 
     plain = False  # it reads any batch
-    sources: SourceModel | None = None
 
     def __init__(self, config: EncoderConfig | None = None, seed: int = 0) -> None:
         super().__init__()

@@ -23,8 +23,8 @@ from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
 from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, GraphTensors, as_batch
-from encoders.features.graph_features import Scaler
 from encoders.features.label_transforms import RankGauss, check_labels
+from encoders.features.scalers import Scaler
 
 # Of 80 settings (trees, rate, depth, sampling of rows and columns) the one with the highest Kendall's tau-b on
 # NAS-Bench-Macro, on the mean of 50, 100 and 200 labels and three draws, 2,000 other networks scored: .883; ten others
@@ -50,7 +50,8 @@ def log_params(graphs: Graphs) -> FloatArray:
 
 def _log_sums(batch: GraphBatch, cost: Callable[[NodeKind], int]) -> FloatArray:
     per_kind = np.asarray([cost(kind) for kind in batch.kinds], np.float64)
-    return np.log10(1.0 + np.bincount(batch.graph_of_node, per_kind[batch.kind], len(batch)))
+    logs: FloatArray = np.log10(1.0 + np.bincount(batch.graph_of_node, per_kind[batch.kind], len(batch)))
+    return logs
 
 
 class CostPredictor:

@@ -1,11 +1,12 @@
-"""Neural models behind `Predictor`: an ensemble of whole networks (encoder and head), or of heads on frozen vectors."""
+"""Ensembles of neural ranking models: whole networks (encoder and head), or heads on frozen vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +16,18 @@ from cgir.errors import CgirError
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import GraphTensors
 from encoders.engine.streaming import embed
-from encoders.features.graph_features import Scaler
+from encoders.features.graph_features import GraphFeatures
+from encoders.features.scalers import Scaler
 from encoders.models.carl import CARL, CarlConfig
+from encoders.models.checkpoints import build_encoder, encoder_meta
 from encoders.models.encoder import EncoderConfig
 from encoders.models.heads import MLPHead, Scorer
 from encoders.models.registry import GraphEncoder, GraphEncoderConfig, build
-from encoders.training.loop import Group, Part, TrainConfig, balanced, epochs, optimise, steps_per_epoch
+from encoders.training.loop import Group, TrainConfig, balanced, epochs, optimise, steps_per_epoch
 from encoders.training.losses import LOSSES
+
+from .estimators import DEFAULT_TASK, SourceData
+from .serialization import State, scaler_from, scaler_state
 
 
 class Vectors:
@@ -36,176 +42,298 @@ class Vectors:
 
 
 Inputs = GraphTensors | Vectors
-# graphs for whole networks, unscaled vectors (G, D) of `graph_features.GraphFeatures` for frozen ones
-Raw = GraphTensors | FloatArray
-Start = GraphEncoder | GraphEncoderConfig | None  # weights to start from, or what to build anew for every member
+EncoderInit = GraphEncoder | GraphEncoderConfig | None  # weights to start from, or what to build anew for every member
 Groups = Sequence[Group]  # of one step, family by family
-DEFAULT_TASK = "accuracy"  # what labels measure unless their name is given
 
 
 @dataclass
 class Member:
-    """One network of an ensemble, and of each of its T outputs mean and deviation (T,), inside families, over the
-    graphs it was fitted on.
+    """One network of an ensemble.
+
+    Attributes: `net`; `mean` and `std` (T,) of each of its T outputs, inside families, over the graphs it was fitted
+    on.
     """
 
     net: nn.Module
     mean: FloatArray
-    deviation: FloatArray
+    std: FloatArray
 
     def outputs(self, inputs: Inputs, task: int = 0) -> FloatArray:
         """Standardised outputs (G,) of one task for all graphs."""
-        return (_outputs(self.net, inputs)[:, task] - self.mean[task]) / self.deviation[task]
+        outputs: FloatArray = (_outputs(self.net, inputs)[:, task] - self.mean[task]) / self.std[task]
+        return outputs
+
+
+class FittedMembers(NamedTuple):
+    """Trained members, and what scales frozen vectors for them."""
+
+    members: list[Member]
+    scaler: Scaler | None
 
 
 class Ensemble:
-    """`ensemble` networks that differ in their seed.
+    """`size` networks that differ in their seed.
 
-    `frozen`: a network is a head on the scaled vectors of `graph_features.GraphFeatures`; else it is an encoder with a head,
-    or with CARL's parts. Where `start` is an encoder all begin with its weights, where it is a configuration, or None,
-    each with its own. `loss`: a name in LOSSES or "carl"; all but "mse" give outputs without a scale, which are
-    standardised before averaging.
+    Attributes:
+        init: weights that all members start from, or the configuration of an encoder, or None, by which each has
+            random weights of its own.
+        loss: a name in LOSSES or "carl"; all but "mse" give outputs without a scale, which are standardised before
+            averaging.
+        size: how many members there are.
+        frozen: a member is a head on scaled vectors of `GraphFeatures`; else an encoder with a head, or with CARL's
+            parts.
+        train, carl: how members are trained, and CARL's options.
+        tasks: names of the outputs.
+        source: members that labelled families taught, which `fit` starts from, once `fit_sources` ran.
+        target: members that labels of the target taught, once `fit` ran.
     """
 
     def __init__(
-        self, start: Start, loss: str, ensemble: int, frozen: bool, config: TrainConfig, carl: CarlConfig | None = None
+        self,
+        init: EncoderInit,
+        loss: str,
+        size: int,
+        frozen: bool,
+        train: TrainConfig,
+        carl: CarlConfig | None = None,
     ) -> None:
-        self.start, self.loss, self.ensemble, self.frozen, self.config, self.carl = (
-            start,
-            loss,
-            ensemble,
-            frozen,
-            config,
-            carl,
-        )
-        self.members: list[Member] = []
-        self.scaler: Scaler | None = None
-        # where `fit` starts from, once `fit_sources` ran
-        self.sources: tuple[list[Member], Scaler | None] | None = None
+        self.init, self.loss, self.size, self.frozen, self.train, self.carl = init, loss, size, frozen, train, carl
         self.tasks: tuple[str, ...] = (DEFAULT_TASK,)
+        self.source: FittedMembers | None = None
+        self.target: FittedMembers | None = None
 
-    def fit_sources(
-        self, graphs: Raw, labels: FloatArray, families: Sequence[Sequence[Part]], tasks: Sequence[str], seed: int
-    ) -> None:
-        """Train on several families at once: a step sees equally many graphs of each, and the loss stays inside each
-        family, and each part.
+    def unfitted(self) -> Ensemble:
+        """One that is made and trained as this one."""
+        return Ensemble(self.init, self.loss, self.size, self.frozen, self.train, self.carl)
 
-        `tasks`: what the outputs of heads are called that learn the parts' labels.
+    @property
+    def fitted(self) -> FittedMembers | None:
+        """What predicts; None if nothing was fitted."""
+        return self.target if self.target is not None else self.source
+
+    @property
+    def members(self) -> list[Member]:
+        """The members that predict."""
+        return [] if self.fitted is None else self.fitted.members
+
+    def fit_sources(self, sources: SourceData, seed: int) -> None:
+        """Train on several families at once.
+
+        A step sees equally many graphs of each, and the loss stays inside each family, and each part.
         """
-        steps = self.config.source_steps
+        tasks, families, train = sources.tasks, sources.families, self.train
         if len(tasks) > 1 and not self.frozen:
             raise CgirError(
-                f"fit_sources: labels of {len(tasks)} tasks ({', '.join(tasks)}) need a frozen head; whole networks learn one task"
+                f"fit_sources: labels of {len(tasks)} tasks ({', '.join(tasks)}) need a frozen head; "
+                "whole networks learn one task"
             )
         self.tasks = tuple(tasks)
-        self._start(graphs, seed)
+        source = self._new_members(sources.features, seed)
         sizes = [part.size for family in families for part in family]
-        self._train(graphs, labels, seed, steps, lambda rng: balanced(families, self.config.batch, steps, rng), sizes)
-        self.sources = (self.members, self.scaler)
-
-    def fit(self, graphs: Raw, labels: FloatArray, seed: int, reference: Raw, task: int = 0) -> None:
-        """Train on one family, from the networks that `fit_sources` left if it ran; else `reference` gives the scale of
-        frozen vectors.
-        """
-        if self.sources is None:
-            self._start(reference, seed)
-        else:
-            self.members, self.scaler = deepcopy(self.sources)
-        size, config = len(graphs), self.config
-        steps = config.epochs * steps_per_epoch(size, config.batch)
         self._train(
-            graphs,
+            source,
+            sources.features,
+            sources.labels,
+            seed,
+            train.source_steps,
+            lambda rng: balanced(families, train.batch, train.source_steps, rng),
+            sizes,
+        )
+        self.source, self.target = source, None
+
+    def fit(
+        self, features: GraphFeatures, labels: FloatArray, reference: GraphFeatures, seed: int, task: int = 0
+    ) -> None:
+        """Train on one family, from the members that `fit_sources` left if it ran.
+
+        Args:
+            features: of n graphs.
+            labels: (n,) higher is better.
+            reference: graphs that give the scale of frozen vectors, if `fit_sources` did not.
+            seed: of weights and batches.
+            task: the output that learns them.
+        """
+        target = self._new_members(reference, seed) if self.source is None else deepcopy(self.source)
+        size, train = len(features), self.train
+        self._train(
+            target,
+            features,
             labels,
             seed,
-            steps,
-            lambda rng: ([(draw, task)] for draw in epochs(size, config.batch, config.epochs, rng)),
+            train.epochs * steps_per_epoch(size, train.batch),
+            lambda rng: ([(rows, task)] for rows in epochs(size, train.batch, train.epochs, rng)),
             [size],
         )
+        self.target = target
 
-    def predict(self, graphs: Raw, task: int = 0) -> tuple[FloatArray, FloatArray]:
+    def predict(self, features: GraphFeatures, task: int = 0) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation over the members' outputs for a task: (G,), (G,)."""
-        inputs = self.inputs(graphs)
-        outputs = np.stack([member.outputs(inputs, task) for member in self.members])
+        fitted = self._required()
+        inputs = self.inputs(features, fitted)
+        outputs = np.stack([member.outputs(inputs, task) for member in fitted.members])
         return outputs.mean(axis=0), outputs.std(axis=0)
 
     def masks(self, graphs: GraphTensors) -> tuple[FloatArray, FloatArray]:
         """CARL's causal shares of all nodes and of all edges, averaged over the members: (N,), (E,)."""
-        inputs = self.inputs(graphs)
-        assert isinstance(inputs, GraphTensors)
-        arrays = inputs.minibatch(np.arange(len(inputs)))
+        fitted = self._required()
+        ready = _prepared(graphs, fitted.members[0].net)
+        batch = ready.minibatch(np.arange(len(ready)))
         with torch.no_grad():
-            found = [member.net.masks(arrays) for member in self.members if isinstance(member.net, CARL)]
-        nodes, edges = (torch.stack(parts).double().mean(dim=0).numpy() for parts in zip(*found, strict=True))
+            masks = [member.net.masks(batch) for member in fitted.members if isinstance(member.net, CARL)]
+        nodes, edges = (torch.stack(parts).double().mean(dim=0).numpy() for parts in zip(*masks, strict=True))
         return nodes, edges
 
-    def inputs(self, graphs: Raw) -> Inputs:
-        """What a member reads: the graphs prepared to the encoder's depth, node by node where it looks at nodes, or
-        scaled vectors.
-        """
-        if isinstance(graphs, GraphTensors):
-            net = self.members[0].net
-            assert isinstance(net, Scorer | CARL)
-            plain = isinstance(net, CARL) or net.encoder.plain
-            ready = (
-                graphs if not plain or graphs.engine == "plain" else GraphTensors(graphs.batch, graphs.depth, "plain")
-            )
-            return ready.with_depth(net.encoder.config.layers)
-        assert self.scaler is not None
-        return Vectors(self.scaler(graphs))
+    def inputs(self, features: GraphFeatures, fitted: FittedMembers | None = None) -> Inputs:
+        """What members read: scaled vectors, or the graphs prepared to the encoder's depth."""
+        fitted = fitted or self._required()
+        if fitted.scaler is not None:
+            return Vectors(fitted.scaler(features.vectors()))
+        return _prepared(features.graphs, fitted.members[0].net)
 
     def new_net(self, dim: int, seed: int) -> nn.Module:
         """An unfitted network: a head on `dim` frozen values, or an encoder with a head."""
         if self.frozen:
-            return MLPHead(dim, self.config.hidden, self.config.dropout, seed, len(self.tasks))
-        encoder = (
-            deepcopy(self.start) if isinstance(self.start, nn.Module) else build(self.start or EncoderConfig(), seed)
-        )
+            return MLPHead(dim, self.train.hidden, self.train.dropout, seed, len(self.tasks))
+        init = self.init
+        encoder = deepcopy(init) if isinstance(init, nn.Module) else build(init or EncoderConfig(), seed)
         if self.loss == "carl":
             return CARL(encoder, self.carl, seed)
-        return Scorer(encoder, MLPHead(encoder.dim, self.config.hidden, seed=seed))
+        return Scorer(encoder, MLPHead(encoder.dim, self.train.hidden, seed=seed))
 
-    def _start(self, reference: Raw, seed: int) -> None:
-        self.scaler = None if isinstance(reference, GraphTensors) else Scaler.fit(reference)
-        dim = 0 if isinstance(reference, GraphTensors) else reference.shape[1]
-        unit = np.zeros(len(self.tasks)), np.ones(len(self.tasks))
-        self.members = [Member(self.new_net(dim, _seed(seed, index)), *unit) for index in range(self.ensemble)]
+    def _required(self) -> FittedMembers:
+        if self.fitted is None:
+            raise CgirError("ensemble: nothing was fitted")
+        return self.fitted
+
+    def _new_members(self, reference: GraphFeatures, seed: int) -> FittedMembers:
+        scaler = Scaler.fit(reference.vectors()) if self.frozen else None
+        dim = 0 if scaler is None else len(scaler.mean)
+        nets = [self.new_net(dim, _member_seed(seed, index)) for index in range(self.size)]
+        count = len(self.tasks)
+        return FittedMembers([Member(net, np.zeros(count), np.ones(count)) for net in nets], scaler)
 
     def _train(
         self,
-        graphs: Raw,
+        fitted: FittedMembers,
+        features: GraphFeatures,
         labels: FloatArray,
         seed: int,
         steps: int,
-        draws: Callable[[np.random.Generator], Iterable[Groups]],
+        sample_groups: Callable[[np.random.Generator], Iterable[Groups]],
         sizes: Sequence[int],
     ) -> None:
         """`sizes`: how many graphs stand one after the other that may be compared."""
-        inputs, y = self.inputs(graphs), torch.from_numpy(labels).float()
-        for index, member in enumerate(self.members):
-            groups = draws(np.random.default_rng([seed, index]))
+        inputs, y = self.inputs(features, fitted), torch.from_numpy(labels).float()
+        for index, member in enumerate(fitted.members):
+            groups = sample_groups(np.random.default_rng([seed, index]))
             losses = (partial(_loss, self.loss, member.net, inputs, y, group) for group in groups)
-            optimise([member.net], losses, steps, self.config, _seed(seed, index))
+            optimise([member.net], losses, steps, self.train, _member_seed(seed, index))
             if self.loss != "mse":
-                member.mean, member.deviation = _moments(_outputs(member.net, inputs), sizes)
+                member.mean, member.std = _moments(_outputs(member.net, inputs), sizes)
+
+    def to_state(self) -> State:
+        """Options, and the members of both kinds."""
+        state = State(
+            {
+                "size": self.size,
+                "frozen": self.frozen,
+                "train": asdict(self.train),
+                "carl": asdict(self.carl) if self.carl else None,
+                "tasks": self.tasks,
+            }
+        )
+        for name, fitted in (("source", self.source), ("target", self.target)):
+            if fitted is not None:
+                state.meta[name] = {"members": len(fitted.members)}
+                state.tensors |= {f"{name}.{key}": x for key, x in _members_state(fitted).tensors.items()}
+                net = fitted.members[0].net
+                if isinstance(net, Scorer | CARL):
+                    state.meta["member_encoder"] = encoder_meta(net.encoder)
+        return state
+
+    @classmethod
+    def from_state(cls, state: State, init: EncoderInit, loss: str) -> Ensemble:
+        """What `to_state` gave.
+
+        Args:
+            state: of an ensemble.
+            init: what it starts from, which the state does not have.
+            loss: its loss.
+        """
+        meta = state.meta
+        carl = CarlConfig(**meta["carl"]) if meta["carl"] else None
+        ensemble = cls(init, loss, meta["size"], meta["frozen"], TrainConfig(**meta["train"]), carl)
+        ensemble.tasks = tuple(meta["tasks"])
+        source, target = state.part("source"), state.part("target")
+        ensemble.source = None if source is None else ensemble._members_from(source, meta)
+        ensemble.target = None if target is None else ensemble._members_from(target, meta)
+        return ensemble
+
+    def _members_from(self, state: State, meta: dict[str, object]) -> FittedMembers:
+        members = []
+        for index in range(state.meta["members"]):
+            part = state.required(str(index))
+            moments = part.required("moments")
+            net = self._net_from(part.required("net"), meta)
+            members.append(Member(net, moments.array("mean"), moments.array("std")))
+        return FittedMembers(members, scaler_from(state.required("scaler")) if self.frozen else None)
+
+    def _net_from(self, state: State, meta: dict[str, object]) -> nn.Module:
+        if self.frozen:
+            dim = state.tensors["layers.0.weight"].shape[1]
+            net: nn.Module = MLPHead(dim, self.train.hidden, self.train.dropout, tasks=len(self.tasks))
+            net.load_state_dict(state.tensors)
+            return net.eval()
+        description = meta["member_encoder"]
+        if not isinstance(description, dict):
+            raise TypeError("member_encoder: expected a description of an encoder")
+        encoder = build_encoder(state.required("encoder").tensors, description, state.path)
+        head = MLPHead(encoder.dim, self.train.hidden)
+        net = CARL(encoder, self.carl) if self.loss == "carl" else Scorer(encoder, head)
+        # the encoder has its weights already, its operators by their names
+        loaded = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+        net.load_state_dict({**state.tensors, **loaded})
+        return net.eval()
+
+
+def _members_state(fitted: FittedMembers) -> State:
+    state = State()
+    for index, member in enumerate(fitted.members):
+        state.add(f"{index}.net", State(tensors=member.net.state_dict()))
+        state.add(f"{index}.moments", State.of_arrays(mean=member.mean, std=member.std))
+    state.add("scaler", None if fitted.scaler is None else scaler_state(fitted.scaler))
+    return state
+
+
+def _prepared(graphs: GraphTensors, net: nn.Module) -> GraphTensors:
+    """Graphs for as many layers as the network's encoder has, node by node where it looks at nodes."""
+    assert isinstance(net, Scorer | CARL)
+    if (isinstance(net, CARL) or net.encoder.plain) and graphs.engine != "plain":
+        graphs = GraphTensors(graphs.batch, graphs.depth, "plain")
+    return graphs.with_depth(net.encoder.config.layers)
 
 
 def _moments(outputs: FloatArray, sizes: Sequence[int]) -> tuple[FloatArray, FloatArray]:
-    """Means of outputs (G, T), and their deviations inside families, (T,) each: between families outputs mean nothing."""
+    """Means of outputs (G, T), and their standard deviations inside families: (T,), (T,).
+
+    Between families differences of outputs mean nothing.
+    """
     families = np.split(outputs, np.cumsum(sizes)[:-1])
-    inside = np.mean([family.var(axis=0) for family in families], axis=0)
-    return outputs.mean(axis=0), np.maximum(np.sqrt(inside), 1e-6)
+    variance = np.mean([family.var(axis=0) for family in families], axis=0)
+    return outputs.mean(axis=0), np.maximum(np.sqrt(variance), 1e-6)
 
 
 def _loss(name: str, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Groups) -> Tensor:
     """Mean over groups of the loss inside each, of the output that learns it; one pass of the network for all."""
     indices = np.concatenate([group for group, _ in groups])
     sizes = [len(group) for group, _ in groups]
-    batch, chosen = inputs.minibatch(indices), labels.index_select(0, torch.from_numpy(indices))
+    batch, targets = inputs.minibatch(indices), labels.index_select(0, torch.from_numpy(indices))
     if isinstance(net, CARL):
-        return net.loss(batch, chosen, sizes)  # type: ignore[arg-type]  # no head on vectors is a CARL
+        return net.loss(batch, targets, sizes)  # type: ignore[arg-type]  # no head on vectors is a CARL
     outputs = net(batch)
-    parts = zip(outputs.reshape(len(outputs), -1).split(sizes), chosen.split(sizes), groups, strict=True)
-    return torch.stack([LOSSES[name](scores[:, column], targets) for scores, targets, (_, column) in parts]).mean()
+    columns = outputs.reshape(len(outputs), -1)
+    parts = zip(torch.split(columns, sizes), torch.split(targets, sizes), groups, strict=True)
+    return torch.stack([LOSSES[name](scores[:, task], y) for scores, y, (_, task) in parts]).mean()
 
 
 def _outputs(net: nn.Module, inputs: Inputs) -> FloatArray:
@@ -218,5 +346,5 @@ def _outputs(net: nn.Module, inputs: Inputs) -> FloatArray:
     return values
 
 
-def _seed(seed: int, member: int) -> int:
+def _member_seed(seed: int, member: int) -> int:
     return seed * 1000 + member

@@ -1,4 +1,4 @@
-"""Whole networks beside a Gaussian process: where there are labels enough to train them, they see what no vector says."""
+"""Graph neural networks trained from scratch and blended with the Gaussian process, where labels are enough for that."""
 
 from __future__ import annotations
 
@@ -7,46 +7,67 @@ from typing import NamedTuple
 import numpy as np
 
 from cgir.typing import FloatArray
-from encoders.engine.batching import GraphTensors
-from encoders.gaussian_process.model_averaging import ENOUGH
-from encoders.training.loop import TrainConfig
+from encoders.features.graph_features import GraphFeatures
 
+from .blend_config import BlendConfig
 from .ensemble import Ensemble
+from .serialization import State
 
-# Chosen on families of `examples.papers.universal`, with other draws of labels than it reports, where 20 labels were
-# too few for whole networks.
-FEWEST = 40  # labels
-SHARE = 0.2  # of the networks in the mean with the process
-ENSEMBLE = 3
-TRAINING = TrainConfig(epochs=100, batch=ENOUGH)  # all labels in one batch, which is prepared once
-POOL = 500  # graphs of a pool over which outputs are brought to the scale of the process
+LOSS = "hinge"
 
 
 class GnnMember(NamedTuple):
-    """`networks` that rank, trained from random weights, and `scale` (2, 2): mean and deviation of their outputs, and
-    of what these stand for.
+    """An ensemble that ranks, and how its outputs are brought to the scale of the process.
+
+    Attributes: `ensemble`; `calibration` (2, 2), rows: mean and standard deviation of its outputs, and of the scores of
+    the process, over the same graphs; `weight` of its scores in the mean with those of the process.
     """
 
-    networks: Ensemble
-    scale: FloatArray
+    ensemble: Ensemble
+    calibration: FloatArray
+    weight: float
 
     @classmethod
-    def fit(cls, graphs: GraphTensors, y: FloatArray, pool: GraphTensors, scores: FloatArray, seed: int) -> GnnMember:
+    def fit(
+        cls,
+        features: GraphFeatures,
+        y: FloatArray,
+        pool: GraphFeatures,
+        process_scores: FloatArray,
+        seed: int,
+        config: BlendConfig,
+    ) -> GnnMember:
         """Train on n labelled graphs.
 
         Args:
-            graphs: n of them.
+            features: of n graphs.
             y: (n,) labels, higher is better.
             pool: graphs of the family.
-            scores: what the process says of them, whose mean and deviation outputs get.
+            process_scores: the process's scores of the pool, whose mean and standard deviation outputs get.
             seed: of weights.
+            config: constants.
         """
-        networks = Ensemble(None, "hinge", ENSEMBLE, False, TRAINING)
-        networks.fit(graphs, y, seed, graphs)
-        outputs = networks.predict(pool)[0]
-        return cls(networks, np.asarray([(outputs.mean(), max(outputs.std(), 1e-9)), (scores.mean(), scores.std())]))
+        ensemble = Ensemble(None, LOSS, config.gnn_members, frozen=False, train=config.gnn_train)
+        ensemble.fit(features, y, features, seed)
+        outputs = ensemble.predict(pool)[0]
+        calibration = [(outputs.mean(), max(outputs.std(), 1e-9)), (process_scores.mean(), process_scores.std())]
+        return cls(ensemble, np.asarray(calibration), config.gnn_weight)
 
-    def blend(self, graphs: GraphTensors, scores: FloatArray) -> FloatArray:
-        """(G,): mean of the scores of the process and of the networks."""
-        (mean, deviation), (level, spread) = self.scale
-        return (1 - SHARE) * scores + SHARE * (level + spread * (self.networks.predict(graphs)[0] - mean) / deviation)
+    def blend(self, features: GraphFeatures, process_scores: FloatArray) -> FloatArray:
+        """(G,): weighted mean of the scores of the process and of the networks."""
+        (mean, std), (process_mean, process_std) = self.calibration
+        outputs = self.ensemble.predict(features)[0]
+        scores: FloatArray = process_mean + process_std * (outputs - mean) / std
+        return (1 - self.weight) * process_scores + self.weight * scores
+
+    def to_state(self) -> State:
+        """What the constants of the blend do not have."""
+        state = State.of_arrays(calibration=self.calibration)
+        state.add("ensemble", self.ensemble.to_state())
+        return state
+
+    @classmethod
+    def from_state(cls, state: State, config: BlendConfig) -> GnnMember:
+        """What `to_state` gave, made with these constants."""
+        ensemble = Ensemble.from_state(state.required("ensemble"), None, LOSS)
+        return cls(ensemble, state.array("calibration"), config.gnn_weight)

@@ -1,5 +1,15 @@
-"""What labelled families say about another one by what their graphs have in common: a Gaussian process over all of
-them.
+"""Multi-task Gaussian process over families of networks: what labelled families say about one without labels.
+
+Notation, of n sampled networks of labelled families, m graphs of the new one, T tasks:
+
+    y    (n, T)  normal scores of the labels, inside each family (`SourceSample.scores`)
+    f           family of a graph (`SourceSample.family_index`)
+    t    (n,)   how far FLOPs and parameters go together in a graph's family (`SourceSample.size_consistency`)
+    k(x, x')    sum over views of an RBF and a linear kernel on graphs
+    B(t, t')    what two families have in common (`family_covariance`)
+    K    (n, n) k (B + family_variance [f = f']) + offset_variance [f = f'] + noise_variance I
+    A    (n, T) B(t_new, t) K^-1 y (`MultitaskGP.weights`)
+    mean (m, T) k(x_new, x) A
 """
 
 from __future__ import annotations
@@ -13,166 +23,245 @@ from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 from cgir.typing import FloatArray, IntArray
-from encoders.features.graph_features import FLOPS, PARAMS, GPInputTransform, GraphFeatures, Scaler
+from encoders.features.graph_features import FLOPS, PARAMS, GPInputTransform, GraphFeatures
 from encoders.features.label_transforms import normal_scores
-from encoders.gaussian_process.regression import CHUNK, FeatureMatrix, norms, products, units
+from encoders.features.scalers import Scaler
+from encoders.gaussian_process.regression import (
+    CHUNK_GRAPHS,
+    FeatureMatrix,
+    kernel_scales,
+    sq_dists_and_gram,
+    sq_norms,
+)
 from encoders.training.loop import Part
 
-# Variances of normal scores: of each kernel of each view in what families have in common and in what is their own, of
-# levels, of noise.
-COMMON, OWN, LEVEL, NOISE = 0.15, 0.1, 10.0, 0.2
-NEARNESS = 3.0  # an RBF falls by e with each third of the mean squared distance
-DRAWN = 100  # networks of a family: the process costs the cube of all
-GROUPS = 10  # of labels that are told apart: weights that are given away should not hold labels
-ALIKE = 0.99  # correlation from which on all are the same
+from .blend_config import BlendConfig
+from .serialization import State, add_scalers, scalers_from, sparse_from, sparse_state, views_from
 
 
 class SourceSample(NamedTuple):
-    """n graphs of several families: `dense` views (n, D) and roots of counts of `subtrees` (n, columns + 1), of which
-    `columns` are the hashes.
+    """n graphs of several labelled families, without their labels.
 
-    `owner` (n,): the family of each; `traits` (n,) of these; `scores` (n, T) for each task: normal scores of the tenth
-    of its family that a label is in.
+    Attributes:
+        dense: dense views (n, D).
+        subtrees: (n, len(subtree_ids) + 1) roots of counts of subtrees.
+        subtree_ids: hashes of these subtrees.
+        family_index: (n,) the family of each graph.
+        size_consistency: (n,) of the family of each graph, see the function of that name.
+        scores: (n, T) for each task: normal scores of the bin of its family's labels that a label is in.
     """
 
     dense: list[FloatArray]
     subtrees: csr_array
-    columns: IntArray
-    owner: IntArray
-    traits: FloatArray
+    subtree_ids: IntArray
+    family_index: IntArray
+    size_consistency: FloatArray
     scores: FloatArray
 
     @classmethod
-    def draw(
-        cls, read: GraphFeatures, labels: FloatArray, families: Sequence[Sequence[Part]], tasks: int, seed: int
+    def sample(
+        cls,
+        features: GraphFeatures,
+        labels: FloatArray,
+        families: Sequence[Sequence[Part]],
+        num_tasks: int,
+        seed: int,
+        config: BlendConfig,
     ) -> SourceSample:
-        """`DRAWN` networks of each family, at most.
+        """At most `sampled_networks` networks of each family.
 
         Args:
-            read: all families' graphs.
+            features: all families' graphs.
             labels: theirs, higher is better.
-            families: the parts of each, which have the same graphs. A family without labels of a task says its first
-                ones instead.
-            tasks: how many there are.
-            seed: of which networks are drawn.
+            families: the parts of each, which have the same graphs. Where a family has no labels of a task its first
+                ones stand for them.
+            num_tasks: how many there are.
+            seed: of which networks are sampled.
+            config: constants.
         """
         rng = np.random.default_rng(seed)
-        drawn = [np.sort(rng.permutation(first.size)[:DRAWN]) for first, *_ in families]
-        owner = np.repeat(np.arange(len(drawn)), [len(some) for some in drawn])
-        traits = np.asarray([trait(read.properties[first.start : first.start + first.size]) for first, *_ in families])[
-            owner
-        ]
+        sampled = [np.sort(rng.permutation(first.size)[: config.sampled_networks]) for first, *_ in families]
+        family_index = np.repeat(np.arange(len(sampled)), [len(rows) for rows in sampled])
+        consistency = np.asarray(
+            [
+                size_consistency(features.properties[first.start : first.start + first.size], config.max_correlation)
+                for first, *_ in families
+            ]
+        )[family_index]
         scores = np.concatenate(
-            [_scores(labels, parts, some, tasks) for parts, some in zip(families, drawn, strict=True)]
+            [
+                _binned_scores(labels, parts, rows, num_tasks, config.label_bins)
+                for parts, rows in zip(families, sampled, strict=True)
+            ]
         )
-        graphs = read.select(
-            np.concatenate([parts[0].start + some for parts, some in zip(families, drawn, strict=True)])
-        )
-        reader = GPInputTransform.fit(graphs, graphs)
+        starts = [parts[0].start for parts in families]
+        graphs = features.select(np.concatenate([start + rows for start, rows in zip(starts, sampled, strict=True)]))
+        transform = GPInputTransform.fit(graphs, graphs)
         # the precision that is kept on disk
-        dense = [view.astype(np.float32).astype(np.float64) for view in graphs.dense]
-        return cls(dense, reader.subtrees(graphs.subtrees), reader.columns, owner, traits, scores)
+        dense = [view.astype(np.float32).astype(np.float64) for view in graphs.dense_views()]
+        subtrees = transform.subtree_roots(graphs.subtrees)
+        return cls(dense, subtrees, transform.subtree_ids, family_index, consistency, scores)
 
-    def posterior_for(self, pool: GraphFeatures) -> MultitaskGP:
+    def posterior_for(self, pool: GraphFeatures, config: BlendConfig) -> MultitaskGP:
         """What these say about the family that the pool is of."""
-        scalers = [Scaler.between(view, other) for view, other in zip(self.dense, pool.dense, strict=True)]
-        views = _views([scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees)
-        scales = np.asarray([units(*products(view, view)) for view in views])
-        same = self.owner[:, None] == self.owner
-        covariance = (
-            _kernel(views, views, scales) * (common(self.traits[:, None], self.traits) + OWN * same)
-            + LEVEL * same
-            + NOISE * np.eye(len(self.owner))
+        scalers = [Scaler.between(view, other) for view, other in zip(self.dense, pool.dense_views(), strict=True)]
+        views = _with_subtree_shares(
+            [scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees
         )
-        weights = cho_solve(cho_factor(covariance), self.scores)
-        return MultitaskGP(self, scalers, scales, common(trait(pool.properties), self.traits)[:, None] * weights)
+        scales = np.asarray([kernel_scales(*sq_dists_and_gram(view, view)) for view in views])
+        same_family = self.family_index[:, None] == self.family_index
+        shared = family_covariance(self.size_consistency[:, None], self.size_consistency, config)
+        covariance = (
+            _graph_kernel(views, views, scales, config.rbf_rate) * (shared + config.family_variance * same_family)
+            + config.offset_variance * same_family
+            + config.noise_variance * np.eye(len(self.family_index))
+        )
+        solved = cho_solve(cho_factor(covariance), self.scores)
+        consistency = size_consistency(pool.properties, config.max_correlation)
+        weights = family_covariance(consistency, self.size_consistency, config)[:, None] * solved
+        return MultitaskGP(self, scalers, scales, weights, config.rbf_rate)
+
+    def to_state(self) -> State:
+        """All of it; dense views in single precision, to which they are rounded."""
+        state = State.of_arrays(
+            subtree_ids=self.subtree_ids,
+            family_index=self.family_index,
+            size_consistency=self.size_consistency,
+            scores=self.scores,
+            **{f"views.{index}": view.astype(np.float32) for index, view in enumerate(self.dense)},
+        )
+        state.add("subtrees", sparse_state(self.subtrees))
+        return state
+
+    @classmethod
+    def from_state(cls, state: State) -> SourceSample:
+        """What `to_state` gave."""
+        subtree_ids = state.array("subtree_ids")
+        return cls(
+            views_from(state),
+            sparse_from(state.required("subtrees"), len(subtree_ids) + 1),
+            subtree_ids,
+            state.array("family_index"),
+            state.array("size_consistency"),
+            state.array("scores"),
+        )
 
 
 class MultitaskGP(NamedTuple):
-    """y_f(x) = level_f + common_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y are as in
-    `SourceSample`.
+    """y_f(x) = offset_f + shared_f(x) + own_f(x) + noise for a graph x of family f, all Gaussian; y: `SourceSample`.
 
     Bonilla, Chai & Williams, "Multi-task Gaussian Process Prediction" (2007), eq. 1: two graphs' covariance is a kernel
-    of families times one of graphs. That of families f, f' is `common(t, t')` + OWN [f = f'], t being a family's
-    `trait`; that of graphs is the sum over views of an RBF and a linear kernel, as in `gp.GaussianProcess`. Frozen
-    heads see much the same graphs, but not how far these are from all they learned from: this expects nothing there.
+    of families times one of graphs. That of families f, f' is `family_covariance` + family_variance [f = f']; that of
+    graphs is the sum over views of an RBF and a linear kernel, as in `GaussianProcess`. Frozen heads see much the same
+    graphs, but not how far these are from all they learned from: this expects nothing there.
 
-    `scalers` of dense views, by the labelled families and the new one alike; `scales` (V, 2): mean squared distances
-    and lengths; `weights` (n, T).
+    Attributes:
+        sample: of the labelled families.
+        scalers: of dense views, by the labelled families and the new one alike.
+        kernel_scales: (V, 2) mean squared distance and mean squared length of each view.
+        weights: (n, T) of the sampled networks.
+        rbf_rate: see `BlendConfig`.
     """
 
-    labelled: SourceSample
+    sample: SourceSample
     scalers: list[Scaler]
-    scales: FloatArray
+    kernel_scales: FloatArray
     weights: FloatArray
+    rbf_rate: float
 
-    def predict(self, read: GraphFeatures, task: int = 0) -> FloatArray:
-        """(G,): expected normal scores of graphs of the new family; towards 0 for graphs, or a family, unlike all that
-        is known.
+    def predict(self, features: GraphFeatures, task: int = 0) -> FloatArray:
+        """(G,): expected normal scores of graphs of the new family.
+
+        They go towards 0 for graphs, or a family, unlike all that is known.
         """
-        known = _views(
-            [scaler(view) for scaler, view in zip(self.scalers, self.labelled.dense, strict=True)],
-            self.labelled.subtrees,
+        sample_views = _with_subtree_shares(
+            [scaler(view) for scaler, view in zip(self.scalers, self.sample.dense, strict=True)], self.sample.subtrees
         )
-        *dense, subtrees = GPInputTransform(self.scalers, self.labelled.columns)(read)
-        views = _views(dense, subtrees)
-        spans = [slice(start, start + CHUNK) for start in range(0, max(len(read), 1), CHUNK)]
-        return np.concatenate(
-            [_kernel([view[span] for view in views], known, self.scales) @ self.weights[:, task] for span in spans]
+        *dense, subtrees = GPInputTransform(self.scalers, self.sample.subtree_ids)(features)
+        views = _with_subtree_shares(dense, subtrees)
+        spans = [slice(start, start + CHUNK_GRAPHS) for start in range(0, max(len(features), 1), CHUNK_GRAPHS)]
+        kernels = (
+            _graph_kernel([view[span] for view in views], sample_views, self.kernel_scales, self.rbf_rate)
+            for span in spans
         )
+        return np.concatenate([kernel @ self.weights[:, task] for kernel in kernels])
+
+    def to_state(self) -> State:
+        """What the sample and the constants of the blend do not have."""
+        state = State.of_arrays(kernel_scales=self.kernel_scales, weights=self.weights)
+        add_scalers(state, self.scalers)
+        return state
+
+    @classmethod
+    def from_state(cls, state: State, sample: SourceSample, config: BlendConfig) -> MultitaskGP:
+        """What `to_state` gave.
+
+        Args:
+            state: of a process.
+            sample: the networks that it was conditioned on.
+            config: the constants that it was made with.
+        """
+        scales, weights = state.array("kernel_scales"), state.array("weights")
+        return cls(sample, scalers_from(state), scales, weights, config.rbf_rate)
 
 
-def common(one: FloatArray | float, other: FloatArray) -> FloatArray:
-    """COMMON (t / T) (t' / T) exp(-(t - t')^2) for traits t and t', T being the largest: what networks of different
-    sizes have in common is their size.
+def family_covariance(one: FloatArray | float, other: FloatArray, config: BlendConfig) -> FloatArray:
+    """What families have in common: shared_variance (t / T) (t' / T) exp(-(t - t')^2).
+
+    Networks of different sizes have their size in common.
+
+    Args:
+        one: size consistency t of a family, or of several.
+        other: t' of others; both are broadcast.
+        config: constants; T is the largest size consistency.
     """
-    covariance: FloatArray = COMMON * one * other / np.arctanh(ALIKE) ** 2 * np.exp(-((one - other) ** 2))
+    largest = np.arctanh(config.max_correlation)
+    covariance: FloatArray = config.shared_variance * one * other / largest**2 * np.exp(-((one - other) ** 2))
     return covariance
 
 
-def trait(hand: FloatArray) -> float:
-    """In what networks of a family (G, P) differ: the correlation of their log FLOPs and log parameters, at least 0, on
-    Fisher's scale.
+def size_consistency(properties: FloatArray, max_correlation: float) -> float:
+    """The correlation of log FLOPs and log parameters of a family's networks, at least 0, on Fisher's scale.
 
     Where only operations are chosen the two go together; where depths, widths and resolutions are, they do not, and
     size says more about accuracy.
     """
-    flops, params = hand[:, FLOPS], hand[:, PARAMS]
+    flops, params = properties[:, FLOPS], properties[:, PARAMS]
     if min(flops.std(), params.std()) < 1e-9:
         return 0.0
-    return float(np.arctanh(np.clip(np.corrcoef(flops, params)[0, 1], 0, ALIKE)))
+    return float(np.arctanh(np.clip(np.corrcoef(flops, params)[0, 1], 0, max_correlation)))
 
 
-def _scores(labels: FloatArray, parts: Sequence[Part], drawn: IntArray, tasks: int) -> FloatArray:
-    """(n, T): of the graphs drawn from a family."""
-    known = {part.column: part for part in reversed(parts)}
-    return np.stack(
-        [normal_scores(_groups(labels[known.get(task, parts[0]).start + drawn])) for task in range(tasks)], axis=1
-    )
+def _binned_scores(
+    labels: FloatArray, parts: Sequence[Part], rows: IntArray, num_tasks: int, num_bins: int
+) -> FloatArray:
+    """(n, T): of the sampled rows of a family."""
+    by_task = {part.column: part for part in reversed(parts)}
+    starts = [by_task.get(task, parts[0]).start for task in range(num_tasks)]
+    return np.stack([normal_scores(_bins(labels[start + rows], num_bins)) for start in starts], axis=1)
 
 
-def _groups(y: FloatArray) -> FloatArray:
-    """Which of `GROUPS` equal parts of all labels each belongs to."""
-    return np.floor(GROUPS * (rankdata(y) - 0.5) / len(y))
+def _bins(y: FloatArray, num_bins: int) -> FloatArray:
+    """Which of equal parts of all labels each belongs to."""
+    bins: FloatArray = np.floor(num_bins * (rankdata(y) - 0.5) / len(y))
+    return bins
 
 
-def _views(dense: Sequence[FeatureMatrix], roots: FeatureMatrix) -> list[FeatureMatrix]:
+def _with_subtree_shares(dense: Sequence[FeatureMatrix], roots: FeatureMatrix) -> list[FeatureMatrix]:
     """Views with subtrees by their shares instead of counts: families differ in size."""
     assert isinstance(roots, csr_array)
-    lengths = np.sqrt(np.maximum(norms(roots), 1))
-    return [
-        *dense,
-        csr_array(
-            (roots.data / np.repeat(lengths, np.diff(roots.indptr)), roots.indices, roots.indptr), shape=roots.shape
-        ),
-    ]
+    lengths = np.sqrt(np.maximum(sq_norms(roots), 1))
+    shares = roots.data / np.repeat(lengths, np.diff(roots.indptr))
+    return [*dense, csr_array((shares, roots.indices, roots.indptr), shape=roots.shape)]
 
 
-def _kernel(views: Sequence[FeatureMatrix], known: Sequence[FeatureMatrix], scales: FloatArray) -> FloatArray:
+def _graph_kernel(
+    views: Sequence[FeatureMatrix], others: Sequence[FeatureMatrix], scales: FloatArray, rbf_rate: float
+) -> FloatArray:
     """(m, n): sum over views of both kernels."""
-    total = np.zeros((views[0].shape[0], known[0].shape[0]))
-    for view, other, (distance, size) in zip(views, known, scales, strict=True):
-        if size > 0:  # a view that is all zero says nothing
-            near, gram = products(view, other)
-            total += np.exp(-NEARNESS * near / distance) + gram / size
+    total = np.zeros((views[0].shape[0], others[0].shape[0]))
+    for view, other, (distance, sq_length) in zip(views, others, scales, strict=True):
+        if sq_length > 0:  # a view that is all zero says nothing
+            sq_dists, gram = sq_dists_and_gram(view, other)
+            total += np.exp(-rbf_rate * sq_dists / distance) + gram / sq_length
     return total

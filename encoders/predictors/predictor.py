@@ -1,4 +1,4 @@
-"""`Predictor`: labelled graphs in, a ranking of other graphs out."""
+"""`Predictor`: learns from few labelled graphs to rank others, by one of several estimators."""
 
 from __future__ import annotations
 
@@ -14,47 +14,55 @@ from cgir.errors import CgirError, LabelError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
-from encoders.engine.batching import Graphs, GraphTensors, as_tensors
-from encoders.features.graph_features import GPInputTransform, GraphFeatures, Scaler, compute_features
-from encoders.features.label_transforms import RankGauss, Standardise, check_labels
-from encoders.gaussian_process.model_averaging import ENOUGH, LEAST_SPREAD, BayesianModelAverage
+from encoders.engine.batching import Graphs, as_tensors
+from encoders.features.graph_features import GraphFeatures
+from encoders.features.label_transforms import check_labels
 from encoders.models.carl import CarlConfig
+from encoders.models.checkpoints import build_encoder, encoder_meta
 from encoders.training.loop import Part, TrainConfig
 from encoders.training.losses import LOSSES
 
-from .ensemble import DEFAULT_TASK, Ensemble, Start
-from .gnn_member import FEWEST, POOL, GnnMember
-from .serialization import load, save
-from .source_families import Scores, SourceModel, TargetContext, log_costs
+from .ensemble import EncoderInit, Ensemble
+from .estimators import DEFAULT_TASK, Estimator, SourceData, task_index
+from .estimators_blend import HEAD_LOSS, BlendEstimator
+from .estimators_gp import NO_SOURCES, GPEstimator
+from .estimators_network import NetworkEstimator
+from .serialization import State, reading_state, write_state
+from .source_families import PretrainedEncoder
 
 if TYPE_CHECKING:
     from encoders.explain import Explanation
 
-Read = GraphFeatures | GraphTensors
-Some = Graphs | GraphFeatures  # what describes graphs was made by `compute_features` with the same encoder
+GraphsLike = Graphs | GraphFeatures  # features were made by `compute_features` with the same encoder
 HEADS = ("blend", "gp", "carl", "rank", *(name for name in LOSSES if name not in ("hinge", "mse")), "mse")
-WITH_UNIT = ("blend", "gp", "mse")
-BLEND_ENSEMBLE = 3
+BLEND_ENSEMBLE = 3  # source heads in a blend, by default
 
 
 class Predictor:
     """Learns from few labelled graphs to score others; a higher label is better.
 
-    `head`: "rank" learns the order of pairs by a hinge loss, "logistic", "listmle" and "warp" by others (see `losses`),
-    "carl" by separating what is causal (see `carl.CARL`, whose options `carl` are); all give scores without a unit.
-    "mse" regresses the labels, "gp" is a Gaussian process on several views of a graph (see `gp`); these two predict in
-    label units. "blend", the best known choice for 0 to 100 labels, is a "gp" that starts from what is expected without
-    labels (see `priors`): by FLOPs, parameters, and frozen "rank" heads, if labelled families were given or come with
-    the encoder. `encoder`: weights to start from, which are never changed, or a configuration: every network then
-    starts from random weights of its own. `frozen=False` trains the whole network (from scratch for None),
-    `frozen=True` only a head on the embedding beside `cgir.properties` (None: on these alone); "gp" and "blend" are
-    always frozen. `ensemble`: networks to average, by default 3 in a blend, else 1. `task`: which of the tasks that
-    labelled families were given for is asked, by default the first one.
+    Args:
+        encoder: weights to start from, which are never changed, or a configuration: every network then starts from
+            random weights of its own; None: the default configuration.
+        head: "rank" learns the order of pairs by a hinge loss, "logistic", "listmle" and "warp" by others (see
+            `losses`), "carl" by separating what is causal (see `carl.CARL`); all give scores without a unit. "mse"
+            regresses the labels, "gp" is a Gaussian process on several views of a graph (see `GaussianProcess`); these
+            two predict in label units. "blend", the best known choice for 0 to 100 labels, averages Gaussian processes
+            whose prior means come from FLOPs, parameters, and what labelled families taught, if there were some or they
+            come with the encoder (see `BlendEstimator`).
+        ensemble: networks to average, by default 3 in a blend, else 1.
+        frozen: False trains the whole network (from scratch for None), True only a head on the embedding beside
+            `cgir.properties` (for None: on these alone); "gp" and "blend" are always frozen.
+        train: how networks are trained.
+        carl: options of CARL.
+        task: which of the tasks that labelled families were given for is predicted, by default the first one.
+
+    Attributes: `encoder`, the weights, or None; `head`; `task`; `estimator`, what learns and predicts.
     """
 
     def __init__(
         self,
-        encoder: Start = None,
+        encoder: EncoderInit = None,
         head: str = "blend",
         *,
         ensemble: int | None = None,
@@ -71,29 +79,31 @@ class Predictor:
             raise CgirError(f"predictor: ensemble={ensemble}; expected at least one member")
         if frozen and (head == "carl" or not (encoder is None or isinstance(encoder, nn.Module))):
             raise CgirError(
-                f"predictor: head {head!r} on a frozen encoder needs trained weights and a head on vectors; found {type(encoder).__name__}"
+                f"predictor: head {head!r} on a frozen encoder needs trained weights and a head on vectors; "
+                f"found {type(encoder).__name__}"
             )
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
         self.head, self.task = head, task
-        loss = {"rank": "hinge", "blend": "hinge"}.get(head, head)
-        self.networks = Ensemble(encoder, loss, members, frozen, train or TrainConfig(), carl) if head != "gp" else None
-        self.sources: SourceModel | None = getattr(encoder, "sources", None) if head == "blend" else None
-        self.process: BayesianModelAverage | None = None
-        self.whole: GnnMember | None = None
-        self.views: GPInputTransform | None = None
-        self.expected: Scaler | None = None
-        self.family = TargetContext()
-        self.labels: Standardise | RankGauss | None = None
-        if self.sources is not None:
-            self._column()
+        init, train = None if frozen else encoder, train or TrainConfig()
+        self.estimator: Estimator
+        if head == "gp":
+            self.estimator = GPEstimator()
+        elif head != "blend":
+            self.estimator = NetworkEstimator(Ensemble(init, _loss(head), members, frozen, train, carl))
+        else:
+            heads = Ensemble(init, HEAD_LOSS, members, frozen, train, carl)
+            known = (encoder.source_model, encoder.blend_config) if isinstance(encoder, PretrainedEncoder) else ()
+            self.estimator = BlendEstimator(heads, *known)
+        if self.estimator.is_fitted:
+            self._task_index()
 
     @property
     def has_std(self) -> bool:
-        """Whether `predict` can give deviations: a Gaussian process or several networks."""
-        return self.networks is None or self.networks.ensemble > 1 or self.head == "blend"
+        """Whether `predict` can give standard deviations: a Gaussian process or several networks."""
+        return self.estimator.has_std
 
     def fit_sources(
-        self, sources: Iterable[tuple[Some, ArrayLike]], seed: int = 0, tasks: Sequence[str] | None = None
+        self, sources: Iterable[tuple[GraphsLike, ArrayLike]], seed: int = 0, tasks: Sequence[str] | None = None
     ) -> Predictor:
         """Train on labelled families other than the target, so that `fit` needs fewer labels, or none.
 
@@ -108,36 +118,29 @@ class Predictor:
         Raises:
             LabelError: if a family's labels are unusable, or the head cannot learn from other families.
         """
-        if self.networks is None:
-            raise LabelError(
-                "fit_sources: a Gaussian process learns only from the target's labels; use head='blend', 'rank' or 'mse'"
-            )
-        found = list(sources)
-        pairs = [_labelled(graphs, y) for graphs, y in found]
+        if isinstance(self.estimator, GPEstimator):
+            raise LabelError(NO_SOURCES)
+        pairs = list(sources)
+        features = [self._features(graphs) for graphs, _ in pairs]
+        labels = [check_labels(y, len(part)) for part, (_, y) in zip(features, pairs, strict=True)]
         if not pairs:
             raise LabelError("fit_sources: no family given; expected pairs (graphs, labels)")
         names = [DEFAULT_TASK] * len(pairs) if tasks is None else list(tasks)
         if len(names) != len(pairs):
             raise LabelError(f"fit_sources: {len(pairs)} pairs but {len(names)} tasks; expected one for each pair")
-        # families differ in unit and spread: for a regression each is standardised by itself
-        labels = np.concatenate(
-            [Standardise.fit(y).forward(y) if self.head in ("mse", "carl") else y for _, y in pairs]
-        )
-        together = _together([self._read(graphs) for graphs, _ in pairs])
         different = list(dict.fromkeys(names))
-        _place(self.task, different)
+        task_index(self.task, different)
+        if self.estimator.reads_vectors:
+            for part in features:  # embedded pair by pair, before they are put together
+                part.vectors()
         families = _families(
-            [id(graphs) for graphs, _ in found], [len(y) for _, y in pairs], [different.index(name) for name in names]
+            [id(graphs) for graphs, _ in pairs], [len(y) for y in labels], [different.index(name) for name in names]
         )
-        if self.head == "blend":
-            self.sources = SourceModel.fit(self.networks, _vectors(together), labels, families, different, seed)
-        else:
-            self.networks.fit_sources(_raw(together), labels, families, different, seed)
-        self._forget()
-        self.family = TargetContext()
+        data = SourceData(GraphFeatures.concatenate(features), np.concatenate(labels), families, different)
+        self.estimator.fit_sources(data, seed)
         return self
 
-    def fit(self, graphs: Some, y: ArrayLike, seed: int = 0, pool: Some | None = None) -> Predictor:
+    def fit(self, graphs: GraphsLike, y: ArrayLike, seed: int = 0, pool: GraphsLike | None = None) -> Predictor:
         """Learn from labels of the target family, starting anew from the sources, if there were any.
 
         Args:
@@ -145,41 +148,27 @@ class Predictor:
             y: n labels, higher is better. None at all are enough for a blend that knows other families, given a pool.
             seed: of weights and batches.
             pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled
-                ones; they also say how far heads that other families taught agree about this one, so how far FLOPs are
-                to be asked instead, and how like those families it is.
+                ones; they also say how far heads that other families taught agree about this one, so how much FLOPs
+                count instead, and how like those families it is.
 
         Raises:
             LabelError: labels missing, not finite or all equal.
         """
-        column = self._column()
-        reference = None if pool is None else self._read(pool)
-        if self.sources is not None and reference is not None and not np.size(y):
-            self._forget()
-            self.family = self.sources.family(_vectors(reference), column)
+        task, estimator = self._task_index(), self.estimator
+        pool_features = None if pool is None else self._features(pool)
+        no_labels = pool_features is not None and not np.size(y)
+        if no_labels and isinstance(estimator, BlendEstimator) and estimator.source_model is not None:
+            estimator.adapt(pool_features, task)
             return self
-        graphs, labels = _labelled(graphs, y)
-        read = self._read(graphs)
-        if self.sources is not None:
-            self.family = (
-                TargetContext(across=self.sources.labelled.posterior_for(_vectors(read)))
-                if reference is None
-                else self.sources.family(_vectors(reference), column)
-            )
-        if self.head in ("gp", "blend"):
-            self._fit_process(_vectors(read), _vectors(read if reference is None else reference), labels, seed)
-        else:
-            assert self.networks is not None
-            self.labels = Standardise.fit(labels)
-            self.networks.fit(
-                _raw(read), self.labels.forward(labels), seed, _raw(read if reference is None else reference), column
-            )
+        features = self._features(graphs)
+        estimator.fit(features, check_labels(y, len(features)), pool_features, task, seed)
         return self
 
     @overload
-    def predict(self, graphs: Some, return_std: Literal[False] = False) -> FloatArray: ...
+    def predict(self, graphs: GraphsLike, return_std: Literal[False] = False) -> FloatArray: ...
     @overload
-    def predict(self, graphs: Some, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
-    def predict(self, graphs: Some, return_std: bool = False) -> FloatArray | tuple[FloatArray, FloatArray]:
+    def predict(self, graphs: GraphsLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+    def predict(self, graphs: GraphsLike, return_std: bool = False) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Scores as float64 (G,), higher is better; each graph's score does not depend on the others.
 
         Args:
@@ -188,21 +177,24 @@ class Predictor:
                 process, or of the members of an ensemble.
 
         Raises:
-            CgirError: nothing was fitted, or a deviation is asked of a single network.
+            CgirError: nothing was fitted, or a standard deviation is wanted of a single network.
         """
-        if self.process is None and self.sources is None and not (self.networks and self.networks.members):
+        if not self.estimator.is_fitted:
             raise CgirError(
-                "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, or take load_pretrained('universal')"
+                "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, "
+                "or take load_pretrained('universal')"
             )
         if return_std and not self.has_std:
             raise CgirError(
-                f"predict: a single network with head {self.head!r} has no spread; use ensemble=5, head='gp' or head='blend'"
+                f"predict: a single network with head {self.head!r} has no spread; "
+                "use ensemble=5, head='gp' or head='blend'"
             )
-        scores, deviations = self._scores(self._read(graphs))
-        if self.head in WITH_UNIT and self.labels is not None:
-            low, high = (self.labels.inverse(scores + side * deviations) for side in (-1, 1))
-            scores, deviations = self.labels.inverse(scores), (high - low) / 2
-        return (scores, deviations) if return_std else scores
+        scores, stds = self.estimator.predict(self._features(graphs), self._task_index())
+        return (scores, stds) if return_std else scores
+
+    def rank(self, graphs: GraphsLike) -> IntArray:
+        """Indices of the graphs, best first; equal scores keep their order."""
+        return np.argsort(-self.predict(graphs), kind="stable")
 
     def explain(self, graph: Graph | GraphBatch, method: str | None = None) -> Explanation:
         """How much each node and edge of one graph matters for its score; see `explain.explain`.
@@ -221,117 +213,58 @@ class Predictor:
 
     def masks(self, graph: Graph | GraphBatch) -> tuple[FloatArray, FloatArray]:
         """CARL's causal shares in [0, 1] of the nodes (V,) and edges (E,) of a graph, averaged over the ensemble.
-        CgirError for another head.
+
+        Raises:
+            CgirError: another head has none.
         """
-        if self.head != "carl" or self.networks is None or not self.networks.members:
+        if self.head != "carl" or not isinstance(self.estimator, NetworkEstimator) or not self.estimator.is_fitted:
             raise CgirError(
-                f"masks: only a fitted predictor with head='carl' has them; found head {self.head!r}; use explain(graph, method='occlusion')"
+                f"masks: only a fitted predictor with head='carl' has them; found head {self.head!r}; "
+                "use explain(graph, method='occlusion')"
             )
-        return self.networks.masks(as_tensors(graph))
-
-    def _read(self, graphs: Some) -> Read:
-        """What heads and process work on: vectors, computed once for both, or the graphs themselves where whole
-        networks are trained.
-        """
-        if self.networks is not None and not self.networks.frozen:
-            return graphs.graphs if isinstance(graphs, GraphFeatures) else as_tensors(graphs)
-        return graphs if isinstance(graphs, GraphFeatures) else compute_features(graphs, self.encoder)
-
-    def _fit_process(self, seen: GraphFeatures, pool: GraphFeatures, labels: FloatArray, seed: int) -> None:
-        """`labels` (n,) of the graphs that were seen; where a blend has enough of them, whole networks learn them too."""
-        self._forget()
-        self.labels = RankGauss.fit(labels)
-        targets = self.labels.forward(labels)
-        # a blend has what embeddings say of a family in what it expects; a view of their own asks for more labels
-        self.views, free = GPInputTransform.fit(seen, pool, embedding=self.head == "gp"), self._free(pool)
-        self.expected = Scaler.fit(free, LEAST_SPREAD[: free.shape[1]])
-        self.process = BayesianModelAverage.fit(self.views(seen), self.expected(self._free(seen)), targets, seed)
-        if self.head == "blend" and FEWEST <= len(labels) <= ENOUGH:
-            some = pool.select(np.sort(np.random.default_rng(seed).permutation(len(pool))[:POOL]))
-            self.whole = GnnMember.fit(seen.graphs, targets, some.graphs, self._scores(some)[0], seed)
-
-    def _forget(self) -> None:
-        """What labels of a target taught."""
-        self.labels = self.process = self.whole = None
-
-    def _scores(self, read: Read) -> Scores:
-        if self.process is not None:
-            assert self.views is not None
-            assert self.expected is not None
-            described = _vectors(read)
-            scores, deviations = self.process.predict(self.views(described), self.expected(self._free(described)))
-            return scores if self.whole is None else self.whole.blend(described.graphs, scores), deviations
-        if self.sources is not None:
-            return self.sources.predict(_vectors(read), self.family, self._column())
-        assert self.networks is not None
-        return self.networks.predict(_raw(read), self._column())
-
-    def _free(self, read: GraphFeatures) -> FloatArray:
-        """(G, q): what says something of a graph before there are labels, none for a plain "gp"."""
-        if self.head == "gp":
-            return np.zeros((len(read), 0))
-        return log_costs(read) if self.sources is None else self.sources.free(read, self.family, self._column())
-
-    def _column(self) -> int:
-        """Which of the heads' outputs is asked. CgirError if they learned no such task."""
-        networks = self.sources.networks if self.sources is not None else self.networks
-        return _place(self.task, networks.tasks if networks is not None else (DEFAULT_TASK,))
-
-    def rank(self, graphs: Graphs) -> IntArray:
-        """Indices of the graphs, best first; equal scores keep their order."""
-        return np.argsort(-self.predict(graphs), kind="stable")
+        return self.estimator.ensemble.masks(as_tensors(graph))
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the fitted predictor to `folder`; an existing one there is replaced as a whole."""
-        save(self, folder)
+        state = self.estimator.to_state()
+        state.meta |= {"head": self.head, "task": self.task}
+        if self.encoder is not None:
+            state.add("encoder", State(encoder_meta(self.encoder), self.encoder.state_dict()))
+        write_state(folder, state)
 
     @staticmethod
     def load(folder: str | PathLike[str]) -> Predictor:
         """Read back what `save` wrote; predictions are equal. FileFormatError if it is damaged or something else."""
-        return load(folder)
+        with reading_state(folder) as state:
+            part, head = state.part("encoder"), state.meta["head"]
+            encoder = None if part is None else build_encoder(part.tensors, part.meta, state.path).eval()
+            predictor = Predictor(encoder, head)
+            if head == "gp":
+                predictor.estimator = GPEstimator.from_state(state)
+            elif head == "blend":
+                predictor.estimator = BlendEstimator.from_state(state)
+            else:
+                predictor.estimator = NetworkEstimator.from_state(state, encoder, _loss(head))
+            predictor.task = state.meta["task"]
+        return predictor
+
+    def _features(self, graphs: GraphsLike) -> GraphFeatures:
+        """Graphs, and what is computed from them with this predictor's encoder where an estimator reads it."""
+        return graphs if isinstance(graphs, GraphFeatures) else GraphFeatures(as_tensors(graphs), self.encoder)
+
+    def _task_index(self) -> int:
+        """Which of the estimator's tasks is predicted. CgirError if it learned no such task."""
+        return task_index(self.task, self.estimator.tasks)
 
 
-def _vectors(read: Read) -> GraphFeatures:
-    assert isinstance(read, GraphFeatures)  # as is all that frozen predictors read
-    return read
+def _loss(head: str) -> str:
+    return "hinge" if head == "rank" else head
 
 
-def _raw(read: Read) -> GraphTensors | FloatArray:
-    return read.vectors() if isinstance(read, GraphFeatures) else read
-
-
-def _place(task: str | None, tasks: Sequence[str]) -> int:
-    if task is not None and task not in tasks:
-        raise CgirError(f"predictor: task {task!r} was not learned; there are {', '.join(tasks)}")
-    return 0 if task is None else tasks.index(task)
-
-
-def _labelled(graphs: Some, y: ArrayLike) -> tuple[Some, FloatArray]:
-    ready = graphs if isinstance(graphs, GraphFeatures) else as_tensors(graphs)
-    return ready, check_labels(y, len(ready))
-
-
-def _together(parts: Sequence[Read]) -> Read:
-    """All families' graphs, one family's after the other's."""
-    described = [part for part in parts if isinstance(part, GraphFeatures)]
-    graphs = [part.graphs if isinstance(part, GraphFeatures) else part for part in parts]
-    batch = GraphTensors(GraphBatch.concatenate([each.batch for each in graphs]))
-    if not described:
-        return batch
-    embeddings = [part.embedding for part in described if part.embedding is not None]
-    return GraphFeatures(
-        np.concatenate(embeddings) if embeddings else None,
-        np.concatenate([part.properties for part in described]),
-        batch,
-    )
-
-
-def _families(owners: Sequence[int], sizes: Sequence[int], columns: Sequence[int]) -> list[list[Part]]:
+def _families(owners: Sequence[int], sizes: Sequence[int], tasks: Sequence[int]) -> list[list[Part]]:
     """The parts of each family, in order of appearance; parts with the same owner are one family's."""
-    parts = [
-        Part(int(start), size, column)
-        for start, size, column in zip(np.cumsum([0, *sizes]), sizes, columns, strict=False)
-    ]
+    starts = np.cumsum([0, *sizes])[:-1].tolist()
+    parts = [Part(start, size, task) for start, size, task in zip(starts, sizes, tasks, strict=True)]
     return [
         [part for part, other in zip(parts, owners, strict=True) if other == owner] for owner in dict.fromkeys(owners)
     ]

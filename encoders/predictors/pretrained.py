@@ -6,27 +6,31 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, FileFormatError
 from encoders.models.encoder import Encoder
 
-from .serialization import load
+from .estimators_blend import BlendEstimator
+from .predictor import Predictor
+from .source_families import PretrainedEncoder
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 CARD = "card.json"  # beside the weights: corpus, recipe, seeds, versions, families whose labels were seen, scores
 NAMES = ("universal",)
 
 
-def load_pretrained(name: str = "universal") -> Encoder:
+def load_pretrained(name: str = "universal") -> PretrainedEncoder:
     """An encoder that knows other families: `Predictor(encoder)` ranks networks without a label, and better with a few.
 
     Raises:
         CgirError: there are no weights of that name.
+        FileFormatError: the file has no encoder, or nothing that families taught.
     """
-    predictor = load(_folder(name))
-    encoder = predictor.encoder
-    assert isinstance(encoder, Encoder)
-    encoder.sources = predictor.sources
-    return encoder
+    folder = _folder(name)
+    predictor = Predictor.load(folder)
+    encoder, estimator = predictor.encoder, predictor.estimator
+    if not (isinstance(encoder, Encoder) and isinstance(estimator, BlendEstimator) and estimator.source_model):
+        raise FileFormatError(f"{folder}: expected a blend with an encoder that labelled families taught")
+    return PretrainedEncoder.of(encoder, estimator.source_model, estimator.config)
 
 
 def card(name: str = "universal") -> dict[str, Any]:

@@ -18,22 +18,26 @@ from benchmarks.report import Table, publish
 from cgir.typing import FloatArray
 from encoders.features.graph_features import FLOPS, compute_features
 from encoders.metrics import spearman
-from encoders.predictors.ensemble import DEFAULT_TASK
-from encoders.predictors.source_families import ACROSS_SHARE, DISTRUST, FLOPS_SHARE, LARGEST_SHARE
+from encoders.predictors.blend_config import BlendConfig
+from encoders.predictors.estimators import DEFAULT_TASK
+from encoders.predictors.estimators_blend import BlendEstimator
 from examples.papers.universal import SEEDS
 from examples.papers.universal_families import METRICS, family
 from examples.papers.universal_methods import features_of, universal
 
-Setting = tuple[float | None, float]  # DISTRUST, None for FLOPS_SHARE everywhere, and ACROSS_SHARE
+# `flops_per_disagreement`, None for `flops_weight` everywhere, and `multitask_weight`
+Setting = tuple[float | None, float]
 
-SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, DISTRUST, 10.0), (0.0, 1.0, ACROSS_SHARE, 6.0)))
+CONFIG = BlendConfig()
+OURS: Setting = (CONFIG.flops_per_disagreement, CONFIG.multitask_weight)
+SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, OURS[0], 10.0), (0.0, 1.0, OURS[1], 6.0)))
 ABOUT = """\
-How far FLOPs count beside the heads, DISTRUST times their squared disagreement, at most 4, or .75 everywhere, and how
-far a process across families does, ACROSS_SHARE, are constants of `encoders/predictors/source_families.py`. Here is
-what others would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the targets (without the
-paper's cells, which are those of NAS-Bench-201 again) and five encoders. They were chosen with these very targets in
-view, before this table was made, and not again after it; the last column is what a choice by all other targets would
-have brought each of them."""
+How far FLOPs count beside the heads, flops_per_disagreement times their squared disagreement, at most 4, or .75
+everywhere, and how far a process across families does, multitask_weight, are constants of
+`encoders/predictors/blend_config.py`. Here is what others would have made of the rows *cgir* at 0 labels: Spearman's
+rho, means over the targets (without the paper's cells, which are those of NAS-Bench-201 again) and five encoders. They
+were chosen with these very targets in view, before this table was made, and not again after it; the last column is what
+a choice by all other targets would have brought each of them."""
 
 
 def parts(
@@ -44,21 +48,23 @@ def parts(
     Labels, scores of the heads, standardised log FLOPs, squared disagreement of the heads, and the mean of the
     multi-task Gaussian process.
     """
-    model = universal(name, seed, folder)
-    assert model.sources is not None
+    predictor = universal(name, seed, folder)
+    assert isinstance(predictor.estimator, BlendEstimator)
+    model, config = predictor.estimator.source_model, predictor.estimator.config
+    assert model is not None
     for target, rows in family(name).targets.items():
-        graphs = compute_features(features_of(name), model.encoder).select(rows)
-        scores, deviations = model.sources.networks.predict(graphs.vectors())
-        center, scale = model.sources.flops
-        disagreement = (float(deviations.mean()) / max(float(scores.std()), 1e-9)) ** 2
-        across = model.sources.labelled.posterior_for(graphs).predict(graphs)
+        features = compute_features(features_of(name), predictor.encoder).select(rows)
+        scores, stds = model.ensemble.predict(features)
+        mean, std = model.flops_moments
+        disagreement = (float(stds.mean()) / max(float(scores.std()), 1e-9)) ** 2
+        multitask = model.sample.posterior_for(features, config).predict(features)
         yield (
             target,
             family(name).labels[DEFAULT_TASK][rows],
             scores,
-            (graphs.properties[:, FLOPS] - center) / scale,
+            (features.properties[:, FLOPS] - mean) / std,
             disagreement,
-            across,
+            multitask,
         )
 
 
@@ -67,11 +73,15 @@ def measured(folder: Path) -> dict[str, dict[Setting, float]]:
     found: dict[str, dict[Setting, list[float]]] = {}
     targets = [name for name in METRICS if any(family(name).targets)]
     for name, seed in tqdm(list(product(targets, SEEDS)), desc="predictors"):
-        for target, labels, heads, size, disagreement, across in parts(name, seed, folder):
-            for distrust, share in SETTINGS:
-                flops = FLOPS_SHARE if distrust is None else min(distrust * disagreement, LARGEST_SHARE)
-                value = spearman(heads + flops * size + share * across, labels)
-                found.setdefault(target, {}).setdefault((distrust, share), []).append(value)
+        for target, labels, heads, size, disagreement, multitask in parts(name, seed, folder):
+            for per_disagreement, share in SETTINGS:
+                flops = (
+                    CONFIG.flops_weight
+                    if per_disagreement is None
+                    else min(per_disagreement * disagreement, CONFIG.max_flops_weight)
+                )
+                value = spearman(heads + flops * size + share * multitask, labels)
+                found.setdefault(target, {}).setdefault((per_disagreement, share), []).append(value)
     return {
         target: {setting: mean(values) for setting, values in settings.items()} for target, settings in found.items()
     }
@@ -81,11 +91,11 @@ def tables(found: dict[str, dict[Setting, float]]) -> list[Table]:
     """Mean scores by setting, and for each target ours, the best setting, and the one that all other targets choose."""
     shares = sorted({share for _, share in SETTINGS})
     lines = []
-    for distrust in dict.fromkeys(distrust for distrust, _ in SETTINGS):
-        means = [mean(settings[distrust, share] for settings in found.values()) for share in shares]
-        lines.append((".75 everywhere" if distrust is None else f"{distrust:g}", *(f"{value:.3f}" for value in means)))
+    for rate in dict.fromkeys(rate for rate, _ in SETTINGS):
+        means = [mean(settings[rate, share] for settings in found.values()) for share in shares]
+        lines.append((".75 everywhere" if rate is None else f"{rate:g}", *(f"{value:.3f}" for value in means)))
     grid = Table(
-        "Mean over targets, by DISTRUST (rows) and ACROSS_SHARE (columns)",
+        "Mean over targets, by flops_per_disagreement (rows) and multitask_weight (columns)",
         ("", *(f"{share:g}" for share in shares)),
         tuple(lines),
     )
@@ -96,7 +106,7 @@ def tables(found: dict[str, dict[Setting, float]]) -> list[Table]:
         rows.append(
             (
                 target,
-                f"{settings[DISTRUST, ACROSS_SHARE]:.3f}",
+                f"{settings[OURS]:.3f}",
                 f"{max(settings.values()):.3f}",
                 f"{settings[chosen]:.3f}",
             )

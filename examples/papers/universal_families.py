@@ -13,7 +13,7 @@ import numpy as np
 from cgir import GraphBatch, GraphStore
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.typing import BoolArray, FloatArray, IntArray
-from encoders.predictors.ensemble import DEFAULT_TASK
+from encoders.predictors.estimators import DEFAULT_TASK
 from frontends import tables
 from frontends.spaces import Space
 

@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 
 from benchmarks.report import RESULTS
 from encoders import load_pretrained
-from encoders.features.graph_features import Scaler
+from encoders.features.scalers import Scaler
 from examples.papers.universal_families import METRICS, family, trace_timm
 
 MOST = 500  # networks of a family

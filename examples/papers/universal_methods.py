@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 
 from cgir.typing import FloatArray
 from encoders import CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, TrainConfig, log_flops, log_params
-from encoders.features.graph_features import GraphFeatures, Scaler, compute_features
+from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.features.label_transforms import RankGauss
+from encoders.features.scalers import Scaler
 from encoders.gaussian_process.model_averaging import BayesianModelAverage
-from encoders.predictors.ensemble import DEFAULT_TASK
+from encoders.predictors.estimators import DEFAULT_TASK
 from encoders.predictors.source_families import log_costs
 from examples.papers.universal_encoders import encoder
 from examples.papers.universal_families import METRICS, family
@@ -65,16 +66,16 @@ class ExpectingHand:
     def fit(self, graphs: GraphFeatures, y: ArrayLike, seed: int, pool: GraphFeatures) -> object:
         """As `Predictor.fit`."""
         labels = np.asarray(y, np.float64)
-        self.scaler, self.expected = Scaler.fit(pool.properties), Scaler.fit(log_costs(pool))
+        self.scaler, self.prior_mean_scaler = Scaler.fit(pool.properties), Scaler.fit(log_costs(pool))
         targets = RankGauss.fit(labels).forward(labels)
         self.process = BayesianModelAverage.fit(
-            [self.scaler(graphs.properties)], self.expected(log_costs(graphs)), targets, seed
+            [self.scaler(graphs.properties)], self.prior_mean_scaler(log_costs(graphs)), targets, seed
         )
         return self
 
     def predict(self, graphs: GraphFeatures) -> FloatArray:
         """Scores (G,)."""
-        return self.process.predict([self.scaler(graphs.properties)], self.expected(log_costs(graphs)))[0]
+        return self.process.predict([self.scaler(graphs.properties)], self.prior_mean_scaler(log_costs(graphs)))[0]
 
 
 def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal") -> Predictor:

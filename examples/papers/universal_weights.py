@@ -25,7 +25,7 @@ from encoders import Predictor
 from encoders.features.graph_features import compute_features
 from encoders.features.label_transforms import interpolate
 from encoders.metrics import spearman
-from encoders.predictors.ensemble import DEFAULT_TASK
+from encoders.predictors.estimators import DEFAULT_TASK
 from encoders.predictors.pretrained import CARD, WEIGHTS
 from examples.papers.universal_encoders import RECIPES, encoder
 from examples.papers.universal_families import METRICS, family, trace_timm

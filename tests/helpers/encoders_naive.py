@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cgir.node_features import categories, node_features
-from encoders.models.conv_layers import GAT, GCN, GIN, HEADS, ResGatedGraphConv, GraphConv, TransformerConv
+from encoders.models.conv_layers import GAT, GCN, GIN, HEADS, GraphConv, ResGatedGraphConv, TransformerConv
 from encoders.models.pooling import AttentionPool, MaxPool, MixedPool, SumPool
 
 

@@ -54,7 +54,7 @@ def fitted():
 
 def test_values_add_up_to_the_score_minus_that_of_unknown_operators(fitted):
     graphs, predictor = fitted
-    net = predictor.networks.members[0].net
+    net = predictor.estimator.ensemble.members[0].net
     for graph in graphs[:4]:
         arrays = GraphTensors(graph, 2, engine="plain").minibatch([0])
         with torch.no_grad():
@@ -74,7 +74,7 @@ def test_values_add_up_to_the_score_minus_that_of_unknown_operators(fitted):
 def test_equal_nodes_at_different_places_are_worth_different_amounts_as_occlusion_finds_too(fitted):
     graphs, predictor = fitted
     graph = max(graphs, key=len)
-    found = integrated_gradients(predictor.networks.members[0].net, GraphBatch.from_graphs([graph]))
+    found = integrated_gradients(predictor.estimator.ensemble.members[0].net, GraphBatch.from_graphs([graph]))
     other = occlusion(predictor.predict, graph)
     assert np.corrcoef(found.nodes, other.nodes)[0, 1] > 0.5
     relu = [index for index, node in enumerate(graph.nodes) if node.op == "ReLU"]
@@ -84,7 +84,7 @@ def test_equal_nodes_at_different_places_are_worth_different_amounts_as_occlusio
 
 def test_the_network_is_left_alone(fitted):
     graphs, predictor = fitted
-    net = predictor.networks.members[0].net.train()
+    net = predictor.estimator.ensemble.members[0].net.train()
     net.zero_grad()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     integrated_gradients(net, graphs[0], 2)

@@ -14,7 +14,7 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
-from encoders.gaussian_process import regression as gp
+from encoders.gaussian_process import regression
 from encoders.gaussian_process.regression import GaussianProcess
 
 THETA = np.log([0.7, 0.9, 0.4, 0.05])
@@ -50,8 +50,8 @@ def test_posterior_and_likelihood_are_those_of_scikit_learn(count):
     ours = GaussianProcess([x], y, THETA)
     for found, expected in zip(ours.predict([new]), theirs.predict(new, return_std=True), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
-    parts = ours._scaled([gp.products(view, view) for view in ours.views])
-    value, _ = gp._objective(parts, ours.y, THETA)(THETA)  # at its start the prior adds nothing
+    parts = ours._scaled([regression.sq_dists_and_gram(view, view) for view in ours.views])
+    value, _ = regression._negative_log_posterior(parts, ours.y, THETA)(THETA)  # at its start the prior adds nothing
     assert -value - count / 2 * np.log(2 * np.pi) == pytest.approx(theirs.log_marginal_likelihood_value_, rel=1e-10)
 
 
@@ -69,24 +69,24 @@ def test_evidence_is_the_density_of_labels_and_hyper_parameters(widths):
     """The constant that is left out: of a normal distribution of n labels and of one of all hyper-parameters."""
     views, y = sample(25, widths)
     rng = np.random.default_rng(0)
-    start = np.asarray([*gp.START * len(widths), gp.NOISE])
-    constant = 25 / 2 * np.log(2 * np.pi) - norm.logpdf(np.zeros(len(start)), scale=gp.PRIOR).sum()
+    start = np.asarray([*regression.INITIAL_VIEW * len(widths), regression.INITIAL_NOISE])
+    constant = 25 / 2 * np.log(2 * np.pi) - norm.logpdf(np.zeros(len(start)), scale=regression.PRIOR_STD).sum()
     for labels in (y, rng.normal(size=25), 0.1 * y):
         means = rng.normal(size=25)
-        process = GaussianProcess(views, labels, means=means)
+        process = GaussianProcess(views, labels, prior_mean=means)
         density = (
-            multivariate_normal(means, covariance(views, process.theta)).logpdf(labels)
-            + norm(start, gp.PRIOR).logpdf(process.theta).sum()
+            multivariate_normal(means, covariance(views, process.log_hyperparameters)).logpdf(labels)
+            + norm(start, regression.PRIOR_STD).logpdf(process.log_hyperparameters).sum()
         )
-        assert process.evidence == pytest.approx(density + constant, rel=1e-8)
-    assert np.isnan(GaussianProcess(views, y, start).evidence)
+        assert process.log_evidence == pytest.approx(density + constant, rel=1e-8)
+    assert np.isnan(GaussianProcess(views, y, start).log_evidence)
 
 
 @pytest.mark.parametrize("theta", [THETA, None])
 def test_known_means_are_taken_off_and_put_back(theta):
     (x,), y = sample(60)
     means = 3 * np.random.default_rng(1).normal(size=60)
-    found, deviation = GaussianProcess([x[:40]], y[:40] + means[:40], theta, means=means[:40]).predict(
+    found, deviation = GaussianProcess([x[:40]], y[:40] + means[:40], theta, prior_mean=means[:40]).predict(
         [x[40:]], means[40:]
     )
     expected, spread = GaussianProcess([x[:40]], y[:40], theta).predict([x[40:]])
@@ -103,9 +103,9 @@ def test_gradient_is_that_of_finite_differences(views, count, seed):
         sample(count, (4,) * views, seed) if count > 1 else ([rng.normal(size=(1, 4))] * views, rng.normal(size=1))
     )
     process = GaussianProcess(given_views, y, np.zeros(3 * views + 1))
-    parts = process._scaled([gp.products(view, view) for view in process.views])
+    parts = process._scaled([regression.sq_dists_and_gram(view, view) for view in process.views])
     start, theta = rng.normal(size=(2, 3 * views + 1))
-    objective = gp._objective(parts, process.y, start)
+    objective = regression._negative_log_posterior(parts, process.y, start)
     _, gradient = objective(theta)
     steps = 1e-5 * np.eye(len(theta))
     expected = [(objective(theta + step)[0] - objective(theta - step)[0]) / 2e-5 for step in steps]
@@ -115,15 +115,17 @@ def test_gradient_is_that_of_finite_differences(views, count, seed):
 def test_the_search_ends_where_the_density_is_largest():
     (x, z), y = sample(60, (6, 3))
     process = GaussianProcess([x, z], y)
-    parts = process._scaled([gp.products(view, view) for view in process.views])
-    start = np.asarray([*gp.START * 2, gp.NOISE])
-    objective = gp._objective(parts, process.y, start)
-    best, _ = objective(process.theta)
+    parts = process._scaled([regression.sq_dists_and_gram(view, view) for view in process.views])
+    start = np.asarray([*regression.INITIAL_VIEW * 2, regression.INITIAL_NOISE])
+    objective = regression._negative_log_posterior(parts, process.y, start)
+    best, _ = objective(process.log_hyperparameters)
     assert best < objective(start)[0]
-    inside = np.abs(process.theta - np.clip(process.theta, -8.9, 3.9)) == 0
-    assert np.abs(approx_fprime(process.theta, lambda theta: objective(theta)[0], 1e-6))[inside].max() < 1e-2
+    inside = np.abs(process.log_hyperparameters - np.clip(process.log_hyperparameters, -8.9, 3.9)) == 0
+    assert (
+        np.abs(approx_fprime(process.log_hyperparameters, lambda theta: objective(theta)[0], 1e-6))[inside].max() < 1e-2
+    )
     rng = np.random.default_rng(0)
-    assert all(objective(process.theta + 0.3 * rng.normal(size=7))[0] > best for _ in range(50))
+    assert all(objective(process.log_hyperparameters + 0.3 * rng.normal(size=7))[0] > best for _ in range(50))
 
 
 def test_a_sparse_view_is_its_dense_copy():
@@ -132,7 +134,7 @@ def test_a_sparse_view_is_its_dense_copy():
     other, y = sample(90, (5,))[0][0], sample(90)[1]
     dense = GaussianProcess([other[:60], counts[:60]], y[:60])
     sparse = GaussianProcess([other[:60], csr_array(counts[:60])], y[:60])
-    np.testing.assert_allclose(sparse.theta, dense.theta, atol=1e-6)
+    np.testing.assert_allclose(sparse.log_hyperparameters, dense.log_hyperparameters, atol=1e-6)
     for found, expected in zip(
         sparse.predict([other[60:], csr_array(counts[60:])]), dense.predict([other[60:], counts[60:]]), strict=True
     ):
@@ -174,7 +176,9 @@ def test_order_of_labels_does_not_matter():
     assert not np.array_equal(y, y[order])
     for one, other in zip(found.predict(new), expected.predict(new), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-9)
-    again = GaussianProcess(expected.views, expected.y, expected.theta)  # as it is written to a file and read
+    again = GaussianProcess(
+        expected.views, expected.y, expected.log_hyperparameters
+    )  # as it is written to a file and read
     assert np.array_equal(again.predict(new)[0], expected.predict(new)[0])
 
 
@@ -182,7 +186,7 @@ def test_what_is_predicted_together_does_not_matter(monkeypatch):
     views, y = sample(80, (6, 4))
     process = GaussianProcess([view[:30] for view in views], y[:30])
     expected = process.predict(views)
-    monkeypatch.setattr(gp, "CHUNK", 7)
+    monkeypatch.setattr(regression, "CHUNK_GRAPHS", 7)
     for found, other in zip(process.predict(views), expected, strict=True):
         np.testing.assert_allclose(found, other, atol=1e-12)
 
@@ -217,14 +221,14 @@ def test_a_view_without_information_changes_nothing(make):
     (x,), y = sample(120)
     expected = GaussianProcess([x[:80]], y[:80]).predict([x[80:]])
     process = GaussianProcess([make(np.zeros((80, 3))), x[:80]], y[:80])
-    again = GaussianProcess(process.views, process.y, process.theta)
+    again = GaussianProcess(process.views, process.y, process.log_hyperparameters)
     for zero in (np.zeros((40, 3)), np.full((40, 3), 1e3)):  # nor does what no labelled graph has
         for found in (process.predict([make(zero), x[80:]]), again.predict([make(zero), x[80:]])):
             assert all(map(np.array_equal, found, expected))
     rng = np.random.default_rng(1)
     for width in range(1, 60):  # an offset: squared distances of equal rows are not rounding
         constant = make(np.tile(100 * rng.normal(size=width), (80, 1)))
-        near, length = gp.units(*gp.products(constant, constant))
+        near, length = regression.kernel_scales(*regression.sq_dists_and_gram(constant, constant))
         assert near == 2 * length
     process = GaussianProcess([constant, x[:80]], y[:80])
     for one, other in zip(process.predict([constant[:40], x[80:]]), expected, strict=True):
@@ -237,19 +241,22 @@ def test_no_view_with_information():
     mean, deviation = GaussianProcess([np.zeros((30, 2))], y).predict([np.zeros((4, 2))])
     assert mean == pytest.approx([0] * 4)
     likely = minimize_scalar(
-        lambda noise: -norm.logpdf(y, scale=np.exp(noise / 2)).sum() - norm.logpdf(noise, gp.NOISE, gp.PRIOR)
+        lambda noise: (
+            -norm.logpdf(y, scale=np.exp(noise / 2)).sum()
+            - norm.logpdf(noise, regression.INITIAL_NOISE, regression.PRIOR_STD)
+        )
     )
     assert deviation == pytest.approx([np.exp(likely.x / 2)] * 4, rel=1e-4)
     assert deviation == pytest.approx([y.std()] * 4, rel=0.1)
 
 
 def test_hyper_parameters_of_many_labels_are_fitted_to_some(monkeypatch):
-    monkeypatch.setattr(gp, "FITTED", 50)
+    monkeypatch.setattr(regression, "MAX_FITTED_LABELS", 50)
     (x,), y = sample(160)
     first, second, again = (GaussianProcess([x[:80]], y[:80], seed=seed) for seed in (0, 2, 0))
     assert len(first.weights) == 80
-    assert np.array_equal(first.theta, again.theta)
-    assert not np.array_equal(first.theta, second.theta)
+    assert np.array_equal(first.log_hyperparameters, again.log_hyperparameters)
+    assert not np.array_equal(first.log_hyperparameters, second.log_hyperparameters)
     assert np.corrcoef(first.predict([x])[0], second.predict([x])[0])[0, 1] > 0.95
 
 

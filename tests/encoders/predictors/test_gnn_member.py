@@ -1,7 +1,8 @@
-"""Whole networks beside a Gaussian process: when they are asked, and what is made of their outputs."""
+"""GNNs beside a Gaussian process: when they are trained, and how their outputs are blended in."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,61 +11,69 @@ from encoders_samples import conv_share, random_cnns
 
 from cgir.graph_batch import GraphBatch
 from encoders import Predictor
-from encoders.engine.batching import GraphTensors
+from encoders.features.graph_features import compute_features
 from encoders.metrics import spearman
-from encoders.predictors import gnn_member as whole
-from encoders.predictors import predictor as predictor
-from encoders.predictors.gnn_member import SHARE, GnnMember
+from encoders.predictors.blend_config import BlendConfig
+from encoders.predictors.estimators_blend import BlendEstimator
+from encoders.predictors.gnn_member import GnnMember
 from encoders.training.loop import TrainConfig
 
 GRAPHS = random_cnns(90)
 BATCH = GraphBatch.from_graphs(GRAPHS)
 LABELS = conv_share(GRAPHS)
 SEEN, NEW = np.arange(45), np.arange(45, 90)
+SHORT = BlendConfig(gnn_train=TrainConfig(epochs=30, batch=100))
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "TRAINING", TrainConfig(epochs=30, batch=100))
+def blend(config: BlendConfig = SHORT) -> tuple[Predictor, BlendEstimator]:
+    predictor = Predictor()
+    assert isinstance(predictor.estimator, BlendEstimator)
+    predictor.estimator.config = config
+    return predictor, predictor.estimator
 
 
 def test_outputs_get_the_scale_of_the_process_and_a_share() -> None:
-    graphs, pool = (GraphTensors(BATCH.select(rows)) for rows in (SEEN, NEW))
+    features, pool = (compute_features(BATCH.select(rows), None) for rows in (SEEN, NEW))
     scores = np.linspace(-3, 5, 45)
-    found = GnnMember.fit(graphs, LABELS[SEEN], pool, scores, seed=0)
-    outputs = found.networks.predict(pool)[0]
+    member = GnnMember.fit(features, LABELS[SEEN], pool, scores, 0, SHORT)
+    outputs = member.ensemble.predict(pool)[0]
     assert spearman(outputs, LABELS[NEW]) > 0.7
-    expected = (1 - SHARE) * scores + SHARE * (1 + (outputs - outputs.mean()) / outputs.std() * scores.std())
-    np.testing.assert_allclose(found.blend(pool, scores), expected)
-    ranked = found.blend(pool, np.full(45, 0.5))  # where the process is undecided they decide
+    share = SHORT.gnn_weight
+    expected = (1 - share) * scores + share * (1 + (outputs - outputs.mean()) / outputs.std() * scores.std())
+    np.testing.assert_allclose(member.blend(pool, scores), expected)
+    ranked = member.blend(pool, np.full(45, 0.5))  # where the process is undecided they decide
     assert spearman(ranked, outputs) == pytest.approx(1)
 
 
-def test_they_are_asked_from_forty_to_a_hundred_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "ENOUGH", 60)
-    for count, asked in ((39, False), (40, True), (60, True), (61, False)):
+def test_they_are_trained_from_forty_to_a_hundred_labels() -> None:
+    assert (SHORT.gnn_min_labels, SHORT.gnn_max_labels) == (40, 100)
+    predictor, estimator = blend(replace(SHORT, gnn_max_labels=60))
+    for count, trained in ((39, False), (40, True), (60, True), (61, False)):
         rows = np.arange(count)
-        fitted = Predictor().fit(BATCH.select(rows), LABELS[rows], pool=BATCH)
-        assert (fitted.whole is not None) == asked
-        assert Predictor(head="gp").fit(BATCH.select(rows), LABELS[rows]).whole is None
-    fitted.fit(BATCH.select(SEEN), LABELS[SEEN])
-    assert fitted.fit(BATCH.select(SEEN[:5]), LABELS[:5]).whole is None  # those of labels before are forgotten
+        predictor.fit(BATCH.select(rows), LABELS[rows], pool=BATCH)
+        assert (estimator.gnn is not None) == trained
+    predictor.fit(BATCH.select(SEEN), LABELS[SEEN])
+    assert estimator.gnn is not None
+    predictor.fit(BATCH.select(SEEN[:5]), LABELS[:5])
+    assert estimator.gnn is None  # those of labels before are forgotten
 
 
-def test_a_blend_mixes_them_in_and_keeps_its_deviations(tmp_path: Path) -> None:
-    fitted = Predictor().fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
-    assert fitted.whole is not None
-    mixed, deviations = fitted._scores(fitted._read(BATCH))
-    beside, fitted.whole = fitted.whole, None
-    alone, same = fitted._scores(fitted._read(BATCH))
-    np.testing.assert_array_equal(mixed, beside.blend(GraphTensors(BATCH), alone))
-    np.testing.assert_array_equal(deviations, same)
-    fitted.whole = beside
-    np.testing.assert_array_equal(
-        Predictor().fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH).predict(BATCH), fitted.predict(BATCH)
-    )
-    fitted.save(tmp_path)
+def test_a_blend_mixes_them_in_and_keeps_its_standard_deviations(tmp_path: Path) -> None:
+    predictor, estimator = blend()
+    predictor.fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
+    member, gp, features = estimator.gnn, estimator.gp, compute_features(BATCH, None)
+    assert member is not None
+    assert gp is not None
+    blended, stds = estimator.predict_normal_scores(gp, features, 0)
+    estimator.gnn = None
+    alone, same = estimator.predict_normal_scores(gp, features, 0)
+    estimator.gnn = member
+    np.testing.assert_array_equal(blended, member.blend(features, alone))
+    np.testing.assert_array_equal(stds, same)
+    again = blend()[0].fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
+    np.testing.assert_array_equal(again.predict(BATCH), predictor.predict(BATCH))
+    predictor.save(tmp_path)
     for found, expected in zip(
-        Predictor.load(tmp_path).predict(BATCH, return_std=True), fitted.predict(BATCH, return_std=True), strict=True
+        Predictor.load(tmp_path).predict(BATCH, return_std=True), predictor.predict(BATCH, return_std=True), strict=True
     ):
         np.testing.assert_array_equal(found, expected)

@@ -20,43 +20,39 @@ from cgir.analysis.wl_kernel import wl_features
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders import Encoder, EncoderConfig, log_flops, log_params
-from encoders.features.graph_features import ROUNDS, GraphFeatures, compute_features
+from encoders.features.graph_features import WL_ROUNDS, GraphFeatures, compute_features
 from encoders.metrics import spearman
-from encoders.predictors import multitask_process as module
-from encoders.predictors.multitask_process import (
-    ALIKE,
-    COMMON,
-    LEVEL,
-    NEARNESS,
-    NOISE,
-    OWN,
-    MultitaskGP,
-    SourceSample,
-    trait,
-)
+from encoders.predictors import multitask_process
+from encoders.predictors.blend_config import BlendConfig
+from encoders.predictors.multitask_process import MultitaskGP, SourceSample, size_consistency
 from encoders.training.loop import Part
 
 GRAPHS = random_cnns(90)
 BATCH = GraphBatch.from_graphs(GRAPHS)
 LABELS = conv_share(GRAPHS)
 SIZES = (25, 20, 15)
+CONFIG = BlendConfig()
 FAMILIES = [[Part(0, 25)], [Part(25, 20)], [Part(45, 15)]]
 
 
-def read(graphs: GraphBatch = BATCH) -> GraphFeatures:
+def features(graphs: GraphBatch = BATCH) -> GraphFeatures:
     return compute_features(graphs, Encoder(EncoderConfig(width=8, layers=2)))
+
+
+def size_consistency_of(values: FloatArray) -> float:
+    return size_consistency(values, CONFIG.max_correlation)
 
 
 NEW = np.arange(60, 90)
 
 
-def drawn(labels: FloatArray = LABELS, families: list[list[Part]] = FAMILIES, tasks: int = 1) -> SourceSample:
-    return SourceSample.draw(read(), labels, families, tasks, seed=0)
+def sample(labels: FloatArray = LABELS, config: BlendConfig = CONFIG, seed: int = 0) -> SourceSample:
+    return SourceSample.sample(features(), labels, FAMILIES, 1, seed, config)
 
 
-def about(labels: FloatArray = LABELS) -> MultitaskGP:
+def posterior(labels: FloatArray = LABELS) -> MultitaskGP:
     """What is known of the last thirty graphs."""
-    return drawn(labels).posterior_for(read(BATCH.select(NEW)))
+    return sample(labels).posterior_for(features(BATCH.select(NEW)), CONFIG)
 
 
 def tenths(labels: FloatArray) -> FloatArray:
@@ -84,12 +80,12 @@ def naive_views(described: GraphFeatures, known: GraphFeatures, new: GraphFeatur
         mean, spread = both.mean(axis=0), both.std(axis=0)
         live = spread > 1e-6 * (1 + np.abs(mean))
         views.append(np.clip((values[:, live] - mean[live]) / spread[live], -5, 5))
-    matrix = wl_features(described.graphs.batch, ROUNDS)
+    matrix = wl_features(described.graphs.batch, WL_ROUNDS)
     counts = [
         dict(zip(matrix.indices[a:b].tolist(), matrix.data[a:b].tolist(), strict=True))
         for a, b in pairwise(matrix.indptr)
     ]
-    columns = sorted(set(wl_features(known.graphs.batch, ROUNDS).indices.tolist()))
+    columns = sorted(set(wl_features(known.graphs.batch, WL_ROUNDS).indices.tolist()))
     rows = [
         [row.get(c, 0.0) for c in columns] + [sum(v for c, v in row.items() if c not in set(columns))] for row in counts
     ]
@@ -97,7 +93,12 @@ def naive_views(described: GraphFeatures, known: GraphFeatures, new: GraphFeatur
 
 
 def naive_common(one: float, other: float) -> float:
-    return COMMON * (one / np.arctanh(ALIKE)) * (other / np.arctanh(ALIKE)) * exp(-((one - other) ** 2))
+    return (
+        CONFIG.shared_variance
+        * (one / np.arctanh(CONFIG.max_correlation))
+        * (other / np.arctanh(CONFIG.max_correlation))
+        * exp(-((one - other) ** 2))
+    )
 
 
 def naive_kernel(a: list[FloatArray], b: list[FloatArray]) -> FloatArray:
@@ -107,14 +108,14 @@ def naive_kernel(a: list[FloatArray], b: list[FloatArray]) -> FloatArray:
         size = np.mean([x @ x for x in right])
         for i, x in enumerate(left):
             for j, y in enumerate(right):
-                total[i, j] += exp(-NEARNESS * ((x - y) @ (x - y)) / distance) + x @ y / size
+                total[i, j] += exp(-CONFIG.rbf_rate * ((x - y) @ (x - y)) / distance) + x @ y / size
     return total
 
 
 def test_expectations_are_those_of_the_equations() -> None:
-    known, new = read(BATCH.select(np.arange(60))), read(BATCH.select(NEW))
+    known, new = features(BATCH.select(np.arange(60))), features(BATCH.select(NEW))
     owner = np.repeat(np.arange(3), SIZES)
-    traits = np.asarray([trait(known.properties[owner == family]) for family in range(3)])[owner]
+    consistency = np.asarray([size_consistency_of(known.properties[owner == family]) for family in range(3)])[owner]
     y = np.concatenate([tenths(part) for part in np.split(LABELS[:60], np.cumsum(SIZES)[:-1])])
     views = naive_views(known, known, new)
     covariance = naive_kernel(views, views)
@@ -122,17 +123,21 @@ def test_expectations_are_those_of_the_equations() -> None:
         for j in range(60):
             same = owner[i] == owner[j]
             covariance[i, j] = (
-                covariance[i, j] * (naive_common(traits[i], traits[j]) + OWN * same) + LEVEL * same + NOISE * (i == j)
+                covariance[i, j] * (naive_common(consistency[i], consistency[j]) + CONFIG.family_variance * same)
+                + CONFIG.offset_variance * same
+                + CONFIG.noise_variance * (i == j)
             )
-    common = np.diag([naive_common(trait(new.properties), each) for each in traits])
+    common = np.diag([naive_common(size_consistency_of(new.properties), each) for each in consistency])
     expected = naive_kernel(naive_views(new, known, new), views) @ common @ np.linalg.inv(covariance) @ y
-    np.testing.assert_allclose(about().predict(new), expected, atol=1e-5)  # known views are rounded to single precision
+    np.testing.assert_allclose(
+        posterior().predict(new), expected, atol=1e-5
+    )  # known views are rounded to single precision
 
 
 def test_each_graph_is_expected_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    process, new = about(), read()
+    process, new = posterior(), features()
     found = process.predict(new)
-    monkeypatch.setattr(module, "CHUNK", 7)
+    monkeypatch.setattr(multitask_process, "CHUNK_GRAPHS", 7)
     np.testing.assert_allclose(process.predict(new), found, atol=1e-12)
     rows = np.asarray([70, 3, 3])
     np.testing.assert_allclose(process.predict(new.select(rows)), found[rows], atol=1e-9)
@@ -141,25 +146,27 @@ def test_each_graph_is_expected_by_itself(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_only_the_order_inside_families_is_read() -> None:
     other = np.concatenate([LABELS[:25] * 1e3, np.exp(LABELS[25:45]), LABELS[45:] - 70])
-    np.testing.assert_allclose(about(other).predict(read()), about().predict(read()), atol=1e-9)
+    np.testing.assert_allclose(posterior(other).predict(features()), posterior().predict(features()), atol=1e-9)
 
 
 def test_what_three_families_have_in_common_is_found_in_a_fourth() -> None:
-    new = read(BATCH.select(NEW))
-    assert spearman(about().predict(new), LABELS[60:]) > 0.8
-    assert spearman(about(-LABELS).predict(new), LABELS[60:]) < -0.8
+    new = features(BATCH.select(NEW))
+    assert spearman(posterior().predict(new), LABELS[60:]) > 0.8
+    assert spearman(posterior(-LABELS).predict(new), LABELS[60:]) < -0.8
 
 
 def test_the_less_alike_a_family_the_less_is_expected() -> None:
-    new = read(BATCH.select(NEW))
-    known = drawn()
+    new = features(BATCH.select(NEW))
+    known = sample()
     near, far = (
-        known._replace(traits=known.traits + distance).posterior_for(new).predict(new) for distance in (0.0, 5.0)
+        known._replace(size_consistency=known.size_consistency + distance).posterior_for(new, CONFIG).predict(new)
+        for distance in (0.0, 5.0)
     )
     assert 0 < far.std() < 1e-3 * near.std()
     size_alone = new.properties.copy()
     size_alone[:, 1] = -size_alone[:, 0]  # FLOPs and parameters that do not go together
-    assert (known.posterior_for(replace(new, properties=size_alone)).predict(new) == 0).all()
+    other = GraphFeatures(new.graphs, new.encoder, embedding=new.embedding, properties=size_alone)
+    assert (known.posterior_for(other, CONFIG).predict(new) == 0).all()
 
 
 def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:
@@ -167,28 +174,30 @@ def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:
     both = np.concatenate([LABELS[:60], -LABELS[:25]])
     twice = GraphBatch.concatenate([BATCH.select(np.arange(60)), BATCH.select(np.arange(25))])
     families = [[Part(0, 25), Part(60, 25, 1)], *FAMILIES[1:]]
-    found = SourceSample.draw(read(twice), both, families, 2, seed=0).posterior_for(read(BATCH.select(NEW)))
+    known = SourceSample.sample(features(twice), both, families, 2, 0, CONFIG)
+    found = known.posterior_for(features(BATCH.select(NEW)), CONFIG)
     turned = np.concatenate([-LABELS[:25], LABELS[25:]])
     for task, labels in enumerate((LABELS, turned)):
-        np.testing.assert_allclose(found.predict(read(), task), about(labels).predict(read()), atol=1e-5)
+        np.testing.assert_allclose(found.predict(features(), task), posterior(labels).predict(features()), atol=1e-5)
 
 
-def test_large_families_are_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DRAWN", 18)
-    found = drawn()
+def test_large_families_are_drawn_from() -> None:
+    config = replace(CONFIG, sampled_networks=18)
+    found = sample(config=config)
     assert found.scores.shape == (18 + 18 + 15, 1)
     assert [len(view) for view in found.dense] == [51] * 3
-    other = SourceSample.draw(read(), LABELS, FAMILIES, 1, seed=1)
-    np.testing.assert_array_equal(drawn().dense[1], found.dense[1])
+    other = sample(config=config, seed=1)
+    np.testing.assert_array_equal(sample(config=config).dense[1], found.dense[1])
     assert np.abs(other.dense[1] - found.dense[1]).max() > 1e-3
 
 
 def test_labels_that_tell_nothing_of_the_graphs_drawn_are_no_obstacle() -> None:
-    assert np.isfinite(about(np.concatenate([np.zeros(25), LABELS[25:]])).predict(read())).all()
+    assert np.isfinite(posterior(np.concatenate([np.zeros(25), LABELS[25:]])).predict(features())).all()
 
 
 @pytest.mark.parametrize("graphs", [GRAPHS[:30], GRAPHS[:2], GRAPHS[:1]], ids=["many", "two", "one"])
-def test_the_trait_is_a_correlation_of_costs(graphs: list[Graph]) -> None:
+def test_size_consistency_is_a_correlation_of_costs(graphs: list[Graph]) -> None:
     costs = log_flops(graphs) * log2(10), log_params(graphs) * log2(10)
     correlation = np.corrcoef(*costs)[0, 1] if len(graphs) > 1 else 0.0
-    assert trait(np.asarray(properties(graphs))) == pytest.approx(np.arctanh(min(max(correlation, 0), ALIKE)), abs=1e-6)
+    expected = np.arctanh(min(max(correlation, 0), CONFIG.max_correlation))
+    assert size_consistency_of(np.asarray(properties(graphs))) == pytest.approx(expected, abs=1e-6)

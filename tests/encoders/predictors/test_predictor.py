@@ -172,7 +172,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
     data = file.read_bytes()
     with pytest.raises(FileFormatError, match="no such file"):
         Predictor.load(tmp_path / "elsewhere")
-    for damaged in (b"", data[:100], data[:-10], b"\x80\x04" + data, data.replace(b"members.1.", b"members.7.")):
+    for damaged in (b"", data[:100], data[:-10], b"\x80\x04" + data, data.replace(b"target.1.", b"target.7.")):
         file.write_bytes(damaged)
         with pytest.raises(FileFormatError, match=r"predictor\.safetensors"):
             Predictor.load(tmp_path)
@@ -201,7 +201,8 @@ def test_gp_without_encoder_reads_properties_only():
 def test_described_graphs_stand_for_graphs(name):
     """What was computed once gives what graphs give, whole or in part, also when another encoder described them."""
     predictor, described, by_hand = MAKERS[name](), compute_features(BATCH, small()), compute_features(BATCH, None)
-    assert [len(each.dense) for each in (described, by_hand)] == [3, 2]  # computed before it is taken apart
+    # computed before it is taken apart
+    assert [len(each.dense_views()) for each in (described, by_hand)] == [3, 2]
     assert described.subtrees.shape[0] == by_hand.subtrees.shape[0] == 90
     expected = fit(predictor, pool=BATCH).predict(BATCH)
     for known in (described, compute_features(by_hand, small())):
@@ -256,11 +257,12 @@ def test_masks_are_averaged_over_the_ensemble():
     assert nodes.shape == (len(GRAPHS[40].nodes),)
     assert edges.shape == (GRAPHS[40].num_edges,)
     assert np.allclose(nodes, 0.5)  # level="edge"
-    alone = []
-    for member in predictor.networks.members:
-        predictor.networks.members, kept = [member], predictor.networks.members
+    ensemble, alone = predictor.estimator.ensemble, []
+    fitted = ensemble.target
+    for member in fitted.members:
+        ensemble.target = fitted._replace(members=[member])
         alone.append(predictor.masks(GRAPHS[40])[1])
-        predictor.networks.members = kept
+    ensemble.target = fitted
     np.testing.assert_allclose(edges, np.mean(alone, axis=0))
     assert predictor.explain(GRAPHS[40]).edges == pytest.approx(edges)
     assert predictor.explain(GRAPHS[40], "occlusion").method == "occlusion"

@@ -21,6 +21,7 @@ from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, load_pretra
 from encoders.features.label_transforms import interpolate
 from encoders.predictors import pretrained as pretrained
 from encoders.predictors.pretrained import card
+from encoders.predictors.source_families import PretrainedEncoder
 from encoders.predictors.zero_shot import worth, zero_shot
 from frontends import trace
 from frontends.reference import mobilenet_v3_small, resnet50, vit_b16
@@ -50,7 +51,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Predictor:
 
 def test_an_encoder_comes_with_what_families_taught(shipped: Predictor) -> None:
     encoder = load_pretrained()
-    assert encoder.sources is not None
+    assert isinstance(encoder, PretrainedEncoder)
     assert not encoder.training
     np.testing.assert_array_equal(Predictor(encoder).predict(GRAPHS), shipped.predict(GRAPHS))
     one, other = (

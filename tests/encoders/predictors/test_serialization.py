@@ -12,7 +12,7 @@ from encoders import Predictor
 from frontends import tables
 
 FORMAT_1 = Path(__file__).parents[2] / "data" / "format_1"
-NAMES = sorted(path.name for path in FORMAT_1.iterdir() if path.is_dir())
+NAMES = sorted(path.name for path in FORMAT_1.iterdir() if (path / "predictor.safetensors").exists())
 
 
 @pytest.fixture(scope="module")

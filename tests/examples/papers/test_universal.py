@@ -14,9 +14,8 @@ from encoders_samples import random_cnns
 from cgir import GraphBatch
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from encoders.features.graph_features import GraphFeatures, compute_features
-from encoders.predictors.source_families import ACROSS_SHARE, DISTRUST
 from examples.papers import universal, universal_constants
-from examples.papers.universal_constants import SETTINGS
+from examples.papers.universal_constants import OURS, SETTINGS
 from examples.papers.universal_families import METRICS, SKELETONS, Family, family
 from examples.papers.universal_methods import Method
 from examples.papers.universal_table import tables as shown
@@ -94,11 +93,11 @@ def test_settings_are_chosen_by_all_other_targets() -> None:
     rng = np.random.default_rng(0)
     found = {target: {setting: float(rng.uniform()) for setting in SETTINGS} for target in "abc"}
     grid, single = universal_constants.tables(found)
-    assert grid.rows[3][3] == f"{np.mean([found[t][DISTRUST, ACROSS_SHARE] for t in 'abc']):.3f}"
+    assert grid.rows[3][3] == f"{np.mean([found[t][OURS] for t in 'abc']):.3f}"
     for target, ours, best, chosen in single.rows:
         one, other = (found[t] for t in "abc" if t != target)
         setting = max(SETTINGS, key=lambda s: one[s] + other[s])
         assert (ours, best, chosen) == tuple(
             f"{v:.3f}"
-            for v in (found[target][DISTRUST, ACROSS_SHARE], max(found[target].values()), found[target][setting])
+            for v in (found[target][OURS], max(found[target].values()), found[target][setting])
         )
