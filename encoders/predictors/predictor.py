@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -156,8 +156,7 @@ class Predictor:
         """
         task, estimator = self._task_index(), self.estimator
         pool_features = None if pool is None else self._features(pool)
-        no_labels = pool_features is not None and not np.size(y)
-        if no_labels and isinstance(estimator, BlendEstimator) and estimator.source_model is not None:
+        if pool_features is not None and not np.size(y) and _adapts_without_labels(estimator):
             estimator.adapt(pool_features, task)
             return self
         features = self._features(graphs)
@@ -255,6 +254,10 @@ class Predictor:
     def _task_index(self) -> int:
         """Which of the estimator's tasks is predicted. CgirError if it learned no such task."""
         return task_index(self.task, self.estimator.tasks)
+
+
+def _adapts_without_labels(estimator: Estimator) -> TypeGuard[BlendEstimator]:
+    return isinstance(estimator, BlendEstimator) and estimator.source_model is not None
 
 
 def _loss(head: str) -> str:

@@ -55,6 +55,6 @@ def test_every_old_name_is_a_name_of_the_model(path):
 
 
 def test_modules_are_renamed_in_files_of_every_kind():
-    old = {"members.0.encoder.along.layers.1.own.weight": np.zeros(1)}
+    old = {"model.encoder.along.layers.1.own.weight": np.zeros(1)}
     for kind in RENAMES:
-        assert list(from_format_1(old, kind)) == ["members.0.encoder.forward_stream.layers.1.self_linear.weight"]
+        assert list(from_format_1(old, kind)) == ["model.encoder.forward_stream.layers.1.self_linear.weight"]
