@@ -1,6 +1,4 @@
-"""Batches of cells, whose nodes may read more or less than their kinds say: nothing of `cgir` may take the number of
-inputs from the kind.
-"""
+"""Batches of cells, whose nodes may read more or less than their kinds say: no analysis may count a kind's inputs."""
 
 import networkx as nx
 import numpy as np
@@ -37,9 +35,7 @@ def pieces(batch):
 
 
 def reordered(batch, rng):
-    """The same cells with their nodes in other topological orders; edges are sorted by target and source, as they are
-    in batches of cells.
-    """
+    """The same cells with their nodes in other topological orders; edges sorted by target, then source."""
     kind, src, dst = [], [], []
     for start, (kinds, reads) in zip(batch.ptr.tolist(), pieces(batch), strict=False):
         order = []

@@ -1,6 +1,4 @@
-"""Graphs that several tests of `cgir` use: random ones, a real one, and the same graph in another order under other
-names.
-"""
+"""Graphs that several tests of `cgir` use: random ones, a real one, and isomorphic copies."""
 
 from dataclasses import replace
 
@@ -14,9 +12,7 @@ CHOICES = ("ReLU", "Sigmoid", "Add", "Mul", "Sub", "Concat")
 
 
 def random_graph(rng, size, share=0.0, ops=CHOICES):
-    """A valid raw graph of `size` operators on (4,) vectors; with probability `share` an operator carries one of two
-    shared parameters.
-    """
+    """A valid raw graph of `size` operators on (4,) vectors, some with one of two shared parameters."""
     nodes = [Node("Input", shape=(4,)), Node("Input", shape=(4,))]
     for index in range(2, size + 2):
         op = ops[rng.integers(len(ops))]
@@ -93,9 +89,7 @@ def resnet50(classes=1000):
 
 
 def small_graph():
-    """One node of every sort that files must carry: tuples in attributes, infinities, shared parameters, names and
-    modules.
-    """
+    """Everything that files must carry: tuples in attributes, infinities, shared parameters, names and modules."""
     b = GraphBuilder("small")
     x = b.batch_norm(b.conv(b.input((3, 8, 8)), 4, 3, bias=True))
     x = b.add_node("Clip", (x,), b.shape(x), max=float("inf"), min=-0.5)

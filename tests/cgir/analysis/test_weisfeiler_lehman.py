@@ -17,9 +17,7 @@ from cgir.ops import OPS
 
 
 def as_digraph(graph):
-    """The same structure for networkx: parallel edges are one edge with the multiset of their slots, shared parameters
-    are nodes.
-    """
+    """The same structure for networkx: an edge has the multiset of its slots, shared parameters are nodes."""
     out, edges = nx.DiGraph(), Counter()
     for index, node in enumerate(graph.nodes):
         out.add_node(index, label=repr(node.kind))

@@ -29,9 +29,7 @@ def label(node):
 
 
 def naive_features(graph, rounds):
-    """Counts of subtrees, written out: algorithm 1 of Shervashidze et al. over a node and what it reads, and a
-    histogram with FLOPs.
-    """
+    """Counts of subtrees by algorithm 1 of Shervashidze et al., and a histogram with FLOPs."""
     counts = Counter(("with FLOPs", label(node), round(2 * log2(1 + kind_flops(node.kind)))) for node in graph.nodes)
     labels = [label(node) for node in graph.nodes]
     counts.update(labels)

@@ -1,6 +1,4 @@
-"""Projections of self-attention have one form, whether written as one linear layer or three; everything else stays as
-it is.
-"""
+"""Projections of self-attention have one form, as one linear layer or three; others stay as they are."""
 
 import pytest
 import torch

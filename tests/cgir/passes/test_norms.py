@@ -72,9 +72,7 @@ def test_pixelwise_statistics_are_no_batch_norm() -> None:
 
 
 def moments(raw: RawGraph, x: int, mean: tuple[int, ...], dims: int, weights: tuple[int, ...]) -> int:
-    """x * k - mean * k + beta with k = gamma / sqrt(variance + eps), the moments those of x, as Keras writes layer and
-    group normalisation.
-    """
+    """x * k - mean * k + beta with k = gamma / sqrt(variance + eps), as Keras writes layer and group normalisation."""
     average = raw.call("Mean", x, shape=mean, dims=dims)
     variance = raw.call("Mean", raw.call("Pow", raw.call("Sub", x, average), scalar=2.0), shape=mean, dims=dims)
     k = raw.call("Rsqrt", raw.call("Add", variance, raw.number(1e-3)))
