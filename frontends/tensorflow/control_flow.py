@@ -1,276 +1,255 @@
-"""Control flow of TensorFlow: calls are inlined, the bodies of loops and branches stand in the graph before one node
-for the whole.
+"""Control flow of TensorFlow: calls are inlined, branches and loops become the nodes of their bodies and one node more.
+
+The nodes of the bodies come first, then one node "If" or "Loop" for the operator. Nodes of a body that runs a known
+number of times have that number as `trips`. Sources, which read what the file says about the graph, are here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cgir import TraceError
+from cgir.graph import Attr
 from frontends.common.axis_layout import AxisLayout, stored_shape
-from frontends.common.tape import OpCall, Operand, Size, Value
+from frontends.common.tape import OpCall, Operand, Value
 
-from .graph_def import FLOATING, INT32, RESOURCE, VARIANT, Item, NodeDef, Variable, attr, data_inputs, round_after
-from .graph_walk import Control, Frame, Walk
-from .loop_analysis import invariants, iterations
-from .shape_inference import constant, numbers
+from .constant_folding import constant_tensor
+from .graph_def import FLOATING, INT32, RESOURCE, VARIANT, NodeDef, TFTensor, Variable, data_inputs, get_attribute
+from .graph_walk import ControlFlow, GraphScope, TensorFlowImporter, node_name, read_variable
+from .loop_analysis import invariant_variables, trip_count
+from .tensor_lists import TENSOR_LISTS
+from .topological_order import next_iteration_of
+
+Tensors = list[TFTensor]
 
 
 def _function_name(node: NodeDef, name: str) -> str:
-    return str(attr(node, name).name)
+    """The name of the function in an attribute."""
+    return str(get_attribute(node, name).name)
 
 
 # --- sources
 
 
-def _const(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
+def _const(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
     """A constant; in frozen graphs floating-point ones with axes are the weights."""
-    item = constant(node)
-    if node.name in frame.weights:
-        scope = f"{walk.inlined[-1]}/" if walk.inlined else ""
-        return [Item(item.size, item.dtype, variable=Variable(scope + node.name, item.size, item.dtype, True))]
-    return [item]
+    tensor = constant_tensor(node)
+    if node.name not in scope.weights:
+        return [tensor]
+    function = f"{importer.call_stack[-1]}/" if importer.call_stack else ""
+    variable = Variable(function + node.name, tensor.size, tensor.dtype, True)
+    return [read_variable(variable)]
 
 
-def _placeholder(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
+def _placeholder(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
     raise TraceError(f"node {node.name!r} ({node.op}) is an input that the signature does not name")
 
 
-def _variable(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
+def _variable(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
     """A variable of a graph without a list of them (TensorFlow 1)."""
-    size = tuple(int(dim.size) for dim in attr(node, "shape").dim)
-    dtype = int(attr(node, "dtype"))
+    size = tuple(int(dim.size) for dim in get_attribute(node, "shape").dim)
+    dtype = int(get_attribute(node, "dtype"))
     variable = Variable(node.name, size, dtype, dtype in FLOATING)
-    return [Item((), RESOURCE, variable=variable) if node.op == "VarHandleOp" else walk.read(variable)]
+    return [TFTensor((), RESOURCE, variable=variable) if node.op == "VarHandleOp" else read_variable(variable)]
 
 
-def _read(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    """The contents of a variable."""
-    if items[0].variable is None and items[0].dtype == RESOURCE:
+def _read_variable(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    """The contents of the variable of a handle."""
+    if inputs[0].variable is None and inputs[0].dtype == RESOURCE:
         raise TraceError(
-            f"node {node.name!r} reads a variable that the graph does not have; trace the function, the SavedModel or a frozen graph instead"
+            f"node {node.name!r} reads a variable that the graph does not have; trace the function, the SavedModel or "
+            "a frozen graph instead"
         )
-    return [walk.read(items[0].variable) if items[0].variable is not None else items[0]]
+    return [read_variable(inputs[0].variable) if inputs[0].variable is not None else inputs[0]]
 
 
 # --- calls and branches
 
 
-def _call(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    return walk.function(_function_name(node, "f"), items, node)
+def _call(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    return importer.inline_function(_function_name(node, "f"), inputs, node)
 
 
-def _if(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    return _branches(
-        walk,
-        node,
-        items,
-        {"then": _function_name(node, "then_branch"), "else": _function_name(node, "else_branch")},
-        (1, 0),
-    )
+def _if(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    functions = {"then": _function_name(node, "then_branch"), "else": _function_name(node, "else_branch")}
+    return _branches(importer, node, inputs, functions, (1, 0))
 
 
-def _case(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    names = {f"branch{place}": function.name for place, function in enumerate(attr(node, "branches"))}
-    return _branches(walk, node, items, names, tuple(range(len(names))))
+def _case(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    functions = {f"branch{index}": function.name for index, function in enumerate(get_attribute(node, "branches"))}
+    return _branches(importer, node, inputs, functions, tuple(range(len(functions))))
 
 
-def _branches(walk: Walk, node: NodeDef, items: list[Item], names: dict[str, str], codes: Sequence[int]) -> list[Item]:
-    """The branches' nodes, then a node that reads the condition and every branch's results; only one branch where the
-    condition is known.
+def _branches(
+    importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, functions: Mapping[str, str], codes: Sequence[int]
+) -> Tensors:
+    """The nodes of all branches and an If node; only those of one branch where the condition is known.
+
+    Args:
+        importer: of the model.
+        node: the operator.
+        inputs: the condition, and the arguments of the branches.
+        functions: label of a branch -> its function.
+        codes: values of the condition that take them; any other takes the last one.
     """
-    condition = items[0].data
+    condition = inputs[0].data
     if condition is not None:
         code = int(np.asarray(condition).ravel()[0]) if condition.size else 0
-        place = codes.index(code) if code in codes else len(codes) - 1
-        return walk.function(list(names.values())[place], items[1:], node)
-    path = _path(walk, node)
+        taken = codes.index(code) if code in codes else len(codes) - 1
+        return importer.inline_function(list(functions.values())[taken], inputs[1:], node)
     results = []
-    for label, name in names.items():
-        with _inside(walk, path, label):
-            results.append(walk.function(name, items[1:], node))
-    return _join(walk, node, "If", [items[0]], results, {})
-
-
-def _path(walk: Walk, node: NodeDef) -> str:
-    scope = walk.tape.path[-1]
-    return f"{scope}.{node.name.rpartition('/')[2]}" if scope else node.name.rpartition("/")[2]
+    for label, function in functions.items():
+        with importer.body_scope(node, label):
+            results.append(importer.inline_function(function, inputs[1:], node))
+    return _join(importer, node, "If", inputs[:1], results)
 
 
 def _join(
-    walk: Walk, node: NodeDef, op: str, given: list[Item], results: list[list[Item]], attrs: dict[str, Any]
-) -> list[Item]:
-    """One node for all results; results that are the same whatever happens pass by it."""
-    operands = [item for item in (*given, *(item for branch in results for item in branch)) if item.dtype != RESOURCE]
-    values = [walk.value(item) for item in operands]
-    first = results[0]
-    sizes = [item.size for item in first if item.dtype != RESOURCE] or [()]
-    live = next(
-        (item for branch in results for item in branch if item.dtype != RESOURCE and not walk.value(item).static), None
-    )
-    op_call = OpCall(op, node.name.rpartition("/")[2], [Operand(value, value.size) for value in values], attrs)
-    index, _, static = walk.tape.emit(op_call, [live.size if live is not None else sizes[0]])
+    importer: TensorFlowImporter,
+    node: NodeDef,
+    op: str,
+    inputs: Tensors,
+    bodies: list[Tensors],
+    attrs: Mapping[str, Attr] | None = None,
+) -> Tensors:
+    """Append one node for all results of a control flow operator.
+
+    Args:
+        importer: of the model.
+        node: the operator.
+        op: name of the operator in `cgir.ops`.
+        inputs: what decides about the results, or enters the loop.
+        bodies: results of each body.
+        attrs: of the node.
+
+    Returns:
+        The results; handles of variables pass by the node.
+    """
+    operands = [
+        tensor for tensor in (*inputs, *(tensor for body in bodies for tensor in body)) if not _is_handle(tensor)
+    ]
+    values = [importer.to_value(tensor) for tensor in operands]
+    first = bodies[0]
+    dynamic = [
+        tensor for body in bodies for tensor in body if not _is_handle(tensor) and not _is_static(importer, tensor)
+    ]
+    sizes = [tensor.size for tensor in (*dynamic, *first) if not _is_handle(tensor)] or [()]
+    op_call = OpCall(op, node_name(node), [Operand(value, value.size) for value in values], attrs or {})
+    index, _, static = importer.tape.emit(op_call, sizes[:1])
     joined = []
-    for slot, item in enumerate(first):
-        if item.dtype == RESOURCE:
-            joined.append(item)
+    for slot, tensor in enumerate(first):
+        if _is_handle(tensor):
+            joined.append(tensor)
             continue
-        options = [branch[slot] for branch in results]
-        known = next((walk.value(option) for option in options if not walk.value(option).static), walk.value(item))
-        joined.append(Item(item.size, item.dtype, value=Value(index, item.size, known.layout, static)))
+        options = [importer.to_value(body[slot]) for body in bodies]
+        layout = next((value.layout for value in options if not value.static), options[0].layout)
+        joined.append(TFTensor(tensor.size, tensor.dtype, value=Value(index, tensor.size, layout, static)))
     return joined
+
+
+def _is_handle(tensor: TFTensor) -> bool:
+    """Whether a tensor stands for a variable and has no value."""
+    return bool(tensor.dtype == RESOURCE)
+
+
+def _is_static(importer: TensorFlowImporter, tensor: TFTensor) -> bool:
+    """Whether a tensor depends on no graph input."""
+    return importer.to_value(tensor).static
 
 
 # --- loops
 
 
-def _while(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    """The body's nodes once, with the number of rounds where it is known, then one Loop node."""
+def _while(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    """The nodes of the body once, with its trip count where it is known, then one Loop node."""
     condition, body = _function_name(node, "cond"), _function_name(node, "body")
-    same = invariants(walk.program.functions, body)
-    trips = iterations(walk.program.functions, condition, body, items)
+    invariant = invariant_variables(importer.program.functions, body)
+    trips = trip_count(importer.program.functions, condition, body, inputs)
     if trips == 0:
-        return items
-    live = next((item for item in items if item.dtype != RESOURCE and not walk.value(item).static), None)
-    carried = [item if slot in same else _carried(walk, item, live) for slot, item in enumerate(items)]
-    begin = len(walk.tape.nodes)
-    with _inside(walk, _path(walk, node), "body"):
-        results = walk.function(body, carried, node)
+        return inputs
+    dynamic = next((tensor for tensor in inputs if not _is_handle(tensor) and not _is_static(importer, tensor)), None)
+    variables = [
+        tensor if slot in invariant else _loop_variable(importer, tensor, dynamic) for slot, tensor in enumerate(inputs)
+    ]
+    start = len(importer.tape.nodes)
+    with importer.body_scope(node, "body"):
+        results = importer.inline_function(body, variables, node)
     if trips is not None:
-        walk.tape.scale_trips(begin, trips)
-    changing = [slot for slot in range(len(items)) if slot not in same]
-    given = [items[slot] for slot in changing if not walk.value(items[slot]).static]
-    joined = _join(
-        walk, node, "Loop", given, [[results[slot] for slot in changing]], {} if trips is None else {"trips": trips}
-    )
-    after = list(items)
-    for slot, item in zip(changing, joined, strict=True):
-        static = walk.value(results[slot]).static
-        after[slot] = Item(item.size, item.dtype, value=walk.value(results[slot])) if static else item
+        importer.tape.scale_trips(start, trips)
+    changing = [slot for slot in range(len(inputs)) if slot not in invariant]
+    entering = [inputs[slot] for slot in changing if not _is_static(importer, inputs[slot])]
+    attrs: dict[str, Attr] = {} if trips is None else {"trips": trips}
+    joined = _join(importer, node, "Loop", entering, [[results[slot] for slot in changing]], attrs)
+    after = list(inputs)
+    for slot, tensor in zip(changing, joined, strict=True):
+        value = importer.to_value(results[slot])
+        after[slot] = TFTensor(tensor.size, tensor.dtype, value=value) if value.static else tensor
     return after
 
 
-def _carried(walk: Walk, item: Item, live: Item | None) -> Item:
-    """A tensor that changes from round to round, as the body sees it: its value is not known, and it depends on what
-    enters the loop.
+def _loop_variable(importer: TensorFlowImporter, tensor: TFTensor, dynamic: TFTensor | None) -> TFTensor:
+    """A tensor that changes from iteration to iteration, as the body sees it: unknown, and dependent on what enters.
+
+    Args:
+        importer: of the model.
+        tensor: as it enters the loop.
+        dynamic: a tensor that enters the loop and depends on a graph input, if there is one.
     """
-    if item.dtype == RESOURCE:
-        return item
-    value = walk.value(item)
-    follows = item.dtype in FLOATING or item.dtype == VARIANT or bool(item.size)
-    if value.static and live is not None and follows:
-        before = walk.value(live)
-        rank = len(item.size)
-        place = 0 if rank and item.size[0] == walk.tape.batch else None
-        layout = AxisLayout(rank - 1 if rank > 1 and item.dtype in FLOATING else None, place)
-        shapes = (
-            stored_shape(before.size, before.layout, walk.tape.batch),
-            stored_shape(item.size, layout, walk.tape.batch),
-        )
-        node = walk.tape.add("Identity", "state", (before.node, value.node), shapes, shapes[1])
-        value = Value(node, item.size, layout)
-    return Item(item.size, item.dtype, value=value)
+    if _is_handle(tensor):
+        return tensor
+    value = importer.to_value(tensor)
+    depends = tensor.dtype in FLOATING or tensor.dtype == VARIANT or bool(tensor.size)
+    if value.static and dynamic is not None and depends:
+        before, batch = importer.to_value(dynamic), importer.tape.batch
+        rank = len(tensor.size)
+        batch_axis = 0 if rank and tensor.size[0] == batch else None
+        layout = AxisLayout(rank - 1 if rank > 1 and tensor.dtype in FLOATING else None, batch_axis)
+        shape = stored_shape(tensor.size, layout, batch)
+        in_shapes = (stored_shape(before.size, before.layout, batch), shape)
+        node = importer.tape.add("Identity", "state", (before.node, value.node), in_shapes, shape)
+        value = Value(node, tensor.size, layout)
+    return TFTensor(tensor.size, tensor.dtype, value=value)
 
 
-# --- lists of tensors: what a loop reads and writes, one element a round
+# --- loops and branches of TensorFlow 1
 
 
-def _list_from(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    return [Item(items[0].size, VARIANT, value=walk.value(items[0]))]
+def _pass(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    """Enter, Switch ...: the tensor itself, whose contents are no longer known."""
+    before = inputs[0]
+    tensor = TFTensor(before.size, before.dtype, None, before.value, before.deferred_value, before.variable)
+    return [tensor, tensor] if node.op in ("Switch", "RefSwitch") else [tensor]
 
 
-def _list_reserve(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    """An empty list; sizes of elements that are open are those of the batch."""
-    if node.op == "EmptyTensorList":
-        items = [items[0], Item((), items[1].dtype, np.asarray(0))]
-    sizes = numbers(items[0], "element shape", node)
-    return [Item((*numbers(items[1], "length", node), *(walk.tape.batch if n < 0 else n for n in sizes)), VARIANT)]
+def _exit(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    """What a loop leaves behind: the value of the last iteration; its body stands before it."""
+    last = scope.results.get(next_iteration_of(node, scope.nodes))
+    if not last or _is_static(importer, last[0]):
+        return _pass(importer, node, inputs, scope)
+    entering = [] if _is_static(importer, inputs[0]) else inputs[:1]
+    return _join(importer, node, "Loop", entering, [last])
 
 
-def _list_get(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    size = items[0].size[1:]
-    axes = {axis + 1: axis for axis in range(len(size))}
-    [value] = walk.tape.apply("Slice", "element", [walk.value(items[0])], [size], axis_map=axes)
-    return [Item(size, int(attr(node, "element_dtype")), value=value)]
+def _merge(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    """The beginning of an iteration, if one operand comes from the iteration before; else the end of two branches."""
+    if len(inputs) < len(data_inputs(node)):
+        return [_loop_variable(importer, inputs[0], importer.first_input), TFTensor((), INT32)]
+    return [*_join(importer, node, "If", [], [[tensor] for tensor in inputs]), TFTensor((), INT32)]
 
 
-def _list_set(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    """The list with one element replaced: in canonical form that element, repeated."""
-    element = items[2]
-    size = (max(items[0].size[0], 1), *element.size)
-    return [Item(size, VARIANT, value=_stacked(walk, "write", [element, items[0]], size))]
-
-
-def _list_push(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    size = (items[0].size[0] + 1, *items[1].size)
-    return [Item(size, VARIANT, value=_stacked(walk, "push", [items[1], items[0]], size))]
-
-
-def _stacked(walk: Walk, name: str, items: Sequence[Item], size: Size) -> Value:
-    element = walk.value(items[0])
-    axes = {axis: axis + 1 for axis in range(len(element.size))}
-    values = [element, *(walk.value(item) for item in items[1:])]
-    return walk.tape.apply("Expand", name, values, [size], axis_map=axes)[0]
-
-
-def _list_stack(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    value = walk.value(items[0])
-    return [Item(value.size, int(attr(node, "element_dtype")), value=value)]
-
-
-def _list_length(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    return [Item((), INT32, np.asarray(items[0].size[0]))]
-
-
-# --- loops of TensorFlow 1, and what has no result to speak of
-
-
-def _pass(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    """Enter, Exit, Switch ...: the tensor goes on; what a branch sees of a known value is no longer known."""
-    item = Item(items[0].size, items[0].dtype, None, items[0].value, items[0].make, items[0].variable)
-    return [item, item] if node.op in ("Switch", "RefSwitch") else [item]
-
-
-def _exit(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    """What a loop leaves behind: the last round's value; its body stands before it."""
-    later = frame.results.get(round_after(node, frame.nodes))
-    if not later or walk.value(later[0]).static:
-        return _pass(walk, node, items, frame)
-    given = [] if walk.value(items[0]).static else [items[0]]
-    return _join(walk, node, "Loop", given, [later], {})
-
-
-def _merge(walk: Walk, node: NodeDef, items: list[Item], frame: Frame) -> list[Item]:
-    """The beginning of a round, if one operand comes from the round before; else the end of two branches."""
-    if len(items) < len(data_inputs(node)):
-        return [_carried(walk, items[0], walk.first), Item((), INT32)]
-    return [*_join(walk, node, "If", [], [[item] for item in items], {}), Item((), INT32)]
-
-
-class _inside:
-    """Nodes of a body have the module path of the body."""
-
-    def __init__(self, walk: Walk, path: str, label: str) -> None:
-        self.walk, self.path, self.operator = walk, f"{path}.{label}", path
-
-    def __enter__(self) -> None:
-        self.walk.tape.path.append(self.path)
-        self.walk.bodies.append((self.path, self.operator))
-
-    def __exit__(self, *_: object) -> None:
-        self.walk.tape.path.pop()
-        self.walk.bodies.pop()
-
-
-CONTROLS: dict[str, Control] = {
-    "Const": _const, "Placeholder": _placeholder, **dict.fromkeys(("VarHandleOp", "Variable", "VariableV2"), _variable), "ReadVariableOp": _read,
+CONTROL_FLOW: dict[str, ControlFlow] = {
+    "Const": _const,
+    "Placeholder": _placeholder,
+    **dict.fromkeys(("VarHandleOp", "Variable", "VariableV2"), _variable),
+    "ReadVariableOp": _read_variable,
     **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall", "RemoteCall"), _call),
-    "If": _if, "StatelessIf": _if, "Case": _case, "StatelessCase": _case, "While": _while, "StatelessWhile": _while,
-    "TensorListFromTensor": _list_from, "TensorListReserve": _list_reserve, "EmptyTensorList": _list_reserve, "TensorListGetItem": _list_get,
-    "TensorListSetItem": _list_set, "TensorListPushBack": _list_push, "TensorListStack": _list_stack, "TensorListLength": _list_length,
+    **dict.fromkeys(("If", "StatelessIf"), _if),
+    **dict.fromkeys(("Case", "StatelessCase"), _case),
+    **dict.fromkeys(("While", "StatelessWhile"), _while),
+    **TENSOR_LISTS,
     **dict.fromkeys(("Enter", "RefEnter", "NextIteration", "Switch", "RefSwitch", "LoopCond"), _pass),
-    "Exit": _exit, "RefExit": _exit, "Merge": _merge, "RefMerge": _merge,
-}  # fmt: skip
+    **dict.fromkeys(("Exit", "RefExit"), _exit),
+    **dict.fromkeys(("Merge", "RefMerge"), _merge),
+}

@@ -1,10 +1,11 @@
-"""How each TensorFlow operator becomes a node: one small function per family. Operators without a converter take all
+"""Converters of TensorFlow operators: one small function per family, and the table of all of them.
+
+A converter takes a `TFCall` and returns the values or tensors of the node's results. Operators without one take all
 operands as data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -15,258 +16,263 @@ from cgir.ops import OPS, TF_NAMES
 from frontends.common.einsum import einsum, emit_matmul, parse_equation, tape_ops
 from frontends.common.tape import Value
 
-from . import layer_converters as layers
-from . import movement_converters as moves
-from . import pool_converters as pools
-from .graph_def import FLOATING, Item
-from .graph_walk import Call
-from .layer_converters import ReshapeOf
-from .shape_inference import numbers
-
-Result = Sequence[Value | Item]
-
+from . import layer_converters, movement_converters, pool_converters
+from .constant_folding import constant_ints
+from .graph_def import FLOATING, TFTensor
+from .graph_walk import Results, TFCall, TFConverter
+from .movement_converters import unary
+from .provenance import Pairs, ReshapeOf
+from .windows import same_padding
 
 # --- sizes and constants
 
 
-def _shape(call: Call) -> Result:
-    return [_integers(item.size, kind) for item, (_, kind) in zip(call.items, call.outputs, strict=True)]
+def _shape(call: TFCall) -> Results:
+    return [_integers(tensor.size, dtype) for tensor, (_, dtype) in zip(call.inputs, call.results, strict=True)]
 
 
-def _rank(call: Call) -> Result:
-    return [_integers(len(call.items[0].size), call.outputs[0][1])]
+def _rank(call: TFCall) -> Results:
+    return [_integers(len(call.inputs[0].size), call.dtype)]
 
 
-def _count(call: Call) -> Result:
-    return [_integers(prod(call.items[0].size), call.outputs[0][1])]
+def _num_elements(call: TFCall) -> Results:
+    return [_integers(prod(call.inputs[0].size), call.dtype)]
 
 
-def _integers(value: Any, dtype: int) -> Item:
+def _integers(value: Any, dtype: int) -> TFTensor:
     data = np.asarray(value, np.int64)
-    return Item(data.shape, dtype, data)
+    return TFTensor(data.shape, dtype, data)
 
 
-def _filled(call: Call) -> Result:
+def _source(call: TFCall) -> Results:
     """Tensors that do not depend on what is computed: zeros, ones, ranges, random numbers."""
-    return [Item(size, kind) for size, (_, kind) in zip(call.sizes, call.outputs, strict=True)]
+    return [TFTensor(size, dtype) for size, (_, dtype) in zip(call.sizes, call.results, strict=True)]
 
 
-def _fill(call: Call) -> Result:
-    return [Item(call.size, call.outputs[0][1], call.items[1].data if call.size == () else None)]
+def _fill(call: TFCall) -> Results:
+    return [TFTensor(call.size, call.dtype, call.inputs[1].data if call.size == () else None)]
 
 
-def _like(call: Call) -> Result:
+def _like(call: TFCall) -> Results:
     value = 1.0 if call.node.op == "OnesLike" else 0.0
-    return [Item(call.size, call.outputs[0][1], np.asarray(value) if call.size == () else None)]
+    return [TFTensor(call.size, call.dtype, np.asarray(value) if call.size == () else None)]
 
 
 # --- identities
 
 
-def _identity(call: Call) -> Result:
+def _identity(call: TFCall) -> Results:
     """Weights and constants stay what they are; other tensors pass through a node."""
-    item = call.items[0]
-    if item.value is None and item.make is None:
-        return [Item(item.size, item.dtype, item.data, variable=item.variable)]
-    return list(call.plain("Identity"))
+    tensor = call.inputs[0]
+    if tensor.value is None and tensor.deferred_value is None:
+        return [TFTensor(tensor.size, tensor.dtype, tensor.data, variable=tensor.variable)]
+    return call.emit_inputs("Identity")
 
 
-def _pass(call: Call) -> Result:
-    return list(call.items)
+def _identity_n(call: TFCall) -> Results:
+    return list(call.inputs)
 
 
-def _cast(call: Call) -> Result:
-    item, kind = call.items[0], call.outputs[0][1]
-    if item.value is None and item.make is None and (item.variable is None or item.dtype in FLOATING):
-        return [Item(item.size, kind, None if item.data is None else item.data, variable=item.variable)]
-    return list(call.plain("Cast"))
+def _cast(call: TFCall) -> Results:
+    tensor = call.inputs[0]
+    if tensor.value is None and tensor.deferred_value is None and (tensor.variable is None or tensor.dtype in FLOATING):
+        return [TFTensor(tensor.size, call.dtype, tensor.data, variable=tensor.variable)]
+    return call.emit_inputs("Cast")
 
 
 # --- arithmetic
 
 
-def _arithmetic(op: str) -> Callable[[Call], Result]:
-    """Two or more operands; constants of one element count as scalars."""
+def _arithmetic(op: str) -> TFConverter:
+    """Arithmetic on two or more operands; constants of one element count as scalars."""
 
-    def convert(call: Call) -> Result:
-        return list(call.emit(op, [_operand(call, item) for item in call.items]))
+    def convert(call: TFCall) -> Results:
+        return call.emit(op, [_scalar_or_value(call, tensor) for tensor in call.inputs])
 
     return convert
 
 
-def _operand(call: Call, item: Item) -> Value:
+def _scalar_or_value(call: TFCall, tensor: TFTensor) -> Value:
+    """A constant of one element as a constant of no axes, any other tensor as it is."""
     if (
-        item.data is not None
-        and item.data.size == 1
-        and len(item.size) <= len(call.size)
-        and item.data.dtype.kind in "biuf"
+        tensor.data is not None
+        and tensor.data.size == 1
+        and len(tensor.size) <= len(call.size)
+        and tensor.data.dtype.kind in "biuf"
     ):
-        return call.walk.tape.constant("constant", (), item.data.reshape(()))
-    return call.walk.value(item)
+        return call.tape.constant("constant", (), tensor.data.reshape(()))
+    return call.importer.to_value(tensor)
 
 
-def _bias(call: Call) -> Result:
+def _bias_add(call: TFCall) -> Results:
     """BiasAdd: the bias lies along the channels, wherever they are."""
-    image, bias = call.items
+    image, bias = call.inputs
     if call.attr("data_format") == "NCHW" and len(image.size) > 2:
-        wide = (bias.size[0], *(1,) * (len(image.size) - 2))
-        [value] = call.walk.tape.apply("Reshape", "bias", [call.value(1)], [wide])
-        return list(call.emit("Add", [call.value(0), value]))
+        expanded = (bias.size[0], *(1,) * (len(image.size) - 2))
+        [value] = call.tape.apply("Reshape", "bias", [call.value(1)], [expanded])
+        return call.emit("Add", [call.value(0), value])
     # a sum that Keras writes as a bias
     if (
         isinstance(bias.provenance, ReshapeOf)
         and bias.provenance.source.size == (1,) * (len(image.size) - 1) + bias.size
     ):
-        return list(call.emit("Add", [call.value(0), call.walk.value(bias.provenance.source)]))
-    return list(call.plain("Add"))
+        return call.emit("Add", [call.value(0), call.importer.to_value(bias.provenance.source)])
+    return call.emit_inputs("Add")
 
 
-def _power(exponent: float) -> Callable[[Call], Result]:
-    return lambda call: list(call.plain("Pow", attrs={"scalar": exponent}))
+def _power(exponent: float) -> TFConverter:
+    return lambda call: list(call.emit_inputs("Pow", attrs={"scalar": exponent}))
 
 
-def _squared_difference(call: Call) -> Result:
-    [value] = call.walk.tape.apply("Sub", call.name, [_operand(call, item) for item in call.items], [call.size])
-    return list(call.emit("Pow", [value], attrs={"scalar": 2.0}))
+def _squared_difference(call: TFCall) -> Results:
+    [value] = call.tape.apply("Sub", call.name, [_scalar_or_value(call, tensor) for tensor in call.inputs], [call.size])
+    return call.emit("Pow", [value], attrs={"scalar": 2.0})
 
 
-def _complement_of_erf(call: Call) -> Result:
+def _erfc(call: TFCall) -> Results:
     """erfc(x) = 1 - erf(x)."""
-    [value] = call.walk.tape.apply("Erf", call.name, [call.value(0)], [call.size])
-    return list(call.emit("Sub", [value], attrs={"scalar": 1.0, "reverse": True}))
+    [value] = call.tape.apply("Erf", call.name, [call.value(0)], [call.size])
+    return call.emit("Sub", [value], attrs={"scalar": 1.0, "reverse": True})
 
 
-def _select(call: Call) -> Result:
-    """A choice element by element; negative indices that count from the end are the indices."""
-    tape, [chosen, shifted, plain] = call.walk.tape, [call.value(slot) for slot in range(3)]
-    if call.outputs[0][1] not in FLOATING and not plain.static:
-        ops = tape.nodes[chosen.node], tape.nodes[shifted.node]
-        if (ops[0].op, ops[1].op) == ("Compare", "Add") and all(node.inputs[:1] == (plain.node,) for node in ops):
-            return [call.items[2]]
-    return list(call.plain("Where"))
+def _select(call: TFCall) -> Results:
+    """A choice element by element; `where(i < 0, i + n, i)`, which wraps negative indices, is `i`."""
+    condition, wrapped, index = (call.value(slot) for slot in range(3))
+    if call.dtype not in FLOATING and not index.static:
+        nodes = call.tape.nodes[condition.node], call.tape.nodes[wrapped.node]
+        if [node.op for node in nodes] == ["Compare", "Add"] and all(
+            node.inputs[:1] == (index.node,) for node in nodes
+        ):
+            return [call.inputs[2]]
+    return call.emit_inputs("Where")
 
 
-def _clip(call: Call) -> Result:
-    low, high = (item.data for item in call.items[1:])
+def _clip(call: TFCall) -> Results:
+    low, high = (tensor.data for tensor in call.inputs[1:])
     if low is None or high is None or low.size != 1 or high.size != 1:
-        return list(call.plain("Clip"))
+        return call.emit_inputs("Clip")
     bounds: dict[str, Attr] = {"min": float(low), "max": float(high)}
-    return list(call.plain("ReLU6", 0) if bounds == {"min": 0, "max": 6} else call.plain("Clip", 0, attrs=bounds))
+    return call.emit_inputs("ReLU6", 0) if bounds == {"min": 0, "max": 6} else call.emit_inputs("Clip", 0, attrs=bounds)
 
 
-def _slope(name: str, attr: str) -> Callable[[Call], Result]:
-    return lambda call: list(call.plain(TF_NAMES[call.node.op], attrs={name: float(call.attr(attr))}))
+def _with_float(name: str, tf_name: str) -> TFConverter:
+    return lambda call: list(call.emit_inputs(TF_NAMES[call.node.op], attrs={name: float(call.attr(tf_name))}))
 
 
-def _elu(call: Call) -> Result:
-    return list(call.plain("ELU", attrs={"alpha": 1.0}))
+def _elu(call: TFCall) -> Results:
+    return call.emit_inputs("ELU", attrs={"alpha": 1.0})
 
 
-def _softmax(call: Call) -> Result:
-    return list(call.plain(TF_NAMES[call.node.op], attrs={"size": call.size[-1] if call.size else 1}))
+def _softmax(call: TFCall) -> Results:
+    return call.emit_inputs(TF_NAMES[call.node.op], attrs={"size": call.size[-1] if call.size else 1})
 
 
-def _reduction(call: Call) -> Result:
+def _reduce(call: TFCall) -> Results:
     """Reductions over constant axes."""
-    rank = len(call.items[0].size)
-    dims = tuple(sorted({axis % max(rank, 1) for axis in numbers(call.items[1], "axes", call.node)})) if rank else ()
+    rank = len(call.inputs[0].size)
+    reduced = (
+        tuple(sorted({axis % max(rank, 1) for axis in constant_ints(call.inputs[1], "axes", call.node)}))
+        if rank
+        else ()
+    )
     op = TF_NAMES[call.node.op]
-    if not dims:
-        return list(call.plain("Identity", 0))
-    return list(call.plain(op, 0, attrs={"dims": len(dims)}, reduced_axes=dims))
+    if not reduced:
+        return call.emit_inputs("Identity", 0)
+    return call.emit_inputs(op, 0, attrs={"dims": len(reduced)}, reduced_axes=reduced)
 
 
 # --- products
 
 
-def _matmul(call: Call) -> Result:
-    """Products; one of a matrix that was flattened for it is a product of the tensor before, as linear layers on any
-    number of axes are written.
+def _matmul(call: TFCall) -> Results:
+    """Matrix products; one of a matrix that was flattened for it is a product of the tensor before.
+
+    Linear layers on any number of axes are written with such a reshape.
     """
-    flat = call.items[0]
-    if (
-        isinstance(flat.provenance, ReshapeOf)
-        and call.node.op == "MatMul"
-        and not call.attr("transpose_a")
-        and flat.provenance.source.size[-1:] == flat.size[-1:]
-    ):
+    is_matmul = call.node.op == "MatMul"
+    flat = call.inputs[0]
+    if isinstance(flat.provenance, ReshapeOf) and is_matmul and not call.attr("transpose_a"):
         source = flat.provenance.source
-        right = _turned(call, 1) if call.attr("transpose_b") else call.value(1)
-        if right.static:
-            wide = emit_matmul(
-                call.walk.tape, call.name, call.walk.value(source), right, (*source.size[:-1], call.size[-1])
-            )
-            return list(call.emit("Reshape", [wide]))
-    flags = ("transpose_a", "transpose_b") if call.node.op == "MatMul" else ("adj_x", "adj_y")
-    left, right = (_turned(call, slot) if call.attr(flag) else call.value(slot) for slot, flag in enumerate(flags))
-    return [emit_matmul(call.walk.tape, call.name, left, right, call.size)]
+        if source.size[-1:] == flat.size[-1:]:
+            right = _matrix_transpose(call, 1) if call.attr("transpose_b") else call.value(1)
+            if right.static:
+                left, size = call.importer.to_value(source), (*source.size[:-1], call.size[-1])
+                return call.emit("Reshape", [emit_matmul(call.tape, call.name, left, right, size)])
+    flags = ("transpose_a", "transpose_b") if is_matmul else ("adj_x", "adj_y")
+    left, right = (
+        _matrix_transpose(call, slot) if call.attr(flag) else call.value(slot) for slot, flag in enumerate(flags)
+    )
+    return [emit_matmul(call.tape, call.name, left, right, call.size)]
 
 
-def _turned(call: Call, slot: int) -> Value:
+def _matrix_transpose(call: TFCall, slot: int) -> Value:
+    """An operand with its last two axes exchanged."""
     value = call.value(slot)
-    rank = len(value.size)
-    axes = {**{axis: axis for axis in range(rank - 2)}, rank - 2: rank - 1, rank - 1: rank - 2}
-    return call.walk.tape.apply(
-        "Transpose", "transpose", [value], [(*value.size[:-2], value.size[-1], value.size[-2])], axis_map=axes
-    )[0]
+    order = [*range(len(value.size) - 2), len(value.size) - 1, len(value.size) - 2]
+    size = tuple(value.size[old] for old in order)
+    axis_map = {old: new for new, old in enumerate(order)}
+    return call.tape.apply("Transpose", "transpose", [value], [size], axis_map=axis_map)[0]
 
 
-def _einsum(call: Call) -> Result:
+def _einsum(call: TFCall) -> Results:
     equation = call.attr("equation")
     try:
-        parse_equation(equation, [len(item.size) for item in call.items])
+        parse_equation(equation, [len(tensor.size) for tensor in call.inputs])
     except ValueError:  # a diagonal
-        return list(
-            call.emit("Opaque", [call.value(slot) for slot in range(len(call.items))], display_name="tf.Einsum")
-        )
-    return [einsum(tape_ops(call.walk.tape), equation, *(call.value(slot) for slot in range(len(call.items))))]
+        return call.emit_inputs("Opaque", display_name="tf.Einsum")
+    return [einsum(tape_ops(call.tape), equation, *(call.value(slot) for slot in range(len(call.inputs))))]
 
 
-def _image_patches(call: Call) -> Result:
-    kernel, stride, rates = (tuple(int(v) for v in call.attr(name))[1:-1] for name in ("ksizes", "strides", "rates"))
-    room = call.items[0].size[1:-1]
-    padding = layers.same(room, kernel, stride, rates) if call.attr("padding") == "SAME" else ((0, 0),) * 2
-    return list(
-        call.plain(
-            "Unfold",
-            attrs={"kernel": kernel, "stride": stride, "padding": padding, "dilation": rates},
-            channels_last=True,
-        )
-    )
-
-
-def _one_hot(call: Call) -> Result:
-    return list(call.plain("OneHot", 0))
-
-
-def _top_k(call: Call) -> Result:
-    return list(call.plain("Sort", 0))
+def _image_patches(call: TFCall) -> Results:
+    kernel, stride, dilation = (tuple(int(v) for v in call.attr(name))[1:-1] for name in ("ksizes", "strides", "rates"))
+    padding: Pairs = ((0, 0),) * 2
+    if call.attr("padding") == "SAME":
+        padding = same_padding(call.inputs[0].size[1:-1], kernel, stride, dilation)
+    attrs: dict[str, Attr] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    return call.emit_inputs("Unfold", attrs=attrs, channels_last=True)
 
 
 _ARITHMETIC = [
     name for name, op in TF_NAMES.items() if OPS[op].category == "arithmetic" and name not in ("BiasAdd", "Square")
 ]
 _REDUCTIONS = [name for name, op in TF_NAMES.items() if OPS[op].category == "reduction"]
-_RANDOM = (
-    "RandomUniform RandomStandardNormal TruncatedNormal RandomUniformInt StatelessRandomUniform StatelessRandomNormal StatelessRandomUniformV2 "
-    "StatelessRandomNormalV2 StatelessTruncatedNormal StatelessTruncatedNormalV2 StatelessRandomUniformInt StatelessRandomUniformIntV2 "
-    "StatelessRandomGetKeyCounter StatelessRandomGetAlg Multinomial"
+_SOURCES = (
+    "Range LinSpace Empty RandomUniform RandomStandardNormal TruncatedNormal RandomUniformInt StatelessRandomUniform "
+    "StatelessRandomNormal StatelessRandomUniformV2 StatelessRandomNormalV2 StatelessTruncatedNormal "
+    "StatelessTruncatedNormalV2 StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomGetKeyCounter "
+    "StatelessRandomGetAlg Multinomial"
 )
+_IDENTITIES = "Identity StopGradient PreventGradient CheckNumerics Snapshot EnsureShape PlaceholderWithDefault"
 
-CONVERTERS: dict[str, Callable[[Call], Result]] = {
+CONVERTERS: dict[str, TFConverter] = {
     **{name: _arithmetic(TF_NAMES[name]) for name in _ARITHMETIC},
-    **dict.fromkeys(_REDUCTIONS, _reduction),
-    **layers.CONVERTERS,
-    **pools.CONVERTERS,
-    **dict.fromkeys(("Shape", "ShapeN"), _shape), "Rank": _rank, "Size": _count,
-    **dict.fromkeys(("Range", "LinSpace", "Empty", *_RANDOM.split()), _filled), "Fill": _fill, "ZerosLike": _like, "OnesLike": _like,
-    **dict.fromkeys(("Identity", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot", "EnsureShape", "PlaceholderWithDefault"), _identity),
-    "IdentityN": _pass, "Cast": _cast,
-    "BiasAdd": _bias, "BiasAddV1": _bias, "Square": _power(2.0), "SquaredDifference": _squared_difference, "Erfc": _complement_of_erf,
-    "Select": _select, "SelectV2": _select, "ClipByValue": _clip, "LeakyRelu": _slope("slope", "alpha"), "Elu": _elu,
-    "Softmax": _softmax, "LogSoftmax": _softmax,
-    **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _matmul), "Einsum": _einsum,
-    **moves.CONVERTERS,
-    "Cumsum": moves.first("CumSum"), "Cumprod": moves.first("CumSum"),
-    "ExtractImagePatches": _image_patches, "OneHot": _one_hot, "TopKV2": _top_k,
-}  # fmt: skip
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    **layer_converters.CONVERTERS,
+    **pool_converters.CONVERTERS,
+    **dict.fromkeys(("Shape", "ShapeN"), _shape),
+    "Rank": _rank,
+    "Size": _num_elements,
+    **dict.fromkeys(_SOURCES.split(), _source),
+    "Fill": _fill,
+    "ZerosLike": _like,
+    "OnesLike": _like,
+    **dict.fromkeys(_IDENTITIES.split(), _identity),
+    "IdentityN": _identity_n,
+    "Cast": _cast,
+    **dict.fromkeys(("BiasAdd", "BiasAddV1"), _bias_add),
+    "Square": _power(2.0),
+    "SquaredDifference": _squared_difference,
+    "Erfc": _erfc,
+    **dict.fromkeys(("Select", "SelectV2"), _select),
+    "ClipByValue": _clip,
+    "LeakyRelu": _with_float("slope", "alpha"),
+    "Elu": _elu,
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _matmul),
+    "Einsum": _einsum,
+    **movement_converters.CONVERTERS,
+    **dict.fromkeys(("Cumsum", "Cumprod"), unary("CumSum")),
+    "ExtractImagePatches": _image_patches,
+    "OneHot": unary("OneHot"),
+    "TopKV2": unary("Sort"),
+}

@@ -1,12 +1,16 @@
-"""Walk a TensorFlow graph in the order it runs, and write every operator on the tape."""
+"""Import of a TensorFlow graph: nodes are visited in the order they run, and every operator is written on the tape.
+
+A node becomes, in this order: a call that is inlined, control flow, a constant that can be folded, or what its
+converter emits. Converters and control flow are handed in, so that both may use the importer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
-import numpy as np
 from tensorflow.core.framework import op_def_pb2
 
 from cgir import CgirError, Graph, Param, TraceError, UnsupportedOpError
@@ -15,28 +19,29 @@ from cgir.graph import Attr
 from cgir.ops import TF_NAMES
 from frontends.common.tape import CallFields, LayoutFields, Size, Tape, Value
 
-from .frozen_graph import weights
+from .constant_folding import evaluate, is_foldable
+from .frozen_weights import weight_names
 from .graph_def import (
     FLOATING,
     RESOURCE,
-    Item,
     NodeDef,
-    Outputs,
     Program,
+    ResultSpecs,
+    TFTensor,
     Variable,
-    attr,
     data_inputs,
+    get_attribute,
     op_def_of,
-    ordered,
-    outputs_of,
+    result_specs,
     source_of,
 )
-from .shape_inference import Shapes, evaluated, foldable
+from .shape_inference import ShapeInference
+from .topological_order import topological_order
 
-# nodes walked in one graph, functions counted at every call: files can ask for more than any machine has time for
-LIMIT = 300_000
-SILENT = frozenset(
-    [
+# nodes imported, those of functions at every call: files can ask for more than any machine has time for
+MAX_NODES = 300_000
+NO_RESULT_OPS = frozenset(
+    (
         "NoOp",
         "Assert",
         "Print",
@@ -46,22 +51,30 @@ SILENT = frozenset(
         "AssignAddVariableOp",
         "AssignSubVariableOp",
         "MergeSummary",
-    ]
+    )
 )
+Results: TypeAlias = "Sequence[Value | TFTensor]"
+TFConverter: TypeAlias = "Callable[[TFCall], Results]"
+ControlFlow: TypeAlias = "Callable[[TensorFlowImporter, NodeDef, list[TFTensor], GraphScope], list[TFTensor]]"
 
 
 @dataclass
-class Frame:
-    """The tensors of one graph or function body: results by node, where named results of functions' nodes begin, and,
-    in frozen graphs, constants that are weights and nodes by their name.
+class GraphScope:
+    """The tensors of one graph or function body.
+
+    Attributes:
+        results: of the nodes by name.
+        offsets: node -> name of a result -> index of its first tensor.
+        weights: names of the constants that are weights, in frozen graphs.
+        nodes: by name, in frozen graphs.
     """
 
-    results: dict[str, list[Item]]
-    offsets: dict[str, dict[str, int]]
+    results: dict[str, list[TFTensor]]
+    offsets: dict[str, dict[str, int]] = field(default_factory=dict)
     weights: set[str] = field(default_factory=set)
     nodes: dict[str, NodeDef] = field(default_factory=dict)
 
-    def read(self, ref: str) -> Item:
+    def read(self, ref: str) -> TFTensor:
         """The tensor that "node", "node:1" (graphs) or "node:result:1" (functions) names.
 
         Raises:
@@ -69,121 +82,163 @@ class Frame:
         """
         name, *rest = ref.split(":")
         try:
-            place = int(rest[-1]) if rest else 0
+            index = int(rest[-1]) if rest else 0
             if len(rest) == 2:
-                place += self.offsets[name][rest[0]]
-            return self.results[name][place]
+                index += self.offsets[name][rest[0]]
+            return self.results[name][index]
         except (KeyError, IndexError, ValueError) as error:
             raise TraceError(f"tensor {ref!r} is read but nothing computes it; the graph is damaged") from error
 
 
 @dataclass
-class Call:
-    """One operator that becomes nodes: its operands, and the sizes of its results."""
+class TFCall:
+    """One operator that a converter turns into nodes.
 
-    walk: Walk
+    Attributes:
+        importer: of the model.
+        node: in the graph.
+        inputs: its operands.
+        results: names and types of its results.
+        sizes: of its results.
+    """
+
+    importer: TensorFlowImporter
     node: NodeDef
-    items: list[Item]
-    outputs: Outputs
+    inputs: list[TFTensor]
+    results: ResultSpecs
     sizes: list[Size]
 
     @property
     def name(self) -> str:
         """The last part of the node's name."""
-        return self.node.name.rpartition("/")[2] or self.node.op
+        return node_name(self.node) or self.node.op
 
     @property
     def size(self) -> Size:
         """Size of the first result."""
         return self.sizes[0]
 
+    @property
+    def dtype(self) -> int:
+        """TensorFlow's number of the type of the first result."""
+        return self.results[0][1]
+
+    @property
+    def tape(self) -> Tape:
+        """Where nodes are appended."""
+        return self.importer.tape
+
     def attr(self, name: str) -> Any:
         """An attribute of the node."""
-        return attr(self.node, name)
+        return get_attribute(self.node, name)
 
     def value(self, slot: int) -> Value:
-        """The operand as the tape knows it."""
-        return self.walk.value(self.items[slot])
+        """The value of an operand on the tape."""
+        return self.importer.to_value(self.inputs[slot])
 
-    def emit(self, op: str, inputs: Sequence[Value], **fields: Unpack[CallFields]) -> list[Value]:
-        """Write the operator as one node."""
-        return self.walk.tape.apply(op, self.name, inputs, self.sizes, **{"channels_last": self.walk.last} | fields)
+    def emit(self, op: str, values: Sequence[Value], **fields: Unpack[CallFields]) -> list[Value]:
+        """Append a node with the results of this call.
 
-    def later(self, make: Callable[[], Value]) -> Callable[[], Value]:
-        """`make`, to be called when the value is needed, with this call's module path."""
-        tape, path = self.walk.tape, self.walk.tape.path[-1]
+        Args:
+            op: name of the operator in `cgir.ops`.
+            values: that it reads.
+            fields: further fields of `OpCall`.
+        """
+        fields = {"channels_last": self.importer.channels_last, **fields}
+        return self.tape.apply(op, self.name, values, self.sizes, **fields)
 
-        def made() -> Value:
-            with tape.module_scope(path):
-                return make()
-
-        return made
-
-    def plain(
+    def emit_inputs(
         self, op: str, *slots: int, attrs: Mapping[str, Attr] | None = None, **fields: Unpack[LayoutFields]
     ) -> list[Value]:
-        """`emit` with some of the operands (all that carry numbers unless given)."""
-        chosen = slots or tuple(range(len(self.items)))
-        return self.emit(op, [self.value(slot) for slot in chosen], attrs=attrs or {}, **fields)
+        """Append a node that reads operands of this call and has its results.
+
+        Args:
+            op: name of the operator in `cgir.ops`.
+            slots: of the operands; all if empty.
+            attrs: of the node.
+            fields: further fields of `OpCall`.
+        """
+        values = [self.value(slot) for slot in slots or range(len(self.inputs))]
+        return self.emit(op, values, attrs=attrs or {}, **fields)
+
+    def deferred(self, emit: Callable[[], Value]) -> Callable[[], Value]:
+        """`emit`, to be called when the value is first read, in this call's module scope."""
+        path = self.tape.path[-1]
+
+        def emit_in_scope() -> Value:
+            with self.tape.module_scope(path):
+                return emit()
+
+        return emit_in_scope
 
 
-Converter = Callable[[Call], "Sequence[Value | Item]"]
-Control = Callable[["Walk", NodeDef, list[Item], Frame], list[Item]]
+class TensorFlowImporter:
+    """The state of one import.
 
-
-class Walk:
-    """One trace: the tape, the program's functions, and the functions being inlined."""
+    Attributes:
+        program: the model.
+        tape: where nodes are appended.
+        channels_last: whether operators that do not say have their channels on the last axis.
+        call_stack: names of the functions that are being inlined.
+        first_input: of the graph, if it has one.
+    """
 
     def __init__(
-        self, program: Program, tape: Tape, converters: Mapping[str, Converter], controls: Mapping[str, Control]
+        self,
+        program: Program,
+        tape: Tape,
+        converters: Mapping[str, TFConverter],
+        control_flow: Mapping[str, ControlFlow],
     ) -> None:
-        self.program, self.tape, self.converters, self.controls = program, tape, converters, controls
-        self.shapes = Shapes()
-        bodies = (program.nodes, *(function.node_def for function in program.functions.values()))
-        self.last = not any(
-            node.op == "Conv2D" and attr(node, "data_format") == "NCHW" for nodes in bodies for node in nodes
-        )
-        self.inlined: list[str] = []
-        # of the control flow bodies around the walk: their path, and that of the operator they belong to
-        self.bodies = [("", "")]
-        self.count = 0
-        self.first: Item | None = None  # of the graph's inputs
+        """An importer that has seen no node.
 
-    def graph(self, sizes: Sequence[Size]) -> Graph:
+        Args:
+            program: the model.
+            tape: where nodes are appended.
+            converters: operator -> what it becomes.
+            control_flow: sources, calls, branches and loops -> what imports them.
+        """
+        self.program, self.tape = program, tape
+        bodies = (program.nodes, *(function.node_def for function in program.functions.values()))
+        self.channels_last = not any(
+            node.op == "Conv2D" and get_attribute(node, "data_format") == "NCHW" for nodes in bodies for node in nodes
+        )
+        self.call_stack: list[str] = []
+        self.first_input: TFTensor | None = None
+        self._converters, self._control_flow = converters, control_flow
+        self._inference = ShapeInference()
+        self._num_nodes = 0
+        # of the bodies of control flow around the import: module path, and path of the operator that the body is of
+        self._body_paths = [("", "")]
+
+    # --- graphs and functions
+
+    def import_graph(self, sizes: Sequence[Size]) -> Graph:
         """The raw graph of the program for inputs of these sizes."""
         program = self.program
-        frame = Frame({}, {})
-        for entry, size in zip(program.inputs, sizes, strict=True):
-            place = 0 if size and size[0] == self.tape.batch else None
-            value = self.tape.input(entry.name, size, place, entry.dtype in FLOATING)
-            frame.results[entry.node] = [Item(size, entry.dtype, value=value)]
-            self.first = self.first or frame.results[entry.node][0]
+        scope = GraphScope({})
+        for graph_input, size in zip(program.inputs, sizes, strict=True):
+            batch_axis = 0 if size and size[0] == self.tape.batch else None
+            value = self.tape.input(graph_input.name, size, batch_axis, graph_input.dtype in FLOATING)
+            tensor = TFTensor(size, graph_input.dtype, value=value)
+            scope.results[graph_input.node] = [tensor]
+            self.first_input = self.first_input or tensor
         for name, variable in program.handles.items():
-            frame.results[name] = [Item((), RESOURCE, variable=variable)]
-        self.run(program.nodes, [ref for _, ref in program.outputs], frame, program.name)
-        self._unify_params()
+            scope.results[name] = [TFTensor((), RESOURCE, variable=variable)]
+        self._import_nodes(program.nodes, [ref for _, ref in program.outputs], scope, program.name)
+        self._unify_kernel_shapes()
         for name, ref in program.outputs:
-            item = frame.read(ref)
-            self.tape.output(self.value(item), item.size, name)
+            tensor = scope.read(ref)
+            self.tape.output(self.to_value(tensor), tensor.size, name)
         return Graph(tuple(self.tape.nodes), program.name)
 
-    def _unify_params(self) -> None:
-        """Kernels of layers have PyTorch's layout wherever else they are used."""
-        for node in list(self.tape.nodes):
-            if node.op == "MatMul" and len(node.inputs) == 2 and self.tape.nodes[node.inputs[1]].op == "Param":
-                self.turn_params(Value(node.inputs[1], ()), (1, 0))
-        shapes = {
-            param.id: param
-            for node in self.tape.nodes
-            if node.op in ("Conv", "ConvTranspose")
-            for param in node.params[:1]
-        }
-        for index, node in enumerate(self.tape.nodes):
-            if node.op == "Param" and node.params[0].id in shapes:
-                self.tape.nodes[index] = replace(node, params=(shapes[node.params[0].id],))
+    def inline_function(self, name: str, arguments: Sequence[TFTensor], caller: NodeDef) -> list[TFTensor]:
+        """The results of a function, whose nodes become part of the graph.
 
-    def function(self, name: str, items: Sequence[Item], caller: NodeDef) -> list[Item]:
-        """Inline a function: its results for these arguments.
+        Args:
+            name: of the function.
+            arguments: that it is called with.
+            caller: the node that calls it.
 
         Raises:
             TraceError: it is not there, calls itself, or takes another number of arguments.
@@ -192,50 +247,70 @@ class Walk:
         where = f"node {caller.name!r} ({caller.op})"
         if definition is None:
             raise TraceError(f"{where}: function {name!r} is not in the model's library")
-        if name in self.inlined:
+        if name in self.call_stack:
             raise TraceError(
-                f"{where}: function {name!r} calls itself ({' -> '.join(self.inlined)}), which cannot be followed without data"
+                f"{where}: function {name!r} calls itself ({' -> '.join(self.call_stack)}), "
+                "which cannot be followed without data"
             )
-        arguments = definition.signature.input_arg
-        if len(arguments) != len(items):
-            raise TraceError(f"{where}: function {name!r} takes {len(arguments)} arguments, found {len(items)}")
-        frame = Frame({arg.name: [item] for arg, item in zip(arguments, items, strict=True)}, {})
-        self.inlined.append(name)
+        parameters = definition.signature.input_arg
+        if len(parameters) != len(arguments):
+            raise TraceError(f"{where}: function {name!r} takes {len(parameters)} arguments, found {len(arguments)}")
+        scope = GraphScope({parameter.name: [tensor] for parameter, tensor in zip(parameters, arguments, strict=True)})
+        self.call_stack.append(name)
         results = [definition.ret.get(arg.name, arg.name) for arg in definition.signature.output_arg]
-        self.run(definition.node_def, results, frame, f"function {name!r}")
-        self.inlined.pop()
-        return [frame.read(ref) for ref in results]
+        self._import_nodes(definition.node_def, results, scope, f"function {name!r}")
+        self.call_stack.pop()
+        return [scope.read(ref) for ref in results]
 
-    def run(self, nodes: Sequence[NodeDef], wanted: Sequence[str], frame: Frame, where: str) -> None:
-        """Walk the nodes that the wanted tensors need."""
-        if self.program.frozen:
-            frame.weights = weights(nodes)
-            frame.nodes = {node.name: node for node in nodes}
-        for node in ordered(nodes, wanted, frame.results, where):
-            self.count += 1
-            if self.count > LIMIT:
-                raise TraceError(
-                    f"{where}: more than {LIMIT} operators after its functions are inlined; trace a part of the model"
-                )
-            with self.tape.module_scope(self._path(node.name)):
-                self._node(node, frame)
-
-    def _node(self, node: NodeDef, frame: Frame) -> None:
-        if node.op in SILENT:
-            frame.results[node.name] = []
-            return
-        definition = op_def_of(node)
-        later = node.op in ("Merge", "RefMerge")  # one operand may come from the next round of a loop
-        items = [frame.read(ref) for ref in data_inputs(node) if not later or source_of(ref) in frame.results]
-        if definition is None and node.op not in self.program.functions:
-            frame.results[node.name] = self._unknown(node, items)
-            return
-        outputs = outputs_of(node, definition) if definition is not None else []
-        starts = frame.offsets[node.name] = {}
-        for place, (name, _) in enumerate(outputs):
-            starts.setdefault(name, place)
+    @contextmanager
+    def body_scope(self, node: NodeDef, label: str) -> Iterator[None]:
+        """Nodes emitted inside belong to the body `label` of a control flow operator."""
+        scope, name = self.tape.path[-1], node_name(node)
+        operator = f"{scope}.{name}" if scope else name
+        self._body_paths.append((f"{operator}.{label}", operator))
         try:
-            frame.results[node.name] = self._results(node, definition, items, outputs, frame)
+            with self.tape.module_scope(f"{operator}.{label}"):
+                yield
+        finally:
+            self._body_paths.pop()
+
+    # --- nodes
+
+    def _import_nodes(self, nodes: Sequence[NodeDef], wanted: Sequence[str], scope: GraphScope, label: str) -> None:
+        """Import the nodes that the wanted tensors need; messages refer to the graph by `label`."""
+        if self.program.frozen:
+            scope.weights = weight_names(nodes)
+            scope.nodes = {node.name: node for node in nodes}
+        for node in topological_order(nodes, wanted, scope.results, label):
+            self._num_nodes += 1
+            if self._num_nodes > MAX_NODES:
+                raise TraceError(
+                    f"{label}: more than {MAX_NODES} operators after its functions are inlined; "
+                    "trace a part of the model"
+                )
+            with self.tape.module_scope(self._module_path(node.name)):
+                scope.results[node.name] = self._import_node(node, scope)
+
+    def _import_node(self, node: NodeDef, scope: GraphScope) -> list[TFTensor]:
+        """The results of a node."""
+        if node.op in NO_RESULT_OPS:
+            return []
+        definition = op_def_of(node)
+        partial = node.op in ("Merge", "RefMerge")  # one operand may come from the next iteration of a loop
+        inputs = [scope.read(ref) for ref in data_inputs(node) if not partial or source_of(ref) in scope.results]
+        if definition is None and node.op not in self.program.functions:
+            return self._unregistered(node, inputs)
+        specs = result_specs(node, definition) if definition is not None else []
+        offsets = scope.offsets[node.name] = {}
+        for index, (name, _) in enumerate(specs):
+            offsets.setdefault(name, index)
+        try:
+            if node.op in self.program.functions:
+                return self.inline_function(node.op, inputs, node)
+            if node.op in self._control_flow:
+                return self._control_flow[node.op](self, node, inputs, scope)
+            assert definition is not None
+            return self._folded_or_converted(node, definition, inputs, specs)
         except CgirError:
             raise
         except Exception as error:
@@ -243,102 +318,98 @@ class Walk:
                 f"node {node.name!r} ({node.op}) cannot be read: {one_line(error, 300, named=True)}"
             ) from error
 
-    def _results(
-        self, node: NodeDef, definition: op_def_pb2.OpDef | None, items: list[Item], outputs: Outputs, frame: Frame
-    ) -> list[Item]:
-        if node.op in self.program.functions:
-            return self.function(node.op, items, node)
-        if node.op in self.controls:
-            return self.controls[node.op](self, node, items, frame)
-        assert definition is not None
-        sizes = self.shapes.sizes(node, definition, items, outputs)
-        if foldable(definition, items, outputs):
-            known = evaluated(node, definition, items, outputs, sizes)
-            if known is not None:
-                return known
-        call = Call(self, node, items, outputs, sizes)
-        converter = self.converters.get(node.op)
-        results = converter(call) if converter is not None else _by_name(call)
+    def _folded_or_converted(
+        self, node: NodeDef, definition: op_def_pb2.OpDef, inputs: list[TFTensor], specs: ResultSpecs
+    ) -> list[TFTensor]:
+        """The results of an operator: constants where it folds, else what its converter emits."""
+        sizes = self._inference.result_sizes(node, definition, inputs, specs)
+        if is_foldable(definition, inputs, specs):
+            constants = evaluate(node, definition, inputs, specs, sizes)
+            if constants is not None:
+                return constants
+        call = TFCall(self, node, inputs, specs, sizes)
         return [
-            found if isinstance(found, Item) else Item(found.size, kind, value=found)
-            for found, (_, kind) in zip(results, outputs, strict=True)
+            result if isinstance(result, TFTensor) else TFTensor(result.size, dtype, value=result)
+            for result, (_, dtype) in zip(self._converters.get(node.op, _default)(call), specs, strict=True)
         ]
 
-    def _unknown(self, node: NodeDef, items: list[Item]) -> list[Item]:
-        """An operator of a library that is not loaded: kept if the file says what sizes come out."""
+    def _unregistered(self, node: NodeDef, inputs: list[TFTensor]) -> list[TFTensor]:
+        """An operator of a library that is not loaded: opaque if the file says the sizes of its results."""
         shapes = node.attr["_output_shapes"].list.shape if "_output_shapes" in node.attr else ()
         sizes = [tuple(dim.size for dim in shape.dim) for shape in shapes]
         if not sizes or any(shape.unknown_rank for shape in shapes):
             raise UnsupportedOpError(
-                f"node {node.name!r}: operator {node.op!r} is not one of TensorFlow's, and the graph does not say what sizes come out; "
-                "load the library that defines it (tf.load_op_library) before tracing"
+                f"node {node.name!r}: operator {node.op!r} is not one of TensorFlow's, and the graph does not say what "
+                "sizes come out; load the library that defines it (tf.load_op_library) before tracing"
             )
         sizes = [tuple(self.tape.batch if n < 0 else n for n in size) for size in sizes]
-        live = [item for item in items if item.dtype != RESOURCE]
-        values = self.tape.apply(
-            "Opaque",
-            node.name.rpartition("/")[2],
-            [self.value(item) for item in live],
-            sizes,
-            display_name=f"tf.{node.op}",
-        )
-        return [Item(value.size, 1, value=value) for value in values]
+        operands = [self.to_value(tensor) for tensor in inputs if tensor.dtype != RESOURCE]
+        values = self.tape.apply("Opaque", node_name(node), operands, sizes, display_name=f"tf.{node.op}")
+        return [TFTensor(value.size, 1, value=value) for value in values]
 
-    def _path(self, name: str) -> str:
+    def _module_path(self, name: str) -> str:
         """The scopes of a node's name as a module path; in control flow, behind the path of the body."""
         scopes = ".".join(part for part in name.split("/")[:-1] if part)
-        path, operator = self.bodies[-1]
+        path, operator = self._body_paths[-1]
         if not path:
             return scopes
-        inner = (
-            scopes.removeprefix(operator).strip(".")
-            if scopes == operator or scopes.startswith(f"{operator}.")
-            else scopes
-        )
-        return f"{path}.{inner}" if inner else path
+        if scopes == operator or scopes.startswith(f"{operator}."):
+            scopes = scopes.removeprefix(operator).strip(".")
+        return f"{path}.{scopes}" if scopes else path
 
     # --- tensors
 
-    def value(self, item: Item) -> Value:
-        """The tensor as the tape knows it; sizes, settings and weights get their node here."""
-        if item.value is None:
-            if item.make is not None:
-                item.value = item.make()
-            elif item.variable is not None and item.variable.trainable:
-                item.value = self.tape.param(item.variable.id, item.variable.size)
+    def to_value(self, tensor: TFTensor) -> Value:
+        """The value of a tensor on the tape; sizes, settings and weights get their node here."""
+        if tensor.value is None:
+            if tensor.deferred_value is not None:
+                tensor.value = tensor.deferred_value()
+            elif tensor.variable is not None and tensor.variable.trainable:
+                tensor.value = self.tape.param(tensor.variable.id, tensor.variable.size)
             else:
-                scalar = item.data is not None and item.size == () and item.data.dtype.kind in "biuf"
-                item.value = self.tape.constant("constant", item.size, item.data if scalar else None)
-        return item.value
+                is_number = tensor.data is not None and tensor.size == () and tensor.data.dtype.kind in "biuf"
+                tensor.value = self.tape.constant("constant", tensor.size, tensor.data if is_number else None)
+        return tensor.value
 
-    def turn_params(self, value: Value, order: Sequence[int]) -> None:
-        """Give the parameters that a computed kernel is made of PyTorch's layout too, so that every use of one says the
-        same shape.
-        """
+    def permute_params(self, value: Value, order: Sequence[int]) -> None:
+        """Permute the axes of the parameters that a kernel is computed from, so that they have PyTorch's order."""
         stack, seen = [value.node], {value.node}
         while stack:
             index = stack.pop()
             node = self.tape.nodes[index]
             if node.op == "Param" and len(node.shape) == len(order):
-                self.tape.nodes[index] = replace(
-                    node, params=(Param(node.params[0].id, tuple(node.shape[old] for old in order)),)
-                )
-            fresh = [source for source in node.inputs if source not in seen]
-            seen.update(fresh)
-            stack += fresh
+                param = Param(node.params[0].id, tuple(node.shape[old] for old in order))
+                self.tape.nodes[index] = replace(node, params=(param,))
+            unseen = [source for source in node.inputs if source not in seen]
+            seen.update(unseen)
+            stack += unseen
 
-    def read(self, variable: Variable) -> Item:
-        """The contents of a variable."""
-        return Item(variable.size, variable.dtype, variable=variable)
+    def _unify_kernel_shapes(self) -> None:
+        """Give the parameters that are kernels of layers PyTorch's shape wherever else they are used."""
+        nodes = self.tape.nodes
+        for node in list(nodes):
+            if node.op == "MatMul" and len(node.inputs) == 2 and nodes[node.inputs[1]].op == "Param":
+                self.permute_params(Value(node.inputs[1], ()), (1, 0))
+        kernels = {
+            param.id: param for node in nodes if node.op in ("Conv", "ConvTranspose") for param in node.params[:1]
+        }
+        for index, node in enumerate(nodes):
+            if node.op == "Param" and node.params[0].id in kernels:
+                nodes[index] = replace(node, params=(kernels[node.params[0].id],))
 
 
-def _by_name(call: Call) -> Sequence[Value | Item]:
-    """Operators without a converter take all operands as data; those outside the table are opaque."""
+def read_variable(variable: Variable) -> TFTensor:
+    """The contents of a variable."""
+    return TFTensor(variable.size, variable.dtype, variable=variable)
+
+
+def node_name(node: NodeDef) -> str:
+    """The last part of a node's name."""
+    return str(node.name.rpartition("/")[2])
+
+
+def _default(call: TFCall) -> Results:
+    """Operators without a converter take all operands as data; those outside the vocabulary are opaque."""
     op = TF_NAMES.get(call.node.op, "Opaque")
-    slots = [slot for slot, item in enumerate(call.items) if item.dtype != RESOURCE or item.value is not None]
+    slots = [slot for slot, tensor in enumerate(call.inputs) if tensor.dtype != RESOURCE or tensor.value is not None]
     return call.emit(op, [call.value(slot) for slot in slots], display_name=f"tf.{call.node.op}")
-
-
-def single(value: float) -> np.ndarray[Any, Any]:
-    """A scalar's data."""
-    return np.asarray(value)

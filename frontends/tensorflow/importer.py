@@ -1,4 +1,4 @@
-"""TensorFlow functions, SavedModels and frozen graphs, and the concrete functions of Keras models.
+"""Entry point of the TensorFlow frontend: functions, SavedModels, frozen graphs, concrete functions of Keras models.
 
 The graph is read as TensorFlow wrote it: it is never frozen or optimised, and no value of a variable is read.
 """
@@ -20,28 +20,27 @@ tf = import_optional("tensorflow", "a TensorFlow model", "tensorflow")
 from tensorflow.core.framework import graph_pb2  # noqa: E402
 from tensorflow.python.util import nest as tree  # noqa: E402
 
-from . import saved_model as files  # noqa: E402
-from .control_flow import CONTROLS  # noqa: E402
+from . import saved_model  # noqa: E402
+from .control_flow import CONTROL_FLOW  # noqa: E402
 from .converters import CONVERTERS  # noqa: E402
-from .graph_def import Entry, Program, Variable, functions_of  # noqa: E402
-from .graph_walk import Walk  # noqa: E402
+from .graph_def import GraphInput, Program, Variable, functions_of  # noqa: E402
+from .graph_walk import TensorFlowImporter  # noqa: E402
 
 
 def trace(model: Any, request: TraceRequest) -> Graph:
-    """The raw graph of a ConcreteFunction, a tf.function, a loaded SavedModel, a GraphDef, or a file or folder with one
-    of them.
+    """The raw graph of a ConcreteFunction, a tf.function, a loaded SavedModel, a GraphDef, or a path.
 
     Raises:
         TraceError: the model, its file or its inputs are not what tracing needs.
     """
     try:
-        return _walked(_program(model, request), request)
+        return _import_program(_read_program(model, request), request)
     except CgirError:
         raise
     except Exception as error:
-        where = model if isinstance(model, str | os.PathLike) else f"the {type(model).__name__}"
+        label = model if isinstance(model, str | os.PathLike) else f"the {type(model).__name__}"
         raise TraceError(
-            f"{where} cannot be read, it is damaged or of an unknown kind: {one_line(error, 400, named=True)}"
+            f"{label} cannot be read, it is damaged or of an unknown kind: {one_line(error, 400, named=True)}"
         ) from error
 
 
@@ -51,16 +50,14 @@ def trace_keras(model: Any, request: TraceRequest) -> Graph:
     Raises:
         TraceError: its inputs' shapes are not known, or its call fails.
     """
-    specs = _specs_of_request(request, getattr(model, "compute_dtype", None)) or _specs_of_keras(model)
+    specs = _requested_specs(request, getattr(model, "compute_dtype", None)) or _keras_specs(model)
     structure = getattr(model, "_inputs_struct", None)
 
     def call(*args: Any) -> Any:
         flat = tf.nest.flatten(args)
-        fits = structure is not None and len(tf.nest.flatten(structure)) == len(flat)
-        return model(
-            tf.nest.pack_sequence_as(structure, flat) if fits else args[0] if len(args) == 1 else list(args),
-            training=False,
-        )
+        if structure is not None and len(tf.nest.flatten(structure)) == len(flat):
+            return model(tf.nest.pack_sequence_as(structure, flat), training=False)
+        return model(args[0] if len(args) == 1 else list(args), training=False)
 
     function = tf.function(call, autograph=False)
     name = request.name or type(model).__name__
@@ -68,46 +65,50 @@ def trace_keras(model: Any, request: TraceRequest) -> Graph:
         concrete = function.get_concrete_function(*specs)
     except Exception as error:
         raise TraceError(
-            f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: {one_line(error, 400, named=True)}"
+            f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: "
+            f"{one_line(error, 400, named=True)}"
         ) from error
-    return _walked(_program_of_concrete(concrete, name), request._replace(inputs=None, input_shape=None))
+    return _import_program(_concrete_program(concrete, name), request._replace(inputs=None, input_shape=None))
 
 
-def _program(model: Any, request: TraceRequest) -> Program:
+def _read_program(model: Any, request: TraceRequest) -> Program:
+    """The graph of a model, however it is given."""
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         if path.name == "saved_model.pb":
             path = path.parent
-        return files.saved_model(path, request.name) if path.is_dir() else files.frozen_file(path, request.name)
+        read = saved_model.read_saved_model if path.is_dir() else saved_model.read_frozen_graph
+        return read(path, request.name)
     if isinstance(model, graph_pb2.GraphDef):
-        return files.frozen(model, request.name or "graph", "the GraphDef")
+        return saved_model.frozen_program(model, request.name or "graph", "the GraphDef")
     if hasattr(model, "get_concrete_function") and not hasattr(model, "captured_inputs"):
-        model = _concrete(model, request)
+        model = _concrete_function(model, request)
     if hasattr(model, "signatures") and not hasattr(model, "captured_inputs"):
-        model = model.signatures[files.pick(list(model.signatures), "the loaded model")]
+        model = model.signatures[saved_model.select_signature(list(model.signatures), "the loaded model")]
     if not hasattr(model, "captured_inputs"):
         raise TraceError(
             f"cannot trace a {type(model).__name__}; wrap its Python function in tf.function, and trace that"
         )
-    return _program_of_concrete(model, request.name or _name(model))
+    return _concrete_program(model, request.name or _function_name(model))
 
 
-def _name(function: Any) -> str:
+def _function_name(function: Any) -> str:
     """The Python function's name, without what TensorFlow puts around it."""
     name = getattr(function, "name", "function")
     name = name.decode() if isinstance(name, bytes) else str(name)
     return name.removeprefix("__inference_").rstrip("0123456789").strip("_") or "function"
 
 
-def _concrete(function: Any, request: TraceRequest) -> Any:
+def _concrete_function(function: Any, request: TraceRequest) -> Any:
     """The concrete function of a tf.function for the inputs asked for."""
-    specs = _specs_of_request(request, None)
+    specs = _requested_specs(request, None)
     try:
         if specs:
             return function.get_concrete_function(*specs)
         if function.input_signature is None:
             raise TraceError(
-                "a tf.function without input_signature needs example inputs or input_shape=, for instance input_shape=(1, 224, 224, 3)"
+                "a tf.function without input_signature needs example inputs or input_shape=, "
+                "for instance input_shape=(1, 224, 224, 3)"
             )
         return function.get_concrete_function()
     except TraceError:
@@ -116,8 +117,8 @@ def _concrete(function: Any, request: TraceRequest) -> Any:
         raise TraceError(f"the tf.function cannot be traced: {one_line(error, 400, named=True)}") from error
 
 
-def _specs_of_request(request: TraceRequest, dtype: Any) -> list[Any]:
-    """Specifications of the inputs that the caller gave."""
+def _requested_specs(request: TraceRequest, dtype: Any) -> list[Any]:
+    """Specifications of the inputs that the request gives; `dtype` is that of inputs given by shape."""
     if request.inputs is not None and request.input_shape is not None:
         raise TraceError("trace takes example inputs or input_shape=, found both")
     if request.input_shape is not None:
@@ -126,14 +127,15 @@ def _specs_of_request(request: TraceRequest, dtype: Any) -> list[Any]:
         return []
     given = request.inputs if isinstance(request.inputs, tuple | list) else (request.inputs,)
     try:
-        return [tf.nest.map_structure(_spec, item) for item in given]
+        return [tf.nest.map_structure(_tensor_spec, item) for item in given]
     except (TypeError, ValueError, AttributeError) as error:
         raise TraceError(
-            f"the inputs must be tensors, arrays or tf.TensorSpec, found {type(request.inputs).__name__}: {one_line(error, 400)}"
+            "the inputs must be tensors, arrays or tf.TensorSpec, "
+            f"found {type(request.inputs).__name__}: {one_line(error, 400)}"
         ) from error
 
 
-def _spec(item: Any) -> Any:
+def _tensor_spec(item: Any) -> Any:
     if isinstance(item, tf.TensorSpec):
         return item
     return tf.TensorSpec(
@@ -141,7 +143,7 @@ def _spec(item: Any) -> Any:
     )
 
 
-def _specs_of_keras(model: Any) -> list[Any]:
+def _keras_specs(model: Any) -> list[Any]:
     try:
         tensors = tf.nest.flatten(model.inputs)
     except (AttributeError, ValueError):
@@ -151,104 +153,113 @@ def _specs_of_keras(model: Any) -> list[Any]:
     return [tf.TensorSpec(tuple(tensor.shape), tf.as_dtype(str(tensor.dtype)), name=tensor.name) for tensor in tensors]
 
 
-def _program_of_concrete(function: Any, name: str) -> Program:
+def _concrete_program(function: Any, name: str) -> Program:
     """The graph of a concrete function; what it captured are variables and constants made outside."""
     graph = function.graph
+    num_inputs = len(graph.inputs) - len(function.captured_inputs)
     variables = {id(variable.handle): variable for variable in graph.variables}
-    captured = list(
-        zip(function.captured_inputs, graph.inputs[len(graph.inputs) - len(function.captured_inputs) :], strict=True)
-    )
     handles: dict[str, Variable] = {}
-    for outer, inner in captured:
-        found = variables.get(id(outer))
-        handles[inner.op.name] = _variable(found, inner) if found is not None else _constant(outer, inner)
-    entries = [
-        Entry(
-            tensor.op.name,
-            tensor.op.name,
-            None if tensor.shape.rank is None else tuple(tensor.shape.as_list()),
-            tensor.dtype.as_datatype_enum,
+    for captured, placeholder in zip(function.captured_inputs, graph.inputs[num_inputs:], strict=True):
+        variable = variables.get(id(captured))
+        handles[placeholder.op.name] = (
+            _captured_constant(captured, placeholder) if variable is None else _captured_variable(variable, placeholder)
         )
-        for tensor in graph.inputs[: len(graph.inputs) - len(captured)]
-    ]
     definition = graph.as_graph_def()
-    functions = functions_of(definition)
-    return Program(definition.node, functions, entries, _outputs(graph), handles, name=name)
+    inputs = [_graph_input(placeholder) for placeholder in graph.inputs[:num_inputs]]
+    return Program(definition.node, functions_of(definition), inputs, _outputs(graph), handles, name=name)
 
 
-def _variable(variable: Any, inner: Any) -> Variable:
-    name = f"{variable.name.partition(':')[0]}#{inner.op.name}"
+def _graph_input(placeholder: Any) -> GraphInput:
+    name, shape = placeholder.op.name, placeholder.shape
+    size = None if shape.rank is None else tuple(shape.as_list())
+    return GraphInput(name, name, size, placeholder.dtype.as_datatype_enum)
+
+
+def _captured_variable(variable: Any, placeholder: Any) -> Variable:
+    name = f"{variable.name.partition(':')[0]}#{placeholder.op.name}"
     return Variable(name, tuple(variable.shape.as_list()), variable.dtype.as_datatype_enum, bool(variable.trainable))
 
 
-def _constant(outer: Any, inner: Any) -> Variable:
+def _captured_constant(captured: Any, placeholder: Any) -> Variable:
     """A tensor made outside the function: it counts as a variable that is not trained."""
-    shape = inner.shape if inner.shape.rank is not None else outer.shape
+    shape = placeholder.shape if placeholder.shape.rank is not None else captured.shape
     size = tuple(n or 1 for n in shape.as_list()) if shape.rank is not None else ()
-    return Variable(inner.op.name, size, inner.dtype.as_datatype_enum, False)
+    return Variable(placeholder.op.name, size, placeholder.dtype.as_datatype_enum, False)
 
 
 def _outputs(graph: Any) -> list[tuple[str, str]]:
-    found: dict[str, str] = {}
+    """Names of the outputs, and references to their tensors; a tensor that is returned twice is one output."""
+    paths: dict[str, str] = {}
     for path, tensor in zip(_paths(graph), graph.outputs, strict=True):
-        found.setdefault(tensor.name, path)
-    if not found:
+        paths.setdefault(tensor.name, path)
+    if not paths:
         raise TraceError("the function returns no tensor; a graph needs at least one output")
-    return [(path, name) for name, path in found.items()]
+    return [(path, ref) for ref, path in paths.items()]
 
 
 def _paths(graph: Any) -> list[str]:
     """A name for every output: "output", "output.1", "output.logits" ..."""
+    numbered = [f"output.{index}" for index in range(len(graph.outputs))]
+    if len(graph.outputs) == 1:
+        return ["output"]
     structure = getattr(graph, "structured_outputs", None)
-    if structure is None or len(graph.outputs) == 1:
-        return ["output"] if len(graph.outputs) == 1 else [f"output.{place}" for place in range(len(graph.outputs))]
+    if structure is None:
+        return numbered
     paths = [".".join(str(part) for part in ("output", *path)) for path, _ in tree.flatten_with_tuple_paths(structure)]
-    return paths if len(paths) == len(graph.outputs) else [f"output.{place}" for place in range(len(graph.outputs))]
+    return paths if len(paths) == len(graph.outputs) else numbered
 
 
 # --- sizes of the inputs
 
 
-def _walked(program: Program, request: TraceRequest) -> Graph:
-    sizes = _sizes(program, request)
+def _import_program(program: Program, request: TraceRequest) -> Graph:
+    sizes = _input_sizes(program, request)
     batch = next((size[0] for size in sizes if size), 1)
-    return Walk(program, Tape(max(batch, 1), request.strict), CONVERTERS, CONTROLS).graph(sizes)
+    tape = Tape(max(batch, 1), request.strict)
+    return TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW).import_graph(sizes)
 
 
-def _sizes(program: Program, request: TraceRequest) -> list[Size]:
-    given = _given(program, request)
-    if given and len(given) != len(program.inputs):
-        names = [entry.name for entry in program.inputs]
-        raise TraceError(f"{program.name}: has {len(names)} inputs {names}, found {len(given)} shapes")
-    return [
-        _size(program, entry, given[place] if given else None, request) for place, entry in enumerate(program.inputs)
-    ]
+def _input_sizes(program: Program, request: TraceRequest) -> list[Size]:
+    """The concrete sizes of the inputs: as requested, else as declared, with a batch of one where that is open."""
+    requested = _requested_sizes(program, request)
+    if not requested:
+        return [_declared_size(program, graph_input, request) for graph_input in program.inputs]
+    if len(requested) != len(program.inputs):
+        names = [graph_input.name for graph_input in program.inputs]
+        raise TraceError(f"{program.name}: has {len(names)} inputs {names}, found {len(requested)} shapes")
+    for graph_input, size in zip(program.inputs, requested, strict=True):
+        declared = graph_input.size
+        fits = declared is None or (
+            len(size) == len(declared) and all(n is None or n == m for n, m in zip(declared, size, strict=True))
+        )
+        if not fits or None in size:
+            raise TraceError(f"{_input_label(program, graph_input)} does not take {size}")
+    return list(requested)
 
 
-def _given(program: Program, request: TraceRequest) -> Sequence[Size]:
-    """The sizes asked for; those in a dictionary go by the inputs' names."""
+def _requested_sizes(program: Program, request: TraceRequest) -> Sequence[Size]:
+    """The sizes that the request gives, none if it does not; those in a dictionary go by the inputs' names."""
     if isinstance(request.inputs, dict):
-        names = [entry.name for entry in program.inputs]
+        names = [graph_input.name for graph_input in program.inputs]
         if sorted(names) != sorted(request.inputs):
             raise TraceError(f"{program.name}: has inputs {names}, found {sorted(request.inputs)}")
-        return [tuple(_spec(request.inputs[name]).shape) for name in names]
-    specs = tf.nest.flatten(_specs_of_request(request, None))
+        return [tuple(_tensor_spec(request.inputs[name]).shape) for name in names]
+    specs = tf.nest.flatten(_requested_specs(request, None))
     return [tuple(spec.shape.as_list()) for spec in specs]
 
 
-def _size(program: Program, entry: Entry, given: Size | None, request: TraceRequest) -> Size:
-    """The size of an input: as asked for, else as declared, with a batch of one where that is open."""
-    where = f"{program.name}: input {entry.name!r} of shape {entry.size}"
-    if given is not None:
-        fits = entry.size is None or (
-            len(given) == len(entry.size) and all(n is None or n == m for n, m in zip(entry.size, given, strict=True))
-        )
-        if not fits or None in given:
-            raise TraceError(f"{where} does not take {given}")
-        return given
-    if entry.size is None:
-        raise TraceError(f"{where}: its rank is open; pass input_shape= or inputs=")
-    size = tuple(request.dims.get("batch", 1) if n is None and axis == 0 else n for axis, n in enumerate(entry.size))
+def _declared_size(program: Program, graph_input: GraphInput, request: TraceRequest) -> Size:
+    """The size that an input declares; the batch, if open, is that of the request or 1."""
+    label = _input_label(program, graph_input)
+    if graph_input.size is None:
+        raise TraceError(f"{label}: its rank is open; pass input_shape= or inputs=")
+    batch = request.dims.get("batch", 1)
+    size = tuple(batch if n is None and axis == 0 else n for axis, n in enumerate(graph_input.size))
     if None in size:
-        raise TraceError(f"{where}: only the batch may be open; pass input_shape= or inputs=")
+        raise TraceError(f"{label}: only the batch may be open; pass input_shape= or inputs=")
     return tuple(n for n in size if n is not None)
+
+
+def _input_label(program: Program, graph_input: GraphInput) -> str:
+    """How messages refer to an input."""
+    return f"{program.name}: input {graph_input.name!r} of shape {graph_input.size}"

@@ -1,24 +1,25 @@
-"""What the functions of a TensorFlow loop say about it: which variables stay the same, and how often it goes round."""
+"""Analysis of the functions of a TensorFlow loop: its invariant variables and its trip count."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from tensorflow.core.framework import function_pb2
 
-from .graph_def import Item, NodeDef, data_inputs, source_of
-from .shape_inference import constant
+from .constant_folding import constant_tensor
+from .graph_def import NodeDef, TFTensor, data_inputs, source_of
 
-Functions = Mapping[str, function_pb2.FunctionDef]
-PASSING = frozenset(("Identity", "Cast", "ReadVariableOp", "StopGradient"))
+Functions: TypeAlias = Mapping[str, function_pb2.FunctionDef]
+IDENTITY_OPS = frozenset(("Identity", "Cast", "ReadVariableOp", "StopGradient"))
 
 
-class Body:
-    """A function of a loop, looked at backwards from its results."""
+class _LoopFunction:
+    """The condition or the body of a loop, analysed from its results backwards."""
 
     def __init__(self, definition: function_pb2.FunctionDef) -> None:
-        self.arguments = {arg.name: place for place, arg in enumerate(definition.signature.input_arg)}
+        self.arguments = {arg.name: index for index, arg in enumerate(definition.signature.input_arg)}
         self.nodes = {node.name: node for node in definition.node_def}
         self.results = [definition.ret.get(arg.name, arg.name) for arg in definition.signature.output_arg]
 
@@ -27,50 +28,62 @@ class Body:
         name = source_of(ref)
         for _ in range(len(self.nodes) + 1):
             node = self.nodes.get(name)
-            if node is None or node.op not in PASSING or not data_inputs(node):
+            if node is None or node.op not in IDENTITY_OPS or not data_inputs(node):
                 break
             name = source_of(data_inputs(node)[0])
         return name
 
     def argument(self, ref: str) -> int | None:
-        """The place of the argument that a tensor is."""
+        """The index of the argument that a tensor is."""
         return self.arguments.get(self.origin(ref))
 
     def node(self, ref: str) -> NodeDef | None:
         """The node that computes a tensor."""
         return self.nodes.get(self.origin(ref))
 
-    def number(self, ref: str, items: Sequence[Item], fixed: set[int]) -> int | None:
-        """A tensor's value where it is a constant, or an argument that stays as it is and is known."""
-        place = self.argument(ref)
-        item = items[place] if place is not None and place in fixed else None
+    def constant(self, ref: str, inputs: Sequence[TFTensor], invariant: set[int]) -> int | None:
+        """The number of a tensor that is a constant, or an invariant argument of known contents.
+
+        Args:
+            ref: to the tensor.
+            inputs: that enter the loop.
+            invariant: indices of the variables that stay the same.
+        """
+        index = self.argument(ref)
+        tensor = inputs[index] if index is not None and index in invariant else None
         node = self.node(ref)
         if node is not None and node.op == "Const":
-            item = constant(node)
-        return (
-            int(np.asarray(item.data).ravel()[0])
-            if item is not None and item.data is not None and item.data.size == 1
-            else None
-        )
+            tensor = constant_tensor(node)
+        if tensor is None or tensor.data is None or tensor.data.size != 1:
+            return None
+        return int(np.asarray(tensor.data).ravel()[0])
 
 
-def invariants(functions: Functions, body: str) -> set[int]:
-    """Places of the loop variables that every round hands on unchanged."""
+def invariant_variables(functions: Functions, body: str) -> set[int]:
+    """Indices of the loop variables that the body returns unchanged."""
     if body not in functions:
         return set()
-    found = Body(functions[body])
-    return {place for place, ref in enumerate(found.results) if found.argument(ref) == place}
+    function = _LoopFunction(functions[body])
+    return {index for index, ref in enumerate(function.results) if function.argument(ref) == index}
 
 
-def iterations(functions: Functions, condition: str, body: str, items: Sequence[Item]) -> int | None:
-    """How often a loop goes round, if it counts: conditions `i < n` joined by "and", where i grows by a constant; else
-    None.
+def trip_count(functions: Functions, condition: str, body: str, inputs: Sequence[TFTensor]) -> int | None:
+    """How often a counting loop runs its body: conditions `i < n` joined by "and", where i grows by a constant.
+
+    Args:
+        functions: of the model.
+        condition: name of the function that decides whether to continue.
+        body: name of the function that is repeated.
+        inputs: that enter the loop.
+
+    Returns:
+        The number of iterations, None where the loop does not count.
     """
     if condition not in functions or body not in functions:
         return None
-    test, rounds = Body(functions[condition]), Body(functions[body])
-    fixed = invariants(functions, body)
-    found: list[int] = []
+    test, step = _LoopFunction(functions[condition]), _LoopFunction(functions[body])
+    invariant = invariant_variables(functions, body)
+    counts: list[int] = []
     queue = [test.results[0]]
     while queue:
         node = test.node(queue.pop())
@@ -82,32 +95,36 @@ def iterations(functions: Functions, condition: str, body: str, items: Sequence[
             continue
         if node.op not in ("Less", "LessEqual"):
             return None
-        trips = _counted(test, rounds, left, right[0], items, fixed, node.op == "LessEqual")
-        if trips is None:
+        limit = test.constant(right[0], inputs, invariant)
+        counter = test.argument(left)
+        if counter is None or limit is None:
             return None
-        found.append(trips)
-    return min(found)
+        count = _count(step, counter, limit + (node.op == "LessEqual"), inputs, invariant)
+        if count is None:
+            return None
+        counts.append(count)
+    return min(counts)
 
 
-def _counted(
-    test: Body, rounds: Body, counter: str, bound: str, items: Sequence[Item], fixed: set[int], inclusive: bool
+def _count(
+    body: _LoopFunction, counter: int, limit: int, inputs: Sequence[TFTensor], invariant: set[int]
 ) -> int | None:
-    place, stop = test.argument(counter), test.number(bound, items, fixed)
-    if place is None or stop is None or items[place].data is None:
+    """The number of iterations until the loop variable `counter` reaches a limit."""
+    start = inputs[counter].data
+    if start is None:
         return None
-    step = _step(rounds, place, items, fixed)
-    start = np.asarray(items[place].data).ravel()
-    if step is None or step <= 0 or start.size != 1:
+    increment = _increment(body, counter, inputs, invariant)
+    if start.size != 1 or increment is None or increment <= 0:
         return None
-    return max(-(-(stop + inclusive - int(start[0])) // step), 0)
+    return max(-(-(limit - int(np.asarray(start).ravel()[0])) // increment), 0)
 
 
-def _step(rounds: Body, place: int, items: Sequence[Item], fixed: set[int]) -> int | None:
-    """How much the loop variable at `place` grows in a round."""
-    node = rounds.node(rounds.results[place])
+def _increment(body: _LoopFunction, counter: int, inputs: Sequence[TFTensor], invariant: set[int]) -> int | None:
+    """How much the loop variable `counter` grows in an iteration."""
+    node = body.node(body.results[counter])
     if node is None or node.op not in ("Add", "AddV2"):
         return None
     left, right = data_inputs(node)
-    if rounds.argument(left) != place:
+    if body.argument(left) != counter:
         left, right = right, left
-    return rounds.number(right, items, fixed) if rounds.argument(left) == place else None
+    return body.constant(right, inputs, invariant) if body.argument(left) == counter else None

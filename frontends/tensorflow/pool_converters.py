@@ -1,86 +1,81 @@
-"""Windows without weights in TensorFlow graphs: pooling, resizing, padding."""
+"""Converters of TensorFlow operators with windows but no weights: pooling, resizing, padding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cgir.graph import Attr
-from frontends.common.tape import Operand, Size, Value
+from frontends.common.tape import Operand, Size
 
-from .graph_def import Item
-from .graph_walk import Call, Converter
-from .layer_converters import (
-    channels_last,
+from .constant_folding import constant_ints
+from .graph_def import TFTensor
+from .graph_walk import Results, TFCall, TFConverter
+from .windows import (
+    drop,
+    emit_windowed,
+    expand_result,
     explicit_padding,
-    first_spatial,
-    narrowed,
     spatial_entries,
-    spatial_size,
-    widened,
-    windowed,
-    without,
+    spatial_part,
+    squeeze_inputs,
 )
-from .shape_inference import numbers
-
-Result = Sequence[Value | Item]
 
 
-def pool(op: str) -> Converter:
+def _pool(op: str) -> TFConverter:
     """Max and average pooling."""
 
-    def convert(call: Call) -> Result:
-        image = call.items[0]
-        kernel, stride = _window(call)
-        padding = explicit_padding(call, spatial_size(call, image.size), kernel, stride, (1,) * len(kernel))
-        narrow = narrowed(call, image, None)
-        axis, size = None, call.size
-        if narrow is not None and kernel[narrow[0] - first_spatial(call)] == 1:
-            axis, image, _ = narrow
-            kernel, stride, padding = (
-                without(values, axis - first_spatial(call)) for values in (kernel, stride, padding)
-            )
-            size = without(size, axis)
+    def convert(call: TFCall) -> Results:
+        image, size = call.inputs[0], call.size
+        kernel, stride = _kernel_and_stride(call)
+        padding = explicit_padding(call, spatial_part(call, image.size), kernel, stride, (1,) * len(kernel))
+        squeezed = squeeze_inputs(call, image, None)
+        axis = None
+        if squeezed is not None and kernel[squeezed.spatial_index] == 1:
+            axis, index, image, _ = squeezed
+            kernel, stride, padding = drop(kernel, index), drop(stride, index), drop(padding, index)
+            size = drop(size, axis)
         attrs: dict[str, Attr] = {"kernel": kernel, "stride": stride, "padding": padding}
         if op == "MaxPool":
             attrs["dilation"] = (1,) * len(kernel)
         elif any(map(any, padding)):
             attrs["include_pad"] = False
-        value = windowed(call, op, [Operand(call.walk.value(image), image.size)], attrs, (), size, len(kernel))
-        return [
-            widened(call, value, axis),
-            *(Item(size, kind) for size, (_, kind) in zip(call.sizes[1:], call.outputs[1:], strict=True)),
-        ]
+        value = emit_windowed(call, op, [Operand(call.importer.to_value(image), image.size)], attrs, (), size)
+        others = zip(call.sizes[1:], call.results[1:], strict=True)
+        return [expand_result(call, value, axis), *(TFTensor(size, dtype) for size, (_, dtype) in others)]
 
     return convert
 
 
-def _window(call: Call) -> tuple[Size, Size]:
+def _kernel_and_stride(call: TFCall) -> tuple[Size, Size]:
+    """The spatial entries of both, which MaxPoolV2 has as operands."""
     if call.node.op == "MaxPoolV2":
-        cut = slice(1, -1) if channels_last(call) else slice(2, None)
-        return numbers(call.items[1], "kernel", call.node)[cut], numbers(call.items[2], "stride", call.node)[cut]
+        kernel = constant_ints(call.inputs[1], "kernel", call.node)
+        return spatial_part(call, kernel), spatial_part(call, constant_ints(call.inputs[2], "stride", call.node))
     return spatial_entries(call, "ksize"), spatial_entries(call, "strides")
 
 
-def resize(mode: str) -> Converter:
+def _resize(mode: str) -> TFConverter:
     """Resizing of images, which are always NHWC."""
-    return lambda call: call.plain("Resize", 0, attrs={"mode": mode}, channels_last=True)
+    return lambda call: call.emit_inputs("Resize", 0, attrs={"mode": mode}, channels_last=True)
 
 
-def pad(call: Call) -> Result:
+def _pad(call: TFCall) -> Results:
     """Pad, PadV2 and MirrorPad."""
-    flat = numbers(call.items[1], "padding", call.node)
+    flat = constant_ints(call.inputs[1], "padding", call.node)
     pairs = tuple(zip(flat[::2], flat[1::2], strict=True))
     attrs: dict[str, Attr] = {"padding": pairs, "mode": "constant"}
     if call.node.op == "MirrorPad":
         attrs["mode"] = "reflect" if call.attr("mode") == "REFLECT" else "symmetric"
     else:
-        data = call.items[2].data if len(call.items) > 2 else None
+        data = call.inputs[2].data if len(call.inputs) > 2 else None
         attrs["value"] = float(data) if data is not None else 0.0
-    return list(call.plain("Pad", 0, attrs=attrs))
+    return call.emit_inputs("Pad", 0, attrs=attrs)
 
 
-CONVERTERS: dict[str, Converter] = {
-    **dict.fromkeys(("MaxPool", "MaxPoolV2", "MaxPool3D"), pool("MaxPool")), **dict.fromkeys(("AvgPool", "AvgPool3D"), pool("AvgPool")),
-    "ResizeBilinear": resize("bilinear"), "ResizeNearestNeighbor": resize("nearest"), "ResizeBicubic": resize("bicubic"), "ResizeArea": resize("area"),
-    **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), pad),
-}  # fmt: skip
+CONVERTERS: dict[str, TFConverter] = {
+    **dict.fromkeys(("MaxPool", "MaxPoolV2", "MaxPool3D"), _pool("MaxPool")),
+    **dict.fromkeys(("AvgPool", "AvgPool3D"), _pool("AvgPool")),
+    "ResizeBilinear": _resize("bilinear"),
+    "ResizeNearestNeighbor": _resize("nearest"),
+    "ResizeBicubic": _resize("bicubic"),
+    "ResizeArea": _resize("area"),
+    **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), _pad),
+}

@@ -1,6 +1,4 @@
-"""TensorFlow models in files: SavedModel folders and frozen graphs. Only the graph is read; the folder's variables are
-never opened.
-"""
+"""TensorFlow models in files: SavedModel folders and frozen graphs; the variables beside a graph are never opened."""
 
 from __future__ import annotations
 
@@ -15,26 +13,26 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from cgir import TraceError
 from cgir.errors import one_line
 
-from .graph_def import FLOATING, Entry, Program, Variable, attr, data_inputs, functions_of, source_of
+from .graph_def import FLOATING, GraphInput, Program, Variable, data_inputs, functions_of, get_attribute, source_of
 
-LARGEST = 2**31 - 1  # bytes; protocol buffers cannot be larger
+MAX_BYTES = 2**31 - 1  # of a protocol buffer
 
 
-def saved_model(folder: Path, name: str) -> Program:
+def read_saved_model(folder: Path, name: str) -> Program:
     """The serving signature of a SavedModel folder, or its only one.
 
     Raises:
         TraceError: the file is damaged, or there are several signatures and none is called serving_default.
     """
     path = folder / "saved_model.pb"
-    model = _parsed(saved_model_pb2.SavedModel(), path, "a SavedModel")
+    model = _parse(saved_model_pb2.SavedModel(), path, "a SavedModel")
     if not model.meta_graphs:
         raise TraceError(f"{path}: holds no graph; is it a SavedModel? a frozen graph must have another name")
     graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags] or list(model.meta_graphs)
     graph = graphs[0]
-    signature = graph.signature_def[pick(list(graph.signature_def), str(folder))]
+    signature = graph.signature_def[select_signature(list(graph.signature_def), str(folder))]
     inputs = [
-        Entry(key, source_of(info.name), _shape(info.tensor_shape), info.dtype)
+        GraphInput(key, source_of(info.name), _shape(info.tensor_shape), info.dtype)
         for key, info in sorted(signature.inputs.items())
     ]
     outputs = [
@@ -45,8 +43,8 @@ def saved_model(folder: Path, name: str) -> Program:
     return Program(graph.graph_def.node, functions, inputs, outputs, _handles(graph), name=name or folder.name)
 
 
-def pick(signatures: list[str], where: str) -> str:
-    """The signature to follow.
+def select_signature(signatures: list[str], label: str) -> str:
+    """The signature whose graph is imported: serving_default, or the only one.
 
     Raises:
         TraceError: there is none, or several without a serving_default.
@@ -58,55 +56,72 @@ def pick(signatures: list[str], where: str) -> str:
         return usable[0]
     if not usable:
         raise TraceError(
-            f"{where}: the SavedModel has no signature; save it with signatures=..., or trace one of its functions"
+            f"{label}: the SavedModel has no signature; save it with signatures=..., or trace one of its functions"
         )
     raise TraceError(
-        f"{where}: none of the signatures {sorted(usable)} is called serving_default; load the model and trace model.signatures[...]"
+        f"{label}: none of the signatures {sorted(usable)} is called serving_default; "
+        "load the model and trace model.signatures[...]"
     )
 
 
-def frozen_file(path: Path, name: str) -> Program:
+def read_frozen_graph(path: Path, name: str) -> Program:
     """A frozen graph in a .pb file.
 
     Raises:
         TraceError: the file is damaged, or holds something else.
     """
-    return frozen(_parsed(graph_pb2.GraphDef(), path, "a frozen GraphDef"), name or path.stem, str(path))
+    return frozen_program(_parse(graph_pb2.GraphDef(), path, "a frozen GraphDef"), name or path.stem, str(path))
 
 
-def frozen(graph: graph_pb2.GraphDef, name: str, where: str) -> Program:
-    """A GraphDef whose inputs are the placeholders that something reads, and whose outputs are the nodes nobody reads.
+def frozen_program(graph: graph_pb2.GraphDef, name: str, label: str) -> Program:
+    """A GraphDef; its inputs are the placeholders that are read, its outputs the nodes that no other reads.
+
+    Args:
+        graph: the GraphDef.
+        name: of the program.
+        label: how messages refer to the graph.
 
     Raises:
         TraceError: it has no nodes, or no result.
     """
     if not graph.node:
-        raise TraceError(f"{where}: the graph has no nodes")
+        raise TraceError(f"{label}: the graph has no nodes")
     read = {source_of(ref) for node in graph.node for ref in data_inputs(node)}
-    quiet = ("NoOp", "Assert", "Const", "Placeholder", "Print", "PrintV2", "VarHandleOp", "Exit", "Switch", "Merge")
+    no_output_ops = (
+        "NoOp",
+        "Assert",
+        "Const",
+        "Placeholder",
+        "Print",
+        "PrintV2",
+        "VarHandleOp",
+        "Exit",
+        "Switch",
+        "Merge",
+    )
     inputs = [
-        Entry(node.name, node.name, _shape(attr(node, "shape")), int(attr(node, "dtype")))
+        GraphInput(node.name, node.name, _shape(get_attribute(node, "shape")), int(get_attribute(node, "dtype")))
         for node in graph.node
         if node.op == "Placeholder" and node.name in read
     ]
-    found = [node.name for node in graph.node if node.name not in read and node.op not in quiet]
-    if not found:
+    output_nodes = [node.name for node in graph.node if node.name not in read and node.op not in no_output_ops]
+    if not output_nodes:
         raise TraceError(
-            f"{where}: no node of the graph is a result, every one is read by another; a graph with cycles cannot run"
+            f"{label}: no node of the graph is a result, every one is read by another; a graph with cycles cannot run"
         )
-    outputs = [(f"output.{node}" if len(found) > 1 else "output", node) for node in found]
+    outputs = [(f"output.{node}" if len(output_nodes) > 1 else "output", node) for node in output_nodes]
     functions = functions_of(graph)
     return Program(graph.node, functions, inputs, outputs, frozen=True, name=name)
 
 
-def _parsed(message: Any, path: Path, what: str) -> Any:
+def _parse(message: Any, path: Path, kind: str) -> Any:
     try:
-        if path.stat().st_size > LARGEST:
-            raise TraceError(f"{path}: {path.stat().st_size} bytes is more than {what} can have")
+        if path.stat().st_size > MAX_BYTES:
+            raise TraceError(f"{path}: {path.stat().st_size} bytes is more than {kind} can have")
         message.ParseFromString(path.read_bytes())
     except (DecodeError, RuntimeError, OSError) as error:
         raise TraceError(
-            f"{path}: cannot be read as {what}, the file is damaged or something else ({one_line(error)})"
+            f"{path}: cannot be read as {kind}, the file is damaged or something else ({one_line(error)})"
         ) from error
     return message
 
@@ -116,8 +131,9 @@ def _shape(shape: tensor_shape_pb2.TensorShapeProto) -> tuple[int | None, ...] |
 
 
 def _handles(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Variable]:
-    """Which node stands for which variable: functions list the objects that their arguments are, the objects say what
-    is trained.
+    """Name of a node -> the variable that it stands for.
+
+    Functions list the objects that their arguments are, and the objects say what is trained.
     """
     objects = graph.object_graph_def.nodes
     trained = {source_of(name) for name in _trained_names(graph)}
@@ -126,17 +142,20 @@ def _handles(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Variable]:
     for node in graph.graph_def.node:
         if node.op != "VarHandleOp":
             continue
-        size, dtype = tuple(int(dim.size) for dim in attr(node, "shape").dim), int(attr(node, "dtype"))
+        size, dtype = (
+            tuple(int(dim.size) for dim in get_attribute(node, "shape").dim),
+            int(get_attribute(node, "dtype")),
+        )
         handles[node.name] = Variable(node.name, size, dtype, node.name in trained if trained else dtype in FLOATING)
         if node.name in named:
             handles[node.name] = _object(named[node.name], objects[named[node.name]].variable)
     for node in graph.graph_def.node:
         if (
             node.op not in ("PartitionedCall", "StatefulPartitionedCall")
-            or attr(node, "f").name not in graph.object_graph_def.concrete_functions
+            or get_attribute(node, "f").name not in graph.object_graph_def.concrete_functions
         ):
             continue
-        bound = graph.object_graph_def.concrete_functions[attr(node, "f").name].bound_inputs
+        bound = graph.object_graph_def.concrete_functions[get_attribute(node, "f").name].bound_inputs
         for ref, index in zip(reversed(data_inputs(node)), reversed(bound), strict=False):
             if source_of(ref) in handles and objects[index].WhichOneof("kind") == "variable":
                 handles[source_of(ref)] = _object(index, objects[index].variable)

@@ -1,34 +1,32 @@
-"""Which constants of a frozen graph were weights: all that are floating-point and have axes, except statistics of
-normalisation.
-"""
+"""Weights of a frozen graph: its floating-point constants with axes, except the statistics of normalisation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
 
-from .graph_def import FLOATING, NodeDef, attr, data_inputs, source_of
+from .graph_def import FLOATING, NodeDef, data_inputs, get_attribute, source_of
 
-PASSING = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Enter"))
-WEIGHTED = frozenset(
+PASSING_OPS = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Enter"))
+WEIGHTED_OPS = frozenset(
     ("BiasAdd", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
 )
 
 
-def weights(nodes: Iterable[NodeDef]) -> set[str]:
+def weight_names(nodes: Iterable[NodeDef]) -> set[str]:
     """Names of the constants that are weights."""
     by_name = {node.name: node for node in nodes}
     readers: dict[str, list[NodeDef]] = {}
     for node in by_name.values():
         for source in _sources(node):
             readers.setdefault(source, []).append(node)
-    found = set()
+    names = set()
     for node in by_name.values():
-        if node.op == "Const" and attr(node, "dtype") in FLOATING:
-            size = [dim.size for dim in attr(node, "value").tensor_shape.dim]
+        if node.op == "Const" and get_attribute(node, "dtype") in FLOATING:
+            size = [dim.size for dim in get_attribute(node, "value").tensor_shape.dim]
             if prod(size) > 1 or (size and _feeds_layer(by_name, readers, node.name)):
-                found.add(node.name)
-    return found - _statistics(by_name, readers)
+                names.add(node.name)
+    return names - _statistics(by_name, readers)
 
 
 def _feeds_layer(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], name: str) -> bool:
@@ -36,33 +34,36 @@ def _feeds_layer(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]],
     stack, seen = [name], {name}
     while stack:
         for reader in readers.get(stack.pop(), ()):
-            biased = reader.op in ("Add", "AddV2") and any(
-                by_name[source].op in WEIGHTED for source in _sources(reader) if source in by_name
+            adds_bias = reader.op in ("Add", "AddV2") and any(
+                by_name[source].op in WEIGHTED_OPS for source in _sources(reader) if source in by_name
             )
-            if reader.op in WEIGHTED or biased:
+            if reader.op in WEIGHTED_OPS or adds_bias:
                 return True
-            if reader.op in PASSING and reader.name not in seen:
+            if reader.op in PASSING_OPS and reader.name not in seen:
                 seen.add(reader.name)
                 stack.append(reader.name)
     return False
 
 
 def _sources(node: NodeDef) -> list[str]:
+    """Names of the nodes that a node reads."""
     return [source_of(ref) for ref in data_inputs(node)]
 
 
 def _statistics(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]]) -> set[str]:
-    """Variances stand under a root, a number added; means are multiplied with that root and taken away, or taken away
-    before (batch normalisation).
+    """Names of the means and variances of batch normalisation.
+
+    Variances stand under a root, a number added; means are multiplied by that root and subtracted, or subtracted
+    before.
     """
     found: set[str] = set()
     scales: set[str] = set()
     for node in by_name.values():
         if node.op not in ("Rsqrt", "Sqrt") or not _sources(node):
             continue
-        total = by_name.get(_through(by_name, _sources(node)[0]))
+        total = by_name.get(_origin(by_name, _sources(node)[0]))
         variances = (
-            [_through(by_name, source) for source in _sources(total)]
+            [_origin(by_name, source) for source in _sources(total)]
             if total is not None and total.op in ("Add", "AddV2")
             else []
         )
@@ -80,7 +81,7 @@ def _statistics(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]]) 
 
 def _means(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], product: NodeDef, scale: str) -> set[str]:
     """The mean in `beta - mean * scale`, or in `(x - mean) * scale`."""
-    other = [_through(by_name, source) for source in _sources(product) if source != scale]
+    other = [_origin(by_name, source) for source in _sources(product) if source != scale]
     if not other or other[0] not in by_name:
         return set()
     node = by_name[other[0]]
@@ -92,16 +93,16 @@ def _means(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], produ
     if node.op == "Const":
         return {node.name} if taken else set()
     if node.op == "Sub":
-        mean = _through(by_name, _sources(node)[1])
+        mean = _origin(by_name, _sources(node)[1])
         return {mean} if mean in by_name and by_name[mean].op == "Const" else set()
     return set()
 
 
-def _through(by_name: dict[str, NodeDef], name: str) -> str:
-    """What a tensor was before it was moved or renamed."""
+def _origin(by_name: dict[str, NodeDef], name: str) -> str:
+    """The node that a tensor comes from, identities and reshapes skipped."""
     for _ in range(len(by_name)):
         node = by_name.get(name)
-        if node is None or node.op not in PASSING or not _sources(node):
+        if node is None or node.op not in PASSING_OPS or not _sources(node):
             break
         name = _sources(node)[0]
     return name
