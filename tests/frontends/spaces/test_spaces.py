@@ -1,4 +1,4 @@
-"""What every search space promises: strings read back, graphs are the traced networks, batches equal graphs one by one."""
+"""What every search space promises: strings read back, graphs are the traced networks, batches equal single graphs."""
 
 from __future__ import annotations
 

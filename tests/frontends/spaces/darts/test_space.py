@@ -1,6 +1,4 @@
-"""DARTS: the table's strings, parameters and FLOPs, published networks, genotypes with `none`, NAS-Bench-301's
-configurations.
-"""
+"""DARTS: the table's strings, parameters and FLOPs, published networks, genotypes with `none`, NAS-Bench-301."""
 
 from __future__ import annotations
 
@@ -24,9 +22,12 @@ from frontends.spaces.darts.space import OPS, from_nasbench301
 
 TABLE = "darts_cifar10.csv.gz"
 DARTS_V2 = (
-    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), "
-    "('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), "
-    "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])"
+    "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
+    "('sep_conv_3x3', 1), ('skip_connect', 0), "
+    "('skip_connect', 0), ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), "
+    "('max_pool_3x3', 1), ('skip_connect', 2), "
+    "('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], "
+    "reduce_concat=[2, 3, 4, 5])"
 )
 # operation and input of each pair; multiply-adds and parameters in millions, as listed beside these genotypes in
 # FairDARTS' genotypes.py
@@ -104,8 +105,9 @@ def test_published_parameters_are_the_graphs_where_none_leaves_nothing_idle() ->
 
 
 def has_idle_parameters(cell: Cell) -> bool:
-    """Whether a cell leaves one of its inputs unread, hence its preprocessing idle, or weights on an edge from a node
-    with nothing but `none`.
+    """Whether a cell has weights that do nothing.
+
+    It leaves an input unread, or has an operation on a node with nothing but `none`.
     """
     alive, read, idle = {0, 1}, set(), False
     for place in range(0, 8, 2):
@@ -117,8 +119,9 @@ def has_idle_parameters(cell: Cell) -> bool:
 
 
 def test_published_flops_are_multiply_adds_plus_norms_and_means() -> None:
-    """As the counter thop has it: 4 for each value a BatchNorm returns, 1 for each of an average pooling, 65 for the
-    mean of 8 x 8 values.
+    """FLOPs as thop counts them.
+
+    4 for each value that a BatchNorm returns, 1 for each of an average pooling, 65 for a mean of 8 x 8 values.
     """
     extra = {"BatchNorm": 4, "AvgPool": 1, "GlobalAvgPool": 8 * 8 + 1}
     _, specs, parameters, published = table()
@@ -274,10 +277,14 @@ def test_cell_graphs_hold_both_cells() -> None:
 
 
 CONFIG = {
-    "edge_normal_0": "skip_connect", "edge_normal_1": "sep_conv_3x3", "edge_normal_2": "sep_conv_3x3", "edge_normal_3": "skip_connect",
-    "edge_normal_5": "dil_conv_3x3", "edge_normal_7": "dil_conv_5x5", "edge_normal_10": "sep_conv_3x3", "edge_normal_11": "skip_connect",
-    "edge_reduce_0": "max_pool_3x3", "edge_reduce_1": "avg_pool_3x3", "edge_reduce_2": "skip_connect", "edge_reduce_3": "dil_conv_5x5",
-    "edge_reduce_6": "sep_conv_3x3", "edge_reduce_7": "sep_conv_5x5", "edge_reduce_11": "sep_conv_3x3", "edge_reduce_12": "dil_conv_3x3",
+    "edge_normal_0": "skip_connect", "edge_normal_1": "sep_conv_3x3", "edge_normal_2": "sep_conv_3x3",
+    "edge_normal_3": "skip_connect",
+    "edge_normal_5": "dil_conv_3x3", "edge_normal_7": "dil_conv_5x5", "edge_normal_10": "sep_conv_3x3",
+    "edge_normal_11": "skip_connect",
+    "edge_reduce_0": "max_pool_3x3", "edge_reduce_1": "avg_pool_3x3", "edge_reduce_2": "skip_connect",
+    "edge_reduce_3": "dil_conv_5x5",
+    "edge_reduce_6": "sep_conv_3x3", "edge_reduce_7": "sep_conv_5x5", "edge_reduce_11": "sep_conv_3x3",
+    "edge_reduce_12": "dil_conv_3x3",
     "inputs_node_normal_3": "0_1", "inputs_node_normal_4": "0_2", "inputs_node_normal_5": "1_2",
     "inputs_node_reduce_3": "0_1", "inputs_node_reduce_4": "1_2", "inputs_node_reduce_5": "2_3",
 }  # fmt: skip
@@ -289,8 +296,9 @@ def config(changes: dict[str, object]) -> dict[str, object]:
 
 
 def test_nasbench301_configurations_give_the_published_parameters() -> None:
-    """The training in the benchmark's own repository: 50 channels, 20 layers, 6,369,358 parameters, DARTS' auxiliary
-    head among them.
+    """The training in the benchmark's own repository has 50 channels, 20 layers and 6,369,358 parameters.
+
+    DARTS' auxiliary head is among them.
     """
     graph = spaces.get("darts", channels=50, layers=20).graph(from_nasbench301(config({})))
     auxiliary = 800 * 128 + 2 * 128 + 128 * 768 * 2 * 2 + 2 * 768 + 768 * 10 + 10

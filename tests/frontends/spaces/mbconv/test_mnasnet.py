@@ -23,11 +23,13 @@ from frontends.torch.torchvision_ops import declare
 
 SMALL = "e=1 3 6 6 6 6 6;k=3 3 3 5 3 5 3;l=1 1 2 4 3 3 1;se=0 0 0 1 1 1 0;r=224"
 GPU = (
-    "5x5_MBConv3 Zero Zero Zero 7x7_MBConv3 Zero Zero 3x3_MBConv3 7x7_MBConv6 Zero Zero 5x5_MBConv3 5x5_MBConv6 Zero 3x3_MBConv3 "
+    "5x5_MBConv3 Zero Zero Zero 7x7_MBConv3 Zero Zero 3x3_MBConv3 7x7_MBConv6 Zero Zero 5x5_MBConv3 5x5_MBConv6 Zero "
+    "3x3_MBConv3 "
     "5x5_MBConv3 7x7_MBConv6 7x7_MBConv6 7x7_MBConv6 5x5_MBConv6 7x7_MBConv6"
 )
 CPU = (
-    "3x3_MBConv6 3x3_MBConv3 3x3_MBConv3 3x3_MBConv3 3x3_MBConv6 3x3_MBConv3 3x3_MBConv3 5x5_MBConv3 3x3_MBConv6 Zero Zero 3x3_MBConv3 "
+    "3x3_MBConv6 3x3_MBConv3 3x3_MBConv3 3x3_MBConv3 3x3_MBConv6 3x3_MBConv3 3x3_MBConv3 5x5_MBConv3 3x3_MBConv6 Zero "
+    "Zero 3x3_MBConv3 "
     "5x5_MBConv6 3x3_MBConv3 3x3_MBConv3 3x3_MBConv3 5x5_MBConv6 5x5_MBConv3 5x5_MBConv3 3x3_MBConv3 5x5_MBConv6"
 )
 BAD = (

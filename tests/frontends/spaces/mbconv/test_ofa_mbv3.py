@@ -1,4 +1,4 @@
-"""Once-for-All MobileNetV3: strings, every published cost, timm's blocks as a peer, and which strings are one network."""
+"""Once-for-All MobileNetV3: strings, published costs, timm's blocks as a peer, and which strings are one network."""
 
 from __future__ import annotations
 
@@ -79,8 +79,9 @@ def test_every_published_parameter_and_mac() -> None:
 
 
 def peak_memory(graph: cgir.Graph) -> int:
-    """MOOFA's PeakMemoryEfficiency, on a graph: weights, input and output of a convolution, and what a shortcut around
-    it keeps.
+    """MOOFA's PeakMemoryEfficiency on a graph: the largest memory of a convolution.
+
+    It counts weights, input and output, and what a shortcut around the convolution keeps.
     """
     kept = {}  # depthwise convolution -> the block's input, where it is added to the block's output
     for node in graph.nodes:

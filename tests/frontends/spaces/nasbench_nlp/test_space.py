@@ -25,7 +25,8 @@ from frontends.spaces.nasbench_nlp.recipes import Node, Recipe, can_be_sampled, 
 
 RNN = '{"f":{"op":"linear","input":["x","h_prev_0"]},"h_new_0":{"op":"activation_tanh","input":["f"]}}'
 GRU = (
-    '{"r":{"op":"linear","input":["x","h_prev_0"]},"r_act":{"op":"activation_sigm","input":["r"]},"z":{"op":"linear","input":["x","h_prev_0"]},'
+    '{"r":{"op":"linear","input":["x","h_prev_0"]},"r_act":{"op":"activation_sigm","input":["r"]},"z":{"op":"linear",'
+    '"input":["x","h_prev_0"]},'
     '"z_act":{"op":"activation_sigm","input":["z"]},"rh":{"op":"elementwise_prod","input":["r_act","h_prev_0"]},'
     '"h_tilde":{"op":"linear","input":["x","rh"]},"h_tilde_act":{"op":"activation_tanh","input":["h_tilde"]},'
     '"h_new_0":{"op":"blend","input":["z_act","h_prev_0","h_tilde_act"]}}'
@@ -101,7 +102,8 @@ BAD = (
     (recipe_of(h_new_0=("activation_tanh", "h_prev_0")), "reads x nowhere"),
     (recipe_of(h_prev_0=("linear", "x"), h_new_0=("activation_tanh", "h_prev_0")), "node 'h_prev_0' has the name of"),
     (
-        '{"f":{"op":"linear","input":["x"]},"f":{"op":"linear","input":["x"]},"h_new_0":{"op":"activation_tanh","input":["f"]}}',
+        '{"f":{"op":"linear","input":["x"]},"f":{"op":"linear","input":["x"]},'
+        '"h_new_0":{"op":"activation_tanh","input":["f"]}}',
         "node 'f' has the name of",
     ),
 )
@@ -240,8 +242,9 @@ def test_a_layer_is_one_loop_and_weights_are_shared_over_time() -> None:
 
 
 def evaluate(spec: Recipe, weights: dict[tuple[str, int], Tensor], x: Tensor, states: list[Tensor]) -> list[Tensor]:
-    """One step by the definition, name by name and by recursion; weights of linear nodes by name and slot, biases in
-    slot -1.
+    """One step by the definition, name by name and by recursion.
+
+    Weights of linear nodes are given by name and slot, biases in slot -1.
     """
     nodes = {node.name: node for node in spec}
 
@@ -318,9 +321,7 @@ def test_parameters_are_those_that_training_reaches() -> None:
 
 
 def test_samples_look_like_the_table() -> None:
-    """Drawn like the authors drew theirs: shares of the numbers of states and of the operators, to what 400 recipes can
-    tell.
-    """
+    """Sampled as by the authors: shares of the numbers of states and of the operators, as exact as 400 recipes allow."""
     space, rng = spaces.get("nasbench_nlp"), np.random.default_rng(0)
     drawn = [space.sample(rng) for _ in range(400)]
     assert all(find_problem(spec) is None and can_be_sampled(spec) for spec in drawn)

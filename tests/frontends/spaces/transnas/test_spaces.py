@@ -1,6 +1,4 @@
-"""TransNAS-Bench-101: strings, both whole spaces, published and independently counted parameters, all seven tasks,
-cells that lead nowhere.
-"""
+"""TransNAS-Bench-101: strings, both whole spaces, published and independently counted parameters, all seven tasks."""
 
 from __future__ import annotations
 
@@ -119,7 +117,7 @@ def test_every_task(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_networks_run(task: str) -> None:
-    """Shapes and parameters with gradients, by PyTorch itself; in jigsaw all nine pieces go through the same weights."""
+    """Shapes and parameters with gradients, by PyTorch; in jigsaw all nine tiles go through the same weights."""
     for name, text in (("transnas_micro", "64-41414-1_02_333"), ("transnas_macro", "64-1234-basic")):
         space = spaces.get(name, task=task, channels=4, cells=1, image=(3, 64, 64))
         spec = space.parse(text)
@@ -132,8 +130,9 @@ def test_networks_run(task: str) -> None:
 
 
 def resnet18(image_channels: int, classes: int) -> int:
-    """Parameters of ResNet-18 (He et al. 2016, table 1), counted from the paper: blocks of two 3x3 convolutions, 1x1
-    shortcuts where the shape changes.
+    """Parameters of ResNet-18, counted from the paper (He et al. 2016, table 1).
+
+    Blocks are two 3x3 convolutions, with 1x1 shortcuts where the shape changes.
     """
     total = 64 * image_channels * 49 + 2 * 64
     for inner, outer in ((64, 64), (64, 128), (128, 256), (256, 512)):
@@ -143,8 +142,9 @@ def resnet18(image_channels: int, classes: int) -> int:
 
 
 def test_the_layout_of_resnet18() -> None:
-    """Modules 1, 4, 4, 4 of ResNet blocks are those of ResNet-18; the stem is two 3x3 convolutions (3 -> 32 -> 64) in
-    place of one 7x7.
+    """Modules 1, 4, 4, 4 of ResNet blocks are those of ResNet-18.
+
+    The stem is two 3x3 convolutions (3 -> 32 -> 64) in place of one 7x7.
     """
     assert resnet18(3, 1000) == 11_689_512  # as torchvision counts it
     space = spaces.get("transnas_macro")
@@ -153,9 +153,7 @@ def test_the_layout_of_resnet18() -> None:
 
 
 def test_decoders_have_the_layers_of_the_authors() -> None:
-    """The number of layers does not depend on how often they double the size, which is as often as the encoder halved
-    it.
-    """
+    """A decoder doubles the size as often as the backbone halved it; its number of layers does not depend on that."""
     for num_downsamplings in range(3, 7):
         for task, layers in (("segmentsemantic", 7), ("normal", 13)):
             blocks = decoder_blocks(task, num_downsamplings)
@@ -166,8 +164,9 @@ def test_decoders_have_the_layers_of_the_authors() -> None:
 
 
 def test_cells_of_one_meaning_have_one_graph() -> None:
-    """As many distinct graphs as cells with distinct live parts: skips at the cell's input are layers here, which
-    NAS-Bench-201 does not have.
+    """As many distinct graphs as cells with distinct live parts.
+
+    Skips at the cell's input are layers here, which NAS-Bench-201 does not have.
     """
     space = spaces.get("transnas_micro", cells=1)
     batch = space.graphs(space.enumerate())
