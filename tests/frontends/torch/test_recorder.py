@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import operator
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +17,7 @@ from torch_samples import Function
 
 import cgir
 import frontends
+from frontends.torch.module_tracer import LIBRARIES
 
 IMAGE = (2, 8, 6, 6)
 
@@ -295,6 +298,45 @@ def test_errors_of_the_forward_carry_its_line() -> None:
     with pytest.raises(cgir.TraceError, match=expected) as caught:
         frontends.trace(Function(_fails, linear=nn.Linear(3, 4)), torch.empty(IMAGE))
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+ROOMS = (
+    "cgir.graph",
+    "cgir.passes",
+    "frontends.tracing",
+    "frontends.common.tape",
+    "frontends.torch.recorder",
+    "frontends.onnx.importer",
+    "frontends.keras.importer",
+    "frontends.tensorflow.importer",
+    "frontends.spaces.space",
+    "frontends.tables.table",
+)
+
+
+@pytest.mark.parametrize("module", ROOMS)
+def test_no_line_of_this_library_is_the_users(module: str) -> None:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    assert spec.origin.startswith(LIBRARIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [("frontends.common.tape.op_layout", operator.truediv), ("frontends.common.tape.attributes", cgir.canonicalize)],
+)
+def test_failures_below_the_recorder_name_the_users_line(
+    name: str, broken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error raised by the tape, or by `cgir` below it, is located where the forward made the call."""
+
+    def function(m: nn.Module, x: Tensor) -> Tensor:
+        monkeypatch.setattr(name, broken)
+        return x.relu()
+
+    with pytest.raises(cgir.TraceError, match=rf"Function \({_line_of(function, 2)}\): the forward failed"):
+        frontends.trace(Function(function), torch.empty(IMAGE))
 
 
 def test_unknown_operators_are_kept_or_refused() -> None:
