@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .graph import NodeKind
 
 Cost = Callable[[NodeKind], int]
+Layout = Literal["inherited", "channels_second", "channels_last", "unpermuted"]
 
 
 def conv_flops(kind: NodeKind) -> int:
@@ -59,7 +60,12 @@ def recurrent_flops(kind: NodeKind) -> int:
 
 
 class Op(NamedTuple):
-    """One row: see the module docstring. `commutative` operators ignore the order of their inputs."""
+    """One row: see the module docstring.
+
+    `commutative` operators ignore the order of their inputs. `layout` is where an operator has the channels of what it
+    reads and returns: "channels_second" behind the batch (last where the framework's call says so), "channels_last", or
+    "inherited" from its inputs; "unpermuted" operators keep the framework's own order of axes (heads, time, features).
+    """
 
     name: str
     category: str
@@ -70,6 +76,7 @@ class Op(NamedTuple):
     onnx: str = ""
     keras: str = ""
     tf: str = ""
+    layout: Layout = "inherited"
 
 
 WEIGHT_BIAS = ("weight", "bias")
@@ -84,40 +91,47 @@ _ROWS = (
     Op("Conv", "conv", "conv1d conv2d conv3d convolution", weights=WEIGHT_BIAS, cost=conv_flops,
        onnx="Conv ConvInteger QLinearConv",
        keras="Conv1D Conv2D Conv3D DepthwiseConv1D DepthwiseConv2D Conv DepthwiseConv",
-       tf="Conv2D Conv3D DepthwiseConv2dNative"),
+       tf="Conv2D Conv3D DepthwiseConv2dNative", layout="channels_second"),
     Op("ConvTranspose", "conv", "conv_transpose1d conv_transpose2d conv_transpose3d", weights=WEIGHT_BIAS,
        cost=conv_transpose_flops, onnx="ConvTranspose",
        keras="Conv1DTranspose Conv2DTranspose Conv3DTranspose ConvTranspose",
-       tf="Conv2DBackpropInput Conv3DBackpropInputV2"),
-    Op("Linear", "linear", "linear", weights=WEIGHT_BIAS, cost=linear_flops, onnx="Gemm", keras="Dense EinsumDense"),
-    Op("Bilinear", "linear", "bilinear", weights=WEIGHT_BIAS, cost=bilinear_flops),
-    Op("Embedding", "embedding", "embedding embedding_bag", weights=("weight",), keras="Embedding"),
-    Op("LSTM", "recurrent", "lstm lstm_cell", weights=("weights",), cost=recurrent_flops, onnx="LSTM", keras="LSTM"),
-    Op("GRU", "recurrent", "gru gru_cell", weights=("weights",), cost=recurrent_flops, onnx="GRU", keras="GRU"),
+       tf="Conv2DBackpropInput Conv3DBackpropInputV2", layout="channels_second"),
+    Op("Linear", "linear", "linear", weights=WEIGHT_BIAS, cost=linear_flops, onnx="Gemm", keras="Dense EinsumDense",
+       layout="channels_last"),
+    Op("Bilinear", "linear", "bilinear", weights=WEIGHT_BIAS, cost=bilinear_flops, layout="channels_last"),
+    Op("Embedding", "embedding", "embedding embedding_bag", weights=("weight",), keras="Embedding",
+       layout="channels_last"),
+    Op("LSTM", "recurrent", "lstm lstm_cell", weights=("weights",), cost=recurrent_flops, onnx="LSTM", keras="LSTM",
+       layout="channels_last"),
+    Op("GRU", "recurrent", "gru gru_cell", weights=("weights",), cost=recurrent_flops, onnx="GRU", keras="GRU",
+       layout="channels_last"),
     Op("RNN", "recurrent", "rnn_tanh rnn_relu rnn_tanh_cell rnn_relu_cell", weights=("weights",), cost=recurrent_flops,
-       onnx="RNN", keras="SimpleRNN"),
+       onnx="RNN", keras="SimpleRNN", layout="channels_last"),
     # --- products of two activations
     Op("MatMul", "matmul", "matmul bmm mm mv dot addmm addbmm baddbmm einsum tensordot inner outer", cost=matmul_flops,
        onnx="MatMul MatMulInteger QLinearMatMul", keras="Matmul Dot Tensordot Einsum Inner Outer",
-       tf="MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3"),
+       tf="MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3", layout="unpermuted"),
     Op("Attention", "attention", "scaled_dot_product_attention", cost=attention_flops, onnx="Attention",
-       keras="MultiHeadAttention GroupQueryAttention DotProductAttention"),
+       keras="MultiHeadAttention GroupQueryAttention DotProductAttention", layout="unpermuted"),
     # --- normalisation
     Op("BatchNorm", "norm", "batch_norm", weights=WEIGHT_BIAS, onnx="BatchNormalization",
-       keras="BatchNormalization BatchNorm", tf="FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"),
+       keras="BatchNormalization BatchNorm", tf="FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",
+       layout="channels_second"),
     Op("LayerNorm", "norm", "layer_norm", weights=WEIGHT_BIAS, onnx="LayerNormalization",
-       keras="LayerNormalization LayerNorm"),
+       keras="LayerNormalization LayerNorm", layout="channels_last"),
     Op("RMSNorm", "norm", "rms_norm", weights=("weight",), onnx="RMSNormalization SimplifiedLayerNormalization",
-       keras="RMSNormalization RMSNorm"),
-    Op("GroupNorm", "norm", "group_norm", weights=WEIGHT_BIAS, onnx="GroupNormalization", keras="GroupNormalization"),
-    Op("InstanceNorm", "norm", "instance_norm", weights=WEIGHT_BIAS, onnx="InstanceNormalization"),
-    Op("LocalResponseNorm", "norm", "local_response_norm", onnx="LRN", tf="LRN"),
+       keras="RMSNormalization RMSNorm", layout="channels_last"),
+    Op("GroupNorm", "norm", "group_norm", weights=WEIGHT_BIAS, onnx="GroupNormalization", keras="GroupNormalization",
+       layout="channels_second"),
+    Op("InstanceNorm", "norm", "instance_norm", weights=WEIGHT_BIAS, onnx="InstanceNormalization",
+       layout="channels_second"),
+    Op("LocalResponseNorm", "norm", "local_response_norm", onnx="LRN", tf="LRN", layout="channels_second"),
     Op("L2Norm", "norm", "normalize", onnx="LpNormalization", keras="UnitNormalization Normalize"),
     # --- activations
     Op("ReLU", "activation", "relu", onnx="Relu", keras="ReLU Relu", tf="Relu"),
     Op("ReLU6", "activation", "relu6", keras="Relu6", tf="Relu6"),
     Op("LeakyReLU", "activation", "leaky_relu rrelu", onnx="LeakyRelu", keras="LeakyReLU LeakyRelu", tf="LeakyRelu"),
-    Op("PReLU", "activation", "prelu", weights=("weight",), onnx="PRelu", keras="PReLU"),
+    Op("PReLU", "activation", "prelu", weights=("weight",), onnx="PRelu", keras="PReLU", layout="channels_second"),
     Op("ELU", "activation", "elu", onnx="Elu", keras="ELU Elu", tf="Elu"),
     Op("SELU", "activation", "selu", onnx="Selu", keras="Selu", tf="Selu"),
     Op("CELU", "activation", "celu", onnx="Celu", keras="Celu"),
@@ -141,14 +155,18 @@ _ROWS = (
     Op("Threshold", "activation", "threshold", onnx="ThresholdedRelu", keras="Threshold"),
     # --- pooling and resampling
     Op("MaxPool", "pool", "max_pool1d max_pool2d max_pool3d", onnx="MaxPool",
-       keras="MaxPooling1D MaxPooling2D MaxPooling3D MaxPool", tf="MaxPool MaxPoolV2 MaxPool3D"),
+       keras="MaxPooling1D MaxPooling2D MaxPooling3D MaxPool", tf="MaxPool MaxPoolV2 MaxPool3D",
+       layout="channels_second"),
     Op("AvgPool", "pool", "avg_pool1d avg_pool2d avg_pool3d", onnx="AveragePool",
-       keras="AveragePooling1D AveragePooling2D AveragePooling3D AveragePool", tf="AvgPool AvgPool3D"),
-    Op("LPPool", "pool", "lp_pool1d lp_pool2d", onnx="LpPool"),
+       keras="AveragePooling1D AveragePooling2D AveragePooling3D AveragePool", tf="AvgPool AvgPool3D",
+       layout="channels_second"),
+    Op("LPPool", "pool", "lp_pool1d lp_pool2d", onnx="LpPool", layout="channels_second"),
     Op("AdaptiveMaxPool", "pool", "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
-       keras="AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdaptiveMaxPool"),
+       keras="AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdaptiveMaxPool",
+       layout="channels_second"),
     Op("AdaptiveAvgPool", "pool", "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
-       keras="AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveAveragePool"),
+       keras="AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveAveragePool",
+       layout="channels_second"),
     Op("GlobalAvgPool", "pool", onnx="GlobalAveragePool",
        keras="GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D"),
     Op("GlobalMaxPool", "pool", onnx="GlobalMaxPool", keras="GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D"),
@@ -156,10 +174,11 @@ _ROWS = (
        "interpolate upsample upsample_nearest upsample_nearest1d upsample_nearest2d upsample_nearest3d "
        "upsample_linear1d upsample_bilinear " "upsample_bilinear2d upsample_bicubic2d " "upsample_trilinear3d",
        onnx="Resize Upsample", keras="UpSampling1D UpSampling2D UpSampling3D Resizing Resize",
-       tf="ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea"),
-    Op("GridSample", "resample", "grid_sample affine_grid", onnx="GridSample AffineGrid"),
-    Op("Unfold", "resample", "unfold im2col", keras="Unfold ExtractPatches", tf="ExtractImagePatches"),
-    Op("Fold", "resample", "fold col2im", onnx="Col2Im", keras="Fold"),
+       tf="ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea", layout="channels_second"),
+    Op("GridSample", "resample", "grid_sample affine_grid", onnx="GridSample AffineGrid", layout="channels_second"),
+    Op("Unfold", "resample", "unfold im2col", keras="Unfold ExtractPatches", tf="ExtractImagePatches",
+       layout="channels_second"),
+    Op("Fold", "resample", "fold col2im", onnx="Col2Im", keras="Fold", layout="channels_second"),
     Op("Pad", "resample", "pad constant_pad_nd", onnx="Pad", keras="ZeroPadding1D ZeroPadding2D ZeroPadding3D Pad",
        tf="Pad PadV2 MirrorPad"),
     # --- arithmetic of two or more tensors, or of one and a scalar (attribute `scalar`)

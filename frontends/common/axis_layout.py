@@ -16,6 +16,7 @@ from math import prod
 from typing import NamedTuple
 
 from cgir.graph import Shape
+from cgir.ops import OPS, Layout
 
 
 class AxisLayout(NamedTuple):
@@ -33,33 +34,6 @@ class AxisLayout(NamedTuple):
 
 
 NO_LAYOUT = AxisLayout()
-# channels on the second axis, or on the last one (NHWC) where the call says so
-SPATIAL_OPS = frozenset(
-    [
-        "Conv",
-        "ConvTranspose",
-        "BatchNorm",
-        "GroupNorm",
-        "InstanceNorm",
-        "LocalResponseNorm",
-        "MaxPool",
-        "AvgPool",
-        "LPPool",
-        "AdaptiveMaxPool",
-        "AdaptiveAvgPool",
-        "Resize",
-        "GridSample",
-        "Unfold",
-        "Fold",
-        "PReLU",
-    ]
-)
-CHANNELS_LAST_OPS = frozenset(["Linear", "Bilinear", "LayerNorm", "RMSNorm", "Embedding", "LSTM", "GRU", "RNN"])
-# their shapes are stored in the framework's own order of axes: heads, time, features
-UNPERMUTED_OPS = frozenset(("MatMul", "Attention"))
-REDUCTION_OPS = frozenset(
-    ["Mean", "Sum", "Prod", "ReduceMax", "ReduceMin", "ArgMax", "Norm", "Variance", "LogSumExp", "Any"]
-)
 
 
 def stored_shape(size: Sequence[int], layout: AxisLayout, batch: int) -> Shape:
@@ -80,6 +54,11 @@ def stored_shape(size: Sequence[int], layout: AxisLayout, batch: int) -> Shape:
     )
 
 
+def layout_rule(op: str) -> Layout:
+    """Where an operator has its channels, see `cgir.ops.Op`; "inherited" if `op` is empty."""
+    return OPS[op].layout if op else "inherited"
+
+
 def op_layout(
     op: str,
     size: Sequence[int],
@@ -91,19 +70,20 @@ def op_layout(
     """The layout that an operator itself imposes on a tensor; `layout` unchanged if it imposes none.
 
     Args:
-        op: name in `cgir.ops`.
+        op: name in `cgir.ops`, empty for no operator's layout.
         size: the tensor's shape in the framework.
         layout: its layout so far.
         batch: number of examples in the batch.
         num_spatial_dims: number of window dimensions, if the operator has windows.
         channels_last: whether windows and norms have their channels on the last axis instead of the second.
     """
-    if op in UNPERMUTED_OPS:
+    rule = layout_rule(op)
+    if rule == "unpermuted":
         return layout._replace(channel=None)
-    if op in CHANNELS_LAST_OPS and size:
+    if rule == "channels_last" and size:
         last = len(size) - 1
         return AxisLayout(last, layout.batch, layout.outer) if layout.batch != last else AxisLayout(last)
-    if op not in SPATIAL_OPS or len(size) < 2:
+    if rule != "channels_second" or len(size) < 2:
         return layout
     if num_spatial_dims is not None and len(size) == num_spatial_dims + 1:
         return AxisLayout(channel=num_spatial_dims if channels_last else 0)
@@ -259,7 +239,7 @@ def infer_input_layout(
         channels_last: whether the reader's windows have their channels on the last axis.
     """
     layout = AxisLayout(None, batch_axis)
-    if op in SPATIAL_OPS or op in CHANNELS_LAST_OPS:
+    if layout_rule(op) in ("channels_second", "channels_last"):
         return op_layout(op, size, layout, batch, num_spatial_dims, channels_last)
     last = len(size) - 1
     brought_forward = axis_map is not None and len(axis_map) == len(size) > 2 and axis_map.get(last) == 1

@@ -22,12 +22,11 @@ from cgir.ops import OPS
 
 from .axis_layout import (
     NO_LAYOUT,
-    REDUCTION_OPS,
-    SPATIAL_OPS,
     AxisLayout,
     broadcast_layout,
     elementwise_layout,
     infer_input_layout,
+    layout_rule,
     op_layout,
     permute_layout,
     reduce_layout,
@@ -132,6 +131,11 @@ class OpCall:
         """Operands that depend on the graph's inputs."""
         return [operand for operand in self.operands if not operand.value.static]
 
+    @property
+    def defining_op(self) -> str:
+        """The operator that defines the axes, empty if none does."""
+        return self.op if self.layout_op is None else self.layout_op
+
     def layout_of(self, size: Size, layout: AxisLayout, batch: int) -> AxisLayout:
         """The layout of one of its tensors as the operator imposes it.
 
@@ -140,8 +144,7 @@ class OpCall:
             layout: of the tensor so far.
             batch: number of examples in the batch.
         """
-        op = self.op if self.layout_op is None else self.layout_op
-        return op_layout(op, size, layout, batch, self.num_spatial_dims, self.channels_last)
+        return op_layout(self.defining_op, size, layout, batch, self.num_spatial_dims, self.channels_last)
 
 
 class Tape:
@@ -324,7 +327,7 @@ class Tape:
             if value.node not in self._pending:
                 continue
             value.layout = infer_input_layout(
-                call.op if call.layout_op is None else call.layout_op,
+                call.defining_op,
                 operand.size,
                 self._pending.pop(value.node),
                 self.batch,
@@ -373,13 +376,13 @@ class Tape:
             return permute_layout(layout, call.axis_map)._replace(split=layout.split)
         if call.axis_map is not None:
             layout = permute_layout(layout, call.axis_map)
-        elif call.op in REDUCTION_OPS and call.reduced_axes is not None:
+        elif OPS[call.op].category == "reduction" and call.reduced_axes is not None:
             layout = reduce_layout(layout, len(first.size), call.reduced_axes, len(size) == len(first.size))
         elif call.op in ("Embedding", "OneHot") and len(size) > len(first.size):
             layout = AxisLayout(len(size) - 1, layout.batch, layout.outer)
-        elif call.op in ("LSTM", "GRU", "RNN") and slot:
+        elif OPS[call.op].category == "recurrent" and slot:
             layout = AxisLayout(None, 1 if len(size) == 3 else layout.batch)
-        elif (call.op if call.layout_op is None else call.layout_op) not in SPATIAL_OPS:
+        elif layout_rule(call.defining_op) != "channels_second":
             layout = elementwise_layout([(o.size, o.value.layout) for o in call.dynamic_operands], size, batch)
         layout = call.layout_of(size, layout, batch)
         unsure = call.op in ("Opaque", "Gather", "Scatter", "MatMul")
