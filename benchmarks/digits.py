@@ -90,7 +90,13 @@ def digits() -> Data:
 
 
 def train(space: Space[Any], text: str, seed: int) -> float:
-    """Accuracy on the test images after the last epoch, of a network initialised and shuffled by `seed`."""
+    """Accuracy on the test images after the last epoch, of a network initialised and shuffled by `seed`.
+
+    Args:
+        space: with the skeleton of its family.
+        text: the network's spec string.
+        seed: of initialisation and shuffling.
+    """
     data = digits()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -159,7 +165,13 @@ def results(jobs: list[tuple[str, str]], workers: int) -> Iterator[dict[str, Any
 
 
 def run(jobs: list[tuple[str, str]], runs: Path, workers: int) -> list[dict[str, Any]]:
-    """Train what is missing, appending every finished row to `runs`; rows in the order of `jobs`."""
+    """Train what is missing, appending every finished row to `runs`; rows in the order of `jobs`.
+
+    Args:
+        jobs: (family, spec string) of all networks.
+        runs: JSON lines file of finished rows.
+        workers: number of processes.
+    """
     rows = finished(runs)
     missing = [job for job in jobs if job not in rows]
     runs.parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ from frontends.reference import resnet50
 from . import pyg_pretraining
 from .encoding_graphs import TIMM, random_networks, timm_graphs
 from .paired_timing import Effort, difference, in_turns, on_threads
-from .pyg_encoder import PATHS, PygEncoder, as_data, collated, gradients, peer_of
+from .pyg_encoder import PATHS, as_data, best_way, collated, embedded, gradients, peer_of
 from .report import RESULTS, Table, publish
 
 CONFIG = EncoderConfig(width=128, layers=6)
@@ -69,28 +69,14 @@ def random_graphs(count: int, nodes: int = 150) -> GraphBatch:
     return GraphBatch(kinds, rng.integers(0, len(kinds), count * nodes), src, dst, np.arange(count + 1) * nodes)
 
 
-def embedded(peer: PygEncoder, data: Sequence[Any], size: int) -> tuple[Tensor, float]:
-    """Embeddings of all graphs by PyTorch Geometric in batches of `size`, and the seconds spent on collating."""
-    parts, collating = [], 0.0
-    with torch.inference_mode():
-        for start in range(0, len(data), size):
-            before = perf_counter()
-            batch = collated(data[start : start + size])
-            collating += perf_counter() - before
-            parts.append(peer(batch))
-    return torch.cat(parts), collating
-
-
-def best_way(encoder: Encoder, data: Sequence[Any]) -> tuple[PygEncoder, int]:
-    """The peer and the batch size that are fastest on a few graphs."""
-    few = [data[g] for g in np.random.default_rng(0).permutation(len(data))[:256]]
-    ways = {f"{path} {size}": (peer_of(encoder, path), size) for path in PATHS for size in (16, 32, 64, 256)}
-    spent = in_turns({name: partial(embedded, peer, few, size) for name, (peer, size) in ways.items()}, 1)
-    return ways[min(ways, key=spent.__getitem__)]
-
-
 def space_row(batch: GraphBatch, threads: int, repetitions: int) -> tuple[str, ...]:
-    """All networks of a batch embedded by both, and how far they differ."""
+    """All networks of a batch embedded by both, and how far they differ.
+
+    Args:
+        batch: all networks.
+        threads: number of threads.
+        repetitions: of each measurement.
+    """
     on_threads(threads)
     encoder, data = Encoder(CONFIG), as_data(batch)
     peer, size = best_way(encoder, data)
@@ -222,7 +208,15 @@ class Step:
 
 
 def step_row(what: str, pool: GraphBatch, size: int, threads: int, repetitions: int) -> tuple[str, ...]:
-    """Every engine and both ways of the peer."""
+    """Every engine and both ways of the peer.
+
+    Args:
+        what: name of the row.
+        pool: graphs that steps are sampled from.
+        size: graphs in a step.
+        threads: number of threads.
+        repetitions: of each measurement.
+    """
     on_threads(threads)
     data, runs = as_data(pool), {}
     encoder, peers = Encoder(CONFIG), {path: peer_of(Encoder(CONFIG), path) for path in PATHS}
@@ -398,7 +392,13 @@ def growth_table(effort: Effort) -> Table:
 
 
 def draw(found: Mapping[str, Mapping[int, float]], path: Path, threads: int) -> None:
-    """Time against number of graphs, both in powers of ten, as SVG."""
+    """Time against number of graphs, both in powers of ten, as SVG.
+
+    Args:
+        found: name of a method -> number of graphs -> seconds.
+        path: of the SVG file.
+        threads: number of threads, for the label.
+    """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for (name, times), marker in zip(found.items(), "os^", strict=True):

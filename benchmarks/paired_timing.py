@@ -37,6 +37,11 @@ def in_turns(runs: Mapping[str, Callable[[], object]], repetitions: int, warm: b
     """Median seconds of each run, with all runs in turn and garbage collected in between, as in `timeit`.
 
     The first round, which fills caches, does not count where `warm`.
+
+    Args:
+        runs: name -> what is timed.
+        repetitions: rounds that count.
+        warm: whether a first round does not count.
     """
     spent: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions + warm):

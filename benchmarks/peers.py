@@ -45,7 +45,14 @@ def encoder() -> nn.Module:
 
 
 def vit_macs(width: int = 768, tokens: int = 197, depth: int = 12, classes: int = 1000) -> int:
-    """Patches, then per block 4 projections, 2 layers of 4 times the width and 2 products of attention; the head."""
+    """Patches, then per block 4 projections, 2 layers of 4 times the width and 2 products of attention; the head.
+
+    Args:
+        width: of the embeddings.
+        tokens: patches and the class token.
+        depth: number of blocks.
+        classes: outputs of the head.
+    """
     block = 12 * tokens * width * width + 2 * tokens * tokens * width
     return (tokens - 1) * 3 * 16 * 16 * width + depth * block + width * classes
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from cgir.graph_batch import GraphBatch
 from cgir.node_features import categories, node_features
 from encoders import Encoder
 from encoders.models.node_embedding import NodeEmbedding
+
+from .paired_timing import in_turns
 
 with warnings.catch_warnings():  # it calls torch.jit.script, which is deprecated
     warnings.simplefilter("ignore")
@@ -34,7 +38,13 @@ class Stream(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
 
     def forward(self, x: Tensor, edges: Tensor, data: Any) -> Tensor:
-        """(N, width) -> (G, width)."""
+        """(N, width) -> (G, width).
+
+        Args:
+            x: (N, width) node states.
+            edges: (2, E), in the form of the encoder's `path`.
+            data: the collated batch.
+        """
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = x + norm(conv(x, edges)).relu()
         pooled: Tensor = global_mean_pool(x, data.batch, data.num_graphs)
@@ -104,7 +114,7 @@ def as_data(batch: GraphBatch, extra: Sequence[dict[str, Tensor]] | None = None)
     """A `Data` for every graph, with the operator and the features of each node; `extra` fields of each graph."""
     kind = torch.from_numpy(batch.kind)
     ops, features = torch.from_numpy(categories(batch.kinds))[kind], torch.from_numpy(node_features(batch.kinds))[kind]
-    edges, ends = torch.from_numpy(np.stack([batch.src, batch.dst])), np.searchsorted(batch.dst, batch.ptr)
+    edges, ends = torch.from_numpy(np.stack([batch.src, batch.dst])), batch.edge_ptr
     data = []
     for g, (start, stop) in enumerate(zip(batch.ptr[:-1].tolist(), batch.ptr[1:].tolist(), strict=True)):
         part = edges[:, ends[g] : ends[g + 1]] - start
@@ -115,3 +125,29 @@ def as_data(batch: GraphBatch, extra: Sequence[dict[str, Tensor]] | None = None)
 def collated(data: Sequence[Any]) -> Any:
     """One batch, made as PyTorch Geometric's DataLoader makes it."""
     return Batch.from_data_list(list(data))
+
+
+def embedded(peer: PygEncoder, data: Sequence[Any], size: int) -> tuple[Tensor, float]:
+    """Embeddings of all graphs by PyTorch Geometric in batches of `size`, and the seconds spent on collating.
+
+    Args:
+        peer: with the encoder's weights.
+        data: a `Data` for each graph.
+        size: graphs in a batch.
+    """
+    parts, collating = [], 0.0
+    with torch.inference_mode():
+        for start in range(0, len(data), size):
+            before = perf_counter()
+            batch = collated(data[start : start + size])
+            collating += perf_counter() - before
+            parts.append(peer(batch))
+    return torch.cat(parts), collating
+
+
+def best_way(encoder: Encoder, data: Sequence[Any]) -> tuple[PygEncoder, int]:
+    """The peer and the batch size that are fastest on a few graphs."""
+    few = [data[g] for g in np.random.default_rng(0).permutation(len(data))[:256]]
+    ways = {f"{path} {size}": (peer_of(encoder, path), size) for path in PATHS for size in (16, 32, 64, 256)}
+    spent = in_turns({name: partial(embedded, peer, few, size) for name, (peer, size) in ways.items()}, 1)
+    return ways[min(ways, key=spent.__getitem__)]

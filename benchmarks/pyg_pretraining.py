@@ -40,7 +40,15 @@ def spectrum(data: Any, k: int = 11) -> Tensor:
 def weighted_supcon(
     z: Tensor, families: Tensor, spectra: Tensor, temperature: float = 0.1, spread: float = 0.05
 ) -> Tensor:
-    """Cross-entropy of similarities against a softmax of negative spectral distances within the family."""
+    """Cross-entropy of similarities against a softmax of negative spectral distances within the family.
+
+    Args:
+        z: (B, p) projections of unit length.
+        families: (B,) family of each graph.
+        spectra: (B, k) of the graphs.
+        temperature: of similarities.
+        spread: temperature of spectral distances.
+    """
     self = torch.eye(len(z), dtype=torch.bool)
     others = (families[:, None] == families) & ~self
     targets = (-torch.cdist(spectra, spectra) / spread).masked_fill(~others, -1e9).softmax(dim=1).to(z.dtype)
@@ -51,7 +59,15 @@ def weighted_supcon(
 def pretrain(
     batch: GraphBatch, families: IntArray, spectra: FloatArray, config: PretrainConfig, path: str
 ) -> tuple[PygEncoder, list[float]]:
-    """Train on shuffled batches, families in the proportions of the data; the encoder and the loss of every step."""
+    """Train on shuffled batches, families in the proportions of the data; the encoder and the loss of every step.
+
+    Args:
+        batch: G graphs.
+        families: (G,) family of each graph.
+        spectra: (G, k) of the graphs.
+        config: hyperparameters.
+        path: form of the edges, one of `PATHS`.
+    """
     fields = [
         {"family": torch.tensor([int(f)]), "spectrum": torch.from_numpy(s)[None]}
         for f, s in zip(families, spectra, strict=True)

@@ -30,7 +30,15 @@ class Table:
 
 
 def publish(name: str, title: str, about: str, command: str, tables: Sequence[Table]) -> None:
-    """Keep one script's measurements and rewrite RESULTS.md."""
+    """Keep one script's measurements and rewrite RESULTS.md.
+
+    Args:
+        name: of the JSON file.
+        title: heading in RESULTS.md.
+        about: paragraphs under the heading.
+        command: that repeats the measurement.
+        tables: in their order.
+    """
     entry = {
         "title": title,
         "about": about,

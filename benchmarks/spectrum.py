@@ -71,7 +71,7 @@ class Wiring(NamedTuple):
 
 def wirings(batch: GraphBatch) -> list[Wiring]:
     """One for every graph."""
-    edges = np.searchsorted(batch.dst, batch.ptr)
+    edges = batch.edge_ptr
     parts = zip(batch.ptr[:-1], batch.ptr[1:], edges[:-1], edges[1:], strict=True)
     return [Wiring(int(stop - first), batch.src[a:b] - first, batch.dst[a:b] - first) for first, stop, a, b in parts]
 

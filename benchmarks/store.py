@@ -92,7 +92,7 @@ def memory(what: str) -> float:
 
 def parquet_of_edges(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
     """The same file format without steps: lists of kinds, sources and targets."""
-    edges = np.searchsorted(batch.dst, batch.ptr)
+    edges = batch.edge_ptr
     first = np.repeat(batch.ptr[:-1], np.diff(edges))
     flat = {"kind": (batch.kind, batch.ptr), "src": (batch.src - first, edges), "dst": (batch.dst - first, edges)}
     columns = {
@@ -123,7 +123,7 @@ def parquet_of_edges(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
 
 def tensors(path: Path, batch: GraphBatch) -> Callable[[], Reader]:
     """All graphs in a few tensors with slices, as torch_geometric's InMemoryDataset, in one safetensors file."""
-    edges = np.searchsorted(batch.dst, batch.ptr)
+    edges = batch.edge_ptr
     first = np.repeat(batch.ptr[:-1], np.diff(edges))
     save_file(
         {"kind": batch.kind, "edge_index": np.stack([batch.src, batch.dst]) - first, "ptr": batch.ptr, "edges": edges},
@@ -208,7 +208,13 @@ PEERS = {
 
 
 def compare(name: str, batch: GraphBatch, batches: int) -> tuple[str, ...]:
-    """One way to keep the graphs: bytes a graph, ms to open, graphs a second; what it reads is checked."""
+    """One way to keep the graphs: bytes a graph, ms to open, graphs a second; what it reads is checked.
+
+    Args:
+        name: one of `PEERS`.
+        batch: the graphs to store.
+        batches: number of random batches to read.
+    """
     rng = np.random.default_rng(0)
     with TemporaryDirectory() as folder:
         start = process_time()

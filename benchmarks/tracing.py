@@ -69,7 +69,13 @@ def rows(repetitions: int = 9) -> list[Row]:
 
 
 def families(names: Sequence[str], peer: Callable[..., object], repetitions: int) -> list[Row]:
-    """Models of timm against a peer, each at its own image size."""
+    """Models of timm against a peer, each at its own image size.
+
+    Args:
+        names: of timm's models.
+        peer: called with a module and its inputs.
+        repetitions: of each measurement.
+    """
     found = []
     for name in tqdm(names):
         model, inputs = build(f"timm/{name}")
@@ -78,7 +84,15 @@ def families(names: Sequence[str], peer: Callable[..., object], repetitions: int
 
 
 def compare(name: str, model: nn.Module, inputs: tuple[Any, ...], peer: Callable[..., object], repetitions: int) -> Row:
-    """Trace and export in turns; the first time, which imports and fills caches, does not count."""
+    """Trace and export in turns; the first time, which imports and fills caches, does not count.
+
+    Args:
+        name: of the row.
+        model: on the meta device.
+        inputs: of the module.
+        peer: called with the module and its inputs.
+        repetitions: rounds that count.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repetitions + 1):
         for spent, run in zip(times, (frontends.trace, peer), strict=True):
@@ -151,7 +165,13 @@ def _llama_cells() -> tuple[str, ...]:
 
 
 def table(caption: str, peer: str, found: Sequence[Row]) -> Table:
-    """Row by row."""
+    """Row by row.
+
+    Args:
+        caption: of the table.
+        peer: name of the peer.
+        found: one for each network.
+    """
     cells = tuple(
         (row.network, f"{row.trace:.0f}", row.failure or f"{row.peer:.0f}", "" if row.failure else f"{row.ratio:.1f}")
         for row in found

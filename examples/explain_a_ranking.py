@@ -17,7 +17,13 @@ from frontends import tables
 
 
 def main(folder: str = ".", labels: int = 100, epochs: int = 60) -> None:
-    """Fit on labelled cells, rank the others, explain both ends of the ranking."""
+    """Fit on labelled cells, rank the others, explain both ends of the ranking.
+
+    Args:
+        folder: where pages and drawings are written.
+        labels: number of labelled cells.
+        epochs: of training.
+    """
     table = tables.load("digits").family("nasbench201")
     assert table.space is not None
     cells, accuracy = table.space.cell_graphs(table.specs), table["accuracy"]

@@ -14,7 +14,13 @@ from frontends import spaces
 
 
 def main(folder: Path = Path("runs/examples"), steps: int = 100, networks: int = 1000) -> None:
-    """Sample, pretrain, embed, and find the nearest networks of the first one."""
+    """Sample, pretrain, embed, and find the nearest networks of the first one.
+
+    Args:
+        folder: where the encoder is written.
+        steps: of pretraining.
+        networks: number sampled from each space.
+    """
     rng = np.random.default_rng(0)
     pools, families = [], []
     for name in ("nasbench101", "nasbench201"):

@@ -21,7 +21,13 @@ from frontends import tables
 
 
 def main(folder: str | Path, queries: int = 40, seeds: int = 5) -> None:
-    """Search with each method and print how many of the 250 networks are better than what it found."""
+    """Search with each method and print how many of the 250 networks are better than what it found.
+
+    Args:
+        folder: where the history is written.
+        queries: budget of each search.
+        seeds: number of repetitions.
+    """
     table = tables.load("digits").family("nasbench201")
     space, accuracy = table.space, dict(zip(table.specs, table["accuracy"], strict=True))
     assert space is not None

@@ -128,7 +128,13 @@ def _train(model: torch.nn.Module) -> None:
 
 
 def onnx_file(model: torch.nn.Module, x: torch.Tensor, dynamo: bool) -> bytes:
-    """What either exporter writes by default."""
+    """What either exporter writes by default.
+
+    Args:
+        model: in evaluation mode.
+        x: an input.
+        dynamo: which of the two exporters.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         torch.onnx.export(model, (x,), path, dynamo=dynamo, external_data=False, verbose=False if dynamo else None)

@@ -55,7 +55,14 @@ def load(name: str) -> Corpus:
 
 
 def run(name: str, folder: Path, jobs: int = 2, limit: int | None = None) -> list[Outcome]:
-    """Check all cases of a corpus, or the first `limit`, resuming from `folder`; outcomes in the order of the cases."""
+    """Check all cases of a corpus, or the first `limit`, resuming from `folder`; outcomes in the order of the cases.
+
+    Args:
+        name: of the corpus.
+        folder: of the finished outcomes.
+        jobs: number of worker processes.
+        limit: number of cases; default all.
+    """
     cases = load(name).cases()[:limit]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.jsonl"
@@ -122,7 +129,13 @@ def outcome_of(name: str, case: str) -> Outcome:
 
 
 def reason(corpus: Corpus, case: str, column: str) -> str | None:
-    """Why `column` need not hold for `case`; a reason for the first column counts for all."""
+    """Why `column` need not hold for `case`; a reason for the first column counts for all.
+
+    Args:
+        corpus: with its `EXCEPTIONS`.
+        case: name of the case.
+        column: what does not hold.
+    """
     for pattern, why in corpus.EXCEPTIONS.items():
         target, _, only = pattern.partition(": ")
         if fnmatchcase(case, target) and (not only or only in (column, corpus.COLUMNS[0])):

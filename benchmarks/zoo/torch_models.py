@@ -108,6 +108,11 @@ class Detector(nn.Module):
         """Outputs of the heads from images (B, 3, H, W) and pooled box features (N, C, 7, 7).
 
         Mask and keypoint heads get features (N, C, 14, 14).
+
+        Args:
+            images: (B, 3, H, W).
+            pooled: (N, C, 7, 7) features of boxes.
+            regions: (N, C, 14, 14) features of boxes.
         """
         model = self.model
         features = model.backbone(images)

@@ -18,7 +18,13 @@ SAMPLES = 16_000  # length of sounds
 
 
 def inputs_of(model: Any, config: Any, case: str) -> dict[str, Any]:
-    """Required arguments of `forward`, the model's main input, and the few that are optional in name only."""
+    """Required arguments of `forward`, the model's main input, and the few that are optional in name only.
+
+    Args:
+        model: on the meta device.
+        config: of the model.
+        case: its name in the registry.
+    """
     parameters = inspect.signature(model.forward).parameters
     needed = {
         name

@@ -125,6 +125,11 @@ def build(case: str, small: bool = True, masked: bool = False) -> tuple[nn.Modul
 
     `small` has two layers in place of many. `masked` passes an attention mask of ones, else texts have no padding token
     to search for.
+
+    Args:
+        case: name in the registry.
+        small: two layers instead of the default number.
+        masked: whether an attention mask of ones is passed, so that texts are not searched for padding.
     """
     declare()
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING

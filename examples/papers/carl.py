@@ -35,6 +35,12 @@ def scores(task: str, methods: Mapping[str, Method], labels: int, seed: int) -> 
     """Kendall's tau of every method for one draw of labels: over all networks, and over unseen ones.
 
     Unseen are networks that are not isomorphic to a labelled one.
+
+    Args:
+        task: one of `TASKS`.
+        methods: name -> method.
+        labels: number of labels.
+        seed: of the draw and of the methods.
     """
     found = problem(task)
     chosen = np.random.default_rng(seed).permutation(len(found.train))[:labels]

@@ -86,7 +86,14 @@ PARTS = {
 
 
 def predictions(method: Method, found: Problem, chosen: IntArray, seed: int) -> FloatArray:
-    """Scores of all networks by a model that learned from the chosen ones."""
+    """Scores of all networks by a model that learned from the chosen ones.
+
+    Args:
+        method: which graphs it reads, and how its model is made.
+        found: the task's graphs and labels.
+        chosen: indices of the labelled networks.
+        seed: of the fit.
+    """
     names = ("networks", "cells") if method.form == "both" else (method.form,)
     forms = [getattr(found, name) for name in names]
     labelled = [graphs.select(chosen) for graphs in forms]

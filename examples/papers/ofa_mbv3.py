@@ -137,7 +137,13 @@ def transferred(folder: str, seed: int) -> Predictor:
 
 
 def guides(found: Problem, folder: str, seed: int) -> dict[str, Model]:
-    """The predictors that are searched, fitted to the labels that are seen."""
+    """The predictors that are searched, fitted to the labels that are seen.
+
+    Args:
+        found: the labelled networks.
+        folder: of the predictors trained on sources, or "none".
+        seed: of the pool and of the fits.
+    """
     rng = np.random.default_rng((seed, 1))
     pool = found.space.graphs([found.space.sample(rng) for _ in range(POOL)])
     models: dict[str, Model] = {LABELS_ALONE: Predictor(head="gp"), LOG_FLOPS: CostPredictor()}
@@ -168,7 +174,14 @@ def blocks(spec: Spec) -> list[tuple[int, int] | None]:
 
 
 def judged(found: Problem, spec: Spec, models: dict[str, Model], scores: dict[str, FloatArray]) -> Row:
-    """Evaluate a network without a label: costs, rank among the labelled networks, and labels of the nearest ones."""
+    """Evaluate a network without a label: costs, rank among the labelled networks, and labels of the nearest ones.
+
+    Args:
+        found: the labelled networks.
+        spec: the network.
+        models: name -> fitted predictor.
+        scores: name -> the predictor's scores of the labelled networks.
+    """
     graph, graphs = found.space.graph(spec), found.space.graphs([spec])
     unseen = np.flatnonzero(~found.seen)
     differ = np.asarray(
@@ -192,7 +205,14 @@ def judged(found: Problem, spec: Spec, models: dict[str, Model], scores: dict[st
 def searched(
     found: Problem, models: dict[str, Model], seed: int, queries: int
 ) -> Iterator[tuple[str, str, search.History]]:
-    """Evolution with each predictor, and the first of them on as many networks drawn at random."""
+    """Evolution with each predictor, and the first of them on as many networks drawn at random.
+
+    Args:
+        found: the labelled networks and the space.
+        models: name -> fitted predictor.
+        seed: of the searches.
+        queries: budget of each search.
+    """
     for name, model in models.items():
         yield (
             name,
@@ -204,7 +224,13 @@ def searched(
 
 
 def run(seed: int, args: argparse.Namespace, name: str) -> None:
-    """All searches of one seed; the network that the first predictor finds is written as code, drawing and history."""
+    """All searches of one seed; the network that the first predictor finds is written as code, drawing and history.
+
+    Args:
+        seed: of everything random.
+        args: of the command line.
+        name: of the files.
+    """
     start = perf_counter()
     found = problem(seed, args.max_gflops)
     models = guides(found, args.predictor, seed)
@@ -231,7 +257,14 @@ def run(seed: int, args: argparse.Namespace, name: str) -> None:
 
 
 def write(row: Row, graph: Any, folder: Path, name: str) -> None:
-    """A network as a file of Python and as a drawing."""
+    """A network as a file of Python and as a drawing.
+
+    Args:
+        row: measurements of the network.
+        graph: of the network.
+        folder: where both files are written.
+        name: of the run.
+    """
     name = f"best_{name}"
     code = CODE.format(
         size=SIZE, gflops=row["gflops"], params=row["params"], seed=row["seed"], text=row["text"], name=name

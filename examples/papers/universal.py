@@ -47,7 +47,14 @@ def problems(name: str) -> Iterator[tuple[str, Family, IntArray, tuple[int, ...]
 
 
 def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
-    """Rank correlations of one method on all targets of a held-out family, for one encoder and two draws of labels."""
+    """Rank correlations of one method on all targets of a held-out family, for one encoder and two draws of labels.
+
+    Args:
+        name: of the family that is left out.
+        method: one of `METHODS`.
+        seed: of the encoder, and of the first draw.
+        folder: of encoders and predictors.
+    """
     make, ready = METHODS[method]
     model = make(name, seed, folder)
     found = []
@@ -71,6 +78,13 @@ def few(model: Ranker, graphs: GraphFeatures, labels: np.ndarray, count: int, dr
 
     Ours also gets the fraction of labels within one predicted standard deviation. Draws are nested: ten labels are
     among the fifty.
+
+    Args:
+        model: fitted to the labels.
+        graphs: of the target.
+        labels: (G,) of the graphs.
+        count: number of labels.
+        draw: number of the random draw.
     """
     order = np.random.default_rng(FIRST_DRAW + draw).permutation(len(labels))
     train, test = order[:count], order[count:]

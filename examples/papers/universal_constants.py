@@ -47,6 +47,11 @@ def parts(
 
     Labels, scores of the heads, standardised log FLOPs, squared disagreement of the heads, and the mean of the
     multi-task Gaussian process.
+
+    Args:
+        name: of the family that is left out.
+        seed: of the encoder.
+        folder: of encoders and predictors.
     """
     predictor = universal(name, seed, folder)
     assert isinstance(predictor.estimator, BlendEstimator)

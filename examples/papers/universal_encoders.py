@@ -26,12 +26,24 @@ RECIPES = {
 
 
 def place(folder: Path, recipe: str, seed: int) -> Path:
-    """The folder of one pretraining run."""
+    """The folder of one pretraining run.
+
+    Args:
+        folder: of all runs.
+        recipe: one of `RECIPES`.
+        seed: of the run.
+    """
     return folder / f"encoder-{recipe}-{seed}"
 
 
 def encoder(folder: Path, recipe: str, seed: int) -> Encoder:
-    """A pretrained encoder that `main` left."""
+    """A pretrained encoder that `main` left.
+
+    Args:
+        folder: of all runs.
+        recipe: one of `RECIPES`.
+        seed: of the run.
+    """
     found = load_encoder(place(folder, recipe, seed) / "encoder.safetensors")
     assert isinstance(found, Encoder)
     return found

@@ -26,7 +26,14 @@ class Ranker(Protocol):
     """Scores graphs that were described; `fit` may be called again for another draw of labels."""
 
     def fit(self, graphs: GraphFeatures, y: ArrayLike, seed: int, pool: GraphFeatures) -> object:
-        """Learn from labels of the target."""
+        """Learn from labels of the target.
+
+        Args:
+            graphs: labelled ones.
+            y: their labels.
+            seed: of the fit.
+            pool: all graphs of the target.
+        """
         ...
 
     def predict(self, graphs: GraphFeatures) -> FloatArray:
@@ -79,7 +86,14 @@ class ExpectingHand:
 
 
 def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal") -> Predictor:
-    """`Predictor` on a pretrained encoder, taught by all tasks of all families but one; it is kept in the folder."""
+    """`Predictor` on a pretrained encoder, taught by all tasks of all families but one; it is kept in the folder.
+
+    Args:
+        left_out: name of the target's family.
+        seed: of encoder and heads.
+        folder: of encoders and predictors.
+        recipe: of the encoder; "" for an untrained one.
+    """
     place = (
         folder / f"sources-{left_out}-{seed}"
         if recipe == "universal"
@@ -92,7 +106,13 @@ def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal")
 
 
 def taught(found: Encoder, names: Iterable[str], seed: int) -> Predictor:
-    """`Predictor` on an encoder, with all labels of the families of these names."""
+    """`Predictor` on an encoder, with all labels of the families of these names.
+
+    Args:
+        found: the encoder.
+        names: of the families.
+        seed: of the heads.
+    """
     graphs = {name: compute_features(features_of(name), found) for name in names}
     triples = [(task, graphs[name], labels) for name in graphs for task, labels in family(name).labels.items()]
     # the task that targets are ranked for comes first, and is the one that is asked
@@ -106,6 +126,11 @@ def papers(left_out: str, seed: int, folder: Path) -> Ranker:
     """Han et al.: the contrastively pretrained encoder with a head, fine-tuned on the sources, then on the target.
 
     Both by squared error.
+
+    Args:
+        left_out: name of the target's family.
+        seed: of the encoder and of training.
+        folder: of encoders.
     """
     sources = [
         (family(name).graphs, family(name).labels[DEFAULT_TASK])
