@@ -1,5 +1,11 @@
-"""What CARL is made of: shares of edges, and graph networks over edges weighted by such shares, through which gradients
-flow.
+"""Layers of CARL: masks of edges, and graph convolutions over edges weighted by such masks.
+
+The weights of edges are learned, so that gradients flow through them, where `conv_layers` has constant matrices.
+
+Notation:
+    N, E: nodes and edges of a plain batch.
+    B: branches, causal and redundant.
+    D: directions of messages, 1 or 2.
 """
 
 from __future__ import annotations
@@ -17,102 +23,115 @@ from encoders.engine.sparse import SparseMatrix
 DIRECTIONS = ("both", "along", "against")
 
 
-class EdgeShares(nn.Module):
-    """Eq. (2) for edges: softmax(MLP(states of both ends side by side)), causal and redundant."""
+class EdgeMask(nn.Module):
+    """Eq. (2) for edges: softmax(MLP(states of both ends, concatenated)), the causal and the redundant share."""
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, in_channels: int, hidden: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Linear(2 * inputs, width), nn.Linear(width, 2)
+        self.first, self.second = nn.Linear(2 * in_channels, hidden), nn.Linear(hidden, 2)
 
-    def forward(self, x: Tensor, reads: Segments) -> Tensor:
-        """States of nodes (N, inputs) -> (E, 2), in the order of `reads`."""
-        source, reader = self.first.weight.chunk(2, dim=1)  # each end's part of the product, once for every node
-        hidden = reads.gather @ linear(x, source) + _known(reads.expand, reads.scatter_sum) @ linear(
-            x, reader, self.first.bias
-        )
+    def forward(self, x: Tensor, edges: Segments) -> Tensor:
+        """States of nodes (N, in_channels) -> (E, 2), in the order of `edges`, for each node those that it reads."""
+        src_weight, dst_weight = self.first.weight.chunk(
+            2, dim=1
+        )  # each end's part of the product, once for every node
+        expand = _with_transpose(edges.expand, edges.scatter_sum)
+        hidden = edges.gather @ linear(x, src_weight) + expand @ linear(x, dst_weight, self.first.bias)
         out: Tensor = self.second(hidden.relu())
         return out.softmax(1)
 
 
-class Way(NamedTuple):
-    """One direction of message passing: `fetch` what each edge carries, times `weights` (E, B, 1), `collect` it, and
-    add `own` (N, 1) of the node itself.
+class MessageDirection(NamedTuple):
+    """Weighted adjacency matrices of B branches, for messages in one direction.
+
+    Attributes:
+        gather: (E, N) the sender's state for each edge.
+        scatter: (N, E) sums messages at the receiver.
+        weights: (E, B, 1) of each edge in each branch.
+        self_weights: (N, 1) of a node's own state; None: it does not count.
     """
 
-    fetch: SparseMatrix
-    collect: SparseMatrix
+    gather: SparseMatrix
+    scatter: SparseMatrix
     weights: Tensor
-    own: Tensor | None
+    self_weights: Tensor | None
 
 
-def ways(reads: Segments, masks: Tensor, direction: str, literal: bool) -> list[Way]:
+def message_directions(edges: Segments, masks: Tensor, direction: str, literal: bool) -> list[MessageDirection]:
     """Weighted adjacency matrices of B branches, one for each direction of messages.
 
     A node's row, which has the node itself in it with weight 1, is divided by one plus the number of its edges,
-    whatever their masks are: divided by the sum of masks, a node with one edge would not see its mask.
+    whatever their masks are: divided by the sum of masks, a node with one edge would not depend on its mask.
 
     Args:
-        reads: for each of N nodes those it reads, E in all.
+        edges: for each of N nodes those it reads, E in all.
         masks: (E, B), the share of each edge in each branch.
-        direction: a name in DIRECTIONS: along the arrows a node hears those that it reads, against them those that read
-            it, "both" is the mean of the two.
+        direction: a name in DIRECTIONS: "along" the edges a node receives from those that it reads, "against" them from
+            those that read it, "both" is the mean of the two.
         literal: as CARL's eq. (1) is printed: neither divided nor with the node itself.
     """
-    pattern, readers = reads.pattern, reads.gather.transposed
-    along = (reads.gather, _known(reads.scatter_sum, reads.expand), pattern.rows, pattern.row_ptr)
+    pattern, readers = edges.pattern, edges.gather.transposed
+    along = (edges.gather, _with_transpose(edges.scatter_sum, edges.expand), pattern.rows, pattern.row_ptr)
     against = (
-        _known(reads.expand, reads.scatter_sum),
-        _known(readers, reads.gather),
+        _with_transpose(edges.expand, edges.scatter_sum),
+        _with_transpose(readers, edges.gather),
         pattern.columns,
         readers.pattern.row_ptr,
     )
+    used = {"both": [along, against], "along": [along], "against": [against]}[direction]
+    factor = 1 / len(used)
     result = []
-    for fetch, collect, hearer, starts in {"both": [along, against], "along": [along], "against": [against]}[direction]:
-        half = 0.5 if direction == "both" else 1.0
-        shares = half / (starts.diff().to(masks.dtype) + 1).unsqueeze(1)
-        weights = masks * (half if literal else shares.index_select(0, hearer))
-        result.append(Way(fetch, collect, weights.unsqueeze(2), None if literal else shares))
+    for gather, scatter, receiver, ptr in used:
+        self_weights = factor / (ptr.diff().to(masks.dtype) + 1).unsqueeze(1)
+        weights = masks * (factor if literal else self_weights.index_select(0, receiver))
+        result.append(MessageDirection(gather, scatter, weights.unsqueeze(2), None if literal else self_weights))
     return result
 
 
-def _known(matrix: SparseMatrix, transposed: SparseMatrix) -> SparseMatrix:
-    """The matrix, with its transpose at hand: a gradient then need not look for it, which in small batches takes longer
-    than the products.
-    """
+def _with_transpose(matrix: SparseMatrix, transposed: SparseMatrix) -> SparseMatrix:
+    """The matrix with a known transpose; computing it for a gradient takes longer than products in small batches."""
     result = SparseMatrix(matrix.pattern)
     result.transposed = transposed
     return result
 
 
-class BranchLayer(nn.Module):
-    """A graph convolution for each of several branches, with weights of its own: h <- relu(norm(sum over ways d of A_d
-    h W_d)); the norm has the bias.
+class BranchConv(nn.Module):
+    """A graph convolution for each of several branches: h <- relu(norm(sum over directions d of A_d h W_d)).
 
-    `count`: ways. `literal`: h <- relu(sum over d of A_d h W_d), CARL's eq. (1).
+    Branches have weights of their own; the norm has the bias.
+
+    Args:
+        branches: number of branches.
+        in_channels: length of a state before.
+        out_channels: length of a state after.
+        num_directions: D.
+        literal: h <- relu(sum over d of A_d h W_d), CARL's eq. (1).
     """
 
-    def __init__(self, branches: int, inputs: int, outputs: int, count: int, literal: bool) -> None:
+    def __init__(self, branches: int, in_channels: int, out_channels: int, num_directions: int, literal: bool) -> None:
         super().__init__()
-        bound = 1 / sqrt(inputs)  # as nn.Linear starts
-        self.weight = nn.Parameter(torch.empty(branches, inputs, count * outputs).uniform_(-bound, bound))
-        self.scale = None if literal else nn.Parameter(torch.ones(branches, outputs))
-        self.shift = None if literal else nn.Parameter(torch.zeros(branches, outputs))
+        bound = 1 / sqrt(in_channels)  # as nn.Linear starts
+        weight = torch.empty(branches, in_channels, num_directions * out_channels)
+        self.weight = nn.Parameter(weight.uniform_(-bound, bound))
+        self.scale = None if literal else nn.Parameter(torch.ones(branches, out_channels))
+        self.shift = None if literal else nn.Parameter(torch.zeros(branches, out_channels))
 
-    def forward(self, x: Tensor, over: list[Way]) -> Tensor:
-        """States (N, B, inputs) of the first B branches -> (N, B, outputs)."""
+    def forward(self, x: Tensor, directions: list[MessageDirection]) -> Tensor:
+        """States (N, B, in_channels) of the first B branches -> (N, B, out_channels)."""
         nodes, branches, _ = x.shape
-        products = torch.bmm(x.transpose(0, 1), self.weight[:branches]).view(branches, nodes, len(over), -1)
-        parts = products.permute(2, 1, 0, 3).flatten(2)  # branches side by side: a row is fetched once for all
-        heard = [_heard(part, way) for part, way in zip(parts.unbind(), over, strict=True)]
-        out = (heard[0] if len(heard) == 1 else heard[0] + heard[1]).view(nodes, branches, -1)
+        products = torch.bmm(x.transpose(0, 1), self.weight[:branches]).view(branches, nodes, len(directions), -1)
+        parts = products.permute(2, 1, 0, 3).flatten(2)  # branches side by side: a row is gathered once for all
+        sums = [_aggregate(part, direction) for part, direction in zip(parts.unbind(), directions, strict=True)]
+        out = (sums[0] if len(sums) == 1 else sums[0] + sums[1]).view(nodes, branches, -1)
         if self.scale is not None and self.shift is not None:
             out = torch.addcmul(self.shift[:branches], layer_norm(out, out.shape[2:]), self.scale[:branches])
         return out.relu()
 
 
-def _heard(x: Tensor, way: Way) -> Tensor:
-    branches = way.weights.shape[1]
+def _aggregate(x: Tensor, direction: MessageDirection) -> Tensor:
+    """States of all branches side by side (N, B x F) -> their weighted sums over edges, and over the node itself."""
+    branches = direction.weights.shape[1]
     # sizes in full: there may be no edge
-    messages = (way.fetch @ x).unflatten(1, (branches, x.shape[1] // branches)) * way.weights
-    heard = way.collect @ messages.flatten(1)
-    return heard if way.own is None else torch.addcmul(heard, x, way.own)
+    messages = torch.unflatten(direction.gather @ x, 1, (branches, x.shape[1] // branches)) * direction.weights
+    sums = direction.scatter @ messages.flatten(1)
+    return sums if direction.self_weights is None else torch.addcmul(sums, x, direction.self_weights)

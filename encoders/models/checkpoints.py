@@ -1,4 +1,4 @@
-"""Weights on disk: one safetensors file, its description as JSON in the header. No pickle, written atomically.
+"""Checkpoints: weights in one safetensors file, described as JSON in its header; no pickle, written atomically.
 
 Operators are stored by name, so weights stay valid when the operator table gains, loses or reorders rows.
 """
@@ -44,7 +44,7 @@ def load_encoder(path: str | PathLike[str]) -> GraphEncoder:
 
 
 def encoder_meta(encoder: GraphEncoder) -> dict[str, Any]:
-    """What `build_encoder` needs beside the weights."""
+    """What `build_encoder` needs beside the weights: architecture, configuration, operators and node features."""
     return {
         "architecture": architecture(encoder),
         "config": asdict(encoder.config),
@@ -54,14 +54,23 @@ def encoder_meta(encoder: GraphEncoder) -> dict[str, Any]:
 
 
 def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLike[str]) -> GraphEncoder:
-    """An encoder from weights and `encoder_meta`; `path` is named in errors.
+    """An encoder from its weights and description.
 
-    Operators that the file does not know start from its "Opaque" row: an operator nobody knows.
+    Operators that the file does not have start from its row of "Opaque", the unknown operator.
+
+    Args:
+        tensors: the encoder's state dict.
+        meta: as `encoder_meta` describes it.
+        path: the file they are from, for errors.
+
+    Raises:
+        FileFormatError: other node features, or weights and description that do not fit together.
     """
     try:
         if meta["features"] != list(FEATURE_NAMES):
             raise FileFormatError(
-                f"{path}: made for node features {meta['features']}; this version computes {list(FEATURE_NAMES)}: pretrain again"
+                f"{path}: made for node features {meta['features']}; "
+                f"this version computes {list(FEATURE_NAMES)}: pretrain again"
             )
         rows = {name: row for row, name in enumerate(meta["ops"])}
         order = torch.tensor([rows.get(name, rows["Opaque"]) for name in INDEX])
@@ -78,7 +87,14 @@ def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLik
 
 
 def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON description of the given kind; a reader sees the old file or the new one, never a part."""
+    """Write tensors and a JSON description; a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: the file to write; missing folders are made.
+        kind: what the file is: "encoder", "predictor" or "pretraining".
+        tensors: by name.
+        meta: what a reader needs beside the tensors, as JSON.
+    """
     header = {_KEY: json.dumps({"kind": kind, "version": VERSION, **meta}, sort_keys=True)}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -87,16 +103,19 @@ def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Te
 
 
 def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[str, Any]]:
-    """Read what `write_tensors` wrote; FileFormatError if the file is missing, damaged, foreign, newer or of another
-    kind.
+    """Read what `write_tensors` wrote; tensors of format 1 get their names of format 2.
+
+    Raises:
+        FileFormatError: the file is missing, damaged, foreign, newer or of another kind.
     """
     if not Path(path).is_file():
         raise FileFormatError(f"{path}: no such file; expected a cgir {kind}")
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(_KEY)
-            # read only what calls itself ours: a foreign file may be huge
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}  # noqa: SIM118 (safe_open is not a dict)
+            # read only what says it is ours: a foreign file may be huge
+            names = file.keys() if header else []
+            tensors = {name: file.get_tensor(name) for name in names}
         meta = json.loads(header) if header else {}
     except (SafetensorError, OSError, ValueError) as error:
         raise FileFormatError(f"{path}: damaged or not a cgir {kind} ({one_line(error, 200)})") from error
