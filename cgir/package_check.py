@@ -1,8 +1,8 @@
-"""Notice that a user's own file stands in the place of one of the library's packages.
+"""Check that the library's packages are not shadowed by a user's own files.
 
 The packages have plain names (`frontends`, `encoders`, `contrastive`, `search`). Python looks first in the folder of
 the script that runs, or with `python -m` in the working directory, so that a `search.py` or `encoders/` there is
-imported instead; what follows is an ImportError that names neither.
+imported instead, and the ImportError that follows names neither file.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .errors import CgirError
 
 
 class ShadowedPackageError(CgirError, ImportError):
-    """A module that is not the library's would be imported under the name of one of its packages."""
+    """A module that is not the library's is imported under the name of one of its packages."""
 
 
 def check_packages(*names: str) -> None:
-    """Make sure that packages are those that were installed beside `cgir`, without importing them.
+    """Check that packages are those beside `cgir`, without importing them.
 
     Raises:
         ShadowedPackageError: another file has the name of one of them.
@@ -28,7 +28,7 @@ def check_packages(*names: str) -> None:
     for name in names:
         spec = sys.modules[name].__spec__ if name in sys.modules else find_spec(name)
         if spec is None or not spec.origin or not (root / name / "__init__.py").is_file():
-            continue  # not there at all, or in place of `cgir` no folder: what is wrong then shows by itself
+            continue  # not installed at all, or not beside `cgir`: nothing to compare with
         found = Path(spec.origin).resolve()
         if found != root / name / "__init__.py":
             own = found.parent if found.name == "__init__.py" else found
