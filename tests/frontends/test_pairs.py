@@ -1,6 +1,4 @@
-"""The test that matters most: one network, written in PyTorch and in Keras, is one graph in every form it can be saved
-in.
-"""
+"""One network, written in PyTorch and in Keras, is one graph in every form that it can be saved in."""
 
 from __future__ import annotations
 

@@ -44,19 +44,19 @@ def image_input() -> Any:
 def torch_vgg() -> nn.Module:
     parts: list[nn.Module] = []
     width = 3
-    for outer, depth in ((8, 1), (16, 2)):
+    for out_channels, depth in ((8, 1), (16, 2)):
         for _ in range(depth):
-            parts += [nn.Conv2d(width, outer, 3, padding=1), nn.ReLU()]
-            width = outer
+            parts += [nn.Conv2d(width, out_channels, 3, padding=1), nn.ReLU()]
+            width = out_channels
         parts.append(nn.MaxPool2d(2))
     return nn.Sequential(*parts, nn.Flatten(), nn.Linear(16 * 64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
 
 
 def keras_vgg() -> Any:
     model = keras.Sequential([image_input()])
-    for outer, depth in ((8, 1), (16, 2)):
+    for out_channels, depth in ((8, 1), (16, 2)):
         for _ in range(depth):
-            model.add(layers.Conv2D(outer, 3, padding="same", activation="relu"))
+            model.add(layers.Conv2D(out_channels, 3, padding="same", activation="relu"))
         model.add(layers.MaxPooling2D())
     for layer in (layers.Flatten(), layers.Dense(32, activation="relu"), layers.Dropout(0.5), layers.Dense(10)):
         model.add(layer)
@@ -67,13 +67,16 @@ def keras_vgg() -> Any:
 
 
 class TorchBasic(nn.Module):
-    def __init__(self, inner: int, outer: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer)
-        self.conv2, self.bn2 = nn.Conv2d(outer, outer, 3, 1, 1, bias=False), nn.BatchNorm2d(outer)
+        self.conv1, self.bn1 = (
+            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.conv2, self.bn2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False), nn.BatchNorm2d(out_channels)
         self.down = (
-            nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
-            if stride > 1 or inner != outer
+            nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+            if stride > 1 or in_channels != out_channels
             else nn.Identity()
         )
 
@@ -115,11 +118,11 @@ BOTTLENECKS = ((1, 8, 1), (6, 12, 2), (6, 12, 1), (6, 16, 2))
 
 
 class TorchInverted(nn.Module):
-    def __init__(self, inner: int, expand: int, outer: int, stride: int) -> None:
+    def __init__(self, in_channels: int, expand: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        width = inner * expand
+        width = in_channels * expand
         parts: list[nn.Module] = (
-            [nn.Conv2d(inner, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6()] if expand > 1 else []
+            [nn.Conv2d(in_channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU6()] if expand > 1 else []
         )
         parts += [nn.ZeroPad2d((0, 1, 0, 1))] if stride == 2 else []
         parts += [
@@ -127,8 +130,8 @@ class TorchInverted(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU6(),
         ]
-        self.body = nn.Sequential(*parts, nn.Conv2d(width, outer, 1, bias=False), nn.BatchNorm2d(outer))
-        self.residual = stride == 1 and inner == outer
+        self.body = nn.Sequential(*parts, nn.Conv2d(width, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+        self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x) if self.residual else self.body(x)
@@ -141,12 +144,12 @@ def torch_mobilenetv2() -> nn.Module:
         nn.BatchNorm2d(8),
         nn.ReLU6(),
     ]
-    inner = 8
-    for expand, outer, stride in BOTTLENECKS:
-        parts.append(TorchInverted(inner, expand, outer, stride))
-        inner = outer
+    in_channels = 8
+    for expand, out_channels, stride in BOTTLENECKS:
+        parts.append(TorchInverted(in_channels, expand, out_channels, stride))
+        in_channels = out_channels
     head = [
-        nn.Conv2d(inner, 32, 1, bias=False),
+        nn.Conv2d(in_channels, 32, 1, bias=False),
         nn.BatchNorm2d(32),
         nn.ReLU6(),
         nn.AdaptiveAvgPool2d(1),
@@ -162,14 +165,14 @@ def keras_mobilenetv2() -> Any:
         return layers.ReLU(6.0)(x) if act else x
 
     inputs = image_input()
-    x, inner = norm(layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(inputs)), 8
-    for expand, outer, stride in BOTTLENECKS:
+    x, in_channels = norm(layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(inputs)), 8
+    for expand, out_channels, stride in BOTTLENECKS:
         before = x
-        x = norm(layers.Conv2D(inner * expand, 1, use_bias=False)(x)) if expand > 1 else x
+        x = norm(layers.Conv2D(in_channels * expand, 1, use_bias=False)(x)) if expand > 1 else x
         x = norm(layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False)(x))
-        x = norm(layers.Conv2D(outer, 1, use_bias=False)(x), act=False)
-        x = layers.Add()([before, x]) if stride == 1 and inner == outer else x
-        inner = outer
+        x = norm(layers.Conv2D(out_channels, 1, use_bias=False)(x), act=False)
+        x = layers.Add()([before, x]) if stride == 1 and in_channels == out_channels else x
+        in_channels = out_channels
     x = layers.GlobalAveragePooling2D()(norm(layers.Conv2D(32, 1, use_bias=False)(x)))
     return keras.Model(inputs, layers.Dense(10)(x))
 
@@ -178,12 +181,12 @@ def keras_mobilenetv2() -> Any:
 
 
 class TorchDenseLayer(nn.Module):
-    def __init__(self, inner: int) -> None:
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.BatchNorm2d(inner),
+            nn.BatchNorm2d(in_channels),
             nn.ReLU(),
-            nn.Conv2d(inner, 16, 1, bias=False),
+            nn.Conv2d(in_channels, 16, 1, bias=False),
             nn.BatchNorm2d(16),
             nn.ReLU(),
             nn.Conv2d(16, 4, 3, padding=1, bias=False),
@@ -263,16 +266,18 @@ def keras_squeeze() -> Any:
 
 
 class TorchInception(nn.Module):
-    def __init__(self, inner: int) -> None:
+    def __init__(self, in_channels: int) -> None:
         super().__init__()
-        self.one = self.conv(inner, 8, 1)
-        self.three = nn.Sequential(self.conv(inner, 4, 1), self.conv(4, 8, 3))
-        self.five = nn.Sequential(self.conv(inner, 4, 1), self.conv(4, 8, 5))
-        self.pool = nn.Sequential(nn.MaxPool2d(3, 1, 1), self.conv(inner, 8, 1))
+        self.one = self.conv(in_channels, 8, 1)
+        self.three = nn.Sequential(self.conv(in_channels, 4, 1), self.conv(4, 8, 3))
+        self.five = nn.Sequential(self.conv(in_channels, 4, 1), self.conv(4, 8, 5))
+        self.pool = nn.Sequential(nn.MaxPool2d(3, 1, 1), self.conv(in_channels, 8, 1))
 
-    def conv(self, inner: int, outer: int, kernel: int) -> nn.Module:
+    def conv(self, in_channels: int, out_channels: int, kernel: int) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(inner, outer, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outer), nn.ReLU()
+            nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -405,9 +410,12 @@ class TorchUNet(nn.Module):
         self.merge2, self.merge1 = self.double(32, 16), self.double(16, 8)
         self.head = nn.Conv2d(8, 1, 1)
 
-    def double(self, inner: int, outer: int) -> nn.Module:
+    def double(self, in_channels: int, out_channels: int) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(inner, outer, 3, padding=1), nn.ReLU(), nn.Conv2d(outer, outer, 3, padding=1), nn.ReLU()
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+            nn.ReLU(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
