@@ -61,7 +61,7 @@ NETWORKS, SAMPLING_SEED = 250, 0
 
 
 class Data(NamedTuple):
-    """Images (N, 1, 8, 8) with mean 0 and deviation 1 over the training images, labels (N,)."""
+    """Images (N, 1, 8, 8) with mean 0 and standard deviation 1 over the training images, labels (N,)."""
 
     train_images: torch.Tensor
     train_labels: torch.Tensor
@@ -77,11 +77,11 @@ def digits() -> Data:
         images, labels, test_size=TRAINING["test_share"], stratify=labels, random_state=TRAINING["split_seed"]
     )
     (train_images, test_images), (train_labels, test_labels) = parts[:2], map(torch.tensor, parts[2:])
-    mean, deviation = train_images.mean(), train_images.std()
+    mean, std = train_images.mean(), train_images.std()
 
     def scaled(part: np.ndarray) -> torch.Tensor:
         return (
-            torch.tensor((part - mean) / deviation, dtype=torch.float32)
+            torch.tensor((part - mean) / std, dtype=torch.float32)
             .reshape(-1, 1, 8, 8)
             .contiguous(memory_format=torch.channels_last)
         )

@@ -215,9 +215,8 @@ def main() -> None:
     if options.write:
         about = (
             "Multiply-adds in products (convolution, linear, attention) of one example, and parameters, by tools "
-            "that count them. In bold what differs from "
-            "the arithmetic on their layers; fvcore, ptflops' pytorch backend, thop and onnx-tool count norms or "
-            "elementwise operators too."
+            "that count them. In bold what differs from the arithmetic on their layers; fvcore, ptflops' pytorch "
+            "backend, thop and onnx-tool count norms or elementwise operators too."
         )
         publish(
             "peers",

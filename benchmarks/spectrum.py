@@ -253,7 +253,7 @@ def distances(batch: GraphBatch) -> dict[str, FloatArray]:
 
 
 def distinct_table(count: int) -> Table:
-    """How many graphs of a space each of the two distances tells apart."""
+    """How many graphs of a space each of the two distances distinguishes."""
     rows = []
     for name in tqdm(DISTINCT, "distinct"):
         space = frontends.spaces.get(name)
@@ -347,11 +347,9 @@ def main() -> None:
     if options.write:
         about = (
             "The 11 smallest eigenvalues of every graph's normalised Laplacian, float64; constructing the graphs is "
-            "not counted, BLAS has one thread. "
-            "Errors are against LAPACK's bisection on dense matrices. `pairs`: Spearman of distance and difference "
-            "of ranked accuracy, over all pairs. "
-            "`wl_distance` was chosen by its scores on nasbench201, nasbench101 and nasbench_macro, and those on "
-            "darts, transnas and ofa were seen "
+            "not counted, BLAS has one thread. Errors are against LAPACK's bisection on dense matrices. `pairs`: "
+            "Spearman of distance and difference of ranked accuracy, over all pairs. `wl_distance` was chosen by its "
+            "scores on nasbench201, nasbench101 and nasbench_macro, and those on darts, transnas and ofa were seen "
             "meanwhile, so only nasbench_nlp is blind; the networks and labels here are drawn with another seed."
         )
         publish("spectrum", "Spectra and distances", about, "python -m benchmarks.spectrum --write", measured)

@@ -15,20 +15,16 @@ from .runner import run, tables, unexplained
 CORPORA = ("torch_models", "transformers_models", "exporters", "keras_applications", "onnx_backend")
 ABOUT = (
     "Networks that nobody here wrote, and what must hold for each. Parameters are compared with the framework's own "
-    "count, FLOPs with PyTorch's "
-    "FlopCounterMode on the meta device, ONNX shapes with the recorded outputs and onnxruntime; isomorphic means "
-    "equal canonical graphs, node for node.\n\n"
+    "count, FLOPs with PyTorch's FlopCounterMode on the meta device, ONNX shapes with the recorded outputs and "
+    "onnxruntime; isomorphic means equal canonical graphs, node for node.\n\n"
     "*torch_models*: all of timm and torchvision; of torchvision's detectors the backbone and the heads, without the "
-    "selection of boxes by their values. "
-    "*transformers_models*: every base model of the registry, small variants of the default configurations, some "
-    "with the implementation or the "
-    "inputs that need no values (benchmarks/zoo/transformers_configs.py and transformers_models.py say which). "
-    "*exporters*: one model of each "
+    "selection of boxes by their values. *transformers_models*: every base model of the registry, small variants of "
+    "the default configurations, some with the implementation or the inputs that need no values "
+    "(benchmarks/zoo/transformers_configs.py and transformers_models.py say which). *exporters*: one model of each "
     "timm family and torchvision's classifiers; the module, its exported program, and the files of both ONNX "
-    "exporters are isomorphic (files at inference "
-    "level, with random weights); files that an exporter cannot write are not counted. *keras_applications*: all of "
-    "keras.applications. *onnx_backend*: the "
-    "node, simple, operator and light tests of the onnx package."
+    "exporters are isomorphic (files at inference level, with random weights); files that an exporter cannot write "
+    "are not counted. *keras_applications*: all of keras.applications. *onnx_backend*: the node, simple, operator "
+    "and light tests of the onnx package."
 )
 
 

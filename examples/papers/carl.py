@@ -1,4 +1,4 @@
-"""Table 1 of Ji et al. 2025 (CARL) and its ablations on measured labels, with rivals, ours, and more spaces.
+"""Table 1 of Ji et al. 2025 (CARL) and its ablations on measured labels, with other encoders, ours and more spaces.
 
 python -m examples.papers.carl --workers 2     # a line of JSON per score; what is done is not run again
 """

@@ -1,4 +1,4 @@
-"""The predictors that `examples.papers.carl` compares: CARL, its rivals, and ours."""
+"""The predictors that `examples.papers.carl` compares: CARL, other graph encoders, and ours."""
 
 from __future__ import annotations
 

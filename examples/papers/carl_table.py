@@ -1,4 +1,4 @@
-"""How the scores of `examples.papers.carl` are shown."""
+"""Tables of the scores of `examples.papers.carl`, and the text above them in RESULTS.md."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ training on half of the training set, ranked by the mean accuracy of the full tr
 single-run labels are on both sides; NAS-Bench-101 are the 20,001 networks with labels.
 
 Rows: *cgir, GP* is `Predictor(head="gp")` on whole networks, where stages repeat cells with one cell per stage;
-*cgir* is `Average` of it and of the encoder after NN-Former with a hinge loss on cells, weighed by cross-validation
+*cgir* is `Average` of it and of the encoder after NN-Former with a hinge loss on cells, weighted by cross-validation
 inside the labels. *CARL* is the paper's (defaults of `CarlConfig`), *GCN*, *GIN* and *GAT* the same encoder with a
 ranking head in its place, *NN-Former* the encoder after Xu et al. 2025; all read cells without dead nodes and skip
 connections, and are trained for 100 epochs with dropout 0.15. Measured with a wider prior on the Gaussian process's
-hyper-parameters (deviation 5; now 1, which on three draws of four rows changes its tau by -.002 to +.009). The
-published rows are the authors' numbers for one split each: the best we know of that use no labels beyond those
+hyper-parameters (standard deviation 5; now 1, which on three draws of four rows changes its tau by -.002 to +.009).
+The published rows are the authors' numbers for one split each: the best we know of that use no labels beyond those
 counted (NAS-Bench-201: HyperNAS, NAS-Bench-101: PINAT with a logistic loss).
 
 Chosen where: the views of the Gaussian process on draws 100 to 105 of NAS-Bench-101, before NAS-Bench-201 was looked
 at; the contraction of skip connections, dropout and the 100 epochs on those draws of NAS-Bench-201, NAS-Bench-101 and
-NAS-Bench-Macro; the members of *cgir* and how they are weighed on draws 100 to 104 of NAS-Bench-101 (172 labels),
+NAS-Bench-Macro; the members of *cgir* and how they are weighted on draws 100 to 104 of NAS-Bench-101 (172 labels),
 TransNAS-Bench-101 micro (scene classes, room layout) and DARTS, after draws 500 to 505 of NAS-Bench-201 had shown
 that the encoder after NN-Former is the better one there. The draws shown (from 600) were used for nothing else.
 CIFAR-100, ImageNet16-120 and the other tasks of TransNAS-Bench-101 micro were not looked at before; of macro and

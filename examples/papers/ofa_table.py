@@ -1,4 +1,4 @@
-"""How the searches of `examples.papers.ofa_mbv3` are shown."""
+"""Tables of the searches of `examples.papers.ofa_mbv3`, and the text above them in RESULTS.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ABOUT = """\
 Section 5.3 of Han et al. 2023. An encoder pretrained without labels learns from the labels of other families, none of
 Once-for-All; then it sees the ImageNet top-1 of 50 networks drawn at random from those labelled at 224 x 224 in the
 supernet of width 1.0, and evolution looks for what it scores highest among 2 * 10^19 networks; the supernet is not
-asked, and what is found has no label. Of the labelled networks, each once, those that were not seen say what can be
+queried, and what is found has no label. Of the labelled networks, each once, those that were not seen say what can be
 said. *Place*: of the network found, among them, by a predictor's score; 1 is above all. *Nearest ten*: those that
 differ from it in the fewest of 20 blocks (kernel, expansion, or being there), how many that are, their mean accuracy
 and mean rank among all. The labelled networks are traces of five searches, hence mostly good ones; their best has

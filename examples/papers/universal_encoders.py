@@ -50,7 +50,7 @@ def encoder(folder: Path, recipe: str, seed: int) -> Encoder:
 
 
 def main() -> None:
-    """Pretrain what is missing; an interrupted run goes on where it stopped."""
+    """Pretrain the missing encoders; an interrupted run resumes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))

@@ -86,7 +86,7 @@ class ExpectingHand:
 
 
 def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal") -> Predictor:
-    """`Predictor` on a pretrained encoder, taught by all tasks of all families but one; it is kept in the folder.
+    """`Predictor` on a pretrained encoder, trained on all tasks of all families but one; it is kept in the folder.
 
     Args:
         left_out: name of the target's family.
@@ -115,7 +115,7 @@ def taught(found: Encoder, names: Iterable[str], seed: int) -> Predictor:
     """
     graphs = {name: compute_features(features_of(name), found) for name in names}
     triples = [(task, graphs[name], labels) for name in graphs for task, labels in family(name).labels.items()]
-    # the task that targets are ranked for comes first, and is the one that is asked
+    # the task that targets are ranked by comes first, and is the one that is predicted
     triples.sort(key=lambda triple: triple[0] != DEFAULT_TASK)
     return Predictor(found).fit_sources(
         [(features, labels) for _, features, labels in triples], seed=seed, tasks=[task for task, _, _ in triples]

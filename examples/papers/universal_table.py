@@ -1,4 +1,4 @@
-"""How the scores of `examples.papers.universal` are shown."""
+"""Tables of the scores of `examples.papers.universal`, and the text above them in RESULTS.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Each family is left out in turn: the predictor saw no label of it, all labels of
 where there are), and the encoder was pretrained on unlabelled graphs of all, those of the target included, as in Han
 et al. Then 0, 10 or 50 networks of the family bring their label, drawn at random, and all others are ranked. Mean and
 standard deviation over 5 encoders, with heads of their own, at 0 labels; over 10 draws of labels else, two for each
-encoder. Bold: ahead of *cgir* by more than one deviation, the larger of both.
+encoder. Bold: ahead of *cgir* by more than one standard deviation, the larger of both.
 
 Networks whose graphs are equal count once, one of them drawn; cells without a path from input to output are left out,
 but in "the paper's 4,096 cells", which are all of NAS-Bench-201 without "none". Graphs have one cell a stage (DARTS:
@@ -28,18 +28,18 @@ Rows: *GP on hand features* is scikit-learn's on `cgir.properties`; *expecting s
 as prior means, averaged by evidence as *cgir* does. *From scratch* trains the default encoder by a ranking loss on
 the target's labels. *The paper's recipe* pretrains by eq. 4.5 on the same corpus in as many steps and trains the
 whole network by squared error, on the sources (300 steps of 16 networks a family), then on the target. *cgir* is
-`Predictor(encoder)`, pretrained to tell free properties and what lies on paths, with a contrast of Weisfeiler-Lehman
-distances: a Gaussian process on hand features, paths and subtrees that starts from FLOPs, parameters, frozen heads
-and a process across families; from 40 labels on a fifth of each score is that of networks trained from scratch.
-*Untrained* and *the paper's encoder* are the same on another encoder, *without encoder and sources* what is left
-without.
+`Predictor(encoder)`, pretrained to predict graph properties and path features, with a contrast of Weisfeiler-Lehman
+distances: a Gaussian process on hand features, paths and subtrees whose prior means are FLOPs, parameters, frozen
+heads and a multi-task Gaussian process; from 40 labels on a fifth of each score is that of graph networks trained
+from scratch. *Untrained* and *the paper's encoder* are the same on another encoder, *without encoder and sources* is
+the same without them.
 
-Not blind: pooling, the read-out, what it starts from and the share of whole networks were chosen by scores on these
-families, with other draws of labels (100 to 404; here from 700) and mostly other encoders, or the first three of the
-five. By how much a family's trait lessens what is expected across families was chosen so, too, but only after a first
-run of the draws reported here had shown losses where sizes vary. At 0 labels there are no draws to keep apart:
-"Constants of scores without labels" shows what other settings would have made of them. The published rows are the
-paper's table 1 (other sources and labels)."""
+Not blind: pooling, the read-out, prior means and the share of graph networks were chosen by scores on these families,
+with other draws of labels (100 to 404; here from 700) and mostly other encoders, or the first three of the five. By
+how much a family's size consistency scales the multi-task mean was chosen so, too, but only after a first run of the
+draws reported here had shown losses where sizes vary. At 0 labels there are no draws to keep apart: "Constants of
+scores without labels" shows what other settings would have made of them. The published rows are the paper's table 1
+(other sources and labels)."""
 
 PUBLISHED = {"NAS-Bench-201, the paper's 4,096 cells": (40, "0.917 ± 0.010"), "NAS-Bench-101": (50, "0.553 ± 0.090")}
 OURS = "cgir"
@@ -60,7 +60,7 @@ def tables(rows: list[Row]) -> list[Table]:
 
 
 def _summary(rows: list[Row], targets: Iterable[str]) -> Table:
-    """Ours beside the best of the rivals, which is another from cell to cell."""
+    """Ours and the best of the other methods, which may differ from cell to cell."""
     lines = []
     for target in targets:
         line = [target]
@@ -120,7 +120,7 @@ def _table(rows: list[Row], target: str, measure: str) -> Table:
 
 
 def _cell(values: Iterable[float], ours: list[float]) -> str:
-    """Mean and deviation; marked where it beats ours by more than one deviation."""
+    """Mean and standard deviation; bold where it beats ours by more than one standard deviation."""
     found = list(values)
     if not found:
         return ""

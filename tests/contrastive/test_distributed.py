@@ -126,7 +126,7 @@ def test_two_processes_do_what_one_does(tmp_path, monkeypatch):
     alone = pretrain(GRAPHS, CONFIG, FAMILIES, progress=False)
     for folder in ("two", "taken-up"):
         assert equal(load_encoder(tmp_path / folder / "encoder.safetensors"), alone, 1e-4), folder
-    # one process goes on where two ended
+    # one process resumes where two ended
     finished = pretrain(GRAPHS, CONFIG, FAMILIES, run_dir=tmp_path / "two", progress=False)
     assert equal(finished, load_encoder(tmp_path / "two" / "encoder.safetensors"), 0)
 

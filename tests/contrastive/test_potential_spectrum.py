@@ -42,7 +42,7 @@ def test_eigenvalues_lie_between_those_of_laplacian_and_potential():
         assert 0 < (found - low).sum() < MAX_HASH_OFFSET * len(graph)
 
 
-def test_operators_are_told_apart_where_wiring_is_equal():
+def test_operators_are_distinguished_where_wiring_is_equal():
     small, large = chain(1), chain(3)
     assert np.array_equal(spectrum(small), spectrum(large))
     assert np.abs(operator_spectrum(small) - operator_spectrum(large)).max() > 0.01
