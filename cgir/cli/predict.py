@@ -123,8 +123,8 @@ def rank_networks(
     from encoders.predictors.zero_shot import zero_shot
 
     estimate = zero_shot(graphs, model)
-    ranking = _ranking(names, estimate.scores, estimate.deviations, top, output)
-    return f"{model} in {estimate.unit}, without a label\n{ranking}\n\n{estimate.worth}"
+    ranking = _ranking(names, estimate.scores, estimate.stds, top, output)
+    return f"{model} in {estimate.unit}, without a label\n{ranking}\n\n{estimate.reliability}"
 
 
 def _ranking(names: Sequence[str], scores: FloatArray, std: FloatArray | None, top: int, output: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Labels: checked once, and brought to a scale that a model can learn."""
+"""Transforms of labels: checks, standardisation, normal scores of ranks, and their inverses."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ def check_labels(y: ArrayLike, graphs: int) -> FloatArray:
         raise LabelError(f"fit: {graphs} graphs need {graphs} labels in one vector; found shape {values.shape}")
     if graphs < 2:
         raise LabelError(
-            f"fit: found {graphs} labelled graphs; a ranking needs at least 2 (without any labels of the target use fit_sources alone)"
+            f"fit: found {graphs} labelled graphs; a ranking needs at least 2 "
+            "(without any labels of the target use fit_sources alone)"
         )
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise LabelError(
-            f"fit: label {bad[0]} is {values[bad[0]]} ({len(bad)} of {graphs} are not finite); drop these graphs or repair their labels"
+            f"fit: label {bad[0]} is {values[bad[0]]} ({len(bad)} of {graphs} are not finite); "
+            "drop these graphs or repair their labels"
         )
     if values.min() == values.max():
         raise LabelError(f"fit: all {graphs} labels equal {values[0]}; nothing ranks one graph above another")
@@ -54,7 +56,10 @@ class Standardise:
 
 @dataclass(frozen=True)
 class RankGauss:
-    """z = normal quantile of (rank - 1/2) / n, so that outliers and floors do not dominate; ties share their mean rank."""
+    """z = normal quantile of (rank - 1/2) / n; ties share their mean rank. Outliers and floors do not dominate.
+
+    Attributes: `labels`, distinct ones, ascending; `scores` of these.
+    """
 
     labels: FloatArray
     scores: FloatArray
@@ -70,9 +75,7 @@ class RankGauss:
         return interpolate(y, self.labels, self.scores)
 
     def inverse(self, z: FloatArray) -> FloatArray:
-        """Scores -> label units: linear between the labels seen, beyond them with their overall slope, so that order is
-        kept.
-        """
+        """Scores -> label units: linear between the labels seen, beyond them with their overall slope."""
         return interpolate(z, self.scores, self.labels)
 
 
@@ -83,8 +86,12 @@ def normal_scores(y: FloatArray) -> FloatArray:
 
 
 def interpolate(x: FloatArray, known_x: FloatArray, known_y: FloatArray) -> FloatArray:
-    """Piecewise linear through points whose x and y ascend; beyond them with their overall slope, so that order is
-    kept.
+    """Piecewise linear interpolation; beyond the known points with their overall slope, so that order is kept.
+
+    Args:
+        x: (n,) where.
+        known_x: (k,) ascending.
+        known_y: (k,) ascending, values at `known_x`.
     """
     slope = (known_y[-1] - known_y[0]) / (known_x[-1] - known_x[0])
     beyond = np.minimum(x - known_x[0], 0) + np.maximum(x - known_x[-1], 0)

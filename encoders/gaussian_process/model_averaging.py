@@ -60,7 +60,10 @@ class BayesianModelAverage:
     Hoeting, Madigan, Raftery, Volinsky, "Bayesian Model Averaging: A Tutorial" (Statistical Science, 1999), eq. 1 and
     2, with evidence taken at the best hyper-parameters.
 
-    Attributes: `processes` (K), `prior_mean_weights` (K, q), `posterior_weights` (K,), sum 1.
+    Args:
+        processes: K of them, which differ in their prior mean.
+        prior_mean_weights: (K, q).
+        posterior_weights: (K,), sum 1.
     """
 
     def __init__(

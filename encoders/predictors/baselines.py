@@ -1,6 +1,4 @@
-"""What every learned predictor has to beat: cost alone, and a Gaussian process or boosted trees on hand-made
-properties.
-"""
+"""Baselines: cost alone, and a Gaussian process or boosted trees (scikit-learn's) on hand-crafted properties."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ def log_flops(graphs: Graphs) -> FloatArray:
 
 
 def log_params(graphs: Graphs) -> FloatArray:
-    """log10(1 + trainable scalars) of each graph (G,); in a packed batch, which forgets which weights are shared, a
-    weight counts at every use.
+    """log10(1 + trainable scalars) of each graph (G,).
+
+    In a packed batch, which does not store which weights are shared, a weight counts at every use.
     """
     if isinstance(graphs, GraphBatch | GraphTensors | GraphStore):
         graphs = as_batch(graphs)
@@ -61,7 +60,14 @@ class CostPredictor:
         self.cost = cost
 
     def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> CostPredictor:
-        """Nothing to learn; bad labels are refused as `Predictor.fit` refuses them."""
+        """Nothing to learn; bad labels are refused as `Predictor.fit` refuses them.
+
+        Args:
+            graphs: n graphs.
+            y: n labels.
+            seed: not read.
+            pool: not read.
+        """
         check_labels(y, len(as_batch(graphs)))
         return self
 
@@ -71,10 +77,10 @@ class CostPredictor:
 
 
 class TreesPredictor:
-    """Gradient-boosted trees (Friedman, Stochastic gradient boosting, 2002; scikit-learn's) on `cgir.properties` and
-    normal scores of the labels' ranks.
+    """Gradient-boosted trees on `cgir.properties` and normal scores of the labels' ranks.
 
-    Normal scores are what the Gaussian process learns too, so that a few failed networks do not decide everything.
+    Friedman, "Stochastic gradient boosting" (2002). Normal scores are what the Gaussian process learns too, so that a
+    few failed networks do not decide everything.
     """
 
     def __init__(self) -> None:
@@ -88,12 +94,12 @@ class TreesPredictor:
             graphs: n graphs.
             y: n labels, higher is better.
             seed: of the rows and columns that each tree sees.
-            pool: not read; trees know no scale.
+            pool: not read; trees do not depend on the scale of a column.
 
         Raises:
             LabelError: labels missing, not finite or all equal.
         """
-        vectors = _hand(graphs)
+        vectors = _properties(graphs)
         labels = check_labels(y, len(vectors))
         self.labels = RankGauss.fit(labels)
         order = np.lexsort((labels, *vectors.T))  # rows are drawn by their place
@@ -106,13 +112,11 @@ class TreesPredictor:
         """Scores as float64 (G,) in the unit of the labels."""
         if self.model is None or self.labels is None:
             raise CgirError("predict: nothing was fitted; call fit(graphs, labels) first")
-        return self.labels.inverse(self.model.predict(_hand(graphs)))
+        return self.labels.inverse(self.model.predict(_properties(graphs)))
 
 
 class HandPredictor:
-    """Gaussian process (RBF, linear and white noise; scikit-learn's) on `cgir.properties` and normal scores of the
-    labels' ranks: what needs no graphs.
-    """
+    """Gaussian process (RBF, linear, white noise) on `cgir.properties` and normal scores of the labels' ranks."""
 
     def __init__(self) -> None:
         self.model: GaussianProcessRegressor | None = None
@@ -120,12 +124,20 @@ class HandPredictor:
         self.scaler: Scaler | None = None
 
     def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> HandPredictor:
-        """Learn from n labelled graphs; properties are scaled by those of `pool`, where it is given. LabelError as
-        `Predictor.fit`.
+        """Learn from n labelled graphs.
+
+        Args:
+            graphs: n graphs.
+            y: n labels, higher is better.
+            seed: of the restart of the search for hyper-parameters.
+            pool: graphs by which properties are scaled; None: the labelled ones.
+
+        Raises:
+            LabelError: as `Predictor.fit`.
         """
-        vectors = _hand(graphs)
+        vectors = _properties(graphs)
         labels = check_labels(y, len(vectors))
-        self.labels, self.scaler = RankGauss.fit(labels), Scaler.fit(vectors if pool is None else _hand(pool))
+        self.labels, self.scaler = RankGauss.fit(labels), Scaler.fit(vectors if pool is None else _properties(pool))
         with warnings.catch_warnings():  # a hyper-parameter at its bound is an answer, not a failure
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = GaussianProcessRegressor(_kernel(vectors.shape[1]), n_restarts_optimizer=1, random_state=seed)
@@ -136,10 +148,10 @@ class HandPredictor:
         """Scores as float64 (G,) in the unit of the labels."""
         if self.model is None or self.labels is None or self.scaler is None:
             raise CgirError("predict: nothing was fitted; call fit(graphs, labels) first")
-        return self.labels.inverse(self.model.predict(self.scaler(_hand(graphs))))
+        return self.labels.inverse(self.model.predict(self.scaler(_properties(graphs))))
 
 
-def _hand(graphs: Graphs) -> FloatArray:
+def _properties(graphs: Graphs) -> FloatArray:
     return np.asarray(properties(as_batch(graphs)), np.float64)
 
 

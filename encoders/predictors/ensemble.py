@@ -74,7 +74,7 @@ class FittedMembers(NamedTuple):
 class Ensemble:
     """`size` networks that differ in their seed.
 
-    Attributes:
+    Args:
         init: weights that all members start from, or the configuration of an encoder, or None, by which each has
             random weights of its own.
         loss: a name in LOSSES or "carl"; all but "mse" give outputs without a scale, which are standardised before
@@ -82,7 +82,10 @@ class Ensemble:
         size: how many members there are.
         frozen: a member is a head on scaled vectors of `GraphFeatures`; else an encoder with a head, or with CARL's
             parts.
-        train, carl: how members are trained, and CARL's options.
+        train: how members are trained.
+        carl: CARL's options.
+
+    Attributes:
         tasks: names of the outputs.
         source: members that labelled families taught, which `fit` starts from, once `fit_sources` ran.
         target: members that labels of the target taught, once `fit` ran.

@@ -90,7 +90,13 @@ def task_index(task: str | None, tasks: Sequence[str]) -> int:
 def in_label_units(
     transform: Standardise | RankGauss, scores: FloatArray, stds: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores and standard deviations brought back to the unit of the labels: (G,), (G,)."""
+    """Scores and standard deviations brought back to the unit of the labels: (G,), (G,).
+
+    Args:
+        transform: of the labels that were learned.
+        scores: (G,) predicted.
+        stds: (G,) of these.
+    """
     low, high = (transform.inverse(scores + side * stds) for side in (-1, 1))
     return transform.inverse(scores), (high - low) / 2
 

@@ -30,10 +30,12 @@ HEAD_LOSS = "hinge"
 class BlendEstimator:
     """Source model, Gaussian process and GNNs as one; with labels it predicts in their unit.
 
-    Attributes:
+    Args:
         heads: how source heads are made and trained, not fitted itself.
-        config: constants.
         source_model: what labelled families taught; None: nothing did.
+        config: constants; None: the default ones.
+
+    Attributes:
         context: what graphs of the target say of their family.
         gp: what labels of the target taught; None before there are some.
         gnn: GNNs that learned these labels, where they are enough.

@@ -1,4 +1,4 @@
-"""Gaussian process on views of graphs, fitted to normal scores of labels: alone (`GPEstimator`) or as part of a blend."""
+"""Gaussian process on views of graphs, fitted to normal scores of labels: alone or as part of a blend."""
 
 from __future__ import annotations
 

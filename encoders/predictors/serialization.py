@@ -28,9 +28,12 @@ FILE = "predictor.safetensors"
 
 
 class State:
-    """JSON values `meta` and `tensors`; those of a part `name` are `meta[name]` and the tensors named `name.*`.
+    """JSON values and tensors; those of a part `name` are `meta[name]` and the tensors named `name.*`.
 
-    `path`: the file it was read from, named in errors.
+    Args:
+        meta: JSON values.
+        tensors: arrays and weights.
+        path: the file it was read from, named in errors.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Transfer from labelled source families: ranking heads on frozen vectors, FLOPs and a multi-task GP, without a label."""
+"""Transfer from labelled source families: ranking heads on frozen vectors, log FLOPs and a multi-task GP."""
 
 from __future__ import annotations
 

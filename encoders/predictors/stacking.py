@@ -1,4 +1,4 @@
-"""`Average`: predictors that look at different forms of the same graphs, or differ otherwise, as one."""
+"""Stacking: a weighted mean of predictors, with weights from cross-validation."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ from encoders.metrics import kendall_tau
 
 # difference of Kendall's tau that is worth a factor e; the standard error of one with a hundred labels is three times
 # that
-SHARPNESS = 0.02
-LEAST = 0.02
+TEMPERATURE = 0.02
+MIN_WEIGHT = 0.02
 
 
 class Model(Protocol):
     """What has `fit` and `predict`: a `Predictor`, or a baseline."""
 
     def fit(self, graphs: Graphs, y: ArrayLike, seed: int = 0, pool: Graphs | None = None) -> Model:
-        """Learn from labelled graphs; `pool` are unlabelled ones of the family."""
+        """Learn from labelled graphs.
+
+        Args:
+            graphs: n graphs.
+            y: n labels, higher is better.
+            seed: of whatever is random.
+            pool: unlabelled graphs of the family.
+        """
         ...
 
     def predict(self, graphs: Graphs) -> FloatArray:
@@ -35,18 +42,23 @@ class Model(Protocol):
 
 
 class Average:
-    """Weighted mean of several models' scores, each brought to zero mean and unit deviation over a pool of unlabelled
-    graphs.
+    """Weighted mean of several models' scores, each standardised over a pool of unlabelled graphs.
 
     Member i reads form i of the graphs: whole networks for one, cells alone for another (`Space.graphs`,
     `Space.cell_graphs`), or twice the same. Errors of a Gaussian process on counts and of a graph network on cells have
-    little to do with each other, so that their mean is often better than both. Where it is not, `folds` find out:
-    models are fitted to all labels but one fold's, and every subset of members weighs exp(tau / SHARPNESS), tau being
-    how the mean of its scores ranks the folds (exponentially weighted aggregation, Dalalyan & Tsybakov 2008, over
-    subsets instead of models). The best subset alone would not do: differences of its tau from those of the next ones
-    are mostly noise.
+    little to do with each other, so that their mean is often better than both. Where it is not, cross-validation shows
+    it: models are fitted to all labels but one fold's, and every subset of members has weight exp(tau / TEMPERATURE),
+    tau being how the mean of its scores ranks the folds (exponentially weighted aggregation, Dalalyan & Tsybakov 2008,
+    over subsets instead of models). The best subset alone would not do: differences of its tau from those of the next
+    ones are mostly noise.
 
-    Attributes: `weights` (M,) of the members, sum 1; those of weight below LEAST are left out.
+    Args:
+        members: M models.
+        folds: of the cross-validation; 0: equal weights.
+
+    Attributes:
+        weights: (M,) of the members, sum 1; members of weight below `MIN_WEIGHT` are left out.
+        moments: mean and standard deviation of the scores of each fitted member over the pool.
     """
 
     def __init__(self, *members: Model, folds: int = 2) -> None:
@@ -56,10 +68,10 @@ class Average:
             raise CgirError(f"average: folds={folds}; expected at least 2, or 0 for equal weights")
         self.members, self.folds = members, folds
         self.weights = np.full(len(members), 1 / len(members))
-        self.scales: dict[int, tuple[float, float]] = {}  # of the members that were fitted
+        self.moments: dict[int, tuple[float, float]] = {}
 
     def fit(self, forms: Sequence[Graphs], y: ArrayLike, seed: int = 0, pools: Sequence[Graphs] | None = None) -> Self:
-        """Weigh members by cross-validation, then fit them to all labels.
+        """Weight members by cross-validation, then fit them to all labels.
 
         Args:
             forms: for each member the n labelled graphs in its form.
@@ -76,13 +88,13 @@ class Average:
         others = None if pools is None else self._checked(pools)
         self.weights = np.full(len(self.members), 1 / len(self.members))
         if len(self.members) > 1 and self.folds and len(labels) >= 4 * self.folds:
-            self.weights = self._weighed(batches, labels, seed, others)
+            self.weights = self._cross_validated_weights(batches, labels, seed, others)
         self._fit(batches, labels, seed, others)
         return self
 
     def predict(self, forms: Sequence[Graphs]) -> FloatArray:
         """Scores (G,) of graphs, given in every member's form; each graph's score does not depend on the others."""
-        if not self.scales:
+        if not self.moments:
             raise CgirError("predict: nothing was fitted; call fit(forms, labels) first")
         scores = self._scores(self._checked(forms))
         total: FloatArray = np.sum([self.weights[index] * values for index, values in scores.items()], axis=0)
@@ -91,20 +103,20 @@ class Average:
     def _fit(
         self, batches: Sequence[GraphBatch], labels: FloatArray, seed: int, pools: Sequence[Graphs] | None
     ) -> None:
-        self.scales = {}
+        self.moments = {}
         for index in np.flatnonzero(self.weights).tolist():
             pool = None if pools is None else pools[index]
             model = self.members[index].fit(batches[index], labels, seed=seed, pool=pool)
             scores = model.predict(batches[index] if pool is None else pool)
-            self.scales[index] = float(scores.mean()), max(float(scores.std()), 1e-9)
+            self.moments[index] = float(scores.mean()), max(float(scores.std()), 1e-9)
 
     def _scores(self, forms: Sequence[Graphs]) -> dict[int, FloatArray]:
         return {
-            index: (self.members[index].predict(forms[index]) - mean) / deviation
-            for index, (mean, deviation) in self.scales.items()
+            index: (self.members[index].predict(forms[index]) - mean) / std
+            for index, (mean, std) in self.moments.items()
         }
 
-    def _weighed(
+    def _cross_validated_weights(
         self, batches: Sequence[GraphBatch], labels: FloatArray, seed: int, pools: Sequence[Graphs] | None
     ) -> FloatArray:
         """Weights of the members (M,), from how subsets of them rank what they were not fitted to."""
@@ -120,9 +132,9 @@ class Average:
             self._fit([batch.select(rest) for batch in batches], labels[rest], seed, pools)
             scores = np.stack(list(self._scores([batch.select(held) for batch in batches]).values()))
             taus += [kendall_tau(share @ scores, labels[held]) / self.folds for share in shares]
-        votes = np.exp((taus - taus.max()) / SHARPNESS)
+        votes = np.exp((taus - taus.max()) / TEMPERATURE)
         weights = votes @ shares / votes.sum()
-        weights[weights < LEAST] = 0
+        weights[weights < MIN_WEIGHT] = 0
         total: FloatArray = weights / weights.sum()
         return total
 

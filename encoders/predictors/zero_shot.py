@@ -1,6 +1,4 @@
-"""What a network is worth in the unit of a task, without a label: a guess, and how far off such guesses were on
-families left out.
-"""
+"""Zero-shot estimates in the unit of a task, and how far off such estimates were on families left out of training."""
 
 from __future__ import annotations
 
@@ -18,20 +16,21 @@ from .pretrained import card, load_pretrained
 
 
 class Estimate(NamedTuple):
-    """`scores` (G,) and `deviations` (G,) in `unit`, and in a sentence what they are `worth`."""
+    """`scores` (G,) and their standard deviations `stds` (G,) in `unit`, and a sentence on their `reliability`."""
 
     scores: FloatArray
-    deviations: FloatArray
+    stds: FloatArray
     unit: str
-    worth: str
+    reliability: str
 
 
 def zero_shot(graphs: Graphs, task: str) -> Estimate:
-    """Guess a metric of networks that nothing was measured of.
+    """Estimate a metric of networks without a measurement.
 
     The score that labelled families taught is brought to the task's unit by the networks of the task's reference
-    family: a score as good as that of the share q of them stands for the label that the share q of them stays below.
-    Deviations are those of the reference family when nothing was learned from it.
+    family, quantile by quantile: a score that the share q of their scores stays below stands for the label that the
+    share q of their labels stays below. Standard deviations are errors on the reference family when nothing was learned
+    from it.
 
     Args:
         graphs: G graphs.
@@ -43,16 +42,17 @@ def zero_shot(graphs: Graphs, task: str) -> Estimate:
     tasks = card()["tasks"]
     if task not in tasks:
         raise CgirError(f"zero-shot: no task {task!r}; there are {', '.join(tasks)}")
-    about = tasks[task]
+    entry = tasks[task]
     scores = Predictor(load_pretrained()).predict(graphs)
-    values = interpolate(scores, np.asarray(about["scores"], np.float64), np.asarray(about["values"], np.float64))
-    return Estimate(values, np.full(len(values), about["deviation"]), about["unit"], worth(task, about))
+    values = interpolate(scores, np.asarray(entry["scores"], np.float64), np.asarray(entry["values"], np.float64))
+    return Estimate(values, np.full(len(values), entry["deviation"]), entry["unit"], reliability(task, entry))
 
 
-def worth(task: str, about: dict[str, Any]) -> str:
-    """A sentence from a task's part of the model card."""
-    ranks = ", ".join(f"{family} {value:.2f}" for family, value in about["worth"].items())
+def reliability(task: str, entry: dict[str, Any]) -> str:
+    """A sentence on a task's estimates, from the task's entry in the model card."""
+    ranks = ", ".join(f"{family} {value:.2f}" for family, value in entry["worth"].items())
     return (
-        f"What this is worth: nothing was measured of these networks. {task} is brought to its unit by {about['reference']}; rank correlations "
-        f"(Spearman) with families that were left out of training: {ranks}. A few measurements of your own are worth more: `cgir finetune`."
+        f"What this is worth: nothing was measured of these networks. {task} is brought to its unit by "
+        f"{entry['reference']}; rank correlations (Spearman) with families that were left out of training: {ranks}. "
+        "A few measurements of your own are worth more: `cgir finetune`."
     )

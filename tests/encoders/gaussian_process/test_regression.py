@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import approx_fprime, minimize_scalar
+from scipy.optimize import OptimizeResult, approx_fprime, minimize_scalar
 from scipy.sparse import csr_array
 from scipy.stats import multivariate_normal, norm
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -268,3 +268,32 @@ def test_fifteen_hundred_labels_take_seconds():
     assert time.process_time() - start < 60  # 4 on an idle core
     assert len(process.weights) == 1500
     assert np.corrcoef(mean, y[1500:])[0, 1] > 0.5
+
+
+def test_a_search_that_does_not_converge_is_logged_and_still_used(monkeypatch, caplog):
+    (x, z), y = sample(60, (6, 3))
+    converged = GaussianProcess([x, z], y)
+    with caplog.at_level("INFO", logger=regression.logger.name):
+        assert not caplog.records
+        monkeypatch.setattr(regression, "MAX_ITERATIONS", 2)
+        early = GaussianProcess([x, z], y)
+    assert ["did not converge" in record.getMessage() for record in caplog.records] == [True]
+    start = np.asarray([*regression.INITIAL_VIEW * 2, regression.INITIAL_NOISE])
+    parts = early._scaled([regression.sq_dists_and_gram(view, view) for view in early.views])
+    at_start, _ = regression._negative_log_posterior(parts, early.y, start)(start)
+    assert -at_start < early.log_evidence < converged.log_evidence
+
+
+def test_a_search_that_finds_nothing_leaves_the_default_hyper_parameters(monkeypatch, caplog):
+    (x,), y = sample(30)
+    failed = OptimizeResult(
+        x=np.full(4, np.nan), fun=regression.NOT_POSITIVE_DEFINITE, success=False, message="ABNORMAL"
+    )
+    monkeypatch.setattr(regression, "minimize", lambda *_, **__: failed)
+    process = GaussianProcess([x], y)
+    assert "default ones are used" in caplog.text
+    start = np.asarray([*regression.INITIAL_VIEW, regression.INITIAL_NOISE])
+    np.testing.assert_array_equal(process.log_hyperparameters, start)
+    for found, expected in zip(process.predict([x]), GaussianProcess([x], y, start).predict([x]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert np.isfinite(process.log_evidence)

@@ -19,7 +19,6 @@ from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, load_pretrained, log_flops
 from encoders.features.graph_features import compute_features
-from encoders.features.scalers import Scaler
 from encoders.gaussian_process.model_averaging import AveragingConfig
 from encoders.metrics import spearman
 from encoders.predictors import estimators_blend
@@ -275,10 +274,6 @@ def test_a_pool_alone_says_how_much_size_and_other_families_count(tmp_path: Path
 
 
 def test_what_is_hardly_told_apart_is_not_made_more_of() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(50, 3)) * (2.0, 0.01, 0.0) + 5
-    expected = (values - values.mean(axis=0)) / (values[:, 0].std(), 0.1, 0.1)
-    np.testing.assert_allclose(Scaler.fit(values, np.asarray([0.1, 0.1, 0.1]))(values), expected, atol=1e-12)
     estimator = estimator_of(few(blend().fit_sources(FAMILIES)))
     assert estimator.gp is not None
     scores = estimator.prior_scores(compute_features(BATCH.select(np.arange(60, 80)), small()))

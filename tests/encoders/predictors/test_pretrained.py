@@ -12,17 +12,14 @@ import numpy as np
 import pytest
 import torch
 from encoders_samples import conv_share, random_cnns
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.interpolate import interp1d
 
 from cgir.errors import CgirError
 from encoders import Encoder, EncoderConfig, Predictor, TrainConfig, load_pretrained
-from encoders.features.label_transforms import interpolate
 from encoders.predictors import pretrained as pretrained
 from encoders.predictors.pretrained import card
 from encoders.predictors.source_families import PretrainedEncoder
-from encoders.predictors.zero_shot import worth, zero_shot
+from encoders.predictors.zero_shot import reliability, zero_shot
 from frontends import trace
 from frontends.reference import mobilenet_v3_small, resnet50, vit_b16
 
@@ -71,21 +68,12 @@ def test_scores_stand_for_labels_of_the_reference(shipped: Predictor) -> None:
         beyond = score - np.clip(score, -0.2, 0.3)
         assert value == pytest.approx(inside + beyond * (66 - 60) / (0.3 + 0.2))
     np.testing.assert_array_equal(np.argsort(found.scores, kind="stable"), np.argsort(scores, kind="stable"))
-    np.testing.assert_array_equal(found.deviations, np.full(60, 1.25))
+    np.testing.assert_array_equal(found.stds, np.full(60, 1.25))
     assert found.unit == "percent"
-    assert found.worth == worth("accuracy", card()["tasks"]["accuracy"])
+    assert found.reliability == reliability("accuracy", card()["tasks"]["accuracy"])
     for word in ("digits", "cells 0.91", "chains 0.50"):
-        assert word in found.worth
+        assert word in found.reliability
     assert len(zero_shot(GRAPHS[0], "accuracy").scores) == 1
-
-
-@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20), st.integers(0, 1000))
-def test_interpolation_keeps_the_order_everywhere(x: list[float], seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    known_x, known_y = (rng.normal() + np.cumsum(rng.uniform(0.05, 1, 6)) for _ in range(2))
-    found = interpolate(np.sort(x), known_x, known_y)
-    assert (np.diff(found)[np.diff(np.sort(x)) > 1e-9] > 0).all()
-    np.testing.assert_allclose(interpolate(known_x, known_x, known_y), known_y)
 
 
 def test_unknown_names_are_refused(shipped: Predictor) -> None:
@@ -111,5 +99,5 @@ def test_the_shipped_weights_know_small_networks_from_large_ones() -> None:
         graphs = [trace(build(), input_shape=(1, 3, 224, 224)) for build in (mobilenet_v3_small, resnet50, vit_b16)]
     found = zero_shot(graphs, "imagenet_top1")
     assert (np.diff(found.scores) > 0).all()
-    assert (abs(found.scores - [67.7, 76.1, 81.1]) < 2 * found.deviations).all()
+    assert (abs(found.scores - [67.7, 76.1, 81.1]) < 2 * found.stds).all()
     assert (Predictor(load_pretrained()).rank(graphs) == [2, 1, 0]).all()
