@@ -36,7 +36,8 @@ def test_strings_read_back_and_mutations_stay_in_the_space(name: str, seed: int)
 def test_enumeration_is_lazy_and_without_repeats(name: str) -> None:
     space = spaces.get(name)
     specs = list(islice(space.enumerate(), 300))
-    assert len(set(specs)) == 300
+    assert len(set(specs)) == len(specs)
+    assert len(specs) == 300 or len(list(space.enumerate())) == len(specs) > 0
     assert [space.parse(space.format(spec)) for spec in specs] == specs
     assert specs == list(islice(space.enumerate(), 300))
 

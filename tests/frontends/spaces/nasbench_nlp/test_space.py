@@ -282,13 +282,13 @@ def test_networks_compute_what_the_recipes_say() -> None:
         for layer in module.layers:
             linears = iter(layer.cell.linears)
             weights = {}
-            for node in (node for node in layer.cell.order if node.op == "linear"):
+            for node in (node for node in layer.cell.nodes if node.op == "linear"):
                 linear = next(linears)
                 weights |= {(node.name, slot): weight for slot, weight in enumerate(linear.weights)} | {
                     (node.name, -1): linear.bias
                 }
-            states = [state[0] for state in given[place : place + module.states]]
-            place += module.states
+            states = [state[0] for state in given[place : place + module.num_states]]
+            place += module.num_states
             outputs = []
             for element in sequence:
                 states = evaluate(spec, weights, element, states)
@@ -312,7 +312,7 @@ def test_parameters_are_those_that_training_reaches() -> None:
     for spec in (space.sample(rng) for _ in range(10)):
         module = space.module(spec)
         for layer in module.layers:
-            states = [torch.randn(2, layer.cell.linears[0].bias.shape[0]) for _ in range(module.states)]
+            states = [torch.randn(2, layer.cell.linears[0].bias.shape[0]) for _ in range(module.num_states)]
             sum(
                 state.sum() for state in layer.cell(torch.randn(2, 6 if layer is module.layers[0] else 8), states)
             ).backward()
