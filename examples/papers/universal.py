@@ -91,8 +91,8 @@ def few(model: Ranker, graphs: GraphFeatures, labels: np.ndarray, count: int, dr
     model.fit(graphs.select(train), labels[train], seed=draw, pool=graphs)
     if not isinstance(model, Predictor):
         return measured(model.predict(graphs.select(test)), labels[test])
-    found, deviations = model.predict(graphs.select(test), return_std=True)
-    return {**measured(found, labels[test]), "inside": float(np.mean(np.abs(found - labels[test]) < deviations))}
+    found, stds = model.predict(graphs.select(test), return_std=True)
+    return {**measured(found, labels[test]), "inside": float(np.mean(np.abs(found - labels[test]) < stds))}
 
 
 def measured(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -38,20 +38,20 @@ def test_weights_and_moments_are_those_of_the_mixture() -> None:
     assert 1 < (likely >= LEAST).sum() < len(WEIGHTS)  # there is something to average, and something to drop
     np.testing.assert_array_equal(fitted.prior_mean_weights, WEIGHTS[likely >= LEAST])
     np.testing.assert_allclose(fitted.posterior_weights, likely[likely >= LEAST] / likely[likely >= LEAST].sum())
-    mean, deviation = fitted.predict([view[10:] for view in views], scores[10:])
+    mean, std = fitted.predict([view[10:] for view in views], scores[10:])
     rng = np.random.default_rng(0)
     which = rng.choice(len(fitted.posterior_weights), size=100_000, p=fitted.posterior_weights)
     parts = [
         process.predict([view[10:] for view in views], scores[10:] @ shares)
         for process, shares in zip(alone, WEIGHTS, strict=True)
     ]
-    means, deviations = (np.stack([parts[index][side] for index in np.flatnonzero(likely >= LEAST)]) for side in (0, 1))
+    means, stds = (np.stack([parts[index][side] for index in np.flatnonzero(likely >= LEAST)]) for side in (0, 1))
     for graph in range(5):
-        drawn = rng.normal(means[which, graph], deviations[which, graph])
+        drawn = rng.normal(means[which, graph], stds[which, graph])
         assert mean[graph] == pytest.approx(drawn.mean(), abs=0.02)
-        assert deviation[graph] == pytest.approx(drawn.std(), rel=0.02)
+        assert std[graph] == pytest.approx(drawn.std(), rel=0.02)
     np.testing.assert_allclose(
-        deviation**2, np.average(deviations**2 + means**2, axis=0, weights=fitted.posterior_weights) - mean**2
+        std**2, np.average(stds**2 + means**2, axis=0, weights=fitted.posterior_weights) - mean**2
     )
 
 

@@ -86,13 +86,13 @@ def test_evidence_is_the_density_of_labels_and_hyper_parameters(widths):
 def test_known_means_are_taken_off_and_put_back(theta):
     (x,), y = sample(60)
     means = 3 * np.random.default_rng(1).normal(size=60)
-    found, deviation = GaussianProcess([x[:40]], y[:40] + means[:40], theta, prior_mean=means[:40]).predict(
+    found, std = GaussianProcess([x[:40]], y[:40] + means[:40], theta, prior_mean=means[:40]).predict(
         [x[40:]], means[40:]
     )
     expected, spread = GaussianProcess([x[:40]], y[:40], theta).predict([x[40:]])
     # the labels' order, and with it rounding, is another
     np.testing.assert_allclose(found, expected + means[40:], atol=1e-5)
-    np.testing.assert_allclose(deviation, spread, atol=1e-5)
+    np.testing.assert_allclose(std, spread, atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
@@ -152,8 +152,8 @@ def test_deviations_are_those_of_data_from_the_prior(fitted):
         covariance = 0.7 * np.exp(-0.9 * near / 6) + 0.4 * x @ x.T / 3 + 0.05 * np.eye(300)
         y = np.linalg.cholesky(covariance) @ rng.normal(size=300)
         process = GaussianProcess([x[:100]], y[:100], None if fitted else THETA)
-        mean, deviation = process.predict([x[100:]])
-        errors = (y[100:] - mean) / deviation
+        mean, std = process.predict([x[100:]])
+        errors = (y[100:] - mean) / std
         inside.append((np.abs(errors) < 1).mean())
         wide.append((np.abs(errors) < 2).mean())
         squares.append((errors**2).mean())
@@ -195,11 +195,11 @@ def test_what_is_predicted_together_does_not_matter(monkeypatch):
 def test_few_labels(count):
     (x,), _ = sample(40)
     process = GaussianProcess([x[:count]], np.asarray([-1.0, 1.0, 0.5])[:count])
-    mean, deviation = process.predict([x])
+    mean, std = process.predict([x])
     assert np.isfinite(mean).all()
-    assert (deviation > 0).all()
+    assert (std > 0).all()
     assert np.abs(mean).max() < 5
-    assert deviation[:count].max() < deviation[count:].mean()  # more is known where labels are
+    assert std[:count].max() < std[count:].mean()  # more is known where labels are
     assert (np.sign(mean[:count]) == np.sign([-1, 1, 1][:count])).all()
 
 
@@ -207,13 +207,13 @@ def test_graphs_that_look_alike_share_a_mean():
     x = np.repeat(np.random.default_rng(0).normal(size=(10, 4)), 5, axis=0)
     y = np.repeat(np.linspace(-1.5, 1.5, 10), 5) + np.tile([-0.4, -0.2, 0, 0.2, 0.4], 10)
     process = GaussianProcess([x], y)
-    mean, deviation = process.predict([x[::5]])
+    mean, std = process.predict([x[::5]])
     assert mean == pytest.approx(np.linspace(-1.5, 1.5, 10), abs=0.15)
-    assert deviation == pytest.approx(0.3, abs=0.1)  # of five labels: 0.28
+    assert std == pytest.approx(0.3, abs=0.1)  # of five labels: 0.28
     same = GaussianProcess([np.ones((20, 3))], y[:20])  # all graphs alike: nothing is known but their mean
-    mean, deviation = same.predict([np.ones((2, 3))])
+    mean, std = same.predict([np.ones((2, 3))])
     assert mean == pytest.approx(y[:20].mean(), abs=0.1)
-    assert deviation == pytest.approx(y[:20].std(), rel=0.3)
+    assert std == pytest.approx(y[:20].std(), rel=0.3)
 
 
 @pytest.mark.parametrize("make", [np.asarray, csr_array])
@@ -238,7 +238,7 @@ def test_a_view_without_information_changes_nothing(make):
 def test_no_view_with_information():
     """What is left is white noise, and a prior about its variance."""
     y = np.linspace(-1.5, 1.5, 30)
-    mean, deviation = GaussianProcess([np.zeros((30, 2))], y).predict([np.zeros((4, 2))])
+    mean, std = GaussianProcess([np.zeros((30, 2))], y).predict([np.zeros((4, 2))])
     assert mean == pytest.approx([0] * 4)
     likely = minimize_scalar(
         lambda noise: (
@@ -246,8 +246,8 @@ def test_no_view_with_information():
             - norm.logpdf(noise, regression.INITIAL_NOISE, regression.PRIOR_STD)
         )
     )
-    assert deviation == pytest.approx([np.exp(likely.x / 2)] * 4, rel=1e-4)
-    assert deviation == pytest.approx([y.std()] * 4, rel=0.1)
+    assert std == pytest.approx([np.exp(likely.x / 2)] * 4, rel=1e-4)
+    assert std == pytest.approx([y.std()] * 4, rel=0.1)
 
 
 def test_hyper_parameters_of_many_labels_are_fitted_to_some(monkeypatch):

@@ -71,10 +71,10 @@ def test_two_thirds_of_unseen_labels_lie_within_one_deviation() -> None:
         y = hand @ rng.normal(size=hand.shape[1])
         y = 70 + y / y.std() + 0.5 * rng.normal(size=90)
         seen, unseen = np.split(rng.permutation(90), [30])
-        scores, deviations = (
+        scores, stds = (
             Predictor().fit(BATCH.select(seen), y[seen], pool=BATCH).predict(BATCH.select(unseen), return_std=True)
         )
-        inside.append(np.mean(np.abs(scores - y[unseen]) < deviations))
+        inside.append(np.mean(np.abs(scores - y[unseen]) < stds))
     assert 0.5 < np.mean(inside) < 0.85
     assert min(inside) > 0.35
 
@@ -99,11 +99,11 @@ def test_zero_shot_scores_are_those_of_the_heads_and_of_flops() -> None:
             for name in ("0.weight", "0.bias", "3.weight", "3.bias")
         )
         heads.append(inside((np.maximum(scaled.clip(-5, 5) @ first.T + bias, 0) @ second.T + last)[:, 0]))
-    scores, deviations = predictor.predict(GRAPHS, return_std=True)
+    scores, stds = predictor.predict(GRAPHS, return_std=True)
     np.testing.assert_allclose(
         scores, np.mean(heads, axis=0) + CONFIG.flops_weight * inside(log_flops(BATCH)), atol=1e-4
     )
-    np.testing.assert_allclose(deviations, np.std(heads, axis=0), atol=1e-4)
+    np.testing.assert_allclose(stds, np.std(heads, axis=0), atol=1e-4)
     for rows in ([70], [3, 88, 41]):
         np.testing.assert_allclose(predictor.predict([GRAPHS[row] for row in rows]), scores[rows], atol=1e-5)
 

@@ -214,19 +214,19 @@ def test_described_graphs_stand_for_graphs(name):
 @pytest.mark.parametrize("name", ["gp", "gp hand", "blend", "listmle", "carl from weights"])
 def test_deviations_come_with_the_scores_and_are_smaller_where_labels_are(name):
     predictor = fit(MAKERS[name]())
-    scores, deviations = predictor.predict(GRAPHS, return_std=True)
+    scores, stds = predictor.predict(GRAPHS, return_std=True)
     np.testing.assert_array_equal(predictor.predict(GRAPHS), scores)
-    assert deviations.shape == (90,)
-    assert (deviations >= 0).all()
-    assert deviations.max() > 0
+    assert stds.shape == (90,)
+    assert (stds >= 0).all()
+    assert stds.max() > 0
     if name in ("gp", "gp hand", "blend"):
-        assert deviations[TRAIN].mean() < deviations[30:].mean()
+        assert stds[TRAIN].mean() < stds[30:].mean()
 
 
 def test_a_process_says_how_far_off_it_is():
     """Two thirds of unseen labels within one deviation, in the unit of the labels."""
-    scores, deviations = Predictor(None, "gp").fit(GRAPHS[:60], 100 * LABELS[:60]).predict(GRAPHS[60:], return_std=True)
-    assert 0.4 < np.mean(np.abs(scores - 100 * LABELS[60:]) < deviations) < 0.95
+    scores, stds = Predictor(None, "gp").fit(GRAPHS[:60], 100 * LABELS[:60]).predict(GRAPHS[60:], return_std=True)
+    assert 0.4 < np.mean(np.abs(scores - 100 * LABELS[60:]) < stds) < 0.95
 
 
 @pytest.mark.parametrize("name", ["rank", "mse", "carl", "siblings"])

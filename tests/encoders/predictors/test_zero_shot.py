@@ -1,0 +1,53 @@
+"""Zero-shot estimates: scores in the unit of a task, by quantiles of its reference family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from encoders_samples import random_cnns
+from scipy.interpolate import interp1d
+
+from cgir.errors import CgirError
+from encoders import Predictor, load_pretrained
+from encoders.predictors.pretrained import card
+from encoders.predictors.zero_shot import reliability, zero_shot
+from frontends import trace
+from frontends.reference import mobilenet_v3_small, resnet50, vit_b16
+
+GRAPHS = random_cnns(60)
+
+
+def test_scores_stand_for_labels_of_the_reference(shipped: Predictor, card_entry: dict[str, Any]) -> None:
+    scores, found = shipped.predict(GRAPHS), zero_shot(GRAPHS, "accuracy")
+    assert scores.min() < -0.2  # beyond both ends, and between them
+    assert scores.max() > 0.3
+    assert ((scores > -0.2) & (scores < 0.3)).any()
+    for score, value in zip(scores, found.scores, strict=True):
+        inside = interp1d(card_entry["scores"], card_entry["values"])(np.clip(score, -0.2, 0.3))
+        beyond = score - np.clip(score, -0.2, 0.3)
+        assert value == pytest.approx(inside + beyond * (66 - 60) / (0.3 + 0.2))
+    np.testing.assert_array_equal(np.argsort(found.scores, kind="stable"), np.argsort(scores, kind="stable"))
+    np.testing.assert_array_equal(found.stds, np.full(60, 1.25))
+    assert found.unit == "percent"
+    assert found.reliability == reliability("accuracy", card()["tasks"]["accuracy"])
+    for word in ("digits", "cells 0.91", "chains 0.50"):
+        assert word in found.reliability
+    assert len(zero_shot(GRAPHS[0], "accuracy").scores) == 1
+
+
+def test_unknown_tasks_are_refused(shipped: Predictor) -> None:
+    with pytest.raises(CgirError, match="no task 'latency'; there are accuracy"):
+        zero_shot(GRAPHS, "latency")
+
+
+def test_the_shipped_weights_know_small_networks_from_large_ones() -> None:
+    """Published ImageNet top-1 of the three: 67.7, 76.1 and 81.1 (torchvision's first weights of each)."""
+    with torch.device("meta"):
+        graphs = [trace(build(), input_shape=(1, 3, 224, 224)) for build in (mobilenet_v3_small, resnet50, vit_b16)]
+    found = zero_shot(graphs, "imagenet_top1")
+    assert (np.diff(found.scores) > 0).all()
+    assert (abs(found.scores - [67.7, 76.1, 81.1]) < 2 * found.stds).all()
+    assert (Predictor(load_pretrained()).rank(graphs) == [2, 1, 0]).all()
