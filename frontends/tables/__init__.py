@@ -92,8 +92,10 @@ def load(name: str | os.PathLike[str], path: str | os.PathLike[str] | None = Non
 def _imported(name: str, file: Path) -> Table:
     table = read_table(file, name)
     if table.space is None or table.space.name != PUBLISHED_TABLES[name].space:
-        found = table.space.name if table.space else "several spaces"
-        raise LabelError(f"{file} is a table of {found}, not of {PUBLISHED_TABLES[name].space or 'models of timm'}")
+        spaces_in_file = table.space.name if table.space else "several spaces"
+        raise LabelError(
+            f"{file} is a table of {spaces_in_file}, not of {PUBLISHED_TABLES[name].space or 'models of timm'}"
+        )
     return table
 
 

@@ -118,19 +118,19 @@ def require_columns(file: Path, data: pa.Table, columns: Collection[str]) -> Non
         raise FileFormatError(f"{file}: no column {', '.join(missing)}; found {', '.join(data.column_names)}")
 
 
-def float_columns(file: Path, data: pa.Table, others: Collection[str]) -> dict[str, FloatArray]:
-    """All columns but `others`, as float64 (N,), nan where empty.
+def float_columns(file: Path, data: pa.Table, excluded: Collection[str]) -> dict[str, FloatArray]:
+    """All columns but `excluded`, as float64 (N,), nan where empty.
 
     Args:
         file: for errors.
         data: what was read from it.
-        others: names of columns that are left out.
+        excluded: names of columns that are left out.
 
     Raises:
         FileFormatError: a column does not hold numbers.
     """
     columns = {}
-    for column in (name for name in data.column_names if name not in others):
+    for column in (name for name in data.column_names if name not in excluded):
         try:
             values = pc.cast(data[column], pa.float64())
         except pa.ArrowException as error:

@@ -74,8 +74,8 @@ def read_published(name: str, path: str | os.PathLike[str] | None) -> Table:
         published.spec_template.format_map(dict(zip(published.spec_columns, row, strict=True)))
         for row in zip(*(_strings(data, column) for column in published.spec_columns), strict=True)
     )
-    others = {*published.spec_columns, *published.identifiers, *published.text_columns} - set(SPEC_METRICS)
-    columns = float_columns(file, data, others)
+    excluded = {*published.spec_columns, *published.identifiers, *published.text_columns} - set(SPEC_METRICS)
+    columns = float_columns(file, data, excluded)
     text_columns = {column: _strings(data, column) for column in published.text_columns}
     if name == "timm_imagenet":
         text_columns["tag"] = tuple(model.partition(".")[2] for model in spec_strings)

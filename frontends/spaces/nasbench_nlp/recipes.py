@@ -123,7 +123,7 @@ def find_problem(recipe: Recipe) -> str | None:
 def _problems(recipe: Recipe) -> Iterator[str]:
     names = Counter(node.name for node in recipe)
     states = previous_states(recipe)
-    known = {*names, "x", *states}
+    readable = {*names, "x", *states}
     for node in recipe:
         if names[node.name] > 1 or node.name == "x" or re.fullmatch(r"h_prev_[0-9]+", node.name):
             yield f"node {node.name!r} has the name of another node or of an input"
@@ -137,7 +137,7 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     if missing:
         yield f"has no node {missing!r}; the states after a step are h_new_0, h_new_1 ..."
     for node in recipe:
-        unknown = next((name for name in node.inputs if name not in known), None)
+        unknown = next((name for name in node.inputs if name not in readable), None)
         if unknown is not None:
             yield f"node {node.name!r} reads {unknown!r}; expected another node, {', '.join(('x', *states))}"
         if "x" in node.inputs and node.op != "linear":

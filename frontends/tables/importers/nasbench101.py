@@ -154,8 +154,8 @@ def _columns(cells: int, rows: IntArray, epochs: IntArray, values: FloatArray) -
         run, runs = _run(rows[here])
         table = np.full((cells, runs, 2, len(METRIC_FIELDS)), np.nan)
         table[rows[here], run] = values[here]
-        known = np.maximum(np.isfinite(table).sum(1), 1)
-        mean = np.where(np.isfinite(table).any(1), np.nansum(table, 1) / known, np.nan)
+        counts = np.maximum(np.isfinite(table).sum(1), 1)
+        mean = np.where(np.isfinite(table).any(1), np.nansum(table, 1) / counts, np.nan)
         for index, name in enumerate(METRIC_FIELDS):
             columns[f"{name}_{epoch}ep_mean"] = mean[:, 1, index]
             if name != "training_time_s":

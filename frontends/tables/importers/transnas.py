@@ -46,8 +46,8 @@ def read_transnas(kind: str, path: Path) -> Table:
     value = read_torch(path)
     data = value.get("data") if isinstance(value, dict) else None
     if not isinstance(data, dict) or not isinstance(data.get(kind), dict):
-        found = preview(value if data is None else data)
-        raise FileFormatError(f"{path}: no architectures of the {kind} space under the key 'data'; found {found}")
+        content = preview(value if data is None else data)
+        raise FileFormatError(f"{path}: no architectures of the {kind} space under the key 'data'; found {content}")
     rows = []
     for text, tasks in tqdm(data[kind].items(), desc=path.name, unit="network", delay=1):
         with record_errors(f"{path}: {preview(text)}", "results of TransNAS-Bench-101"):

@@ -31,22 +31,22 @@ class Member(NamedTuple):
     content: bytes
 
 
-def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """The files whose path `wanted` accepts, with a progress bar.
+def read_members(path: Path, accepts: Callable[[str], bool]) -> Iterator[Member]:
+    """The files whose path `accepts` is true for, with a progress bar.
 
     Those of a folder are sorted by path, those of an archive in its order.
 
     Args:
         path: a folder, a zip or tar archive, or one such file itself.
-        wanted: path below the folder, or in the archive -> whether it is read.
+        accepts: path below the folder, or in the archive -> whether it is read.
 
     Raises:
-        FileFormatError: no such path, a damaged archive or member, or nothing in it that is wanted.
+        FileFormatError: no such path, a damaged archive or member, or no file in it that is accepted.
     """
     count = 0
 
     def chosen(name: str) -> bool:
-        return wanted(name) and not PurePath(name).name.startswith("._")  # what macOS adds to archives
+        return accepts(name) and not PurePath(name).name.startswith("._")  # what macOS adds to archives
 
     try:
         for count, member in enumerate(_members(path, chosen), 1):  # noqa: B007 (needed after the loop)
@@ -59,23 +59,23 @@ def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
         raise FileFormatError(f"{path}: no file in it is one of this benchmark's results")
 
 
-def _members(path: Path, wanted: Callable[[str], bool]) -> Iterator[Member]:
+def _members(path: Path, accepts: Callable[[str], bool]) -> Iterator[Member]:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and wanted(str(file.relative_to(path))))
+        files = sorted(file for file in path.rglob("*") if file.is_file() and accepts(str(file.relative_to(path))))
         for file in _bar(path, files):
             _check(file.stat().st_size, str(file))
             yield Member(str(file.relative_to(path)), str(file), file.read_bytes())
-    elif wanted(path.name):
+    elif accepts(path.name):
         _check(path.stat().st_size, str(path))
         yield Member(path.name, str(path), path.read_bytes())
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            for info in _bar(path, [info for info in archive.infolist() if wanted(info.filename)]):
+            for info in _bar(path, [info for info in archive.infolist() if accepts(info.filename)]):
                 _check(info.file_size, f"{path}: {info.filename}")
                 yield Member(info.filename, f"{path}: {info.filename}", archive.read(info))
     elif tarfile.is_tarfile(path):
         with tarfile.open(path, "r:*") as tar:
-            for entry in _bar(path, (entry for entry in tar if entry.isfile() and wanted(entry.name))):
+            for entry in _bar(path, (entry for entry in tar if entry.isfile() and accepts(entry.name))):
                 _check(entry.size, f"{path}: {entry.name}")
                 stream = tar.extractfile(entry)
                 yield Member(entry.name, f"{path}: {entry.name}", stream.read() if stream else b"")
@@ -95,8 +95,8 @@ def _check(size: int, origin: str) -> None:
 class _Limited(RawIOBase):
     """A stream that raises an error after so many bytes."""
 
-    def __init__(self, inner: IO[bytes], limit: int, origin: str) -> None:
-        self.inner, self.left, self.origin = inner, limit, origin
+    def __init__(self, packed: IO[bytes], limit: int, origin: str) -> None:
+        self.packed, self.left, self.origin = packed, limit, origin
 
     def readable(self) -> bool:
         """It is read only."""
@@ -104,7 +104,7 @@ class _Limited(RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill the buffer, for `BufferedReader`."""
-        content = self.inner.read(len(buffer))
+        content = self.packed.read(len(buffer))
         self.left -= len(content)
         if self.left < 0:
             raise FileFormatError(
