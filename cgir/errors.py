@@ -1,5 +1,10 @@
 """Every error the library raises on bad input: what, where, found, expected, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 
 class CgirError(ValueError):
     """Root of the library's errors; the message is one line meant for the user."""
@@ -40,3 +45,10 @@ def one_line(error: BaseException, limit: int | None = None, named: bool = False
     name, message = type(error).__name__, getattr(error, "message", None)
     text = " ".join((message if isinstance(message, str) else str(error)).split())[:limit]
     return (f"{name}: {text}" if text else name) if named else text or name
+
+
+def changed_settings(saved: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+    """The entries of `current` that differ from `saved`, as "key SAVED there, CURRENT now; ..."; "" if none does."""
+    return "; ".join(
+        f"{key} {saved.get(key)!r} there, {value!r} now" for key, value in current.items() if saved.get(key) != value
+    )

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm import tqdm
 
-from cgir.errors import CgirError, FileFormatError, one_line
+from cgir.errors import CgirError, FileFormatError, changed_settings, one_line
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
@@ -160,15 +160,8 @@ class PretrainingRun:
         return {"config": asdict(self.config), "data": self.data, "encoder": encoder_meta(self.objective.encoder)}
 
     def _check_same(self, path: Path, meta: dict[str, Any]) -> None:
-        for part, ours in self._meta().items():
-            theirs = meta.get(part, {})
-            different = [
-                f"{key} {theirs.get(key)!r} there, {value!r} now"
-                for key, value in ours.items()
-                if theirs.get(key) != value
-            ]
-            if different:
+        for part, current in self._meta().items():
+            if changes := changed_settings(meta.get(part, {}), current):
                 raise CgirError(
-                    f"{path}: belongs to another run ({part}: {'; '.join(different)[:300]}); "
-                    "use the same, or another run_dir"
+                    f"{path}: belongs to another run ({part}: {changes[:300]}); use the same, or another run_dir"
                 )

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.analysis.weisfeiler_lehman import graph_hashes
-from cgir.errors import CgirError
+from cgir.errors import CgirError, changed_settings
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders.predictors.stacking import Model
@@ -174,15 +174,8 @@ class BudgetedRun:
         if path is None or not Path(path).exists():
             return History(self.settings.space, config)
         history = History.load(path, self.settings.space)
-        different = [
-            f"{key} {history.config.get(key)!r} there, {value!r} now"
-            for key, value in config.items()
-            if history.config.get(key) != value
-        ]
-        if different:
-            raise CgirError(
-                f"{path}: belongs to another search ({'; '.join(different)[:300]}); use the same, or another path"
-            )
+        if changes := changed_settings(history.config, config):
+            raise CgirError(f"{path}: belongs to another search ({changes[:300]}); use the same, or another path")
         log.info("%s: resuming after %d queries from %s", self.method, len(history), path)
         return history
 
