@@ -24,11 +24,10 @@ EXTRAS = {
 
 
 def build(target: str) -> Any:
-    """The model that `target` names: a file or folder as its path, a model as it is, or what a class or function builds
-    that is called without arguments.
+    """The model that `target` names, imported or built; a file or folder stays a path.
 
-    It is called under `torch.device("meta")` where PyTorch is there, so that no weights of its modules are allocated; a
-    builder that needs real tensors is called again without.
+    A class or function is called without arguments, under `torch.device("meta")` where PyTorch is there, so that no
+    weights of its modules are allocated; a builder that needs real tensors is called again without.
 
     Raises:
         TraceError: the name is malformed, cannot be imported, is missing, needs arguments, or does not build a model.

@@ -1,5 +1,6 @@
-"""Registry of frontends: which module follows which model, by its class or its file's name, without importing a
-framework.
+"""Registry of frontends: which module imports which model, by its class or its file's name.
+
+No framework is imported to find out.
 """
 
 from __future__ import annotations

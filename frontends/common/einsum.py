@@ -1,5 +1,4 @@
-"""Einstein sums as transposes, reshapes and batched matrix products, so that every spelling of one product gives one
-graph.
+"""Einstein sums as transposes, reshapes and batched matrix products: every spelling of a product gives one graph.
 
     term: the letters of one operand's axes, in order
     result: the letters of the einsum's result

@@ -39,8 +39,9 @@ Size = tuple[int, ...]
 
 
 class ProvenanceHint:
-    """Base of what a converter leaves on a value about how it came about, for the converter of a later call that may
-    undo it or merge with it.
+    """Base of the notes that a converter leaves on a value about how it was computed.
+
+    The converter of a later call reads them: it may undo the earlier call or merge with it.
     """
 
     __slots__ = ()
@@ -340,8 +341,7 @@ class Tape:
             self.nodes[value.node] = Node(node.op, shape=shape, name=node.name)
 
     def _static_shapes(self, call: OpCall, size: Size) -> tuple[tuple[Shape, ...], Shape]:
-        """Stored shapes of a static node's inputs and result: there is no batch, but operators impose their channels
-        all the same.
+        """Stored shapes of a static node's inputs and result: there is no batch, but there are channels.
 
         Rows of a table stay as they are: files hold them so when they are looked up beforehand.
         """

@@ -1,5 +1,6 @@
-"""Control flow that PyTorch keeps as operators (`torch.cond`, `while_loop`, `scan`, `map`, checkpoints): bodies inline,
-then one If or Loop node.
+"""Control flow that PyTorch keeps as higher-order operators (`torch.cond`, `while_loop`, `scan`, `map`, checkpoints).
+
+The nodes of the bodies come first, then one If or Loop node.
 """
 
 from __future__ import annotations

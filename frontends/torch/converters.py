@@ -71,8 +71,9 @@ def _plain_number(value: Any) -> float | str:
 
 
 def _binary(op: str, swapped: bool = False) -> Converter[Conversion]:
-    """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c, what has the scalar on the left
-    is `reverse`.
+    """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c.
+
+    With the scalar on the left, operators that do not commute are `reverse`.
     """
 
     def convert(input: Any, other: Any, *, alpha: Number = 1, rounding_mode: str | None = None, **_: Any) -> Conversion:
@@ -112,7 +113,7 @@ def _compare(input: Tensor, other: Any, **_: Any) -> Conversion:
 
 
 def _masked_fill(input: Tensor, mask: Tensor, value: Any, **_: Any) -> Conversion:
-    """In the order of `where(mask, value, input)`, which exporters make of it."""
+    """In the order of `where(mask, value, input)`, which exporters write instead."""
     return Conversion((mask, value, input))
 
 

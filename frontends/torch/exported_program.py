@@ -1,8 +1,7 @@
-"""Importer of exported programs (`torch.export`), in memory or `.pt2` files: they give the graph that tracing their
-module gives.
+"""Importer of exported programs (`torch.export`), in memory or `.pt2` files.
 
-The program's calls are made again on the meta device under the `Recorder`, each in the scope of the module that it came
-from.
+They give the graph that tracing their module gives. The program's calls are made again on the meta device under the
+`Recorder`, each in the scope of the module that it came from.
 """
 
 from __future__ import annotations
@@ -240,8 +239,9 @@ def _check_shape(spec: ProgramInput, shape: tuple[int, ...]) -> None:
 
 
 def _sequence_first(body: Subgraph) -> bool:
-    """Whether recurrent and attention modules of the program have the batch on the second axis: they have an argument
-    for it, or begin by moving it there.
+    """Whether recurrent and attention modules of the program have the batch on the second axis.
+
+    They have an argument for it, or begin by moving it there.
     """
     batch_first: dict[str, bool] = {}
     for call in body.calls:

@@ -155,8 +155,9 @@ def _recurrent(gates: int) -> Callable[..., Any]:
 
 
 def _grouped_matmul(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: Any) -> Tensor | None:
-    """Products of groups of rows with a matrix each, as mixtures of experts have them; PyTorch's meta kernel wants
-    bfloat16.
+    """Products of groups of rows with a matrix each, as in mixtures of experts.
+
+    PyTorch's meta kernel accepts bfloat16 only.
     """
     if a.shape[-1] != b.shape[-2] or named.get("out_dtype") is not None:
         return None

@@ -193,9 +193,7 @@ def _module_scopes(modules: Mapping[str, nn.Module], tape: Tape) -> Iterator[Non
 
 @contextmanager
 def _restored(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Put back the random number generators, and the attributes of all modules, with the contents of their lists and
-    dictionaries.
-    """
+    """Put back the random number generators, and all modules' attributes with the contents of lists and dicts."""
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else None
     before = [(module.__dict__, dict(module.__dict__)) for module in modules]

@@ -45,8 +45,9 @@ INDEXING = frozenset(("masked_select", "getitem", "setitem", "repeat_interleave"
 
 
 class NonzeroIndices(tuple[Tensor, ...]):
-    """What `torch.where(mask)` returns: good for `x[indices] = value`, which is `x[mask] = value`. How many indices
-    there are depends on values.
+    """What `torch.where(mask)` returns: good for `x[indices] = value` only, which is `x[mask] = value`.
+
+    How many indices there are depends on values.
 
     Raises:
         TraceError: anything else is done with it.
@@ -166,7 +167,7 @@ class Recorder(TorchFunctionMode):
     # --- calls on traced tensors
 
     def _trace(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
-        """A call of which some argument is traced, by what its kind asks for."""
+        """A call with a traced argument, by its action."""
         if call.name == "masked_select" and not args[1].is_meta:
             return self._masked_select(args[0], args[1])
         if call.name == "where" and len(args) == 1 and not kwargs:

@@ -26,9 +26,7 @@ _DECLARED: list[torch_library.Library] = []  # a library's operators go when it 
 
 
 def declare() -> None:
-    """Declare the operators that torchvision's wheel would bring, once; nothing to do where it has them, or is not
-    installed.
-    """
+    """Declare, once, the operators that torchvision's wheel would bring; it may have them, or not be installed."""
     if _DECLARED:
         return
     try:

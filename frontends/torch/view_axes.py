@@ -45,8 +45,9 @@ def view_axis_map(
 
 
 def index_axis_map(index: Any, rank: int, rank_after: int) -> dict[int, int]:
-    """The axis map of `x[index]` where tensors are among the indices: axes before the first one, and whole axes behind
-    the last, stay in order.
+    """The axis map of `x[index]` where tensors are among the indices.
+
+    Axes before the first of them, and whole axes behind the last, stay in order.
 
     Args:
         index: one index, or a tuple of indices.

@@ -1,5 +1,6 @@
-"""Networks written twice, in PyTorch and in Keras, as a user of each would write them. Widths are small; images have 32
-x 32 pixels.
+"""Networks written twice, in PyTorch and in Keras, as a user of each would write them.
+
+Widths are small; images have 32 x 32 pixels.
 """
 
 from __future__ import annotations

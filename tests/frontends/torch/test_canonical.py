@@ -1,6 +1,4 @@
-"""The canonical form: what is the same computation becomes the same graph, what is not stays apart. Each pair is traced
-from real PyTorch code.
-"""
+"""The canonical form of traced PyTorch code: equal computations become one graph, different ones stay apart."""
 
 from __future__ import annotations
 

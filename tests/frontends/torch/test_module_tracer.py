@@ -1,6 +1,4 @@
-"""Tracing PyTorch modules, checked against PyTorch itself: parameter counts, `FlopCounterMode`, and the graphs of
-`torch.export`.
-"""
+"""Tracing PyTorch modules, against PyTorch's own parameter counts, `FlopCounterMode` and `torch.export`."""
 
 from __future__ import annotations
 
@@ -37,8 +35,9 @@ def trained_scalars(model: nn.Module) -> int:
 
 
 def counted_flops(model: nn.Module, inputs: tuple[Any, ...]) -> int:
-    """What PyTorch's own counter says, on the meta device, where it sees inside attention; einsum from left to right,
-    whatever else is installed.
+    """What PyTorch's own counter says, on the meta device, where it sees inside attention.
+
+    Einsums are contracted from left to right, whatever else is installed.
     """
     with torch.no_grad(), torch.backends.opt_einsum.flags(enabled=False), FlopCounterMode(display=False) as counter:
         model.to(META)(*inputs)

@@ -1,6 +1,4 @@
-"""Values that the recorder knows although it knows inputs by their shapes only: constants, and what calls on inputs say
-themselves.
-"""
+"""Values that the recorder knows: constants, and tensors whose contents follow from the call that makes them."""
 
 from __future__ import annotations
 
