@@ -47,8 +47,8 @@ MODEL_CLASSES = (
     ModelClass("onnx", "ModelProto", "onnx.importer"),
     ModelClass("onnx_ir", "Model", "onnx.importer"),
     ModelClass("builtins", "bytes", "onnx.importer"),
-    ModelClass("keras", "Layer", "keras.model_tracer"),
-    ModelClass("keras", "Operation", "keras.model_tracer"),
+    ModelClass("keras", "Layer", "keras.importer"),
+    ModelClass("keras", "Operation", "keras.importer"),
     ModelClass("tensorflow", "ConcreteFunction", "tensorflow.importer"),
     ModelClass("tensorflow", "Function", "tensorflow.importer"),
     ModelClass("tensorflow", "GraphDef", "tensorflow.importer"),
@@ -57,8 +57,8 @@ MODEL_CLASSES = (
 FILE_FORMATS = (
     FileFormat(".onnx", "onnx.importer"),
     FileFormat(".pt2", "torch.exported_program"),
-    FileFormat(".keras", "keras.model_tracer"),
-    FileFormat(".h5", "keras.model_tracer"),
+    FileFormat(".keras", "keras.importer"),
+    FileFormat(".h5", "keras.importer"),
     FileFormat(".pb", "tensorflow.importer"),
 )
 SAVED_MODEL = "tensorflow.importer"  # folders

@@ -1,362 +1,289 @@
-"""The walk over a Keras network: every call that Keras recorded is handed to the converter of its layer or operation.
+"""Entry point of the Keras frontend: Keras 3 models on any backend, followed with concrete shapes.
 
-Values of the tape take the place of Keras tensors; shapes are computed anew from the concrete inputs, so that no
-dimension is open.
+Functional and Sequential models are followed by the calls that Keras recorded; the code of custom layers and of
+subclassed models is run on symbolic tensors. What that cannot follow (TensorFlow functions inside) is left to the
+TensorFlow frontend. No weight is read, and the model is as it was afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Unpack
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import keras
-from keras import KerasTensor, Variable, tree
-
-from cgir import Param, TraceError
+from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
-from cgir.graph import Shape
-from frontends.common.tape import CallFields, Size, Tape, Value
+from frontends.common.tape import Size, Tape, Value
+from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
-Converter = Callable[..., Any]  # (walk, layer or operation, *arguments of the call) -> Value, or several
+keras = import_optional("keras", "a Keras model", "tensorflow")
+
+# these import keras, whose absence has its own message above
+from . import layer_converters, sequence_layer_converters, weightless_layer_converters  # noqa: E402
+from .converters import OP_CONVERTERS  # noqa: E402
+from .graph_walk import KerasImporter, UnfollowedError, preserve_layers  # noqa: E402
+
+LAYER_CONVERTERS = {
+    **layer_converters.LAYER_CONVERTERS,
+    **weightless_layer_converters.LAYER_CONVERTERS,
+    **sequence_layer_converters.LAYER_CONVERTERS,
+}
 
 
-WEIGHTED = ("Conv", "DepthwiseConv", "BatchNorm", "LayerNorm", "RMSNorm")  # operations that have weights of their own
+class ModelInputs(NamedTuple):
+    """The inputs' names, sizes and types; `structure` is (args, kwargs) of the call, nested, with a leaf for each."""
+
+    names: list[str]
+    sizes: list[Size]
+    dtypes: list[str]
+    structure: Any
+
+    def fill(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with these leaves."""
+        args, kwargs = keras.tree.pack_sequence_as(self.structure, list(leaves))
+        return args, kwargs
+
+    def symbolic_arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with symbolic tensors for the inputs."""
+        return self.fill([keras.KerasTensor(size, dtype) for size, dtype in zip(self.sizes, self.dtypes, strict=True)])
 
 
-class UnfollowedError(TraceError):
-    """The code inside a layer cannot be run on shapes alone."""
+def trace(model: Any, request: TraceRequest) -> Graph:
+    """The raw graph of a Keras model, layer or file.
 
-
-class Walk:
-    """What converters work with: the tape, the parameters by identity, and the types of tensors that are not
-    floating-point.
+    Raises:
+        TraceError: the file cannot be loaded, shapes are missing or do not fit, or the model's code cannot be followed.
     """
-
-    def __init__(
-        self, tape: Tape, root: keras.Layer, layers: Mapping[str, Converter], operations: Mapping[str, Converter]
-    ) -> None:
-        self.tape = tape
-        self.layers, self.operations = layers, operations
-        self.sublayers = root._flatten_layers()
-        self._last = keras.config.image_data_format() == "channels_last"
-        # those of frozen layers too
-        self._trained = {id(v) for layer in self.sublayers for v in layer._trainable_variables}
-        self._dtypes: dict[int, str] = {}  # node -> type
-        self._names: dict[int, str] = {}  # identity of a variable -> id of the parameter
-        self._taken: set[str] = set()
-        self._kept: list[Any] = []  # variables and tensors that must outlive their identities
-
-    # --- tensors
-
-    def input(self, name: str, size: Size, dtype: str) -> Value:
-        """A graph input, the batch first."""
-        value = self.tape.input(name, size, 0 if size[:1] == (self.tape.batch,) else None, floating="float" in dtype)
-        self._dtypes[value.node] = dtype
-        return value
-
-    def dtype(self, value: Value) -> str:
-        """The type of a value's elements."""
-        return self._dtypes.get(value.node, "float32")
-
-    def param(self, variable: Any, shape: Shape | None = None, part: str = "") -> Param:
-        """A layer's own weight in the layout of `shape`, or a `part` of it; the same variable has the same id wherever
-        it is used.
-        """
-        name = self._names.get(id(variable))
-        if name is None:
-            path = self.tape.path[-1]
-            stem = f"{path}.{variable.name}" if path else variable.name
-            name = next(
-                each
-                for each in (stem, *(f"{stem}#{count}" for count in range(2, len(self._taken) + 3)))
-                if each not in self._taken
-            )
-            self._names[id(variable)] = name
-            self._taken.add(name)
-            self._kept.append(variable)
-        return Param(name + part, tuple(variable.shape) if shape is None else tuple(shape))
-
-    def value(self, item: Any) -> Value:
-        """Any operand as a value: weights are parameters, everything else is constant."""
-        if isinstance(item, Value):
-            return item
-        size = tuple(getattr(item, "shape", ()))
-        if isinstance(item, Variable) and id(item) in self._trained:
-            return self.tape.param(self.param(item).id, size)
-        dtype = keras.backend.standardize_dtype(getattr(item, "dtype", "float32"))
-        value = self.tape.constant("constant", size, item if isinstance(item, int | float | bool) else None)
-        self._dtypes[value.node] = dtype
-        return value
-
-    # --- nodes
-
-    def apply(
-        self, op: str, name: str, inputs: Sequence[Value], size: Size, dtype: str = "", **fields: Unpack[CallFields]
-    ) -> Value:
-        """Append the node of a call with one result; its type is that of the first input unless given."""
-        return self.several(op, name, inputs, [size], [dtype], **fields)[0]
-
-    def several(
-        self,
-        op: str,
-        name: str,
-        inputs: Sequence[Value],
-        sizes: Sequence[Size],
-        dtypes: Sequence[str],
-        **fields: Unpack[CallFields],
-    ) -> list[Value]:
-        """`apply` for a call with any number of results."""
-        # the path says the layer's name already
-        name = op.lower() if self.tape.path[-1].rpartition(".")[2] == name else name
-        values = self.tape.apply(op, name, inputs, sizes, **{"channels_last": self._last} | fields)
-        if values:
-            self._dtypes[values[0].node] = dtypes[0] or (self.dtype(inputs[0]) if inputs else "float32")
-        return values
-
-    def same(self, op: str, name: str, value: Value, **fields: Unpack[CallFields]) -> Value:
-        """A node whose result has the size of its input."""
-        return self.apply(op, name, [value], value.size, **fields)
-
-    def reshape(self, value: Value, size: Size) -> Value:
-        """A reshape, left out where nothing changes."""
-        return value if value.size == size else self.apply("Reshape", "reshape", [value], size)
-
-    def transpose(self, value: Value, order: Sequence[int]) -> Value:
-        """A permutation: axis `order[i]` becomes axis i."""
-        if list(order) == list(range(len(order))):
-            return value
-        return self.apply(
-            "Transpose",
-            "transpose",
-            [value],
-            tuple(value.size[old] for old in order),
-            axis_map={old: new for new, old in enumerate(order)},
+    if isinstance(model, str | os.PathLike):
+        request = request._replace(name=request.name or Path(model).stem)
+        model = _load(Path(model))
+    if not isinstance(model, keras.Layer):
+        raise TraceError(
+            f"cannot trace the Keras operation {type(model).__name__} by itself; call it in a keras.Model, "
+            "or trace the model it is in"
         )
-
-    def pick(self, value: Value, axis: int, size: int = 0) -> Value:
-        """One element of an axis, which disappears, or a range of `size` elements."""
-        kept = [old for old in range(len(value.size)) if old != axis or size]
-        return self.apply(
-            "Slice",
-            "getitem",
-            [value],
-            tuple(size if old == axis else value.size[old] for old in kept),
-            axis_map={old: new for new, old in enumerate(kept)},
-        )
-
-    # --- calls
-
-    def call(self, operation: Any, *args: Any, **kwargs: Any) -> Any:
-        """The result of calling a layer or operation."""
-        if isinstance(operation, keras.Layer):
-            with self.tape.module_scope(self.path_of(operation)):
-                return self._layer(operation, *args, **kwargs)
-        converter = self.operations.get(type(operation).__name__)
-        if type(operation).__name__ not in WEIGHTED:
-            args, kwargs = tree.map_structure(
-                lambda leaf: self.value(leaf) if isinstance(leaf, Variable) else leaf, (args, kwargs)
-            )
-        return (converter or self.operations["Operation"])(self, operation, *args, **kwargs)
-
-    def path_of(self, layer: Any) -> str:
-        """The module path of a layer called here; the network itself is the empty path."""
-        if layer is self.sublayers[0] and self.tape.path[-1] == "":
-            return ""
-        return f"{self.tape.path[-1]}.{layer.name}" if self.tape.path[-1] else layer.name
-
-    def _layer(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        # this is inference on whole examples
-        kwargs = {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
-        own = _own_class(layer)
-        if own is None:
-            return self.enter(layer.call, *args, **kwargs)
-        converter = next((self.layers[base.__name__] for base in own.__mro__ if base.__name__ in self.layers), None)
-        if converter is not None:
-            return converter(self, layer, *args, **kwargs)
-        function = layer._functional if isinstance(layer, keras.Sequential) else layer
-        if isinstance(function, keras.Function):
-            return self.function(function, *args)
-        return self._library(layer, *args, **kwargs)
-
-    def _library(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
-        """A layer of Keras without a converter: what its code calls, or else a node of its own."""
-        try:
-            return self.enter(layer.call, *args, **kwargs)
-        except UnfollowedError:
-            return self.opaque(layer, *args, params=self.weights(layer), **kwargs)
-
-    def weights(self, layer: Any) -> tuple[Param, ...]:
-        """All parameters of a layer, in Keras's own layout."""
-        return tuple(
-            self.param(variable) for inner in layer._flatten_layers() for variable in inner._trainable_variables
-        )
-
-    def opaque(self, operation: Any, *args: Any, params: tuple[Param, ...] = (), **kwargs: Any) -> Any:
-        """A node under the operation's own name, for what the vocabulary has no word for."""
-        specs = self.specs(operation, *args, **kwargs)
-        label = f"keras.{type(operation).__name__}"
-        values = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)]
-        return self.several(
-            "Opaque",
-            label,
-            values,
-            [tuple(s.shape) for s in specs],
-            [s.dtype for s in specs],
-            params=params,
-            display_name=label,
-        )
-
-    def function(self, function: Any, inputs: Any, *_: Any) -> Any:
-        """The results of a network that Keras recorded, called on values."""
-        struct = function._inputs_struct
-        if isinstance(inputs, Mapping):
-            names = list(struct) if isinstance(struct, Mapping) else [tensor.name for tensor in function.inputs]
-            inputs = (
-                [inputs[name] for name in sorted(names)]
-                if isinstance(struct, Mapping)
-                else [inputs[name] for name in names]
-            )
-        known = {id(tensor): value for tensor, value in zip(function.inputs, tree.flatten(inputs), strict=True)}
-        self._run(function, known)
-        return tree.map_structure(lambda tensor: known[id(tensor)], function._outputs_struct)
-
-    def _run(self, function: Any, known: dict[int, Any]) -> None:
-        """Call everything between the tensors known and the outputs, deepest first, as Keras itself does."""
-        for depth in sorted(function._nodes_by_depth, reverse=True):
-            for node in function._nodes_by_depth[depth]:
-                if not node.is_input and all(id(tensor) in known for tensor in node.input_tensors):
-                    self._node(node, known)
-
-    def _node(self, node: Any, known: dict[int, Any]) -> None:
-        args, kwargs = node.arguments.fill_in(known)
-        results = tree.flatten(self.call(node.operation, *args, **kwargs))
-        known.update((id(tensor), value) for tensor, value in zip(node.outputs, results, strict=True))
-
-    # --- code that Keras did not record
-
-    def spec(self, item: Any) -> Any:
-        """What Keras computes shapes with, for a value or anything that contains values."""
-        return tree.map_structure(
-            lambda leaf: KerasTensor(leaf.size, self.dtype(leaf)) if isinstance(leaf, Value) else leaf, item
-        )
-
-    def specs(self, operation: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        """Shapes and types of a call's results, by Keras's own rule."""
-        with keras.StatelessScope():
-            return tree.flatten(operation.compute_output_spec(*self.spec(args), **self.spec(kwargs)))
-
-    def enter(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a function on shapes alone, and follow the Keras layers and operations that it calls.
-
-        Raises:
-            UnfollowedError: the function calls something else, or fails.
-        """
-        known: dict[int, Any] = {}
-        kept: list[Any] = []
-
-        def symbol(item: Any) -> Any:
-            """A Keras tensor that stands for a value or a weight."""
-            shape, dtype = (item.size, self.dtype(item)) if isinstance(item, Value) else (item.shape, item.dtype)
-            kept.append(tensor := KerasTensor(shape, dtype))
-            known[id(tensor)] = item
-            return tensor
-
-        values = {id(leaf): leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)}
-        symbols = {key: symbol(value) for key, value in values.items()}
-        args, kwargs = tree.map_structure(lambda leaf: symbols.get(id(leaf), leaf), (args, kwargs))
-        try:
-            with keras.StatelessScope(), _symbolic_weights(getattr(function, "__self__", None), symbol):
-                result = function(*args, **kwargs)
-            nodes = _recorded([leaf for leaf in tree.flatten(result) if isinstance(leaf, KerasTensor)], known)
-        except Exception as error:
-            raise UnfollowedError(f"{self.where()}: {one_line(error, 200, named=True)}") from error
-        for node in nodes:
-            self._node(node, known)
-        self._kept.append((kept, nodes, result))
-        return tree.map_structure(lambda leaf: self.value(known.get(id(leaf), leaf)), result)
-
-    def where(self) -> str:
-        """The layer being called, for messages."""
-        return f"layer {self.tape.path[-1]!r}" if self.tape.path[-1] else "the model"
-
-
-def _own_class(layer: Any) -> type | None:
-    """Keras's own class whose `call` a layer has; None if a user wrote it."""
-    for base in type(layer).__mro__:
-        if base.__module__.startswith("keras."):
-            return base
-        if "call" in vars(base):
-            return None
-    return None
-
-
-def _recorded(outputs: Sequence[Any], known: Mapping[int, Any]) -> list[Any]:
-    """The recorded calls between known tensors and outputs, each after those it reads."""
-    order: dict[Any, None] = {}
-    stack = [(tensor, False) for tensor in reversed(outputs)]
-    while stack:
-        tensor, done = stack.pop()
-        if id(tensor) in known:
-            continue
-        history = tensor._keras_history
-        node = history.operation._inbound_nodes[history.node_index]
-        if done:
-            order.setdefault(node)
-        elif node not in order:
-            stack.append((tensor, True))
-            stack += [(before, False) for before in reversed(node.input_tensors)]
-    return list(order)
-
-
-@contextmanager
-def _symbolic_weights(layer: Any, symbol: Callable[[Any], Any]) -> Iterator[None]:
-    """Meanwhile a layer's weights, and those of Keras's own layers directly in it, are symbols: what is computed from
-    them alone is recorded too.
-    """
-    saved: list[tuple[dict[str, Any], str, Any]] = []
-    stack = [layer] if isinstance(layer, keras.Layer) else []
-    seen: set[int] = set()
-    while stack:
-        inner = stack.pop()
-        seen.add(id(inner))
-        for key, item in vars(inner).items():
-            if isinstance(item, Variable):
-                saved.append((vars(inner), key, item))
-        # others find their shapes by running their code
-        stack += [
-            child
-            for child in inner._layers
-            if id(child) not in seen and _own_class(child) and not hasattr(child.compute_output_shape, "_is_default")
-        ]
+    request = request._replace(name=request.name or model.name)
+    inputs = _model_inputs(model, request)
+    model = _built_model(model, inputs)
     try:
-        symbols = {id(item): symbol(item) for _, _, item in saved}
-        for attributes, key, item in saved:
-            attributes[key] = symbols[id(item)]
-        yield
-    finally:
-        for attributes, key, item in saved:
-            attributes[key] = item
+        with preserve_layers(layers := model._flatten_layers()):
+            return _import_calls(model, request, inputs)
+    except UnfollowedError as error:
+        if keras.backend.backend() != "tensorflow":
+            raise TraceError(f"{request.name}: the code cannot be run on shapes alone, {error}") from error
+        with preserve_layers(layers):
+            return _trace_as_function(model, request, inputs, error)
 
 
-LISTS = ("_inbound_nodes", "_outbound_nodes", "_losses")
+def _trace_as_function(model: Any, request: TraceRequest, inputs: ModelInputs, reason: Exception) -> Graph:
+    """The graph of the model's concrete function, called on inputs of these sizes."""
+    from frontends.tensorflow.importer import trace_keras
+
+    args, kwargs = inputs.symbolic_arguments()
+    try:
+        graph = trace_keras(model, request._replace(inputs=(*args, *kwargs.values()), input_shape=None))
+    except TraceError as second:
+        raise TraceError(
+            f"{request.name}: neither as Keras operations ({reason}) nor as a TensorFlow function ({second})"
+        ) from second
+    return graph
 
 
-@contextmanager
-def untouched(layers: Sequence[Any]) -> Iterator[None]:
-    """Put back the attributes of layers, and forget the calls recorded meanwhile."""
-    before = [(vars(layer), dict(vars(layer))) for layer in layers]
-    lengths = [
-        (kept, len(kept)) for _, attributes in before for key in LISTS if (kept := attributes.get(key)) is not None
+def _import_calls(model: Any, request: TraceRequest, inputs: ModelInputs) -> Graph:
+    """The graph of the calls that Keras recorded, or that running the model's code records."""
+    name = request.name
+    tape = Tape(batch=max(inputs.sizes[0][0], 1) if inputs.sizes[0] else 1, strict=request.strict)
+    importer = KerasImporter(tape, model, LAYER_CONVERTERS, OP_CONVERTERS)
+    values = [importer.input(*each) for each in zip(inputs.names, inputs.sizes, inputs.dtypes, strict=True)]
+    function = _recorded_function(model)
+    try:
+        if function is not None:
+            result = importer.import_function(function, values)
+        else:
+            args, kwargs = inputs.fill(values)
+            result = importer.import_call(model, *args, **kwargs)
+    except CgirError:
+        raise
+    except Exception as error:
+        raise TraceError(f"{name}: {importer.location()} cannot be followed: {one_line(error, named=True)}") from error
+    leaves = [(path, leaf) for path, leaf in keras.tree.flatten_with_path(result) if isinstance(leaf, Value)]
+    if not leaves:
+        raise TraceError(
+            f"{name}: the call returned no tensor, found {type(result).__name__}; a graph needs at least one output"
+        )
+    for path, leaf in leaves:
+        tape.output(leaf, leaf.size, ".".join(("output", *map(str, path))))
+    return Graph(tuple(tape.nodes), name)
+
+
+def _recorded_function(model: Any) -> Any:
+    """The recorded calls of a model without a `call` of its own, or None."""
+    function = model._functional if isinstance(model, keras.Sequential) else model
+    has_call = any("call" in vars(base) for base in type(model).__mro__ if not base.__module__.startswith("keras."))
+    return function if isinstance(function, keras.Function) and not has_call else None
+
+
+# --- files
+
+
+def _load(path: Path) -> Any:
+    """The model in a file."""
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        text = one_line(error)
+        if "Lambda" in text and "safe" in text:
+            text = (
+                "it holds a Lambda layer, that is Python code, which cgir does not load; "
+                "build the model in Python and trace that"
+            )
+        elif "Could not locate" in text or "Unknown layer" in text:
+            text = (
+                "a custom class is not known here; register it with keras.saving.register_keras_serializable, "
+                f"or build the model in Python ({text[:120]})"
+            )
+        raise TraceError(f"{path}: Keras cannot load this file: {text[:400]}") from error
+
+
+# --- inputs
+
+
+def _model_inputs(model: Any, request: TraceRequest) -> ModelInputs:
+    """The inputs that the model is called on: those of its recorded calls, else those of the request."""
+    function = _recorded_function(model)
+    if request.inputs is not None and request.input_shape is not None:
+        raise TraceError("trace takes example inputs or input_shape=, found both; pass one of them")
+    if function is not None:
+        tensors = list(function.inputs)
+        requested = _requested_sizes(function, request)
+        sizes = [_input_size(tensor, size) for tensor, size in zip(tensors, requested, strict=True)]
+        args = (keras.tree.map_structure(lambda tensor: tensor.name, function._inputs_struct),)
+        return ModelInputs([tensor.name for tensor in tensors], sizes, [tensor.dtype for tensor in tensors], (args, {}))
+    return _free_inputs(model, request)
+
+
+def _requested_sizes(function: Any, request: TraceRequest) -> Sequence[Size | None]:
+    """The sizes that the caller gives for the inputs of a recorded model, in its order; None where there is none."""
+    tensors = function.inputs
+    if request.inputs is None and request.input_shape is None:
+        return [None] * len(tensors)
+    if isinstance(request.inputs, Mapping) and not isinstance(function._inputs_struct, Mapping):
+        missing = [tensor.name for tensor in tensors if tensor.name not in request.inputs]
+        if missing:
+            raise TraceError(
+                f"inputs lack {', '.join(missing)}; "
+                f"the model's inputs are {', '.join(tensor.name for tensor in tensors)}"
+            )
+        return [tuple(request.inputs[tensor.name].shape) for tensor in tensors]
+    sizes = (
+        shapes_from(request.input_shape)
+        if request.inputs is None
+        else [tuple(leaf.shape) for leaf in keras.tree.flatten(request.inputs)]
+    )
+    if len(sizes) != len(tensors):
+        named = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
+        raise TraceError(f"the model has {len(tensors)} inputs ({named}), found {len(sizes)} shapes")
+    return sizes
+
+
+def _input_size(tensor: Any, requested: Size | None) -> Size:
+    """The concrete size of an input: as requested, else the model's own with a batch of one."""
+    declared = tuple(tensor.shape)
+    if requested is None:
+        if any(n is None for n in declared[1:]):
+            default = 224 if len(declared) > 3 else 16
+            example = tuple(n or (1 if axis == 0 else default) for axis, n in enumerate(declared))
+            raise TraceError(
+                f"input {tensor.name!r} has open dimensions, {declared}; say how large they are, "
+                f"for instance input_shape={example}"
+            )
+        return tuple(n or 1 for n in declared)
+    if len(requested) != len(declared) or any(
+        n not in (None, size) for n, size in zip(declared, requested, strict=True)
+    ):
+        raise TraceError(
+            f"input {tensor.name!r} of the model has shape {declared}, which does not fit the given {requested}"
+        )
+    return requested
+
+
+def _free_inputs(model: Any, request: TraceRequest) -> ModelInputs:
+    """Inputs of a layer or subclassed model: those given, else those it was built with."""
+    shapes: Any = shapes_from(request.input_shape) if request.input_shape is not None else None
+    if request.inputs is None and shapes is None:
+        shapes = _built_shapes(model)
+    dtype = keras.config.floatx()
+    inputs = request.inputs if shapes is None else tuple(keras.KerasTensor(shape, dtype) for shape in shapes)
+    args, kwargs = _arguments(model, inputs)
+    leaves = keras.tree.flatten_with_path((args, kwargs))
+    if not leaves or not all(hasattr(leaf, "shape") for _, leaf in leaves):
+        raise TraceError(
+            f"the inputs must be tensors or arrays, found {type(request.inputs).__name__}; or pass input_shape="
+        )
+    names = ["_".join(map(str, path[1:])) if len(leaves) > 1 else "input" for path, _ in leaves]
+    dtypes = [keras.backend.standardize_dtype(getattr(leaf, "dtype", dtype)) for _, leaf in leaves]
+    return ModelInputs(
+        names,
+        [tuple(map(int, leaf.shape)) for _, leaf in leaves],
+        dtypes,
+        keras.tree.map_structure(lambda leaf: "", (args, kwargs)),
+    )
+
+
+def _built_shapes(model: Any) -> list[Size]:
+    """The shapes that a model was built with."""
+    shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
+    if not shapes or not all(
+        isinstance(s, tuple | list) and s and all(n is None or isinstance(n, int) for n in s) for s in shapes
+    ):
+        raise TraceError(
+            f"{type(model).__name__} does not know its input shapes; pass example inputs or input_shape=, "
+            "for instance input_shape=(1, 224, 224, 3)"
+        )
+    if any(n is None for shape in shapes for n in shape[1:]):
+        raise TraceError(
+            f"{type(model).__name__} was built with open dimensions, {shapes}; pass input_shape= without them"
+        )
+    return [tuple(n or 1 for n in shape) for shape in shapes]
+
+
+def _arguments(model: Any, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of `call`: by keyword from a dictionary of its parameters' names, by position from a tuple.
+
+    A tuple is one list if the call takes one argument.
+    """
+    signature = inspect.signature(model.call)
+    if type(inputs) is dict and set(inputs) <= set(signature.parameters):
+        return (), inputs
+    args = inputs if type(inputs) is tuple else (inputs,)
+    parameters = [
+        p for p in signature.parameters.values() if p.name not in ("training", "mask") and p.kind is not p.KEYWORD_ONLY
     ]
+    if len(args) > 1 and len(parameters) < len(args) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        args = (list(args),)
+    return args, {}
+
+
+def _built_model(model: Any, inputs: ModelInputs) -> Any:
+    """The model itself if it is built, else a copy built from its configuration: the user's stays unbuilt."""
+    if model.built:
+        return model
     try:
-        yield
-    finally:
-        for live, attributes in before:
-            if len(live) != len(attributes) or any(
-                live.get(key, live) is not value for key, value in attributes.items()
-            ):
-                live.clear()
-                live.update(attributes)
-        for kept, length in lengths:
-            del kept[length:]
+        classes = {
+            type(layer).__name__: type(layer)
+            for layer in model._flatten_layers()
+            if not type(layer).__module__.startswith("keras.")
+        }
+        with keras.saving.custom_object_scope(classes):
+            copy = type(model).from_config(model.get_config())
+        args, kwargs = inputs.symbolic_arguments()
+        copy(*args, **kwargs)
+    except Exception as error:
+        text = one_line(error, 120)
+        raise TraceError(
+            f"{type(model).__name__} has no weights yet and cannot be built from its configuration ({text}); "
+            "call it once on example inputs"
+        ) from error
+    return copy

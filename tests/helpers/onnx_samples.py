@@ -174,11 +174,29 @@ IMAGE, TOKENS = ((2, 3, 16, 16),), ((2, 6, 16),)
 INDICES = (torch.zeros(2, 6, dtype=torch.int64),)
 # name -> (module, inputs or their shapes)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Sequence[Any]]] = {
-    "bottleneck": (lambda: nn.Sequential(nn.Conv2d(3, 16, 7, 2, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
-        Bottleneck(16, 8, 2), Bottleneck(32, 8, 1),
-                                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)), ((2, 3, 32, 32),)),
-    "mobilenet": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Hardswish(), InvertedResidual(8, 16, 8, 3, 1, True, True),
-        InvertedResidual(8, 16, 12, 5, 2, True, False)), IMAGE),
+    "bottleneck": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 16, 7, 2, 3, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+            Bottleneck(16, 8, 2),
+            Bottleneck(32, 8, 1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(32, 10),
+        ),
+        ((2, 3, 32, 32),),
+    ),
+    "mobilenet": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.Hardswish(),
+            InvertedResidual(8, 16, 8, 3, 1, True, True),
+            InvertedResidual(8, 16, 12, 5, 2, True, False),
+        ),
+        IMAGE,
+    ),
     "vit": (lambda: VisionTransformer(16, 8, 16, 2, 2, 10), ((1, 3, 16, 16),)),
     "attention": (lambda: Attention(16, 2), TOKENS),
     "sdpa mask input": (lambda: Masked("input"), ((2, 6, 16), (2, 1, 6, 6))),
@@ -186,13 +204,27 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Sequence[Any]]] = {
     "sdpa causal": (lambda: Masked("causal"), TOKENS),
     "multihead": (lambda: MultiHead(False), TOKENS),
     "multihead weights": (lambda: MultiHead(True), TOKENS),
-    "encoder": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2, enable_nested_tensor=False), TOKENS),
-    "encoder norm first": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, activation="gelu", norm_first=True,
-        batch_first=True), 2, enable_nested_tensor=False), TOKENS),
+    "encoder": (
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2, enable_nested_tensor=False
+        ),
+        TOKENS,
+    ),
+    "encoder norm first": (
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(16, 2, 32, activation="gelu", norm_first=True, batch_first=True),
+            2,
+            enable_nested_tensor=False,
+        ),
+        TOKENS,
+    ),
     "lstm": (lambda: Recurrent(nn.LSTM(16, 8, batch_first=True), 8), TOKENS),
     "lstm two layers": (lambda: Recurrent(nn.LSTM(16, 8, num_layers=2, batch_first=True), 8, last=True), TOKENS),
     "lstm both ways": (lambda: Recurrent(nn.LSTM(16, 8, bidirectional=True, batch_first=True), 16), TOKENS),
-    "lstm both ways two layers": (lambda: Recurrent(nn.LSTM(16, 8, num_layers=2, bidirectional=True, batch_first=True), 16), TOKENS),
+    "lstm both ways two layers": (
+        lambda: Recurrent(nn.LSTM(16, 8, num_layers=2, bidirectional=True, batch_first=True), 16),
+        TOKENS,
+    ),
     "lstm state": (LastState, ((2, 7, 6),)),
     "lstm time first": (lambda: Recurrent(nn.LSTM(16, 8), 8), ((6, 2, 16),)),
     "gru": (lambda: Recurrent(nn.GRU(16, 8, num_layers=2, batch_first=True), 8), TOKENS),
@@ -201,35 +233,85 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Sequence[Any]]] = {
     "positions": (Positions, INDICES),
     "convnext": (ConvNeXt, ((2, 8, 12, 12),)),
     "group norm": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.ReLU()), IMAGE),
-    "instance norm": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8, affine=True), nn.InstanceNorm2d(8)), IMAGE),
-    "batch norm": (lambda: nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.BatchNorm1d(8, affine=False)), ((4, 16),)),
-    "layer norm": (lambda: nn.Sequential(nn.Linear(16, 16), nn.LayerNorm(16), nn.LayerNorm(16, elementwise_affine=False), nn.LayerNorm((6, 16))), TOKENS),
+    "instance norm": (
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8, affine=True), nn.InstanceNorm2d(8)),
+        IMAGE,
+    ),
+    "batch norm": (
+        lambda: nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.BatchNorm1d(8, affine=False)),
+        ((4, 16),),
+    ),
+    "layer norm": (
+        lambda: nn.Sequential(
+            nn.Linear(16, 16), nn.LayerNorm(16), nn.LayerNorm(16, elementwise_affine=False), nn.LayerNorm((6, 16))
+        ),
+        TOKENS,
+    ),
     "rms norm": (lambda: nn.Sequential(nn.Linear(16, 16), nn.RMSNorm(16)), TOKENS),
     "local response norm": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.LocalResponseNorm(3)), IMAGE),
     "prelu": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU(4), nn.PReLU()), IMAGE),
-    "pixel shuffle": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.PixelShuffle(2), nn.Conv2d(2, 8, 3), nn.ReLU()), IMAGE),
-    "bilinear": (lambda: Lambda(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), nn.Conv2d(3, 4, 3)), IMAGE),
+    "pixel shuffle": (
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.PixelShuffle(2), nn.Conv2d(2, 8, 3), nn.ReLU()),
+        IMAGE,
+    ),
+    "bilinear": (
+        lambda: Lambda(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), nn.Conv2d(3, 4, 3)),
+        IMAGE,
+    ),
     "nearest": (lambda: Lambda(lambda x: F.interpolate(x, size=(20, 24)), nn.Conv2d(3, 4, 3)), IMAGE),
-    "adaptive pool": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d((4, 8)), nn.Flatten(), nn.Linear(128, 3)), IMAGE),
-    "pools": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, ceil_mode=True), nn.AvgPool2d(3, 2, 1, count_include_pad=False),
-        nn.AvgPool2d(2)), IMAGE),
+    "adaptive pool": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d((4, 8)), nn.Flatten(), nn.Linear(128, 3)
+        ),
+        IMAGE,
+    ),
+    "pools": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+            nn.AvgPool2d(2),
+        ),
+        IMAGE,
+    ),
     "unet": (UNet, IMAGE),
-    "einsum": (lambda: Lambda(lambda x, y: torch.einsum("btc,bsc->bts", x, y), nn.Linear(16, 8)), ((2, 6, 16), (2, 5, 8))),
+    "einsum": (
+        lambda: Lambda(lambda x, y: torch.einsum("btc,bsc->bts", x, y), nn.Linear(16, 8)),
+        ((2, 6, 16), (2, 5, 8)),
+    ),
     "gelu": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Conv2d(4, 4, 3), nn.GELU("tanh")), IMAGE),
-    "silu mish": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 4, 3), nn.Mish(), nn.Conv2d(4, 4, 1), nn.Softplus(),
-        nn.ELU(), nn.LeakyReLU(0.2)), IMAGE),
-    "hard": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardsigmoid(), nn.Conv2d(4, 4, 3), nn.Hardswish(), nn.Conv2d(4, 4, 1), nn.ReLU6()), IMAGE),
+    "silu mish": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3),
+            nn.SiLU(),
+            nn.Conv2d(4, 4, 3),
+            nn.Mish(),
+            nn.Conv2d(4, 4, 1),
+            nn.Softplus(),
+            nn.ELU(),
+            nn.LeakyReLU(0.2),
+        ),
+        IMAGE,
+    ),
+    "hard": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.Hardsigmoid(), nn.Conv2d(4, 4, 3), nn.Hardswish(), nn.Conv2d(4, 4, 1), nn.ReLU6()
+        ),
+        IMAGE,
+    ),
     "softmax": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.LogSoftmax(1)), IMAGE),
     "glu": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GLU(1)), IMAGE),
-    "arithmetic": (lambda: _act(lambda x: (1 - x) / 3 + (x * x).sqrt() - torch.exp(-x) ** 2), ),
-    "reductions": (lambda: _act(lambda x: x.amax((2, 3)) + x.mean((2, 3)) + x.sum((2, 3)) + x.std((2, 3))), ),
-    "comparisons": (lambda: _act(lambda x: torch.where(x > 0.5, x, x * 0.1) + x.masked_fill(x < 0, 1.0) + x.clamp(0, 2)), ),
-    "padding": (lambda: _act(lambda x: F.pad(F.pad(x, (1, 2, 0, 1)), (1, 1, 1, 1), mode="reflect")), ),
-    "flip and roll": (lambda: _act(lambda x: x.flip(2) + x.roll(1, 3)), ),
-    "chunks": (lambda: _act(lambda x: torch.cat([y * 2 for y in x.chunk(2, 1)] + [x[:, 1:3]], 1)), ),
+    "arithmetic": (lambda: _act(lambda x: (1 - x) / 3 + (x * x).sqrt() - torch.exp(-x) ** 2),),
+    "reductions": (lambda: _act(lambda x: x.amax((2, 3)) + x.mean((2, 3)) + x.sum((2, 3)) + x.std((2, 3))),),
+    "comparisons": (
+        lambda: _act(lambda x: torch.where(x > 0.5, x, x * 0.1) + x.masked_fill(x < 0, 1.0) + x.clamp(0, 2)),
+    ),
+    "padding": (lambda: _act(lambda x: F.pad(F.pad(x, (1, 2, 0, 1)), (1, 1, 1, 1), mode="reflect")),),
+    "flip and roll": (lambda: _act(lambda x: x.flip(2) + x.roll(1, 3)),),
+    "chunks": (lambda: _act(lambda x: torch.cat([y * 2 for y in x.chunk(2, 1)] + [x[:, 1:3]], 1)),),
     "linear no bias": (lambda: nn.Sequential(nn.Linear(16, 8, bias=False), nn.ReLU(), nn.Linear(8, 4)), TOKENS),
-"conv1d": (lambda: nn.Sequential(nn.Conv1d(6, 8, 3, padding=2, dilation=2), nn.BatchNorm1d(8), nn.ReLU()), TOKENS),
-}  # fmt: skip
+    "conv1d": (lambda: nn.Sequential(nn.Conv1d(6, 8, 3, padding=2, dilation=2), nn.BatchNorm1d(8), nn.ReLU()), TOKENS),
+}
 
 
 def network(name: str) -> tuple[nn.Module, Any]:

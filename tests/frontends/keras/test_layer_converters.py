@@ -72,9 +72,12 @@ DENSE: list[tuple[tuple[int, ...], str, Make]] = [
     (SEQUENCE, "Linear", lambda: layers.EinsumDense("abc,bd->adc", output_shape=(5, 4))),
 ]
 NOTHING: tuple[Make, ...] = (
-    lambda: layers.Cropping2D(1), lambda: layers.Reshape((-1, 2)), lambda: layers.Permute((3, 1, 2)), lambda: layers.Flatten(),
-    lambda: layers.Flatten("channels_first"), lambda: layers.CenterCrop(4, 4), lambda: layers.Identity(), lambda: layers.Dropout(0.1),
-    lambda: layers.GaussianNoise(0.1), lambda: layers.SpatialDropout2D(0.1), lambda: layers.RandomFlip(), lambda: layers.RandomRotation(0.1),
+    lambda: layers.Cropping2D(1), lambda: layers.Reshape((-1, 2)), lambda: layers.Permute((3, 1, 2)),
+    lambda: layers.Flatten(),
+    lambda: layers.Flatten("channels_first"), lambda: layers.CenterCrop(4, 4), lambda: layers.Identity(),
+    lambda: layers.Dropout(0.1),
+    lambda: layers.GaussianNoise(0.1), lambda: layers.SpatialDropout2D(0.1), lambda: layers.RandomFlip(),
+    lambda: layers.RandomRotation(0.1),
     lambda: layers.RandomZoom(0.1),
 )  # fmt: skip
 REST: list[tuple[tuple[int, ...], str, Make]] = [
@@ -112,9 +115,12 @@ RECURRENT: list[tuple[tuple[int, ...], str, Make]] = [
     (SEQUENCE, "LSTM", lambda: layers.RNN(layers.LSTMCell(5))),
 ]
 FUNCTIONS = {
-    "relu": "ReLU", "relu6": "ReLU6", "sigmoid": "Sigmoid", "tanh": "Tanh", "silu": "SiLU", "softplus": "Softplus", "softsign": "Softsign", "selu": "SELU",
-    "exponential": "Exp", "hard_sigmoid": "HardSigmoid", "hard_silu": "HardSwish", "mish": "Mish", "log_sigmoid": "LogSigmoid", "tanh_shrink": "TanhShrink",
-    "elu": "ELU", "gelu": "GELU", "leaky_relu": "LeakyReLU", "softmax": "Softmax", "log_softmax": "LogSoftmax", "glu": "Sigmoid Mul",
+    "relu": "ReLU", "relu6": "ReLU6", "sigmoid": "Sigmoid", "tanh": "Tanh", "silu": "SiLU", "softplus": "Softplus",
+    "softsign": "Softsign", "selu": "SELU",
+    "exponential": "Exp", "hard_sigmoid": "HardSigmoid", "hard_silu": "HardSwish", "mish": "Mish",
+    "log_sigmoid": "LogSigmoid", "tanh_shrink": "TanhShrink",
+    "elu": "ELU", "gelu": "GELU", "leaky_relu": "LeakyReLU", "softmax": "Softmax", "log_softmax": "LogSoftmax",
+    "glu": "Sigmoid Mul",
 }  # fmt: skip
 # one operator here, several in the concrete function, or the other way round
 ALONE: list[tuple[tuple[int, ...], str, Make]] = [
@@ -177,23 +183,23 @@ def test_layer_is_its_operators(row: tuple[tuple[int, ...], str, Make]) -> None:
 @pytest.mark.parametrize("size", [IMAGE, SEQUENCE, VOLUME, VECTOR], ids=str)
 def test_layers_equal_their_concrete_function(size: tuple[int, ...]) -> None:
     """All layers of one kind of input side by side, since TensorFlow takes its time for every function."""
-    from frontends.tensorflow import importer as tf_function
+    from frontends.tensorflow.importer import trace_keras
 
     inputs = keras.Input(size, batch_size=1)
     first = {2: layers.Conv1D, 3: layers.Conv2D, 4: layers.Conv3D}.get(len(size))
     x = first(size[-1], 1)(inputs) if first else layers.Dense(size[-1])(inputs)
     model = keras.Model(inputs, [make()(x) for own, _, make in WINDOWS + NORMS + DENSE + REST if own == size])
-    graph, other = frontends.trace(model), cgir.canonicalize(tf_function.trace_keras(model, TraceRequest()))
+    graph, other = frontends.trace(model), cgir.canonicalize(trace_keras(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
 
 
 @pytest.mark.parametrize("row", RECURRENT[::4], ids=ids(RECURRENT[::4]))
 def test_recurrent_layers_equal_their_concrete_function(row: tuple[tuple[int, ...], str, Make]) -> None:
     """The operators again, found in TensorFlow's loops."""
-    from frontends.tensorflow import importer as tf_function
+    from frontends.tensorflow.importer import trace_keras
 
     model, _ = case(row)
-    graph, other = frontends.trace(model), cgir.canonicalize(tf_function.trace_keras(model, TraceRequest()))
+    graph, other = frontends.trace(model), cgir.canonicalize(trace_keras(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
 
 

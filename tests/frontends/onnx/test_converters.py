@@ -131,9 +131,8 @@ def test_padding_goes_into_every_convolution_that_reads_it() -> None:
 
 
 def test_nested_and_empty_concatenations() -> None:
-    one, other = (of_torch(f, (1, 4, 6)) for f in (
-        lambda x: torch.cat([x, torch.cat([x.relu(), x.abs()], 1)], 1), lambda x: torch.cat([x, x.relu(), x[:, :0], x.abs()], 1)
-    ))  # fmt: skip
+    one = of_torch(lambda x: torch.cat([x, torch.cat([x.relu(), x.abs()], 1)], 1), (1, 4, 6))
+    other = of_torch(lambda x: torch.cat([x, x.relu(), x[:, :0], x.abs()], 1), (1, 4, 6))
     assert cgir.isomorphic(one, other)
     across = of_torch(
         lambda x: torch.cat([torch.cat([x, x.relu()], 1), torch.cat([x.abs(), x.sin()], 1)], 2), (1, 4, 6)

@@ -121,9 +121,12 @@ def test_broken_models_give_one_clear_line(name: str) -> None:
 def test_huge_declared_shapes_cost_nothing() -> None:
     huge = 2**40
     nodes = [
-        node("ConstantOfShape", ["s"], ["big"]), node("Expand", ["x", "s"], ["wide"]), node("Add", ["big", "wide"], ["sum"]),
-        node("Tile", ["x", "t"], ["tiled"]), node("ReduceSum", ["sum"], ["y"], keepdims=0), node("ReduceMax", ["tiled"], ["z"], keepdims=0),
-        node("Range", ["zero", "many", "one"], ["r"]), node("OneHot", ["r", "many", "pair"], ["h"]), node("ReduceMax", ["h"], ["q"], keepdims=0),
+        node("ConstantOfShape", ["s"], ["big"]), node("Expand", ["x", "s"], ["wide"]),
+        node("Add", ["big", "wide"], ["sum"]),
+        node("Tile", ["x", "t"], ["tiled"]), node("ReduceSum", ["sum"], ["y"], keepdims=0),
+        node("ReduceMax", ["tiled"], ["z"], keepdims=0),
+        node("Range", ["zero", "many", "one"], ["r"]), node("OneHot", ["r", "many", "pair"], ["h"]),
+        node("ReduceMax", ["h"], ["q"], keepdims=0),
     ]  # fmt: skip
     weights = {
         "s": np.array([huge, 1]),

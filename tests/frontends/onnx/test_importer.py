@@ -1,14 +1,10 @@
-"""ONNX: the same canonical graph as the PyTorch module that was exported, every way a model can be given, older opsets,
-control flow.
-"""
+"""ONNX: the same canonical graph as the PyTorch module that was exported, every way to give a model, older opsets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -144,11 +140,12 @@ def test_models_without_shapes() -> None:
 
 
 def test_shape_arithmetic_is_followed() -> None:
-    """x.reshape(x.shape[0], -1) as exporters write it, halves of it by computed bounds, and a resize to twice the size."""
+    """x.reshape(x.shape[0], -1) as exporters write it, halves of it by computed bounds, a resize to twice the size."""
     nodes = [
         node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["n"]), node("Unsqueeze", ["n", "axis"], ["n1"]),
         node("Concat", ["n1", "rest"], ["target"], axis=0), node("Reshape", ["x", "target"], ["flat"]),
-        node("Shape", ["flat"], ["fs"], start=1), node("Div", ["fs", "two"], ["half"]), node("Slice", ["flat", "axis", "half", "one"], ["first"]),
+        node("Shape", ["flat"], ["fs"], start=1), node("Div", ["fs", "two"], ["half"]),
+        node("Slice", ["flat", "axis", "half", "one"], ["first"]),
         node("Relu", ["first"], ["y"]),
     ]  # fmt: skip
     numbers = {
@@ -213,7 +210,8 @@ def test_microsoft_operators() -> None:
     proto = model(nodes, {"x": [2, 4]}, ["y"], {"w": (5, 4)})
     with pytest.raises(
         TraceError,
-        match=r"node 2 \(com.example.Unheard -> y\): the size of its result 'y' cannot be known .* domain 'com.example' are unknown",
+        match=r"node 2 \(com.example.Unheard -> y\): the size of its result 'y' cannot be known "
+        r".* domain 'com.example' are unknown",
     ):
         frontends.trace(proto)
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 7]))
@@ -270,8 +268,10 @@ def test_transposed_images_are_the_same_network() -> None:
     """TensorFlow's converter turns NHWC round convolutions, and writes norms and activations with small operators."""
     nodes = [
         node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]), node("Conv", ["t", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
-        node("Sigmoid", ["c"], ["g"]), node("Mul", ["c", "g"], ["s"]), node("MaxPool", ["s"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
-        node("Transpose", ["m"], ["back"], perm=[0, 2, 3, 1]), node("Reshape", ["back", "flat"], ["f"]), node("MatMul", ["f", "d"], ["l"]),
+        node("Sigmoid", ["c"], ["g"]), node("Mul", ["c", "g"], ["s"]),
+        node("MaxPool", ["s"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Transpose", ["m"], ["back"], perm=[0, 2, 3, 1]), node("Reshape", ["back", "flat"], ["f"]),
+        node("MatMul", ["f", "d"], ["l"]),
             node("Add", ["l", "e"], ["y"]),
     ]  # fmt: skip
     weights = {"w": (4, 3, 3, 3), "b": (4,), "flat": np.array([-1, 64]), "d": (64, 5), "e": (5,)}
@@ -279,70 +279,6 @@ def test_transposed_images_are_the_same_network() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 5))
     expected = frontends.trace(module, input_shape=(1, 3, 8, 8))
     assert cgir.isomorphic(found, expected), cgir.diff(found, expected)
-
-
-# --- control flow
-
-
-def body(
-    nodes: list[onnx.NodeProto], inputs: dict[str, tuple[int, Any]], outputs: dict[str, tuple[int, Any]]
-) -> onnx.GraphProto:
-    return helper.make_graph(
-        nodes,
-        "body",
-        *([helper.make_tensor_value_info(n, *kind) for n, kind in side.items()] for side in (inputs, outputs)),
-    )
-
-
-FLOAT, BOOL, INT = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
-
-
-def test_loops_count_their_rounds() -> None:
-    inner = body(
-        [node("MatMul", ["h", "w"], ["out"]), node("Identity", ["go"], ["again"])],
-        {"i": (INT, []), "go": (BOOL, []), "h": (FLOAT, None)},
-        {"again": (BOOL, None), "out": (FLOAT, None), "each": (FLOAT, None)},
-    )
-    inner.node.append(node("Relu", ["out"], ["each"]))
-    loop = node("Loop", ["rounds", "", "x"], ["last", "all"], body=inner, name="steps")
-    proto = model(
-        [loop, node("Relu", ["last"], ["y"])], {"x": [2, 4]}, ["y", "all"], {"w": (4, 4), "rounds": np.array(5)}
-    )
-    graph = frontends.trace(proto)
-    assert graph.op_counts()["Loop"] == 1
-    assert (graph.num_params, graph.flops) == (16, 5 * 32)
-    assert tensor_sizes(proto, TraceRequest())["all"] == (5, 2, 4)
-    assert next(n for n in graph.nodes if n.op == "Linear").module == "steps.body"
-
-
-def test_both_branches_of_a_condition_are_kept() -> None:
-    branches = [
-        body([node("MatMul", ["x", weight], [f"{weight}.out"])], {}, {f"{weight}.out": (FLOAT, None)})
-        for weight in ("w", "v")
-    ]
-    nodes = [
-        node("ReduceMax", ["x"], ["top"], keepdims=0), node("Greater", ["top", "zero"], ["flag"]),
-        node("If", ["flag"], ["y"], then_branch=branches[0], else_branch=branches[1]),
-    ]  # fmt: skip
-    graph = frontends.trace(
-        model(nodes, {"x": [2, 4]}, ["y"], {"w": (4, 4), "v": (4, 4), "zero": np.array(0, np.float32)})
-    )
-    assert (graph.op_counts()["If"], graph.op_counts()["Linear"], graph.num_params) == (1, 2, 32)
-    known = model([nodes[2]], {"x": [2, 4]}, ["y"], {"w": (4, 4), "v": (4, 4), "flag": np.array(True)})
-    assert frontends.trace(known).op_counts() == {"Input": 1, "Linear": 1, "Output": 1}
-
-
-def test_scan_runs_once_for_every_element() -> None:
-    inner = body([node("MatMul", ["h", "w"], ["m"]), node("Add", ["m", "t"], ["n"]), node("Identity", ["n"], ["each"])],
-                 {"h": (FLOAT, [4]), "t": (FLOAT, [4])}, {"n": (FLOAT, [4]), "each": (FLOAT, [4])})  # fmt: skip
-    proto = model(
-        [node("Scan", ["h0", "x"], ["last", "all"], body=inner, num_scan_inputs=1)],
-        {"h0": [4], "x": [7, 4]},
-        ["last", "all"],
-        {"w": (4, 4)},
-    )
-    assert tensor_sizes(proto, TraceRequest())["all"] == (7, 4)
-    assert frontends.trace(proto).flops == 7 * 2 * 4 * 4
 
 
 def test_local_functions_are_inlined() -> None:

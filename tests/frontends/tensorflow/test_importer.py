@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,23 +20,17 @@ import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # isort: skip
 
-from frontends.tensorflow import importer as tf_function  # isort: skip
+from tensorflow_samples import quiet  # isort: skip
+
+from frontends.tensorflow.importer import trace_keras  # isort: skip
 
 L = keras.layers
 IMAGE, SEQUENCE, VOLUME, VECTOR = (12, 12, 4), (10, 6), (8, 8, 8, 4), (6,)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Writing and loading SavedModels warns about TensorFlow's own deprecations."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def concrete(model: Any, **kwargs: Any) -> Graph:
     """The canonical graph of a Keras model's concrete function."""
-    raw = tf_function.trace_keras(model, TraceRequest(**kwargs))
+    raw = trace_keras(model, TraceRequest(**kwargs))
     cgir.verify(raw)
     graph = cgir.canonicalize(raw)
     cgir.verify(graph)
@@ -164,7 +156,8 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], Any]]] = {
     "bidirectional, last": (SEQUENCE, lambda: L.Bidirectional(L.GRU(7))),
 }
 ACTIVATIONS = (
-    "gelu silu hard_sigmoid hard_silu softplus mish leaky_relu elu selu celu relu6 log_sigmoid hard_tanh softsign glu log_softmax tanh_shrink softmax "
+    "gelu silu hard_sigmoid hard_silu softplus mish leaky_relu elu selu celu relu6 log_sigmoid hard_tanh softsign glu "
+    "log_softmax tanh_shrink softmax "
     "exponential"
 )
 
@@ -219,7 +212,7 @@ def test_subclassed_models_need_a_shape() -> None:
     model = Twice()
     assert concrete(model, input_shape=(1, 5)).op_counts() == {"Input": 1, "Linear": 1, "Add": 1, "Output": 1}
     with pytest.raises(cgir.TraceError, match="input_shape="):
-        tf_function.trace_keras(Twice(), TraceRequest())
+        trace_keras(Twice(), TraceRequest())
 
 
 def test_variables_that_are_not_trained_are_no_parameters() -> None:
@@ -243,6 +236,6 @@ def test_sizes_are_those_of_tensorflow() -> None:
     x = L.Conv2D(6, 5, strides=3, padding="same")(inputs)
     x = L.MaxPooling2D(2, padding="same")(L.ReLU()(x))
     model = keras.Model(inputs, L.Flatten()(L.Conv2DTranspose(4, 3, 2)(x)))
-    raw = tf_function.trace_keras(model, TraceRequest())
+    raw = trace_keras(model, TraceRequest())
     sizes = [prod(node.shape) for node in raw.nodes if node.op in ("Conv", "MaxPool", "ConvTranspose", "Output")]
     assert sizes == [6 * 6 * 8, 6 * 3 * 4, 4 * 7 * 9, int(np.prod(model.output_shape[1:]))]

@@ -381,11 +381,12 @@ def test_a_failing_call_names_the_layer() -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch"])
-def test_the_walk_needs_no_tensorflow(backend: str) -> None:
+def test_the_import_needs_no_tensorflow(backend: str) -> None:
     program = (
         "import sys\nsys.path.insert(0, 'tests/helpers')\nimport cgir, frontends\nfrom pairs import PAIRS\n"
         "for name in ('mobilenetv2', 'vit-packed'):\n"
-        "    pair = PAIRS[name]\n    assert cgir.isomorphic(frontends.trace(pair.torch().eval(), pair.example()), frontends.trace(pair.keras())), name\n"
+        "    pair = PAIRS[name]\n    assert cgir.isomorphic(frontends.trace(pair.torch().eval(), pair.example()), "
+        "frontends.trace(pair.keras())), name\n"
         "print('tensorflow' in sys.modules)"
     )
     environment = os.environ | {"KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,77 @@
+"""Control flow of ONNX: bodies of loops and branches are part of the graph, with the number of times that they run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from onnx_samples import model
+
+import frontends
+from frontends.common.trace_request import TraceRequest
+from frontends.onnx.importer import tensor_sizes
+
+node = helper.make_node
+
+
+def body(
+    nodes: list[onnx.NodeProto], inputs: dict[str, tuple[int, Any]], outputs: dict[str, tuple[int, Any]]
+) -> onnx.GraphProto:
+    return helper.make_graph(
+        nodes,
+        "body",
+        *([helper.make_tensor_value_info(n, *kind) for n, kind in side.items()] for side in (inputs, outputs)),
+    )
+
+
+FLOAT, BOOL, INT = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
+
+
+def test_loops_count_their_rounds() -> None:
+    inner = body(
+        [node("MatMul", ["h", "w"], ["out"]), node("Identity", ["go"], ["again"])],
+        {"i": (INT, []), "go": (BOOL, []), "h": (FLOAT, None)},
+        {"again": (BOOL, None), "out": (FLOAT, None), "each": (FLOAT, None)},
+    )
+    inner.node.append(node("Relu", ["out"], ["each"]))
+    loop = node("Loop", ["rounds", "", "x"], ["last", "all"], body=inner, name="steps")
+    proto = model(
+        [loop, node("Relu", ["last"], ["y"])], {"x": [2, 4]}, ["y", "all"], {"w": (4, 4), "rounds": np.array(5)}
+    )
+    graph = frontends.trace(proto)
+    assert graph.op_counts()["Loop"] == 1
+    assert (graph.num_params, graph.flops) == (16, 5 * 32)
+    assert tensor_sizes(proto, TraceRequest())["all"] == (5, 2, 4)
+    assert next(n for n in graph.nodes if n.op == "Linear").module == "steps.body"
+
+
+def test_both_branches_of_a_condition_are_kept() -> None:
+    branches = [
+        body([node("MatMul", ["x", weight], [f"{weight}.out"])], {}, {f"{weight}.out": (FLOAT, None)})
+        for weight in ("w", "v")
+    ]
+    nodes = [
+        node("ReduceMax", ["x"], ["top"], keepdims=0), node("Greater", ["top", "zero"], ["flag"]),
+        node("If", ["flag"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+    ]  # fmt: skip
+    graph = frontends.trace(
+        model(nodes, {"x": [2, 4]}, ["y"], {"w": (4, 4), "v": (4, 4), "zero": np.array(0, np.float32)})
+    )
+    assert (graph.op_counts()["If"], graph.op_counts()["Linear"], graph.num_params) == (1, 2, 32)
+    known = model([nodes[2]], {"x": [2, 4]}, ["y"], {"w": (4, 4), "v": (4, 4), "flag": np.array(True)})
+    assert frontends.trace(known).op_counts() == {"Input": 1, "Linear": 1, "Output": 1}
+
+
+def test_scan_runs_once_for_every_element() -> None:
+    inner = body([node("MatMul", ["h", "w"], ["m"]), node("Add", ["m", "t"], ["n"]), node("Identity", ["n"], ["each"])],
+                 {"h": (FLOAT, [4]), "t": (FLOAT, [4])}, {"n": (FLOAT, [4]), "each": (FLOAT, [4])})  # fmt: skip
+    proto = model(
+        [node("Scan", ["h0", "x"], ["last", "all"], body=inner, num_scan_inputs=1)],
+        {"h0": [4], "x": [7, 4]},
+        ["last", "all"],
+        {"w": (4, 4)},
+    )
+    assert tensor_sizes(proto, TraceRequest())["all"] == (7, 4)
+    assert frontends.trace(proto).flops == 7 * 2 * 4 * 4

@@ -1,0 +1,117 @@
+"""TensorFlow graphs and files that must be refused in one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cgir
+import frontends
+
+import tensorflow as tf  # isort: skip
+from tensorflow.core.framework import graph_pb2  # isort: skip
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # isort: skip
+from tensorflow_samples import WEIGHT, counted, function, quiet  # isort: skip
+
+
+def graph_of(*nodes: tuple[str, str, tuple[str, ...]]) -> Any:
+    """A GraphDef of a placeholder "a" of two numbers and operators of floating-point numbers."""
+    graph = graph_pb2.GraphDef()
+    first = graph.node.add(name="a", op="Placeholder")
+    first.attr["dtype"].type = 1
+    first.attr["shape"].shape.dim.add(size=2)
+    for name, op, inputs in nodes:
+        graph.node.add(name=name, op=op, input=inputs).attr["T"].type = 1
+    return graph
+
+
+BROKEN = {
+    "waits for itself": graph_of(("b", "AddV2", ("a", "c")), ("c", "AddV2", ("a", "b")), ("d", "Relu", ("b",))),
+    "is read but not there": graph_of(("b", "Relu", ("nowhere",))),
+    "nothing computes it": graph_of(("b", "Relu", ("a:3",))),
+    "refuses operands": graph_of(("b", "MatMul", ("a", "a"))),
+    "two nodes are called": graph_of(("b", "Relu", ("a",)), ("b", "Tanh", ("a",))),
+    "has no nodes": graph_pb2.GraphDef(),
+    "not one of TensorFlow's": graph_of(("b", "MadeUpOperator", ("a",))),
+    "no node of the graph is a result": graph_of(("b", "Relu", ("c",)), ("c", "Relu", ("b",))),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_broken_graphs(message: str) -> None:
+    with pytest.raises(cgir.CgirError, match=message):
+        frontends.trace(BROKEN[message])
+
+
+def test_nodes_may_stand_in_any_order() -> None:
+    graph = graph_of(("c", "Tanh", ("b",)), ("b", "Relu", ("a", "^c0")), ("c0", "NoOp", ()))
+    assert list(frontends.trace(graph).op_counts()) == ["Input", "ReLU", "Tanh", "Output"]
+
+
+def test_unknown_operators_with_known_sizes_are_opaque() -> None:
+    graph = graph_of(("b", "MadeUpOperator", ("a",)))
+    graph.node[1].attr["_output_shapes"].list.shape.add().dim.add(size=5)
+    found = frontends.trace(graph)
+    assert found.op_counts()["Opaque:tf.MadeUpOperator"] == 1
+    with pytest.raises(cgir.UnsupportedOpError, match="MadeUpOperator"):
+        frontends.trace(graph, strict=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"this is text\n" * 20, b"\x0a\xff\xff\xff\xff\x0f"])
+def test_broken_files(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.pb").write_bytes(content)
+    (tmp_path / "saved_model.pb").write_bytes(content)
+    for path in (tmp_path / "model.pb", tmp_path):
+        with pytest.raises(cgir.TraceError, match=str(tmp_path)):
+            frontends.trace(path)
+
+
+def test_truncated_files(tmp_path: Path) -> None:
+    made = convert_variables_to_constants_v2(function(counted).get_concrete_function(), lower_control_flow=False)
+    content = made.graph.as_graph_def().SerializeToString()
+    for place in range(0, len(content), len(content) // 40):
+        (tmp_path / "cut.pb").write_bytes(content[:place])
+        with pytest.raises(cgir.CgirError):
+            frontends.trace(tmp_path / "cut.pb")
+
+
+def test_signatures(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.weight = WEIGHT
+    module.one, module.two = function(lambda x: x @ WEIGHT), function(lambda x: tf.nn.relu(x @ WEIGHT))
+    with quiet():
+        tf.saved_model.save(module, str(tmp_path / "two"), signatures={"one": module.one, "two": module.two})
+    with pytest.raises(cgir.TraceError, match=r"\['one', 'two'\]"):
+        frontends.trace(tmp_path / "two")
+    with quiet():
+        loaded = tf.saved_model.load(str(tmp_path / "two"))
+    assert frontends.trace(loaded.signatures["two"]).op_counts()["ReLU"] == 1
+    with quiet():
+        tf.saved_model.save(module, str(tmp_path / "one"), signatures={"only": module.one})
+    assert frontends.trace(tmp_path / "one").num_params == 16
+    with quiet():
+        tf.saved_model.save(module, str(tmp_path / "none"))
+    with pytest.raises(cgir.TraceError, match="no signature"):
+        frontends.trace(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("model", "kwargs", "message"),
+    [
+        (tf.function(lambda x: x), {}, "input_signature"),
+        (function(lambda x: tf.boolean_mask(x, x[:, 0] > 0)), {}, "depends on values"),
+        (function(tf.nn.relu), {"input_shape": (1, 5)}, "cannot be traced|does not take"),
+        (function(tf.nn.relu), {"input_shape": ((1, 4), (1, 4))}, "cannot be traced|inputs"),
+        (tf.Module(), {}, "tf.function"),
+        (
+            tf.function(tf.nn.relu, input_signature=[tf.TensorSpec((None, None), tf.float32)]),
+            {},
+            "only the batch may be open",
+        ),
+    ],
+)
+def test_refusals(model: Any, kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(cgir.TraceError, match=message):
+        frontends.trace(model, **kwargs)
