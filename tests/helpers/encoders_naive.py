@@ -1,6 +1,4 @@
-"""Encoders as loops over nodes, written from the equations in the papers; slow, and without any idea of classes or of
-matrices.
-"""
+"""Encoders as loops over nodes, written from the equations in the papers, without node classes or matrices; slow."""
 
 import torch
 from torch import nn
@@ -10,22 +8,22 @@ from encoders.models.conv_layers import GAT, GCN, GIN, HEADS, GraphConv, ResGate
 from encoders.models.pooling import AttentionPool, MaxPool, MixedPool, SumPool
 
 
-def graphconv(layer, own, heard):
-    mean = sum(heard) / len(heard) if heard else torch.zeros_like(own)
+def graphconv(layer, own, neighbours):
+    mean = sum(neighbours) / len(neighbours) if neighbours else torch.zeros_like(own)
     return layer.self_linear.weight @ own + layer.self_linear.bias + layer.neighbour_linear.weight @ mean
 
 
-def gcn(layer, own, heard):
-    return layer.linear.weight @ (sum(heard, own) / (len(heard) + 1)) + layer.linear.bias
+def gcn(layer, own, neighbours):
+    return layer.linear.weight @ (sum(neighbours, own) / (len(neighbours) + 1)) + layer.linear.bias
 
 
-def gin(layer, own, heard):
-    return layer.second(torch.relu(layer.first(sum(heard, (1 + layer.epsilon) * own))))
+def gin(layer, own, neighbours):
+    return layer.second(torch.relu(layer.first(sum(neighbours, (1 + layer.epsilon) * own))))
 
 
-def gat(layer, own, heard):
+def gat(layer, own, neighbours):
     mine = (layer.linear.weight @ own).chunk(HEADS)
-    theirs = [(layer.linear.weight @ u).chunk(HEADS) for u in [own, *heard]]
+    theirs = [(layer.linear.weight @ u).chunk(HEADS) for u in [own, *neighbours]]
     out = []
     for head in range(HEADS):
         scores = [layer.att_dst[head] @ mine[head] + layer.att_src[head] @ u[head] for u in theirs]
@@ -34,18 +32,18 @@ def gat(layer, own, heard):
     return torch.cat(out) + layer.bias
 
 
-def gated(layer, own, heard):
-    return sum((torch.sigmoid(layer.key(own) + layer.query(u)) * layer.value(u) for u in heard), layer.skip(own))
+def gated(layer, own, neighbours):
+    return sum((torch.sigmoid(layer.key(own) + layer.query(u)) * layer.value(u) for u in neighbours), layer.skip(own))
 
 
-def transformer(layer, own, heard):
-    if not heard:
+def transformer(layer, own, neighbours):
+    if not neighbours:
         return layer.skip(own)
     queries, out = layer.query(own).chunk(HEADS), []
     for head in range(HEADS):
-        scores = [queries[head] @ layer.key(u).chunk(HEADS)[head] / len(queries[head]) ** 0.5 for u in heard]
+        scores = [queries[head] @ layer.key(u).chunk(HEADS)[head] / len(queries[head]) ** 0.5 for u in neighbours]
         alpha = torch.softmax(torch.stack(scores), 0)
-        out.append(sum(a * layer.value(u).chunk(HEADS)[head] for a, u in zip(alpha, heard, strict=True)))
+        out.append(sum(a * layer.value(u).chunk(HEADS)[head] for a, u in zip(alpha, neighbours, strict=True)))
     return layer.skip(own) + torch.cat(out)
 
 
@@ -75,13 +73,14 @@ def pooled(pool, rows):
     return sum(rows) / len(rows)
 
 
-def stream(module, x, heard, sizes):
-    """All nodes of all graphs; `heard[v]` lists the nodes that v hears, once for every edge. Also the last running
-    statistics.
+def stream(module, x, neighbours, sizes):
+    """Vectors (G, width) of all graphs, and the running statistics that the batch leaves behind.
+
+    `neighbours[v]`: the nodes that send v a message, once for every edge.
     """
     buffers = []
     for layer, norm in zip(module.layers, module.norms, strict=True):
-        out = torch.stack([LAYERS[type(layer)](layer, x[v], [x[u] for u in heard[v]]) for v in range(len(x))])
+        out = torch.stack([LAYERS[type(layer)](layer, x[v], [x[u] for u in neighbours[v]]) for v in range(len(x))])
         out, statistics = normed(norm, out)
         buffers += statistics.values()
         x = x + torch.relu(out)
@@ -98,8 +97,8 @@ def encode(encoder, graphs):
         readers += [[start + u for u in nodes] for nodes in graph.consumers]
         start += len(graph)
     sizes = [len(graph) for graph in graphs]
-    (along, first), (against, second) = (
+    (forward, first), (backward, second) = (
         stream(encoder.forward_stream, x, sources, sizes),
         stream(encoder.backward_stream, x, readers, sizes),
     )
-    return torch.cat([along, against], dim=1), first + second
+    return torch.cat([forward, backward], dim=1), first + second

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from segment_samples import DEVICES, random_segments, random_states
 from torch import Tensor
 
 from encoders.engine import segments as segments
@@ -77,3 +78,23 @@ def test_sums_means_and_softmaxes_are_those_of_a_loop() -> None:
             torch.testing.assert_close(
                 torch.stack([next(flat) for _ in rows]), torch.softmax(torch.stack([x[i] for i in rows]), 0)
             )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_maximum_and_softmax_of_each_segment(device: str) -> None:
+    rng = np.random.default_rng(2)
+    segments = random_segments(rng, 30, 9)
+    values = random_states(rng, len(segments.pattern.columns), 3)
+    split = values.split(segments.sizes.tolist())
+    highest, soft = (
+        segments.to(device).max(values.to(device)).cpu(),
+        segments.to(device).softmax(50 * values.to(device)).cpu(),
+    )
+    torch.testing.assert_close(highest, torch.stack([v.amax(0) if len(v) else v.new_zeros(3) for v in split]))
+    expected = torch.cat([(50 * v).softmax(0) for v in split])
+    torch.testing.assert_close(soft, expected)
+    back = torch.from_numpy(rng.normal(size=values.shape))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(out, values, back, retain_graph=True)[0] for out in (soft, expected))
+    )
+    assert segments.softmax(values + 1e4).isfinite().all()

@@ -4,6 +4,7 @@ else.
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from encoders_samples import random_cnns
@@ -12,7 +13,9 @@ from safetensors.torch import save_file
 from cgir.errors import FileFormatError
 from cgir.ops import INDEX
 from encoders import Encoder, EncoderConfig, load_encoder, save_encoder
+from encoders.engine.batching import GraphTensors
 from encoders.models.checkpoints import build_encoder, encoder_meta, read_tensors, write_tensors
+from encoders.models.conv_layers import LAYERS
 
 CONFIG = EncoderConfig(width=8, layers=2, layer="gcn", dropout=0.1)
 OPS = "embedding.op.weight"
@@ -25,6 +28,18 @@ def test_round_trip(tmp_path):
     assert loaded.config == CONFIG
     assert not loaded.training
     assert (loaded.embed(graphs) == encoder.embed(graphs)).all()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_checkpoints_hold_every_layer_and_running_statistics(layer, tmp_path):
+    encoder = Encoder(EncoderConfig(width=8, layers=2, layer=layer, norm="batch", pool="attention"), seed=5).train()
+    graphs = random_cnns(12)
+    before = encoder.embed(graphs)
+    encoder(GraphTensors(graphs, 2).minibatch(range(len(graphs))))
+    after = encoder.embed(graphs)
+    assert not np.allclose(before, after)
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    assert np.array_equal(load_encoder(tmp_path / "encoder.safetensors").embed(graphs), after)
 
 
 def test_operators_are_found_by_name_when_the_table_changes():
