@@ -71,7 +71,7 @@ class PretrainConfig:
             raise CgirError(f"pretrain: all weights are 0, so no loss is left; set one of {', '.join(WEIGHTS)}")
         if self.sign not in (-1, 1):
             raise CgirError(
-                f"pretrain: sign={self.sign}; expected -1 (near graphs get the largest weight) or 1 (as printed in the paper)"
+                f"pretrain: sign={self.sign}; expected -1 (near graphs get the largest weight) or 1 (as in the paper)"
             )
         if min(self.steps, self.projection) < 1 or min(self.temperature, self.lr) <= 0 or self.weight_decay < 0:
             raise CgirError(

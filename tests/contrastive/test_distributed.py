@@ -1,6 +1,4 @@
-"""Several processes on one batch: the loss and the gradients of one process, one folder, and runs taken up by another
-number of processes.
-"""
+"""Several processes on one batch give loss and gradients of a single one; runs resume with another number of them."""
 
 import os
 import socket

@@ -1,6 +1,4 @@
-"""Pretraining: it learns what the loss asks for, repeats itself, and an interrupted run ends bit for bit where an
-uninterrupted one does.
-"""
+"""Pretraining: losses fall, runs are reproducible, and an interrupted run ends bit for bit as an uninterrupted one."""
 
 import shutil
 from dataclasses import replace

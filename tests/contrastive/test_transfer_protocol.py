@@ -1,4 +1,4 @@
-"""The transfer protocol: what a method may see, what it is judged by, and the demo that runs it from end to end."""
+"""The transfer protocol: which labels a method sees, and how it is scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searches keep to their budget, ask nothing twice, go on where they were interrupted, and find more than chance does."""
+"""Searches keep to their budget, repeat no query, resume after an interruption, and beat random search."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The unlabelled corpus: all families are in it, every graph once and valid; it repeats itself, and goes on where it
-was interrupted.
-"""
+"""The unlabelled corpus: all families, every graph once and valid; reproducible, and resumed after an interruption."""
 
 import json
 import logging

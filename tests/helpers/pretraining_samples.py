@@ -1,0 +1,30 @@
+"""A small pool, a batch of pairs and its `StepContext`, which tests of the pretraining loss share."""
+
+import numpy as np
+from encoders_samples import random_cnns
+
+from contrastive import PretrainConfig
+from contrastive.objectives.step_context import StepContext
+from contrastive.pair_sampler import NearestNeighbourPairs
+from contrastive.pretraining_set import as_pool
+from encoders import Encoder, EncoderConfig
+from encoders.engine.batching import GraphTensors
+
+SMALL = EncoderConfig(width=8, layers=2)
+CONFIG = PretrainConfig(steps=3, batch=12, projection=4, encoder=SMALL)
+GRAPHS = random_cnns(20) + random_cnns(10, seed=1, channels=(32,))
+FAMILIES = np.repeat([0, 1], [20, 10])
+POOL = as_pool(GRAPHS, FAMILIES)
+PAIRS = NearestNeighbourPairs(FAMILIES, POOL.spectra, CONFIG.batch).draw(0)
+CHOSEN = [GRAPHS[i] for i in PAIRS.indices]
+B = CONFIG.batch
+
+
+def context(rows=slice(None), step=0, seed=0):
+    encoder = Encoder(SMALL, seed=seed).double()
+    vectors = encoder(encoder_batch([CHOSEN[i] for i in range(B)[rows]]))
+    return StepContext(step, PAIRS, rows, vectors, encoder)
+
+
+def encoder_batch(graphs):
+    return GraphTensors(graphs, SMALL.layers).minibatch(np.arange(len(graphs)))
