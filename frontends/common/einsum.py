@@ -1,22 +1,22 @@
 """Einstein sums as transposes, reshapes and batched matrix products: every spelling of a product gives one graph.
 
-    term: the letters of one operand's axes, in order
-    result: the letters of the einsum's result
+term: the letters of one operand's axes, in order
+result: the letters of the einsum's result
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from .tape import OpCall, Operand, Size, Tape, Value
 
-Tensor = Any  # of whichever framework
+Tensor = TypeVar("Tensor")  # of whichever framework
 Axes = tuple[int, ...]
 
 
-class TensorOps(NamedTuple):
+class TensorOps(NamedTuple, Generic[Tensor]):
     """The operations of a framework that an einsum is built from; each returns a new tensor."""
 
     size: Callable[[Tensor], Size]
@@ -53,7 +53,7 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     return full, result
 
 
-def einsum(ops: TensorOps, equation: str, *tensors: Tensor) -> Tensor:
+def einsum(ops: TensorOps[Tensor], equation: str, *tensors: Tensor) -> Tensor:
     """The result of an einsum, operands multiplied two at a time from the left.
 
     Args:
@@ -75,7 +75,7 @@ def einsum(ops: TensorOps, equation: str, *tensors: Tensor) -> Tensor:
 
 
 def _multiply(
-    ops: TensorOps, left: tuple[Tensor, str], right: tuple[Tensor, str], needed: set[str], wanted: str
+    ops: TensorOps[Tensor], left: tuple[Tensor, str], right: tuple[Tensor, str], needed: set[str], wanted: str
 ) -> tuple[Tensor, str]:
     """The product of two operands and its term, summed over letters that are not `needed` any more.
 
@@ -109,21 +109,21 @@ def _multiply(
     return _reshape(ops, ops.matmul(a, b), [extents[letter] for letter in term]), term
 
 
-def _sum_out(ops: TensorOps, tensor: Tensor, term: str, needed: set[str]) -> tuple[Tensor, str]:
+def _sum_out(ops: TensorOps[Tensor], tensor: Tensor, term: str, needed: set[str]) -> tuple[Tensor, str]:
     """The tensor summed over letters that are not needed, and its term."""
     axes = tuple(axis for axis, letter in enumerate(term) if letter not in needed)
     return (ops.sum(tensor, axes) if axes else tensor), "".join(letter for letter in term if letter in needed)
 
 
-def _transpose(ops: TensorOps, tensor: Tensor, term: str, wanted: str) -> Tensor:
+def _transpose(ops: TensorOps[Tensor], tensor: Tensor, term: str, wanted: str) -> Tensor:
     return tensor if term == wanted else ops.transpose(tensor, tuple(term.index(letter) for letter in wanted))
 
 
-def _reshape(ops: TensorOps, tensor: Tensor, size: list[int]) -> Tensor:
+def _reshape(ops: TensorOps[Tensor], tensor: Tensor, size: list[int]) -> Tensor:
     return tensor if tuple(ops.size(tensor)) == tuple(size) else ops.reshape(tensor, tuple(size))
 
 
-def tape_ops(tape: Tape) -> TensorOps:
+def tape_ops(tape: Tape) -> TensorOps[Value]:
     """The operations of `einsum` as nodes of a tape."""
 
     def transpose(value: Value, order: Axes) -> Value:
@@ -144,7 +144,7 @@ def tape_ops(tape: Tape) -> TensorOps:
     def matmul(a: Value, b: Value) -> Value:
         return emit_matmul(tape, "matmul", a, b, (*a.size[:-1], b.size[-1]))
 
-    return TensorOps(lambda value: value.size, transpose, reshape, sum_axes, matmul, mul)
+    return TensorOps[Value](lambda value: value.size, transpose, reshape, sum_axes, matmul, mul)
 
 
 def emit_matmul(tape: Tape, name: str, a: Value, b: Value, size: Size) -> Value:

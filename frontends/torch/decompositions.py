@@ -56,8 +56,7 @@ def _stack(tensors: Sequence[Tensor], dim: int = 0, **_: Any) -> Tensor:
 
 
 def _einsum(equation: str, *operands: Any, **_: Any) -> Tensor:
-    result: Tensor = einsum(_EINSUM_OPS, equation, *einsum_operands(operands))
-    return result
+    return einsum(_EINSUM_OPS, equation, *einsum_operands(operands))
 
 
 def einsum_operands(operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
@@ -97,7 +96,7 @@ def _aten_loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return lambda input, target, reduction=1: _reduced(distance(input - target), ("none", "mean", "sum")[reduction])
 
 
-_EINSUM_OPS = TensorOps(
+_EINSUM_OPS = TensorOps[Tensor](
     lambda tensor: tuple(tensor.shape), torch.permute, torch.reshape, torch.sum, torch.matmul, torch.mul
 )
 # Names without underscores; "F." before one where `torch.nn.functional` orders arguments otherwise.
