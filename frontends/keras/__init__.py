@@ -1,1 +1,1 @@
-"""Keras models, walked layer by layer."""
+"""The Keras frontend: see `importer` for its entry point."""

@@ -1,1 +1,1 @@
-"""ONNX models."""
+"""The ONNX frontend: see `importer` for its entry point."""

@@ -44,8 +44,8 @@ MICROSOFT = frozenset(
 
 def converter_of(node: onnx.NodeProto) -> OnnxConverter:
     """The converter of a node's operator, `_default` for operators without one."""
-    known = node.domain in STANDARD_DOMAINS or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
-    return CONVERTERS.get(node.op_type, _default) if known else _default
+    is_standard = node.domain in STANDARD_DOMAINS or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
+    return CONVERTERS.get(node.op_type, _default) if is_standard else _default
 
 
 def _default(call: OnnxCall) -> list[Value]:

@@ -29,7 +29,7 @@ class UnfoldRows(ProvenanceHint):
 
 @dataclass(frozen=True, slots=True)
 class _Gather:
-    """A Gather with its operands: `data` indexed along `axis` by `indices`, whose contents are `known` if constant."""
+    """A Gather with its operands: `data` indexed along `axis` by `indices`, which are `known` where constant."""
 
     call: OnnxCall
     data: OnnxTensor

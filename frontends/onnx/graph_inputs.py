@@ -84,9 +84,9 @@ def _is_generated(name: str) -> bool:
     return base == "val" or base.lstrip("_") in TORCH_NAMES or base in CONSTANT_OPS
 
 
-def _unused(name: str, found: Mapping[str, OnnxTensor], model_label: str) -> str:
+def _unused(name: str, tensors: Mapping[str, OnnxTensor], model_label: str) -> str:
     """The name of an initializer, which no other may have."""
-    if name in found:
+    if name in tensors:
         raise TraceError(f"{model_label}: there are two initializers {name!r}")
     return name
 
@@ -179,19 +179,19 @@ def add_inputs(tape: Tape, model: onnx.ModelProto, inputs: Iterable[OnnxTensor])
 
 def _requested_sizes(request: TraceRequest, names: list[str], model_label: str) -> dict[str, Size]:
     """Sizes that the caller gives, by input name."""
-    given = request.inputs if request.inputs is not None else request.input_shape
-    if given is None:
+    requested = request.inputs if request.inputs is not None else request.input_shape
+    if requested is None:
         return {}
-    if isinstance(given, Mapping):
-        unknown = sorted(set(map(str, given)) - set(names))
+    if isinstance(requested, Mapping):
+        unknown = sorted(set(map(str, requested)) - set(names))
         if unknown:
             raise TraceError(
                 f"{model_label}: there is no input {unknown[0]!r}; "
                 f"the inputs are {', '.join(map(repr, names)) or 'none'}"
             )
-        return {str(name): _requested_size(value, model_label) for name, value in given.items()}
-    several = isinstance(given, tuple | list) and (not given or not all(isinstance(n, int) for n in given))
-    values = list(given) if several else [given]
+        return {str(name): _requested_size(value, model_label) for name, value in requested.items()}
+    several = isinstance(requested, tuple | list) and (not requested or not all(isinstance(n, int) for n in requested))
+    values = list(requested) if several else [requested]
     if len(values) > len(names):
         raise TraceError(
             f"{model_label}: {len(values)} inputs are given, but the model has {len(names)}: "
@@ -200,13 +200,13 @@ def _requested_sizes(request: TraceRequest, names: list[str], model_label: str) 
     return {name: _requested_size(value, model_label) for name, value in zip(names, values, strict=False)}
 
 
-def _examples_by_name(given: Any, names: list[str]) -> dict[str, Any]:
-    """Example inputs by name, however they are given."""
-    if given is None:
+def _examples_by_name(inputs: Any, names: list[str]) -> dict[str, Any]:
+    """Example inputs by name: from a dictionary, a tuple or list in the model's order, or the only one."""
+    if inputs is None:
         return {}
-    if isinstance(given, Mapping):
-        return {str(name): value for name, value in given.items()}
-    return dict(zip(names, given if isinstance(given, tuple | list) else [given], strict=False))
+    if isinstance(inputs, Mapping):
+        return {str(name): value for name, value in inputs.items()}
+    return dict(zip(names, inputs if isinstance(inputs, tuple | list) else [inputs], strict=False))
 
 
 def _small_example(value: Any) -> Any:

@@ -64,16 +64,16 @@ def _source_params(tape: Tape, tensor: OnnxTensor) -> list[Param]:
         return [own]
     if tensor.value is None or not tensor.value.static:
         return []
-    found: dict[Param, None] = {}
+    params: dict[Param, None] = {}
     stack, seen = [tensor.value.node], set()
     while stack:
         index = stack.pop()
         if index in seen:
             continue
         seen.add(index)
-        found.update(dict.fromkeys(tape.nodes[index].params))
+        params.update(dict.fromkeys(tape.nodes[index].params))
         stack.extend(reversed(tape.nodes[index].inputs))
-    return list(found)
+    return list(params)
 
 
 def _recurrent(op: str, num_gates: int) -> OnnxConverter:

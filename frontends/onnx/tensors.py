@@ -209,14 +209,14 @@ def get_attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
         name: of the attribute.
         default: the result where the node lacks it.
     """
-    for found in node.attribute:
-        if found.name == name:
-            value = helper.get_attribute_value(found)
+    for attribute in node.attribute:
+        if attribute.name == name:
+            value = helper.get_attribute_value(attribute)
             if isinstance(value, bytes):
                 return value.decode("utf-8", "replace")
             if isinstance(value, float):
                 return shortest_float(value)
-            return list(value) if found.type in (6, 7, 8) else value
+            return list(value) if attribute.type in (6, 7, 8) else value
     return default
 
 

@@ -1,4 +1,4 @@
-"""ONNX models without their weights: what is left is small, whatever the model.
+"""Loading ONNX models without the contents of large tensors, so that what is loaded is small, whatever the model.
 
 Files and bytes are copied field by field in protobuf's wire format (protobuf.dev/programming-guides/encoding), leaving
 the contents of large tensors where they are: of a memory-mapped file they are not even read from the disk. Other models
@@ -17,10 +17,10 @@ import onnx
 
 from cgir import TraceError
 
-LARGE = 10_000  # elements of a tensor beyond which its contents are left out
-BYTES = 8 * LARGE
-DEPTH = 64  # nesting of messages, a graph in an attribute of a node being three
-DATA = (4, 5, 6, 7, 9, 10, 11)  # fields of TensorProto that hold contents
+MAX_ELEMENTS = 10_000  # of a tensor whose contents are kept
+MAX_BYTES = 8 * MAX_ELEMENTS
+MAX_DEPTH = 64  # nesting of messages, a graph in an attribute of a node being three
+CONTENT_FIELDS = (4, 5, 6, 7, 9, 10, 11)  # of TensorProto
 # message -> its fields that hold messages with tensors in them (onnx.proto)
 NESTED: dict[str, dict[int, str]] = {
     "model": {7: "graph", 25: "function"},
@@ -70,8 +70,8 @@ def _without_contents(view: memoryview, kind: str, depth: int) -> Iterator[bytes
     Raises:
         ValueError: the bytes are not in the wire format.
     """
-    if depth > DEPTH:
-        raise ValueError(f"messages are nested more than {DEPTH} deep")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"messages are nested more than {MAX_DEPTH} deep")
     position, start = 0, 0  # what lies between `start` and `position` is copied as it is
     while position < len(view):
         before = position
@@ -88,7 +88,11 @@ def _without_contents(view: memoryview, kind: str, depth: int) -> Iterator[bytes
             raise ValueError(f"wire type {wire} at byte {before}")
         if position > len(view):
             raise ValueError(f"a field at byte {before} ends after the message")
-        if wire != 2 or length <= BYTES or not (field in NESTED[kind] or (kind == "tensor" and field in DATA)):
+        if (
+            wire != 2
+            or length <= MAX_BYTES
+            or not (field in NESTED[kind] or (kind == "tensor" and field in CONTENT_FIELDS))
+        ):
             continue
         yield bytes(view[start:before])
         start = position
@@ -139,8 +143,8 @@ def from_proto(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _copy_graph(source: onnx.GraphProto, target: onnx.GraphProto, depth: int) -> None:
-    if depth > DEPTH:
-        raise TraceError(f"graph {source.name!r}: subgraphs are nested more than {DEPTH} deep")
+    if depth > MAX_DEPTH:
+        raise TraceError(f"graph {source.name!r}: subgraphs are nested more than {MAX_DEPTH} deep")
     target.name = source.name
     for field in ("input", "output", "value_info"):
         getattr(target, field).extend(getattr(source, field))
@@ -178,7 +182,7 @@ def _copy_node(source: onnx.NodeProto, target: onnx.NodeProto, depth: int) -> No
 
 
 def _copy_tensor(source: onnx.TensorProto, target: onnx.TensorProto) -> None:
-    if prod(source.dims) <= LARGE:
+    if prod(source.dims) <= MAX_ELEMENTS:
         target.CopyFrom(source)
         return
     target.name, target.data_type, target.data_location = source.name, source.data_type, source.data_location
@@ -214,7 +218,7 @@ def from_ir(model: Any) -> onnx.ModelProto:
         serde.serialize_value_into(copy.graph.value_info.add(), value)
         target = copy.graph.initializer.add(name=value.name, data_type=int(tensor.dtype))
         target.dims.extend(int(n) for n in tensor.shape)
-        if prod(target.dims) <= LARGE:
+        if prod(target.dims) <= MAX_ELEMENTS:
             target.raw_data = tensor.tobytes()
     for node in graph:
         serde.serialize_node_into(copy.graph.node.add(), from_=node)

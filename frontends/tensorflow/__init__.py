@@ -1,1 +1,1 @@
-"""TensorFlow functions, SavedModels and frozen graphs."""
+"""The TensorFlow frontend: see `importer` for its entry point."""
