@@ -146,8 +146,9 @@ def model(
     opset: int = 20,
     **more: Any,
 ) -> onnx.ModelProto:
-    """A model by hand: inputs are floating-point with these sizes (names stand for open dimensions), weights are arrays
-    or sizes of random ones.
+    """A model by hand, with floating-point inputs of these sizes; names stand for open dimensions.
+
+    Weights are arrays, or sizes of random ones.
     """
     rng = np.random.default_rng(0)
     arrays = {

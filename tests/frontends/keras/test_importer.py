@@ -1,6 +1,4 @@
-"""Keras models of every kind: what is walked, what is entered, what is left to TensorFlow, what is refused; the model
-stays as it was.
-"""
+"""Keras models of every kind: recorded, run on symbolic tensors, left to TensorFlow, refused; models stay as they were."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every layer of Keras alone: operators, shapes and parameters against Keras's own, and the same graph from its
-concrete function.
-"""
+"""Every Keras layer alone: operators, shapes and parameters against Keras's own; the graph of its concrete function."""
 
 from __future__ import annotations
 
@@ -153,9 +151,7 @@ def case(row: tuple[tuple[int, ...], str, Make]) -> tuple[Any, str]:
 
 
 def checked(model: Any) -> cgir.Graph:
-    """The graph, after what holds for every model: invariants, parameters and output shape by Keras's own count, the
-    layer as it was.
-    """
+    """The graph, after checks of invariants, parameters, output shape, and that the layer is as it was."""
     calls = [len(layer._inbound_nodes) for layer in model._flatten_layers()]
     graph = frontends.trace(model)
     cgir.verify(graph)

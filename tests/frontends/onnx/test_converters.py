@@ -1,6 +1,4 @@
-"""ONNX: parts of tensors, windows written as gathers, padding, folded constants; each against the PyTorch function that
-it stands for.
-"""
+"""ONNX operators against PyTorch functions: parts of tensors, windows written as gathers, padding, folded constants."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_a_saved_model_is_read_without_its_variables(tmp_path: Path) -> None:
     assert frontends.trace(tmp_path / "model").num_params == trained(model)
 
 
-# --- layers, against the walk over Keras' own layers
+# --- layers, against the import of Keras' own layers
 
 LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], Any]]] = {
     "conv1d": (SEQUENCE, lambda: L.Conv1D(8, 3, strides=2, padding="same")),
