@@ -16,7 +16,6 @@ from encoders.models.registry import ARCHITECTURES, architecture, build
 from .ensemble import EncoderInit, Ensemble
 from .estimators import SourceData, in_label_units, labels_from, labels_state
 from .serialization import State
-from .source_families import PretrainedEncoder
 
 LOSSES_ON_STANDARDISED_LABELS = ("mse", "carl")  # others read the order of labels alone
 
@@ -28,8 +27,6 @@ class NetworkEstimator:
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
-        if isinstance(ensemble.init, PretrainedEncoder):
-            ensemble.init = ensemble.init.without_sources()  # each member copies it
         self.ensemble = ensemble
         self.labels: Standardise | None = None
 

@@ -84,15 +84,17 @@ class Predictor:
             )
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
         self.head, self.task = head, task
-        init, train = None if frozen else encoder, train or TrainConfig()
+        pretrained, train = encoder if isinstance(encoder, PretrainedEncoder) else None, train or TrainConfig()
         self.estimator: Estimator
         if head == "gp":
             self.estimator = GPEstimator()
         elif head != "blend":
+            # each member copies what it starts from
+            init = None if frozen else encoder if pretrained is None else pretrained.without_sources()
             self.estimator = NetworkEstimator(Ensemble(init, _loss(head), members, frozen, train, carl))
         else:
-            heads = Ensemble(init, HEAD_LOSS, members, frozen, train, carl)
-            known = (encoder.source_model, encoder.blend_config) if isinstance(encoder, PretrainedEncoder) else ()
+            heads = Ensemble(None, HEAD_LOSS, members, frozen, train, carl)
+            known = () if pretrained is None else (pretrained.source_model, pretrained.blend_config)
             self.estimator = BlendEstimator(heads, *known)
         if self.estimator.is_fitted:
             self._task_index()

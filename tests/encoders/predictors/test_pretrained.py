@@ -8,8 +8,11 @@ from encoders_samples import conv_share, random_cnns
 
 from cgir.errors import CgirError
 from encoders import Predictor, load_pretrained
+from encoders.models.checkpoints import read_tensors
 from encoders.predictors import pretrained as pretrained
+from encoders.predictors.blend_config import BlendConfig
 from encoders.predictors.pretrained import card
+from encoders.predictors.serialization import FILE
 from encoders.predictors.source_families import PretrainedEncoder
 
 GRAPHS = random_cnns(60)
@@ -41,3 +44,8 @@ def test_the_shipped_weights_are_small_and_say_where_they_come_from() -> None:
     assert sum(about["corpus"]["families"].values()) == about["corpus"]["graphs"] >= 200_000
     assert {"ofa_mbv3", "timm_imagenet", "nasbench101"} <= set(about["labels"]) == set(about["networks"])
     assert {"0", "10", "50"} <= set(about["scores"]["NAS-Bench-101"])
+
+
+def test_the_shipped_weights_come_with_the_constants_of_the_blend() -> None:
+    _, meta = read_tensors(pretrained.WEIGHTS / "universal" / FILE, "predictor")
+    assert load_pretrained().blend_config == BlendConfig.from_json(meta["blend"])
