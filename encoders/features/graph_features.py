@@ -35,8 +35,8 @@ class GraphFeatures:
     Args:
         graphs: the G graphs.
         encoder: what embeds them; None: there is no embedding.
-        embedding: (G, dim), `properties`: (G, P), `paths`: (G, Q), `subtrees`: (G, 2^63 - 1) sparse; what is known of
-            them already, None where it is still to be computed.
+        embedding: (G, dim), `properties`: (G, P), `paths`: (G, Q), `subtrees`: (G, 2^63 - 1) sparse; what has been
+            computed of them, None where it has not.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Bayesian model averaging over the prior means of Gaussian processes.
 
 Each prior mean is a weighted sum of scores that need no label (log FLOPs, log parameters, source heads, multi-task
-GP). Without labels FLOPs alone rank some families well, others not at all: a few labels tell which.
+GP). Without labels FLOPs alone rank some families well, others not at all: a few labels decide which.
 
 Notation, of n labelled graphs:
 
@@ -42,8 +42,7 @@ class AveragingConfig:
         model_prior: (K,) how likely each is before labels are seen, up to a factor.
         min_residual_variance: share of the variance of labels that is left to the kernels at least, whatever a prior
             mean explains.
-        max_labels: labels beyond which no prior mean is used: they say more than any, and each process costs their
-            cube.
+        max_labels: labels beyond which no prior mean is used: they outweigh any, and each process costs their cube.
         min_posterior_weight: prior means of less are dropped.
     """
 

@@ -38,7 +38,7 @@ Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 INITIAL_VIEW = (log(0.5), log(0.5), log(0.3))
 INITIAL_NOISE = log(0.2)
 BOUNDS = (-9.0, 4.0)
-# standard deviation of the normal prior about where the search starts: few labels say little about nine or twelve
+# standard deviation of the normal prior about where the search starts: few labels do not determine nine or twelve
 # parameters
 PRIOR_STD = 1.0
 MAX_ITERATIONS = 100
@@ -68,7 +68,7 @@ class GaussianProcess:
 
     Attributes:
         views: matrices (n, D), dense or sparse, `y`: (n,) targets, `prior_mean`: (n,); all in ascending order of y.
-        nonzero_views: indices of the views that are not all zero; the others say nothing and are left out.
+        nonzero_views: indices of the views that are not all zero; the others carry no information and are left out.
         kernel_scales: mean squared distance and mean squared length, for each of these.
         log_hyperparameters: of these, and of the noise variance.
         log_evidence: logarithm of marginal likelihood times prior at the hyper-parameters, up to a constant that

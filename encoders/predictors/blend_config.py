@@ -20,9 +20,9 @@ class BlendConfig:
     were too few for them.
 
     Attributes:
-        flops_weight: of standardised log FLOPs beside the source heads, where nothing is known of the family: what
-            heads learned elsewhere says least about size, where families differ most.
-        flops_per_disagreement: where a pool of the family is known, the weight of log FLOPs is this times the squared
+        flops_weight: of standardised log FLOPs beside the source heads, where no pool of the family is given: size is
+            where families differ most, and what heads learned elsewhere applies least.
+        flops_per_disagreement: where a pool of the family is given, the weight of log FLOPs is this times the squared
             disagreement of the source heads about the pool.
         max_flops_weight: at most this much.
         multitask_weight: of the multi-task GP's expectation beside the source heads.

@@ -38,7 +38,7 @@ class Estimator(Protocol):
     """Learns from labels of a target family, and perhaps of source families, to score graphs.
 
     Attributes:
-        tasks: names of the tasks that it has learned, or will learn unless told others.
+        tasks: names of the tasks that it has learned, or will learn by default.
         is_fitted: whether it can predict.
         has_std: whether standard deviations mean something.
         reads_vectors: whether it reads feature vectors; else it reads the graphs themselves.
@@ -60,7 +60,7 @@ class Estimator(Protocol):
     def fit(
         self, features: GraphFeatures, labels: FloatArray, pool: GraphFeatures | None, task: int, seed: int
     ) -> None:
-        """Learn from labels of the target, starting anew from the source families, if there were any.
+        """Learn from labels of the target, starting from what the source families taught; earlier labels are forgotten.
 
         Args:
             features: of n graphs.

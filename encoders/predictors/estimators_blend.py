@@ -36,7 +36,7 @@ class BlendEstimator:
         config: constants; None: the default ones.
 
     Attributes:
-        context: what graphs of the target say of their family.
+        context: what unlabelled graphs of the target tell about their family.
         gp: what labels of the target taught; None before there are some.
         gnn: GNNs that learned these labels, where they are enough.
     """
@@ -81,8 +81,8 @@ class BlendEstimator:
         Args:
             features: of n graphs.
             labels: (n,) higher is better.
-            pool: graphs of the family, by which views and prior scores are scaled, and which say how far source
-                families apply; None: the labelled ones scale.
+            pool: graphs of the family, by which views and prior scores are scaled, and which decide how far
+                source families apply; None: the labelled ones scale.
             task: output of the source heads.
             seed: of weights, and see `GaussianProcess`.
         """
@@ -93,7 +93,7 @@ class BlendEstimator:
             self.context = TargetContext(self.config.flops_weight, multitask)
         elif self.source_model is not None:
             self.context = self.source_model.context(reference, task, self.config)
-        # prior means have what embeddings say of a family; a view of their own asks for more labels
+        # embeddings enter through the prior means; as a view of their own they would need more labels
         transform = GPInputTransform.fit(features, reference, embedding=False)
         reference_scores = self.prior_scores(reference, task)
         min_stds = np.asarray(self.config.min_prior_stds)[: reference_scores.shape[1]]

@@ -97,7 +97,7 @@ class NetworkEstimator:
 
         Args:
             state: of an estimator.
-            init: weights that members start from; None: what the state says.
+            init: weights that members start from; None: those of the state.
             loss: of the ensemble.
         """
         if init is None and "init" in state.meta:

@@ -1,4 +1,4 @@
-"""Multi-task Gaussian process over families of networks: what labelled families say about one without labels.
+"""Multi-task Gaussian process over families of networks: transfer from labelled families to one without labels.
 
 Notation, of n sampled networks of labelled families, m graphs of the new one, T tasks:
 
@@ -103,7 +103,7 @@ class SourceSample(NamedTuple):
         return cls(dense, subtrees, transform.subtree_ids, family_index, consistency, scores)
 
     def posterior_for(self, pool: GraphFeatures, config: BlendConfig) -> MultitaskGP:
-        """What these say about the family that the pool is of."""
+        """The posterior for the family that the pool is from, given these networks and their labels."""
         scalers = [Scaler.between(view, other) for view, other in zip(self.dense, pool.dense_views(), strict=True)]
         views = _with_subtree_shares(
             [scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees
@@ -172,7 +172,7 @@ class MultitaskGP(NamedTuple):
     def predict(self, features: GraphFeatures, task: int = 0) -> FloatArray:
         """(G,): expected normal scores of graphs of the new family.
 
-        They go towards 0 for graphs, or a family, unlike all that is known.
+        They go towards 0 for graphs, or a family, unlike all in the sample.
         """
         sample_views = _with_subtree_shares(
             [scaler(view) for scaler, view in zip(self.scalers, self.sample.dense, strict=True)], self.sample.subtrees
@@ -224,7 +224,7 @@ def size_consistency(properties: FloatArray, max_correlation: float) -> float:
     """The correlation of log FLOPs and log parameters of a family's networks, at least 0, on Fisher's scale.
 
     Where only operations are chosen the two go together; where depths, widths and resolutions are, they do not, and
-    size says more about accuracy.
+    size predicts accuracy better.
     """
     flops, params = properties[:, FLOPS], properties[:, PARAMS]
     if min(flops.std(), params.std()) < 1e-9:
@@ -261,7 +261,7 @@ def _graph_kernel(
     """(m, n): sum over views of both kernels."""
     total = np.zeros((views[0].shape[0], others[0].shape[0]))
     for view, other, (distance, sq_length) in zip(views, others, scales, strict=True):
-        if sq_length > 0:  # a view that is all zero says nothing
+        if sq_length > 0:  # a view that is all zero carries no information
             sq_dists, gram = sq_dists_and_gram(view, other)
             total += np.exp(-rbf_rate * sq_dists / distance) + gram / sq_length
     return total

@@ -94,8 +94,8 @@ class Predictor:
             self.estimator = NetworkEstimator(Ensemble(init, _loss(head), members, frozen, train, carl))
         else:
             heads = Ensemble(None, HEAD_LOSS, members, frozen, train, carl)
-            known = () if pretrained is None else (pretrained.source_model, pretrained.blend_config)
-            self.estimator = BlendEstimator(heads, *known)
+            transferred = () if pretrained is None else (pretrained.source_model, pretrained.blend_config)
+            self.estimator = BlendEstimator(heads, *transferred)
         if self.estimator.is_fitted:
             self._task_index()
 
@@ -143,15 +143,15 @@ class Predictor:
         return self
 
     def fit(self, graphs: GraphsLike, y: ArrayLike, seed: int = 0, pool: GraphsLike | None = None) -> Predictor:
-        """Learn from labels of the target family, starting anew from the sources, if there were any.
+        """Learn from labels of the target family, starting from what sources taught; earlier labels are forgotten.
 
         Args:
             graphs: n graphs.
-            y: n labels, higher is better. None at all are enough for a blend that knows other families, given a pool.
+            y: n labels, higher is better. A blend that learned from other families needs none, given a pool.
             seed: of weights and batches.
             pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled
-                ones; they also say how far heads that other families taught agree about this one, so how much FLOPs
-                count instead, and how like those families it is.
+                ones. In a blend, the less the source heads agree about them the more log FLOPs count, and their
+                likeness to the source families decides how far the multi-task GP generalises.
 
         Raises:
             LabelError: labels missing, not finite or all equal.
@@ -206,7 +206,7 @@ class Predictor:
                 some.
 
         Raises:
-            CgirError: nothing was fitted, or masks are asked of another head.
+            CgirError: nothing was fitted, or another head has no masks.
         """
         from encoders.explain import explain
 

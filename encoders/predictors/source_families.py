@@ -20,10 +20,10 @@ Scores = tuple[FloatArray, FloatArray]  # mean and standard deviation of G graph
 
 
 class TargetContext(NamedTuple):
-    """What unlabelled graphs say of their family.
+    """How the source model applies to a target family, derived from unlabelled graphs of it.
 
-    Attributes: `flops_weight` of log FLOPs beside the heads; `multitask`: what the source families say about it, None
-    where no graph of the family is known.
+    Attributes: `flops_weight` of log FLOPs beside the heads; `multitask`: the multi-task GP for the family, None where
+    no graph of the family is given.
     """
 
     flops_weight: float
@@ -81,7 +81,7 @@ class SourceModel(NamedTuple):
         return cls(heads, (float(features.properties[:, FLOPS].mean()), max(std, 1e-6)), sample)
 
     def context(self, pool: GraphFeatures, task: int, config: BlendConfig) -> TargetContext:
-        """What a family's unlabelled graphs say: FLOPs count the more, the less the heads agree about them.
+        """The context of a family with unlabelled graphs: the less the heads agree about them, the more FLOPs count.
 
         Args:
             pool: graphs of the family.
@@ -98,7 +98,7 @@ class SourceModel(NamedTuple):
 
         Args:
             features: of the graphs.
-            context: what is known of their family.
+            context: of their family.
             task: output of the heads.
             multitask_weight: see `BlendConfig`.
         """
@@ -110,7 +110,7 @@ class SourceModel(NamedTuple):
 
         Args:
             features: of G graphs.
-            context: what is known of their family.
+            context: of their family.
             task: output of the heads.
         """
         heads, _ = self.head_scores(features, context, task)
@@ -121,7 +121,7 @@ class SourceModel(NamedTuple):
 
         Args:
             features: of G graphs.
-            context: what is known of their family.
+            context: of their family.
             task: output of the heads.
         """
         scores, stds = self.ensemble.predict(features, task)
@@ -130,11 +130,11 @@ class SourceModel(NamedTuple):
 
     @staticmethod
     def multitask_scores(features: GraphFeatures, context: TargetContext, task: int) -> FloatArray:
-        """(G,): what the multi-task GP expects; 0 where nothing is known of the family.
+        """(G,): what the multi-task GP expects; 0 without one in the context.
 
         Args:
             features: of G graphs.
-            context: what is known of their family.
+            context: of their family.
             task: which labels.
         """
         return np.zeros(len(features)) if context.multitask is None else context.multitask.predict(features, task)
