@@ -1,4 +1,4 @@
-"""One thread: the networks of the tests are tiny, and threads that wait for each other on a busy machine cost minutes."""
+"""One thread: the networks of the tests are tiny, and threads that wait for each other cost minutes."""
 
 import torch
 

@@ -1,5 +1,6 @@
-"""What the design promises about the code itself: one-way imports, no framework in the core, files one can read in a
-sitting.
+"""What the design promises about the code itself: one-way imports, no circles, no framework in the core, short files.
+
+The order of packages and rooms stands here and in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -8,37 +9,137 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from source_tree import (
+    MODULES,
+    PACKAGES,
+    ROOT,
+    SOURCES,
+    arguments,
+    circles,
+    imports,
+    module_name,
+    parsed,
+    public_functions,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-LAYERS = ("cgir", "frontends", "encoders", "contrastive", "search", "examples", "benchmarks")
+LAYERS = (*PACKAGES, "examples", "benchmarks")
 FRAMEWORKS = {"torch", "onnx", "onnxruntime", "tensorflow", "keras", "torch_geometric"}
-SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+
+# Rooms of each package, lowest first: a module imports from its own row and from rows above it. A name stands for all
+# modules below it that have no row of their own; an `__init__` hands on what is below.
+ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "cgir": (
+        ("cgir.errors", "cgir.typing", "cgir.atomic_files"),
+        ("cgir",),
+        ("cgir.passes", "cgir.analysis"),
+        ("cgir.store", "cgir.drawing"),
+        ("cgir.cli", "cgir.__main__"),
+    ),
+    "frontends": (
+        ("frontends.common", "frontends.registry", "frontends.reference"),
+        ("frontends.torch", "frontends.onnx", "frontends.tensorflow", "frontends.spaces"),
+        ("frontends.keras", "frontends.tables"),
+        ("frontends",),
+    ),
+    "encoders": (
+        ("encoders.metrics", "encoders.engine", "encoders.training", "encoders.gaussian_process"),
+        ("encoders.models",),
+        ("encoders.features", "encoders.explain"),
+        ("encoders.predictors",),
+        ("encoders",),
+    ),
+    "contrastive": (
+        ("contrastive",),
+        ("contrastive.objectives",),
+        ("contrastive.pretraining", "contrastive.transfer_protocol"),
+        ("contrastive.corpus",),
+    ),
+    "search": (("search",),),
+}
+RANK = {name: rank for rooms in ROOMS.values() for rank, row in enumerate(rooms) for name in row}
+# Conveniences of `Graph` and the command line may look up, inside functions; nothing else may.
+LAZY_UPWARD = ("cgir/graph.py", "cgir/cli/")
+# Hands graphs to a framework: imported inside the method that does.
+FRAMEWORK_INSIDE_FUNCTIONS = {"cgir/graph_batch.py"}
+UNTYPED_PICKLE = re.compile(r"\bimport pickle\b|torch\.load\(|joblib\.load\(|allow_pickle=True")
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.split(".")[0]
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def rank(module: str) -> int:
+    """Of the longest name in `ROOMS` that the module is, or is below."""
+    while module not in RANK:
+        module = module.rpartition(".")[0]
+    return RANK[module]
+
+
+def is_upward(module: str, target: str) -> bool:
+    package, other = module.partition(".")[0], target.partition(".")[0]
+    if package == other:
+        return package in ROOMS and rank(target) > rank(module)
+    return LAYERS.index(other) > LAYERS.index(package) and (package, other) != ("examples", "benchmarks")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
 def test_imports_go_one_way(path: Path) -> None:
-    layer = path.relative_to(ROOT).parts[0]
-    if path == ROOT / "cgir" / "__main__.py" or path.parent == ROOT / "cgir" / "cli":
-        return  # the command line may look up
-    above = set(LAYERS[LAYERS.index(layer) + 1 :]) - ({"benchmarks"} if layer == "examples" else set())
-    names = set(imported(ast.parse(path.read_text(encoding="utf-8"))))
-    assert not names & above, f"{path} imports {names & above}, which stands above {layer}"
-    if layer == "cgir":
-        # `GraphBatch.to_pyg` imports them when called; that importing cgir loads none has a test of its own
-        allowed = {"torch", "torch_geometric"} if path == ROOT / "cgir" / "graph_batch.py" else set()
-        assert not names & FRAMEWORKS - allowed
+    if path.name == "__init__.py":
+        pytest.skip("hands on what is below it")
+    may_look_up = relative(path).startswith(LAZY_UPWARD)
+    for found in imports(path):
+        if found.target.partition(".")[0] not in LAYERS or (may_look_up and found.kind != "top"):
+            continue
+        assert not is_upward(module_name(path), found.target), f"{relative(path)}:{found.line} imports {found.target}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_modules_keep_their_names_when_imported(path: Path) -> None:
+    renamed = [
+        f"line {found.line}: {found.target} as {found.alias}"
+        for found in imports(path)
+        if found.target in MODULES and found.target.endswith(found.name) and found.alias not in (None, found.name)
+        if found.target.rpartition(".")[2] == found.name
+    ]
+    assert not renamed
+
+
+def test_no_circles() -> None:
+    """None at module level; none with imports inside functions and for types either, but through those that look up."""
+    inner = {name: path for name, path in MODULES.items() if name.partition(".")[0] in PACKAGES}
+    top = {name: {i.target for i in imports(path) if i.kind == "top"} & set(inner) for name, path in inner.items()}
+    assert circles(top) == []
+    every = {
+        name: {found.target for found in imports(path)} & set(inner)
+        for name, path in inner.items()
+        if not relative(path).startswith(LAZY_UPWARD)
+    }
+    assert circles(every) == []
+
+
+def test_circles_are_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == [["b", "c"]]
+
+
+def test_no_module_is_hidden_by_a_name_of_its_package() -> None:
+    for name, path in MODULES.items():
+        if path.name != "__init__.py":
+            continue
+        defined = {i.alias or i.name for i in imports(path) if f"{i.target}.{i.name}" not in MODULES}
+        defined -= {i.name for i in imports(path) if i.target.endswith(f".{i.name}")}
+        defined |= {node.name for node in parsed(path).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        hidden = {other for other in defined if f"{name}.{other}" in MODULES}
+        assert not hidden, f"{relative(path)} hides its modules {hidden}"
+
+
+def test_the_core_imports_no_framework() -> None:
+    for path in (ROOT / "cgir").rglob("*.py"):
+        lazily = relative(path) in FRAMEWORK_INSIDE_FUNCTIONS or relative(path).startswith("cgir/cli/")
+        found = {i.target.partition(".")[0] for i in imports(path) if not (lazily and i.kind != "top")}
+        assert not found & FRAMEWORKS, relative(path)
 
 
 def test_importing_graphs_and_frontends_loads_no_framework() -> None:
@@ -47,19 +148,59 @@ def test_importing_graphs_and_frontends_loads_no_framework() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def functions(tree: ast.AST) -> Iterator[int]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno is not None
-            yield node.end_lineno - node.lineno + 1
+def test_help_loads_no_framework() -> None:
+    code = (
+        "import sys, contextlib, io\nfrom cgir.__main__ import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
+        f"print([m for m in sys.modules if m in {sorted(FRAMEWORKS)}])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_files_and_functions_are_short() -> None:
-    texts = [path.read_text(encoding="utf-8") for path in SOURCES]
-    assert max(text.count("\n") for text in texts) <= 500
-    lengths = sorted(length for text in texts for length in functions(ast.parse(text)))
-    assert lengths[-1] <= 75
-    assert lengths[int(0.9 * len(lengths))] <= 30
+    lines = {relative(path): path.read_text(encoding="utf-8").count("\n") for path in SOURCES}
+    assert max(lines.values()) <= 500, max(lines, key=lines.__getitem__)
+    functions = [
+        (node.end_lineno - node.lineno + 1, f"{relative(path)}:{node.lineno} {node.name}")
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    ]
+    functions.sort()
+    assert functions[-1][0] <= 75, functions[-1]
+    assert functions[int(0.9 * len(functions))][0] <= 30
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if relative(path).startswith(PACKAGES)], ids=relative)
+def test_public_functions_with_several_arguments_describe_each(path: Path) -> None:
+    for function, owner in public_functions(path):
+        names = arguments(function, owner)
+        if len(names) < 3:
+            continue
+        text = ast.get_docstring(function) or ""
+        if function.name == "__init__" and owner is not None:
+            text += "\n\n" + (ast.get_docstring(owner) or "")
+        section = re.search(r"^Args:\n((?:[ ]+.*\n|\n)+)", text + "\n", re.MULTILINE)
+        where = f"{relative(path)}:{function.lineno} {function.name}"
+        assert section, f"{where} has {len(names)} arguments and no Args: section"
+        missing = [name for name in names if not re.search(rf"\b{re.escape(name)}\b[^:\n]*:", section[1])]
+        assert not missing, f"{where}: Args: lacks {', '.join(missing)}"
+
+
+def test_first_lines_of_docstrings_are_one_line() -> None:
+    for path in SOURCES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                first, _, rest = (ast.get_docstring(node) or "").partition("\n")
+                name = getattr(node, "name", "module")
+                assert not rest or not rest.partition("\n")[0].strip(), f"{relative(path)} {name}: {first}"
+
+
+def test_tests_mirror_the_packages() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        folder = path.parent.relative_to(ROOT / "tests")
+        assert (ROOT / folder).is_dir(), f"{relative(path)}: there is no folder {folder}"
 
 
 def test_examples_stay_under_eighty_lines() -> None:
@@ -69,8 +210,25 @@ def test_examples_stay_under_eighty_lines() -> None:
 
 def test_no_checkpoint_is_a_pickle() -> None:
     for path in SOURCES:
-        code = path.read_text(encoding="utf-8")
-        assert not re.search(r"\bimport pickle\b|torch\.load\(|joblib\.load\(|allow_pickle=True", code), path
+        assert not UNTYPED_PICKLE.search(path.read_text(encoding="utf-8")), path
+
+
+def test_every_package_ships_type_information() -> None:
+    assert all((ROOT / package / "py.typed").is_file() for package in PACKAGES)
+
+
+def test_versions_of_tools_agree() -> None:
+    """pre-commit runs the ruff that `make lint` runs."""
+    pinned = re.search(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    hooks = re.findall(r"ruff==([\d.]+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert pinned
+    assert set(hooks) == {pinned[1]}
+
+
+def test_citation_has_the_version() -> None:
+    import cgir
+
+    assert f"version: {cgir.__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_results_are_what_the_scripts_measured() -> None:

@@ -1,4 +1,4 @@
-"""The README's Python runs as printed (with fewer pretraining steps); the search space that CONTRIBUTING shows is one."""
+"""The README's Python runs as printed, with fewer pretraining steps; CONTRIBUTING's search space is one."""
 
 from __future__ import annotations
 

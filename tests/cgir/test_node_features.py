@@ -17,7 +17,8 @@ def test_features_by_hand():
     assert rows.dtype == np.float32
     conv = dict(zip(FEATURE_NAMES, rows[0], strict=True))
     expected = {
-        "out_channels": 64, "out_height": 112, "in_channels": 3, "in_width": 224, "num_inputs": 1, "kernel_height": 7, "stride": 2, "dilation": 1,
+        "out_channels": 64, "out_height": 112, "in_channels": 3, "in_width": 224, "num_inputs": 1, "kernel_height": 7,
+        "stride": 2, "dilation": 1,
         "groups": 1, "params": 64 * 3 * 49, "flops": 2 * 64 * 112 * 112 * 3 * 49,
     }  # fmt: skip
     for name, value in expected.items():

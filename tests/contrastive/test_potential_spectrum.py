@@ -1,4 +1,4 @@
-"""Spectra with a potential: matrices built by networkx, what they distinguish, and that embeddings come to follow them."""
+"""Spectra with a potential: matrices built by networkx, what they distinguish, and that embeddings follow them."""
 
 from math import log2
 

@@ -86,7 +86,7 @@ def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, monkeypatch):
 
 
 def test_a_run_saved_in_format_1_resumes(tmp_path):
-    """Its state after 2 of 4 steps: tensors get the names of format 2, and the run ends where an uninterrupted one does.
+    """Its state after 2 of 4 steps: tensors get the names of format 2, and the run ends as an uninterrupted one does.
 
     Spectra are given, as the run knows its graphs by their bits.
     """
@@ -135,7 +135,7 @@ def test_similarity_of_embeddings_comes_to_follow_spectral_distance():
 
 
 def test_property_regression_predicts_standardised_properties():
-    """Who says nothing has their variance, 1, as loss; who learns, less; the targets are what `cgir.properties` says."""
+    """A constant prediction has their variance, 1, as loss; a learned one less; targets are graph properties."""
     shape = EncoderConfig(width=16, layers=3)
     config = PretrainConfig(
         steps=200, batch=32, lr=3e-3, projection=16, contrast_weight=0.0, property_weight=1.0, encoder=shape

@@ -73,7 +73,8 @@ def test_spectrum_is_lapack_s(seed, size, density):
 @pytest.mark.parametrize(
     "graph",
     [
-        branches(12, 3), branches(40, 1), ring_graph(3, 3, 4), resnet50(), from_edges(30, []), from_edges(25, [(i, i + 1) for i in range(0, 24, 2)]),
+        branches(12, 3), branches(40, 1), ring_graph(3, 3, 4), resnet50(), from_edges(30, []),
+        from_edges(25, [(i, i + 1) for i in range(0, 24, 2)]),
         from_edges(3, [(0, 1), (0, 1), (0, 1), (1, 2)]), from_edges(1, []), from_edges(2, [(0, 1)]),
     ],
 )  # fmt: skip

@@ -186,7 +186,8 @@ def test_next_to_nothing():
 @pytest.mark.parametrize(
     ("side", "groups", "dilation", "sort"),
     [
-        (1, 1, 1, "conv_1"), (2, 1, 1, "conv_3"), (3, 1, 1, "conv_3"), (3, 8, 1, "conv_3_grouped"), (3, 8, 2, "conv_3_grouped_dilated"),
+        (1, 1, 1, "conv_1"), (2, 1, 1, "conv_3"), (3, 1, 1, "conv_3"), (3, 8, 1, "conv_3_grouped"),
+        (3, 8, 2, "conv_3_grouped_dilated"),
         (4, 1, 1, "conv_5_or_more"), (7, 1, 2, "conv_5_or_more_dilated"), ((1, 7), 1, 1, "conv_5_or_more"),
     ],
 )  # fmt: skip

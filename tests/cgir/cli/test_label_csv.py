@@ -102,7 +102,8 @@ def test_several_values_of_a_model_are_averaged_and_said(table: Path, caplog: py
         (
             "model,acc\nresnet,\n",
             None,
-            r"line 2: 'resnet' is none of the networks that were given; name it on the command line too, or take the line out",
+            r"line 2: 'resnet' is none of the networks that were given; "
+            r"name it on the command line too, or take the line out",
         ),
         ('model,acc\n"net,71\n', None, r"not a CSV table \(.*\)"),
     ],

@@ -235,17 +235,23 @@ def short(scores):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda g: explain(SimpleNamespace(head="gp", predict=flops), g, "masks"), "masks belong to head='carl', and this predictor is 'gp'; use method="),
+        (
+            lambda g: explain(SimpleNamespace(head="gp", predict=flops), g, "masks"),
+            "masks belong to head='carl', and this predictor is 'gp'; use method="),
         (lambda g: explain(SimpleNamespace(predict=flops), g, "masks"), "this predictor is 'SimpleNamespace'"),
         (lambda g: explain(masked(g), g, "gradient"), "unknown method 'gradient'; expected one of masks, occlusion"),
-        (lambda g: occlusion(flops, GraphBatch.from_graphs([g, g])), "a batch of 2 graphs; expected one, such as batch.select"),
+        (lambda g: occlusion(flops, GraphBatch.from_graphs([g, g])),
+         "a batch of 2 graphs; expected one, such as batch.select"),
         (lambda g: occlusion(flops, GraphBatch.from_graphs([])), "a batch of 0 graphs; expected one"),
         (lambda g: occlusion(flops, Graph(())), "a graph without nodes; expected a cgir.Graph with nodes"),
         (lambda g: occlusion(flops, [g]), "found list; expected a cgir.Graph with nodes"),
-        (lambda g: occlusion(short(lambda n: np.zeros(n - 1)), g), "shape (13,) for 14 graphs; expected a finite number for each"),
+        (lambda g: occlusion(short(lambda n: np.zeros(n - 1)), g),
+         "shape (13,) for 14 graphs; expected a finite number for each"),
         (lambda g: occlusion(short(lambda n: np.full(n, np.nan)), g), "scores that are not finite for 14 graphs"),
-        (lambda g: Explanation(g, np.zeros(7), np.zeros(7), "", 0.0), "nodes has shape (7,); expected one finite value for each of its 8 nodes"),
-        (lambda g: Explanation(g, np.zeros(8), np.zeros((7, 1)), "", 0.0), "edges has shape (7, 1); expected one finite value for each of its 7 edges"),
+        (lambda g: Explanation(g, np.zeros(7), np.zeros(7), "", 0.0),
+         "nodes has shape (7,); expected one finite value for each of its 8 nodes"),
+        (lambda g: Explanation(g, np.zeros(8), np.zeros((7, 1)), "", 0.0),
+         "edges has shape (7, 1); expected one finite value for each of its 7 edges"),
         (lambda g: Explanation(g, np.full(8, np.inf), np.zeros(7), "", 0.0), "nodes has values that are not finite"),
     ],
 )  # fmt: skip

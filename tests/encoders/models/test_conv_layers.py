@@ -74,7 +74,7 @@ def test_single_precision_is_near_double(layer, norm, pool):
 
 
 def edges(seed=0, nodes=12, count=25):
-    """Random edges without double ones, as PyTorch Geometric has them and as a plain level; the last node hears nobody."""
+    """Distinct random edges, as PyTorch Geometric has them and as a message block; the last node reads nothing."""
     rng = np.random.default_rng(seed)
     pairs = sorted(
         {

@@ -98,6 +98,5 @@ def test_settings_are_chosen_by_all_other_targets() -> None:
         one, other = (found[t] for t in "abc" if t != target)
         setting = max(SETTINGS, key=lambda s: one[s] + other[s])
         assert (ours, best, chosen) == tuple(
-            f"{v:.3f}"
-            for v in (found[target][OURS], max(found[target].values()), found[target][setting])
+            f"{v:.3f}" for v in (found[target][OURS], max(found[target].values()), found[target][setting])
         )

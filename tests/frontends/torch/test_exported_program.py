@@ -1,5 +1,4 @@
-"""`torch.export`: programs and `.pt2` files give the graph that tracing their module gives.
-"""
+"""`torch.export`: programs and `.pt2` files give the graph that tracing their module gives."""
 
 from __future__ import annotations
 

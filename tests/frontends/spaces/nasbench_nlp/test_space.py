@@ -321,7 +321,7 @@ def test_parameters_are_those_that_training_reaches() -> None:
 
 
 def test_samples_look_like_the_table() -> None:
-    """Sampled as by the authors: shares of the numbers of states and of the operators, as exact as 400 recipes allow."""
+    """Sampled as by the authors: shares of numbers of states and of operators, up to the error of 400 recipes."""
     space, rng = spaces.get("nasbench_nlp"), np.random.default_rng(0)
     drawn = [space.sample(rng) for _ in range(400)]
     assert all(find_problem(spec) is None and can_be_sampled(spec) for spec in drawn)
