@@ -65,9 +65,9 @@ class Estimate(NamedTuple):
     """As the shipped weights give it."""
 
     scores: Any
-    deviations: Any
+    stds: Any
     unit: str
-    worth: str
+    reliability: str
 
 
 def run_cgir(*words: str) -> subprocess.CompletedProcess[str]:
