@@ -1,6 +1,4 @@
-"""Small convolutional networks that tests of `encoders` and `contrastive` share, with labels that a graph network can
-learn.
-"""
+"""Small convolutional networks for tests of `encoders` and `contrastive`, with labels that a graph network learns."""
 
 import numpy as np
 

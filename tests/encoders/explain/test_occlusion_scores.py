@@ -1,6 +1,4 @@
-"""Explanations: every occluded graph against one rebuilt node by node, a planted motif, a cost whose shares are known,
-and what is refused.
-"""
+"""Explanations: occluded graphs against ones rebuilt node by node, a planted motif, a cost whose shares are known."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -125,9 +123,7 @@ def chain(ops):
 
 
 def motif_chain(rng, planted):
-    """Operators in a row; planted: a Sigmoid right behind a Tanh, else only one of them, or apart, or the other way
-    round and apart.
-    """
+    """Operators in a row; planted: a Sigmoid right behind a Tanh, else one of them, or both apart in any order."""
     rest = list(rng.choice(PLAIN, int(rng.integers(4, 9))))
     if planted:
         place = int(rng.integers(len(rest) + 1))

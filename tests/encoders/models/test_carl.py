@@ -1,6 +1,4 @@
-"""CARL against equations (2) to (6) of the paper written with dense matrices and loops, and what it promises about
-masks, partners and batches.
-"""
+"""CARL against equations (2) to (6) of the paper written with dense matrices and loops; masks, partners and batches."""
 
 from dataclasses import asdict, replace
 from functools import partial
@@ -381,9 +379,7 @@ SPACE = spaces.get("nasbench201")
 
 
 def planted(batch, reader):
-    """For every edge whether it goes from an average pooling to that operator, and for every graph whether it has such
-    an edge.
-    """
+    """Whether each edge goes from an average pooling to that operator, and whether each graph has such an edge."""
     ops = np.asarray([kind.op for kind in batch.kinds])[batch.kind]
     edges = (ops[batch.src] == "AvgPool") & (ops[batch.dst] == reader)
     return edges, np.isin(np.arange(len(batch)), batch.graph_of_node[batch.dst[edges]])
@@ -395,8 +391,7 @@ def planted(batch, reader):
     ids=["cells", "networks"],
 )
 def test_a_motif_that_decides_labels_is_learned_and_its_edges_are_causal(compile_, reader, level):
-    """The best possible tau is about 0.5: half of the pairs have the motif in both graphs or in neither, and their
-    order is noise.
+    """The best tau is about 0.5: half of the pairs have the motif in both graphs or in neither, in random order.
 
     Nothing in the losses says which part of a graph the causal one is, only that it scores. Of five seeds on networks,
     edges of the motif have the higher shares in all five with level="edge", in four with "both".

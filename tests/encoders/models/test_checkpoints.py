@@ -1,6 +1,4 @@
-"""Encoder files: equal after a round trip, valid when the operator table changes, and refused when they are something
-else.
-"""
+"""Encoder files: equal after a round trip, valid when the operator table changes; other files are refused."""
 
 import json
 
@@ -43,9 +41,7 @@ def test_checkpoints_hold_every_layer_and_running_statistics(layer, tmp_path):
 
 
 def test_operators_are_found_by_name_when_the_table_changes():
-    """Weights written by a table with other rows: a renamed operator is unknown and starts as Opaque, an operator we
-    lost is dropped.
-    """
+    """Of another table, a renamed operator is unknown and starts as Opaque, one that is no longer there is dropped."""
     encoder = Encoder(CONFIG)
     names = ["Lost", *reversed(INDEX)]
     names.remove("ReLU")

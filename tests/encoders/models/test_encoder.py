@@ -1,6 +1,4 @@
-"""What an encoder promises whatever its layers are (`test_encoders_layers`) and however it computes them
-(`test_encoders_engine`).
-"""
+"""What an encoder promises whatever its layers (`test_conv_layers`) and its engine (`test_node_classes`) are."""
 
 import numpy as np
 import pytest
@@ -16,9 +14,7 @@ GRAPHS = random_cnns(12)
 
 
 def test_direction_matters():
-    """Reversing every arrow exchanges the two streams' views: with equal weights in both, the halves of the embedding
-    swap.
-    """
+    """Reversing every edge exchanges the streams: with equal weights in both, the halves of the embedding swap."""
     encoder = Encoder(seed=3)
     encoder.backward_stream.load_state_dict(encoder.forward_stream.state_dict())
     batch = GraphBatch.from_graphs(GRAPHS)

@@ -1,6 +1,4 @@
-"""The sibling transformer against a loop over one graph's nodes, heads and neighbours, written from the paper's
-equations.
-"""
+"""The sibling transformer against a loop over one graph's nodes, heads and neighbours, from the paper's equations."""
 
 from math import exp, sqrt
 
@@ -116,9 +114,7 @@ def test_the_order_of_nodes_does_not_count(seed):
 
 
 def test_neither_other_graphs_nor_padding_nor_groups_count(monkeypatch):
-    """One by one nothing is padded; with a large graph everything is; and in as many groups as there are graphs again
-    nothing.
-    """
+    """One by one nothing is padded, with a large graph everything, in as many groups as there are graphs nothing."""
     encoder = model()
     large = random_graph(np.random.default_rng(0), 60)
     alone = np.concatenate([vectors(encoder, [graph]) for graph in [*GRAPHS, large]])
