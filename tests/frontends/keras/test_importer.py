@@ -1,4 +1,4 @@
-"""Keras models of every kind: recorded, run on symbolic tensors, left to TensorFlow, refused; models stay as they were."""
+"""Keras models of every kind: recorded, run on symbolic tensors, left to TensorFlow, refused; models stay as is."""
 
 from __future__ import annotations
 
