@@ -35,8 +35,10 @@ class GraphFeatures:
     Args:
         graphs: the G graphs.
         encoder: what embeds them; None: there is no embedding.
-        embedding: (G, dim), `properties`: (G, P), `paths`: (G, Q), `subtrees`: (G, 2^63 - 1) sparse; what has been
-            computed of them, None where it has not.
+        embedding: (G, dim) by the encoder, if it has been computed.
+        properties: (G, P) `cgir.properties`, if they have been computed.
+        paths: (G, Q) path features, if they have been computed.
+        subtrees: (G, 2^63 - 1) counts of Weisfeiler-Lehman subtrees, sparse, if they have been computed.
     """
 
     def __init__(
