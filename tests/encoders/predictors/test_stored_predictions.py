@@ -22,10 +22,10 @@ Array = NDArray[np.float64]
 
 STORED = Path(__file__).parents[2] / "data" / "stored_predictions.npz"
 ROWS = 40  # graphs of each case whose predictions are stored
-# Other processors, and other versions of BLAS, round otherwise. Measured with other instruction sets, in standard
-# deviations of the scores: up to 3e-6 where no network is trained. Training amplifies rounding step by step: 0.02
-# after a hundred epochs.
-WITHOUT_TRAINING, WITH_TRAINING = 1e-4, 5e-2
+# Other processors, and other versions of BLAS, round otherwise. Largest differences between AVX-512 and SSE, in standard
+# deviations of the scores: 2e-6 where no network is trained; training amplifies rounding step by step, to 8e-5 after
+# nine steps and to 1e-2 after a hundred or more.
+UNTRAINED, FEW_STEPS, MANY_STEPS = 1e-4, 1e-3, 5e-2
 SHORT, SMALL = TrainConfig(epochs=3, source_steps=5), EncoderConfig(layers=2)
 ORDER = np.random.default_rng(0).permutation(250)
 TRAIN, TEST = ORDER[:40], ORDER[40:90]
@@ -75,37 +75,37 @@ def taught(predictor: Predictor, labels: int = 0, pool: bool = False) -> Array:
     return scores(fitted(predictor, "nasbench101", ORDER[:labels], pool) if labels else predictor)
 
 
-# name in the file -> what is computed, and whether networks are trained for it
-CASES: dict[str, tuple[Callable[[], Array], bool]] = {
-    "zero_101": (lambda: scores(Predictor(shipped())), False),
-    "zero_201": (lambda: scores(Predictor(shipped()), "nasbench201"), False),
-    "zero_macro": (lambda: scores(Predictor(shipped()), "nasbench_macro"), False),
-    "blend_101_0": (lambda: blend("nasbench101", 0), False),
-    "blend_101_5": (lambda: blend("nasbench101", 5), False),
-    "blend_101_10": (lambda: blend("nasbench101", 10), False),
-    "blend_101_50": (lambda: blend("nasbench101", 50), True),
-    "blend_201_0": (lambda: blend("nasbench201", 0), False),
-    "blend_201_5": (lambda: blend("nasbench201", 5), False),
-    "blend_201_10": (lambda: blend("nasbench201", 10), False),
-    "blend_nopool_101": (lambda: without_pool("nasbench101"), False),
-    "blend_nopool_201": (lambda: without_pool("nasbench201"), False),
-    "head_gp": (lambda: head(Predictor(head="gp")), False),
-    "head_gpenc": (lambda: head(Predictor(shipped(), head="gp")), False),
-    "head_rank": (lambda: head(Predictor(SMALL, head="rank", train=SHORT, ensemble=2)), True),
-    "head_mse": (lambda: head(Predictor(SMALL, head="mse", train=SHORT)), True),
-    "head_frozen": (lambda: head(Predictor(shipped(), head="rank", frozen=True, train=SHORT)), True),
-    "head_carl": (lambda: head(Predictor(SMALL, head="carl", train=SHORT)), True),
-    "head_listmle": (lambda: head(Predictor(shipped(), head="listmle", train=SHORT)), True),
-    "sources0": (lambda: taught(Predictor(SMALL, head="rank", train=SHORT)), True),
-    "sources40": (lambda: taught(Predictor(SMALL, head="rank", train=SHORT), 40), True),
-    "nosources0": (lambda: taught(Predictor(None, head="blend")), True),
-    "bsources40": (lambda: taught(Predictor(shipped()), 40, pool=True), True),
+# name in the file -> what is computed, and the tolerance in standard deviations of the scores
+CASES: dict[str, tuple[Callable[[], Array], float]] = {
+    "zero_101": (lambda: scores(Predictor(shipped())), UNTRAINED),
+    "zero_201": (lambda: scores(Predictor(shipped()), "nasbench201"), UNTRAINED),
+    "zero_macro": (lambda: scores(Predictor(shipped()), "nasbench_macro"), UNTRAINED),
+    "blend_101_0": (lambda: blend("nasbench101", 0), UNTRAINED),
+    "blend_101_5": (lambda: blend("nasbench101", 5), UNTRAINED),
+    "blend_101_10": (lambda: blend("nasbench101", 10), UNTRAINED),
+    "blend_101_50": (lambda: blend("nasbench101", 50), MANY_STEPS),
+    "blend_201_0": (lambda: blend("nasbench201", 0), UNTRAINED),
+    "blend_201_5": (lambda: blend("nasbench201", 5), UNTRAINED),
+    "blend_201_10": (lambda: blend("nasbench201", 10), UNTRAINED),
+    "blend_nopool_101": (lambda: without_pool("nasbench101"), UNTRAINED),
+    "blend_nopool_201": (lambda: without_pool("nasbench201"), UNTRAINED),
+    "head_gp": (lambda: head(Predictor(head="gp")), UNTRAINED),
+    "head_gpenc": (lambda: head(Predictor(shipped(), head="gp")), UNTRAINED),
+    "head_rank": (lambda: head(Predictor(SMALL, head="rank", train=SHORT, ensemble=2)), FEW_STEPS),
+    "head_mse": (lambda: head(Predictor(SMALL, head="mse", train=SHORT)), FEW_STEPS),
+    "head_frozen": (lambda: head(Predictor(shipped(), head="rank", frozen=True, train=SHORT)), FEW_STEPS),
+    "head_carl": (lambda: head(Predictor(SMALL, head="carl", train=SHORT)), FEW_STEPS),
+    "head_listmle": (lambda: head(Predictor(shipped(), head="listmle", train=SHORT)), FEW_STEPS),
+    "sources0": (lambda: taught(Predictor(SMALL, head="rank", train=SHORT)), FEW_STEPS),
+    "sources40": (lambda: taught(Predictor(SMALL, head="rank", train=SHORT), 40), FEW_STEPS),
+    "nosources0": (lambda: taught(Predictor(None, head="blend")), MANY_STEPS),
+    "bsources40": (lambda: taught(Predictor(shipped()), 40, pool=True), MANY_STEPS),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_predictions_are_those_stored(name: str) -> None:
-    compute, trains = CASES[name]
+    compute, tolerance = CASES[name]
     expected = np.load(STORED)[name]
-    tolerance = (WITH_TRAINING if trains else WITHOUT_TRAINING) * expected.std(axis=-1).max()  # that of the scores
-    np.testing.assert_allclose(compute()[..., :ROWS], expected, rtol=0, atol=tolerance)
+    spread = expected.std(axis=-1).max()  # of the scores, where their standard deviations stand beside them
+    np.testing.assert_allclose(compute()[..., :ROWS], expected, rtol=0, atol=tolerance * spread)
