@@ -22,9 +22,9 @@ Array = NDArray[np.float64]
 
 STORED = Path(__file__).parents[2] / "data" / "stored_predictions.npz"
 ROWS = 40  # graphs of each case whose predictions are stored
-# Other processors, and other versions of BLAS, round otherwise. Largest differences between AVX-512 and SSE, in standard
-# deviations of the scores: 2e-6 where no network is trained; training amplifies rounding step by step, to 8e-5 after
-# nine steps and to 1e-2 after a hundred or more.
+# Other processors, and other versions of BLAS, round otherwise. Largest differences between AVX-512 and SSE, in
+# standard deviations of the scores: 2e-6 where no network is trained; training amplifies rounding step by step, to 8e-5
+# after nine steps and to 1e-2 after a hundred or more.
 UNTRAINED, FEW_STEPS, MANY_STEPS = 1e-4, 1e-3, 5e-2
 SHORT, SMALL = TrainConfig(epochs=3, source_steps=5), EncoderConfig(layers=2)
 ORDER = np.random.default_rng(0).permutation(250)
