@@ -1,6 +1,6 @@
 """Metrics of a ranking: Kendall's tau, Spearman's rho, precision and regret at k; higher labels are better.
 
-Ties are handled as each docstring says.
+Each docstring states how ties are handled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def precision_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
     Args:
         predictions: (n,).
         labels: (n,).
-        k: size of both sets; what ties with the k-th place counts by its probability of a place.
+        k: size of both sets; elements tied at rank k count with their probability to be among the k.
 
     Raises:
         LabelError: vectors that are not finite or not of equal length, constant labels, or k out of range.
@@ -47,7 +47,7 @@ def regret_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:
     Args:
         predictions: (n,).
         labels: (n,).
-        k: number of predictions; those tied at the k-th place count with their worst label.
+        k: number of predictions; of those tied at rank k the ones with the worst labels count.
 
     Raises:
         LabelError: as `precision_at_k`.

@@ -1,4 +1,4 @@
-"""Graphs as tensors: `TensorBatch` is what encoders read, `GraphTensors` hands out mini-batches of a set of graphs.
+"""Graphs as tensors: `TensorBatch` is the input of encoders, `GraphTensors` yields mini-batches of a set of graphs.
 
 Notation:
     G, N, E: graphs, nodes and edges of a batch.
@@ -33,17 +33,17 @@ from .sparse import SparsityPattern
 
 Engine = Literal["auto", "plain", "compressed"]
 ENGINES = ("auto", "plain", "compressed")
-# Rows a layer computes as a share of nodes, above which classes do not pay. One training step, classes against nodes,
-# CPU time of one thread: 0.29 of the nodes 0.38 of the time (64 timm models), 0.44: 0.43, 0.66: 0.69, 0.80: 0.88, 0.88:
-# 0.94, 0.93: 1.06, 1.00: 1.06 to 1.11.
+# Rows that layers compute with classes over rows without, above which classes do not pay. CPU time of a training step
+# with classes over that without, one thread: 0.38 at 0.29 of the rows (64 timm models), 0.43 at 0.44, 0.69 at 0.66,
+# 0.88 at 0.80, 0.94 at 0.88, 1.06 at 0.93, 1.06 to 1.11 at 1.00.
 BREAK_EVEN = 0.85
-# Computed at once: more nodes share more classes, but arrays beyond 32 MB are given back to the system and cost a page
-# fault every 4 kB.
+# Nodes computed at once: more nodes share more classes, but arrays beyond 32 MB are returned to the system and cost a
+# page fault every 4 kB.
 CHUNK_NODES = {"auto": 250_000, "compressed": 250_000, "plain": 50_000}
 
 
 class StreamBlocks(NamedTuple):
-    """What one stream of an encoder reads: messages along the edges, or against them.
+    """Inputs of one stream of an encoder: messages along the edges, or against them.
 
     Attributes:
         blocks: a message block for each layer.
@@ -94,16 +94,16 @@ class TensorBatch:
 
 
 class GraphTensors:
-    """A set of graphs prepared for encoders of `depth` layers; hands out mini-batches.
+    """A set of graphs prepared for encoders of `depth` layers; yields mini-batches.
 
-    Features and node classes are computed once for the whole set. Whatever takes graphs takes a `GraphTensors` too, and
-    then does not prepare them again.
+    Features and node classes are computed once for the whole set. Every function that takes graphs also takes a
+    `GraphTensors`, and then does not prepare the graphs again.
 
     Args:
         graphs: in any form.
         depth: layers of the encoder.
         engine: "compressed" computes every distinct computation tree once, "plain" every node by itself, with equal
-            results; "auto" takes for each mini-batch what is faster.
+            results; "auto" picks the faster of both for each mini-batch.
 
     Attributes:
         batch: the graphs.
@@ -118,7 +118,7 @@ class GraphTensors:
             raise CgirError(f"unknown engine {engine!r}; expected one of {', '.join(ENGINES)}")
         self.batch = as_batch(graphs)
         self.depth, self.engine = depth, engine
-        self._last: tuple[IntArray, TensorBatch] | None = None  # training on all graphs wants the same one every step
+        self._last: tuple[IntArray, TensorBatch] | None = None  # training on all graphs reads the same one every step
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -140,7 +140,7 @@ class GraphTensors:
         return build_class_table(batch, depth, "forward"), build_class_table(batch, depth, "backward")
 
     def select(self, rows: IntArray) -> GraphTensors:
-        """The graphs at `rows`, as a set of their own."""
+        """The graphs at `rows`, as another set."""
         return GraphTensors(self.batch.select(rows), self.depth, self.engine)
 
     def with_depth(self, depth: int) -> GraphTensors:
@@ -158,7 +158,7 @@ class GraphTensors:
         """All graphs in order, at most `max_nodes` nodes (default `CHUNK_NODES`) or one larger graph at a time."""
         for span in spans(np.diff(self.batch.ptr), max_nodes or CHUNK_NODES[self.engine]):
             indices = np.arange(len(self))[span]
-            # only what may be wanted again is kept
+            # only the mini-batch of all graphs is likely to be read again
             yield self.minibatch(indices) if len(indices) == len(self) else self._minibatch(indices)
 
     def _minibatch(self, indices: IntArray) -> TensorBatch:

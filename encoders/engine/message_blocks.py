@@ -1,7 +1,7 @@
 """Message blocks: the bipartite graph of one layer, from the rows of depth l - 1 to the rows of depth l.
 
 DGL and PyTorch Geometric call the same thing a block. A row is a class of nodes with equal computation trees
-(`node_classes`) or, in plain batches, a single node; layers need not know which.
+(`node_classes`) or, in plain batches, a single node; layers treat both in the same way.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class MessageBlock:
     """One layer's inputs: for each of the C rows of depth l, its own row and its neighbours' rows of depth l - 1.
 
     Args:
-        self_index: (C,) the row of depth l - 1 that each row continues; None if they are the same rows.
+        self_index: (C,) the row of depth l - 1 with the previous state of each row; None if they are the same rows.
         neighbours: for each row the rows of depth l - 1 that send it a message, once for every edge.
-        multiplicity: (C,) how many nodes of the batch each row stands for; None if one.
+        multiplicity: (C,) number of nodes of the batch that each row represents; None: one each.
     """
 
     def __init__(self, self_index: Tensor | None, neighbours: Segments, multiplicity: Tensor | None = None) -> None:
@@ -40,7 +40,7 @@ class MessageBlock:
 
     @cached_property
     def neighbours_with_self(self) -> Segments:
-        """`neighbours`, with the row's own one before them (a self-loop)."""
+        """`neighbours`, preceded by the row itself (a self-loop)."""
         columns, pattern = self._interleaved[0], self.neighbours.pattern
         return Segments(SparsityPattern(pattern.row_ptr + self._row_ptr, columns, pattern.num_columns))
 
@@ -48,8 +48,8 @@ class MessageBlock:
     def self_plus_mean(self) -> SparseMatrix:
         """(C, 2 x rows of depth l - 1): the row's own part of an operand plus the mean of its neighbours' other part.
 
-        The operand has the part of row r that counts where r continues in row 2 r, and the part that it sends to
-        neighbours in row 2 r + 1.
+        Rows 2 r and 2 r + 1 of the operand belong to row r of depth l - 1: the part that enters its own next state, and
+        the part that it sends to neighbours.
         """
         columns, neighbour_entries = self._interleaved
         columns, weights = 2 * columns, torch.ones(len(columns), dtype=torch.float64, device=columns.device)

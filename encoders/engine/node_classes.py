@@ -1,9 +1,9 @@
 """From the node classes of a whole data set to the message blocks of one mini-batch.
 
 After l layers along the edges a node's state depends only on its computation tree of depth l: a state is computed once
-for all nodes that share one. `cgir.analysis.computation_trees` tabulates once what the classes of a data set are made
-of; a mini-batch then follows its nodes' classes of the last depth up through these tables, and never reads its nodes
-again.
+for all nodes with equal trees. `cgir.analysis.computation_trees` lists once, for each class of depth l of a data set,
+the classes of depth l - 1 that it consists of. A mini-batch starts from its nodes' classes of the last depth and
+follows these tables to depth 0, without reading the nodes again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def class_path(table: ClassTable, nodes: IntArray) -> ClassPath:
         used, parents = unique_inverse(layer.parent[used], size)
         path.classes.insert(0, used)
         path.parents.insert(0, parents)
-    order = np.argsort(path.classes[0])  # few; both directions then agree on them
+    order = np.argsort(path.classes[0])  # few; sorted, so that both directions have the same order
     path.classes[0] = path.classes[0][order]
     path.parents[0] = np.argsort(order).astype(np.int32)[path.parents[0]]
     return path
@@ -80,12 +80,12 @@ def build_blocks(table: ClassTable, path: ClassPath) -> list[MessageBlock]:
 
 
 def unique_inverse(ids: NDArray[Id], size: int) -> tuple[NDArray[Id], Classes]:
-    """As `np.unique_inverse` for ids below `size`, but unsorted: linear time, and reads nothing that does not occur."""
-    place, index = np.empty(size, np.int32), np.arange(len(ids), dtype=np.int32)
-    place[ids] = index
-    unique = ids[place[ids] == index]  # of equal ids the one that was written last
-    place[unique] = index[: len(unique)]
-    return unique, place[ids]
+    """`np.unique_inverse` of ids below `size`, but unsorted, in linear time; ids that do not occur cost nothing."""
+    position, index = np.empty(size, np.int32), np.arange(len(ids), dtype=np.int32)
+    position[ids] = index
+    unique = ids[position[ids] == index]  # of equal ids the one that was written last
+    position[unique] = index[: len(unique)]
+    return unique, position[ids]
 
 
 def _classes_by_depth(table: ClassTable) -> list[int]:

@@ -32,14 +32,14 @@ except ImportError:
 
 
 class Segments:
-    """S segments of E entries in all, each entry one of the C rows of an operand; matrices are made when first used."""
+    """S segments of E entries in all, each entry one of C rows of an operand; matrices are built when first used."""
 
     def __init__(self, pattern: SparsityPattern) -> None:
         self.pattern = pattern
 
     @classmethod
     def from_sizes(cls, sizes: IntArray, rows: Int32Array, num_rows: int) -> Segments:
-        """Segments whose entries stand one segment after the other.
+        """Segments whose entries are stored one segment after the other.
 
         Args:
             sizes: (S,) entries of each segment.

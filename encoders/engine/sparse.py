@@ -51,7 +51,7 @@ class SparsityPattern:
     @cached_property
     def transpose_with_order(self) -> tuple[SparsityPattern, Tensor]:
         """The transpose, and the index (E,) that each of its entries has in this pattern."""
-        if self.columns.device.type == "cpu":  # scipy counts where PyTorch would sort
+        if self.columns.device.type == "cpu":  # linear time; PyTorch would have to sort
             indices = torch.arange(len(self.columns), dtype=torch.int32).numpy()
             shape = (self.num_rows, self.num_columns)
             csc = csr_array((indices, self.columns.numpy(), self.row_ptr.numpy()), shape).tocsc()
@@ -63,7 +63,7 @@ class SparsityPattern:
         return SparsityPattern(row_ptr, self.rows[order], self.num_rows), order
 
     def transpose(self) -> SparsityPattern:
-        """The transpose, which has its own transpose, this pattern, at hand."""
+        """The transpose, with a copy of this pattern cached as its own transpose."""
         transposed, order = self.transpose_with_order
         result = SparsityPattern(transposed.row_ptr, transposed.columns, transposed.num_columns)
         inverse = torch.empty_like(order)

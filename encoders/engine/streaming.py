@@ -1,6 +1,6 @@
-"""Embeddings of more graphs than fit into memory: one thread prepares a part, another computes the one before.
+"""Embeddings of more graphs than fit into memory: a thread prepares the next part while the current one is computed.
 
-Graphs that are equal node for node are computed once: different strings of a search space often mean one network.
+Graphs that are equal node for node are computed once: different specs of a search space often give the same network.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from cgir.typing import Float32Array, IntArray
 
 from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, check_nonempty
 
-PREPARED_NODES = 4_000_000  # whose classes are computed together: at 6 layers some 100 bytes a node
-PREPARED_GRAPHS = 4096  # packed together where they come one by one
+PREPARED_NODES = 4_000_000  # nodes whose classes are computed together, at 6 layers about 100 bytes each
+PREPARED_GRAPHS = 4096  # graphs packed into one batch where a source yields them one by one
 
 GraphSource = Graphs | Iterable[GraphBatch]
 T = TypeVar("T")
 
 
 class PreparedPart(NamedTuple):
-    """Consecutive graphs of a source, ready to be computed.
+    """Consecutive graphs of a source, prepared for an encoder.
 
     Attributes:
         tensors: the distinct graphs among them.
-        inverse: (G,) which of those each graph is.
+        inverse: (G,) index of each graph among the distinct ones.
     """
 
     tensors: GraphTensors
@@ -75,7 +75,7 @@ def embed(
     module.eval()
     try:
         with tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar, torch.no_grad():
-            # for a single chunk a thread would only be waited for
+            # a single chunk gains nothing from a second thread
             for chunk in chunks if single_chunk else prefetch(chunks):
                 outputs.append(module(chunk.to(weight.device)).float().cpu().numpy())
                 bar.update(len(chunk))
@@ -85,7 +85,7 @@ def embed(
 
 
 def _chunks(parts: Iterable[PreparedPart], max_nodes: int | None, indices: list[IntArray]) -> Iterator[TensorBatch]:
-    """What is to be computed; appends to `indices` which of all outputs each graph's is."""
+    """Mini-batches of all parts; appends to `indices` the row of each graph among all outputs."""
     num_outputs = 0
     for tensors, inverse in parts:
         indices.append(inverse + num_outputs)
@@ -97,9 +97,9 @@ def prepared_parts(graphs: GraphSource, depth: int, engine: Engine = "auto") -> 
     """Graphs in any form, in order, `PREPARED_NODES` nodes at a time.
 
     Args:
-        graphs: in any form; what is prepared already stays one part.
+        graphs: in any form; a `GraphTensors` stays one part.
         depth: layers of the encoder.
-        engine: as in `GraphTensors`; with "plain" equal graphs are not looked for.
+        engine: as in `GraphTensors`; with "plain" equal graphs are not merged.
 
     Raises:
         InvalidGraphError: a graph without nodes.
@@ -126,9 +126,9 @@ def _prepare(batch: GraphBatch, depth: int, engine: Engine) -> PreparedPart:
 
 
 def unique_graphs(batch: GraphBatch) -> tuple[IntArray, IntArray]:
-    """Graphs that differ node for node: the first of each (U,), and which of those each graph is (G,)."""
+    """Graphs that differ node for node: index of the first of each (U,), and each graph's index among these (G,)."""
     kind = batch.kind.astype(np.int32)
-    # a reader's position in its graph, and how far back it reads
+    # the position of an edge's target in its graph, and the distance to its source
     edges = ((batch.dst - batch.ptr[batch.graph_of_node[batch.dst]]) << 32) + (batch.dst - batch.src)
     numbers: dict[tuple[bytes, bytes], int] = {}
     inverse = np.empty(len(batch), np.int64)
@@ -149,7 +149,7 @@ def _batches(items: Iterator[Graph | GraphBatch]) -> Iterator[GraphBatch]:
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """The same items, each made in another thread while the one before it is in use; the first in this thread."""
+    """The same items; all but the first are computed in another thread, each while the previous one is in use."""
     iterator = iter(items)
     item = next(iterator, None)
     with ThreadPoolExecutor(1, thread_name_prefix="prepare") as pool:

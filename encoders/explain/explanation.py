@@ -19,18 +19,18 @@ from cgir.typing import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A value for each of a graph's V nodes and E edges, which says how they contribute to its score.
+    """A value for each of a graph's V nodes and E edges: their contributions to its score.
 
     Attributes:
-        graph: the graph; given as a batch of one, it is unpacked.
+        graph: the graph; a batch of one is unpacked.
         nodes: (V,) a finite value for each node.
         edges: (E,) a finite value for each edge, in the order of `GraphBatch` (by reader, then argument).
         method: "occlusion" or "integrated gradients", signed and in units of the score, or "carl masks", in [0, 1].
-        score: what the predictor gives the graph.
+        score: the score that is explained.
 
     Raises:
-        CgirError: the graph is no graph and no batch of one, or has not as many nodes or edges as there are values, or
-            these are not finite.
+        CgirError: neither a graph nor a batch of one, a number of values that differs from the number of nodes or
+            edges, or values that are not finite.
     """
 
     graph: Graph
@@ -54,7 +54,7 @@ class Explanation:
 
     @property
     def importance(self) -> Importance:
-        """For the drawings of `cgir.drawing`."""
+        """The values as drawings of `cgir.drawing` take them."""
         return Importance(self.nodes, self.edges, f"{self.method}, score {self.score:.4g}")
 
     def top(self, k: int = 10) -> IntArray:

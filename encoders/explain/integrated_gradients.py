@@ -23,12 +23,13 @@ from .explanation import Explanation, one_graph
 
 
 def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: int = 64) -> Explanation:
-    """How much of f(x) - f(x') each node contributes, x being the embeddings of the graph's nodes (eq. 1).
+    """Contribution of each node to f(x) - f(x'), where x are the embeddings of the graph's nodes (eq. 1).
 
-    x' is the same graph with unknown operators, opaque and without sizes. (Zero, the usual choice for images, is where
-    a layer norm turns fastest: 256 steps did not reach completeness there.) The integral is the mean gradient at
-    `steps` points between x' and x (eq. 3), in the middles of the steps, where the error is smaller than at their ends.
-    The values add up to f(x) - f(x') (completeness, proposition 1) up to that error. Edges are not embedded and get 0.
+    x' is the same graph with unknown operators ("Opaque") and sizes of 0. (Zero embeddings, the usual baseline for
+    images, lie where a layer norm changes fastest: 256 steps did not reach completeness there.) The integral is the
+    mean gradient at `steps` points between x' and x (eq. 3), in the middles of the steps, where the error is smaller
+    than with their ends. The values add up to f(x) - f(x') (completeness, proposition 1) up to that error. Edges are
+    not embedded and get 0.
 
     Args:
         module: a neural scorer with an `encoder`, `forward(TensorBatch) -> (G,)`, such as `Scorer` or `CARL`; it is not

@@ -1,7 +1,7 @@
 """`explain`: an explanation of a fitted predictor's score, by the method that the predictor offers or the caller names.
 
-Two methods. CARL's masks (Ji et al. 2025, https://arxiv.org/abs/2506.04001, section 4 and figure 5) are what the
-predictor itself calls causal, in [0, 1]; only that head has them. Occlusion (Zeiler & Fergus 2014,
+Two methods. CARL's masks (Ji et al. 2025, https://arxiv.org/abs/2506.04001, section 4 and figure 5) are the shares
+in [0, 1] that the predictor itself treats as causal; only that head has them. Occlusion (Zeiler & Fergus 2014,
 https://arxiv.org/abs/1311.2901, section 4.2) compares the score of any predictor with the score of the graph without a
 part: it is in units of the score, and its sign says whether the part raises or lowers it.
 """
@@ -22,7 +22,7 @@ METHODS = ("masks", "occlusion")
 
 
 class ExplainablePredictor(Protocol):
-    """Whatever predicts scores of graphs."""
+    """Any predictor of scores of graphs."""
 
     def predict(self, graphs: Graph | GraphBatch, /) -> FloatArray:
         """Scores (G,) of G graphs."""

@@ -19,17 +19,17 @@ from .explanation import Explanation, one_graph
 
 Predict = Callable[[GraphBatch], FloatArray]
 
-KEPT_OPS = ("Input", "Output")  # a network without its input or output is none: their importance is 0
-CHUNK_NODES = 400_000  # of occluded graphs predicted at once; they have most of their classes of nodes in common
+KEPT_OPS = ("Input", "Output")  # never removed, as every network has them: their importance is 0
+CHUNK_NODES = 400_000  # nodes of occluded graphs predicted at once; most of them share their node classes
 
 
 def occlusion(predict: Predict, graph: Graph | GraphBatch) -> Explanation:
     """Importance of each node and edge: the score of the graph minus its score without that node or edge.
 
-    A node is contracted: its readers read, in its place, all that it read; where it read nothing (a constant) they read
-    one argument less. An edge is removed: its reader reads one argument less. All else stays as it was, shapes
-    included, so that most occluded graphs are no valid networks: they are queries to the predictor. Inputs and Outputs
-    get 0, and so does the only node of a graph.
+    A node is contracted: each of its readers gets the node's inputs as arguments in its place, so that readers of a
+    constant have one argument less. An edge is removed: its reader has one argument less. All else stays the same,
+    shapes included: most occluded graphs are no valid networks, only queries to the predictor. Inputs and Outputs get
+    0, and so does the only node of a graph.
 
     Args:
         predict: scores (G,) of a batch of G graphs, each independent of the others.
@@ -72,32 +72,32 @@ def _occluded_graphs(batch: GraphBatch, nodes: IntArray) -> Iterator[GraphBatch]
 
 
 def _without_nodes(batch: GraphBatch, removed: IntArray) -> GraphBatch:
-    """A graph for each node of `removed` (R,): the one of the batch without it, its readers reading what it read."""
+    """A graph for each node of `removed` (R,): the graph of the batch with that node contracted."""
     num_nodes, num_edges, in_edge_ptr = batch.num_nodes, len(batch.src), batch.in_edge_ptr
     node = removed[:, None]
-    # Of R x E edges: one into the removed node goes, one out of it becomes as many as lead into it, at its place among
-    # its reader's arguments, all others stay.
+    # Copies of each of R x E edges: none of one into the removed node; of one out of it as many as the removed node has
+    # inputs, at the same position among its reader's arguments; one of all others.
     in_degree = np.diff(in_edge_ptr)
     copies = np.where(batch.dst == node, 0, np.where(batch.src == node, in_degree[node], 1)).ravel()
     index = np.repeat(np.arange(len(copies)), copies)
     copy = np.arange(len(index)) - np.repeat(np.cumsum(copies) - copies, copies)
     row, edge = index // max(num_edges, 1), index % max(num_edges, 1)
-    gone = removed[row]
+    removed_node = removed[row]
     src, dst = batch.src[edge], batch.dst[edge]
-    through = src == gone
-    src[through] = batch.src[in_edge_ptr[gone[through]] + copy[through]]
+    from_removed = src == removed_node
+    src[from_removed] = batch.src[in_edge_ptr[removed_node[from_removed]] + copy[from_removed]]
     shift = row * (num_nodes - 1)
     return GraphBatch(
         batch.kinds,
         batch.kind[_all_but(num_nodes, removed)].ravel(),
-        src - (src > gone) + shift,
-        dst - (dst > gone) + shift,
+        src - (src > removed_node) + shift,
+        dst - (dst > removed_node) + shift,
         np.arange(len(removed) + 1) * (num_nodes - 1),
     )
 
 
 def _without_edges(batch: GraphBatch, removed: IntArray) -> GraphBatch:
-    """A graph for each edge of `removed` (R,): the one of the batch without it."""
+    """A graph for each edge of `removed` (R,): the graph of the batch without that edge."""
     num_nodes, kept = batch.num_nodes, _all_but(len(batch.src), removed)
     shift = num_nodes * np.arange(len(removed))[:, None]
     return GraphBatch(

@@ -1,7 +1,7 @@
 """Feature vectors of graphs for models that do not train the encoder, and the scaling of such vectors.
 
 Four kinds: the embedding of a pretrained encoder, `cgir.properties`, path features, and counts of Weisfeiler-Lehman
-subtrees. Frozen heads read the first two, Gaussian processes take each as a view of its own.
+subtrees. Frozen heads read the first two, Gaussian processes take each as a separate view.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WL_ROUNDS = 3  # steps back that subtrees reach: enough to see the operation bef
 
 
 class GraphFeatures:
-    """G graphs with their feature vectors, each kind of which is computed when it is first read, and kept.
+    """G graphs with their feature vectors, each kind of which is computed when it is first read, and cached.
 
     Predictors take it in place of the graphs, so that several fits compute features once (`compute_features`).
 
@@ -73,7 +73,7 @@ class GraphFeatures:
 
     @property
     def paths(self) -> FloatArray:
-        """(G, Q): what lies on the paths from input to output."""
+        """(G, Q): `cgir.analysis.path_features`, of the paths from input to output."""
         if self._paths is None:
             self._paths = path_features(self.graphs.batch)
         return self._paths
@@ -90,7 +90,7 @@ class GraphFeatures:
         return self.properties if self.embedding is None else np.concatenate([self.embedding, self.properties], axis=1)
 
     def dense_views(self, embedding: bool = True) -> list[FloatArray]:
-        """Embedding (if there is one and it is wanted), properties and paths, as matrices of G rows."""
+        """Embedding (if there is one and `embedding` is set), properties and paths, as matrices of G rows."""
         first = [self.embedding] if embedding and self.embedding is not None else []
         return [*first, self.properties, self.paths]
 
@@ -101,7 +101,7 @@ class GraphFeatures:
         )
 
     def select(self, rows: IntArray) -> GraphFeatures:
-        """Some of the graphs; what is computed of all is kept."""
+        """The graphs at `rows`, with all features computed so far."""
         return GraphFeatures(
             self.graphs.select(rows),
             self.encoder,
@@ -115,17 +115,17 @@ class GraphFeatures:
     def concatenate(cls, parts: Sequence[GraphFeatures]) -> GraphFeatures:
         """All graphs of one or more parts; embedding and properties are kept where all parts have computed them."""
         embeddings = [part._embedding for part in parts if part._embedding is not None]
-        known = [part._properties for part in parts if part._properties is not None]
+        property_parts = [part._properties for part in parts if part._properties is not None]
         return cls(
             GraphTensors(GraphBatch.concatenate([part.graphs.batch for part in parts])),
             parts[0].encoder,
             embedding=np.concatenate(embeddings) if len(embeddings) == len(parts) else None,
-            properties=np.concatenate(known) if len(known) == len(parts) else None,
+            properties=np.concatenate(property_parts) if len(property_parts) == len(parts) else None,
         )
 
 
 def compute_features(graphs: Graphs | GraphFeatures, encoder: GraphEncoder | None) -> GraphFeatures:
-    """Features of graphs, of which embedding, if there is an encoder, and properties are computed at once."""
+    """Features of graphs; properties and, with an encoder, the embedding are computed immediately."""
     if isinstance(graphs, GraphFeatures):
         features = graphs.with_encoder(encoder)
     else:
@@ -135,14 +135,14 @@ def compute_features(graphs: Graphs | GraphFeatures, encoder: GraphEncoder | Non
 
 
 class GPInputTransform:
-    """Graphs -> what a Gaussian process sees of them: dense views, each scaled, and roots of the counts of subtrees.
+    """Graphs -> inputs of a Gaussian process: scaled dense views, and square roots of the counts of subtrees.
 
     The distance of the latter is `cgir.wl_distance`.
 
     Attributes:
-        scalers: of the dense views, of which an embedding is the first of three.
-        subtree_ids: the subtrees that the labelled graphs have, ascending. All others of a graph together are one more
-            column, zero in labelled graphs: they move it away from those without being like anything.
+        scalers: of the dense views; with an embedding, which is the first, there are three.
+        subtree_ids: the subtrees that occur in labelled graphs, ascending. All other subtrees of a graph are summed in
+            one more column, which is 0 in labelled graphs: it adds to distances from these and nothing to similarities.
     """
 
     def __init__(self, scalers: Sequence[Scaler], subtree_ids: IntArray) -> None:
@@ -167,14 +167,14 @@ class GPInputTransform:
         return [*scaled, self.subtree_roots(features.subtrees)]
 
     def subtree_roots(self, counts: csr_array) -> csr_array:
-        """Roots of counts (G, 2^63 - 1) of all subtrees: (G, len(subtree_ids) + 1)."""
+        """Counts (G, 2^63 - 1) of all subtrees -> square roots (G, len(subtree_ids) + 1)."""
         columns = np.minimum(np.searchsorted(self.subtree_ids, counts.indices), len(self.subtree_ids) - 1)
-        known = self.subtree_ids[columns] == counts.indices
+        has_column = self.subtree_ids[columns] == counts.indices
         rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        others = np.sqrt(np.bincount(rows[~known], counts.data[~known], counts.shape[0]))
-        entries = np.concatenate([np.sqrt(counts.data[known]), others])
+        last_column = np.sqrt(np.bincount(rows[~has_column], counts.data[~has_column], counts.shape[0]))
+        entries = np.concatenate([np.sqrt(counts.data[has_column]), last_column])
         positions = (
-            np.concatenate([rows[known], np.arange(len(others))]),
-            np.concatenate([columns[known], np.full(len(others), len(self.subtree_ids))]),
+            np.concatenate([rows[has_column], np.arange(len(last_column))]),
+            np.concatenate([columns[has_column], np.full(len(last_column), len(self.subtree_ids))]),
         )
         return csr_array((entries, positions), shape=(counts.shape[0], len(self.subtree_ids) + 1))

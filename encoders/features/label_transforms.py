@@ -71,11 +71,11 @@ class RankGauss:
         return cls(labels, normal_scores(y)[first])
 
     def forward(self, y: FloatArray) -> FloatArray:
-        """Labels that were seen -> scores; others are interpolated."""
+        """Labels seen by `fit` -> their scores; others are interpolated."""
         return interpolate(y, self.labels, self.scores)
 
     def inverse(self, z: FloatArray) -> FloatArray:
-        """Scores -> label units: linear between the labels seen, beyond them with their overall slope."""
+        """Scores -> label units: linear between the labels seen by `fit`, beyond them with their overall slope."""
         return interpolate(z, self.scores, self.labels)
 
 
@@ -86,10 +86,10 @@ def normal_scores(y: FloatArray) -> FloatArray:
 
 
 def interpolate(x: FloatArray, known_x: FloatArray, known_y: FloatArray) -> FloatArray:
-    """Piecewise linear interpolation; beyond the known points with their overall slope, so that order is kept.
+    """Piecewise linear interpolation; beyond the known points with their overall slope, so that the order is preserved.
 
     Args:
-        x: (n,) where.
+        x: (n,) points to evaluate.
         known_x: (k,) ascending.
         known_y: (k,) ascending, values at `known_x`.
     """

@@ -8,7 +8,7 @@ from cgir.typing import FloatArray
 
 
 class Scaler:
-    """Zero mean, unit standard deviation per column; constant columns become 0, and outliers stop at +-`limit`.
+    """Zero mean, unit standard deviation per column; constant columns become 0, and outliers are clipped at +-`limit`.
 
     Attributes: `mean` (D,), `scale` (D,), what a column is multiplied by: one over its standard deviation, or 0.
     """
@@ -20,7 +20,7 @@ class Scaler:
 
     @classmethod
     def fit(cls, vectors: FloatArray, min_std: FloatArray | float = 0.0) -> Scaler:
-        """Statistics of reference vectors (n, D); smaller standard deviations than `min_std` (D,) are taken for it."""
+        """Statistics of reference vectors (n, D); standard deviations below `min_std` (D,) are raised to it."""
         return cls._of(vectors.mean(axis=0), np.maximum(vectors.std(axis=0), min_std))
 
     @classmethod

@@ -40,10 +40,11 @@ class AveragingConfig:
     Attributes:
         prior_mean_weights: (K, 4) weights of the prior scores in each prior mean.
         model_prior: (K,) how likely each is before labels are seen, up to a factor.
-        min_residual_variance: share of the variance of labels that is left to the kernels at least, whatever a prior
+        min_residual_variance: smallest share of the variance of labels that is left to the kernels, whatever a prior
             mean explains.
-        max_labels: labels beyond which no prior mean is used: they outweigh any, and each process costs their cube.
-        min_posterior_weight: prior means of less are dropped.
+        max_labels: number of labels beyond which the prior mean is 0: so many outweigh any, and each process costs
+            their cube.
+        min_posterior_weight: prior means with a smaller posterior weight are dropped.
     """
 
     prior_mean_weights: tuple[tuple[float, ...], ...] = tuple(weights for weights, _ in PRIOR_MEANS)
@@ -83,19 +84,19 @@ class BayesianModelAverage:
         """From n labelled graphs.
 
         Args:
-            views: what the processes see, matrices (n, D).
-            prior_scores: (n, q), q = 0, 2 or 4, standardised, in the order of `PRIOR_MEANS`; of none there is one prior
-                mean, 0.
+            views: inputs of the processes, matrices (n, D).
+            prior_scores: (n, q), q = 0, 2 or 4, standardised, in the order of `PRIOR_MEANS`; with q = 0 the
+                only prior mean is 0.
             y: (n,) targets of mean 0 and standard deviation 1 or so.
             seed: see `GaussianProcess`.
             config: constants; None: the default ones.
         """
         config = config or AveragingConfig()
         all_weights = np.asarray(config.prior_mean_weights, np.float64)
-        used = prior_scores.shape[1] if len(y) <= config.max_labels else 0
-        candidates = ~all_weights[:, used:].any(axis=1)
+        num_scores = prior_scores.shape[1] if len(y) <= config.max_labels else 0
+        candidates = ~all_weights[:, num_scores:].any(axis=1)
         weights = np.zeros((candidates.sum(), prior_scores.shape[1]))
-        weights[:, :used] = all_weights[candidates, :used]
+        weights[:, :num_scores] = all_weights[candidates, :num_scores]
         explained = np.minimum((weights**2).sum(axis=1), 1 - config.min_residual_variance)
         processes = [
             GaussianProcess(views, y, seed=seed, prior_mean=prior_scores @ w, explained_variance=e)
@@ -104,9 +105,8 @@ class BayesianModelAverage:
         log_evidence = np.asarray([process.log_evidence for process in processes])
         log_prior = np.log(np.asarray(config.model_prior, np.float64)[candidates])
         posterior = softmax(log_evidence + log_prior) if len(processes) > 1 else np.ones(1)
-        kept = posterior >= config.min_posterior_weight
-        kept_processes = [process for process, keep in zip(processes, kept, strict=True) if keep]
-        return cls(kept_processes, weights[kept], posterior[kept] / posterior[kept].sum())
+        rows = np.flatnonzero(posterior >= config.min_posterior_weight)
+        return cls([processes[row] for row in rows], weights[rows], posterior[rows] / posterior[rows].sum())
 
     def predict(self, views: Sequence[FeatureMatrix], prior_scores: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of a label, noise included, at m graphs with their scores (m, q): (m,), (m,)."""

@@ -42,10 +42,10 @@ BOUNDS = (-9.0, 4.0)
 # parameters
 PRIOR_STD = 1.0
 MAX_ITERATIONS = 100
-# labels that hyper-parameters are fitted to, as each step of that costs their cube; the posterior uses all
+# labels that hyper-parameters are fitted to, as each step costs their cube; the posterior uses all
 MAX_FITTED_LABELS = 1000
 CHUNK_GRAPHS = 4096  # graphs predicted together
-ROUNDING = 1e-10  # of squared lengths, below which a squared distance is 0
+ROUNDING = 1e-10  # a squared distance below this share of both squared lengths is set to 0
 NOT_POSITIVE_DEFINITE = 1e10  # the objective where Cholesky's factorisation fails
 
 logger = logging.getLogger(__name__)
@@ -87,15 +87,15 @@ class GaussianProcess:
         """Condition on n labels.
 
         Args:
-            views: one or more matrices (n, D) of double precision, columns about alike in size.
+            views: one or more matrices (n, D) of double precision, columns of similar scale.
             y: (n,), of mean 0 and standard deviation 1 or so.
             log_hyperparameters: (3 V + 1,) of views that are not all zero; by default those that fit best.
-            seed: of which labels they are fitted to, where there are more than `MAX_FITTED_LABELS`.
-            prior_mean: (n,) what is expected of y before it is seen; default 0.
-            explained_variance: share of the variance of y that the prior mean is thought to explain; the search starts
-                with so much less for the kernels.
+            seed: selects the labels that they are fitted to, where there are more than `MAX_FITTED_LABELS`.
+            prior_mean: (n,) of y; default 0.
+            explained_variance: share of the variance of y that the prior mean is expected to explain; the kernels'
+                variances start lower by this share.
         """
-        # in another order rounding would be another, and the search would end elsewhere
+        # independent of the order of the arguments: rounding depends on it, and so does where the search ends
         order = np.lexsort((*map(sq_norms, views), y))
         self.views, self.y = [view[order] for view in views], y[order]
         self.prior_mean = np.zeros(len(y)) if prior_mean is None else prior_mean[order]
@@ -123,7 +123,7 @@ class GaussianProcess:
 
         Args:
             views: matrices (m, D), as in the constructor.
-            prior_mean: (m,) what is expected of their labels.
+            prior_mean: (m,) of their labels.
         """
         spans = [slice(start, start + CHUNK_GRAPHS) for start in range(0, max(views[0].shape[0], 1), CHUNK_GRAPHS)]
         means, stds = zip(*(self._predict([view[span] for view in views]) for span in spans), strict=True)
@@ -150,7 +150,7 @@ class GaussianProcess:
 def kernel_scales(sq_dists: FloatArray, gram: FloatArray) -> tuple[float, float]:
     """Mean squared distance and mean squared length of the training graphs.
 
-    Where they all look alike, as a single one does, the distance is that of unrelated ones.
+    Where all distances are 0, as for a single graph, the distance is that of orthogonal rows, twice the squared length.
     """
     sq_length = float(gram.diagonal().mean())
     return float(sq_dists.mean()) or 2 * sq_length, sq_length
@@ -184,12 +184,15 @@ def _maximise_evidence(
 ) -> tuple[FloatArray, float]:
     """Logarithms of the hyper-parameters (3 V + 1,) of largest posterior density, and its logarithm.
 
-    A search that ends without converging still has found hyper-parameters better than those it started from; only
-    where even that is not so the start is taken. Both are logged.
+    A search that stops before it converges still improves on its start. Where the objective at its end is not finite,
+    or the covariance not positive definite, the start is returned. Both cases are logged.
     """
-    left = log(1 - explained_variance)
+    log_residual = log(1 - explained_variance)
     start = np.asarray(
-        [*(INITIAL_VIEW[0] + left, INITIAL_VIEW[1], INITIAL_VIEW[2] + left) * len(products), INITIAL_NOISE]
+        [
+            *(INITIAL_VIEW[0] + log_residual, INITIAL_VIEW[1], INITIAL_VIEW[2] + log_residual) * len(products),
+            INITIAL_NOISE,
+        ]
     )
     objective = _negative_log_posterior(products, y, start)
     options = {"maxiter": MAX_ITERATIONS}
@@ -223,7 +226,7 @@ def _negative_log_posterior(products: Sequence[Products], y: FloatArray, start: 
         for part, term, (_, _, c) in zip(products, radial, per_view, strict=True):
             covariance += term + np.exp(c) * part.gram
         factor, failed = dpotrf(covariance, lower=True)
-        if failed:  # rounding, where noise is next to nothing: the line search steps back
+        if failed:  # by rounding, where the noise is almost 0: the line search steps back
             return NOT_POSITIVE_DEFINITE, np.zeros_like(theta)
         weights = cho_solve((factor, True), y)
         inverse = dpotri(factor, lower=True)[0].T  # its upper half, in memory row by row

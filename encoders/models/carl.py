@@ -1,4 +1,4 @@
-"""CARL: scores from the causal part of a graph, learned beside its redundant part (Ji et al. 2025, ICCV).
+"""CARL: scores from the causal part of a graph, learned together with its redundant part (Ji et al. 2025, ICCV).
 
 https://arxiv.org/abs/2506.04001, section 4. No code of the authors was found. Where the paper leaves a choice,
 `CarlConfig` has a field for it; CAL (Sui et al. 2022, KDD, https://arxiv.org/abs/2112.15089), whose scheme CARL takes
@@ -47,33 +47,33 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class CarlConfig:
-    """What the paper says, and what it leaves open, with the reason for each default.
+    """Hyperparameters of the paper and choices that it leaves open, with the reason for each default.
 
     Args:
-        features: what node masks weight: "hidden", the encoder's states, as in CAL; "raw", the embedding of the
-            operator alone, nearer to the text's O.
+        features: what node masks are multiplied with: "hidden", the encoder's states, as in CAL; "raw", the embedding
+            of the operator alone, nearer to the text's O.
         pairing: Z_C and another graph's Z_R make Z_I by "add", as in CAL, or "concat".
-        heads: "own": Z_I has a head of its own, as in CAL; "shared": that of Z_C ("a regressor" in the text). Z_R
-            always has its own.
+        heads: "own": Z_I has a separate head, as in CAL; "shared": that of Z_C ("a regressor" in the text). Z_R
+            always has a separate head.
         loss: of eq. (3) and (5), a name in LOSSES: "hinge", as the paper. It is the mean over pairs where the paper
             writes the sum, so that the lambdas mean the same for every batch size; pairs of equal labels, which add a
             constant to the paper's, are left out.
         margin: m of the losses that have one; the paper gives no value. 0.1 on labels of standard deviation 1, as in
             GATES (Ning et al. 2020), from which the loss is.
         pool: node states to Z, a name in POOLS: "mean", which does not grow with the graph; CAL sums.
-        layers: of g_c and g_r, unsaid in the paper.
-        width: of the states in g_c and g_r, unsaid in the paper.
+        layers: of g_c and g_r, not stated in the paper.
+        width: of the states in g_c and g_r, not stated in the paper.
         direction: of messages in g_c and g_r: "both", so that a node also receives from those that read it; "along" the
-            edges; "against" them, which is what A H means where A_ij is the edge from i to j. Each direction has
-            weights of its own.
-        literal: eq. (1) as it is printed, h <- relu(A h W). By default a node receives its own state too and rows are
-            divided by their size, as Kipf and Welling, whom the paper cites for it; between layers states are
+            edges; "against" them, which is what A H means where A_ij is the edge from i to j. Directions do not
+            share weights.
+        literal: eq. (1) as printed, h <- relu(A h W). By default a node also receives its own state and rows are
+            divided by their size, as in Kipf and Welling, whom the paper cites for it; between layers states are
             normalised.
-        level: what is masked: "both", or "node" or "edge" alone, the other's shares being 1/2 (section 5.4).
+        level: what is masked: "both", or only "node" or "edge", with shares of 1/2 for the other (section 5.4).
         redundancy: lambda_1 of eq. (6); 0.5 is the best of table 9. 0 leaves the term out.
-        intervention: lambda_2 of eq. (6); 0.5 is the best of table 9. 0 leaves the term out, and where both lambdas are
-            0 also the redundant branch.
-        dropout: in g_c, g_r and heads, while training; unsaid in the paper. 0.15 as in the authors' CAP.
+        intervention: lambda_2 of eq. (6); 0.5 is the best of table 9. 0 leaves the term out; if both lambdas are 0, the
+            redundant branch is left out, too.
+        dropout: in g_c, g_r and heads, while training; not stated in the paper. 0.15 as in the authors' CAP.
 
     Raises:
         CgirError: unknown names, or numbers out of range.
@@ -146,7 +146,7 @@ class CARL(nn.Module):
     and edges, not to classes of them.
 
     Args:
-        encoder: gives the states of nodes; it is trained too.
+        encoder: computes the states of nodes; it is trained, too.
         config: default `CarlConfig()`.
         seed: of the initial weights.
     """
@@ -183,7 +183,7 @@ class CARL(nn.Module):
 
         Args:
             arrays: a plain batch of G graphs.
-            sizes: graphs of each family, G in all; they stand one family after the other.
+            sizes: graphs of each family, G in all; the batch has one family after the other.
 
         Raises:
             CgirError: a compressed batch, or sizes that do not add up to G.
@@ -202,8 +202,8 @@ class CARL(nn.Module):
 
         Args:
             arrays: a plain batch of G graphs.
-            labels: (G,), standardised inside each family: their mean, to which eq. (4) draws redundant scores, is taken
-                to be 0.
+            labels: (G,), standardised inside each family: eq. (4) pulls redundant scores to their mean, which is
+                assumed to be 0.
             sizes: graphs of each family, as in `outputs`.
 
         Raises:
@@ -226,9 +226,9 @@ class CARL(nn.Module):
     def masks(self, arrays: TensorBatch) -> Masks:
         """A plain batch with N nodes and E edges -> their causal shares. CgirError for a compressed batch.
 
-        They say what the score is read from, not whether it is raised or lowered; and as states contain their
-        surroundings, a network that learns the labels can also learn low shares where they are decided: look at several
-        seeds, or beside occlusion.
+        They show which parts the score is computed from, not whether these raise or lower it. As the state of a node
+        includes its neighbourhood, a network that fits the labels can also learn low shares for the nodes that decide
+        them: compare several seeds, or occlusion.
         """
         nodes, edges = self._shares(self.encoder.nodes(arrays), arrays)
         return Masks(nodes[:, 0], edges[:, 0])
@@ -259,15 +259,15 @@ class CARL(nn.Module):
 
 
 def derangement(sizes: Sequence[int]) -> Tensor:
-    """For each graph a partner from its family (G,), every graph taken once; a family's only graph partners itself.
+    """For each graph a partner from its family (G,), a permutation; a family's only graph is its own partner.
 
-    A random cycle through each family, from PyTorch's generator: a partner is each of the others with equal
+    A random cycle through each family, from PyTorch's generator: each of the other graphs is the partner with equal
     probability.
     """
     counts = torch.tensor(sizes)
     ends = counts.cumsum(0)
     family = torch.arange(len(sizes)).repeat_interleave(counts)
-    # shuffled inside families, which stay where they are
+    # shuffled inside families; the order of families stays
     order = (family + torch.rand(len(family), dtype=torch.float64)).argsort()
     following = torch.arange(1, len(family) + 1)
     following[ends - 1] = ends - counts

@@ -1,6 +1,6 @@
 """Layers of CARL: masks of edges, and graph convolutions over edges weighted by such masks.
 
-The weights of edges are learned, so that gradients flow through them, where `conv_layers` has constant matrices.
+The weights of edges are learned, so gradients flow through them; the matrices of `conv_layers` are constant.
 
 Notation:
     N, E: nodes and edges of a plain batch.
@@ -24,17 +24,16 @@ DIRECTIONS = ("both", "along", "against")
 
 
 class EdgeMask(nn.Module):
-    """Eq. (2) for edges: softmax(MLP(states of both ends, concatenated)), the causal and the redundant share."""
+    """Eq. (2) for edges: softmax(MLP(states of both ends, concatenated)) is the causal and the redundant share."""
 
     def __init__(self, in_channels: int, hidden: int) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(2 * in_channels, hidden), nn.Linear(hidden, 2)
 
     def forward(self, x: Tensor, edges: Segments) -> Tensor:
-        """States of nodes (N, in_channels) -> (E, 2), in the order of `edges`, for each node those that it reads."""
-        src_weight, dst_weight = self.first.weight.chunk(
-            2, dim=1
-        )  # each end's part of the product, once for every node
+        """States of nodes (N, in_channels) -> (E, 2), in the order of `edges`."""
+        # each end's part of the product is computed once for every node
+        src_weight, dst_weight = self.first.weight.chunk(2, dim=1)
         expand = _with_transpose(edges.expand, edges.scatter_sum)
         hidden = edges.gather @ linear(x, src_weight) + expand @ linear(x, dst_weight, self.first.bias)
         out: Tensor = self.second(hidden.relu())
@@ -48,7 +47,7 @@ class MessageDirection(NamedTuple):
         gather: (E, N) the sender's state for each edge.
         scatter: (N, E) sums messages at the receiver.
         weights: (E, B, 1) of each edge in each branch.
-        self_weights: (N, 1) of a node's own state; None: it does not count.
+        self_weights: (N, 1) of a node's own state; None: it is left out.
     """
 
     gather: SparseMatrix
@@ -60,15 +59,15 @@ class MessageDirection(NamedTuple):
 def message_directions(edges: Segments, masks: Tensor, direction: str, literal: bool) -> list[MessageDirection]:
     """Weighted adjacency matrices of B branches, one for each direction of messages.
 
-    A node's row, which has the node itself in it with weight 1, is divided by one plus the number of its edges,
-    whatever their masks are: divided by the sum of masks, a node with one edge would not depend on its mask.
+    Each row includes the node itself with weight 1 and is divided by one plus the number of its edges, not by the sum
+    of their masks: divided by that sum, a node with one edge would not depend on the mask.
 
     Args:
-        edges: for each of N nodes those it reads, E in all.
+        edges: the in-neighbours of each of N nodes, E in all.
         masks: (E, B), the share of each edge in each branch.
-        direction: a name in DIRECTIONS: "along" the edges a node receives from those that it reads, "against" them from
-            those that read it, "both" is the mean of the two.
-        literal: as CARL's eq. (1) is printed: neither divided nor with the node itself.
+        direction: a name in DIRECTIONS: with "along" a node receives from the nodes that it reads, with "against" from
+            those that read it; "both" is the mean of the two.
+        literal: CARL's eq. (1) as printed: rows are not divided and do not include the node itself.
     """
     pattern, readers = edges.pattern, edges.gather.transposed
     along = (edges.gather, _with_transpose(edges.scatter_sum, edges.expand), pattern.rows, pattern.row_ptr)
@@ -89,7 +88,7 @@ def message_directions(edges: Segments, masks: Tensor, direction: str, literal: 
 
 
 def _with_transpose(matrix: SparseMatrix, transposed: SparseMatrix) -> SparseMatrix:
-    """The matrix with a known transpose; computing it for a gradient takes longer than products in small batches."""
+    """The matrix with this transpose; computing it for a gradient takes longer than the products of a small batch."""
     result = SparseMatrix(matrix.pattern)
     result.transposed = transposed
     return result
@@ -98,7 +97,7 @@ def _with_transpose(matrix: SparseMatrix, transposed: SparseMatrix) -> SparseMat
 class BranchConv(nn.Module):
     """A graph convolution for each of several branches: h <- relu(norm(sum over directions d of A_d h W_d)).
 
-    Branches have weights of their own; the norm has the bias.
+    Branches do not share weights; the bias is that of the norm.
 
     Args:
         branches: number of branches.
@@ -110,7 +109,7 @@ class BranchConv(nn.Module):
 
     def __init__(self, branches: int, in_channels: int, out_channels: int, num_directions: int, literal: bool) -> None:
         super().__init__()
-        bound = 1 / sqrt(in_channels)  # as nn.Linear starts
+        bound = 1 / sqrt(in_channels)  # the initialisation of nn.Linear
         weight = torch.empty(branches, in_channels, num_directions * out_channels)
         self.weight = nn.Parameter(weight.uniform_(-bound, bound))
         self.scale = None if literal else nn.Parameter(torch.ones(branches, out_channels))
@@ -129,9 +128,9 @@ class BranchConv(nn.Module):
 
 
 def _aggregate(x: Tensor, direction: MessageDirection) -> Tensor:
-    """States of all branches side by side (N, B x F) -> their weighted sums over edges, and over the node itself."""
+    """States of all branches side by side (N, B x F) -> weighted sums over the neighbours and the node itself."""
     branches = direction.weights.shape[1]
-    # sizes in full: there may be no edge
+    # explicit sizes: -1 is ambiguous where there are no edges
     messages = torch.unflatten(direction.gather @ x, 1, (branches, x.shape[1] // branches)) * direction.weights
     sums = direction.scatter @ messages.flatten(1)
     return sums if direction.self_weights is None else torch.addcmul(sums, x, direction.self_weights)

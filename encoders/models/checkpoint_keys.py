@@ -1,8 +1,8 @@
 """Tensor names of format 1 -> those of format 2.
 
-Format 1 wrote names that format 2 replaced by those the field uses. Each row is a regular expression for a part of an
-old name, and what stands there now; a name goes through all rows of its table, one after the other, so that rows must
-not match what an earlier row has written. Names that no row matches stayed as they were.
+Format 2 uses the names that are standard in the field. Each row is a regular expression for a part of an old name, and
+its replacement; all rows of a table are applied to a name in order, so a row must not match the result of an earlier
+one. Names that no row matches are the same in both formats.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from .checkpoint_keys import from_format_1
 from .registry import ARCHITECTURES, GraphEncoder, architecture, build
 
 VERSION = 2
-_KEY = "cgir"  # the header entry that carries our JSON
+_KEY = "cgir"  # the header entry with our JSON
 _OPS = "embedding.op.weight"
 
 Tensors = dict[str, Tensor]
@@ -44,7 +44,7 @@ def load_encoder(path: str | PathLike[str]) -> GraphEncoder:
 
 
 def encoder_meta(encoder: GraphEncoder) -> dict[str, Any]:
-    """What `build_encoder` needs beside the weights: architecture, configuration, operators and node features."""
+    """What `build_encoder` needs besides the weights: architecture, configuration, operators and node features."""
     return {
         "architecture": architecture(encoder),
         "config": asdict(encoder.config),
@@ -60,8 +60,8 @@ def build_encoder(tensors: Tensors, meta: Mapping[str, Any], path: str | PathLik
 
     Args:
         tensors: the encoder's state dict.
-        meta: as `encoder_meta` describes it.
-        path: the file they are from, for errors.
+        meta: its description by `encoder_meta`.
+        path: the file that they were read from, for error messages.
 
     Raises:
         FileFormatError: other node features, or weights and description that do not fit together.
@@ -91,9 +91,9 @@ def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Te
 
     Args:
         path: the file to write; missing folders are made.
-        kind: what the file is: "encoder", "predictor" or "pretraining".
+        kind: of the file: "encoder", "predictor" or "pretraining".
         tensors: by name.
-        meta: what a reader needs beside the tensors, as JSON.
+        meta: JSON values that a reader needs besides the tensors.
     """
     header = {_KEY: json.dumps({"kind": kind, "version": VERSION, **meta}, sort_keys=True)}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header)
@@ -113,7 +113,7 @@ def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[st
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(_KEY)
-            # read only what says it is ours: a foreign file may be huge
+            # only files with our header are read: a foreign one may be huge
             names = file.keys() if header else []
             tensors = {name: file.get_tensor(name) for name in names}
         meta = json.loads(header) if header else {}

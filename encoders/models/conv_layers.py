@@ -1,8 +1,8 @@
 """Message-passing layers: from the node states of depth l - 1 to those of depth l, over one `MessageBlock`.
 
-Every layer reads of a node its own state and the multiset of its neighbours' states, and nothing else: that is why
-classes of nodes can stand for their nodes. Attention over all nodes of a graph is not offered, as no two nodes of
-different graphs would be equal any more.
+The new state of a node depends only on its own state and the multiset of its neighbours' states, so one state per class
+of equal nodes is enough. There is no attention over all nodes of a graph, as no two nodes of different graphs would be
+equal any more.
 
 Notation:
     h_v, h'_v: state of node v before and after the layer, in_channels and out_channels long.
@@ -37,8 +37,8 @@ class GraphConv(nn.Module):
 
     def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, in_channels) -> (C of depth l, out_channels)."""
-        # the products come first, as there are fewer classes a layer earlier, and both in one; rows 2 r and 2 r + 1 are
-        # then the products of row r
+        # both products are computed in one and before aggregation, as depth l - 1 has fewer classes; rows 2 r and
+        # 2 r + 1 are the products of row r
         both = linear(x, torch.cat([self.self_linear.weight, self.neighbour_linear.weight]))
         return (block.self_plus_mean @ both.view(-1, self.self_linear.out_features)).add_(self.self_linear.bias)
 

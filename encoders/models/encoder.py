@@ -36,8 +36,8 @@ class EncoderConfig:
         layer: kind of layer, a name in LAYERS.
         norm: normalisation after a layer, a name in NORMS.
         pool: readout, a name in POOLS.
-        dropout: rate after each layer. It is drawn once for all nodes that share a state: the compressed and the plain
-            engine then draw differently.
+        dropout: rate after each layer. A mask is sampled once for all nodes that share a state, so masks of the
+            compressed and the plain engine differ.
 
     Raises:
         CgirError: unknown names, or numbers out of range.
@@ -89,11 +89,11 @@ class Stream(nn.Module):
 class Encoder(nn.Module):
     """Two streams over the same node embeddings, pooled separately and concatenated: (G, 2 x width).
 
-    The streams never read each other's states: that is what lets the engine compute each distinct computation tree, of
+    The streams never read each other's states, so that the engine can compute each distinct computation tree, of
     ancestors and of descendants, once.
     """
 
-    plain = False  # it reads any batch
+    plain = False  # reads compressed batches, too
 
     def __init__(self, config: EncoderConfig | None = None, seed: int = 0) -> None:
         super().__init__()

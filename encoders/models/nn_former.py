@@ -3,10 +3,10 @@
 The paper's parts: adjacency-sibling multi-head attention and the bidirectional graph isomorphism feed-forward network
 (Xu et al. 2025, "NN-Former: Rethinking Graph Structure in Neural Architecture Representation", CVPR,
 https://arxiv.org/abs/2507.00880); the order of norms, the missing biases and which head has which mask follow the
-authors' code (XuRuihan/NNFormer, neuralformer/models/encoders/neuralformer.py). Different here: nodes are embedded as
+authors' code (XuRuihan/NNFormer, neuralformer/models/encoders/neuralformer.py). Differences: nodes are embedded as
 in `Encoder`, their shapes included, without the authors' codes of positions and depth, and the readout is a mean over
-nodes (one of their options) instead of the first one, since the order of nodes is no property of a network. A node that
-reads another twice counts it twice in sums.
+nodes (one of their options) instead of the first one, since the order of nodes is no property of a network. Where a
+node reads another twice, the latter counts twice in sums.
 
 Notation:
     g: graphs of a group that are padded to the same size.
@@ -50,7 +50,7 @@ class SiblingConfig:
         width: length of a node state, a multiple of the heads.
         layers: number of layers.
         feed_forward: hidden units of the feed-forward part of a layer, an even number.
-        dropout: rate of what either half of a layer adds.
+        dropout: rate after the attention and after the feed-forward part of a layer.
 
     Raises:
         CgirError: numbers out of range.
@@ -127,15 +127,15 @@ class SiblingLayer(nn.Module):
 
 
 class SiblingTransformer(nn.Module):
-    """NN-Former's encoder (see the module): the four heads are masked by A, A^T, A^T A and A A^T, and the node itself.
+    """NN-Former's encoder (see the module): the four heads are masked by A, A^T, A^T A and A A^T, each plus identity.
 
-    So a node attends to the nodes that read it, to those it reads, to siblings that read what it reads, and to siblings
-    whose readers it shares. Both directions and two steps are mixed in every layer: classes of nodes with equal
-    computation trees cannot stand for their nodes, and batches have to be plain.
+    So a node attends to itself and to the nodes that read it, the nodes it reads, siblings that read a node it reads,
+    and siblings that a reader of it reads. Every layer mixes both directions and two steps, so nodes with equal
+    computation trees may have different states, and batches have to be plain.
 
-    Graphs are padded to dense arrays in groups of similar size, so many at a time that graphs x nodes^2 stays under
-    MAX_NODE_PAIRS: without gradients memory does not grow with the number of graphs, and small ones do not pay for a
-    large one among them. No result depends on other graphs or on padding.
+    Graphs are padded to dense arrays in groups of similar size with at most MAX_NODE_PAIRS graphs x nodes^2: without
+    gradients memory does not grow with the number of graphs, and small graphs are not padded to the size of a large
+    one. No result depends on other graphs or on padding.
     """
 
     plain = True
@@ -224,7 +224,7 @@ def padded_groups(sizes: Tensor, in_neighbours: Segments, dtype: torch.dtype) ->
 
 
 def size_groups(sizes: list[int]) -> Iterator[list[int]]:
-    """Numbers of graphs of `sizes` (G,) nodes, in groups of similar size, largest first.
+    """Indices of graphs of `sizes` (G,) nodes, in groups of similar size, largest first.
 
     A group has graphs x largest^2 at most MAX_NODE_PAIRS, or is one graph.
     """
@@ -238,7 +238,7 @@ def size_groups(sizes: list[int]) -> Iterator[list[int]]:
 
 
 def attention_masks(reads: Tensor) -> Tensor:
-    """(g, V, V), above 0 where the row's node reads the column's -> (g, HEADS, V, V): to which each head attends."""
+    """`reads` -> `attention_masks` of `PaddedGraphs`: (g, V, V) -> (g, HEADS, V, V)."""
     read_by = reads.transpose(1, 2)
     identity = torch.eye(reads.shape[1], dtype=torch.bool, device=reads.device)
     relations = (read_by, reads, reads @ read_by, read_by @ reads)

@@ -1,4 +1,4 @@
-"""Layer and batch normalisation of node states whose rows stand for several nodes each."""
+"""Layer and batch normalisation of node states, where each row may represent several equal nodes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class LayerNorm(nn.LayerNorm):
     """Layer normalisation, every row by itself (Ba et al. 2016, https://arxiv.org/abs/1607.06450)."""
 
     def forward(self, input: Tensor, multiplicity: Tensor | None = None) -> Tensor:
-        """(C, F) -> (C, F); how many nodes a row stands for does not matter."""
+        """(C, F) -> (C, F); `multiplicity` has no effect."""
         return super().forward(input)
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over all nodes of a batch: a row counts as often as it stands for a node.
+    """Batch normalisation over all nodes of a batch: each row is weighted by the number of nodes that it represents.
 
     Equal to `torch.nn.BatchNorm1d` on the rows repeated, running statistics and gradients included (Ioffe & Szegedy
     2015, https://arxiv.org/abs/1502.03167, alg. 1).
     """
 
     def forward(self, input: Tensor, multiplicity: Tensor | None = None) -> Tensor:
-        """Rows (C, F) that stand for `multiplicity` (C,) nodes each, None: for one -> (C, F).
+        """Rows (C, F), each for `multiplicity` (C,) nodes, None: for one -> (C, F).
 
         Raises:
             CgirError: a single node in training, which has no variance.
@@ -40,7 +40,7 @@ class BatchNorm(nn.BatchNorm1d):
                 "batch normalisation: a batch of a single node has no variance; "
                 "train with larger graphs or batches, or norm='layer'"
             )
-        share = (weight / num_nodes).unsqueeze(0)  # sums in double precision, as PyTorch's are on a CPU
+        share = (weight / num_nodes).unsqueeze(0)  # sums in double precision, as in PyTorch on a CPU
         mean = (share @ x.double())[0].to(x.dtype)
         centred = x - mean
         variance = (share @ centred.double().square())[0].to(x.dtype)

@@ -1,7 +1,7 @@
 """Readouts: node states -> graph vectors.
 
-A graph is a segment of nodes, each of which names the row that holds its state, so that rows count as often as they
-occur.
+A graph is a segment of nodes, each given by the row of its state; a row with the state of several nodes counts as often
+as it occurs.
 
 Notation:
     G: graphs.
@@ -18,7 +18,7 @@ from encoders.engine.segments import Segments
 
 
 class MeanPool(nn.Module):
-    """Mean over nodes. `width`, the length of a state, is there for pools that learn."""
+    """Mean over nodes. `width`, the length of a state, is used only by pools with weights."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class MaxPool(MeanPool):
 
 
 class MixedPool(MeanPool):
-    """Mean of the first half of the channels, sum of the others: composition and size of a network."""
+    """Mean of the first half of the channels, sum of the others: they represent composition and size of a network."""
 
     def forward(self, x: Tensor, nodes: Segments) -> Tensor:
         """States (C, width), nodes of G graphs -> (G, width)."""

@@ -1,4 +1,4 @@
-"""Encoder architectures by name: what predictors build and checkpoints write."""
+"""Encoder architectures by name, as predictors build and checkpoints store them."""
 
 from __future__ import annotations
 

@@ -23,15 +23,17 @@ from .seeding import seeded
 
 MAX_GRADIENT_NORM = 5.0
 
-Group = tuple[IntArray, int]  # indices of graphs that are compared in a step, and the output that learns them
+Group = tuple[
+    IntArray, int
+]  # indices of graphs compared in a step, and the index of the output that is trained on them
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How a network is fitted to labels.
 
-    The defaults were chosen on NAS-Bench-Macro, which is no target in RESULTS.md: there dropout helped frozen heads
-    with few labels and hurt whole networks.
+    The defaults were chosen on NAS-Bench-Macro, which is no target in RESULTS.md: there dropout improved frozen
+    heads with few labels and made networks trained as a whole worse.
 
     Args:
         epochs: passes over the labels.
@@ -40,7 +42,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         source_steps: steps on source families.
         hidden: hidden units of the head.
-        dropout: rate in heads on frozen vectors; networks that are trained whole have none.
+        dropout: rate in heads on frozen vectors; networks trained as a whole have none.
 
     Raises:
         CgirError: numbers out of range.
@@ -74,7 +76,7 @@ def decay_learning_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, 
         optimizer: all its parameters get the rate.
         lr: the rate at step 0.
         step: number of the step.
-        steps: how many there are.
+        steps: number of all steps.
     """
     for group in optimizer.param_groups:
         group["lr"] = lr * cosine_factor(step, steps)
@@ -86,7 +88,7 @@ def optimise(
     """Take one optimizer step for each of `losses`; the modules end in evaluation mode.
 
     Args:
-        modules: whose parameters are trained.
+        modules: their parameters are trained.
         losses: `steps` functions that compute the loss of a step.
         steps: their number, by which the learning rate decays.
         config: learning rate and weight decay.
@@ -110,8 +112,8 @@ def optimise(
 def epochs(n: int, batch: int, count: int, rng: np.random.Generator) -> Iterator[IntArray]:
     """Indices of mini-batches for several passes over n examples.
 
-    A pass is split evenly, into batches of at least `batch`. Where one batch holds everything its order is kept, so
-    that it is prepared once.
+    A pass is split evenly, into batches of at least `batch`. A single batch of all examples is not
+    shuffled, so that it is prepared only once.
 
     Args:
         n: number of examples.
@@ -130,7 +132,7 @@ def steps_per_epoch(n: int, batch: int) -> int:
 
 
 class Part(NamedTuple):
-    """The `size` graphs from `start` on, whose labels output `column` learns."""
+    """The `size` graphs from `start` on, on whose labels output `column` is trained."""
 
     start: int
     size: int
@@ -143,7 +145,7 @@ def balanced(
     """For each step one group per family: `batch` different members of one of its parts.
 
     Args:
-        families: the parts of each family, which are drawn with equal probability.
+        families: the parts of each family, one of which is drawn with equal probability.
         batch: members in a group; all, if there are fewer.
         steps: number of steps.
         rng: draws parts and members.

@@ -1,7 +1,7 @@
 """Regression and ranking losses of predicted scores against labels: one pointwise, two pairwise, two listwise.
 
-Labels tie by one rule in all ranking losses: graphs with equal labels are never compared. Whatever has nothing to
-compare, a single graph or labels that are all equal, has loss 0 and gradient 0. All but `mse` depend on differences of
+All ranking losses treat ties in the same way: graphs with equal labels are never compared. Where there is nothing to
+compare, as for a single graph or equal labels, loss and gradient are 0. All but `mse` depend on differences of
 scores only; time and memory are O(n^2).
 
 Notation:
@@ -69,7 +69,7 @@ def warp(scores: Tensor, labels: Tensor, margin: float = 0.1) -> Tensor:
     and is taken as a constant; 0 / 0 is 0. This is the loss of WSABIE (Weston et al. 2011, "Scaling up to large
     vocabulary image annotation", IJCAI, section 3) with every graph as the positive of a query whose negatives are
     those worse than it, and without its sampling: in a batch r_i is counted, where the authors estimate it by how many
-    draws they need to find a violation, and all violations stand in for the one drawn. Its use for predictors: Ji et
+    draws they need to find a violation, and all violations replace the one drawn. Its use for predictors: Ji et
     al. 2025 (https://arxiv.org/abs/2506.05869).
 
     Args:
