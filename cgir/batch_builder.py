@@ -1,4 +1,4 @@
-"""Builder of many graphs at once, as arrays: every distinct subgraph is written once and copied from then on.
+"""Builder of many graphs at once, as arrays: every distinct subgraph is built once and then copied.
 
 Networks of a search space are made of few distinct subgraphs. A subgraph is written once, as rows of the table of node
 kinds and as distances between its nodes; a network is then a list of subgraphs and of the nodes they read, and numpy
@@ -24,14 +24,14 @@ from .graph_batch import GraphBatch
 from .ragged import offsets, ranges
 from .typing import IntArray
 
-FLUSH = 1 << 18  # subgraphs put together at a time, which bounds what is held in Python lists
+FLUSH = 1 << 18  # subgraphs converted to arrays at a time, which bounds the memory of Python lists
 
 
 class Subgraph(NamedTuple):
-    """A part of networks, written once.
+    """A subgraph of networks, built once.
 
     Attributes:
-        number: which of the builder's subgraphs it is.
+        number: its index among the builder's subgraphs.
         arity: number of its inputs.
         kinds: row of the table of kinds for each of its nodes.
         sources: what its nodes read, all in order.
@@ -48,12 +48,12 @@ class Subgraph(NamedTuple):
 
 
 class _Scope:
-    """What is being written: a network, or a subgraph with inputs of the given shapes."""
+    """A network under construction, or a subgraph with inputs of the given shapes."""
 
     def __init__(self, inputs: tuple[Shape, ...]) -> None:
         self.size = 0
         self.subgraphs: list[Subgraph] = []
-        self.links: list[tuple[int, ...]] = []  # what each of them reads
+        self.links: list[tuple[int, ...]] = []  # inputs of each subgraph
         self.shapes: dict[int, Shape] = {-1 - slot: shape for slot, shape in enumerate(inputs)}
 
     def append(self, subgraph: Subgraph, inputs: tuple[int, ...]) -> Any:
@@ -83,12 +83,12 @@ class _Scope:
 
 
 class BatchBuilder(GraphBuilder):
-    """Write one network after the other, each ended by `end()`; `batch()` has them all."""
+    """Builder of many networks, one after the other, each ended by `end()`; `batch()` returns all of them."""
 
     def __init__(self) -> None:
         super().__init__()
         self._rows: dict[NodeKind, int] = {}
-        self._known: dict[Hashable, Subgraph] = {}
+        self._by_key: dict[Hashable, Subgraph] = {}
         self._all: list[Subgraph] = []
         self._scope = _Scope(())
         self._numbers: list[int] = []  # of the subgraphs of all networks since the last flush
@@ -115,17 +115,17 @@ class BatchBuilder(GraphBuilder):
             in_shapes: as in `GraphBuilder`.
             attrs: as in `GraphBuilder`.
         """
-        read = in_shapes if in_shapes is not None else tuple([self._scope.shapes[i] for i in inputs])
-        kind = NodeKind(op, read, shape, params, attributes(attrs))
-        known = self._known.get(kind)
-        if known is None:
+        input_shapes = in_shapes if in_shapes is not None else tuple([self._scope.shapes[i] for i in inputs])
+        kind = NodeKind(op, input_shapes, shape, params, attributes(attrs))
+        subgraph = self._by_key.get(kind)
+        if subgraph is None:
             row = self._rows.setdefault(kind, len(self._rows))
-            known = self._remember(kind, len(inputs), (row,), tuple(range(-1, -1 - len(inputs), -1)), 0, (shape,))
-        index: int = self._scope.append(known, inputs)
+            subgraph = self._remember(kind, len(inputs), (row,), tuple(range(-1, -1 - len(inputs), -1)), 0, (shape,))
+        index: int = self._scope.append(subgraph, inputs)
         return index
 
     def subgraph(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
-        """`make(self, x, *args)`, written once for every distinct function, shapes of x, and args.
+        """`make(self, x, *args)`, built once for every distinct function, shapes of x, and args.
 
         Args:
             make: as in `GraphBuilder`.
@@ -136,8 +136,8 @@ class BatchBuilder(GraphBuilder):
         inputs: tuple[int, ...] = (x,) if isinstance(x, int) else x
         shapes = tuple([scope.shapes[i] for i in inputs])
         key = (make, isinstance(x, int), shapes, args)
-        known = self._known.get(key)
-        if known is None:
+        subgraph = self._by_key.get(key)
+        if subgraph is None:
             self._scope = _Scope(shapes)
             names = tuple(range(-1, -1 - len(shapes), -1))
             try:
@@ -146,8 +146,10 @@ class BatchBuilder(GraphBuilder):
             finally:
                 self._scope = scope
             ends = (result,) if type(result) is int else result
-            known = self._remember(key, len(shapes), *written.flat(), result, tuple([written.shapes[i] for i in ends]))
-        return scope.append(known, inputs)
+            subgraph = self._remember(
+                key, len(shapes), *written.flat(), result, tuple([written.shapes[i] for i in ends])
+            )
+        return scope.append(subgraph, inputs)
 
     def tie_weights(self, source: int, index: int, count: int = 1) -> None:
         """No-op: `GraphBatch` stores parameter shapes, not identities.
@@ -176,13 +178,13 @@ class BatchBuilder(GraphBuilder):
     def batch(self) -> GraphBatch:
         """All networks that were ended."""
         self._flush()
-        kind, back, sizes = (np.concatenate(parts, dtype=np.int64) for parts in zip(*self._done, strict=True))
+        kind, distance, sizes = (np.concatenate(parts, dtype=np.int64) for parts in zip(*self._done, strict=True))
         dst = np.repeat(np.arange(len(kind)), _arity(self._rows)[kind])
-        np.subtract(dst, back, out=back)
-        return GraphBatch(tuple(self._rows), kind, back, dst, offsets(sizes))
+        np.subtract(dst, distance, out=distance)
+        return GraphBatch(tuple(self._rows), kind, distance, dst, offsets(sizes))
 
     def build(self) -> Graph:
-        """Not for this builder, which holds many graphs.
+        """Not available: this builder holds many graphs.
 
         Raises:
             TypeError: always; `batch()` has the graphs.
@@ -198,33 +200,33 @@ class BatchBuilder(GraphBuilder):
         result: Any,
         shapes: tuple[Shape, ...],
     ) -> Subgraph:
-        subgraph = self._known[key] = Subgraph(len(self._all), arity, kinds, sources, result, shapes)
+        subgraph = self._by_key[key] = Subgraph(len(self._all), arity, kinds, sources, result, shapes)
         self._all.append(subgraph)
         return subgraph
 
     def _flush(self) -> None:
         """Arrays of the networks since the last flush: kind of each node, distance along each edge, network sizes."""
-        used, place = np.unique(np.asarray(self._numbers, np.int64), return_inverse=True)
+        used, row = np.unique(np.asarray(self._numbers, np.int64), return_inverse=True)
         table = [self._all[number] for number in used.tolist()]
         kinds, first = _ragged([subgraph.kinds for subgraph in table])
         sources, first_source = _ragged([subgraph.sources for subgraph in table])
-        sizes, num_sources = np.diff(first)[place], np.diff(first_source)[place]
+        sizes, num_sources = np.diff(first)[row], np.diff(first_source)[row]
         starts = offsets(sizes)
         counts = np.asarray(self._sizes, np.int64)
         begins = starts[offsets(counts)]
         network = np.repeat(begins[:-1], counts)
-        link = offsets(np.asarray([subgraph.arity for subgraph in table], np.int64)[place])
+        link = offsets(np.asarray([subgraph.arity for subgraph in table], np.int64)[row])
 
-        source = sources[ranges(first_source[place], num_sources)]
-        owner = np.repeat(np.arange(len(place)), num_sources)
+        source = sources[ranges(first_source[row], num_sources)]
+        owner = np.repeat(np.arange(len(row)), num_sources)
         inside, outside = source >= 0, source < 0
         source[inside] += starts[owner[inside]]
         slot = link[owner[outside]] - 1 - source[outside]
         source[outside] = network[owner[outside]] + np.asarray(self._links, np.int64)[slot]
 
-        kind = kinds[ranges(first[place], sizes)]
-        back = np.repeat(np.arange(len(kind)), _arity(self._rows)[kind]) - source
-        self._done.append((kind.astype(np.int32), back.astype(np.int32), np.diff(begins)))
+        kind = kinds[ranges(first[row], sizes)]
+        distance = np.repeat(np.arange(len(kind)), _arity(self._rows)[kind]) - source
+        self._done.append((kind.astype(np.int32), distance.astype(np.int32), np.diff(begins)))
         self._numbers, self._links, self._sizes = [], [], []
 
 

@@ -21,7 +21,7 @@ class GraphBuilder:
         self.name = name
         self.nodes: list[Node] = []
         self._module = ""
-        self._counts: dict[str, int] = {}  # subgraphs by their path
+        self._counts: dict[str, int] = {}  # number of subgraphs with each path
 
     def add_node(
         self,
@@ -39,23 +39,25 @@ class GraphBuilder:
             inputs: nodes it reads, in argument order.
             shape: its output's, without the batch.
             params: shapes of its parameters, in the order of the operator's row.
-            in_shapes: what it reads, only where data movement changed what the producers gave.
+            in_shapes: shapes of its inputs; needed only where data movement changed those of the producers.
             attrs: kernel, stride and so on.
         """
         index = len(self.nodes)
-        seen = in_shapes if in_shapes is not None else tuple(self.nodes[i].shape for i in inputs)
+        input_shapes = in_shapes if in_shapes is not None else tuple(self.nodes[i].shape for i in inputs)
         weights = tuple(Param(f"{index}.{slot}", size) for slot, size in enumerate(params))
         module = "" if op == "Output" else self._module
-        self.nodes.append(Node(op, inputs, seen, shape, weights, attributes(attrs), f"{op.lower()}_{index}", module))
+        self.nodes.append(
+            Node(op, inputs, input_shapes, shape, weights, attributes(attrs), f"{op.lower()}_{index}", module)
+        )
         return index
 
     def subgraph(self, make: Callable[..., Any], x: int | tuple[int, ...], *args: Hashable) -> Any:
-        """`make(self, x, *args)`, a part that occurs again in this network or in others and need not be written anew.
+        """`make(self, x, *args)`, a subgraph that repeats, in this network or in others; `BatchBuilder` builds it once.
 
         Args:
-            make: a function of a module that reads nothing but its arguments; returns an index or a tuple of them.
-            x: the node or nodes that the part reads.
-            args: what else decides on the part.
+            make: a module-level function that depends on its arguments only; returns an index or a tuple of them.
+            x: the node or nodes that the subgraph reads.
+            args: further arguments of `make`.
         """
         outer, path = self._module, f"{self._module}.{make.__name__.strip('_')}".lstrip(".")
         number = self._counts[path] = self._counts.get(path, -1) + 1
@@ -81,11 +83,11 @@ class GraphBuilder:
         Args:
             source: last of the nodes that have the parameters.
             index: last of the nodes that are to use them.
-            count: how many nodes, up to each of the two.
+            count: number of consecutive nodes that end at `source` and at `index`.
         """
-        for back in range(count):
-            node, given = self.nodes[index - back], self.nodes[source - back].params
-            self.nodes[index - back] = replace(node, params=given + node.params[len(given) :])
+        for offset in range(count):
+            node, shared = self.nodes[index - offset], self.nodes[source - offset].params
+            self.nodes[index - offset] = replace(node, params=shared + node.params[len(shared) :])
 
     def shape(self, index: int) -> Shape:
         """Output shape of a node, channels first, without the batch."""
@@ -200,7 +202,7 @@ class GraphBuilder:
         return self.add_node("Linear", (x,), (features, *rest), params)
 
     def build(self) -> Graph:
-        """The graph, marked canonical: spaces promise that it equals the traced module's."""
+        """The graph, marked canonical: a search space guarantees that it equals the traced module's graph."""
         return Graph(tuple(self.nodes), self.name, level="module")
 
 

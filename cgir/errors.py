@@ -1,4 +1,4 @@
-"""Every error the library raises on bad input: what, where, found, expected, what to do."""
+"""Exceptions for bad input; a message names what and where, what was found and expected, and what to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TraceError(CgirError):
 
 
 class UnsupportedOpError(TraceError):
-    """`strict=True` met an operator that the vocabulary does not know."""
+    """With `strict=True`: an operator that is not in the vocabulary."""
 
 
 class LabelError(CgirError):

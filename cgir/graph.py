@@ -31,7 +31,7 @@ class Param(NamedTuple):
 
 
 class NodeKind(NamedTuple):
-    """What a node computes, without where it stands: equal kinds are interchangeable.
+    """What a node computes, without its position in the graph: nodes of equal kind are interchangeable.
 
     A small search space has a few hundred.
     """
@@ -74,7 +74,7 @@ class Node:
 
     @property
     def kind(self) -> NodeKind:
-        """The node without its place: operator, shapes, parameter shapes and attributes."""
+        """The node without its position: operator, shapes, parameter shapes and attributes."""
         return NodeKind(self.op, self.in_shapes, self.shape, tuple(p.shape for p in self.params), self.attrs)
 
     def attr(self, key: str, default: Attr = None) -> Attr:
@@ -82,7 +82,7 @@ class Node:
         return next((value for name, value in self.attrs if name == key), default)
 
     def carry_trips(self, **attrs: Attr) -> tuple[tuple[str, Attr], ...]:
-        """`attrs` of a node that replaces this one: those given, and this one's `trips`, how often its loop runs it."""
+        """Attributes of a node that replaces this one: `attrs`, and this node's `trips` (iterations of its loop)."""
         trips = self.attr("trips")
         return attributes(attrs if trips is None else attrs | {"trips": trips})
 

@@ -1,6 +1,6 @@
 """Many graphs as arrays: a table of distinct node kinds, and per node a row of that table.
 
-Networks repeat themselves: a batch of 4,096 NAS-Bench-201 networks has some 700,000 nodes and about a hundred kinds, so
+Few nodes are distinct: a batch of 4,096 NAS-Bench-201 networks has some 700,000 nodes and about a hundred kinds, so
 features are computed, and embedded, once per kind.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GraphBatch:
-    """G graphs with N nodes and E edges in all.
+    """G graphs with N nodes and E edges in total.
 
     Attributes:
         kinds: K distinct node kinds.
@@ -109,7 +109,7 @@ class GraphBatch:
     def chunks(self, max_nodes: int, max_graphs: int | None = None) -> Iterator[GraphBatch]:
         """All graphs in order, in batches of at most `max_nodes` nodes, or of one larger graph, which bounds memory.
 
-        Where one batch holds all, it is this one; others are copies made one at a time.
+        If one batch holds all graphs, it is this object itself; otherwise each batch is copied when it is requested.
         """
         for span in spans(np.diff(self.ptr), max_nodes, max_graphs):
             chosen = np.arange(len(self))[span]
@@ -120,8 +120,8 @@ class GraphBatch:
 
         Args:
             index: which graph; negative indices count from the end.
-            name: of the graph, which a batch does not know.
-            level: of the graph, which a batch does not know either.
+            name: of the graph; a batch does not store it.
+            level: of the graph; a batch does not store it.
 
         Raises:
             IndexError: no such graph.
@@ -132,9 +132,9 @@ class GraphBatch:
         cuts = np.searchsorted(self.dst, np.arange(first, last + 1)).tolist()
         sources = (self.src[cuts[0] : cuts[-1]] - first).tolist()
         nodes = []
-        for place, row in enumerate(self.kind[first:last].tolist()):
-            kind, inputs = self.kinds[row], tuple(sources[cuts[place] - cuts[0] : cuts[place + 1] - cuts[0]])
-            params = tuple(Param(f"{place}.{slot}", shape) for slot, shape in enumerate(kind.param_shapes))
+        for position, row in enumerate(self.kind[first:last].tolist()):
+            kind, inputs = self.kinds[row], tuple(sources[cuts[position] - cuts[0] : cuts[position + 1] - cuts[0]])
+            params = tuple(Param(f"{position}.{slot}", shape) for slot, shape in enumerate(kind.param_shapes))
             nodes.append(Node(kind.op, inputs, kind.in_shapes, kind.shape, params, kind.attrs))
         return Graph(tuple(nodes), name, level)
 
@@ -153,7 +153,7 @@ class GraphBatch:
         )
 
     def to_pyg(self) -> Batch:
-        """A PyTorch Geometric `Batch`, for graph networks of one's own.
+        """The graphs as a PyTorch Geometric `Batch`, the input of other graph neural networks.
 
         Returns:
             `torch_geometric.data.Batch` with

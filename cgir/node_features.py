@@ -18,8 +18,8 @@ FEATURE_NAMES = (
     "kernel_height", "kernel_width", "stride", "dilation", "groups", "bias", "params", "flops",
 )  # fmt: skip
 
-# What distinguishes convolutions as a category and not only as a number: 3 x 3 is no nearer to 1 x 1 than to 7 x 7.
-# How many values each has; larger ones share the last. Groupings are none, in groups, and depthwise.
+# Attributes of convolutions that are also encoded as categories, because 3 x 3 is no nearer to 1 x 1 than to 7 x 7,
+# with their number of categories; larger values share the last one. Groupings are none, in groups, and depthwise.
 VARIANTS = {"kernel_height": 8, "kernel_width": 8, "stride": 4, "dilation": 3, "grouping": 3}
 
 

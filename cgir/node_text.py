@@ -18,7 +18,7 @@ COLORS = {
     "control": "#ffd0f0", "source": "#f0f0f0", "movement": "#f0f0f0", "identity": "#f0f0f0",
 }  # fmt: skip
 WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AvgPool")
-KINDS_NAMED = 4  # operators that a block's summary names
+KINDS_NAMED = 4  # operators named in a block's summary
 
 
 def heading(graph: Graph) -> str:
@@ -67,7 +67,7 @@ def short_number(value: float) -> str:
 def short_attributes(node: Node) -> str:
     """Attributes in a few characters: sliding windows as "3x3 /2 pad 1", others as name=value."""
     if node.op in WINDOWS:
-        known = ("kernel", "stride", "dilation", "groups", "padding")
+        shown = ("kernel", "stride", "dilation", "groups", "padding")
         before, after = zip(*node.attr("padding", ((0, 0),)), strict=True)
         padding = (
             [str(before[0])]
@@ -75,7 +75,7 @@ def short_attributes(node: Node) -> str:
             else [f"{a}:{b}" for a, b in zip(before, after, strict=True)]
         )
         parts = [_window(node), *(["pad " + ",".join(padding)] if any(before) or any(after) else [])]
-        return " ".join([*parts, *(f"{key}={_compact(value)}" for key, value in node.attrs if key not in known)])
+        return " ".join([*parts, *(f"{key}={_compact(value)}" for key, value in node.attrs if key not in shown)])
     return " ".join(f"{key}={_compact(value)}" for key, value in node.attrs)
 
 
@@ -85,8 +85,8 @@ def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> list[st
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = (
         (
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     )

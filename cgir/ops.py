@@ -1,6 +1,6 @@
-"""The vocabulary: one table, a row per primitive operator. A new operator is one new row.
+"""Operator vocabulary: a table with one row per primitive operator. A new operator is one new row.
 
-`torch` lists the names an operator goes by in PyTorch functions, tensor methods and ATen, without a trailing underscore
+`torch` lists the names of an operator in PyTorch functions, tensor methods and ATen, without a trailing underscore
 and without the dunder of Python operators (`Tensor.__iadd__`, `add_`, `torch.add` and `aten::add` are all "add");
 `onnx` are operators of ONNX's default domain, `tf` those of TensorFlow graphs, `keras` classes of Keras layers and
 operations. FLOP formulas count products only, a multiply-add as 2, for one example.
@@ -62,8 +62,8 @@ def recurrent_flops(kind: NodeKind) -> int:
 class Op(NamedTuple):
     """One row: see the module docstring.
 
-    `commutative` operators ignore the order of their inputs. `layout` is where an operator has the channels of what it
-    reads and returns: "channels_second" behind the batch (last where the framework's call says so), "channels_last", or
+    `commutative` operators ignore the order of their inputs. `layout` is the position of the channel axis in
+    inputs and output: "channels_second" behind the batch (last where the framework's call says so), "channels_last", or
     "inherited" from its inputs; "unpermuted" operators keep the framework's own order of axes (heads, time, features).
     """
 
@@ -250,7 +250,7 @@ _ROWS = (
        "masked_select select_scatter slice_scatter", onnx="Scatter ScatterElements ScatterND TensorScatter",
        keras="Scatter ScatterUpdate SliceUpdate", tf="ScatterNd TensorScatterUpdate TensorScatterAdd"),
     Op("OneHot", "join", "one_hot bucketize searchsorted histc", onnx="OneHot", keras="OneHot", tf="OneHot"),
-    # --- moved, renamed or copied, never computed: contracted in canonical form
+    # --- data movement (moved, renamed or copied, nothing computed): contracted in canonical form
     Op("Reshape", "movement", "reshape view reshape_as view_as flatten unflatten ravel squeeze unsqueeze atleast_1d "
        "atleast_2d atleast_3d view_as_real view_as_complex", onnx="Reshape Flatten Squeeze Unsqueeze",
        keras="Reshape Flatten Squeeze ExpandDims Ravel", tf="Reshape Squeeze ExpandDims"),
@@ -283,7 +283,7 @@ _ROWS = (
     # --- control flow: the nodes of the bodies stand before it, under its module path
     Op("Loop", "control", onnx="Loop Scan", tf="While StatelessWhile"),
     Op("If", "control", onnx="If", tf="If StatelessIf Case StatelessCase"),
-    # --- what the table does not know: kept with its own name and shapes
+    # --- operators outside the vocabulary, kept with their own name and shapes
     Op("Opaque", "opaque"),
 )  # fmt: skip
 

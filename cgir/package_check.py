@@ -29,10 +29,10 @@ def check_packages(*names: str) -> None:
         spec = sys.modules[name].__spec__ if name in sys.modules else find_spec(name)
         if spec is None or not spec.origin or not (root / name / "__init__.py").is_file():
             continue  # not installed at all, or not beside `cgir`: nothing to compare with
-        found = Path(spec.origin).resolve()
-        if found != root / name / "__init__.py":
-            own = found.parent if found.name == "__init__.py" else found
+        imported = Path(spec.origin).resolve()
+        if imported != root / name / "__init__.py":
+            shadow = imported.parent if imported.name == "__init__.py" else imported
             raise ShadowedPackageError(
-                f"{own} is imported in place of the package {name!r} of cgir, which is {root / name}; rename it, "
+                f"{shadow} is imported in place of the package {name!r} of cgir, which is {root / name}; rename it, "
                 "start from another folder, or use the console script `cgir` instead of `python -m cgir`"
             )

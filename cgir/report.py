@@ -24,7 +24,7 @@ def report(graph: Graph) -> str:
         f"{'parameters':<12}{graph.num_params:>20,}", f"{'FLOPs':<12}{graph.flops:>20,}  (1 multiply-add = 2)",
         f"{'activations':<12}{activation_bytes(graph):>20,}  bytes in float32", "", *_operators(graph),
     ]  # fmt: skip
-    opaque = [_place(index, node) for index, node in enumerate(graph.nodes) if node.op == "Opaque"]
+    opaque = [_describe_node(index, node) for index, node in enumerate(graph.nodes) if node.op == "Opaque"]
     lines += _listing("opaque operators, kept with name and shapes, their FLOPs counted as 0", opaque)
     lines += _listing(
         "loops whose number of iterations is unknown, their bodies counted once", list(_unknown_loops(graph))
@@ -35,13 +35,13 @@ def report(graph: Graph) -> str:
 
 def costs(graph: Graph) -> list[tuple[int, int]]:
     """Parameters and FLOPs of each node; a shared parameter is charged to its first user, so that both add up."""
-    seen: set[str] = set()
-    found = []
+    counted: set[str] = set()
+    result = []
     for node in graph.nodes:
-        fresh = {param.id: prod(param.shape) for param in node.params if param.id not in seen}
-        seen.update(fresh)
-        found.append((sum(fresh.values()), node_flops(node)))
-    return found
+        new_params = {param.id: prod(param.shape) for param in node.params if param.id not in counted}
+        counted.update(new_params)
+        result.append((sum(new_params.values()), node_flops(node)))
+    return result
 
 
 def _operators(graph: Graph) -> Iterator[str]:
@@ -58,20 +58,20 @@ def _operators(graph: Graph) -> Iterator[str]:
         yield f"{name:<{width}} {count:>7,} {params[name]:>15,} {flops[name]:>20,} {share:>7.1%}"
 
 
-def _place(index: int, node: Node) -> str:
+def _describe_node(index: int, node: Node) -> str:
     name = str(node.attr("name")) if node.op == "Opaque" else node.op
     return f"{name} -> {shape_text(node.shape)}, node {index}" + (f" in {node.module}" if node.module else "")
 
 
 def _unknown_loops(graph: Graph) -> Iterator[str]:
-    """Loops that read something of their body which does not carry the number of `trips`."""
+    """Loops of unknown length: neither the Loop node nor a node of its body that it reads has the attribute `trips`."""
     for index, node in enumerate(graph.nodes):
         if (
             node.op == "Loop"
             and node.attr("trips") is None
             and all(graph.nodes[source].attr("trips") is None for source in node.inputs)
         ):
-            yield _place(index, node)
+            yield _describe_node(index, node)
 
 
 def _listing(caption: str, lines: Sequence[str]) -> list[str]:
@@ -80,7 +80,7 @@ def _listing(caption: str, lines: Sequence[str]) -> list[str]:
 
 
 def _notes(graph: Graph) -> list[str]:
-    """Parameters that were never in a node, and what each pass of the canonicalisation made of nodes."""
+    """Lines on parameters that no operator reads, and on the nodes that each pass of the canonicalisation removed."""
     unused = dict(graph.notes).get(UNUSED, 0)
     removed = sorted((-count, name) for name, count in graph.notes if name != UNUSED)
     lines = ["", f"parameters that no operator reads, not counted above: {unused:,}"] if unused else []

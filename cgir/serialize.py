@@ -79,7 +79,7 @@ def encode(graph: Graph) -> dict[str, Any]:
 
 
 def decode(data: Any) -> Graph:
-    """A graph from JSON values; their types are checked here, what they mean is for `verify`."""
+    """A graph from JSON values; checks their types, not the invariants of the graph, which `verify` checks."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise FileFormatError(f'not a cgir graph: expected an object with "format": "{FORMAT}"')
     version = data.get("version")
@@ -139,12 +139,12 @@ def decode_value(value: Any, where: str, depth: int = 0) -> Any:
     """An attribute's value from JSON.
 
     Args:
-        value: what `json` read.
-        where: file and place, with which a message begins.
-        depth: how many lists it stands in.
+        value: as parsed by `json`.
+        where: file and node, the start of an error message.
+        depth: number of lists around it.
 
     Raises:
-        FileFormatError: it is no value that an attribute can have.
+        FileFormatError: an attribute cannot have this value.
     """
     if isinstance(value, list) and depth < 32:  # verify allows less; this only keeps the recursion short
         return tuple(decode_value(item, where, depth + 1) for item in value)
@@ -156,7 +156,7 @@ def decode_value(value: Any, where: str, depth: int = 0) -> Any:
 
 
 def _short(value: Any) -> str:
-    """A value in an error message: not longer than a line, nor deeper than Python can print."""
+    """A value for an error message, shortened to 60 characters; its type where it is nested too deeply to print."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):

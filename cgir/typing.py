@@ -1,4 +1,4 @@
-"""Array types by element type, for annotations; the shape stands in the docstring of what has the type."""
+"""Array types by element type, for annotations; shapes are given in docstrings."""
 
 from typing import Any
 

@@ -202,9 +202,9 @@ def _is_integers(value: Any, length: int) -> bool:
 
 
 def _weight_problems(node: Node, expected: Shape, features: int) -> Iterator[str]:
-    """Weight and bias have PyTorch's layout.
+    """Problems of weight and bias, which have PyTorch's layout.
 
-    Weights computed from other parameters keep those instead: any number, of any rank.
+    Nodes whose weight is computed from other parameters have those instead, of any number and rank: not checked.
     """
     if len(node.inputs) != 1 or not node.params or len(node.params) > 2 or len(node.params[0].shape) != len(expected):
         return

@@ -1,4 +1,4 @@
-"""Passes: functions `Graph -> Graph`, one concern each. `canonicalize` is their fixed sequence."""
+"""Graph passes: functions `Graph -> Graph`, one concern each; `canonicalize` runs their fixed sequence."""
 
 from .activations import recognize_clips as recognize_clips
 from .activations import recognize_prelu as recognize_prelu

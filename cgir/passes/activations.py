@@ -1,4 +1,4 @@
-"""Activations from their parts: clips from two bounds, PReLU from weighted ReLUs."""
+"""Recognition of decomposed activations: clips from two bounds, PReLU from weighted ReLUs."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def recognize_clips(graph: Graph) -> Graph:
 
 
 def _bounded(graph: Graph, index: int) -> int | None:
-    """The other bound before this one, if nothing else reads it."""
+    """The node of the opposite bound that this node reads, if it has no other reader."""
     node = graph.nodes[index]
-    other = {"Maximum": "Minimum", "Minimum": "Maximum"}.get(node.op)
+    opposite = {"Maximum": "Minimum", "Minimum": "Maximum"}.get(node.op)
     if (
-        other is None
+        opposite is None
         or len(node.inputs) != 1
         or node.params
         or node.attr("scalar") is None
@@ -49,7 +49,7 @@ def _bounded(graph: Graph, index: int) -> int | None:
     inner = graph.nodes[node.inputs[0]]
     return (
         node.inputs[0]
-        if inner.op == other and len(inner.inputs) == 1 and not inner.params and inner.attr("scalar") is not None
+        if inner.op == opposite and len(inner.inputs) == 1 and not inner.params and inner.attr("scalar") is not None
         else None
     )
 
@@ -87,17 +87,17 @@ def recognize_prelu(graph: Graph) -> Graph:
 
 
 def _chain(graph: Graph, index: int, ops: tuple[str, ...]) -> list[int] | None:
-    """Private nodes of one input, from the last to the first; the last one has one parameter, the others none."""
-    found: list[int] = []
+    """A chain of nodes with one input and one reader, from last to first; the last has one parameter, others none."""
+    chain: list[int] = []
     for op in ops:
         node = graph.nodes[index]
         if (
             node.op != op
             or len(node.inputs) != 1
-            or len(node.params) != (not found)
+            or len(node.params) != (not chain)
             or len(graph.consumers[index]) != 1
         ):
             return None
-        found.append(index)
+        chain.append(index)
         index = node.inputs[0]
-    return found
+    return chain

@@ -1,4 +1,4 @@
-"""One form for sums and for linear layers."""
+"""Canonical form of sums, concatenations, linear layers and, at inference, batch normalisation."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def merge_adds(graph: Graph) -> Graph:
 
 
 def merge_concats(graph: Graph) -> Graph:
-    """Merge a concatenation into the one that alone reads it, where both are along the same axis."""
+    """Merge a concatenation into its only reader, if that is a concatenation along the same axis."""
     nodes: list[Node | None] = list(graph.nodes)
     for index, original in enumerate(graph.nodes):
         node = nodes[index]
-        if node is None or original.op != "Concat" or (axis := _joined(original)) is None:
+        if node is None or original.op != "Concat" or (axis := _concat_axis(original)) is None:
             continue
         edges: list[tuple[int, Shape]] = []
         for source, shape in zip(node.inputs, node.in_shapes, strict=True):
@@ -59,7 +59,7 @@ def merge_concats(graph: Graph) -> Graph:
                 or inner.params
                 or inner.shape != shape
                 or len(graph.consumers[source]) != 1
-                or _joined(inner) != axis
+                or _concat_axis(inner) != axis
             ):
                 edges.append((source, shape))
                 continue
@@ -71,8 +71,8 @@ def merge_concats(graph: Graph) -> Graph:
     return rebuild(graph, nodes)
 
 
-def _joined(node: Node) -> int | None:
-    """The axis of a concatenation: the one on which the whole is larger than its parts."""
+def _concat_axis(node: Node) -> int | None:
+    """The axis of a concatenation: the one on which the result is larger than the inputs."""
     if node.op != "Concat" or any(len(shape) != len(node.shape) for shape in node.in_shapes):
         return None
     axes = [axis for axis, n in enumerate(node.shape) if any(shape[axis] != n for shape in node.in_shapes)]
@@ -80,7 +80,7 @@ def _joined(node: Node) -> int | None:
 
 
 def unify_linear(graph: Graph) -> Graph:
-    """Linear layers from their parts: a product with a weight matrix, then the sum with a bias vector."""
+    """Recognise linear layers: a product with a weight matrix, then the sum with a bias vector."""
     nodes: list[Node | None] = [_linear_from_matmul(node) for node in graph.nodes]
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -117,21 +117,21 @@ def _linear_from_matmul(node: Node) -> Node:
         return node
     if prod(node.shape) * inner != prod(before) * outer:  # the weight is only a part of the parameter, or repeats it
         return node
-    rest = before[1:] if before[0] == inner and node.shape[0] == outer else before[:-1]
+    positions = before[1:] if before[0] == inner and node.shape[0] == outer else before[:-1]
     return replace(
         node,
         op="Linear",
-        in_shapes=((inner, *rest),),
-        shape=(outer, *rest),
+        in_shapes=((inner, *positions),),
+        shape=(outer, *positions),
         params=(Param(weight.id, (outer, inner)),),
         attrs=node.carry_trips(),
     )
 
 
 def recognize_affine(graph: Graph) -> Graph:
-    """A scale and then a shift per channel become `BatchNorm`, at inference.
+    """Replace a scale and then a shift per channel by `BatchNorm`, at inference.
 
-    This is what is left of one when its statistics are folded.
+    They are what folding the statistics of a batch normalisation leaves.
     """
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
@@ -155,7 +155,7 @@ def _is_per_channel(node: Node, op: str) -> bool:
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
-    """Fold BatchNorm into the convolution or linear layer that it alone reads, at inference; the layer gains a bias."""
+    """Fold BatchNorm into the layer (convolution or linear) whose only reader it is, at inference; it gains a bias."""
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):

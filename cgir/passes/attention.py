@@ -1,4 +1,4 @@
-"""Scaled dot-product attention from its parts, and one form for its projections."""
+"""Recognition of scaled dot-product attention, and packing of its projections into one linear layer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def recognize_attention(graph: Graph) -> Graph:
             nodes[index] = replace(node, attrs=node.carry_trips())
         elif node.op == "MatMul" and len(node.inputs) == 2:
             _rewrite(graph, nodes, index)
-    found = rebuild(graph, nodes)
-    return remove_dead(found) if found is not graph else graph  # scales that only queries and keys had
+    rewritten = rebuild(graph, nodes)
+    return remove_dead(rewritten) if rewritten is not graph else graph  # dropped scales of queries and keys
 
 
 def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
@@ -93,13 +93,12 @@ def pack_projections(graph: Graph) -> Graph:
     """Merge the projections of query, key and value of self-attention into one `Linear`.
 
     `torch.nn.MultiheadAttention` has one, Keras and others have three. Only where the three read the same tensor, have
-    no other reader, agree in having a bias, and share their weights with nothing else but other triples of the same
-    weights.
+    no other reader, all or none have a bias, and their weights are used by nothing but triples of the same weights.
     """
     triples = {
-        index: found
+        index: projections
         for index, node in enumerate(graph.nodes)
-        if node.op == "Attention" and (found := _projections(graph, node))
+        if node.op == "Attention" and (projections := _projections(graph, node))
     }
     weights = {index: tuple(graph.nodes[i].params for i in triple) for index, triple in triples.items()}
     packed, used = Counter(weights.values()), Counter(param.id for node in graph.nodes for param in node.params)
@@ -108,21 +107,21 @@ def pack_projections(graph: Graph) -> Graph:
     for index, triple in triples.items():
         ids = [param.id for params in weights[index] for param in params]
         if len(set(ids)) == len(ids) and all(used[name] == packed[weights[index]] for name in ids):
-            *others, last = sorted(triple)
+            *merged, last = sorted(triple)
             nodes[last] = _packed([graph.nodes[i] for i in triple], graph.nodes[index].module)
-            for other in others:
-                nodes[other], alias[other] = None, last
+            for projection in merged:
+                nodes[projection], alias[projection] = None, last
     return rebuild(graph, nodes, alias)
 
 
 def _projections(graph: Graph, attention: Node) -> tuple[int, ...] | None:
-    """The three linear layers that are query, key and value of one tensor."""
+    """The three linear layers that compute query, key and value from one tensor."""
     triple = attention.inputs[:3]
     nodes = [graph.nodes[index] for index in triple]
-    alike = {(node.op, node.inputs, node.in_shapes, node.shape[1:], len(node.params)) for node in nodes}
+    signatures = {(node.op, node.inputs, node.in_shapes, node.shape[1:], len(node.params)) for node in nodes}
     if (
         len(set(triple)) < 3
-        or len(alike) > 1
+        or len(signatures) > 1
         or nodes[0].op != "Linear"
         or not nodes[0].params
         or len(nodes[0].inputs) != 1

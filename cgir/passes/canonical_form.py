@@ -28,7 +28,7 @@ STEPS: tuple[Pass, ...] = (
 
 
 def sequence(level: str = "module", keep_movement: bool = False) -> tuple[Pass, ...]:
-    """The passes of `canonicalize`, in order: constants, movement, `STEPS`, and what inference adds."""
+    """The passes of `canonicalize`, in order: constants, movement, `STEPS`, and those for inference only."""
     inference = level == "inference"
     return (
         recognize_recurrent, recognize_batch_norm, fold_computed_constants if inference else fold_constants,
@@ -42,14 +42,14 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
     """The canonical form: networks that compute the same from the same operators become isomorphic graphs.
 
     Args:
-        graph: raw or canonical (canonicalising twice changes nothing). Only a raw graph knows the shapes of what is
-            computed from parameters, which "inference" wants.
-        level: "module" keeps operators as written; "inference" is what an optimising exporter leaves of it: BatchNorm
-            is folded into the convolution or linear layer before it, what is computed from parameters alone is one
+        graph: raw or canonical (canonicalising twice changes nothing). Only a raw graph has the shapes of tensors
+            computed from parameters, which "inference" needs.
+        level: "module" keeps operators as written; "inference" is what an optimising exporter would write: BatchNorm
+            is folded into the convolution or linear layer before it, a tensor computed from parameters alone is one
             parameter, and equal nodes are merged.
         keep_movement: keep reshapes, transposes and slices as nodes.
-        debug: check every invariant of `cgir.verify` after each pass, which takes a multiple of the time; also on
-            where the environment has CGIR_DEBUG=1.
+        debug: check every invariant of `cgir.verify` after each pass, which takes a multiple of the time; the
+            environment variable CGIR_DEBUG=1 also enables it.
 
     Raises:
         InvalidGraphError: `level` is neither of the two; or a pass failed, as it may on a graph that `cgir.verify`

@@ -1,4 +1,4 @@
-"""Fold what does not depend on the inputs into the operators that use it."""
+"""Constant folding: nodes that depend on no graph input move into the operators that read them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ def fold_constants(graph: Graph, computed: bool = False) -> Graph:
     1. a parameter, or anything computed from parameters alone, becomes `params` of its consumer (weight before own
        parameters);
     2. a scalar constant in arithmetic becomes the attribute `scalar`;
-    3. other constants (masks, index tables) leave no trace but the consumer itself;
-    4. a product with the scalar 0 is a constant, as NAS-Bench-201's `none` is written.
-    An output that turns out constant loses its input; `remove_dead` decides what becomes of it. With `computed`, what
-    is computed from parameters is one parameter with the shape of the result, as at inference, where it is computed
-    beforehand.
+    3. other constants (masks, index tables) are dropped from the consumer's inputs;
+    4. a product with the scalar 0 is a constant: NAS-Bench-201 writes its `none` so.
+    A constant output loses its input; `remove_dead` then keeps or removes it. With `computed`, a tensor computed from
+    parameters is one parameter with the shape of the result, as at inference, where it is computed beforehand.
     """
     constant: dict[int, tuple[Param, ...]] = {}
     nodes: list[Node | None] = []
     for index, node in enumerate(graph.nodes):
         inner = tuple(
-            p for source in node.inputs if source in constant for p in _held(graph, source, constant[source], computed)
+            p
+            for source in node.inputs
+            if source in constant
+            for p in _constant_params(graph, source, constant[source], computed)
         )
         if node.op not in ("Input", "Output") and (_is_zero(node) or all(source in constant for source in node.inputs)):
             constant[index] = (
@@ -49,23 +51,23 @@ def fold_constants(graph: Graph, computed: bool = False) -> Graph:
 
 
 def fold_computed_constants(graph: Graph) -> Graph:
-    """`fold_constants` for inference: what is computed from parameters alone becomes one parameter."""
+    """`fold_constants` for inference: a tensor computed from parameters alone becomes one parameter."""
     return fold_constants(graph, computed=True)
 
 
-def _held(graph: Graph, source: int, params: tuple[Param, ...], computed: bool) -> tuple[Param, ...]:
-    """The parameters that a constant input brings to its reader."""
+def _constant_params(graph: Graph, source: int, params: tuple[Param, ...], computed: bool) -> tuple[Param, ...]:
+    """The parameters that the reader of a constant input takes over."""
     if not computed or not params:
         return params
     shape = graph.nodes[source].shape
     origin = _origin(graph, source)
     if graph.nodes[origin].op == "Param":
-        return (_shaped(params[0].id, params[0].shape, shape),)
+        return (_with_shape(params[0].id, params[0].shape, shape),)
     return (Param(f"{'+'.join(param.id for param in params)}@{origin}:{'x'.join(map(str, shape))}", shape),)
 
 
 def _origin(graph: Graph, index: int) -> int:
-    """What a tensor was before its elements, all of them, were moved or converted."""
+    """The node that computed a tensor, skipping movement and conversion that keep all its elements."""
     node = graph.nodes[index]
     while (
         len(node.inputs) == 1
@@ -77,22 +79,22 @@ def _origin(graph: Graph, index: int) -> int:
     return index
 
 
-def _shaped(name: str, before: Shape, after: Shape) -> Param:
-    """A parameter of another shape has another name."""
+def _with_shape(name: str, before: Shape, after: Shape) -> Param:
+    """The parameter in the shape `after`; where that differs from `before`, its name says so."""
     return Param(name if before == after else f"{name}:{'x'.join(map(str, after))}", after)
 
 
 def squeeze_parameters(graph: Graph) -> Graph:
     """Drop leading axes of size 1 from parameters of elementwise operators.
 
-    Broadcasting ignores them, and files differ in them. Slopes of `PReLU` have one axis: the channels'.
+    Broadcasting ignores them, and exported files differ in them. Slopes of `PReLU` have one axis, the channels.
     """
     return rebuild(graph, [node if OPS[node.op].category in WEIGHTED else _squeezed(node) for node in graph.nodes])
 
 
 def _squeezed(node: Node) -> Node:
     after = [(prod(param.shape),) if node.op == "PReLU" else _without_ones(param.shape) for param in node.params]
-    params = tuple(_shaped(param.id, param.shape, shape) for param, shape in zip(node.params, after, strict=True))
+    params = tuple(_with_shape(param.id, param.shape, shape) for param, shape in zip(node.params, after, strict=True))
     return node if params == node.params else replace(node, params=params)
 
 
@@ -104,21 +106,21 @@ def _without_ones(shape: Shape) -> Shape:
 
 def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], params: tuple[Param, ...]) -> Node:
     """The node without its constant inputs."""
-    kept = [slot for slot, source in enumerate(node.inputs) if source not in constant]
-    gone = [graph.nodes[source] for source in node.inputs if source in constant]
-    values = [0.0 if _is_zero(source) else source.attr("value") for source in gone]
-    if node.op in ARITHMETIC and len(gone) == 1 and values[0] is not None:
-        return _with_scalar(node, kept[0], float(values[0]))
+    slots = [slot for slot, source in enumerate(node.inputs) if source not in constant]
+    constants = [graph.nodes[source] for source in node.inputs if source in constant]
+    values = [0.0 if _is_zero(source) else source.attr("value") for source in constants]
+    if node.op in ARITHMETIC and len(constants) == 1 and values[0] is not None:
+        return _with_scalar(node, slots[0], float(values[0]))
     return replace(
         node,
-        inputs=tuple(node.inputs[slot] for slot in kept),
-        in_shapes=tuple(node.in_shapes[slot] for slot in kept),
+        inputs=tuple(node.inputs[slot] for slot in slots),
+        in_shapes=tuple(node.in_shapes[slot] for slot in slots),
         params=() if node.op == "Output" else _unique(params + node.params),
     )
 
 
 def _with_scalar(node: Node, slot: int, value: float) -> Node:
-    """Arithmetic with one scalar operand in its one form, which frontends use too.
+    """Canonical form of arithmetic with one scalar operand, which frontends use too.
 
     x - c is Add, x / c is Mul; c - x and c / x have `reverse`.
     """
@@ -144,7 +146,7 @@ def _unique(params: tuple[Param, ...]) -> tuple[Param, ...]:
 def round_numbers(graph: Graph) -> Graph:
     """Round floating-point attributes to six digits of their single precision.
 
-    Files keep single precision, while Python computes in double.
+    Files store single precision, while Python computes in double.
     """
     return graph.with_nodes(
         _rounded_node(node) if any(_has_float(value) for _, value in node.attrs) else node for node in graph.nodes

@@ -1,4 +1,4 @@
-"""Contract what computes nothing: data movement, identities, and operators whose settings make them one."""
+"""Contraction of nodes that compute nothing: data movement, identities, and operators with neutral settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEUTRAL = {"Add": 0, "Mul": 1, "Div": 1, "Pow": 1}
 def contract_movement(graph: Graph) -> Graph:
     """Turn reshapes, transposes, slices, expansions and shuffles into edges; consumers keep the shape they see.
 
-    So does a concatenation that puts the parts of one tensor together again, which is how files write `roll`.
+    A concatenation that puts the parts of one tensor together again is contracted too: files write `roll` so.
     """
     return _contract(graph, {"movement"})
 
@@ -33,9 +33,9 @@ def _without_empty(node: Node) -> Node:
     """A concatenation without its empty parts."""
     if node.op != "Concat" or all(map(prod, node.in_shapes)) or not prod(node.shape):
         return node
-    kept = [slot for slot, shape in enumerate(node.in_shapes) if prod(shape)]
+    slots = [slot for slot, shape in enumerate(node.in_shapes) if prod(shape)]
     return replace(
-        node, inputs=tuple(node.inputs[slot] for slot in kept), in_shapes=tuple(node.in_shapes[slot] for slot in kept)
+        node, inputs=tuple(node.inputs[slot] for slot in slots), in_shapes=tuple(node.in_shapes[slot] for slot in slots)
     )
 
 
@@ -96,13 +96,13 @@ def _unify_pool(node: Node) -> Node:
     if not average and node.op not in ("AdaptiveMaxPool", "MaxPool", "ReduceMax", "GlobalMaxPool"):
         return node
     before, after = node.in_shapes[0], node.shape
-    whole = len(before) > 1 and after[:1] == before[:1] and prod(after[1:]) == 1
+    is_global = len(before) > 1 and after[:1] == before[:1] and prod(after[1:]) == 1
     windowed = node.op in ("AvgPool", "MaxPool") and (
         node.attr("kernel") != before[1:] or any(map(any, node.attr("padding")))
     )
-    if node.op in ("AdaptiveAvgPool", "AdaptiveMaxPool") and not whole:
+    if node.op in ("AdaptiveAvgPool", "AdaptiveMaxPool") and not is_global:
         return _as_windows(node)
-    if not whole or windowed:
+    if not is_global or windowed:
         return node
     return replace(node, op="GlobalAvgPool" if average else "GlobalMaxPool", shape=before[:1], attrs=())
 
@@ -133,9 +133,9 @@ def fold_padding(graph: Graph) -> Graph:
         if node.op != "Pad" or node.attr("mode") != "constant" or node.attr("value") != 0:
             continue
         padded = {reader: _padded(graph, index, reader) for reader in graph.consumers[index]}
-        nodes_of = {reader: found for reader, found in padded.items() if found is not None}
-        for reader, found in nodes_of.items():
-            nodes[reader] = found
+        nodes_of = {reader: folded for reader, folded in padded.items() if folded is not None}
+        for reader, folded in nodes_of.items():
+            nodes[reader] = folded
         if padded and len(nodes_of) == len(padded):
             nodes[index] = None
             alias[index] = node.inputs[0]
@@ -150,9 +150,9 @@ def _without_channels(node: Node) -> Node:
     return replace(node, attrs=tuple((key, padding[1:] if key == "padding" else value) for key, value in node.attrs))
 
 
-def _padded(graph: Graph, index: int, place: int) -> Node | None:
-    """A convolution with the padding before it added to its own."""
-    node, reader = graph.nodes[index], graph.nodes[place]
+def _padded(graph: Graph, index: int, reader_index: int) -> Node | None:
+    """A convolution or unfold with the padding of the node before it added to its own."""
+    node, reader = graph.nodes[index], graph.nodes[reader_index]
     extra = node.attr("padding")
     if (
         reader.op not in ("Conv", "Unfold")
@@ -163,7 +163,7 @@ def _padded(graph: Graph, index: int, place: int) -> Node | None:
     ):
         return None
     before, after = node.in_shapes[0], reader.in_shapes[0]
-    # the two see other axes as the channels
+    # the two nodes have different channel axes
     if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):
         return None
     padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra, strict=True))

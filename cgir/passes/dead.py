@@ -1,4 +1,4 @@
-"""Remove what no input reaches or no output needs."""
+"""Dead code elimination: removes nodes that no input reaches or no output needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .rewrite import rebuild
 def remove_dead(graph: Graph) -> Graph:
     """Keep nodes on a path from an input to an output, inputs and outputs included.
 
-    Where no output depends on any input, what stays is the unconnected inputs and outputs.
+    Where no output depends on any input, only the inputs and outputs remain, unconnected.
     """
     reached: set[int] = set()
     for index, node in enumerate(graph.nodes):

@@ -18,14 +18,13 @@ def run_passes(graph: Graph, passes: Sequence[Pass], debug: bool = False) -> Gra
     """Apply passes one after the other.
 
     Args:
-        graph: what the first pass gets.
+        graph: input of the first pass.
         passes: functions `Graph -> Graph`, named by their `__name__`.
-        debug: check every invariant of `cgir.verify` before the first and after each pass; also on where the
-            environment has CGIR_DEBUG=1.
+        debug: check every invariant of `cgir.verify` before the first and after each pass; the environment
+            variable CGIR_DEBUG=1 also enables it.
 
     Returns:
-        The last pass's graph. Its `notes` gain, under each pass's name, by how many nodes that pass made the graph
-        smaller.
+        The last pass's graph. Its `notes` also have, under each pass's name, the number of nodes that it removed.
 
     Raises:
         InvalidGraphError: a pass failed, or with `debug` broke an invariant; the message names it and those before it.
@@ -50,7 +49,7 @@ def run_passes(graph: Graph, passes: Sequence[Pass], debug: bool = False) -> Gra
 
 
 def _check(graph: Graph, problem: str) -> None:
-    """Verify a graph between passes: whatever its level, it may hold what a canonical one may not."""
+    """Verify a graph between passes, as a raw one: it may still contain what canonical graphs may not."""
     try:
         verify(graph.with_nodes(graph.nodes, level="raw"))
     except InvalidGraphError as error:

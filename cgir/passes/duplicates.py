@@ -1,4 +1,4 @@
-"""Compute equal things once."""
+"""Common subexpression elimination."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .rewrite import rebuild, resolve
 
 
 def merge_duplicates(graph: Graph) -> Graph:
-    """Merge nodes that do the same to the same tensors with the same parameters, as optimising exporters do."""
+    """Merge equal nodes that read the same tensors and parameters, as optimising exporters do."""
     first: dict[tuple[object, ...], int] = {}
     alias: dict[int, int] = {}
     nodes: list[Node | None] = list(graph.nodes)
@@ -16,7 +16,7 @@ def merge_duplicates(graph: Graph) -> Graph:
         if node.op in ("Input", "Output"):
             continue
         inputs = tuple(resolve(alias, source) for source in node.inputs)
-        same = first.setdefault((node.op, inputs, node.in_shapes, node.shape, node.params, node.attrs), index)
-        if same != index:
-            nodes[index], alias[index] = None, same
+        first_index = first.setdefault((node.op, inputs, node.in_shapes, node.shape, node.params, node.attrs), index)
+        if first_index != index:
+            nodes[index], alias[index] = None, first_index
     return rebuild(graph, nodes, alias)

@@ -1,4 +1,4 @@
-"""Operators that exporters decompose: group normalisation and gated linear units."""
+"""Group normalisation, recognised in its decomposed form, and gated linear units, which are decomposed."""
 
 from __future__ import annotations
 
@@ -23,24 +23,30 @@ def recognize_groups(graph: Graph) -> Graph:
             for source, shape in zip(graph.nodes[i].inputs, graph.nodes[i].in_shapes, strict=True)
             if source == index
         }
-        seen = next(iter(shapes)) if len(shapes) == 1 else ()
+        read_shape = next(iter(shapes)) if len(shapes) == 1 else ()
         groups = node.in_shapes[0][0]
-        if not seen or seen == node.shape or prod(seen) != prod(node.shape) or seen[0] == groups or seen[0] % groups:
+        if (
+            not read_shape
+            or read_shape == node.shape
+            or prod(read_shape) != prod(node.shape)
+            or read_shape[0] == groups
+            or read_shape[0] % groups
+        ):
             continue
         params: tuple[Param, ...] = ()
         last = index
         for op in ("Mul", "Add"):
             reader = graph.consumers[last][0] if len(graph.consumers[last]) == 1 else None
-            if reader is None or not _is_affine(graph.nodes[reader], op, seen[0]):
+            if reader is None or not _is_affine(graph.nodes[reader], op, read_shape[0]):
                 break
-            params += (Param(graph.nodes[reader].params[0].id, (seen[0],)),)
+            params += (Param(graph.nodes[reader].params[0].id, (read_shape[0],)),)
             nodes[reader] = None
             alias[reader] = last = reader
         nodes[index] = replace(
             node,
             op="GroupNorm",
-            in_shapes=(seen,),
-            shape=seen,
+            in_shapes=(read_shape,),
+            shape=read_shape,
             params=params,
             attrs=attributes({**dict(node.attrs), "groups": groups}),
         )
@@ -59,17 +65,17 @@ def _is_affine(node: Node, op: str, channels: int) -> bool:
 
 
 def split_gates(graph: Graph) -> Graph:
-    """Gated linear units (Dauphin et al. 2017, eq. 1) as files write them: one half times the sigmoid of the other."""
+    """Decompose gated linear units (Dauphin et al. 2017, eq. 1): one half times the sigmoid of the other."""
     nodes: list[Node] = []
-    index: dict[int, int] = {}
-    for old, node in enumerate(graph.nodes):
-        inputs = tuple(index[source] for source in node.inputs)
+    new_index: dict[int, int] = {}
+    for old_index, node in enumerate(graph.nodes):
+        inputs = tuple(new_index[source] for source in node.inputs)
         if node.op == "GLU":
             nodes.append(
                 Node("Sigmoid", inputs, (node.shape,), node.shape, name=f"{node.name}.gate", module=node.module)
             )
             node = replace(node, op="Mul", in_shapes=(node.shape, node.shape), attrs=())
             inputs = (*inputs, len(nodes) - 1)
-        index[old] = len(nodes)
+        new_index[old_index] = len(nodes)
         nodes.append(replace(node, inputs=inputs))
     return graph.with_nodes(nodes) if len(nodes) > len(graph.nodes) else graph

@@ -1,4 +1,4 @@
-"""Recurrent layers from the loops over their cells."""
+"""Recognition of recurrent layers in loops over their cells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SKIPPED = ("movement", "identity", "source")
 
 
 class Cell(NamedTuple):
-    """What one iteration of a cell computes, biases aside: operators and how many gates its weights stack."""
+    """Operators of one iteration of a cell, without biases, and the number of gates that its weights stack."""
 
     op: str
     gates: int
@@ -34,7 +34,7 @@ CELLS = (
 
 
 class _CellInputs(NamedTuple):
-    """What a cell reads in one iteration.
+    """Inputs of a cell in one iteration.
 
     Attributes:
         kernel: weight of the input.
@@ -65,32 +65,32 @@ def recognize_recurrent(graph: Graph) -> Graph:
         if node.op != "Loop":
             continue
         body = _body(graph, index)
-        found = _layer(graph, index, body)
+        layer = _layer(graph, index, body)
         live = {i for i in body if OPS[graph.nodes[i].op].category != "source" and graph.nodes[i].shape}
-        if found is None or any(reader not in body and reader != index for i in live for reader in graph.consumers[i]):
+        if layer is None or any(reader not in body and reader != index for i in live for reader in graph.consumers[i]):
             continue
-        nodes[index] = found
+        nodes[index] = layer
         for i in live:
             nodes[i] = None
-    # What is left of the body are counters; they depend on no input and are folded.
+    # The rest of the body are counters; they depend on no input and are folded.
     return _both_directions(rebuild(graph, nodes))
 
 
 def _body(graph: Graph, loop: int) -> list[int]:
     """The nodes of a loop's body: they stand right before it, under its path."""
     path = f"{graph.nodes[loop].name.partition('#')[0]}.body"
-    found = []
+    body = []
     for index in range(loop - 1, -1, -1):
         module = graph.nodes[index].module
         if module == path or module.startswith(f"{path}."):
-            found.append(index)
+            body.append(index)
         elif graph.nodes[index].op != "Param":
             break
-    return found
+    return body
 
 
 def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
-    """The recurrent layer that a loop is."""
+    """The recurrent layer that a loop computes, None if there is none."""
     node = graph.nodes[loop]
     counted = [i for i in body if OPS[graph.nodes[i].op].category not in SKIPPED and graph.nodes[i].shape]
     biases = [i for i in counted if graph.nodes[i].op == "Add" and _bias(graph, i) is not None]
@@ -130,7 +130,7 @@ def _bias(graph: Graph, index: int) -> Param | None:
 
 
 def _cell_inputs(graph: Graph, body: list[int], counted: list[int], biases: list[int]) -> _CellInputs | None:
-    """The parts of a cell: one product is of an element of the sequence, the other one of the state before."""
+    """The inputs of a cell: one product reads an element of the sequence, the other one the previous state."""
     inside = set(body)
     products = sorted(i for i in counted if graph.nodes[i].op == "MatMul")
     kernel = recurrent = None
@@ -160,22 +160,22 @@ def _cell_inputs(graph: Graph, body: list[int], counted: list[int], biases: list
         for source in graph.nodes[i].inputs
         if source not in inside and source not in states
     ]
-    given = tuple(
+    initial_states = tuple(
         source for source in states if graph.nodes[source].op != "Identity" or len(graph.nodes[source].inputs) == 1
     )
-    return _CellInputs(kernel, recurrent, _bias_vectors(graph, biases), sequence, sequence_shape, given)
+    return _CellInputs(kernel, recurrent, _bias_vectors(graph, biases), sequence, sequence_shape, initial_states)
 
 
 def _bias_vectors(graph: Graph, biases: list[int]) -> tuple[Param, ...]:
     """The biases as vectors; one parameter of two rows is two of them."""
-    found = [param for param in (_bias(graph, i) for i in biases) if param is not None]
-    if len(found) == 2 and found[0] == found[1] and len(found[0].shape) == 2:
-        return tuple(Param(found[0].id + part, (prod(found[0].shape) // 2,)) for part in (".input", ".recurrent"))
-    return tuple(found)
+    params = [param for param in (_bias(graph, i) for i in biases) if param is not None]
+    if len(params) == 2 and params[0] == params[1] and len(params[0].shape) == 2:
+        return tuple(Param(params[0].id + part, (prod(params[0].shape) // 2,)) for part in (".input", ".recurrent"))
+    return tuple(params)
 
 
 def _both_directions(graph: Graph) -> Graph:
-    """One bidirectional layer for two of one kind that read one sequence, of which one reads it backwards."""
+    """Merge two layers of one kind that read one sequence in opposite directions into a bidirectional layer."""
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     layers = [
@@ -189,8 +189,10 @@ def _both_directions(graph: Graph) -> Graph:
             if first >= second or nodes[first] is not pair[0] or nodes[second] is not pair[1]:
                 continue
             steps = [_origin_and_flips(graph, node.inputs[0]) for node in pair]
-            alike = pair[0].kind._replace(attrs=()) == pair[1].kind._replace(attrs=()) and steps[0][0] == steps[1][0]
-            if not alike or [flips for _, flips in steps] != [0, 1]:
+            is_same_layer = (
+                pair[0].kind._replace(attrs=()) == pair[1].kind._replace(attrs=()) and steps[0][0] == steps[1][0]
+            )
+            if not is_same_layer or [flips for _, flips in steps] != [0, 1]:
                 continue
             shape = (2 * pair[0].shape[0], *pair[0].shape[1:])
             attrs = attributes({**dict(pair[0].attrs), "bidirectional": True})
@@ -201,7 +203,7 @@ def _both_directions(graph: Graph) -> Graph:
 
 
 def _origin_and_flips(graph: Graph, index: int) -> tuple[int, int]:
-    """What a tensor was before it was moved, and how often it was reversed since."""
+    """The node that computed a tensor, skipping movement, and the number of reversals skipped."""
     flips = 0
     while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
         flips += graph.nodes[index].op == "Shuffle"
@@ -212,7 +214,7 @@ def _origin_and_flips(graph: Graph, index: int) -> tuple[int, int]:
 def _drop_concat(
     graph: Graph, nodes: list[Node | None], alias: dict[int, int], first: int, second: int, shape: Shape
 ) -> None:
-    """The sequences of both directions side by side are what the layer returns."""
+    """Remove the concatenation of both directions: it is what the bidirectional layer returns."""
     for index, node in enumerate(graph.nodes):
         if node.op == "Concat" and node.shape == shape and [origin(graph, i) for i in node.inputs] == [first, second]:
             nodes[index], alias[index] = None, first

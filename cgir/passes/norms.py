@@ -1,4 +1,4 @@
-"""Normalisation from its parts: batch norm with fixed statistics; layer, group and instance norm."""
+"""Recognition of decomposed normalisation: batch norm with fixed statistics; layer, group and instance norm."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MEANS = ("Mean", "GlobalAvgPool")  # a mean over all positions has become poolin
 def recognize_batch_norm(graph: Graph) -> Graph:
     """Replace (x - mean) / sqrt(variance + eps) * gamma + beta by one `BatchNorm` node.
 
-    Ioffe and Szegedy 2015, algorithm 2; also as x * scale + shift computed from those. What multiplies and shifts must
-    not depend on the inputs, have one element per channel, and lead back to the root of a constant plus another one; so
-    the scales of layers and of pixels are left alone.
+    Ioffe and Szegedy 2015, algorithm 2; also as x * scale + shift computed from those. Scale and shift must not depend
+    on the inputs, have one element per channel, and be computed from the square root of a constant plus another one; so
+    layer scale and scales of pixels are not matched.
     """
     static = _static(graph)
     if not any(node.op in ROOTS and index in static for index, node in enumerate(graph.nodes)):
@@ -32,19 +32,19 @@ def recognize_batch_norm(graph: Graph) -> Graph:
     for index, node in enumerate(graph.nodes):
         if index in static or node.op not in ("Mul", "Div") or nodes[index] is not node:
             continue
-        found = _batch_norm(graph, static, index)
-        if found is None or any(nodes[i] is not graph.nodes[i] for i in found.nodes):
+        norm = _batch_norm(graph, static, index)
+        if norm is None or any(nodes[i] is not graph.nodes[i] for i in norm.nodes):
             continue
-        first, last = graph.nodes[min(found.nodes)], graph.nodes[max(found.nodes)]
+        first, last = graph.nodes[min(norm.nodes)], graph.nodes[max(norm.nodes)]
         slot = _live_slot(first, static)
-        for i in found.nodes:
+        for i in norm.nodes:
             nodes[i] = None
-        nodes[max(found.nodes)] = Node(
+        nodes[max(norm.nodes)] = Node(
             "BatchNorm",
             (first.inputs[slot],),
             (first.in_shapes[slot],),
             last.shape,
-            found.params,
+            norm.params,
             node.carry_trips(),
             last.name,
             last.module,
@@ -52,14 +52,14 @@ def recognize_batch_norm(graph: Graph) -> Graph:
     return rebuild(graph, nodes)
 
 
-class _Found(NamedTuple):
-    """The live nodes of a normalisation, and its weights."""
+class _BatchNorm(NamedTuple):
+    """A batch normalisation: its nodes that depend on the inputs, and its weights."""
 
     nodes: set[int]
     params: tuple[Param, ...]
 
 
-def _batch_norm(graph: Graph, static: set[int], scale: int) -> _Found | None:
+def _batch_norm(graph: Graph, static: set[int], scale: int) -> _BatchNorm | None:
     """The batch normalisation whose division by the standard deviation is the node `scale`."""
     operand = _static_operand(graph, static, scale)
     if operand is None or not _is_per_channel(graph, scale, operand):
@@ -74,7 +74,7 @@ def _batch_norm(graph: Graph, static: set[int], scale: int) -> _Found | None:
         beta = _leaves(
             graph, after[1], {i for i in _ancestors(graph, after[1]) if _is_scaled_mean(graph, i, roots)} | roots
         )
-        return _Found({scale, after[0]}, _weights(gamma, beta))
+        return _BatchNorm({scale, after[0]}, _weights(gamma, beta))
     before = graph.nodes[scale].inputs[_live_slot(graph.nodes[scale], static)]
     mean = _static_operand(graph, static, before)
     if (
@@ -93,16 +93,16 @@ def _batch_norm(graph: Graph, static: set[int], scale: int) -> _Found | None:
     if after is not None and _is_per_channel(graph, *after) and _leaves(graph, after[1], set()):
         nodes.add(after[0])
         beta = _leaves(graph, after[1], set())
-    return _Found(nodes, _weights(gamma, beta))
+    return _BatchNorm(nodes, _weights(gamma, beta))
 
 
 def _static(graph: Graph) -> set[int]:
     """Nodes that depend on no graph input."""
-    found: set[int] = set()
+    static: set[int] = set()
     for index, node in enumerate(graph.nodes):
-        if node.op != "Input" and all(source in found for source in node.inputs):
-            found.add(index)
-    return found
+        if node.op != "Input" and all(source in static for source in node.inputs):
+            static.add(index)
+    return static
 
 
 def _live_slot(node: Node, static: set[int]) -> int:
@@ -123,7 +123,7 @@ def _static_operand(graph: Graph, static: set[int], index: int) -> int | None:
 
 
 def _next(graph: Graph, static: set[int], index: int, ops: tuple[str, ...]) -> tuple[int, int] | None:
-    """The only reader of a node, if it is such arithmetic; with its static operand."""
+    """The only reader of a node, if it is one of `ops` with a static operand; with that operand."""
     if len(graph.consumers[index]) != 1:
         return None
     reader = graph.consumers[index][0]
@@ -138,19 +138,19 @@ def _is_per_channel(graph: Graph, index: int, operand: int) -> bool:
 
 
 def _ancestors(graph: Graph, index: int, stop: set[int] | None = None) -> set[int]:
-    """A node and everything before it; what is in `stop`, and what only that needs, is left out."""
-    found: set[int] = set()
+    """A node and its ancestors, without those in `stop` and those that only they need."""
+    ancestors: set[int] = set()
     stack = [index]
     while stack:
         i = stack.pop()
-        if i not in found and i not in (stop or ()):
-            found.add(i)
+        if i not in ancestors and i not in (stop or ()):
+            ancestors.add(i)
             stack += graph.nodes[i].inputs
-    return found
+    return ancestors
 
 
 def _roots(graph: Graph, operand: int) -> set[int]:
-    """Roots of a constant plus a number, among what an operand is computed from."""
+    """Ancestors of an operand that are roots of a constant plus a number."""
     return {i for i in _ancestors(graph, operand) if _is_root(graph, i)}
 
 
@@ -175,8 +175,8 @@ def _is_scaled_mean(graph: Graph, index: int, roots: set[int]) -> bool:
 
 def _leaves(graph: Graph, index: int, stop: set[int]) -> tuple[Param, ...]:
     """The parameters that a tensor is computed from."""
-    found = [i for i in sorted(_ancestors(graph, index, stop)) if graph.nodes[i].op == "Param"]
-    return tuple(param for i in found for param in graph.nodes[i].params)
+    leaves = [i for i in sorted(_ancestors(graph, index, stop)) if graph.nodes[i].op == "Param"]
+    return tuple(param for i in leaves for param in graph.nodes[i].params)
 
 
 def _weights(gamma: tuple[Param, ...], beta: tuple[Param, ...]) -> tuple[Param, ...]:
@@ -213,7 +213,7 @@ def recognize_norms(graph: Graph) -> Graph:
 
 
 class _Moments(NamedTuple):
-    """A normalisation: its nodes, what is normalised, its mean, and its weights."""
+    """A normalisation: its nodes, the normalised tensor, its mean, and its weights."""
 
     nodes: set[int]
     source: int
@@ -222,22 +222,22 @@ class _Moments(NamedTuple):
 
 
 def _normalised(graph: Graph, index: int) -> Iterator[_Moments]:
-    """Readings of a sum as x * k + (beta - mean * k)."""
+    """Matches of a sum with x * k + (beta - mean * k)."""
     for scaled, shift in (graph.nodes[index].inputs, reversed(graph.nodes[index].inputs)):
         product = graph.nodes[scaled]
         if product.op != "Mul" or len(product.inputs) != 2 or product.params:
             continue
         for source, factor in (product.inputs, reversed(product.inputs)):
-            found = _factor(graph, factor, source)
-            rest = _shift(graph, shift, factor, found.mean) if found is not None else None
-            if found is not None and rest is not None:
+            scale = _factor(graph, factor, source)
+            offset = _shift(graph, shift, factor, scale.mean) if scale is not None else None
+            if scale is not None and offset is not None:
                 yield _Moments(
-                    {index, scaled} | found.nodes | rest.nodes, source, found.mean, found.params + rest.params
+                    {index, scaled} | scale.nodes | offset.nodes, source, scale.mean, scale.params + offset.params
                 )
 
 
 def _factor(graph: Graph, index: int, source: int) -> _Moments | None:
-    """k = gamma / sqrt(mean((x - mean(x))^2) + eps), gamma or not."""
+    """k = gamma / sqrt(mean((x - mean(x))^2) + eps), with or without gamma."""
     nodes = {index}
     node = graph.nodes[index]
     params = node.params if node.op == "Mul" and len(node.inputs) == 1 and len(node.params) == 1 else ()
@@ -262,7 +262,7 @@ def _factor(graph: Graph, index: int, source: int) -> _Moments | None:
 
 def _chain(graph: Graph, index: int, ops: tuple[str | tuple[str, ...], ...]) -> list[int] | None:
     """The nodes of a chain of operators, each the first input of the one before it, from the last to the first."""
-    found = []
+    chain = []
     for op in ops:
         if (
             graph.nodes[index].op not in (op if isinstance(op, tuple) else (op,))
@@ -270,13 +270,13 @@ def _chain(graph: Graph, index: int, ops: tuple[str | tuple[str, ...], ...]) -> 
             or graph.nodes[index].params
         ):
             return None
-        found.append(index)
+        chain.append(index)
         index = graph.nodes[index].inputs[0]
-    return found
+    return chain
 
 
 def _shift(graph: Graph, index: int, factor: int, mean: int) -> _Moments | None:
-    """beta - mean * k, beta or not: as a sum with the negative, or as a difference from beta."""
+    """beta - mean * k, with or without beta: as a sum with the negative, or as a difference from beta."""
     nodes = {index}
     node = graph.nodes[index]
     params: tuple[Param, ...] = ()
@@ -293,35 +293,40 @@ def _shift(graph: Graph, index: int, factor: int, mean: int) -> _Moments | None:
         node = graph.nodes[index]
     if node.op != "Mul" or len(node.inputs) != 2 or factor not in node.inputs or node.params:
         return None
-    other = node.inputs[0] if node.inputs[1] == factor else node.inputs[1]
-    if graph.nodes[other].op == "Neg" and not negative:
-        nodes.add(other)
-        other, negative = graph.nodes[other].inputs[0], True
-    return _Moments(nodes, other, other, params) if negative and other == mean else None
+    operand = node.inputs[0] if node.inputs[1] == factor else node.inputs[1]
+    if graph.nodes[operand].op == "Neg" and not negative:
+        nodes.add(operand)
+        operand, negative = graph.nodes[operand].inputs[0], True
+    return _Moments(nodes, operand, operand, params) if negative and operand == mean else None
 
 
-def _norm(graph: Graph, node: Node, found: _Moments) -> Node:
-    """The norm that these moments make."""
-    mean = graph.nodes[found.mean]
-    seen = mean.in_shapes[0]
-    dims = mean.attr("dims", len(seen) - 1)
-    shape = graph.nodes[found.source].shape
-    kept = prod(mean.shape)
-    features = found.params[0].shape if found.params else ()
-    if len(seen) > len(shape) or (features and prod(features) == shape[0] and kept == 1 and dims > 1):
-        return _made(node, "GroupNorm", shape, found, {"groups": kept})
-    if dims == len(seen) - 1 and mean.shape[0] == seen[0] and kept == seen[0] and prod(features or (kept,)) == kept:
-        return _made(node, "InstanceNorm", seen, found, {})
-    return _made(node, "LayerNorm", seen, found, {"dims": dims})
+def _norm(graph: Graph, node: Node, moments: _Moments) -> Node:
+    """The norm with these moments; which one follows from the shape of the mean."""
+    mean = graph.nodes[moments.mean]
+    mean_input = mean.in_shapes[0]
+    dims = mean.attr("dims", len(mean_input) - 1)
+    shape = graph.nodes[moments.source].shape
+    num_means = prod(mean.shape)
+    features = moments.params[0].shape if moments.params else ()
+    if len(mean_input) > len(shape) or (features and prod(features) == shape[0] and num_means == 1 and dims > 1):
+        return _norm_node(node, "GroupNorm", shape, moments, {"groups": num_means})
+    if (
+        dims == len(mean_input) - 1
+        and mean.shape[0] == mean_input[0]
+        and num_means == mean_input[0]
+        and prod(features or (num_means,)) == num_means
+    ):
+        return _norm_node(node, "InstanceNorm", mean_input, moments, {})
+    return _norm_node(node, "LayerNorm", mean_input, moments, {"dims": dims})
 
 
-def _made(node: Node, op: str, shape: Shape, found: _Moments, attrs: dict[str, int]) -> Node:
+def _norm_node(node: Node, op: str, shape: Shape, moments: _Moments, attrs: dict[str, int]) -> Node:
     return replace(
         node,
         op=op,
-        inputs=(found.source,),
+        inputs=(moments.source,),
         in_shapes=(shape,),
         shape=shape,
-        params=found.params,
+        params=moments.params,
         attrs=node.carry_trips(**attrs),
     )

@@ -1,7 +1,7 @@
-"""Recognise decomposed operators: a table of patterns, one matcher.
+"""Pattern matching of decomposed operators: a table of patterns and one matcher.
 
-A pattern is an operator with patterns as operands; the string "x" stands for the one tensor that enters. `c=value` says
-that the operator has this scalar, `c=ANY` any scalar, `c=(value,)` this one on its left. Operands of commutative
+A pattern is an operator with patterns as operands; the string "x" is the one tensor that the pattern reads. `c=value`
+requires this scalar of the operator, `c=ANY` any scalar, `c=(value,)` this one on its left. Operands of commutative
 operators match in any order. Inner nodes must have no reader outside the match.
 """
 
@@ -76,8 +76,8 @@ PATTERNS: tuple[tuple[Operator, str, dict[str, Attr]], ...] = (
 def recognize_in_parts(graph: Graph) -> Graph:
     """Replace patterns on one part of a tensor, such as x * sigmoid(x), before movement is contracted.
 
-    Parts are slices with the attribute `part`: one part each. A node that gives several parts at once says nothing
-    about its readers.
+    Parts are slices with the attribute `part`: one part each. Of a node that returns several parts at once it is not
+    known which of them a reader reads.
     """
     if not any(_is_part(node) for node in graph.nodes):
         return graph
@@ -89,7 +89,7 @@ def recognize_in_parts(graph: Graph) -> Graph:
 
 
 def forget_parts(graph: Graph) -> Graph:
-    """Slices without the mark that `recognize_in_parts` reads."""
+    """Remove the attribute of slices that `recognize_in_parts` reads."""
     return graph.with_nodes(replace(node, attrs=()) if _is_part(node) else node for node in graph.nodes)
 
 
@@ -127,7 +127,7 @@ def _replace_all(graph: Graph, pattern: Operator, op: str, attrs: dict[str, Attr
 
 
 def _plausible(graph: Graph, index: int, pattern: Operator) -> bool:
-    """Whether the operators are there, whatever x is: rejects nearly every node before the search for x begins."""
+    """Whether the operators match, whatever x is: rejects nearly every node before the search for x begins."""
     op, scalar, operands = pattern
     node = graph.nodes[index]
     if node.op != op or len(node.inputs) != len(operands) or node.params or not _scalar_fits(node, scalar):
@@ -140,25 +140,25 @@ def _plausible(graph: Graph, index: int, pattern: Operator) -> bool:
 
 def _entries(graph: Graph, index: int, pattern: Operator) -> list[int]:
     """Candidates for x: everything within the pattern's depth above the node."""
-    frontier, found = {index}, set()
+    frontier, candidates = {index}, set()
     for _ in range(_depth(pattern)):
         frontier = {source for i in frontier for source in graph.nodes[i].inputs}
-        found |= frontier
-    return sorted(found)
+        candidates |= frontier
+    return sorted(candidates)
 
 
 def _depth(pattern: Operator | str) -> int:
     return 0 if isinstance(pattern, str) else 1 + max(map(_depth, pattern.operands))
 
 
-def _match(graph: Graph, index: int, pattern: Operator | str, entry: int, seen: Shape = ()) -> set[int] | None:
+def _match(graph: Graph, index: int, pattern: Operator | str, entry: int, read_shape: Shape = ()) -> set[int] | None:
     """The nodes that the pattern covers when its root is `index` and x is `entry`, or None.
 
-    `seen` is the shape that the reader of `index` sees: a reader of half of x (`a, b = x.chunk(2); a * sigmoid(b)`) is
-    no match.
+    `read_shape` is the shape that the reader of `index` sees: a reader of half of x (`a, b = x.chunk(2); a *
+    sigmoid(b)`) is no match.
     """
     if isinstance(pattern, str):
-        return set() if index == entry and prod(seen) == prod(graph.nodes[index].shape) else None
+        return set() if index == entry and prod(read_shape) == prod(graph.nodes[index].shape) else None
     op, scalar, operands = pattern
     node = graph.nodes[index]
     if (
@@ -181,15 +181,15 @@ def _match(graph: Graph, index: int, pattern: Operator | str, entry: int, seen: 
 
 
 def _scalar_fits(node: Node, scalar: Scalar) -> bool:
-    found = node.attr("scalar")
+    actual = node.attr("scalar")
     if scalar is None:
-        return found is None
+        return actual is None
     if isinstance(scalar, tuple):
-        return found is not None and node.attr("reverse", False) and isclose(found, scalar[0], rel_tol=1e-3)
+        return actual is not None and node.attr("reverse", False) and isclose(actual, scalar[0], rel_tol=1e-3)
     return (
-        found is not None
+        actual is not None
         and not node.attr("reverse", False)
-        and (scalar == ANY or isclose(found, float(scalar), rel_tol=1e-3))
+        and (scalar == ANY or isclose(actual, float(scalar), rel_tol=1e-3))
     )
 
 

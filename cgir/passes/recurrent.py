@@ -1,4 +1,4 @@
-"""One node for a stack of recurrent layers, as PyTorch has it."""
+"""Merging of stacked recurrent layers into one node, as PyTorch has them."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def merge_recurrent(graph: Graph) -> Graph:
 
 
 def _reads_alone(graph: Graph, below: int, above: int) -> bool:
-    """Whether nothing reads a layer but the one above it, and what joins its last states with those of later layers."""
-    others = [graph.nodes[reader] for reader in graph.consumers[below] if reader != above]
+    """Whether only the layer above reads a layer, and Concats of its last states with those of later layers."""
+    other_readers = [graph.nodes[reader] for reader in graph.consumers[below] if reader != above]
     return all(
         reader.op == "Concat" and above in reader.inputs and all(graph.nodes[i].op in RECURRENT for i in reader.inputs)
-        for reader in others
+        for reader in other_readers
     )
 
 

@@ -1,4 +1,4 @@
-"""Graph rewriting that all passes share: replace, remove and alias nodes; skip data movement."""
+"""Graph rewriting shared by all passes: replace, remove and alias nodes; skip data movement."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def rebuild(graph: Graph, nodes: Sequence[Node | None], alias: Mapping[int, int]
     if all(map(is_, nodes, graph.nodes)):
         return graph
     alias = alias or {}
-    index: dict[int, int] = {}
-    kept: list[Node] = []
-    for old, node in enumerate(nodes):
+    new_index: dict[int, int] = {}
+    new_nodes: list[Node] = []
+    for old_index, node in enumerate(nodes):
         if node is None:
             continue
-        index[old] = len(kept)
-        inputs = tuple(index[resolve(alias, source)] for source in node.inputs)
-        kept.append(
+        new_index[old_index] = len(new_nodes)
+        inputs = tuple(new_index[resolve(alias, source)] for source in node.inputs)
+        new_nodes.append(
             node
             if inputs == node.inputs
             else Node(node.op, inputs, node.in_shapes, node.shape, node.params, node.attrs, node.name, node.module)
         )
-    return graph.with_nodes(kept)
+    return graph.with_nodes(new_nodes)
 
 
 def resolve(alias: Mapping[int, int], index: int) -> int:
-    """The node that `index` finally stands for."""
+    """The node that replaces `index`, itself if none does; aliases are followed transitively."""
     while index in alias:
         index = alias[index]
     return index
 
 
 def origin(graph: Graph, index: int) -> int:
-    """The node that made a tensor, before movement and identities passed it on."""
+    """The node that computed a tensor, skipping movement and identities."""
     while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
         index = graph.nodes[index].inputs[0]
     return index
