@@ -1,1 +1,1 @@
-"""What graphs have in common: colours, hashes, kernels, spectra, properties, path features and differences."""
+"""Analysis of graphs: Weisfeiler-Lehman colours, hashes and kernels, spectra, properties, path features, diffs."""

@@ -96,7 +96,7 @@ def node_classes(batch: GraphBatch, depth: int, direction: Direction = "forward"
 
     Args:
         batch: the graphs; what is equal in two of them is one class.
-        depth: number of layers, how many edges away nodes are seen.
+        depth: number of layers, which is the radius of the trees in edges.
         direction: whose messages a node receives: its sources' ("forward"), those of the nodes that read it
             ("backward"), or both, kept apart. An edge that is there twice counts twice.
         check: compare the multisets themselves too, in several times the time.
@@ -106,7 +106,7 @@ def node_classes(batch: GraphBatch, depth: int, direction: Direction = "forward"
         Each class refines one class of the depth before.
 
     Raises:
-        CgirError: depth or direction do not exist; or, with `check`, two different multisets have equal sums.
+        CgirError: invalid depth or direction; or, with `check`, two different multisets have equal sums.
     """
     result = [classes for classes, _ in _refine(batch, depth, direction)]
     for level, (before, classes) in enumerate(pairwise(result) if check else (), 1):
@@ -158,8 +158,8 @@ def build_class_table(
 
 def _refine(batch: GraphBatch, depth: int, direction: Direction) -> Iterator[tuple[Classes, Colors]]:
     """Classes (N,) of each depth, and a key for each class: a hash of the tree that is the same in every batch."""
-    ways = _edges(batch, direction)
-    if depth < 0 or not ways:
+    edge_sets = _edges(batch, direction)
+    if depth < 0 or not edge_sets:
         raise CgirError(
             f"node_classes: depth={depth}, direction={direction!r}; "
             "expected 0 or more, and one of 'forward', 'backward', 'both'"
@@ -167,11 +167,11 @@ def _refine(batch: GraphBatch, depth: int, direction: Direction) -> Iterator[tup
     classes, kinds = _number(batch.kind.astype(np.uint64))
     keys = np.asarray([kind_color(batch.kinds[kind]) for kind in kinds.tolist()], np.uint64)
     yield classes, keys
-    own = mix(keys ^ _OWN)[classes]
+    kind_terms = mix(keys ^ _OWN)[classes]
     for _ in range(depth):
         # A node's own class of the depth before would add nothing beyond the kind: the neighbours' classes imply it.
-        total = own.copy()
-        for sources, targets, salt in ways:
+        total = kind_terms.copy()
+        for sources, targets, salt in edge_sets:
             np.add.at(total, targets, mix(keys ^ salt).take(classes).take(sources))
         classes, keys = _number(total)
         yield classes, keys
@@ -235,17 +235,17 @@ def _select(layer: ClassLayer, rows: IntArray) -> ClassLayer:
     return ClassLayer(layer.parent[rows], layer.neighbours[ranges(layer.ptr[rows], sizes)], offsets(sizes))
 
 
-def _check(depth: int, classes: Classes, own: Classes, messages: list[tuple[Classes, IntArray]]) -> None:
-    """That members of one class agree in `own` and in the multisets of their `messages` (sent class, receiver)."""
+def _check(depth: int, classes: Classes, parent: Classes, messages: list[tuple[Classes, IntArray]]) -> None:
+    """Check that members of a class agree in `parent` and in the multisets of `messages` (sent class, receiver)."""
     example = _members(classes, int(classes.max(initial=-1)) + 1)[classes]
-    same = bool((own == own[example]).all())
+    equal = bool((parent == parent[example]).all())
     for sent, targets in messages:
         degree, count = np.bincount(targets, minlength=len(classes)), int(sent.max(initial=0)) + 1
-        same = same and bool((degree == degree[example]).all())
-        if same:
+        equal = equal and bool((degree == degree[example]).all())
+        if equal:
             ordered = np.sort(targets * count + sent) % count  # row by row, what each one receives in order
-            same = bool((ordered == ordered[ranges(offsets(degree)[example], degree)]).all())
-    if not same:
+            equal = bool((ordered == ordered[ranges(offsets(degree)[example], degree)]).all())
+    if not equal:
         raise CgirError(
             f"node_classes: depth {depth}: two different multisets of neighbours have equal sums; "
             "do without classes for these graphs"

@@ -44,8 +44,8 @@ def _structural_colors(a: Graph, b: Graph) -> tuple[list[int], list[int]]:
         NodeKind(kind.op, (), (), (), (("name", kind.attr("name")),) if kind.op == "Opaque" else ())
         for kind in batch.kinds
     )
-    found = colors(replace(batch, kinds=bare), max(_depth(a), _depth(b)), "forward").tolist()
-    return found[: len(a)], found[len(a) :]
+    node_colors = colors(replace(batch, kinds=bare), max(_depth(a), _depth(b)), "forward").tolist()
+    return node_colors[: len(a)], node_colors[len(a) :]
 
 
 def _depth(graph: Graph) -> int:
@@ -74,15 +74,15 @@ def _count_lines(a: Graph, b: Graph) -> Iterator[str]:
 def _first_lines(a: Graph, b: Graph, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
     """The first node of each graph, in recorded order, without an equal counterpart in the other."""
     pairs = [(i, j) for i, j in pairs if a.nodes[i].kind == b.nodes[j].kind]
-    places = []
-    for graph, known in ((a, {i for i, _ in pairs}), (b, {j for _, j in pairs})):
-        places.append(
-            next((f"{_place(n, i)} {shape_text(n.shape)}" for i, n in enumerate(graph.nodes) if i not in known), "")
+    texts = []
+    for graph, paired in ((a, {i for i, _ in pairs}), (b, {j for _, j in pairs})):
+        texts.append(
+            next(
+                (f"{_node_name(n, i)} {shape_text(n.shape)}" for i, n in enumerate(graph.nodes) if i not in paired), ""
+            )
         )
-    if any(places):
-        yield "they part at: " + "; ".join(
-            f"{place} in {name}" for place, name in zip(places, "ab", strict=True) if place
-        )
+    if any(texts):
+        yield "they part at: " + "; ".join(f"{text} in {name}" for text, name in zip(texts, "ab", strict=True) if text)
 
 
 def _module_lines(graph: Graph, other: Graph, paired: set[int], name: str) -> Iterator[str]:
@@ -104,32 +104,32 @@ def _ancestry(module: str) -> list[str]:
     return [".".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
-def _parting_lines(graph: Graph, own: Sequence[int], other: Sequence[int], name: str) -> Iterator[str]:
-    """Nodes without a counterpart, as far as all that they read has one."""
-    available = Counter(other)
-    known: list[bool] = []
+def _parting_lines(graph: Graph, node_colors: Sequence[int], other_colors: Sequence[int], name: str) -> Iterator[str]:
+    """Nodes without a counterpart whose inputs all have one."""
+    available = Counter(other_colors)
+    has_counterpart: list[bool] = []
     for index, node in enumerate(graph.nodes):
-        known.append(available[own[index]] > 0)
-        available[own[index]] -= 1
-        if not known[-1] and all(known[i] for i in node.inputs):
-            sources = ", ".join(_place(graph.nodes[i], i) for i in node.inputs) or "nothing"
-            yield f"only in {name}: {_place(node, index)} {shape_text(node.shape)}, which reads {sources}"
+        has_counterpart.append(available[node_colors[index]] > 0)
+        available[node_colors[index]] -= 1
+        if not has_counterpart[-1] and all(has_counterpart[i] for i in node.inputs):
+            sources = ", ".join(_node_name(graph.nodes[i], i) for i in node.inputs) or "nothing"
+            yield f"only in {name}: {_node_name(node, index)} {shape_text(node.shape)}, which reads {sources}"
 
 
 def _counterparts(a: Graph, b: Graph, first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of nodes with equal structure upstream: equal kinds first, then by order."""
-    waiting: dict[int, list[int]] = defaultdict(list)
+    unpaired: dict[int, list[int]] = defaultdict(list)
     for j, color in enumerate(second):
-        waiting[color].append(j)
-    pairs, open_ = [], []
+        unpaired[color].append(j)
+    pairs, without_equal = [], []
     for i, color in enumerate(first):
-        same = next((j for j in waiting[color] if b.nodes[j].kind == a.nodes[i].kind), None)
-        if same is None:
-            open_.append(i)
+        equal = next((j for j in unpaired[color] if b.nodes[j].kind == a.nodes[i].kind), None)
+        if equal is None:
+            without_equal.append(i)
         else:
-            waiting[color].remove(same)
-            pairs.append((i, same))
-    pairs += [(i, waiting[first[i]].pop(0)) for i in open_ if waiting[first[i]]]
+            unpaired[color].remove(equal)
+            pairs.append((i, equal))
+    pairs += [(i, unpaired[first[i]].pop(0)) for i in without_equal if unpaired[first[i]]]
     return sorted(pairs)
 
 
@@ -146,7 +146,7 @@ def _kind_lines(a: Node, b: Node, i: int, j: int) -> Iterator[str]:
     for what, (x, y) in zip(("output", "inputs", "parameters"), shapes, strict=True):
         if x != y:
             changes.append(f"{what} {_shapes(x)} in a, {_shapes(y)} in b")
-    where = _place(a, i) if (i, a.module) == (j, b.module) else f"{_place(a, i)} / {_place(b, j)}"
+    where = _node_name(a, i) if (i, a.module) == (j, b.module) else f"{_node_name(a, i)} / {_node_name(b, j)}"
     yield f"{where}: {'; '.join(changes)}"
 
 
@@ -161,14 +161,14 @@ def _sharing_lines(a: Graph, b: Graph) -> list[str]:
 
 
 def _unshared(graph: Graph) -> Graph:
-    """The graph with a parameter of its own in every slot."""
+    """The graph with a separate parameter in every slot."""
     return graph.with_nodes(
         replace(node, params=tuple(param._replace(id=f"{index}.{slot}") for slot, param in enumerate(node.params)))
         for index, node in enumerate(graph.nodes)
     )
 
 
-def _place(node: Node, index: int) -> str:
+def _node_name(node: Node, index: int) -> str:
     return f"node {index} {op_name(node)}" + (f" ({node.module})" if node.module else "")
 
 

@@ -1,8 +1,8 @@
-"""Handcrafted graph features: sizes, costs, depths and operator counts, in all and by resolution.
+"""Handcrafted graph features: sizes, costs, depths and operator counts, in total and by resolution.
 
 A baseline by themselves (a Gaussian process on them is hard to beat with few labels), and a target to pretrain encoders
 on. All are log2(1 + value), except the fractions. A graph's resolution is measured against the height of its largest
-input, in octaves: bin 0 is full resolution, bin 5 a 32nd or less. Batches know kinds of nodes but not which parameters
+input, in octaves: bin 0 is full resolution, bin 5 a 32nd or less. Batches store node kinds but not which parameters
 are shared: here a shared tensor counts at every use.
 
 Notation:
@@ -61,10 +61,10 @@ def properties(graphs: Graph | Sequence[Graph] | GraphBatch) -> FloatArray:
     for value in np.unique(height):
         rows = height == value
         members = rows[owner]
-        used, place = np.unique(batch.kind[members], return_inverse=True)
+        used, inverse = np.unique(batch.kind[members], return_inverse=True)
         kinds = [batch.kinds[kind] for kind in used]
         sums[rows] = counts[rows][:, used] @ _additive(kinds, int(value))
-        reach[members] = np.asarray([_reach(kind, int(value)) for kind in kinds], np.float64)[place]
+        reach[members] = np.asarray([_reach(kind, int(value)) for kind in kinds], np.float64)[inverse]
     edges = np.bincount(owner[batch.dst], minlength=len(batch))[:, None]
     paths = _paths(batch, reach)
     widths, fractions = _convolutions(batch, counts)
@@ -134,9 +134,9 @@ def _convolutions(batch: GraphBatch, counts: scipy.sparse.csr_array) -> tuple[Fl
 def _paths(batch: GraphBatch, reach: FloatArray) -> FloatArray:
     """(G, len(PATHS)): extreme path lengths in nodes, in convolutions and in input rows; 0 without a path."""
     conv = np.asarray([_is_conv(kind) for kind in batch.kinds], np.float64)[batch.kind]
-    one = np.ones(batch.num_nodes)
+    ones = np.ones(batch.num_nodes)
     # A shortest path is a longest one for negative lengths.
-    length = np.stack([one, conv, reach, -one, -conv], axis=1)
+    length = np.stack([ones, conv, reach, -ones, -conv], axis=1)
     starts = np.asarray([kind.op == "Input" for kind in batch.kinds], bool)[batch.kind]
     total = np.where(starts[:, None], length, -np.inf)
     for nodes, edges, first in by_position(batch):
@@ -159,11 +159,11 @@ def by_position(batch: GraphBatch) -> list[tuple[IntArray, IntArray, IntArray]]:
     position = batch.position
     order = np.argsort(position[batch.dst], kind="stable")
     target = batch.dst[order]
-    fresh = np.flatnonzero(np.diff(target, prepend=-1))
-    cuts = np.searchsorted(position[target[fresh]], np.arange(int(position.max(initial=0)) + 2))
-    bounds = np.append(fresh, len(order))
+    first_edge = np.flatnonzero(np.diff(target, prepend=-1))
+    cuts = np.searchsorted(position[target[first_edge]], np.arange(int(position.max(initial=0)) + 2))
+    bounds = np.append(first_edge, len(order))
     return [
-        (target[fresh[a:b]], order[bounds[a] : bounds[b]], fresh[a:b] - bounds[a])
+        (target[first_edge[a:b]], order[bounds[a] : bounds[b]], first_edge[a:b] - bounds[a])
         for a, b in pairwise(cuts)
         if b > a
     ]  # fmt: skip

@@ -1,8 +1,8 @@
 """Path features: mean, largest and smallest number of operators of each sort on the paths of a graph.
 
-Paths lead from a node that reads nothing to one that nothing reads; a node that reads another twice continues its paths
-twice. Where accuracy follows what data passes through on its way, as in cells whose edges may skip, a count over nodes
-does not see it: two convolutions side by side or one after the other are the same to it.
+Paths lead from a node without inputs to a node without readers; a node that reads another twice continues its paths
+twice. Accuracy may depend on the operators along paths, as in cells whose edges may be skip connections; counts over
+nodes miss this: they are equal for two convolutions in parallel and two in sequence.
 
 Notation:
     G: graphs; N: nodes of all graphs; a sort: one of `SORTS` of operators, which are the columns.
@@ -92,34 +92,34 @@ def _visits(batch: GraphBatch, flow: _Flow) -> tuple[FloatArray, FloatArray]:
 
     Numbers of paths double with every block that has a shortcut, so they are kept as logarithms.
     """
-    ways = np.zeros(batch.num_nodes)  # that lead to a node
+    log_paths = np.zeros(batch.num_nodes)  # logarithm of the number of paths that lead to each node
     for nodes, edges, first in flow.steps:
-        ways[nodes] = np.logaddexp.reduceat(ways[batch.src[edges]], first)
+        log_paths[nodes] = np.logaddexp.reduceat(log_paths[batch.src[edges]], first)
     total = np.full(len(batch), -np.inf)
-    total[flow.nonempty] = np.logaddexp.reduceat(ways[flow.ends], flow.first)
+    total[flow.nonempty] = np.logaddexp.reduceat(log_paths[flow.ends], flow.first)
     visits = np.zeros(batch.num_nodes)
-    visits[flow.ends] = np.exp(ways[flow.ends] - total[batch.graph_of_node[flow.ends]])
+    visits[flow.ends] = np.exp(log_paths[flow.ends] - total[batch.graph_of_node[flow.ends]])
     for _, edges, _ in reversed(flow.steps):
-        read, by = batch.src[edges], batch.dst[edges]
-        np.add.at(visits, read, visits[by] * np.exp(ways[read] - ways[by]))
+        sources, targets = batch.src[edges], batch.dst[edges]
+        np.add.at(visits, sources, visits[targets] * np.exp(log_paths[sources] - log_paths[targets]))
     return visits, np.logaddexp(0, total) / log(2)
 
 
 def _extremes(batch: GraphBatch, flow: _Flow, column: IntArray, width: int) -> FloatArray:
     """(2, G, width): largest and smallest number of nodes of each column on a path."""
-    # A smallest number is a largest one of what counts negative.
+    # The smallest number is minus the largest of the negated counts.
     counts = np.zeros((batch.num_nodes, 2, width), np.int32)
     counts[np.arange(batch.num_nodes), :, column] = 1, -1
     for nodes, edges, first in flow.steps:
-        read = counts[batch.src[edges]]
-        counts[nodes] += read if len(edges) == len(nodes) else np.maximum.reduceat(read, first, axis=0)
+        incoming = counts[batch.src[edges]]
+        counts[nodes] += incoming if len(edges) == len(nodes) else np.maximum.reduceat(incoming, first, axis=0)
     result = np.zeros((len(batch), 2, width))
     result[flow.nonempty] = np.maximum.reduceat(counts[flow.ends], flow.first, axis=0)
     return np.abs(result).transpose(1, 0, 2)
 
 
 def _sort(kind: NodeKind) -> int:
-    """Place among SORTS."""
+    """Index in SORTS."""
     category = OPS[kind.op].category
     if category == "conv":
         side, dilated = max(kind.attr("kernel", (1,))), max(kind.attr("dilation", (1,))) > 1

@@ -6,8 +6,8 @@ of nodes do not count. Colours: Weisfeiler and Lehman, 1968; the search on top i
 "Practical graph isomorphism", 1981).
 
 Rounds of Weisfeiler-Lehman carry a colour one step, and networks are deep. But they have no cycles, so one sweep along
-the edges, in which a vertex already sees the new colours of what comes before it, does the work of all forward rounds,
-and one against the edges of all backward rounds. Sweeps take turns until one of them splits no class any more: then
+the edges, in which a vertex already sees the new colours of what comes before it, has the effect of all forward rounds,
+and one against the edges that of all backward rounds. Sweeps alternate until one of them splits no class: then
 equal colours have equally coloured inputs and equally coloured readers, which is the partition that rounds would end
 with. Vertices at the same position of many graphs are swept together.
 
@@ -41,7 +41,7 @@ Direction = Literal["both", "forward", "backward"]
 
 # coloured together, which bounds memory; a graph's number takes the 12 bits that `_num_colors` spares
 CHUNK_NODES, CHUNK_GRAPHS = 400_000, 4096
-NARROW = 24  # vertices a step: with fewer, Python's integers are faster than arrays
+NARROW = 24  # vertices per span: below, Python integers are faster than arrays
 _SHARED_SLOT = 1 << 32  # edge labels from here on are parameter slots, below are argument slots
 _ALL = (1 << 64) - 1
 
@@ -120,7 +120,7 @@ def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> l
 
 
 def isomorphic(a: Graph, b: Graph) -> bool:
-    """Whether the graphs are equal up to names and the order of nodes; exact, also where colours alone cannot tell."""
+    """Whether the graphs are equal up to names and the order of nodes; exact, also where colours do not decide."""
     if len(a) != len(b) or a.num_edges != b.num_edges or a.hash != b.hash:
         return False
     first, second = (_structure(GraphBatch.from_graphs([g]), [param_groups(g)]) for g in (a, b))
@@ -193,7 +193,7 @@ def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure
     base = np.asarray([kind_color(kind) for kind in batch.kinds], np.uint64)[kind]
     ordered = np.asarray([kind.op not in OPS or not OPS[kind.op].commutative for kind in batch.kinds], bool)[kind]
     graph, arity = batch.graph_of_node[order], np.diff(edge_ptr)[order]
-    # nodes of cells that read more sum it
+    # nodes of a cell may have more inputs than their kind: these are summed, in any order
     ordered &= arity == np.asarray([len(kind.in_shapes) for kind in batch.kinds], np.int64)[kind]
     src, dst = rank[batch.src[ranges(edge_ptr[order], arity)]], np.repeat(np.arange(len(order)), arity)
     label = np.where(ordered[dst], ranges(np.ones_like(arity), arity), 0)
@@ -258,7 +258,7 @@ def segment_sums(values: Colors, ptr: IntArray) -> Colors:
 
 
 def _refine(structure: _Structure, color: Colors) -> Colors:
-    """Sweeps in turns until none of a graph's classes splits; their number depends on that graph alone."""
+    """Alternate sweeps until none of a graph's classes splits; their number depends on that graph alone."""
     color = _sweep(structure, color, True)
     final, active, forward = color, np.ones(structure.graphs, bool), False
     count = _num_colors(structure, color)
@@ -272,34 +272,34 @@ def _refine(structure: _Structure, color: Colors) -> Colors:
 
 
 def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
-    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before, or else after it."""
+    """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before it (else after)."""
     if forward:
-        others, labels, ptr, spans = structure.source, structure.source_label, structure.target_ptr, structure.spans
+        neighbours, labels, ptr, spans = structure.source, structure.source_label, structure.target_ptr, structure.spans
     else:
-        others, labels, ptr, spans = (
+        neighbours, labels, ptr, spans = (
             structure.target,
             ~structure.target_label,
             structure.source_ptr,
             structure.spans[::-1],
         )
     if len(color) < NARROW * len(spans):
-        return _narrow_sweep(mix(color).tolist(), others.tolist(), labels.tolist(), ptr.tolist(), spans)
+        return _narrow_sweep(mix(color).tolist(), neighbours.tolist(), labels.tolist(), ptr.tolist(), spans)
     new = mix(color)
     for start, stop in spans:
         edges, ends = slice(ptr[start], ptr[stop]), ptr[start : stop + 1] - ptr[start]
-        new[start:stop] = mix(new[start:stop] + mix(segment_sums(mix(new[others[edges]] ^ labels[edges]), ends)))
+        new[start:stop] = mix(new[start:stop] + mix(segment_sums(mix(new[neighbours[edges]] ^ labels[edges]), ends)))
     return new
 
 
 def _narrow_sweep(
-    new: list[int], others: list[int], labels: list[int], ptr: list[int], spans: Iterable[tuple[int, int]]
+    new: list[int], neighbours: list[int], labels: list[int], ptr: list[int], spans: Iterable[tuple[int, int]]
 ) -> Colors:
-    """`_sweep` one vertex at a time, and the same to the bit."""
+    """`_sweep` one vertex at a time, with bit-identical results."""
     for start, stop in spans:
         for vertex in range(start, stop):
             total = 0
             for edge in range(ptr[vertex], ptr[vertex + 1]):
-                total += _mix(new[others[edge]] ^ labels[edge])
+                total += _mix(new[neighbours[edge]] ^ labels[edge])
             new[vertex] = _mix(new[vertex] + _mix(total))
     return np.asarray(new, np.uint64)
 
@@ -315,9 +315,9 @@ def _mix(value: int) -> int:
 def _num_colors(structure: _Structure, color: Colors) -> IntArray:
     """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers serves all."""
     keys = np.sort((structure.graph.astype(np.uint64) << np.uint64(52)) | (color >> np.uint64(12)))
-    fresh = np.ones(len(keys), bool)
-    fresh[1:] = keys[1:] != keys[:-1]
-    return np.bincount((keys[fresh] >> np.uint64(52)).astype(np.int64), minlength=structure.graphs)
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    return np.bincount((keys[is_first] >> np.uint64(52)).astype(np.int64), minlength=structure.graphs)
 
 
 def _digests(structure: _Structure, color: Colors) -> list[str]:

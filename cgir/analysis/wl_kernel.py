@@ -2,14 +2,14 @@
 
 Features count how often a graph has each rooted subtree of up to `rounds` steps: the Weisfeiler-Lehman subtree features
 of Shervashidze et al., "Weisfeiler-Lehman Graph Kernels" (JMLR 2011), section 3.2, over a node and the nodes it reads.
-Left open there, decided here:
+Choices that the paper leaves open:
 
 * a node's label is its operator, kernel, stride, whether it is grouped, and the octave of the side of its output; finer
   labels (channels in all of them) make networks of equal accuracy as far apart as any others;
-* beside the subtrees stands a histogram (round 0 alone) whose labels also have the FLOPs in half octaves, which sees
-  channels;
+* in addition to the subtrees there is a histogram (round 0 alone) whose labels also have the FLOPs in half octaves,
+  which depend on channels;
 * the distance is Matusita's (1955), the Euclidean norm of the difference of the *roots* of counts: plain counts are
-  ruled by what every network repeats most. It is a pseudometric, 0 for isomorphic graphs and for the few that the
+  dominated by what every network repeats most. It is a pseudometric, 0 for isomorphic graphs and for the few that the
   colours cannot distinguish.
 
 Also tried was the spectrum of a Laplacian with edges weighted by FLOPs and operators (Chung, "Spectral Graph Theory",
@@ -58,7 +58,7 @@ def wl_features(graphs: Graph | Sequence[Graph] | GraphBatch, rounds: int = ROUN
 
     Returns:
         `scipy.sparse.csr_array` (G, 2**63 - 1) of counts, float64: a row sums to (rounds + 2) times the number of
-        nodes. Columns are hashes of subtrees and mean the same in every call; for a product with something else than
+        nodes. Columns are hashes of subtrees and mean the same in every call; for products other than
         `wl_distance`, renumber those that occur.
     """
     if rounds < 0:
@@ -103,12 +103,12 @@ def _table(first: Features, second: Features, normalized: bool) -> FloatArray:
     distances = np.empty((len(left_norm), len(right_norm)))
     step = max(1, BLOCK // max(1, len(columns), len(left_norm)))
     for start in range(0, len(right_norm), step):
-        some = slice(start, start + step)
-        both = left_norm[:, None] + right_norm[some]
+        part = slice(start, start + step)
+        norms = left_norm[:, None] + right_norm[part]
         # faster than sparse times sparse: most graphs share many subtrees
-        squared = both - 2 * (left @ right[some].toarray().T)
-        squared[squared < ROUNDING * both] = 0
-        distances[:, some] = np.sqrt(squared)
+        squared = norms - 2 * (left @ right[part].toarray().T)
+        squared[squared < ROUNDING * norms] = 0
+        distances[:, part] = np.sqrt(squared)
     return distances
 
 
@@ -116,8 +116,8 @@ def _rooted(features: Features, columns: IntArray, normalized: bool) -> tuple[Fe
     """Roots of counts over the given columns, and the squared norm of every row."""
     norm = np.asarray(features.sum(axis=1), np.float64)
     data = features.data / np.repeat(norm, np.diff(features.indptr)) if normalized else features.data
-    found = np.searchsorted(columns, features.indices)
-    roots = scipy.sparse.csr_array((np.sqrt(data), found, features.indptr), shape=(len(norm), len(columns)))
+    positions = np.searchsorted(columns, features.indices)
+    roots = scipy.sparse.csr_array((np.sqrt(data), positions, features.indptr), shape=(len(norm), len(columns)))
     return roots, np.sign(norm) if normalized else norm
 
 

@@ -1,4 +1,4 @@
-"""`cgir diff`: say where two graphs or models part."""
+"""`cgir diff`: print the differences of two graphs or models."""
 
 from __future__ import annotations
 

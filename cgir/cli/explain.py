@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_output(output: Path | None) -> None:
-    """Raise CgirError unless the file, if there is one, has an ending that says what to draw."""
+    """Raise CgirError unless the file, if given, has the suffix of a drawing."""
     if output and output.suffix.lower() not in DRAWINGS:
         raise CgirError(f"{output}: no drawing ends in {output.suffix!r}; expected one of {', '.join(DRAWINGS)}")
 

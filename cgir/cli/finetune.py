@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     check_packages("frontends", "encoders")
     import encoders
 
-    # what is small is read first, so that a mistake shows before models are traced
+    # small inputs first, so that mistakes are reported before models are traced
     column = read_labels(args.labels, args.metric) if args.labels else None
     predictor = encoders.Predictor(load_start(args.encoder), head=args.head, ensemble=args.ensemble)
     targets = open_targets(args.networks)
@@ -151,13 +151,13 @@ def choose_labels(targets: Targets, column: LabelColumn | None, metric: str | No
 
     name = column.metric if column is not None else _choose_metric(list(targets.labels), metric)
     values = column.join(targets.names) if column is not None else targets.labels[name]
-    known = values[np.isfinite(values)]
-    if len(known) < 2:
+    labelled = values[np.isfinite(values)]
+    if len(labelled) < 2:
         raise LabelError(
-            f"{name} is known of {len(known)} of the {len(values)} networks; "
+            f"{name} is known of {len(labelled)} of the {len(values)} networks; "
             "a ranking needs 2 or more (`cgir predict --task` needs none)"
         )
-    check_labels(known, len(known))
+    check_labels(labelled, len(labelled))
     return name, values
 
 
@@ -170,8 +170,8 @@ def read_source(path: Path, metric: str) -> tuple[GraphBatch, FloatArray]:
     store = GraphStore.open(path)
     if metric not in store.labels:
         raise LabelError(f"{path}: no label {metric!r}; it has {', '.join(store.labels) or 'none'}")
-    known = np.flatnonzero(np.isfinite(store.labels[metric]))
-    return store.batch(known), store.labels[metric][known]
+    labelled = np.flatnonzero(np.isfinite(store.labels[metric]))
+    return store.batch(labelled), store.labels[metric][labelled]
 
 
 def fit(predictor: Predictor, graphs: GraphBatch, y: FloatArray, limit: int | None, seed: int) -> int:
@@ -187,8 +187,8 @@ def fit(predictor: Predictor, graphs: GraphBatch, y: FloatArray, limit: int | No
     Returns:
         How many labels were used.
     """
-    known = np.flatnonzero(np.isfinite(y))
-    chosen = known[np.random.default_rng(seed).permutation(len(known))[:limit]]
+    labelled = np.flatnonzero(np.isfinite(y))
+    chosen = labelled[np.random.default_rng(seed).permutation(len(labelled))[:limit]]
     predictor.fit(graphs.select(chosen), y[chosen], seed=seed, pool=graphs)
     return len(chosen)
 

@@ -1,4 +1,4 @@
-"""What the commands trace, space and show do with a graph: print its report, save it, draw it."""
+"""Output of a graph by the commands trace, space and show: its report, its file, its drawings."""
 
 from __future__ import annotations
 

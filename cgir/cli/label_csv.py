@@ -17,7 +17,7 @@ from cgir.errors import FileFormatError, LabelError
 from cgir.typing import FloatArray
 
 MODEL = "model"
-UNKNOWN = ("", "-", "na", "n/a", "nan", "none", "null")  # how a cell says that there is no value
+UNKNOWN = ("", "-", "na", "n/a", "nan", "none", "null")  # cells without a value
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def read_labels(path: Path, metric: str | None = None) -> LabelColumn:
         FileFormatError: not a table of text.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin their files with a mark
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.reader(file, skipinitialspace=True, strict=True)
             header = [name.strip() for name in next(reader, [])]
             column = header.index(_choose_metric(path, header, metric))

@@ -1,7 +1,7 @@
 """Entry point of the command line: the table of commands, their parser, and how errors are reported.
 
 Help has to appear at once, so modules of this folder import nothing at module level that is above `cgir` (frontends,
-encoders, contrastive, torch): functions do when they run.
+encoders, contrastive, torch): functions import it when they run.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the positional arguments and `--sample` or `--all` ask for, and print what came of it."""
+    """List or describe spaces, or write a graph or a data set, as the arguments select; print the result."""
     check_packages("frontends")
     from frontends.spaces import get
 

@@ -1,4 +1,4 @@
-"""`cgir tables`: list label tables, make one of a benchmark's official file, or a data set of one."""
+"""`cgir tables`: list label tables, import one from a benchmark's official file, or write a data set of one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _add_graphs(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the action and print what came of it."""
+    """Carry out the action and print its result."""
     check_packages("frontends")
     if args.action == "list":
         print(list_tables(args.data))

@@ -93,12 +93,12 @@ def open_targets(targets: Iterable[str]) -> Targets:
     if not sources:
         raise CgirError("the list of networks is empty; expected one a line")
     names = [_names(target, source) for target, source in sources.items()]
-    known = [source.labels if isinstance(source, GraphStore) else {} for source in sources.values()]
+    label_sets = [source.labels if isinstance(source, GraphStore) else {} for source in sources.values()]
     labels = {
         label: np.concatenate(
-            [values.get(label, np.full(len(part), np.nan)) for part, values in zip(names, known, strict=True)]
+            [values.get(label, np.full(len(part), np.nan)) for part, values in zip(names, label_sets, strict=True)]
         )
-        for label in dict.fromkeys(label for values in known for label in values)
+        for label in dict.fromkeys(label for values in label_sets for label in values)
     }
     return Targets([name for part in names for name in part], labels, list(sources.values()))
 

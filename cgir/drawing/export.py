@@ -49,7 +49,7 @@ def summary(graph: Graph, depth: int | None = None) -> str:
                     name = "  " * level + repeated(frame.copies, frame.label or "nodes")
                     rows.append(("", name, "", "", "", "", "", ""))
                 level += 1
-        params, flops = (sum(cost[index][what] for index in box.nodes) for what in (0, 1))
+        params, flops = (sum(cost[index][column] for index in box.nodes) for column in (0, 1))
         figures = f"{len(box.nodes):,}", f"{params:,}" if params else "", f"{flops / total:.1%}" if flops else ""
         name = "  " * level + repeated(len(box.block.copies), name_of(box))
         shape, reads = shape_text(shape_of(graph, box.nodes)), " ".join(map(str, sources))
@@ -105,18 +105,18 @@ def to_dot(graph: Graph, depth: int | None = None, full: bool = False) -> str:
 
 def _dot_boxes(graph: Graph, diagram: BlockDiagram, boxes: range | Nodes, first: int, indent: str) -> Iterator[str]:
     """The boxes in their clusters: those of frame `first` and of later, inner ones."""
-    left = dict.fromkeys(boxes)
+    remaining = dict.fromkeys(boxes)
     for number in range(first, len(diagram.frames)):
         frame = diagram.frames[number]
-        if not frame.boxes or any(box not in left for box in frame.boxes):
+        if not frame.boxes or any(box not in remaining for box in frame.boxes):
             continue
         label = _quoted(repeated(frame.copies, frame.label))
         yield f"{indent}subgraph cluster_{number} {{ label={label}; color=gray; fontsize=10;"
         yield from _dot_boxes(graph, diagram, frame.boxes, number + 1, indent + "  ")
         yield f"{indent}}}"
         for box in frame.boxes:
-            del left[box]
-    for index in left:
+            del remaining[box]
+    for index in remaining:
         shown = diagram.boxes[index]
         lines = (*labels(graph, shown), shape_text(shape_of(graph, shown.nodes)))
         label = _quoted("\n".join(line for line in lines if line))

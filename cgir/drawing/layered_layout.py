@@ -3,7 +3,7 @@
 Layers by longest path, order within a layer by barycentres (Sugiyama, Tagawa and Toda, 1981), then the coordinates of
 least total sideways movement, which keeps chains straight (Gansner, Koutsofios, North and Vo, "A technique for drawing
 directed graphs", 1993). An edge over several layers passes each of them in a lane (a dummy node); all long edges from
-one node share its lanes, as far down as they go together.
+one node share its lanes, down to the layer where they separate.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def _segments(sources: Sources, layer: list[int]) -> list[tuple[LayoutItem, Layo
 
 
 def _weights(sources: Sources, layer: list[int], segments: list[tuple[LayoutItem, LayoutItem]]) -> list[float]:
-    """How much a segment is to be vertical.
+    """Weights of the sideways movement of segments.
 
-    Most between boxes on a longest path; least where a lane meets a box and may bend.
+    Largest between boxes on a longest path; smallest where a lane meets a box and may bend.
     """
     height = [0] * len(sources)
     for index in range(len(sources) - 1, -1, -1):
@@ -132,16 +132,20 @@ def _coordinates(
     left, right = (np.asarray([number[pair[end]] for pair in neighbours], np.int64) for end in (0, 1))
     distance = np.asarray([(width[a] + width[b]) / 2 + gap for a, b in neighbours])
     # Variables: n centres, then one bound on |x_upper - x_lower| for each segment.
-    stretch, apart = _differences(upper, lower, n), _differences(left, right, n)
+    stretch, separation = _differences(upper, lower, n), _differences(left, right, n)
     slack = -scipy.sparse.eye_array(m)
-    rules = scipy.sparse.block_array(
-        [[stretch, slack], [-stretch, slack], [apart, scipy.sparse.coo_array((len(neighbours), m))]]
+    constraints = scipy.sparse.block_array(
+        [[stretch, slack], [-stretch, slack], [separation, scipy.sparse.coo_array((len(neighbours), m))]]
     )
     bounds = np.concatenate([np.zeros(2 * m), -distance])
     # A weak pull to the left settles ties, which would otherwise let long chains drift.
-    least = [(width[item] / 2, None) for item in number] + [(0, None)] * m
+    limits = [(width[item] / 2, None) for item in number] + [(0, None)] * m
     solution = linprog(
-        np.concatenate([np.full(n, LEFT_PULL), weights]), A_ub=rules.tocsr(), b_ub=bounds, bounds=least, method="highs"
+        np.concatenate([np.full(n, LEFT_PULL), weights]),
+        A_ub=constraints.tocsr(),
+        b_ub=bounds,
+        bounds=limits,
+        method="highs",
     )
     return {item: float(solution.x[index]) for item, index in number.items()}
 

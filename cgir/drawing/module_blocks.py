@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 
-MAX_BOXES = 40  # in a diagram that a person still takes in
+MAX_BOXES = 40  # most boxes of a readable diagram
 MAX_PERIOD = 64  # parts of a sequence that may repeat
 
 Nodes = tuple[int, ...]
@@ -239,7 +239,7 @@ def _group_by_key(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | 
         above = {group_of[source] for source in graph.nodes[index].inputs if source in group_of}
         key = keys[index]
         group = latest.get(key, -1) if key is not None and graph.nodes[index].op not in ("Input", "Output") else -1
-        if fresh := group < 0 or any(ancestors[other] >> group & 1 for other in above):
+        if is_new := group < 0 or any(ancestors[other] >> group & 1 for other in above):
             group = len(members)
             members.append([])
             ancestors.append(0)
@@ -252,7 +252,7 @@ def _group_by_key(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | 
             reached |= ancestors[other] | 1 << other
         if reached != ancestors[group]:
             ancestors[group] = reached
-            if fresh:
+            if is_new:
                 continue  # nothing reads it yet
             for other, before in enumerate(ancestors):
                 if before >> group & 1:
@@ -271,16 +271,16 @@ def _topological_order(graph: Graph, groups: Sequence[Sequence[int]]) -> list[No
     for number, others in enumerate(above):
         for other in others:
             below[other].append(number)
-    waiting = [len(others) for others in above]
-    ready = [number for number, count in enumerate(waiting) if not count]
+    num_unplaced = [len(others) for others in above]
+    ready = [number for number, count in enumerate(num_unplaced) if not count]
     heapq.heapify(ready)
     order = []
     while ready:
         number = heapq.heappop(ready)
         order.append(tuple(groups[number]))
         for other in below[number]:
-            waiting[other] -= 1
-            if not waiting[other]:
+            num_unplaced[other] -= 1
+            if not num_unplaced[other]:
                 heapq.heappush(ready, other)
     return order
 
@@ -290,10 +290,10 @@ def _pack(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> list[
 
     Any interval of a topological order is free of cycles.
     """
-    place = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
+    part_of = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
     passing = [0] * (len(parts) + 1)  # tensors that pass between part i - 1 and part i
-    for index, number in place.items():
-        last = max((place[reader] for reader in graph.consumers[index] if reader in place), default=number)
+    for index, number in part_of.items():
+        last = max((part_of[reader] for reader in graph.consumers[index] if reader in part_of), default=number)
         for cut in range(number + 1, last + 1):
             passing[cut] += 1
     size = -(-len(parts) // (limit * 2 // 3))
@@ -357,10 +357,10 @@ def _build_diagram(
         Box(
             block,
             _label(block.name, [prefix, *(opened[frame].name for frame in around)]),
-            len(own) // len(block.copies[0]),
-            tuple(sorted(own)),
+            len(box_nodes) // len(block.copies[0]),
+            tuple(sorted(box_nodes)),
         )
-        for (block, around), own in zip(rows, nodes, strict=True)
+        for (block, around), box_nodes in zip(rows, nodes, strict=True)
     ]
     frames = []
     for number, block in enumerate(opened):
@@ -374,7 +374,7 @@ def _build_diagram(
 def _merge_copies(graph: Graph, blocks: Sequence[Block], inside: Nodes) -> tuple[set[tuple[int, int]], dict[int, int]]:
     """Edges with all copies of blocks laid over the first one, and each node's representative there.
 
-    What leads from copy to copy is left out.
+    Edges between copies are left out.
     """
     representative = {index: index for index in inside}
     edges = {(source, index) for index in inside for source in graph.nodes[index].inputs if source in representative}

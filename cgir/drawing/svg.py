@@ -50,15 +50,15 @@ DEFINITIONS = (
 def svg(
     graph: Graph, diagram: BlockDiagram, cost: Costs | None = None, prefix: str = "", shading: Shading | None = None
 ) -> str:
-    """The drawing as an `<svg>` element, also good as a file of its own.
+    """The drawing as an `<svg>` element, which is also a complete file.
 
     Boxes of several nodes carry `data-block`, which is `prefix` and their number.
 
     Args:
         graph: that is drawn.
         diagram: its boxes.
-        cost: parameters and FLOPs of its nodes, where they are known already.
-        prefix: empty for the first drawing of a page, which has the style of all, and the legend.
+        cost: parameters and FLOPs of its nodes; computed if None.
+        prefix: empty for the main drawing of a page, which has the styles of all drawings, and the legend.
         shading: colours by importance instead of category.
     """
     single = all(len(box.nodes) == 1 for box in diagram.boxes)
@@ -118,7 +118,7 @@ def _total(box: Box, cost: Costs) -> tuple[int, int]:
 
 
 def tooltip(graph: Graph, box: Box, cost: Costs) -> str:
-    """All about a node, or what a block contains.
+    """Details of a node, or the content of a block.
 
     Args:
         graph: that is drawn.

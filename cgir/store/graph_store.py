@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 class GraphStore:
     """Graphs with families, specifications, spectra and labels, read from disk when needed; opened by `open`.
 
-    `filter`, `deduplicate` and `merge` give views, which copy nothing; `write` puts a view into files of its own, or in
-    place of where it came from.
+    `filter`, `deduplicate` and `merge` give views, which copy nothing; `write` writes a view to new files, or
+    replaces the data set that it came from.
 
     Attributes:
         damaged: what `open(..., skip_damaged=True)` left out, in words.
@@ -52,7 +52,7 @@ class GraphStore:
         reader: of row groups.
         rows: (G,) the rows of the reader that are the graphs of this store.
         label_names: labels that some of them may have.
-        damaged: becomes the attribute.
+        damaged: see the attribute.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class GraphStore:
         labels: Mapping[str, Values] | None = None,
         shard_size: int = SHARD_SIZE,
     ) -> None:
-        """Write a data set; one that exists at `path` stays as it is until the new one is complete, and is replaced.
+        """Write a data set; an existing one at `path` is replaced once the new one is complete.
 
         Args:
             path: a file ending in .parquet, or else a folder of files of at most `shard_size` graphs each.
-            graphs: graphs; or batches, of any size, or one batch (they know no shared parameters and count as
-                canonical); or a store, which brings its columns with it. They are drawn as they are written, so that
-                memory is enough for a data set of any size.
+            graphs: graphs; or batches, of any size, or one batch (they have no shared parameters and count as
+                canonical); or a store, whose columns are written too. Graphs are consumed as they are written, so a
+                data set may be larger than memory.
             family: of all graphs, or one each.
             specs: each graph's standard string in its search space.
             labels: values per graph by name; NaN where unknown. Like `family` and `specs` they may be iterators, which
-                are drawn along.
+                are consumed with the graphs.
             shard_size: graphs a file.
 
         Raises:
@@ -107,7 +107,7 @@ class GraphStore:
         labels: Mapping[str, Values] | None = None,
         shard_size: int = SHARD_SIZE,
     ) -> None:
-        """Add graphs to the folder of a data set, in files of their own; until all are written it is the old one.
+        """Add graphs to the folder of a data set, in new files; the data set is unchanged until all are written.
 
         Args:
             path: the folder.
@@ -124,19 +124,19 @@ class GraphStore:
                 "GraphStore.write(folder, GraphStore.open(file)) makes a folder, which can"
             )
         manifest.read_parts(target)
-        with manifest.open_for_writing(target) as old:
-            names = ShardReader(target / old[0].file, old[0].footer).label_names
+        with manifest.open_for_writing(target) as old_parts:
+            names = ShardReader(target / old_parts[0].file, old_parts[0].footer).label_names
             if not set(source.label_names) <= set(names):
                 extra = ", ".join(repr(name) for name in source.label_names if name not in names)
                 raise LabelError(
                     f"{target}: has no label {extra}, only {', '.join(names) or 'none'}; "
                     "write a merge of two stores to have all labels of both"
                 )
-            manifest.commit(target, [*old, *_write_parts(target, len(old), source, names, shard_size)])
+            manifest.commit(target, [*old_parts, *_write_parts(target, len(old_parts), source, names, shard_size)])
 
     @classmethod
     def open(cls, path: str | PathLike[str], skip_damaged: bool = False) -> GraphStore:
-        """Open a file or folder written by `write`; only footers are read, rows on demand, when damage to them shows.
+        """Open a file or folder written by `write`; only footers are read now, rows (and their damage) on demand.
 
         Args:
             path: the file or folder.
@@ -221,7 +221,7 @@ class GraphStore:
         """Classes of equal computation trees of the nodes of all graphs, in the order of `batch`.
 
         They are computed on first use, without holding all graphs in memory, and kept, in 4 bytes a node and some more
-        a class. A batch of graphs takes its part of `node_class`, and needs no refinement of its own.
+        a class. A batch of graphs uses its part of `node_class`, and needs no refinement of its own.
 
         Args:
             depth: of the trees.
@@ -266,7 +266,7 @@ class GraphStore:
 
 
 class _Source(NamedTuple):
-    """What a data set is written from: graphs, and columns by their names in the file that replace those of a store."""
+    """The input of a write: graphs, and columns by their names in the file that replace those of a store."""
 
     graphs: Graphs | GraphStore
     columns: dict[str, Any]
@@ -315,7 +315,7 @@ def _open_shards(target: Path, skip_damaged: bool) -> tuple[list[ShardReader], l
             shards.append(ShardReader(path, footer))
         except FileFormatError as error:
             if [path for path, _ in _list_files(target)] != [path for path, _ in listed]:
-                return _open_shards(target, skip_damaged)  # replaced just now
+                return _open_shards(target, skip_damaged)  # replaced in the meantime
             if not skip_damaged:
                 advice = "; GraphStore.open(..., skip_damaged=True) reads the rest" if len(listed) > 1 else ""
                 raise FileFormatError(f"{error}{advice}") from error

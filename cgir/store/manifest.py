@@ -3,9 +3,9 @@
     _store.json                        {"format": "cgir-store", "version": 2, "parts": [PART, ...]}, where PART is
                                        {"file": name, "rows": int, "footer": digest}
     part-00000-1f0c9ab2.parquet, ...   see `parquet_shard`; each opens on its own
-    .lock                              there while a process writes
+    .lock                              exists while a process writes
 
-Only what `_store.json` lists is part of the store. New parts are written under temporary names, get their own when all
+Only what `_store.json` lists is part of the store. New parts are written under temporary names, are renamed when all
 of them are complete, and belong to the store from the moment a new `_store.json` replaces the old one; no listed file
 is ever changed. So whoever opens the folder sees all of a write or nothing, and a write that was killed leaves nothing
 but orphans, which the next one removes.
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 
 class StagedParts(ExitStack):
-    """New parts under temporary names, which get their own when the `with` block ends without an error.
+    """New parts under temporary names, which are renamed when the `with` block ends without an error.
 
     Args:
         folder: of the store.
@@ -107,10 +107,10 @@ def open_for_writing(folder: Path) -> Iterator[list[Part]]:
         The parts that the store has.
 
     Raises:
-        CgirError: another process writes to it, or it holds something else than a store.
+        CgirError: another process writes to it, or it holds something other than a store.
     """
-    fresh = not folder.exists()
-    if not fresh and (not folder.is_dir() or not _is_store(folder)):
+    is_new = not folder.exists()
+    if not is_new and (not folder.is_dir() or not _is_store(folder)):
         raise CgirError(f"{folder}: exists already and is no data set of cgir; remove it or choose another path")
     folder.mkdir(exist_ok=True)
     try:
@@ -119,7 +119,7 @@ def open_for_writing(folder: Path) -> Iterator[list[Part]]:
             remove_orphans(folder, parts)
             yield parts
     finally:
-        if fresh and not (folder / MANIFEST).exists():
+        if is_new and not (folder / MANIFEST).exists():
             with suppress(OSError):  # another process has begun to use it
                 folder.rmdir()
 

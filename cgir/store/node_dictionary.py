@@ -2,7 +2,7 @@
 
 A node code is a node kind and the distances back to the inputs, in argument order (an input that is the node just
 before has distance 1). As distances are relative, a repeated cell has the same codes again: the networks of a search
-space have a few hundred distinct codes between them, and the rows of its nodes say everything about a graph, edges
+space together have a few hundred distinct codes, and the rows of its nodes determine a graph completely, edges
 included. In files the dictionary is called `cgir.steps`.
 """
 
@@ -97,10 +97,10 @@ class NodeDictionary:
         Args:
             kinds: JSON.
             codes: JSON.
-            file: that they are from, for messages.
+            file: its name, for messages.
 
         Raises:
-            FileFormatError: they are no such tables.
+            FileFormatError: they are not valid tables.
         """
         table = cls()
         try:

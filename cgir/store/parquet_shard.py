@@ -1,4 +1,4 @@
-"""One Parquet file (shard) of a `GraphStore`: its columns, writer and reader, and how damage is noticed.
+"""One Parquet file (shard) of a `GraphStore`: its columns, writer and reader, and how damage is detected.
 
 Columns, one row a graph:
 

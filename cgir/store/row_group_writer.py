@@ -1,4 +1,4 @@
-"""Row groups: graphs in any form cut into batches, with columns given or computed, and written to shards."""
+"""Writer of row groups: graphs cut into batches, with columns given or computed, written to shards."""
 
 from __future__ import annotations
 
@@ -46,30 +46,32 @@ def row_groups(graphs: Iterable[Graph] | Iterable[GraphBatch] | GraphBatch, max_
         yield _concatenate(pending)
 
 
-def with_columns(groups: Iterable[RowGroup], given: Mapping[str, Any]) -> Iterator[RowGroup]:
-    """Add given columns to row groups, and hashes and spectra where they are missing.
+def with_columns(groups: Iterable[RowGroup], extra: Mapping[str, Any]) -> Iterator[RowGroup]:
+    """Add columns to row groups, and hashes and spectra where they are missing.
 
     Args:
-        groups: batches, with the columns that are known already.
-        given: by name in the file, one value per graph, in anything that can be iterated over; or one string for all.
+        groups: batches, with the columns that they already have.
+        extra: by name in the file, one value per graph, in anything that can be iterated over; or one string for all.
 
     Raises:
         LabelError: a column has not one value per graph.
     """
-    iterators = {name: repeat(values) if isinstance(values, str) else iter(values) for name, values in given.items()}
+    iterators = {name: repeat(values) if isinstance(values, str) else iter(values) for name, values in extra.items()}
     done = 0
     with tqdm(desc="graphs written", unit="", disable=None) as progress:
-        for batch, known in groups:
+        for batch, group_columns in groups:
             done += len(batch)
-            taken = {name: _take(name, given[name], values, len(batch), done) for name, values in iterators.items()}
-            columns = known | taken
+            extra_columns = {
+                name: _take(name, extra[name], values, len(batch), done) for name, values in iterators.items()
+            }
+            columns = group_columns | extra_columns
             if "hash" not in columns:
                 columns |= {"hash": graph_hashes(batch, columns["shared"]), "spectrum": spectrum(batch)}
             yield batch, columns
             progress.update(len(batch))
     for name, values in iterators.items():
-        if not isinstance(given[name], str) and next(values, iterators) is not iterators:
-            count = len(given[name]) if hasattr(given[name], "__len__") else f"more than {done}"
+        if not isinstance(extra[name], str) and next(values, iterators) is not iterators:
+            count = len(extra[name]) if hasattr(extra[name], "__len__") else f"more than {done}"
             raise LabelError(
                 f"{name.removeprefix(LABEL)!r} has {count} values for {done} graphs; expected one per graph"
             )
@@ -125,21 +127,21 @@ def _is_full(writer: ShardWriter, more: int, shard_size: int | None) -> bool:
 
 
 def _take(name: str, values: Any, iterator: Iterator[Any], count: int, done: int) -> Any:
-    """The next `count` values of a column; `values` is what was given, `done` the number of graphs so far."""
-    taken = list(islice(iterator, count))
+    """The next `count` values of a column; `values` is the whole column, `done` the number of graphs so far."""
+    chunk = list(islice(iterator, count))
     label = name.removeprefix(LABEL)
     where = f"graphs {done - count} to {done - 1}"
-    if len(taken) < count:
-        total = len(values) if hasattr(values, "__len__") else done - count + len(taken)
+    if len(chunk) < count:
+        total = len(values) if hasattr(values, "__len__") else done - count + len(chunk)
         raise LabelError(f"{label!r} has {total} values for {done} graphs or more; expected one per graph")
     if not name.startswith(LABEL):
-        wrong = next((value for value in taken if not isinstance(value, str)), None)
+        wrong = next((value for value in chunk if not isinstance(value, str)), None)
         if wrong is not None:
             kind = type(wrong).__name__
             raise LabelError(f"{label!r} has a {kind} among the values of {where}; expected strings")
-        return taken
+        return chunk
     try:
-        return np.asarray(taken, np.float64).reshape(count)
+        return np.asarray(chunk, np.float64).reshape(count)
     except (TypeError, ValueError) as error:
         raise LabelError(f"{label!r} has a value that is no number among those of {where}: {error}") from error
 

@@ -24,7 +24,7 @@ CACHE_BYTES = 1 << 30  # of decoded row groups; 2 bytes a node where there are f
 
 
 class RowReader:
-    """Graphs by their row; decoded row groups are cached, and of more than `CACHE_BYTES` the least recently used go.
+    """Graphs by their row; decoded row groups are cached; beyond `CACHE_BYTES` the least recently used are dropped.
 
     Attributes:
         groups: row groups, each as its shard and its number there.
@@ -110,14 +110,14 @@ class RowReader:
         nodes: tuple[AnyArray, IntArray] = self._cached("nodes", index, decode)
         return nodes
 
-    def _cached(self, what: str, index: int, decode: Callable[[], Sequence[Any]]) -> Any:
+    def _cached(self, name: str, index: int, decode: Callable[[], Sequence[Any]]) -> Any:
         """Arrays from the cache, or decoded and put there; its order is that of last use."""
-        entry = self._cache.pop((what, index), None)
+        entry = self._cache.pop((name, index), None)
         if entry is None:
             arrays = decode()
             entry = arrays, sum(array.nbytes for array in arrays)
             self._cached_bytes += entry[1]
-        self._cache[what, index] = entry
+        self._cache[name, index] = entry
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
             _, size = self._cache.pop(next(iter(self._cache)))
             self._cached_bytes -= size
@@ -133,8 +133,8 @@ def _build_nodes(batch: GraphBatch, shared: list[int] | None, where: str) -> tup
 
     Args:
         batch: one graph.
-        shared: the parameter of each slot, slots in node order; None: each its own.
-        where: it is from, for messages.
+        shared: the parameter of each slot, slots in node order; None: no parameter is shared.
+        where: its file and row, for messages.
 
     Raises:
         FileFormatError: `shared` has another number of slots than the graph.
