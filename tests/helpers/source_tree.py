@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cgir", "frontends", "encoders", "contrastive", "search")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 SOURCES = sorted(path for folder in (*PACKAGES, "examples", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -23,6 +24,7 @@ class Import:
     kind: str
     name: str
     alias: str | None
+    is_module: bool  # the name is the module itself, not something that it defines
 
 
 def module_name(path: Path) -> str:
@@ -52,14 +54,15 @@ def _imports(path: Path, tree: ast.AST, kind: str) -> Iterator[Import]:
             base = _absolute(path, node)
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
-                target = inner if inner in MODULES else base
-                yield Import(target, node.lineno, kind, alias.name, alias.asname)
+                is_module = inner in MODULES
+                yield Import(inner if is_module else base, node.lineno, kind, alias.name, alias.asname, is_module)
         elif isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno, kind, alias.name, alias.asname) for alias in node.names)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from (Import(alias.name, node.lineno, kind, alias.name, alias.asname, True) for alias in node.names)
+        elif isinstance(node, Function | ast.Lambda):
             yield from _imports(path, node, "lazy")
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            yield from _imports(path, node, "type")
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            yield from _imports(path, ast.Module(node.body, []), "type")
+            yield from _imports(path, ast.Module(node.orelse, []), kind)
         else:
             yield from _imports(path, node, kind)
 
@@ -71,31 +74,42 @@ def _absolute(path: Path, node: ast.ImportFrom) -> str:
     return ".".join([*folder[: len(folder) - node.level + 1], *([node.module] if node.module else [])])
 
 
-def public_functions(path: Path) -> Iterator[tuple[ast.FunctionDef, ast.ClassDef | None]]:
+def public_functions(path: Path) -> Iterator[tuple[Function, ast.ClassDef | None]]:
     """Functions and methods whose names, and whose classes' names, have no underscore; constructors too."""
 
-    def walk(node: ast.Module | ast.ClassDef) -> Iterator[tuple[ast.FunctionDef, ast.ClassDef | None]]:
-        for child in node.body:
-            if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
-                yield from walk(child)
-            elif isinstance(child, ast.FunctionDef) and is_public(child):
-                yield child, node if isinstance(node, ast.ClassDef) else None
+    def walk(node: ast.AST, owner: ast.ClassDef | None) -> Iterator[tuple[Function, ast.ClassDef | None]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                yield from () if child.name.startswith("_") else walk(child, child)
+            elif isinstance(child, Function):
+                yield from [(child, owner)] if is_public(child) else ()
+            elif isinstance(child, ast.stmt | ast.excepthandler):  # `if`, `try`, `with`
+                yield from walk(child, owner)
 
-    yield from walk(parsed(path))
+    yield from walk(parsed(path), None)
 
 
-def is_public(function: ast.FunctionDef) -> bool:
+def is_public(function: Function) -> bool:
     """By its name; of the overloads of one function only the implementation, which has the docstring."""
     overload = any("overload" in ast.unparse(decorator) for decorator in function.decorator_list)
     return not overload and (function.name == "__init__" or not function.name.startswith("_"))
 
 
-def arguments(function: ast.FunctionDef, owner: ast.ClassDef | None) -> list[str]:
+def arguments(function: Function, owner: ast.ClassDef | None) -> list[str]:
     """Names of all arguments but `self` and `cls`."""
     found = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     found += [variable for variable in (function.args.vararg, function.args.kwarg) if variable is not None]
     static = any("staticmethod" in ast.unparse(decorator) for decorator in function.decorator_list)
     return [argument.arg for argument in (found if owner is None or static else found[1:])]
+
+
+def with_packages(module: str, targets: set[str]) -> set[str]:
+    """What is run when a module imports `targets`: they, and the `__init__` of each package around them.
+
+    Packages around the module itself are left out: they are being imported already.
+    """
+    around = {target.rsplit(".", depth)[0] for target in targets for depth in range(target.count(".") + 1)}
+    return targets | {package for package in around if not f"{module}.".startswith(f"{package}.")}
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
