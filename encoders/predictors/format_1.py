@@ -36,6 +36,6 @@ def _ensemble(networks: Mapping[str, Any]) -> dict[str, Any]:
     }
     found["size"] = networks["ensemble"]
     for old, new in (("sources", "source"), ("members", "target")):
-        if old in networks:
+        if networks.get(old):  # format 1 counted no members where nothing was fitted
             found[new] = {"members": networks[old]}
     return found

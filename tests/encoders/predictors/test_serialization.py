@@ -23,7 +23,7 @@ def graphs() -> GraphBatch:
 
 
 def test_there_is_a_file_of_every_kind() -> None:
-    assert NAMES == ["blend", "blend_fitted", "carl", "frozen", "gp", "mse", "rank", "sibling"]
+    assert NAMES == ["blend", "blend_alone", "blend_fitted", "carl", "frozen", "gp", "mse", "rank", "sibling"]
 
 
 @pytest.mark.parametrize("name", NAMES)
