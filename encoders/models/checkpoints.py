@@ -102,6 +102,10 @@ def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Te
         temporary.write_bytes(data)
 
 
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} in its description, where numbers are finite")
+
+
 def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[str, Any]]:
     """Read what `write_tensors` wrote; tensors of format 1 get their names of format 2.
 
@@ -116,8 +120,10 @@ def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[st
             # only files with our header are read: a foreign one may be huge
             names = file.keys() if header else []
             tensors = {name: file.get_tensor(name) for name in names}
-        meta = json.loads(header) if header else {}
-    except (SafetensorError, OSError, ValueError) as error:
+        meta = json.loads(header, parse_constant=_no_number) if header else {}
+        if not isinstance(meta, dict):
+            raise TypeError(f"its description is {type(meta).__name__}, not an object")
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
         raise FileFormatError(f"{path}: damaged or not a cgir {kind} ({one_line(error, 200)})") from error
     if meta.get("kind") != kind:
         raise FileFormatError(f"{path}: expected a cgir {kind}, found {meta.get('kind', 'a file of another program')}")

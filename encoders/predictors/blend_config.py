@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from encoders.gaussian_process.model_averaging import AveragingConfig
@@ -72,6 +72,9 @@ class BlendConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> BlendConfig:
         """What `to_json` gave, also after a round trip through JSON, which turns tuples into lists."""
+        for name in (item.name for item in fields(cls) if isinstance(item.default, int | float)):
+            if not isinstance(values.get(name, 0), int | float):
+                raise TypeError(f"{name}: expected a number, found {values[name]!r}")
         averaging = dict(values["averaging"])
         weights = tuple(map(tuple, averaging.pop("prior_mean_weights")))
         prior = tuple(averaging.pop("model_prior"))

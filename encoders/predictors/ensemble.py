@@ -277,9 +277,12 @@ class Ensemble:
         for index in range(state.meta["members"]):
             part = state.required(str(index))
             moments = part.required("moments")
-            net = self._net_from(part.required("net"), meta)
-            members.append(Member(net, moments.array("mean"), moments.array("std")))
-        return FittedMembers(members, scaler_from(state.required("scaler")) if self.frozen else None)
+            mean, std = (moments.array(name, len(self.tasks)) for name in ("mean", "std"))
+            members.append(Member(self._net_from(part.required("net"), meta), mean, std))
+        if not self.frozen:
+            return FittedMembers(members, None)
+        dim = state.tensors["0.net.layers.0.weight"].shape[1]
+        return FittedMembers(members, scaler_from(state.required("scaler"), dim))
 
     def _net_from(self, state: State, meta: dict[str, object]) -> nn.Module:
         if self.frozen:

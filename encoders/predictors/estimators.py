@@ -111,5 +111,6 @@ def labels_state(transform: Standardise | RankGauss) -> State:
 def labels_from(state: State) -> Standardise | RankGauss:
     """The transform of a state."""
     if "moments" in state.tensors:
-        return Standardise(*state.array("moments").tolist())
-    return RankGauss(state.array("values"), state.array("scores"))
+        return Standardise(*state.array("moments", 2).tolist())
+    values = state.array("values", None)
+    return RankGauss(values, state.array("scores", len(values)))

@@ -99,18 +99,23 @@ class GraphGP(NamedTuple):
     @classmethod
     def from_state(cls, state: State) -> GraphGP:
         """What `to_state` gave."""
-        transform = GPInputTransform(scalers_from(state), state.array("subtree_ids"))
-        subtrees = sparse_from(state.required("subtrees"), len(transform.subtree_ids) + 1)
-        views, y = [*views_from(state), subtrees], state.array("y")
+        dense, y = views_from(state), state.array("y", None)
+        transform = GPInputTransform(scalers_from(state, dense), state.array("subtree_ids", None))
+        views = [*dense, sparse_from(state.required("subtrees"), len(transform.subtree_ids) + 1)]
+        if any(view.shape[0] != len(y) for view in views):
+            raise ValueError(f"views of {[view.shape[0] for view in views]} graphs and labels of {len(y)}")
         processes = [
             GaussianProcess(views, y, theta, prior_mean=mean)
-            for theta, mean in zip(state.array("log_hyperparameters"), state.array("prior_means"), strict=True)
+            for theta, mean in zip(
+                state.array("log_hyperparameters", None, None), state.array("prior_means", None, len(y)), strict=True
+            )
         ]
-        weights, posterior = state.array("prior_mean_weights"), state.array("posterior_weights")
         labels = labels_from(state.required("labels"))
         if not isinstance(labels, RankGauss):
             raise TypeError("labels: expected labels and their normal scores")
         scaler = scaler_from(state.required("prior_mean_scaler"))
+        weights = state.array("prior_mean_weights", len(processes), len(scaler.mean))
+        posterior = state.array("posterior_weights", len(processes))
         return cls(labels, transform, scaler, BayesianModelAverage(processes, weights, posterior))
 
 

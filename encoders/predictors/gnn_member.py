@@ -70,4 +70,4 @@ class GnnMember(NamedTuple):
     def from_state(cls, state: State, config: BlendConfig) -> GnnMember:
         """What `to_state` gave, made with these constants."""
         ensemble = Ensemble.from_state(state.required("ensemble"), None, LOSS)
-        return cls(ensemble, state.array("calibration"), config.gnn_weight)
+        return cls(ensemble, state.array("calibration", 2, 2), config.gnn_weight)

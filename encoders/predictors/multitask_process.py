@@ -136,14 +136,15 @@ class SourceSample(NamedTuple):
     @classmethod
     def from_state(cls, state: State) -> SourceSample:
         """What `to_state` gave."""
-        subtree_ids = state.array("subtree_ids")
+        subtree_ids, dense = state.array("subtree_ids", None), views_from(state)
+        n = len(dense[0])
         return cls(
-            views_from(state),
+            dense,
             sparse_from(state.required("subtrees"), len(subtree_ids) + 1),
             subtree_ids,
-            state.array("family_index"),
-            state.array("size_consistency"),
-            state.array("scores"),
+            state.array("family_index", n),
+            state.array("size_consistency", n),
+            state.array("scores", n, None),
         )
 
 
@@ -201,8 +202,9 @@ class MultitaskGP(NamedTuple):
             sample: the networks that it was conditioned on.
             config: the constants that it was made with.
         """
-        scales, weights = state.array("kernel_scales"), state.array("weights")
-        return cls(sample, scalers_from(state), scales, weights, config.rbf_rate)
+        scales = state.array("kernel_scales", len(sample.dense) + 1, 2)
+        weights = state.array("weights", *sample.scores.shape)
+        return cls(sample, scalers_from(state, sample.dense), scales, weights, config.rbf_rate)
 
 
 def family_covariance(one: FloatArray | float, other: FloatArray, config: BlendConfig) -> FloatArray:

@@ -247,6 +247,8 @@ class Predictor:
             else:
                 predictor.estimator = NetworkEstimator.from_state(state, encoder, _loss(head))
             predictor.task = state.meta["task"]
+            if predictor.estimator.is_fitted:
+                predictor._task_index()
         return predictor
 
     def _features(self, graphs: GraphsLike) -> GraphFeatures:

@@ -75,9 +75,23 @@ class State:
             yield part
             index += 1
 
-    def array(self, name: str) -> AnyArray:
-        """An array; KeyError if it is missing."""
+    def array(self, name: str, *shape: int | None) -> AnyArray:
+        """An array of finite numbers.
+
+        Args:
+            name: of its tensor.
+            shape: as it must be; None: an axis of any length.
+
+        Raises:
+            KeyError: it is missing.
+            ValueError: it has another shape, or holds something else.
+        """
         array: AnyArray = self.tensors[name].numpy()
+        wrong = any(length not in (None, found) for length, found in zip(shape, array.shape, strict=False))
+        if array.dtype.kind not in "fiu" or array.ndim != len(shape) or wrong:
+            raise ValueError(f"{name}: {array.dtype} {array.shape}, expected {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: not all numbers are finite")
         return array
 
 
@@ -110,9 +124,10 @@ def scaler_state(scaler: Scaler) -> State:
     return State.of_arrays(mean=scaler.mean, scale=scaler.scale)
 
 
-def scaler_from(state: State) -> Scaler:
-    """The scaler of a state."""
-    return Scaler(state.array("mean"), state.array("scale"))
+def scaler_from(state: State, dim: int | None = None) -> Scaler:
+    """The scaler of a state, for vectors (G, dim); ValueError if it is for others."""
+    mean = state.array("mean", dim)
+    return Scaler(mean, state.array("scale", len(mean)))
 
 
 def add_scalers(state: State, scalers: Sequence[Scaler]) -> None:
@@ -121,15 +136,16 @@ def add_scalers(state: State, scalers: Sequence[Scaler]) -> None:
         state.add(f"scalers.{index}", scaler_state(scaler))
 
 
-def scalers_from(state: State) -> list[Scaler]:
-    """What `add_scalers` added."""
-    return [scaler_from(part) for part in state.parts("scalers")]
+def scalers_from(state: State, views: Sequence[FloatArray]) -> list[Scaler]:
+    """What `add_scalers` added, one for each of the dense views (n, D); ValueError if they do not fit."""
+    parts = state.parts("scalers")
+    return [scaler_from(part, view.shape[1]) for part, view in zip(parts, views, strict=True)]
 
 
 def views_from(state: State) -> list[FloatArray]:
     """Dense views, in double precision, which are named `views.0` and so on."""
     count = sum(name.startswith("views.") for name in state.tensors)
-    return [state.tensors[f"views.{index}"].double().numpy() for index in range(count)]
+    return [state.array(f"views.{index}", None, None).astype(np.float64, copy=False) for index in range(count)]
 
 
 def sparse_state(matrix: FeatureMatrix) -> State:
@@ -141,6 +157,10 @@ def sparse_state(matrix: FeatureMatrix) -> State:
 
 
 def sparse_from(state: State, num_columns: int) -> csr_array:
-    """The sparse matrix of a state."""
-    data, indices, indptr = (state.array(name) for name in ("data", "indices", "indptr"))
+    """The sparse matrix of a state; ValueError for indices outside it, which products would follow out of memory."""
+    indices, indptr = state.array("indices", None), state.array("indptr", None)
+    data = state.array("data", len(indices)).astype(np.float64, copy=False)
+    starts_and_end = indptr[0] == 0 and indptr[-1] == len(indices) and (np.diff(indptr) >= 0).all()
+    if not starts_and_end or not ((indices >= 0) & (indices < num_columns)).all():
+        raise ValueError(f"sparse matrix: indices outside of its {len(indptr) - 1} rows and {num_columns} columns")
     return csr_array((data, indices, indptr), shape=(len(indptr) - 1, num_columns))

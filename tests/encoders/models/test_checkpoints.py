@@ -71,8 +71,9 @@ def test_other_files_are_refused(tmp_path):
     refuse("no such file")
     save_file({"w": torch.zeros(2)}, file)
     refuse("file of another program")
-    save_file({"w": torch.zeros(2)}, file, {"cgir": "{not json"})
-    refuse("damaged")
+    for header in ("{not json", "[1]", "3", "null", '"x"', "[" * 100_000, '{"kind": "encoder", "version": NaN}'):
+        save_file({"w": torch.zeros(2)}, file, {"cgir": header})
+        refuse("damaged")
     save_file({"w": torch.zeros(2)}, file, {"cgir": json.dumps({"kind": "encoder", "version": 99})})
     refuse("version 99")
     write_tensors(file, "predictor", encoder.state_dict(), meta)
