@@ -1,6 +1,6 @@
 """Computation graphs from models and search spaces: tracing, search spaces, benchmark tables.
 
-A framework is imported when a model of that framework comes along.
+A framework is imported when the first of its models is traced.
 """
 
 from . import spaces as spaces

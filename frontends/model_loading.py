@@ -1,4 +1,4 @@
-"""Models by name: `package.module:attribute`, `path/file.py:attribute` or a file, as the command line takes them."""
+"""Loading of models by name: `package.module:attribute`, `path/file.py:attribute` or a file, as on the command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTRAS = {
 def build(target: str) -> Any:
     """The model that `target` names, imported or built; a file or folder stays a path.
 
-    A class or function is called without arguments, under `torch.device("meta")` where PyTorch is there, so that no
+    A class or function is called without arguments, under `torch.device("meta")` where PyTorch is installed, so that no
     weights of its modules are allocated; a builder that needs real tensors is called again without.
 
     Raises:
@@ -67,7 +67,7 @@ def _built(builder: Callable[[], Any], target: str) -> Any:
     try:
         with torch.device("meta"):
             return builder()
-    except RuntimeError:  # how PyTorch says that a builder reads values, which meta tensors have not
+    except RuntimeError:  # raised by PyTorch if a builder reads values, which meta tensors do not have
         return _called(builder, target)
     except Exception as error:
         raise _failure(f"{target}: building the model failed", error) from error

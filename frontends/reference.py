@@ -1,4 +1,4 @@
-"""ResNet-50, ViT-B/16 and MobileNetV3-Small in plain PyTorch: known networks to show, to time and to check tracing on.
+"""ResNet-50, ViT-B/16 and MobileNetV3-Small in plain PyTorch, to demonstrate, time and test tracing.
 
 (B, C, H, W) is an image of C channels, (B, T, C) a sequence of T tokens of width C.
 """

@@ -1,6 +1,6 @@
-"""Registry of frontends: which module imports which model, by its class or its file's name.
+"""Registry of frontends: which module imports which model, by the model's class or the file's name.
 
-No framework is imported to find out.
+The lookup imports no framework.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .common.trace_request import TraceRequest
 
 
 class Frontend(Protocol):
-    """What the module of a frontend offers."""
+    """Interface of a frontend's module."""
 
     def trace(self, model: Any, request: TraceRequest) -> Graph:
         """The raw graph of a model."""

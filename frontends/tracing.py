@@ -1,4 +1,4 @@
-"""Tracing: a model of any framework becomes its computation graph."""
+"""`trace`: the computation graph of a model of any framework."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ def trace(
     Args:
         model: a `torch.nn.Module` with real weights or on the meta device, a `torch.export.ExportedProgram`, an ONNX
             `ModelProto` or its bytes, a Keras model, a TensorFlow `ConcreteFunction` or `tf.function`; or a path:
-            `.onnx`, `.pt2`, `.keras`, a frozen `.pb`, a SavedModel folder. It is left exactly as it was; weights are
-            not read.
+            `.onnx`, `.pt2`, `.keras`, a frozen `.pb`, a SavedModel folder. It is not changed; weights are not read.
         inputs: example inputs, real or meta: a tensor, a tuple of positional arguments or a dict of keyword arguments.
-            Only shapes and types matter. Models that know their input shapes (exported programs, ONNX, Keras,
+            Only shapes and types matter. Models with declared input shapes (exported programs, ONNX, Keras,
             SavedModel) need none.
         input_shape: instead of `inputs`, the shape of one floating-point tensor with the batch first, or a tuple of
             such shapes.

@@ -1,1 +1,1 @@
-"""What all frontends share: the tape, axis layouts, einsum, constant folding, the trace request."""
+"""Shared by all frontends: the tape, axis layouts, einsum, constant folding, the trace request."""

@@ -23,8 +23,8 @@ class AxisLayout(NamedTuple):
     """Axes of the channels and of the batch, None where there is none.
 
     The batch axis may hold more than the batch (windows, heads, time steps merged into it); `outer` of those stand
-    before the batch in it. `split` remembers channels that a reshape cut: (elements before them, number of channels),
-    so that the inverse reshape finds them.
+    before the batch in it. `split` keeps channels that a reshape cut up: (elements before them, number of channels),
+    so that the inverse reshape restores them.
     """
 
     channel: int | None = None
@@ -55,7 +55,7 @@ def stored_shape(size: Sequence[int], layout: AxisLayout, batch: int) -> Shape:
 
 
 def layout_rule(op: str) -> Layout:
-    """Where an operator has its channels, see `cgir.ops.Op`; "inherited" if `op` is empty."""
+    """The position of an operator's channel axis, see `cgir.ops.Op`; "inherited" if `op` is empty."""
     return OPS[op].layout if op else "inherited"
 
 
@@ -96,7 +96,7 @@ def op_layout(
 def elementwise_layout(
     inputs: Sequence[tuple[Sequence[int], AxisLayout]], size: Sequence[int], batch: int
 ) -> AxisLayout:
-    """Layout of a result that is broadcast from its inputs; the first input that knows an axis decides.
+    """Layout of a result that is broadcast from its inputs; each axis is that of the first input that has it.
 
     Args:
         inputs: size and layout of each input.
@@ -139,7 +139,7 @@ def reshape_layout(before: Sequence[int], after: Sequence[int], layout: AxisLayo
     if split is not None:
         elements_before, num_channels = split
         behind_batch = layout.channel is None or layout.batch is None or layout.channel > layout.batch
-        # a single channel behind the batch is no axis before it
+        # a single channel behind the batch cannot become an axis before it
         first = int(behind_batch and layout.batch is not None)
         candidates = [
             axis
@@ -158,12 +158,12 @@ def _batch_axis(size: Sequence[int], offset: int, batch: int, channel: int | Non
     """The axis that holds the batch when `offset` elements of the row-major order stand before it, and `outer`.
 
     Several axes qualify when the batch is 1: the batch alone is preferred to the batch with more behind it, that to
-    more before it, and the last axis is for features.
+    more before it, and the last axis is taken for features.
     """
     best = None
     for axis, n in enumerate(size):
-        outer, rest = divmod(offset, prod(size[:axis]))
-        if rest or n % (outer * batch) or axis == channel:
+        outer, remainder = divmod(offset, prod(size[:axis]))
+        if remainder or n % (outer * batch) or axis == channel:
             continue
         quality = (n == batch or axis < len(size) - 1, outer == 1, n == batch)
         if best is None or quality > best[0]:
@@ -179,7 +179,7 @@ def permute_layout(layout: AxisLayout, axis_map: Mapping[int, int]) -> AxisLayou
 
 
 def reduce_layout(layout: AxisLayout, rank: int, reduced_axes: Sequence[int], keepdims: bool) -> AxisLayout:
-    """Layout after a reduction; a reduced batch is lost, reduced channels only if their axis goes.
+    """Layout after a reduction; a reduced batch is lost, reduced channels only if their axis is removed.
 
     Args:
         layout: before the reduction.
@@ -226,8 +226,8 @@ def infer_input_layout(
     """The layout of a floating-point graph input, from the first operator that reads it.
 
     Convolution-like and linear-like operators define which axis holds the channels, and so does a permutation that
-    brings the last axis to the second place. Otherwise it is the second axis of four or more, the last one of three or
-    fewer.
+    brings the last axis to the second position. Otherwise it is the second axis of four or more, the last one of three
+    or fewer.
 
     Args:
         op: name of the first reader in `cgir.ops`.

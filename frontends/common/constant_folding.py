@@ -1,6 +1,6 @@
-"""Constant folding in numpy: the arithmetic on shapes and small constants that exported graphs carry along.
+"""Constant folding in numpy: the arithmetic on shapes and small constants that exported graphs contain.
 
-Names are those of no framework; frontends map their operators to them. No result has more than `LIMIT` elements, so
+Operations have names of their own, to which frontends map their operators. No result has more than `LIMIT` elements, so
 that no declared shape, however large, costs memory.
 """
 
@@ -27,7 +27,7 @@ def fold(name: str, *arrays: AnyArray, **settings: Any) -> Any:
 
     Returns:
         An array, a list of arrays for `split`, or None: for operations that are not in `FOLDS`, results of more than
-        `LIMIT` elements, and arguments that do not fit.
+        `LIMIT` elements, and invalid arguments.
     """
     function = FOLDS.get(name)
     if function is None or sum(np.size(array) for array in arrays) > 4 * LIMIT:

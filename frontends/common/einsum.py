@@ -1,4 +1,4 @@
-"""Einstein sums as transposes, reshapes and batched matrix products: every spelling of a product gives one graph.
+"""Einstein sums as transposes, reshapes and batched matrix products: equivalent equations give one graph.
 
 term: the letters of one operand's axes, in order
 result: the letters of the einsum's result
@@ -68,24 +68,24 @@ def einsum(ops: TensorOps[Tensor], equation: str, *tensors: Tensor) -> Tensor:
     tensor, term = tensors[0], terms[0]
     for index in range(1, len(tensors)):
         needed = set("".join(terms[index + 1 :]) + result)
-        wanted = result if index == len(tensors) - 1 else ""
-        tensor, term = _multiply(ops, (tensor, term), (tensors[index], terms[index]), needed, wanted)
+        target = result if index == len(tensors) - 1 else ""
+        tensor, term = _multiply(ops, (tensor, term), (tensors[index], terms[index]), needed, target)
     tensor, term = _sum_out(ops, tensor, term, set(result))
     return _transpose(ops, tensor, term, result)
 
 
 def _multiply(
-    ops: TensorOps[Tensor], left: tuple[Tensor, str], right: tuple[Tensor, str], needed: set[str], wanted: str
+    ops: TensorOps[Tensor], left: tuple[Tensor, str], right: tuple[Tensor, str], needed: set[str], target: str
 ) -> tuple[Tensor, str]:
-    """The product of two operands and its term, summed over letters that are not `needed` any more.
+    """The product of two operands and its term, summed over letters that are no longer `needed`.
 
-    The shared letters that stay are put in the order of `wanted`, the term of the result, where given.
+    The shared letters that stay are put in the order of `target`, the term of the result, if that is given.
     """
     a, left_term = _sum_out(ops, *left, needed | set(right[1]))
     b, right_term = _sum_out(ops, *right, needed | set(left_term))
     shared = [letter for letter in left_term if letter in right_term]
-    kept = "".join(letter for letter in shared if letter in needed)
-    batch = "".join(letter for letter in wanted if letter in kept) or kept
+    needed_shared = "".join(letter for letter in shared if letter in needed)
+    batch = "".join(letter for letter in target if letter in needed_shared) or needed_shared
     contracted = "".join(letter for letter in shared if letter not in needed)
     rows = "".join(letter for letter in left_term if letter not in right_term)
     columns = "".join(letter for letter in right_term if letter not in left_term)
@@ -102,7 +102,7 @@ def _multiply(
     batch_size, row_sizes, inner, column_sizes = (
         [extents[letter] for letter in letters] for letters in (batch, rows, contracted, columns)
     )
-    if batch:  # otherwise rows stay apart: a plain weight is multiplied from the right, as linear layers are
+    if batch:  # otherwise rows stay separate axes: a plain weight is multiplied from the right, as linear layers are
         row_sizes = [prod(row_sizes)]
     a = _reshape(ops, a, [*batch_size, *(row_sizes or [1]), prod(inner)])
     b = _reshape(ops, b, [*batch_size, prod(inner), prod(column_sizes)])
@@ -115,8 +115,8 @@ def _sum_out(ops: TensorOps[Tensor], tensor: Tensor, term: str, needed: set[str]
     return (ops.sum(tensor, axes) if axes else tensor), "".join(letter for letter in term if letter in needed)
 
 
-def _transpose(ops: TensorOps[Tensor], tensor: Tensor, term: str, wanted: str) -> Tensor:
-    return tensor if term == wanted else ops.transpose(tensor, tuple(term.index(letter) for letter in wanted))
+def _transpose(ops: TensorOps[Tensor], tensor: Tensor, term: str, target: str) -> Tensor:
+    return tensor if term == target else ops.transpose(tensor, tuple(term.index(letter) for letter in target))
 
 
 def _reshape(ops: TensorOps[Tensor], tensor: Tensor, size: list[int]) -> Tensor:

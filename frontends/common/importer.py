@@ -1,8 +1,8 @@
-"""What the importers of all frameworks share: the type of converters, and which weights of a call become parameters.
+"""Shared by all importers: the type of converters, and the split of weights into parameters and inputs.
 
 An importer follows a model call by call and hands each to a converter, a function registered under the name of a
-framework's operator, layer or function in a table `CONVERTERS`. A converter says what the call is in the vocabulary of
-`cgir.ops`, or writes the nodes itself.
+framework's operator, layer or function in a table `CONVERTERS`. A converter describes the call in the vocabulary of
+`cgir.ops`, or appends the nodes itself.
 """
 
 from __future__ import annotations

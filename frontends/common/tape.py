@@ -39,7 +39,7 @@ Size = tuple[int, ...]
 
 
 class ProvenanceHint:
-    """Base of the notes that a converter leaves on a value about how it was computed.
+    """Base class of hints on how a value was computed, which its converter attaches to it.
 
     The converter of a later call reads them: it may undo the earlier call or merge with it.
     """
@@ -48,7 +48,7 @@ class ProvenanceHint:
 
 
 class TracedValue(Protocol):
-    """What the tape needs to know of a tensor: the index of its node, its layout, and whether it is static."""
+    """What the tape reads of a tensor: the index of its node, its layout, and whether it is static."""
 
     node: int
     layout: AxisLayout
@@ -57,7 +57,7 @@ class TracedValue(Protocol):
 
 @dataclass(slots=True)
 class Value:
-    """The `TracedValue` of frontends that read graphs; `provenance` is what its converter left for a later one."""
+    """The `TracedValue` of frontends that read graphs; `provenance` is a hint of its converter for later ones."""
 
     node: int
     size: Size
@@ -112,7 +112,7 @@ class OpCall:
         reduced_axes: axes that are reduced.
         num_spatial_dims: number of window dimensions, where known.
         channels_last: whether windows and norms have their channels on the last axis (NHWC).
-        display_name: what users know an operator by that is not in `cgir.ops`.
+        display_name: the name shown for an operator that is not in `cgir.ops`.
     """
 
     op: str
@@ -192,7 +192,7 @@ class Tape:
 
         Args:
             op: name of the operator in `cgir.ops`.
-            name: of the node, behind its module's path; numbered where it is taken.
+            name: of the node, behind its module's path; numbered if it is in use.
             inputs: indices of the nodes that it reads.
             in_shapes: stored shapes of what it reads.
             shape: stored shape of its result.
@@ -236,12 +236,12 @@ class Tape:
             size: of the value.
             name: of the output.
         """
-        self._settle(OpCall("Output", name, [Operand(value, size)]))
+        self._infer_input_layouts(OpCall("Output", name, [Operand(value, size)]))
         shape = stored_shape(size, value.layout, self.batch)
         self.add("Output", name, (value.node,), (shape,), shape, path="")
 
     def param(self, name: str, shape: Size) -> Value:
-        """A trainable tensor; a name that is there already gives the same node."""
+        """A trainable tensor; the same name gives the same node."""
         if name not in self._params:
             self._params[name] = self.add("Param", name, shape=shape, params=(Param(name, shape),), path="")
         return Value(self._params[name], shape, static=True)
@@ -292,7 +292,7 @@ class Tape:
         Raises:
             UnsupportedOpError: the operator is unknown, and the tape is strict.
         """
-        self._settle(call)
+        self._infer_input_layouts(call)
         static = not call.dynamic_operands
         if static:
             layouts = [NO_LAYOUT] * len(sizes)
@@ -313,7 +313,7 @@ class Tape:
         return node, layouts, static
 
     def scale_trips(self, start: int, trips: int) -> None:
-        """Multiply how often the nodes from index `start` on run, those of a loop's body, by `trips`."""
+        """Multiply the attribute `trips` of the nodes from index `start` on, those of a loop's body, by `trips`."""
         for index in range(start, len(self.nodes)):
             node = self.nodes[index]
             if OPS[node.op].category != "source":
@@ -321,7 +321,7 @@ class Tape:
                 attrs["trips"] = trips * attrs.get("trips", 1)
                 self.nodes[index] = replace(node, attrs=attributes(attrs))
 
-    def _settle(self, call: OpCall) -> None:
+    def _infer_input_layouts(self, call: OpCall) -> None:
         """Let the first reader of a graph input decide which of its axes holds the channels."""
         for operand in call.operands:
             value = operand.value
@@ -343,7 +343,7 @@ class Tape:
     def _static_shapes(self, call: OpCall, size: Size) -> tuple[tuple[Shape, ...], Shape]:
         """Stored shapes of a static node's inputs and result: there is no batch, but there are channels.
 
-        Rows of a table stay as they are: files hold them so when they are looked up beforehand.
+        Rows of an embedding table keep their order of axes: exported files store looked-up rows so.
         """
 
         def shape(size: Size) -> Shape:

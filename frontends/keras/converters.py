@@ -65,7 +65,7 @@ def _emit_specs(
 
 
 def _scalar_form(op: str, number: float, reverse: bool) -> tuple[str, dict[str, Attr]]:
-    """The one form of arithmetic with a number: x - c is Add, x / c is Mul, a number in front is `reverse`."""
+    """Canonical form of arithmetic with a number: x - c is Add, x / c is Mul, a number in front is `reverse`."""
     if op == "Sub" and not reverse:
         op, number = "Add", -number
     elif op == "Div" and not reverse and number:
@@ -95,7 +95,7 @@ def _gelu(importer: KerasImporter, operation: keras.Operation, value: Value) -> 
 
 
 def _along_axes(op: str) -> KerasConverter:
-    """Softmax and its like, over one axis or several."""
+    """Softmax and similar functions over one axis or several."""
 
     def convert(importer: KerasImporter, operation: keras.Operation, value: Value) -> Value:
         axis = operation.axis
@@ -150,7 +150,7 @@ def _matmul(importer: KerasImporter, operation: keras.Operation, a: Any, b: Any)
 
 
 def _einsum(importer: KerasImporter, operation: keras.Operation, *operands: Any, **_: Any) -> Any:
-    """An einsum as the products that it is; one that takes a diagonal stays whole."""
+    """An einsum as matrix products; one that takes a diagonal is opaque."""
     values = [importer.to_value(operand) for operand in operands]
     try:
         parse_equation(operation.subscripts, [len(value.size) for value in values])
@@ -168,20 +168,20 @@ def _tensordot(importer: KerasImporter, operation: keras.Operation, a: Any, b: A
         else (range(len(a.size) - operation.axes, len(a.size)), range(operation.axes))
     )
     first, second = (
-        [axis % len(value.size) for axis in (own if isinstance(own, Sequence) else [own])]
-        for value, own in zip((a, b), axes, strict=True)
+        [axis % len(value.size) for axis in (spec if isinstance(spec, Sequence) else [spec])]
+        for value, spec in zip((a, b), axes, strict=True)
     )
     return _contract(importer, a, b, first, second)
 
 
 def _contract(importer: KerasImporter, a: Value, b: Value, first: Sequence[int], second: Sequence[int]) -> Value:
-    """The product summed over the given axes of either operand."""
+    """The product summed over the given axes of both operands."""
     letters = [chr(97 + i) for i in range(len(a.size) + len(b.size))]
     left, right = letters[: len(a.size)], letters[len(a.size) :]
-    for one, other in zip(first, second, strict=True):
-        right[other] = left[one]
-    kept = [c for c in left if c not in right] + [c for c in right if c not in left]
-    product: Value = einsum(tape_ops(importer.tape), f"{''.join(left)},{''.join(right)}->{''.join(kept)}", a, b)
+    for axis_a, axis_b in zip(first, second, strict=True):
+        right[axis_b] = left[axis_a]
+    result = [c for c in left if c not in right] + [c for c in right if c not in left]
+    product: Value = einsum(tape_ops(importer.tape), f"{''.join(left)},{''.join(right)}->{''.join(result)}", a, b)
     return product
 
 
@@ -321,9 +321,11 @@ def _norm(op: str) -> KerasConverter:
     def convert(
         importer: KerasImporter, operation: keras.Operation, value: Value, *weights: Any, **named: Any
     ) -> Value:
-        own = [weight for weight in (*weights, *named.values()) if isinstance(weight, Variable)]
+        variables = [weight for weight in (*weights, *named.values()) if isinstance(weight, Variable)]
         axes = operation.axis if isinstance(operation.axis, Sequence) else [operation.axis]
-        return emit_norm(importer, op, operation.name, value, axes, tuple(importer.param(weight) for weight in own))
+        return emit_norm(
+            importer, op, operation.name, value, axes, tuple(importer.param(weight) for weight in variables)
+        )
 
     return convert
 

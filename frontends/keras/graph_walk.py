@@ -1,7 +1,7 @@
 """Import of a Keras network: every call that Keras recorded is handed to the converter of its layer or operation.
 
-Values of the tape take the place of Keras tensors; shapes are computed anew from the concrete inputs, so that no
-dimension is open. Code that Keras did not record is run on symbolic tensors, which records it.
+Values of the tape replace Keras tensors; shapes are computed again from the concrete inputs, so that no dimension is
+open. Code that Keras did not record is run on symbolic tensors, which records it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class KerasImporter:
         layer_converters: Mapping[str, KerasConverter],
         op_converters: Mapping[str, KerasConverter],
     ) -> None:
-        """An importer that has seen no call.
+        """An importer before the first call.
 
         Args:
             tape: where nodes are appended.
@@ -55,7 +55,7 @@ class KerasImporter:
         self.layer_converters, self.op_converters = layer_converters, op_converters
         self._layers = root._flatten_layers()
         self._channels_last = keras.config.image_data_format() == "channels_last"
-        # those of frozen layers too
+        # including those of frozen layers
         self._trainable_ids = {id(v) for layer in self._layers for v in layer._trainable_variables}
         self._dtypes: dict[int, str] = {}  # node -> type
         self._param_ids: dict[int, str] = {}  # identity of a variable -> id of the parameter
@@ -94,9 +94,9 @@ class KerasImporter:
             path = self.tape.path[-1]
             stem = f"{path}.{variable.name}" if path else variable.name
             name = next(
-                each
-                for each in (stem, *(f"{stem}#{count}" for count in range(2, len(self._used_ids) + 3)))
-                if each not in self._used_ids
+                candidate
+                for candidate in (stem, *(f"{stem}#{count}" for count in range(2, len(self._used_ids) + 3)))
+                if candidate not in self._used_ids
             )
             self._param_ids[id(variable)] = name
             self._used_ids.add(name)
@@ -151,7 +151,7 @@ class KerasImporter:
             dtypes: of the results; the first is kept.
             fields: further fields of `OpCall`.
         """
-        # the path says the layer's name already
+        # the path contains the layer's name already
         name = op.lower() if self.tape.path[-1].rpartition(".")[2] == name else name
         values = self.tape.apply(op, name, inputs, sizes, **{"channels_last": self._channels_last} | fields)
         if values:
@@ -267,7 +267,7 @@ class KerasImporter:
         """Append an opaque node under the operation's own name.
 
         Args:
-            operation: that the vocabulary has no word for.
+            operation: that is not in the vocabulary.
             args: that it is called with.
             params: of the node.
             kwargs: that it is called with.
@@ -301,22 +301,22 @@ class KerasImporter:
                 if isinstance(struct, Mapping)
                 else [inputs[name] for name in names]
             )
-        known = {id(tensor): value for tensor, value in zip(function.inputs, tree.flatten(inputs), strict=True)}
-        self._import_recorded_calls(function, known)
-        return tree.map_structure(lambda tensor: known[id(tensor)], function._outputs_struct)
+        values_by_id = {id(tensor): value for tensor, value in zip(function.inputs, tree.flatten(inputs), strict=True)}
+        self._import_recorded_calls(function, values_by_id)
+        return tree.map_structure(lambda tensor: values_by_id[id(tensor)], function._outputs_struct)
 
-    def _import_recorded_calls(self, function: Any, known: dict[int, Any]) -> None:
-        """Import all calls between the known tensors and the outputs, deepest first, as Keras itself runs them."""
+    def _import_recorded_calls(self, function: Any, values_by_id: dict[int, Any]) -> None:
+        """Import all calls between the given tensors and the outputs, deepest first, as Keras itself runs them."""
         for depth in sorted(function._nodes_by_depth, reverse=True):
             for node in function._nodes_by_depth[depth]:
-                if not node.is_input and all(id(tensor) in known for tensor in node.input_tensors):
-                    self._import_recorded(node, known)
+                if not node.is_input and all(id(tensor) in values_by_id for tensor in node.input_tensors):
+                    self._import_recorded(node, values_by_id)
 
-    def _import_recorded(self, node: Any, known: dict[int, Any]) -> None:
-        """Import one recorded call and remember its results."""
-        args, kwargs = node.arguments.fill_in(known)
+    def _import_recorded(self, node: Any, values_by_id: dict[int, Any]) -> None:
+        """Import one recorded call and add its results to `values_by_id`."""
+        args, kwargs = node.arguments.fill_in(values_by_id)
         results = tree.flatten(self.import_call(node.operation, *args, **kwargs))
-        known.update((id(tensor), value) for tensor, value in zip(node.outputs, results, strict=True))
+        values_by_id.update((id(tensor), value) for tensor, value in zip(node.outputs, results, strict=True))
 
     # --- code that Keras did not record
 
@@ -327,7 +327,7 @@ class KerasImporter:
         )
 
     def result_specs(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> list[Any]:
-        """Shapes and types of a call's results, by Keras's own rule.
+        """Shapes and types of a call's results, by Keras's own shape inference.
 
         Args:
             operation: the layer or operation.
@@ -349,14 +349,14 @@ class KerasImporter:
         Raises:
             UnfollowedError: the function calls something else, or fails.
         """
-        known: dict[int, Any] = {}
+        values_by_id: dict[int, Any] = {}
         tensors: list[Any] = []
 
         def symbol(item: Any) -> Any:
-            """A Keras tensor that stands for a value or a weight."""
+            """A symbolic Keras tensor in place of a value or a weight."""
             shape, dtype = (item.size, self.dtype(item)) if isinstance(item, Value) else (item.shape, item.dtype)
             tensors.append(tensor := KerasTensor(shape, dtype))
-            known[id(tensor)] = item
+            values_by_id[id(tensor)] = item
             return tensor
 
         values = {id(leaf): leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, Value)}
@@ -365,13 +365,15 @@ class KerasImporter:
         try:
             with keras.StatelessScope(), _symbolic_weights(getattr(function, "__self__", None), symbol):
                 result = function(*args, **kwargs)
-            nodes = _calls_between([leaf for leaf in tree.flatten(result) if isinstance(leaf, KerasTensor)], known)
+            nodes = _calls_between(
+                [leaf for leaf in tree.flatten(result) if isinstance(leaf, KerasTensor)], values_by_id
+            )
         except Exception as error:
             raise UnfollowedError(f"{self.location()}: {one_line(error, 200, named=True)}") from error
         for node in nodes:
-            self._import_recorded(node, known)
+            self._import_recorded(node, values_by_id)
         self._alive.append((tensors, nodes, result))
-        return tree.map_structure(lambda leaf: self.to_value(known.get(id(leaf), leaf)), result)
+        return tree.map_structure(lambda leaf: self.to_value(values_by_id.get(id(leaf), leaf)), result)
 
     def location(self) -> str:
         """The layer being called, for messages."""
@@ -388,13 +390,13 @@ def _library_class(layer: keras.Layer) -> type | None:
     return None
 
 
-def _calls_between(outputs: Sequence[Any], known: Mapping[int, Any]) -> list[Any]:
-    """The recorded calls between known tensors and outputs, each after those it reads."""
+def _calls_between(outputs: Sequence[Any], values_by_id: Mapping[int, Any]) -> list[Any]:
+    """The recorded calls between given tensors and outputs, each after those it reads."""
     order: dict[Any, None] = {}
     stack = [(tensor, False) for tensor in reversed(outputs)]
     while stack:
         tensor, done = stack.pop()
-        if id(tensor) in known:
+        if id(tensor) in values_by_id:
             continue
         history = tensor._keras_history
         node = history.operation._inbound_nodes[history.node_index]
@@ -408,24 +410,24 @@ def _calls_between(outputs: Sequence[Any], known: Mapping[int, Any]) -> list[Any
 
 @contextmanager
 def _symbolic_weights(layer: keras.Layer, symbol: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace a layer's weights, and those of Keras's own layers in it, by symbolic tensors for a while.
+    """Replace a layer's weights, and those of Keras's own layers in it, by symbolic tensors in the `with` block.
 
     What is computed from weights alone is then recorded too.
     """
     saved: list[tuple[dict[str, Any], str, Any]] = []
     stack = [layer] if isinstance(layer, keras.Layer) else []
-    seen: set[int] = set()
+    visited: set[int] = set()
     while stack:
         inner = stack.pop()
-        seen.add(id(inner))
+        visited.add(id(inner))
         for key, item in vars(inner).items():
             if isinstance(item, Variable):
                 saved.append((vars(inner), key, item))
-        # others find their shapes by running their code
+        # without layers that infer their shapes by running their code
         stack += [
             child
             for child in inner._layers
-            if id(child) not in seen
+            if id(child) not in visited
             and _library_class(child)
             and not hasattr(child.compute_output_shape, "_is_default")
         ]
@@ -444,7 +446,7 @@ RECORDS = ("_inbound_nodes", "_outbound_nodes", "_losses")
 
 @contextmanager
 def preserve_layers(layers: Sequence[Any]) -> Iterator[None]:
-    """Restore the attributes of layers afterwards, and forget the calls recorded meanwhile."""
+    """Restore the attributes of layers afterwards, and remove the calls recorded in the `with` block."""
     before = [(vars(layer), dict(vars(layer))) for layer in layers]
     lengths = [
         (records, len(records))

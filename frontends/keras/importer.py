@@ -1,8 +1,8 @@
 """Entry point of the Keras frontend: Keras 3 models on any backend, followed with concrete shapes.
 
 Functional and Sequential models are followed by the calls that Keras recorded; the code of custom layers and of
-subclassed models is run on symbolic tensors. What that cannot follow (TensorFlow functions inside) is left to the
-TensorFlow frontend. No weight is read, and the model is as it was afterwards.
+subclassed models is run on symbolic tensors. Models that this cannot follow (TensorFlow functions inside) go to the
+TensorFlow frontend. No weight is read, and the model is unchanged afterwards.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _import_calls(model: Any, request: TraceRequest, inputs: ModelInputs) -> Gra
     name = request.name
     tape = Tape(batch=max(inputs.sizes[0][0], 1) if inputs.sizes[0] else 1, strict=request.strict)
     importer = KerasImporter(tape, model, LAYER_CONVERTERS, OP_CONVERTERS)
-    values = [importer.input(*each) for each in zip(inputs.names, inputs.sizes, inputs.dtypes, strict=True)]
+    values = [importer.input(*spec) for spec in zip(inputs.names, inputs.sizes, inputs.dtypes, strict=True)]
     function = _recorded_function(model)
     try:
         if function is not None:

@@ -46,12 +46,12 @@ def apply_activation(importer: KerasImporter, function: Any, value: Value) -> Va
     if name in UNARY_ACTIVATIONS and function.__module__.startswith("keras."):
         return importer.emit_unary(UNARY_ACTIVATIONS[name], name, value)
     try:
-        entered: Value = importer.trace_code(function, value)
+        activated: Value = importer.trace_code(function, value)
     except UnfollowedError:
         if not function.__module__.startswith("keras."):
             raise
         return importer.emit_unary("Opaque", f"keras.{name}", value)
-    return entered
+    return activated
 
 
 def _activation(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
@@ -187,7 +187,7 @@ def _conv_transpose(importer: KerasImporter, layer: keras.Layer, value: Value) -
 
 
 def emit_linear(importer: KerasImporter, name: str, value: Value, kernel: Any, bias: Any, out_features: int) -> Value:
-    """A linear layer over the last axis, whatever the rank that Keras gives its kernel.
+    """A linear layer over the last axis, for a kernel of any rank.
 
     Args:
         importer: of the model.
@@ -217,10 +217,10 @@ def _einsum_dense(importer: KerasImporter, layer: keras.Layer, value: Value) -> 
     kernel = layer._kernel
     (left, right), result = parse_equation(layer.equation, [len(value.size), len(kernel.shape)])
     contracted = "".join(c for c in left if c in right)
-    kept, new = left[: len(left) - len(contracted)], right[len(contracted) :]
-    if left == kept + contracted and right == contracted + new and result == kept + new:
-        lead = value.size[: len(kept)]
-        flat = importer.reshape(value, (*lead, prod(value.size[len(kept) :])))
+    lead_letters, new_letters = left[: len(left) - len(contracted)], right[len(contracted) :]
+    if left == lead_letters + contracted and right == contracted + new_letters and result == lead_letters + new_letters:
+        lead = value.size[: len(lead_letters)]
+        flat = importer.reshape(value, (*lead, prod(value.size[len(lead_letters) :])))
         shape = kernel.shape[len(contracted) :]
         has_linear_bias = layer.bias is None or tuple(layer.bias.shape) == tuple(shape)
         out = importer.reshape(
@@ -265,7 +265,7 @@ def _reversible_embedding(importer: KerasImporter, layer: keras.Layer, value: Va
 
 
 def _affine(importer: KerasImporter, *weights: Any) -> tuple[Param, ...]:
-    """The weights that are there."""
+    """The weights that are not None, as parameters."""
     return tuple(importer.param(weight) for weight in weights if weight is not None)
 
 
@@ -279,7 +279,7 @@ def _on_axis(importer: KerasImporter, value: Value, axis: int, emit: Callable[[V
 
 
 def _batch_norm(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
-    """Batch normalisation; the moving statistics are no part of the architecture."""
+    """Batch normalisation; the moving statistics are not part of the architecture."""
     weights = _affine(importer, layer.gamma, layer.beta)
     return _on_axis(
         importer,

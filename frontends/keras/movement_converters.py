@@ -38,22 +38,22 @@ def _transpose(importer: KerasImporter, operation: keras.Operation, value: Value
             [axis % len(order) for axis in (axes if isinstance(axes, Sequence) else [axes])]
             for axes in (operation.source, operation.destination)
         ]
-        rest = iter(axis for axis in order if axis not in pairs[0])
+        remaining = iter(axis for axis in order if axis not in pairs[0])
         source_of = dict(zip(pairs[1], pairs[0], strict=True))
-        order = [source_of[axis] if axis in source_of else next(rest) for axis in order]
+        order = [source_of[axis] if axis in source_of else next(remaining) for axis in order]
     else:
         order = [axis % len(order) for axis in operation.axes] if operation.axes else order[::-1]
     return importer.transpose(value, order)
 
 
 def _reshape(importer: KerasImporter, operation: keras.Operation, value: Value, **_: Any) -> Value:
-    """Another shape for the same elements."""
+    """Reshapes, with axes of size 1 added or dropped among them."""
     return importer.reshape(value, tuple(importer.result_specs(operation, value)[0].shape))
 
 
-def _expand(importer: KerasImporter, operation: keras.Operation, value: Value, *rest: Any) -> Value:
-    """Copies along axes, aligned at the last one."""
-    size = tuple(importer.result_specs(operation, value, *rest)[0].shape)
+def _expand(importer: KerasImporter, operation: keras.Operation, value: Value, *args: Any) -> Value:
+    """Broadcasting and repetition along axes, aligned at the last one."""
+    size = tuple(importer.result_specs(operation, value, *args)[0].shape)
     shift = len(size) - len(value.size)
     return importer.emit(
         "Expand",
@@ -64,12 +64,12 @@ def _expand(importer: KerasImporter, operation: keras.Operation, value: Value, *
     )
 
 
-def _slices(importer: KerasImporter, operation: keras.Operation, value: Value, *rest: Any, **named: Any) -> Any:
+def _slices(importer: KerasImporter, operation: keras.Operation, value: Value, *args: Any, **named: Any) -> Any:
     """Parts of a tensor; `Unstack` removes the axis."""
     removed = operation.axis % len(value.size) if type(operation).__name__ == "Unstack" else None
     kept = [axis for axis in range(len(value.size)) if axis != removed]
     axes = {old: new for new, old in enumerate(kept)}
-    specs = importer.result_specs(operation, value, *rest, **named)
+    specs = importer.result_specs(operation, value, *args, **named)
     values = [importer.emit("Slice", operation.name, [value], tuple(spec.shape), axis_map=axes) for spec in specs]
     return values[0] if type(operation).__name__ == "Slice" else values
 
@@ -108,7 +108,7 @@ def _pad(importer: KerasImporter, operation: keras.Operation, value: Value, cons
 
 
 def _resize(importer: KerasImporter, operation: keras.Operation, value: Value) -> Value:
-    """Images in another size."""
+    """Resizing of images."""
     last = (operation.data_format or keras.config.image_data_format()) == "channels_last"
     return importer.emit(
         "Resize",

@@ -43,7 +43,7 @@ def _recurrent(importer: KerasImporter, layer: keras.Layer, value: Value, initia
 
 
 def _custom_cells(importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Any) -> Any:
-    """Cells that are no operator: with TensorFlow its frontend follows the loop, elsewhere it is one opaque node."""
+    """Cells outside the vocabulary: on TensorFlow, its frontend follows the loop; elsewhere, one opaque node."""
     if keras.backend.backend() == "tensorflow":
         raise UnfollowedError(f"{importer.location()}: {type(layer).__name__} is a loop over cells of its own")
     return importer.emit_opaque(
@@ -120,13 +120,13 @@ def _bidirectional(importer: KerasImporter, layer: keras.Layer, value: Value, in
         return _custom_cells(importer, layer, value, initial_state)
     initial = keras.tree.flatten(initial_state) if initial_state is not None else []
     half = len(initial) // 2
-    both, *last = _emit_recurrent(
+    sequence, *last = _emit_recurrent(
         importer, layer.name, cells, value, list(zip(initial[:half], initial[half:], strict=True))
     )
     if layer.return_sequences and layer.merge_mode == "concat":
-        result: Any = both
+        result: Any = sequence
     else:
-        parts = [importer.slice_axis(both, 2, cells[0].units) for _ in range(2)]
+        parts = [importer.slice_axis(sequence, 2, cells[0].units) for _ in range(2)]
         parts = parts if layer.return_sequences else [importer.slice_axis(part, 1) for part in parts]
         result = _merge_directions(importer, layer.merge_mode, parts)
     states = [importer.slice_axis(state, 0) for _ in range(2) for state in last]

@@ -44,7 +44,7 @@ def emit_pool(
 
     Args:
         importer: of the model.
-        operation: the layer or Keras operation, which knows the shape of its result.
+        operation: the layer or Keras operation, which infers the shape of its result.
         value: its input.
         is_max: maximum instead of average.
         kernel: of the window.
@@ -91,7 +91,7 @@ def _adaptive_pool(op: str) -> KerasConverter:
 
 
 def _zero_padding(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
-    """Zeros around the window axes."""
+    """Padding of the window axes with zeros."""
     pairs = layer.padding if isinstance(layer.padding[0], Sequence) else (layer.padding,)
     pairs = tuple((int(a), int(b)) for a, b in pairs)
     last = channels_last(layer)
@@ -151,12 +151,12 @@ def _cropping(importer: KerasImporter, layer: keras.Layer, value: Value) -> Valu
 
 
 def _reshape(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
-    """Another shape for each example."""
+    """A reshape of each example."""
     return importer.emit("Reshape", layer.name, [value], tuple(importer.result_specs(layer, value)[0].shape))
 
 
 def _flatten(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
-    """Everything of an example in one axis, the channels last."""
+    """All elements of an example on one axis, the channels last."""
     if layer.data_format == "channels_first" and len(value.size) > 2:
         value = importer.transpose(value, (0, *range(2, len(value.size)), 1))
     return importer.emit("Reshape", layer.name, [value], (value.size[0], prod(value.size[1:])))
@@ -168,7 +168,7 @@ def _permute(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value
 
 
 def _repeat_vector(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
-    """A vector several times."""
+    """A vector repeated along a new axis."""
     return importer.emit(
         "Expand", layer.name, [value], (value.size[0], layer.n, *value.size[1:]), axis_map={0: 0, 1: 2}
     )
@@ -197,7 +197,7 @@ def _merge(op: str) -> KerasConverter:
 
 
 def _concatenate(importer: KerasImporter, layer: keras.Layer, values: Sequence[Value]) -> Value:
-    """Tensors behind one another along an axis."""
+    """Concatenation along an axis."""
     return importer.emit(
         "Concat", layer.name, list(values), tuple(layer.compute_output_shape([value.size for value in values]))
     )

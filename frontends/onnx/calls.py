@@ -110,11 +110,11 @@ class OnnxCall:
         operands = [Operand(value, value.size) for value in values]
         present = [weight for weight in weights if weight is not None]
         params = [weight if isinstance(weight, Param) else as_param(self.tape, weight) for weight in present]
-        own, computed = split_weights(present, params)
+        node_params, computed = split_weights(present, params)
         for weight in computed:
             value = self.tape.param(*weight) if isinstance(weight, Param) else weight_value(self.tape, weight)
             operands.append(Operand(value, value.size, is_weight=True))
-        call = OpCall(op, name or self.name, operands, attrs or {}, own, **fields)
+        call = OpCall(op, name or self.name, operands, attrs or {}, node_params, **fields)
         return self.tape.emit_values(call, self.sizes if sizes is None else sizes)
 
     def emit_unary(self, op: str, **attrs: Attr) -> list[Value]:

@@ -87,8 +87,8 @@ def _reshape(call: OnnxCall, arrays: list[AnyArray]) -> Any:
 def _slice(call: OnnxCall, arrays: list[AnyArray]) -> Any:
     if call.since_version < 10:
         return fold("slice", arrays[0], starts=call.attr("starts"), ends=call.attr("ends"), axes=call.attr("axes"))
-    rest = [None if tensor is None else tensor.ints() for tensor in call.inputs[1:]] + [None] * 4
-    return fold("slice", arrays[0], starts=rest[0], ends=rest[1], axes=rest[2], steps=rest[3])
+    operands = [None if tensor is None else tensor.ints() for tensor in call.inputs[1:]] + [None] * 4
+    return fold("slice", arrays[0], starts=operands[0], ends=operands[1], axes=operands[2], steps=operands[3])
 
 
 def _split(call: OnnxCall, arrays: list[AnyArray]) -> Any:

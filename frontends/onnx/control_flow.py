@@ -66,8 +66,8 @@ def _if(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
     """Both branches, or the one that a known condition takes."""
     condition = importer.lookup(node.input[0], scope, "the condition")
     if condition.data is not None:
-        taken = "then" if bool(np.asarray(condition.data).reshape(-1)[0]) else "else"
-        results = _import_body(importer, node, f"{taken}_branch", scope, (), taken)
+        branch = "then" if bool(np.asarray(condition.data).reshape(-1)[0]) else "else"
+        results = _import_body(importer, node, f"{branch}_branch", scope, (), branch)
         scope.update(zip(node.output, results, strict=False))
         return
     branches = [_import_body(importer, node, f"{label}_branch", scope, (), label) for label in ("then", "else")]
@@ -184,7 +184,7 @@ def _finish_loop(
 
 
 def _sequence_map(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
-    """The body once, for one element of every sequence; each result stands for all elements of its sequence."""
+    """The body once, for one element of every sequence; each result represents all elements of its sequence."""
     arguments = [_loop_variable(scope[name]) for name in node.input if name]
     for tensor in arguments:
         tensor.is_sequence = False

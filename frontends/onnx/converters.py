@@ -1,8 +1,8 @@
 """Converters of ONNX operators: one small function per family, and the table of all of them.
 
 A converter takes an `OnnxCall` and returns the values of the node's results. Operators without one take all their
-tensors as data. What differs between opsets is read from attributes or inputs, whichever the definition of the node's
-opset has.
+tensors as data. Settings that differ between opsets are read from attributes or inputs, as in the node's
+opset.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .movement_converters import unary
 from .tensors import OnnxTensor
 
 MAX_FLOAT = 3e38  # exporters write "no bound" as the largest float
-# operators of com.microsoft that mean what the standard operator of that name means; its Attention, for one, does not
+# operators of com.microsoft with the semantics of the standard operator of that name (its Attention has others)
 MICROSOFT = frozenset(
     (
         "FusedMatMul",
@@ -61,7 +61,7 @@ def _with_float(op: str, name: str, onnx_name: str, default: float) -> OnnxConve
 
 
 def _source(call: OnnxCall) -> list[Value]:
-    """Constants that are made from nothing but sizes and random numbers."""
+    """Constants that depend on sizes and random numbers only."""
     return [call.tape.constant(call.name, size) for size in call.sizes]
 
 

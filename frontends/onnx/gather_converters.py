@@ -1,7 +1,7 @@
-"""Converter of ONNX Gather, by the patterns that exporters write with it.
+"""Converter of ONNX Gather, classified by the patterns that exporters write with it.
 
 Exporters have no other operator for table lookups, single elements, strided slices, sliding windows (`Tensor.unfold`)
-and image patches (`torch.nn.functional.unfold`), so that the indices tell what a Gather is.
+and image patches (`torch.nn.functional.unfold`), so that the indices determine what a Gather is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class UnfoldRows(ProvenanceHint):
 
 @dataclass(frozen=True, slots=True)
 class _Gather:
-    """A Gather with its operands: `data` indexed along `axis` by `indices`, which are `known` where constant."""
+    """A Gather with its operands: `data` indexed along `axis` by `indices`; constant ones are `index_values`."""
 
     call: OnnxCall
     data: OnnxTensor
@@ -37,10 +37,10 @@ class _Gather:
     axis: int
 
     @property
-    def known(self) -> AnyArray | None:
+    def index_values(self) -> AnyArray | None:
         """The contents of the indices, where they are constant."""
-        known: AnyArray | None = self.indices.data
-        return known
+        values: AnyArray | None = self.indices.data
+        return values
 
     @property
     def axis_map(self) -> dict[int, int]:
@@ -81,23 +81,23 @@ def _static_lookup(gather: _Gather) -> list[Value] | None:
 
 def _element(gather: _Gather) -> list[Value] | None:
     """One element of an axis: `x[:, i]`."""
-    if gather.known is None or gather.known.size != 1:
+    if gather.index_values is None or gather.index_values.size != 1:
         return None
     return gather.call.emit("Slice", [gather.data], {"part": True}, axis_map=gather.axis_map)
 
 
 def _strided_slice(gather: _Gather) -> list[Value] | None:
     """Evenly spaced elements of an axis: a slice, and a reshape if the result has more axes (`as_strided`)."""
-    if gather.known is None or gather.unfold_rows is not None or len(_index_strides(gather.known)) != 1:
+    if gather.index_values is None or gather.unfold_rows is not None or len(_index_strides(gather.index_values)) != 1:
         return None
     call, axis, size = gather.call, gather.axis, gather.data.size
     value = gather.data.to_value(call.tape)
-    if gather.known.size != size[axis]:
+    if gather.index_values.size != size[axis]:
         [value] = call.emit(
             "Slice",
             [value],
             {"part": True},
-            sizes=[(*size[:axis], gather.known.size, *size[axis + 1 :])],
+            sizes=[(*size[:axis], gather.index_values.size, *size[axis + 1 :])],
             axis_map={kept: kept for kept in range(len(size))},
         )
     return call.emit("Reshape", [value])
@@ -105,7 +105,7 @@ def _strided_slice(gather: _Gather) -> list[Value] | None:
 
 def _axis_windows(gather: _Gather) -> list[Value] | None:
     """Overlapping windows of an axis: `Tensor.unfold`, which puts their elements last."""
-    if gather.known is None or gather.unfold_rows is not None or len(_index_strides(gather.known)) != 2:
+    if gather.index_values is None or gather.unfold_rows is not None or len(_index_strides(gather.index_values)) != 2:
         return None
     call, axis, size = gather.call, gather.axis, gather.data.size
     (num_windows, length), rank = gather.indices.size, len(size)
@@ -113,24 +113,24 @@ def _axis_windows(gather: _Gather) -> list[Value] | None:
     axis_map = {**{old: old if old <= axis else old + 1 for old in range(rank)}, rank: axis + 1}
     [result] = call.emit("Transpose", [value], axis_map=axis_map)
     # with stride 1 these may be the rows of `_image_patches` as well
-    if axis == 2 and rank == 4 and _index_strides(gather.known.T) == (1, 1):
+    if axis == 2 and rank == 4 and _index_strides(gather.index_values.T) == (1, 1):
         result.provenance = UnfoldRows(gather.data.to_value(call.tape), num_windows, 1)
     return [result]
 
 
 def _split_axis(gather: _Gather) -> list[Value] | None:
     """All elements of an axis in order, which is cut in two."""
-    known = gather.known
-    if known is None or known.ndim != 2 or _index_strides(known.T) != (1,):
+    values = gather.index_values
+    if values is None or values.ndim != 2 or _index_strides(values.T) != (1,):
         return None
-    return gather.call.emit("Reshape", [gather.data]) if known.size == gather.data.size[gather.axis] else None
+    return gather.call.emit("Reshape", [gather.data]) if values.size == gather.data.size[gather.axis] else None
 
 
 def _image_patches(gather: _Gather) -> list[Value] | None:
     """`torch.nn.functional.unfold`: windows of the rows of an image (axis 2), then of their columns (axis 4)."""
-    if gather.known is None or gather.known.ndim != 2:
+    if gather.index_values is None or gather.index_values.ndim != 2:
         return None
-    strides, size = _index_strides(gather.known.T), gather.data.size
+    strides, size = _index_strides(gather.index_values.T), gather.data.size
     if not strides:
         return None
     kernel = gather.indices.size[0]

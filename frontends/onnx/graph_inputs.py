@@ -34,12 +34,12 @@ _CONSTANT_OPS = (
 CONSTANT_OPS = frozenset(_CONSTANT_OPS.split())
 QUALIFIED_NAME = re.compile(r"^[A-Za-z_]\w*(\.\w+)+$")  # names that only PyTorch's parameters and buffers have
 MAX_MASK_VALUE = -1e4  # a tensor with such a value is a mask and no weight
-MAX_EXAMPLE_ELEMENTS = 64  # of an example whose values may tell sizes
+MAX_EXAMPLE_ELEMENTS = 64  # of an example whose values may be sizes
 RECURRENT_OPS = ("LSTM", "GRU", "RNN")
 
 
 def initializer_tensors(graph: onnx.GraphProto, model_label: str) -> dict[str, OnnxTensor]:
-    """The tensors that a graph brings along, by name.
+    """The initializers of a graph as tensors, by name.
 
     Floating-point ones of more than one element, or with the name of a module's parameter, are trainable, unless
     PyTorch's exporter says that they are buffers or constants.
@@ -92,7 +92,7 @@ def _unused(name: str, tensors: Mapping[str, OnnxTensor], model_label: str) -> s
 
 
 def _classify(tensor: OnnxTensor, kind: str) -> OnnxTensor:
-    """The tensor with its attributes set by its kind, "" where the file says none."""
+    """The tensor with its attributes set by its kind, "" where the file has none."""
     tensor.explicit_shape = kind in ("PARAMETER", "BUFFER")
     multiple = prod(tensor.size) > 1 or QUALIFIED_NAME.match(tensor.name) is not None
     tensor.is_param = tensor.is_floating and (kind == "PARAMETER" or (not kind and multiple and not _is_mask(tensor)))
@@ -167,7 +167,7 @@ def add_inputs(tape: Tape, model: onnx.ModelProto, inputs: Iterable[OnnxTensor])
 
     Args:
         tape: where they are appended.
-        model: which tells their batch axes.
+        model: from which their batch axes are read.
         inputs: the tensors, which get their values.
     """
     infos = {info.name: info for info in model.graph.input}
@@ -235,12 +235,14 @@ def _requested_size(value: Any, model_label: str) -> Size:
 
 
 def _check_dims(dims: Mapping[str, int], model: onnx.ModelProto, model_label: str) -> None:
-    known = {dim.dim_param for info in model.graph.input for dim in info.type.tensor_type.shape.dim if dim.dim_param}
+    dim_names = {
+        dim.dim_param for info in model.graph.input for dim in info.type.tensor_type.shape.dim if dim.dim_param
+    }
     for name, size in dims.items():
-        if name not in known:
+        if name not in dim_names:
             raise TraceError(
                 f"{model_label}: no input has a dimension named {name!r}; "
-                f"there are {', '.join(map(repr, sorted(known))) or 'none'}"
+                f"there are {', '.join(map(repr, sorted(dim_names))) or 'none'}"
             )
         if not isinstance(size, int) or size < 1:
             raise TraceError(f"{model_label}: dims[{name!r}] must be a positive integer, found {size!r}")
@@ -277,7 +279,7 @@ def _dim_size(dim: onnx.TensorShapeProto.Dimension, dims: Mapping[str, int]) -> 
 
 
 def _container_input(info: onnx.ValueInfoProto, requested: Size | None) -> OnnxTensor:
-    """A sequence of tensors, or a tensor that may be missing: the size is that of one tensor, if the file says it."""
+    """A sequence of tensors, or a tensor that may be missing: the size is that of one tensor, if the file has it."""
     kind = info.type
     is_sequence = False
     while kind.WhichOneof("value") in ("sequence_type", "optional_type"):

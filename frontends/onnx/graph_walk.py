@@ -23,7 +23,7 @@ from .tensors import OnnxTensor, Scope, decode_small
 from .topological_order import topological_order
 
 ControlFlow: TypeAlias = "Callable[[OnnxImporter, onnx.NodeProto, Scope], None]"
-# how PyTorch's TorchScript exporter calls constants; its weights are initializers
+# names of constants by PyTorch's TorchScript exporter, whose weights are initializers
 TORCHSCRIPT_CONSTANT = re.compile(r"/Constant(_\d+)?_output_0$")
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -46,7 +46,7 @@ class OnnxImporter:
         converter_of: Callable[[onnx.NodeProto], OnnxConverter],
         control_flow: Mapping[str, ControlFlow],
     ) -> None:
-        """An importer that has seen no node.
+        """An importer before the first node.
 
         Args:
             tape: where nodes are appended.
@@ -72,11 +72,11 @@ class OnnxImporter:
 
         Args:
             nodes: in any order.
-            scope: the tensors that are there already; results are added.
+            scope: the tensors available so far; results are added.
             nested: whether the graph is a subgraph, whose names may hide those outside.
 
         Raises:
-            TraceError: they go in a circle, read what no node computes, or compute something twice.
+            TraceError: they form a cycle, read what no node computes, or compute something twice.
         """
         for index, node in topological_order(list(nodes), scope, nested):
             with self.tape.module_scope(module_path(node) or self.tape.path[-1]):
@@ -95,7 +95,7 @@ class OnnxImporter:
 
         Args:
             name: of the tensor.
-            scope: the tensors that are there.
+            scope: the tensors available.
             role: what it is to the reader, for the message.
 
         Raises:
@@ -154,7 +154,7 @@ class OnnxImporter:
         return OnnxCall(self.tape, node, inputs, sizes, elem_types, since_version)
 
     def _converted(self, call: OnnxCall, standard: bool) -> list[OnnxTensor]:
-        """The results of the operator's converter, with example values where those of the operands tell them."""
+        """The results of the operator's converter, with example values where those of the operands determine them."""
         values = self._converter_of(call.node)(call)
         has_examples = standard and any(tensor.example_value is not None for tensor in call.present_inputs)
         examples = fold_call(call, use_examples=True) if has_examples else None
@@ -168,7 +168,7 @@ class OnnxImporter:
 
 
 def _constant_tensor(node: onnx.NodeProto) -> OnnxTensor | None:
-    """The tensor that a Constant holds, a weight unless its name says otherwise; None for plain numbers, which fold."""
+    """The tensor of a Constant node, a weight unless its name is a constant's; None for plain numbers, which fold."""
     for attribute in node.attribute:
         if attribute.name not in ("value", "sparse_value"):
             continue

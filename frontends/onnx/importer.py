@@ -1,4 +1,4 @@
-"""Entry point of the ONNX frontend: from a model, however it is given, to the raw graph.
+"""Entry point of the ONNX frontend: from a model in any form to the raw graph.
 
 Weights are never read: files are mapped and their large tensors skipped, external data are not opened. See `graph_walk`
 for how nodes are imported, `converters` for what each operator becomes, `shape_inference` for where sizes come from,
@@ -53,7 +53,7 @@ def _import_model(model: Any, request: TraceRequest) -> tuple[OnnxImporter, list
         return *_import_graph(_inline_functions(proto, model_label), request, model_label), name
     except CgirError:
         raise
-    except Exception as error:  # names that are no text, types that are none: nothing that a valid model has
+    except Exception as error:  # such as names that are not text or unknown types, which no valid model has
         raise TraceError(f"{model_label}: the model is damaged: {one_line(error, 200, named=True)}") from error
 
 
@@ -79,7 +79,7 @@ def _import_graph(
 
 
 def _open_dims_hint(model: onnx.ModelProto, request: TraceRequest) -> str:
-    """What to do about sizes that do not fit, if the model leaves some open."""
+    """Advice on sizes that do not fit, if the model leaves some open; empty otherwise."""
     names = {
         dim.dim_param
         for info in model.graph.input
@@ -88,9 +88,9 @@ def _open_dims_hint(model: onnx.ModelProto, request: TraceRequest) -> str:
     } - set(request.dims)
     if not names or request.inputs is not None or request.input_shape is not None:
         return ""
-    known = ", ".join(map(repr, sorted(filter(None, names)))) or "some, without a name,"
+    dim_names = ", ".join(map(repr, sorted(filter(None, names)))) or "some, without a name,"
     return (
-        f" (the file leaves the dimensions {known} open, which were taken as 1; "
+        f" (the file leaves the dimensions {dim_names} open, which were taken as 1; "
         "pass dims={name: size}, input_shape= or example inputs)"
     )
 

@@ -16,7 +16,7 @@ from .calls import OnnxCall, OnnxConverter
 from .tensors import OnnxTensor
 
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
-GENERATED = re.compile(r"^(onnx::|val_\d+$)")  # names that PyTorch's exporters give to what no module owns
+GENERATED = re.compile(r"^(onnx::|val_\d+$)")  # names by PyTorch's exporters of tensors that belong to no module
 
 
 def _window_attrs(call: OnnxCall, kernel: Sequence[int]) -> dict[str, Attr]:
@@ -75,7 +75,7 @@ def _conv_transpose(call: OnnxCall) -> list[Value]:
     output_padding = [int(e) for e in call.attr("output_padding") or (0,) * n]
     before, after = call.require_input(0).size[-n:], call.sizes[0][-n:]
     pairs = []
-    for axis in range(n):  # whatever the padding is called in the file, the sizes say what it amounts to
+    for axis in range(n):  # the sizes determine the padding where the file does not have it explicitly
         reach = attrs["dilation"][axis] * (kernel[axis] - 1) + 1
         unpadded = (before[axis] - 1) * attrs["stride"][axis] + reach + output_padding[axis]
         first, second = attrs["padding"][axis]
@@ -111,7 +111,7 @@ def _global_pool(op: str) -> OnnxConverter:
 
 
 def _affine(call: OnnxCall, weight: OnnxTensor | None, bias: OnnxTensor | None) -> list[OnnxTensor | None]:
-    """Weight and bias of a norm; None for constants of ones and zeros, which exporters write for a norm without."""
+    """Weight and bias of a norm; None for constants of ones and zeros, which exporters write for norms without any."""
     no_weight, no_bias = _is_constant(weight, 1), _is_constant(bias, 0)
     return [None if no_weight and (no_bias or bias is None) else weight, None if no_bias else bias]
 

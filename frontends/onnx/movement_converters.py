@@ -23,21 +23,21 @@ def _transpose(call: OnnxCall) -> list[Value]:
     result.provenance = TransposeOf(source, tuple(order))
     before = source.provenance
     if isinstance(before, TransposeOf) and all(before.order[axis] == place for place, axis in enumerate(order)):
-        # the axes are as before: what a reshape between the two has cut can be found again
+        # the permutation is undone: restore the layout from before it, with channels that a reshape in between has cut
         result.layout = before.source.layout
     return [result]
 
 
 def _squeeze(call: OnnxCall) -> list[Value]:
-    """Axes of size 1 fall away: those that are named, or all."""
+    """Axes of size 1 are dropped: those that are named, or all."""
     size = call.require_input(0).size
     axes = call.attr_or_input("axes", 1)
     if axes is None:
         dropped = {axis for axis, n in enumerate(size) if n == 1}
     else:
         dropped = {axis % max(len(size), 1) for axis in axes}
-    kept = [axis for axis in range(len(size)) if axis not in dropped]
-    return call.emit("Reshape", [call.require_input(0)], axis_map={old: new for new, old in enumerate(kept)})
+    remaining = [axis for axis in range(len(size)) if axis not in dropped]
+    return call.emit("Reshape", [call.require_input(0)], axis_map={old: new for new, old in enumerate(remaining)})
 
 
 def _unsqueeze(call: OnnxCall) -> list[Value]:

@@ -35,12 +35,12 @@ def _attention(call: OnnxCall) -> list[Value]:
         _split_heads(call, call.require_input(2), num_key_heads),
     )
     present = []
-    for slot, new in ((4, key), (5, value)):
+    for slot, projected in ((4, key), (5, value)):
         past = call.input(slot)
         if past is not None:
-            size = (*new.size[:2], new.size[2] + past.size[2], new.size[3])
-            [new] = call.emit("Concat", [past, new], sizes=[size], name="concat")
-        present.append(new)
+            size = (*projected.size[:2], projected.size[2] + past.size[2], projected.size[3])
+            [projected] = call.emit("Concat", [past, projected], sizes=[size], name="concat")
+        present.append(projected)
     mask = call.input(3)
     batch, num_query_heads, length, _ = query.size
     size = (batch, num_query_heads, length, present[1].size[3])
@@ -59,18 +59,18 @@ def _attention(call: OnnxCall) -> list[Value]:
 
 def _source_params(tape: Tape, tensor: OnnxTensor) -> list[Param]:
     """The parameters that a weight is computed from, in the order of use; the weight's own if it is one."""
-    own = as_param(tape, tensor)
-    if own is not None:
-        return [own]
+    param = as_param(tape, tensor)
+    if param is not None:
+        return [param]
     if tensor.value is None or not tensor.value.static:
         return []
     params: dict[Param, None] = {}
-    stack, seen = [tensor.value.node], set()
+    stack, visited = [tensor.value.node], set()
     while stack:
         index = stack.pop()
-        if index in seen:
+        if index in visited:
             continue
-        seen.add(index)
+        visited.add(index)
         params.update(dict.fromkeys(tape.nodes[index].params))
         stack.extend(reversed(tape.nodes[index].inputs))
     return list(params)
@@ -79,7 +79,7 @@ def _source_params(tape: Tape, tensor: OnnxTensor) -> list[Param]:
 def _recurrent(op: str, num_gates: int) -> OnnxConverter:
     """LSTM, GRU and RNN as one node with PyTorch's result, (length, batch, directions x hidden), and its last states.
 
-    ONNX has the directions on an axis of their own, which a reshape and a transpose behind the node make.
+    ONNX has the directions on a separate axis, made by a reshape and a transpose behind the node.
     """
 
     def emit(call: OnnxCall) -> list[Value]:

@@ -1,4 +1,4 @@
-"""Sequences of tensors in ONNX: lists while their length is known, else one tensor that stands for all elements."""
+"""Sequences of tensors in ONNX: lists while their length is known, else one tensor for all elements."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _opaque(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs, size: 
 
 
 def _optional(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
-    """A tensor that may be missing is the tensor, where it is there, and a sequence of no elements otherwise."""
+    """An optional tensor: the tensor itself where it is present, a sequence without elements otherwise."""
     if inputs and inputs[0] is not None:
         return inputs[0]
     declared = get_attribute(node, "type")
@@ -139,7 +139,7 @@ def _has_element(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -
 
 
 def _bound(convert: Callable[[OnnxImporter, onnx.NodeProto, Inputs], OnnxTensor]) -> ControlFlow:
-    """A function of a node's operands as one that reads and binds names."""
+    """Wrap a function of a node's operands as one that looks its operands up by name and binds its result."""
 
     def bind(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
         scope[node.output[0]] = convert(importer, node, [scope[name] if name else None for name in node.input])

@@ -48,7 +48,7 @@ class ShapeInference:
         self._imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
 
     def schema(self, node: onnx.NodeProto) -> defs.OpSchema | None:
-        """The definition of a node's operator, None if onnx knows none."""
+        """The definition of a node's operator, None if onnx has none."""
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = self.opsets.get(domain)
         if version is None:
@@ -59,7 +59,7 @@ class ShapeInference:
             return None
 
     def result_types(self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Inputs) -> list[onnx.TypeProto]:
-        """Types of the results as far as ONNX's own inference tells; empty ones otherwise.
+        """Types of the results that ONNX's own inference determines; empty ones otherwise.
 
         Args:
             node: the node.
@@ -76,7 +76,7 @@ class ShapeInference:
             input_data = {
                 name: numpy_helper.from_array(np.asarray(tensor.known_value), name)
                 for name, tensor in tensors.items()
-                if _may_tell_sizes(tensor)
+                if _may_be_sizes(tensor)
             }
             try:
                 types = infer_node_outputs(schema, node, input_types, input_data, None, self._imports, self._ir_version)
@@ -106,9 +106,9 @@ class ShapeInference:
             if sizes[slot] is None and name:
                 reason = _unknown_reason(node, inputs)
                 raise TraceError(f"the size of its result {name!r} cannot be known without data{reason}")
-        known = [() if size is None else size for size in sizes]
+        known_sizes = [() if size is None else size for size in sizes]
         correct = CORRECTIONS.get(node.op_type)
-        return correct(node, inputs, known) if correct is not None else known
+        return correct(node, inputs, known_sizes) if correct is not None else known_sizes
 
     def _declared_size(self, name: str) -> Size | None:
         declared = self._declared.get(name)
@@ -126,7 +126,7 @@ def _filled_by_rule(node: onnx.NodeProto, inputs: Inputs, sizes: Sizes) -> Sizes
     return [size if size is not None else by_rule[min(slot, len(by_rule) - 1)] for slot, size in enumerate(sizes)]
 
 
-def _may_tell_sizes(tensor: OnnxTensor) -> bool:
+def _may_be_sizes(tensor: OnnxTensor) -> bool:
     """Whether the contents of a tensor may be sizes, axes or scales, which ONNX's inference reads."""
     data = tensor.known_value
     return data is not None and data.ndim <= 1 and data.size <= 1024 and data.dtype.kind in "iufb"
@@ -230,7 +230,7 @@ Correction: TypeAlias = Callable[[onnx.NodeProto, Inputs, list[Size]], list[Size
 
 
 def _stft(node: onnx.NodeProto, inputs: Inputs, sizes: list[Size]) -> list[Size]:
-    """STFT is one-sided by default, which ONNX's inference takes for two-sided: half of the frequencies remain."""
+    """STFT is one-sided by default, which ONNX's inference treats as two-sided: half of the frequencies remain."""
     if not get_attribute(node, "onesided", 1) or not sizes[0]:
         return sizes
     window, frame_length = (inputs[slot] if len(inputs) > slot else None for slot in (2, 3))

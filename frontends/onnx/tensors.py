@@ -34,10 +34,10 @@ class OnnxTensor:
         value: its value on the tape, made when it is first read.
         is_param: whether it is trainable if it is used as a weight or in arithmetic.
         is_weight: whether it is trainable where an operator takes a weight.
-        explicit_shape: whether the file says what it is, so that its size counts even if it has one element.
+        explicit_shape: whether the file marks it as parameter or buffer; its size then counts even with one element.
         is_sequence: whether it is a sequence of tensors.
         elements: those of a sequence, None where their number is unknown.
-        example_value: its contents in the example inputs, which tell sizes without being constants.
+        example_value: its contents in the example inputs, which may be sizes but are not constants.
     """
 
     __slots__ = (
@@ -148,7 +148,7 @@ Scope = dict[str, OnnxTensor]  # the tensors of a graph, and of the graphs aroun
 
 @dataclass(frozen=True, slots=True)
 class TransposeOf(ProvenanceHint):
-    """What a transposed tensor was before, and the permutation."""
+    """The source of a transposed tensor, and the permutation."""
 
     source: Value
     order: tuple[int, ...]
@@ -158,7 +158,7 @@ class TransposeOf(ProvenanceHint):
 
 
 def as_param(tape: Tape, weight: OnnxTensor) -> Param | None:
-    """The parameter that a tensor is where an operator takes a weight; None if it is computed or constant."""
+    """The parameter for a tensor that an operator takes as a weight; None if it is computed or constant."""
     if weight.is_weight:
         return Param(weight.name, weight.size)
     value = weight.value
@@ -168,7 +168,7 @@ def as_param(tape: Tape, weight: OnnxTensor) -> Param | None:
 
 
 def weight_value(tape: Tape, weight: OnnxTensor) -> Value:
-    """The value on the tape of a tensor where an operator takes a weight."""
+    """The value on the tape for a tensor that an operator takes as a weight."""
     return tape.param(weight.name, weight.size) if weight.is_weight else weight.to_value(tape)
 
 
@@ -197,7 +197,9 @@ def decode_small(proto: onnx.TensorProto) -> Any:
         return None
     try:
         return numpy_helper.to_array(proto)
-    except Exception:  # contents that do not fit the declared size: cut out, or damaged; what needs them says so
+    except (
+        Exception
+    ):  # the contents do not fit the declared size (cut out, or damaged); an error follows if they are needed
         return None
 
 

@@ -18,11 +18,11 @@ def topological_order(
 
     Args:
         nodes: of one graph.
-        scope: names of the tensors that are there already.
+        scope: names of the tensors available so far.
         nested: whether the graph is a subgraph, whose tensors may have names that occur outside.
 
     Raises:
-        TraceError: a tensor is computed twice, read but never computed, or the nodes go in a circle.
+        TraceError: a tensor is computed twice, read but never computed, or the nodes form a cycle.
     """
     producers: dict[str, int] = {}
     for index, node in enumerate(nodes):

@@ -1,4 +1,4 @@
-"""Loading ONNX models without the contents of large tensors, so that what is loaded is small, whatever the model.
+"""Loading ONNX models without the contents of large tensors, so that loading takes little memory for any model.
 
 Files and bytes are copied field by field in protobuf's wire format (protobuf.dev/programming-guides/encoding), leaving
 the contents of large tensors where they are: of a memory-mapped file they are not even read from the disk. Other models
@@ -72,7 +72,7 @@ def _without_contents(view: memoryview, kind: str, depth: int) -> Iterator[bytes
     """
     if depth > MAX_DEPTH:
         raise ValueError(f"messages are nested more than {MAX_DEPTH} deep")
-    position, start = 0, 0  # what lies between `start` and `position` is copied as it is
+    position, start = 0, 0  # bytes between `start` and `position` are copied unchanged
     while position < len(view):
         before = position
         key, position = _varint(view, position)
@@ -129,11 +129,11 @@ def _size_of_varint(value: int) -> int:
     return len(_as_varint(value))
 
 
-# --- models that are in memory already
+# --- models in memory
 
 
 def from_proto(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model without the contents of large tensors; the model stays as it is."""
+    """A copy of a model without the contents of large tensors; the model is not changed."""
     copy = onnx.ModelProto(ir_version=model.ir_version)
     copy.opset_import.extend(model.opset_import)
     copy.metadata_props.extend(model.metadata_props)
