@@ -64,5 +64,5 @@ def get(name: str, **skeleton: Any) -> Space[Any]:
     unknown = sorted(set(skeleton) - set(names))
     if unknown:
         raise SpecError(f"{name}: its skeleton has no {', '.join(unknown)}; it has {', '.join(names)}")
-    # JSON has no tuples, and a space is hashable
+    # tuples, because a space is hashable; JSON has lists only
     return space(**{key: tuple(value) if isinstance(value, list) else value for key, value in skeleton.items()})

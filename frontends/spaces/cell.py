@@ -1,4 +1,4 @@
-"""Cell graphs, operators on nodes, which the literature on predictors encodes instead of whole networks."""
+"""Cell graphs (operators on nodes), which predictors in the literature encode instead of whole networks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CellGraph(NamedTuple):
         return matrix
 
     def pruned(self) -> CellGraph:
-        """The graph without zero operations and what is then on no path from an input to an output.
+        """The graph without zero operations and nodes that are then on no path from an input to an output.
 
         Inputs and outputs stay.
         """
@@ -46,10 +46,10 @@ class CellGraph(NamedTuple):
             if target in useful:
                 useful.add(source)
         live = reached & useful
-        kept = sorted(ends | live)
-        renumbered = {node: new for new, node in enumerate(kept)}
+        nodes = sorted(ends | live)
+        renumbered = {node: index for index, node in enumerate(nodes)}
         return CellGraph(
-            tuple(self.ops[node] for node in kept),
+            tuple(self.ops[node] for node in nodes),
             tuple(
                 (renumbered[source], renumbered[target])
                 for source, target in edges
@@ -58,19 +58,19 @@ class CellGraph(NamedTuple):
         )
 
     def contracted(self) -> CellGraph:
-        """The graph without skips: what reads a skip reads the skip's inputs.
+        """The graph without skips: readers of a skip read the skip's inputs instead.
 
         An edge occurs once per path that it replaces, so that x + skip(x) still has two.
         """
         ops, edges = self.ops, self.edges
         for skip in [node for node, op in enumerate(ops) if op in SKIP_OPS]:
             sources = [source for source, target in edges if target == skip]
-            around = [(source, target) for node, target in edges if node == skip for source in sources]
-            edges = (*(edge for edge in edges if skip not in edge), *around)
-        kept = [node for node, op in enumerate(ops) if op not in SKIP_OPS]
-        renumbered = {node: new for new, node in enumerate(kept)}
+            bypasses = [(source, target) for node, target in edges if node == skip for source in sources]
+            edges = (*(edge for edge in edges if skip not in edge), *bypasses)
+        nodes = [node for node, op in enumerate(ops) if op not in SKIP_OPS]
+        renumbered = {node: index for index, node in enumerate(nodes)}
         return CellGraph(
-            tuple(ops[node] for node in kept),
+            tuple(ops[node] for node in nodes),
             tuple(sorted((renumbered[source], renumbered[target]) for source, target in edges)),
         )
 

@@ -1,4 +1,4 @@
-"""Node kinds that stand for the operators of cells, so that encoders read a cell as they read a network.
+"""Node kinds for the operators of cells, with which encoders read a cell as they read a network.
 
 A cell operator is one node, described by its main operator: a block of ReLU, convolution and BatchNorm as the
 convolution, a separable convolution as its depthwise one, an inverted bottleneck as the depthwise convolution between
@@ -141,7 +141,7 @@ STATE_OPS = {"input_h_prev": "Input", "output_h_new": "Output"}
 
 
 def cell_kind(op: str, feature_map: FeatureMap = NOMINAL) -> NodeKind:
-    """The node kind that stands for a benchmark's operator.
+    """The node kind for a benchmark's operator.
 
     Args:
         op: as `Space.cell_graph` names it.
@@ -174,10 +174,10 @@ def pack_cells(cells: Iterable[CellGraph]) -> GraphBatch:
     dst: list[int] = []
     ptr = [0]
     for cell in cells:
-        start, begun = ptr[-1], 0
+        start, num_begun = ptr[-1], 0
         for op in cell.ops:
-            begun += op == FIRST_INPUT
-            kind.append(rows.setdefault((op, begun > 1), len(rows)))
+            num_begun += op == FIRST_INPUT
+            kind.append(rows.setdefault((op, num_begun > 1), len(rows)))
         src += [start + source for source, _ in cell.edges]
         dst += [start + target for _, target in cell.edges]
         ptr.append(start + len(cell.ops))

@@ -1,4 +1,4 @@
-"""What a cell computes, as straight-line code: instructions whose operands are inputs of the cell or earlier results.
+"""Straight-line programs of cells: instructions whose operands are inputs of the cell or earlier results.
 
 Values are numbered: the inputs that the cell reads first, then the result of each instruction.
 """
@@ -38,7 +38,7 @@ class CellProgram(NamedTuple):
 def flatten_sums(
     instructions: Sequence[Instruction], num_inputs: int, results: tuple[int, ...], width: int = 1
 ) -> CellProgram:
-    """The program with sums as canonical graphs have them: one that only another sum reads becomes part of it.
+    """The program with nested sums merged, as in canonical graphs: a sum that only another sum reads is part of it.
 
     Inputs that nothing reads are left out.
 
@@ -56,8 +56,8 @@ def flatten_sums(
         if instruction.op == SUM and value in summed and uses.count(value) == 1
     }
     inputs = tuple(value for value in range(num_inputs) if value in uses)
-    kept = [value for value in range(num_inputs, num_inputs + len(instructions)) if value not in inlined]
-    renumbered = {value: new for new, value in enumerate((*inputs, *kept))}
+    remaining = [value for value in range(num_inputs, num_inputs + len(instructions)) if value not in inlined]
+    renumbered = {value: new for new, value in enumerate((*inputs, *remaining))}
 
     def flattened(values: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(
@@ -72,7 +72,7 @@ def flatten_sums(
         inputs,
         tuple(
             instructions[value - num_inputs]._replace(operands=flattened(instructions[value - num_inputs].operands))
-            for value in kept
+            for value in remaining
         ),
         tuple(renumbered[value] for value in results),
         width,

@@ -15,9 +15,9 @@ EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (target, source), in
 
 @lru_cache(maxsize=8192)
 def compile_cell(ops: tuple[str, ...]) -> CellProgram | None:
-    """What a cell computes from its input, given an operation for every edge; None if its output does not depend on it.
+    """The program of a cell with an operation on every edge; None if its output does not depend on its input.
 
-    Skips are no instructions: what reads a skip reads the skip's input.
+    Skips are not instructions: readers of a skip read the skip's input instead.
     """
     live = live_edges(ops)
     if not any(target == 3 for target, _ in live):
@@ -54,9 +54,9 @@ def live_edges(ops: tuple[str, ...]) -> dict[tuple[int, int], str]:
 def edge_cell_graph(ops: tuple[str, ...]) -> CellGraph:
     """Eight nodes: the input, the operations of the six edges in the order of the string, the output."""
     inner = [
-        (node, later)
+        (node, reader)
         for node, (target, _) in enumerate(EDGES, 1)
-        for later, (_, source) in enumerate(EDGES, 1)
+        for reader, (_, source) in enumerate(EDGES, 1)
         if source == target
     ]
     starts = [(0, node) for node, (_, source) in enumerate(EDGES, 1) if source == 0]

@@ -2,8 +2,8 @@
 
 `load("nasbench201")["cifar10_test_200ep_mean"]` is a metric of all its cells. The published tables are read from a
 folder (`path=`, else the environment variable CGIR_DATA) that holds the files named below; they were measured by the
-benchmarks' authors and by the people named, and are not part of this project. `cgir tables import` makes the same kind
-of table of a benchmark's official files; `load("table.parquet")` opens it. Caveats:
+benchmarks' authors and by the people named, and are not part of this project. `cgir tables import` makes such a
+table from a benchmark's official files; `load("table.parquet")` opens it. Caveats:
 
 * nasbench201.csv.gz: all 15,625 cells (Dong & Yang 2020). Accuracies in percent. Only `cifar10_test_200ep_mean` is a
   mean over the available seeds; the other 200-epoch columns are one seed, `cifar10valid_oritest` trained on half the
@@ -26,20 +26,20 @@ of table of a benchmark's official files; `load("table.parquet")` opens it. Cave
   searches, hence mostly good networks; MOOFA rows have 128 to 192 pixels and 12,500 images. Stay within one source and
   resolution, or give the resolution as a feature.
 * transnas101_micro.csv.gz, transnas101_macro.csv.gz: 4,096 and 3,256 networks (Duan et al. 2021), validation metric of
-  7 tasks in each task's own unit; `room_layout` is a negative loss, so higher is better everywhere. One run. 169 micro
-  cells lead nothing to the output: they share one label on each of the classification tasks, jigsaw and segmentation,
-  and 3 on `room_layout`; on `normal` and `autoencoder` they have 56 different ones. The table's space is the one of
-  `class_object`: give `spaces.get` another task for its decoder.
+  7 tasks in each task's own unit; `room_layout` is a negative loss, so higher is better everywhere. One run. The output
+  of 169 micro cells does not depend on the input: they share one label on each of the classification tasks, jigsaw and
+  segmentation, and 3 on `room_layout`; on `normal` and `autoencoder` they have 56 different ones. The table's space is
+  the one of `class_object`: give `spaces.get` another task for its decoder.
 * nasbench_nlp.jsonl.gz: 14,322 recurrent cells (Klyuchnikov et al. 2020) on Penn Treebank, losses (lower is better),
-  one run. 2,724 broke off (`text_columns["status"]` is not "OK"): their last losses are no labels;
+  one run. 2,724 were aborted (`text_columns["status"]` is not "OK"): their last losses are no labels;
   `val_loss_{3,10,25,50}ep` are given for the others.
 * timm_imagenet.csv.gz: 633 models of timm (Wightman), ImageNet and its variants in percent. No search space: recipes,
-  training data, distillation and image sizes differ (`text_columns["tag"]` is what the name says of them;
+  training data, distillation and image sizes differ (`text_columns["tag"]` has what the name tells of them;
   `text_columns["pretrain"]` is empty as published), so a difference of two labels is not one of two architectures.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves
-no differences to rank. Its networks are small versions of the spaces, so its accuracies say nothing about CIFAR-10.
+no differences to rank. Its networks are small versions of the spaces, so its accuracies do not carry over to CIFAR-10.
 `Table.metadata` has the measured seed-to-seed rank agreement.
 """
 
@@ -71,7 +71,7 @@ def load(name: str | os.PathLike[str], path: str | os.PathLike[str] | None = Non
             space; default $CGIR_DATA. "digits" is in the package: here another file.
 
     Raises:
-        LabelError: no such table, or its file is nowhere to be found.
+        LabelError: no such table, or its file cannot be found.
         FileFormatError: the file cannot be read, or lacks the columns with the architectures.
     """
     name = os.fspath(name)

@@ -1,6 +1,6 @@
 """Label tables as Parquet files: a column of spec strings, columns of metrics and of text.
 
-The schema's entry "cgir" says what they belong to.
+The schema's metadata entry "cgir" names the search space and its skeleton.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENTRY = b"cgir"  # of the schema's metadata
 
 
 def write_table(table: Table, file: Path) -> None:
-    """Write a table of one space, whole or not at all; `read_table` and every reader of Parquet open it.
+    """Write a table of one space atomically; `read_table` and every reader of Parquet open it.
 
     Columns: `spec` text, one float64 column a metric (empty: missing), and the text columns. The schema's entry "cgir"
     is JSON: `space`, its `skeleton`, and the table's other metadata, such as the `origin`.

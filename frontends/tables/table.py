@@ -26,7 +26,7 @@ class Table:
         space: with the skeleton the labels were measured with. None in "digits", which has several: take
             `family(name)`, a table of one space; None in "timm_imagenet", too.
         families: name of the space of every row, where there are several.
-        metadata: what else is known of the table.
+        metadata: further information on the table.
         text_columns: name -> values, such as where a row comes from: `only(source=...)`.
     """
 
@@ -78,7 +78,7 @@ class Table:
         Raises:
             LabelError: there is no such column, or no such row.
         """
-        kept = np.ones(len(self), bool)
+        mask = np.ones(len(self), bool)
         for name, value in values.items():
             if name not in self.text_columns and name not in self.columns:
                 raise LabelError(
@@ -86,12 +86,12 @@ class Table:
                     f"it has {', '.join((*self.text_columns, *self.metrics))}"
                 )
             column = np.asarray(self.text_columns[name]) if name in self.text_columns else self.columns[name]
-            kept &= column == value
-            if not kept.any():
+            mask &= column == value
+            if not mask.any():
                 raise LabelError(
                     f"table {self.name!r} has no row with {name}={value!r} here; the column has {_preview(column)}"
                 )
-        return self.select(kept)
+        return self.select(mask)
 
     def family(self, name: str) -> Table:
         """The rows of one family, with its space."""

@@ -22,7 +22,7 @@ def graphs(names: Sequence[str], sizes: Sequence[int]) -> GraphBatch:
     """The graphs of models at these image sizes (pixels a side), each traced once per process.
 
     Raises:
-        LabelError: timm cannot be imported, or no longer knows some of the names.
+        LabelError: timm cannot be imported, or no longer has some of the names.
         TraceError: a model cannot be built at its size, or cannot be traced; the message names it.
     """
     missing = find_unknown(names)
@@ -60,7 +60,7 @@ def _graph(name: str, size: int) -> Graph:
 
     try:
         model = _build(name)
-    except Exception as error:  # each of some hundred architectures has its own ways to fail
+    except Exception as error:  # hundreds of architectures fail with different exceptions
         reason = str(error).partition("\n")[0]
         raise TraceError(
             f"timm does not build {name} ({type(error).__name__}: {reason}); leave this row out"
@@ -78,6 +78,6 @@ def _build(name: str) -> torch.nn.Module:
     try:
         with torch.device("meta"):
             model: torch.nn.Module = timm.create_model(name, pretrained=False)
-    except RuntimeError:  # some compute with numbers while they are built
+    except RuntimeError:  # some builders compute with values
         model = timm.create_model(name, pretrained=False)
     return model.eval()

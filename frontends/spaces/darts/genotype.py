@@ -39,7 +39,7 @@ class Genotype(NamedTuple):
 
 
 class ParsedGenotype(NamedTuple):
-    """What a string says: a genotype, and the states each cell concatenates."""
+    """A parsed string: a genotype, and the states that each cell concatenates."""
 
     genotype: Genotype
     concats: tuple[tuple[int, ...], tuple[int, ...]]
@@ -52,7 +52,7 @@ def parse_genotype(text: str, space: str, nodes: int, ops: tuple[str, ...]) -> P
         text: as in `SYNTAX`, concatenations as a list or as range(2, n).
         space: the name in errors.
         nodes: nodes in a cell.
-        ops: the operations there are.
+        ops: names of the operations.
 
     Raises:
         SpecError: another syntax, another number of pairs, an unknown operation, a state that does not come earlier.

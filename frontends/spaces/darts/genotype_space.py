@@ -1,4 +1,4 @@
-"""What the spaces of genotypes share: DARTS, and with it NAS-Bench-301, and NASNet."""
+"""Base class of the search spaces of genotypes: DARTS, and with it NAS-Bench-301, and NASNet."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class GenotypeSpace(Space[Genotype]):
         return str(list(self.concat(cell)))
 
     def network(self, build: GraphBuilder, spec: Genotype) -> None:
-        """The whole network, without what its output does not depend on."""
+        """The whole network, without nodes that its output does not depend on."""
         write_network(
             build,
             compile_network(spec, self.concats(spec), self.channels, self.layers),

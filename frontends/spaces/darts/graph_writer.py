@@ -132,7 +132,7 @@ def write_network(
     """The network: stem, cells, linear layer. Without cells, an input and an output that are not connected.
 
     Args:
-        build: what the nodes are written to.
+        build: builder of the graph.
         cells: as `compile_network` returns them.
         image: channels, height, width.
         channels: of the first layer.

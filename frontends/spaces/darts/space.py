@@ -91,7 +91,7 @@ def from_nasbench301(config: Mapping[str, object]) -> Genotype:
     Source: the benchmark's nasbench301/representations.py.
     `...:edge_normal_E` is the operation on edge E, where the edges into node k are numbered after those into node k -
     1, by their input; `...:inputs_node_normal_S` says which two states state S > 2 reads, as "0_2". Other keys are
-    passed over.
+    ignored.
 
     Args:
         config: the `optimized_hyperparamater_config` of a training, or a ConfigSpace dictionary.
@@ -124,12 +124,12 @@ def _cell_of_config(config: Mapping[str, object], cell: str) -> Cell:
 
 @lru_cache(maxsize=1)
 def _choices() -> list[list[tuple[Edge, Edge]]]:
-    """For each node everything that its two pairs can be."""
+    """For each node all choices of its two pairs."""
     return [
         [
-            (Edge(op, a), Edge(other, b))
+            (Edge(first_op, a), Edge(second_op, b))
             for a, b in combinations(range(state), 2)
-            for op, other in product(OPS[1:], repeat=2)
+            for first_op, second_op in product(OPS[1:], repeat=2)
         ]
         for state in range(2, NODES + 2)
     ]

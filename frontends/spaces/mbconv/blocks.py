@@ -1,4 +1,4 @@
-"""What the spaces of inverted bottlenecks share: the block, the layers around it, and strings of integer codes.
+"""Shared by the spaces of inverted bottlenecks: the block, the layers around it, and strings of integer codes.
 
 The block is MobileNetV2's (Sandler et al. 2018), with squeeze-and-excitation (Hu et al. 2018) after the depthwise
 convolution as in MnasNet and MobileNetV3.
@@ -17,7 +17,7 @@ class BottleneckSpec(NamedTuple):
     """An inverted bottleneck: expansion (1x1), depthwise convolution, projection (1x1).
 
     Attributes:
-        hidden_channels: of the depthwise convolution; nothing expands where as many channels come in.
+        hidden_channels: of the depthwise convolution; no expansion where the input has as many.
         out_channels: of the projection.
         kernel: height and width of the depthwise kernel.
         stride: of the depthwise convolution.
@@ -35,7 +35,7 @@ class BottleneckSpec(NamedTuple):
     gate: str = "Sigmoid"
 
     def has_shortcut(self, in_channels: int) -> bool:
-        """Whether a shortcut leads around the block, which it does where the shape stays."""
+        """Whether the block has a shortcut: where its input and output have the same shape."""
         return self.stride == 1 and self.out_channels == in_channels
 
 
@@ -92,8 +92,8 @@ def conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int = 1, stride:
     """Convolution without bias, BatchNorm.
 
     Args:
-        build: what the nodes are written to.
-        x: node that is read.
+        build: builder of the graph.
+        x: its input.
         channels: of the result.
         kernel: height and width of the kernel.
         stride: of the convolution.
@@ -106,8 +106,8 @@ def stem(build: GraphBuilder, x: int, channels: int, activation: str) -> int:
     """Convolution 3x3 that halves the size, BatchNorm, activation.
 
     Args:
-        build: what the nodes are written to.
-        x: node that is read.
+        build: builder of the graph.
+        x: its input.
         channels: of the result.
         activation: operator.
     """
@@ -118,8 +118,8 @@ def head(build: GraphBuilder, x: int, channels: int, activation: str, classes: i
     """Convolution 1x1, BatchNorm, activation, global pooling, linear layer, output.
 
     Args:
-        build: what the nodes are written to.
-        x: node that is read.
+        build: builder of the graph.
+        x: its input.
         channels: of the convolution.
         activation: operator.
         classes: length of the logits.
@@ -132,8 +132,8 @@ def bottleneck(build: GraphBuilder, x: int, block: BottleneckSpec) -> int:
     """Expand, depthwise convolution, squeeze-and-excitation, project; with a shortcut where the shape stays.
 
     Args:
-        build: what the nodes are written to.
-        x: node that is read.
+        build: builder of the graph.
+        x: its input.
         block: the bottleneck.
     """
     in_channels, hidden = build.shape(x)[0], block.hidden_channels
@@ -149,8 +149,8 @@ def pixel_conv(build: GraphBuilder, x: int, channels: int, bias: bool) -> int:
     """Convolution 1x1 of the one pixel that global pooling returns.
 
     Args:
-        build: what the nodes are written to.
-        x: node that is read.
+        build: builder of the graph.
+        x: its input.
         channels: of the result.
         bias: whether the convolution has one.
     """

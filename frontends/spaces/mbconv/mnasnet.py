@@ -43,7 +43,7 @@ B1_WIDTHS = (16, 24, 40, 80, 96, 192, 320)
 
 
 class Stage(NamedTuple):
-    """What all blocks of a stage share, in the order of the string."""
+    """Settings of all blocks of a stage, in the order of the string."""
 
     expansion: int
     kernel: int

@@ -53,7 +53,7 @@ NUM_STAGES: int = sum(len(PAIRS) ** depth for depth in DEPTHS)  # 7,371 ways to 
 class Spec(NamedTuple):
     """Kernels and expansions of 5 * 4 blocks, depths of the 5 stages, height and width of the image.
 
-    Several specs stand for one network; `canonical` is one of them.
+    Several specs may describe one network; `canonical` selects one of them.
     """
 
     ks: tuple[int, ...]
@@ -171,7 +171,7 @@ class OfaMobileNetV3(Space[Spec]):
 
     def _blocks(self, spec: Spec) -> list[BottleneckSpec]:
         in_channels = self._channels[1]
-        blocks = [BottleneckSpec(self._channels[0], in_channels, 3, 1)]  # nothing expands
+        blocks = [BottleneckSpec(self._channels[0], in_channels, 3, 1)]  # without expansion
         for stage, position in spec.active():
             out_channels = self._channels[stage + 2]
             blocks.append(
@@ -219,7 +219,7 @@ def _spec(codes: tuple[int, ...], r: int) -> Spec:
 
 
 def _filled(spec: Spec, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Kernels and expansions with random blocks wherever there is none."""
+    """Kernels and expansions, random ones wherever no block exists."""
     positions = {position for _, position in spec.active()}
     sampled = [PAIRS[int(code)] for code in rng.integers(len(PAIRS), size=len(spec.ks))]
     pairs = [

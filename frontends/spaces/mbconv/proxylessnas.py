@@ -142,5 +142,5 @@ class ProxylessNas(Space[Spec]):
 
 
 def _choices(position: int) -> tuple[str, ...]:
-    """What the block may be: the first of a stage changes the shape and stays."""
+    """Choices of a block: the first of a stage changes the shape and cannot be left out."""
     return tuple(OPS) if position in FIRSTS else (*OPS, ZERO)

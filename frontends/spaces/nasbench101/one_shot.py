@@ -99,10 +99,12 @@ class NasBench1Shot1(Space[Cell]):
             if any(spec.matrix[vertex]) and op != spec.ops[vertex - 1]
         ]
         for vertex in range(1, last + 1):
-            old = [parent for parent in range(vertex) if spec.matrix[parent][vertex]]
-            new = [parent for parent in range(vertex) if not spec.matrix[parent][vertex]]
+            parents = [parent for parent in range(vertex) if spec.matrix[parent][vertex]]
+            non_parents = [parent for parent in range(vertex) if not spec.matrix[parent][vertex]]
             neighbours += [
-                _with_default_ops(Cell(_replace_parent(spec.matrix, vertex, a, b), spec.ops)) for a in old for b in new
+                _with_default_ops(Cell(_replace_parent(spec.matrix, vertex, a, b), spec.ops))
+                for a in parents
+                for b in non_parents
             ]
         return neighbours[int(rng.integers(len(neighbours)))]
 

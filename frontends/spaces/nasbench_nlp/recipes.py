@@ -81,7 +81,7 @@ def parse_recipe(text: str) -> Recipe:
     """The recipe in a JSON string.
 
     Raises:
-        ValueError: what is wrong, as the end of a sentence about the string.
+        ValueError: the problem, phrased as the end of a sentence about the string.
     """
     try:
         pairs = json.loads(text, object_pairs_hook=tuple)
@@ -178,17 +178,17 @@ def mutate_recipe(recipe: Recipe, rng: np.random.Generator) -> Recipe | None:
         ops = EXCHANGEABLE[len(node.inputs) - 1] if len(node.inputs) <= len(EXCHANGEABLE) else ()
         candidates += [(position, node._replace(op=op)) for op in ops if op != node.op and node.op in ops]
         for slot in range(len(node.inputs)):
-            others = (name for name in names if name not in node.inputs and name != node.name)
+            replacements = (name for name in names if name not in node.inputs and name != node.name)
             candidates += [
                 (position, node._replace(inputs=(*node.inputs[:slot], name, *node.inputs[slot + 1 :])))
-                for name in others
+                for name in replacements
             ]
     was_sampled = can_be_sampled(recipe)
     for choice in rng.permutation(len(candidates)).tolist():
         position, node = candidates[choice]
-        other = (*recipe[:position], node, *recipe[position + 1 :])
-        if find_problem(other) is None and (can_be_sampled(other) or not was_sampled):
-            return other
+        mutated = (*recipe[:position], node, *recipe[position + 1 :])
+        if find_problem(mutated) is None and (can_be_sampled(mutated) or not was_sampled):
+            return mutated
     return None
 
 
@@ -225,16 +225,18 @@ def _sample_once(rng: np.random.Generator, num_states: int, num_others: int) -> 
         count = 3 if op == "blend" else 2
         if count <= len(pool):
             nodes.append(Node(f"node_{len(nodes)}", op, _choose(rng, pool, count)))
-    new = {name: f"h_new_{i}" for i, name in enumerate(_choose(rng, [node.name for node in nodes], num_states))}
+    new_names = {name: f"h_new_{i}" for i, name in enumerate(_choose(rng, [node.name for node in nodes], num_states))}
     renamed = {
-        node.name: Node(new.get(node.name, node.name), node.op, tuple(new.get(name, name) for name in node.inputs))
+        node.name: Node(
+            new_names.get(node.name, node.name), node.op, tuple(new_names.get(name, name) for name in node.inputs)
+        )
         for node in nodes
     }
-    needed = set(new.values())
+    needed = set(new_names.values())
     for node in reversed(renamed.values()):
         needed.update(node.inputs if node.name in needed else ())
-    kept = [node for name, node in renamed.items() if name not in new and node.name in needed]
-    return (*kept, *(renamed[name] for name in new))
+    inner_nodes = [node for name, node in renamed.items() if name not in new_names and node.name in needed]
+    return (*inner_nodes, *(renamed[name] for name in new_names))
 
 
 def _choose(rng: np.random.Generator, pool: list[str], count: int) -> tuple[str, ...]:

@@ -125,7 +125,7 @@ class NasBenchNlp(Space[Recipe]):
         return mutate_recipe(spec, rng) or self.sample(rng)
 
     def enumerate(self) -> Iterator[Recipe]:
-        """Not for this space.
+        """Not available: the space is infinite.
 
         Raises:
             SpecError: always; there is no largest recipe.
@@ -149,7 +149,7 @@ class NasBenchNlp(Space[Recipe]):
 
 
 class RecurrentCellProgram(NamedTuple):
-    """A recipe as canonical graphs have it.
+    """A recipe compiled to the nodes of its canonical graph.
 
     Attributes:
         nodes: in topological order, without the sigmoids that became part of a SiLU.
@@ -180,8 +180,8 @@ def _compile_recipe(recipe: Recipe) -> RecurrentCellProgram:
                 for gate, x in pairs
                 if gate in once and nodes[gate].op == "activation_sigm" and nodes[gate].inputs == (x,)
             }
-    kept = tuple(node for node in topological_order(recipe) if node.name not in gates)
-    return RecurrentCellProgram(kept, frozenset(inlined), previous_states(recipe), next_states(recipe))
+    remaining = tuple(node for node in topological_order(recipe) if node.name not in gates)
+    return RecurrentCellProgram(remaining, frozenset(inlined), previous_states(recipe), next_states(recipe))
 
 
 def _layer(build: GraphBuilder, x: tuple[int, ...], recipe: Recipe, size: int, steps: int) -> int:
@@ -222,8 +222,8 @@ class _StepWriter:
             return (self.node(ACTIVATION_OPS[op], values[inputs[0]][0], **slope),)
         product = self.product(inputs[0], inputs[1], values)
         if op == "blend":
-            rest = self.node("Sub", values[inputs[0]][0], scalar=1, reverse=True)
-            return (product, self.node("Mul", rest, values[inputs[2]][0]))
+            complement = self.node("Sub", values[inputs[0]][0], scalar=1, reverse=True)
+            return (product, self.node("Mul", complement, values[inputs[2]][0]))
         for name in inputs[2:]:
             product = self.node("Mul", product, values[name][0])
         return (product,)

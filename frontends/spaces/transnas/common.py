@@ -1,4 +1,4 @@
-"""What both spaces of TransNAS-Bench-101 share (Duan et al. 2021 and the authors' net_macro.py, cell_micro.py).
+"""Base class of both spaces of TransNAS-Bench-101 (Duan et al. 2021 and the authors' net_macro.py, cell_micro.py).
 
 A network is a backbone, stem and searched modules, and the decoder of one of seven tasks. The discriminator that the
 two generative tasks train against is not part of the network. Zero operations and what only they feed are left out; the

@@ -69,7 +69,7 @@ class TransNasMacro(TransNas[Spec]):
         return specs[int(rng.integers(len(specs)))]
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
-        """One digit changed, added or taken away, uniform over what that can give."""
+        """One digit changed, added or taken away, uniform over all results."""
         modules = range(len(spec))
         changed = {(*spec[:index], digit, *spec[index + 1 :]) for index in modules for digit in NAMES}
         added = {(*spec[:index], digit, *spec[index:]) for index in range(len(spec) + 1) for digit in NAMES}
@@ -87,7 +87,7 @@ class TransNasMacro(TransNas[Spec]):
 
 
 def _counts(spec: Spec) -> tuple[tuple[int, range, str], ...]:
-    """What the space limits: how many there are, how many there may be."""
+    """Properties that the space limits: their count in the spec, the allowed counts, and what is counted."""
     return (
         (len(spec), NUM_MODULES, "modules"),
         (sum(digit % 2 == 0 for digit in spec), NUM_CHANNEL_DOUBLINGS, "modules that double the channels (2 or 4)"),

@@ -70,12 +70,15 @@ class DecoderBlock(NamedTuple):
 def decoder_blocks(task: str, num_downsamplings: int) -> tuple[DecoderBlock, ...]:
     """The layers of a decoder before the last, which turn a backbone's output into an image of the input's size."""
     if task == "segmentsemantic":
-        plain = [1024 >> step for step in range(7 - num_downsamplings)]
-        wide = [plain[-1] >> step for step in range(1, num_downsamplings)]
-        return (*(DecoderBlock(c, False) for c in plain), *(DecoderBlock(c, True) for c in (*wide, wide[-1])))
+        same_size = [1024 >> step for step in range(7 - num_downsamplings)]
+        upsampled = [same_size[-1] >> step for step in range(1, num_downsamplings)]
+        return (
+            *(DecoderBlock(c, False) for c in same_size),
+            *(DecoderBlock(c, True) for c in (*upsampled, upsampled[-1])),
+        )
     # channels of two layers, and from how many downsamplings on the second one upsamples
     pairs = ((1024, 512, 6), (512, 256, 5), (128, 64, 4), (64, 32, 3), (32, 16, 0), (32, 16, 0))
     blocks = [DecoderBlock(1024, False)]
-    for first, second, least in pairs:
-        blocks += [DecoderBlock(first, False), DecoderBlock(second, num_downsamplings >= least)]
+    for first, second, threshold in pairs:
+        blocks += [DecoderBlock(first, False), DecoderBlock(second, num_downsamplings >= threshold)]
     return tuple(blocks)

@@ -17,12 +17,12 @@ Reader = Callable[[Path], Table]
 
 
 class ReaderEntry(NamedTuple):
-    """A reader of one file format; it is imported on demand, like the space it leads to.
+    """A reader of one file format; it is imported on demand, like its space.
 
     Attributes:
         module: name below `frontends.tables.importers`.
         function: the `Reader` in it.
-        files: what its files are called.
+        files: names of its files, for messages.
     """
 
     module: str
@@ -62,7 +62,7 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
 
     Raises:
         LabelError: no such format or file, or `space` and `spec` are missing where needed.
-        FileFormatError: the file is damaged, foreign, or asks for what is refused; the message names the record.
+        FileFormatError: the file is damaged, foreign, or contains what is refused; the message names the record.
     """
     if kind not in FORMATS:
         raise LabelError(f"no format is called {kind!r}; there are {', '.join(FORMATS)}")

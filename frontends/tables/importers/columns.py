@@ -1,4 +1,4 @@
-"""Any CSV or Parquet table with a column of architectures."""
+"""Importer of any CSV or Parquet table with a column of architectures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from frontends.tables.table import Table
 
 
 def read_columns(path: Path, kind: str, space: str, spec: str) -> Table:
-    """Numbers and truth values become metrics, text becomes text columns; columns of anything else are refused by name.
+    """The table in a file: numbers and booleans become metrics, text text columns; other columns are refused by name.
 
     Args:
         path: .csv, .csv.gz or .parquet.

@@ -1,4 +1,4 @@
-"""NAS-Bench-101: the official `nasbench_only108.tfrecord` and `nasbench_full.tfrecord`, without TensorFlow.
+"""Importer of NAS-Bench-101: `nasbench_only108.tfrecord` and `nasbench_full.tfrecord`, without TensorFlow.
 
 Each record is a JSON list [module hash, epochs, adjacency row by row, operations with commas, base64 of a
 ModelMetrics], one for each training (the authors' nasbench/api.py). ModelMetrics is a protocol buffer
@@ -150,10 +150,10 @@ def _varint(message: bytes, offset: int) -> tuple[int, int]:
 def _columns(cells: int, rows: IntArray, epochs: IntArray, values: FloatArray) -> dict[str, FloatArray]:
     columns = {}
     for epoch in np.unique(epochs).tolist():
-        here = np.flatnonzero(epochs == epoch)
-        run, runs = _run(rows[here])
+        indices = np.flatnonzero(epochs == epoch)
+        run, runs = _run(rows[indices])
         table = np.full((cells, runs, 2, len(METRIC_FIELDS)), np.nan)
-        table[rows[here], run] = values[here]
+        table[rows[indices], run] = values[indices]
         counts = np.maximum(np.isfinite(table).sum(1), 1)
         mean = np.where(np.isfinite(table).any(1), np.nansum(table, 1) / counts, np.nan)
         for index, name in enumerate(METRIC_FIELDS):
@@ -165,7 +165,7 @@ def _columns(cells: int, rows: IntArray, epochs: IntArray, values: FloatArray) -
 
 
 def _run(rows: IntArray) -> tuple[IntArray, int]:
-    """How many earlier trainings each training's cell has, and the most that any cell has."""
+    """Number of each training among those of its cell, counted from 0, and the most trainings of any cell."""
     order = np.argsort(rows, kind="stable")
     starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
     run = np.empty(len(rows), np.int64)

@@ -1,4 +1,4 @@
-"""NAS-Bench-201 and the topology space of NATS-Bench: their official files, read without running a pickle.
+"""Importer of NAS-Bench-201 and the topology space of NATS-Bench: official files, read without running a pickle.
 
 * NATS-tss-v1_0-3ffb9-simple or -full: a folder or tar of 000000.pickle.pbz2 ..., each a dictionary from "12" and "200"
   (epochs) to a result;
@@ -75,7 +75,7 @@ def read_nasbench201(path: Path) -> Table:
 
 
 def _cells(path: Path) -> Iterator[tuple[str, Any]]:
-    """(what errors call it, {epochs: result}) of every cell."""
+    """(name in error messages, {epochs: result}) of every cell."""
     if path.name.endswith(".pth"):
         yield from _all_in_one(str(path), read_torch(path))
     elif path.name.endswith(".pickle.pbz2"):

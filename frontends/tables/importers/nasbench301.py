@@ -1,4 +1,4 @@
-"""NAS-Bench-301: the trainings its surrogates were fitted to, a folder or zip (nb_301_v13) of RUN/results_N.json.
+"""Importer of NAS-Bench-301: the trainings of its surrogates, a folder or zip (nb_301_v13) of RUN/results_N.json.
 
 Each has `optimized_hyperparamater_config` (cells as edges and their inputs, and the skeleton), `info` (a list with the
 last epoch first in it), `test_accuracy`, `runtime` in seconds and `budget` in epochs (the authors'

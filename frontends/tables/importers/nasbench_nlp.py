@@ -1,4 +1,4 @@
-"""NAS-Bench-NLP: the logs of the release, a folder or `logs.zip` of one JSON file for each training.
+"""Importer of NAS-Bench-NLP: the logs of the release, a folder or `logs.zip` of one JSON file for each training.
 
 The authors' main_one_model_train.py writes `recepie` (JSON in a string), `recepie_id`, `num_params`, `status`, and per
 epoch `train_losses`, `val_losses`, `test_losses` and `wall_times` (seconds).

@@ -1,4 +1,4 @@
-"""TransNAS-Bench-101: the official `transnas-bench_v10141024.pth`, both of its spaces.
+"""Importer of TransNAS-Bench-101: the official `transnas-bench_v10141024.pth`, both of its spaces.
 
 The authors' api/api.py: `data`: space ("micro", "macro") -> architecture -> task -> {`metrics`: name -> value after
 each epoch, `model_info`: name -> value, `total_epochs`}.

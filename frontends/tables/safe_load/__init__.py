@@ -1,1 +1,1 @@
-"""Readers of pickles, PyTorch files, TFRecords and archives that run nothing."""
+"""Readers of pickles, PyTorch files, TFRecords and archives that execute no code."""

@@ -93,20 +93,20 @@ def _check(size: int, origin: str) -> None:
 
 
 class _Limited(RawIOBase):
-    """A stream that raises an error after so many bytes."""
+    """A stream that raises an error after `limit` bytes."""
 
     def __init__(self, packed: IO[bytes], limit: int, origin: str) -> None:
-        self.packed, self.left, self.origin = packed, limit, origin
+        self.packed, self.remaining, self.origin = packed, limit, origin
 
     def readable(self) -> bool:
-        """It is read only."""
+        """True: the stream can be read."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill the buffer, for `BufferedReader`."""
         content = self.packed.read(len(buffer))
-        self.left -= len(content)
-        if self.left < 0:
+        self.remaining -= len(content)
+        if self.remaining < 0:
             raise FileFormatError(
                 f"{self.origin}: unpacks to more than {RATIO} times its size, which no benchmark's file does"
             )

@@ -1,6 +1,6 @@
-"""An unpickler that runs nothing: it reads the benchmarks' pickles by an allow-list of inert constructors.
+"""An unpickler that executes no code: it reads the benchmarks' pickles by an allow-list of inert constructors.
 
-Pickles are programs: whoever loads one runs what its author wrote. A pickle builds everything but plain Python values
+Pickles are programs: loading one runs what its author wrote. A pickle builds everything but plain Python values
 by naming a function and calling it. Here a name is looked up in one table, `_CALLS`, of functions written in this file,
 which check their arguments and make plain values: numpy arrays, scalars and dtypes, the storages and tensors of PyTorch
 (as numpy arrays), sets, complex numbers, slices, ordered dictionaries. The benchmarks' own result classes become
@@ -24,7 +24,7 @@ from cgir.errors import FileFormatError
 from cgir.typing import AnyArray
 
 StorageReader = Callable[[Any], AnyArray]  # (persistent id) -> the flat array that PyTorch keeps outside of the pickle
-# (file, its size in bytes, what errors call it) -> its value
+# (file, its size in bytes, its name in errors) -> its value
 StreamReader = Callable[[BufferedReader, int, str], Any]
 
 # Plain holders of fields in the pickles of NAS-Bench-201 and its first release
@@ -46,7 +46,7 @@ _PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 class _RefusedError(ValueError):
-    """Something that is not damaged, but not admitted either."""
+    """The pickle is not damaged, but requests something that is not admitted."""
 
 
 class Record:
@@ -64,12 +64,12 @@ def unpickle(
     Args:
         stream: an open file, which is left behind the end of the pickle if it has `peek`.
         origin: named in errors: the file, and the member or record in it.
-        read_storage: reads what a persistent id stands for; without it, persistent ids are refused.
+        read_storage: reads the storage of a persistent id; without it, persistent ids are refused.
         read_torch_stream: reads a file of PyTorch inside the pickle, as `torch.storage._load_from_bytes` does; without
             it, such files are refused.
 
     Raises:
-        FileFormatError: the pickle asks for what is not admitted, or is damaged.
+        FileFormatError: the pickle requests something that is not admitted, or is damaged.
     """
     try:
         return _Reader(stream, origin, read_storage, read_torch_stream).load()
@@ -77,7 +77,7 @@ def unpickle(
         raise
     except _RefusedError as error:
         raise FileFormatError(f"{origin}: the pickle asks for {error}. Nothing was executed") from error
-    except Exception as error:  # a damaged pickle can make the machine that reads it fail in any way
+    except Exception as error:  # reading a damaged pickle may fail in any way
         reason = str(error).partition("\n")[0] or "it ends too early or claims too much"
         raise FileFormatError(f"{origin}: damaged pickle ({type(error).__name__}: {reason})") from error
 
@@ -117,7 +117,7 @@ class _Reader(Unpickler):
         raise _RefusedError(f"{module[:60]}.{name[:60]}, which is refused; {ADMITTED}")
 
     def persistent_load(self, pid: Any) -> AnyArray:
-        """The storage that a persistent id stands for."""
+        """The storage of a persistent id."""
         if self.read_storage is None:
             raise FileFormatError(
                 f"{self.origin}: the pickle refers to data outside of it (by a {type(pid).__name__}), and there is none"
@@ -131,7 +131,7 @@ class _Reader(Unpickler):
 
 
 class _Call:
-    """A function that a pickle may call, and can do nothing else with."""
+    """A function that a pickle may call but not change."""
 
     __slots__ = ("_function",)
 
@@ -146,12 +146,12 @@ class _Call:
 
 
 class _Dict(dict[Any, Any]):
-    """An ordered dictionary. PyTorch hangs the versions of modules on it, which nobody needs."""
+    """An ordered dictionary. PyTorch attaches the versions of modules to it, which are ignored."""
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
-        """Nothing is kept."""
+        """Ignore the state."""
 
 
 class _Dtype:
@@ -204,7 +204,7 @@ def _scalar(kind: _Dtype, raw: bytes) -> Any:
 
 
 def _bytes(text: str, codec: str) -> bytes:
-    """How bytes were written before Python 3 had its own way."""
+    """Bytes as pickles of protocols before 3 have them: text and its codec."""
     if codec not in ("latin1", "latin-1"):
         raise ValueError(f"bytes written as {codec[:20]!r}")
     return text.encode("latin-1")
@@ -221,7 +221,7 @@ def _bytearray(raw: Any = b"", codec: str = "latin-1") -> bytearray:
 
 
 def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> AnyArray:
-    """A view of a storage; the storages of old files get their contents later."""
+    """A view of a storage; in old files the contents of storages follow later."""
     if (
         not isinstance(flat, np.ndarray)
         or not all(type(n) is int and n >= 0 for n in (offset, *size, *stride))
@@ -237,7 +237,7 @@ def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> AnyArray
 
 
 def _record(cls: Any, base: Any, state: Any) -> Record:
-    """How objects were written before protocol 2."""
+    """An object as pickles of protocols before 2 have it."""
     if not (isinstance(cls, type) and issubclass(cls, Record)) or base != "object" or state is not None:
         raise ValueError("an object that is no record")
     return cls()

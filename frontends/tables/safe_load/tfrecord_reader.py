@@ -104,7 +104,7 @@ _TABLE_AS_LIST: list[int] = _TABLE.tolist()
 
 
 def _crc_of_length(text: bytes) -> int:
-    """CRC-32C of a few bytes, one after the other: each length must be trusted before the next can be found."""
+    """CRC-32C of a few bytes, one after the other: each length must be checked before the next can be found."""
     crc = 0xFFFFFFFF
     for byte in text:
         crc = _TABLE_AS_LIST[(crc ^ byte) & 0xFF] ^ (crc >> 8)

@@ -1,4 +1,4 @@
-"""A reader of what `torch.save` wrote, without PyTorch: tensors become numpy arrays.
+"""Reader of files of `torch.save` without PyTorch: tensors become numpy arrays.
 
 It reads zip archives (since PyTorch 1.6) and the older stream of pickles.
 Layouts as in the authors' torch/serialization.py. Zip: NAME/data.pkl, NAME/byteorder, NAME/data/KEY. Stream: magic
@@ -30,7 +30,7 @@ def read_torch(path: Path) -> Any:
     """The value that `torch.save(value, path)` wrote; nothing in the file is executed.
 
     Raises:
-        FileFormatError: no such file, damaged, or it asks for more than tensors and plain values.
+        FileFormatError: no such file, damaged, or it requests more than tensors and plain values.
     """
     try:
         with path.open("rb") as stream:
@@ -68,10 +68,10 @@ def unpickle_tensors(stream: IO[bytes], origin: str, read_storage: StorageReader
     Args:
         stream: an open file.
         origin: named in errors.
-        read_storage: reads what a persistent id stands for; without it, persistent ids are refused.
+        read_storage: reads the storage of a persistent id; without it, persistent ids are refused.
 
     Raises:
-        FileFormatError: the pickle asks for what is not admitted, or is damaged.
+        FileFormatError: the pickle requests something that is not admitted, or is damaged.
     """
     return unpickle(stream, origin, read_storage, read_torch_stream)
 
@@ -108,12 +108,12 @@ def _from_stream(stream: BufferedReader, size: int, origin: str) -> Any:
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise FileFormatError(f"{origin}: written on a machine with another byte order")
     storages: dict[str, AnyArray] = {}
-    left = size
+    remaining = size
 
     def contents(key: str, dtype: np.dtype[Any], count: int) -> AnyArray:
-        nonlocal left
-        left -= count * dtype.itemsize
-        if left < 0:
+        nonlocal remaining
+        remaining -= count * dtype.itemsize
+        if remaining < 0:
             raise FileFormatError(
                 f"{origin}: storage {key[:40]} claims {count} elements, more than the whole file holds"
             )
