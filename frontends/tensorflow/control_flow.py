@@ -1,7 +1,7 @@
 """Control flow of TensorFlow: calls are inlined, branches and loops become the nodes of their bodies and one node more.
 
 The nodes of the bodies come first, then one node "If" or "Loop" for the operator. Nodes of a body that runs a known
-number of times have that number as `trips`. Sources, which read what the file says about the graph, are here too.
+number of times have that number as `trips`. Sources (constants, placeholders, variables) are here too.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ def _branches(
         node: the operator.
         inputs: the condition, and the arguments of the branches.
         functions: label of a branch -> its function.
-        codes: values of the condition that take them; any other takes the last one.
+        codes: values of the condition that select them; any other selects the last one.
     """
     condition = inputs[0].data
     if condition is not None:
         code = int(np.asarray(condition).ravel()[0]) if condition.size else 0
-        taken = codes.index(code) if code in codes else len(codes) - 1
-        return importer.inline_function(list(functions.values())[taken], inputs[1:], node)
+        selected = codes.index(code) if code in codes else len(codes) - 1
+        return importer.inline_function(list(functions.values())[selected], inputs[1:], node)
     results = []
     for label, function in functions.items():
         with importer.body_scope(node, label):
@@ -120,12 +120,12 @@ def _join(
         importer: of the model.
         node: the operator.
         op: name of the operator in `cgir.ops`.
-        inputs: what decides about the results, or enters the loop.
+        inputs: the condition, or the tensors that enter the loop.
         bodies: results of each body.
         attrs: of the node.
 
     Returns:
-        The results; handles of variables pass by the node.
+        The results; handles of variables bypass the node.
     """
     operands = [
         tensor for tensor in (*inputs, *(tensor for body in bodies for tensor in body)) if not _is_handle(tensor)
@@ -150,7 +150,7 @@ def _join(
 
 
 def _is_handle(tensor: TFTensor) -> bool:
-    """Whether a tensor stands for a variable and has no value."""
+    """Whether a tensor is a handle of a variable, without a value."""
     return bool(tensor.dtype == RESOURCE)
 
 
@@ -224,7 +224,7 @@ def _pass(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: G
 
 
 def _exit(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
-    """What a loop leaves behind: the value of the last iteration; its body stands before it."""
+    """The result of a loop: the value of the last iteration, whose nodes are imported before."""
     last = scope.results.get(next_iteration_of(node, scope.nodes))
     if not last or _is_static(importer, last[0]):
         return _pass(importer, node, inputs, scope)

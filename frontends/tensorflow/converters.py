@@ -45,7 +45,7 @@ def _integers(value: Any, dtype: int) -> TFTensor:
 
 
 def _source(call: TFCall) -> Results:
-    """Tensors that do not depend on what is computed: zeros, ones, ranges, random numbers."""
+    """Tensors that do not depend on other tensors: zeros, ones, ranges, random numbers."""
     return [TFTensor(size, dtype) for size, (_, dtype) in zip(call.sizes, call.results, strict=True)]
 
 
@@ -136,7 +136,7 @@ def _erfc(call: TFCall) -> Results:
 
 
 def _select(call: TFCall) -> Results:
-    """A choice element by element; `where(i < 0, i + n, i)`, which wraps negative indices, is `i`."""
+    """Elementwise choice; `where(i < 0, i + n, i)`, which wraps negative indices, is `i`."""
     condition, wrapped, index = (call.value(slot) for slot in range(3))
     if call.dtype not in FLOATING and not index.static:
         nodes = call.tape.nodes[condition.node], call.tape.nodes[wrapped.node]
@@ -185,7 +185,7 @@ def _reduce(call: TFCall) -> Results:
 
 
 def _matmul(call: TFCall) -> Results:
-    """Matrix products; one of a matrix that was flattened for it is a product of the tensor before.
+    """Matrix products; where a tensor was flattened into a matrix for it, a product of the tensor before flattening.
 
     Linear layers on any number of axes are written with such a reshape.
     """

@@ -31,7 +31,7 @@ def weight_names(nodes: Iterable[NodeDef]) -> set[str]:
 
 def _feeds_layer(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], name: str) -> bool:
     """Whether a constant of one element is a layer's weight and not a setting."""
-    stack, seen = [name], {name}
+    stack, visited = [name], {name}
     while stack:
         for reader in readers.get(stack.pop(), ()):
             adds_bias = reader.op in ("Add", "AddV2") and any(
@@ -39,8 +39,8 @@ def _feeds_layer(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]],
             )
             if reader.op in WEIGHTED_OPS or adds_bias:
                 return True
-            if reader.op in PASSING_OPS and reader.name not in seen:
-                seen.add(reader.name)
+            if reader.op in PASSING_OPS and reader.name not in visited:
+                visited.add(reader.name)
                 stack.append(reader.name)
     return False
 
@@ -53,10 +53,10 @@ def _sources(node: NodeDef) -> list[str]:
 def _statistics(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]]) -> set[str]:
     """Names of the means and variances of batch normalisation.
 
-    Variances stand under a root, a number added; means are multiplied by that root and subtracted, or subtracted
-    before.
+    Variances are read by a root, after a number is added; means are multiplied by that root and subtracted, or
+    subtracted before.
     """
-    found: set[str] = set()
+    statistics: set[str] = set()
     scales: set[str] = set()
     for node in by_name.values():
         if node.op not in ("Rsqrt", "Sqrt") or not _sources(node):
@@ -69,29 +69,29 @@ def _statistics(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]]) 
         )
         variances = [name for name in variances if name in by_name and by_name[name].op == "Const"]
         if len(variances) == 2:
-            found.update(variances)
+            statistics.update(variances)
             scales.add(node.name)
             scales.update(reader.name for reader in readers.get(node.name, ()) if reader.op in ("Mul", "RealDiv"))
     for scale in scales:
         for product in readers.get(scale, ()):
             if product.op in ("Mul", "RealDiv"):
-                found |= _means(by_name, readers, product, scale)
-    return found
+                statistics |= _means(by_name, readers, product, scale)
+    return statistics
 
 
 def _means(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], product: NodeDef, scale: str) -> set[str]:
     """The mean in `beta - mean * scale`, or in `(x - mean) * scale`."""
-    other = [_origin(by_name, source) for source in _sources(product) if source != scale]
-    if not other or other[0] not in by_name:
+    operands = [_origin(by_name, source) for source in _sources(product) if source != scale]
+    if not operands or operands[0] not in by_name:
         return set()
-    node = by_name[other[0]]
-    taken = [
+    node = by_name[operands[0]]
+    subtractions = [
         reader
         for reader in readers.get(product.name, ())
         if reader.op == "Neg" or (reader.op == "Sub" and _sources(reader)[1] == product.name)
     ]
     if node.op == "Const":
-        return {node.name} if taken else set()
+        return {node.name} if subtractions else set()
     if node.op == "Sub":
         mean = _origin(by_name, _sources(node)[1])
         return {mean} if mean in by_name and by_name[mean].op == "Const" else set()

@@ -41,14 +41,14 @@ class GraphInput(NamedTuple):
 
 @dataclass
 class Program:
-    """A model as TensorFlow writes it down.
+    """A TensorFlow model: its graph, functions, inputs, outputs and variables.
 
     Attributes:
         nodes: of the main graph.
         functions: by name.
         inputs: of the main graph.
         outputs: name -> reference to the tensor.
-        handles: names of the nodes that stand for variables.
+        handles: name of a node that is the handle of a variable -> the variable.
         frozen: whether constants hold the weights.
         name: of the model.
     """
@@ -64,16 +64,16 @@ class Program:
 
 @dataclass(slots=True)
 class TFTensor:
-    """A symbolic tensor; its node on the tape is made when it is first read, so that sizes and settings leave none.
+    """A symbolic tensor; its node on the tape is made when it is first read, so that sizes and settings have none.
 
     Attributes:
         size: its shape.
         dtype: TensorFlow's number of its type.
         data: its contents, where it is a small constant.
         value: its value on the tape, once it was read.
-        deferred_value: makes the value, for tensors that are written only if they are read.
-        variable: that it is the contents of, or a handle to.
-        provenance: left by operators that TensorFlow writes for parts of a layer, for the operators behind them.
+        deferred_value: computes the value, for tensors whose node is appended only if they are read.
+        variable: the variable that it is the contents of, or a handle to.
+        provenance: hint of operators that TensorFlow writes for parts of a layer, for later converters.
     """
 
     size: Size
@@ -86,7 +86,7 @@ class TFTensor:
 
 
 def functions_of(definition: Any) -> dict[str, function_pb2.FunctionDef]:
-    """The functions that a GraphDef brings along, by name."""
+    """The functions in the library of a GraphDef, by name."""
     return {function.signature.name: function for function in LIBRARY(definition)}
 
 
@@ -112,9 +112,9 @@ def get_attribute(node: NodeDef, name: str) -> Any:
     if name in node.attr:
         return attr_value(node.attr[name])
     definition = op_def_of(node)
-    for known in definition.attr if definition is not None else ():
-        if known.name == name and known.HasField("default_value"):
-            return attr_value(known.default_value)
+    for attribute in definition.attr if definition is not None else ():
+        if attribute.name == name and attribute.HasField("default_value"):
+            return attr_value(attribute.default_value)
     raise TraceError(f"node {node.name!r} ({node.op}) has no attribute {name!r}; the graph is damaged")
 
 
@@ -133,7 +133,7 @@ def attr_value(value: attr_value_pb2.AttrValue) -> Any:
 
 
 def data_inputs(node: NodeDef) -> list[str]:
-    """References to the tensors a node reads; control edges order execution and carry nothing."""
+    """References to the tensors a node reads; control edges order execution and carry no data."""
     return [ref for ref in node.input if not ref.startswith("^")]
 
 

@@ -38,7 +38,7 @@ from .graph_def import (
 from .shape_inference import ShapeInference
 from .topological_order import topological_order
 
-# nodes imported, those of functions at every call: files can ask for more than any machine has time for
+# most nodes imported, those of functions counted at every call, which a file may make exponentially many
 MAX_NODES = 300_000
 NO_RESULT_OPS = frozenset(
     (
@@ -80,11 +80,11 @@ class GraphScope:
         Raises:
             TraceError: there is no such result.
         """
-        name, *rest = ref.split(":")
+        name, *position = ref.split(":")
         try:
-            index = int(rest[-1]) if rest else 0
-            if len(rest) == 2:
-                index += self.offsets[name][rest[0]]
+            index = int(position[-1]) if position else 0
+            if len(position) == 2:
+                index += self.offsets[name][position[0]]
             return self.results[name][index]
         except (KeyError, IndexError, ValueError) as error:
             raise TraceError(f"tensor {ref!r} is read but nothing computes it; the graph is damaged") from error
@@ -190,7 +190,7 @@ class TensorFlowImporter:
         converters: Mapping[str, TFConverter],
         control_flow: Mapping[str, ControlFlow],
     ) -> None:
-        """An importer that has seen no node.
+        """An importer before the first node.
 
         Args:
             program: the model.
@@ -276,12 +276,12 @@ class TensorFlowImporter:
 
     # --- nodes
 
-    def _import_nodes(self, nodes: Sequence[NodeDef], wanted: Sequence[str], scope: GraphScope, label: str) -> None:
-        """Import the nodes that the wanted tensors need; messages refer to the graph by `label`."""
+    def _import_nodes(self, nodes: Sequence[NodeDef], refs: Sequence[str], scope: GraphScope, label: str) -> None:
+        """Import the nodes that the tensors `refs` depend on; messages refer to the graph by `label`."""
         if self.program.frozen:
             scope.weights = weight_names(nodes)
             scope.nodes = {node.name: node for node in nodes}
-        for node in topological_order(nodes, wanted, scope.results, label):
+        for node in topological_order(nodes, refs, scope.results, label):
             self._num_nodes += 1
             if self._num_nodes > MAX_NODES:
                 raise TraceError(
@@ -373,16 +373,16 @@ class TensorFlowImporter:
 
     def permute_params(self, value: Value, order: Sequence[int]) -> None:
         """Permute the axes of the parameters that a kernel is computed from, so that they have PyTorch's order."""
-        stack, seen = [value.node], {value.node}
+        stack, visited = [value.node], {value.node}
         while stack:
             index = stack.pop()
             node = self.tape.nodes[index]
             if node.op == "Param" and len(node.shape) == len(order):
                 param = Param(node.params[0].id, tuple(node.shape[old] for old in order))
                 self.tape.nodes[index] = replace(node, params=(param,))
-            unseen = [source for source in node.inputs if source not in seen]
-            seen.update(unseen)
-            stack += unseen
+            unvisited = [source for source in node.inputs if source not in visited]
+            visited.update(unvisited)
+            stack += unvisited
 
     def _unify_kernel_shapes(self) -> None:
         """Give the parameters that are kernels of layers PyTorch's shape wherever else they are used."""

@@ -72,13 +72,13 @@ def trace_keras(model: Any, request: TraceRequest) -> Graph:
 
 
 def _read_program(model: Any, request: TraceRequest) -> Program:
-    """The graph of a model, however it is given."""
+    """The program of a model in any form."""
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         if path.name == "saved_model.pb":
             path = path.parent
-        read = saved_model.read_saved_model if path.is_dir() else saved_model.read_frozen_graph
-        return read(path, request.name)
+        read_file = saved_model.read_saved_model if path.is_dir() else saved_model.read_frozen_graph
+        return read_file(path, request.name)
     if isinstance(model, graph_pb2.GraphDef):
         return saved_model.frozen_program(model, request.name or "graph", "the GraphDef")
     if hasattr(model, "get_concrete_function") and not hasattr(model, "captured_inputs"):
@@ -93,14 +93,14 @@ def _read_program(model: Any, request: TraceRequest) -> Program:
 
 
 def _function_name(function: Any) -> str:
-    """The Python function's name, without what TensorFlow puts around it."""
+    """The Python function's name, without TensorFlow's prefix and suffix."""
     name = getattr(function, "name", "function")
     name = name.decode() if isinstance(name, bytes) else str(name)
     return name.removeprefix("__inference_").rstrip("0123456789").strip("_") or "function"
 
 
 def _concrete_function(function: Any, request: TraceRequest) -> Any:
-    """The concrete function of a tf.function for the inputs asked for."""
+    """The concrete function of a tf.function for the requested inputs."""
     specs = _requested_specs(request, None)
     try:
         if specs:
@@ -125,9 +125,9 @@ def _requested_specs(request: TraceRequest, dtype: Any) -> list[Any]:
         return [tf.TensorSpec(shape, tf.as_dtype(dtype or "float32")) for shape in shapes_from(request.input_shape)]
     if request.inputs is None:
         return []
-    given = request.inputs if isinstance(request.inputs, tuple | list) else (request.inputs,)
+    items = request.inputs if isinstance(request.inputs, tuple | list) else (request.inputs,)
     try:
-        return [tf.nest.map_structure(_tensor_spec, item) for item in given]
+        return [tf.nest.map_structure(_tensor_spec, item) for item in items]
     except (TypeError, ValueError, AttributeError) as error:
         raise TraceError(
             "the inputs must be tensors, arrays or tf.TensorSpec, "
@@ -154,7 +154,7 @@ def _keras_specs(model: Any) -> list[Any]:
 
 
 def _concrete_program(function: Any, name: str) -> Program:
-    """The graph of a concrete function; what it captured are variables and constants made outside."""
+    """The graph of a concrete function; its captured inputs are variables and constants made outside."""
     graph = function.graph
     num_inputs = len(graph.inputs) - len(function.captured_inputs)
     variables = {id(variable.handle): variable for variable in graph.variables}

@@ -96,7 +96,7 @@ def _emit_conv(call: TFCall, blocks: SpaceToBatchOf | None) -> TFTensor:
 
 
 def _space_to_batch(call: TFCall) -> Results:
-    """SpaceToBatchND: left as a hint for the convolution that reads it, written if anything else does."""
+    """SpaceToBatchND: a hint for the convolution that reads it; a node only if anything else does."""
     block = constant_ints(call.inputs[1], "block shape", call.node)
     flat = constant_ints(call.inputs[2], "padding", call.node)
     blocks = SpaceToBatchOf(call.inputs[0], block, tuple(zip(flat[::2], flat[1::2], strict=True)))
@@ -161,7 +161,7 @@ def _conv_transpose(call: TFCall) -> Results:
 
 
 def _batch_norm(call: TFCall) -> Results:
-    """FusedBatchNorm and its versions: scale and offset are weights; statistics are no part of the architecture."""
+    """FusedBatchNorm and its versions: scale and offset are weights; statistics are not part of the architecture."""
     affine = call.inputs[1:3]
     params = tuple(
         Param(tensor.variable.id, tensor.variable.size)

@@ -24,9 +24,9 @@ def _reshape(call: TFCall) -> Results:
 
 
 def _enlarged(call: TFCall) -> TFTensor | None:
-    """The tensor that this reshape, with a tile and an expansion before it, resizes to the nearest pixel.
+    """The source of a nearest-neighbour resize that is written as an ExpandDims, a Tile and this reshape.
 
-    An axis was put in behind a spatial one and repeated, and is merged into it now.
+    An axis is inserted behind a spatial one, repeated, and merged into it.
     """
     tile = call.inputs[0].provenance
     if not isinstance(tile, TileOf) or call.inputs[0].value is not None:
@@ -36,9 +36,9 @@ def _enlarged(call: TFCall) -> TFTensor | None:
         return None
     axis, source = expanded.axis - 1, expanded.source
     factor, size = tile.multiples[expanded.axis], source.size
-    others = {times for index, times in enumerate(tile.multiples) if index != expanded.axis}
+    other_multiples = {times for index, times in enumerate(tile.multiples) if index != expanded.axis}
     enlarged = tuple(n * factor if index == axis else n for index, n in enumerate(size))
-    if others - {1} or not 0 < axis < len(size) - 1 or call.size != enlarged or size[axis] == 1:
+    if other_multiples - {1} or not 0 < axis < len(size) - 1 or call.size != enlarged or size[axis] == 1:
         return None
     before = source.provenance
     return before.source if isinstance(before, RepeatInterleaveOf) and source.value is None else source
@@ -57,7 +57,7 @@ def _expand_dims(call: TFCall) -> Results:
 def _deferred(
     call: TFCall, op: str, provenance: ProvenanceHint, source: TFTensor, **fields: Unpack[CallFields]
 ) -> TFTensor:
-    """The result of a movement that is written when it is first read, because what reads it may undo it."""
+    """The result of a movement that is written when it is first read, because its reader may undo it."""
     emit = call.deferred(lambda: call.emit(op, [call.importer.to_value(source)], **fields)[0])
     return TFTensor(call.size, source.dtype, deferred_value=emit, provenance=provenance)
 

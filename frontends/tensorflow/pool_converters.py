@@ -38,8 +38,8 @@ def _pool(op: str) -> TFConverter:
         elif any(map(any, padding)):
             attrs["include_pad"] = False
         value = emit_windowed(call, op, [Operand(call.importer.to_value(image), image.size)], attrs, (), size)
-        others = zip(call.sizes[1:], call.results[1:], strict=True)
-        return [expand_result(call, value, axis), *(TFTensor(size, dtype) for size, (_, dtype) in others)]
+        further_results = zip(call.sizes[1:], call.results[1:], strict=True)
+        return [expand_result(call, value, axis), *(TFTensor(size, dtype) for size, (_, dtype) in further_results)]
 
     return convert
 

@@ -1,4 +1,4 @@
-"""Provenance hints: what operators that TensorFlow writes for parts of a layer leave for the operators behind them."""
+"""Provenance hints: how operators that TensorFlow writes for parts of a layer have computed a tensor."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class ReshapeOf(ProvenanceHint):
-    """A tensor in another shape: the tensor before."""
+    """A reshaped tensor: its source."""
 
     source: TFTensor
 
 
 @dataclass(frozen=True, slots=True)
 class ExpandedDim(ProvenanceHint):
-    """A tensor with an axis of one element more, as one-dimensional windows need it: the tensor before, the axis."""
+    """A tensor with an axis of one element more, as one-dimensional windows need it: its source, the axis."""
 
     source: TFTensor
     axis: int
@@ -30,7 +30,7 @@ class ExpandedDim(ProvenanceHint):
 
 @dataclass(frozen=True, slots=True)
 class TileOf(ProvenanceHint):
-    """A tensor repeated along its axes: the tensor before, and how often along each."""
+    """A tensor repeated along its axes: its source, and how often along each."""
 
     source: TFTensor
     multiples: tuple[int, ...]
@@ -38,14 +38,14 @@ class TileOf(ProvenanceHint):
 
 @dataclass(frozen=True, slots=True)
 class RepeatInterleaveOf(ProvenanceHint):
-    """A tensor whose elements are repeated one by one along spatial axes (nearest resizing): the tensor before."""
+    """A tensor whose elements are repeated one by one along spatial axes (nearest resizing): its source."""
 
     source: TFTensor
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceToBatchOf(ProvenanceHint):
-    """A tensor cut into interleaved blocks, as dilated convolutions are written: before, block sizes, padding."""
+    """A tensor cut into interleaved blocks, as dilated convolutions are written: its source, block sizes, padding."""
 
     source: TFTensor
     block: tuple[int, ...]
@@ -54,7 +54,7 @@ class SpaceToBatchOf(ProvenanceHint):
 
 @dataclass(frozen=True, slots=True)
 class SpaceToBatchConv(ProvenanceHint):
-    """A convolution of interleaved blocks, whose result is to be put together again: its call, and what was cut."""
+    """A convolution of interleaved blocks, whose result is to be put together again: its call, and the blocks."""
 
     call: TFCall
     blocks: SpaceToBatchOf

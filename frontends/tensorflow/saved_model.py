@@ -86,7 +86,7 @@ def frozen_program(graph: graph_pb2.GraphDef, name: str, label: str) -> Program:
     """
     if not graph.node:
         raise TraceError(f"{label}: the graph has no nodes")
-    read = {source_of(ref) for node in graph.node for ref in data_inputs(node)}
+    read_names = {source_of(ref) for node in graph.node for ref in data_inputs(node)}
     no_output_ops = (
         "NoOp",
         "Assert",
@@ -102,9 +102,9 @@ def frozen_program(graph: graph_pb2.GraphDef, name: str, label: str) -> Program:
     inputs = [
         GraphInput(node.name, node.name, _shape(get_attribute(node, "shape")), int(get_attribute(node, "dtype")))
         for node in graph.node
-        if node.op == "Placeholder" and node.name in read
+        if node.op == "Placeholder" and node.name in read_names
     ]
-    output_nodes = [node.name for node in graph.node if node.name not in read and node.op not in no_output_ops]
+    output_nodes = [node.name for node in graph.node if node.name not in read_names and node.op not in no_output_ops]
     if not output_nodes:
         raise TraceError(
             f"{label}: no node of the graph is a result, every one is read by another; a graph with cycles cannot run"
@@ -131,9 +131,9 @@ def _shape(shape: tensor_shape_pb2.TensorShapeProto) -> tuple[int | None, ...] |
 
 
 def _handles(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Variable]:
-    """Name of a node -> the variable that it stands for.
+    """Name of a node that is a handle -> its variable.
 
-    Functions list the objects that their arguments are, and the objects say what is trained.
+    Functions list the objects bound to their arguments, and objects record whether they are trained.
     """
     objects = graph.object_graph_def.nodes
     trained = {source_of(name) for name in _trained_names(graph)}

@@ -88,7 +88,7 @@ class ShapeInference:
 
 
 def _standalone(node: NodeDef, definition: op_def_pb2.OpDef, name: str) -> node_def_pb2.NodeDef:
-    """The node without its place in the graph: no inputs, device or colocation."""
+    """The node without its position in the graph: no inputs, device or colocation."""
     node_def = node_def_pb2.NodeDef(name=name, op=node.op)
     for attribute in definition.attr:
         if attribute.name in node.attr:

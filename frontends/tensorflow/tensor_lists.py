@@ -1,4 +1,4 @@
-"""Tensor lists of TensorFlow, which loops read and write one element an iteration: one tensor stands for a list."""
+"""Tensor lists of TensorFlow, which loops read and write one element an iteration: one tensor represents a list."""
 
 from __future__ import annotations
 

@@ -10,30 +10,30 @@ from .graph_def import NodeDef, data_inputs, source_of
 
 
 def topological_order(
-    nodes: Iterable[NodeDef], wanted: Iterable[str], known: Iterable[str], label: str
+    nodes: Iterable[NodeDef], refs: Iterable[str], available: Iterable[str], label: str
 ) -> list[NodeDef]:
-    """The nodes that the wanted tensors need, each behind those that it reads.
+    """The nodes that the given tensors depend on, each behind those that it reads.
 
     Loops of TensorFlow 1 run backwards at their NextIteration; any other cycle is an error.
 
     Args:
         nodes: of one graph or function.
-        wanted: references to tensors.
-        known: names that need no node, such as the arguments of a function.
+        refs: references to tensors.
+        available: names that need no node, such as the arguments of a function.
         label: how messages refer to the graph.
 
     Raises:
-        TraceError: a node reads one that is not there, two nodes have one name, or nodes wait for each other.
+        TraceError: a node reads one that is not there, two nodes have one name, or nodes depend on each other.
     """
     by_name: dict[str, NodeDef] = {}
     for node in nodes:
         if node.name in by_name:
             raise TraceError(f"{label}: two nodes are called {node.name!r}")
         by_name[node.name] = node
-    done = set(known)
+    done = set(available)
     open_nodes: set[str] = set()
     order: list[NodeDef] = []
-    stack = [(source_of(ref), False) for ref in reversed(list(wanted))]
+    stack = [(source_of(ref), False) for ref in reversed(list(refs))]
     while stack:
         name, finished = stack.pop()
         if finished:

@@ -1,7 +1,7 @@
 """Operators with windows: layout of their attributes, padding, and one-dimensional windows written as two-dimensional.
 
 TensorFlow has no one-dimensional convolutions and pools: it adds an axis of one element, runs the two-dimensional
-operator, and takes the axis away again. Here the window is one-dimensional, as PyTorch's is.
+operator, and removes the axis again. Here the window is one-dimensional, as PyTorch's is.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def drop(entries: tuple[Entry, ...], index: int) -> tuple[Entry, ...]:
 
 
 def squeeze_inputs(call: TFCall, image: TFTensor, kernel: TFTensor | None) -> SqueezedInputs | None:
-    """Image and kernel of a one-dimensional window as they were before they got an axis; None for other windows.
+    """Image and kernel of a one-dimensional window as they were before the axis was added; None for other windows.
 
     Args:
         call: of the operator.
@@ -141,7 +141,7 @@ def squeeze_inputs(call: TFCall, image: TFTensor, kernel: TFTensor | None) -> Sq
 
 
 def expand_result(call: TFCall, value: Value, axis: int | None) -> TFTensor:
-    """The result of a one-dimensional window with the axis that its operator adds, unless that is taken away again.
+    """The result of a one-dimensional window with the axis that its operator adds, unless that is removed again.
 
     Args:
         call: of the operator.

@@ -1,4 +1,4 @@
-"""Arguments of calls: which tensors are data, where axes go, which type is asked for, whether values are needed."""
+"""Arguments of calls: data tensors, axis maps, requested types, and whether the values of tensors are needed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ DECOMPOSITION_FOLDERS = tuple(
     os.path.join(TORCH_ROOT, part)
     for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses")
 )
-MAX_FRAMES = 8  # callers that are looked at
+MAX_FRAMES = 8  # callers that are inspected
 
 
 def map_tensors(item: Any, change: Callable[[Tensor], Any]) -> Any:
-    """Nested arguments with every tensor replaced by what `change` gives."""
+    """Nested arguments with every tensor replaced by the result of `change`."""
     kind = type(item)
     if kind in ATOMS:
         return item
@@ -65,7 +65,7 @@ def convert_call(call: CallKind, args: Args, kwargs: Kwargs, tensors: Sequence[T
     try:
         conversion = call.converter(*args, **{name: value for name, value in kwargs.items() if name != "out"})
     except (TypeError, ValueError, IndexError, KeyError):
-        return Conversion(tuple(tensors))  # PyTorch itself judges the arguments; if it takes them, the form is unknown
+        return Conversion(tuple(tensors))  # PyTorch checks the arguments; if it accepts them, this form is unknown here
     inputs = tuple(tensor for tensor in conversion.inputs if isinstance(tensor, Tensor))
     return conversion._replace(inputs=inputs, op=conversion.op or call.op or "Opaque")
 
@@ -96,7 +96,7 @@ def axis_map_of(
 
 
 def target_dtype(args: Args, kwargs: Kwargs) -> torch.dtype | None:
-    """The type that `tensor.to(...)` asks for; where to put the tensor does not matter here."""
+    """The type that `tensor.to(...)` asks for; the device does not matter here."""
     for value in (*args[1:], *kwargs.values()):
         if isinstance(value, torch.dtype):
             return value
@@ -151,7 +151,7 @@ def value_dependence(call: CallKind) -> str:
 
 
 def refuse_hidden_code() -> None:
-    """Stop where PyTorch runs compiled operators as Python: what they make would look like constants of the model.
+    """Stop where PyTorch runs compiled operators as Python: tensors that they create would look like constants.
 
     Raises:
         TraceError: one of the callers belongs to PyTorch's decompositions.

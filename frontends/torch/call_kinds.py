@@ -34,12 +34,12 @@ class CallKind:
 
     Attributes:
         name: without underscores and prefixes, the same for all spellings of one function.
-        display_name: that users know it by.
+        display_name: shown to users.
         op: name of the operator in `cgir.ops`, None if there is none.
         action: what the recorder does with a call.
         in_place: whether it overwrites its first argument.
-        converter: gives the call's `Conversion`.
-        shape_rule: gives results of the right shape faster than PyTorch's meta kernel.
+        converter: returns the call's `Conversion`.
+        shape_rule: returns results of the right shape faster than PyTorch's meta kernel.
         decomposition: runs the calls inside it.
         num_spatial_dims: number of window dimensions where the name has it (conv2d: 2).
         category: of the operator in `cgir.ops`.
@@ -63,7 +63,7 @@ class CallKind:
 
 
 def classify(func: Callable[..., Any]) -> CallKind:
-    """The kind of what a `TorchFunctionMode` was handed."""
+    """The kind of a function that a `TorchFunctionMode` has intercepted."""
     if isinstance(func, types.MethodWrapperType):  # a property of Tensor, read or written
         attribute = getattr(func.__self__, "__name__", "")
         return _classify_property(attribute, func.__name__)

@@ -78,20 +78,20 @@ def _join(
         Operand(values.read(values.as_traced(tensor)), tuple(tensor.shape)) for tensor in tensors_in(list(inputs))
     ]
     sources = [(result, 0) for result in results] + [(result, 1) for result in step_results]
-    fresh = [
+    joined = [
         _meta_like(source, (num_steps,) * stacked) if isinstance(source, Tensor) else source
         for source, stacked in sources
     ]
-    outputs = tensors_in(fresh)
+    outputs = tensors_in(joined)
     if not outputs:
-        return fresh
+        return joined
     node, _, static = recorder.tape.emit(OpCall(op, name, operands), [tuple(tensor.shape) for tensor in outputs])
-    for (source, stacked), tensor in zip(sources, fresh, strict=True):
+    for (source, stacked), tensor in zip(sources, joined, strict=True):
         if isinstance(tensor, Tensor):
             layout = values.read(values.as_traced(source)).layout
             channel, batch = (None if axis is None else axis + stacked for axis in (layout.channel, layout.batch))
             values.bind(tensor, node, layout._replace(channel=channel, batch=batch), static)
-    return fresh
+    return joined
 
 
 def _meta_like(tensor: Tensor, leading: tuple[int, ...]) -> Tensor:
@@ -118,7 +118,7 @@ def _cond(recorder: Recorder, pred: Any, true_fn: Function, false_fn: Function, 
 def _while_loop(
     recorder: Recorder, cond_fn: Function, body_fn: Function, carried: Sequence[Any], additional: Sequence[Any] = ()
 ) -> Any:
-    """How often the body runs depends on values, so its nodes count once."""
+    """The number of iterations depends on values, so the nodes of the body count once."""
     pred = _run_body(recorder, "cond", cond_fn, [*carried, *additional])
     results, _ = tree_flatten(_run_body(recorder, "body", body_fn, [*carried, *additional]))
     return tuple(_join(recorder, "Loop", "while_loop", [*carried, pred, *results], list(carried)))

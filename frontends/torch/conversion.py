@@ -1,4 +1,4 @@
-"""What a converter returns: a call in the vocabulary of `cgir.ops`."""
+"""`Conversion`, the result of a converter: a call in the vocabulary of `cgir.ops`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Conversion(NamedTuple):
     """A call as an operator.
 
     Attributes:
-        inputs: the data that it reads; what is no tensor is left out.
+        inputs: the data that it reads; items that are not tensors are left out.
         attrs: attributes of the node.
         weights: in the order of the operator's row, None for those that are missing.
-        op: name of the operator in `cgir.ops`, empty for the one that the function's name stands for.
+        op: name of the operator in `cgir.ops`, empty for the one of the function's name.
         reduced_axes: axes that are reduced.
         like_linear: whether it is a linear layer if its second operand turns out to be a weight.
     """

@@ -2,7 +2,7 @@
 
 Python itself binds the arguments. A converter returns a `Conversion`: which tensors are data, which are weights, and
 the attributes; functions without a converter take all their tensors as data. Names are those of `cgir.ops`, "F." before
-one where `torch.nn.functional` orders arguments otherwise.
+those where `torch.nn.functional` orders arguments otherwise.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _plain_number(value: Any) -> float | str:
 
 
 def _binary(op: str, swapped: bool = False) -> Converter[Conversion]:
-    """Arithmetic of two operands in one form: x - c is Add of -c, x / c is Mul by 1/c.
+    """Arithmetic of two operands in canonical form: x - c is Add of -c, x / c is Mul by 1/c.
 
     With the scalar on the left, operators that do not commute are `reverse`.
     """
@@ -149,7 +149,7 @@ def _rmatmul(input: Tensor, other: Tensor) -> Conversion:
 
 
 def _grouped_matmul(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Conversion:
-    """Every row meets one of the matrices."""
+    """Every row is multiplied by one of the matrices."""
     return Conversion((input, other), {"inner": input.shape[-1]}, op="MatMul")
 
 
@@ -158,7 +158,7 @@ def _outer(input: Tensor, other: Tensor, **_: Any) -> Conversion:
 
 
 def _einsum(*operands: Any) -> Conversion:
-    """Only those that are not taken apart into products, see `call_kinds.is_decomposed`."""
+    """Only those that are not decomposed into products, see `call_kinds.is_decomposed`."""
     return Conversion(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
 
 

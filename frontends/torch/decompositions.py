@@ -27,7 +27,7 @@ def _transparent(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _add_product(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """`addmm` and its like: beta * input + alpha * product(*factors)."""
+    """`addmm` and similar functions: beta * input + alpha * product(*factors)."""
 
     def decomposition(
         input: Tensor, *factors: Tensor, beta: float = 1, alpha: float = 1, out: Any = None, **named: Tensor
@@ -84,7 +84,7 @@ def _loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
         reduction: str = "mean",
         weight: Tensor | None = None,
     ) -> Tensor:
-        if size_average is not None or reduce is not None:  # as before `reduction` was there
+        if size_average is not None or reduce is not None:  # deprecated in favour of `reduction`
             reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
         losses = distance(input - target)
         return _reduced(losses if weight is None else losses * weight, reduction)

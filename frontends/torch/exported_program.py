@@ -1,6 +1,6 @@
 """Importer of exported programs (`torch.export`), in memory or `.pt2` files.
 
-They give the graph that tracing their module gives. The program's calls are made again on the meta device under the
+Their graph equals the graph of tracing the module. The program's calls are executed again on the meta device under the
 `Recorder`, each in the scope of the module that it came from.
 """
 
@@ -65,7 +65,7 @@ def trace(model: Any, request: TraceRequest) -> Graph:
 
 
 class ExportedProgramImporter:
-    """Makes the calls of a program one by one under a recorder; `current` is the call at work."""
+    """Executes the calls of a program one by one under a recorder; `current` is the call being executed."""
 
     def __init__(self, program: ProgramIR, request: TraceRequest) -> None:
         self.program = program
@@ -85,10 +85,10 @@ class ExportedProgramImporter:
         values = TensorValues(tape, param_names, {id(tensor) for tensor in self.constants.values()})
         self.recorder = Recorder(tape, values, torch.device("cpu"), record_control_flow)
         self.inputs = _inputs(program, self.recorder, request)
-        self._meta_args: list[Tensor] = []  # kept alive, because `values` knows them by their identity
+        self._meta_args: list[Tensor] = []  # kept alive, because `values` refers to them by identity
 
     def run_program(self) -> None:
-        """Make all calls, and the results of the user's forward graph outputs."""
+        """Execute all calls, and make the results of the user's forward graph outputs."""
         body = self.program.body
         named = self._run_calls(body, [self._input_value(spec) for spec in self.program.inputs])
         outputs = [self._argument(output, named) for output in self.program.outputs]
@@ -112,7 +112,7 @@ class ExportedProgramImporter:
     def _run_subgraph(self, body: Subgraph, args: Sequence[Any]) -> Any:
         """The outputs of a body of control flow.
 
-        It is entered under the recorder; its calls are handed to the recorder one by one all the same.
+        It is called while the recorder is active, which is suspended: each call is passed to the recorder explicitly.
         """
         with _pop_mode_temporarily():
             return self._argument(body.outputs, self._run_calls(body, args))
@@ -136,7 +136,7 @@ class ExportedProgramImporter:
         is_operator = isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
         if name.startswith("sym_") or not is_operator:
             return target(*args, **kwargs)
-        # strides of the exporter's device may have been others
+        # strides on the exporter's device may have differed
         if target is torch.ops.aten.view.default and not args[0].is_contiguous():
             target = torch.ops.aten.reshape.default
         args, kwargs = self._without_large_constants(target, args, kwargs)
@@ -159,7 +159,7 @@ class ExportedProgramImporter:
             meta_kwargs["device"] = torch.device("meta")
         try:
             large = any(tensor.numel() > LARGE for tensor in tensors_in(target(*meta_args, **meta_kwargs)))
-        except (RuntimeError, TypeError):  # no meta kernel; the call itself will say what is wrong
+        except (RuntimeError, TypeError):  # no meta kernel; the call itself will raise the error
             return args, kwargs
         if not large:
             return args, kwargs
@@ -181,7 +181,7 @@ def _bind(names: Any, value: Any, named: dict[str, Any]) -> None:
     if isinstance(names, str):
         named[names] = value
     elif value is not None:
-        for name, part in zip(names, value, strict=False):  # what nobody reads may be left out at the end
+        for name, part in zip(names, value, strict=False):  # unused parts may be missing at the end
             _bind(name, part, named)
 
 
@@ -189,7 +189,7 @@ def _bind(names: Any, value: Any, named: dict[str, Any]) -> None:
 
 
 def _inputs(program: ProgramIR, recorder: Recorder, request: TraceRequest) -> dict[str, Tensor]:
-    """A fresh meta tensor for every tensor that the program's caller passes."""
+    """A new meta tensor for every tensor that the program's caller passes."""
     specs = [spec for spec in program.inputs if spec.kind == "input"]
     shapes = _input_shapes(specs, request)
     for spec, shape in zip(specs, shapes, strict=True):
@@ -198,8 +198,8 @@ def _inputs(program: ProgramIR, recorder: Recorder, request: TraceRequest) -> di
         (spec.name, torch.empty(shape, dtype=spec.value.dtype, device="meta"))
         for spec, shape in zip(specs, shapes, strict=True)
     ]
-    fresh = graph_inputs(recorder, examples, _sequence_first(program.body))
-    return {name: fresh[id(tensor)] for name, tensor in examples}
+    meta_tensors = graph_inputs(recorder, examples, _sequence_first(program.body))
+    return {name: meta_tensors[id(tensor)] for name, tensor in examples}
 
 
 def _input_shapes(specs: Sequence[ProgramInput], request: TraceRequest) -> list[tuple[int, ...]]:

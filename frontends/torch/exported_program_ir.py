@@ -59,11 +59,11 @@ class Subgraph(NamedTuple):
 
 
 class ProgramInput(NamedTuple):
-    """What stands behind an input of the program.
+    """An input of the program: its kind and value.
 
     Attributes:
         name: of the input.
-        kind: buffers are constants too; a "value" is no tensor.
+        kind: buffers are constants too; a "value" is not a tensor.
         key: the parameter's name, the same for all inputs that share one.
         value: a `TensorMeta`, for constants also a tensor with contents, for a "value" the value itself.
     """
@@ -131,8 +131,8 @@ def _program_input(
     if spec.kind is InputKind.USER_INPUT:
         return ProgramInput(name, "input", name, meta)
     constant = program.constants.get(target, program.state_dict.get(target))
-    plain = isinstance(constant, Tensor) and type(constant) in (Tensor, torch.nn.Parameter)
-    return ProgramInput(name, "constant", target, constant if plain else meta)
+    is_plain = isinstance(constant, Tensor) and type(constant) in (Tensor, torch.nn.Parameter)
+    return ProgramInput(name, "constant", target, constant if is_plain else meta)
 
 
 def tensor_meta(tensor: Tensor) -> TensorMeta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# answered by the tensor itself: no call to record
+# properties of the tensor itself: no call to record
 QUERIES = frozenset(
     [
         "shape",
@@ -82,7 +82,7 @@ VALUE_READERS = frozenset(
         "_pack_padded_sequence",
     ]
 )
-# they make tensors that depend on no other, except for its size
+# they create tensors that depend on no other, except for its size
 FACTORIES = frozenset(
     [
         "zeros",
@@ -127,7 +127,7 @@ FACTORIES = frozenset(
         "range",
     ]
 )
-# they overwrite a tensor with what depends on no other
+# they overwrite a tensor with values that depend on no other
 FILLS = frozenset(
     [
         "zero_",

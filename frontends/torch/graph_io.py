@@ -23,18 +23,18 @@ def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], seque
         sequence_first: whether the batch of sequences is their second axis.
 
     Returns:
-        Identity of each example -> the fresh meta tensor that stands for it in the trace.
+        Identity of each example -> the new meta tensor that replaces it in the trace.
     """
     batch_axes = [_batch_axis(tensor, sequence_first) for _, tensor in leaves]
     batches = [tensor.shape[axis] for (_, tensor), axis in zip(leaves, batch_axes, strict=True) if axis is not None]
     recorder.tape.batch = max(batches[0], 1) if batches else 1
-    fresh: dict[int, Tensor] = {}
+    meta_tensors: dict[int, Tensor] = {}
     for (path, tensor), axis in zip(leaves, batch_axes, strict=True):
-        if id(tensor) not in fresh:
-            fresh[id(tensor)] = meta = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+        if id(tensor) not in meta_tensors:
+            meta_tensors[id(tensor)] = meta = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
             has_batch = axis is not None and tensor.shape[axis] == recorder.tape.batch
             recorder.input(meta, path, axis if has_batch else None)
-    return fresh
+    return meta_tensors
 
 
 def _batch_axis(tensor: Tensor, sequence_first: bool) -> int | None:

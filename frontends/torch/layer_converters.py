@@ -189,7 +189,7 @@ def _running_norm(
     *_: Any,
     **__: Any,
 ) -> Conversion:
-    """Norms with running statistics, which are no part of the architecture."""
+    """Norms with running statistics, which are not part of the architecture."""
     return Conversion((input,), {}, (weight, bias))
 
 

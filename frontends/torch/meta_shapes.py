@@ -1,6 +1,6 @@
 """Shape inference by rule, for functions whose meta kernels are slow: PyTorch runs most of them as Python.
 
-A rule returns an empty meta tensor, or None to leave the call, and any error it deserves, to PyTorch.
+A rule returns an empty meta tensor, or None where PyTorch has to run the call, and raise its errors.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def _binary(input: Any, other: Any, *args: Any, **named: Any) -> Tensor | None:
 
 def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor | None:
     bounds = [bound for bound in (min, max) if bound is not None]
-    plain = all(isinstance(bound, int | float) or (isinstance(bound, Tensor) and bound.dim() == 0) for bound in bounds)
-    return _like(input) if bounds and plain and input.is_floating_point() and input.dim() else None
+    are_scalars = all(
+        isinstance(bound, int | float) or (isinstance(bound, Tensor) and bound.dim() == 0) for bound in bounds
+    )
+    return _like(input) if bounds and are_scalars and input.is_floating_point() and input.dim() else None
 
 
 def _batch_norm(
@@ -88,13 +90,13 @@ def _group_norm(
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **named: Any
 ) -> Tensor | None:
-    same = (
+    compatible = (
         query.dtype == key.dtype == value.dtype
         and query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
         and query.dim() > 1
     )
     if (
-        not same
+        not compatible
         or query.shape[-1] != key.shape[-1]
         or key.shape[-2] != value.shape[-2]
         or attn_mask is not None

@@ -1,7 +1,7 @@
 """Tracer of PyTorch modules: runs the forward once on the meta device and records what it calls.
 
-Nothing about the module changes: no weight is read, copied or moved, and buffers, attributes, hooks and random number
-generators are afterwards as they were. One path is followed, the one taken for these inputs' shapes.
+The module is not changed: no weight is read, copied or moved, and buffers, attributes, hooks and random number
+generators are restored. One execution path is followed, the one taken for these inputs' shapes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def trace(model: nn.Module, request: TraceRequest) -> Graph:
     except TraceError as error:
         if not type(error.__cause__).__module__.startswith("torch._dynamo"):
             raise
-    with torch.compiler.set_stance("force_eager"):  # torch.cond and its like compile their bodies, which hides them
+    with torch.compiler.set_stance("force_eager"):  # torch.cond and others compile their bodies, which hides them
         return _trace_forward(model, modules, request)
 
 
@@ -117,9 +117,9 @@ def _own_tensors(modules: Iterable[nn.Module]) -> set[int]:
 def _example_arguments(model: nn.Module, inputs: Any, input_shape: Any) -> tuple[Args, Kwargs]:
     """The arguments of the forward, from one of the two arguments of `trace`."""
     if (inputs is None) == (input_shape is None):
-        given = "neither" if inputs is None else "both"
+        passed = "neither" if inputs is None else "both"
         raise TraceError(
-            f"trace needs example inputs or input_shape=, found {given}; for instance input_shape=(1, 3, 224, 224)"
+            f"trace needs example inputs or input_shape=, found {passed}; for instance input_shape=(1, 3, 224, 224)"
         )
     if input_shape is not None:
         inputs = _from_shapes(model, input_shape)
@@ -150,26 +150,26 @@ def _from_shapes(model: nn.Module, input_shape: Any) -> tuple[Tensor, ...]:
 def _traced_arguments(
     model: nn.Module, recorder: Recorder, args: Args, kwargs: Kwargs, sequence_first: bool
 ) -> tuple[Args, Kwargs]:
-    """The arguments with graph inputs in the place of their tensors."""
+    """The arguments with graph inputs in place of their tensors."""
     bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    fresh = graph_inputs(recorder, tensor_leaves(bound), sequence_first)
-    return tuple(with_tensors(arg, fresh) for arg in args), {
-        key: with_tensors(value, fresh) for key, value in kwargs.items()
+    meta_tensors = graph_inputs(recorder, tensor_leaves(bound), sequence_first)
+    return tuple(with_tensors(arg, meta_tensors) for arg in args), {
+        key: with_tensors(value, meta_tensors) for key, value in kwargs.items()
     }
 
 
 def _sequence_first(modules: Iterable[nn.Module]) -> bool:
-    """Whether recurrent and attention modules say that the batch is the second axis."""
+    """Whether recurrent and attention modules have the batch on the second axis."""
     orders = [module.batch_first for module in modules if isinstance(module.__dict__.get("batch_first"), bool)]
     return bool(orders) and not any(orders)
 
 
-# --- leaving no trace
+# --- restoring the module
 
 
 @contextmanager
 def _module_scopes(modules: Mapping[str, nn.Module], tape: Tape) -> Iterator[None]:
-    """Keep `tape.path` at the submodule whose forward runs, by hooks that go away again."""
+    """Keep `tape.path` at the submodule whose forward runs, by temporary hooks."""
     handles = []
     for path, module in modules.items():
         if not path:
@@ -193,7 +193,7 @@ def _module_scopes(modules: Mapping[str, nn.Module], tape: Tape) -> Iterator[Non
 
 @contextmanager
 def _restored(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Put back the random number generators, and all modules' attributes with the contents of lists and dicts."""
+    """Restore the random number generators, and all modules' attributes with the contents of lists and dicts."""
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else None
     before = [(module.__dict__, dict(module.__dict__)) for module in modules]

@@ -1,7 +1,7 @@
 """Reader of `.pt2` archives (torch.export's, schema 8).
 
 PyTorch's loader is not used: it unpickles inputs and constants and evaluates expressions. Only the model's JSON and the
-raw bytes of small constants are read; parameters stay where they are.
+raw bytes of small constants are read; parameters are not read.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def _name(arg: Mapping[str, Any]) -> str:
 
 
 def _result(arg: Mapping[str, Any]) -> Any:
-    """The names of a result, nested as it is; an empty name for what nobody reads."""
+    """The names of a result, nested as it is; an empty name for unused parts."""
     ((kind, content),) = arg.items()
     if kind == "as_none":
         return ""

@@ -37,20 +37,20 @@ from .tensor_values import TensorValues, storage_id, tensors_in
 Function = Callable[..., Any]
 ControlFlow: TypeAlias = "Callable[[Recorder, str, Args, Kwargs], Any]"
 
-# their arguments say what they hold
+# factories whose contents follow from their arguments
 KNOWN_CONTENTS = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"))
-MAX_KNOWN_CONTENTS = 1 << 14  # elements of such a tensor that are kept, because shapes may come to depend on them
+MAX_KNOWN_CONTENTS = 1 << 14  # elements of such a tensor that are kept, because shapes may depend on them
 # constant indices of these keep their values, because results depend on them
 INDEXING = frozenset(("masked_select", "getitem", "setitem", "repeat_interleave", "index", "index_put"))
 
 
 class NonzeroIndices(tuple[Tensor, ...]):
-    """What `torch.where(mask)` returns: good for `x[indices] = value` only, which is `x[mask] = value`.
+    """The result of `torch.where(mask)`, valid in `x[indices] = value` only, which is `x[mask] = value`.
 
     How many indices there are depends on values.
 
     Raises:
-        TraceError: anything else is done with it.
+        TraceError: it is used in any other way.
     """
 
     mask: Tensor
@@ -85,7 +85,7 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Function, types: Any, args: Args = (), kwargs: Kwargs | None = None) -> Any:
         if is_dynamo_compiling():
-            # torch.cond and its like: `trace` tries again without compilation
+            # torch.cond and others: `trace` tries again without compilation
             raise TraceError("compiled code cannot be recorded")
         call = classify(func)
         kwargs = kwargs or {}
@@ -93,7 +93,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         if call.action == "device":
             refuse_hidden_code()
-            return self.device  # that of the module's weights, so that constants the forward makes are real
+            return self.device  # that of the module's weights, so that constants of the forward have values
         if call.action == "control":
             return self._control_flow(self, call.name, args, kwargs)
         if is_decomposed(call, args):
@@ -134,15 +134,15 @@ class Recorder(TorchFunctionMode):
         self.values.bind(tensor, value.node, value.layout, False)
 
     def output(self, tensor: Tensor, name: str) -> None:
-        """Make what a tensor of the trace holds now a graph output."""
+        """Make the current value of a tensor of the trace a graph output."""
         self.tape.output(self.values.read(tensor), tuple(tensor.shape), name)
 
     # --- calls on constants
 
     def _evaluate(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
-        """A call on constants alone runs for real, on copies of what the module owns."""
+        """Run a call whose arguments are constants, on copies of the module's own tensors."""
         if any(map(is_functorch_wrapped_tensor, tensors_in((args, kwargs)))):
-            return func(*args, **kwargs)  # inside of torch.vmap; what comes out of it is a tensor like any other
+            return func(*args, **kwargs)  # inside of torch.vmap, whose result is an ordinary tensor
         args = map_tensors(args, self.values.constant_copy)
         kwargs = {name: map_tensors(value, self.values.constant_copy) for name, value in kwargs.items()}
         if call.action == "move":
@@ -198,7 +198,7 @@ class Recorder(TorchFunctionMode):
             return tensor.expand(shape)[mask.expand(shape)]
 
     def _make(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
-        """A call that makes or overwrites a tensor with contents that depend on no other, except for its size."""
+        """A call that creates or overwrites a tensor with contents that depend on no other, except for its size."""
         result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
         small = call.name in KNOWN_CONTENTS and result.numel() <= MAX_KNOWN_CONTENTS
         if small and len(tensors_in((args, kwargs))) == 1:
@@ -225,13 +225,13 @@ class Recorder(TorchFunctionMode):
     def _set_item(self, func: Function, call: CallKind, args: Args) -> None:
         """`target[index] = value`."""
         target, index, value = args
-        picks = tensors_in(index)
-        plain = isinstance(value, Tensor) and not picks
-        if plain and storage_id(value) == storage_id(target) and geometry(target[index]) == geometry(value):
+        index_tensors = tensors_in(index)
+        is_plain = isinstance(value, Tensor) and not index_tensors
+        if is_plain and storage_id(value) == storage_id(target) and geometry(target[index]) == geometry(value):
             return  # the second half of `x[i] += y`: the view was already changed in place
-        if not any(tensor.is_meta and tensor.dtype == torch.bool for tensor in picks):
+        if not any(tensor.is_meta and tensor.dtype == torch.bool for tensor in index_tensors):
             func(*args)  # on meta: only to let PyTorch check index and shapes
-        if plain and value is not target and geometry(target[index]) == geometry(target):  # all of it
+        if is_plain and value is not target and geometry(target[index]) == geometry(target):  # the whole target
             conversion = Conversion((value,), op="Identity" if value.shape == target.shape else "Expand")
         else:
             inputs = [tensor for tensor in tensors_in((value, index)) if tensor is not target]
@@ -254,7 +254,7 @@ class Recorder(TorchFunctionMode):
         if conversion.like_linear and len(operands) == 2 and operands[1].value.static:
             layout_op, operands[1].is_weight = "Linear", True
         elif conversion.attrs.get("dims", 1) > 1 and op in ("LayerNorm", "RMSNorm"):
-            layout_op = ""  # a norm over several axes does not say which one holds the channels
+            layout_op = ""  # a norm over several axes does not determine which one holds the channels
         return OpCall(
             op,
             call.name,

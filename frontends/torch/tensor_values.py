@@ -1,8 +1,8 @@
 """Tensor values: which node of the tape each tensor holds while a module is traced, in-place writes included.
 
-Tensors made before the trace (weights, buffers, constants) are never written to: next to a traced tensor they are
-replaced by a meta twin, in computations of their own by a copy. So the module stays as it was, whatever its forward
-does in place.
+Tensors made before the trace (weights, buffers, constants) are never written to: in calls with a traced tensor they are
+replaced by a meta tensor (their meta twin), in calls on constants by a copy. So in-place writes of the forward do not
+change the module.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class TensorValues:
         self.tape, self.param_names, self.own_tensors = tape, param_names, own_tensors
         self.used_params: set[str] = set()
         self._states: dict[int, TensorState] = {}
-        # by the identity of a tensor made before the trace: itself, and the meta tensor that stands for it
+        # by the identity of a tensor made before the trace: itself, and the meta tensor that replaces it
         self._meta_twins: dict[int, tuple[Tensor, Tensor]] = {}
-        self._originals: dict[int, Tensor] = {}  # identity of a twin -> the tensor it stands for
+        self._originals: dict[int, Tensor] = {}  # identity of a twin -> the tensor that it replaces
         self._twin_storages: dict[int, torch.UntypedStorage] = {}
         self._real_storages: dict[int, int] = {}  # storage of a twin -> storage of the real tensor
         self._promoted: set[int] = set()  # real storages that received traced values: they are traced from then on
@@ -68,7 +68,7 @@ class TensorValues:
         self._writes: dict[int, list[Write]] = {}
 
     def is_traced(self, tensor: Tensor) -> bool:
-        """Whether calls on this tensor are traced; those on constants alone run for real."""
+        """Whether calls on this tensor are traced; those on constants alone are executed."""
         return (
             tensor.is_meta
             or isinstance(tensor, torch.nn.Parameter)
@@ -76,11 +76,11 @@ class TensorValues:
         )
 
     def state_of(self, tensor: Tensor) -> TensorState | None:
-        """What a tensor holds that was traced already, later writes to its storage left out."""
+        """The state of a tensor that was traced already, without later writes to its storage."""
         return self._states.get(id(tensor))
 
     def as_traced(self, tensor: Tensor) -> Tensor:
-        """The meta tensor that stands for `tensor` in the trace."""
+        """The meta tensor that replaces `tensor` in the trace."""
         if id(tensor) in self._states or id(tensor) in self._originals:
             return tensor
         if id(tensor) in self._meta_twins:
@@ -99,10 +99,10 @@ class TensorValues:
         return twin
 
     def _traced_alias(self, tensor: Tensor) -> Tensor:
-        """The traced tensor that this is under a new identity: autograd functions return their arguments so."""
-        storage, wanted = storage_id(tensor), geometry(tensor)
+        """The traced tensor with this storage and geometry: autograd functions return arguments as new objects."""
+        storage, tensor_geometry = storage_id(tensor), geometry(tensor)
         for state in reversed(self._states.values()):
-            if state.storage == storage and geometry(state.tensor) == wanted:
+            if state.storage == storage and geometry(state.tensor) == tensor_geometry:
                 return state.tensor
         raise TraceError(
             "a tensor comes from code that the recorder cannot see (TorchScript, a C++ extension, or a tensor on the "
@@ -110,7 +110,7 @@ class TensorValues:
         )
 
     def constant_copy(self, tensor: Tensor) -> Tensor:
-        """What calls on constants work on: the tensor if the trace made it, else a copy."""
+        """The tensor that calls on constants use: the tensor itself if the trace made it, else a copy."""
         if storage_id(tensor) in self._constants or id(tensor) in self._states:
             return tensor
         if id(tensor) not in self._copies:
@@ -124,7 +124,7 @@ class TensorValues:
         self._constants.setdefault(storage_id(tensor), tensor)
 
     def as_param(self, tensor: Tensor) -> Param | None:
-        """The parameter that a traced tensor is, unless it was written to."""
+        """The parameter that a traced tensor replaces, None if it is another tensor or was written to."""
         original = self._originals.get(id(tensor))
         if not isinstance(original, torch.nn.Parameter) or storage_id(tensor) in self._writes:
             return None
@@ -136,7 +136,7 @@ class TensorValues:
         return Param(name, tuple(tensor.shape))
 
     def read(self, tensor: Tensor) -> TensorState:
-        """What a traced tensor holds after all writes to its storage."""
+        """The state of a traced tensor after all writes to its storage."""
         state = self._states.get(id(tensor)) or self._bind_source(tensor)
         log = self._writes.get(state.storage)
         while log and state.version < len(log):
@@ -169,7 +169,7 @@ class TensorValues:
         return stored_shape(state.tensor.shape, state.layout, self.tape.batch)
 
     def _bind_source(self, tensor: Tensor) -> TensorState:
-        """What a tensor holds that was there before the trace: a parameter or a constant."""
+        """The state of a tensor made before the trace, with a new node for the parameter or constant."""
         param = self.as_param(tensor)
         if param is not None:
             node = self.tape.add("Param", param.id, shape=param.shape, params=(param,), path="")

@@ -22,11 +22,11 @@ SCHEMAS = (
 )
 
 
-_DECLARED: list[torch_library.Library] = []  # a library's operators go when it does
+_DECLARED: list[torch_library.Library] = []  # kept alive, because a library's operators are removed with it
 
 
 def declare() -> None:
-    """Declare, once, the operators that torchvision's wheel would bring; it may have them, or not be installed."""
+    """Declare, once, the operators of torchvision's wheel, if torchvision is installed without them."""
     if _DECLARED:
         return
     try:

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Primes, which no step of a slice and no size turns into one another: after a view, strides show which axis is which.
+# Primes: no slice step and no size turns one into another, so that the strides after a view identify its axes.
 PROBE_STRIDES = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099, 1000117, 1000121, 1000133, 1000151)
 
 
 def view_axis_map(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], source: Tensor
 ) -> dict[int, int]:
-    """The axis map of a view, found by taking the same view of a probe whose strides tell its axes apart.
+    """The axis map of a view, found by taking the same view of a probe whose strides identify its axes.
 
     Args:
         func: the function that makes the view.
