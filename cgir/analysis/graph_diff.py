@@ -62,9 +62,9 @@ def _count_lines(a: Graph, b: Graph) -> Iterator[str]:
         ("parameters", a.num_params, b.num_params),
         ("FLOPs", a.flops, b.flops),
     )
-    for what, left, right in sizes:
+    for quantity, left, right in sizes:
         if left != right:
-            yield f"{what}: {left:,} in a, {right:,} in b" + (f" ({right / left - 1:+.1%})" if left else "")
+            yield f"{quantity}: {left:,} in a, {right:,} in b" + (f" ({right / left - 1:+.1%})" if left else "")
     left_counts, right_counts = a.op_counts(), b.op_counts()
     for op in dict.fromkeys([*left_counts, *right_counts]):
         if left_counts.get(op, 0) != right_counts.get(op, 0):

@@ -171,7 +171,7 @@ def _evaluate(
     by_count = {count: [score for score in scores if score.num_labels == count] for count in counts}
     zero_label = [score.spearman for score in by_count.get(0, [])] or None
     spearman, kendall = (
-        [getattr(score, what) for score in by_count[config.labels]] for what in ("spearman", "kendall")
+        [getattr(score, metric) for score in by_count[config.labels]] for metric in ("spearman", "kendall")
     )
     return demo_report.Outcome(name, spearman, kendall, zero_label)
 

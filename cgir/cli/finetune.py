@@ -134,7 +134,7 @@ def load_start(which: str) -> GraphEncoder | None:
 
 
 def choose_labels(targets: Targets, column: LabelColumn | None, metric: str | None) -> tuple[str, FloatArray]:
-    """The labels to learn from: those in a CSV file, or else those that data sets bring along.
+    """The labels to learn from: those in a CSV file, or else those of the data sets.
 
     Args:
         targets: G networks.

@@ -71,7 +71,7 @@ def load_or_trace(target: str, args: argparse.Namespace) -> Graph:
 class Targets(NamedTuple):
     """G networks that are yet to be read.
 
-    `names`: one each; `labels`: (G,) values of each label that data sets among them bring along, NaN where unknown;
+    `names`: one each; `labels`: (G,) values of each label of the data sets among them, NaN where unknown;
     `sources`: data sets, or single networks as the command line names them.
     """
 

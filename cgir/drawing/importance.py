@@ -177,8 +177,8 @@ def _check_values(values: ArrayLike, count: int, what: str, graph: Graph) -> Flo
             f"expected ({count},), a value for each of its {count:,} {what}"
         )
     if not np.isfinite(array).all():
-        bad = np.flatnonzero(~np.isfinite(array))[0]
+        first_bad = np.flatnonzero(~np.isfinite(array))[0]
         raise CgirError(
-            f"importance of graph {graph.name!r}: value {bad} of {what} is not finite; expected numbers only"
+            f"importance of graph {graph.name!r}: value {first_bad} of {what} is not finite; expected numbers only"
         )
     return array

@@ -268,20 +268,20 @@ def _topological_order(graph: Graph, groups: Sequence[Sequence[int]]) -> list[No
         for number, group in enumerate(groups)
     ]
     below: list[list[int]] = [[] for _ in groups]
-    for number, others in enumerate(above):
-        for other in others:
-            below[other].append(number)
-    num_unplaced = [len(others) for others in above]
+    for number, sources in enumerate(above):
+        for reader in sources:
+            below[reader].append(number)
+    num_unplaced = [len(sources) for sources in above]
     ready = [number for number, count in enumerate(num_unplaced) if not count]
     heapq.heapify(ready)
     order = []
     while ready:
         number = heapq.heappop(ready)
         order.append(tuple(groups[number]))
-        for other in below[number]:
-            num_unplaced[other] -= 1
-            if not num_unplaced[other]:
-                heapq.heappush(ready, other)
+        for reader in below[number]:
+            num_unplaced[reader] -= 1
+            if not num_unplaced[reader]:
+                heapq.heappush(ready, reader)
     return order
 
 

@@ -143,7 +143,7 @@ def fold_padding(graph: Graph) -> Graph:
 
 
 def _without_channels(node: Node) -> Node:
-    """Padding of the spatial axes only, also where the frontend did not know which axis holds the channels."""
+    """Padding of the spatial axes only, also where the frontend could not determine the channel axis."""
     padding = node.attr("padding") if node.op == "Pad" else ()
     if not padding or len(padding) != len(node.in_shapes[0]) or padding[0] != (0, 0):
         return node

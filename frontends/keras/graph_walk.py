@@ -193,13 +193,13 @@ class KerasImporter:
             axis: that is sliced.
             size: number of elements of a range, 0 for one element.
         """
-        kept = [old for old in range(len(value.size)) if old != axis or size]
+        remaining = [old for old in range(len(value.size)) if old != axis or size]
         return self.emit(
             "Slice",
             "getitem",
             [value],
-            tuple(size if old == axis else value.size[old] for old in kept),
-            axis_map={old: new for new, old in enumerate(kept)},
+            tuple(size if old == axis else value.size[old] for old in remaining),
+            axis_map={old: new for new, old in enumerate(remaining)},
         )
 
     # --- calls

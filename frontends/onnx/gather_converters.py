@@ -98,7 +98,7 @@ def _strided_slice(gather: _Gather) -> list[Value] | None:
             [value],
             {"part": True},
             sizes=[(*size[:axis], gather.index_values.size, *size[axis + 1 :])],
-            axis_map={kept: kept for kept in range(len(size))},
+            axis_map={axis_index: axis_index for axis_index in range(len(size))},
         )
     return call.emit("Reshape", [value])
 

@@ -50,9 +50,11 @@ class TransNasMacro(TransNas[Spec]):
             raise SpecError(f"{self.name}: {text!r} is not of the form 64-DIGITS-basic, as in 64-433241-basic")
         check_choices(text, parts[1], "1234", "module", self.name)
         spec = tuple(map(int, parts[1]))
-        for count, allowed, what in _counts(spec):
+        for count, allowed, property_name in _counts(spec):
             if count not in allowed:
-                raise SpecError(f"{self.name}: {text!r} has {count} {what}; expected {allowed[0]} to {allowed[-1]}")
+                raise SpecError(
+                    f"{self.name}: {text!r} has {count} {property_name}; expected {allowed[0]} to {allowed[-1]}"
+                )
         return spec
 
     def format(self, spec: Spec) -> str:
