@@ -15,10 +15,8 @@ from cgir import TraceError
 from .call_kinds import CallKind
 from .conversion import Conversion
 from .tensor_values import ATOMS, tensors_in
+from .typing import Args, Function, Kwargs
 from .view_axes import index_axis_map, view_axis_map
-
-Args = tuple[Any, ...]
-Kwargs = dict[str, Any]
 
 MAX_CONSTANT = 1 << 20  # elements of a constant that is computed
 TORCH_ROOT = os.path.dirname(torch.__file__)
@@ -71,7 +69,7 @@ def convert_call(call: CallKind, args: Args, kwargs: Kwargs, tensors: Sequence[T
 
 
 def axis_map_of(
-    func: Callable[..., Any], call: CallKind, conversion: Conversion, args: Args, kwargs: Kwargs, output: Tensor
+    func: Function, call: CallKind, conversion: Conversion, args: Args, kwargs: Kwargs, output: Tensor
 ) -> dict[int, int] | None:
     """Old axis -> new axis, for calls that move axes; None for others.
 
@@ -136,8 +134,9 @@ def is_large(call: CallKind, args: Args, kwargs: Kwargs) -> bool:
     return isinstance(classes, int) and bool(classes) and classes * args[0].numel() > MAX_CONSTANT
 
 
-def _num_classes(args: Args, kwargs: Kwargs) -> Any:
-    return args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
+def _num_classes(args: Args, kwargs: Kwargs) -> int | Tensor:
+    num_classes: int | Tensor = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
+    return num_classes
 
 
 def value_dependence(call: CallKind) -> str:

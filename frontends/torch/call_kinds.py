@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from cgir.ops import OPS, TORCH_NAMES
 from frontends.common.einsum import parse_equation
@@ -20,7 +18,8 @@ from .conversion import Conversion
 from .converters import CONVERTERS
 from .decompositions import DECOMPOSITIONS, einsum_operands
 from .function_names import ATEN_ALIASES, FACTORIES, FILLS, QUERIES, VALUE_READERS
-from .meta_shapes import SHAPE_RULES
+from .meta_shapes import SHAPE_RULES, ShapeRule
+from .typing import Args, Function
 
 Action = Literal[
     "record", "control", "query", "device", "values", "factory", "fill", "setitem", "setdata", "move", "decompose"
@@ -51,8 +50,8 @@ class CallKind:
     action: Action
     in_place: bool = False
     converter: Converter[Conversion] | None = None
-    shape_rule: Callable[..., Any] | None = None
-    decomposition: Callable[..., Tensor] | None = None
+    shape_rule: ShapeRule | None = None
+    decomposition: Function | None = None
     num_spatial_dims: int | None = None
     category: str = "opaque"
 
@@ -62,7 +61,7 @@ class CallKind:
         return self.category in ("movement", "resample") or self.action == "factory"
 
 
-def classify(func: Callable[..., Any]) -> CallKind:
+def classify(func: Function) -> CallKind:
     """The kind of a function that a `TorchFunctionMode` has intercepted."""
     if isinstance(func, types.MethodWrapperType):  # a property of Tensor, read or written
         attribute = getattr(func.__self__, "__name__", "")
@@ -83,7 +82,7 @@ def _classify_property(attribute: str, access: str) -> CallKind:
 
 
 @cache
-def _classify_function(func: Callable[..., Any]) -> CallKind:
+def _classify_function(func: Function) -> CallKind:
     full_name = getattr(func, "__name__", type(func).__name__).split(".")[0]
     module = getattr(func, "__module__", None) or "torch"
     dunder = full_name.startswith("__") and full_name.endswith("__")
@@ -117,20 +116,20 @@ def _plain_name(full_name: str, dunder: bool) -> str:
     return full_name.rstrip("_").removeprefix("special_").removesuffix("_with_indices")
 
 
-def _display_name(func: Callable[..., Any], full_name: str, module: str) -> str:
+def _display_name(func: Function, full_name: str, module: str) -> str:
     if module == "torch._tensor" or isinstance(func, types.MethodDescriptorType | types.WrapperDescriptorType):
         return f"Tensor.{full_name}"
     return f"torch.nn.functional.{full_name}" if module == "torch.nn.functional" else f"torch.{full_name}"
 
 
-def _returns_more(func: Callable[..., Any], name: str, plain_name: str) -> bool:
+def _returns_more(func: Function, name: str, plain_name: str) -> bool:
     """Whether an ATen operator has results that the public function leaves out, as the backward pass needs them."""
     if plain_name in ATEN_ALIASES:
         return True
     return isinstance(func, torch._ops.OpOverload) and len(func._schema.returns) != 1 and name not in RECURRENT
 
 
-def _shape_rule(scoped_name: str, name: str) -> Callable[..., Any] | None:
+def _shape_rule(scoped_name: str, name: str) -> ShapeRule | None:
     return SHAPE_RULES.get(scoped_name) or SHAPE_RULES.get(name)
 
 
@@ -157,7 +156,7 @@ def _action(full_name: str, name: str, dunder: bool) -> Action:
     return "decompose" if name in DECOMPOSITIONS or f"F.{name}" in DECOMPOSITIONS else "record"
 
 
-def is_decomposed(call: CallKind, args: tuple[Any, ...]) -> bool:
+def is_decomposed(call: CallKind, args: Args) -> bool:
     """Whether this call is recorded as the calls inside it; of einsums, those that take no diagonal."""
     if call.name != "einsum" or call.action != "decompose":
         return call.action == "decompose"

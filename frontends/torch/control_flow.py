@@ -5,7 +5,7 @@ The nodes of the bodies come first, then one If or Loop node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,11 +15,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from cgir import TraceError
 from frontends.common.tape import OpCall, Operand
 
-from .call_arguments import Args, Kwargs
 from .recorder import Recorder
 from .tensor_values import tensors_in
-
-Function = Callable[..., Any]
+from .typing import Args, Function, Kwargs, Number
 
 
 def record_control_flow(recorder: Recorder, name: str, args: Args, kwargs: Kwargs) -> Any:
@@ -40,7 +38,7 @@ def record_control_flow(recorder: Recorder, name: str, args: Args, kwargs: Kwarg
     return HIGHER_ORDER_OPS[name](recorder, *args, **kwargs)
 
 
-def _run_body(recorder: Recorder, scope: str, function: Function, args: Sequence[Any], trips: int = 1) -> Any:
+def _run_body(recorder: Recorder, scope: str, function: Function, args: Sequence[object], trips: int = 1) -> Any:
     """The result of a body that runs `trips` times, its nodes under the module path `scope`."""
     start = len(recorder.tape.nodes)
     with recorder.tape.child_scope(scope), recorder:
@@ -54,7 +52,7 @@ def _join(
     recorder: Recorder,
     op: str,
     name: str,
-    inputs: Sequence[Any],
+    inputs: Sequence[object],
     results: Sequence[Any],
     step_results: Sequence[Tensor] = (),
     num_steps: int = 0,
@@ -106,7 +104,9 @@ def _first_elements(recorder: Recorder, tensors: Sequence[Tensor]) -> list[Tenso
 # --- branches and loops
 
 
-def _cond(recorder: Recorder, pred: Any, true_fn: Function, false_fn: Function, operands: Sequence[Any] = ()) -> Any:
+def _cond(
+    recorder: Recorder, pred: Tensor | Number, true_fn: Function, false_fn: Function, operands: Sequence[object] = ()
+) -> Any:
     if not isinstance(pred, Tensor):
         return _run_body(recorder, "then" if pred else "else", true_fn if pred else false_fn, operands)
     then_results, structure = tree_flatten(_run_body(recorder, "then", true_fn, operands))
@@ -116,7 +116,11 @@ def _cond(recorder: Recorder, pred: Any, true_fn: Function, false_fn: Function, 
 
 
 def _while_loop(
-    recorder: Recorder, cond_fn: Function, body_fn: Function, carried: Sequence[Any], additional: Sequence[Any] = ()
+    recorder: Recorder,
+    cond_fn: Function,
+    body_fn: Function,
+    carried: Sequence[object],
+    additional: Sequence[object] = (),
 ) -> Any:
     """The number of iterations depends on values, so the nodes of the body count once."""
     pred = _run_body(recorder, "cond", cond_fn, [*carried, *additional])
@@ -129,7 +133,7 @@ def _scan(
     combine_fn: Function,
     init: Sequence[Tensor],
     xs: Sequence[Tensor],
-    additional: Sequence[Any] = (),
+    additional: Sequence[object] = (),
 ) -> Any:
     num_steps = xs[0].shape[0]
     args = [*init, *_first_elements(recorder, xs), *additional]
@@ -139,7 +143,7 @@ def _scan(
     return tree_unflatten(joined, structure)
 
 
-def _map(recorder: Recorder, function: Function, xs: Sequence[Tensor], additional: Sequence[Any] = ()) -> Any:
+def _map(recorder: Recorder, function: Function, xs: Sequence[Tensor], additional: Sequence[object] = ()) -> list[Any]:
     num_steps = xs[0].shape[0]
     args = [*_first_elements(recorder, xs), *additional]
     results, _ = tree_flatten(_run_body(recorder, "body", function, args, num_steps))
@@ -147,7 +151,7 @@ def _map(recorder: Recorder, function: Function, xs: Sequence[Tensor], additiona
 
 
 def _associative_scan(
-    recorder: Recorder, combine_fn: Function, xs: Sequence[Tensor], additional: Sequence[Any] = ()
+    recorder: Recorder, combine_fn: Function, xs: Sequence[Tensor], additional: Sequence[object] = ()
 ) -> Any:
     num_steps = xs[0].shape[0]
     first = _first_elements(recorder, xs)
@@ -162,31 +166,33 @@ def _associative_scan(
 def _inlined(position: int) -> Function:
     """Operators that run one function (no-grad, autocast, checkpoints), the argument at `position`, on those behind."""
 
-    def run(recorder: Recorder, *args: Any, **_: Any) -> Any:
+    def run(recorder: Recorder, *args: Any, **_: object) -> Any:
         with recorder:
             return args[position](*args[position + 1 :])
 
     return run
 
 
-def _strict_mode(recorder: Recorder, function: Function, args: Sequence[Any]) -> Any:
+def _strict_mode(recorder: Recorder, function: Function, args: Sequence[object]) -> Any:
     with recorder:
         return function(*args)
 
 
 def _hints_wrapper(
-    recorder: Recorder, function: Function, args: Sequence[Any], kwargs: Kwargs, hints: Any = None
+    recorder: Recorder, function: Function, args: Sequence[object], kwargs: Kwargs, hints: object = None
 ) -> Any:
     with recorder:
         return function(*args, **kwargs)
 
 
-def _invoke_subgraph(recorder: Recorder, function: Function, identifier: Any, *args: Any) -> Any:
+def _invoke_subgraph(recorder: Recorder, function: Function, identifier: object, *args: object) -> Any:
     with recorder:
         return function(*args)
 
 
-def _flex_attention(recorder: Recorder, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Any:
+def _flex_attention(
+    recorder: Recorder, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object
+) -> tuple[Tensor, Tensor, Tensor]:
     """Attention whose mask and score changes are functions; the two further results are statistics."""
     grouped = query.shape[1] != key.shape[1]
     with recorder:

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from cgir.graph import Attr
 
-Number = int | float | bool
-
 
 class Conversion(NamedTuple):
     """A call as an operator.

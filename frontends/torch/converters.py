@@ -17,26 +17,29 @@ from cgir.graph import Attr
 from frontends.common.importer import Converter
 
 from . import layer_converters
-from .conversion import Conversion, Number
+from .conversion import Conversion
+from .typing import IntOrInts, Number, TensorOrNumber
 
 
 def _scalar(name: str, default: Number) -> Converter[Conversion]:
-    def convert(input: Tensor, value: Number = default, *_: Any, **named: Any) -> Conversion:
+    def convert(input: Tensor, value: Number = default, *_: object, **named: Number) -> Conversion:
         number = named.get("negative_slope", named.get("alpha", value))
         return Conversion((input,), {name: float(number)})
 
     return convert
 
 
-def _rrelu(input: Tensor, lower: Number = 1 / 8, upper: Number = 1 / 3, *_: Any, **__: Any) -> Conversion:
+def _rrelu(input: Tensor, lower: Number = 1 / 8, upper: Number = 1 / 3, *_: object, **__: object) -> Conversion:
     return Conversion((input,), {"slope": (lower + upper) / 2})
 
 
-def _hardtanh(input: Tensor, min_val: Number = -1, max_val: Number = 1, *_: Any, **__: Any) -> Conversion:
+def _hardtanh(input: Tensor, min_val: Number = -1, max_val: Number = 1, *_: object, **__: object) -> Conversion:
     return Conversion((input,)) if (min_val, max_val) == (-1, 1) else _clamp(input, min_val, max_val)
 
 
-def _clamp(input: Tensor, min: Any = None, max: Any = None, **_: Any) -> Conversion:
+def _clamp(
+    input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None, **_: object
+) -> Conversion:
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         return Conversion((input, min, max), op="Clip")
     bounds = {name: float(value) for name, value in (("min", min), ("max", max)) if value is not None}
@@ -45,7 +48,7 @@ def _clamp(input: Tensor, min: Any = None, max: Any = None, **_: Any) -> Convers
     )
 
 
-def _clamp_max(input: Tensor, max: Any, **_: Any) -> Conversion:
+def _clamp_max(input: Tensor, max: Tensor | Number, **_: object) -> Conversion:
     return _clamp(input, None, max)
 
 
@@ -54,7 +57,7 @@ def _gelu(input: Tensor, approximate: str = "none") -> Conversion:
 
 
 def _axis_size(default: int | None) -> Converter[Conversion]:
-    def convert(input: Tensor, dim: Any = default, *_: Any, **__: Any) -> Conversion:
+    def convert(input: Tensor, dim: int | None = default, *_: object, **__: object) -> Conversion:
         if dim is None:  # the rule of torch.nn.functional before dim was obligatory
             dim = 0 if input.dim() in (0, 1, 3) else 1
         return Conversion((input,), {"size": input.shape[dim] if input.dim() else 1})
@@ -66,7 +69,7 @@ def _gumbel(logits: Tensor, tau: Number = 1, hard: bool = False, eps: Number = 0
     return Conversion((logits,), {"size": logits.shape[dim]})
 
 
-def _plain_number(value: Any) -> float | str:
+def _plain_number(value: complex) -> float | str:
     return str(value) if isinstance(value, complex) else float(value)
 
 
@@ -76,7 +79,14 @@ def _binary(op: str, swapped: bool = False) -> Converter[Conversion]:
     With the scalar on the left, operators that do not commute are `reverse`.
     """
 
-    def convert(input: Any, other: Any, *, alpha: Number = 1, rounding_mode: str | None = None, **_: Any) -> Conversion:
+    def convert(
+        input: TensorOrNumber,
+        other: TensorOrNumber,
+        *,
+        alpha: Number = 1,
+        rounding_mode: str | None = None,
+        **_: object,
+    ) -> Conversion:
         name = "FloorDiv" if rounding_mode else op
         left, right = (other, input) if swapped else (input, other)
         scaled: dict[str, Attr] = {"alpha": float(alpha)} if alpha != 1 else {}
@@ -100,11 +110,11 @@ def _binary(op: str, swapped: bool = False) -> Converter[Conversion]:
     return convert
 
 
-def _square(input: Tensor, **_: Any) -> Conversion:
+def _square(input: Tensor, **_: object) -> Conversion:
     return Conversion((input,), {"scalar": 2.0}, op="Pow")
 
 
-def _compare(input: Tensor, other: Any, **_: Any) -> Conversion:
+def _compare(input: Tensor, other: TensorOrNumber, **_: object) -> Conversion:
     return (
         Conversion((input, other))
         if isinstance(other, Tensor)
@@ -112,35 +122,44 @@ def _compare(input: Tensor, other: Any, **_: Any) -> Conversion:
     )
 
 
-def _masked_fill(input: Tensor, mask: Tensor, value: Any, **_: Any) -> Conversion:
+def _masked_fill(input: Tensor, mask: Tensor, value: TensorOrNumber, **_: object) -> Conversion:
     """In the order of `where(mask, value, input)`, which exporters write instead."""
     return Conversion((mask, value, input))
 
 
-def _dims(input: Tensor, dim: Any) -> tuple[int, ...]:
+def _dims(input: Tensor, dim: IntOrInts | None) -> tuple[int, ...]:
     if dim is None or isinstance(dim, bool) or dim == ():
         return tuple(range(input.dim()))
     return tuple(d % max(input.dim(), 1) for d in (dim if isinstance(dim, Sequence) else (dim,)))
 
 
-def _reduce(input: Tensor, dim: Any = None, *_: Any, **named: Any) -> Conversion:
+def _reduce(input: Tensor, dim: IntOrInts | None = None, *_: object, **named: Any) -> Conversion:
     dims = _dims(input, named.get("axis", dim))
     return Conversion((input,), {"dims": len(dims)}, reduced_axes=dims)
 
 
 def _extremum(op: str) -> Converter[Conversion]:
-    def convert(input: Tensor, dim: Any = None, *args: Any, other: Any = None, **named: Any) -> Conversion:
-        second = dim if isinstance(dim, Tensor) else other
-        return _reduce(input, dim, *args, **named) if second is None else Conversion((input, second), op=op)
+    def convert(
+        input: Tensor,
+        dim: Tensor | IntOrInts | None = None,
+        *_: object,
+        other: Tensor | None = None,
+        **named: Any,
+    ) -> Conversion:
+        if isinstance(dim, Tensor):
+            return Conversion((input, dim), op=op)
+        return _reduce(input, dim, **named) if other is None else Conversion((input, other), op=op)
 
     return convert
 
 
-def _norm(input: Tensor, p: Any = None, dim: Any = None, *_: Any, **__: Any) -> Conversion:
+def _norm(
+    input: Tensor, p: Number | str | None = None, dim: IntOrInts | None = None, *_: object, **__: object
+) -> Conversion:
     return _reduce(input, dim)
 
 
-def _matmul(input: Tensor, other: Tensor, **_: Any) -> Conversion:
+def _matmul(input: Tensor, other: Tensor, **_: object) -> Conversion:
     return Conversion((input, other), {"inner": input.shape[-1]}, like_linear=other.dim() == 2)
 
 
@@ -148,21 +167,21 @@ def _rmatmul(input: Tensor, other: Tensor) -> Conversion:
     return _matmul(other, input)._replace(op="MatMul")
 
 
-def _grouped_matmul(input: Tensor, other: Tensor, *_: Any, **__: Any) -> Conversion:
+def _grouped_matmul(input: Tensor, other: Tensor, *_: object, **__: object) -> Conversion:
     """Every row is multiplied by one of the matrices."""
     return Conversion((input, other), {"inner": input.shape[-1]}, op="MatMul")
 
 
-def _outer(input: Tensor, other: Tensor, **_: Any) -> Conversion:
+def _outer(input: Tensor, other: Tensor, **_: object) -> Conversion:
     return Conversion((input, other), {"inner": 1})
 
 
-def _einsum(*operands: Any) -> Conversion:
+def _einsum(*operands: object) -> Conversion:
     """Only those that are not decomposed into products, see `call_kinds.is_decomposed`."""
     return Conversion(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
 
 
-def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, **_: Any) -> Conversion:
+def _tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2, **_: object) -> Conversion:
     contracted = a.shape[-dims:] if isinstance(dims, int) else [a.shape[d] for d in dims[0]]
     return Conversion((a, b), {"inner": prod(contracted) if dims else 1})
 
@@ -174,19 +193,19 @@ def _attention(
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    **_: Any,
+    **_: object,
 ) -> Conversion:
     return Conversion((query, key, value, attn_mask), {"causal": bool(is_causal)})
 
 
-def _scatter(target: Tensor, *args: Any, **_: Any) -> Conversion:
+def _scatter(target: Tensor, *args: Any, **_: object) -> Conversion:
     """Writing into a copy: the tensor, what is written, and where, in the order of `x[index] = value`."""
     if args and isinstance(args[0], list | tuple):
         return Conversion((target, args[1], *(index for index in args[0] if index is not None)), op="Scatter")
     return Conversion((target, args[0]), op="Scatter")
 
 
-def _copy(target: Tensor, source: Tensor, *_: Any) -> Conversion:
+def _copy(target: Tensor, source: Tensor, *_: object) -> Conversion:
     return Conversion((source,), op="Identity" if source.shape == target.shape else "Expand")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +12,10 @@ from torch import Tensor
 
 from frontends.common.einsum import TensorOps, einsum
 
+from .typing import Args, Function
 
-def _transparent(func: Callable[..., Any]) -> Callable[..., Any]:
+
+def _transparent(func: Function) -> Function:
     """A copy of a function of `torch.nn.functional` that always runs its body, so that the calls inside are seen."""
     assert isinstance(func, types.FunctionType)
     names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
@@ -30,7 +31,7 @@ def _add_product(product: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`addmm` and similar functions: beta * input + alpha * product(*factors)."""
 
     def decomposition(
-        input: Tensor, *factors: Tensor, beta: float = 1, alpha: float = 1, out: Any = None, **named: Tensor
+        input: Tensor, *factors: Tensor, beta: float = 1, alpha: float = 1, out: Tensor | None = None, **named: Tensor
     ) -> Tensor:
         result = product(*factors, *named.values())
         result = result if alpha == 1 else result * alpha
@@ -43,28 +44,28 @@ def _addbmm(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a, b).sum(0)
 
 
-def _multi_dot(tensors: Sequence[Tensor], **_: Any) -> Tensor:
+def _multi_dot(tensors: Sequence[Tensor], **_: object) -> Tensor:
     return reduce(torch.matmul, tensors)
 
 
-def _chain_matmul(*tensors: Tensor, **_: Any) -> Tensor:
+def _chain_matmul(*tensors: Tensor, **_: object) -> Tensor:
     return reduce(torch.matmul, tensors)
 
 
-def _stack(tensors: Sequence[Tensor], dim: int = 0, **_: Any) -> Tensor:
+def _stack(tensors: Sequence[Tensor], dim: int = 0, **_: object) -> Tensor:
     return torch.cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
 
 
-def _einsum(equation: str, *operands: Any, **_: Any) -> Tensor:
+def _einsum(equation: str, *operands: Tensor | Sequence[Tensor], **_: object) -> Tensor:
     return einsum(_EINSUM_OPS, equation, *einsum_operands(operands))
 
 
-def einsum_operands(operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
+def einsum_operands(operands: Args) -> tuple[Tensor, ...]:
     """The operands of `torch.einsum`, which may be handed over as one list."""
     return tuple(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
 
 
-def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, *_: Any, **__: Any) -> Tensor:
+def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, *_: object, **__: object) -> Tensor:
     distances: Tensor = torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
     return distances
 
@@ -79,8 +80,8 @@ def _loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     def decomposition(
         input: Tensor,
         target: Tensor,
-        size_average: Any = None,
-        reduce: Any = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
         weight: Tensor | None = None,
     ) -> Tensor:
@@ -100,7 +101,7 @@ _EINSUM_OPS = TensorOps[Tensor](
     lambda tensor: tuple(tensor.shape), torch.permute, torch.reshape, torch.sum, torch.matmul, torch.mul
 )
 # Names without underscores; "F." before one where `torch.nn.functional` orders arguments otherwise.
-DECOMPOSITIONS: dict[str, Callable[..., Any]] = {
+DECOMPOSITIONS: dict[str, Function] = {
     "F.multi_head_attention_forward": _transparent(F.multi_head_attention_forward),
     "addmm": _add_product(torch.mm),
     "addmv": _add_product(torch.mv),

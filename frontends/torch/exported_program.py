@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.overrides import _pop_mode_temporarily
 
 from cgir import CgirError, Graph, TraceError
@@ -23,10 +24,21 @@ from frontends.common.trace_request import TraceRequest, shapes_from
 from . import pt2_archive
 from .call_arguments import map_tensors
 from .control_flow import record_control_flow
-from .exported_program_ir import CallNode, ProgramInput, ProgramIR, Subgraph, TensorMeta, ValueRef, ir_from_program
+from .exported_program_ir import (
+    Argument,
+    CallNode,
+    Names,
+    ProgramInput,
+    ProgramIR,
+    Subgraph,
+    TensorMeta,
+    ValueRef,
+    ir_from_program,
+)
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves
 from .recorder import Recorder
 from .tensor_values import TensorValues, tensors_in
+from .typing import Args, Function, Kwargs
 
 LARGE = 1 << 24  # elements: constants that a program makes beyond this have no contents
 # Checks of what the exporter assumed, and switches of the autograd engine: nothing is computed.
@@ -42,7 +54,7 @@ SILENT = (
 BATCH_FIRST_LAYERS = {"MultiheadAttention", "LSTM", "GRU", "RNN"}  # modules with `batch_first`
 
 
-def trace(model: Any, request: TraceRequest) -> Graph:
+def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest) -> Graph:
     """The raw graph of an `ExportedProgram` or of a `.pt2` file.
 
     Raises:
@@ -117,7 +129,7 @@ class ExportedProgramImporter:
         with _pop_mode_temporarily():
             return self._argument(body.outputs, self._run_calls(body, args))
 
-    def _argument(self, item: Any, named: Mapping[str, Any]) -> Any:
+    def _argument(self, item: Argument, named: Mapping[str, Any]) -> Any:
         """An argument with its `ValueRef`s looked up, and its `Subgraph`s as functions."""
         if type(item) is ValueRef:
             return named[item.name]
@@ -129,7 +141,7 @@ class ExportedProgramImporter:
             return slice(*(self._argument(part, named) for part in (item.start, item.stop, item.step)))
         return {key: self._argument(part, named) for key, part in item.items()} if isinstance(item, dict) else item
 
-    def _call(self, call: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(self, call: CallNode, args: Args, kwargs: Kwargs) -> Any:
         target, name = call.target, getattr(call.target, "__name__", "")
         if name.startswith(SILENT):
             return None
@@ -143,9 +155,7 @@ class ExportedProgramImporter:
         with self.recorder.tape.module_scope(call.path or self.recorder.tape.path[-1]):
             return self.recorder.__torch_function__(target, (), args, kwargs)
 
-    def _without_large_constants(
-        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _without_large_constants(self, target: Function, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         """The arguments, on the meta device if the call would make a large constant.
 
         Programs of unknown origin may make constants of any size.
@@ -176,7 +186,7 @@ def _meta_tensor(meta: TensorMeta) -> Tensor:
     return torch.empty(meta.shape, dtype=meta.dtype, device="meta")
 
 
-def _bind(names: Any, value: Any, named: dict[str, Any]) -> None:
+def _bind(names: Names, value: Any, named: dict[str, Any]) -> None:
     """Give a call's result, or the parts of it, their names."""
     if isinstance(names, str):
         named[names] = value

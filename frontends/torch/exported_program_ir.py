@@ -5,8 +5,8 @@ Both `ExportedProgram` objects (`ir_from_program`) and `.pt2` files (`pt2_archiv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -14,6 +14,11 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, InputSpec, OutputKind
 
 from cgir import TraceError
+
+from .typing import Function
+
+Argument: TypeAlias = Any  # plain data, with `ValueRef`s and, for control flow, `Subgraph`s nested in it
+Names: TypeAlias = "str | Sequence[Names]"  # of a call's results, nested as these are; unused ones are empty
 
 
 class ValueRef(NamedTuple):
@@ -42,10 +47,10 @@ class CallNode(NamedTuple):
         layer: class of that module.
     """
 
-    target: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    results: Any
+    target: Function
+    args: tuple[Argument, ...]
+    kwargs: dict[str, Argument]
+    results: Names
     path: str = ""
     layer: str = ""
 
@@ -55,7 +60,7 @@ class Subgraph(NamedTuple):
 
     inputs: tuple[str, ...]
     calls: tuple[CallNode, ...]
-    outputs: Any
+    outputs: Argument
 
 
 class ProgramInput(NamedTuple):
@@ -80,7 +85,7 @@ class ProgramIR(NamedTuple):
     name: str
     body: Subgraph
     inputs: tuple[ProgramInput, ...]
-    outputs: tuple[Any, ...]
+    outputs: tuple[Argument, ...]
 
 
 def ir_from_program(program: ExportedProgram) -> ProgramIR:
@@ -143,7 +148,7 @@ def tensor_meta(tensor: Tensor) -> TensorMeta:
 
 
 def _subgraph(module: fx.GraphModule) -> Subgraph:
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, object] = {}
     inputs, calls, outputs = [], [], ()
     for node in module.graph.nodes:
         if node.op == "placeholder":
@@ -161,7 +166,7 @@ def _subgraph(module: fx.GraphModule) -> Subgraph:
     return Subgraph(tuple(inputs), tuple(calls), outputs)
 
 
-def _argument(item: Any, attributes: Mapping[str, Any]) -> Any:
+def _argument(item: fx.node.Argument, attributes: Mapping[str, object]) -> Argument:
     """Arguments of an fx node as plain containers of `ValueRef`s and `Subgraph`s."""
     if isinstance(item, fx.Node):
         return attributes[item.name] if item.name in attributes else ValueRef(item.name)

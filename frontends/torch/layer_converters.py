@@ -11,15 +11,16 @@ from torch import Tensor
 from cgir.graph import Attr
 from frontends.common.importer import Converter
 
-from .conversion import Conversion, Number
+from .conversion import Conversion
+from .typing import IntOrInts, Number, Padding, Tensors
 
 
-def _tuple(value: Any, n: int) -> tuple[int, ...]:
+def _tuple(value: IntOrInts, n: int) -> tuple[int, ...]:
     values = tuple(int(v) for v in value) if isinstance(value, Sequence) else (int(value),)
     return values * n if len(values) == 1 else values
 
 
-def _padding_pairs(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+def _padding_pairs(padding: Padding, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     if padding == "valid":
         return ((0, 0),) * len(kernel)
     if padding == "same":
@@ -32,9 +33,9 @@ def _conv(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    dilation: IntOrInts = 1,
     groups: int = 1,
 ) -> Conversion:
     """A convolution of any rank."""
@@ -55,11 +56,11 @@ def _conv_transpose(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
+    stride: IntOrInts = 1,
+    padding: Padding = 0,
+    output_padding: IntOrInts = 0,
     groups: int = 1,
-    dilation: Any = 1,
+    dilation: IntOrInts = 1,
 ) -> Conversion:
     """A transposed convolution of any rank; its arguments have another order."""
     conversion = _conv(input, weight, bias, stride, padding, dilation, groups)
@@ -71,12 +72,12 @@ def _conv_transpose(
 def _convolution(
     input: Tensor,
     weight: Tensor,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    bias: Tensor | None,
+    stride: IntOrInts,
+    padding: Padding,
+    dilation: IntOrInts,
     transposed: bool,
-    output_padding: Any,
+    output_padding: IntOrInts,
     groups: int,
 ) -> Conversion:
     """ATen's one operator for all convolutions."""
@@ -92,12 +93,12 @@ def _max_pool(n: int) -> Converter[Conversion]:
 
     def convert(
         input: Tensor,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
+        kernel_size: IntOrInts,
+        stride: IntOrInts | None = None,
+        padding: Padding = 0,
+        dilation: IntOrInts = 1,
         ceil_mode: bool = False,
-        **_: Any,
+        **_: object,
     ) -> Conversion:
         kernel, dilations = _tuple(kernel_size, n), _tuple(dilation, n)
         attrs = {
@@ -116,12 +117,12 @@ def _avg_pool(n: int) -> Converter[Conversion]:
 
     def convert(
         input: Tensor,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
+        kernel_size: IntOrInts,
+        stride: IntOrInts | None = None,
+        padding: Padding = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
-        *_: Any,
+        *_: object,
     ) -> Conversion:
         kernel = _tuple(kernel_size, n)
         pairs = _padding_pairs(padding, kernel, (1,) * n)
@@ -135,7 +136,11 @@ def _lp_pool(n: int) -> Converter[Conversion]:
     """Power-average pooling over `n` dimensions."""
 
     def convert(
-        input: Tensor, norm_type: Number, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+        input: Tensor,
+        norm_type: Number,
+        kernel_size: IntOrInts,
+        stride: IntOrInts | None = None,
+        ceil_mode: bool = False,
     ) -> Conversion:
         kernel = _tuple(kernel_size, n)
         return Conversion((input,), {"p": float(norm_type), "kernel": kernel, "stride": _tuple(stride or kernel, n)})
@@ -148,14 +153,14 @@ def _unfold_or_fold(name: str) -> Converter[Conversion]:
 
     def convert(
         input: Tensor,
-        *args: Any,
-        kernel_size: Any = None,
-        dilation: Any = 1,
-        padding: Any = 0,
-        stride: Any = 1,
-        **_: Any,
+        *args: IntOrInts,
+        kernel_size: IntOrInts | None = None,
+        dilation: IntOrInts = 1,
+        padding: IntOrInts = 0,
+        stride: IntOrInts = 1,
+        **_: object,
     ) -> Conversion:
-        sizes = [kernel_size, dilation, padding, stride]
+        sizes: list[Any] = [kernel_size, dilation, padding, stride]
         positional = args[1:] if name == "fold" else args  # fold's first argument is the output size
         for index, value in enumerate(positional):
             sizes[index] = value
@@ -174,7 +179,7 @@ def _unfold_or_fold(name: str) -> Converter[Conversion]:
 
 
 def _weight_and_bias(
-    input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+    input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, *_: object, **__: object
 ) -> Conversion:
     """One tensor, a weight and a bias."""
     return Conversion((input,), {}, (weight, bias))
@@ -182,31 +187,38 @@ def _weight_and_bias(
 
 def _running_norm(
     input: Tensor,
-    running_mean: Any,
-    running_var: Any,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    *_: Any,
-    **__: Any,
+    *_: object,
+    **__: object,
 ) -> Conversion:
     """Norms with running statistics, which are not part of the architecture."""
     return Conversion((input,), {}, (weight, bias))
 
 
 def _layer_norm(
-    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    *_: object,
+    **__: object,
 ) -> Conversion:
     """Layer normalisation."""
     return Conversion((input,), {"dims": len(normalized_shape)}, (weight, bias))
 
 
-def _rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Conversion:
+def _rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, *_: object, **__: object
+) -> Conversion:
     """Root-mean-square normalisation."""
     return Conversion((input,), {"dims": len(normalized_shape)}, (weight,))
 
 
 def _group_norm(
-    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: object, **__: object
 ) -> Conversion:
     """Group normalisation."""
     return Conversion((input,), {"groups": int(num_groups)}, (weight, bias))
@@ -224,27 +236,27 @@ def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | Non
     return Conversion((input1, input2), {}, (weight, bias))
 
 
-def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Conversion:
+def _embedding(input: Tensor, weight: Tensor, *_: object, **__: object) -> Conversion:
     """Embeddings as `torch.nn.functional` orders their arguments."""
     return Conversion((input,), {}, (weight,))
 
 
-def _embedding_of_aten(weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> Conversion:
+def _embedding_of_aten(weight: Tensor, indices: Tensor, *_: object, **__: object) -> Conversion:
     """Embeddings as ATen orders their arguments."""
     return Conversion((indices,), {}, (weight,))
 
 
-def _embedding_bag(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Conversion:
+def _embedding_bag(input: Tensor, weight: Tensor, *_: object, **__: object) -> Conversion:
     """Embedding bags; table and indices are accepted in either order."""
     return _weight_and_bias(input, weight) if weight.is_floating_point() else _weight_and_bias(weight, input)
 
 
 def _recurrent(
     input: Tensor,
-    hx: Any,
-    weights: Any,
-    has_biases: Any,
-    layers: Any,
+    hx: Tensors,
+    weights: Sequence[Tensor],
+    has_biases: bool,
+    layers: int,
     dropout: float,
     training: bool,
     bidirectional: bool,
@@ -258,14 +270,19 @@ def _recurrent(
     )
 
 
-def _recurrent_cell(input: Tensor, hx: Any, *weights: Any) -> Conversion:
+def _recurrent_cell(input: Tensor, hx: Tensors, *weights: Tensor | None) -> Conversion:
     """One time step of a recurrent network."""
     states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
     return Conversion((input, *states), {"hidden": states[0].shape[-1], "layers": 1, "bidirectional": False}, weights)
 
 
 def _interpolate(
-    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *_: Any, **__: Any
+    input: Tensor,
+    size: IntOrInts | None = None,
+    scale_factor: Number | Sequence[Number] | None = None,
+    mode: str = "nearest",
+    *_: object,
+    **__: object,
 ) -> Conversion:
     """Resizing in a given mode."""
     return Conversion((input,), {"mode": mode})
@@ -274,7 +291,7 @@ def _interpolate(
 def _upsample(mode: str) -> Converter[Conversion]:
     """Resizing by a function that has the mode in its name."""
 
-    def convert(input: Tensor, *_: Any, **__: Any) -> Conversion:
+    def convert(input: Tensor, *_: object, **__: object) -> Conversion:
         return Conversion((input,), {"mode": mode})
 
     return convert

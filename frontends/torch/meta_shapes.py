@@ -6,17 +6,21 @@ A rule returns an empty meta tensor, or None where PyTorch has to run the call, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+from .typing import Number, TensorOrNumber, Tensors
+
+ShapeRule: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...] | None]
 
 
 def _like(tensor: Tensor, size: Sequence[int] | None = None) -> Tensor:
     return torch.empty(tensor.shape if size is None else size, dtype=tensor.dtype, device="meta")
 
 
-def _unary(input: Tensor, *args: Any, **named: Any) -> Tensor | None:
+def _unary(input: Tensor, *args: object, **named: object) -> Tensor | None:
     """Activations: same shape; with `inplace` the tensor itself, as PyTorch returns it."""
     if not input.is_floating_point() or named.get("dtype") is not None:
         return None
@@ -27,7 +31,7 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
     return input if inplace or not training else _like(input)
 
 
-def _binary(input: Any, other: Any, *args: Any, **named: Any) -> Tensor | None:
+def _binary(input: TensorOrNumber, other: TensorOrNumber, *args: object, **named: object) -> Tensor | None:
     if args or named or not isinstance(input, Tensor) or not input.is_floating_point():
         return None
     if isinstance(other, int | float):
@@ -37,7 +41,7 @@ def _binary(input: Any, other: Any, *args: Any, **named: Any) -> Tensor | None:
     return _like(input) if input.shape == other.shape else None
 
 
-def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor | None:
+def _clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Number | None = None) -> Tensor | None:
     bounds = [bound for bound in (min, max) if bound is not None]
     are_scalars = all(
         isinstance(bound, int | float) or (isinstance(bound, Tensor) and bound.dim() == 0) for bound in bounds
@@ -47,12 +51,12 @@ def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor | None:
 
 def _batch_norm(
     input: Tensor,
-    running_mean: Any,
-    running_var: Any,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    *_: Any,
-    **__: Any,
+    *_: object,
+    **__: object,
 ) -> Tensor | None:
     vectors = [t for t in (running_mean, running_var, weight, bias) if t is not None]
     fits = input.dim() > 1 and all(t.shape == input.shape[1:2] for t in vectors)
@@ -64,8 +68,8 @@ def _layer_norm(
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
-    *_: Any,
-    **__: Any,
+    *_: object,
+    **__: object,
 ) -> Tensor | None:
     size = tuple(normalized_shape)
     fits = (
@@ -77,7 +81,7 @@ def _layer_norm(
 
 
 def _group_norm(
-    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: Any, **__: Any
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, *_: object, **__: object
 ) -> Tensor | None:
     fits = (
         input.dim() > 1
@@ -88,7 +92,7 @@ def _group_norm(
 
 
 def _attention(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **named: Any
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: object, **named: object
 ) -> Tensor | None:
     compatible = (
         query.dtype == key.dtype == value.dtype
@@ -107,7 +111,7 @@ def _attention(
 
 
 def _adaptive_pool(num_spatial_dims: int) -> Callable[..., Tensor | None]:
-    def rule(input: Tensor, output_size: Any, **named: Any) -> Tensor | None:
+    def rule(input: Tensor, output_size: int | Sequence[int | None], **named: object) -> Tensor | None:
         sizes = (output_size,) * num_spatial_dims if isinstance(output_size, int) else tuple(output_size)
         ranks = (num_spatial_dims + 1, num_spatial_dims + 2)
         if named.get("return_indices") or len(sizes) != num_spatial_dims or input.dim() not in ranks:
@@ -118,7 +122,7 @@ def _adaptive_pool(num_spatial_dims: int) -> Callable[..., Tensor | None]:
     return rule
 
 
-def _cat(tensors: Sequence[Tensor], dim: int = 0, **named: Any) -> Tensor | None:
+def _cat(tensors: Sequence[Tensor], dim: int = 0, **named: object) -> Tensor | None:
     first = tensors[0]
     if named or first.dim() == 0 or not -first.dim() <= dim < first.dim():
         return None
@@ -131,12 +135,12 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0, **named: Any) -> Tensor | None
     return _like(first, sizes[0]) if fits else None
 
 
-def _recurrent(gates: int) -> Callable[..., Any]:
+def _recurrent(gates: int) -> ShapeRule:
     """LSTM, GRU and simple RNN: the meta kernels loop over time steps."""
 
     def rule(
         input: Tensor,
-        hx: Any,
+        hx: Tensors,
         weights: Sequence[Tensor],
         has_biases: bool,
         layers: int,
@@ -144,7 +148,7 @@ def _recurrent(gates: int) -> Callable[..., Any]:
         training: bool,
         bidirectional: bool,
         batch_first: bool,
-    ) -> Any:
+    ) -> tuple[Tensor, ...] | None:
         states = tuple(hx) if isinstance(hx, Sequence) else (hx,)
         directions = 2 if bidirectional else 1
         fits = input.dim() == 3 and input.shape[-1] == weights[0].shape[1] and not weights[0].shape[0] % gates
@@ -156,7 +160,7 @@ def _recurrent(gates: int) -> Callable[..., Any]:
     return rule
 
 
-def _grouped_matmul(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: Any) -> Tensor | None:
+def _grouped_matmul(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: object) -> Tensor | None:
     """Products of groups of rows with a matrix each, as in mixtures of experts.
 
     PyTorch's meta kernel accepts bfloat16 only.
@@ -175,7 +179,7 @@ UNARY = (
     "relu gelu silu mish sigmoid logsigmoid hardsigmoid hardswish tanh softplus softsign softmax log_softmax elu "
     "selu celu relu6 leaky_relu hardtanh exp sqrt rsqrt abs neg erf"
 )
-SHAPE_RULES: dict[str, Callable[..., Any]] = {
+SHAPE_RULES: dict[str, ShapeRule] = {
     **dict.fromkeys(UNARY.split(), _unary),
     **dict.fromkeys(("F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d"), _dropout),
     **dict.fromkeys(("add", "sub", "mul", "div"), _binary),

@@ -25,11 +25,11 @@ from cgir.errors import one_line
 from frontends.common.tape import Tape
 from frontends.common.trace_request import TraceRequest, shapes_from
 
-from .call_arguments import Args, Kwargs
 from .control_flow import record_control_flow
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves, with_tensors
 from .recorder import Recorder
 from .tensor_values import TensorValues, tensors_in
+from .typing import Args, Kwargs
 
 FRONTENDS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # frames of code in these folders are not the user's
@@ -175,10 +175,10 @@ def _module_scopes(modules: Mapping[str, nn.Module], tape: Tape) -> Iterator[Non
         if not path:
             continue
 
-        def enter(module: nn.Module, args: Any, path: str = path) -> None:
+        def enter(module: nn.Module, args: object, path: str = path) -> None:
             tape.path.append(path)
 
-        def leave(module: nn.Module, args: Any, result: Any, path: str = path) -> None:
+        def leave(module: nn.Module, args: object, result: object, path: str = path) -> None:
             while tape.path.pop() != path:  # an exception caught inside the forward skips the hooks of inner modules
                 pass
 

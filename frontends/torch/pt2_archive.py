@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,7 +23,20 @@ from torch import Tensor
 from cgir import TraceError
 from cgir.errors import one_line
 
-from .exported_program_ir import CallNode, ProgramInput, ProgramIR, Subgraph, TensorMeta, ValueRef, module_path
+from .exported_program_ir import (
+    Argument,
+    CallNode,
+    Names,
+    ProgramInput,
+    ProgramIR,
+    Subgraph,
+    TensorMeta,
+    ValueRef,
+    module_path,
+)
+from .typing import Function, Number
+
+JsonObject: TypeAlias = Mapping[str, Any]
 
 # torch/_export/serde/schema.py: ScalarType, MemoryFormat
 _DTYPES = {
@@ -38,7 +51,7 @@ SCHEMA_MAJOR = 8
 # Operators and namespaces that reach outside the process: files, other processes, the terminal.
 FORBIDDEN_OPS = frozenset(("from_file", "save", "_print", "warn"))
 _OPERATORS = "add sub mul truediv floordiv mod pow neg pos eq ne lt le gt ge and_ or_ not_ getitem"
-ARITHMETIC = {name: getattr(operator, name) for name in _OPERATORS.split()}
+ARITHMETIC: dict[str, Function] = {name: getattr(operator, name) for name in _OPERATORS.split()}
 ARITHMETIC |= {name: getattr(math, name) for name in ("ceil", "floor", "trunc", "sqrt", "log2", "prod")}
 FORBIDDEN_NAMESPACES = frozenset(
     ("c10d", "_c10d_functional", "_c10d_functional_autograd", "symm_mem", "profiler", "prim", "inductor")
@@ -104,13 +117,14 @@ def _program(path: Path, archive: zipfile.ZipFile) -> ProgramIR:
     return ProgramIR(path.stem, body, inputs, tuple(_argument(path, arg) for arg in results))
 
 
-def _json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
+def _json(path: Path, archive: zipfile.ZipFile, name: str) -> JsonObject:
     if archive.getinfo(name).file_size > os.path.getsize(path):
         raise TraceError(
             f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, more than the whole archive; "
             "torch.export.save does not compress"
         )
-    return json.loads(archive.read(name))
+    contents: JsonObject = json.loads(archive.read(name))
+    return contents
 
 
 class _Constants:
@@ -118,14 +132,14 @@ class _Constants:
 
     def __init__(self, path: Path, archive: zipfile.ZipFile, root: str, stem: str) -> None:
         self.path, self.archive, self.root = path, archive, root
-        self.payloads: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self.payloads: dict[str, tuple[str, JsonObject]] = {}
         for kind in ("weights", "constants"):
             config = f"{root}/data/{kind}/{stem}_{kind}_config.json"
             if config in archive.namelist():
                 self.payloads |= {
                     name: (kind, payload) for name, payload in _json(path, archive, config)["config"].items()
                 }
-        first: dict[tuple[Any, ...], str] = {}
+        first: dict[tuple[str, ...], str] = {}
         self.shared = {
             name: first.setdefault(_memory_key(name, payload), name) for name, (_, payload) in self.payloads.items()
         }
@@ -148,7 +162,7 @@ class _Constants:
         return torch.frombuffer(bytearray(raw), dtype=meta.dtype).reshape(meta.shape)
 
 
-def _memory_key(name: str, payload: Mapping[str, Any]) -> tuple[Any, ...]:
+def _memory_key(name: str, payload: JsonObject) -> tuple[str, ...]:
     """Tensors with equal keys share their memory; pickled ones never do, nor do those on the meta device."""
     meta = payload.get("tensor_meta")
     if payload["use_pickle"] or not meta or meta["device"]["type"] == "meta":
@@ -156,7 +170,7 @@ def _memory_key(name: str, payload: Mapping[str, Any]) -> tuple[Any, ...]:
     return payload["path_name"], json.dumps([meta["sizes"], meta["strides"], meta["storage_offset"]])
 
 
-def _program_input(graph: Mapping[str, Any], spec: Mapping[str, Any], constants: _Constants) -> ProgramInput:
+def _program_input(graph: JsonObject, spec: JsonObject, constants: _Constants) -> ProgramInput:
     """One input of the program, by its row in the signature."""
     ((kind, content),) = spec.items()
     if kind == "constant_input":
@@ -179,22 +193,23 @@ def _program_input(graph: Mapping[str, Any], spec: Mapping[str, Any], constants:
     return ProgramInput(name, "constant", key, constants.tensor(key, size))
 
 
-def _number_input(graph: Mapping[str, Any], arg: Mapping[str, Any]) -> ProgramInput:
+def _number_input(graph: JsonObject, arg: JsonObject) -> ProgramInput:
     """A number that the caller of the program chooses: its value when the program was exported."""
     ((kind, content),) = arg.items()
     name = content["as_name"]
     return ProgramInput(name, "value", name, _hint(graph[f"{kind.removeprefix('as_')}_values"][name]))
 
 
-def _hint(value: Mapping[str, Any]) -> Any:
+def _hint(value: JsonObject) -> Number:
     """The number, or the example's number behind an expression; expressions are not evaluated."""
     ((_, content),) = (value if "as_expr" not in value else value["as_expr"]["hint"] or {"": None}).items()
     if content is None:
         raise ValueError(f"the size {value['as_expr']['expr_str'][:80]!r} has no value")
-    return content
+    number: Number = content
+    return number
 
 
-def _tensor_meta(graph: Mapping[str, Any], name: str) -> TensorMeta:
+def _tensor_meta(graph: JsonObject, name: str) -> TensorMeta:
     meta = graph["tensor_values"][name]
     shape = tuple(int(_hint(size)) for size in meta["sizes"])
     if any(n < 0 for n in shape):
@@ -211,14 +226,14 @@ def _tensor_meta(graph: Mapping[str, Any], name: str) -> TensorMeta:
 # --- calls
 
 
-def _subgraph(path: Path, graph: Mapping[str, Any]) -> Subgraph:
+def _subgraph(path: Path, graph: JsonObject) -> Subgraph:
     inputs = tuple(_name(arg) for arg in graph["inputs"])
     outputs = [_argument(path, arg) for arg in graph["outputs"]]
     calls = tuple(_call_node(path, node) for node in graph["nodes"])
     return Subgraph(inputs, calls, outputs[0] if graph["is_single_tensor_return"] else outputs)
 
 
-def _call_node(path: Path, node: Mapping[str, Any]) -> CallNode:
+def _call_node(path: Path, node: JsonObject) -> CallNode:
     target = operator_of(path, node["target"])
     args, kwargs = [], {}
     for item in node["inputs"]:
@@ -236,12 +251,12 @@ def _call_node(path: Path, node: Mapping[str, Any]) -> CallNode:
     )
 
 
-def _name(arg: Mapping[str, Any]) -> str:
+def _name(arg: JsonObject) -> str:
     ((_, content),) = arg.items()
     return content.get("name") or content.get("as_name", "") if isinstance(content, dict) else ""
 
 
-def _result(arg: Mapping[str, Any]) -> Any:
+def _result(arg: JsonObject) -> Names:
     """The names of a result, nested as it is; an empty name for unused parts."""
     ((kind, content),) = arg.items()
     if kind == "as_none":
@@ -253,7 +268,7 @@ def _result(arg: Mapping[str, Any]) -> Any:
     )
 
 
-def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
+def _argument(path: Path, arg: JsonObject) -> Argument:
     """The value of an argument: plain data, `ValueRef`s, and bodies of control flow."""
     ((kind, content),) = arg.items()
     if kind in _READERS:
@@ -273,20 +288,20 @@ def _argument(path: Path, arg: Mapping[str, Any]) -> Any:
     raise ValueError(f"an argument of kind {kind!r}")
 
 
-def _either(content: Mapping[str, Any]) -> Any:
+def _either(content: JsonObject) -> ValueRef | Number:
     ((kind, value),) = content.items()
     return ValueRef(value) if kind == "as_name" else float(value) if kind == "as_float" else value
 
 
-def _scalar_or_ref(content: Any) -> Any:
+def _scalar_or_ref(content: dict[str, Any] | str) -> ValueRef | Number:
     return _either(content) if isinstance(content, dict) else ValueRef(content)
 
 
-def _optional_tensor(content: Mapping[str, Any]) -> ValueRef | None:
+def _optional_tensor(content: JsonObject) -> ValueRef | None:
     return ValueRef(content["as_tensor"]["name"]) if "as_tensor" in content else None
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+_READERS: dict[str, Callable[[Any], Argument]] = {
     "as_none": lambda _: None,
     "as_tensor": lambda content: ValueRef(content["name"]),
     "as_nested_tensors": lambda content: [[ValueRef(part["name"]) for part in inner] for inner in content],
@@ -306,7 +321,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def operator_of(path: Path, target: str) -> Any:
+def operator_of(path: Path, target: str) -> Function:
     """An operator by its name; nothing but operators and arithmetic can be named.
 
     Raises:
@@ -316,14 +331,15 @@ def operator_of(path: Path, target: str) -> Any:
     if parts[0] in ("_operator", "math") and len(parts) == 2 and parts[1] in ARITHMETIC:
         return ARITHMETIC[parts[1]]
     if parts[0] == "torch" and len(parts) == 2 and parts[1].startswith("sym_"):
-        return getattr(torch, parts[1])
+        symbolic: Function = getattr(torch, parts[1])
+        return symbolic
     if (
         parts[:2] == ["torch", "ops"]
         and len(parts) in (4, 5)
         and parts[2] not in FORBIDDEN_NAMESPACES
         and parts[3] not in FORBIDDEN_OPS
     ):
-        attribute: Any = torch.ops
+        attribute: object = torch.ops
         for part in parts[2:]:
             attribute = getattr(attribute, part, None)
         if isinstance(attribute, torch._ops.OpOverload | torch._ops.HigherOrderOperator):

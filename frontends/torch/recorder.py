@@ -19,8 +19,6 @@ from frontends.common.tape import OpCall, Operand, Size, Tape
 
 from .aliasing import geometry
 from .call_arguments import (
-    Args,
-    Kwargs,
     axis_map_of,
     convert_call,
     has_dynamic_size,
@@ -33,8 +31,8 @@ from .call_arguments import (
 from .call_kinds import CallKind, classify, is_decomposed
 from .conversion import Conversion
 from .tensor_values import TensorValues, storage_id, tensors_in
+from .typing import Args, Function, Kwargs, Number
 
-Function = Callable[..., Any]
 ControlFlow: TypeAlias = "Callable[[Recorder, str, Args, Kwargs], Any]"
 
 # factories whose contents follow from their arguments
@@ -83,7 +81,7 @@ class Recorder(TorchFunctionMode):
         self.tape, self.values, self.device = tape, values, device
         self._control_flow = control_flow
 
-    def __torch_function__(self, func: Function, types: Any, args: Args = (), kwargs: Kwargs | None = None) -> Any:
+    def __torch_function__(self, func: Function, types: object, args: Args = (), kwargs: Kwargs | None = None) -> Any:
         if is_dynamo_compiling():
             # torch.cond and others: `trace` tries again without compilation
             raise TraceError("compiled code cannot be recorded")
@@ -112,7 +110,7 @@ class Recorder(TorchFunctionMode):
             args = map_tensors(args, change)
         return self._trace(func, call, args, kwargs)
 
-    def _as_size(self, tensor: Tensor) -> Any:
+    def _as_size(self, tensor: Tensor) -> Tensor | Number:
         """Sizes may be integer tensors; those that are constant are the numbers they hold."""
         is_number = tensor.dim() == 0 and not tensor.is_floating_point() and not self.values.is_traced(tensor)
         return tensor.item() if is_number else self.values.as_traced(tensor)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
+
+from .typing import Args, Function, Index, Kwargs
 
 # Primes: no slice step and no size turns one into another, so that the strides after a view identify its axes.
 PROBE_STRIDES = (1000003, 1000033, 1000037, 1000039, 1000081, 1000099, 1000117, 1000121, 1000133, 1000151)
 
 
-def view_axis_map(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], source: Tensor
-) -> dict[int, int]:
+def view_axis_map(func: Function, args: Args, kwargs: Kwargs, source: Tensor) -> dict[int, int]:
     """The axis map of a view, found by taking the same view of a probe whose strides identify its axes.
 
     Args:
@@ -44,7 +41,7 @@ def view_axis_map(
     return axis_map
 
 
-def index_axis_map(index: Any, rank: int, rank_after: int) -> dict[int, int]:
+def index_axis_map(index: Index | tuple[Index, ...], rank: int, rank_after: int) -> dict[int, int]:
     """The axis map of `x[index]` where tensors are among the indices.
 
     Axes before the first of them, and whole axes behind the last, stay in order.
