@@ -7,6 +7,7 @@ from math import prod
 
 from cgir.graph import Graph, Node, Param, Shape
 
+from .constants import with_shape
 from .rewrite import rebuild
 
 
@@ -139,7 +140,7 @@ def recognize_affine(graph: Graph) -> Graph:
         shift = graph.consumers[index][0] if len(graph.consumers[index]) == 1 else index
         if not (_is_per_channel(node, "Mul") and _is_per_channel(graph.nodes[shift], "Add")):
             continue
-        params = tuple(Param(param.id, node.shape[:1]) for param in (*node.params, *graph.nodes[shift].params))
+        params = tuple(with_shape(param, node.shape[:1]) for param in (*node.params, *graph.nodes[shift].params))
         nodes[index] = replace(node, op="BatchNorm", params=params)
         nodes[shift], alias[shift] = None, index
     return rebuild(graph, nodes, alias)

@@ -62,7 +62,7 @@ def _constant_params(graph: Graph, source: int, params: tuple[Param, ...], compu
     shape = graph.nodes[source].shape
     origin = _origin(graph, source)
     if graph.nodes[origin].op == "Param":
-        return (_with_shape(params[0].id, params[0].shape, shape),)
+        return (with_shape(params[0], shape),)
     return (Param(f"{'+'.join(param.id for param in params)}@{origin}:{'x'.join(map(str, shape))}", shape),)
 
 
@@ -79,9 +79,9 @@ def _origin(graph: Graph, index: int) -> int:
     return index
 
 
-def _with_shape(name: str, before: Shape, after: Shape) -> Param:
-    """The parameter in the shape `after`; where that differs from `before`, its name says so."""
-    return Param(name if before == after else f"{name}:{'x'.join(map(str, after))}", after)
+def with_shape(param: Param, shape: Shape) -> Param:
+    """The parameter in another shape, which its name then ends with: one parameter has one shape in all nodes."""
+    return param if param.shape == shape else Param(f"{param.id}:{'x'.join(map(str, shape))}", shape)
 
 
 def squeeze_parameters(graph: Graph) -> Graph:
@@ -94,7 +94,7 @@ def squeeze_parameters(graph: Graph) -> Graph:
 
 def _squeezed(node: Node) -> Node:
     after = [(prod(param.shape),) if node.op == "PReLU" else _without_ones(param.shape) for param in node.params]
-    params = tuple(_with_shape(param.id, param.shape, shape) for param, shape in zip(node.params, after, strict=True))
+    params = tuple(with_shape(param, shape) for param, shape in zip(node.params, after, strict=True))
     return node if params == node.params else replace(node, params=params)
 
 
