@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 import keras
 from keras import Variable, tree
@@ -17,7 +17,7 @@ from cgir.ops import KERAS_NAMES
 from frontends.common.einsum import einsum, emit_matmul, parse_equation, tape_ops
 from frontends.common.tape import CallFields, Value
 
-from .graph_walk import KerasConverter, KerasImporter, UnfollowedError
+from .graph_walk import KerasConverter, KerasImporter, TensorLike, UnfollowedError, Values
 from .layer_converters import emit_norm, window_padding
 from .movement_converters import MOVEMENT_CONVERTERS
 from .weightless_layer_converters import emit_pool
@@ -25,7 +25,7 @@ from .weightless_layer_converters import emit_pool
 ARITHMETIC = ("Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow", "Maximum", "Minimum", "Compare")
 
 
-def _default(importer: KerasImporter, operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+def _default(importer: KerasImporter, operation: keras.Operation, *args: object, **kwargs: Any) -> Values:
     """Any operation: tensors are operands, a number next to one is the attribute `scalar`; unknown ones are opaque."""
     op = KERAS_NAMES.get(type(operation).__name__)
     if op is None:
@@ -54,9 +54,9 @@ def _emit_specs(
     op: str,
     operation: keras.Operation,
     operands: Sequence[Value],
-    specs: Sequence[Any],
+    specs: Sequence[keras.KerasTensor],
     **fields: Unpack[CallFields],
-) -> Any:
+) -> Values:
     """A node with the results that `specs` describe: a value if there is one, else a list."""
     values = importer.emit_results(
         op, operation.name, operands, [tuple(spec.shape) for spec in specs], [spec.dtype for spec in specs], **fields
@@ -120,7 +120,7 @@ def _clip(importer: KerasImporter, operation: keras.Operation, value: Value) -> 
     return importer.emit_unary("Clip", operation.name, value, attrs={"min": float(bounds[0]), "max": float(bounds[1])})
 
 
-def _reduce(importer: KerasImporter, operation: keras.Operation, value: Any, **_: Any) -> Any:
+def _reduce(importer: KerasImporter, operation: keras.Operation, value: TensorLike, **_: object) -> Values:
     """Sums, means and extremes over some or all axes."""
     value = importer.to_value(value)
     axis, rank = operation.axis, len(value.size)
@@ -143,13 +143,13 @@ def _reduce(importer: KerasImporter, operation: keras.Operation, value: Any, **_
 # --- products
 
 
-def _matmul(importer: KerasImporter, operation: keras.Operation, a: Any, b: Any) -> Value:
+def _matmul(importer: KerasImporter, operation: keras.Operation, a: TensorLike, b: TensorLike) -> Value:
     """Matrix products of any ranks."""
     a, b = importer.to_value(a), importer.to_value(b)
     return emit_matmul(importer.tape, operation.name, a, b, tuple(importer.result_specs(operation, a, b)[0].shape))
 
 
-def _einsum(importer: KerasImporter, operation: keras.Operation, *operands: Any, **_: Any) -> Any:
+def _einsum(importer: KerasImporter, operation: keras.Operation, *operands: TensorLike, **_: object) -> Values:
     """An einsum as matrix products; one that takes a diagonal is opaque."""
     values = [importer.to_value(operand) for operand in operands]
     try:
@@ -159,7 +159,7 @@ def _einsum(importer: KerasImporter, operation: keras.Operation, *operands: Any,
     return einsum(tape_ops(importer.tape), operation.subscripts, *values)
 
 
-def _tensordot(importer: KerasImporter, operation: keras.Operation, a: Any, b: Any) -> Value:
+def _tensordot(importer: KerasImporter, operation: keras.Operation, a: TensorLike, b: TensorLike) -> Value:
     """A product over the last axes of one and the first of the other, or over given axes."""
     a, b = importer.to_value(a), importer.to_value(b)
     axes = (
@@ -185,7 +185,7 @@ def _contract(importer: KerasImporter, a: Value, b: Value, first: Sequence[int],
     return product
 
 
-def _dot(importer: KerasImporter, operation: keras.Operation, a: Any, b: Any) -> Any:
+def _dot(importer: KerasImporter, operation: keras.Operation, a: TensorLike, b: TensorLike) -> Value:
     """NumPy's `dot` and `inner`: the last axis of one with the last but one, or the last, of the other."""
     a, b = importer.to_value(a), importer.to_value(b)
     if not a.size or not b.size:
@@ -194,7 +194,7 @@ def _dot(importer: KerasImporter, operation: keras.Operation, a: Any, b: Any) ->
     return _contract(importer, a, b, [len(a.size) - 1], [other])
 
 
-def _outer(importer: KerasImporter, operation: keras.Operation, a: Any, b: Any) -> Value:
+def _outer(importer: KerasImporter, operation: keras.Operation, a: TensorLike, b: TensorLike) -> Value:
     """Every product of two elements."""
     a, b = importer.to_value(a), importer.to_value(b)
     return importer.emit(
@@ -208,9 +208,9 @@ def _attention(
     query: Value,
     key: Value,
     value: Value,
-    bias: Any = None,
-    mask: Any = None,
-    scale: Any = None,
+    bias: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    scale: float | None = None,
 ) -> Value:
     """Scaled dot-product attention of (batch, positions, heads, width)."""
     heads = query.size[2]
@@ -237,7 +237,7 @@ def _channels_last(operation: keras.Operation) -> bool:
     return bool((operation.data_format or keras.config.image_data_format()) == "channels_last")
 
 
-def _conv(importer: KerasImporter, operation: keras.Operation, value: Value, kernel: Any) -> Any:
+def _conv(importer: KerasImporter, operation: keras.Operation, value: Value, kernel: TensorLike) -> Values:
     """A convolution with a weight of a custom layer; kernels that are computed are not followed."""
     last = _channels_last(operation)
     rank = len(value.size) - 2
@@ -297,11 +297,11 @@ def _batch_norm(
     importer: KerasImporter,
     operation: keras.Operation,
     value: Value,
-    mean: Any,
-    variance: Any,
-    offset: Any = None,
-    scale: Any = None,
-) -> Any:
+    mean: TensorLike,
+    variance: TensorLike,
+    offset: TensorLike | None = None,
+    scale: TensorLike | None = None,
+) -> Values:
     """Batch normalisation as a function; statistics that are computed make it opaque."""
     if any(isinstance(item, Value) for item in (mean, variance, offset, scale)):
         return importer.emit_opaque(operation, value, mean, variance, offset=offset, scale=scale)
@@ -319,7 +319,11 @@ def _norm(op: str) -> KerasConverter:
     """LayerNorm and RMSNorm as functions."""
 
     def convert(
-        importer: KerasImporter, operation: keras.Operation, value: Value, *weights: Any, **named: Any
+        importer: KerasImporter,
+        operation: keras.Operation,
+        value: Value,
+        *weights: TensorLike | None,
+        **named: TensorLike | None,
     ) -> Value:
         variables = [weight for weight in (*weights, *named.values()) if isinstance(weight, Variable)]
         axes = operation.axis if isinstance(operation.axis, Sequence) else [operation.axis]
@@ -330,12 +334,13 @@ def _norm(op: str) -> KerasConverter:
     return convert
 
 
-def _relu(importer: KerasImporter, operation: keras.Operation, value: Value) -> Any:
+def _relu(importer: KerasImporter, operation: keras.Operation, value: Value) -> Value:
     """The operation behind `keras.activations.relu`, which has the settings of the layer."""
-    return importer.layer_converters["ReLU"](importer, operation, value)
+    result: Value = importer.layer_converters["ReLU"](importer, operation, value)
+    return result
 
 
-def _control_flow(importer: KerasImporter, operation: keras.Operation, *_: Any, **__: Any) -> Any:
+def _control_flow(importer: KerasImporter, operation: keras.Operation, *_: object, **__: object) -> NoReturn:
     """Branches and loops, whose bodies are Python functions that Keras has not recorded."""
     raise UnfollowedError(
         f"{importer.location()}: keras.ops {type(operation).__name__} is control flow, "

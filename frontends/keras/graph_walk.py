@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, Unpack
+from typing import Any, Protocol, TypeAlias, Unpack
 
 import keras
 from keras import KerasTensor, Variable, tree
@@ -16,15 +16,30 @@ from keras import KerasTensor, Variable, tree
 from cgir import Param, TraceError
 from cgir.errors import one_line
 from cgir.graph import Shape
+from cgir.typing import AnyArray
 from frontends.common.tape import CallFields, Size, Tape, Value
 
 # (importer, layer or operation, *arguments of the call) -> value of its result, or several
 KerasConverter: TypeAlias = Callable[..., Any]
+ValueTree: TypeAlias = Any  # values, nested as Keras nests the tensors of a result
+TensorLike: TypeAlias = "Value | Variable | AnyArray | float"  # what an operation takes
+Values: TypeAlias = "Value | list[Value]"  # the result of a call, or several
+IntOrInts: TypeAlias = int | Sequence[int]
 WEIGHTED = ("Conv", "DepthwiseConv", "BatchNorm", "LayerNorm", "RMSNorm")  # operations that have weights of their own
 
 
 class UnfollowedError(TraceError):
     """The code inside a layer cannot be run on symbolic tensors."""
+
+
+class RecordedCall(Protocol):
+    """A call that Keras recorded, a `keras.src.ops.node.Node`."""
+
+    operation: keras.Operation
+    arguments: Any
+    input_tensors: Sequence[KerasTensor]
+    outputs: Sequence[KerasTensor]
+    is_input: bool
 
 
 class KerasImporter:
@@ -60,7 +75,7 @@ class KerasImporter:
         self._dtypes: dict[int, str] = {}  # node -> type
         self._param_ids: dict[int, str] = {}  # identity of a variable -> id of the parameter
         self._used_ids: set[str] = set()
-        self._alive: list[Any] = []  # variables and tensors that must outlive their identities
+        self._alive: list[object] = []  # variables and tensors that must outlive their identities
 
     # --- tensors
 
@@ -81,7 +96,7 @@ class KerasImporter:
         """The type of a value's elements."""
         return self._dtypes.get(value.node, "float32")
 
-    def param(self, variable: Any, shape: Shape | None = None, part: str = "") -> Param:
+    def param(self, variable: Variable, shape: Shape | None = None, part: str = "") -> Param:
         """A layer's own weight as a parameter; a variable has the same id wherever it is used.
 
         Args:
@@ -103,7 +118,7 @@ class KerasImporter:
             self._alive.append(variable)
         return Param(name + part, tuple(variable.shape) if shape is None else tuple(shape))
 
-    def to_value(self, item: Any) -> Value:
+    def to_value(self, item: TensorLike) -> Value:
         """Any operand as a value: weights are parameters, everything else is constant."""
         if isinstance(item, Value):
             return item
@@ -204,7 +219,7 @@ class KerasImporter:
 
     # --- calls
 
-    def import_call(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+    def import_call(self, operation: keras.Operation, *args: object, **kwargs: object) -> ValueTree:
         """The result of calling a layer or operation.
 
         Args:
@@ -228,7 +243,7 @@ class KerasImporter:
             return ""
         return f"{self.tape.path[-1]}.{layer.name}" if self.tape.path[-1] else layer.name
 
-    def _import_layer(self, layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def _import_layer(self, layer: keras.Layer, *args: object, **kwargs: object) -> ValueTree:
         """The result of a layer: by its converter, its recorded network, or what its code calls."""
         # this is inference on whole examples
         kwargs = {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
@@ -250,7 +265,7 @@ class KerasImporter:
             return self.import_function(function, *args)
         return self._import_library_layer(layer, *args, **kwargs)
 
-    def _import_library_layer(self, layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def _import_library_layer(self, layer: keras.Layer, *args: object, **kwargs: object) -> ValueTree:
         """A layer of Keras without a converter: what its code calls, or else a node of its own."""
         try:
             return self.trace_code(layer.call, *args, **kwargs)
@@ -263,7 +278,9 @@ class KerasImporter:
             self.param(variable) for inner in layer._flatten_layers() for variable in inner._trainable_variables
         )
 
-    def emit_opaque(self, operation: keras.Operation, *args: Any, params: tuple[Param, ...] = (), **kwargs: Any) -> Any:
+    def emit_opaque(
+        self, operation: keras.Operation, *args: object, params: tuple[Param, ...] = (), **kwargs: object
+    ) -> list[Value]:
         """Append an opaque node under the operation's own name.
 
         Args:
@@ -285,7 +302,7 @@ class KerasImporter:
             display_name=label,
         )
 
-    def import_function(self, function: Any, inputs: Any, *_: Any) -> Any:
+    def import_function(self, function: keras.Function, inputs: object, *_: object) -> ValueTree:
         """The results of a network that Keras recorded, called on values.
 
         Args:
@@ -305,14 +322,14 @@ class KerasImporter:
         self._import_recorded_calls(function, values_by_id)
         return tree.map_structure(lambda tensor: values_by_id[id(tensor)], function._outputs_struct)
 
-    def _import_recorded_calls(self, function: Any, values_by_id: dict[int, Any]) -> None:
+    def _import_recorded_calls(self, function: keras.Function, values_by_id: dict[int, Value | Variable]) -> None:
         """Import all calls between the given tensors and the outputs, deepest first, as Keras itself runs them."""
         for depth in sorted(function._nodes_by_depth, reverse=True):
             for node in function._nodes_by_depth[depth]:
                 if not node.is_input and all(id(tensor) in values_by_id for tensor in node.input_tensors):
                     self._import_recorded(node, values_by_id)
 
-    def _import_recorded(self, node: Any, values_by_id: dict[int, Any]) -> None:
+    def _import_recorded(self, node: RecordedCall, values_by_id: dict[int, Value | Variable]) -> None:
         """Import one recorded call and add its results to `values_by_id`."""
         args, kwargs = node.arguments.fill_in(values_by_id)
         results = tree.flatten(self.import_call(node.operation, *args, **kwargs))
@@ -320,13 +337,13 @@ class KerasImporter:
 
     # --- code that Keras did not record
 
-    def _symbolic(self, item: Any) -> Any:
+    def _symbolic(self, item: object) -> Any:
         """A value, or anything that contains values, with symbolic tensors in their place."""
         return tree.map_structure(
             lambda leaf: KerasTensor(leaf.size, self.dtype(leaf)) if isinstance(leaf, Value) else leaf, item
         )
 
-    def result_specs(self, operation: keras.Operation, *args: Any, **kwargs: Any) -> list[Any]:
+    def result_specs(self, operation: keras.Operation, *args: object, **kwargs: object) -> list[KerasTensor]:
         """Shapes and types of a call's results, by Keras's own shape inference.
 
         Args:
@@ -338,7 +355,7 @@ class KerasImporter:
             specs = operation.compute_output_spec(*self._symbolic(args), **self._symbolic(kwargs))
             return list(tree.flatten(specs))
 
-    def trace_code(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def trace_code(self, function: Callable[..., object], *args: object, **kwargs: object) -> ValueTree:
         """Run code on symbolic tensors, and import the Keras layers and operations that it calls.
 
         Args:
@@ -349,10 +366,10 @@ class KerasImporter:
         Raises:
             UnfollowedError: the function calls something else, or fails.
         """
-        values_by_id: dict[int, Any] = {}
-        tensors: list[Any] = []
+        values_by_id: dict[int, Value | Variable] = {}
+        tensors: list[KerasTensor] = []
 
-        def symbol(item: Any) -> Any:
+        def symbol(item: Value | Variable) -> KerasTensor:
             """A symbolic Keras tensor in place of a value or a weight."""
             shape, dtype = (item.size, self.dtype(item)) if isinstance(item, Value) else (item.shape, item.dtype)
             tensors.append(tensor := KerasTensor(shape, dtype))
@@ -390,9 +407,9 @@ def _library_class(layer: keras.Layer) -> type | None:
     return None
 
 
-def _calls_between(outputs: Sequence[Any], values_by_id: Mapping[int, Any]) -> list[Any]:
+def _calls_between(outputs: Sequence[KerasTensor], values_by_id: Mapping[int, Value | Variable]) -> list[RecordedCall]:
     """The recorded calls between given tensors and outputs, each after those it reads."""
-    order: dict[Any, None] = {}
+    order: dict[RecordedCall, None] = {}
     stack = [(tensor, False) for tensor in reversed(outputs)]
     while stack:
         tensor, done = stack.pop()
@@ -409,12 +426,12 @@ def _calls_between(outputs: Sequence[Any], values_by_id: Mapping[int, Any]) -> l
 
 
 @contextmanager
-def _symbolic_weights(layer: keras.Layer, symbol: Callable[[Any], Any]) -> Iterator[None]:
+def _symbolic_weights(layer: keras.Layer, symbol: Callable[[Variable], KerasTensor]) -> Iterator[None]:
     """Replace a layer's weights, and those of Keras's own layers in it, by symbolic tensors in the `with` block.
 
     What is computed from weights alone is then recorded too.
     """
-    saved: list[tuple[dict[str, Any], str, Any]] = []
+    saved: list[tuple[dict[str, Any], str, Variable]] = []
     stack = [layer] if isinstance(layer, keras.Layer) else []
     visited: set[int] = set()
     while stack:
@@ -445,7 +462,7 @@ RECORDS = ("_inbound_nodes", "_outbound_nodes", "_losses")
 
 
 @contextmanager
-def preserve_layers(layers: Sequence[Any]) -> Iterator[None]:
+def preserve_layers(layers: Sequence[keras.Layer]) -> Iterator[None]:
     """Restore the attributes of layers afterwards, and remove the calls recorded in the `with` block."""
     before = [(vars(layer), dict(vars(layer))) for layer in layers]
     lengths = [

@@ -11,19 +11,22 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Size, Tape, Value
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
-keras = import_optional("keras", "a Keras model", "tensorflow")
+if TYPE_CHECKING:
+    import keras
+else:
+    keras = import_optional("keras", "a Keras model", "tensorflow")
 
 # these import keras, whose absence has its own message above
-from . import layer_converters, sequence_layer_converters, weightless_layer_converters  # noqa: E402
-from .converters import OP_CONVERTERS  # noqa: E402
-from .graph_walk import KerasImporter, UnfollowedError, preserve_layers  # noqa: E402
+from . import layer_converters, sequence_layer_converters, weightless_layer_converters
+from .converters import OP_CONVERTERS
+from .graph_walk import KerasImporter, UnfollowedError, preserve_layers
 
 LAYER_CONVERTERS = {
     **layer_converters.LAYER_CONVERTERS,
@@ -40,7 +43,7 @@ class ModelInputs(NamedTuple):
     dtypes: list[str]
     structure: Any
 
-    def fill(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def fill(self, leaves: Sequence[object]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with these leaves."""
         args, kwargs = keras.tree.pack_sequence_as(self.structure, list(leaves))
         return args, kwargs
@@ -50,7 +53,7 @@ class ModelInputs(NamedTuple):
         return self.fill([keras.KerasTensor(size, dtype) for size, dtype in zip(self.sizes, self.dtypes, strict=True)])
 
 
-def trace(model: Any, request: TraceRequest) -> Graph:
+def trace(model: keras.Operation | str | os.PathLike[str], request: TraceRequest) -> Graph:
     """The raw graph of a Keras model, layer or file.
 
     Raises:
@@ -77,7 +80,7 @@ def trace(model: Any, request: TraceRequest) -> Graph:
             return _trace_as_function(model, request, inputs, error)
 
 
-def _trace_as_function(model: Any, request: TraceRequest, inputs: ModelInputs, reason: Exception) -> Graph:
+def _trace_as_function(model: keras.Layer, request: TraceRequest, inputs: ModelInputs, reason: Exception) -> Graph:
     """The graph of the model's concrete function, called on inputs of these sizes."""
     from frontends.tensorflow.importer import trace_keras
 
@@ -91,7 +94,7 @@ def _trace_as_function(model: Any, request: TraceRequest, inputs: ModelInputs, r
     return graph
 
 
-def _import_calls(model: Any, request: TraceRequest, inputs: ModelInputs) -> Graph:
+def _import_calls(model: keras.Layer, request: TraceRequest, inputs: ModelInputs) -> Graph:
     """The graph of the calls that Keras recorded, or that running the model's code records."""
     name = request.name
     tape = Tape(batch=max(inputs.sizes[0][0], 1) if inputs.sizes[0] else 1, strict=request.strict)
@@ -118,7 +121,7 @@ def _import_calls(model: Any, request: TraceRequest, inputs: ModelInputs) -> Gra
     return Graph(tuple(tape.nodes), name)
 
 
-def _recorded_function(model: Any) -> Any:
+def _recorded_function(model: keras.Layer) -> keras.Function | None:
     """The recorded calls of a model without a `call` of its own, or None."""
     function = model._functional if isinstance(model, keras.Sequential) else model
     has_call = any("call" in vars(base) for base in type(model).__mro__ if not base.__module__.startswith("keras."))
@@ -128,7 +131,7 @@ def _recorded_function(model: Any) -> Any:
 # --- files
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> keras.Layer:
     """The model in a file."""
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -150,7 +153,7 @@ def _load(path: Path) -> Any:
 # --- inputs
 
 
-def _model_inputs(model: Any, request: TraceRequest) -> ModelInputs:
+def _model_inputs(model: keras.Layer, request: TraceRequest) -> ModelInputs:
     """The inputs that the model is called on: those of its recorded calls, else those of the request."""
     function = _recorded_function(model)
     if request.inputs is not None and request.input_shape is not None:
@@ -164,7 +167,7 @@ def _model_inputs(model: Any, request: TraceRequest) -> ModelInputs:
     return _free_inputs(model, request)
 
 
-def _requested_sizes(function: Any, request: TraceRequest) -> Sequence[Size | None]:
+def _requested_sizes(function: keras.Function, request: TraceRequest) -> Sequence[Size | None]:
     """The sizes that the caller gives for the inputs of a recorded model, in its order; None where there is none."""
     tensors = function.inputs
     if request.inputs is None and request.input_shape is None:
@@ -188,7 +191,7 @@ def _requested_sizes(function: Any, request: TraceRequest) -> Sequence[Size | No
     return sizes
 
 
-def _input_size(tensor: Any, requested: Size | None) -> Size:
+def _input_size(tensor: keras.KerasTensor, requested: Size | None) -> Size:
     """The concrete size of an input: as requested, else the model's own with a batch of one."""
     declared = tuple(tensor.shape)
     if requested is None:
@@ -209,9 +212,9 @@ def _input_size(tensor: Any, requested: Size | None) -> Size:
     return requested
 
 
-def _free_inputs(model: Any, request: TraceRequest) -> ModelInputs:
+def _free_inputs(model: keras.Layer, request: TraceRequest) -> ModelInputs:
     """Inputs of a layer or subclassed model: those given, else those it was built with."""
-    shapes: Any = shapes_from(request.input_shape) if request.input_shape is not None else None
+    shapes: Sequence[Size] | None = shapes_from(request.input_shape) if request.input_shape is not None else None
     if request.inputs is None and shapes is None:
         shapes = _built_shapes(model)
     dtype = keras.config.floatx()
@@ -232,7 +235,7 @@ def _free_inputs(model: Any, request: TraceRequest) -> ModelInputs:
     )
 
 
-def _built_shapes(model: Any) -> list[Size]:
+def _built_shapes(model: keras.Layer) -> list[Size]:
     """The shapes that a model was built with."""
     shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
     if not shapes or not all(
@@ -249,7 +252,7 @@ def _built_shapes(model: Any) -> list[Size]:
     return [tuple(n or 1 for n in shape) for shape in shapes]
 
 
-def _arguments(model: Any, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(model: keras.Layer, inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments of `call`: by keyword from a dictionary of its parameters' names, by position from a tuple.
 
     A tuple is one list if the call takes one argument.
@@ -266,7 +269,7 @@ def _arguments(model: Any, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]
     return args, {}
 
 
-def _built_model(model: Any, inputs: ModelInputs) -> Any:
+def _built_model(model: keras.Layer, inputs: ModelInputs) -> keras.Layer:
     """The model itself if it is built, else a copy built from its configuration: the user's stays unbuilt."""
     if model.built:
         return model

@@ -5,13 +5,14 @@ A converter takes the importer, the layer and the values it is called on, and re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil, prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import keras
 
 from cgir import Param
+from cgir.graph import Attr
 from frontends.common.einsum import einsum, parse_equation, tape_ops
 from frontends.common.tape import Size, Value
 
@@ -29,7 +30,9 @@ UNARY_ACTIVATIONS = {
 }  # fmt: skip
 
 
-def apply_activation(importer: KerasImporter, function: Any, value: Value) -> Value:
+def apply_activation(
+    importer: KerasImporter, function: Callable[..., object] | keras.Layer | None, value: Value
+) -> Value:
     """The activation of a layer: one of Keras's functions, a layer, or any function of Keras operations.
 
     Args:
@@ -91,12 +94,14 @@ def spatial_part(size: Size, last: bool) -> Size:
     return size[1:-1] if last else size[2:]
 
 
-def _params(importer: KerasImporter, kernel: Any, shape: Size, bias: Any) -> tuple[Param, ...]:
+def _params(
+    importer: KerasImporter, kernel: keras.Variable, shape: Size, bias: keras.Variable | None
+) -> tuple[Param, ...]:
     """A kernel of this shape, and the bias unless it is None."""
     return (importer.param(kernel, shape), *((importer.param(bias),) if bias is not None else ()))
 
 
-def _conv_attrs(layer: keras.Layer, size: Size, groups: int) -> dict[str, Any]:
+def _conv_attrs(layer: keras.Layer, size: Size, groups: int) -> dict[str, Attr]:
     """Attributes of a convolution of an image of this size."""
     kernel, stride, dilation = tuple(layer.kernel_size), tuple(layer.strides), tuple(layer.dilation_rate)
     padding = window_padding(spatial_part(size, channels_last(layer)), kernel, stride, dilation, layer.padding)
@@ -186,7 +191,14 @@ def _conv_transpose(importer: KerasImporter, layer: keras.Layer, value: Value) -
 # --- dense layers and tables
 
 
-def emit_linear(importer: KerasImporter, name: str, value: Value, kernel: Any, bias: Any, out_features: int) -> Value:
+def emit_linear(
+    importer: KerasImporter,
+    name: str,
+    value: Value,
+    kernel: keras.Variable,
+    bias: keras.Variable | None,
+    out_features: int,
+) -> Value:
     """A linear layer over the last axis, for a kernel of any rank.
 
     Args:
@@ -264,7 +276,7 @@ def _reversible_embedding(importer: KerasImporter, layer: keras.Layer, value: Va
 # --- norms
 
 
-def _affine(importer: KerasImporter, *weights: Any) -> tuple[Param, ...]:
+def _affine(importer: KerasImporter, *weights: keras.Variable | None) -> tuple[Param, ...]:
     """The weights that are not None, as parameters."""
     return tuple(importer.param(weight) for weight in weights if weight is not None)
 
@@ -311,7 +323,7 @@ def _layer_norm(importer: KerasImporter, layer: keras.Layer, value: Value) -> Va
 
 
 def emit_norm(
-    importer: KerasImporter, op: str, name: str, value: Value, axes: Any, weights: tuple[Param, ...]
+    importer: KerasImporter, op: str, name: str, value: Value, axes: Sequence[int], weights: tuple[Param, ...]
 ) -> Value:
     """A norm over some axes, which are brought to the end and back.
 
@@ -383,7 +395,7 @@ def _prelu(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
     return importer.emit_unary("PReLU", layer.name, value, params=(weight,), **order)
 
 
-def _softmax(importer: KerasImporter, layer: keras.Layer, value: Value, *_: Any) -> Value:
+def _softmax(importer: KerasImporter, layer: keras.Layer, value: Value, *_: object) -> Value:
     """Softmax over one axis, or over several flattened into one."""
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     return importer.emit_unary("Softmax", layer.name, value, attrs={"size": prod(value.size[axis] for axis in axes)})

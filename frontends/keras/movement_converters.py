@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from cgir.graph import Attr
 from frontends.common.tape import Size, Value
 
-from .graph_walk import KerasConverter, KerasImporter
+from .graph_walk import KerasConverter, KerasImporter, TensorLike, Values
 
 
-def _stack(importer: KerasImporter, operation: keras.Operation, values: Sequence[Any]) -> Value:
+def _stack(importer: KerasImporter, operation: keras.Operation, tensors: Sequence[TensorLike]) -> Value:
     """Tensors along a new axis."""
-    values = [importer.to_value(value) for value in values]
+    values = [importer.to_value(tensor) for tensor in tensors]
     size: Size = tuple(importer.result_specs(operation, values)[0].shape)
     new_axis = operation.axis % len(size)
     return importer.emit(
@@ -46,12 +45,12 @@ def _transpose(importer: KerasImporter, operation: keras.Operation, value: Value
     return importer.transpose(value, order)
 
 
-def _reshape(importer: KerasImporter, operation: keras.Operation, value: Value, **_: Any) -> Value:
+def _reshape(importer: KerasImporter, operation: keras.Operation, value: Value, **_: object) -> Value:
     """Reshapes, with axes of size 1 added or dropped among them."""
     return importer.reshape(value, tuple(importer.result_specs(operation, value)[0].shape))
 
 
-def _expand(importer: KerasImporter, operation: keras.Operation, value: Value, *args: Any) -> Value:
+def _expand(importer: KerasImporter, operation: keras.Operation, value: Value, *args: object) -> Value:
     """Broadcasting and repetition along axes, aligned at the last one."""
     size = tuple(importer.result_specs(operation, value, *args)[0].shape)
     shift = len(size) - len(value.size)
@@ -64,7 +63,9 @@ def _expand(importer: KerasImporter, operation: keras.Operation, value: Value, *
     )
 
 
-def _slices(importer: KerasImporter, operation: keras.Operation, value: Value, *args: Any, **named: Any) -> Any:
+def _slices(
+    importer: KerasImporter, operation: keras.Operation, value: Value, *args: object, **named: object
+) -> Values:
     """Parts of a tensor; `Unstack` removes the axis."""
     removed = operation.axis % len(value.size) if type(operation).__name__ == "Unstack" else None
     kept = [axis for axis in range(len(value.size)) if axis != removed]
@@ -74,7 +75,7 @@ def _slices(importer: KerasImporter, operation: keras.Operation, value: Value, *
     return values[0] if type(operation).__name__ == "Slice" else values
 
 
-def _getitem(importer: KerasImporter, operation: keras.Operation, value: Value, key: Any) -> Value:
+def _getitem(importer: KerasImporter, operation: keras.Operation, value: Value, key: object) -> Value:
     """`x[key]` of slices, integers, None and an ellipsis; tensors among them are gathered."""
     size = tuple(importer.result_specs(operation, value, key)[0].shape)
     items = list(key) if isinstance(key, tuple) else [key]
@@ -94,7 +95,9 @@ def _getitem(importer: KerasImporter, operation: keras.Operation, value: Value, 
     return importer.emit("Slice", operation.name, [value], size, axis_map=axis_map)
 
 
-def _pad(importer: KerasImporter, operation: keras.Operation, value: Value, constant_values: Any = None) -> Value:
+def _pad(
+    importer: KerasImporter, operation: keras.Operation, value: Value, constant_values: float | None = None
+) -> Value:
     """Padding of any axes in any mode."""
     size: Size = tuple(importer.result_specs(operation, value)[0].shape)
     pairs = operation.pad_width

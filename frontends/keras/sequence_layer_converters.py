@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import keras
 
 from cgir import Param
+from cgir.graph import Attr
 from frontends.common.tape import Size, Value
 
-from .graph_walk import KerasConverter, KerasImporter, UnfollowedError
+from .graph_walk import KerasConverter, KerasImporter, TensorLike, UnfollowedError, Values, ValueTree
 from .layer_converters import apply_activation, emit_linear
 
 # cell -> operator, number of gates, default activations
@@ -25,7 +25,9 @@ CELLS = {
 # --- recurrent networks
 
 
-def _recurrent(importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Any = None) -> Any:
+def _recurrent(
+    importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Values | None = None
+) -> Values:
     """LSTM, GRU, SimpleRNN, and `RNN` of their cells: a node per cell, then the last step unless all are returned."""
     cells = list(layer.cell.cells) if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
     if any(type(cell).__name__ not in CELLS for cell in cells):
@@ -42,7 +44,7 @@ def _recurrent(importer: KerasImporter, layer: keras.Layer, value: Value, initia
     return [result, *states] if layer.return_state else result
 
 
-def _custom_cells(importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Any) -> Any:
+def _custom_cells(importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Values | None) -> Values:
     """Cells outside the vocabulary: on TensorFlow, its frontend follows the loop; elsewhere, one opaque node."""
     if keras.backend.backend() == "tensorflow":
         raise UnfollowedError(f"{importer.location()}: {type(layer).__name__} is a loop over cells of its own")
@@ -55,7 +57,7 @@ def _custom_cells(importer: KerasImporter, layer: keras.Layer, value: Value, ini
 
 
 def _emit_recurrent(
-    importer: KerasImporter, name: str, cells: Sequence[Any], value: Value, states: Sequence[Sequence[Value]]
+    importer: KerasImporter, name: str, cells: Sequence[keras.Layer], value: Value, states: Sequence[Sequence[Value]]
 ) -> list[Value]:
     """Append one recurrent node.
 
@@ -71,7 +73,7 @@ def _emit_recurrent(
     """
     cell, batch, length = cells[0], value.size[0], value.size[1]
     op, _, default_activations = CELLS[type(cell).__name__]
-    attrs: dict[str, Any] = {"hidden": cell.units, "layers": 1, "bidirectional": len(cells) == 2}
+    attrs: dict[str, Attr] = {"hidden": cell.units, "layers": 1, "bidirectional": len(cells) == 2}
     activations = tuple(
         getattr(getattr(cell, key), "__name__", "custom")
         for key in ("activation", "recurrent_activation")[: len(default_activations)]
@@ -94,7 +96,7 @@ def _stack_states(importer: KerasImporter, states: Sequence[Value]) -> Value:
     return flat[0] if len(flat) == 1 else importer.emit("Concat", "concatenate", flat, (len(flat), *flat[0].size[1:]))
 
 
-def _cell_params(importer: KerasImporter, cell: Any) -> list[Param]:
+def _cell_params(importer: KerasImporter, cell: keras.Layer) -> list[Param]:
     """Weights in PyTorch's order and layout; a bias of two rows (GRU that resets after the product) is two vectors."""
     hidden = cell.units
     num_rows = CELLS[type(cell).__name__][1] * hidden
@@ -110,9 +112,11 @@ def _cell_params(importer: KerasImporter, cell: Any) -> list[Param]:
         return [*weights, *(importer.param(cell.bias, (num_rows,), part) for part in (".input", ".recurrent"))]
 
 
-def _bidirectional(importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Any = None) -> Any:
+def _bidirectional(
+    importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Values | None = None
+) -> Values:
     """Both directions in one node where they have the same cells; their results are joined as `merge_mode` says."""
-    cells: list[Any] = [getattr(inner, "cell", None) for inner in (layer.forward_layer, layer.backward_layer)]
+    cells: list[keras.Layer] = [getattr(inner, "cell", None) for inner in (layer.forward_layer, layer.backward_layer)]
     same_cells = (
         type(cells[0]) is type(cells[1]) and type(cells[0]).__name__ in CELLS and cells[0].units == cells[1].units
     )
@@ -124,7 +128,7 @@ def _bidirectional(importer: KerasImporter, layer: keras.Layer, value: Value, in
         importer, layer.name, cells, value, list(zip(initial[:half], initial[half:], strict=True))
     )
     if layer.return_sequences and layer.merge_mode == "concat":
-        result: Any = sequence
+        result: Values = sequence
     else:
         parts = [importer.slice_axis(sequence, 2, cells[0].units) for _ in range(2)]
         parts = parts if layer.return_sequences else [importer.slice_axis(part, 1) for part in parts]
@@ -133,7 +137,7 @@ def _bidirectional(importer: KerasImporter, layer: keras.Layer, value: Value, in
     return [*(result if isinstance(result, list) else [result]), *states] if layer.return_state else result
 
 
-def _merge_directions(importer: KerasImporter, mode: str | None, parts: list[Value]) -> Any:
+def _merge_directions(importer: KerasImporter, mode: str | None, parts: list[Value]) -> Values:
     """The results of both directions joined as a `merge_mode` says."""
     first = parts[0]
     if mode is None:
@@ -160,11 +164,11 @@ def _multi_head_attention(
     query: Value,
     value: Value,
     key: Value | None = None,
-    attention_mask: Any = None,
+    attention_mask: TensorLike | None = None,
     return_attention_scores: bool = False,
     use_causal_mask: bool = False,
-    **masks: Any,
-) -> Any:
+    **masks: object,
+) -> ValueTree:
     """Multi-head and grouped-query attention: three linear layers, attention, one linear layer."""
     is_grouped = isinstance(layer, keras.layers.GroupQueryAttention)
     library_class = keras.layers.GroupQueryAttention if is_grouped else keras.layers.MultiHeadAttention
@@ -196,7 +200,7 @@ def _multi_head_attention(
     return importer.reshape(out, (*query.size[:-1], *dense._kernel.shape[2:]))
 
 
-def _project_heads(importer: KerasImporter, source: Value, dense: Any, num_heads: int) -> Value:
+def _project_heads(importer: KerasImporter, source: Value, dense: keras.layers.EinsumDense, num_heads: int) -> Value:
     """A projection as (batch, heads, positions, width); fewer heads of keys and values are repeated."""
     own_heads, width = dense._kernel.shape[1:]
     with importer.tape.module_scope(importer.module_path(dense)):
@@ -212,7 +216,7 @@ def _project_heads(importer: KerasImporter, source: Value, dense: Any, num_heads
     return importer.transpose(out, (0, 2, 1, 3))
 
 
-def _mask(importer: KerasImporter, mask: Any) -> Value:
+def _mask(importer: KerasImporter, mask: TensorLike) -> Value:
     """A mask (batch, queries, keys) for all heads."""
     value = importer.to_value(mask)
     if len(value.size) != 3 or value.static:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
 
 import keras
 
+from cgir.graph import Attr
 from frontends.common.tape import Size, Value
 
-from .graph_walk import KerasConverter, KerasImporter
+from .graph_walk import IntOrInts, KerasConverter, KerasImporter
 from .layer_converters import channels_last, spatial_part, window_padding
 
 # --- pooling
@@ -35,8 +35,8 @@ def emit_pool(
     operation: keras.Operation,
     value: Value,
     is_max: bool,
-    kernel: Any,
-    stride: Any,
+    kernel: IntOrInts,
+    stride: IntOrInts | None,
     padding: str,
     last: bool,
 ) -> Value:
@@ -55,7 +55,7 @@ def emit_pool(
     rank = len(value.size) - 2
     kernel, stride = (tuple(n) if isinstance(n, Sequence) else (n,) * rank for n in (kernel, stride or kernel))
     pairs = window_padding(spatial_part(value.size, last), kernel, stride, (1,) * rank, padding)
-    attrs: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": pairs}
+    attrs: dict[str, Attr] = {"kernel": kernel, "stride": stride, "padding": pairs}
     if is_max:
         attrs["dilation"] = (1,) * rank
     elif any(map(any, pairs)):
@@ -102,7 +102,7 @@ def _zero_padding(importer: KerasImporter, layer: keras.Layer, value: Value) -> 
     )
 
 
-def _resize(mode: Callable[[Any], str]) -> KerasConverter:
+def _resize(mode: Callable[[keras.Layer], str]) -> KerasConverter:
     """Resizing in a mode."""
     return lambda importer, layer, value: importer.emit(
         "Resize",
