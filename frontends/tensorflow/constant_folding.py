@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -90,7 +89,7 @@ def evaluate(
     if any(prod(size) > MAX_ELEMENTS for size in sizes):
         return None
     tensors = [tf.constant(tensor.data, dtype=tf.as_dtype(tensor.dtype)) for tensor in inputs]
-    attrs: list[Any] = []
+    attrs: list[object] = []
     for attribute in definition.attr:
         attrs += [attribute.name, get_attribute(node, attribute.name)]
     try:

@@ -6,8 +6,8 @@ operands as data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def _num_elements(call: TFCall) -> Results:
     return [_integers(prod(call.inputs[0].size), call.dtype)]
 
 
-def _integers(value: Any, dtype: int) -> TFTensor:
+def _integers(value: int | Sequence[int], dtype: int) -> TFTensor:
     data = np.asarray(value, np.int64)
     return TFTensor(data.shape, dtype, data)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
-from tensorflow.core.framework import attr_value_pb2, function_pb2, op_def_pb2, types_pb2
+from tensorflow.core.framework import attr_value_pb2, function_pb2, graph_pb2, node_def_pb2, op_def_pb2, types_pb2
 from tensorflow.python.framework import op_def_registry
 
 from cgir import TraceError
 from cgir.typing import AnyArray
 from frontends.common.tape import ProvenanceHint, Size, Value
 
-NodeDef: TypeAlias = Any  # TensorFlow's messages have no types
+NodeDef: TypeAlias = node_def_pb2.NodeDef
 ResultSpecs: TypeAlias = list[tuple[str, int]]  # name and type of every result of an operator
 FLOATING = frozenset((types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16))
 LIBRARY = attrgetter("library.function")
@@ -85,7 +85,7 @@ class TFTensor:
     provenance: ProvenanceHint | None = None
 
 
-def functions_of(definition: Any) -> dict[str, function_pb2.FunctionDef]:
+def functions_of(definition: graph_pb2.GraphDef) -> dict[str, function_pb2.FunctionDef]:
     """The functions in the library of a GraphDef, by name."""
     return {function.signature.name: function for function in LIBRARY(definition)}
 

@@ -8,23 +8,26 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
-tf = import_optional("tensorflow", "a TensorFlow model", "tensorflow")
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = import_optional("tensorflow", "a TensorFlow model", "tensorflow")
 
-from tensorflow.core.framework import graph_pb2  # noqa: E402
-from tensorflow.python.util import nest as tree  # noqa: E402
+from tensorflow.core.framework import graph_pb2
+from tensorflow.python.util import nest as tree
 
-from . import saved_model  # noqa: E402
-from .control_flow import CONTROL_FLOW  # noqa: E402
-from .converters import CONVERTERS  # noqa: E402
-from .graph_def import GraphInput, Program, Variable, functions_of  # noqa: E402
-from .graph_walk import TensorFlowImporter  # noqa: E402
+from . import saved_model
+from .control_flow import CONTROL_FLOW
+from .converters import CONVERTERS
+from .graph_def import GraphInput, Program, Variable, functions_of
+from .graph_walk import TensorFlowImporter
 
 
 def trace(model: Any, request: TraceRequest) -> Graph:
@@ -44,7 +47,7 @@ def trace(model: Any, request: TraceRequest) -> Graph:
         ) from error
 
 
-def trace_keras(model: Any, request: TraceRequest) -> Graph:
+def trace_keras(model: tf.keras.Model, request: TraceRequest) -> Graph:
     """The raw graph of a Keras model's call at inference, through a concrete function.
 
     Raises:
@@ -53,7 +56,7 @@ def trace_keras(model: Any, request: TraceRequest) -> Graph:
     specs = _requested_specs(request, getattr(model, "compute_dtype", None)) or _keras_specs(model)
     structure = getattr(model, "_inputs_struct", None)
 
-    def call(*args: Any) -> Any:
+    def call(*args: tf.Tensor) -> object:
         flat = tf.nest.flatten(args)
         if structure is not None and len(tf.nest.flatten(structure)) == len(flat):
             return model(tf.nest.pack_sequence_as(structure, flat), training=False)
@@ -92,14 +95,16 @@ def _read_program(model: Any, request: TraceRequest) -> Program:
     return _concrete_program(model, request.name or _function_name(model))
 
 
-def _function_name(function: Any) -> str:
+def _function_name(function: object) -> str:
     """The Python function's name, without TensorFlow's prefix and suffix."""
     name = getattr(function, "name", "function")
     name = name.decode() if isinstance(name, bytes) else str(name)
     return name.removeprefix("__inference_").rstrip("0123456789").strip("_") or "function"
 
 
-def _concrete_function(function: Any, request: TraceRequest) -> Any:
+def _concrete_function(
+    function: tf.types.experimental.PolymorphicFunction, request: TraceRequest
+) -> tf.types.experimental.ConcreteFunction:
     """The concrete function of a tf.function for the requested inputs."""
     specs = _requested_specs(request, None)
     try:
@@ -117,7 +122,7 @@ def _concrete_function(function: Any, request: TraceRequest) -> Any:
         raise TraceError(f"the tf.function cannot be traced: {one_line(error, 400, named=True)}") from error
 
 
-def _requested_specs(request: TraceRequest, dtype: Any) -> list[Any]:
+def _requested_specs(request: TraceRequest, dtype: str | None) -> list[tf.TensorSpec]:
     """Specifications of the inputs that the request gives; `dtype` is that of inputs given by shape."""
     if request.inputs is not None and request.input_shape is not None:
         raise TraceError("trace takes example inputs or input_shape=, found both")
@@ -135,7 +140,7 @@ def _requested_specs(request: TraceRequest, dtype: Any) -> list[Any]:
         ) from error
 
 
-def _tensor_spec(item: Any) -> Any:
+def _tensor_spec(item: Any) -> tf.TensorSpec:
     if isinstance(item, tf.TensorSpec):
         return item
     return tf.TensorSpec(
@@ -143,7 +148,7 @@ def _tensor_spec(item: Any) -> Any:
     )
 
 
-def _keras_specs(model: Any) -> list[Any]:
+def _keras_specs(model: tf.keras.Model) -> list[tf.TensorSpec]:
     try:
         tensors = tf.nest.flatten(model.inputs)
     except (AttributeError, ValueError):
@@ -153,7 +158,7 @@ def _keras_specs(model: Any) -> list[Any]:
     return [tf.TensorSpec(tuple(tensor.shape), tf.as_dtype(str(tensor.dtype)), name=tensor.name) for tensor in tensors]
 
 
-def _concrete_program(function: Any, name: str) -> Program:
+def _concrete_program(function: tf.types.experimental.ConcreteFunction, name: str) -> Program:
     """The graph of a concrete function; its captured inputs are variables and constants made outside."""
     graph = function.graph
     num_inputs = len(graph.inputs) - len(function.captured_inputs)
@@ -169,25 +174,25 @@ def _concrete_program(function: Any, name: str) -> Program:
     return Program(definition.node, functions_of(definition), inputs, _outputs(graph), handles, name=name)
 
 
-def _graph_input(placeholder: Any) -> GraphInput:
+def _graph_input(placeholder: tf.Tensor) -> GraphInput:
     name, shape = placeholder.op.name, placeholder.shape
     size = None if shape.rank is None else tuple(shape.as_list())
     return GraphInput(name, name, size, placeholder.dtype.as_datatype_enum)
 
 
-def _captured_variable(variable: Any, placeholder: Any) -> Variable:
+def _captured_variable(variable: tf.Variable, placeholder: tf.Tensor) -> Variable:
     name = f"{variable.name.partition(':')[0]}#{placeholder.op.name}"
     return Variable(name, tuple(variable.shape.as_list()), variable.dtype.as_datatype_enum, bool(variable.trainable))
 
 
-def _captured_constant(captured: Any, placeholder: Any) -> Variable:
+def _captured_constant(captured: tf.Tensor, placeholder: tf.Tensor) -> Variable:
     """A tensor made outside the function: it counts as a variable that is not trained."""
     shape = placeholder.shape if placeholder.shape.rank is not None else captured.shape
     size = tuple(n or 1 for n in shape.as_list()) if shape.rank is not None else ()
     return Variable(placeholder.op.name, size, placeholder.dtype.as_datatype_enum, False)
 
 
-def _outputs(graph: Any) -> list[tuple[str, str]]:
+def _outputs(graph: tf.Graph) -> list[tuple[str, str]]:
     """Names of the outputs, and references to their tensors; a tensor that is returned twice is one output."""
     paths: dict[str, str] = {}
     for path, tensor in zip(_paths(graph), graph.outputs, strict=True):
@@ -197,7 +202,7 @@ def _outputs(graph: Any) -> list[tuple[str, str]]:
     return [(path, ref) for ref, path in paths.items()]
 
 
-def _paths(graph: Any) -> list[str]:
+def _paths(graph: tf.Graph) -> list[str]:
     """A name for every output: "output", "output.1", "output.logits" ..."""
     numbered = [f"output.{index}" for index in range(len(graph.outputs))]
     if len(graph.outputs) == 1:

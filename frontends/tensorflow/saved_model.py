@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from tensorflow.core.framework import graph_pb2, tensor_shape_pb2, variable_pb2
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2, saved_object_graph_pb2
 
 from cgir import TraceError
 from cgir.errors import one_line
 
 from .graph_def import FLOATING, GraphInput, Program, Variable, data_inputs, functions_of, get_attribute, source_of
 
+Parsed = TypeVar("Parsed", bound=Message)
 MAX_BYTES = 2**31 - 1  # of a protocol buffer
 
 
@@ -114,7 +115,7 @@ def frozen_program(graph: graph_pb2.GraphDef, name: str, label: str) -> Program:
     return Program(graph.node, functions, inputs, outputs, frozen=True, name=name)
 
 
-def _parse(message: Any, path: Path, kind: str) -> Any:
+def _parse(message: Parsed, path: Path, kind: str) -> Parsed:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise TraceError(f"{path}: {path.stat().st_size} bytes is more than {kind} can have")
@@ -162,7 +163,7 @@ def _handles(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Variable]:
     return handles
 
 
-def _object(index: int, variable: Any) -> Variable:
+def _object(index: int, variable: saved_object_graph_pb2.SavedVariable) -> Variable:
     size = tuple(int(dim.size) for dim in variable.shape.dim)
     return Variable(f"{variable.name or 'variable'}#{index}", size, variable.dtype, variable.trainable)
 
@@ -171,7 +172,7 @@ def _trained_names(graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
     """Trained variables of a SavedModel of TensorFlow 1, listed in a collection."""
     if "trainable_variables" not in graph.collection_def:
         return []
-    collection: Mapping[Any, Any] = graph.collection_def
+    collection: Mapping[str, meta_graph_pb2.CollectionDef] = graph.collection_def
     return [
         variable_pb2.VariableDef.FromString(value).variable_name
         for value in collection["trainable_variables"].bytes_list.value

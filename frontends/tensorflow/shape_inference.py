@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -34,7 +33,7 @@ class ShapeInference:
     def _new_graph(self) -> None:
         self._graph = tf.Graph()
         self._num_nodes = 0
-        self._placeholders: dict[tuple[int, Size], Any] = {}
+        self._placeholders: dict[tuple[int, Size], tf.Tensor] = {}
 
     def result_sizes(
         self, node: NodeDef, definition: op_def_pb2.OpDef, inputs: Sequence[TFTensor], specs: ResultSpecs
@@ -77,7 +76,7 @@ class ShapeInference:
             ) from error
         return [_static_size(node, output.shape) for output in operation.outputs]
 
-    def _placeholder(self, tensor: TFTensor) -> Any:
+    def _placeholder(self, tensor: TFTensor) -> tf.Tensor:
         """A constant for a known tensor of integers, else a placeholder of its size and type."""
         if tensor.data is not None and tensor.dtype not in FLOATING:
             return tf.constant(tensor.data, dtype=tf.as_dtype(tensor.dtype))
