@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cgir.typing import AnyArray
 
 LIMIT = 10_000
+Folded: TypeAlias = AnyArray | list[AnyArray] | None
 
 
-def fold(name: str, *arrays: AnyArray, **settings: Any) -> Any:
+def fold(name: str, *arrays: AnyArray, **settings: object) -> Folded:
     """The result of an operation on known values.
 
     Args:
@@ -106,7 +107,7 @@ def _split(data: AnyArray, sizes: Sequence[int], axis: int = 0) -> list[AnyArray
     return list(np.split(data, np.cumsum(list(sizes))[:-1], axis))
 
 
-def _full(size: Sequence[int], value: Any = 0) -> AnyArray | None:
+def _full(size: Sequence[int], value: complex | np.generic | AnyArray = 0) -> AnyArray | None:
     return np.full(tuple(int(n) for n in size), value) if is_small([int(n) for n in size]) else None
 
 
@@ -144,7 +145,9 @@ def _fold_left(function: Callable[..., Any]) -> Callable[..., AnyArray]:
     return fold_left
 
 
-def _one_hot(indices: AnyArray, depth: int, low: Any = 0, high: Any = 1, axis: int = -1) -> AnyArray | None:
+def _one_hot(
+    indices: AnyArray, depth: int, low: float | AnyArray = 0, high: float | AnyArray = 1, axis: int = -1
+) -> AnyArray | None:
     if indices.size * depth > LIMIT:
         return None
     hits = np.arange(depth) == (indices % depth)[..., None]

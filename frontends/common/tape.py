@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
 from cgir import Node, Param, UnsupportedOpError
 from cgir.graph import Attr, Shape, attributes
 from cgir.ops import OPS
+from cgir.typing import AnyArray
 
 from .axis_layout import (
     NO_LAYOUT,
@@ -246,7 +247,7 @@ class Tape:
             self._params[name] = self.add("Param", name, shape=shape, params=(Param(name, shape),), path="")
         return Value(self._params[name], shape, static=True)
 
-    def constant(self, name: str, size: Size, data: Any = None) -> Value:
+    def constant(self, name: str, size: Size, data: AnyArray | float | None = None) -> Value:
         """A tensor that is neither trained nor computed from the inputs.
 
         Args:
@@ -254,12 +255,14 @@ class Tape:
             size: of the tensor.
             data: its contents, where known; the node keeps the value of a real scalar.
         """
-        scalar = (
+        attrs = {}
+        if (
             data is not None
             and size == ()
             and not isinstance(data.item() if hasattr(data, "item") else data, complex | str | bytes)
-        )
-        node = self.add("Constant", name, shape=size, attrs={"value": float(data)} if scalar else {})
+        ):
+            attrs["value"] = float(data)
+        node = self.add("Constant", name, shape=size, attrs=attrs)
         return Value(node, size, static=True)
 
     # --- calls

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from onnx import helper, numpy_helper
 
 from cgir.typing import AnyArray
-from frontends.common.constant_folding import LIMIT, fold
+from frontends.common.constant_folding import LIMIT, Folded, fold
 
 from .calls import OnnxCall
 
-Folded: TypeAlias = list[Any] | None
-FoldRule: TypeAlias = Callable[[OnnxCall, list[AnyArray]], Any]
+Results: TypeAlias = list[AnyArray] | None
+FoldRule: TypeAlias = Callable[[OnnxCall, list[AnyArray]], Folded]
 
 # operators whose operands are those of the function, without attributes
 FUNCTION_NAMES = {
@@ -30,7 +30,7 @@ FUNCTION_NAMES = {
 }  # fmt: skip
 
 
-def fold_call(call: OnnxCall, use_examples: bool = False) -> Folded:
+def fold_call(call: OnnxCall, use_examples: bool = False) -> Results:
     """The contents of a node's results, where those of its operands are known and few; None otherwise.
 
     With `use_examples`, the contents of the example inputs count as known.
@@ -43,8 +43,9 @@ def fold_call(call: OnnxCall, use_examples: bool = False) -> Folded:
     if call.op_type == "Constant":
         return _constant(call)
     operands = call.present_inputs[:1] if call.op_type == "CastLike" else call.present_inputs
-    arrays = [tensor.known_value if use_examples else tensor.data for tensor in operands]
-    if any(array is None or tensor.is_param for tensor, array in zip(operands, arrays, strict=True)):
+    known = [tensor.known_value if use_examples else tensor.data for tensor in operands if not tensor.is_param]
+    arrays = [array for array in known if array is not None]
+    if len(arrays) < len(operands):
         return None
     if any(array.dtype.kind in "OUS" for array in arrays):
         return None
@@ -57,7 +58,7 @@ def fold_call(call: OnnxCall, use_examples: bool = False) -> Folded:
     return list(result) if isinstance(result, list) else [np.asarray(result)]
 
 
-def _constant(call: OnnxCall) -> Folded:
+def _constant(call: OnnxCall) -> Results:
     for name in ("value_int", "value_float", "value_ints", "value_floats"):
         value = call.attr(name)
         if value is not None and np.size(value) <= LIMIT:
@@ -71,7 +72,7 @@ def _axes(call: OnnxCall, slot: int = 1) -> tuple[int, ...] | None:
 
 
 def _reduce(name: str) -> FoldRule:
-    def rule(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+    def rule(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
         axes = _axes(call) or None
         if axes is None and call.attr("noop_with_empty_axes", 0):
             return arrays[0]
@@ -80,53 +81,53 @@ def _reduce(name: str) -> FoldRule:
     return rule
 
 
-def _reshape(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _reshape(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     return fold("reshape", arrays[0], size=call.sizes[0])
 
 
-def _slice(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _slice(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     if call.since_version < 10:
         return fold("slice", arrays[0], starts=call.attr("starts"), ends=call.attr("ends"), axes=call.attr("axes"))
     operands = [None if tensor is None else tensor.ints() for tensor in call.inputs[1:]] + [None] * 4
     return fold("slice", arrays[0], starts=operands[0], ends=operands[1], axes=operands[2], steps=operands[3])
 
 
-def _split(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _split(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     axis = call.attr("axis", 0)
     return fold("split", arrays[0], sizes=[size[axis] for size in call.sizes], axis=axis)
 
 
-def _full(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _full(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     value = call.attr("value")
     number = np.float32(0) if value is None else numpy_helper.to_array(value).reshape(())
     return fold("full", size=call.sizes[0], value=number)
 
 
-def _cast(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _cast(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     elem_type = call.require_input(1).elem_type if call.op_type == "CastLike" else call.attr("to")
     dtype = helper.tensor_dtype_to_np_dtype(elem_type)
     return None if np.dtype(dtype).kind in "OUS" else fold("cast", arrays[0], dtype=dtype)
 
 
-def _clip(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _clip(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     low, high = (call.attr(name) if call.since_version < 11 else None for name in ("min", "max"))
     if call.since_version >= 11:
         low, high = (None if (tensor := call.input(slot)) is None else tensor.data for slot in (1, 2))
     return fold("clip", arrays[0], a_min=low, a_max=high)
 
 
-def _argmax(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _argmax(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     result = fold("argmax", arrays[0] if call.op_type == "ArgMax" else -arrays[0], axis=call.attr("axis", 0))
-    return None if result is None else result.reshape(call.sizes[0])
+    return None if result is None else np.asarray(result).reshape(call.sizes[0])
 
 
-def _cumsum(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _cumsum(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     if call.attr("exclusive", 0) or call.attr("reverse", 0):
         return None
     return fold("cumsum", arrays[0], axis=int(arrays[1].reshape(())))
 
 
-def _trilu(call: OnnxCall, arrays: list[AnyArray]) -> Any:
+def _trilu(call: OnnxCall, arrays: list[AnyArray]) -> Folded:
     diagonal = int(arrays[1].reshape(())) if len(arrays) > 1 else 0
     return fold("trilu", arrays[0], k=diagonal, upper=bool(call.attr("upper", 1)))
 

@@ -18,6 +18,7 @@ import onnx
 
 from cgir import TraceError
 from cgir.ops import TORCH_NAMES
+from cgir.typing import AnyArray
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest
 
@@ -66,7 +67,7 @@ def initializer_tensors(graph: onnx.GraphProto, model_label: str) -> dict[str, O
     return tensors
 
 
-def _kind(proto: Any) -> str:
+def _kind(proto: onnx.ValueInfoProto | onnx.TensorProto) -> str:
     """The kind that PyTorch's exporter records for a tensor; of a folded one, that of its sources."""
     metadata: dict[str, str] = {entry.key: entry.value for entry in proto.metadata_props}
     if INPUT_KIND in metadata or FOLDED_FROM not in metadata:
@@ -209,7 +210,7 @@ def _examples_by_name(inputs: Any, names: list[str]) -> dict[str, Any]:
     return dict(zip(names, inputs if isinstance(inputs, tuple | list) else [inputs], strict=False))
 
 
-def _small_example(value: Any) -> Any:
+def _small_example(value: Any) -> AnyArray | None:
     """The contents of an example that may be sizes, axes or trip counts: few numbers on at most one axis."""
     if len(getattr(value, "shape", (0, 0))) > 1 or getattr(value, "is_meta", False):
         return None

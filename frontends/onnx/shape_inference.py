@@ -195,9 +195,10 @@ def _non_max_suppression(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
 
 
 def _range(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
-    if any(tensor is None or tensor.known_value is None for tensor in inputs[:3]):
+    known = [None if tensor is None else tensor.known_value for tensor in inputs[:3]]
+    if any(array is None for array in known):
         return None
-    start, limit, delta = (tensor.known_value.item() for tensor in inputs[:3] if tensor is not None)
+    start, limit, delta = (array.item() for array in known if array is not None)
     return [(max(int(np.ceil((limit - start) / delta)), 0),)]
 
 

@@ -15,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cgir import Param, TraceError
+from cgir.typing import AnyArray
 from frontends.common.constant_folding import LIMIT
 from frontends.common.tape import ProvenanceHint, Size, Tape, Value
 
@@ -59,7 +60,7 @@ class OnnxTensor:
         name: str,
         elem_type: int,
         size: Size,
-        data: Any = None,
+        data: AnyArray | None = None,
         value: Value | None = None,
         is_param: bool = False,
     ) -> None:
@@ -78,7 +79,7 @@ class OnnxTensor:
         self.explicit_shape = False
         self.is_sequence = False
         self.elements: list[OnnxTensor] | None = None
-        self.example_value: Any = None
+        self.example_value: AnyArray | None = None
 
     @property
     def is_floating(self) -> bool:
@@ -91,7 +92,7 @@ class OnnxTensor:
         return self.value is None or self.value.static
 
     @property
-    def known_value(self) -> Any:
+    def known_value(self) -> AnyArray | None:
         """Its contents, constant or those of the example inputs; None where neither is known."""
         return self.example_value if self.data is None else self.data
 
@@ -175,19 +176,19 @@ def weight_value(tape: Tape, weight: OnnxTensor) -> Value:
 # --- reading protobuf messages
 
 
-def _numeric(data: Any) -> Any:
+def _numeric(data: AnyArray | None) -> AnyArray | None:
     """Contents as numpy has them: types of its own for bfloat16 and float8 become float32, strings are None."""
     if data is None or data.dtype.kind in "OUS":
         return None
     return data if data.dtype.kind in "fiubc" else data.astype(np.float32)
 
 
-def shortest_float(number: Any) -> float:
+def shortest_float(number: AnyArray | float) -> float:
     """A number as its author wrote it: 0.1, not the 0.10000000149 of single precision."""
     return float(str(np.float32(number))) if np.asarray(number).dtype.kind not in "iub" else float(number)
 
 
-def decode_small(proto: onnx.TensorProto) -> Any:
+def decode_small(proto: onnx.TensorProto) -> AnyArray | None:
     """The contents of a tensor in the file; None where there are more than `LIMIT`, or none in the file."""
     if (
         proto.data_location == onnx.TensorProto.EXTERNAL
@@ -196,7 +197,8 @@ def decode_small(proto: onnx.TensorProto) -> Any:
     ):
         return None
     try:
-        return numpy_helper.to_array(proto)
+        contents: AnyArray = numpy_helper.to_array(proto)
+        return contents
     except (
         Exception
     ):  # the contents do not fit the declared size (cut out, or damaged); an error follows if they are needed
