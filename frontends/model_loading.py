@@ -59,7 +59,7 @@ def _is_file(path: Path) -> bool:
     return has_model_suffix(path) or (path.exists() and path.suffix != ".py")
 
 
-def _built(builder: Callable[[], Any], target: str) -> Any:
+def _built(builder: Callable[[], object], target: str) -> object:
     try:
         torch = importlib.import_module("torch")
     except ImportError:
@@ -73,7 +73,7 @@ def _built(builder: Callable[[], Any], target: str) -> Any:
         raise _failure(f"{target}: building the model failed", error) from error
 
 
-def _called(builder: Callable[[], Any], target: str) -> Any:
+def _called(builder: Callable[[], object], target: str) -> object:
     try:
         return builder()
     except Exception as error:

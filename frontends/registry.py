@@ -72,7 +72,7 @@ _BY_CLASS = {(row.package, row.name): row.frontend for row in MODEL_CLASSES}
 _BY_SUFFIX = {row.suffix: row.frontend for row in FILE_FORMATS}
 
 
-def frontend_of(model: Any) -> Frontend:
+def frontend_of(model: object) -> Frontend:
     """The frontend that follows a model or the file at a path; its framework is imported now.
 
     Raises:
@@ -82,7 +82,7 @@ def frontend_of(model: Any) -> Frontend:
     return cast(Frontend, importlib.import_module(f"frontends.{name}"))
 
 
-def frontend_name(model: Any) -> str:
+def frontend_name(model: object) -> str:
     """The module of `frontend_of` below this package; no framework is imported to find it.
 
     Raises:
@@ -96,7 +96,7 @@ def frontend_name(model: Any) -> str:
     return name
 
 
-def is_model(item: Any) -> bool:
+def is_model(item: object) -> bool:
     """Whether some frontend follows an object of this class."""
     return _frontend_of_class(type(item)) is not None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cgir import Graph, canonicalize
 
-from .common.trace_request import TraceRequest
+from .common.trace_request import InputShape, TraceRequest
 from .registry import frontend_of
 
 
@@ -15,7 +15,7 @@ def trace(
     model: Any,
     inputs: Any = None,
     *,
-    input_shape: Any = None,
+    input_shape: InputShape | None = None,
     dims: Mapping[str, int] | None = None,
     raw: bool = False,
     level: str = "module",
@@ -32,7 +32,7 @@ def trace(
             Only shapes and types matter. Models with declared input shapes (exported programs, ONNX, Keras,
             SavedModel) need none.
         input_shape: instead of `inputs`, the shape of one floating-point tensor with the batch first, or a tuple of
-            such shapes.
+            such shapes; of an ONNX model also a dict from input name to shape.
         dims: sizes for the named dimensions that an ONNX model leaves open, such as `{"batch": 1}`; those without one
             are 1.
         raw: keep every recorded call instead of the canonical form.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from cgir import TraceError
+
+# one shape, several, or for ONNX models those of the inputs by name
+InputShape: TypeAlias = Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
 
 
 class TraceRequest(NamedTuple):
     """The arguments of `frontends.trace` that frontends read; they are documented there."""
 
     inputs: Any = None
-    input_shape: Any = None
+    input_shape: InputShape | None = None
     dims: Mapping[str, int] = {}
     strict: bool = False
     name: str = ""
@@ -39,13 +42,13 @@ def import_optional(module: str, purpose: str, extra: str) -> Any:
         ) from error
 
 
-def shapes_from(input_shape: Any) -> tuple[tuple[int, ...], ...]:
+def shapes_from(input_shape: InputShape) -> tuple[tuple[int, ...], ...]:
     """The argument `input_shape`, one shape or several, as a tuple of shapes.
 
     Raises:
         TraceError: it is neither.
     """
-    shapes = input_shape if _is_nested(input_shape) else (input_shape,)
+    shapes: Sequence[Any] = input_shape if _is_nested(input_shape) else (input_shape,)
     for shape in shapes:
         if not _is_shape(shape):
             raise TraceError(
@@ -55,7 +58,7 @@ def shapes_from(input_shape: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(shape) for shape in shapes)
 
 
-def _is_nested(input_shape: Any) -> bool:
+def _is_nested(input_shape: object) -> TypeGuard[Sequence[Sequence[int]]]:
     return (
         isinstance(input_shape, tuple | list)
         and len(input_shape) > 0
@@ -63,5 +66,5 @@ def _is_nested(input_shape: Any) -> bool:
     )
 
 
-def _is_shape(shape: Any) -> bool:
+def _is_shape(shape: object) -> bool:
     return isinstance(shape, tuple | list) and bool(shape) and all(isinstance(size, int) and size > 0 for size in shape)

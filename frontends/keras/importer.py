@@ -182,7 +182,7 @@ def _requested_sizes(function: keras.Function, request: TraceRequest) -> Sequenc
         return [tuple(request.inputs[tensor.name].shape) for tensor in tensors]
     sizes = (
         shapes_from(request.input_shape)
-        if request.inputs is None
+        if request.input_shape is not None
         else [tuple(leaf.shape) for leaf in keras.tree.flatten(request.inputs)]
     )
     if len(sizes) != len(tensors):

@@ -23,7 +23,7 @@ import cgir
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from frontends.common.tape import Tape
-from frontends.common.trace_request import TraceRequest, shapes_from
+from frontends.common.trace_request import InputShape, TraceRequest, shapes_from
 
 from .control_flow import record_control_flow
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves, with_tensors
@@ -114,7 +114,7 @@ def _own_tensors(modules: Iterable[nn.Module]) -> set[int]:
 # --- inputs
 
 
-def _example_arguments(model: nn.Module, inputs: Any, input_shape: Any) -> tuple[Args, Kwargs]:
+def _example_arguments(model: nn.Module, inputs: Any, input_shape: InputShape | None) -> tuple[Args, Kwargs]:
     """The arguments of the forward, from one of the two arguments of `trace`."""
     if (inputs is None) == (input_shape is None):
         passed = "neither" if inputs is None else "both"
@@ -142,7 +142,7 @@ def _example_arguments(model: nn.Module, inputs: Any, input_shape: Any) -> tuple
     return args, kwargs
 
 
-def _from_shapes(model: nn.Module, input_shape: Any) -> tuple[Tensor, ...]:
+def _from_shapes(model: nn.Module, input_shape: InputShape) -> tuple[Tensor, ...]:
     dtype = next((param.dtype for param in model.parameters() if param.is_floating_point()), torch.get_default_dtype())
     return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_from(input_shape))
 
