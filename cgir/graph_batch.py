@@ -96,8 +96,11 @@ class GraphBatch:
         return cls(tuple(rows), *arrays)
 
     def select(self, indices: Sequence[int] | IntArray) -> GraphBatch:
-        """The graphs at `indices`, in that order (repeats allowed); the table of kinds is shared, not copied."""
-        chosen = np.asarray(indices, np.int64)
+        """The graphs at `indices`, in that order (repeats allowed); the table of kinds is shared, not copied.
+
+        As in an array, negative indices count from the end, and a mask (G,) of booleans selects where it is true.
+        """
+        chosen = np.arange(len(self))[np.asarray(indices) if len(indices) else []]
         sizes = np.diff(self.ptr)[chosen]
         edge_sizes = np.diff(self.edge_ptr)[chosen]
         ptr = offsets(sizes)

@@ -24,15 +24,17 @@ def check_packages(*names: str) -> None:
     Raises:
         ShadowedPackageError: another file has the name of one of them.
     """
-    root = Path(__file__).resolve().parent.parent
+    # `cgir` may be a link to its folder, and so may the packages beside it
+    roots = [path.parent.parent for path in (Path(__file__).absolute(), Path(__file__).resolve())]
     for name in names:
         spec = sys.modules[name].__spec__ if name in sys.modules else find_spec(name)
-        if spec is None or not spec.origin or not (root / name / "__init__.py").is_file():
+        own = [root / name / "__init__.py" for root in roots if (root / name / "__init__.py").is_file()]
+        if spec is None or not spec.origin or not own:
             continue  # not installed at all, or not beside `cgir`: nothing to compare with
         imported = Path(spec.origin).resolve()
-        if imported != root / name / "__init__.py":
+        if imported not in [path.resolve() for path in own]:
             shadow = imported.parent if imported.name == "__init__.py" else imported
             raise ShadowedPackageError(
-                f"{shadow} is imported in place of the package {name!r} of cgir, which is {root / name}; rename it, "
+                f"{shadow} is imported in place of the package {name!r} of cgir, which is {own[-1].parent}; rename it, "
                 "start from another folder, or use the console script `cgir` instead of `python -m cgir`"
             )

@@ -31,14 +31,14 @@ def spans(sizes: Sequence[int] | IntArray, max_total: int, max_count: int | None
     Args:
         sizes: (S,) elements of each sequence.
         max_total: most elements in a run; a sequence that has more is a run of its own.
-        max_count: most sequences in a run; None: any number.
+        max_count: most sequences in a run, at least 1; None: any number.
 
     Yields:
         Slices into the sequences, in order, which cover all of them.
     """
     ptr, start = offsets(sizes), 0
     while start < len(sizes):
-        stop = max(start + 1, int(np.searchsorted(ptr, ptr[start] + max_total, side="right")) - 1)
-        stop = stop if max_count is None else min(stop, start + max_count)
+        stop = int(np.searchsorted(ptr, ptr[start] + max_total, side="right")) - 1
+        stop = max(start + 1, stop if max_count is None else min(stop, start + max_count))
         yield slice(start, stop)
         start = stop

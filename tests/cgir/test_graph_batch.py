@@ -53,6 +53,17 @@ def test_select_and_concatenate_are_what_from_graphs_gives(seed, count):
     )
 
 
+def test_select_takes_what_an_array_takes() -> None:
+    rng = np.random.default_rng(0)
+    batch = GraphBatch.from_graphs([random_graph(rng, n) for n in (3, 5, 2, 4)])
+    assert same(batch.select([-1, 1]), batch.select([3, 1]))
+    assert same(batch.select(np.asarray([True, False, False, True])), batch.select([0, 3]))
+    assert len(batch.select([])) == len(batch.select(np.zeros(0))) == 0
+    for wrong in ([4], [-5], np.asarray([True, False])):
+        with pytest.raises(IndexError):
+            batch.select(wrong)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 6))
 def test_pointers_of_edges(seed, count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,17 @@ def test_imports_from_python_name_the_file(tmp_path: Path, package: str) -> None
     assert done.stderr.splitlines()[-1] == (
         f"cgir.package_check.ShadowedPackageError: {message(tmp_path / 'encoders', 'encoders')}"
     )
+
+
+@pytest.mark.parametrize("linked", [("cgir",), ("frontends", "encoders", "contrastive", "search")])
+def test_packages_may_be_links(tmp_path: Path, linked: tuple[str, ...]) -> None:
+    for package in ("cgir", "frontends", "encoders", "contrastive", "search"):
+        if package in linked:
+            (tmp_path / package).symlink_to(ROOT / package)
+        else:
+            shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.safetensors", "*.pyc"))
+    done = run(tmp_path, "-c", "import contrastive, search; print(search.__file__)")
+    assert (done.stdout, done.returncode) == (f"{tmp_path / 'search' / '__init__.py'}\n", 0), done.stderr
 
 
 def test_the_error_is_one_of_ours_and_of_imports() -> None:

@@ -38,3 +38,7 @@ def test_spans_cover_everything_and_are_as_long_as_they_may(sizes, most, count):
 @pytest.mark.parametrize("empty", [[], np.zeros(0, np.int64)])
 def test_nothing(empty):
     assert list(spans(empty, 5)) == []
+
+
+def test_spans_end_whatever_the_limits():
+    assert list(spans([3, 3], 0, 0)) == list(spans([3, 3], -1)) == [slice(0, 1), slice(1, 2)]
