@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -96,10 +96,10 @@ def parse_recipe(text: str) -> Recipe:
     return recipe
 
 
-def _node(name: str, fields: Any) -> Node:
+def _node(name: str, fields: object) -> Node:
     if not isinstance(fields, tuple) or sorted(key for key, _ in fields) != ["input", "op"]:
         raise ValueError(f'node {name!r} is not of the form {{"op": ..., "input": [...]}}')
-    values: dict[str, Any] = dict(fields)
+    values: dict[str, object] = dict(fields)
     op, inputs = values["op"], values["input"]
     if not isinstance(op, str) or not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs):
         raise ValueError(

@@ -105,7 +105,7 @@ def _unpickled(stream: IO[bytes], size: int, origin: str) -> Any:
         return unpickle_tensors(content, origin)
 
 
-def _all_in_one(origin: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _all_in_one(origin: str, value: object) -> Iterator[tuple[str, Any]]:
     cells = value.get("arch2infos") if isinstance(value, dict) else None
     if not isinstance(cells, dict):
         raise FileFormatError(f"{origin}: no dictionary with the key 'arch2infos'; found {preview(value)}")
@@ -132,7 +132,7 @@ def _row(origin: str, results: Any) -> tuple[int, str, dict[str, float]]:
     return index, text, row
 
 
-def _state(value: Any) -> Mapping[str, Any]:
+def _state(value: object) -> Mapping[str, Any]:
     """The fields of a result, whether it was saved as a dictionary or as an object."""
     fields = vars(value) if isinstance(value, Record) else value
     if not isinstance(fields, dict):

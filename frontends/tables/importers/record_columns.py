@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,7 @@ def record_errors(origin: str, what: str) -> Iterator[None]:
         raise FileFormatError(f"{origin}: not {what} ({preview(error)})") from error
 
 
-def preview(value: Any) -> str:
+def preview(value: object) -> str:
     """A foreign value for a message: one line, not too long; of a dictionary its keys."""
     text = (
         ", ".join(map(str, list(value)[:8]))
@@ -48,7 +47,7 @@ def preview(value: Any) -> str:
     return " ".join(text.split())[:200]
 
 
-def to_float(value: Any) -> float:
+def to_float(value: object) -> float:
     """A number of any kind, also in an array of one; nan for None.
 
     Raises:
@@ -63,7 +62,7 @@ def to_float(value: Any) -> float:
     return float(value)
 
 
-def to_floats(values: Any) -> FloatArray:
+def to_floats(values: object) -> FloatArray:
     """A list or array of numbers, flat.
 
     Raises:
@@ -82,7 +81,7 @@ def to_columns(rows: Sequence[Mapping[str, float]]) -> dict[str, FloatArray]:
     return {name: np.asarray([row.get(name, np.nan) for row in rows], np.float64) for name in names}
 
 
-def compact_json(recipe: Any) -> str:
+def compact_json(recipe: object) -> str:
     """A recipe of NAS-Bench-NLP as a spec string: JSON without blanks, keys in the order given.
 
     Raises:

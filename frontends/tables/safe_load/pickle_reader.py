@@ -12,7 +12,7 @@ killed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BufferedReader, BytesIO
 from math import prod
 from pickle import Unpickler
@@ -23,7 +23,8 @@ import numpy as np
 from cgir.errors import FileFormatError
 from cgir.typing import AnyArray
 
-StorageReader = Callable[[Any], AnyArray]  # (persistent id) -> the flat array that PyTorch keeps outside of the pickle
+# (persistent id) -> the flat array that PyTorch keeps outside of the pickle
+StorageReader = Callable[[object], AnyArray]
 # (file, its size in bytes, its name in errors) -> its value
 StreamReader = Callable[[BufferedReader, int, str], Any]
 
@@ -94,7 +95,7 @@ class _Reader(Unpickler):
     ) -> None:
         super().__init__(stream)
         self.origin, self.read_storage, self.read_torch_stream = origin, read_storage, read_torch_stream
-        self.admitted: dict[tuple[str, str], Any] = {}
+        self.admitted: dict[tuple[str, str], object] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """The inert constructor of a name; new for each pickle, so that none can change what the next one reads."""
@@ -103,7 +104,7 @@ class _Reader(Unpickler):
             self.admitted[key] = self._admit(*key)
         return self.admitted[key]
 
-    def _admit(self, module: str, name: str) -> Any:
+    def _admit(self, module: str, name: str) -> object:
         if (module, name) in RECORDS:
             return type(name, (Record,), {})
         if module == "torch" and name in STORAGE_DTYPES:
@@ -116,7 +117,7 @@ class _Reader(Unpickler):
             return _Call(self._nested_file)
         raise _RefusedError(f"{module[:60]}.{name[:60]}, which is refused; {ADMITTED}")
 
-    def persistent_load(self, pid: Any) -> AnyArray:
+    def persistent_load(self, pid: object) -> AnyArray:
         """The storage of a persistent id."""
         if self.read_storage is None:
             raise FileFormatError(
@@ -135,13 +136,13 @@ class _Call:
 
     __slots__ = ("_function",)
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> object:
         return self._function(*args)
 
-    def __setstate__(self, state: Any) -> NoReturn:
+    def __setstate__(self, state: object) -> NoReturn:
         raise ValueError("the state of a function is changed")
 
 
@@ -150,7 +151,7 @@ class _Dict(dict[Any, Any]):
 
     __slots__ = ()
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         """Ignore the state."""
 
 
@@ -159,7 +160,7 @@ class _Dtype:
 
     __slots__ = ("dtype",)
 
-    def __init__(self, code: str, *_: Any) -> None:
+    def __init__(self, code: str, *_: object) -> None:
         if not isinstance(code, str) or code[:1] not in "biufcSU?" or not (code[1:] or "1").isdecimal():
             raise _RefusedError(f"a numpy array of type {str(code)[:20]!r}, which is refused; {ADMITTED}")
         self.dtype = np.dtype(code)
@@ -180,7 +181,7 @@ class _Array(np.ndarray[Any, Any]):
         super().__setstate__((1, shape, kind.dtype, bool(fortran), raw))  # type: ignore[arg-type]
 
 
-def _check_size(shape: Any, dtype: np.dtype[Any], raw: Any) -> None:
+def _check_size(shape: Any, dtype: np.dtype[Any], raw: object) -> None:
     if (
         not isinstance(raw, bytes | bytearray)
         or not all(type(n) is int and n >= 0 for n in shape)
@@ -189,11 +190,11 @@ def _check_size(shape: Any, dtype: np.dtype[Any], raw: Any) -> None:
         raise ValueError(f"an array of shape {str(shape)[:60]} and type {dtype} does not fit its content")
 
 
-def _array(*_: Any) -> _Array:
+def _array(*_: object) -> _Array:
     return np.ndarray.__new__(_Array, (0,), np.int8)
 
 
-def _array_of(raw: Any, kind: _Dtype, shape: tuple[int, ...], order: str) -> AnyArray:
+def _array_of(raw: bytes, kind: _Dtype, shape: tuple[int, ...], order: str) -> AnyArray:
     _check_size(shape, kind.dtype, raw)
     return np.frombuffer(raw, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
@@ -210,17 +211,17 @@ def _bytes(text: str, codec: str) -> bytes:
     return text.encode("latin-1")
 
 
-def _items(items: Any = ()) -> Any:
+def _items(items: object = ()) -> Sequence[Any]:
     if not isinstance(items, list | tuple):
         raise TypeError(f"a set of {type(items).__name__}")
     return items
 
 
-def _bytearray(raw: Any = b"", codec: str = "latin-1") -> bytearray:
+def _bytearray(raw: str | bytes = b"", codec: str = "latin-1") -> bytearray:
     return bytearray(_bytes(raw, codec) if isinstance(raw, str) else bytes(memoryview(raw)))
 
 
-def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> AnyArray:
+def _tensor(flat: object, offset: int, size: Sequence[int], stride: Sequence[int], *_: object) -> AnyArray:
     """A view of a storage; in old files the contents of storages follow later."""
     if (
         not isinstance(flat, np.ndarray)
@@ -236,20 +237,20 @@ def _tensor(flat: Any, offset: int, size: Any, stride: Any, *_: Any) -> AnyArray
     return np.lib.stride_tricks.as_strided(flat[offset:], size, [step * flat.itemsize for step in stride])
 
 
-def _record(cls: Any, base: Any, state: Any) -> Record:
+def _record(cls: object, base: object, state: object) -> Record:
     """An object as pickles of protocols before 2 have it."""
     if not (isinstance(cls, type) and issubclass(cls, Record)) or base != "object" or state is not None:
         raise ValueError("an object that is no record")
     return cls()
 
 
-def _parameter(data: AnyArray, *_: Any) -> AnyArray:
+def _parameter(data: AnyArray, *_: object) -> AnyArray:
     return data
 
 
 # arguments of the functions below, which need no more than the name
 _NAMES = {("builtins", "object"), ("numpy", "ndarray")}
-_CALLS: dict[tuple[str, str], Callable[..., Any]] = {
+_CALLS: dict[tuple[str, str], Callable[..., object]] = {
     ("builtins", "set"): lambda items=(): set(_items(items)),
     ("builtins", "frozenset"): lambda items=(): frozenset(_items(items)),
     ("builtins", "complex"): complex,

@@ -136,7 +136,7 @@ def _storage_reader(origin: str, contents: Callable[[str, np.dtype[Any], int], A
     """Persistent ids ("storage", type, key, device, elements[, view]) -> arrays, each read once."""
     arrays: dict[str, AnyArray] = {}
 
-    def read_storage(pid: Any) -> AnyArray:
+    def read_storage(pid: object) -> AnyArray:
         match pid:
             case ("storage", np.dtype() as dtype, str(key), str(), int(count), *rest) if count >= 0 and not any(rest):
                 if key not in arrays:
