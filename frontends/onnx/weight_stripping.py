@@ -11,11 +11,14 @@ import mmap
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import onnx
 
 from cgir import TraceError
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 MAX_ELEMENTS = 10_000  # of a tensor whose contents are kept
 MAX_BYTES = 8 * MAX_ELEMENTS
@@ -196,7 +199,7 @@ def _copy_sparse(source: onnx.SparseTensorProto, target: onnx.SparseTensorProto)
     _copy_tensor(source.indices, target.indices)
 
 
-def from_ir(model: Any) -> onnx.ModelProto:
+def from_ir(model: onnx_ir.Model) -> onnx.ModelProto:
     """The same for `onnx_ir.Model`, which `torch.onnx.export` makes."""
     from onnx_ir import serde
 

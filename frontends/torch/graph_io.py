@@ -45,7 +45,7 @@ def _batch_axis(tensor: Tensor, sequence_first: bool) -> int | None:
     return 0 if tensor.dim() else None
 
 
-def graph_outputs(recorder: Recorder, result: Any) -> None:
+def graph_outputs(recorder: Recorder, result: object) -> None:
     """Make the tensors in a forward's result graph outputs.
 
     Raises:
@@ -60,7 +60,7 @@ def graph_outputs(recorder: Recorder, result: Any) -> None:
         recorder.output(recorder.values.as_traced(tensor), "output" if path == "input" else f"output.{path}")
 
 
-def tensor_leaves(item: Any, path: str = "") -> list[tuple[str, Tensor]]:
+def tensor_leaves(item: object, path: str = "") -> list[tuple[str, Tensor]]:
     """Tensors in nested containers and dataclasses, each with a readable path below `path`, in order."""
     if isinstance(item, Tensor):
         return [(path or "input", item)]
