@@ -14,6 +14,7 @@ from .errors import LabelError as LabelError
 from .errors import SpecError as SpecError
 from .errors import TraceError as TraceError
 from .errors import UnsupportedOpError as UnsupportedOpError
+from .graph import Gap as Gap
 from .graph import Graph as Graph
 from .graph import Node as Node
 from .graph import NodeKind as NodeKind

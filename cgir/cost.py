@@ -1,20 +1,22 @@
 """Cost model: parameters, FLOPs and activation memory, for one example; 1 multiply-add = 2 FLOPs.
 
 FLOPs count products (convolution, linear, matmul, attention, recurrent), the convention of `torch.utils.flop_counter`;
-elementwise operators, norms and pooling count 0.
+elementwise operators, norms and pooling count 0. What cannot be counted is a `Gap` of the graph.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from math import prod
 
-from .graph import Graph, Node, NodeKind
+from .graph import Gap, Graph, Node, NodeKind
 from .ops import OPS
 
 
 def num_params(graph: Graph) -> int:
-    """Number of trainable scalars; a tensor shared by several nodes counts once."""
-    return sum({param.id: prod(param.shape) for node in graph.nodes for param in node.params}.values())
+    """Number of trainable scalars, those of detached nodes included; a tensor shared by several nodes counts once."""
+    nodes = chain(graph.nodes, graph.detached)
+    return sum({param.id: prod(param.shape) for node in nodes for param in node.params}.values())
 
 
 def kind_flops(kind: NodeKind) -> int:
@@ -29,8 +31,23 @@ def node_flops(node: Node) -> int:
 
 
 def flops(graph: Graph) -> int:
-    """FLOPs of the whole graph, for one example; a shared module counts every time it runs."""
-    return sum(node_flops(node) for node in graph.nodes)
+    """FLOPs of the whole graph, detached nodes included, for one example; a module counts every time it runs."""
+    return sum(node_flops(node) for node in chain(graph.nodes, graph.detached))
+
+
+def gaps(graph: Graph) -> tuple[Gap, ...]:
+    """Why parameters or FLOPs are lower bounds: the graph's `known_gaps`, and opaque operators of unknown cost."""
+    opaque = tuple(
+        Gap("FLOPs", _unknown_cost(index, node))
+        for index, node in enumerate(graph.nodes)
+        if node.op == "Opaque" and node.attr("flops") is None
+    )
+    return graph.known_gaps + opaque
+
+
+def _unknown_cost(index: int, node: Node) -> str:
+    module = f" in {node.module}" if node.module else ""
+    return f"operator {node.attr('name')} (node {index}{module}) is opaque, and its cost unknown"
 
 
 def activation_bytes(graph: Graph, bytes_per_value: int = 4) -> int:

@@ -30,6 +30,16 @@ class Param(NamedTuple):
     shape: Shape
 
 
+class Gap(NamedTuple):
+    """Why a number of a graph is only a lower bound.
+
+    `quantity`: "parameters" or "FLOPs"; `reason`: one line for the user that names the operator and where it is.
+    """
+
+    quantity: str
+    reason: str
+
+
 class NodeKind(NamedTuple):
     """What a node computes, without its position in the graph: nodes of equal kind are interchangeable.
 
@@ -102,12 +112,18 @@ class Graph:
         level: "raw" as recorded, "module" canonical, or "inference" canonical with BatchNorm folded into convolutions
             and linear layers.
         notes: nodes that canonicalisation removed, by pass, and parameters that no operator reads, for `report`.
+        detached: operators with parameters or costs that canonicalisation removed because they are on no path from an
+            input to an output: what is computed from parameters alone, and what reaches no output. They have no
+            inputs, and their parameters and FLOPs are part of the graph's.
+        known_gaps: what whoever recorded the graph knows to be missing from it; see `gaps`.
     """
 
     nodes: tuple[Node, ...]
     name: str = ""
     level: str = "raw"
     notes: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+    detached: tuple[Node, ...] = field(default=(), compare=False)
+    known_gaps: tuple[Gap, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -147,20 +163,32 @@ class Graph:
 
     @cached_property
     def num_params(self) -> int:
-        """Number of trainable scalars; a shared tensor counts once."""
+        """Number of trainable scalars, a lower bound unless `complete`; a shared tensor counts once."""
         from .cost import num_params
 
         return num_params(self)
 
     @cached_property
     def flops(self) -> int:
-        """Floating-point operations of one example, a multiply-add as 2.
+        """Floating-point operations of one example, a multiply-add as 2; a lower bound unless `complete`.
 
         Products count: convolution, linear, matmul, attention, recurrent.
         """
         from .cost import flops
 
         return flops(self)
+
+    @cached_property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Why parameters or FLOPs are lower bounds: `known_gaps`, and opaque operators of unknown cost."""
+        from .cost import gaps
+
+        return gaps(self)
+
+    @property
+    def complete(self) -> bool:
+        """Whether `num_params` and `flops` are exact; False if they are lower bounds, see `gaps`."""
+        return not self.gaps
 
     @cached_property
     def hash(self) -> str:

@@ -59,6 +59,11 @@ def recurrent_flops(kind: NodeKind) -> int:
     return 2 * steps * sum(prod(shape) for shape in kind.param_shapes if len(shape) == 2)
 
 
+def opaque_flops(kind: NodeKind) -> int:
+    """The attribute `flops`, which frontends set where they know the cost; see `cgir.Graph.gaps` where they do not."""
+    return int(kind.attr("flops", 0))
+
+
 class Op(NamedTuple):
     """One row: see the module docstring.
 
@@ -284,7 +289,7 @@ _ROWS = (
     Op("Loop", "control", onnx="Loop Scan", tf="While StatelessWhile"),
     Op("If", "control", onnx="If", tf="If StatelessIf Case StatelessCase"),
     # --- operators outside the vocabulary, kept with their own name and shapes
-    Op("Opaque", "opaque"),
+    Op("Opaque", "opaque", cost=opaque_flops),
 )  # fmt: skip
 
 OPS: dict[str, Op] = {op.name: op for op in _ROWS}

@@ -7,7 +7,7 @@ from math import prod
 
 from .cost import activation_bytes, node_flops
 from .graph import Graph, Node
-from .node_text import heading, shape_text
+from .node_text import heading, op_name, shape_text
 
 UNUSED = "unused parameters"  # the note of frontends; every other note is a pass's name
 LISTED = 10  # nodes listed of each sort
@@ -16,21 +16,31 @@ LISTED = 10  # nodes listed of each sort
 def report(graph: Graph) -> str:
     """A page of text on a graph.
 
-    Sizes, count and cost of every operator, opaque operators, loops of unknown length, unused parameters, and what each
-    pass of the canonicalisation removed.
+    Sizes, count and cost of every operator, why numbers are lower bounds, opaque operators, detached ones, unused
+    parameters, and what each pass of the canonicalisation removed.
     """
+    params, products = total_texts(graph)
     lines = [
         heading(graph), "",
-        f"{'parameters':<12}{graph.num_params:>20,}", f"{'FLOPs':<12}{graph.flops:>20,}  (1 multiply-add = 2)",
+        f"{'parameters':<12}{params:>20}", f"{'FLOPs':<12}{products:>20}  (1 multiply-add = 2)",
         f"{'activations':<12}{activation_bytes(graph):>20,}  bytes in float32", "", *_operators(graph),
     ]  # fmt: skip
+    gaps = dict.fromkeys(f"{gap.quantity}: {gap.reason}" for gap in graph.gaps)
+    lines += _listing("lower bounds, because something could not be counted", list(gaps))
     opaque = [_describe_node(index, node) for index, node in enumerate(graph.nodes) if node.op == "Opaque"]
-    lines += _listing("opaque operators, kept with name and shapes, their FLOPs counted as 0", opaque)
-    lines += _listing(
-        "loops whose number of iterations is unknown, their bodies counted once", list(_unknown_loops(graph))
-    )
-    lines += _notes(graph)
+    lines += _listing("opaque operators, kept with name and shapes", opaque)
+    lines += _detached(graph) + _notes(graph)
     return "\n".join(lines)
+
+
+def total_texts(graph: Graph) -> tuple[str, str]:
+    """Parameters and FLOPs of a graph as texts, with "at least" in front of a lower bound."""
+    bounds = {gap.quantity for gap in graph.gaps}
+    params, products = f"{graph.num_params:,}", f"{graph.flops:,}"
+    return (
+        f"at least {params}" if "parameters" in bounds else params,
+        f"at least {products}" if "FLOPs" in bounds else products,
+    )
 
 
 def costs(graph: Graph) -> list[tuple[int, int]]:
@@ -59,19 +69,19 @@ def _operators(graph: Graph) -> Iterator[str]:
 
 
 def _describe_node(index: int, node: Node) -> str:
-    name = str(node.attr("name")) if node.op == "Opaque" else node.op
-    return f"{name} -> {shape_text(node.shape)}, node {index}" + (f" in {node.module}" if node.module else "")
+    return f"{op_name(node)} -> {shape_text(node.shape)}, node {index}" + (f" in {node.module}" if node.module else "")
 
 
-def _unknown_loops(graph: Graph) -> Iterator[str]:
-    """Loops of unknown length: neither the Loop node nor a node of its body that it reads has the attribute `trips`."""
-    for index, node in enumerate(graph.nodes):
-        if (
-            node.op == "Loop"
-            and node.attr("trips") is None
-            and all(graph.nodes[source].attr("trips") is None for source in node.inputs)
-        ):
-            yield _describe_node(index, node)
+def _detached(graph: Graph) -> list[str]:
+    """Lines on what is counted although no path from an input to an output has it."""
+    attached = {param.id for node in graph.nodes for param in node.params}
+    lines = []
+    for node in graph.detached:
+        weights = sum(prod(param.shape) for param in node.params if param.id not in attached)
+        attached.update(param.id for param in node.params)
+        figures = f"{weights:,} parameters, {node_flops(node):,} FLOPs"
+        lines.append(f"{node.name or op_name(node)} ({op_name(node)}): {figures}")
+    return _listing("counted above, but on no path from an input to an output", lines)
 
 
 def _listing(caption: str, lines: Sequence[str]) -> list[str]:

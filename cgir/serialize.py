@@ -2,10 +2,11 @@
 
     {"format": "cgir-graph", "version": 1, "name": str, "level": str, "notes": [[str, int], ...], "nodes": [
         {"op": str, "inputs": [int, ...], "in_shapes": [[int, ...], ...], "shape": [int, ...],
-         "params": [[id, [int, ...]], ...], "attrs": {str: value}, "name": str, "module": str}, ...]}
+         "params": [[id, [int, ...]], ...], "attrs": {str: value}, "name": str, "module": str}, ...],
+     "detached": [node, ...], "known_gaps": [[quantity, reason], ...]}
 
-Tuples are lists, and infinite attribute values are {"float": "inf"} or {"float": "-inf"}, because JSON has no name for
-them.
+Empty `detached` and `known_gaps` are left out. Tuples are lists, and infinite attribute values are {"float": "inf"} or
+{"float": "-inf"}, because JSON has no name for them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from .atomic_files import atomic_path
 from .errors import FileFormatError, InvalidGraphError, one_line
-from .graph import Graph, Node, Param, attributes
+from .graph import Gap, Graph, Node, Param, attributes
 from .verifier import verify
 
 FORMAT = "cgir-graph"
@@ -60,22 +61,24 @@ def load(path: str | PathLike[str]) -> Graph:
 
 def encode(graph: Graph) -> dict[str, Any]:
     """The graph as JSON values."""
-    nodes = [
-        {
-            "op": node.op, "inputs": node.inputs, "in_shapes": node.in_shapes, "shape": node.shape,
-            "params": node.params, "attrs": {name: encode_value(value) for name, value in node.attrs},
-            "name": node.name, "module": node.module,
-        }
-        for node in graph.nodes
-    ]  # fmt: skip
+    extra: dict[str, Any] = {"detached": list(map(_encode_node, graph.detached)), "known_gaps": graph.known_gaps}
     return {
         "format": FORMAT,
         "version": VERSION,
         "name": graph.name,
         "level": graph.level,
         "notes": graph.notes,
-        "nodes": nodes,
+        "nodes": list(map(_encode_node, graph.nodes)),
+        **{key: value for key, value in extra.items() if value},
     }
+
+
+def _encode_node(node: Node) -> dict[str, Any]:
+    return {
+        "op": node.op, "inputs": node.inputs, "in_shapes": node.in_shapes, "shape": node.shape,
+        "params": node.params, "attrs": {name: encode_value(value) for name, value in node.attrs},
+        "name": node.name, "module": node.module,
+    }  # fmt: skip
 
 
 def decode(data: Any) -> Graph:
@@ -91,10 +94,15 @@ def decode(data: Any) -> Graph:
     notes = _field(data, "notes", list, "graph")
     if not all(isinstance(n, list) and len(n) == 2 and isinstance(n[0], str) and type(n[1]) is int for n in notes):
         raise FileFormatError("graph: notes must be pairs of a string and an integer")
-    nodes = tuple(
-        _decode_node(node, f"node {index}") for index, node in enumerate(_field(data, "nodes", list, "graph"))
+    extra: dict[str, Any] = {"detached": [], "known_gaps": []} | data
+    gaps = _field(extra, "known_gaps", list, "graph")
+    if not all(isinstance(gap, list) and len(gap) == 2 and all(isinstance(part, str) for part in gap) for gap in gaps):
+        raise FileFormatError("graph: known_gaps must be pairs of strings")
+    nodes, detached = (
+        tuple(_decode_node(node, f"{where} {index}") for index, node in enumerate(_field(extra, key, list, "graph")))
+        for key, where in (("nodes", "node"), ("detached", "detached node"))
     )
-    return Graph(nodes, name, level, tuple(map(tuple, notes)))
+    return Graph(nodes, name, level, tuple(map(tuple, notes)), detached, tuple(Gap(*gap) for gap in gaps))
 
 
 def _decode_node(data: Any, where: str) -> Node:

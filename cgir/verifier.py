@@ -11,6 +11,7 @@ but Inputs and Outputs may be disconnected.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
@@ -50,6 +51,12 @@ def verify(graph: Graph) -> None:
         problem = next(_problems(graph, index, node), None) or _param_problem(node, param_shapes)
         if problem:
             raise InvalidGraphError(f"{_where(graph, index)}: {problem}")
+    for node in graph.detached:
+        # checked like a node of a raw graph that reads the first one
+        stand_in = replace(node, inputs=(0,) * len(node.in_shapes)) if isinstance(node.in_shapes, tuple) else node
+        problem = next(_problems(replace(graph, level="raw"), 1, stand_in), None)
+        if problem:
+            raise InvalidGraphError(f"graph {graph.name!r}, detached node {node.name!r} ({node.op}): {problem}")
     if not any(node.op == "Output" for node in graph.nodes):
         raise InvalidGraphError(f"graph {graph.name!r} of {len(graph)} nodes has no Output node")
     if graph.level != "raw" and any(node.op not in ("Input", "Output") for node in graph.nodes):

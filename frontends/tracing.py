@@ -7,7 +7,7 @@ from typing import Any
 
 from cgir import Graph, canonicalize
 
-from .common.trace_request import InputShape, TraceRequest
+from .common.trace_request import BatchAxis, InputShape, TraceRequest
 from .registry import frontend_of
 
 
@@ -17,6 +17,7 @@ def trace(
     *,
     input_shape: InputShape | None = None,
     dims: Mapping[str, int] | None = None,
+    batch: BatchAxis = 0,
     raw: bool = False,
     level: str = "module",
     strict: bool = False,
@@ -31,10 +32,14 @@ def trace(
         inputs: example inputs, real or meta: a tensor, a tuple of positional arguments or a dict of keyword arguments.
             Only shapes and types matter. Models with declared input shapes (exported programs, ONNX, Keras,
             SavedModel) need none.
-        input_shape: instead of `inputs`, the shape of one floating-point tensor with the batch first, or a tuple of
-            such shapes; of an ONNX model also a dict from input name to shape.
+        input_shape: instead of `inputs`, the shape of one floating-point tensor, batch included, or a tuple of such
+            shapes; of an ONNX model also a dict from input name to shape.
         dims: sizes for the named dimensions that an ONNX model leaves open, such as `{"batch": 1}`; those without one
             are 1.
+        batch: the axis of the inputs that holds the batch, by which costs are divided: the first one, whatever the
+            layers inside take for it, unless said otherwise. A dict from an input's name to its axis (None: it has no
+            batch) says it for some of them; None: there is no batch, as where nodes of a graph are the first axis.
+            Inputs without that axis, or of another size there, have no batch, which the graph's `gaps` name.
         raw: keep every recorded call instead of the canonical form.
         level: of the canonical form, "module" or "inference" (see `cgir.canonicalize`).
         strict: refuse operators outside the vocabulary instead of keeping them as `Opaque` nodes.
@@ -45,6 +50,6 @@ def trace(
             framework is not installed.
         UnsupportedOpError: with `strict`, for an operator outside the vocabulary.
     """
-    request = TraceRequest(inputs, input_shape, dims or {}, strict, name)
+    request = TraceRequest(inputs, input_shape, dims or {}, strict, name, batch)
     graph = frontend_of(model).trace(model, request)
     return graph if raw else canonicalize(graph, level=level)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cgir.errors import InvalidGraphError
 from cgir.graph import Graph
 
+from .accounting import account
 from .activations import recognize_clips, recognize_prelu
 from .arithmetic import fold_batch_norm, merge_adds, merge_concats, recognize_affine, unify_linear
 from .attention import pack_projections, recognize_attention
@@ -57,5 +60,8 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
     """
     if level not in LEVELS:
         raise InvalidGraphError(f"canonicalize: level is {level!r}, expected one of {', '.join(LEVELS)}")
-    graph = run_passes(graph, sequence(level, keep_movement), debug)
-    return graph.with_nodes(graph.nodes, level=level)
+    canonical = run_passes(graph, sequence(level, keep_movement), debug)
+    canonical = canonical.with_nodes(canonical.nodes, level=level)
+    if level == "inference":  # nothing is computed that depends on no input, and BatchNorm has become weights
+        return replace(canonical, detached=())
+    return account(graph, canonical)

@@ -36,10 +36,10 @@ def fold_constants(graph: Graph, computed: bool = False) -> Graph:
             if source in constant
             for p in _constant_params(graph, source, constant[source], computed)
         )
-        if node.op not in ("Input", "Output") and (_is_zero(node) or all(source in constant for source in node.inputs)):
+        if node.op not in ("Input", "Output") and (is_zero(node) or all(source in constant for source in node.inputs)):
             constant[index] = (
                 ()
-                if _is_zero(node)
+                if is_zero(node)
                 else _unique(tuple(p for source in node.inputs for p in constant[source]) + node.params)
             )
             nodes.append(None)
@@ -108,15 +108,26 @@ def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], pa
     """The node without its constant inputs."""
     slots = [slot for slot, source in enumerate(node.inputs) if source not in constant]
     constants = [graph.nodes[source] for source in node.inputs if source in constant]
-    values = [0.0 if _is_zero(source) else source.attr("value") for source in constants]
-    if node.op in ARITHMETIC and len(constants) == 1 and values[0] is not None:
-        return _with_scalar(node, slots[0], float(values[0]))
+    value = _scalar_value(constants[0])
+    if node.op in ARITHMETIC and len(constants) == 1 and value is not None:
+        return _with_scalar(node, slots[0], value)
     return replace(
         node,
         inputs=tuple(node.inputs[slot] for slot in slots),
         in_shapes=tuple(node.in_shapes[slot] for slot in slots),
         params=() if node.op == "Output" else _unique(params + node.params),
     )
+
+
+def _scalar_value(node: Node) -> float | None:
+    """The number that a constant node is, None where it is a tensor or not known.
+
+    Other operators have an attribute `value` too: what `Pad` fills with is not what it returns.
+    """
+    if is_zero(node):
+        return 0.0
+    value = node.attr("value") if node.op == "Constant" else None
+    return None if value is None else float(value)
 
 
 def _with_scalar(node: Node, slot: int, value: float) -> Node:
@@ -135,7 +146,8 @@ def _with_scalar(node: Node, slot: int, value: float) -> Node:
     return replace(node, op=op, inputs=(node.inputs[slot],), in_shapes=(node.in_shapes[slot],), attrs=attributes(attrs))
 
 
-def _is_zero(node: Node) -> bool:
+def is_zero(node: Node) -> bool:
+    """Whether a node's result is zero whatever it reads."""
     return node.op == "Mul" and node.attr("scalar") == 0
 
 

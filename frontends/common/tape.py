@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict, Unpack
 
-from cgir import Node, Param, UnsupportedOpError
-from cgir.graph import Attr, Shape, attributes
+from cgir import Graph, Node, Param, UnsupportedOpError
+from cgir.cost import node_flops
+from cgir.graph import Attr, Gap, Shape, attributes
 from cgir.ops import OPS
 from cgir.typing import AnyArray
 
@@ -158,6 +159,7 @@ class Tape:
 
     def __init__(self, batch: int = 1, strict: bool = False) -> None:
         self.nodes: list[Node] = []
+        self.gaps: list[Gap] = []  # what the graph is known to lack
         self.path = [""]
         self.batch, self.strict = batch, strict
         self._names: Counter[str] = Counter()
@@ -303,7 +305,10 @@ class Tape:
         else:
             layouts = [self._result_layout(call, size, slot) for slot, size in enumerate(sizes)]
             in_shapes, shape = self._in_shapes(call), stored_shape(sizes[0], layouts[0], self.batch)
-        attrs: dict[str, Attr] = {"name": call.display_name or call.name} if call.op == "Opaque" else dict(call.attrs)
+        attrs = dict(call.attrs)
+        if call.op == "Opaque":
+            cost = {"flops": attrs["flops"]} if "flops" in attrs else {}
+            attrs = {"name": call.display_name or call.name, **cost}
         if call.op == "Pad" and not static:
             attrs["padding"] = spatial_padding(call.attrs["padding"], call.dynamic_operands[0].value.layout)
         inputs = tuple(operand.value.node for operand in call.operands)
@@ -323,6 +328,27 @@ class Tape:
                 attrs = dict(node.attrs)
                 attrs["trips"] = trips * attrs.get("trips", 1)
                 self.nodes[index] = replace(node, attrs=attributes(attrs))
+
+    def unknown_trips(self, start: int, name: str) -> None:
+        """Note that nobody knows how often a loop runs, if it has a cost: its body is counted once.
+
+        Args:
+            start: index of the first node of its body, which ends with the last node so far.
+            name: of the loop.
+        """
+        if any(node.op == "Opaque" or node_flops(node) for node in self.nodes[start:]):
+            reason = "runs a number of times that depends on values, and its body is counted once"
+            self.gaps.append(Gap("FLOPs", f"loop {name!r} {reason}"))
+
+    def graph(self, name: str, unused_params: int = 0) -> Graph:
+        """The raw graph of all nodes so far.
+
+        Args:
+            name: of the graph.
+            unused_params: number of trainable scalars that no operator reads.
+        """
+        notes = (("unused parameters", unused_params),) if unused_params else ()
+        return Graph(tuple(self.nodes), name, notes=notes, known_gaps=tuple(self.gaps))
 
     def _infer_input_layouts(self, call: OpCall) -> None:
         """Let the first reader of a graph input decide which of its axes holds the channels."""

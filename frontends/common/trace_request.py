@@ -12,6 +12,10 @@ from cgir import TraceError
 InputShape: TypeAlias = Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
 
 
+# which axis of the inputs holds the batch; by the name of an input; None where there is no batch
+BatchAxis: TypeAlias = int | Mapping[str, int | None] | None
+
+
 class TraceRequest(NamedTuple):
     """The arguments of `frontends.trace` that frontends read; they are documented there."""
 
@@ -20,6 +24,7 @@ class TraceRequest(NamedTuple):
     dims: Mapping[str, int] = {}
     strict: bool = False
     name: str = ""
+    batch: BatchAxis = 0
 
 
 def import_optional(module: str, purpose: str, extra: str) -> Any:

@@ -118,7 +118,7 @@ def _import_calls(model: keras.Layer, request: TraceRequest, inputs: ModelInputs
         )
     for path, leaf in leaves:
         tape.output(leaf, leaf.size, ".".join(("output", *map(str, path))))
-    return Graph(tuple(tape.nodes), name)
+    return tape.graph(name)
 
 
 def _recorded_function(model: keras.Layer) -> keras.Function | None:

@@ -102,6 +102,8 @@ def _loop(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
     results = _import_body(importer, node, "body", scope, arguments, "body")
     if trips is not None:
         importer.tape.scale_trips(start, trips)
+    else:
+        importer.tape.unknown_trips(start, node.name or node.op_type)
     last_states, scan_outputs = results[1 : 1 + len(states)], results[1 + len(states) :]
     num_stacked = trips if trips is not None else 1
     sizes = [tensor.size for tensor in last_states] + [(num_stacked, *tensor.size) for tensor in scan_outputs]

@@ -37,7 +37,7 @@ def trace(model: Any, request: TraceRequest) -> Graph:
     for index, (output_name, tensor) in enumerate(outputs):
         value = tensor.to_value(importer.tape)
         importer.tape.output(value, value.size, output_name or f"output.{index}")
-    return Graph(tuple(importer.tape.nodes), request.name or name)
+    return importer.tape.graph(request.name or name)
 
 
 def tensor_sizes(model: Any, request: TraceRequest) -> dict[str, Size]:

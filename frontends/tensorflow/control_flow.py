@@ -178,6 +178,8 @@ def _while(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: 
         results = importer.inline_function(body, variables, node)
     if trips is not None:
         importer.tape.scale_trips(start, trips)
+    else:
+        importer.tape.unknown_trips(start, node.name)
     changing = [slot for slot in range(len(inputs)) if slot not in invariant]
     entering = [inputs[slot] for slot in changing if not _is_static(importer, inputs[slot])]
     attrs: dict[str, Attr] = {} if trips is None else {"trips": trips}

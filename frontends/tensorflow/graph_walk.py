@@ -230,7 +230,7 @@ class TensorFlowImporter:
         for name, ref in program.outputs:
             tensor = scope.read(ref)
             self.tape.output(self.to_value(tensor), tensor.size, name)
-        return Graph(tuple(self.tape.nodes), program.name)
+        return self.tape.graph(program.name)
 
     def inline_function(self, name: str, arguments: Sequence[TFTensor], caller: NodeDef) -> list[TFTensor]:
         """The results of a function, whose nodes become part of the graph.

@@ -123,8 +123,10 @@ def _while_loop(
     additional: Sequence[object] = (),
 ) -> Any:
     """The number of iterations depends on values, so the nodes of the body count once."""
+    start = len(recorder.tape.nodes)
     pred = _run_body(recorder, "cond", cond_fn, [*carried, *additional])
     results, _ = tree_flatten(_run_body(recorder, "body", body_fn, [*carried, *additional]))
+    recorder.tape.unknown_trips(start, "while_loop")
     return tuple(_join(recorder, "Loop", "while_loop", [*carried, pred, *results], list(carried)))
 
 

@@ -73,7 +73,7 @@ def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest
             raise _with_location(error, name, importer.current) from error
     used = importer.recorder.values.used_params
     unused = sum(param.numel() for key, param in importer.params.items() if key not in used)
-    return Graph(tuple(importer.recorder.tape.nodes), name, notes=(("unused parameters", unused),) if unused else ())
+    return importer.recorder.tape.graph(name, unused)
 
 
 class ExportedProgramImporter:

@@ -78,7 +78,7 @@ def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: 
             raise _with_location(error, name, tape.path[-1]) from error
         graph_outputs(recorder, result)
     unused = sum(param.numel() for key, param in model.named_parameters() if key not in values.used_params)
-    return Graph(tuple(tape.nodes), name, notes=(("unused parameters", unused),) if unused else ())
+    return tape.graph(name, unused)
 
 
 def _check_traceable(modules: Mapping[str, nn.Module]) -> None:

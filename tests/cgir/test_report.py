@@ -1,10 +1,11 @@
 """The report adds up, and says what its numbers do not cover."""
 
 import re
+from dataclasses import replace
 
 from cgir_samples import resnet50, small_graph
 
-from cgir.graph import Graph, Node
+from cgir.graph import Gap, Graph, Node, Param
 from cgir.report import report
 
 
@@ -37,21 +38,41 @@ def nodes(*ops, **fields):
 
 def test_report_lists_what_is_not_counted():
     text = report(nodes(*["Opaque"] * 13, module="body.fold", attrs=(("name", "lib::fold"),)))
-    assert "counted as 0: 13\n  lib::fold -> 4, node 1 in body.fold\n" in text
+    assert "\nFLOPs                 at least 0  (1 multiply-add = 2)\n" in text
+    assert "FLOPs: operator lib::fold (node 1 in body.fold) is opaque, and its cost unknown\n" in text
+    assert "shapes: 13\n  lib::fold -> 4, node 1 in body.fold\n" in text
     assert text.count("lib::fold -> ") == 10
-    assert "\n  ... and 3 more" in text
+    assert text.count("\n  ... and 3 more") == 2
     assert "parameters that no operator reads, not counted above: 1,234" in text
     assert text.splitlines()[-3:] == [
         "nodes contracted, folded, merged or removed, by pass: 1,205",
         "  fold_batch_norm     1,200",
         "  contract_movement       5",
     ]
-    assert "loops" not in text
 
 
-def test_report_names_loops_of_unknown_length():
+def test_opaque_operators_of_known_cost_are_no_gap():
+    graph = nodes("Opaque", "ReLU", attrs=(("flops", 40), ("name", "lib::tree")))
+    assert graph.complete
+    assert graph.flops == 40
+    assert "at least" not in graph.report()
+    assert "shapes: 1\n  lib::tree -> 4, node 1\n" in graph.report()
+
+
+def test_report_says_which_number_is_a_lower_bound_and_why():
+    graph = replace(nodes("ReLU"), known_gaps=(Gap("parameters", "a call read w, which no operator has"),))
+    assert not graph.complete
+    assert "\nparameters            at least 0\n" in graph.report()
+    assert "\nFLOPs                          0  (1" in graph.report()
+    assert "\n  parameters: a call read w, which no operator has\n" in graph.report()
+
+
+def test_report_lists_detached_operators():
+    linear = Node("Linear", (), ((3,),), (2,), (Param("w", (2, 3)), Param("b", (2,))), (), "head.linear", "head")
+    tied = replace(linear, name="tail.linear")
+    graph = replace(nodes("ReLU"), detached=(linear, tied))
+    assert (graph.num_params, graph.flops) == (8, 24)
     assert (
-        "loops whose number of iterations is unknown, their bodies counted once: 1\n  Loop -> 4, node 2 in body"
-        in report(nodes("ReLU", "Loop", module="body"))
-    )
-    assert "loops" not in report(nodes("ReLU", "Loop", attrs=(("trips", 3),)))
+        "counted above, but on no path from an input to an output: 2\n"
+        "  head.linear (Linear): 8 parameters, 12 FLOPs\n  tail.linear (Linear): 0 parameters, 12 FLOPs\n"
+    ) in graph.report()
