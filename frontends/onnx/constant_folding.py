@@ -30,10 +30,10 @@ FUNCTION_NAMES = {
 }  # fmt: skip
 
 
-def fold_call(call: OnnxCall, use_examples: bool = False) -> Results:
+def fold_call(call: OnnxCall, all_known: bool = False) -> Results:
     """The contents of a node's results, where those of its operands are known and few; None otherwise.
 
-    With `use_examples`, the contents of the example inputs count as known.
+    With `all_known`, so do the contents of the example inputs and of parameters, which otherwise stay what they are.
     """
     if call.op_type == "Shape":
         size = np.array(call.require_input(0).size, dtype=np.int64)
@@ -43,7 +43,7 @@ def fold_call(call: OnnxCall, use_examples: bool = False) -> Results:
     if call.op_type == "Constant":
         return _constant(call)
     operands = call.present_inputs[:1] if call.op_type == "CastLike" else call.present_inputs
-    known = [tensor.known_value if use_examples else tensor.data for tensor in operands if not tensor.is_param]
+    known = [tensor.known_value if all_known else None if tensor.is_param else tensor.data for tensor in operands]
     arrays = [array for array in known if array is not None]
     if len(arrays) < len(operands):
         return None

@@ -15,8 +15,8 @@ import onnx
 from cgir import TraceError
 from frontends.common.tape import Size
 
-from .graph_inputs import initializer_tensors
 from .graph_walk import ControlFlow, OnnxImporter
+from .parameters import initializer_tensors
 from .sequences import SEQUENCES
 from .tensors import BOOL, INT64, OnnxTensor, Scope, get_attribute
 

@@ -24,6 +24,7 @@ from . import (
 )
 from .calls import OnnxCall, OnnxConverter
 from .graph_walk import STANDARD_DOMAINS
+from .matmul_converters import as_bias
 from .movement_converters import unary
 from .tensors import OnnxTensor
 
@@ -77,6 +78,8 @@ def _binary(op: str) -> OnnxConverter:
         tensors = call.present_inputs
         if len(tensors) == 2:
             tensors = [_uniform_as_scalar(call, tensor) for tensor in tensors]
+            if op == "Add":
+                tensors = [as_bias(call.tape, *pair) for pair in (tensors, tensors[::-1])]
         return call.emit(op, [_scalar_or_tensor(call, tensor) for tensor in tensors])
 
     return emit

@@ -15,7 +15,7 @@ from cgir.typing import AnyArray
 from frontends.common.tape import ProvenanceHint, Value
 
 from .calls import OnnxCall, OnnxConverter
-from .tensors import OnnxTensor
+from .tensors import WEIGHT_TYPES, OnnxTensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _convert_gather(call: OnnxCall) -> list[Value]:
 def _embedding(gather: _Gather) -> list[Value] | None:
     """Rows of a matrix that is a parameter."""
     data, indices = gather.data, gather.indices
-    if not (data.is_param or data.is_weight) or len(data.size) != 2 or gather.axis != 0 or indices.static:
+    if not (data.is_param or data.is_weight) or data.elem_type not in WEIGHT_TYPES or len(data.size) != 2 or gather.axis != 0 or indices.static:
         return None
     return gather.call.emit("Embedding", [indices], weights=[data])
 

@@ -1,4 +1,4 @@
-"""Inputs and initializers of an ONNX model as tensors with sizes, batch axes, and which are trainable.
+"""Inputs of an ONNX model as tensors with sizes and batch axes.
 
 The batch is axis 0 of the inputs; axis 1 where a recurrent layer that has time first reads the input; or the axis whose
 dimension the model calls "batch", "batch_size" or "N". An input whose batch axis has another size than the first
@@ -9,120 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from math import prod
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 import onnx
 
 from cgir import TraceError
-from cgir.ops import TORCH_NAMES
 from cgir.typing import AnyArray
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest
 
-from .tensors import FLOATS, OnnxTensor, decode_small, get_attribute
+from .tensors import FLOATS, OnnxTensor, get_attribute
 
-INPUT_KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
-FOLDED_FROM = "pkg.onnxscript.optimizer.folded_from"
 BATCH_NAMES = re.compile(r"^(n|b|bs|batch|batch_?size|unk__\d+)$", re.IGNORECASE)
-_CONSTANT_OPS = (
-    "zeros ones full fill eye arange min_val max_val linspace empty tensor scalar_tensor zeros_like ones_like "
-    "full_like lift_fresh_copy lifted_tensor "
-    "to_copy _to_copy shape value"
-)
-CONSTANT_OPS = frozenset(_CONSTANT_OPS.split())
-QUALIFIED_NAME = re.compile(r"^[A-Za-z_]\w*(\.\w+)+$")  # names that only PyTorch's parameters and buffers have
-MAX_MASK_VALUE = -1e4  # a tensor with such a value is a mask and no weight
 MAX_EXAMPLE_ELEMENTS = 64  # of an example whose values may be sizes
 RECURRENT_OPS = ("LSTM", "GRU", "RNN")
-
-
-def initializer_tensors(graph: onnx.GraphProto, model_label: str) -> dict[str, OnnxTensor]:
-    """The initializers of a graph as tensors, by name.
-
-    Floating-point ones of more than one element, or with the name of a module's parameter, are trainable, unless
-    PyTorch's exporter says that they are buffers or constants.
-
-    Args:
-        graph: of the model, or of a node's attribute.
-        model_label: how messages refer to the model.
-
-    Raises:
-        TraceError: sizes are negative, a name occurs twice, or the contents are said to lie outside the model's folder.
-    """
-    kinds = {info.name: _kind(info) for info in graph.value_info if info.metadata_props}
-    tensors: dict[str, OnnxTensor] = {}
-    for proto in graph.initializer:
-        _check_initializer(proto, model_label)
-        tensor = OnnxTensor(proto.name, proto.data_type, tuple(proto.dims), decode_small(proto))
-        tensors[_unused(proto.name, tensors, model_label)] = _classify(
-            tensor, _kind(proto) or kinds.get(proto.name, "")
-        )
-    for sparse in graph.sparse_initializer:
-        _check_initializer(sparse.values, model_label)
-        tensor = OnnxTensor(sparse.values.name, sparse.values.data_type, tuple(sparse.dims))
-        tensors[_unused(sparse.values.name, tensors, model_label)] = _classify(tensor, "")
-    return tensors
-
-
-def _kind(proto: onnx.ValueInfoProto | onnx.TensorProto) -> str:
-    """The kind that PyTorch's exporter records for a tensor; of a folded one, that of its sources."""
-    metadata: dict[str, str] = {entry.key: entry.value for entry in proto.metadata_props}
-    if INPUT_KIND in metadata or FOLDED_FROM not in metadata:
-        return metadata.get(INPUT_KIND, "")
-    sources = re.findall(r"'([^']*)'", metadata[FOLDED_FROM])
-    return "PARAMETER" if any(not _is_generated(name) for name in sources) else "CONSTANT_TENSOR"
-
-
-def _is_generated(name: str) -> bool:
-    """Whether a name is that of an intermediate result, which PyTorch names after its function, and of no parameter."""
-    base = re.sub(r"(_split)?_\d+$", "", name)
-    base = re.sub(r"_\d+$", "", base)
-    if base.endswith(".lifted_tensor"):  # a constant that a submodule's forward writes down
-        return True
-    return base == "val" or base.lstrip("_") in TORCH_NAMES or base in CONSTANT_OPS
-
-
-def _unused(name: str, tensors: Mapping[str, OnnxTensor], model_label: str) -> str:
-    """The name of an initializer, which no other may have."""
-    if name in tensors:
-        raise TraceError(f"{model_label}: there are two initializers {name!r}")
-    return name
-
-
-def _classify(tensor: OnnxTensor, kind: str) -> OnnxTensor:
-    """The tensor with its attributes set by its kind, "" where the file has none."""
-    tensor.explicit_shape = kind in ("PARAMETER", "BUFFER")
-    multiple = prod(tensor.size) > 1 or QUALIFIED_NAME.match(tensor.name) is not None
-    tensor.is_param = tensor.is_floating and (kind == "PARAMETER" or (not kind and multiple and not _is_mask(tensor)))
-    tensor.is_weight = kind not in ("BUFFER", "CONSTANT_TENSOR") and (tensor.is_param or len(tensor.size) > 0)
-    return tensor
-
-
-def _is_mask(tensor: OnnxTensor) -> bool:
-    """Whether a constant is added to scores to suppress them."""
-    return tensor.data is not None and bool(np.any(np.asarray(tensor.data, dtype=np.float64) <= MAX_MASK_VALUE))
-
-
-def _check_initializer(proto: onnx.TensorProto, model_label: str) -> None:
-    if any(n < 0 for n in proto.dims):
-        raise TraceError(f"{model_label}: initializer {proto.name!r} has size {tuple(proto.dims)}")
-    if proto.data_location != onnx.TensorProto.EXTERNAL:
-        return
-    location = next((entry.value for entry in proto.external_data if entry.key == "location"), "")
-    outside = (
-        PurePosixPath(location).is_absolute()
-        or PureWindowsPath(location).drive
-        or location[:1] in "/\\"
-        or ".." in re.split(r"[/\\]", location)
-    )
-    if outside or not location:
-        raise TraceError(
-            f"{model_label}: initializer {proto.name!r} says that its contents lie outside the model's folder, "
-            f"in {location!r}; the file was not opened"
-        )
 
 
 # --- inputs

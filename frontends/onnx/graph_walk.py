@@ -6,7 +6,6 @@ its converter emits. Converters and control flow are handed in, so that both may
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, Unpack
 
@@ -18,13 +17,12 @@ from frontends.common.tape import CallFields, Size, Tape, Value
 from .calls import OnnxCall, OnnxConverter
 from .constant_folding import fold_call
 from .module_paths import module_path, node_label
+from .parameters import constant_tensor, has_constant_weights, without_coordinates
 from .shape_inference import LATEST_OPSET, ShapeInference
-from .tensors import OnnxTensor, Scope, decode_small
+from .tensors import WEIGHT_TYPES, OnnxTensor, Scope
 from .topological_order import topological_order
 
 ControlFlow: TypeAlias = "Callable[[OnnxImporter, onnx.NodeProto, Scope], None]"
-# names of constants by PyTorch's TorchScript exporter, whose weights are initializers
-TORCHSCRIPT_CONSTANT = re.compile(r"/Constant(_\d+)?_output_0$")
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 
@@ -66,6 +64,7 @@ class OnnxImporter:
         self.inference = ShapeInference(opsets or {"": 1}, model.ir_version, declared, named_dims)
         self.depth = 0
         self._converter_of, self._control_flow = converter_of, control_flow
+        self._constant_weights = has_constant_weights(model)
 
     def import_nodes(self, nodes: Iterable[onnx.NodeProto], scope: Scope, nested: bool = False) -> None:
         """Import the nodes of one graph, each behind those that it reads.
@@ -131,11 +130,13 @@ class OnnxImporter:
         if standard and node.op_type in self._control_flow:
             self._control_flow[node.op_type](self, node, scope)
             return
-        constant = _constant_tensor(node) if standard and node.op_type == "Constant" else None
+        is_constant = standard and node.op_type == "Constant"
+        constant = constant_tensor(node, self._constant_weights) if is_constant else None
         if constant is not None:
             scope[node.output[0]] = constant
             return
-        call = self._typed_call(node, [scope[name] if name else None for name in node.input])
+        inputs = [scope[name] if name else None for name in node.input]
+        call = self._typed_call(node, without_coordinates(node.op_type, inputs) if standard else inputs)
         results = _folded(call) if standard else None
         if results is None and standard:
             results = _alias(call)
@@ -154,31 +155,20 @@ class OnnxImporter:
         return OnnxCall(self.tape, node, inputs, sizes, elem_types, since_version)
 
     def _converted(self, call: OnnxCall, standard: bool) -> list[OnnxTensor]:
-        """The results of the operator's converter, with example values where those of the operands determine them."""
+        """The results of the operator's converter, with contents that example inputs and parameters determine."""
         values = self._converter_of(call.node)(call)
-        has_examples = standard and any(tensor.example_value is not None for tensor in call.present_inputs)
-        examples = fold_call(call, use_examples=True) if has_examples else None
+        has_contents = standard and any(tensor.has_unfolded_contents for tensor in call.present_inputs)
+        contents = fold_call(call, all_known=True) if has_contents else None
         results = []
         for slot, (name, elem_type, value) in enumerate(zip(call.node.output, call.elem_types, values, strict=False)):
-            tensor = OnnxTensor(name, elem_type, value.size, value=value)
-            if name and examples is not None and examples[slot].shape == value.size:
-                tensor.example_value = examples[slot]
-            results.append(tensor)
+            known = contents[slot] if name and contents is not None and contents[slot].shape == value.size else None
+            if value.static and elem_type not in WEIGHT_TYPES:  # sizes, indices or conditions, whatever they come from
+                results.append(OnnxTensor(name, elem_type, value.size, known))
+                results[-1].is_weight = any(tensor.is_weight for tensor in call.present_inputs)
+                continue
+            results.append(OnnxTensor(name, elem_type, value.size, value=value))
+            results[-1].example_value = known
         return results
-
-
-def _constant_tensor(node: onnx.NodeProto) -> OnnxTensor | None:
-    """The tensor of a Constant node, a weight unless its name is a constant's; None for plain numbers, which fold."""
-    for attribute in node.attribute:
-        if attribute.name not in ("value", "sparse_value"):
-            continue
-        dense = attribute.name == "value"
-        proto = attribute.t if dense else attribute.sparse_tensor.values
-        size = tuple(proto.dims if dense else attribute.sparse_tensor.dims)
-        tensor = OnnxTensor(node.output[0], proto.data_type, size, decode_small(proto) if dense else None)
-        tensor.is_weight = len(size) > 0 and TORCHSCRIPT_CONSTANT.search(tensor.name) is None
-        return tensor
-    return None
 
 
 def _folded(call: OnnxCall) -> list[OnnxTensor] | None:

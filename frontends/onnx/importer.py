@@ -22,8 +22,9 @@ from frontends.common.trace_request import TraceRequest
 from . import weight_stripping
 from .control_flow import CONTROL_FLOW
 from .converters import converter_of
-from .graph_inputs import add_inputs, batch_size, initializer_tensors, input_tensors
+from .graph_inputs import add_inputs, batch_size, input_tensors
 from .graph_walk import OnnxImporter
+from .parameters import initializer_tensors
 from .tensors import OnnxTensor
 
 

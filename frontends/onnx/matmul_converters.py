@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from math import prod
 
-from cgir import Param
+from cgir import Node, Param
 from frontends.common import einsum
 from frontends.common.tape import Tape, Value
 
 from .calls import OnnxCall, OnnxConverter
 from .tensors import OnnxTensor, as_param, weight_value
+
+PRODUCTS = ("MatMul", "Linear", "Conv", "ConvTranspose")
+BETWEEN_PRODUCT_AND_BIAS = ("Reshape", "Transpose", "Cast", "Identity", "Mul")  # a Mul with the scale of a quantisation
 
 
 def _factor(tape: Tape, tensor: OnnxTensor) -> Value:
@@ -25,6 +28,36 @@ def _matmul(left_slot: int, right_slot: int) -> OnnxConverter:
         return [einsum.emit_matmul(call.tape, call.name, a, b, call.sizes[0])]
 
     return emit
+
+
+def as_bias(tape: Tape, tensor: OnnxTensor, product: OnnxTensor) -> OnnxTensor:
+    """One element that is added to a product of weights with one output channel, as the parameter that it is.
+
+    Args:
+        tape: with the product.
+        tensor: one operand of the sum, returned unchanged unless it is such a bias.
+        product: the other operand.
+    """
+    is_element = tensor.value is None and tensor.is_weight and not tensor.is_param and tensor.is_floating
+    if not is_element or not tensor.size or prod(tensor.size) != 1 or product.value is None:
+        return tensor
+    node = tape.nodes[product.value.node]
+    while node.op in BETWEEN_PRODUCT_AND_BIAS and node.inputs:
+        node = tape.nodes[node.inputs[0]]
+    if node.op not in PRODUCTS or node.shape[:1] != (1,) or not (node.params or _reads_weight(tape, node)):
+        return tensor
+    return OnnxTensor(tensor.name, tensor.elem_type, tensor.size, tensor.data, is_param=True)
+
+
+def _reads_weight(tape: Tape, node: Node) -> bool:
+    """Whether a product has a parameter among its factors, in whatever arrangement."""
+    for index in node.inputs:
+        source = tape.nodes[index]
+        while len(source.inputs) == 1:
+            source = tape.nodes[source.inputs[0]]
+        if source.op == "Param":
+            return True
+    return False
 
 
 def _matrix_transpose(tape: Tape, value: Value) -> Value:
@@ -50,7 +83,8 @@ def _gemm(call: OnnxCall) -> list[Value]:
     a, b, c = call.require_input(0), call.require_input(1), call.input(2)
     alpha, beta = float(call.attr("alpha", 1.0)), float(call.attr("beta", 1.0))
     weight = as_param(call.tape, b)
-    left = _matrix_transpose(call.tape, a.to_value(call.tape)) if call.attr("transA", 0) else a.to_value(call.tape)
+    left = _factor(call.tape, a)
+    left = _matrix_transpose(call.tape, left) if call.attr("transA", 0) else left
     out_features = call.sizes[0][-1]
     bias = None if c is None else as_param(call.tape, c)
     if (
@@ -74,7 +108,8 @@ def _gemm(call: OnnxCall) -> list[Value]:
     value = _scale(call, value, alpha)
     if c is None or beta == 0:
         return [value]
-    return call.emit("Add", [value, _scale(call, c.to_value(call.tape), beta)], name="add")
+    addend = weight_value(call.tape, c) if c.value is None and c.is_floating else c.to_value(call.tape)
+    return call.emit("Add", [value, _scale(call, addend, beta)], name="add")
 
 
 def _dequantize(call: OnnxCall) -> list[Value]:

@@ -20,7 +20,9 @@ from frontends.common.constant_folding import LIMIT
 from frontends.common.tape import ProvenanceHint, Size, Tape, Value
 
 # TensorProto.DataType: floating point and complex, float4 and float8 among them
-FLOATS = frozenset((1, 10, 11, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25))
+FLOATS = frozenset((1, 10, 11, 14, 15, 16, 17, 18, 19, 20, 23, 24, 27, 28))
+# those of weights: floating-point numbers, and quantised ones of 2 to 16 bits, which are no indices in ONNX
+WEIGHT_TYPES = FLOATS | {2, 3, 4, 5, 21, 22, 25, 26}
 INT64, BOOL = onnx.TensorProto.INT64, onnx.TensorProto.BOOL
 
 
@@ -33,12 +35,13 @@ class OnnxTensor:
         size: its shape; of a sequence, that of an element.
         data: its contents, where it is a small constant.
         value: its value on the tape, made when it is first read.
-        is_param: whether it is trainable if it is used as a weight or in arithmetic.
+        is_param: whether it is trainable if it is used as a weight or in arithmetic (see `parameters`).
         is_weight: whether it is trainable where an operator takes a weight.
         explicit_shape: whether the file marks it as parameter or buffer; its size then counts even with one element.
         is_sequence: whether it is a sequence of tensors.
         elements: those of a sequence, None where their number is unknown.
-        example_value: its contents in the example inputs, which may be sizes but are not constants.
+        example_value: its contents in the example inputs, or as computed from parameters: they may be sizes but are not
+            constants.
     """
 
     __slots__ = (
@@ -95,6 +98,11 @@ class OnnxTensor:
     def known_value(self) -> AnyArray | None:
         """Its contents, constant or those of the example inputs; None where neither is known."""
         return self.example_value if self.data is None else self.data
+
+    @property
+    def has_unfolded_contents(self) -> bool:
+        """Whether its contents are known, but folding would lose the input or parameter that they come from."""
+        return self.example_value is not None or (self.is_param and self.data is not None)
 
     @property
     def scalar(self) -> float | None:

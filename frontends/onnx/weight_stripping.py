@@ -17,10 +17,11 @@ import onnx
 
 from cgir import TraceError
 
+from .external_data import MAX_ELEMENTS, read_small
+
 if TYPE_CHECKING:
     import onnx_ir
 
-MAX_ELEMENTS = 10_000  # of a tensor whose contents are kept
 MAX_BYTES = 8 * MAX_ELEMENTS
 MAX_DEPTH = 64  # nesting of messages, a graph in an attribute of a node being three
 CONTENT_FIELDS = (4, 5, 6, 7, 9, 10, 11)  # of TensorProto
@@ -37,7 +38,7 @@ NESTED: dict[str, dict[int, str]] = {
 
 
 def from_file(path: Path) -> onnx.ModelProto:
-    """The model in a file, without weights.
+    """The model in a file, without weights; small tensors beside the file are read like those within it.
 
     Raises:
         TraceError: the file is no ONNX model, or a damaged one.
@@ -49,7 +50,9 @@ def from_file(path: Path) -> onnx.ModelProto:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as view,
     ):
-        return from_bytes(view, str(path))
+        model = from_bytes(view, str(path))
+    read_small(model.graph, path)
+    return model
 
 
 def from_bytes(data: bytes | memoryview, where: str = "the model's bytes") -> onnx.ModelProto:
