@@ -167,6 +167,13 @@ class Tape:
         self._pending: dict[int, int | None] = {}
         self._params: dict[str, int] = {}
 
+    def copy(self) -> Tape:
+        """A tape with the same nodes, for calls that are tried out; both share the stack of modules."""
+        other = Tape(self.batch, self.strict)
+        other.nodes, other.path, other._names = self.nodes.copy(), self.path, self._names.copy()
+        other.gaps, other._pending, other._params = self.gaps.copy(), self._pending.copy(), self._params.copy()
+        return other
+
     @contextmanager
     def module_scope(self, path: str) -> Iterator[None]:
         """Nodes emitted inside belong to the module `path`."""

@@ -7,8 +7,9 @@ change the module.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -66,6 +67,15 @@ class TensorValues:
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}
         self._constants: dict[int, Tensor] = {}  # storages of constants made during the trace
         self._writes: dict[int, list[Write]] = {}
+
+    def copy(self, tape: Tape) -> TensorValues:
+        """The same values on a copy of the tape, for calls that are tried out; both share the meta twins."""
+        other = copy.copy(self)
+        other.tape, other.used_params = tape, self.used_params.copy()
+        other._states = {key: replace(state) for key, state in self._states.items()}
+        other._writes = {storage: log.copy() for storage, log in self._writes.items()}
+        other._promoted = self._promoted.copy()
+        return other
 
     def is_traced(self, tensor: Tensor) -> bool:
         """Whether calls on this tensor are traced; those on constants alone are executed."""
