@@ -48,8 +48,11 @@ def _contract(graph: Graph, categories: set[str]) -> Graph:
             and "movement" in categories
             and _rearranges(graph, node, {resolve(alias, source) for source in node.inputs})
         )
-        if node.inputs and (
-            moves or OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node))
+        starts_from_param = node.op == "Identity" and node.params  # the first state of a loop
+        if (
+            node.inputs
+            and not starts_from_param
+            and (moves or OPS[node.op].category in categories or ("identity" in categories and _is_neutral(node)))
         ):
             alias[index] = node.inputs[0]
             nodes.append(None)

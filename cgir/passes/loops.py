@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cgir.graph import Graph, Node, Param, Shape, attributes
 from cgir.ops import OPS
 
-from .rewrite import origin, rebuild
+from .rewrite import origin, reads_parameter, rebuild
 
 SKIPPED = ("movement", "identity", "source")
 
@@ -42,7 +42,7 @@ class _CellInputs(NamedTuple):
         biases: as vectors.
         sequence: node of which it reads one element an iteration.
         sequence_shape: (features, steps).
-        states: nodes of the initial states, where they are computed.
+        states: nodes of the initial states, those of the layer's own zeros left out.
     """
 
     kernel: Param
@@ -99,7 +99,7 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
     trips = node.attr("trips")
     if cell is None or trips is None:
         return None
-    inputs = _cell_inputs(graph, body, counted, sorted(biases))
+    inputs = _cell_inputs(graph, cell, body, counted, sorted(biases))
     hidden = inputs.recurrent.shape[0] if inputs is not None else 0
     if (
         inputs is None
@@ -108,12 +108,11 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
     ):
         return None
     weights = [Param(p.id, (p.shape[1], p.shape[0])) for p in (inputs.kernel, inputs.recurrent)]
-    states = inputs.states if len(inputs.states) == (2 if cell.op == "LSTM" else 1) else ()
     return replace(
         node,
         op=cell.op,
-        inputs=(inputs.sequence, *states),
-        in_shapes=(inputs.sequence_shape, *((hidden, 1) for _ in states)),
+        inputs=(inputs.sequence, *inputs.states),
+        in_shapes=(inputs.sequence_shape, *((hidden, 1) for _ in inputs.states)),
         shape=(hidden, trips),
         params=(*weights, *inputs.biases),
         attrs=attributes({"hidden": hidden, "layers": 1, "bidirectional": False}),
@@ -129,14 +128,16 @@ def _bias(graph: Graph, index: int) -> Param | None:
     return None
 
 
-def _cell_inputs(graph: Graph, body: list[int], counted: list[int], biases: list[int]) -> _CellInputs | None:
+def _cell_inputs(
+    graph: Graph, cell: Cell, body: list[int], counted: list[int], biases: list[int]
+) -> _CellInputs | None:
     """The inputs of a cell: one product reads an element of the sequence, the other one the previous state."""
     inside = set(body)
     products = sorted(i for i in counted if graph.nodes[i].op == "MatMul")
     kernel = recurrent = None
     sequence = -1
     sequence_shape: Shape = ()
-    states: list[int] = []
+    hidden = -1
     for index in products:
         left, right = graph.nodes[index].inputs
         weight = graph.nodes[origin(graph, right)]
@@ -150,20 +151,43 @@ def _cell_inputs(graph: Graph, body: list[int], counted: list[int], biases: list
             )
         else:
             recurrent = Param(weight.params[0].id, weight.shape)
-            states.append(left)
+            hidden = left
     if kernel is None or recurrent is None or len(sequence_shape) != 2:
         return None
-    states += [
+    gated = {
         source
         for i in counted
         if graph.nodes[i].op == "Mul"
         for source in graph.nodes[i].inputs
-        if source not in inside and source not in states
-    ]
-    initial_states = tuple(
-        source for source in states if graph.nodes[source].op != "Identity" or len(graph.nodes[source].inputs) == 1
-    )
-    return _CellInputs(kernel, recurrent, _bias_vectors(graph, biases), sequence, sequence_shape, initial_states)
+        if source not in inside
+    }
+    states = _initial_states(graph, cell, hidden, gated)
+    if states is None:
+        return None
+    return _CellInputs(kernel, recurrent, _bias_vectors(graph, biases), sequence, sequence_shape, states)
+
+
+def _initial_states(graph: Graph, cell: Cell, hidden: int, gated: set[int]) -> tuple[int, ...] | None:
+    """The nodes of a layer's initial states, none if all are its own zeros; None where some are trained, or unclear.
+
+    Args:
+        graph: of the loop.
+        cell: of the layer.
+        hidden: the state that the recurrent product reads.
+        gated: states that gates multiply: an LSTM's cell state, which one loop may have computed with the hidden one.
+    """
+    states = [hidden, *gated] if cell.op == "LSTM" else [hidden]
+    if len(states) != (2 if cell.op == "LSTM" else 1) or (cell.op != "LSTM" and gated - {hidden}):
+        return None
+    # a state that depends on no input reads what makes it depend on one, and its value
+    starts = {
+        source: graph.nodes[source].inputs[1]
+        for source in states
+        if graph.nodes[source].op == "Identity" and len(graph.nodes[source].inputs) == 2
+    }
+    if any(reads_parameter(graph, start) for start in starts.values()):
+        return None
+    return () if len(starts) == len({*states}) else tuple(starts.get(source, source) for source in states)
 
 
 def _bias_vectors(graph: Graph, biases: list[int]) -> tuple[Param, ...]:

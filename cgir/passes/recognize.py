@@ -194,7 +194,7 @@ def _scalar_fits(node: Node, scalar: Scalar) -> bool:
 
 
 def _absorb_scale(graph: Graph) -> Graph:
-    """`norm(x) * weight + bias` with one-dimensional parameters is the norm's own affine part."""
+    """`norm(x) * weight + bias`, parameters of one axis or of all normalised ones, is the norm's own affine part."""
     nodes: list[Node | None] = list(graph.nodes)
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
@@ -218,7 +218,7 @@ def _absorb_scale(graph: Graph) -> Graph:
             or len(OPS[norm.op].weights) <= slot
         ):
             continue
-        if len(node.params[0].shape) != 1:
+        if len(node.params[0].shape) not in (1, norm.attr("dims", 1)):
             continue
         nodes[source] = replace(norm, params=(*norm.params, node.params[0]))
         nodes[index] = None

@@ -47,3 +47,15 @@ def origin(graph: Graph, index: int) -> int:
     while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
         index = graph.nodes[index].inputs[0]
     return index
+
+
+def reads_parameter(graph: Graph, index: int) -> bool:
+    """Whether a node or one of its ancestors has a parameter."""
+    stack, visited = [index], {index}
+    while stack:
+        node = graph.nodes[stack.pop()]
+        if node.params:
+            return True
+        stack += set(node.inputs) - visited
+        visited.update(node.inputs)
+    return False

@@ -16,8 +16,21 @@ from frontends.common.axis_layout import AxisLayout, stored_shape
 from frontends.common.tape import OpCall, Operand, Value
 
 from .constant_folding import constant_tensor
-from .graph_def import FLOATING, INT32, RESOURCE, VARIANT, NodeDef, TFTensor, Variable, data_inputs, get_attribute
-from .graph_walk import ControlFlow, GraphScope, TensorFlowImporter, node_name, read_variable
+from .graph_def import (
+    FLOATING,
+    INT32,
+    RESOURCE,
+    VARIABLE_OPS,
+    VARIANT,
+    NodeDef,
+    TFTensor,
+    Variable,
+    contents_of,
+    data_inputs,
+    get_attribute,
+    handle_of,
+)
+from .graph_walk import ControlFlow, GraphScope, TensorFlowImporter, node_name
 from .loop_analysis import invariant_variables, trip_count
 from .tensor_lists import TENSOR_LISTS
 from .topological_order import next_iteration_of
@@ -40,7 +53,7 @@ def _const(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: 
         return [tensor]
     function = f"{importer.call_stack[-1]}/" if importer.call_stack else ""
     variable = Variable(function + node.name, tensor.size, tensor.dtype, True)
-    return [read_variable(variable)]
+    return [contents_of(variable)]
 
 
 def _placeholder(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
@@ -52,7 +65,7 @@ def _variable(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scop
     size = tuple(int(dim.size) for dim in get_attribute(node, "shape").dim)
     dtype = int(get_attribute(node, "dtype"))
     variable = Variable(node.name, size, dtype, dtype in FLOATING)
-    return [TFTensor((), RESOURCE, variable=variable) if node.op == "VarHandleOp" else read_variable(variable)]
+    return [handle_of(variable) if node.op == "VarHandleOp" else contents_of(variable)]
 
 
 def _read_variable(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
@@ -62,7 +75,7 @@ def _read_variable(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors,
             f"node {node.name!r} reads a variable that the graph does not have; trace the function, the SavedModel or "
             "a frozen graph instead"
         )
-    return [read_variable(inputs[0].variable) if inputs[0].variable is not None else inputs[0]]
+    return [contents_of(inputs[0].variable) if inputs[0].variable is not None else inputs[0]]
 
 
 # --- calls and branches
@@ -127,21 +140,18 @@ def _join(
     Returns:
         The results; handles of variables bypass the node.
     """
-    operands = [
-        tensor for tensor in (*inputs, *(tensor for body in bodies for tensor in body)) if not _is_handle(tensor)
-    ]
+    operands = [tensor for tensor in (*inputs, *(tensor for body in bodies for tensor in body)) if _has_value(tensor)]
     values = [importer.to_value(tensor) for tensor in operands]
     first = bodies[0]
-    dynamic = [
-        tensor for body in bodies for tensor in body if not _is_handle(tensor) and not _is_static(importer, tensor)
-    ]
-    sizes = [tensor.size for tensor in (*dynamic, *first) if not _is_handle(tensor)] or [()]
+    dynamic = [tensor for body in bodies for tensor in body if _has_value(tensor) and not _is_static(importer, tensor)]
+    sizes = [tensor.size for tensor in (*dynamic, *first) if _has_value(tensor)] or [()]
     op_call = OpCall(op, node_name(node), [Operand(value, value.size) for value in values], attrs or {})
     index, _, static = importer.tape.emit(op_call, sizes[:1])
     joined = []
     for slot, tensor in enumerate(first):
-        if _is_handle(tensor):
-            joined.append(tensor)
+        unknown = next((body[slot] for body in bodies if not _has_value(body[slot])), None)
+        if unknown is not None:
+            joined.append(unknown)
             continue
         options = [importer.to_value(body[slot]) for body in bodies]
         layout = next((value.layout for value in options if not value.static), options[0].layout)
@@ -152,6 +162,11 @@ def _join(
 def _is_handle(tensor: TFTensor) -> bool:
     """Whether a tensor is a handle of a variable, without a value."""
     return bool(tensor.dtype == RESOURCE)
+
+
+def _has_value(tensor: TFTensor) -> bool:
+    """Whether a tensor can be read: it is no handle, and its size is known."""
+    return not _is_handle(tensor) and not tensor.unsized
 
 
 def _is_static(importer: TensorFlowImporter, tensor: TFTensor) -> bool:
@@ -244,7 +259,7 @@ def _merge(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: 
 CONTROL_FLOW: dict[str, ControlFlow] = {
     "Const": _const,
     "Placeholder": _placeholder,
-    **dict.fromkeys(("VarHandleOp", "Variable", "VariableV2"), _variable),
+    **dict.fromkeys(VARIABLE_OPS, _variable),
     "ReadVariableOp": _read_variable,
     **dict.fromkeys(("PartitionedCall", "StatefulPartitionedCall", "RemoteCall"), _call),
     **dict.fromkeys(("If", "StatelessIf"), _if),

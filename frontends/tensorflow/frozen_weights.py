@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import prod
 
-from .graph_def import FLOATING, NodeDef, data_inputs, get_attribute, source_of
+from .graph_def import FLOATING, VARIABLE_OPS, NodeDef, Program, data_inputs, get_attribute, source_of
 
 PASSING_OPS = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Enter"))
 WEIGHTED_OPS = frozenset(
@@ -15,18 +15,44 @@ WEIGHTED_OPS = frozenset(
 
 def weight_names(nodes: Iterable[NodeDef]) -> set[str]:
     """Names of the constants that are weights."""
+    by_name, readers = _indexed(nodes)
+    names = set()
+    for node in by_name.values():
+        if node.op == "Const" and get_attribute(node, "dtype") in FLOATING:
+            size = _size(node)
+            if prod(size) > 1 or (size and _feeds_layer(by_name, readers, node.name)):
+                names.add(node.name)
+    return names - _statistics(by_name, readers)
+
+
+def weights_are_constants(program: Program) -> bool:
+    """Whether a model that has no variable is a frozen one: a constant feeds a layer, in its graph or a function."""
+    if any(tensor.variable is not None for tensor in program.captures.values()) or any(
+        node.op in VARIABLE_OPS for node in program.nodes
+    ):
+        return False
+    for nodes in (program.nodes, *(function.node_def for function in program.functions.values())):
+        by_name, readers = _indexed(nodes)
+        for node in by_name.values():
+            is_weight = node.op == "Const" and get_attribute(node, "dtype") in FLOATING and _size(node)
+            if is_weight and _feeds_layer(by_name, readers, node.name):
+                return True
+    return False
+
+
+def _indexed(nodes: Iterable[NodeDef]) -> tuple[dict[str, NodeDef], dict[str, list[NodeDef]]]:
+    """Nodes by name, and the nodes that read each."""
     by_name = {node.name: node for node in nodes}
     readers: dict[str, list[NodeDef]] = {}
     for node in by_name.values():
         for source in _sources(node):
             readers.setdefault(source, []).append(node)
-    names = set()
-    for node in by_name.values():
-        if node.op == "Const" and get_attribute(node, "dtype") in FLOATING:
-            size = [dim.size for dim in get_attribute(node, "value").tensor_shape.dim]
-            if prod(size) > 1 or (size and _feeds_layer(by_name, readers, node.name)):
-                names.add(node.name)
-    return names - _statistics(by_name, readers)
+    return by_name, readers
+
+
+def _size(node: NodeDef) -> list[int]:
+    """The size of a Const."""
+    return [dim.size for dim in get_attribute(node, "value").tensor_shape.dim]
 
 
 def _feeds_layer(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], name: str) -> bool:

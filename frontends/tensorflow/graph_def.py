@@ -20,6 +20,8 @@ FLOATING = frozenset((types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF
 LIBRARY = attrgetter("library.function")
 RESOURCE, VARIANT, STRING, INT32 = types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT, types_pb2.DT_STRING, types_pb2.DT_INT32
 
+VARIABLE_OPS = ("VarHandleOp", "Variable", "VariableV2")
+
 
 class Variable(NamedTuple):
     """A variable of the model; `dtype` is TensorFlow's number of its type."""
@@ -48,7 +50,7 @@ class Program:
         functions: by name.
         inputs: of the main graph.
         outputs: name -> reference to the tensor.
-        handles: name of a node that is the handle of a variable -> the variable.
+        captures: name of a node -> the tensor that it stands for: the handle of a variable, a constant made outside.
         frozen: whether constants hold the weights.
         name: of the model.
     """
@@ -57,7 +59,7 @@ class Program:
     functions: Mapping[str, function_pb2.FunctionDef]
     inputs: list[GraphInput]
     outputs: list[tuple[str, str]]
-    handles: dict[str, Variable] = field(default_factory=dict)
+    captures: dict[str, TFTensor] = field(default_factory=dict)
     frozen: bool = False
     name: str = ""
 
@@ -74,6 +76,7 @@ class TFTensor:
         deferred_value: computes the value, for tensors whose node is appended only if they are read.
         variable: the variable that it is the contents of, or a handle to.
         provenance: hint of operators that TensorFlow writes for parts of a layer, for later converters.
+        unsized: why its size is not known, which is an error once the tensor is read.
     """
 
     size: Size
@@ -83,6 +86,17 @@ class TFTensor:
     deferred_value: Callable[[], Value] | None = None
     variable: Variable | None = None
     provenance: ProvenanceHint | None = None
+    unsized: str = ""
+
+
+def handle_of(variable: Variable) -> TFTensor:
+    """The handle of a variable."""
+    return TFTensor((), RESOURCE, variable=variable)
+
+
+def contents_of(variable: Variable) -> TFTensor:
+    """The contents of a variable."""
+    return TFTensor(variable.size, variable.dtype, variable=variable)
 
 
 def functions_of(definition: graph_pb2.GraphDef) -> dict[str, function_pb2.FunctionDef]:

@@ -28,7 +28,6 @@ from .graph_def import (
     Program,
     ResultSpecs,
     TFTensor,
-    Variable,
     data_inputs,
     get_attribute,
     op_def_of,
@@ -53,6 +52,7 @@ NO_RESULT_OPS = frozenset(
         "MergeSummary",
     )
 )
+PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
 Results: TypeAlias = "Sequence[Value | TFTensor]"
 TFConverter: TypeAlias = "Callable[[TFCall], Results]"
 ControlFlow: TypeAlias = "Callable[[TensorFlowImporter, NodeDef, list[TFTensor], GraphScope], list[TFTensor]]"
@@ -75,7 +75,18 @@ class GraphScope:
     nodes: dict[str, NodeDef] = field(default_factory=dict)
 
     def read(self, ref: str) -> TFTensor:
-        """The tensor that "node", "node:1" (graphs) or "node:result:1" (functions) names.
+        """The tensor that "node", "node:1" (graphs) or "node:result:1" (functions) names, for a node that reads it.
+
+        Raises:
+            TraceError: there is no such result, or its size is not known.
+        """
+        tensor = self.result(ref)
+        if tensor.unsized:
+            raise TraceError(tensor.unsized)
+        return tensor
+
+    def result(self, ref: str) -> TFTensor:
+        """The tensor that a reference names, which may be of unknown size.
 
         Raises:
             TraceError: there is no such result.
@@ -223,8 +234,7 @@ class TensorFlowImporter:
             tensor = TFTensor(size, graph_input.dtype, value=value)
             scope.results[graph_input.node] = [tensor]
             self.first_input = self.first_input or tensor
-        for name, variable in program.handles.items():
-            scope.results[name] = [TFTensor((), RESOURCE, variable=variable)]
+        scope.results.update({name: [tensor] for name, tensor in program.captures.items()})
         self._import_nodes(program.nodes, [ref for _, ref in program.outputs], scope, program.name)
         self._unify_kernel_shapes()
         for name, ref in program.outputs:
@@ -260,7 +270,7 @@ class TensorFlowImporter:
         results = [definition.ret.get(arg.name, arg.name) for arg in definition.signature.output_arg]
         self._import_nodes(definition.node_def, results, scope, f"function {name!r}")
         self.call_stack.pop()
-        return [scope.read(ref) for ref in results]
+        return [scope.result(ref) for ref in results]
 
     @contextmanager
     def body_scope(self, node: NodeDef, label: str) -> Iterator[None]:
@@ -297,13 +307,16 @@ class TensorFlowImporter:
             return []
         definition = op_def_of(node)
         partial = node.op in ("Merge", "RefMerge")  # one operand may come from the next iteration of a loop
-        inputs = [scope.read(ref) for ref in data_inputs(node) if not partial or source_of(ref) in scope.results]
+        read = scope.result if node.op in PASSING_OPS else scope.read
+        inputs = [read(ref) for ref in data_inputs(node) if not partial or source_of(ref) in scope.results]
         if definition is None and node.op not in self.program.functions:
             return self._unregistered(node, inputs)
         specs = result_specs(node, definition) if definition is not None else []
         offsets = scope.offsets[node.name] = {}
         for index, (name, _) in enumerate(specs):
             offsets.setdefault(name, index)
+        if node.op == "Identity" and inputs[0].unsized:
+            return inputs
         try:
             if node.op in self.program.functions:
                 return self.inline_function(node.op, inputs, node)
@@ -322,16 +335,17 @@ class TensorFlowImporter:
         self, node: NodeDef, definition: op_def_pb2.OpDef, inputs: list[TFTensor], specs: ResultSpecs
     ) -> list[TFTensor]:
         """The results of an operator: constants where it folds, else what its converter emits."""
-        sizes = self._inference.result_sizes(node, definition, inputs, specs)
+        sizes, unsized = self._inference.result_sizes(node, definition, inputs, specs)
         if is_foldable(definition, inputs, specs):
             constants = evaluate(node, definition, inputs, specs, sizes)
             if constants is not None:
                 return constants
         call = TFCall(self, node, inputs, specs, sizes)
-        return [
+        results = [
             result if isinstance(result, TFTensor) else TFTensor(result.size, dtype, value=result)
             for result, (_, dtype) in zip(self._converters.get(node.op, _default)(call), specs, strict=True)
         ]
+        return [replace(tensor, unsized=why) if why else tensor for tensor, why in zip(results, unsized, strict=True)]
 
     def _unregistered(self, node: NodeDef, inputs: list[TFTensor]) -> list[TFTensor]:
         """An operator of a library that is not loaded: opaque if the file says the sizes of its results."""
@@ -396,11 +410,6 @@ class TensorFlowImporter:
         for index, node in enumerate(nodes):
             if node.op == "Param" and node.params[0].id in kernels:
                 nodes[index] = replace(node, params=(kernels[node.params[0].id],))
-
-
-def read_variable(variable: Variable) -> TFTensor:
-    """The contents of a variable."""
-    return TFTensor(variable.size, variable.dtype, variable=variable)
 
 
 def node_name(node: NodeDef) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +23,15 @@ else:
     tf = import_optional("tensorflow", "a TensorFlow model", "tensorflow")
 
 from tensorflow.core.framework import graph_pb2
+from tensorflow.python.eager import wrap_function
 from tensorflow.python.util import nest as tree
 
 from . import saved_model
+from .constant_folding import MAX_ELEMENTS
 from .control_flow import CONTROL_FLOW
 from .converters import CONVERTERS
-from .graph_def import GraphInput, Program, Variable, functions_of
+from .frozen_weights import weights_are_constants
+from .graph_def import GraphInput, Program, TFTensor, Variable, functions_of, handle_of
 from .graph_walk import TensorFlowImporter
 
 
@@ -71,7 +76,9 @@ def trace_keras(model: tf.keras.Model, request: TraceRequest) -> Graph:
             f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: "
             f"{one_line(error, 400, named=True)}"
         ) from error
-    return _import_program(_concrete_program(concrete, name), request._replace(inputs=None, input_shape=None))
+    # the weights of Keras layers are variables, and so nothing else is a weight
+    program = replace(_concrete_program(concrete, name), frozen=False)
+    return _import_program(program, request._replace(inputs=None, input_shape=None))
 
 
 def _read_program(model: Any, request: TraceRequest) -> Program:
@@ -163,15 +170,20 @@ def _concrete_program(function: tf.types.experimental.ConcreteFunction, name: st
     graph = function.graph
     num_inputs = len(graph.inputs) - len(function.captured_inputs)
     variables = {id(variable.handle): variable for variable in graph.variables}
-    handles: dict[str, Variable] = {}
+    captures: dict[str, TFTensor] = {}
     for captured, placeholder in zip(function.captured_inputs, graph.inputs[num_inputs:], strict=True):
         variable = variables.get(id(captured))
-        handles[placeholder.op.name] = (
-            _captured_constant(captured, placeholder) if variable is None else _captured_variable(variable, placeholder)
+        captures[placeholder.op.name] = (
+            _captured_tensor(captured, placeholder)
+            if variable is None
+            else handle_of(_captured_variable(variable, placeholder))
         )
     definition = graph.as_graph_def()
     inputs = [_graph_input(placeholder) for placeholder in graph.inputs[:num_inputs]]
-    return Program(definition.node, functions_of(definition), inputs, _outputs(graph), handles, name=name)
+    program = Program(definition.node, functions_of(definition), inputs, _outputs(graph), captures, name=name)
+    # made from a GraphDef, as convert_variables_to_constants_v2 does
+    is_wrapped = isinstance(function, wrap_function.WrappedFunction)
+    return replace(program, frozen=not graph.variables and (is_wrapped or weights_are_constants(program)))
 
 
 def _graph_input(placeholder: tf.Tensor) -> GraphInput:
@@ -185,11 +197,18 @@ def _captured_variable(variable: tf.Variable, placeholder: tf.Tensor) -> Variabl
     return Variable(name, tuple(variable.shape.as_list()), variable.dtype.as_datatype_enum, bool(variable.trainable))
 
 
-def _captured_constant(captured: tf.Tensor, placeholder: tf.Tensor) -> Variable:
-    """A tensor made outside the function: it counts as a variable that is not trained."""
-    shape = placeholder.shape if placeholder.shape.rank is not None else captured.shape
-    size = tuple(n or 1 for n in shape.as_list()) if shape.rank is not None else ()
-    return Variable(placeholder.op.name, size, placeholder.dtype.as_datatype_enum, False)
+def _captured_tensor(captured: tf.Tensor, placeholder: tf.Tensor) -> TFTensor:
+    """A tensor made outside the function, a constant, or the handle of a table or of another's variable."""
+    dtype = placeholder.dtype.as_datatype_enum
+    if placeholder.dtype == tf.resource:
+        return TFTensor((), dtype)
+    shape = placeholder.shape if placeholder.shape.is_fully_defined() else captured.shape
+    if not shape.is_fully_defined():
+        return TFTensor((), dtype, unsized=f"the captured tensor {placeholder.name!r} has an open size, {shape}")
+    size = tuple(shape.as_list())
+    is_small = prod(size) <= MAX_ELEMENTS and isinstance(captured, tf.__internal__.EagerTensor)
+    is_number = placeholder.dtype.is_integer or placeholder.dtype.is_floating or placeholder.dtype.is_bool
+    return TFTensor(size, dtype, captured.numpy() if is_small and is_number else None)
 
 
 def _outputs(graph: tf.Graph) -> list[tuple[str, str]]:

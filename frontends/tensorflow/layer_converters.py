@@ -13,8 +13,8 @@ from cgir.graph import Attr
 from frontends.common.tape import CallFields, Operand, Size
 
 from .constant_folding import constant_ints
-from .graph_def import TFTensor
-from .graph_walk import Results, TFCall, TFConverter, read_variable
+from .graph_def import TFTensor, contents_of
+from .graph_walk import Results, TFCall, TFConverter
 from .provenance import ExpandedDim, ReshapeOf, SpaceToBatchConv, SpaceToBatchOf
 from .windows import (
     channels_last,
@@ -162,6 +162,9 @@ def _conv_transpose(call: TFCall) -> Results:
 
 def _batch_norm(call: TFCall) -> Results:
     """FusedBatchNorm and its versions: scale and offset are weights; statistics are not part of the architecture."""
+    statistics = [TFTensor(size, dtype) for size, (_, dtype) in zip(call.sizes[1:], call.results[1:], strict=True)]
+    if (num_axes := _layer_norm_axes(call)) is not None:
+        return [_layer_norm(call, num_axes), *statistics]
     affine = call.inputs[1:3]
     params = tuple(
         Param(tensor.variable.id, tensor.variable.size)
@@ -176,8 +179,35 @@ def _batch_norm(call: TFCall) -> Results:
     }
     values = [call.importer.to_value(tensor) for tensor in (*computed, call.inputs[0])]
     [value] = call.tape.apply("BatchNorm", call.name, [values[-1], *values[:-1]], [call.size], **fields)
-    statistics = zip(call.sizes[1:], call.results[1:], strict=True)
-    return [value, *(TFTensor(size, dtype) for size, (_, dtype) in statistics)]
+    return [value, *statistics]
+
+
+def _layer_norm_axes(call: TFCall) -> int | None:
+    """The number of last axes that a fused norm normalises over, if it is the layer normalisation of Keras 2.
+
+    That flattens the tensor to (1, positions, features, 1), so that positions are the channels of a norm that computes
+    its statistics and has no weights.
+    """
+    image, *affine = call.inputs[:3]
+    if not call.attr("is_training") or call.attr("data_format") != "NCHW" or len(image.size) != 4:
+        return None
+    if any(tensor.variable is not None or tensor.value is not None for tensor in affine):
+        return None
+    if image.size[0] != 1 or image.size[3] != 1 or not isinstance(image.provenance, ReshapeOf):
+        return None
+    size = image.provenance.source.size
+    return next((n for n in range(1, len(size) + 1) if prod(size[-n:]) == image.size[2]), None)
+
+
+def _layer_norm(call: TFCall, num_axes: int) -> TFTensor:
+    """A layer normalisation over the last axes of the tensor before it was flattened, and the result flattened."""
+    assert isinstance(call.inputs[0].provenance, ReshapeOf)
+    source = call.inputs[0].provenance.source
+    value = call.importer.to_value(source)
+    [norm] = call.tape.apply("LayerNorm", call.name, [value], [source.size], attrs={"dims": num_axes})
+    flat = call.deferred(lambda: call.emit("Reshape", [norm])[0])
+    result = TFTensor(source.size, call.dtype, value=norm)
+    return TFTensor(call.size, call.dtype, deferred_value=flat, provenance=ReshapeOf(result))
 
 
 def _gather(call: TFCall) -> Results:
@@ -189,7 +219,7 @@ def _gather(call: TFCall) -> Results:
     if variable is not None and variable.trainable and axis == 0 and not batch_dims and len(variable.size) == 2:
         return call.emit("Embedding", [call.value(1)], params=(Param(variable.id, variable.size),))
     if variable is not None and table.dtype != variable.dtype:  # a handle: the contents are read here
-        table = read_variable(variable)
+        table = contents_of(variable)
     rank = len(table.size)
     axis %= max(rank, 1)
     shift = len(call.size) - rank

@@ -15,6 +15,10 @@ from .provenance import ExpandedDim, RepeatInterleaveOf, ReshapeOf, TileOf
 
 
 def _reshape(call: TFCall) -> Results:
+    """Reshape and Squeeze; one that undoes the reshape before it is no operation."""
+    before = call.inputs[0].provenance
+    if isinstance(before, ReshapeOf) and before.source.size == call.size and call.inputs[0].value is None:
+        return [before.source]
     source = _enlarged(call)
     if source is None:
         return [_deferred(call, "Reshape", ReshapeOf(call.inputs[0]), call.inputs[0])]

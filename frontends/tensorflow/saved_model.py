@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,22 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2, saved_obje
 from cgir import TraceError
 from cgir.errors import one_line
 
-from .graph_def import FLOATING, GraphInput, Program, Variable, data_inputs, functions_of, get_attribute, source_of
+from .constant_folding import constant_tensor
+from .frozen_weights import weights_are_constants
+from .graph_def import (
+    FLOATING,
+    VARIABLE_OPS,
+    GraphInput,
+    Program,
+    TFTensor,
+    Variable,
+    contents_of,
+    data_inputs,
+    functions_of,
+    get_attribute,
+    handle_of,
+    source_of,
+)
 
 Parsed = TypeVar("Parsed", bound=Message)
 MAX_BYTES = 2**31 - 1  # of a protocol buffer
@@ -41,7 +57,8 @@ def read_saved_model(folder: Path, name: str) -> Program:
         for key, info in sorted(signature.outputs.items())
     ]
     functions = functions_of(graph.graph_def)
-    return Program(graph.graph_def.node, functions, inputs, outputs, _handles(graph), name=name or folder.name)
+    program = Program(graph.graph_def.node, functions, inputs, outputs, _captures(graph), name=name or folder.name)
+    return replace(program, frozen=weights_are_constants(program))
 
 
 def select_signature(signatures: list[str], label: str) -> str:
@@ -131,41 +148,47 @@ def _shape(shape: tensor_shape_pb2.TensorShapeProto) -> tuple[int | None, ...] |
     return None if shape.unknown_rank else tuple(None if dim.size < 0 else int(dim.size) for dim in shape.dim)
 
 
-def _handles(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, Variable]:
-    """Name of a node that is a handle -> its variable.
+def _captures(graph: meta_graph_pb2.MetaGraphDef) -> dict[str, TFTensor]:
+    """Name of a node -> the handle of a variable, or the constant made outside of the functions, that it stands for.
 
     Functions list the objects bound to their arguments, and objects record whether they are trained.
     """
     objects = graph.object_graph_def.nodes
     trained = {source_of(name) for name in _trained_names(graph)}
     named = {node.variable.name: index for index, node in enumerate(objects) if node.WhichOneof("kind") == "variable"}
-    handles: dict[str, Variable] = {}
-    for node in graph.graph_def.node:
-        if node.op != "VarHandleOp":
-            continue
-        size, dtype = (
-            tuple(int(dim.size) for dim in get_attribute(node, "shape").dim),
-            int(get_attribute(node, "dtype")),
-        )
-        handles[node.name] = Variable(node.name, size, dtype, node.name in trained if trained else dtype in FLOATING)
+    nodes = {node.name: node for node in graph.graph_def.node}
+    captures: dict[str, TFTensor] = {}
+    for node in nodes.values():
+        if node.op in VARIABLE_OPS:
+            size = tuple(int(dim.size) for dim in get_attribute(node, "shape").dim)
+            dtype = int(get_attribute(node, "dtype"))
+            is_trained = node.name in trained if trained else dtype in FLOATING
+            variable = Variable(node.name, size, dtype, is_trained)
+            captures[node.name] = handle_of(variable) if node.op == "VarHandleOp" else contents_of(variable)
         if node.name in named:
-            handles[node.name] = _object(named[node.name], objects[named[node.name]].variable)
+            captures[node.name] = _object(named[node.name], objects[named[node.name]].variable)
+    for ref, index in _bound_inputs(graph):
+        source = nodes.get(source_of(ref))
+        if source is not None and source.op == "Const":
+            captures[source.name] = constant_tensor(source)
+        elif source_of(ref) in captures and objects[index].WhichOneof("kind") == "variable":
+            captures[source_of(ref)] = _object(index, objects[index].variable)
+    return captures
+
+
+def _bound_inputs(graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tuple[str, int]]:
+    """The tensors outside of functions that calls hand to them, and the object that each is."""
+    functions = graph.object_graph_def.concrete_functions
     for node in graph.graph_def.node:
-        if (
-            node.op not in ("PartitionedCall", "StatefulPartitionedCall")
-            or get_attribute(node, "f").name not in graph.object_graph_def.concrete_functions
-        ):
-            continue
-        bound = graph.object_graph_def.concrete_functions[get_attribute(node, "f").name].bound_inputs
-        for ref, index in zip(reversed(data_inputs(node)), reversed(bound), strict=False):
-            if source_of(ref) in handles and objects[index].WhichOneof("kind") == "variable":
-                handles[source_of(ref)] = _object(index, objects[index].variable)
-    return handles
+        if node.op in ("PartitionedCall", "StatefulPartitionedCall"):
+            name = get_attribute(node, "f").name
+            if name in functions:
+                yield from zip(reversed(data_inputs(node)), reversed(functions[name].bound_inputs), strict=False)
 
 
-def _object(index: int, variable: saved_object_graph_pb2.SavedVariable) -> Variable:
+def _object(index: int, variable: saved_object_graph_pb2.SavedVariable) -> TFTensor:
     size = tuple(int(dim.size) for dim in variable.shape.dim)
-    return Variable(f"{variable.name or 'variable'}#{index}", size, variable.dtype, variable.trainable)
+    return handle_of(Variable(f"{variable.name or 'variable'}#{index}", size, variable.dtype, variable.trainable))
 
 
 def _trained_names(graph: meta_graph_pb2.MetaGraphDef) -> list[str]:

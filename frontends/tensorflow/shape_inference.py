@@ -37,8 +37,10 @@ class ShapeInference:
 
     def result_sizes(
         self, node: NodeDef, definition: op_def_pb2.OpDef, inputs: Sequence[TFTensor], specs: ResultSpecs
-    ) -> list[Size]:
-        """Sizes of the results.
+    ) -> tuple[list[Size], list[str]]:
+        """Sizes of the results, and for each that has none, why: that is an error only if the result is read.
+
+        A result of unknown size gets that of the first one of known size.
 
         Args:
             node: the node.
@@ -47,21 +49,21 @@ class ShapeInference:
             specs: names and types of its results.
 
         Raises:
-            TraceError: TensorFlow refuses the operands, or a size depends on values.
+            TraceError: TensorFlow refuses the operands, or the size of every result depends on values.
         """
         sizes = [tensor.size for tensor in inputs]
         if node.op in UNARY and len(specs) == 1:
-            return sizes[:1]
+            return sizes[:1], [""]
         if node.op in BINARY and len(specs) == 1:
             try:
-                return [tuple(np.broadcast_shapes(*sizes))]
+                return [tuple(np.broadcast_shapes(*sizes))], [""]
             except ValueError as error:
                 raise TraceError(
                     f"node {node.name!r} ({node.op}): operands of sizes {sizes} do not fit each other"
                 ) from error
         # TensorFlow keeps a variable's shape outside its graph
         if node.op == "ResourceGather" and inputs[0].variable is not None:
-            return [sizes[1] + inputs[0].variable.size[1 + get_attribute(node, "batch_dims") :]]
+            return [sizes[1] + inputs[0].variable.size[1 + get_attribute(node, "batch_dims") :]], [""]
         self._num_nodes += 1
         if self._num_nodes > MAX_GRAPH_NODES:
             self._new_graph()
@@ -74,7 +76,7 @@ class ShapeInference:
             raise TraceError(
                 f"node {node.name!r} ({node.op}): TensorFlow refuses operands of sizes {sizes}: {one_line(error, 300)}"
             ) from error
-        return [_static_size(node, output.shape) for output in operation.outputs]
+        return _static_sizes(node, [output.shape for output in operation.outputs])
 
     def _placeholder(self, tensor: TFTensor) -> tf.Tensor:
         """A constant for a known tensor of integers, else a placeholder of its size and type."""
@@ -97,11 +99,17 @@ def _standalone(node: NodeDef, definition: op_def_pb2.OpDef, name: str) -> node_
     return node_def
 
 
-def _static_size(node: NodeDef, shape: tf.TensorShape) -> Size:
-    """The size that a shape function gives, which must be known."""
-    if shape.rank is None or None in shape.as_list():
-        raise TraceError(
-            f"node {node.name!r} ({node.op}): the size of its result, {shape}, depends on values, and tracing knows "
-            "sizes only; trace a part of the model that ends before it, or one whose sizes are fixed"
-        )
-    return tuple(shape.as_list())
+def _static_sizes(node: NodeDef, shapes: Sequence[tf.TensorShape]) -> tuple[list[Size], list[str]]:
+    """The sizes that shape functions give, at least one of which must be known, and messages for the others."""
+    known = [None if shape.rank is None or None in shape.as_list() else tuple(shape.as_list()) for shape in shapes]
+    messages = [
+        f"node {node.name!r} ({node.op}): the size of its result, {shape}, depends on values, and tracing knows "
+        "sizes only; trace a part of the model that ends before it, or one whose sizes are fixed"
+        if size is None
+        else ""
+        for size, shape in zip(known, shapes, strict=True)
+    ]
+    first = next((size for size in known if size is not None), None)
+    if first is None and messages:
+        raise TraceError(messages[0])
+    return [first or () if size is None else size for size in known], messages
