@@ -117,7 +117,7 @@ _ROWS = (
        onnx="MatMul MatMulInteger QLinearMatMul", keras="Matmul Dot Tensordot Einsum Inner Outer",
        tf="MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3", layout="unpermuted"),
     Op("Attention", "attention", "scaled_dot_product_attention", cost=attention_flops, onnx="Attention",
-       keras="MultiHeadAttention GroupQueryAttention DotProductAttention", layout="unpermuted"),
+       keras="MultiHeadAttention GroupedQueryAttention DotProductAttention", layout="unpermuted"),
     # --- normalisation
     Op("BatchNorm", "norm", "batch_norm", weights=WEIGHT_BIAS, onnx="BatchNormalization",
        keras="BatchNormalization BatchNorm", tf="FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",

@@ -49,6 +49,7 @@ MODEL_CLASSES = (
     ModelClass("builtins", "bytes", "onnx.importer"),
     ModelClass("keras", "Layer", "keras.importer"),
     ModelClass("keras", "Operation", "keras.importer"),
+    ModelClass("tf_keras", "Layer", "keras.function_importer"),
     ModelClass("tensorflow", "ConcreteFunction", "tensorflow.importer"),
     ModelClass("tensorflow", "Function", "tensorflow.importer"),
     ModelClass("tensorflow", "GraphDef", "tensorflow.importer"),
@@ -59,13 +60,14 @@ FILE_FORMATS = (
     FileFormat(".pt2", "torch.exported_program"),
     FileFormat(".keras", "keras.importer"),
     FileFormat(".h5", "keras.importer"),
+    FileFormat(".hdf5", "keras.importer"),
     FileFormat(".pb", "tensorflow.importer"),
 )
 SAVED_MODEL = "tensorflow.importer"  # folders
 PICKLES = (".pt", ".pth", ".bin", ".pkl")
 SUPPORTED = (
     "torch.nn.Module, torch.export.ExportedProgram, ONNX ModelProto or bytes, keras.Model, TensorFlow functions, "
-    "and the files *.onnx, *.pt2, *.keras, *.h5, *.pb and SavedModel folders"
+    "and the files *.onnx, *.pt2, *.keras, *.h5, *.hdf5, *.pb and SavedModel folders"
 )
 
 _BY_CLASS = {(row.package, row.name): row.frontend for row in MODEL_CLASSES}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
-    "or a file: .onnx, .pt2, .keras, .h5, .pb, a SavedModel folder"
+    "or a file: .onnx, .pt2, .keras, .h5, .hdf5, .pb, a SavedModel folder"
 )
 NETWORKS = (
     f"a graph (.json), a data set (a folder, or .parquet), or a model: {MODEL}. "

@@ -7,8 +7,8 @@ TensorFlow frontend. No weight is read, and the model is unchanged afterwards.
 
 from __future__ import annotations
 
-import inspect
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,8 +25,10 @@ else:
 
 # these import keras, whose absence has its own message above
 from . import layer_converters, sequence_layer_converters, weightless_layer_converters
+from .call_arguments import call_arguments
 from .converters import OP_CONVERTERS
 from .graph_walk import KerasImporter, UnfollowedError, preserve_layers
+from .model_files import load_model
 
 LAYER_CONVERTERS = {
     **layer_converters.LAYER_CONVERTERS,
@@ -61,7 +63,7 @@ def trace(model: keras.Operation | str | os.PathLike[str], request: TraceRequest
     """
     if isinstance(model, str | os.PathLike):
         request = request._replace(name=request.name or Path(model).stem)
-        model = _load(Path(model))
+        model = load_model(Path(model))
     if not isinstance(model, keras.Layer):
         raise TraceError(
             f"cannot trace the Keras operation {type(model).__name__} by itself; call it in a keras.Model, "
@@ -82,16 +84,24 @@ def trace(model: keras.Operation | str | os.PathLike[str], request: TraceRequest
 
 def _trace_as_function(model: keras.Layer, request: TraceRequest, inputs: ModelInputs, reason: Exception) -> Graph:
     """The graph of the model's concrete function, called on inputs of these sizes."""
-    from frontends.tensorflow.importer import trace_keras
+    import tensorflow as tf
 
-    args, kwargs = inputs.symbolic_arguments()
+    from .function_importer import import_function
+
+    def call(*leaves: tf.Tensor) -> object:
+        args, kwargs = inputs.fill(leaves)
+        return model(*args, training=False, **kwargs)
+
+    specs = [
+        tf.TensorSpec(size, dtype, name=re.sub(r"\W", "_", name))
+        for name, size, dtype in zip(inputs.names, inputs.sizes, inputs.dtypes, strict=True)
+    ]
     try:
-        graph = trace_keras(model, request._replace(inputs=(*args, *kwargs.values()), input_shape=None))
+        return import_function(call, specs, request)
     except TraceError as second:
         raise TraceError(
             f"{request.name}: neither as Keras operations ({reason}) nor as a TensorFlow function ({second})"
         ) from second
-    return graph
 
 
 def _import_calls(model: keras.Layer, request: TraceRequest, inputs: ModelInputs) -> Graph:
@@ -126,28 +136,6 @@ def _recorded_function(model: keras.Layer) -> keras.Function | None:
     function = model._functional if isinstance(model, keras.Sequential) else model
     has_call = any("call" in vars(base) for base in type(model).__mro__ if not base.__module__.startswith("keras."))
     return function if isinstance(function, keras.Function) and not has_call else None
-
-
-# --- files
-
-
-def _load(path: Path) -> keras.Layer:
-    """The model in a file."""
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:
-        text = one_line(error)
-        if "Lambda" in text and "safe" in text:
-            text = (
-                "it holds a Lambda layer, that is Python code, which cgir does not load; "
-                "build the model in Python and trace that"
-            )
-        elif "Could not locate" in text or "Unknown layer" in text:
-            text = (
-                "a custom class is not known here; register it with keras.saving.register_keras_serializable, "
-                f"or build the model in Python ({text[:120]})"
-            )
-        raise TraceError(f"{path}: Keras cannot load this file: {text[:400]}") from error
 
 
 # --- inputs
@@ -219,7 +207,7 @@ def _free_inputs(model: keras.Layer, request: TraceRequest) -> ModelInputs:
         shapes = _built_shapes(model)
     dtype = keras.config.floatx()
     inputs = request.inputs if shapes is None else tuple(keras.KerasTensor(shape, dtype) for shape in shapes)
-    args, kwargs = _arguments(model, inputs)
+    args, kwargs = call_arguments(model.call, inputs)
     leaves = keras.tree.flatten_with_path((args, kwargs))
     if not leaves or not all(hasattr(leaf, "shape") for _, leaf in leaves):
         raise TraceError(
@@ -250,23 +238,6 @@ def _built_shapes(model: keras.Layer) -> list[Size]:
             f"{type(model).__name__} was built with open dimensions, {shapes}; pass input_shape= without them"
         )
     return [tuple(n or 1 for n in shape) for shape in shapes]
-
-
-def _arguments(model: keras.Layer, inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments of `call`: by keyword from a dictionary of its parameters' names, by position from a tuple.
-
-    A tuple is one list if the call takes one argument.
-    """
-    signature = inspect.signature(model.call)
-    if type(inputs) is dict and set(inputs) <= set(signature.parameters):
-        return (), inputs
-    args = inputs if type(inputs) is tuple else (inputs,)
-    parameters = [
-        p for p in signature.parameters.values() if p.name not in ("training", "mask") and p.kind is not p.KEYWORD_ONLY
-    ]
-    if len(args) > 1 and len(parameters) < len(args) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        args = (list(args),)
-    return args, {}
 
 
 def _built_model(model: keras.Layer, inputs: ModelInputs) -> keras.Layer:

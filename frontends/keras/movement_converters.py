@@ -76,9 +76,12 @@ def _slices(
 
 
 def _getitem(importer: KerasImporter, operation: keras.Operation, value: Value, key: object) -> Value:
-    """`x[key]` of slices, integers, None and an ellipsis; tensors among them are gathered."""
+    """`x[key]` of slices, integers, None and an ellipsis; tensors among them are gathered.
+
+    A key that is a list is a tuple, to Keras and in its files.
+    """
     size = tuple(importer.result_specs(operation, value, key)[0].shape)
-    items = list(key) if isinstance(key, tuple) else [key]
+    items = list(key) if isinstance(key, tuple | list) else [key]
     tensors = [importer.to_value(item) for item in items if hasattr(item, "size") and not isinstance(item, slice)]
     if tensors or any(isinstance(item, list) for item in items):
         return importer.emit("Gather", operation.name, [value, *tensors], size)

@@ -18,6 +18,7 @@ from torch import nn
 
 import cgir
 import frontends
+from cgir.ops import KERAS_NAMES
 from frontends.common.trace_request import TraceRequest
 
 IMAGE, SEQUENCE, VOLUME, VECTOR, VIDEO = (8, 8, 4), (6, 4), (4, 4, 4, 2), (5,), (3, 8, 8, 4)
@@ -187,6 +188,15 @@ def test_layers_equal_their_concrete_function(size: tuple[int, ...]) -> None:
     model = keras.Model(inputs, [make()(x) for own, _, make in WINDOWS + NORMS + DENSE + REST if own == size])
     graph, other = frontends.trace(model), cgir.canonicalize(trace_keras(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
+
+
+def test_the_names_of_the_operator_table_are_those_of_keras_classes() -> None:
+    found, stack = set(), [keras.Operation]
+    while stack:
+        kinds = stack.pop().__subclasses__()
+        found |= {kind.__name__ for kind in kinds}
+        stack += kinds
+    assert set(KERAS_NAMES) <= found
 
 
 @pytest.mark.parametrize("row", RECURRENT[::4], ids=ids(RECURRENT[::4]))
