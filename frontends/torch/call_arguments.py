@@ -25,7 +25,12 @@ DECOMPOSITION_FOLDERS = tuple(
     os.path.join(TORCH_ROOT, part)
     for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses")
 )
+DISTRIBUTIONS = os.path.join(TORCH_ROOT, "distributions", "distribution.py")
 MAX_FRAMES = 8  # callers that are inspected
+
+
+class ValueDependenceError(TraceError):
+    """What follows depends on the values of a tensor that is not known before the network runs."""
 
 
 def map_tensors(item: Any, change: Callable[[Tensor], Any]) -> Any:
@@ -147,6 +152,32 @@ def value_dependence(call: CallKind) -> str:
         f"{call.display_name} needs the values of a tensor, and tracing knows shapes only, so what follows cannot be "
         "decided; use torch.where instead of a Python branch, or decide on shapes or on the module's own attributes"
     )
+
+
+def is_argument_check() -> bool:
+    """Whether a distribution asks for the values of its arguments to see that they are valid."""
+    frame = sys._getframe(1)
+    for _ in range(MAX_FRAMES):
+        if frame.f_back is None or frame.f_code.co_filename == DISTRIBUTIONS:
+            return frame.f_back is not None
+        frame = frame.f_back
+    return False
+
+
+def device_property(name: str, device: torch.device) -> torch.device | bool | int:
+    """What a tensor on `device` answers: `device`, `get_device`, or one of `is_cpu`, `is_meta` ...
+
+    Tensors of the trace answer as the module's weights would, so that constants of the forward have values.
+
+    Args:
+        name: of the property.
+        device: of the module's weights.
+    """
+    if name == "device":
+        return device
+    if name == "get_device":
+        return -1 if device.type == "cpu" else device.index or 0
+    return device.type == name.removeprefix("is_")
 
 
 def refuse_hidden_code() -> None:

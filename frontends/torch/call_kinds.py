@@ -17,7 +17,7 @@ from frontends.common.importer import Converter
 from .conversion import Conversion
 from .converters import CONVERTERS
 from .decompositions import DECOMPOSITIONS, einsum_operands
-from .function_names import ATEN_ALIASES, FACTORIES, FILLS, QUERIES, VALUE_READERS
+from .function_names import ATEN_ALIASES, DEVICE_QUERIES, FACTORIES, FILLS, QUERIES, VALUE_READERS
 from .meta_shapes import SHAPE_RULES, ShapeRule
 from .typing import Args, Function
 
@@ -74,7 +74,7 @@ def _classify_property(attribute: str, access: str) -> CallKind:
     display_name = f"Tensor.{attribute}"
     if access == "__set__":
         return CallKind(attribute, display_name, "Identity", "setdata" if attribute == "data" else "query")
-    if attribute == "device":
+    if attribute in DEVICE_QUERIES:
         return CallKind(attribute, display_name, None, "device")
     op = TORCH_NAMES.get(attribute)
     action: Action = "query" if attribute in QUERIES else "record"
@@ -143,6 +143,8 @@ def _operator(name: str, dunder: bool) -> str | None:
 def _action(full_name: str, name: str, dunder: bool) -> Action:
     if full_name in QUERIES:
         return "query"
+    if full_name in DEVICE_QUERIES:
+        return "device"
     if full_name in VALUE_READERS:
         return "values"
     if full_name in FACTORIES and not dunder:

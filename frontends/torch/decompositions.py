@@ -56,6 +56,12 @@ def _stack(tensors: Sequence[Tensor], dim: int = 0, **_: object) -> Tensor:
     return torch.cat([tensor.unsqueeze(dim) for tensor in tensors], dim)
 
 
+def _broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    operands = einsum_operands(tensors)
+    shape: tuple[int, ...] = torch.broadcast_shapes(*(t.shape for t in operands))  # type: ignore[no-untyped-call]
+    return tuple(tensor.expand(shape) for tensor in operands)
+
+
 def _einsum(equation: str, *operands: Tensor | Sequence[Tensor], **_: object) -> Tensor:
     return einsum(_EINSUM_OPS, equation, *einsum_operands(operands))
 
@@ -109,6 +115,7 @@ DECOMPOSITIONS: dict[str, Function] = {
     "addbmm": _add_product(_addbmm),
     "linalg_multi_dot": _multi_dot,
     "chain_matmul": _chain_matmul,
+    "broadcast_tensors": _broadcast_tensors,
     "einsum": _einsum,
     "stack": _stack,
     "cdist": _cdist,

@@ -18,9 +18,6 @@ QUERIES = frozenset(
         "element_size",
         "itemsize",
         "nbytes",
-        "is_meta",
-        "is_cuda",
-        "is_cpu",
         "requires_grad",
         "layout",
         "is_floating_point",
@@ -32,14 +29,11 @@ QUERIES = frozenset(
         "is_leaf",
         "grad",
         "grad_fn",
-        "get_device",
         "_version",
         "is_inference",
         "__hash__",
         "__len__",
         "_is_view",
-        "is_mps",
-        "is_xpu",
         "is_sparse_csr",
         "is_signed",
         "is_conj",
@@ -56,6 +50,8 @@ QUERIES = frozenset(
         "register_hook",
     ]
 )
+# where the tensor is
+DEVICE_QUERIES = frozenset(["device", "get_device", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu"])
 # their result depends on values, or has a size that does
 VALUE_READERS = frozenset(
     [
@@ -82,7 +78,7 @@ VALUE_READERS = frozenset(
         "_pack_padded_sequence",
     ]
 )
-# they create tensors that depend on no other, except for its size
+# they create tensors whose contents depend on no other, but for its size, or but for what `filled_tensors` looks for
 FACTORIES = frozenset(
     [
         "zeros",
@@ -122,6 +118,13 @@ FACTORIES = frozenset(
         "bernoulli",
         "multinomial",
         "normal",
+        "normal_functional",
+        "poisson",
+        "binomial",
+        "_standard_gamma",
+        "_sample_dirichlet",
+        "uniform",
+        "exponential",
         "empty_strided",
         "empty_permuted",
         "range",
@@ -137,11 +140,17 @@ FILLS = frozenset(
         "bernoulli_",
         "random_",
         "exponential_",
+        "geometric_",
+        "cauchy_",
+        "log_normal_",
         "trunc_normal_",
         "eye_",
         "constant_",
         "kaiming_uniform_",
         "kaiming_normal_",
+        "xavier_uniform_",
+        "xavier_normal_",
+        "orthogonal_",
     ]
 )
 _COPIES = (

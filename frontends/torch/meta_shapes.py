@@ -175,6 +175,11 @@ def _grouped_matmul(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: o
     return _like(a, (*groups, a.shape[-2], b.shape[-1]))
 
 
+def _broadcast(input: Tensor, other: Tensor, *_: object, **__: object) -> Tensor:
+    shape: tuple[int, ...] = torch.broadcast_shapes(input.shape, other.shape)  # type: ignore[no-untyped-call]
+    return _like(input, shape)
+
+
 UNARY = (
     "relu gelu silu mish sigmoid logsigmoid hardsigmoid hardswish tanh softplus softsign softmax log_softmax elu "
     "selu celu relu6 leaky_relu hardtanh exp sqrt rsqrt abs neg erf"
@@ -190,6 +195,8 @@ SHAPE_RULES: dict[str, ShapeRule] = {
     "group_norm": _group_norm,
     **dict.fromkeys(("_grouped_mm", "grouped_mm"), _grouped_matmul),
     "scaled_dot_product_attention": _attention,
+    "binomial": _broadcast,  # these two have no meta kernel
+    "_sample_dirichlet": _unary,
     **dict.fromkeys(("cat", "concat"), _cat),
     **{f"adaptive_{kind}_pool{n}d": _adaptive_pool(n) for kind in ("avg", "max") for n in (1, 2, 3)},
     "lstm": _recurrent(4),

@@ -25,9 +25,12 @@ from cgir.errors import one_line
 from frontends.common.tape import Tape
 from frontends.common.trace_request import InputShape, TraceRequest, shapes_from
 
+from .call_arguments import ValueDependenceError
 from .control_flow import record_control_flow
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves, with_tensors
+from .library_settings import tracing_settings
 from .recorder import Recorder
+from .script_functions import compiled_code_recorded
 from .tensor_values import TensorValues, tensors_in
 from .typing import Args, Kwargs
 
@@ -53,15 +56,30 @@ def trace(model: nn.Module, request: TraceRequest) -> Graph:
     modules = dict(model.named_modules())
     _check_traceable(modules)
     try:
-        return _trace_forward(model, modules, request)
+        return _trace_uncompiled(model, modules, request)
+    except ValueDependenceError as error:
+        eager_error = error
+    try:  # once more, and libraries that look at values unless they are exported do not look
+        return _trace_uncompiled(model, modules, request, exporting=True)
+    except TraceError as error:
+        if type(error) is TraceError:
+            raise eager_error from eager_error.__cause__
+        raise
+
+
+def _trace_uncompiled(
+    model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest, exporting: bool = False
+) -> Graph:
+    """The graph of a forward that may call `torch.compile`: only when it is imported it can be switched off."""
+    try:
+        return _trace_forward(model, modules, request, exporting)
     except TraceError as error:
         if not type(error.__cause__).__module__.startswith("torch._dynamo"):
             raise
-    with torch.compiler.set_stance("force_eager"):  # torch.cond and others compile their bodies, which hides them
-        return _trace_forward(model, modules, request)
+    return _trace_forward(model, modules, request, exporting)
 
 
-def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest) -> Graph:
+def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest, exporting: bool) -> Graph:
     name = request.name or type(model).__name__
     args, kwargs = _example_arguments(model, request.inputs, request.input_shape)
     device = next((t.device for t in chain(model.parameters(), model.buffers()) if not t.is_meta), torch.device("cpu"))
@@ -70,9 +88,14 @@ def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: 
     values = TensorValues(tape, param_names, _own_tensors(modules.values()))
     recorder = Recorder(tape, values, device, record_control_flow)
     args, kwargs = _traced_arguments(model, recorder, args, kwargs, _sequence_first(modules.values()))
-    with _restored(modules.values(), device), _module_scopes(modules, tape), torch.no_grad():
+    with (
+        _restored(modules.values(), device),
+        _module_scopes(modules, tape),
+        tracing_settings(exporting),
+        torch.no_grad(),
+    ):
         try:
-            with recorder:
+            with recorder, compiled_code_recorded(recorder):
                 result = model(*args, **kwargs)
         except Exception as error:
             raise _with_location(error, name, tape.path[-1]) from error
@@ -237,7 +260,7 @@ def _with_location(error: Exception, model: str, path: str) -> TraceError:
     if "TraceError: " in text:  # compiled code reports the refusal as its own failure
         return TraceError(f"{location}: {text.partition('TraceError: ')[2].partition(' At: ')[0]}")
     if "meta tensor" in text and "item()" in text:
-        return TraceError(
+        return ValueDependenceError(
             f"{location}: the forward needs the value of a tensor, and tracing knows shapes only; "
             "decide on shapes or on the module's own attributes"
         )

@@ -19,9 +19,12 @@ from frontends.common.tape import OpCall, Operand, Size, Tape
 
 from .aliasing import geometry
 from .call_arguments import (
+    ValueDependenceError,
     axis_map_of,
     convert_call,
+    device_property,
     has_dynamic_size,
+    is_argument_check,
     is_large,
     map_tensors,
     refuse_hidden_code,
@@ -30,6 +33,8 @@ from .call_arguments import (
 )
 from .call_kinds import CallKind, classify, is_decomposed
 from .conversion import Conversion
+from .filled_tensors import COPIED, FILLED, empty_result, stacked, value_arguments
+from .known_numbers import with_numbers
 from .tensor_values import TensorValues, storage_id, tensors_in
 from .typing import Args, Function, Kwargs, Number
 
@@ -60,7 +65,7 @@ class NonzeroIndices(tuple[Tensor, ...]):
         return indices
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise TraceError(value_dependence(classify(torch.where)))
+        raise ValueDependenceError(value_dependence(classify(torch.where)))
 
     __iter__ = __getitem__ = __len__ = _refuse
 
@@ -91,7 +96,7 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         if call.action == "device":
             refuse_hidden_code()
-            return self.device  # that of the module's weights, so that constants of the forward have values
+            return device_property(call.name, self.device)
         if call.action == "control":
             return self._control_flow(self, call.name, args, kwargs)
         if is_decomposed(call, args):
@@ -100,8 +105,11 @@ class Recorder(TorchFunctionMode):
                 return call.decomposition(*args, **kwargs)
         if call.action == "setitem" and isinstance(args[1], NonzeroIndices):
             args = (args[0], args[1].mask, args[2])
-        if not any(map(self.values.is_traced, tensors_in((args, kwargs)))) and not is_large(call, args, kwargs):
+        tensors = tensors_in((args, kwargs))
+        if not any(map(self.values.is_traced, tensors)) and not is_large(call, args, kwargs):
             return self._evaluate(func, call, args, kwargs)
+        if any(tensor.dim() == 0 for tensor in tensors):
+            args, kwargs = with_numbers(func, args, kwargs, self.values.known_number)
         change = self._as_size if call.takes_sizes else self.values.as_traced
         kwargs = {name: map_tensors(value, change) for name, value in kwargs.items()}
         if call.name in INDEXING:
@@ -112,12 +120,12 @@ class Recorder(TorchFunctionMode):
 
     def _as_size(self, tensor: Tensor) -> Tensor | Number:
         """Sizes may be integer tensors; those that are constant are the numbers they hold."""
-        is_number = tensor.dim() == 0 and not tensor.is_floating_point() and not self.values.is_traced(tensor)
-        return tensor.item() if is_number else self.values.as_traced(tensor)
+        size = tensor if tensor.is_floating_point() else self.values.known_number(tensor)
+        return self.values.as_traced(size) if isinstance(size, Tensor) else size
 
     def _as_index(self, tensor: Tensor) -> Tensor:
         traced = self.values.is_traced(tensor) or tensor.is_floating_point()
-        return self.values.as_traced(tensor) if traced else tensor
+        return self.values.as_traced(tensor) if traced else self.values.constant_copy(tensor)
 
     def input(self, tensor: Tensor, name: str, batch_axis: int | None) -> None:
         """Make a meta tensor a graph input.
@@ -170,8 +178,10 @@ class Recorder(TorchFunctionMode):
             return self._masked_select(args[0], args[1])
         if call.name == "where" and len(args) == 1 and not kwargs:
             return NonzeroIndices(args[0])
+        if call.name == "bool" and is_argument_check():
+            return True
         if call.action == "values" or has_dynamic_size(call, args, kwargs):
-            raise TraceError(value_dependence(call))
+            raise ValueDependenceError(value_dependence(call))
         match call.action:
             case "move":
                 dtype = target_dtype(args, kwargs)
@@ -197,11 +207,31 @@ class Recorder(TorchFunctionMode):
 
     def _make(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
         """A call that creates or overwrites a tensor with contents that depend on no other, except for its size."""
+        sources = value_arguments(call, args, kwargs)
+        if sources:
+            return self._make_of(func, call, args, kwargs, sources)
         result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
         small = call.name in KNOWN_CONTENTS and result.numel() <= MAX_KNOWN_CONTENTS
         if small and len(tensors_in((args, kwargs))) == 1:
             return self._evaluate(func, call, args, kwargs | {"device": self.device})
         self._constant(result, call, written=call.action == "fill")
+        return result
+
+    def _make_of(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs, sources: Sequence[Tensor]) -> Any:
+        """A factory or fill with contents that depend on traced tensors, such as a random draw."""
+        if call.name in COPIED:
+            with self:
+                result = stacked(kwargs["data"] if "data" in kwargs else args[-1])
+                return result if kwargs.get("dtype") is None else result.to(kwargs["dtype"])
+        sizes = {id(tensor): tuple(tensor.shape) for tensor in sources}
+        if call.name in FILLED:
+            conversion = Conversion((sources[-1],), op="Expand")
+            result = empty_result(func, call, args, kwargs)
+        else:
+            conversion = Conversion(tuple(sources), {"flops": 0}, op=call.op or "Opaque")
+            result = _run(func, call, args, {name: arg for name, arg in kwargs.items() if name != "device"}, sizes)
+        op_call = replace(self._op_call(call, conversion, sizes, None), display_name=f"torch.{call.name}")
+        self._emit(op_call, [result], [call.in_place or "out" in kwargs])
         return result
 
     def _record(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:

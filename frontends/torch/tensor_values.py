@@ -20,6 +20,7 @@ from frontends.common.axis_layout import NO_LAYOUT, AxisLayout, reshape_layout, 
 from frontends.common.tape import Tape
 
 from .aliasing import Write, geometry, overlap
+from .typing import Number
 
 ATOMS = frozenset((int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device))
 
@@ -88,6 +89,10 @@ class TensorValues:
     def state_of(self, tensor: Tensor) -> TensorState | None:
         """The state of a tensor that was traced already, without later writes to its storage."""
         return self._states.get(id(tensor))
+
+    def known_number(self, tensor: Tensor) -> Tensor | Number:
+        """The number that a constant of one element holds; other tensors as they are."""
+        return tensor if tensor.dim() or self.is_traced(tensor) else self.constant_copy(tensor).item()
 
     def as_traced(self, tensor: Tensor) -> Tensor:
         """The meta tensor that replaces `tensor` in the trace."""

@@ -427,9 +427,6 @@ def test_torchscript_is_refused() -> None:
     scripted = torch.jit.script(nn.ReLU())
     with pytest.raises(cgir.TraceError, match="module '1' is a TorchScript module"):
         frontends.trace(nn.Sequential(nn.Linear(3, 3), scripted), input_shape=(1, 3))
-    function = torch.jit.trace(lambda x: x * 2 + 1, torch.zeros(1, 3))
-    with pytest.raises(cgir.TraceError, match="compiled"):
-        frontends.trace(Function(lambda m, x: function(x)), input_shape=(1, 3))
 
 
 def test_modules_may_share_and_recurse() -> None:
