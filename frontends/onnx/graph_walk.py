@@ -1,7 +1,8 @@
 """Import of an ONNX graph: its nodes are visited once in topological order, and every call is written on the tape.
 
-A node becomes, in this order: control flow, a constant of the file, a constant that can be folded, an alias, or what
-its converter emits. Converters and control flow are handed in, so that both may use the importer.
+A node becomes, in this order: control flow, a constant of the file, other operators that it is expanded to, a constant
+that can be folded, an alias, or what its converter emits. Converters, control flow and expanders are handed in, so that
+they may use the importer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from frontends.common.tape import CallFields, Size, Tape, Value
 
 from .calls import OnnxCall, OnnxConverter
 from .constant_folding import fold_call
+from .expansion import Expander, Expansion, matched, named_results
 from .module_paths import module_path, node_label
 from .parameters import constant_tensor, has_constant_weights, without_coordinates
 from .shape_inference import LATEST_OPSET, ShapeInference
@@ -43,6 +45,7 @@ class OnnxImporter:
         dims: Mapping[str, int],
         converter_of: Callable[[onnx.NodeProto], OnnxConverter],
         control_flow: Mapping[str, ControlFlow],
+        expanders: Mapping[str, Mapping[str, Expander]],
     ) -> None:
         """An importer before the first node.
 
@@ -52,6 +55,7 @@ class OnnxImporter:
             dims: sizes of named dimensions, which are 1 otherwise.
             converter_of: the converter of a node's operator.
             control_flow: standard operators with subgraphs or sequences -> what imports them.
+            expanders: domain -> operator -> what writes it as operators of the default domain.
         """
         opsets = {
             "" if entry.domain == "ai.onnx" else entry.domain: min(entry.version, LATEST_OPSET)
@@ -63,7 +67,7 @@ class OnnxImporter:
         self.scope: Scope = {}
         self.inference = ShapeInference(opsets or {"": 1}, model.ir_version, declared, named_dims)
         self.depth = 0
-        self._converter_of, self._control_flow = converter_of, control_flow
+        self._converter_of, self._control_flow, self._expanders = converter_of, control_flow, expanders
         self._constant_weights = has_constant_weights(model)
 
     def import_nodes(self, nodes: Iterable[onnx.NodeProto], scope: Scope, nested: bool = False) -> None:
@@ -136,19 +140,37 @@ class OnnxImporter:
             scope[node.output[0]] = constant
             return
         inputs = [scope[name] if name else None for name in node.input]
-        call = self._typed_call(node, without_coordinates(node.op_type, inputs) if standard else inputs)
+        expanded = self._expanded(node, inputs)
+        if expanded is not None:
+            scope.update(expanded)
+            return
+        results = self._results(node, inputs, self.inference)
+        scope.update((name, tensor) for name, tensor in zip(node.output, results, strict=False) if name)
+
+    def _expanded(self, node: onnx.NodeProto, inputs: list[OnnxTensor | None]) -> Scope | None:
+        """The results of a fused or quantised node, written as operators of the default domain; None of others."""
+        expand = matched(self._expanders, node)
+        if expand is None:
+            return None
+        results = expand(Expansion(node, inputs, self.tape, self.inference.ir_version, self._results))
+        return None if results is None else named_results(node, results)
+
+    def _results(
+        self, node: onnx.NodeProto, inputs: list[OnnxTensor | None], inference: ShapeInference
+    ) -> list[OnnxTensor]:
+        """The results of a node: a constant that can be folded, an alias, or what its converter emits."""
+        standard = node.domain in STANDARD_DOMAINS
+        call = self._typed_call(node, without_coordinates(node.op_type, inputs) if standard else inputs, inference)
         results = _folded(call) if standard else None
         if results is None and standard:
             results = _alias(call)
-        if results is None:
-            results = self._converted(call, standard)
-        scope.update((name, tensor) for name, tensor in zip(node.output, results, strict=False) if name)
+        return self._converted(call, standard) if results is None else results
 
-    def _typed_call(self, node: onnx.NodeProto, inputs: list[OnnxTensor | None]) -> OnnxCall:
+    def _typed_call(self, node: onnx.NodeProto, inputs: list[OnnxTensor | None], inference: ShapeInference) -> OnnxCall:
         """The node with element types and sizes of its results."""
-        schema = self.inference.schema(node)
-        types = self.inference.result_types(node, schema, inputs)
-        sizes = self.inference.result_sizes(node, types, inputs)
+        schema = inference.schema(node)
+        types = inference.result_types(node, schema, inputs)
+        sizes = inference.result_sizes(node, types, inputs)
         default = next((tensor.elem_type for tensor in inputs if tensor is not None), onnx.TensorProto.FLOAT)
         elem_types = [result.tensor_type.elem_type or default for result in types]
         since_version = schema.since_version if schema else LATEST_OPSET

@@ -22,6 +22,7 @@ from frontends.common.trace_request import TraceRequest
 from . import weight_stripping
 from .control_flow import CONTROL_FLOW
 from .converters import converter_of
+from .expanders import EXPANDERS
 from .graph_inputs import add_inputs, batch_size, input_tensors
 from .graph_walk import OnnxImporter
 from .parameters import initializer_tensors
@@ -68,7 +69,7 @@ def _import_graph(
     inputs = input_tensors(proto, set(initializers), request, model_label)
     tape = Tape(batch_size(proto, inputs), request.strict)
     add_inputs(tape, proto, inputs)
-    importer = OnnxImporter(tape, proto, request.dims, converter_of, CONTROL_FLOW)
+    importer = OnnxImporter(tape, proto, request.dims, converter_of, CONTROL_FLOW, EXPANDERS)
     scope = importer.scope
     scope.update(initializers | {tensor.name: tensor for tensor in inputs})
     try:

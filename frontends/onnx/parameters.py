@@ -73,13 +73,13 @@ def initializer_tensors(graph: onnx.GraphProto, model_label: str) -> dict[str, O
     for proto in graph.initializer:
         _check_initializer(proto, model_label)
         tensor = OnnxTensor(proto.name, proto.data_type, tuple(proto.dims), decode_small(proto))
-        tensors[_unused(proto.name, tensors, model_label)] = _classify(
+        tensors[_unused(proto.name, tensors, model_label)] = classify(
             tensor, _kind(proto) or kinds.get(proto.name, ""), names
         )
     for sparse in graph.sparse_initializer:
         _check_initializer(sparse.values, model_label)
         tensor = OnnxTensor(sparse.values.name, sparse.values.data_type, tuple(sparse.dims))
-        tensors[_unused(sparse.values.name, tensors, model_label)] = _classify(tensor, "", names)
+        tensors[_unused(sparse.values.name, tensors, model_label)] = classify(tensor, "", names)
     return tensors
 
 
@@ -104,7 +104,7 @@ def constant_tensor(node: onnx.NodeProto, may_be_weight: bool) -> OnnxTensor | N
         tensor = OnnxTensor(node.output[0], proto.data_type, size, decode_small(proto) if dense else None)
         if TORCHSCRIPT_CONSTANT.search(tensor.name) is not None:
             return tensor
-        _classify(tensor, "", ())
+        classify(tensor, "", ())
         tensor.is_param &= may_be_weight and not _is_uniform_array(tensor)
         return tensor
     return None
@@ -129,7 +129,7 @@ def without_coordinates(op_type: str, inputs: Sequence[OnnxTensor | None]) -> li
 # --- the rule
 
 
-def _classify(tensor: OnnxTensor, kind: str, names: Collection[str]) -> OnnxTensor:
+def classify(tensor: OnnxTensor, kind: str, names: Collection[str]) -> OnnxTensor:
     """The tensor with its attributes set.
 
     Args:

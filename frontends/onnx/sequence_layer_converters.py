@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from cgir import Param
 from cgir.graph import Attr
 from frontends.common.tape import Size, Tape, Value
@@ -89,7 +91,8 @@ def _recurrent(op: str, num_gates: int) -> OnnxConverter:
         batch, length = (x.size[0], x.size[1]) if batch_first else (x.size[1], x.size[0])
         params = _recurrent_params(call, directions, num_gates * hidden)
         attrs: dict[str, Attr] = {"hidden": int(hidden), "layers": 1, "bidirectional": directions == 2}
-        states = [state for slot in ((5, 6) if op == "LSTM" else (5,)) if (state := call.input(slot)) is not None]
+        slots = (5, 6) if op == "LSTM" else (5,)
+        states = [_initial_state(state) for slot in slots if (state := call.input(slot)) is not None]
         state_size = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
         lead = (batch, length) if batch_first else (length, batch)
         values = [x.to_value(tape), *(tensor.to_value(tape) for tensor in states)]
@@ -109,6 +112,13 @@ def _recurrent(op: str, num_gates: int) -> OnnxConverter:
         return [result, *last_states][: len(call.sizes)]
 
     return emit
+
+
+def _initial_state(tensor: OnnxTensor) -> OnnxTensor:
+    """The state that a layer starts with; one of zeros, which optimisers write as a tensor, is no parameter."""
+    if tensor.value is not None or tensor.data is None or np.any(tensor.data):
+        return tensor
+    return OnnxTensor(tensor.name, tensor.elem_type, tensor.size, tensor.data)
 
 
 def _recurrent_params(call: OnnxCall, directions: int, num_rows: int) -> tuple[Param, ...]:

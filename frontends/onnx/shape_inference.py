@@ -44,7 +44,7 @@ class ShapeInference:
             dims: sizes of named dimensions in those types.
         """
         self.opsets = dict(opsets)
-        self._ir_version, self._declared, self._dims = ir_version, declared, dims
+        self.ir_version, self._declared, self._dims = ir_version, declared, dims
         self._imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
 
     def schema(self, node: onnx.NodeProto) -> defs.OpSchema | None:
@@ -79,7 +79,7 @@ class ShapeInference:
                 if _may_be_sizes(tensor)
             }
             try:
-                types = infer_node_outputs(schema, node, input_types, input_data, None, self._imports, self._ir_version)
+                types = infer_node_outputs(schema, node, input_types, input_data, None, self._imports, self.ir_version)
             except (InferenceError, RuntimeError, ValueError) as error:
                 if node.op_type in SIZE_RULES:
                     return [onnx.TypeProto() for _ in node.output]

@@ -1,0 +1,17 @@
+"""All operators that are written as operators of ONNX's default domain, by domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import quantized_expanders
+from .attention_expanders import ATTENTION
+from .blocked_layout_expanders import BLOCKED
+from .expansion import Expander
+from .fused_expanders import FUSED
+
+EXPANDERS: Mapping[str, Mapping[str, Expander]] = {
+    "": quantized_expanders.STANDARD,
+    "com.microsoft": {**FUSED, **ATTENTION, **quantized_expanders.QUANTIZED},
+    "com.microsoft.nchwc": BLOCKED,
+}

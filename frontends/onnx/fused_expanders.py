@@ -1,0 +1,334 @@
+"""What onnxruntime's optimisers fuse, as the operators that it stands for: layers with activations, sums, norms.
+
+Definitions: onnxruntime, docs/ContribOperators.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .expansion import Expander, Expansion, Results
+from .tensors import OnnxTensor
+
+WINDOW = ("group", "kernel_shape", "pads", "strides", "dilations", "auto_pad", "ceil_mode")
+# the parameters of activations, in the order in which FusedConv lists them
+ACTIVATION_PARAMS: dict[str, tuple[str, ...]] = {
+    "LeakyRelu": ("alpha",),
+    "Elu": ("alpha",),
+    "Celu": ("alpha",),
+    "ThresholdedRelu": ("alpha",),
+    "HardSigmoid": ("alpha", "beta"),
+    "Selu": ("alpha", "gamma"),
+}
+ACTIVATION_NAMES = {"Silu": "Swish", "SiLU": "Swish", "silu": "Swish", "swish": "Swish", "relu": "Relu", "gelu": "Gelu"}
+
+
+def activation(x: Expansion, tensor: OnnxTensor, name: str, params: Sequence[float | None] = ()) -> OnnxTensor:
+    """A tensor behind an activation, which the node names in an attribute.
+
+    Args:
+        x: the node.
+        tensor: before the activation.
+        name: of the activation, "" or "none" for none.
+        params: its parameters in the order of `ACTIVATION_PARAMS`, None for its defaults.
+    """
+    name = ACTIVATION_NAMES.get(name, name)
+    if name.lower() in ("", "none", "identity"):
+        return tensor
+    if name == "Clip":
+        bounds = [None if bound is None else x.number(bound) for bound in params]
+        return x.op("Clip", tensor, *bounds)
+    if name == "QuickGelu":
+        return quick_gelu(x, tensor, 1.702)
+    given = zip(ACTIVATION_PARAMS.get(name, ()), params, strict=False)
+    return x.op(name, tensor, **{key: value for key, value in given if value is not None})
+
+
+def window_attrs(x: Expansion) -> dict[str, Any]:
+    """The node's attributes of a window."""
+    return x.attrs(*WINDOW)
+
+
+# --- convolutions
+
+
+def fused_conv(x: Expansion) -> Results:
+    """A convolution, the sum with a residual, an activation."""
+    result = x.op("Conv", x.require(0), x.require(1), x.input(2), **window_attrs(x))
+    return [activation(x, x.sum(result, x.input(3)), x.attr("activation", ""), x.attr("activation_params", ()))]
+
+
+def _nhwc_conv(x: Expansion) -> Results:
+    """The same with channels last, of filters with channels first or last."""
+    image, filters = x.require(0), x.require(1)
+    if filters.size[1] * x.attr("group", 1) != image.size[-1]:
+        filters = x.channels_first(filters)
+    result = x.op("Conv", x.channels_first(image), filters, x.input(2), **window_attrs(x))
+    residual = x.input(3)
+    total = x.sum(result, None if residual is None else x.channels_first(residual))
+    result = activation(x, total, x.attr("activation", ""), x.attr("activation_params", ()))
+    return [x.channels_last(result)]
+
+
+def _nhwc_max_pool(x: Expansion) -> Results:
+    return [x.channels_last(x.op("MaxPool", x.channels_first(x.require(0)), **window_attrs(x)))]
+
+
+def _max_pool_with_mask(x: Expansion) -> Results:
+    image, mask = x.require(0), x.require(1)
+    return [x.op("MaxPool", x.op("Mul", image, mask), **window_attrs(x))]
+
+
+def _conv_transpose(x: Expansion) -> Results:
+    """A transposed convolution whose padding is an input."""
+    attrs = window_attrs(x) | x.attrs("output_padding")
+    pads = x.input(2)
+    if pads is not None:
+        attrs["pads"] = pads.ints()
+    return [x.op("ConvTranspose", x.require(0), x.require(1), x.input(3), **attrs)]
+
+
+# --- products
+
+
+def fused_gemm(x: Expansion) -> Results:
+    """A linear layer with an activation."""
+    attrs = x.attrs("transA", "transB", "alpha", "beta")
+    result = x.op("Gemm", x.require(0), x.require(1), x.input(2), **attrs)
+    return [_gemm_activation(x, result)]
+
+
+def _gemm_activation(x: Expansion, tensor: OnnxTensor) -> OnnxTensor:
+    name = x.attr("activation", "")
+    return activation(x, tensor, name, [x.attr(f"activation_{key}") for key in ACTIVATION_PARAMS.get(name, ())])
+
+
+def _scaled_product(x: Expansion) -> OnnxTensor:
+    """A product whose factors are transposed before, and which is multiplied with a number."""
+    factors = [_transposed(x, x.require(slot), letter) for slot, letter in ((0, "A"), (1, "B"))]
+    result = x.op("MatMul", *factors)
+    alpha = x.attr("alpha", 1.0)
+    return result if alpha == 1 else x.op("Mul", result, x.number(alpha))
+
+
+def _transposed(x: Expansion, tensor: OnnxTensor, letter: str) -> OnnxTensor:
+    rank = len(tensor.size)
+    if rank < 2:
+        return tensor
+    order = list(range(rank))
+    if x.attr(f"transBatch{letter}", 0):  # the first axis goes behind those of the batch
+        order = [*range(1, rank - 1), 0, rank - 1]
+    if x.attr(f"trans{letter}", 0):
+        order[-2:] = order[:-3:-1]
+    return tensor if order == list(range(rank)) else x.transpose(tensor, *order)
+
+
+def _fused_matmul(x: Expansion) -> Results:
+    return [_scaled_product(x)]
+
+
+def _fused_matmul_activation(x: Expansion) -> Results:
+    result = _scaled_product(x)
+    if x.attr("activation") == "Softmax":
+        return [x.op("Softmax", result, axis=x.attr("activation_axis", -1))]
+    return [_gemm_activation(x, result)]
+
+
+def _gemm_fast_gelu(x: Expansion) -> Results:
+    total = x.sum(x.op("MatMul", x.require(0), x.require(1)), x.input(2))
+    return [x.op("Gelu", total, approximate="tanh")]
+
+
+# --- activations
+
+
+def quick_gelu(x: Expansion, tensor: OnnxTensor, alpha: float) -> OnnxTensor:
+    """x sigmoid(alpha x).
+
+    Args:
+        x: the node.
+        tensor: the argument of the function.
+        alpha: its factor.
+    """
+    scaled = tensor if alpha == 1 else x.op("Mul", tensor, x.number(alpha))
+    return x.op("Mul", tensor, x.op("Sigmoid", scaled))
+
+
+def _gelu(approximate: str) -> Expander:
+    """GELU of a sum of all inputs."""
+    return lambda x: [x.op("Gelu", x.sum(*x.inputs), approximate=approximate)]
+
+
+def _bias_split_gelu(x: Expansion) -> Results:
+    """The first half of the channels times GELU of the second."""
+    total = x.sum(x.require(0), x.require(1))
+    half = total.size[-1] // 2
+    left, right = x.split(total, [half, half])
+    return [x.op("Mul", left, x.op("Gelu", right))]
+
+
+def _sum(num_inputs: int) -> Expander:
+    """The sum of the first inputs; a mask of what is dropped in training is of no importance."""
+
+    def expand(x: Expansion) -> Results:
+        total = x.sum(*x.inputs[:num_inputs])
+        return [total, x.constant("mask", total.size)]
+
+    return expand
+
+
+def _bias_softmax(x: Expansion) -> Results:
+    return [x.op("Softmax", x.sum(x.require(0), x.require(1)), axis=x.attr("axis", 1))]
+
+
+def _scaled_silu(x: Expansion) -> Results:
+    scale = x.input(1)
+    activated = quick_gelu(x, x.require(0), float(x.attr("alpha", 1.0)))
+    return [activated if scale is None else x.op("Mul", activated, scale)]
+
+
+# --- norms
+
+
+def skip_norm(op: str) -> Expander:
+    """A norm of the sum of all inputs; the sum is a result too."""
+
+    def expand(x: Expansion) -> Results:
+        layer = op == "LayerNormalization"
+        affine = [x.require(2), x.input(3)] if layer else [x.require(2)]
+        total = x.sum(x.require(0), x.require(1), x.input(4 if layer else 3))
+        result = x.op(op, total, *affine, axis=-1)
+        return [result, *statistics(x, total), total]
+
+    return expand
+
+
+def statistics(x: Expansion, tensor: OnnxTensor) -> list[OnnxTensor]:
+    """Mean and deviation, which only training needs."""
+    return [x.constant("statistic", (*tensor.size[:-1], 1)) for _ in range(2)]
+
+
+def _simplified_layer_norm(x: Expansion) -> Results:
+    tensor = x.require(0)
+    return [x.op("RMSNormalization", tensor, x.require(1), axis=x.attr("axis", -1)), *statistics(x, tensor)[:1]]
+
+
+def _layer_norm(x: Expansion) -> Results:
+    tensor = x.require(0)
+    result = x.op("LayerNormalization", tensor, x.require(1), x.input(2), axis=x.attr("axis", -1))
+    return [result, *statistics(x, tensor)]
+
+
+def _group_norm(skip: bool) -> Expander:
+    """GroupNorm, perhaps of a sum, and perhaps an activation; channels are last unless the node says otherwise."""
+
+    def expand(x: Expansion) -> Results:
+        tensor = x.require(0)
+        if skip:
+            added = x.require(3)
+            batch, channels, rank = tensor.size[0], tensor.size[-1], len(tensor.size)
+            if len(added.size) == 2:
+                added = x.reshape(added, (batch, *(1,) * (rank - 2), channels))
+            tensor = x.sum(tensor, added, x.input(4))
+        last = bool(x.attr("channels_last", 1))
+        result = x.op(
+            "GroupNormalization",
+            x.channels_first(tensor) if last else tensor,
+            x.require(1),
+            x.require(2),
+            num_groups=x.attr("groups"),
+        )
+        if x.attr("activation", 0):
+            result = quick_gelu(x, result, 1.0)
+        return [x.channels_last(result) if last else result, tensor]
+
+    return expand
+
+
+# --- operators that the default domain has too
+
+
+def standard(op_type: str, *attr_names: str, **renamed: str) -> Expander:
+    """An operator that the default domain has with the same operands.
+
+    Args:
+        op_type: its name there.
+        attr_names: attributes that both have.
+        renamed: name there -> name here.
+    """
+
+    def expand(x: Expansion) -> Results:
+        attrs = x.attrs(*attr_names)
+        attrs |= {there: x.attr(here) for there, here in renamed.items() if x.attr(here) is not None}
+        return x.ops(op_type, x.inputs, len(x.node.output), **attrs)
+
+    return expand
+
+
+def _expand_dims(x: Expansion) -> Results:
+    return [x.op("Unsqueeze", x.require(0), x.ints(*x.require(1).ints()))]
+
+
+def _complex_product(x: Expansion) -> Results:
+    """Products of complex numbers, whose two parts are on the last axis: four products and two sums."""
+    return [x.op("Mul", x.require(0), x.require(1))]
+
+
+def _fft(x: Expansion) -> Results:
+    """The real Fourier transform of the last axis; its two parts are a new last axis."""
+    tensor = x.require(0)
+    signal = x.reshape(tensor, (*tensor.size, 1))
+    return [x.op("DFT", signal, None, x.reshape(x.ints(len(tensor.size) - 1), ()), onesided=x.attr("onesided", 1))]
+
+
+def _distances(x: Expansion) -> Results:
+    """Distances of all pairs of rows: products of rows, and their norms."""
+    left, right = x.require(0), x.require(1)
+    difference = x.op("Sub", x.op("Unsqueeze", left, x.ints(1)), x.op("Unsqueeze", right, x.ints(0)))
+    squares = x.op("ReduceSumSquare", difference, x.ints(2), keepdims=0)
+    return [squares if x.attr("metric", "sqeuclidean") == "sqeuclidean" else x.op("Sqrt", squares)]
+
+
+def _like_first(x: Expansion) -> Results:
+    """An operator without a formula whose result has the size of its first operand."""
+    return x.opaque([x.require(0).size])
+
+
+FUSED: dict[str, Expander] = {
+    "FusedConv": fused_conv,
+    **dict.fromkeys(("NhwcConv", "NhwcFusedConv"), _nhwc_conv),
+    "NhwcMaxPool": _nhwc_max_pool,
+    "MaxpoolWithMask": _max_pool_with_mask,
+    "ConvTransposeWithDynamicPads": _conv_transpose,
+    **dict.fromkeys(("FusedGemm", "GemmFloat8"), fused_gemm),
+    **dict.fromkeys(("FusedMatMul", "TransposeMatMul", "SparseToDenseMatMul"), _fused_matmul),
+    "FusedMatMulActivation": _fused_matmul_activation,
+    "GemmFastGelu": _gemm_fast_gelu,
+    **dict.fromkeys(("Gelu", "BiasGelu"), _gelu("none")),
+    "FastGelu": _gelu("tanh"),
+    "QuickGelu": lambda x: [quick_gelu(x, x.require(0), float(x.attr("alpha", 1.702)))],
+    "ScaledSiLU": _scaled_silu,
+    "BiasSplitGelu": _bias_split_gelu,
+    "BiasAdd": _sum(3),
+    **dict.fromkeys(("BiasDropout", "BitmaskBiasDropout"), _sum(3)),
+    "BitmaskDropout": _sum(1),
+    "BiasSoftmax": _bias_softmax,
+    "LayerNormalization": _layer_norm,
+    "SimplifiedLayerNormalization": _simplified_layer_norm,
+    "SkipLayerNormalization": skip_norm("LayerNormalization"),
+    "SkipSimplifiedLayerNormalization": skip_norm("RMSNormalization"),
+    "GroupNorm": _group_norm(skip=False),
+    "SkipGroupNorm": _group_norm(skip=True),
+    "Pad": standard("Pad", "mode"),
+    "Range": standard("Range"),
+    "Trilu": standard("Trilu", "upper"),
+    "GatherND": standard("GatherND"),
+    "Unique": standard("Unique"),
+    "GridSample": standard("GridSample", "mode", "padding_mode", "align_corners"),
+    "ExpandDims": _expand_dims,
+    **dict.fromkeys(("ComplexMul", "ComplexMulConj"), _complex_product),
+    "Rfft": _fft,
+    "CDist": _distances,
+    **dict.fromkeys(("Inverse", "SampleOp"), _like_first),
+}
