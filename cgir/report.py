@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
 from .cost import activation_bytes, node_flops
@@ -33,10 +33,10 @@ def report(graph: Graph) -> str:
     return "\n".join(lines)
 
 
-def total_texts(graph: Graph) -> tuple[str, str]:
+def total_texts(graph: Graph, flops_text: Callable[[int], str] = "{:,}".format) -> tuple[str, str]:
     """Parameters and FLOPs of a graph as texts, with "at least" in front of a lower bound."""
     bounds = {gap.quantity for gap in graph.gaps}
-    params, products = f"{graph.num_params:,}", f"{graph.flops:,}"
+    params, products = f"{graph.num_params:,}", flops_text(graph.flops)
     return (
         f"at least {params}" if "parameters" in bounds else params,
         f"at least {products}" if "FLOPs" in bounds else products,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cgir.errors import TraceError
+
 MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
     "or a file: .onnx, .pt2, .keras, .h5, .hdf5, .pb, a SavedModel folder"
@@ -31,6 +33,14 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=SIZE",
         help="size of a dimension that the model leaves open; repeatable",
+    )
+    parser.add_argument(
+        "--batch",
+        type=parse_batch,
+        action="append",
+        metavar="AXIS | NAME=AXIS | none",
+        help="axis of the inputs that holds the batch, by which costs are divided (default: 0); NAME=AXIS of one "
+        "input, repeatable; none: there is no batch",
     )
     parser.add_argument(
         "--level",
@@ -75,6 +85,29 @@ def parse_dim(text: str) -> tuple[str, int]:
     if not name or not size.isdecimal() or int(size) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a dimension; expected NAME=SIZE such as batch=1")
     return name, int(size)
+
+
+def parse_batch(text: str) -> tuple[str, int | None]:
+    """The name of an input, empty for all of them, and its batch axis in a text such as 1, none or tokens=1."""
+    name, _, axis = text.rpartition("=")
+    if axis != "none" and not axis.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no batch axis; expected 0, 1, ..., none, or NAME=AXIS")
+    return name, None if axis == "none" else int(axis)
+
+
+def batch_axis(given: list[tuple[str, int | None]] | None) -> int | dict[str, int | None] | None:
+    """The argument `batch` of `frontends.trace` from all options `--batch`.
+
+    Raises:
+        TraceError: there are several, and one of them names no input.
+    """
+    if not given:
+        return 0
+    if len(given) == 1 and not given[0][0]:
+        return given[0][1]
+    if not all(name for name, _ in given):
+        raise TraceError("--batch: several axes need the names of their inputs, such as --batch tokens=1")
+    return dict(given)
 
 
 def positive_int(text: str) -> int:

@@ -20,6 +20,8 @@ from cgir.serialize import load
 from cgir.store import GraphStore
 from cgir.typing import FloatArray
 
+from .options import batch_axis
+
 
 def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tuple[Graph, float]:
     """Build the model that the command line names, and trace it.
@@ -49,6 +51,7 @@ def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tup
             model,
             input_shape=shapes,
             dims=dict(args.dim),
+            batch=batch_axis(args.batch),
             raw=raw,
             level=args.level,
             strict=args.strict,

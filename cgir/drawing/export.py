@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cgir.atomic_files import atomic_path
 from cgir.graph import Graph
 from cgir.node_text import heading, shape_text, short_attributes, short_number, table
-from cgir.report import costs
+from cgir.report import costs, total_texts
 
 from .box_text import content, fill, labels, name_of, repeated, shape_of
 from .html_page import page
@@ -54,7 +54,8 @@ def summary(graph: Graph, depth: int | None = None) -> str:
         name = "  " * level + repeated(len(box.block.copies), name_of(box))
         shape, reads = shape_text(shape_of(graph, box.nodes)), " ".join(map(str, sources))
         rows.append((str(number), name, content(graph, box), *figures, shape, reads))
-    totals = f"{graph.num_params:,} parameters, {short_number(graph.flops)} FLOPs; {len(diagram.boxes)} blocks"
+    weights, products = total_texts(graph, short_number)
+    totals = f"{weights} parameters, {products} FLOPs; {len(diagram.boxes)} blocks"
     return "\n".join([heading(graph), totals, *table(rows, right=[0, 3, 4, 5])])
 
 

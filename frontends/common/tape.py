@@ -162,6 +162,10 @@ class Tape:
         self.gaps: list[Gap] = []  # what the graph is known to lack
         self.path = [""]
         self.batch, self.strict = batch, strict
+        self.sliced = False  # whether the inputs were cut to one example
+        self.conflicts: list[str] = []  # calls that contradict the batch axis
+        self.undivided: list[str] = []  # products without a batch axis, whose costs are those of all examples
+        self.unbatched = False  # whether a call takes its tensor to have no batch
         self._names: Counter[str] = Counter()
         # graph inputs whose channel axis their first reader decides -> their batch axis
         self._pending: dict[int, int | None] = {}
@@ -172,6 +176,7 @@ class Tape:
         other = Tape(self.batch, self.strict)
         other.nodes, other.path, other._names = self.nodes.copy(), self.path, self._names.copy()
         other.gaps, other._pending, other._params = self.gaps.copy(), self._pending.copy(), self._params.copy()
+        other.sliced = self.sliced
         return other
 
     @contextmanager
@@ -320,6 +325,8 @@ class Tape:
             attrs["padding"] = spatial_padding(call.attrs["padding"], call.dynamic_operands[0].value.layout)
         inputs = tuple(operand.value.node for operand in call.operands)
         node = self.add(call.op, call.name, inputs, in_shapes, shape, call.params, attrs)
+        if self.batch > 1 and OPS[call.op].cost and (call.op != "Opaque" or "flops" in attrs):
+            self._check_divided(call, self.nodes[node].name)
         if call.op == "Opaque" and self.strict and not static:
             raise UnsupportedOpError(
                 f"operator {attrs['name']} (node {self.nodes[node].name!r}) is not in the vocabulary of cgir.ops; "
@@ -397,10 +404,24 @@ class Tape:
                 layout = NO_LAYOUT
             elif operand.value.static:
                 layout = broadcast_layout(operand.size, *reference, self.batch)
+                if self.sliced:
+                    self._check_batch_size(call, operand.size, *reference)
             else:
                 layout = call.layout_of(operand.size, operand.value.layout, self.batch)
             shapes.append(stored_shape(operand.size, layout, self.batch))
         return tuple(shapes)
+
+    def _check_divided(self, call: OpCall, name: str) -> None:
+        """Note a product without a batch axis."""
+        operands = call.dynamic_operands[:1]
+        if all(call.layout_of(o.size, o.value.layout, self.batch).batch is None for o in operands):
+            self.undivided.append(f"{name} has no batch axis")
+
+    def _check_batch_size(self, call: OpCall, size: Size, reference_size: Size, layout: AxisLayout) -> None:
+        """Note a constant with more than one element along the batch, which was cut to one example."""
+        axis = None if layout.batch is None else layout.batch - len(reference_size) + len(size)
+        if OPS[call.op].category == "arithmetic" and axis is not None and axis >= 0 and size[axis] > 1:
+            self.conflicts.append(f"{call.name} reads a constant with a batch of {size[axis]}")
 
     def _result_layout(self, call: OpCall, size: Size, slot: int) -> AxisLayout:
         """The layout of the result number `slot`, of this size."""

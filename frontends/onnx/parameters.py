@@ -15,8 +15,8 @@ Even then it is none if it is
 * used as anything but a number to compute with: sizes, axes, bounds, indices, conditions, coordinates (boxes, sampling
   grids), windows of a Fourier transform. Whatever is cast to bool or to integers of 32 or 64 bits is that.
 
-Where an operator has a slot for a weight (convolution, factor of a product, bias of Gemm ...), any tensor with axes is a
-weight, one of one element too; so is one element that is added to a product with one output channel (a bias).
+Where an operator has a slot for a weight (convolution, factor of a product, bias of Gemm ...), any tensor with axes is
+a weight, one of one element too; so is one element that is added to a product with one output channel (a bias).
 """
 
 from __future__ import annotations

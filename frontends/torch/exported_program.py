@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from torch.overrides import _pop_mode_temporarily
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
+from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Tape
 from frontends.common.trace_request import TraceRequest, shapes_from
 
 from . import pt2_archive
+from .batch_checks import check_expected_axis
 from .call_arguments import map_tensors
 from .control_flow import record_control_flow
 from .exported_program_ir import (
@@ -51,7 +54,6 @@ SILENT = (
     "_make_dep_token",
     "_set_grad_enabled",
 )
-BATCH_FIRST_LAYERS = {"MultiheadAttention", "LSTM", "GRU", "RNN"}  # modules with `batch_first`
 
 
 def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest) -> Graph:
@@ -62,9 +64,25 @@ def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest
     """
     program = pt2_archive.read(Path(model)) if isinstance(model, str | os.PathLike) else ir_from_program(model)
     name = request.name or program.name
+    try:
+        inputs = _example_inputs(program, request)
+        plan = plan_batch(request.batch, [(spec, tuple(tensor.shape)) for spec, tensor in inputs])
+    except CgirError as error:
+        raise _with_location(error, name, None) from error
+    tape, graph = _import_program(program, request, inputs, plan)
+    if tape.unbatched and request.batch == 0 and plan.examples > 1:
+        return _import_program(program, request, inputs, plan.without_batch())[1]
+    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+
+
+def _import_program(
+    program: ProgramIR, request: TraceRequest, inputs: Sequence[tuple[str, Tensor]], plan: BatchPlan
+) -> tuple[Tape, Graph]:
+    """The tape and the graph of a program, its inputs with batch axes as planned."""
+    name = request.name or program.name
     with torch.no_grad():
         try:
-            importer = ExportedProgramImporter(program, request)
+            importer = ExportedProgramImporter(program, request, inputs, plan)
         except Exception as error:
             raise _with_location(error, name, None) from error
         try:
@@ -73,13 +91,22 @@ def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest
             raise _with_location(error, name, importer.current) from error
     used = importer.recorder.values.used_params
     unused = sum(param.numel() for key, param in importer.params.items() if key not in used)
-    return importer.recorder.tape.graph(name, unused)
+    return importer.recorder.tape, importer.recorder.tape.graph(name, unused)
 
 
 class ExportedProgramImporter:
-    """Executes the calls of a program one by one under a recorder; `current` is the call being executed."""
+    """Executes the calls of a program one by one under a recorder; `current` is the call being executed.
 
-    def __init__(self, program: ProgramIR, request: TraceRequest) -> None:
+    Args:
+        program: to execute.
+        request: of the trace.
+        inputs: name and an example of every tensor that the program's caller passes.
+        plan: their batch axes.
+    """
+
+    def __init__(
+        self, program: ProgramIR, request: TraceRequest, inputs: Sequence[tuple[str, Tensor]], plan: BatchPlan
+    ) -> None:
         self.program = program
         self.current: CallNode | None = None
         self.params = {
@@ -96,7 +123,9 @@ class ExportedProgramImporter:
         param_names = {id(param): key for key, param in self.params.items()}
         values = TensorValues(tape, param_names, {id(tensor) for tensor in self.constants.values()})
         self.recorder = Recorder(tape, values, torch.device("cpu"), record_control_flow)
-        self.inputs = _inputs(program, self.recorder, request)
+        meta_tensors = graph_inputs(self.recorder, inputs, plan)
+        self.inputs = {name: meta_tensors[id(tensor)] for name, tensor in inputs}
+        self._attention_layers: set[str] = set()  # paths of those whose first call was seen
         self._meta_args: list[Tensor] = []  # kept alive, because `values` refers to them by identity
 
     def run_program(self) -> None:
@@ -145,6 +174,10 @@ class ExportedProgramImporter:
         target, name = call.target, getattr(call.target, "__name__", "")
         if name.startswith(SILENT):
             return None
+        if call.layer == "MultiheadAttention" and call.path not in self._attention_layers:
+            self._attention_layers.add(call.path)
+            if not name.startswith("transpose"):  # one with `batch_first` begins by moving the batch
+                check_expected_axis(self.recorder.values, "MultiheadAttention", args[0], 1)
         is_operator = isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
         if name.startswith("sym_") or not is_operator:
             return target(*args, **kwargs)
@@ -198,18 +231,16 @@ def _bind(names: Names, value: Any, named: dict[str, Any]) -> None:
 # --- inputs
 
 
-def _inputs(program: ProgramIR, recorder: Recorder, request: TraceRequest) -> dict[str, Tensor]:
-    """A new meta tensor for every tensor that the program's caller passes."""
+def _example_inputs(program: ProgramIR, request: TraceRequest) -> list[tuple[str, Tensor]]:
+    """Name and a meta tensor for every tensor that the program's caller passes."""
     specs = [spec for spec in program.inputs if spec.kind == "input"]
     shapes = _input_shapes(specs, request)
     for spec, shape in zip(specs, shapes, strict=True):
         _check_shape(spec, shape)
-    examples = [
+    return [
         (spec.name, torch.empty(shape, dtype=spec.value.dtype, device="meta"))
         for spec, shape in zip(specs, shapes, strict=True)
     ]
-    meta_tensors = graph_inputs(recorder, examples, _sequence_first(program.body))
-    return {name: meta_tensors[id(tensor)] for name, tensor in examples}
 
 
 def _input_shapes(specs: Sequence[ProgramInput], request: TraceRequest) -> list[tuple[int, ...]]:
@@ -246,23 +277,6 @@ def _check_shape(spec: ProgramInput, shape: tuple[int, ...]) -> None:
             f"input {spec.name!r} was exported with shape ({expected}), found {shape}; "
             "export again with dynamic_shapes for other sizes"
         )
-
-
-def _sequence_first(body: Subgraph) -> bool:
-    """Whether recurrent and attention modules of the program have the batch on the second axis.
-
-    They have an argument for it, or begin by moving it there.
-    """
-    batch_first: dict[str, bool] = {}
-    for call in body.calls:
-        if call.layer not in BATCH_FIRST_LAYERS:
-            continue
-        name = getattr(call.target, "__name__", "")
-        if name.partition(".")[0] in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
-            batch_first[call.path] = call.args[-1] is True
-        elif call.layer == "MultiheadAttention" and call.path not in batch_first:
-            batch_first[call.path] = name.startswith("transpose")
-    return bool(batch_first) and not any(batch_first.values())
 
 
 # --- errors

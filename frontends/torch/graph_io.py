@@ -10,39 +10,31 @@ import torch
 from torch import Tensor
 
 from cgir import TraceError
+from frontends.common.batch_axis import BatchPlan
 
 from .recorder import Recorder
 
 
-def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], sequence_first: bool) -> dict[int, Tensor]:
+def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], plan: BatchPlan) -> dict[int, Tensor]:
     """Make example tensors graph inputs.
 
     Args:
         recorder: of the trace.
         leaves: the tensors with their paths, see `tensor_leaves`.
-        sequence_first: whether the batch of sequences is their second axis.
+        plan: their batch axes, and the number of examples that the new tensors have there.
 
     Returns:
         Identity of each example -> the new meta tensor that replaces it in the trace.
     """
-    batch_axes = [_batch_axis(tensor, sequence_first) for _, tensor in leaves]
-    batches = [tensor.shape[axis] for (_, tensor), axis in zip(leaves, batch_axes, strict=True) if axis is not None]
-    recorder.tape.batch = max(batches[0], 1) if batches else 1
+    recorder.tape.batch = plan.examples
+    recorder.tape.gaps.extend(plan.gaps)
     meta_tensors: dict[int, Tensor] = {}
-    for (path, tensor), axis in zip(leaves, batch_axes, strict=True):
+    for (path, tensor), axis in zip(leaves, plan.axes, strict=True):
         if id(tensor) not in meta_tensors:
-            meta_tensors[id(tensor)] = meta = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-            has_batch = axis is not None and tensor.shape[axis] == recorder.tape.batch
-            recorder.input(meta, path, axis if has_batch else None)
+            size = [plan.examples if i == axis else n for i, n in enumerate(tensor.shape)]
+            meta_tensors[id(tensor)] = meta = torch.empty(size, dtype=tensor.dtype, device="meta")
+            recorder.input(meta, path, axis)
     return meta_tensors
-
-
-def _batch_axis(tensor: Tensor, sequence_first: bool) -> int | None:
-    """The first axis; the second one of tokens (T, B) and features (T, B, C) where modules expect sequences first."""
-    sequence_rank = 3 if tensor.is_floating_point() else 2
-    if sequence_first and tensor.dim() == sequence_rank:
-        return 1
-    return 0 if tensor.dim() else None
 
 
 def graph_outputs(recorder: Recorder, result: object) -> None:

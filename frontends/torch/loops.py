@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from .batch_checks import check_steps
 from .bodies import Carry, analyse, join, loop_variables, run_body, trip_count, unknown_constant
 from .recorder import Recorder
 from .typing import Function
@@ -85,6 +86,7 @@ def scan(
         additional: tensors that every step reads.
     """
     num_steps = xs[0].shape[0]
+    check_steps(recorder.values, "scan", xs)
     elements = _elements(recorder, xs)
 
     def body(start: Sequence[Any]) -> Any:
@@ -130,6 +132,7 @@ def associative_scan(
         additional: tensors that every call reads.
     """
     num_steps = xs[0].shape[0]
+    check_steps(recorder.values, "associative_scan", xs)
     first = _elements(recorder, xs)
 
     def body(start: Sequence[Any]) -> Sequence[Any]:

@@ -10,7 +10,9 @@ import inspect
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 import cgir
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
+from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Tape
 from frontends.common.trace_request import InputShape, TraceRequest, shapes_from
 
@@ -80,14 +83,45 @@ def _trace_uncompiled(
 
 
 def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest, exporting: bool) -> Graph:
-    name = request.name or type(model).__name__
+    """The graph of one example: costs are divided by the size of the batch, where every product has a batch axis.
+
+    Where one has none, as those on states of zeros, in loops over the examples and with weights of each example, the
+    forward is run again on inputs cut to one example.
+    """
     args, kwargs = _example_arguments(model, request.inputs, request.input_shape)
+    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
+    plan = plan_batch(request.batch, [(path, tuple(tensor.shape)) for path, tensor in tensor_leaves(bound)])
+    record = partial(_record_forward, model, modules, request, exporting, args, kwargs)
+    tape, graph = record(plan)
+    if plan.examples == 1 or not (tape.conflicts or tape.undivided):
+        return graph
+    if tape.unbatched and request.batch == 0:
+        return record(plan.without_batch())[1]
+    with suppress(TraceError):
+        single, graph_of_one = record(plan.one_example())
+        if not single.conflicts:
+            return graph_of_one
+    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+
+
+def _record_forward(
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    request: TraceRequest,
+    exporting: bool,
+    args: Args,
+    kwargs: Kwargs,
+    plan: BatchPlan,
+) -> tuple[Tape, Graph]:
+    """The tape and the graph of one run of the forward, on inputs as planned."""
+    name = request.name or type(model).__name__
     device = next((t.device for t in chain(model.parameters(), model.buffers()) if not t.is_meta), torch.device("cpu"))
     tape = Tape(strict=request.strict)
     param_names = {id(param): key for key, param in model.named_parameters()}
     values = TensorValues(tape, param_names, _own_tensors(modules.values()))
     recorder = Recorder(tape, values, device, record_control_flow)
-    args, kwargs = _traced_arguments(model, recorder, args, kwargs, _sequence_first(modules.values()))
+    tape.sliced = plan.examples == 1
+    args, kwargs = _traced_arguments(model, recorder, args, kwargs, plan)
     with (
         _restored(modules.values(), device),
         _module_scopes(modules, tape),
@@ -101,7 +135,7 @@ def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: 
             raise _with_location(error, name, tape.path[-1]) from error
         graph_outputs(recorder, result)
     unused = sum(param.numel() for key, param in model.named_parameters() if key not in values.used_params)
-    return tape.graph(name, unused)
+    return tape, tape.graph(name, unused)
 
 
 def _check_traceable(modules: Mapping[str, nn.Module]) -> None:
@@ -171,20 +205,14 @@ def _from_shapes(model: nn.Module, input_shape: InputShape) -> tuple[Tensor, ...
 
 
 def _traced_arguments(
-    model: nn.Module, recorder: Recorder, args: Args, kwargs: Kwargs, sequence_first: bool
+    model: nn.Module, recorder: Recorder, args: Args, kwargs: Kwargs, plan: BatchPlan
 ) -> tuple[Args, Kwargs]:
     """The arguments with graph inputs in place of their tensors."""
     bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    meta_tensors = graph_inputs(recorder, tensor_leaves(bound), sequence_first)
+    meta_tensors = graph_inputs(recorder, tensor_leaves(bound), plan)
     return tuple(with_tensors(arg, meta_tensors) for arg in args), {
         key: with_tensors(value, meta_tensors) for key, value in kwargs.items()
     }
-
-
-def _sequence_first(modules: Iterable[nn.Module]) -> bool:
-    """Whether recurrent and attention modules have the batch on the second axis."""
-    orders = [module.batch_first for module in modules if isinstance(module.__dict__.get("batch_first"), bool)]
-    return bool(orders) and not any(orders)
 
 
 # --- restoring the module

@@ -18,6 +18,7 @@ from frontends.common.importer import split_weights
 from frontends.common.tape import OpCall, Operand, Size, Tape
 
 from .aliasing import geometry
+from .batch_checks import CHECKED, check_batch_axis
 from .call_arguments import (
     ValueDependenceError,
     axis_map_of,
@@ -99,6 +100,8 @@ class Recorder(TorchFunctionMode):
             return device_property(call.name, self.device)
         if call.action == "control":
             return self._control_flow(self, call.name, args, kwargs)
+        if call.name in CHECKED:
+            check_batch_axis(self.values, call, args, kwargs)
         if is_decomposed(call, args):
             assert call.decomposition is not None
             with self:

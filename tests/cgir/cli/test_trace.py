@@ -97,3 +97,21 @@ def test_a_bad_model_is_one_line_on_stderr(
     assert message in error
     assert error.startswith("cgir: ")
     assert error.count("\n") == 1
+
+
+def test_the_batch_axis_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rnn.py").write_text("import torch\nbuild = lambda: torch.nn.GRU(8, 16)\n")
+    target, shape = f"{tmp_path / 'rnn.py'}:build", ["--input-shape", "12,3,8"]
+    assert main(["trace", target, *shape]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"FLOPs +at least 6,912  ", output)
+    assert "gru takes axis 1 for the batch, but costs were divided by the 12 examples on axis 0 of input" in output
+    for axis in ("1", "input=1"):
+        assert main(["trace", target, *shape, "--batch", axis]) == 0
+        assert re.search(r"FLOPs +27,648  ", capsys.readouterr().out)
+    assert main(["trace", target, "--input-shape", "12,8", "--batch", "none"]) == 0
+    assert re.search(r"FLOPs +27,648  ", capsys.readouterr().out)
+    assert main(["trace", target, *shape, "--batch", "1", "--batch", "0"]) == 2
+    assert "several axes need the names of their inputs" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["trace", target, *shape, "--batch", "first"])
