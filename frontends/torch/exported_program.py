@@ -89,9 +89,11 @@ def _import_program(
             importer.run_program()
         except Exception as error:
             raise _with_location(error, name, importer.current) from error
-    used = importer.recorder.values.used_params
+    values = importer.recorder.values
+    used = values.used_params
     unused = sum(param.numel() for key, param in importer.params.items() if key not in used)
-    return importer.recorder.tape, importer.recorder.tape.graph(name, unused)
+    values.tape.gaps.extend(values.gaps())
+    return values.tape, values.tape.graph(name, unused)
 
 
 class ExportedProgramImporter:

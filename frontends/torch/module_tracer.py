@@ -135,6 +135,7 @@ def _record_forward(
             raise _with_location(error, name, tape.path[-1]) from error
         graph_outputs(recorder, result)
     unused = sum(param.numel() for key, param in model.named_parameters() if key not in values.used_params)
+    tape.gaps.extend(values.gaps())
     return tape, tape.graph(name, unused)
 
 

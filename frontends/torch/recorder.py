@@ -246,6 +246,8 @@ class Recorder(TorchFunctionMode):
         outputs = tensors_in(result)
         overwritten = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
         moves = call.category in ("identity", "movement")
+        if not moves:
+            self.values.note_ignored(call.display_name, tensors, (*conversion.inputs, *conversion.weights))
         if not outputs or (moves and call.op != "Dropout" and not call.in_place and id(outputs[0]) in overwritten):
             return result
         axis_map = axis_map_of(func, call, conversion, args, kwargs, outputs[0])

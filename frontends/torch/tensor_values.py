@@ -8,14 +8,14 @@ change the module.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cgir import Param, TraceError
-from cgir.graph import Shape
+from cgir.graph import Gap, Shape
 from frontends.common.axis_layout import NO_LAYOUT, AxisLayout, reshape_layout, stored_shape
 from frontends.common.tape import Tape
 
@@ -58,6 +58,7 @@ class TensorValues:
     def __init__(self, tape: Tape, param_names: Mapping[int, str], own_tensors: set[int]) -> None:
         self.tape, self.param_names, self.own_tensors = tape, param_names, own_tensors
         self.used_params: set[str] = set()
+        self._ignored_params: dict[str, str] = {}  # parameters that a call read and its node has not -> the call
         self._states: dict[int, TensorState] = {}
         # by the identity of a tensor made before the trace: itself, and the meta tensor that replaces it
         self._meta_twins: dict[int, tuple[Tensor, Tensor]] = {}
@@ -149,6 +150,30 @@ class TensorValues:
         name = self.param_names.get(id(original)) or f"outside.{list(self._originals).index(id(tensor))}"
         self.used_params.add(name)
         return Param(name, tuple(tensor.shape))
+
+    def note_ignored(self, call: str, tensors: Sequence[Tensor], kept: Sequence[Tensor | None]) -> None:
+        """Note parameters among the tensors that a call reads that its node does not have.
+
+        Args:
+            call: name of the call.
+            tensors: that it reads.
+            kept: those that become inputs or parameters of its node.
+        """
+        params = [tensor for tensor in tensors if isinstance(self._originals.get(id(tensor)), torch.nn.Parameter)]
+        for tensor in params:
+            if not any(tensor is other for other in kept):
+                name = self.param_names.get(id(self._originals[id(tensor)]), "")
+                self._ignored_params.setdefault(name, call)
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """Parameters that calls read, and that no node of the tape has."""
+        held = {param.id for node in self.tape.nodes for param in node.params}
+        read = dict.fromkeys(self.used_params, "a call") | self._ignored_params
+        return tuple(
+            Gap("parameters", f"parameter {name!r} was read by {call}, but no operator of the graph has it")
+            for name, call in read.items()
+            if name not in held
+        )
 
     def read(self, tensor: Tensor) -> TensorState:
         """The state of a traced tensor after all writes to its storage."""

@@ -17,6 +17,10 @@ from torch_samples import Function
 
 import cgir
 import frontends
+from cgir import Gap
+from frontends.torch import recorder
+from frontends.torch.call_kinds import CallKind
+from frontends.torch.conversion import Conversion
 from frontends.torch.module_tracer import LIBRARIES
 
 IMAGE = (2, 8, 6, 6)
@@ -444,3 +448,23 @@ def test_a_shape_that_does_not_fit_is_named() -> None:
         cgir.TraceError, match=r"module '1': the forward failed: .* \(in conv2d of 1x4x8x8, 8x3x3x3, 8\)"
     ):
         frontends.trace(model, input_shape=(1, 4, 8, 8))
+
+
+def test_a_parameter_that_a_node_lacks_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = recorder.convert_call
+
+    def forgetful(call: CallKind, *rest: Any) -> Conversion:
+        conversion = original(call, *rest)
+        return conversion._replace(weights=conversion.weights[:1]) if call.name == "linear" else conversion
+
+    monkeypatch.setattr(recorder, "convert_call", forgetful)
+    graph = frontends.trace(nn.Linear(4, 2), input_shape=(1, 4))
+    assert graph.known_gaps == (
+        Gap(
+            "parameters",
+            "parameter 'bias' was read by torch.linear, but no operator of the graph has it",
+        ),
+    )
+    assert graph.report().splitlines()[2] == "parameters            at least 8"
+    tied = Function(lambda m, x: m.first(x) + m.first.bias, first=nn.Linear(4, 2))
+    assert frontends.trace(tied, torch.zeros(1, 4)).complete
