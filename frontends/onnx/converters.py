@@ -12,6 +12,7 @@ from math import isclose, prod
 import numpy as np
 import onnx
 
+from cgir.graph import Attr
 from cgir.ops import ONNX_NAMES
 from frontends.common.tape import Value
 
@@ -42,6 +43,14 @@ MICROSOFT = frozenset(
     )
 )
 
+# standard operators that the vocabulary does not have and that multiply nothing
+_WITHOUT_PRODUCTS = (
+    "Bernoulli Compress DynamicQuantizeLinear GlobalLpPool Hardmax MaxRoiPool MaxUnpool MeanVarianceNormalization "
+    "Multinomial NegativeLogLikelihoodLoss NonMaxSuppression NonZero RegexFullMatch RoiAlign SoftmaxCrossEntropyLoss "
+    "StringConcat StringNormalizer StringSplit SwiGLU TfIdfVectorizer Unique"
+)
+WITHOUT_PRODUCTS = frozenset(_WITHOUT_PRODUCTS.split())
+
 
 def converter_of(node: onnx.NodeProto) -> OnnxConverter:
     """The converter of a node's operator, `_default` for operators without one."""
@@ -53,7 +62,8 @@ def _default(call: OnnxCall) -> list[Value]:
     """All tensors as data; operators that the vocabulary does not have are opaque."""
     domain = "" if call.node.domain in STANDARD_DOMAINS else call.node.domain
     op = "Opaque" if domain else ONNX_NAMES.get(call.op_type, "Opaque")
-    return call.emit(op, call.present_inputs, display_name=f"{domain or 'onnx'}.{call.op_type}")
+    attrs: dict[str, Attr] = {"flops": 0} if op == "Opaque" and not domain and call.op_type in WITHOUT_PRODUCTS else {}
+    return call.emit(op, call.present_inputs, attrs, display_name=f"{domain or 'onnx'}.{call.op_type}")
 
 
 def _with_float(op: str, name: str, onnx_name: str, default: float) -> OnnxConverter:

@@ -69,13 +69,8 @@ def _convert_gather(call: OnnxCall) -> list[Value]:
 def _embedding(gather: _Gather) -> list[Value] | None:
     """Rows of a matrix that is a parameter."""
     data, indices = gather.data, gather.indices
-    if (
-        not (data.is_param or data.is_weight)
-        or data.elem_type not in WEIGHT_TYPES
-        or len(data.size) != 2
-        or gather.axis != 0
-        or indices.static
-    ):
+    is_table = (data.is_param or data.is_weight) and data.elem_type in WEIGHT_TYPES and len(data.size) == 2
+    if not is_table or gather.axis != 0 or indices.static:
         return None
     return gather.call.emit("Embedding", [indices], weights=[data])
 

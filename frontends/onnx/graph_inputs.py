@@ -171,13 +171,12 @@ def _input_tensor(
             f"found {len(requested)} in the shape {requested} that is given"
         )
     size = requested if requested is not None else tuple(declared or ())
-    if any(n < 0 for n in size):
-        raise TraceError(f"{model_label}: input {info.name!r} has size {size} in the file")
     return OnnxTensor(info.name, proto.elem_type, size)
 
 
 def _dim_size(dim: onnx.TensorShapeProto.Dimension, dims: Mapping[str, int]) -> int:
-    return dim.dim_value if dim.HasField("dim_value") else dims.get(dim.dim_param, 1)
+    """The size of a dimension; open ones, which some exporters write as -1 or 0, are 1 unless they are given."""
+    return dim.dim_value if dim.dim_value > 0 else dims.get(dim.dim_param, 1)
 
 
 def _container_input(info: onnx.ValueInfoProto, requested: Size | None) -> OnnxTensor:

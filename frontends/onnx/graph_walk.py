@@ -127,6 +127,25 @@ class OnnxImporter:
         """
         return self.tape.apply(op, name, [tensor.to_value(self.tape) for tensor in tensors], sizes, **fields)
 
+    def fold_node(self, node: onnx.NodeProto, scope: Scope) -> Scope | None:
+        """The results of a node by name, computed from the contents of its operands; None where these are not known.
+
+        Args:
+            node: the node.
+            scope: the tensors available.
+        """
+        if node.domain not in STANDARD_DOMAINS or node.op_type in self._control_flow:
+            return None
+        constant = constant_tensor(node, True) if node.op_type == "Constant" else None
+        if constant is not None:
+            return {node.output[0]: constant}
+        call = self._typed_call(node, [scope[name] if name else None for name in node.input])
+        arrays = fold_call(call, all_known=True)
+        if arrays is None:
+            return None
+        named = zip(node.output, call.elem_types, arrays, strict=False)
+        return {name: OnnxTensor(name, elem_type, tuple(data.shape), data) for name, elem_type, data in named if name}
+
     # --- one node
 
     def _import_node(self, node: onnx.NodeProto, scope: Scope) -> None:

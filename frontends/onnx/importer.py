@@ -27,6 +27,7 @@ from .graph_inputs import add_inputs, batch_size, input_tensors
 from .graph_walk import OnnxImporter
 from .parameters import initializer_tensors
 from .tensors import OnnxTensor
+from .unread_nodes import without_unread
 
 
 def trace(model: Any, request: TraceRequest) -> Graph:
@@ -39,7 +40,8 @@ def trace(model: Any, request: TraceRequest) -> Graph:
     for index, (output_name, tensor) in enumerate(outputs):
         value = tensor.to_value(importer.tape)
         importer.tape.output(value, value.size, output_name or f"output.{index}")
-    return importer.tape.graph(request.name or name)
+    graph = importer.tape.graph(request.name or name)
+    return graph.with_nodes(without_unread(graph.nodes))
 
 
 def tensor_sizes(model: Any, request: TraceRequest) -> dict[str, Size]:
@@ -83,10 +85,7 @@ def _import_graph(
 def _open_dims_hint(model: onnx.ModelProto, request: TraceRequest) -> str:
     """Advice on sizes that do not fit, if the model leaves some open; empty otherwise."""
     names = {
-        dim.dim_param
-        for info in model.graph.input
-        for dim in info.type.tensor_type.shape.dim
-        if not dim.HasField("dim_value")
+        dim.dim_param for info in model.graph.input for dim in info.type.tensor_type.shape.dim if dim.dim_value <= 0
     } - set(request.dims)
     if not names or request.inputs is not None or request.input_shape is not None:
         return ""

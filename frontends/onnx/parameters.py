@@ -4,7 +4,7 @@ ONNX does not tell trained tensors from other constants. A tensor of the file is
 
 * if PyTorch's exporter says so; it is none if that says "buffer" or "constant";
 * else, if its numbers are floating-point ones, or integers of at most 16 bits (quantised weights), and it has more than
-  one element, or one and the dotted name of a module's parameter.
+  one element; an initializer of one element needs the dotted name of a module's parameter.
 
 Even then it is none if it is
 
@@ -13,10 +13,11 @@ Even then it is none if it is
 * a Constant node of PyTorch's exporter, whose weights are initializers; or one with one number everywhere on several
   axes, which folding leaves;
 * used as anything but a number to compute with: sizes, axes, bounds, indices, conditions, coordinates (boxes, sampling
-  grids), windows of a Fourier transform. Whatever is cast to bool or to integers of 32 or 64 bits is that.
+  grids), windows of a Fourier transform. Whatever is cast to bool or to integers of 32 or 64 bits is that;
+* the zeros that a recurrence starts from.
 
-Where an operator has a slot for a weight (convolution, factor of a product, bias of Gemm ...), any tensor with axes is
-a weight, one of one element too; so is one element that is added to a product with one output channel (a bias).
+Where an operator has a slot for a weight (convolution, factor of a product, bias of Gemm), any tensor with axes is a
+weight, also one of one element; so is one element that is added to a product with one output channel: a bias.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def constant_tensor(node: onnx.NodeProto, may_be_weight: bool) -> OnnxTensor | N
         if TORCHSCRIPT_CONSTANT.search(tensor.name) is not None:
             return tensor
         classify(tensor, "", ())
-        tensor.is_param &= may_be_weight and not _is_uniform_array(tensor)
+        tensor.is_param &= may_be_weight and np.prod(size, dtype=object) > 1 and not _is_uniform_array(tensor)
         return tensor
     return None
 
@@ -124,6 +125,14 @@ def without_coordinates(op_type: str, inputs: Sequence[OnnxTensor | None]) -> li
         else OnnxTensor(tensor.name, tensor.elem_type, tensor.size, tensor.data)
         for slot, tensor in enumerate(inputs)
     ]
+
+
+def as_initial_state(tensor: OnnxTensor) -> OnnxTensor:
+    """What a recurrence starts from: zeros without the name of a module's parameter are a constant."""
+    named = tensor.explicit_shape or QUALIFIED_NAME.match(tensor.name) is not None
+    if tensor.value is not None or not tensor.is_param or named or tensor.data is None or np.any(tensor.data):
+        return tensor
+    return OnnxTensor(tensor.name, tensor.elem_type, tensor.size, tensor.data)
 
 
 # --- the rule

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
-
-import numpy as np
+from typing import Any
 
 from cgir import Param
 from cgir.graph import Attr
 from frontends.common.tape import Size, Tape, Value
 
 from .calls import OnnxCall, OnnxConverter
-from .tensors import OnnxTensor, TransposeOf, as_param
+from .parameters import as_initial_state
+from .tensors import OnnxTensor, TransposeOf, as_param, shortest_float
 
 # --- attention
 
@@ -58,6 +59,8 @@ def _attention(call: OnnxCall) -> list[Value]:
 
 # --- recurrent layers
 
+DEFAULT_ACTIVATIONS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
+
 
 def _source_params(tape: Tape, tensor: OnnxTensor) -> list[Param]:
     """The parameters that a weight is computed from, in the order of use; the weight's own if it is one."""
@@ -91,8 +94,11 @@ def _recurrent(op: str, num_gates: int) -> OnnxConverter:
         batch, length = (x.size[0], x.size[1]) if batch_first else (x.size[1], x.size[0])
         params = _recurrent_params(call, directions, num_gates * hidden)
         attrs: dict[str, Attr] = {"hidden": int(hidden), "layers": 1, "bidirectional": directions == 2}
-        slots = (5, 6) if op == "LSTM" else (5,)
-        states = [_initial_state(state) for slot in slots if (state := call.input(slot)) is not None]
+        attrs |= _activation_attrs(call, DEFAULT_ACTIVATIONS[op])
+        if call.attr("direction", "forward") == "reverse":
+            attrs["reverse"] = True
+        states = [state for slot in ((5, 6) if op == "LSTM" else (5,)) if (state := call.input(slot)) is not None]
+        states = [as_initial_state(state) for state in states]
         state_size = (batch, directions, hidden) if batch_first else (directions, batch, hidden)
         lead = (batch, length) if batch_first else (length, batch)
         values = [x.to_value(tape), *(tensor.to_value(tape) for tensor in states)]
@@ -114,35 +120,46 @@ def _recurrent(op: str, num_gates: int) -> OnnxConverter:
     return emit
 
 
-def _initial_state(tensor: OnnxTensor) -> OnnxTensor:
-    """The state that a layer starts with; one of zeros, which optimisers write as a tensor, is no parameter."""
-    if tensor.value is not None or tensor.data is None or np.any(tensor.data):
-        return tensor
-    return OnnxTensor(tensor.name, tensor.elem_type, tensor.size, tensor.data)
+def _activation_attrs(call: OnnxCall, default: tuple[str, ...]) -> dict[str, Attr]:
+    """The activations of a layer, and their settings, where they are not the usual ones; once if directions agree."""
+    attrs: dict[str, Attr] = {}
+    directions = call.require_input(2).size[0]
+    names = tuple(name.lower() for name in _once(call.attr("activations"), directions) or default)
+    if names != default:
+        attrs["activations"] = names
+    for name in ("activation_alpha", "activation_beta"):
+        if numbers := call.attr(name):
+            attrs[name] = _once([shortest_float(number) for number in numbers], directions)
+    return attrs
+
+
+def _once(settings: Sequence[Any] | None, directions: int) -> tuple[Any, ...]:
+    """The settings of one direction, if those of two are equal; all of them otherwise."""
+    settings = tuple(settings or ())
+    half = len(settings) // directions
+    return settings[:half] if settings == settings[:half] * directions else settings
 
 
 def _recurrent_params(call: OnnxCall, directions: int, num_rows: int) -> tuple[Param, ...]:
-    """Parameters in PyTorch's order: input and hidden matrix, input and hidden bias, for each direction.
+    """Parameters in PyTorch's order: input and hidden matrix, input and hidden bias, peepholes, for each direction.
 
     Args:
         call: of the layer.
         directions: 1 or 2.
         num_rows: of the matrices, gates x hidden.
     """
-    weights = [call.require_input(1), call.require_input(2)]
-    if (bias := call.input(3)) is not None:
-        weights.append(bias)
-    counts = [directions, directions, 2 * directions]
-    groups = [
-        _weight_params(call, tensor, count, (num_rows, tensor.size[-1]) if count == directions else (num_rows,))
-        for tensor, count in zip(weights, counts, strict=False)
+    matrices = [
+        _weight_params(call, tensor, directions, (num_rows, tensor.size[-1]))
+        for tensor in (call.require_input(1), call.require_input(2))
     ]
-    groups += [[]] * (3 - len(groups))
-    matrices, biases = groups[:2], groups[2]
+    bias, peephole = call.input(3), call.input(7)
+    biases = [] if bias is None else _weight_params(call, bias, 2 * directions, (num_rows,))
+    peepholes = [] if peephole is None else _weight_params(call, peephole, directions, peephole.size[1:])
     params = []
     for direction in range(directions):
         params += [group[direction] for group in matrices if group]
         params += biases[2 * direction : 2 * direction + 2]
+        params += peepholes[direction : direction + 1]
     return tuple(params)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from cgir import TraceError
-from frontends.common.tape import Size
+from frontends.common.tape import CallFields, Size
 
 from .graph_walk import ControlFlow, OnnxImporter
 from .tensors import BOOL, INT64, OnnxTensor, Scope, get_attribute
@@ -116,7 +116,8 @@ def _opaque(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs, size: 
     tensors = [tensor for tensor in inputs if tensor is not None]
     op_type = node.op_type
     sizes = [tensors[0].size if size is None else size]
-    [value] = importer.emit("Opaque", op_type.lower(), tensors, sizes, display_name=f"onnx.{op_type}")
+    fields = CallFields(attrs={"flops": 0}, display_name=f"onnx.{op_type}")
+    [value] = importer.emit("Opaque", op_type.lower(), tensors, sizes, **fields)
     result = OnnxTensor(node.output[0], tensors[0].elem_type if size is None else INT64, value.size, value=value)
     result.is_sequence = op_type in ("SequenceInsert", "SequenceErase")
     return result

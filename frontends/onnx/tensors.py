@@ -228,7 +228,9 @@ def get_attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
                 return value.decode("utf-8", "replace")
             if isinstance(value, float):
                 return shortest_float(value)
-            return list(value) if attribute.type in (6, 7, 8) else value
+            if attribute.type == onnx.AttributeProto.STRINGS:
+                return [text.decode("utf-8", "replace") for text in value]
+            return list(value) if attribute.type in (6, 7) else value
     return default
 
 
@@ -236,5 +238,8 @@ def declared_size(proto: onnx.TypeProto.Tensor, dims: Mapping[str, int]) -> Size
     """The size that a type declares, open dimensions from `dims`; None if some are unknown."""
     if not proto.HasField("shape"):
         return None
-    sizes = [dim.dim_value if dim.HasField("dim_value") else dims.get(dim.dim_param, -1) for dim in proto.shape.dim]
+    sizes = [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dims.get(dim.dim_param, -1)
+        for dim in proto.shape.dim
+    ]
     return tuple(sizes) if all(n >= 0 for n in sizes) else None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 8 * MAX_ELEMENTS
 MAX_DEPTH = 64  # nesting of messages, a graph in an attribute of a node being three
 CONTENT_FIELDS = (4, 5, 6, 7, 9, 10, 11)  # of TensorProto
+NUMBER_FIELDS = (7, 8, 9)  # of AttributeProto: floats, ints, strings
 # message -> its fields that hold messages with tensors in them (onnx.proto)
 NESTED: dict[str, dict[int, str]] = {
     "model": {7: "graph", 25: "function"},
@@ -83,6 +84,8 @@ def _without_contents(view: memoryview, kind: str, depth: int) -> Iterator[bytes
         before = position
         key, position = _varint(view, position)
         field, wire = key >> 3, key & 7
+        if kind == "attribute" and field in NUMBER_FIELDS:  # it has no tensors, but perhaps millions of numbers
+            break
         if wire == 2:
             length, content = _varint(view, position)
             position = content + length
@@ -140,7 +143,7 @@ def _size_of_varint(value: int) -> int:
 
 def from_proto(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model without the contents of large tensors; the model is not changed."""
-    copy = onnx.ModelProto(ir_version=model.ir_version)
+    copy = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
     copy.opset_import.extend(model.opset_import)
     copy.metadata_props.extend(model.metadata_props)
     copy.functions.extend(model.functions)
@@ -206,7 +209,7 @@ def from_ir(model: onnx_ir.Model) -> onnx.ModelProto:
     """The same for `onnx_ir.Model`, which `torch.onnx.export` makes."""
     from onnx_ir import serde
 
-    copy = onnx.ModelProto(ir_version=model.ir_version)
+    copy = onnx.ModelProto(ir_version=model.ir_version, producer_name=model.producer_name or "")
     for domain, version in model.opset_imports.items():
         copy.opset_import.add(domain=domain, version=version)
     for function in model.functions.values():

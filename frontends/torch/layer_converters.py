@@ -276,6 +276,16 @@ def _recurrent_cell(input: Tensor, hx: Tensors, *weights: Tensor | None) -> Conv
     return Conversion((input, *states), {"hidden": states[0].shape[-1], "layers": 1, "bidirectional": False}, weights)
 
 
+def _with_relu(convert: Converter[Conversion]) -> Converter[Conversion]:
+    """A recurrent layer whose activation is not the usual one."""
+
+    def with_relu(*arguments: Any) -> Conversion:
+        conversion = convert(*arguments)
+        return conversion._replace(attrs={**conversion.attrs, "activations": ("relu",)})
+
+    return with_relu
+
+
 def _interpolate(
     input: Tensor,
     size: IntOrInts | None = None,
@@ -336,8 +346,10 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     "embedding": _embedding_of_aten,
     "F.embedding_bag": _embedding_bag,
     "embedding_bag": _embedding_of_aten,
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
-    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _recurrent_cell),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh"), _recurrent),
+    "rnn_relu": _with_relu(_recurrent),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell"), _recurrent_cell),
+    "rnn_relu_cell": _with_relu(_recurrent_cell),
     "interpolate": _interpolate,
     "upsample": _interpolate,
     **{

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper
 from onnx_samples import model
 
 import frontends
+from cgir import TraceError
 from frontends.common.trace_request import TraceRequest
 from frontends.onnx.importer import tensor_sizes
 
@@ -75,3 +77,21 @@ def test_scan_runs_once_for_every_element() -> None:
     )
     assert tensor_sizes(proto, TraceRequest())["all"] == (7, 4)
     assert frontends.trace(proto).flops == 7 * 2 * 4 * 4
+
+
+def test_example_inputs_decide_a_condition_and_the_other_branch_is_not_walked() -> None:
+    branches = [
+        body([node("MatMul", ["x", "w"], ["a"])], {}, {"a": (FLOAT, None)}),
+        body([node("MatMul", ["x", "v"], ["b"])], {}, {"b": (FLOAT, None)}),  # of another size, which does not fit
+    ]
+    decide = [
+        node("Equal", ["rate", "fast"], ["flag"]),
+        node("If", ["flag"], ["y"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    weights = {"w": (4, 4), "v": (5, 4), "fast": np.array(16000)}
+    proto = model(decide, {"x": [2, 4]}, ["y"], weights)
+    proto.graph.input.add().CopyFrom(helper.make_tensor_value_info("rate", INT, []))
+    graph = frontends.trace(proto, inputs={"x": np.zeros((2, 4), np.float32), "rate": np.array(16000)})
+    assert (graph.op_counts()["Linear"], graph.num_params, "If" in graph.op_counts()) == (1, 16, False)
+    with pytest.raises(TraceError, match="MatMul"):
+        frontends.trace(proto, inputs={"x": np.zeros((2, 4), np.float32), "rate": np.array(8000)})
