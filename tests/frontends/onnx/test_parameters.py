@@ -70,7 +70,11 @@ PLACES = {
         16 * 2048,
     ),
     "quantised": (
-        [node("Transpose", ["w"], ["t"], perm=[1, 0]), node("Cast", ["t"], ["f"], to=1), node("Mul", ["f", "s"], ["v"])],
+        [
+            node("Transpose", ["w"], ["t"], perm=[1, 0]),
+            node("Cast", ["t"], ["f"], to=1),
+            node("Mul", ["f", "s"], ["v"]),
+        ],
         {"w": np.ones((1024, 16), np.int8), "s": np.array(0.1, np.float32)},
         1024 * 16,
     ),
