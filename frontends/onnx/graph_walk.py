@@ -139,7 +139,7 @@ class OnnxImporter:
         constant = constant_tensor(node, True) if node.op_type == "Constant" else None
         if constant is not None:
             return {node.output[0]: constant}
-        call = self._typed_call(node, [scope[name] if name else None for name in node.input])
+        call = self._typed_call(node, [scope[name] if name else None for name in node.input], self.inference)
         arrays = fold_call(call, all_known=True)
         if arrays is None:
             return None

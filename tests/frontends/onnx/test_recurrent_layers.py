@@ -64,9 +64,9 @@ def test_settings_of_activations_and_the_direction_tell_layers_apart() -> None:
 
 @pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
 def test_rnn_of_pytorch_and_its_file(nonlinearity: str) -> None:
-    module = nn.RNN(6, 5, num_layers=2, nonlinearity=nonlinearity).eval()
-    of_module = frontends.trace(module, input_shape=(7, 1, 6))
-    of_file = frontends.trace(exported(module, (torch.zeros(7, 1, 6),), "script"))
+    module = nn.RNN(6, 5, num_layers=2, nonlinearity=nonlinearity, batch_first=True).eval()
+    of_module = frontends.trace(module, input_shape=(1, 7, 6))
+    of_file = frontends.trace(exported(module, (torch.zeros(1, 7, 6),), "script"))
     expected = ("relu",) if nonlinearity == "relu" else None
     assert [n.attr("activations") for n in of_module.nodes if n.op == "RNN"] == [expected]
     assert cgir.isomorphic(of_module, of_file), cgir.diff(of_module, of_file)
