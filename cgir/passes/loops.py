@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from cgir.graph import Graph, Node, Param, Shape, attributes
+from cgir.graph import Attr, Graph, Node, Param, Shape, attributes
 from cgir.ops import OPS
 
 from .rewrite import origin, reads_parameter, rebuild
@@ -16,21 +17,46 @@ SKIPPED = ("movement", "identity", "source")
 
 
 class Cell(NamedTuple):
-    """Operators of one iteration of a cell, without biases, and the number of gates that its weights stack."""
+    """A cell: the number of gates that its weights stack, and its operators in one iteration.
+
+    Biases and activations are not among `ops`; `activations` are the defaults, with how often each is applied.
+    """
 
     op: str
     gates: int
     ops: dict[str, int]
+    activations: tuple[str, ...]
+    applied: tuple[int, ...]
 
 
 # Hochreiter and Schmidhuber 1997; Cho et al. 2014 with the reset after the product, as cuDNN, PyTorch and Keras have
 # it; Elman 1990
 CELLS = (
-    Cell("LSTM", 4, {"MatMul": 2, "Sigmoid": 3, "Tanh": 2, "Mul": 3, "Add": 2}),
-    Cell("GRU", 3, {"MatMul": 2, "Sigmoid": 2, "Tanh": 1, "Mul": 3, "Add": 4, "Sub": 1}),
-    Cell("RNN", 1, {"MatMul": 2, "Tanh": 1, "Add": 1}),
-    Cell("RNN", 1, {"MatMul": 2, "ReLU": 1, "Add": 1}),
+    Cell("LSTM", 4, {"MatMul": 2, "Mul": 3, "Add": 2}, ("sigmoid", "tanh"), (3, 2)),
+    Cell("GRU", 3, {"MatMul": 2, "Mul": 3, "Add": 4, "Sub": 1}, ("sigmoid", "tanh"), (2, 1)),
+    Cell("RNN", 1, {"MatMul": 2, "Add": 1}, ("tanh",), (1,)),
 )
+# names as in ONNX, in lower case
+ACTIVATIONS = {
+    "tanh": {"Tanh": 1}, "sigmoid": {"Sigmoid": 1}, "relu": {"ReLU": 1}, "elu": {"ELU": 1}, "selu": {"SELU": 1},
+    "softplus": {"Softplus": 1}, "softsign": {"Softsign": 1}, "linear": {},
+    "hardsigmoid": {"Add": 1, "ReLU6": 1, "Div": 1},
+}  # fmt: skip
+
+
+def _cell_with(counts: Counter[str]) -> tuple[Cell, dict[str, Attr]] | None:
+    """The cell of which these are the operators in one iteration, and its activations if they are not the defaults."""
+    for cell in CELLS:
+        for names in product(ACTIVATIONS, repeat=len(cell.activations)):
+            ops = Counter(cell.ops)
+            for name, times in zip(names, cell.applied, strict=True):
+                for op, count in ACTIVATIONS[name].items():
+                    ops[op] += count * times
+            if ops == counts:
+                # an LSTM applies the last one to its cell state and to what it returns
+                listed = (*names, names[-1]) if cell.op == "LSTM" else names
+                return cell, {} if names == cell.activations else {"activations": listed}
+    return None
 
 
 class _CellInputs(NamedTuple):
@@ -95,10 +121,11 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
     counted = [i for i in body if OPS[graph.nodes[i].op].category not in SKIPPED and graph.nodes[i].shape]
     biases = [i for i in counted if graph.nodes[i].op == "Add" and _bias(graph, i) is not None]
     counts = Counter(graph.nodes[i].op for i in counted if i not in biases)
-    cell = next((cell for cell in CELLS if cell.ops == counts), None)
+    found = _cell_with(counts)
     trips = node.attr("trips")
-    if cell is None or trips is None:
+    if found is None or trips is None:
         return None
+    cell, activations = found
     inputs = _cell_inputs(graph, cell, body, counted, sorted(biases))
     hidden = inputs.recurrent.shape[0] if inputs is not None else 0
     if (
@@ -108,6 +135,7 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
     ):
         return None
     weights = [Param(p.id, (p.shape[1], p.shape[0])) for p in (inputs.kernel, inputs.recurrent)]
+    reverse: dict[str, Attr] = {"reverse": True} if _origin_and_flips(graph, inputs.sequence)[1] % 2 else {}
     return replace(
         node,
         op=cell.op,
@@ -115,7 +143,7 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
         in_shapes=(inputs.sequence_shape, *((hidden, 1) for _ in inputs.states)),
         shape=(hidden, trips),
         params=(*weights, *inputs.biases),
-        attrs=attributes({"hidden": hidden, "layers": 1, "bidirectional": False}),
+        attrs=attributes({"hidden": hidden, "layers": 1, "bidirectional": False, **activations, **reverse}),
     )
 
 
@@ -213,13 +241,16 @@ def _both_directions(graph: Graph) -> Graph:
             if first >= second or nodes[first] is not pair[0] or nodes[second] is not pair[1]:
                 continue
             steps = [_origin_and_flips(graph, node.inputs[0]) for node in pair]
+            forward, backward = ({k: v for k, v in node.attrs if k != "reverse"} for node in pair)
             is_same_layer = (
-                pair[0].kind._replace(attrs=()) == pair[1].kind._replace(attrs=()) and steps[0][0] == steps[1][0]
+                pair[0].kind._replace(attrs=()) == pair[1].kind._replace(attrs=())
+                and forward == backward
+                and steps[0][0] == steps[1][0]
             )
             if not is_same_layer or [flips for _, flips in steps] != [0, 1]:
                 continue
             shape = (2 * pair[0].shape[0], *pair[0].shape[1:])
-            attrs = attributes({**dict(pair[0].attrs), "bidirectional": True})
+            attrs = attributes({**forward, "bidirectional": True})
             nodes[first] = replace(pair[0], shape=shape, params=pair[0].params + pair[1].params, attrs=attrs)
             nodes[second], alias[second] = None, first
             _drop_concat(graph, nodes, alias, first, second, shape)
@@ -230,7 +261,7 @@ def _origin_and_flips(graph: Graph, index: int) -> tuple[int, int]:
     """The node that computed a tensor, skipping movement, and the number of reversals skipped."""
     flips = 0
     while graph.nodes[index].inputs and OPS[graph.nodes[index].op].category in ("movement", "identity"):
-        flips += graph.nodes[index].op == "Shuffle"
+        flips += graph.nodes[index].op == "Shuffle" and graph.nodes[index].in_shapes[0] == graph.nodes[index].shape
         index = graph.nodes[index].inputs[0]
     return index, flips
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 import keras
 
@@ -14,11 +15,20 @@ from frontends.common.tape import Size, Value
 from .graph_walk import KerasConverter, KerasImporter, TensorLike, UnfollowedError, Values, ValueTree
 from .layer_converters import apply_activation, emit_linear
 
-# cell -> operator, number of gates, default activations
+
+class Cell(NamedTuple):
+    """A cell: its operator, number of gates, and activations in ONNX's order with the attributes that hold them."""
+
+    op: str
+    gates: int
+    activations: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
 CELLS = {
-    "LSTMCell": ("LSTM", 4, ("tanh", "sigmoid")),
-    "GRUCell": ("GRU", 3, ("tanh", "sigmoid")),
-    "SimpleRNNCell": ("RNN", 1, ("tanh",)),
+    "LSTMCell": Cell("LSTM", 4, ("sigmoid", "tanh", "tanh"), ("recurrent_activation", "activation", "activation")),
+    "GRUCell": Cell("GRU", 3, ("sigmoid", "tanh"), ("recurrent_activation", "activation")),
+    "SimpleRNNCell": Cell("RNN", 1, ("tanh",), ("activation",)),
 }
 
 
@@ -30,18 +40,36 @@ def _recurrent(
 ) -> Values:
     """LSTM, GRU, SimpleRNN, and `RNN` of their cells: a node per cell, then the last step unless all are returned."""
     cells = list(layer.cell.cells) if isinstance(layer.cell, keras.layers.StackedRNNCells) else [layer.cell]
-    if any(type(cell).__name__ not in CELLS for cell in cells):
+    if not all(map(_is_known, cells)):
         return _custom_cells(importer, layer, value, initial_state)
     initial = keras.tree.flatten(initial_state) if initial_state is not None else []
     out = importer.emit_unary("Shuffle", "flip", value) if layer.go_backwards else value
     states: list[Value] = []
     for cell in cells:
-        count = 2 if CELLS[type(cell).__name__][0] == "LSTM" else 1
-        out, *last = _emit_recurrent(importer, layer.name, [cell], out, [[state] for state in initial[:count]])
+        count = 2 if CELLS[type(cell).__name__].op == "LSTM" else 1
+        first = [[state] for state in initial[:count]]
+        out, *last = _emit_recurrent(importer, layer.name, [cell], out, first, layer.go_backwards)
         initial = initial[count:]
         states += [importer.slice_axis(state, 0) for state in last]
     result = out if layer.return_sequences else importer.slice_axis(out, 1)
     return [result, *states] if layer.return_state else result
+
+
+def _is_known(cell: keras.Layer) -> bool:
+    """Whether a cell is Keras's own, with activations of Keras."""
+    return (
+        type(cell).__name__ in CELLS and type(cell).__module__.startswith("keras.") and None not in _activations(cell)
+    )
+
+
+def _activations(cell: keras.Layer) -> tuple[str | None, ...]:
+    """The activations of a cell as in ONNX, in lower case; None for a function that is not of Keras."""
+    functions = [getattr(cell, key) for key in CELLS[type(cell).__name__].keys]
+    names = [getattr(function, "__name__", "") for function in functions]
+    return tuple(
+        name.replace("_", "") if getattr(keras.activations, name, None) is function else None
+        for name, function in zip(names, functions, strict=True)
+    )
 
 
 def _custom_cells(importer: KerasImporter, layer: keras.Layer, value: Value, initial_state: Values | None) -> Values:
@@ -57,7 +85,12 @@ def _custom_cells(importer: KerasImporter, layer: keras.Layer, value: Value, ini
 
 
 def _emit_recurrent(
-    importer: KerasImporter, name: str, cells: Sequence[keras.Layer], value: Value, states: Sequence[Sequence[Value]]
+    importer: KerasImporter,
+    name: str,
+    cells: Sequence[keras.Layer],
+    value: Value,
+    states: Sequence[Sequence[Value]],
+    reverse: bool,
 ) -> list[Value]:
     """Append one recurrent node.
 
@@ -67,19 +100,19 @@ def _emit_recurrent(
         cells: one, or one for each direction.
         value: its input, (batch, length, features).
         states: initial ones, each as a list with one for each direction.
+        reverse: whether the (first) cell reads the sequence from its end.
 
     Returns:
         The sequence, and the last states, (directions, batch, hidden).
     """
     cell, batch, length = cells[0], value.size[0], value.size[1]
-    op, _, default_activations = CELLS[type(cell).__name__]
+    kind, activations = CELLS[type(cell).__name__], _activations(cell)
+    op = kind.op
     attrs: dict[str, Attr] = {"hidden": cell.units, "layers": 1, "bidirectional": len(cells) == 2}
-    activations = tuple(
-        getattr(getattr(cell, key), "__name__", "custom")
-        for key in ("activation", "recurrent_activation")[: len(default_activations)]
-    )
-    if activations != default_activations and not (op == "RNN" and activations == ("relu",)):
-        attrs["activations"] = activations
+    if activations != kind.activations:
+        attrs["activations"] = tuple(map(str, activations))
+    if reverse:
+        attrs["reverse"] = True
     if op == "GRU" and not cell.reset_after:
         attrs["reset_after"] = False
     params = tuple(param for cell in cells for param in _cell_params(importer, cell))
@@ -99,7 +132,7 @@ def _stack_states(importer: KerasImporter, states: Sequence[Value]) -> Value:
 def _cell_params(importer: KerasImporter, cell: keras.Layer) -> list[Param]:
     """Weights in PyTorch's order and layout; a bias of two rows (GRU that resets after the product) is two vectors."""
     hidden = cell.units
-    num_rows = CELLS[type(cell).__name__][1] * hidden
+    num_rows = CELLS[type(cell).__name__].gates * hidden
     with importer.tape.child_scope(cell.name):
         weights = [
             importer.param(cell.kernel, (num_rows, cell.kernel.shape[0])),
@@ -117,15 +150,20 @@ def _bidirectional(
 ) -> Values:
     """Both directions in one node where they have the same cells; their results are joined as `merge_mode` says."""
     cells: list[keras.Layer] = [getattr(inner, "cell", None) for inner in (layer.forward_layer, layer.backward_layer)]
-    same_cells = (
-        type(cells[0]) is type(cells[1]) and type(cells[0]).__name__ in CELLS and cells[0].units == cells[1].units
+    same_cells = all(cell is not None and _is_known(cell) for cell in cells) and _settings(cells[0]) == _settings(
+        cells[1]
     )
     if not same_cells:
         return _custom_cells(importer, layer, value, initial_state)
     initial = keras.tree.flatten(initial_state) if initial_state is not None else []
     half = len(initial) // 2
     sequence, *last = _emit_recurrent(
-        importer, layer.name, cells, value, list(zip(initial[:half], initial[half:], strict=True))
+        importer,
+        layer.name,
+        cells,
+        value,
+        list(zip(initial[:half], initial[half:], strict=True)),
+        layer.forward_layer.go_backwards,
     )
     if layer.return_sequences and layer.merge_mode == "concat":
         result: Values = sequence
@@ -135,6 +173,12 @@ def _bidirectional(
         result = _merge_directions(importer, layer.merge_mode, parts)
     states = [importer.slice_axis(state, 0) for _ in range(2) for state in last]
     return [*(result if isinstance(result, list) else [result]), *states] if layer.return_state else result
+
+
+def _settings(cell: keras.Layer) -> tuple[object, ...]:
+    """What a node of both directions says of the cell of each."""
+    kind, bias, after = type(cell), cell.bias is not None, getattr(cell, "reset_after", None)
+    return kind, cell.units, _activations(cell), bias, after
 
 
 def _merge_directions(importer: KerasImporter, mode: str | None, parts: list[Value]) -> Values:

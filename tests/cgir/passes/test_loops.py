@@ -8,7 +8,7 @@ import pytest
 from raw_graphs import RawGraph
 
 from cgir import Param
-from cgir.graph import attributes
+from cgir.graph import Attr, attributes
 
 
 def recurrent(raw: RawGraph, activation: str = "Tanh", product: str = "MatMul", trips: int = 5) -> int:
@@ -29,20 +29,23 @@ def recurrent(raw: RawGraph, activation: str = "Tanh", product: str = "MatMul", 
     return loop
 
 
-@pytest.mark.parametrize("activation", ["Tanh", "ReLU"])
-def test_loops_over_cells(activation: str) -> None:
+@pytest.mark.parametrize(
+    ("activation", "attrs"),
+    [("Tanh", {}), ("ReLU", {"activations": ("relu",)}), ("Sigmoid", {"activations": ("sigmoid",)})],
+)
+def test_loops_over_cells(activation: str, attrs: dict[str, Attr]) -> None:
     raw = RawGraph((8, 5))
     graph = raw.canonical(recurrent(raw, activation))
     assert [node.op for node in graph.nodes] == ["Input", "RNN", "Output"]
     layer = graph.nodes[1]
     assert layer.params == (Param("k", (6, 8)), Param("r", (6, 6)), Param("b", (6,)))
     assert layer.shape == (6, 5)
-    assert dict(layer.attrs) == {"hidden": 6, "layers": 1, "bidirectional": False}
+    assert dict(layer.attrs) == {"hidden": 6, "layers": 1, "bidirectional": False} | attrs
     assert graph.flops == 5 * 2 * (8 * 6 + 6 * 6)
 
 
 def test_loops_over_other_cells_stay() -> None:
     raw = RawGraph((8, 5))
-    graph = raw.canonical(recurrent(raw, "Sigmoid"))
-    assert {"Loop", "Linear", "Sigmoid"} <= set(graph.op_counts())
+    graph = raw.canonical(recurrent(raw, "Sin"))
+    assert {"Loop", "Linear", "Sin"} <= set(graph.op_counts())
     assert graph.flops == 5 * 2 * (8 * 6 + 6 * 6)

@@ -209,6 +209,43 @@ def test_recurrent_layers_equal_their_concrete_function(row: tuple[tuple[int, ..
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
 
 
+@pytest.mark.parametrize(
+    ("make", "attrs"),
+    [
+        (lambda: layers.SimpleRNN(5, activation="relu"), {"activations": ("relu",)}),
+        (lambda: layers.SimpleRNN(5, activation=None), {"activations": ("linear",)}),
+        (lambda: layers.LSTM(5, activation="softsign"), {"activations": ("sigmoid", "softsign", "softsign")}),
+        (lambda: layers.LSTM(5, recurrent_activation="hard_sigmoid"), {"activations": ("hardsigmoid", "tanh", "tanh")}),
+        (lambda: layers.GRU(5, activation="elu"), {"activations": ("sigmoid", "elu")}),
+        (lambda: layers.GRU(5, go_backwards=True), {"reverse": True}),
+        (lambda: layers.Bidirectional(layers.LSTM(5, activation="relu")), {"activations": ("sigmoid", "relu", "relu")}),
+    ],
+    ids=str,
+)
+def test_activations_and_direction_tell_recurrent_layers_apart(make: Make, attrs: dict[str, Any]) -> None:
+    """The same from Keras's layer and from TensorFlow's loop; no attribute where a setting is the default."""
+    from frontends.tensorflow.importer import trace_keras
+
+    model, _ = case((SEQUENCE, "", make))
+    graph, other = checked(model), cgir.canonicalize(trace_keras(model, TraceRequest()))
+    assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
+    node = graph.nodes[1]
+    settings = {"hidden": 5, "layers": 1, "bidirectional": isinstance(model.layers[1], layers.Bidirectional)}
+    assert dict(node.attrs) == settings | attrs
+
+
+def test_cells_of_both_directions_that_differ_stay_two() -> None:
+    backward = layers.LSTM(5, activation="relu", go_backwards=True)
+    graph = checked(case((SEQUENCE, "", lambda: layers.Bidirectional(layers.LSTM(5), backward_layer=backward)))[0])
+    assert ops_of(graph) == "LSTM LSTM Concat"
+
+
+def test_activations_that_are_not_of_keras_are_followed() -> None:
+    graph = checked(case((SEQUENCE, "", lambda: layers.SimpleRNN(5, activation=lambda x: x * x)))[0])
+    assert ops_of(graph) == "Linear Linear Add Mul Loop"
+    assert graph.flops == 6 * 2 * (4 * 5 + 5 * 5)
+
+
 @pytest.mark.parametrize(("name", "op"), FUNCTIONS.items(), ids=list(FUNCTIONS))
 def test_activation_functions(name: str, op: str) -> None:
     inputs = keras.Input((6, 4))
