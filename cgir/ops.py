@@ -177,6 +177,7 @@ _ROWS = (
     Op("GlobalMaxPool", "pool", onnx="GlobalMaxPool", keras="GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D"),
     Op("Resize", "resample",
        "interpolate upsample upsample_nearest upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+       "upsample_nearest_exact1d upsample_nearest_exact2d upsample_nearest_exact3d "
        "upsample_linear1d upsample_bilinear " "upsample_bilinear2d upsample_bicubic2d " "upsample_trilinear3d",
        onnx="Resize Upsample", keras="UpSampling1D UpSampling2D UpSampling3D Resizing Resize",
        tf="ResizeBilinear ResizeNearestNeighbor ResizeBicubic ResizeArea", layout="channels_second"),

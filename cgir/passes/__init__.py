@@ -7,6 +7,7 @@ from .arithmetic import merge_adds as merge_adds
 from .arithmetic import merge_concats as merge_concats
 from .arithmetic import recognize_affine as recognize_affine
 from .arithmetic import unify_linear as unify_linear
+from .arithmetic import unify_reciprocals as unify_reciprocals
 from .attention import pack_projections as pack_projections
 from .attention import recognize_attention as recognize_attention
 from .canonical_form import LEVELS as LEVELS

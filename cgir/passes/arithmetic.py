@@ -11,6 +11,35 @@ from .constants import with_shape
 from .rewrite import rebuild
 
 
+def unify_reciprocals(graph: Graph) -> Graph:
+    """One form of a number divided by a tensor, `Div` with the number: exporters write a reciprocal and a product."""
+    nodes: list[Node | None] = [_as_division(node) for node in graph.nodes]
+    alias: dict[int, int] = {}
+    for index, node in enumerate(graph.nodes):
+        factor = node.attr("scalar")
+        if node.op != "Mul" or len(node.inputs) != 1 or node.params or not isinstance(factor, float):
+            continue
+        source = node.inputs[0]
+        division = nodes[source]
+        if (
+            division is not None
+            and division.op == "Div"
+            and division.attr("reverse", False)
+            and isinstance(division.attr("scalar"), float)
+            and division.attr("trips") == node.attr("trips")
+            and len(graph.consumers[source]) == 1
+        ):
+            attrs = division.carry_trips(scalar=division.attr("scalar") * factor, reverse=True)
+            nodes[source], nodes[index], alias[index] = replace(division, attrs=attrs), None, source
+    return rebuild(graph, nodes, alias)
+
+
+def _as_division(node: Node) -> Node:
+    if node.op != "Reciprocal":
+        return node
+    return replace(node, op="Div", attrs=node.carry_trips(scalar=1.0, reverse=True))
+
+
 def merge_adds(graph: Graph) -> Graph:
     """Merge sums of sums into one n-ary Add.
 

@@ -9,7 +9,7 @@ from cgir.graph import Graph
 
 from .accounting import account
 from .activations import recognize_clips, recognize_prelu
-from .arithmetic import fold_batch_norm, merge_adds, merge_concats, recognize_affine, unify_linear
+from .arithmetic import fold_batch_norm, merge_adds, merge_concats, recognize_affine, unify_linear, unify_reciprocals
 from .attention import pack_projections, recognize_attention
 from .constants import fold_computed_constants, fold_constants, round_numbers, squeeze_parameters
 from .contract import contract_identities, contract_movement, fold_padding, unify_pools
@@ -25,8 +25,8 @@ from .recurrent import merge_recurrent
 LEVELS = ("module", "inference")
 STEPS: tuple[Pass, ...] = (
     contract_identities, unify_pools, remove_dead, fold_padding, recognize_groups, split_gates, recognize_norms,
-    recognize_patterns, recognize_clips, recognize_prelu, recognize_attention, unify_linear, pack_projections,
-    merge_adds, merge_concats, merge_recurrent, round_numbers,
+    recognize_patterns, unify_reciprocals, recognize_clips, recognize_prelu, recognize_attention, unify_linear,
+    pack_projections, merge_adds, merge_concats, merge_recurrent, round_numbers,
 )  # fmt: skip
 
 

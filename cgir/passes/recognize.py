@@ -41,6 +41,7 @@ _TANH = _p("Add", _TANH_INNER, c=1)
 _RELU6 = _p("ReLU6", _p("Add", "x", c=3))
 _MEAN_SQUARE = _p("Rsqrt", _p("Add", _p("Mean", _p("Pow", "x", c=2)), c=ANY))
 _CENTERED = _p("Sub", "x", _p("Mean", "x"))
+_SQUARES_NEARBY = _p("AvgPool", _p("Pad", _p("Mul", "x", "x")))  # over neighbouring channels
 _DEVIATION = _p("Sqrt", _p("Add", _p("Mean", _p("Pow", _CENTERED, c=2)), c=ANY))
 
 # (pattern, operator, attributes); earlier rows are applied first, to the whole graph
@@ -66,6 +67,11 @@ PATTERNS: tuple[tuple[Operator, str, dict[str, Attr]], ...] = (
     (_p("Neg", _p("Softplus", _p("Neg", "x"))), "LogSigmoid", {}),
     (_p("Sub", "x", _p("Tanh", "x")), "TanhShrink", {}),
     (_p("Add", _p("Maximum", "x", c=0), _p("Exp", _p("Minimum", "x", c=0))), "CELU", {"alpha": 1.0}),
+    (
+        _p("Div", "x", _p("Pow", _p("Add", _p("Mul", _SQUARES_NEARBY, c=ANY), c=ANY), c=ANY)),
+        "LocalResponseNorm",
+        {},
+    ),
     (_p("Div", "x", _p("Clip", _p("Norm", "x"))), "L2Norm", {}),
     (_p("Div", "x", _p("Maximum", _p("Norm", "x"), c=ANY)), "L2Norm", {}),
     (_p("Mul", "x", _p("Minimum", _p("Rsqrt", _p("Sum", _p("Pow", "x", c=2))), c=ANY)), "L2Norm", {}),
@@ -182,8 +188,8 @@ def _match(graph: Graph, index: int, pattern: Operator | str, entry: int, read_s
 
 def _scalar_fits(node: Node, scalar: Scalar) -> bool:
     actual = node.attr("scalar")
-    if scalar is None:
-        return actual is None
+    if scalar is None or isinstance(actual, str):  # complex numbers are texts
+        return actual is scalar
     if isinstance(scalar, tuple):
         return actual is not None and node.attr("reverse", False) and isclose(actual, scalar[0], rel_tol=1e-3)
     return (

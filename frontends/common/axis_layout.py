@@ -80,6 +80,8 @@ def op_layout(
     rule = layout_rule(op)
     if rule == "unpermuted":
         return layout._replace(channel=None)
+    if op == "Embedding" and len(size) == 1:  # indices have no channels
+        return layout
     if rule == "channels_last" and size:
         last = len(size) - 1
         return AxisLayout(last, layout.batch, layout.outer) if layout.batch != last else AxisLayout(last)

@@ -41,6 +41,20 @@ def geometry(tensor: Tensor) -> Geometry:
     return Geometry(int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride())
 
 
+def transposition(before: Geometry, after: Geometry) -> dict[int, int] | None:
+    """Old axis -> new axis where two views differ in nothing but the order of their axes, else None."""
+    old, new = (list(zip(view.size, view.stride, strict=True)) for view in (before, after))
+    if before.offset != after.offset or sorted(old) != sorted(new):
+        return None
+    free = list(range(len(new)))
+    axis_map = {}
+    for axis, extent in enumerate(old):
+        target = next(index for index in free if new[index] == extent)
+        free.remove(target)
+        axis_map[axis] = target
+    return axis_map
+
+
 def overlap(view: Geometry, written: Geometry) -> Overlap:
     """How a write affects a view.
 

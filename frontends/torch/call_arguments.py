@@ -73,6 +73,14 @@ def convert_call(call: CallKind, args: Args, kwargs: Kwargs, tensors: Sequence[T
     return conversion._replace(inputs=inputs, op=conversion.op or call.op or "Opaque")
 
 
+def is_primitive(conversion: Conversion) -> bool:
+    """Whether a call is one operator of `cgir.ops`, rather than several that PyTorch executes for it."""
+    if conversion.op in ("", "Opaque"):
+        return False
+    # complex convolutions are three real ones
+    return conversion.op not in ("Conv", "ConvTranspose") or not conversion.inputs[0].is_complex()
+
+
 def axis_map_of(
     func: Function, call: CallKind, conversion: Conversion, args: Args, kwargs: Kwargs, output: Tensor
 ) -> dict[int, int] | None:

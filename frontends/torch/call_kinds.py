@@ -22,8 +22,20 @@ from .meta_shapes import SHAPE_RULES, ShapeRule
 from .typing import Args, Function
 
 Action = Literal[
-    "record", "control", "query", "device", "values", "factory", "fill", "setitem", "setdata", "move", "decompose"
+    "record",
+    "control",
+    "query",
+    "device",
+    "values",
+    "factory",
+    "fill",
+    "setitem",
+    "setdata",
+    "move",
+    "decompose",
+    "autograd",
 ]
+PYTHON_MODULES = ("torch.nn.functional", "torch.functional", "torch._tensor")
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -89,18 +101,20 @@ def _classify_function(func: Function) -> CallKind:
     plain_name = _plain_name(full_name, dunder)
     if module == "torch.ops.higher_order":
         return CallKind(plain_name, plain_name, None, "control")
+    if module == "torch.autograd" or plain_name == "backward":
+        return CallKind(plain_name, f"torch.autograd.{plain_name}", None, "autograd")
     name = ATEN_ALIASES.get(plain_name, plain_name)
     if module.startswith("torch._ops.") and not module.endswith("aten"):
         return CallKind(name, f"{module.removeprefix('torch._ops.')}::{name}", None, "record")
     in_place = full_name.endswith("_") and not dunder
-    scoped_name = f"F.{name}" if module == "torch.nn.functional" else name
+    scoped_name = f"F.{name}" if module in PYTHON_MODULES else name
     op = _operator(name, dunder)
     window = re.search(r"([123])d$", name)
     return CallKind(
         name,
         _display_name(func, full_name, module),
         op,
-        _action(full_name, name, dunder),
+        _action(full_name, name, scoped_name, dunder),
         in_place,
         CONVERTERS.get(scoped_name) or CONVERTERS.get(name),
         None if in_place or _returns_more(func, name, plain_name) else _shape_rule(scoped_name, name),
@@ -117,6 +131,8 @@ def _plain_name(full_name: str, dunder: bool) -> str:
 
 
 def _display_name(func: Function, full_name: str, module: str) -> str:
+    if isinstance(func, torch._ops.OpOverload):
+        return "torch." + re.sub("^_?(linalg|special|fft)_", r"\1.", full_name.rstrip("_") or full_name)
     if module == "torch._tensor" or isinstance(func, types.MethodDescriptorType | types.WrapperDescriptorType):
         return f"Tensor.{full_name}"
     return f"torch.nn.functional.{full_name}" if module == "torch.nn.functional" else f"torch.{full_name}"
@@ -140,7 +156,7 @@ def _operator(name: str, dunder: bool) -> str | None:
     return op
 
 
-def _action(full_name: str, name: str, dunder: bool) -> Action:
+def _action(full_name: str, name: str, scoped_name: str, dunder: bool) -> Action:
     if full_name in QUERIES:
         return "query"
     if full_name in DEVICE_QUERIES:
@@ -155,7 +171,7 @@ def _action(full_name: str, name: str, dunder: bool) -> Action:
         return "setitem"
     if name in ("to", "cpu", "cuda", "xpu", "mps"):
         return "move"
-    return "decompose" if name in DECOMPOSITIONS or f"F.{name}" in DECOMPOSITIONS else "record"
+    return "decompose" if name in DECOMPOSITIONS or scoped_name in DECOMPOSITIONS else "record"
 
 
 def is_decomposed(call: CallKind, args: Args) -> bool:

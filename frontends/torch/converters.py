@@ -8,7 +8,6 @@ those where `torch.nn.functional` orders arguments otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 from torch import Tensor
@@ -63,10 +62,6 @@ def _axis_size(default: int | None) -> Converter[Conversion]:
         return Conversion((input,), {"size": input.shape[dim] if input.dim() else 1})
 
     return convert
-
-
-def _gumbel(logits: Tensor, tau: Number = 1, hard: bool = False, eps: Number = 0, dim: int = -1) -> Conversion:
-    return Conversion((logits,), {"size": logits.shape[dim]})
 
 
 def _plain_number(value: complex) -> float | str:
@@ -153,6 +148,10 @@ def _extremum(op: str) -> Converter[Conversion]:
     return convert
 
 
+def _minimum(input: Tensor, *, dim: int | None = None, **_: object) -> Conversion:
+    return _reduce(input, dim)._replace(op="ReduceMin")
+
+
 def _norm(
     input: Tensor, p: Number | str | None = None, dim: IntOrInts | None = None, *_: object, **__: object
 ) -> Conversion:
@@ -172,18 +171,9 @@ def _grouped_matmul(input: Tensor, other: Tensor, *_: object, **__: object) -> C
     return Conversion((input, other), {"inner": input.shape[-1]}, op="MatMul")
 
 
-def _outer(input: Tensor, other: Tensor, **_: object) -> Conversion:
-    return Conversion((input, other), {"inner": 1})
-
-
 def _einsum(*operands: object) -> Conversion:
     """Only those that are not decomposed into products, see `call_kinds.is_decomposed`."""
     return Conversion(tuple(operand for operand in operands if isinstance(operand, Tensor)), op="Opaque")
-
-
-def _tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2, **_: object) -> Conversion:
-    contracted = a.shape[-dims:] if isinstance(dims, int) else [a.shape[d] for d in dims[0]]
-    return Conversion((a, b), {"inner": prod(contracted) if dims else 1})
 
 
 def _attention(
@@ -223,7 +213,6 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     "gelu": _gelu,
     **dict.fromkeys(("softmax", "softmin", "log_softmax"), _axis_size(None)),
     "glu": _axis_size(-1),
-    "gumbel_softmax": _gumbel,
     **dict.fromkeys(("clamp", "clip", "clamp_min"), _clamp),
     "clamp_max": _clamp_max,
     # arithmetic and comparison
@@ -246,14 +235,13 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     **dict.fromkeys(_REDUCTIONS.split(), _reduce),
     "max": _extremum("Maximum"),
     "min": _extremum("Minimum"),
+    "aminmax": _minimum,
     **dict.fromkeys(("norm", "linalg_norm", "linalg_vector_norm"), _norm),
     # products
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "inner"), _matmul),
     "rmatmul": _rmatmul,
-    "outer": _outer,
     **dict.fromkeys(("_grouped_mm", "grouped_mm"), _grouped_matmul),
     "einsum": _einsum,
-    "tensordot": _tensordot,
     "scaled_dot_product_attention": _attention,
     # writing
     **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scatter),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +72,54 @@ def einsum_operands(operands: Args) -> tuple[Tensor, ...]:
     return tuple(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
 
 
+def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, dims_other: Sequence[int] | None = None, **_: object) -> Tensor:
+    """Both forms: of `torch.tensordot`, and of ATen, which has a list of axes for each operand."""
+    if dims_other is not None:
+        dims = dims, dims_other
+    elif not isinstance(dims, Sequence):
+        dims = range(a.dim() - int(dims), a.dim()), range(int(dims))
+    letters = [chr(ord("a") + axis) for axis in range(a.dim() + b.dim())]
+    term, other = letters[: a.dim()], letters[a.dim() :]
+    for axis, other_axis in zip(*dims, strict=True):
+        other[other_axis] = term[axis]
+    kept = [letter for letter in (*term, *other) if (letter in term) != (letter in other)]
+    return einsum(_EINSUM_OPS, f"{''.join(term)},{''.join(other)}->{''.join(kept)}", a, b)
+
+
+def _outer(input: Tensor, vec2: Tensor, **_: object) -> Tensor:
+    return input.unsqueeze(-1) * vec2
+
+
+def _cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """The covariance matrix of variables (rows), whose ATen operator looks at the values of the weights."""
+    rows = input if input.dim() > 1 else input.view(1, -1)
+    given = [weights for weights in (fweights, aweights) if weights is not None]
+    weights = reduce(torch.mul, given) if given else None
+    total = rows.shape[1] if weights is None else weights.sum()
+    spread = total if aweights is None or weights is None else (weights * aweights).sum() / total
+    mean = (rows if weights is None else rows * weights).sum(1) / total
+    centered = rows - mean.unsqueeze(1)
+    product = torch.mm(centered, (centered if weights is None else centered * weights).t().conj())
+    normalized = product / (total - correction * (spread if aweights is not None else 1))
+    return normalized.squeeze()
+
+
+def _corrcoef(input: Tensor) -> Tensor:
+    """Correlations of variables (rows)."""
+    covariance = torch.cov(input)
+    if not covariance.dim():
+        return covariance / covariance
+    deviation = covariance.diagonal().sqrt()
+    return (covariance / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clamp(-1, 1)
+
+
+def _first(input: Tensor, *_: object, **__: object) -> Tensor:
+    """What changes the values of the first argument alone, for instance to at most some norm."""
+    return input
+
+
 def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, *_: object, **__: object) -> Tensor:
     distances: Tensor = torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
     return distances
@@ -108,7 +157,10 @@ _EINSUM_OPS = TensorOps[Tensor](
 )
 # Names without underscores; "F." before one where `torch.nn.functional` orders arguments otherwise.
 DECOMPOSITIONS: dict[str, Function] = {
-    "F.multi_head_attention_forward": _transparent(F.multi_head_attention_forward),
+    **{
+        f"F.{function.__name__}": _transparent(function)
+        for function in (F.multi_head_attention_forward, F.gumbel_softmax, torch.functional.stft)
+    },
     "addmm": _add_product(torch.mm),
     "addmv": _add_product(torch.mv),
     "baddbmm": _add_product(torch.bmm),
@@ -118,6 +170,12 @@ DECOMPOSITIONS: dict[str, Function] = {
     "broadcast_tensors": _broadcast_tensors,
     "einsum": _einsum,
     "stack": _stack,
+    "tensordot": _tensordot,
+    "outer": _outer,
+    "ger": _outer,
+    "cov": _cov,
+    "corrcoef": _corrcoef,
+    "embedding_renorm": _first,
     "cdist": _cdist,
     "F.mse_loss": _loss(torch.square),
     "mse_loss": _aten_loss(torch.square),

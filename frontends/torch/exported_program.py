@@ -112,7 +112,7 @@ class ExportedProgramImporter:
         self.program = program
         self.current: CallNode | None = None
         self.params = {
-            spec.key: nn.Parameter(_meta_tensor(spec.value), requires_grad=False)
+            spec.key: nn.Parameter(_meta_tensor(spec.value), requires_grad=spec.value.dtype.is_floating_point)
             for spec in program.inputs
             if spec.kind == "parameter"
         }

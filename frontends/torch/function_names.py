@@ -189,9 +189,9 @@ _ALIASES = {
     "dropout": "feature_dropout",
     "upsample_bilinear2d": "_upsample_bilinear2d_aa",
     "upsample_bicubic2d": "_upsample_bicubic2d_aa",
-    "upsample_nearest-exact1d": "_upsample_nearest_exact1d",
-    "upsample_nearest-exact2d": "_upsample_nearest_exact2d",
-    "upsample_nearest-exact3d": "_upsample_nearest_exact3d",
+    "upsample_nearest_exact1d": "_upsample_nearest_exact1d",
+    "upsample_nearest_exact2d": "_upsample_nearest_exact2d",
+    "upsample_nearest_exact3d": "_upsample_nearest_exact3d",
     "bilinear": "_trilinear",
     "pad": "reflection_pad1d _pad_circular",
 }

@@ -294,7 +294,9 @@ def _interpolate(
     *_: object,
     **__: object,
 ) -> Conversion:
-    """Resizing in a given mode."""
+    """Resizing in a given mode; "area" is adaptive pooling by another name."""
+    if mode == "area":
+        return Conversion((input,), op="AdaptiveAvgPool")
     return Conversion((input,), {"mode": mode})
 
 
@@ -357,6 +359,7 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
         for mode in ("nearest", "linear", "bilinear", "bicubic", "trilinear")
         for window in ("", "1d", "2d", "3d")
     },
+    **{f"upsample_nearest_exact{n}d": _upsample("nearest-exact") for n in (1, 2, 3)},
     "pad": _pad,
     "constant_pad_nd": _constant_pad,
 }

@@ -160,6 +160,28 @@ def _recurrent(gates: int) -> ShapeRule:
     return rule
 
 
+def _istft(
+    input: Tensor,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Tensor | None = None,
+    center: bool = True,
+    normalized: bool = False,
+    onesided: bool | None = None,
+    length: int | None = None,
+    return_complex: bool = False,
+) -> Tensor | None:
+    """The meta kernel looks at the values of the window."""
+    if not input.is_complex() or input.dim() not in (2, 3):
+        return None
+    full = n_fft + (hop_length or n_fft // 4) * (input.shape[-1] - 1)
+    start = n_fft // 2 if center else 0
+    end = full - start if length is None else start + length
+    dtype = input.dtype if return_complex else input.dtype.to_real()
+    return torch.empty((*input.shape[:-2], end - start), dtype=dtype, device="meta")
+
+
 def _grouped_matmul(a: Tensor, b: Tensor, offs: Tensor | None = None, **named: object) -> Tensor | None:
     """Products of groups of rows with a matrix each, as in mixtures of experts.
 
@@ -199,6 +221,7 @@ SHAPE_RULES: dict[str, ShapeRule] = {
     "_sample_dirichlet": _unary,
     **dict.fromkeys(("cat", "concat"), _cat),
     **{f"adaptive_{kind}_pool{n}d": _adaptive_pool(n) for kind in ("avg", "max") for n in (1, 2, 3)},
+    "istft": _istft,
     "lstm": _recurrent(4),
     "gru": _recurrent(3),
     **dict.fromkeys(("rnn_tanh", "rnn_relu"), _recurrent(1)),

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import maybe_current_level
 from torch.compiler import is_dynamo_compiling
 from torch.overrides import TorchFunctionMode
 
@@ -27,6 +27,7 @@ from .call_arguments import (
     has_dynamic_size,
     is_argument_check,
     is_large,
+    is_primitive,
     map_tensors,
     refuse_hidden_code,
     target_dtype,
@@ -36,6 +37,7 @@ from .call_kinds import CallKind, classify, is_decomposed
 from .conversion import Conversion
 from .filled_tensors import COPIED, FILLED, empty_result, stacked, value_arguments
 from .known_numbers import with_numbers
+from .operator_mode import OperatorMode, known_cost
 from .tensor_values import TensorValues, storage_id, tensors_in
 from .typing import Args, Function, Kwargs, Number
 
@@ -46,6 +48,9 @@ KNOWN_CONTENTS = frozenset(("zeros_like", "ones_like", "full_like", "new_zeros",
 MAX_KNOWN_CONTENTS = 1 << 14  # elements of such a tensor that are kept, because shapes may depend on them
 # constant indices of these keep their values, because results depend on them
 INDEXING = frozenset(("masked_select", "getitem", "setitem", "repeat_interleave", "index", "index_put"))
+
+# the operator of a function's second result, which is a node of its own
+SECOND_RESULTS = {"max": "ArgMax", "min": "ArgMax", "aminmax": "ReduceMax", "var_mean": "Mean", "std_mean": "Mean"}
 
 
 class NonzeroIndices(tuple[Tensor, ...]):
@@ -86,6 +91,7 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.tape, self.values, self.device = tape, values, device
         self._control_flow = control_flow
+        self.operator: Function | None = None  # the one that `OperatorMode` has just handed over
 
     def __torch_function__(self, func: Function, types: object, args: Args = (), kwargs: Kwargs | None = None) -> Any:
         if is_dynamo_compiling():
@@ -95,6 +101,13 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if call.action == "query":
             return func(*args, **kwargs)
+        if maybe_current_level() is not None and call.action != "control":  # in torch.vmap, torch.func.grad ...
+            return self._record_operators(func, args, kwargs)
+        if call.action == "autograd":
+            raise TraceError(
+                f"the forward differentiates ({call.display_name}), and tracing runs without gradients; "
+                "trace the part that is differentiated, or write the derivative with torch.func.grad, jvp or vjp"
+            )
         if call.action == "device":
             refuse_hidden_code()
             return device_property(call.name, self.device)
@@ -150,8 +163,6 @@ class Recorder(TorchFunctionMode):
 
     def _evaluate(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
         """Run a call whose arguments are constants, on copies of the module's own tensors."""
-        if any(map(is_functorch_wrapped_tensor, tensors_in((args, kwargs)))):
-            return func(*args, **kwargs)  # inside of torch.vmap, whose result is an ordinary tensor
         args = map_tensors(args, self.values.constant_copy)
         kwargs = {name: map_tensors(value, self.values.constant_copy) for name, value in kwargs.items()}
         if call.action == "move":
@@ -215,7 +226,8 @@ class Recorder(TorchFunctionMode):
             return self._make_of(func, call, args, kwargs, sources)
         result = func(*args, **{name: value for name, value in kwargs.items() if name != "device"})
         small = call.name in KNOWN_CONTENTS and result.numel() <= MAX_KNOWN_CONTENTS
-        if small and len(tensors_in((args, kwargs))) == 1:
+        # PyTorch's own code relies on the device of what its operators return
+        if small and self.operator is None and len(tensors_in((args, kwargs))) == 1:
             return self._evaluate(func, call, args, kwargs | {"device": self.device})
         self._constant(result, call, written=call.action == "fill")
         return result
@@ -241,6 +253,10 @@ class Recorder(TorchFunctionMode):
         """A call as one node."""
         tensors = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
         conversion = convert_call(call, args, kwargs, tensors)
+        if self.operator is not func and not is_primitive(conversion):
+            return self._record_operators(func, args, kwargs)
+        if conversion.op in ("", "Opaque"):
+            conversion = conversion._replace(attrs=known_cost(func))
         sizes = {id(tensor): tuple(tensor.shape) for tensor in tensors}
         result = _run(func, call, args, kwargs, sizes)
         outputs = tensors_in(result)
@@ -252,8 +268,20 @@ class Recorder(TorchFunctionMode):
             return result
         axis_map = axis_map_of(func, call, conversion, args, kwargs, outputs[0])
         op_call = self._op_call(call, conversion, sizes, axis_map)
-        self._emit(op_call, outputs, [id(tensor) in overwritten and not moves for tensor in outputs])
+        written = [id(tensor) in overwritten and not moves for tensor in outputs]
+        self._emit_results(op_call, SECOND_RESULTS.get(call.name), outputs, written)
         return result
+
+    def _record_operators(self, func: Function, args: Args, kwargs: Kwargs) -> Any:
+        """A call as the operators that PyTorch executes for it, as exported programs have them."""
+        operator, self.operator = self.operator, None
+        try:
+            with OperatorMode(self):
+                if func is torch.autograd.grad:
+                    kwargs = map_tensors(kwargs, _on_meta)
+                return func(*args, **kwargs)
+        finally:
+            self.operator = operator
 
     def _set_item(self, func: Function, call: CallKind, args: Args) -> None:
         """`target[index] = value`."""
@@ -301,6 +329,19 @@ class Recorder(TorchFunctionMode):
             display_name=call.display_name,
         )
 
+    def _emit_results(
+        self, op_call: OpCall, second: str | None, outputs: Sequence[Tensor], written: Sequence[bool]
+    ) -> None:
+        """`_emit`, with a node for every result where these are different operators, or those of an unknown one."""
+        if len(outputs) == 1 or (second is None and op_call.op != "Opaque"):
+            self._emit(op_call, outputs, written)
+            return
+        for slot, (tensor, was_written) in enumerate(zip(outputs, written, strict=True)):
+            node = op_call
+            if slot:
+                node = replace(op_call, op=second or op_call.op, display_name=f"{op_call.display_name}[{slot}]")
+            self._emit(node, [tensor], [was_written])
+
     def _emit(self, op_call: OpCall, outputs: Sequence[Tensor], written: Sequence[bool]) -> None:
         """Append the node and bind the results to it.
 
@@ -316,6 +357,11 @@ class Recorder(TorchFunctionMode):
         node, layouts, static = self.tape.emit(op_call, [tuple(tensor.shape) for tensor in outputs])
         for tensor, layout, was_written in zip(outputs, layouts, written, strict=True):
             (self.values.write if was_written else self.values.bind)(tensor, node, layout, static)
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    """A constant gradient of a result, on the device of the result."""
+    return tensor if tensor.is_meta else torch.empty_like(tensor, device="meta")
 
 
 def _run(func: Function, call: CallKind, args: Args, kwargs: Kwargs, sizes: dict[int, Size]) -> Any:

@@ -17,9 +17,9 @@ from torch import Tensor
 from cgir import Param, TraceError
 from cgir.graph import Gap, Shape
 from frontends.common.axis_layout import NO_LAYOUT, AxisLayout, reshape_layout, stored_shape
-from frontends.common.tape import Tape
+from frontends.common.tape import OpCall, Operand, Tape
 
-from .aliasing import Write, geometry, overlap
+from .aliasing import Write, geometry, overlap, transposition
 from .typing import Number
 
 ATOMS = frozenset((int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device))
@@ -115,15 +115,31 @@ class TensorValues:
         return twin
 
     def _traced_alias(self, tensor: Tensor) -> Tensor:
-        """The traced tensor with this storage and geometry: autograd functions return arguments as new objects."""
+        """The traced tensor with this storage and geometry: autograd functions return arguments as new objects.
+
+        The results of `torch.vmap` may also have their axes in another order.
+        """
         storage, tensor_geometry = storage_id(tensor), geometry(tensor)
-        for state in reversed(self._states.values()):
-            if state.storage == storage and geometry(state.tensor) == tensor_geometry:
+        states = [state for state in reversed(self._states.values()) if state.storage == storage]
+        for state in states:
+            if geometry(state.tensor) == tensor_geometry:
                 return state.tensor
+        for state in states:
+            axis_map = transposition(geometry(state.tensor), tensor_geometry)
+            if axis_map is not None:
+                return self._transposed(state, tensor, axis_map)
         raise TraceError(
             "a tensor comes from code that the recorder cannot see (TorchScript, a C++ extension, or a tensor on the "
             "meta device made outside the module); trace the Python version of that code"
         )
+
+    def _transposed(self, state: TensorState, tensor: Tensor, axis_map: dict[int, int]) -> Tensor:
+        """Bind a tensor to a transposition of the value of a state."""
+        size = tuple(state.tensor.shape)
+        call = OpCall("Transpose", "permute", [Operand(self.read(state.tensor), size)], axis_map=axis_map)
+        node, [layout], static = self.tape.emit(call, [tuple(tensor.shape)])
+        self.bind(tensor, node, layout, static)
+        return tensor
 
     def constant_copy(self, tensor: Tensor) -> Tensor:
         """The tensor that calls on constants use: the tensor itself if the trace made it, else a copy."""

@@ -306,7 +306,7 @@ CALLS: list[tuple[Callable[..., Any], str, tuple[int, ...], dict[str, Any]]] = [
      {"mode": "constant", "padding": ((4, 4), (0, 0), (0, 0)), "value": 0.0}),
     (lambda m, x: torch.matmul(x, x.mT), "MatMul", (8, 6, 6), {"inner": 6}),
     (lambda m, x: torch.einsum("bchw,bdhw->bcd", x, x), "MatMul", (8, 8), {"inner": 36}),
-    (lambda m, x: torch.matrix_exp(x), "Opaque", (8, 6, 6), {"name": "torch.matrix_exp"}),
+    (lambda m, x: torch.matrix_exp(x), "Opaque", (8, 6, 6), {"name": "torch.linalg.matrix_exp"}),
     (lambda m, x: torch.cat([x[:, 1:3], x], 1), "Concat", (10, 6, 6), {}),
 ]  # fmt: skip
 
