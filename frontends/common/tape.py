@@ -176,7 +176,8 @@ class Tape:
         other = Tape(self.batch, self.strict)
         other.nodes, other.path, other._names = self.nodes.copy(), self.path, self._names.copy()
         other.gaps, other._pending, other._params = self.gaps.copy(), self._pending.copy(), self._params.copy()
-        other.sliced, other.unbatched, other.conflicts = self.sliced, self.unbatched, self.conflicts.copy()
+        other.sliced, other.unbatched = self.sliced, self.unbatched
+        other.conflicts, other.undivided = self.conflicts.copy(), self.undivided.copy()
         return other
 
     @contextmanager
