@@ -30,18 +30,6 @@ from .movement_converters import unary
 from .tensors import OnnxTensor
 
 MAX_FLOAT = 3e38  # exporters write "no bound" as the largest float
-# operators of com.microsoft with the semantics of the standard operator of that name (its Attention has others)
-MICROSOFT = frozenset(
-    (
-        "FusedMatMul",
-        "Gelu",
-        "LayerNormalization",
-        "SimplifiedLayerNormalization",
-        "MatMulInteger",
-        "DequantizeLinear",
-        "QuantizeLinear",
-    )
-)
 
 # standard operators that the vocabulary does not have and that multiply nothing
 _WITHOUT_PRODUCTS = (
@@ -54,8 +42,7 @@ WITHOUT_PRODUCTS = frozenset(_WITHOUT_PRODUCTS.split())
 
 def converter_of(node: onnx.NodeProto) -> OnnxConverter:
     """The converter of a node's operator, `_default` for operators without one."""
-    is_standard = node.domain in STANDARD_DOMAINS or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
-    return CONVERTERS.get(node.op_type, _default) if is_standard else _default
+    return CONVERTERS.get(node.op_type, _default) if node.domain in STANDARD_DOMAINS else _default
 
 
 def _default(call: OnnxCall) -> list[Value]:
@@ -265,6 +252,6 @@ CONVERTERS: dict[str, OnnxConverter] = {
     "Dropout": _dropout,
     "TopK": unary("Sort"),
     "CumSum": unary("CumSum"),
-    **dict.fromkeys(("Cast", "CastLike", "BitCast", "QuantizeLinear"), unary("Cast")),
+    **dict.fromkeys(("Cast", "CastLike", "BitCast"), unary("Cast")),
     **dict.fromkeys(_SOURCES.split(), _source),
 }

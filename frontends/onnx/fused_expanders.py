@@ -197,11 +197,29 @@ def skip_norm(op: str) -> Expander:
     def expand(x: Expansion) -> Results:
         layer = op == "LayerNormalization"
         affine = [x.require(2), x.input(3)] if layer else [x.require(2)]
-        total = x.sum(x.require(0), x.require(1), x.input(4 if layer else 3))
+        total = _biased_sum(x, [x.require(0), x.require(1)], x.input(4 if layer else 3))
         result = x.op(op, total, *affine, axis=-1)
         return [result, *statistics(x, total), total]
 
     return expand
+
+
+def _biased_sum(x: Expansion, addends: list[OnnxTensor], bias: OnnxTensor | None) -> OnnxTensor:
+    """The sum of two tensors and a bias, which belongs to the one that is a product, whichever it was fused with."""
+    products = [_is_product(x, tensor) for tensor in addends]
+    owner = products.index(True) if bias is not None and True in products else 0
+    addends[owner] = x.sum(addends[owner], bias)
+    return x.sum(*addends)
+
+
+def _is_product(x: Expansion, tensor: OnnxTensor) -> bool:
+    """Whether a tensor is a matrix product, perhaps reshaped."""
+    if tensor.value is None:
+        return False
+    node = x.tape.nodes[tensor.value.node]
+    while node.op in ("Reshape", "Transpose", "Cast") and node.inputs:
+        node = x.tape.nodes[node.inputs[0]]
+    return node.op == "MatMul"
 
 
 def statistics(x: Expansion, tensor: OnnxTensor) -> list[OnnxTensor]:

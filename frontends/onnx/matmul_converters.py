@@ -20,14 +20,9 @@ def _factor(tape: Tape, tensor: OnnxTensor) -> Value:
     return weight_value(tape, tensor) if tensor.value is None and len(tensor.size) >= 1 else tensor.to_value(tape)
 
 
-def _matmul(left_slot: int, right_slot: int) -> OnnxConverter:
-    """Products, with the slots of their factors."""
-
-    def emit(call: OnnxCall) -> list[Value]:
-        a, b = (_factor(call.tape, call.require_input(slot)) for slot in (left_slot, right_slot))
-        return [einsum.emit_matmul(call.tape, call.name, a, b, call.sizes[0])]
-
-    return emit
+def _matmul(call: OnnxCall) -> list[Value]:
+    a, b = (_factor(call.tape, call.require_input(slot)) for slot in (0, 1))
+    return [einsum.emit_matmul(call.tape, call.name, a, b, call.sizes[0])]
 
 
 def as_bias(tape: Tape, tensor: OnnxTensor, product: OnnxTensor) -> OnnxTensor:
@@ -112,19 +107,6 @@ def _gemm(call: OnnxCall) -> list[Value]:
     return call.emit("Add", [value, _scale(call, addend, beta)], name="add")
 
 
-def _dequantize(call: OnnxCall) -> list[Value]:
-    """Quantised numbers as floating-point ones; quantised constants are weights."""
-    return call.emit("Cast", [_factor(call.tape, call.require_input(0))])
-
-
-def _fused_matmul(call: OnnxCall) -> list[Value]:
-    """`com.microsoft` FusedMatMul: transposes and a factor."""
-    a, b = (_factor(call.tape, call.require_input(slot)) for slot in (0, 1))
-    a = _matrix_transpose(call.tape, a) if call.attr("transA", 0) else a
-    b = _matrix_transpose(call.tape, b) if call.attr("transB", 0) else b
-    return [_scale(call, einsum.emit_matmul(call.tape, call.name, a, b, call.sizes[0]), float(call.attr("alpha", 1.0)))]
-
-
 def _einsum(call: OnnxCall) -> list[Value]:
     values = [_factor(call.tape, tensor) for tensor in call.present_inputs]
     equation = call.attr("equation", "")
@@ -136,11 +118,7 @@ def _einsum(call: OnnxCall) -> list[Value]:
 
 
 CONVERTERS: dict[str, OnnxConverter] = {
-    "MatMul": _matmul(0, 1),
-    "MatMulInteger": _matmul(0, 1),
-    "QLinearMatMul": _matmul(0, 3),
+    "MatMul": _matmul,
     "Gemm": _gemm,
-    "FusedMatMul": _fused_matmul,
     "Einsum": _einsum,
-    "DequantizeLinear": _dequantize,
 }

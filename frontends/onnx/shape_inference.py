@@ -134,14 +134,29 @@ def _may_be_sizes(tensor: OnnxTensor) -> bool:
 
 def _unknown_reason(node: onnx.NodeProto, inputs: Inputs) -> str:
     if node.domain not in ("", "ai.onnx"):
+        known = REASONS.get(node.op_type, f"operators of domain {node.domain!r} like this one are unknown here")
         return (
-            f": operators of domain {node.domain!r} are unknown here; run shape inference on the model first, "
-            "so that the file has the sizes"
+            f": {known}. Either trace a part of the model without it (onnx.utils.extract_model writes one), or write "
+            "the size into the file's graph.value_info, which keeps the operator as one of unknown cost"
         )
     unknown = [
         tensor.name for tensor in inputs[1:] if tensor is not None and tensor.data is None and not tensor.is_floating
     ]
     return f": it depends on the values of {', '.join(map(repr, unknown))}" if unknown else ""
+
+
+_GENERATES = (
+    "it runs the decoder in its attribute until an end token, so that the number of steps depends on values; the "
+    "decoder can be traced as a model of its own"
+)
+_TOKENIZES = "how many tokens there are depends on the text"
+# operators of other domains that no rule can cover
+REASONS: dict[str, str] = {
+    **dict.fromkeys(("BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"), _GENERATES),
+    **dict.fromkeys(("Tokenizer", "BertTokenizer", "WordpieceTokenizer", "SentencepieceTokenizer"), _TOKENIZES),
+    **dict.fromkeys(("GPT2Tokenizer", "CLIPTokenizer", "RobertaTokenizer", "HfBertTokenizer"), _TOKENIZES),
+    "EPContext": "it is a network that was compiled for a device, of which the file has no description",
+}
 
 
 # --- rules
@@ -202,24 +217,13 @@ def _range(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     return [(max(int(np.ceil((limit - start) / delta)), 0),)]
 
 
-def _fused_matmul(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
-    a, b = (list(tensor.size) if tensor is not None else [] for tensor in inputs[:2])
-    for size, name in ((a, "transA"), (b, "transB")):
-        if get_attribute(node, name, 0):
-            size[-2:] = size[:-3:-1]
-    lead = _broadcast(node, [OnnxTensor("", 1, tuple(a[:-2])), OnnxTensor("", 1, tuple(b[:-2]))])
-    return [(*(lead or [()])[0], a[-2], b[-1])]  # type: ignore[misc]
-
-
 LIKE_FIRST = (
-    "LayerNormalization SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization Gelu "
-    "FastGelu QuickGelu BiasGelu GroupNorm "
-    "MeanVarianceNormalization GroupNormalization BatchNormalization Dropout Identity RotaryEmbedding Bernoulli "
-    "StringNormalizer"
+    "LayerNormalization SimplifiedLayerNormalization Gelu MeanVarianceNormalization GroupNormalization "
+    "BatchNormalization Dropout Identity RotaryEmbedding Bernoulli StringNormalizer"
 )
 SIZE_RULES: dict[str, SizeRule] = {
     "NonZero": _nonzero, "Unique": _unique, "Compress": _compress, "NonMaxSuppression": _non_max_suppression,
-    "FusedMatMul": _fused_matmul, "Range": _range,
+    "Range": _range,
     **dict.fromkeys(LIKE_FIRST.split(), _like_first),
     "Where": _broadcast, "Slice": _like_first,
 }  # fmt: skip
