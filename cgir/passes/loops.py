@@ -136,11 +136,13 @@ def _layer(graph: Graph, loop: int, body: list[int]) -> Node | None:
         return None
     weights = [Param(p.id, (p.shape[1], p.shape[0])) for p in (inputs.kernel, inputs.recurrent)]
     reverse: dict[str, Attr] = {"reverse": True} if _origin_and_flips(graph, inputs.sequence)[1] % 2 else {}
+    # one element for each round, also where the steps are the axis that a frontend takes for the batch
+    sequence_shape = (inputs.sequence_shape[0], trips)
     return replace(
         node,
         op=cell.op,
         inputs=(inputs.sequence, *inputs.states),
-        in_shapes=(inputs.sequence_shape, *((hidden, 1) for _ in inputs.states)),
+        in_shapes=(sequence_shape, *((hidden, 1) for _ in inputs.states)),
         shape=(hidden, trips),
         params=(*weights, *inputs.biases),
         attrs=attributes({"hidden": hidden, "layers": 1, "bidirectional": False, **activations, **reverse}),
@@ -167,16 +169,15 @@ def _cell_inputs(
     sequence_shape: Shape = ()
     hidden = -1
     for index in products:
-        left, right = graph.nodes[index].inputs
+        left, right = (_computed(graph, source) for source in graph.nodes[index].inputs)
         weight = graph.nodes[origin(graph, right)]
         if weight.op != "Param" or len(weight.shape) != 2:
             return None
-        if left in inside and graph.nodes[left].op == "Slice" and graph.nodes[left].inputs[0] not in inside:
-            kernel, sequence, sequence_shape = (
-                Param(weight.params[0].id, weight.shape),
-                graph.nodes[left].inputs[0],
-                graph.nodes[left].in_shapes[0],
-            )
+        element = graph.nodes[left]
+        source = _computed(graph, element.inputs[0]) if element.inputs else left
+        if left in inside and element.op == "Slice" and source not in inside:
+            kernel, sequence = Param(weight.params[0].id, weight.shape), source
+            sequence_shape = element.in_shapes[0]
         else:
             recurrent = Param(weight.params[0].id, weight.shape)
             hidden = left
@@ -186,13 +187,20 @@ def _cell_inputs(
         source
         for i in counted
         if graph.nodes[i].op == "Mul"
-        for source in graph.nodes[i].inputs
+        for source in (_computed(graph, operand) for operand in graph.nodes[i].inputs)
         if source not in inside
     }
     states = _initial_states(graph, cell, hidden, gated)
     if states is None:
         return None
     return _CellInputs(kernel, recurrent, _bias_vectors(graph, biases), sequence, sequence_shape, states)
+
+
+def _computed(graph: Graph, index: int) -> int:
+    """The node that computed a tensor, skipping identities; first states of a loop read two nodes."""
+    while graph.nodes[index].op == "Identity" and len(graph.nodes[index].inputs) == 1:
+        index = graph.nodes[index].inputs[0]
+    return index
 
 
 def _initial_states(graph: Graph, cell: Cell, hidden: int, gated: set[int]) -> tuple[int, ...] | None:

@@ -26,14 +26,12 @@ from .graph_def import (
     TFTensor,
     Variable,
     contents_of,
-    data_inputs,
     get_attribute,
     handle_of,
 )
 from .graph_walk import ControlFlow, GraphScope, TensorFlowImporter, node_name
 from .loop_analysis import invariant_variables, trip_count
 from .tensor_lists import TENSOR_LISTS
-from .topological_order import next_iteration_of
 
 Tensors = list[TFTensor]
 
@@ -230,29 +228,16 @@ def _loop_variable(importer: TensorFlowImporter, tensor: TFTensor, dynamic: TFTe
     return TFTensor(tensor.size, tensor.dtype, value=value)
 
 
-# --- loops and branches of TensorFlow 1
+# --- branches of TensorFlow 1
 
 
-def _pass(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
-    """Enter, Switch ...: the tensor itself, whose contents are no longer known."""
-    before = inputs[0]
-    tensor = TFTensor(before.size, before.dtype, None, before.value, before.deferred_value, before.variable)
-    return [tensor, tensor] if node.op in ("Switch", "RefSwitch") else [tensor]
-
-
-def _exit(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
-    """The result of a loop: the value of the last iteration, whose nodes are imported before."""
-    last = scope.results.get(next_iteration_of(node, scope.nodes))
-    if not last or _is_static(importer, last[0]):
-        return _pass(importer, node, inputs, scope)
-    entering = [] if _is_static(importer, inputs[0]) else inputs[:1]
-    return _join(importer, node, "Loop", entering, [last])
+def _switch(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
+    """A Switch hands the tensor itself to both branches."""
+    return [inputs[0], inputs[0]]
 
 
 def _merge(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: GraphScope) -> Tensors:
-    """The beginning of an iteration, if one operand comes from the iteration before; else the end of two branches."""
-    if len(inputs) < len(data_inputs(node)):
-        return [_loop_variable(importer, inputs[0], importer.first_input), TFTensor((), INT32)]
+    """The end of two branches."""
     return [*_join(importer, node, "If", [], [[tensor] for tensor in inputs]), TFTensor((), INT32)]
 
 
@@ -266,7 +251,6 @@ CONTROL_FLOW: dict[str, ControlFlow] = {
     **dict.fromkeys(("Case", "StatelessCase"), _case),
     **dict.fromkeys(("While", "StatelessWhile"), _while),
     **TENSOR_LISTS,
-    **dict.fromkeys(("Enter", "RefEnter", "NextIteration", "Switch", "RefSwitch", "LoopCond"), _pass),
-    **dict.fromkeys(("Exit", "RefExit"), _exit),
+    **dict.fromkeys(("Switch", "RefSwitch"), _switch),
     **dict.fromkeys(("Merge", "RefMerge"), _merge),
 }

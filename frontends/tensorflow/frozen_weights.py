@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import function_pb2
+
 from .graph_def import FLOATING, VARIABLE_OPS, NodeDef, Program, data_inputs, get_attribute, source_of
+from .loop_analysis import invariant_variables
 
 PASSING_OPS = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Enter"))
 WEIGHTED_OPS = frozenset(
@@ -13,8 +18,13 @@ WEIGHTED_OPS = frozenset(
 )
 
 
-def weight_names(nodes: Iterable[NodeDef]) -> set[str]:
-    """Names of the constants that are weights."""
+def weight_names(nodes: Iterable[NodeDef], functions: Mapping[str, function_pb2.FunctionDef]) -> set[str]:
+    """Names of the constants that are weights.
+
+    Args:
+        nodes: of the graph or function.
+        functions: of the model.
+    """
     by_name, readers = _indexed(nodes)
     names = set()
     for node in by_name.values():
@@ -22,7 +32,7 @@ def weight_names(nodes: Iterable[NodeDef]) -> set[str]:
             size = _size(node)
             if prod(size) > 1 or (size and _feeds_layer(by_name, readers, node.name)):
                 names.add(node.name)
-    return names - _statistics(by_name, readers)
+    return names - _statistics(by_name, readers) - _loop_starts(by_name, functions)
 
 
 def weights_are_constants(program: Program) -> bool:
@@ -74,6 +84,26 @@ def _feeds_layer(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]],
 def _sources(node: NodeDef) -> list[str]:
     """Names of the nodes that a node reads."""
     return [source_of(ref) for ref in data_inputs(node)]
+
+
+def _loop_starts(by_name: dict[str, NodeDef], functions: Mapping[str, function_pb2.FunctionDef]) -> set[str]:
+    """Names of the constants of one repeated number that loops start from and change, such as zeros."""
+    starts: set[str] = set()
+    for node in by_name.values():
+        if node.op in ("While", "StatelessWhile"):
+            invariant = invariant_variables(functions, get_attribute(node, "body").name)
+            origins = [_origin(by_name, source) for source in _sources(node)]
+            starts.update(name for slot, name in enumerate(origins) if slot not in invariant)
+    return {name for name in starts if name in by_name and by_name[name].op == "Const" and _is_uniform(by_name[name])}
+
+
+def _is_uniform(node: NodeDef) -> bool:
+    """Whether all elements of a Const are equal; files may hold one element for all."""
+    proto = get_attribute(node, "value")
+    if proto.tensor_content:
+        elements = np.frombuffer(proto.tensor_content, tf.as_dtype(proto.dtype).as_numpy_dtype)
+        return bool((elements == elements[:1]).all())
+    return len(set(proto.float_val) | set(proto.double_val) | set(proto.half_val)) <= 1
 
 
 def _statistics(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]]) -> set[str]:

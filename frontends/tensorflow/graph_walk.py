@@ -32,7 +32,6 @@ from .graph_def import (
     get_attribute,
     op_def_of,
     result_specs,
-    source_of,
 )
 from .shape_inference import ShapeInference
 from .topological_order import topological_order
@@ -66,13 +65,11 @@ class GraphScope:
         results: of the nodes by name.
         offsets: node -> name of a result -> index of its first tensor.
         weights: names of the constants that are weights, in frozen graphs.
-        nodes: by name, in frozen graphs.
     """
 
     results: dict[str, list[TFTensor]]
     offsets: dict[str, dict[str, int]] = field(default_factory=dict)
     weights: set[str] = field(default_factory=set)
-    nodes: dict[str, NodeDef] = field(default_factory=dict)
 
     def read(self, ref: str) -> TFTensor:
         """The tensor that "node", "node:1" (graphs) or "node:result:1" (functions) names, for a node that reads it.
@@ -191,7 +188,6 @@ class TensorFlowImporter:
         tape: where nodes are appended.
         channels_last: whether operators that do not say have their channels on the last axis.
         call_stack: names of the functions that are being inlined.
-        first_input: of the graph, if it has one.
     """
 
     def __init__(
@@ -215,7 +211,6 @@ class TensorFlowImporter:
             node.op == "Conv2D" and get_attribute(node, "data_format") == "NCHW" for nodes in bodies for node in nodes
         )
         self.call_stack: list[str] = []
-        self.first_input: TFTensor | None = None
         self._converters, self._control_flow = converters, control_flow
         self._inference = ShapeInference()
         self._num_nodes = 0
@@ -231,9 +226,7 @@ class TensorFlowImporter:
         for graph_input, size in zip(program.inputs, sizes, strict=True):
             batch_axis = 0 if size and size[0] == self.tape.batch else None
             value = self.tape.input(graph_input.name, size, batch_axis, graph_input.dtype in FLOATING)
-            tensor = TFTensor(size, graph_input.dtype, value=value)
-            scope.results[graph_input.node] = [tensor]
-            self.first_input = self.first_input or tensor
+            scope.results[graph_input.node] = [TFTensor(size, graph_input.dtype, value=value)]
         scope.results.update({name: [tensor] for name, tensor in program.captures.items()})
         self._import_nodes(program.nodes, [ref for _, ref in program.outputs], scope, program.name)
         self._unify_kernel_shapes()
@@ -289,8 +282,7 @@ class TensorFlowImporter:
     def _import_nodes(self, nodes: Sequence[NodeDef], refs: Sequence[str], scope: GraphScope, label: str) -> None:
         """Import the nodes that the tensors `refs` depend on; messages refer to the graph by `label`."""
         if self.program.frozen:
-            scope.weights = weight_names(nodes)
-            scope.nodes = {node.name: node for node in nodes}
+            scope.weights = weight_names(nodes, self.program.functions)
         for node in topological_order(nodes, refs, scope.results, label):
             self._num_nodes += 1
             if self._num_nodes > MAX_NODES:
@@ -306,9 +298,8 @@ class TensorFlowImporter:
         if node.op in NO_RESULT_OPS:
             return []
         definition = op_def_of(node)
-        partial = node.op in ("Merge", "RefMerge")  # one operand may come from the next iteration of a loop
         read = scope.result if node.op in PASSING_OPS else scope.read
-        inputs = [read(ref) for ref in data_inputs(node) if not partial or source_of(ref) in scope.results]
+        inputs = [read(ref) for ref in data_inputs(node)]
         if definition is None and node.op not in self.program.functions:
             return self._unregistered(node, inputs)
         specs = result_specs(node, definition) if definition is not None else []

@@ -33,6 +33,7 @@ from .converters import CONVERTERS
 from .frozen_weights import weights_are_constants
 from .graph_def import GraphInput, Program, TFTensor, Variable, functions_of, handle_of
 from .graph_walk import TensorFlowImporter
+from .lowered_control_flow import raise_loops
 
 
 def trace(model: Any, request: TraceRequest) -> Graph:
@@ -180,7 +181,8 @@ def _concrete_program(function: tf.types.experimental.ConcreteFunction, name: st
         )
     definition = graph.as_graph_def()
     inputs = [_graph_input(placeholder) for placeholder in graph.inputs[:num_inputs]]
-    program = Program(definition.node, functions_of(definition), inputs, _outputs(graph), captures, name=name)
+    nodes, functions = raise_loops(definition.node, functions_of(definition))
+    program = Program(nodes, functions, inputs, _outputs(graph), captures, name=name)
     # made from a GraphDef, as convert_variables_to_constants_v2 does
     is_wrapped = isinstance(function, wrap_function.WrappedFunction)
     return replace(program, frozen=not graph.variables and (is_wrapped or weights_are_constants(program)))

@@ -30,6 +30,8 @@ from .graph_def import (
     handle_of,
     source_of,
 )
+from .graph_outputs import unread_nodes
+from .lowered_control_flow import raise_loops
 
 Parsed = TypeVar("Parsed", bound=Message)
 MAX_BYTES = 2**31 - 1  # of a protocol buffer
@@ -56,8 +58,8 @@ def read_saved_model(folder: Path, name: str) -> Program:
         (f"output.{key}" if len(signature.outputs) > 1 else "output", info.name)
         for key, info in sorted(signature.outputs.items())
     ]
-    functions = functions_of(graph.graph_def)
-    program = Program(graph.graph_def.node, functions, inputs, outputs, _captures(graph), name=name or folder.name)
+    nodes, functions = raise_loops(graph.graph_def.node, functions_of(graph.graph_def))
+    program = Program(nodes, functions, inputs, outputs, _captures(graph), name=name or folder.name)
     return replace(program, frozen=weights_are_constants(program))
 
 
@@ -104,32 +106,20 @@ def frozen_program(graph: graph_pb2.GraphDef, name: str, label: str) -> Program:
     """
     if not graph.node:
         raise TraceError(f"{label}: the graph has no nodes")
-    read_names = {source_of(ref) for node in graph.node for ref in data_inputs(node)}
-    no_output_ops = (
-        "NoOp",
-        "Assert",
-        "Const",
-        "Placeholder",
-        "Print",
-        "PrintV2",
-        "VarHandleOp",
-        "Exit",
-        "Switch",
-        "Merge",
-    )
+    nodes, functions = raise_loops(graph.node, functions_of(graph))
+    read_names = {source_of(ref) for node in nodes for ref in data_inputs(node)}
     inputs = [
         GraphInput(node.name, node.name, _shape(get_attribute(node, "shape")), int(get_attribute(node, "dtype")))
-        for node in graph.node
+        for node in nodes
         if node.op == "Placeholder" and node.name in read_names
     ]
-    output_nodes = [node.name for node in graph.node if node.name not in read_names and node.op not in no_output_ops]
+    output_nodes = unread_nodes(nodes, [node.name for node in graph.node if node.op in ("Exit", "RefExit")])
     if not output_nodes:
         raise TraceError(
             f"{label}: no node of the graph is a result, every one is read by another; a graph with cycles cannot run"
         )
     outputs = [(f"output.{node}" if len(output_nodes) > 1 else "output", node) for node in output_nodes]
-    functions = functions_of(graph)
-    return Program(graph.node, functions, inputs, outputs, frozen=True, name=name)
+    return Program(nodes, functions, inputs, outputs, frozen=True, name=name)
 
 
 def _parse(message: Parsed, path: Path, kind: str) -> Parsed:
