@@ -29,6 +29,7 @@ def report(graph: Graph) -> str:
     lines += _listing("lower bounds, because something could not be counted", list(gaps))
     opaque = [_describe_node(index, node) for index, node in enumerate(graph.nodes) if node.op == "Opaque"]
     lines += _listing("opaque operators, kept with name and shapes", opaque)
+    lines += _listing("outputs that depend on no input", list(_constant_outputs(graph)))
     lines += _detached(graph) + _notes(graph)
     return "\n".join(lines)
 
@@ -70,6 +71,16 @@ def _operators(graph: Graph) -> Iterator[str]:
 
 def _describe_node(index: int, node: Node) -> str:
     return f"{op_name(node)} -> {shape_text(node.shape)}, node {index}" + (f" in {node.module}" if node.module else "")
+
+
+def _constant_outputs(graph: Graph) -> Iterator[str]:
+    """Names of outputs that depend on no input."""
+    reached: set[int] = set()
+    for index, node in enumerate(graph.nodes):
+        if node.op == "Input" or any(source in reached for source in node.inputs):
+            reached.add(index)
+        elif node.op == "Output":
+            yield node.name or f"node {index}"
 
 
 def _detached(graph: Graph) -> list[str]:

@@ -25,7 +25,7 @@ def account(recorded: Graph, canonical: Graph) -> Graph:
         canonical: the same graph after it.
     """
     graph = replace(canonical, detached=recorded.detached + _detached(recorded))
-    return replace(graph, known_gaps=recorded.known_gaps + _differences(recorded, graph))
+    return replace(graph, known_gaps=recorded.known_gaps + _unconnected(recorded) + _differences(recorded, graph))
 
 
 def _detached(graph: Graph) -> tuple[Node, ...]:
@@ -59,6 +59,18 @@ def _live(graph: Graph) -> set[int]:
         if index in live:
             live.update(source for source in graph.nodes[index].inputs if source in reached)
     return live
+
+
+def _unconnected(recorded: Graph) -> tuple[Gap, ...]:
+    """Gaps where no output of a recorded graph depends on an input: the network computes it in ways nobody saw."""
+    reached: set[int] = set()
+    for index, node in enumerate(recorded.nodes):
+        if node.op == "Input" or any(source in reached for source in node.inputs):
+            reached.add(index)
+    outputs = {index for index, node in enumerate(recorded.nodes) if node.op == "Output"}
+    if recorded.level != "raw" or not reached or outputs & reached:
+        return ()
+    return tuple(Gap(quantity, "no output depends on an input") for quantity in ("parameters", "FLOPs"))
 
 
 def _differences(recorded: Graph, canonical: Graph) -> tuple[Gap, ...]:

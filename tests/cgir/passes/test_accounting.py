@@ -75,6 +75,20 @@ def test_canonicalising_again_keeps_detached_nodes_and_inference_drops_them() ->
     assert cgir.canonicalize(recorded, level="inference").num_params == 32
 
 
+def test_outputs_that_depend_on_no_input_are_said() -> None:
+    raw = RawGraph((4,))
+    _, graph = finished(raw, raw.call("Exp", raw.param("scale")))
+    assert [gap.reason for gap in graph.gaps] == ["no output depends on an input"] * 2
+    assert "outputs that depend on no input: 1\n  n3\n" in graph.report()
+    raw = RawGraph((4,))
+    _, graph = finished(raw, linear(raw, 0, "w"), raw.call("Exp", raw.param("scale")))
+    assert graph.complete
+    assert "outputs that depend on no input: 1\n  n5\n" in graph.report()
+    raw = RawGraph((4,))
+    _, graph = finished(raw, raw.call("Mul", 0, scalar=0.0))
+    assert cgir.canonicalize(graph).complete
+
+
 def test_what_a_pass_loses_is_named() -> None:
     raw = RawGraph((4,))
     recorded, graph = finished(raw, linear(raw, 0, "w"))
@@ -120,6 +134,6 @@ def test_nothing_is_lost_whatever_is_dead_or_constant(steps: list[tuple[str, int
             raw.param(f"p{number % 3}")
         else:
             raw.call("Add", source, other)
-    recorded, graph = finished(raw, len(raw.nodes) - 1, len(raw.nodes) // 2)
+    recorded, graph = finished(raw, len(raw.nodes) - 1, len(raw.nodes) // 2, 0)
     assert (graph.num_params, graph.flops) == (recorded.num_params, recorded.flops)
     assert graph.complete
