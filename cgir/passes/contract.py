@@ -169,7 +169,10 @@ def _padded(graph: Graph, index: int, reader_index: int) -> Node | None:
     # the two nodes have different channel axes
     if after != (before[:1] + tuple(n + a + b for n, (a, b) in zip(before[1:], extra, strict=False))):
         return None
-    padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra, strict=True))
+    between = len(extra) - len(reader.attr("padding"))  # axes between channels and space, such as frames
+    if between < 0 or any(map(any, extra[:between])):
+        return None
+    padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(reader.attr("padding"), extra[between:], strict=True))
     attrs = tuple((key, padding if key == "padding" else value) for key, value in reader.attrs)
     return replace(
         reader,
