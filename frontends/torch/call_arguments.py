@@ -26,6 +26,10 @@ DECOMPOSITION_FOLDERS = tuple(
     for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses")
 )
 DISTRIBUTIONS = os.path.join(TORCH_ROOT, "distributions", "distribution.py")
+WHAT_TO_DO = (
+    "use torch.where instead of a Python branch, decide on shapes or on the module's own attributes, or make what is "
+    "known beforehand (a mask, the edge_index of a graph) a buffer or a constant of the module instead of an input"
+)
 MAX_FRAMES = 8  # callers that are inspected
 
 
@@ -158,7 +162,7 @@ def value_dependence(call: CallKind) -> str:
         return "a packed sequence depends on the values of the lengths; trace the model on padded sequences"
     return (
         f"{call.display_name} needs the values of a tensor, and tracing knows shapes only, so what follows cannot be "
-        "decided; use torch.where instead of a Python branch, or decide on shapes or on the module's own attributes"
+        f"decided; {WHAT_TO_DO}"
     )
 
 

@@ -7,29 +7,26 @@ generators are restored. One execution path is followed, the one taken for these
 from __future__ import annotations
 
 import inspect
-import os
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import cgir
-from cgir import CgirError, Graph, TraceError
-from cgir.errors import one_line
+from cgir import Graph, TraceError
 from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Tape
 from frontends.common.trace_request import InputShape, TraceRequest, shapes_from
 
 from .call_arguments import ValueDependenceError
 from .control_flow import record_control_flow
+from .error_location import located
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves, with_tensors
 from .library_settings import tracing_settings
 from .recorder import Recorder
@@ -37,16 +34,6 @@ from .script_functions import compiled_code_recorded
 from .tensor_values import TensorValues, tensors_in
 from .typing import Args, Kwargs
 
-FRONTENDS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# frames of code in these folders are not the user's
-LIBRARIES = tuple(
-    folder + os.sep
-    for folder in (
-        FRONTENDS,
-        os.path.dirname(os.path.abspath(cgir.__file__)),
-        os.path.dirname(os.path.abspath(torch.__file__)),
-    )
-)
 CONTAINERS = (list, dict, set)
 
 
@@ -131,9 +118,9 @@ def _record_forward(
         try:
             with recorder, compiled_code_recorded(recorder):
                 result = model(*args, **kwargs)
+            graph_outputs(recorder, result)
         except Exception as error:
-            raise _with_location(error, name, tape.path[-1]) from error
-        graph_outputs(recorder, result)
+            raise located(error, model, name, tape.path[-1]) from error
     unused = sum(param.numel() for key, param in model.named_parameters() if key not in values.used_params)
     tape.gaps.extend(values.gaps())
     return tape, tape.graph(name, unused)
@@ -273,36 +260,3 @@ def _restored(modules: Iterable[nn.Module], device: torch.device) -> Iterator[No
 
 def _same(live: Mapping[Any, Any], saved: Any) -> bool:
     return len(live) == len(saved) and all(a is b and live[a] is saved[b] for a, b in zip(live, saved, strict=True))
-
-
-# --- errors
-
-
-def _with_location(error: Exception, model: str, path: str) -> TraceError:
-    """The error with the module and the user's own line in front."""
-    line = _user_line(error.__traceback__)
-    location = f"{model}{f' ({line})' if line else ''}{f', module {path!r}' if path else ''}"
-    if isinstance(error, CgirError):
-        kind = type(error) if isinstance(error, TraceError) else TraceError
-        return kind(f"{location}: {error}")
-    text = one_line(error)
-    if "TraceError: " in text:  # compiled code reports the refusal as its own failure
-        return TraceError(f"{location}: {text.partition('TraceError: ')[2].partition(' At: ')[0]}")
-    if "meta tensor" in text and "item()" in text:
-        return ValueDependenceError(
-            f"{location}: the forward needs the value of a tensor, and tracing knows shapes only; "
-            "decide on shapes or on the module's own attributes"
-        )
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
-    return TraceError(f"{location}: the forward failed: {one_line(error, named=True)}{notes}")
-
-
-def _user_line(traceback: TracebackType | None) -> str:
-    """file:line of the innermost frame that is neither PyTorch's nor ours."""
-    line = ""
-    while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        if not file.startswith((*LIBRARIES, "<")):
-            line = f"{file}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return line

@@ -30,17 +30,25 @@ class OperatorRecorder(Protocol):
 
 
 class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hands every operator to the recorder."""
+    """Hands every operator to the recorder; `error` is what stopped it, which TorchScript rewrites."""
 
     def __init__(self, recorder: OperatorRecorder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._recorder = recorder
+        self.error: Exception | None = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # the compiler would be imported, which takes seconds
 
     def __torch_dispatch__(self, func: Function, types: object, args: Args = (), kwargs: Kwargs | None = None) -> Any:
         recorder = self._recorder
         outer, recorder.operator = recorder.operator, func
         try:
             return recorder.__torch_function__(func, types, args, kwargs or {})
+        except Exception as error:
+            self.error = error
+            raise
         finally:
             recorder.operator = outer
 

@@ -109,7 +109,7 @@ class Recorder(TorchFunctionMode):
                 "trace the part that is differentiated, or write the derivative with torch.func.grad, jvp or vjp"
             )
         if call.action == "device":
-            refuse_hidden_code()
+            self._refuse_hidden_code()
             return device_property(call.name, self.device)
         if call.action == "control":
             return self._control_flow(self, call.name, args, kwargs)
@@ -170,15 +170,20 @@ class Recorder(TorchFunctionMode):
             return args[0] if dtype is None else args[0].to(dtype)
         if kwargs.get("device") is not None:
             if torch.device(kwargs["device"]).type == "meta":
-                refuse_hidden_code()
+                self._refuse_hidden_code()
             else:
                 kwargs["device"] = self.device
         result = func(*args, **kwargs)
         for tensor in tensors_in(result):
             self.values.register_constant(tensor)
             if tensor.is_meta and self.values.state_of(tensor) is None:
+                self._refuse_hidden_code()
                 self._constant(tensor, call)
         return result
+
+    def _refuse_hidden_code(self) -> None:
+        if self.operator is None:  # within an operator that PyTorch runs as Python, all its calls are seen
+            refuse_hidden_code()
 
     def _constant(self, tensor: Tensor, call: CallKind, written: bool = False) -> None:
         node = self.tape.add("Constant", call.name, shape=tuple(tensor.shape))
@@ -221,6 +226,7 @@ class Recorder(TorchFunctionMode):
 
     def _make(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
         """A call that creates or overwrites a tensor with contents that depend on no other, except for its size."""
+        self._refuse_hidden_code()
         sources = value_arguments(call, args, kwargs)
         if sources:
             return self._make_of(func, call, args, kwargs, sources)
@@ -254,6 +260,7 @@ class Recorder(TorchFunctionMode):
         tensors = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
         conversion = convert_call(call, args, kwargs, tensors)
         if self.operator is not func and not is_primitive(conversion):
+            self._refuse_hidden_code()
             return self._record_operators(func, args, kwargs)
         if conversion.op in ("", "Opaque"):
             conversion = conversion._replace(attrs=known_cost(func))

@@ -10,32 +10,12 @@ from typing import Any
 import torch
 from torch.jit._fuser import optimized_execution
 from torch.overrides import _pop_mode_temporarily
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from .operator_mode import OperatorMode
 from .recorder import Recorder
 from .typing import Args, Function, Kwargs
 
 _COMPILED: tuple[Any, ...] = (torch._C.ScriptFunction, torch._C.ScriptMethod)
-
-
-class CompiledCalls(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hands every ATen call of compiled code to a recorder; `error` is what stopped it, which TorchScript rewrites."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.recorder = recorder
-        self.error: Exception | None = None
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # the compiler would be imported, which takes seconds
-
-    def __torch_dispatch__(self, func: Function, types: object, args: Args = (), kwargs: Kwargs | None = None) -> Any:
-        try:
-            return self.recorder.__torch_function__(func, types, args, kwargs)
-        except Exception as error:
-            self.error = error
-            raise
 
 
 @contextmanager
@@ -63,7 +43,7 @@ def compiled_code_recorded(recorder: Recorder) -> Iterator[None]:
 
 def _run(recorder: Recorder, original: Function, args: Args, kwargs: Kwargs) -> Any:
     """A call of compiled code, as it is written: without what TorchScript would optimise or remember of this call."""
-    calls = CompiledCalls(recorder)
+    calls = OperatorMode(recorder)
     with ExitStack() as stack:
         for _ in range(torch._C._len_torch_function_stack()):
             stack.enter_context(_pop_mode_temporarily())

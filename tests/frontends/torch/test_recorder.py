@@ -21,7 +21,7 @@ from cgir import Gap
 from frontends.torch import recorder
 from frontends.torch.call_kinds import CallKind
 from frontends.torch.conversion import Conversion
-from frontends.torch.module_tracer import LIBRARIES
+from frontends.torch.error_location import LIBRARIES
 
 IMAGE = (2, 8, 6, 6)
 
