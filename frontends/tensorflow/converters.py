@@ -21,7 +21,8 @@ from .constant_folding import constant_ints
 from .graph_def import FLOATING, TFTensor
 from .graph_walk import Results, TFCall, TFConverter
 from .movement_converters import unary
-from .provenance import Pairs, ReshapeOf
+from .provenance import AtLeast, Pairs, ReshapeOf
+from .shape_inference import LOOKUPS
 from .windows import same_padding
 
 # --- sizes and constants
@@ -181,6 +182,29 @@ def _reduce(call: TFCall) -> Results:
     return call.emit_inputs(op, 0, attrs={"dims": len(reduced)}, reduced_axes=reduced)
 
 
+def _maximum(call: TFCall) -> Results:
+    """Maximum; one with a known integer is at least that, which may tell a size."""
+    known = next((tensor.data for tensor in call.inputs if tensor.data is not None and tensor.size == ()), None)
+    maximum = call.deferred(lambda: call.emit("Maximum", [_scalar_or_value(call, tensor) for tensor in call.inputs])[0])
+    if call.size != () or call.dtype in FLOATING or known is None:
+        return [maximum()]
+    return [TFTensor((), call.dtype, deferred_value=maximum, provenance=AtLeast(int(known)))]
+
+
+def _minimum(call: TFCall) -> Results:
+    """Minimum; min(n, max(n, anything)) is n, the number of bins that counts are asked for."""
+    for known, other in (call.inputs, reversed(call.inputs)):
+        hint = other.provenance
+        if known.data is not None and known.size == () and isinstance(hint, AtLeast) and hint.number >= int(known.data):
+            return [known]
+    return _arithmetic("Minimum")(call)
+
+
+def _lookup(call: TFCall) -> Results:
+    """Values of keys in a table, which has no weights and costs no products."""
+    return call.emit_inputs("Opaque", 1, attrs={"flops": 0}, display_name=f"tf.{call.node.op}")
+
+
 # --- products
 
 
@@ -240,7 +264,9 @@ _SOURCES = (
     "Range LinSpace Empty RandomUniform RandomStandardNormal TruncatedNormal RandomUniformInt StatelessRandomUniform "
     "StatelessRandomNormal StatelessRandomUniformV2 StatelessRandomNormalV2 StatelessTruncatedNormal "
     "StatelessTruncatedNormalV2 StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomGetKeyCounter "
-    "StatelessRandomGetAlg Multinomial"
+    "StatelessRandomGetAlg Multinomial HashTableV2 MutableHashTableV2 MutableHashTableOfTensorsV2 AnonymousHashTable "
+    "MutableDenseHashTableV2 AnonymousMutableHashTable AnonymousMutableHashTableOfTensors HashTable MutableHashTable "
+    "AnonymousMutableDenseHashTable MutableHashTableOfTensors MutableDenseHashTable LookupTableSize LookupTableSizeV2"
 )
 _IDENTITIES = "Identity StopGradient PreventGradient CheckNumerics Snapshot EnsureShape PlaceholderWithDefault"
 
@@ -267,6 +293,9 @@ CONVERTERS: dict[str, TFConverter] = {
     "ClipByValue": _clip,
     "LeakyRelu": _with_float("slope", "alpha"),
     "Elu": _elu,
+    "Maximum": _maximum,
+    "Minimum": _minimum,
+    **dict.fromkeys(LOOKUPS, _lookup),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
     **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _matmul),
     "Einsum": _einsum,

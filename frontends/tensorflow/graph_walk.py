@@ -49,7 +49,25 @@ NO_RESULT_OPS = frozenset(
         "AssignAddVariableOp",
         "AssignSubVariableOp",
         "MergeSummary",
+        "InitializeTable",
+        "InitializeTableV2",
+        "InitializeTableFromTextFile",
+        "InitializeTableFromTextFileV2",
+        "LookupTableImport",
+        "LookupTableImportV2",
+        "LookupTableInsert",
+        "LookupTableInsertV2",
+        "LookupTableRemoveV2",
     )
+)
+# operators outside the vocabulary that compute no products: on strings, of counts and positions
+FREE_OPS = (
+    "AsString Base64Decode Bincount Bucketize DecodeBase64 DecodeJpeg DecodeImage DecodePng DecodeRaw DenseBincount "
+    "EncodeBase64 Fingerprint InvertPermutation MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV3 "
+    "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
+    "CombinedNonMaxSuppression RegexFullMatch RegexReplace StaticRegexFullMatch StaticRegexReplace StringFormat "
+    "StringJoin StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast "
+    "StringToHashBucketStrong StringToNumber StringUpper Substr UnicodeScript Unique UniqueV2 Where"
 )
 PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
 Results: TypeAlias = "Sequence[Value | TFTensor]"
@@ -412,4 +430,5 @@ def _default(call: TFCall) -> Results:
     """Operators without a converter take all operands as data; those outside the vocabulary are opaque."""
     op = TF_NAMES.get(call.node.op, "Opaque")
     slots = [slot for slot, tensor in enumerate(call.inputs) if tensor.dtype != RESOURCE or tensor.value is not None]
-    return call.emit(op, [call.value(slot) for slot in slots], display_name=f"tf.{call.node.op}")
+    attrs: dict[str, Attr] = {"flops": 0} if call.node.op in FREE_OPS.split() else {}
+    return call.emit(op, [call.value(slot) for slot in slots], attrs=attrs, display_name=f"tf.{call.node.op}")

@@ -58,3 +58,10 @@ class SpaceToBatchConv(ProvenanceHint):
 
     call: TFCall
     blocks: SpaceToBatchOf
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast(ProvenanceHint):
+    """An integer that is not known, but is at least `number`."""
+
+    number: int

@@ -23,6 +23,8 @@ UNARY = frozenset(
 ) - {"Bitcast", "IdentityN", "ReadVariableOp", "RFFT", "IRFFT"}
 BINARY = frozenset(name for name, op in TF_NAMES.items() if OPS[op].category == "arithmetic") - {"AddN", "Select"}
 
+LOOKUPS = frozenset(("LookupTableFind", "LookupTableFindV2"))  # operands are the table, the keys, the default value
+
 
 class ShapeInference:
     """Sizes of results by TensorFlow's shape functions, one operator at a time in a graph of its own."""
@@ -61,6 +63,8 @@ class ShapeInference:
                 raise TraceError(
                     f"node {node.name!r} ({node.op}): operands of sizes {sizes} do not fit each other"
                 ) from error
+        if node.op in LOOKUPS:  # TensorFlow keeps the size of a table's values outside its graph
+            return [sizes[1] + sizes[2]], [""]
         # TensorFlow keeps a variable's shape outside its graph
         if node.op == "ResourceGather" and inputs[0].variable is not None:
             return [sizes[1] + inputs[0].variable.size[1 + get_attribute(node, "batch_dims") :]], [""]
