@@ -1,14 +1,13 @@
 """Inputs of an ONNX model as tensors with sizes and batch axes.
 
-The batch is axis 0 of the inputs; axis 1 where a recurrent layer that has time first reads the input; or the axis whose
-dimension the model calls "batch", "batch_size" or "N". An input whose batch axis has another size than the first
-input's has no batch.
+The batch is axis 0 of the inputs, or the axis whose dimension the model calls "batch", "batch_size" or "N", unless the
+caller says another one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,14 @@ import onnx
 
 from cgir import TraceError
 from cgir.typing import AnyArray
+from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Size, Tape
-from frontends.common.trace_request import TraceRequest
+from frontends.common.trace_request import BatchAxis, TraceRequest
 
-from .tensors import FLOATS, OnnxTensor, get_attribute
+from .tensors import OnnxTensor
 
 BATCH_NAMES = re.compile(r"^(n|b|bs|batch|batch_?size|unk__\d+)$", re.IGNORECASE)
 MAX_EXAMPLE_ELEMENTS = 64  # of an example whose values may be sizes
-RECURRENT_OPS = ("LSTM", "GRU", "RNN")
 
 
 # --- inputs
@@ -54,29 +53,48 @@ def input_tensors(
     return tensors
 
 
-def batch_size(model: onnx.ModelProto, inputs: Iterable[OnnxTensor]) -> int:
-    """The number of examples in the first input that has a batch axis, at least 1."""
+def batch_plan(model: onnx.ModelProto, inputs: Iterable[OnnxTensor], batch: BatchAxis) -> BatchPlan:
+    """Where the batch of each input is.
+
+    Args:
+        model: the model.
+        inputs: its inputs.
+        batch: the argument of `frontends.trace`; where it is 0, an axis that the file calls the batch counts.
+    """
+    sizes = [(tensor.name, tensor.size) for tensor in inputs]
+    if batch == 0 and not isinstance(batch, Mapping):
+        named = {name: axis for name, axis in _named_axes(model, sizes).items() if axis}
+        if len({dict(sizes)[name][axis] for name, axis in named.items()}) == 1:
+            return plan_batch(named, sizes)
+    return plan_batch(batch, sizes)
+
+
+def _named_axes(model: onnx.ModelProto, sizes: Iterable[tuple[str, Size]]) -> dict[str, int]:
+    """The axes that the file calls the batch, by input name."""
     infos = {info.name: info for info in model.graph.input}
-    for tensor in inputs:
-        axis = _batch_axis(infos[tensor.name], tensor, model.graph.node)
-        if axis is not None:
-            return max(tensor.size[axis], 1)
-    return 1
+    axes = {}
+    for name, size in sizes:
+        dims = infos[name].type.tensor_type.shape.dim
+        named = [axis for axis, dim in enumerate(dims) if BATCH_NAMES.match(dim.dim_param or "")]
+        if named and named[0] < len(size):
+            axes[name] = named[0]
+    return axes
 
 
-def add_inputs(tape: Tape, model: onnx.ModelProto, inputs: Iterable[OnnxTensor]) -> None:
+def add_inputs(tape: Tape, inputs: Sequence[OnnxTensor], plan: BatchPlan) -> None:
     """Make the tensors inputs of the graph.
 
     Args:
         tape: where they are appended.
-        model: from which their batch axes are read.
-        inputs: the tensors, which get their values.
+        inputs: the tensors, which get their values; cut to one example where there are several and the plan has one.
+        plan: their batch axes.
     """
-    infos = {info.name: info for info in model.graph.input}
-    for tensor in inputs:
-        axis = _batch_axis(infos[tensor.name], tensor, model.graph.node)
-        has_batch = axis is not None and tensor.size[axis] == tape.batch
-        tensor.value = tape.input(tensor.name, tensor.size, axis if has_batch else None, tensor.is_floating)
+    for tensor, axis in zip(inputs, plan.axes, strict=True):
+        if axis is not None and plan.examples == 1:
+            tensor.size = (*tensor.size[:axis], min(tensor.size[axis], 1), *tensor.size[axis + 1 :])
+            if tensor.example_value is not None:
+                tensor.example_value = tensor.example_value[:1]
+        tensor.value = tape.input(tensor.name, tensor.size, axis, tensor.is_floating)
 
 
 def _requested_sizes(request: TraceRequest, names: list[str], model_label: str) -> dict[str, Size]:
@@ -191,18 +209,3 @@ def _container_input(info: onnx.ValueInfoProto, requested: Size | None) -> OnnxT
     tensor = OnnxTensor(info.name, proto.elem_type, requested if requested is not None else declared)
     tensor.is_sequence = is_sequence
     return tensor
-
-
-def _batch_axis(info: onnx.ValueInfoProto, tensor: OnnxTensor, nodes: Iterable[onnx.NodeProto]) -> int | None:
-    """The batch axis of an input; None for scalars."""
-    if not tensor.size:
-        return None
-    proto = info.type.tensor_type
-    named = [axis for axis, dim in enumerate(proto.shape.dim) if BATCH_NAMES.match(dim.dim_param or "")]
-    if named and named[0] < len(tensor.size):
-        return named[0]
-    if tensor.elem_type in FLOATS and len(tensor.size) == 3:
-        for node in nodes:
-            if node.op_type in RECURRENT_OPS and node.input and node.input[0] == tensor.name:
-                return 0 if get_attribute(node, "layout", 0) else 1
-    return 0

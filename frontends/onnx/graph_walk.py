@@ -15,6 +15,7 @@ import onnx
 from cgir import CgirError, TraceError
 from frontends.common.tape import CallFields, Size, Tape, Value
 
+from .batch_checks import check_batch_axis
 from .calls import OnnxCall, OnnxConverter
 from .constant_folding import fold_call
 from .expansion import Expander, Expansion, matched, named_results
@@ -197,6 +198,7 @@ class OnnxImporter:
 
     def _converted(self, call: OnnxCall, standard: bool) -> list[OnnxTensor]:
         """The results of the operator's converter, with contents that example inputs and parameters determine."""
+        check_batch_axis(call)
         values = self._converter_of(call.node)(call)
         has_contents = standard and any(tensor.has_unfolded_contents for tensor in call.present_inputs)
         contents = fold_call(call, all_known=True) if has_contents else None

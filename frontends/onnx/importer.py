@@ -1,6 +1,6 @@
 """Entry point of the ONNX frontend: from a model in any form to the raw graph.
 
-Weights are never read: files are mapped and their large tensors skipped, external data are not opened. See `graph_walk`
+Weights are not read: files are mapped and their large tensors skipped, in the file and beside it. See `graph_walk`
 for how nodes are imported, `converters` for what each operator becomes, `shape_inference` for where sizes come from,
 `control_flow` for the bodies of `If`, `Loop` and `Scan`.
 """
@@ -8,14 +8,17 @@ for how nodes are imported, `converters` for what each operator becomes, `shape_
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 from onnx import inliner
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
+from frontends.common.batch_axis import BatchPlan
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest
 
@@ -23,54 +26,89 @@ from . import weight_stripping
 from .control_flow import CONTROL_FLOW
 from .converters import converter_of
 from .expanders import EXPANDERS
-from .graph_inputs import add_inputs, batch_size, input_tensors
+from .graph_inputs import add_inputs, batch_plan, input_tensors
 from .graph_walk import OnnxImporter
 from .parameters import initializer_tensors
 from .tensors import OnnxTensor
 from .unread_nodes import without_unread
 
 
+class _Model(NamedTuple):
+    """A model without weights, the graph's name, and how messages refer to it."""
+
+    proto: onnx.ModelProto
+    name: str
+    label: str
+
+
+class _Import(NamedTuple):
+    """The importer after the last node of the main graph, the graph's outputs with their names, and the batch."""
+
+    importer: OnnxImporter
+    outputs: list[tuple[str, OnnxTensor]]
+    plan: BatchPlan
+
+
 def trace(model: Any, request: TraceRequest) -> Graph:
     """The raw graph of a model: a path, bytes, `onnx.ModelProto`, `onnx_ir.Model` or `torch.onnx.ONNXProgram`.
+
+    Costs are divided by the size of the batch. Where operators contradict its axis, or products have none, the model is
+    imported again: without a batch if an operator takes its tensor to have none, else with one example.
 
     Raises:
         TraceError: the model is damaged, sizes cannot be known, or the request does not fit.
     """
-    importer, outputs, name = _import_model(model, request)
-    for index, (output_name, tensor) in enumerate(outputs):
-        value = tensor.to_value(importer.tape)
-        importer.tape.output(value, value.size, output_name or f"output.{index}")
-    graph = importer.tape.graph(request.name or name)
-    return graph.with_nodes(without_unread(graph.nodes))
+    loaded = _load(model)
+    imported = _import_model(loaded, request)
+    tape, plan = imported.importer.tape, imported.plan
+    graph = _graph(imported, request.name or loaded.name)
+    conflicts = tape.conflicts or tape.undivided
+    if plan.examples == 1 or not conflicts:
+        return graph
+    if tape.unbatched and request.batch == 0:
+        return _graph(_import_model(loaded, request, plan.without_batch()), request.name or loaded.name)
+    with suppress(TraceError):
+        single = _import_model(loaded, request, plan.one_example())
+        if not single.importer.tape.conflicts:
+            return _graph(single, request.name or loaded.name)
+    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(conflicts))
 
 
 def tensor_sizes(model: Any, request: TraceRequest) -> dict[str, Size]:
     """Sizes of all tensors of the main graph, batch included and in the model's own order of axes, by name."""
-    importer, _, _ = _import_model(model, request)
-    return {name: tensor.size for name, tensor in importer.scope.items()}
+    scope = _import_model(_load(model), request).importer.scope
+    return {name: tensor.size for name, tensor in scope.items()}
 
 
-def _import_model(model: Any, request: TraceRequest) -> tuple[OnnxImporter, list[tuple[str, OnnxTensor]], str]:
-    """The importer after the last node, the graph's outputs with their names, and the graph's name."""
-    proto, name, model_label = _load(model)
+def _graph(imported: _Import, name: str) -> Graph:
+    """The raw graph of all nodes, and of outputs that read them."""
+    tape = imported.importer.tape
+    for index, (output_name, tensor) in enumerate(imported.outputs):
+        value = tensor.to_value(tape)
+        tape.output(value, value.size, output_name or f"output.{index}")
+    graph = tape.graph(name)
+    return replace(graph, nodes=without_unread(graph.nodes), known_gaps=graph.known_gaps + imported.plan.gaps)
+
+
+def _import_model(model: _Model, request: TraceRequest, plan: BatchPlan | None = None) -> _Import:
+    """The import of a model, its inputs with batch axes as planned, or as requested."""
     try:
-        return *_import_graph(_inline_functions(proto, model_label), request, model_label), name
+        return _import_graph(model, request, plan)
     except CgirError:
         raise
     except Exception as error:  # such as names that are not text or unknown types, which no valid model has
-        raise TraceError(f"{model_label}: the model is damaged: {one_line(error, 200, named=True)}") from error
+        raise TraceError(f"{model.label}: the model is damaged: {one_line(error, 200, named=True)}") from error
 
 
-def _import_graph(
-    proto: onnx.ModelProto, request: TraceRequest, model_label: str
-) -> tuple[OnnxImporter, list[tuple[str, OnnxTensor]]]:
-    """The importer after the last node of the main graph, and the graph's outputs with their names."""
+def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) -> _Import:
+    proto = _inline_functions(model.proto, model.label)
     if not proto.graph.output:
-        raise TraceError(f"{model_label}: no ONNX model: there is no graph with outputs")
-    initializers = initializer_tensors(proto.graph, model_label)
-    inputs = input_tensors(proto, set(initializers), request, model_label)
-    tape = Tape(batch_size(proto, inputs), request.strict)
-    add_inputs(tape, proto, inputs)
+        raise TraceError(f"{model.label}: no ONNX model: there is no graph with outputs")
+    initializers = initializer_tensors(proto.graph, model.label)
+    inputs = input_tensors(proto, set(initializers), request, model.label)
+    plan = batch_plan(proto, inputs, request.batch) if plan is None else plan
+    tape = Tape(plan.examples, request.strict)
+    add_inputs(tape, inputs, plan)
     importer = OnnxImporter(tape, proto, request.dims, converter_of, CONTROL_FLOW, EXPANDERS)
     scope = importer.scope
     scope.update(initializers | {tensor.name: tensor for tensor in inputs})
@@ -78,8 +116,8 @@ def _import_graph(
         importer.import_nodes(proto.graph.node, scope)
         outputs = [(info.name, importer.lookup(info.name, scope, "the model's output")) for info in proto.graph.output]
     except CgirError as error:
-        raise type(error)(f"{model_label}: {error}{_open_dims_hint(proto, request)}") from error
-    return importer, outputs
+        raise type(error)(f"{model.label}: {error}{_open_dims_hint(proto, request)}") from error
+    return _Import(importer, outputs, plan)
 
 
 def _open_dims_hint(model: onnx.ModelProto, request: TraceRequest) -> str:
@@ -99,18 +137,17 @@ def _open_dims_hint(model: onnx.ModelProto, request: TraceRequest) -> str:
 # --- reading
 
 
-def _load(model: Any) -> tuple[onnx.ModelProto, str, str]:
-    """The model without weights, the graph's name, and how messages refer to the model."""
+def _load(model: Any) -> _Model:
     if isinstance(model, str | os.PathLike):
         path = Path(model)
-        return weight_stripping.from_file(path), path.stem, str(path)
+        return _Model(weight_stripping.from_file(path), path.stem, str(path))
     if isinstance(model, bytes):
         proto = weight_stripping.from_bytes(model)
-        return proto, proto.graph.name or "onnx", "the ONNX model"
+        return _Model(proto, proto.graph.name or "onnx", "the ONNX model")
     if isinstance(model, onnx.ModelProto):
-        return weight_stripping.from_proto(model), model.graph.name or "onnx", "the ONNX model"
+        return _Model(weight_stripping.from_proto(model), model.graph.name or "onnx", "the ONNX model")
     ir_model = getattr(model, "model", model)  # of a torch.onnx.ONNXProgram
-    return weight_stripping.from_ir(ir_model), ir_model.graph.name or "onnx", "the ONNX model"
+    return _Model(weight_stripping.from_ir(ir_model), ir_model.graph.name or "onnx", "the ONNX model")
 
 
 def _inline_functions(model: onnx.ModelProto, model_label: str) -> onnx.ModelProto:

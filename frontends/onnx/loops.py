@@ -16,6 +16,7 @@ from cgir.graph import Gap
 from frontends.common.loop_state import changing_state
 from frontends.common.tape import Size, Value
 
+from .batch_checks import check_steps
 from .graph_walk import OnnxImporter
 from .loop_analysis import count_rounds, invariant_states
 from .parameters import as_initial_state
@@ -44,7 +45,13 @@ class _Rounds:
 
 
 def import_loop(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
-    """A Loop: its body once; the results of all rounds are stacked."""
+    """A Loop: its body once; the results of all rounds are stacked.
+
+    Args:
+        importer: of the model.
+        node: the loop.
+        scope: tensors outside; the results are added.
+    """
     names = (*node.input, *[""] * (2 - len(node.input)))
     max_trips, condition, *carried = (scope[name] if name else None for name in names)
     states = [as_initial_state(tensor) for tensor in carried if tensor is not None]
@@ -71,7 +78,13 @@ def import_loop(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> N
 
 
 def import_scan(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
-    """A Scan: its body once, for a slice of every sequence."""
+    """A Scan: its body once, for a slice of every sequence.
+
+    Args:
+        importer: of the model.
+        node: the loop.
+        scope: tensors outside; the results are added.
+    """
     num_sequences = get_attribute(node, "num_scan_inputs")
     batched = importer.inference.opsets.get("", 9) < 9
     body = get_attribute(node, "body")
@@ -98,6 +111,8 @@ def import_scan(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> N
     slices = [
         _slice(importer, tensor, (0, 1) if batched else (axis,)) for tensor, axis in zip(sequences, axes, strict=True)
     ]
+    if len(rounds.invariant) < len(states) or not states:
+        check_steps(importer.tape, node.name or "scan", list(zip(sequences, axes, strict=True)))
     results = import_body(importer, node, "body", scope, [*variables, *slices], "body")
     _finish(importer, node, scope, rounds, start, sequences, results)
 
