@@ -99,3 +99,18 @@ def _elements(geometry: Geometry) -> IntArray:
     for n, step in zip(geometry.size, geometry.stride, strict=True):
         elements = elements[..., None] + np.arange(n) * step
     return elements.ravel()
+
+
+def expansion(old: Geometry, new: Geometry) -> dict[int, int] | None:
+    """Old axis -> new axis if a tensor has the elements of another one, repeated along new axes; None if it has not.
+
+    Args:
+        old: a tensor.
+        new: another one in the same storage.
+    """
+    axes, new_axes = ([i for i, n in enumerate(g.size) if n > 1 and g.stride[i]] for g in (old, new))
+    same = [(old.size[i], old.stride[i]) for i in axes] == [(new.size[i], new.stride[i]) for i in new_axes]
+    if not same or old.offset != new.offset or any(n > 1 and not old.stride[i] for i, n in enumerate(old.size)):
+        return None
+    single = {i: i for i in range(min(len(old.size), len(new.size))) if i not in axes and i not in new_axes}
+    return dict(zip(axes, new_axes, strict=True)) | single

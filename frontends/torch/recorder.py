@@ -101,7 +101,8 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if call.action == "query":
             return func(*args, **kwargs)
-        if maybe_current_level() is not None and call.action != "control":  # in torch.vmap, torch.func.grad ...
+        # in torch.vmap, torch.func.grad ...
+        if maybe_current_level() is not None and (call.action != "control" or call.name == "custom_function_call"):
             return self._record_operators(func, args, kwargs)
         if call.action == "autograd":
             raise TraceError(

@@ -19,7 +19,7 @@ from cgir.graph import Gap, Shape
 from frontends.common.axis_layout import NO_LAYOUT, AxisLayout, reshape_layout, stored_shape
 from frontends.common.tape import OpCall, Operand, Tape
 
-from .aliasing import Write, geometry, overlap, transposition
+from .aliasing import Write, expansion, geometry, overlap, transposition
 from .typing import Number
 
 ATOMS = frozenset((int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device))
@@ -117,7 +117,8 @@ class TensorValues:
     def _traced_alias(self, tensor: Tensor) -> Tensor:
         """The traced tensor with this storage and geometry: autograd functions return arguments as new objects.
 
-        The results of `torch.vmap` may also have their axes in another order.
+        The results of `torch.vmap` may also have their axes in another order, or be repeated along an axis that the
+        function did not use.
         """
         storage, tensor_geometry = storage_id(tensor), geometry(tensor)
         states = [state for state in reversed(self._states.values()) if state.storage == storage]
@@ -128,10 +129,28 @@ class TensorValues:
             axis_map = transposition(geometry(state.tensor), tensor_geometry)
             if axis_map is not None:
                 return self._transposed(state, tensor, axis_map)
+        for state in states:
+            axis_map = expansion(geometry(state.tensor), tensor_geometry)
+            if axis_map is not None:
+                return self._expanded(state, tensor, axis_map)
         raise TraceError(
             "a tensor comes from code that the recorder cannot see (TorchScript, a C++ extension, or a tensor on the "
             "meta device made outside the module); trace the Python version of that code"
         )
+
+    def _expanded(self, state: TensorState, tensor: Tensor, axis_map: dict[int, int]) -> Tensor:
+        """Bind a tensor that repeats the value of a state along some axes."""
+        thin = tensor
+        for axis in range(tensor.dim()):
+            if not tensor.stride(axis) and axis not in axis_map.values():
+                thin = thin.narrow(axis, 0, 1)
+        for op, before, after in (("Reshape", state.tensor, thin), ("Expand", thin, tensor)):
+            if before is not after:
+                moved = axis_map if op == "Reshape" else None
+                call = OpCall(op, op.lower(), [Operand(self.read(before), tuple(before.shape))], axis_map=moved)
+                node, [layout], static = self.tape.emit(call, [tuple(after.shape)])
+                self.bind(after, node, layout, static)
+        return tensor
 
     def _transposed(self, state: TensorState, tensor: Tensor, axis_map: dict[int, int]) -> Tensor:
         """Bind a tensor to a transposition of the value of a state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import pytest
 import torch
@@ -107,3 +108,33 @@ def test_distances_and_losses_are_their_definitions(
 def test_large_constants_are_not_computed(classes: int, computed: bool) -> None:
     graph = traced(lambda m, x: x + F.one_hot(torch.arange(6), classes).sum(-1), raw=True)
     assert any(node.op == "OneHot" for node in graph.nodes) != computed
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_results_of_vmap_may_repeat_what_their_function_did_not_use(count: int) -> None:
+    def repeated(m: Any, x: Tensor) -> Tensor:
+        many = torch.vmap(lambda a, unused: a @ m.table.T, in_dims=(None, 0))
+        return many(x, torch.arange(count)).exp()
+
+    graph = traced(repeated)
+    cgir.verify(graph)
+    assert (graph.num_params, graph.flops) == (60, 2 * 5 * 6 * 10)
+    assert prod(graph.nodes[-1].shape) == count * 5 * 10
+
+
+class _Square(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+
+def test_autograd_functions_inside_of_vmap_are_looked_into() -> None:
+    graph = traced(lambda m, x: torch.vmap(lambda row: _Square.apply(row @ m.table.T))(x))
+    assert graph.num_params == 60
+    assert {node.op for node in graph.nodes} <= {"Input", "Linear", "Mul", "Pow", "Output"}
