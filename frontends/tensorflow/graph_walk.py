@@ -237,15 +237,20 @@ class TensorFlowImporter:
 
     # --- graphs and functions
 
-    def import_graph(self, sizes: Sequence[Size]) -> Graph:
-        """The raw graph of the program for inputs of these sizes."""
+    def import_graph(self, sizes: Sequence[Size], batch_axes: Sequence[int | None]) -> Graph:
+        """The raw graph of the program.
+
+        Args:
+            sizes: of the inputs.
+            batch_axes: of the inputs, None for those without a batch.
+        """
         program = self.program
         scope = GraphScope({})
-        for graph_input, size in zip(program.inputs, sizes, strict=True):
-            batch_axis = 0 if size and size[0] == self.tape.batch else None
+        for graph_input, size, batch_axis in zip(program.inputs, sizes, batch_axes, strict=True):
             value = self.tape.input(graph_input.name, size, batch_axis, graph_input.dtype in FLOATING)
             scope.results[graph_input.node] = [TFTensor(size, graph_input.dtype, value=value)]
-        scope.results.update({name: [tensor] for name, tensor in program.captures.items()})
+        # copies: they get their nodes on this tape
+        scope.results.update({name: [replace(tensor)] for name, tensor in program.captures.items()})
         self._import_nodes(program.nodes, [ref for _, ref in program.outputs], scope, program.name)
         self._unify_kernel_shapes()
         for name, ref in program.outputs:

@@ -6,7 +6,8 @@ The graph is read as TensorFlow wrote it: it is never frozen or optimised, and n
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
+from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
@@ -239,10 +241,34 @@ def _paths(graph: tf.Graph) -> list[str]:
 
 
 def _import_program(program: Program, request: TraceRequest) -> Graph:
+    """The graph of one example: costs are divided by the size of the batch, where every product has a batch axis.
+
+    Where one has none, as those on states of zeros, the program is imported again for inputs of one example.
+    """
     sizes = _input_sizes(program, request)
-    batch = next((size[0] for size in sizes if size), 1)
-    tape = Tape(max(batch, 1), request.strict)
-    return TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW).import_graph(sizes)
+    names = [graph_input.name for graph_input in program.inputs]
+    plan = plan_batch(request.batch, list(zip(names, sizes, strict=True)))
+    tape, graph = _imported(program, request, plan, sizes)
+    if plan.examples == 1 or not (tape.conflicts or tape.undivided):
+        return graph
+    of_one = [
+        tuple(1 if axis == batch_axis else n for axis, n in enumerate(size))
+        for size, batch_axis in zip(sizes, plan.axes, strict=True)
+    ]
+    with suppress(TraceError):  # the program may be written for a batch of this size
+        single, graph_of_one = _imported(program, request, plan.one_example(), of_one)
+        if not single.conflicts:
+            return graph_of_one
+    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+
+
+def _imported(program: Program, request: TraceRequest, plan: BatchPlan, sizes: Sequence[Size]) -> tuple[Tape, Graph]:
+    """The tape and the graph of a program for inputs of these sizes."""
+    tape = Tape(plan.examples, request.strict)
+    tape.sliced = plan.examples == 1
+    tape.gaps.extend(plan.gaps)
+    graph = TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW).import_graph(sizes, plan.axes)
+    return tape, graph
 
 
 def _input_sizes(program: Program, request: TraceRequest) -> list[Size]:
@@ -280,7 +306,8 @@ def _declared_size(program: Program, graph_input: GraphInput, request: TraceRequ
     if graph_input.size is None:
         raise TraceError(f"{label}: its rank is open; pass input_shape= or inputs=")
     batch = request.dims.get("batch", 1)
-    size = tuple(batch if n is None and axis == 0 else n for axis, n in enumerate(graph_input.size))
+    batch_axis = request.batch.get(graph_input.name, 0) if isinstance(request.batch, Mapping) else request.batch
+    size = tuple(batch if n is None and axis == batch_axis else n for axis, n in enumerate(graph_input.size))
     if None in size:
         raise TraceError(f"{label}: only the batch may be open; pass input_shape= or inputs=")
     return tuple(n for n in size if n is not None)
