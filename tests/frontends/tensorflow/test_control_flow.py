@@ -93,9 +93,10 @@ def test_rounds_that_depend_on_values_are_a_gap(body: Any) -> None:
 
 
 def test_lists_of_tensors() -> None:
-    graph = frontends.trace(function(rows), input_shape=(3, 4))
-    assert graph.flops == 3 * PRODUCT
-    assert graph.op_counts()["ReLU"] == 1
+    for batch, rounds in ((0, 1), (None, 3)):  # a loop over the examples, or over three rows
+        graph = frontends.trace(function(rows), input_shape=(3, 4), batch=batch)
+        assert graph.flops == rounds * PRODUCT
+        assert graph.op_counts()["ReLU"] == 1
 
 
 def test_branches() -> None:
