@@ -244,6 +244,12 @@ class Tape:
             self._pending[node] = batch_axis
         return Value(node, size, layout)
 
+    def await_reader(self, value: TracedValue) -> None:
+        """Let the first reader of a value decide where its channels are, if it is an input that nothing has read."""
+        is_input = self.nodes[value.node].op == "Input" and value.layout.channel is None
+        if is_input and all(value.node not in node.inputs for node in self.nodes):
+            self._pending[value.node] = value.layout.batch
+
     def output(self, value: TracedValue, size: Size, name: str) -> None:
         """Make a value a graph output.
 

@@ -1,4 +1,4 @@
-"""Attention layers of onnxruntime as projections and the default domain's Attention, rotations, packed sequences.
+"""Attention layers of onnxruntime as projections and the default domain's Attention; packed sequences.
 
 batch, length: of the queries; heads: of the queries, key_heads: of keys and values; width: of one head
 
@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 from onnx import TensorProto
 
-from cgir import TraceError
-
 from .expansion import Expander, Expansion, Results
+from .position_expanders import heads_first, rotated
 from .tensors import OnnxTensor
 
 MASK_VALUE = -10000.0
@@ -35,7 +34,12 @@ def attend(
         mask: of the scores, or what it is computed from.
         past: keys and values of earlier steps.
     """
-    return x.ops("Attention", [*qkv, mask, *past], 3, q_num_heads=heads[0], kv_num_heads=heads[1])
+    attrs = {"q_num_heads": heads[0], "kv_num_heads": heads[1]}
+    if past[0] is not None:
+        return x.ops("Attention", [*qkv, mask, *past], 3, **attrs)
+    result = x.op("Attention", *qkv, mask, **attrs)
+    present = [heads_first(x, side, heads[1]) for side in qkv[1:]] if x.wants(1) else []
+    return [result, *present]
 
 
 def combined_mask(x: Expansion, padding: OnnxTensor | None, bias: OnnxTensor | None) -> OnnxTensor | None:
@@ -81,7 +85,7 @@ def _unpacked(x: Expansion, tensor: OnnxTensor) -> list[OnnxTensor]:
 # --- self-attention with packed weights
 
 
-def attention(x: Expansion) -> Results:
+def _attention(x: Expansion) -> Results:
     """Attention, with one product for the projections; its past has keys and values in one tensor."""
     bias = x.input(5)
     return packed_attention(x, x.require(0), x.require(1), x.input(2), (x.input(3), bias), x.input(4))
@@ -114,11 +118,10 @@ def packed_attention(
     pasts: list[OnnxTensor | None] = [None, None]
     if past is not None:
         pasts = [x.reshape(part, part.size[1:]) for part in x.split(past, [1, 1], 0)]
-    result, key, value = attend(x, qkv, (heads, heads), combined_mask(x, *masks), pasts)
-    present = None
-    if x.wants(1):
-        present = x.op("Concat", *(x.op("Unsqueeze", part, x.ints(0)) for part in (key, value)), axis=0)
-    return [result, present]
+    result, *sides = attend(x, qkv, (heads, heads), combined_mask(x, *masks), pasts)
+    if not x.wants(1):
+        return [result]
+    return [result, x.op("Concat", *(x.op("Unsqueeze", side, x.ints(0)) for side in sides), axis=0)]
 
 
 def _longformer_attention(x: Expansion) -> Results:
@@ -129,7 +132,7 @@ def _longformer_attention(x: Expansion) -> Results:
 # --- attention between projected tensors
 
 
-def multi_head_attention(x: Expansion) -> Results:
+def _multi_head_attention(x: Expansion) -> Results:
     """MultiHeadAttention: separate or packed query, key and value, perhaps with their biases."""
     past = (x.input(6), x.input(7))
     return _biased_attention(x, x.input(3), combined_mask(x, x.input(4), x.input(5)), past)
@@ -162,7 +165,7 @@ def _whole_past(past: tuple[OnnxTensor | None, OnnxTensor | None]) -> tuple[Onnx
     return (None, None) if empty else past
 
 
-def group_query_attention(x: Expansion) -> Results:
+def _group_query_attention(x: Expansion) -> Results:
     """GroupQueryAttention: fewer heads of keys and values, rotations, a past in a longer buffer."""
     heads, key_heads = int(x.attr("num_heads")), int(x.attr("kv_num_heads"))
     query = x.require(0)
@@ -267,128 +270,16 @@ def _restore_padding(x: Expansion) -> Results:
     return [x.reshape(tensor, (*offsets.size, tensor.size[-1]))]
 
 
-# --- positions
-
-
-def rotary_embedding(x: Expansion) -> Results:
-    """RotaryEmbedding of (batch, length, heads x width) or (batch, heads, length, width)."""
-    tensor, table = x.require(0), x.require(2)
-    heads = int(x.attr("num_heads", 0)) or tensor.size[-1] // (2 * table.size[-1])
-    return [rotated(x, tensor, heads, int(x.attr("rotary_embedding_dim", 0)))]
-
-
-def rotated(x: Expansion, tensor: OnnxTensor, heads: int, rotary_width: int = 0) -> OnnxTensor:
-    """x cos + (-x2, x1) sin, of the first channels of every head; the angles are constants.
-
-    Args:
-        x: the node.
-        tensor: (batch, length, heads x width) or (batch, heads, length, width).
-        heads: number of heads.
-        rotary_width: how many channels of a head are rotated, 0 for all.
-    """
-    if len(tensor.size) == 4:
-        return _rotation(x, tensor, rotary_width)
-    batch, length, features = tensor.size
-    split = x.reshape(tensor, (batch, length, heads, features // heads))
-    return x.reshape(x.transpose(_rotation(x, x.transpose(split, 0, 2, 1, 3), rotary_width), 0, 2, 1, 3), tensor.size)
-
-
-def _rotation(x: Expansion, tensor: OnnxTensor, rotary_width: int) -> OnnxTensor:
-    length, width = tensor.size[-2:]
-    rotary_width = rotary_width or width
-    turned, rest = tensor, None
-    if rotary_width < width:
-        turned, rest = x.split(tensor, [rotary_width, width - rotary_width])
-    half = rotary_width // 2
-    left, right = x.split(turned, [half, rotary_width - half])
-    cos, sin = (x.constant(name, (1, 1, length, rotary_width)) for name in ("cos", "sin"))
-    swapped = x.op("Concat", x.op("Neg", right), left, axis=-1)
-    result = x.op("Add", x.op("Mul", turned, cos), x.op("Mul", swapped, sin))
-    return result if rest is None else x.op("Concat", result, rest, axis=-1)
-
-
-def _gemma_rotary_embedding(x: Expansion) -> Results:
-    angles, *pairs = (x.require(slot) for slot in range(5))
-    sin, cos = (x.op("Unsqueeze", x.op(op, angles), x.ints(1)) for op in ("Sin", "Cos"))
-    return [x.op("Add", x.op("Mul", plain, cos), x.op("Mul", turned, sin)) for plain, turned in (pairs[:2], pairs[2:])]
-
-
-def _relative_position_bias(x: Expansion) -> Results:
-    """One row of a table for every pair of positions, (1, heads, queries, keys)."""
-    table = x.require(0)
-    queries, keys = (x.require(slot).ints()[0] for slot in (1, 2))
-    rows = x.op("Gather", table, x.constant("buckets", (queries, keys), TensorProto.INT64))
-    return [x.op("Unsqueeze", x.transpose(rows, 2, 0, 1), x.ints(0))]
-
-
-def _gated_relative_position_bias(x: Expansion) -> Results:
-    """A bias of the scores times a gate that is computed from the queries."""
-    heads, query, bias = int(x.attr("num_heads")), x.sum(x.require(0), x.require(1)), x.require(2)
-    batch, length, features = query.size
-    split = x.transpose(x.reshape(query, (batch, length, heads, features // heads)), 0, 2, 1, 3)
-    gates = x.sum(x.op("MatMul", split, x.require(3)), x.require(4))
-    pairs = x.reshape(gates, (batch, heads, length, 2, gates.size[-1] // 2))
-    first, second = x.split(x.op("Sigmoid", x.op("ReduceSum", pairs, x.ints(4), keepdims=0)), [1, 1])
-    inner = x.op("Sub", x.op("Mul", second, x.require(5)), x.number(1.0))
-    gate = x.op("Add", x.op("Mul", first, inner), x.number(2.0))
-    return [x.op("Mul", gate, bias)]
-
-
-# --- embeddings
-
-
-def embed_layer_norm(x: Expansion) -> Results:
-    """EmbedLayerNormalization; its operands are those of `embeddings`."""
-    names = ("ids", "segments", "word", "position", "segment", "gamma", "beta", "mask", "positions")
-    return embeddings(x, dict(zip(names, [*x.inputs, *[None] * len(names)], strict=False)))
-
-
-def embeddings(x: Expansion, operands: dict[str, OnnxTensor | None]) -> Results:
-    """The sum of two or three embeddings, normalised; the lengths of the sequences; the sum.
-
-    Args:
-        x: the node.
-        operands: `ids` and `segments` of the tokens; the tables `word`, `position` and `segment`; `gamma` and `beta` of
-            the norm; `mask` of padding; `positions`, counted if there are none.
-
-    Raises:
-        TraceError: ids or a table are missing.
-    """
-    ids, word, position = (operands[name] for name in ("ids", "word", "position"))
-    if ids is None or word is None or position is None:
-        raise TraceError("needs ids, and tables of words and positions")
-    batch, length = ids.size
-    places = operands.get("positions")
-    if places is None:
-        places = x.op("Reshape", x.ints(*range(length)), x.ints(1, length))
-    found = [x.op("Gather", word, ids), x.op("Gather", position, places)]
-    segment, segments = operands.get("segment"), operands.get("segments")
-    if segment is not None and segments is not None:
-        found.append(x.op("Gather", segment, segments))
-    total = x.sum(*found)
-    result = x.op("LayerNormalization", total, operands["gamma"], operands["beta"], axis=-1)
-    mask = operands.get("mask")
-    lengths = x.constant("lengths", (batch,), TensorProto.INT32)
-    if mask is not None and x.wants(1):
-        lengths = x.op("ReduceSum", mask, x.ints(1), keepdims=0)
-    return [result, lengths, total]
-
-
 ATTENTION: dict[str, Expander] = {
-    **dict.fromkeys(("Attention", "DecoderMaskedSelfAttention"), attention),
+    **dict.fromkeys(("Attention", "DecoderMaskedSelfAttention"), _attention),
     "LongformerAttention": _longformer_attention,
-    "MultiHeadAttention": multi_head_attention,
+    "MultiHeadAttention": _multi_head_attention,
     "DecoderMaskedMultiHeadAttention": _decoder_masked_attention,
     "DecoderAttention": _decoder_attention,
-    "GroupQueryAttention": group_query_attention,
+    "GroupQueryAttention": _group_query_attention,
     "SparseAttention": _sparse_attention,
     "PackedAttention": _packed_self_attention,
     "PackedMultiHeadAttention": _packed_cross_attention,
     "RemovePadding": _remove_padding,
     "RestorePadding": _restore_padding,
-    **dict.fromkeys(("RotaryEmbedding", "MRotaryEmbedding"), rotary_embedding),
-    "GemmaRotaryEmbedding": _gemma_rotary_embedding,
-    "RelativePositionBias": _relative_position_bias,
-    "GatedRelativePositionBias": _gated_relative_position_bias,
-    "EmbedLayerNormalization": embed_layer_norm,
 }

@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, defs, helper
 
 from cgir import TraceError
+from cgir.graph import Attr
 from frontends.common.tape import Size, Tape
 
 from .calls import OnnxCall
@@ -137,6 +138,9 @@ class Expansion:
         self._num_results += num_results
         slots = [f"input.{slot}" if tensor is not None else "" for slot, tensor in enumerate(inputs)]
         node = helper.make_node(op_type, slots, names, **attrs)
+        for tensor in inputs:
+            if tensor is not None and tensor.elem_type in NARROW and tensor.value is not None:
+                self.tape.await_reader(tensor.value)  # quantised numbers
         return self.import_node(node, list(inputs), _FloatInference(OPSETS, self.ir_version, {}, {}))
 
     @property
@@ -146,14 +150,31 @@ class Expansion:
 
     def opaque(self, sizes: Sequence[Size], **attrs: int) -> list[OnnxTensor]:
         """The node as it is, of these sizes; what it costs is unknown without the attribute `flops`."""
+        name = f"{self.node.domain}.{self.node.op_type}"
         tensors = [tensor for tensor in self.inputs if tensor is not None]
+        return self.emit("Opaque", tensors, sizes, attrs, display_name=name)
+
+    def emit(
+        self,
+        op: str,
+        tensors: Sequence[OnnxTensor],
+        sizes: Sequence[Size],
+        attrs: Mapping[str, Attr] | None = None,
+        display_name: str = "",
+    ) -> list[OnnxTensor]:
+        """The results of an operator of the graph that ONNX does not have.
+
+        Args:
+            op: name of the operator in `cgir.ops`.
+            tensors: that it reads.
+            sizes: of its results.
+            attrs: of the node.
+            display_name: of an opaque operator.
+        """
         elem_type = tensors[0].elem_type if tensors else TensorProto.FLOAT
         call = OnnxCall(self.tape, self.node, self.inputs, list(sizes))
-        values = call.emit("Opaque", tensors, attrs, display_name=f"{self.node.domain}.{self.node.op_type}")
-        names = [*self.node.output, *[""] * len(values)]
-        return [
-            OnnxTensor(name, elem_type, value.size, value=value) for name, value in zip(names, values, strict=False)
-        ]
+        values = call.emit(op, tensors, attrs, display_name=display_name)
+        return [OnnxTensor(self._base, elem_type, value.size, value=value) for value in values]
 
     def ints(self, *values: int) -> OnnxTensor:
         """Constant sizes, axes or indices."""

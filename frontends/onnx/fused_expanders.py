@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from onnx import TensorProto
+
 from .expansion import Expander, Expansion, Results
 from .tensors import OnnxTensor
 
@@ -76,7 +78,7 @@ def _nhwc_max_pool(x: Expansion) -> Results:
 
 
 def _max_pool_with_mask(x: Expansion) -> Results:
-    image, mask = x.require(0), x.require(1)
+    image, mask = x.require(0), x.op("Cast", x.require(1), to=TensorProto.FLOAT)
     return [x.op("MaxPool", x.op("Mul", image, mask), **window_attrs(x))]
 
 
@@ -264,55 +266,6 @@ def _group_norm(skip: bool) -> Expander:
     return expand
 
 
-# --- operators that the default domain has too
-
-
-def standard(op_type: str, *attr_names: str, **renamed: str) -> Expander:
-    """An operator that the default domain has with the same operands.
-
-    Args:
-        op_type: its name there.
-        attr_names: attributes that both have.
-        renamed: name there -> name here.
-    """
-
-    def expand(x: Expansion) -> Results:
-        attrs = x.attrs(*attr_names)
-        attrs |= {there: x.attr(here) for there, here in renamed.items() if x.attr(here) is not None}
-        return x.ops(op_type, x.inputs, len(x.node.output), **attrs)
-
-    return expand
-
-
-def _expand_dims(x: Expansion) -> Results:
-    return [x.op("Unsqueeze", x.require(0), x.ints(*x.require(1).ints()))]
-
-
-def _complex_product(x: Expansion) -> Results:
-    """Products of complex numbers, whose two parts are on the last axis: four products and two sums."""
-    return [x.op("Mul", x.require(0), x.require(1))]
-
-
-def _fft(x: Expansion) -> Results:
-    """The real Fourier transform of the last axis; its two parts are a new last axis."""
-    tensor = x.require(0)
-    signal = x.reshape(tensor, (*tensor.size, 1))
-    return [x.op("DFT", signal, None, x.reshape(x.ints(len(tensor.size) - 1), ()), onesided=x.attr("onesided", 1))]
-
-
-def _distances(x: Expansion) -> Results:
-    """Distances of all pairs of rows: products of rows, and their norms."""
-    left, right = x.require(0), x.require(1)
-    difference = x.op("Sub", x.op("Unsqueeze", left, x.ints(1)), x.op("Unsqueeze", right, x.ints(0)))
-    squares = x.op("ReduceSumSquare", difference, x.ints(2), keepdims=0)
-    return [squares if x.attr("metric", "sqeuclidean") == "sqeuclidean" else x.op("Sqrt", squares)]
-
-
-def _like_first(x: Expansion) -> Results:
-    """An operator without a formula whose result has the size of its first operand."""
-    return x.opaque([x.require(0).size])
-
-
 FUSED: dict[str, Expander] = {
     "FusedConv": fused_conv,
     **dict.fromkeys(("NhwcConv", "NhwcFusedConv"), _nhwc_conv),
@@ -338,15 +291,4 @@ FUSED: dict[str, Expander] = {
     "SkipSimplifiedLayerNormalization": skip_norm("RMSNormalization"),
     "GroupNorm": _group_norm(skip=False),
     "SkipGroupNorm": _group_norm(skip=True),
-    "Pad": standard("Pad", "mode"),
-    "Range": standard("Range"),
-    "Trilu": standard("Trilu", "upper"),
-    "GatherND": standard("GatherND"),
-    "Unique": standard("Unique"),
-    "GridSample": standard("GridSample", "mode", "padding_mode", "align_corners"),
-    "ExpandDims": _expand_dims,
-    **dict.fromkeys(("ComplexMul", "ComplexMulConj"), _complex_product),
-    "Rfft": _fft,
-    "CDist": _distances,
-    **dict.fromkeys(("Inverse", "SampleOp"), _like_first),
 }

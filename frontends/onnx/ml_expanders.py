@@ -98,7 +98,7 @@ _KEYS = ("keys_int64s", "keys_strings", "keys_floats", "cats_int64s", "classes_s
 
 def _lookup_type(x: Expansion) -> int:
     to_integers = any(x.attr(name) for name in ("values_int64s", "classes_strings"))
-    return TensorProto.INT64 if to_integers else TensorProto.FLOAT
+    return int(TensorProto.INT64 if to_integers else TensorProto.FLOAT)
 
 
 def _first(x: Expansion) -> Results:

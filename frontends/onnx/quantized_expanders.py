@@ -15,10 +15,11 @@ from onnx import TensorProto
 
 from cgir.typing import AnyArray
 
-from .attention_expanders import embeddings, packed_attention
+from .attention_expanders import packed_attention
 from .expansion import Expander, Expansion, Results
 from .fused_expanders import activation, window_attrs
 from .parameters import classify
+from .position_expanders import embeddings
 from .tensors import OnnxTensor
 
 
@@ -79,7 +80,12 @@ def _quantize(x: Expansion) -> Results:
 
 def _dequantize(x: Expansion) -> Results:
     tensor = _dequantized(x, 0, 1)
-    return [x.op("Cast", tensor, to=TensorProto.FLOAT) if tensor.value is not None else tensor]
+    if tensor.value is None:
+        return [tensor]
+    if x.tape.nodes[tensor.value.node].op == "Input":  # whose channels are where its first layer has them
+        x.tape.await_reader(tensor.value)
+        return [OnnxTensor(tensor.name, TensorProto.FLOAT, tensor.size, value=tensor.value)]
+    return [x.op("Cast", tensor, to=TensorProto.FLOAT)]
 
 
 def _quantize_dynamically(x: Expansion) -> Results:

@@ -5,66 +5,16 @@ Files declare no sizes between input and output, as those that onnxruntime write
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper
 
-import cgir
 import frontends
-from frontends.common.trace_request import TraceRequest
-from frontends.onnx.importer import tensor_sizes
-from tests.helpers import onnx_runtime, onnx_samples
+from tests.helpers.onnx_operators import built, check, fused, plain
 
-Nodes = Sequence[onnx.NodeProto]
-plain = helper.make_node
-IMAGE, ROWS, HEADS = {"x": (2, 8, 6, 6)}, {"x": (2, 5, 16)}, {"q": (2, 5, 16), "k": (2, 5, 16), "v": (2, 5, 16)}
+IMAGE, ROWS = {"x": (2, 8, 6, 6)}, {"x": (2, 5, 16)}
 FILTERS = {"w": (8, 8, 3, 3), "b": (8,)}
-
-
-def fused(op: str, inputs: str, outputs: str = "y", **attrs: Any) -> onnx.NodeProto:
-    """An operator of onnxruntime; "-" stands for an operand that is left out."""
-    names = ["" if name == "-" else name for name in inputs.split()]
-    return helper.make_node(op, names, outputs.split(), domain="com.microsoft", **attrs)
-
-
-def built(nodes: Nodes, inputs: dict[str, Any], weights: dict[str, Any], outputs: Sequence[str]) -> onnx.ModelProto:
-    return onnx_samples.model(nodes, inputs, outputs, weights, opset=23, ir_version=10)
-
-
-def check(
-    found: onnx.NodeProto,
-    expected: Nodes,
-    inputs: dict[str, Any],
-    weights: dict[str, Any] | None = None,
-    more: dict[str, Any] | None = None,
-    runs: bool = True,
-) -> None:
-    """Compare a fused operator with others, and its sizes with onnxruntime's.
-
-    Args:
-        found: computes "y".
-        expected: compute "y".
-        inputs: sizes by name.
-        weights: of both.
-        more: weights of the expected nodes alone.
-        runs: whether onnxruntime has the operator on the CPU.
-    """
-    weights = weights or {}
-    outputs = [name for name in found.output if name]
-    proto = built([found], inputs, {name: size for name, size in weights.items() if name in found.input}, outputs)
-    graph = frontends.trace(proto)
-    cgir.verify(graph)
-    same = frontends.trace(built(expected, inputs, weights | (more or {}), outputs))
-    assert cgir.isomorphic(graph, same), cgir.diff(same, graph)
-    assert (graph.num_params, graph.flops, graph.complete) == (same.num_params, same.flops, True)
-    if runs:
-        computed = onnx_runtime.computed_sizes(proto, onnx_runtime.random_inputs(proto))
-        sizes = tensor_sizes(proto, TraceRequest())
-        assert {name: sizes[name] for name in computed} == computed
 
 
 def number(value: float) -> np.ndarray:
@@ -142,7 +92,7 @@ def test_products_of_transposed_factors(op: str) -> None:
 def test_product_of_transposed_batches() -> None:
     nodes = [plain("Transpose", ["q"], ["t"], perm=[1, 2, 0, 3]), plain("MatMul", ["t", "k"], ["y"])]
     inputs = {"q": (3, 2, 4, 8), "k": (2, 4, 8, 6)}
-    check(fused("FusedMatMul", "q k", transBatchA=1), nodes, inputs)
+    check(fused("FusedMatMul", "q k", transBatchA=1), nodes, inputs, batch=None)
 
 
 ELEMENTWISE = {
@@ -220,9 +170,7 @@ def test_norms_of_sums() -> None:
 
 
 def test_sum_before_a_norm_is_a_result() -> None:
-    found = helper.make_node(
-        "SkipLayerNormalization", ["x", "z", "g", "h"], ["y", "", "", "s"], domain="com.microsoft", epsilon=1e-5
-    )
+    found = fused("SkipLayerNormalization", "x z g h", "y - - s", epsilon=1e-5)
     nodes = [plain("Add", ["x", "z"], ["s"]), plain("LayerNormalization", ["s", "g", "h"], ["y"], axis=-1)]
     check(found, nodes, {**ROWS, "z": (2, 5, 16)}, {"g": (16,), "h": (16,)})
 
@@ -265,11 +213,12 @@ def test_operators_that_onnx_has_too(name: str) -> None:
 
 def test_distances_of_rows() -> None:
     nodes = [
-        plain("Unsqueeze", ["x", "one"], ["a"]), plain("Unsqueeze", ["z", "zero"], ["b"]), plain("Sub", ["a", "b"], ["d"]),
-        plain("ReduceSumSquare", ["d", "two"], ["s"], keepdims=0), plain("Sqrt", ["s"], ["y"]),
+        plain("Unsqueeze", ["x", "one"], ["a"]), plain("Unsqueeze", ["z", "zero"], ["b"]),
+        plain("Sub", ["a", "b"], ["d"]), plain("ReduceSumSquare", ["d", "two"], ["s"], keepdims=0),
+        plain("Sqrt", ["s"], ["y"]),
     ]  # fmt: skip
     axes = {"one": np.array([1]), "zero": np.array([0]), "two": np.array([2])}
-    check(fused("CDist", "x z", metric="euclidean"), nodes, {"x": (4, 16), "z": (3, 16)}, more=axes)
+    check(fused("CDist", "x z", metric="euclidean"), nodes, {"x": (4, 16), "z": (3, 16)}, more=axes, batch=None)
 
 
 def test_inverse_has_a_size_and_unknown_cost() -> None:
