@@ -62,12 +62,14 @@ FILE_FORMATS = (
     FileFormat(".h5", "keras.importer"),
     FileFormat(".hdf5", "keras.importer"),
     FileFormat(".pb", "tensorflow.importer"),
+    FileFormat(".pbtxt", "tensorflow.importer"),
 )
 SAVED_MODEL = "tensorflow.importer"  # folders
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 PICKLES = (".pt", ".pth", ".bin", ".pkl")
 SUPPORTED = (
     "torch.nn.Module, torch.export.ExportedProgram, ONNX ModelProto or bytes, keras.Model, TensorFlow functions, "
-    "and the files *.onnx, *.pt2, *.keras, *.h5, *.hdf5, *.pb and SavedModel folders"
+    "and the files *.onnx, *.pt2, *.keras, *.h5, *.hdf5, *.pb, *.pbtxt and SavedModel folders"
 )
 
 _BY_CLASS = {(row.package, row.name): row.frontend for row in MODEL_CLASSES}
@@ -120,7 +122,7 @@ def _frontend_of_file(path: Path) -> str:
     if not path.exists():
         raise TraceError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        if not (path / "saved_model.pb").is_file():
+        if not any((path / name).is_file() for name in SAVED_MODEL_FILES):
             raise TraceError(f"{path}: a folder without saved_model.pb is no SavedModel; supported are {SUPPORTED}")
         return SAVED_MODEL
     if path.suffix in PICKLES:

@@ -18,6 +18,7 @@ from cgir.errors import one_line
 from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
+from frontends.registry import SAVED_MODEL_FILES
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -88,21 +89,34 @@ def _read_program(model: Any, request: TraceRequest) -> Program:
     """The program of a model in any form."""
     if isinstance(model, str | os.PathLike):
         path = Path(model)
-        if path.name == "saved_model.pb":
+        if path.name in SAVED_MODEL_FILES:
             path = path.parent
         read_file = saved_model.read_saved_model if path.is_dir() else saved_model.read_frozen_graph
         return read_file(path, request.name)
     if isinstance(model, graph_pb2.GraphDef):
         return saved_model.frozen_program(model, request.name or "graph", "the GraphDef")
-    if hasattr(model, "get_concrete_function") and not hasattr(model, "captured_inputs"):
-        model = _concrete_function(model, request)
-    if hasattr(model, "signatures") and not hasattr(model, "captured_inputs"):
-        model = model.signatures[saved_model.select_signature(list(model.signatures), "the loaded model")]
     if not hasattr(model, "captured_inputs"):
-        raise TraceError(
-            f"cannot trace a {type(model).__name__}; wrap its Python function in tf.function, and trace that"
-        )
+        model = _function_of(model, request)
     return _concrete_program(model, request.name or _function_name(model))
+
+
+def _function_of(model: Any, request: TraceRequest) -> tf.types.experimental.ConcreteFunction:
+    """The concrete function of a tf.function, of a loaded SavedModel's signature, or of the call of a tf.Module.
+
+    Raises:
+        TraceError: it is none of these, or its inputs are not given.
+    """
+    if hasattr(model, "get_concrete_function"):
+        return _concrete_function(model, request)
+    functions = [name for name, item in vars(model).items() if hasattr(item, "get_concrete_function")]
+    if getattr(model, "signatures", None) or (hasattr(model, "signatures") and not callable(model)):
+        signature = saved_model.select_signature(list(model.signatures), functions, "the loaded model")
+        return model.signatures[signature]
+    if callable(model):
+        call = model.__call__
+        return _concrete_function(call if hasattr(call, "get_concrete_function") else tf.function(call), request)
+    there = f"trace one of its functions {functions}" if functions else "trace a tf.function"
+    raise TraceError(f"cannot trace a {type(model).__name__}, which cannot be called; {there}")
 
 
 def _function_name(function: object) -> str:

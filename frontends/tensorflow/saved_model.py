@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from google.protobuf import text_format  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from tensorflow.core.framework import graph_pb2, tensor_shape_pb2, variable_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2, saved_object_graph_pb2
 
 from cgir import TraceError
 from cgir.errors import one_line
+from frontends.registry import SAVED_MODEL_FILES
 
 from .constant_folding import constant_tensor
 from .frozen_weights import weights_are_constants
@@ -43,13 +45,13 @@ def read_saved_model(folder: Path, name: str) -> Program:
     Raises:
         TraceError: the file is damaged, or there are several signatures and none is called serving_default.
     """
-    path = folder / "saved_model.pb"
+    path = next((path for path in (folder / file for file in SAVED_MODEL_FILES) if path.is_file()), folder)
     model = _parse(saved_model_pb2.SavedModel(), path, "a SavedModel")
     if not model.meta_graphs:
         raise TraceError(f"{path}: holds no graph; is it a SavedModel? a frozen graph must have another name")
     graphs = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags] or list(model.meta_graphs)
     graph = graphs[0]
-    signature = graph.signature_def[select_signature(list(graph.signature_def), str(folder))]
+    signature = graph.signature_def[select_signature(list(graph.signature_def), _functions(graph), str(folder))]
     inputs = [
         GraphInput(key, source_of(info.name), _shape(info.tensor_shape), info.dtype)
         for key, info in sorted(signature.inputs.items())
@@ -63,8 +65,20 @@ def read_saved_model(folder: Path, name: str) -> Program:
     return replace(program, frozen=weights_are_constants(program))
 
 
-def select_signature(signatures: list[str], label: str) -> str:
+def _functions(graph: meta_graph_pb2.MetaGraphDef) -> list[str]:
+    """Names of the functions of the saved object itself."""
+    objects = graph.object_graph_def.nodes
+    children = objects[0].children if objects else ()
+    return [child.local_name for child in children if objects[child.node_id].WhichOneof("kind") == "function"]
+
+
+def select_signature(signatures: list[str], functions: list[str], label: str) -> str:
     """The signature whose graph is imported: serving_default, or the only one.
+
+    Args:
+        signatures: names of all signatures.
+        functions: names of the functions of the model, for the message.
+        label: how messages refer to the model.
 
     Raises:
         TraceError: there is none, or several without a serving_default.
@@ -75,17 +89,21 @@ def select_signature(signatures: list[str], label: str) -> str:
     if len(usable) == 1:
         return usable[0]
     if not usable:
-        raise TraceError(
-            f"{label}: the SavedModel has no signature; save it with signatures=..., or trace one of its functions"
+        there = f"it has the functions {sorted(functions)}; " if functions else ""
+        how = (
+            "load it with tf.saved_model.load and trace one of them, such as loaded.f"
+            if functions
+            else "save it with signatures=..."
         )
+        raise TraceError(f"{label}: the SavedModel has no signature; {there}{how}")
     raise TraceError(
-        f"{label}: none of the signatures {sorted(usable)} is called serving_default; "
-        "load the model and trace model.signatures[...]"
+        f"{label}: none of the signatures {sorted(usable)} is called serving_default; load the model with "
+        "tf.saved_model.load and trace loaded.signatures[...]"
     )
 
 
 def read_frozen_graph(path: Path, name: str) -> Program:
-    """A frozen graph in a .pb file.
+    """A frozen graph in a .pb or .pbtxt file.
 
     Raises:
         TraceError: the file is damaged, or holds something else.
@@ -126,8 +144,11 @@ def _parse(message: Parsed, path: Path, kind: str) -> Parsed:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise TraceError(f"{path}: {path.stat().st_size} bytes is more than {kind} can have")
-        message.ParseFromString(path.read_bytes())
-    except (DecodeError, RuntimeError, OSError) as error:
+        if path.suffix == ".pbtxt":
+            text_format.Parse(path.read_text(encoding="utf-8"), message)
+        else:
+            message.ParseFromString(path.read_bytes())
+    except (DecodeError, text_format.ParseError, UnicodeDecodeError, RuntimeError, OSError) as error:
         raise TraceError(
             f"{path}: cannot be read as {kind}, the file is damaged or something else ({one_line(error)})"
         ) from error

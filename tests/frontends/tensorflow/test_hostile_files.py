@@ -11,9 +11,11 @@ import cgir
 import frontends
 
 import tensorflow as tf  # isort: skip
+from google.protobuf import text_format  # isort: skip
 from tensorflow.core.framework import graph_pb2  # isort: skip
+from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # isort: skip
-from tensorflow_samples import WEIGHT, counted, function, quiet  # isort: skip
+from tensorflow_samples import SPEC, WEIGHT, counted, function, quiet  # isort: skip
 
 
 def graph_of(*nodes: tuple[str, str, tuple[str, ...]]) -> Any:
@@ -93,8 +95,65 @@ def test_signatures(tmp_path: Path) -> None:
     assert frontends.trace(tmp_path / "one").num_params == 16
     with quiet():
         tf.saved_model.save(module, str(tmp_path / "none"))
-    with pytest.raises(cgir.TraceError, match="no signature"):
+    with pytest.raises(cgir.TraceError, match=r"no signature; it has the functions \['one', 'two'\]"):
         frontends.trace(tmp_path / "none")
+    with quiet():
+        loaded = tf.saved_model.load(str(tmp_path / "none"))
+    with pytest.raises(cgir.TraceError, match=r"no signature; it has the functions \['one', 'two'\]"):
+        frontends.trace(loaded)
+    assert frontends.trace(loaded.two).op_counts()["ReLU"] == 1
+    with pytest.raises(cgir.TraceError, match=r"trace one of its functions \['one', 'two'\]"):
+        frontends.trace(module)
+
+
+class Callable(tf.Module):  # type: ignore[misc]
+    """A module with a call that is no tf.function."""
+
+    def __call__(self, x: Any) -> Any:
+        return tf.nn.relu(x @ WEIGHT)
+
+
+class CallableFunction(tf.Module):  # type: ignore[misc]
+    """A module with a call that is a tf.function."""
+
+    @tf.function(input_signature=[SPEC])  # type: ignore[untyped-decorator]
+    def __call__(self, x: Any) -> Any:
+        return tf.nn.relu(x @ WEIGHT)
+
+
+def test_modules_that_can_be_called(tmp_path: Path) -> None:
+    twin = frontends.trace(function(lambda x: tf.nn.relu(x @ WEIGHT)))
+    assert cgir.isomorphic(frontends.trace(Callable(), input_shape=(1, 4)), twin)
+    assert cgir.isomorphic(frontends.trace(CallableFunction()), twin)
+    with pytest.raises(cgir.TraceError, match="input_shape="):
+        frontends.trace(Callable())
+    module = CallableFunction()
+    module.weight = WEIGHT
+    with quiet():
+        tf.saved_model.save(module, str(tmp_path))
+        loaded = tf.saved_model.load(str(tmp_path))
+    assert cgir.isomorphic(frontends.trace(loaded), twin)
+
+
+def test_graphs_as_text(tmp_path: Path) -> None:
+    made = convert_variables_to_constants_v2(function(counted).get_concrete_function())
+    tf.io.write_graph(made.graph, str(tmp_path), "graph.pbtxt", as_text=True)
+    assert cgir.isomorphic(frontends.trace(tmp_path / "graph.pbtxt"), frontends.trace(made))
+    for content in ("node { name: 'a", "this is text", "node {} node {}"):
+        (tmp_path / "graph.pbtxt").write_text(content)
+        with pytest.raises(cgir.CgirError, match="graph"):
+            frontends.trace(tmp_path / "graph.pbtxt")
+    module = tf.Module()
+    module.weight, module.run = WEIGHT, function(lambda x: x @ WEIGHT)
+    with quiet():
+        tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.run)
+    binary = tmp_path / "saved" / "saved_model.pb"
+    graph = frontends.trace(binary)
+    text = text_format.MessageToString(saved_model_pb2.SavedModel.FromString(binary.read_bytes()))
+    (tmp_path / "saved" / "saved_model.pbtxt").write_text(text)
+    binary.unlink()
+    for path in (tmp_path / "saved", tmp_path / "saved" / "saved_model.pbtxt"):
+        assert cgir.isomorphic(frontends.trace(path), graph)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +163,7 @@ def test_signatures(tmp_path: Path) -> None:
         (function(lambda x: tf.boolean_mask(x, x[:, 0] > 0)), {}, "depends on values"),
         (function(tf.nn.relu), {"input_shape": (1, 5)}, "cannot be traced|does not take"),
         (function(tf.nn.relu), {"input_shape": ((1, 4), (1, 4))}, "cannot be traced|inputs"),
-        (tf.Module(), {}, "tf.function"),
+        (tf.Module(), {}, "cannot be called; trace a tf.function"),
         (
             tf.function(tf.nn.relu, input_signature=[tf.TensorSpec((None, None), tf.float32)]),
             {},
