@@ -37,6 +37,7 @@ class OnnxImporter:
         scope: the tensors of the main graph by name.
         inference: element types and sizes of results.
         depth: how many subgraphs the import is in.
+        measured: nodes on the tape whose sizes other nodes read.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class OnnxImporter:
         self.scope: Scope = {}
         self.inference = ShapeInference(opsets or {"": 1}, model.ir_version, declared, named_dims)
         self.depth = 0
+        self.measured: set[int] = set()
         self._converter_of, self._control_flow, self._expanders = converter_of, control_flow, expanders
         self._constant_weights = has_constant_weights(model)
 
@@ -181,6 +183,8 @@ class OnnxImporter:
         """The results of a node: a constant that can be folded, an alias, or what its converter emits."""
         standard = node.domain in STANDARD_DOMAINS
         call = self._typed_call(node, without_coordinates(node.op_type, inputs) if standard else inputs, inference)
+        if standard and call.op_type in ("Shape", "Size") and (value := call.require_input(0).value) is not None:
+            self.measured.add(value.node)
         results = _folded(call) if standard else None
         if results is None and standard:
             results = _alias(call)

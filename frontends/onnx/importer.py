@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
-from onnx import inliner
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
@@ -26,6 +25,7 @@ from . import weight_stripping
 from .control_flow import CONTROL_FLOW
 from .converters import converter_of
 from .expanders import EXPANDERS
+from .functions import inline_functions
 from .graph_inputs import add_inputs, batch_plan, input_tensors
 from .graph_walk import OnnxImporter
 from .parameters import initializer_tensors
@@ -87,7 +87,11 @@ def _graph(imported: _Import, name: str) -> Graph:
         value = tensor.to_value(tape)
         tape.output(value, value.size, output_name or f"output.{index}")
     graph = tape.graph(name)
-    return replace(graph, nodes=without_unread(graph.nodes), known_gaps=graph.known_gaps + imported.plan.gaps)
+    return replace(
+        graph,
+        nodes=without_unread(graph.nodes, imported.importer.measured),
+        known_gaps=graph.known_gaps + imported.plan.gaps,
+    )
 
 
 def _import_model(model: _Model, request: TraceRequest, plan: BatchPlan | None = None) -> _Import:
@@ -101,7 +105,7 @@ def _import_model(model: _Model, request: TraceRequest, plan: BatchPlan | None =
 
 
 def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) -> _Import:
-    proto = _inline_functions(model.proto, model.label)
+    proto = inline_functions(model.proto, model.label)
     if not proto.graph.output:
         raise TraceError(f"{model.label}: no ONNX model: there is no graph with outputs")
     initializers = initializer_tensors(proto.graph, model.label)
@@ -148,13 +152,3 @@ def _load(model: Any) -> _Model:
         return _Model(weight_stripping.from_proto(model), model.graph.name or "onnx", "the ONNX model")
     ir_model = getattr(model, "model", model)  # of a torch.onnx.ONNXProgram
     return _Model(weight_stripping.from_ir(ir_model), ir_model.graph.name or "onnx", "the ONNX model")
-
-
-def _inline_functions(model: onnx.ModelProto, model_label: str) -> onnx.ModelProto:
-    """The model with its own functions replaced by their bodies."""
-    if not model.functions:
-        return model
-    try:
-        return inliner.inline_local_functions(model)
-    except Exception as error:  # whatever the C++ code throws
-        raise TraceError(f"{model_label}: its functions cannot be inlined: {one_line(error, 300)}") from error

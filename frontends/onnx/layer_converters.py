@@ -22,6 +22,9 @@ GENERATED = re.compile(r"^(onnx::|val_\d+$)")  # names by PyTorch's exporters of
 def _window_attrs(call: OnnxCall, kernel: Sequence[int]) -> dict[str, Attr]:
     """Kernel, stride, dilation and padding of an operator with windows."""
     n = len(kernel)
+    size = call.require_input(0).size
+    if 0 in call.sizes[0] and 0 not in size:
+        raise TraceError(f"a window of {tuple(kernel)} does not fit into an input of size {size}")
     stride = tuple(int(s) for s in call.attr("strides") or (1,) * n)
     dilation = tuple(int(d) for d in call.attr("dilations") or (1,) * n)
     if not len(stride) == len(dilation) == n:

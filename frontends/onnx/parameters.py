@@ -32,6 +32,7 @@ from cgir import TraceError
 from cgir.ops import TORCH_NAMES
 
 from .external_data import check_location
+from .functions import constant_id
 from .tensors import WEIGHT_TYPES, OnnxTensor, decode_small
 
 INPUT_KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
@@ -102,7 +103,8 @@ def constant_tensor(node: onnx.NodeProto, may_be_weight: bool) -> OnnxTensor | N
         dense = attribute.name == "value"
         proto = attribute.t if dense else attribute.sparse_tensor.values
         size = tuple(proto.dims if dense else attribute.sparse_tensor.dims)
-        tensor = OnnxTensor(node.output[0], proto.data_type, size, decode_small(proto) if dense else None)
+        name = constant_id(proto, node.output[0])
+        tensor = OnnxTensor(name, proto.data_type, size, decode_small(proto) if dense else None)
         if TORCHSCRIPT_CONSTANT.search(tensor.name) is not None:
             return tensor
         classify(tensor, "", ())

@@ -104,7 +104,7 @@ class ShapeInference:
             if sizes[slot] is None and name:
                 sizes[slot] = self._declared_size(name)
             if sizes[slot] is None and name:
-                reason = _unknown_reason(node, inputs)
+                reason = _unknown_reason(node, inputs, self.opsets.get("", 1))
                 raise TraceError(f"the size of its result {name!r} cannot be known without data{reason}")
         known_sizes = [() if size is None else size for size in sizes]
         correct = CORRECTIONS.get(node.op_type)
@@ -132,13 +132,35 @@ def _may_be_sizes(tensor: OnnxTensor) -> bool:
     return data is not None and data.ndim <= 1 and data.size <= 1024 and data.dtype.kind in "iufb"
 
 
-def _unknown_reason(node: onnx.NodeProto, inputs: Inputs) -> str:
+def _first_version(op_type: str) -> int | None:
+    """The opset that brought an operator of the default domain, None where none has."""
+    versions = [
+        schema.since_version
+        for schema in defs.get_all_schemas_with_history()
+        if schema.name == op_type and schema.domain in ("", "ai.onnx")
+    ]
+    return min(versions, default=None)
+
+
+def _unknown_reason(node: onnx.NodeProto, inputs: Inputs, opset: int) -> str:
+    """Why a size is unknown, as a part of a message.
+
+    Args:
+        node: the operator.
+        inputs: its operands.
+        opset: version of the default domain.
+    """
     if node.domain not in ("", "ai.onnx"):
         known = REASONS.get(node.op_type, f"operators of domain {node.domain!r} like this one are unknown here")
         return (
             f": {known}. Either trace a part of the model without it (onnx.utils.extract_model writes one), or write "
             "the size into the file's graph.value_info, which keeps the operator as one of unknown cost"
         )
+    since = _first_version(node.op_type)
+    if since is None:
+        return f": {node.op_type} is no operator of ONNX; exporters leave such nodes in, replace it in the file"
+    if since > opset:
+        return f": {node.op_type} is an operator of ONNX since opset {since}, but the file has opset {opset}"
     unknown = [
         tensor.name for tensor in inputs[1:] if tensor is not None and tensor.data is None and not tensor.is_floating
     ]
@@ -214,6 +236,8 @@ def _range(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
     if any(array is None for array in known):
         return None
     start, limit, delta = (array.item() for array in known if array is not None)
+    if delta == 0:  # refused later
+        return [(0,)]
     return [(max(int(np.ceil((limit - start) / delta)), 0),)]
 
 
@@ -246,4 +270,12 @@ def _stft(node: onnx.NodeProto, inputs: Inputs, sizes: list[Size]) -> list[Size]
     return [(*sizes[0][:2], length // 2 + 1, 2)] if length else sizes
 
 
-CORRECTIONS: dict[str, Correction] = {"STFT": _stft}
+def _checked_range(node: onnx.NodeProto, inputs: Inputs, sizes: list[Size]) -> list[Size]:
+    """Range with steps of 0 never ends; ONNX's inference makes it empty."""
+    delta = inputs[2].known_value if len(inputs) > 2 and inputs[2] is not None else None
+    if delta is not None and not np.any(delta):
+        raise TraceError("Range has a delta of 0, expected another number")
+    return sizes
+
+
+CORRECTIONS: dict[str, Correction] = {"Range": _checked_range, "STFT": _stft}

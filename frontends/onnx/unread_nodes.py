@@ -1,23 +1,31 @@
-"""Removal of what is computed from constants and parameters and read by nothing, such as sizes once they are known."""
+"""Removal of what nothing reads any more once sizes are known: arithmetic on sizes, and tensors that were measured."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from cgir import Node
 
 
-def without_unread(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    """The nodes without those that depend on no graph input and that no node reads, directly or through such nodes."""
+def without_unread(nodes: Sequence[Node], measured: Collection[int]) -> tuple[Node, ...]:
+    """The nodes without those that nothing reads and that depend on no graph input, or of which only the size is read.
+
+    Nodes that only such nodes read go too. Others that nothing reads stay: the file has them, and their costs.
+
+    Args:
+        nodes: of a graph.
+        measured: indices of nodes whose sizes are read.
+    """
     static: list[bool] = []
     for node in nodes:
         static.append(node.op not in ("Input", "Output") and all(static[source] for source in node.inputs))
-    needed = [not is_static for is_static in static]
+    read = {source for node in nodes for source in node.inputs}
+    needed = [index not in read and not static[index] and index not in measured for index in range(len(nodes))]
     for index in range(len(nodes) - 1, -1, -1):
-        if needed[index]:
-            for source in nodes[index].inputs:
-                needed[source] = True
+        needed[index] |= nodes[index].op == "Input"
+        for source in nodes[index].inputs if needed[index] else ():
+            needed[source] = True
     kept = [index for index in range(len(nodes)) if needed[index]]
     places = {old: new for new, old in enumerate(kept)}
     return tuple(

@@ -18,6 +18,7 @@ from onnx_samples import model, small
 
 import frontends
 from cgir import CgirError, TraceError
+from frontends.onnx.weight_stripping import from_bytes
 
 node = helper.make_node
 
@@ -177,3 +178,39 @@ def test_damaged_bytes_never_raise_anything_else() -> None:
         except CgirError:
             outcomes.add("error")
     assert outcomes == {"graph", "error"}
+
+
+REFUSED: dict[str, tuple[onnx.NodeProto, dict[str, Any], str]] = {
+    "no operator": (node("Erfc", ["x"], ["y"], name="e"), {}, r"node 'e' \(Erfc\): .* Erfc is no operator of ONNX"),
+    "later operator": (node("Swish", ["x"], ["y"]), {}, "Swish is an operator of ONNX since opset 24, .* has opset 20"),
+    "endless range": (
+        node("Range", ["a", "b", "c"], ["y"], name="r"),
+        {"a": np.array(0), "b": np.array(16), "c": np.array(0)},
+        r"node 'r' \(Range\): Range has a delta of 0, expected another number",
+    ),
+    "endless range of floats": (
+        node("Range", ["a", "b", "c"], ["y"], name="r"),
+        {"a": np.array(0.0), "b": np.array(16.0), "c": np.array(0.0)},
+        r"node 'r' \(Range\): Range has a delta of 0",
+    ),
+    "window": (node("Conv", ["x", "w"], ["y"], name="c"), {"w": (4, 4, 9)}, r"window of \(9,\) does not fit .*4, 8\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_model_can_have_is_named(name: str) -> None:
+    operator, weights, message = REFUSED[name]
+    with pytest.raises(TraceError, match=message):
+        frontends.trace(model([operator], {"x": [2, 4, 8]}, ["y"], weights))
+
+
+def test_attributes_of_many_numbers_are_read_quickly() -> None:
+    """Trees have millions of numbers, each of which is a field of its own in the file."""
+    numbers = np.arange(300_000, dtype=np.float32)
+    tree = node("TreeEnsembleRegressor", ["x"], ["t"], domain="ai.onnx.ml", nodes_values=numbers.tolist())
+    proto = model([tree, node("Relu", ["x"], ["y"])], {"x": [2, 4]}, ["y"])
+    data = proto.SerializeToString()
+    start = time.perf_counter()
+    stripped = from_bytes(data)
+    assert time.perf_counter() - start < 1
+    assert len(stripped.graph.node[0].attribute[0].floats) == 300_000

@@ -178,3 +178,16 @@ def test_sequences_that_grow_have_the_elements_of_all_rounds() -> None:
     )
     assert cost(proto) == (64, 8 * 2 * 16 * 4, True)
     assert tensor_sizes(proto, TraceRequest())["y"] == (1, 8, 4)
+
+
+def test_what_only_its_size_is_read_of_has_no_cost() -> None:
+    """Keras computes a first step of a masked layer for the size of its result."""
+    nodes = [
+        node("MatMul", ["x", "v"], ["a"]), node("Shape", ["a"], ["n"]), node("ConstantOfShape", ["n"], ["zeros"]),
+        node("MatMul", ["x", "w"], ["b"]), node("Add", ["b", "zeros"], ["y"]),
+    ]  # fmt: skip
+    proto = model(nodes, {"x": [1, 8, 16]}, ["y"], {"v": (16, 16), "w": (16, 16)})
+    for level in ("module", "inference"):
+        assert cost(proto, level=level) == (256, ROUND, True)
+    nodes[4] = node("Add", ["b", "a"], ["y"])  # read as well
+    assert cost(model(nodes, {"x": [1, 8, 16]}, ["y"], {"v": (16, 16), "w": (16, 16)})) == (512, 2 * ROUND, True)
