@@ -7,6 +7,7 @@ number of times have that number as `trips`. Sources (constants, placeholders, v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -105,9 +106,9 @@ def _branches(
         functions: label of a branch -> its function.
         codes: values of the condition that select them; any other selects the last one.
     """
-    condition = inputs[0].data
+    condition = inputs[0].contents
     if condition is not None:
-        code = int(np.asarray(condition).ravel()[0]) if condition.size else 0
+        code = int(np.any(condition)) if 0 in codes[1:] else int(np.asarray(condition).ravel()[0])
         selected = codes.index(code) if code in codes else len(codes) - 1
         return importer.inline_function(list(functions.values())[selected], inputs[1:], node)
     results = []
@@ -179,7 +180,8 @@ def _while(importer: TensorFlowImporter, node: NodeDef, inputs: Tensors, scope: 
     """The nodes of the body once, with its trip count where it is known, then one Loop node."""
     condition, body = _function_name(node, "cond"), _function_name(node, "body")
     invariant = invariant_variables(importer.program.functions, body)
-    trips = trip_count(importer.program.functions, condition, body, inputs)
+    known = [replace(tensor, data=tensor.example) if tensor.data is None else tensor for tensor in inputs]
+    trips = trip_count(importer.program.functions, condition, body, known)
     if trips == 0:
         return inputs
     dynamic = next((tensor for tensor in inputs if not _is_handle(tensor) and not _is_static(importer, tensor)), None)

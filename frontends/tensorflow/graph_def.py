@@ -76,6 +76,8 @@ class TFTensor:
         deferred_value: computes the value, for tensors whose node is appended only if they are read.
         variable: the variable that it is the contents of, or a handle to.
         provenance: hint of operators that TensorFlow writes for parts of a layer, for later converters.
+        is_default: whether its contents follow from the default of an input, which may be given another value.
+        example: its contents for the example inputs, where it is small; they decide what runs.
         unsized: why its size is not known, which is an error once the tensor is read.
     """
 
@@ -86,7 +88,14 @@ class TFTensor:
     deferred_value: Callable[[], Value] | None = None
     variable: Variable | None = None
     provenance: ProvenanceHint | None = None
+    is_default: bool = False
+    example: AnyArray | None = None
     unsized: str = ""
+
+    @property
+    def contents(self) -> AnyArray | None:
+        """What is known to decide which branch runs, and how often a loop does: no defaults."""
+        return self.example if self.data is None or self.is_default else self.data
 
 
 def handle_of(variable: Variable) -> TFTensor:

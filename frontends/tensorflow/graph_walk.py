@@ -17,6 +17,7 @@ from cgir import CgirError, Graph, Param, TraceError, UnsupportedOpError
 from cgir.errors import one_line
 from cgir.graph import Attr
 from cgir.ops import TF_NAMES
+from cgir.typing import AnyArray
 from frontends.common.tape import CallFields, LayoutFields, Size, Tape, Value
 
 from .constant_folding import evaluate, is_foldable
@@ -69,6 +70,7 @@ FREE_OPS = (
     "StringJoin StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast "
     "StringToHashBucketStrong StringToNumber StringUpper Substr UnicodeScript Unique UniqueV2 Where"
 )
+SIZE_OPS = frozenset(("Shape", "ShapeN", "Rank", "Size"))  # which read no contents
 PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
 Results: TypeAlias = "Sequence[Value | TFTensor]"
 TFConverter: TypeAlias = "Callable[[TFCall], Results]"
@@ -237,18 +239,21 @@ class TensorFlowImporter:
 
     # --- graphs and functions
 
-    def import_graph(self, sizes: Sequence[Size], batch_axes: Sequence[int | None]) -> Graph:
+    def import_graph(
+        self, sizes: Sequence[Size], batch_axes: Sequence[int | None], examples: Sequence[AnyArray | None]
+    ) -> Graph:
         """The raw graph of the program.
 
         Args:
             sizes: of the inputs.
             batch_axes: of the inputs, None for those without a batch.
+            examples: contents of inputs of one element, None where they are not given.
         """
         program = self.program
         scope = GraphScope({})
-        for graph_input, size, batch_axis in zip(program.inputs, sizes, batch_axes, strict=True):
+        for graph_input, size, batch_axis, example in zip(program.inputs, sizes, batch_axes, examples, strict=True):
             value = self.tape.input(graph_input.name, size, batch_axis, graph_input.dtype in FLOATING)
-            scope.results[graph_input.node] = [TFTensor(size, graph_input.dtype, value=value)]
+            scope.results[graph_input.node] = [TFTensor(size, graph_input.dtype, value=value, example=example)]
         # copies: they get their nodes on this tape
         scope.results.update({name: [replace(tensor)] for name, tensor in program.captures.items()})
         self._import_nodes(program.nodes, [ref for _, ref in program.outputs], scope, program.name)
@@ -353,13 +358,47 @@ class TensorFlowImporter:
         if is_foldable(definition, inputs, specs):
             constants = evaluate(node, definition, inputs, specs, sizes)
             if constants is not None:
-                return constants
+                return self._with_examples(node, definition, inputs, specs, sizes, constants)
         call = TFCall(self, node, inputs, specs, sizes)
         results = [
             result if isinstance(result, TFTensor) else TFTensor(result.size, dtype, value=result)
             for result, (_, dtype) in zip(self._converters.get(node.op, _default)(call), specs, strict=True)
         ]
+        results = self._with_examples(node, definition, inputs, specs, sizes, results)
         return [replace(tensor, unsized=why) if why else tensor for tensor, why in zip(results, unsized, strict=True)]
+
+    def _with_examples(
+        self,
+        node: NodeDef,
+        definition: op_def_pb2.OpDef,
+        inputs: list[TFTensor],
+        specs: ResultSpecs,
+        sizes: list[Size],
+        results: list[TFTensor],
+    ) -> list[TFTensor]:
+        """The results with what follows from example inputs and from defaults of inputs.
+
+        Args:
+            node: the node.
+            definition: of its operator.
+            inputs: its operands.
+            specs: names and types of its results.
+            sizes: of its results.
+            results: its results.
+        """
+        if node.op == "PlaceholderWithDefault":
+            return [replace(results[0], is_default=True)]
+        if node.op in SIZE_OPS or all(not tensor.is_default and tensor.example is None for tensor in inputs):
+            return results
+        examples: list[TFTensor] | None = None
+        known = [replace(tensor, data=tensor.contents) for tensor in inputs]
+        if is_foldable(definition, known, specs):
+            examples = evaluate(node, definition, known, specs, sizes)
+        is_default = any(tensor.is_default for tensor in inputs)
+        contents = [None] * len(results) if examples is None else [tensor.data for tensor in examples]
+        return [
+            replace(tensor, is_default=is_default, example=data) for tensor, data in zip(results, contents, strict=True)
+        ]
 
     def _unregistered(self, node: NodeDef, inputs: list[TFTensor]) -> list[TFTensor]:
         """An operator of a library that is not loaded: opaque if the file says the sizes of its results."""

@@ -13,8 +13,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
+from cgir.typing import AnyArray
 from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
@@ -281,7 +284,9 @@ def _imported(program: Program, request: TraceRequest, plan: BatchPlan, sizes: S
     tape = Tape(plan.examples, request.strict)
     tape.sliced = plan.examples == 1
     tape.gaps.extend(plan.gaps)
-    graph = TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW).import_graph(sizes, plan.axes)
+    graph = TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW).import_graph(
+        sizes, plan.axes, _contents(program, request)
+    )
     return tape, graph
 
 
@@ -312,6 +317,26 @@ def _requested_sizes(program: Program, request: TraceRequest) -> Sequence[Size]:
         return [tuple(_tensor_spec(request.inputs[name]).shape) for name in names]
     specs = tf.nest.flatten(_requested_specs(request, None))
     return [tuple(spec.shape.as_list()) for spec in specs]
+
+
+def _contents(program: Program, request: TraceRequest) -> list[AnyArray | None]:
+    """Contents of the inputs of one element, where the request gives values; they decide which branches run."""
+    given = request.inputs
+    items = [given[i.name] for i in program.inputs] if isinstance(given, dict) else tf.nest.flatten(given)
+    if given is None or len(items) != len(program.inputs):
+        return [None] * len(program.inputs)
+    return [_number(item) for item in items]
+
+
+def _number(item: Any) -> AnyArray | None:
+    """The contents of an example input, if it is one integer or truth value that is there."""
+    if isinstance(item, tf.TensorSpec) or prod(item.shape) != 1:
+        return None
+    try:
+        array = np.asarray(item)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # symbolic tensors, those on meta devices
+        return None
+    return array if array.dtype.kind in "biu" else None
 
 
 def _declared_size(program: Program, graph_input: GraphInput, request: TraceRequest) -> Size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cgir
@@ -143,3 +144,38 @@ def test_a_batch_is_no_part_of_the_graph() -> None:
     graphs = [frontends.trace(made, input_shape=(batch, 4)) for batch in (1, 8)]
     assert cgir.isomorphic(*graphs)
     assert graphs[0].flops == PRODUCT
+
+
+def switched(x: Any, flag: Any) -> Any:
+    return tf.cond(flag, lambda: tf.nn.relu(x @ WEIGHT), lambda: tf.nn.tanh(x))
+
+
+def test_example_inputs_decide_branches_and_rounds() -> None:
+    x = tf.zeros((1, 4))
+    made = tf.function(switched, [SPEC, tf.TensorSpec((), tf.bool)])
+    assert {"If", "ReLU", "Tanh"} <= set(frontends.trace(made).op_counts())
+    graphs = [frontends.trace(made, (x, tf.constant(flag))) for flag in (True, False)]
+    assert [(graph.num_params, graph.flops) for graph in graphs] == [(16, PRODUCT), (0, 0)]
+    named = frontends.trace(made.get_concrete_function(), {"x": x, "flag": np.asarray(True)})
+    assert cgir.isomorphic(named, graphs[0])
+    compared = tf.function(lambda x, mode: switched(x, mode * 2 > 3), [SPEC, tf.TensorSpec((), tf.int32)])
+    assert [frontends.trace(compared, (x, np.int32(mode))).num_params for mode in (1, 2)] == [0, 16]
+    repeated = tf.function(lambda x, n: loop(0, lambda i, _: i < n, lambda i: i + 1)(x), compared.input_signature)
+    assert frontends.trace(repeated, (x, np.int32(6))).flops == 6 * PRODUCT
+    assert not frontends.trace(repeated).complete
+
+
+def test_defaults_of_inputs_decide_sizes_only() -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph:
+        x = v1.placeholder(tf.float32, (1, 4), name="x")
+        training = v1.placeholder_with_default(False, (), name="training")
+        width = v1.placeholder_with_default(2, (), name="width")
+        y = tf.cond(
+            tf.logical_not(training), lambda: x @ tf.ones((4, 4)), lambda: tf.nn.relu(x) @ tf.eye(4, dtype=tf.float32)
+        )
+        tf.reshape(y, tf.stack([1, width, 2]), name="y")
+    found = frontends.trace(graph.as_graph_def())
+    assert found.flops == 2 * PRODUCT
+    assert found.op_counts()["If"] == 1
+    assert np.prod(found.nodes[-1].shape) == 4
