@@ -113,8 +113,8 @@ _ROWS = (
     Op("RNN", "recurrent", "rnn_tanh rnn_relu rnn_tanh_cell rnn_relu_cell", weights=("weights",), cost=recurrent_flops,
        onnx="RNN", keras="SimpleRNN", layout="channels_last"),
     # --- products of two activations
-    Op("MatMul", "matmul", "matmul bmm mm mv dot addmm addbmm baddbmm einsum tensordot inner outer", cost=matmul_flops,
-       onnx="MatMul MatMulInteger QLinearMatMul", keras="Matmul Dot Tensordot Einsum Inner Outer",
+    Op("MatMul", "matmul", "matmul bmm mm mv dot vdot addmm addbmm baddbmm einsum tensordot inner outer",
+       cost=matmul_flops, onnx="MatMul MatMulInteger QLinearMatMul", keras="Matmul Dot Tensordot Einsum Inner Outer",
        tf="MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3", layout="unpermuted"),
     Op("Attention", "attention", "scaled_dot_product_attention", cost=attention_flops, onnx="Attention",
        keras="MultiHeadAttention GroupedQueryAttention DotProductAttention", layout="unpermuted"),

@@ -66,6 +66,7 @@ PATTERNS: tuple[tuple[Operator, str, dict[str, Attr]], ...] = (
     (_p("Div", _CENTERED, _DEVIATION), "LayerNorm", {"dims": 1}),
     (_p("Neg", _p("Softplus", _p("Neg", "x"))), "LogSigmoid", {}),
     (_p("Sub", "x", _p("Tanh", "x")), "TanhShrink", {}),
+    (_p("Div", "x", _p("Add", _p("Abs", "x"), c=1)), "Softsign", {}),
     (_p("Add", _p("Maximum", "x", c=0), _p("Exp", _p("Minimum", "x", c=0))), "CELU", {"alpha": 1.0}),
     (
         _p("Div", "x", _p("Pow", _p("Add", _p("Mul", _SQUARES_NEARBY, c=ANY), c=ANY), c=ANY)),

@@ -449,6 +449,8 @@ class Tape:
         elif layout_rule(call.defining_op) != "channels_second":
             layout = elementwise_layout([(o.size, o.value.layout) for o in call.dynamic_operands], size, batch)
         layout = call.layout_of(size, layout, batch)
+        if slot and layout.channel is not None and layout.channel >= len(size):  # statistics of a norm
+            layout = NO_LAYOUT
         unsure = call.op in ("Opaque", "Gather", "Scatter", "MatMul")
         if unsure and layout.batch is None and size and size[0] == batch and layout.channel != 0:
             return AxisLayout(layout.channel, 0)

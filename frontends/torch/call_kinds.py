@@ -112,7 +112,7 @@ def _classify_function(func: Function) -> CallKind:
     window = re.search(r"([123])d$", name)
     return CallKind(
         name,
-        _display_name(func, full_name, module),
+        _display_name(func, name if plain_name in ATEN_ALIASES else full_name, module),
         op,
         _action(full_name, name, scoped_name, dunder),
         in_place,

@@ -155,7 +155,12 @@ def _minimum(input: Tensor, *, dim: int | None = None, **_: object) -> Conversio
 def _norm(
     input: Tensor, p: Number | str | None = None, dim: IntOrInts | None = None, *_: object, **__: object
 ) -> Conversion:
-    return _reduce(input, dim)
+    # sums of singular values are those of a decomposition
+    return _reduce(input, dim) if p != "nuc" else Conversion((input,), op="Opaque")
+
+
+def _conj(input: Tensor) -> Conversion:
+    return Conversion((input,), op="" if input.is_complex() else "Identity")
 
 
 def _matmul(input: Tensor, other: Tensor, **_: object) -> Conversion:
@@ -229,6 +234,7 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     **dict.fromkeys(("pow", "ipow", "float_power"), _binary("Pow")),
     "rpow": _binary("Pow", swapped=True),
     "square": _square,
+    **dict.fromkeys(("conj", "conj_physical"), _conj),
     "masked_fill": _masked_fill,
     **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "greater", "less", "equal"), _compare),
     # reductions
@@ -238,7 +244,7 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     "aminmax": _minimum,
     **dict.fromkeys(("norm", "linalg_norm", "linalg_vector_norm"), _norm),
     # products
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "inner"), _matmul),
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot", "vdot", "inner"), _matmul),
     "rmatmul": _rmatmul,
     **dict.fromkeys(("_grouped_mm", "grouped_mm"), _grouped_matmul),
     "einsum": _einsum,

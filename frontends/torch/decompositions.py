@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ from frontends.common.einsum import TensorOps, einsum
 from .typing import Args, Function
 
 
-def _transparent(func: Function) -> Function:
-    """A copy of a function of `torch.nn.functional` that always runs its body, so that the calls inside are seen."""
-    assert isinstance(func, types.FunctionType)
+@cache
+def transparent(func: types.FunctionType) -> types.FunctionType:
+    """A copy of one of PyTorch's Python functions that always runs its body, so that the calls inside are seen."""
     names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
     never = dict.fromkeys(names, lambda *_: False)
     copy = types.FunctionType(
@@ -158,8 +158,14 @@ _EINSUM_OPS = TensorOps[Tensor](
 # Names without underscores; "F." before one where `torch.nn.functional` orders arguments otherwise.
 DECOMPOSITIONS: dict[str, Function] = {
     **{
-        f"F.{function.__name__}": _transparent(function)
-        for function in (F.multi_head_attention_forward, F.gumbel_softmax, torch.functional.stft)
+        f"F.{function.__name__}": transparent(function)
+        for function in (
+            F.multi_head_attention_forward,
+            F.embedding_bag,
+            F.gumbel_softmax,
+            F.softmin,
+            torch.functional.stft,
+        )
     },
     "addmm": _add_product(torch.mm),
     "addmv": _add_product(torch.mv),

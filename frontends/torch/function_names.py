@@ -128,6 +128,10 @@ FACTORIES = frozenset(
         "empty_strided",
         "empty_permuted",
         "range",
+        "zero",
+        "cauchy",
+        "geometric",
+        "log_normal",
     ]
 )
 # they overwrite a tensor with values that depend on no other
@@ -140,6 +144,9 @@ FILLS = frozenset(
         "bernoulli_",
         "random_",
         "exponential_",
+        "cauchy_",
+        "geometric_",
+        "log_normal_",
         "geometric_",
         "cauchy_",
         "log_normal_",
@@ -173,6 +180,12 @@ _ALIASES = {
     "layer_norm": "native_layer_norm",
     "rms_norm": "_fused_rms_norm",
     "softmax": "_softmax _safe_softmax",
+    "logsigmoid": "log_sigmoid_forward",
+    "bitwise_left_shift": "lshift ilshift",
+    "bitwise_right_shift": "rshift irshift",
+    "conj": "_conj",
+    "conj_physical": "_conj_physical",
+    "fft_fft": "_fft_c2c _fft_r2c _fft_c2r",
     "log_softmax": "_log_softmax",
     "convolution": "_convolution",
     "cdist": "_cdist_forward _euclidean_dist",

@@ -246,11 +246,6 @@ def _embedding_of_aten(weight: Tensor, indices: Tensor, *_: object, **__: object
     return Conversion((indices,), {}, (weight,))
 
 
-def _embedding_bag(input: Tensor, weight: Tensor, *_: object, **__: object) -> Conversion:
-    """Embedding bags; table and indices are accepted in either order."""
-    return _weight_and_bias(input, weight) if weight.is_floating_point() else _weight_and_bias(weight, input)
-
-
 def _recurrent(
     input: Tensor,
     hx: Tensors,
@@ -346,7 +341,6 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     "native_group_norm": _native_group_norm,
     "F.embedding": _embedding,
     "embedding": _embedding_of_aten,
-    "F.embedding_bag": _embedding_bag,
     "embedding_bag": _embedding_of_aten,
     **dict.fromkeys(("lstm", "gru", "rnn_tanh"), _recurrent),
     "rnn_relu": _with_relu(_recurrent),

@@ -11,13 +11,25 @@ from typing import Any, Protocol
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from cgir.graph import Attr
 
 from .typing import Args, Function, Kwargs
 
-# Operators without products, beyond those that PyTorch tags as elementwise or as reductions.
-WITHOUT_PRODUCTS = frozenset(["median", "nanmedian", "mode", "kthvalue"])
+# Operators without products, besides those that PyTorch tags as elementwise or as reductions. Not here: `linalg_*`.
+_MOVING = (
+    "_chunk_cat as_strided_scatter block_diag complex diag_embed diagonal_scatter index_reduce lu_unpack "
+    "max_unpool2d max_unpool3d narrow_copy nonzero_static put resize resize_as _unsafe_masked_index "
+    "_unsafe_masked_index_put_accumulate"
+)
+_LOSSES = (
+    "binary_cross_entropy binary_cross_entropy_with_logits huber_loss multi_margin_loss multilabel_margin_loss_forward "
+    "nll_loss_forward nll_loss2d_forward smooth_l1_loss soft_margin_loss"
+)
+_SELECTING = "median nanmedian mode kthvalue fractional_max_pool2d fractional_max_pool3d segment_reduce"
+_ELEMENTWISE = "addr linalg_cross cross _pdist_forward dist renorm trace hash_tensor"
+WITHOUT_PRODUCTS = frozenset(f"{_MOVING} {_LOSSES} {_SELECTING} {_ELEMENTWISE}".split())
 
 
 class OperatorRecorder(Protocol):
@@ -53,9 +65,19 @@ class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             recorder.operator = outer
 
 
-def known_cost(func: Function) -> Mapping[str, Attr]:
-    """The attribute `flops` of an operator outside the vocabulary whose cost is known, because it has no products."""
+def known_cost(func: Function, args: Args, kwargs: Kwargs, result: Any) -> Mapping[str, Attr]:
+    """The attribute `flops` of an operator outside the vocabulary whose cost is known, else none.
+
+    Args:
+        func: the operator.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        result: of the call.
+    """
     if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten":
         return {}
-    is_free = torch.Tag.pointwise in func.tags or torch.Tag.reduction in func.tags
-    return {"flops": 0} if is_free or func._opname.strip("_") in WITHOUT_PRODUCTS else {}
+    if func.overloadpacket in flop_registry:
+        return {"flops": int(flop_registry[func.overloadpacket](*args, **kwargs, out_val=result))}
+    name = func._opname.removesuffix("_")
+    is_free = torch.Tag.pointwise in func.tags or torch.Tag.reduction in func.tags or name in WITHOUT_PRODUCTS
+    return {"flops": 0} if is_free or name.endswith(("_backward", "_backward_data")) else {}

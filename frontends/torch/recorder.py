@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import FunctionType
 from typing import Any, NoReturn, TypeAlias
 
 import torch
@@ -33,8 +34,9 @@ from .call_arguments import (
     target_dtype,
     value_dependence,
 )
-from .call_kinds import CallKind, classify, is_decomposed
+from .call_kinds import PYTHON_MODULES, CallKind, classify, is_decomposed
 from .conversion import Conversion
+from .decompositions import transparent
 from .filled_tensors import COPIED, FILLED, empty_result, stacked, value_arguments
 from .known_numbers import with_numbers
 from .operator_mode import OperatorMode, known_cost
@@ -91,6 +93,7 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self.tape, self.values, self.device = tape, values, device
         self._control_flow = control_flow
+        self._opened: list[Function] = []  # Python functions whose body runs; a few dispatch to each other
         self.operator: Function | None = None  # the one that `OperatorMode` has just handed over
 
     def __torch_function__(self, func: Function, types: object, args: Args = (), kwargs: Kwargs | None = None) -> Any:
@@ -263,10 +266,10 @@ class Recorder(TorchFunctionMode):
         if self.operator is not func and not is_primitive(conversion):
             self._refuse_hidden_code()
             return self._record_operators(func, args, kwargs)
-        if conversion.op in ("", "Opaque"):
-            conversion = conversion._replace(attrs=known_cost(func))
         sizes = {id(tensor): tuple(tensor.shape) for tensor in tensors}
         result = _run(func, call, args, kwargs, sizes)
+        if conversion.op in ("", "Opaque"):
+            conversion = conversion._replace(attrs=known_cost(func, args, kwargs, result))
         outputs = tensors_in(result)
         overwritten = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
         moves = call.category in ("identity", "movement")
@@ -281,7 +284,15 @@ class Recorder(TorchFunctionMode):
         return result
 
     def _record_operators(self, func: Function, args: Args, kwargs: Kwargs) -> Any:
-        """A call as the operators that PyTorch executes for it, as exported programs have them."""
+        """A call as the calls in its body or the operators that PyTorch executes, as exported programs have them."""
+        is_python = isinstance(func, FunctionType) and func.__module__ in PYTHON_MODULES
+        if is_python and func not in self._opened and maybe_current_level() is None:
+            self._opened.append(func)
+            try:
+                with self:
+                    return transparent(func)(*args, **kwargs)
+            finally:
+                self._opened.pop()
         operator, self.operator = self.operator, None
         try:
             with OperatorMode(self):
@@ -379,6 +390,13 @@ def _run(func: Function, call: CallKind, args: Args, kwargs: Kwargs, sizes: dict
         return result
     try:
         return func(*args, **kwargs)
+    except NotImplementedError as error:
+        if "Meta" not in str(error):
+            raise
+        raise TraceError(
+            f"PyTorch has no meta kernel for {call.display_name}, which would say what shape its result has; "
+            "register a fake implementation of it, or leave it out of the forward that is traced"
+        ) from error
     except Exception as error:
         shapes = ", ".join("x".join(map(str, size)) or "a scalar" for size in sizes.values())
         error.add_note(f"in {call.name} of {shapes}")

@@ -169,6 +169,15 @@ CALLS: dict[str, tuple[Forward, tuple[int, ...]]] = {
     "fractional pooling": (lambda m, x: F.fractional_max_pool2d(x, 3, output_size=(5, 5)), IMAGE),
     "hard gumbel": (lambda m, x: F.gumbel_softmax(x @ m.w, hard=True), SQUARE),
     "soft gumbel": (lambda m, x: F.gumbel_softmax(x @ m.w, tau=0.5), SQUARE),
+    "bags": (lambda m, x: F.embedding_bag(x.long(), m.w, mode="sum"), (1, 5)),
+    "renormed embedding": (lambda m, x: F.embedding(x.long(), m.w, max_norm=1.0), (1, 5)),
+    "softmin": (lambda m, x: F.softmin(x, dim=-1), SQUARE),
+    "softsign": (lambda m, x: F.softsign(x @ m.w), SQUARE),
+    "nuclear norm": (lambda m, x: torch.norm(x, "nuc"), SQUARE),
+    "indices of maxima": (lambda m, x: x.max(-1)[1], SQUARE),
+    "unravelled": (lambda m, x: torch.unravel_index(x.long(), (3, 4))[1], SQUARE),
+    "margins": (lambda m, x: F.multilabel_soft_margin_loss(x, m.w), SQUARE),
+    "conjugates of real numbers": (lambda m, x: x.conj() @ m.w.mH, SQUARE),
     "reciprocal": (lambda m, x: 1 / x, SQUARE),
     "number by a tensor": (lambda m, x: 3.0 / (x + 1), SQUARE),
     "mean and deviation": (lambda m, x: (x - x.mean()) / (x.std() + 1e-6), SQUARE),
@@ -206,3 +215,69 @@ def test_covariances_and_correlations_are_products_of_centred_rows() -> None:
         graph = trace(model, inputs)
         assert (graph.num_params, graph.flops) == counted(model, inputs)
         assert graph.nodes[-1].shape == tuple(model(inputs).shape)
+
+
+# --- one operator, one name
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda x: x.median(), lambda x: torch.median(x)),
+        (lambda x: x.kthvalue(2)[0], lambda x: torch.kthvalue(x, 2)[0]),
+        (lambda x: x.mode()[1], lambda x: torch.mode(x)[1]),
+        (lambda x: x.det(), lambda x: torch.linalg.det(x)),
+        (lambda x: x.int() << 1, lambda x: torch.bitwise_left_shift(x.int(), 1).clone()),
+        (lambda x: x.logit(), lambda x: torch.special.logit(x)),
+        (lambda x: torch.sigmoid(x), lambda x: torch.special.expit(x)),
+        (lambda x: torch.as_tensor(x).relu(), lambda x: torch.asarray(x).relu()),
+        (lambda x: x.max(-1)[1], lambda x: x.argmax(-1)),
+        (lambda x: x.aminmax(dim=-1)[1], lambda x: x.amax(-1)),
+        (lambda x: torch.var_mean(x, -1)[1], lambda x: x.mean(-1)),
+        (
+            lambda x: F.max_unpool2d(*F.max_pool2d(x[None], 2, return_indices=True), 2),
+            lambda x: torch._C._nn.max_unpool2d(*F.max_pool2d(x[None], 2, return_indices=True), (4, 4)),
+        ),
+    ],
+)
+def test_spelling_makes_no_difference(first: Forward, second: Forward) -> None:
+    graphs = [frontends.trace(Function(lambda m, x, f=f: f(x[0])), torch.rand(1, 4, 4)) for f in (first, second)]
+    assert cgir.isomorphic(*graphs), cgir.diff(*graphs)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda x: x.max(-1)[0], lambda x: x.max(-1)[1]),
+        (lambda x: torch.std_mean(x, -1)[0], lambda x: torch.std_mean(x, -1)[1]),
+        (lambda x: x.median(-1)[0], lambda x: x.median(-1)[1]),
+        (lambda x: torch.linalg.eigh(x)[0], lambda x: torch.linalg.svdvals(x)),
+    ],
+)
+def test_results_of_one_call_differ(first: Forward, second: Forward) -> None:
+    graphs = [frontends.trace(Function(lambda m, x, f=f: f(x[0])), torch.rand(1, 4, 4)) for f in (first, second)]
+    assert not cgir.isomorphic(*graphs)
+
+
+def test_costs_of_opaque_operators_are_known_where_they_have_no_products() -> None:
+    for forward, complete in (
+        (lambda m, x: torch.logaddexp(x, x), True),
+        (lambda m, x: x.median(-1)[0], True),
+        (lambda m, x: torch.renorm(x, 2, 0, 1.0), True),
+        (lambda m, x: torch.linalg.inv(x), False),
+        (lambda m, x: torch.matrix_exp(x), False),
+    ):
+        graph = frontends.trace(Function(forward), torch.rand(1, 4, 4))
+        assert "Opaque" in {node.op for node in graph.nodes}
+        assert graph.complete is complete
+
+
+def test_operators_without_shapes_are_named() -> None:
+    with pytest.raises(cgir.TraceError, match=r"PyTorch has no meta kernel for torch\.geqrf"):
+        frontends.trace(Function(lambda m, x: torch.geqrf(x)[0]), torch.rand(4, 4))
+
+
+def test_complex_convolutions_cost_what_pytorch_counts() -> None:
+    model, inputs = nn.Conv2d(4, 6, 3, dtype=torch.cfloat), torch.zeros(1, 4, 8, 8, dtype=torch.cfloat)
+    graph = trace(model, inputs)
+    assert (graph.num_params, graph.flops) == counted(model, inputs)
