@@ -9,7 +9,9 @@ from .cost import activation_bytes, node_flops
 from .graph import Graph, Node
 from .node_text import heading, op_name, shape_text
 
-UNUSED = "unused parameters"  # the note of frontends; every other note is a pass's name
+# notes that are no pass's name, and count no node that it removed
+UNUSED = "unused parameters"  # of frontends
+COMPUTED = "nodes that read computed parameters"  # of `cgir.passes.fold_constants`
 LISTED = 10  # nodes listed of each sort
 
 
@@ -103,7 +105,7 @@ def _listing(caption: str, lines: Sequence[str]) -> list[str]:
 def _notes(graph: Graph) -> list[str]:
     """Lines on parameters that no operator reads, and on the nodes that each pass of the canonicalisation removed."""
     unused = dict(graph.notes).get(UNUSED, 0)
-    removed = sorted((-count, name) for name, count in graph.notes if name != UNUSED)
+    removed = sorted((-count, name) for name, count in graph.notes if name not in (UNUSED, COMPUTED))
     lines = ["", f"parameters that no operator reads, not counted above: {unused:,}"] if unused else []
     if removed:
         lines += ["", f"nodes contracted, folded, merged or removed, by pass: {-sum(count for count, _ in removed):,}"]

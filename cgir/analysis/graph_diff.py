@@ -11,6 +11,7 @@ from cgir.graph import Graph, Node, NodeKind
 from cgir.graph_batch import GraphBatch
 from cgir.node_text import op_name, operators, shape_text
 
+from .export_diff import explain_export
 from .weisfeiler_lehman import colors, isomorphic, param_groups
 
 LIMIT = 10  # nodes listed of each sort
@@ -19,21 +20,27 @@ LIMIT = 10  # nodes listed of each sort
 def diff(a: Graph, b: Graph) -> str:
     """Lines on what distinguishes `a` from `b`; empty if they are isomorphic.
 
-    Sizes and operator counts; where they first differ; modules that only one of them has; the first nodes whose
+    One line besides sizes and counts where they differ only as an exported file of an untrained network does. Else:
+    sizes and operator counts; where they first differ; modules that only one of them has; the first nodes whose
     operators upstream have no counterpart in the other graph; shapes, attributes and parameters of nodes that do
     correspond; and which parameters are shared.
     """
     if isomorphic(a, b):
         return ""
+    exported = explain_export(a, b)
+    if exported.all:
+        return "\n".join([*_count_lines(a, b), exported.line])
     first, second = _structural_colors(a, b)
     pairs = _counterparts(a, b, first, second)
-    lines = [*_count_lines(a, b), *_first_lines(a, b, pairs)]
+    levels = [f"level {a.level} in a, {b.level} in b"] if a.level != b.level else []
+    lines = [*levels, *_count_lines(a, b), *_first_lines(a, b, pairs)]
     lines += _listing(_module_lines(a, b, {i for i, _ in pairs}, "a")) + _listing(
         _module_lines(b, a, {j for _, j in pairs}, "b")
     )
     lines += _listing(_parting_lines(a, first, second, "a")) + _listing(_parting_lines(b, second, first, "b"))
     lines += _listing(chain.from_iterable(_kind_lines(a.nodes[i], b.nodes[j], i, j) for i, j in pairs))
     lines += _sharing_lines(a, b)
+    lines += [exported.line] if exported.line else []
     return "\n".join(lines or ["every node has a counterpart, but which feeds which differs"])
 
 

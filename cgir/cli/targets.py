@@ -16,6 +16,7 @@ from cgir.errors import CgirError, TraceError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
+from cgir.passes import canonicalize
 from cgir.serialize import load
 from cgir.store import GraphStore
 from cgir.typing import FloatArray
@@ -67,8 +68,15 @@ def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tup
 
 
 def load_or_trace(target: str, args: argparse.Namespace) -> Graph:
-    """The graph in a .json file, or that of a model."""
-    return load(Path(target)) if target.endswith(".json") else trace_model(target, args)[0]
+    """The graph in a .json file, or that of a model; a saved one is brought to level "inference" if that is asked for.
+
+    Raises:
+        InvalidGraphError: it cannot be brought there.
+    """
+    if not target.endswith(".json"):
+        return trace_model(target, args)[0]
+    graph = load(Path(target))
+    return canonicalize(graph, level="inference") if args.level == "inference" else graph
 
 
 class Targets(NamedTuple):

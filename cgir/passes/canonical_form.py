@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from cgir.errors import InvalidGraphError
 from cgir.graph import Graph
+from cgir.report import COMPUTED
 
 from .accounting import account
 from .activations import recognize_clips, recognize_prelu
@@ -45,8 +46,9 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
     """The canonical form: networks that compute the same from the same operators become isomorphic graphs.
 
     Args:
-        graph: raw or canonical (canonicalising twice changes nothing). Only a raw graph has the shapes of tensors
-            computed from parameters, which "inference" needs.
+        graph: raw or canonical (canonicalising twice changes nothing). A graph of level "module" can be brought to
+            "inference", unless nodes of it read tensors computed from parameters, such as tables of relative positions
+            or normalised weights: only the raw graph has their shapes.
         level: "module" keeps operators as written; "inference" is what an optimising exporter would write: BatchNorm
             is folded into the convolution or linear layer before it, a tensor computed from parameters alone is one
             parameter, and equal nodes are merged.
@@ -55,13 +57,25 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
             environment variable CGIR_DEBUG=1 also enables it.
 
     Raises:
-        InvalidGraphError: `level` is neither of the two; or a pass failed, as it may on a graph that `cgir.verify`
-            refuses.
+        InvalidGraphError: `level` is neither of the two, or one that this canonical graph cannot be brought to; or a
+            pass failed, as it may on a graph that `cgir.verify` refuses.
     """
     if level not in LEVELS:
         raise InvalidGraphError(f"canonicalize: level is {level!r}, expected one of {', '.join(LEVELS)}")
+    _check_level(graph, level)
     canonical = run_passes(graph, sequence(level, keep_movement), debug)
     canonical = canonical.with_nodes(canonical.nodes, level=level)
     if level == "inference":  # nothing is computed that depends on no input, and BatchNorm has become weights
         return replace(canonical, detached=())
     return account(graph, canonical)
+
+
+def _check_level(graph: Graph, level: str) -> None:
+    """Refuse what a canonical graph no longer has the shapes for."""
+    computed = dict(graph.notes).get(COMPUTED, 0)
+    if level == "inference" and graph.level == "module" and computed:
+        raise InvalidGraphError(
+            f"graph {graph.name!r} cannot be brought from level 'module' to 'inference': {computed} of its nodes read "
+            "tensors computed from parameters, whose shapes only the raw graph has; trace the model at level "
+            "'inference', or save it with raw=True"
+        )

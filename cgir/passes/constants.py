@@ -9,6 +9,7 @@ import numpy as np
 
 from cgir.graph import Attr, Graph, Node, Param, Shape, attributes
 from cgir.ops import OPS
+from cgir.report import COMPUTED
 
 from .rewrite import rebuild
 
@@ -25,10 +26,12 @@ def fold_constants(graph: Graph, computed: bool = False) -> Graph:
     3. other constants (masks, index tables) are dropped from the consumer's inputs;
     4. a product with the scalar 0 is a constant: NAS-Bench-201 writes its `none` so.
     A constant output loses its input; `remove_dead` then keeps or removes it. With `computed`, a tensor computed from
-    parameters is one parameter with the shape of the result, as at inference, where it is computed beforehand.
+    parameters is one parameter with the shape of the result, as at inference, where it is computed beforehand. Without,
+    a note counts the nodes where that makes a difference: their graph cannot be brought to that level afterwards.
     """
     constant: dict[int, tuple[Param, ...]] = {}
     nodes: list[Node | None] = []
+    differing = 0
     for index, node in enumerate(graph.nodes):
         inner = tuple(
             p
@@ -45,9 +48,27 @@ def fold_constants(graph: Graph, computed: bool = False) -> Graph:
             nodes.append(None)
         elif any(source in constant for source in node.inputs):
             nodes.append(_absorb(graph, node, constant, inner))
+            differing += not computed and node.op != "Output" and _reads_computed(graph, node, constant)
         else:
             nodes.append(node)
-    return rebuild(graph, nodes)
+    folded = rebuild(graph, nodes)
+    return folded.with_nodes(folded.nodes, {COMPUTED: differing}) if differing else folded
+
+
+def _reads_computed(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]]) -> bool:
+    """Whether a node reads tensors that parameters were computed into, and that have other shapes than those."""
+    by_size = OPS[node.op].category == "matmul"  # its weight may be transposed
+    for source in node.inputs:
+        if not constant.get(source):
+            continue
+        computed = _constant_params(graph, source, constant[source], computed=True)
+        before, after = (
+            [(prod(param.shape),) if by_size else _without_ones(param.shape) for param in params]
+            for params in (constant[source], computed)
+        )
+        if before != after:
+            return True
+    return False
 
 
 def fold_computed_constants(graph: Graph) -> Graph:

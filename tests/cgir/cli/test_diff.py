@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cli_samples import write_net
 
+import cgir
+from cgir import Graph, Node, Param
 from cgir.cli.main import main
 
 
@@ -26,3 +28,27 @@ def test_show_and_diff(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "isomorphic" in capsys.readouterr().out
     assert main(["diff", str(a), str(b)]) == 1
     assert "30" in capsys.readouterr().out
+
+
+def test_saved_graphs_at_level_inference(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `--level` asks for holds for graphs in files too, or it is said why it cannot."""
+    module, inference = tmp_path / "module.json", tmp_path / "inference.json"
+    trace = ["trace", f"{net}:build", "--input-shape", "1,3,32,32"]
+    assert main([*trace, "-o", str(module)]) == 0
+    assert main([*trace, "--level", "inference", "-o", str(inference)]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(module), str(inference)]) == 1
+    assert "--level inference), where BatchNorm is folded, they are isomorphic" in capsys.readouterr().out
+    assert main(["diff", str(module), str(inference), "--level", "inference"]) == 0
+    assert main(["diff", str(module), f"{net}:build", *trace[2:], "--level", "inference"]) == 0
+    nodes = (
+        Node("Input", shape=(4, 5)),
+        Node("Param", shape=(9, 2), params=(Param("table", (9, 2)),)),
+        Node("Gather", (1,), ((9, 2),), (4, 5)),
+        Node("Add", (0, 2), ((4, 5), (4, 5)), (4, 5)),
+        Node("Output", (3,), ((4, 5),), (4, 5)),
+    )
+    cgir.canonicalize(Graph(nodes, "net")).save(module)
+    capsys.readouterr()
+    assert main(["diff", str(module), str(inference), "--level", "inference"]) != 0
+    assert "'net' cannot be brought from level 'module' to 'inference': 1 of its nodes" in capsys.readouterr().err
