@@ -72,6 +72,16 @@ class CallKind:
         """Whether arguments besides the first may be sizes."""
         return self.category in ("movement", "resample") or self.action == "factory"
 
+    @cached_property
+    def only_reads(self) -> bool:
+        """Whether a call without `out` is known to write to none of its arguments."""
+        writes = self.in_place or self.display_name.startswith("Tensor.__i")  # x.add_(y), x += y
+        return (
+            self.action == "record"
+            and not writes
+            and (self.name == "getitem" or self.category in ("movement", "arithmetic", "reduction"))
+        )
+
 
 def classify(func: Function) -> CallKind:
     """The kind of a function that a `TorchFunctionMode` has intercepted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import FunctionType
 from typing import Any, NoReturn, TypeAlias
 
@@ -145,7 +146,7 @@ class Recorder(TorchFunctionMode):
 
     def _as_index(self, tensor: Tensor) -> Tensor:
         traced = self.values.is_traced(tensor) or tensor.is_floating_point()
-        return self.values.as_traced(tensor) if traced else self.values.constant_copy(tensor)
+        return self.values.as_traced(tensor) if traced else self.values.constant(tensor)
 
     def input(self, tensor: Tensor, name: str, batch_axis: int | None) -> None:
         """Make a meta tensor a graph input.
@@ -166,9 +167,10 @@ class Recorder(TorchFunctionMode):
     # --- calls on constants
 
     def _evaluate(self, func: Function, call: CallKind, args: Args, kwargs: Kwargs) -> Any:
-        """Run a call whose arguments are constants, on copies of the module's own tensors."""
-        args = map_tensors(args, self.values.constant_copy)
-        kwargs = {name: map_tensors(value, self.values.constant_copy) for name, value in kwargs.items()}
+        """Run a call whose arguments are constants, on copies of the module's own tensors if it may write to them."""
+        constant = partial(self.values.constant, written=not call.only_reads or "out" in kwargs)
+        args = map_tensors(args, constant)
+        kwargs = {name: map_tensors(value, constant) for name, value in kwargs.items()}
         if call.action == "move":
             dtype = target_dtype(args, kwargs)
             return args[0] if dtype is None else args[0].to(dtype)

@@ -1,18 +1,21 @@
 """Tensor values: which node of the tape each tensor holds while a module is traced, in-place writes included.
 
 Tensors made before the trace (weights, buffers, constants) are never written to: in calls with a traced tensor they are
-replaced by a meta tensor (their meta twin), in calls on constants by a copy. So in-place writes of the forward do not
-change the module.
+replaced by a meta tensor (their meta twin), in calls on constants by a copy once one of them writes. So in-place writes
+of the forward do not change the module.
 """
 
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from cgir import Param, TraceError
 from cgir.graph import Gap, Shape
@@ -22,6 +25,7 @@ from frontends.common.tape import OpCall, Operand, Tape
 from .aliasing import Write, expansion, geometry, overlap, transposition
 from .typing import Number
 
+MAX_HELD = 1 << 16  # elements of a constant that is kept alive during the trace, because it is used again
 ATOMS = frozenset((int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device))
 
 
@@ -61,13 +65,16 @@ class TensorValues:
         self._ignored_params: dict[str, str] = {}  # parameters that a call read and its node has not -> the call
         self._states: dict[int, TensorState] = {}
         # by the identity of a tensor made before the trace: itself, and the meta tensor that replaces it
-        self._meta_twins: dict[int, tuple[Tensor, Tensor]] = {}
-        self._originals: dict[int, Tensor] = {}  # identity of a twin -> the tensor that it replaces
-        self._twin_storages: dict[int, torch.UntypedStorage] = {}
+        self._meta_twins: dict[int, tuple[Tensor | weakref.ref[Tensor], Tensor]] = {}
+        self._originals: dict[int, Tensor] = {}  # identity of a twin -> the tensor that it replaces, or the twin
+        self._twin_storages: dict[int, tuple[StorageWeakRef, torch.UntypedStorage]] = {}
         self._real_storages: dict[int, int] = {}  # storage of a twin -> storage of the real tensor
         self._promoted: set[int] = set()  # real storages that received traced values: they are traced from then on
-        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
-        self._constants: dict[int, Tensor] = {}  # storages of constants made during the trace
+        self._constants: dict[int, StorageWeakRef] = {}  # storages made during the trace, which may be written to
+        self._read: dict[int, StorageWeakRef] = {}  # storages made before the trace that were only read so far
+        # storage made before the trace that is written to -> its copy; and the tensors of those storages -> theirs
+        self._copies: dict[int, torch.UntypedStorage] = {}
+        self._aliases: dict[int, tuple[Tensor, Tensor]] = {}
         self._writes: dict[int, list[Write]] = {}
 
     def copy(self, tape: Tape) -> TensorValues:
@@ -81,11 +88,9 @@ class TensorValues:
 
     def is_traced(self, tensor: Tensor) -> bool:
         """Whether calls on this tensor are traced; those on constants alone are executed."""
-        return (
-            tensor.is_meta
-            or isinstance(tensor, torch.nn.Parameter)
-            or (bool(self._promoted) and storage_id(tensor) in self._promoted)
-        )
+        if tensor.is_meta or isinstance(tensor, torch.nn.Parameter):
+            return True
+        return bool(self._promoted) and storage_id(self.constant(tensor)) in self._promoted
 
     def state_of(self, tensor: Tensor) -> TensorState | None:
         """The state of a tensor that was traced already, without later writes to its storage."""
@@ -93,26 +98,39 @@ class TensorValues:
 
     def known_number(self, tensor: Tensor) -> Tensor | Number:
         """The number that a constant of one element holds; other tensors as they are."""
-        return tensor if tensor.dim() or self.is_traced(tensor) else self.constant_copy(tensor).item()
+        return tensor if tensor.dim() or self.is_traced(tensor) else self.constant(tensor).item()
 
     def as_traced(self, tensor: Tensor) -> Tensor:
         """The meta tensor that replaces `tensor` in the trace."""
         if id(tensor) in self._states or id(tensor) in self._originals:
             return tensor
+        if self._copies and not tensor.is_meta and not isinstance(tensor, torch.nn.Parameter):
+            tensor = self.constant(tensor)
         if id(tensor) in self._meta_twins:
             return self._meta_twins[id(tensor)][1]
         if tensor.is_meta and not isinstance(tensor, torch.nn.Parameter) and id(tensor) not in self.own_tensors:
             return self._traced_alias(tensor)
+        return self._meta_twin(tensor)
+
+    def _meta_twin(self, tensor: Tensor) -> Tensor:
+        """A new meta tensor in place of one made before the trace, or of a constant; large constants are not held."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._twin_storages:
             twin_storage = torch.UntypedStorage(storage.nbytes(), device="meta")  # type: ignore[no-untyped-call]
-            self._twin_storages[storage._cdata] = twin_storage
+            self._twin_storages[storage._cdata] = _reference(storage), twin_storage
             self._real_storages[twin_storage._cdata] = storage._cdata
         empty = torch.empty(0, dtype=tensor.dtype, device="meta")
-        twin = empty.set_(self._twin_storages[storage._cdata], tensor.storage_offset(), tensor.shape, tensor.stride())
-        self._meta_twins[id(tensor)] = (tensor, twin)
-        self._originals[id(twin)] = tensor
+        twin_storage = self._twin_storages[storage._cdata][1]
+        twin = empty.set_(twin_storage, tensor.storage_offset(), tensor.shape, tensor.stride())
+        if isinstance(tensor, torch.nn.Parameter) or tensor.numel() <= MAX_HELD:
+            self._meta_twins[id(tensor)], self._originals[id(twin)] = (tensor, twin), tensor
+        else:
+            forget = partial(self._forget, id(tensor))
+            self._meta_twins[id(tensor)], self._originals[id(twin)] = (weakref.ref(tensor, forget), twin), twin
         return twin
+
+    def _forget(self, identity: int, reference: object) -> None:
+        self._meta_twins.pop(identity, None)
 
     def _traced_alias(self, tensor: Tensor) -> Tensor:
         """The traced tensor with this storage and geometry: autograd functions return arguments as new objects.
@@ -160,19 +178,38 @@ class TensorValues:
         self.bind(tensor, node, layout, static)
         return tensor
 
-    def constant_copy(self, tensor: Tensor) -> Tensor:
-        """The tensor that calls on constants use: the tensor itself if the trace made it, else a copy."""
-        if storage_id(tensor) in self._constants or id(tensor) in self._states:
+    def constant(self, tensor: Tensor, written: bool = False) -> Tensor:
+        """The tensor that calls on constants use: the tensor itself unless its storage is one that the trace copied.
+
+        Args:
+            tensor: a constant.
+            written: whether the call may write to it; a storage made before the trace is then copied.
+        """
+        if id(tensor) in self._states or tensor.layout is not torch.strided:
             return tensor
-        if id(tensor) not in self._copies:
-            copy = tensor.detach().clone()
-            self._copies[id(tensor)] = (tensor, copy)
-            self._constants[storage_id(copy)] = copy
-        return self._copies[id(tensor)][1]
+        storage = tensor.untyped_storage()
+        identity = storage._cdata
+        if identity in self._constants:
+            return tensor
+        if identity not in self._copies:
+            if not written:
+                self._read.setdefault(identity, _reference(storage))
+                return tensor
+            self._copies[identity] = copied = storage.clone()  # type: ignore[no-untyped-call]
+            self._constants[copied._cdata] = _reference(copied)
+        if id(tensor) not in self._aliases:
+            empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            alias = empty.set_(self._copies[identity], tensor.storage_offset(), tensor.shape, tensor.stride())
+            alias = alias.conj() if tensor.is_conj() else alias
+            self._aliases[id(tensor)] = (tensor, torch._neg_view(alias) if tensor.is_neg() else alias)
+        return self._aliases[id(tensor)][1]
 
     def register_constant(self, tensor: Tensor) -> None:
-        """Remember a constant that the trace made, so that it may be written to."""
-        self._constants.setdefault(storage_id(tensor), tensor)
+        """Remember a constant that the trace made, so that it may be written to; views of others may not."""
+        if tensor.layout is torch.strided:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._constants and storage._cdata not in self._read:
+                self._constants[storage._cdata] = _reference(storage)
 
     def as_param(self, tensor: Tensor) -> Param | None:
         """The parameter that a traced tensor replaces, None if it is another tensor or was written to."""
@@ -251,7 +288,7 @@ class TensorValues:
         else:
             original = self._originals.get(id(tensor), tensor)
             is_number = not original.is_meta and original.dim() == 0 and not original.is_complex()
-            attrs = {"value": float(original)} if is_number else {}
+            attrs = {"value": float(self.constant(original))} if is_number else {}
             node = self.tape.add("Constant", "constant", shape=tuple(tensor.shape), attrs=attrs)
         return self.bind(tensor, node, NO_LAYOUT, True, version=0)
 
@@ -288,6 +325,11 @@ class TensorValues:
         if storage in self._real_storages:
             self._promoted.add(self._real_storages[storage])
         self.bind(tensor, node, layout, static)
+
+
+def _reference(storage: torch.UntypedStorage) -> StorageWeakRef:
+    """Keeps the identity of a storage in use, but not its contents."""
+    return StorageWeakRef(storage)  # type: ignore[no-untyped-call]
 
 
 def storage_id(tensor: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -138,3 +139,108 @@ def test_autograd_functions_inside_of_vmap_are_looked_into() -> None:
     graph = traced(lambda m, x: torch.vmap(lambda row: _Square.apply(row @ m.table.T))(x))
     assert graph.num_params == 60
     assert {node.op for node in graph.nodes} <= {"Input", "Linear", "Mul", "Pow", "Output"}
+
+
+# --- constants that are read, and written to
+
+
+class Buffers(nn.Module):
+    """Two buffers with one storage, and a function of them and the input."""
+
+    def __init__(self, function: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+        numbers = torch.arange(6)
+        self.register_buffer("all", numbers)
+        self.register_buffer("last", numbers[3:])
+
+    def forward(self, x: Tensor) -> Any:
+        """What the function returns."""
+        return self.function(self, x)
+
+
+def _write_to_one(m: Any, x: Tensor) -> Tensor:
+    m.all.add_(1)
+    return x[:, : int(m.last[0])]
+
+
+def _write_to_a_view(m: Any, x: Tensor) -> Tensor:
+    view = m.all[2:]
+    view[1] = 1
+    return x[:, : int(m.last[0])]
+
+
+def _write_in_place(m: Any, x: Tensor) -> Tensor:
+    m.last -= 1
+    return x[:, : int(m.all[3])]
+
+
+def _write_with_out(m: Any, x: Tensor) -> Tensor:
+    torch.add(m.last, 2, out=m.last)
+    return x[:, : int(m.all[3])]
+
+
+def _write_through_numpy(m: Any, x: Tensor) -> Tensor:
+    m.last.numpy()[0] = 2
+    return x[:, : int(m.all[3])]
+
+
+@pytest.mark.parametrize(
+    ("write", "columns"),
+    [
+        (_write_to_one, 4),
+        (_write_to_a_view, 1),
+        (_write_in_place, 2),
+        (_write_with_out, 5),
+        (_write_through_numpy, 2),
+    ],
+)
+def test_writes_to_constants_reach_all_that_share_them_and_not_the_module(
+    write: Callable[[Any, Tensor], Tensor], columns: int
+) -> None:
+    model = Buffers(write)
+    graph = frontends.trace(model, torch.zeros(1, 8, 2), raw=True)
+    assert prod(graph.nodes[-1].shape) == 2 * columns
+    assert model.all.tolist() == [0, 1, 2, 3, 4, 5]
+    assert model.last.tolist() == [3, 4, 5]
+
+
+def test_traced_values_in_a_view_of_a_written_constant_are_seen() -> None:
+    def function(m: Any, x: Tensor) -> Tensor:
+        m.all.add_(1)
+        view = m.all[1:]
+        view[0] = x[0, 0]
+        return m.all * 2
+
+    graph = frontends.trace(Buffers(function), torch.zeros(1, 8, dtype=torch.long))
+    assert {"Input", "Scatter", "Mul"} <= set(graph.op_counts())
+
+
+def test_constants_that_are_only_read_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    def attend(m: Any, x: Tensor) -> Tensor:
+        scores = (x @ x.transpose(1, 2)).masked_fill(m.mask[:, :5, :5] == 0, float("-inf"))
+        return scores.softmax(-1) @ x + m.mask.sum()
+
+    def copied(storage: object) -> None:
+        raise AssertionError("a constant was copied")
+
+    monkeypatch.setattr(torch.UntypedStorage, "clone", copied)
+    model = Applied(attend)
+    model.register_buffer("mask", torch.ones(1, 8, 8).tril())
+    assert frontends.trace(model, torch.zeros(1, 5, 6)).op_counts()["Attention"] == 1
+
+
+def test_large_constants_of_the_forward_are_not_held() -> None:
+    freed: list[int] = []
+
+    def function(m: Any, x: Tensor) -> Tensor:
+        for index in range(3):
+            mask = torch.ones(300, 300) * index
+            weakref.finalize(mask, freed.append, index)
+            x = x + mask[:5, :6].sum() + mask.sum(0)[:6]
+            del mask
+            assert len(freed) == index + 1
+        return x
+
+    traced(function)
+    assert freed == [0, 1, 2]
