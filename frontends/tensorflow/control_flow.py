@@ -13,7 +13,7 @@ import numpy as np
 
 from cgir import TraceError
 from cgir.graph import Attr
-from frontends.common.axis_layout import AxisLayout, stored_shape
+from frontends.common.loop_state import changing_state
 from frontends.common.tape import OpCall, Operand, Value
 
 from .constant_folding import constant_tensor
@@ -219,14 +219,7 @@ def _loop_variable(importer: TensorFlowImporter, tensor: TFTensor, dynamic: TFTe
     value = importer.to_value(tensor)
     depends = tensor.dtype in FLOATING or tensor.dtype == VARIANT or bool(tensor.size)
     if value.static and dynamic is not None and depends:
-        before, batch = importer.to_value(dynamic), importer.tape.batch
-        rank = len(tensor.size)
-        batch_axis = 0 if rank and tensor.size[0] == batch else None
-        layout = AxisLayout(rank - 1 if rank > 1 and tensor.dtype in FLOATING else None, batch_axis)
-        shape = stored_shape(tensor.size, layout, batch)
-        in_shapes = (stored_shape(before.size, before.layout, batch), shape)
-        node = importer.tape.add("Identity", "state", (before.node, value.node), in_shapes, shape)
-        value = Value(node, tensor.size, layout)
+        value = changing_state(importer.tape, value, importer.to_value(dynamic), tensor.dtype in FLOATING)
     return TFTensor(tensor.size, tensor.dtype, value=value)
 
 
