@@ -48,15 +48,32 @@ def _larger_size(a: Size, b: Size) -> Size:
 
 
 def _sequence_map(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> None:
-    """The body once, for one element of every sequence; each result represents all elements of its sequence."""
-    sequences = [scope[name] for name in node.input if name]
-    arguments = [OnnxTensor(tensor.name, tensor.elem_type, tensor.size, value=tensor.value) for tensor in sequences]
+    """The body once, for one element of every sequence, as often as there are elements."""
+    operands = [scope[name] for name in node.input if name]
+    elements = operands[0].elements
+    arguments = [_element(tensor) for tensor in operands]
     for tensor in arguments:
         tensor.to_value(importer.tape)
+    start = len(importer.tape.nodes)
     results = import_body(importer, node, "body", scope, arguments, "body")
+    if elements is None or len({element.size for element in elements}) > 1:
+        importer.tape.unknown_trips(start, node.name or node.output[0])
+    else:
+        importer.tape.scale_trips(start, len(elements))
     for name, tensor in zip(node.output, results, strict=False):
-        scope[name] = OnnxTensor(name, tensor.elem_type, tensor.size, value=tensor.to_value(importer.tape))
+        value = tensor.to_value(importer.tape)
+        scope[name] = OnnxTensor(name, tensor.elem_type, tensor.size, value=value)
         scope[name].is_sequence = True
+        if elements is not None:
+            scope[name].elements = [OnnxTensor(name, tensor.elem_type, tensor.size, value=value) for _ in elements]
+
+
+def _element(tensor: OnnxTensor) -> OnnxTensor:
+    """One element of a sequence, which stands for all of them; a tensor that is no sequence as it is."""
+    if not tensor.is_sequence:
+        return tensor
+    first = tensor.elements[0] if tensor.elements else tensor
+    return OnnxTensor(tensor.name, first.elem_type, first.size, value=first.value)
 
 
 CONTROL_FLOW: dict[str, ControlFlow] = {

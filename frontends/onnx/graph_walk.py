@@ -70,6 +70,7 @@ class OnnxImporter:
         self.inference = ShapeInference(opsets or {"": 1}, model.ir_version, declared, named_dims)
         self.depth = 0
         self.measured: set[int] = set()
+        self._weight_names: set[str] = set()
         self._converter_of, self._control_flow, self._expanders = converter_of, control_flow, expanders
         self._constant_weights = has_constant_weights(model)
 
@@ -149,6 +150,15 @@ class OnnxImporter:
         named = zip(node.output, call.elem_types, arrays, strict=False)
         return {name: OnnxTensor(name, elem_type, tuple(data.shape), data) for name, elem_type, data in named if name}
 
+    def name_weights(self, tensors: Iterable[OnnxTensor]) -> None:
+        """Give weights of one graph names that no other graph has: those of two subgraphs may be called the same."""
+        for tensor in tensors:
+            name, count = tensor.name, 1
+            while tensor.name in self._weight_names:
+                count += 1
+                tensor.name = f"{name}#{count}"
+            self._weight_names.add(tensor.name)
+
     # --- one node
 
     def _import_node(self, node: onnx.NodeProto, scope: Scope) -> None:
@@ -159,6 +169,8 @@ class OnnxImporter:
         is_constant = standard and node.op_type == "Constant"
         constant = constant_tensor(node, self._constant_weights) if is_constant else None
         if constant is not None:
+            if constant.name == node.output[0]:  # those of functions are named already
+                self.name_weights([constant])
             scope[node.output[0]] = constant
             return
         inputs = [scope[name] if name else None for name in node.input]

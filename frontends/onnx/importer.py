@@ -114,6 +114,7 @@ def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) 
     tape = Tape(plan.examples, request.strict)
     add_inputs(tape, inputs, plan)
     importer = OnnxImporter(tape, proto, request.dims, converter_of, CONTROL_FLOW, EXPANDERS)
+    importer.name_weights(initializers.values())
     scope = importer.scope
     scope.update(initializers | {tensor.name: tensor for tensor in inputs})
     try:

@@ -39,7 +39,9 @@ def import_body(
     if len(graph.input) > len(arguments):
         raise TraceError(f"its subgraph has {len(graph.input)} inputs, but gets {len(arguments)}")
     inner: Scope = dict(scope)
-    inner.update(initializer_tensors(graph, "a subgraph"))
+    weights = initializer_tensors(graph, "a subgraph")
+    importer.name_weights(weights.values())
+    inner.update(weights)
     inner.update((info.name, tensor) for info, tensor in zip(graph.input, arguments, strict=False))
     node_name = f"{node.name or node.op_type.lower()}".rpartition("/")[2]
     importer.depth += 1

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_samples import model
 
+import cgir
 import frontends
 from cgir import TraceError
 from frontends.common.trace_request import TraceRequest
@@ -95,3 +96,32 @@ def test_example_inputs_decide_a_condition_and_the_other_branch_is_not_walked() 
     assert (graph.op_counts()["Linear"], graph.num_params, "If" in graph.op_counts()) == (1, 16, False)
     with pytest.raises(TraceError, match="MatMul"):
         frontends.trace(proto, inputs={"x": np.zeros((2, 4), np.float32), "rate": np.array(8000)})
+
+
+@pytest.mark.parametrize("kind", ["initializer", "constant"])
+@pytest.mark.parametrize("widths", [(4, 4), (4, 5)])
+def test_weights_of_two_subgraphs_may_have_the_same_name(kind: str, widths: tuple[int, int]) -> None:
+    branches = []
+    for width in widths:
+        weight = numpy_helper.from_array(np.ones((4, width), np.float32), "w")
+        nodes = [node("Constant", [], ["w"], value=weight)] if kind == "constant" else []
+        branches.append(body([*nodes, node("MatMul", ["x", "w"], ["a"])], {}, {"a": (FLOAT, None)}))
+        branches[-1].initializer.extend([weight] if kind == "initializer" else [])
+    proto = model([node("If", ["c"], ["y"], then_branch=branches[0], else_branch=branches[1])], {"x": [2, 4]}, ["y"])
+    proto.graph.input.add().CopyFrom(helper.make_tensor_value_info("c", BOOL, []))
+    graph = frontends.trace(proto)
+    cgir.verify(graph)
+    assert (graph.num_params, graph.flops) == (4 * sum(widths), 2 * 4 * sum(widths))
+
+
+def test_a_sequence_map_costs_every_element() -> None:
+    inner = body([node("MatMul", ["e", "w"], ["o"])], {"e": (FLOAT, None)}, {"o": (FLOAT, None)})
+    for length, complete in ((2, True), (3, False)):  # 8 elements along the axis: parts of 3, 3 and 2
+        nodes = [
+            node("SplitToSequence", ["x", "length"], ["parts"], axis=1),
+            node("SequenceMap", ["parts"], ["all"], body=inner),
+            node("ConcatFromSequence", ["all"], ["y"], axis=1),
+        ]
+        graph = frontends.trace(model(nodes, {"x": [1, 8, 4]}, ["y"], {"w": (4, 5), "length": np.array(length)}))
+        assert (graph.num_params, graph.complete) == (20, complete)
+        assert graph.flops == (2 * 8 * 20 if complete else 2 * 3 * 20)
