@@ -18,13 +18,19 @@ from cgir.typing import AnyArray
 from .attention_expanders import packed_attention
 from .expansion import Expander, Expansion, Results
 from .fused_expanders import activation, window_attrs
-from .parameters import classify
+from .parameters import QUANTISATION_NAME, classify
 from .position_expanders import embeddings
 from .tensors import OnnxTensor
 
 
 class Scale(OnnxTensor):
     """What a tensor was divided by when it was quantised in the same graph, or a product of such numbers."""
+
+    __slots__ = ()
+
+
+class Quantized(OnnxTensor):
+    """A tensor of the file that the graph itself divides by a scale, before rounding and a cast."""
 
     __slots__ = ()
 
@@ -73,9 +79,12 @@ def _without_points(x: Expansion, *slots: int) -> list[OnnxTensor | None]:
 
 
 def _quantize(x: Expansion) -> Results:
-    """A tensor of integers; constants and weights stay what they are."""
-    tensor = x.require(0)
-    return [x.op("Cast", tensor, to=TensorProto.UINT8) if tensor.value is not None else tensor]
+    """A tensor of integers, of the zero point's type; constants and weights stay what they are."""
+    tensor, zero_point = x.require(0), x.input(2)
+    if tensor.value is None:
+        return [tensor]
+    kind = TensorProto.UINT8 if zero_point is None else zero_point.elem_type
+    return [x.op("Cast", tensor, to=int(x.attr("output_dtype", 0)) or kind)]
 
 
 def _dequantize(x: Expansion) -> Results:
@@ -96,14 +105,44 @@ def _quantize_dynamically(x: Expansion) -> Results:
 
 def _multiply_by_scale(x: Expansion) -> Results | None:
     """A product with a scale: of scales again a scale, of anything else as it is."""
-    left, right = x.inputs
+    left, right = x.require(0), x.require(1)
     scale, other = (left, right) if isinstance(left, Scale) else (right, left)
-    if not isinstance(scale, Scale) or other is None:
+    are_scales = _is_named_scale(scale) and _is_named_scale(other)
+    if not isinstance(scale, Scale) and not are_scales:
         return None
-    if isinstance(other, Scale) or (other.value is None and other.is_floating):
-        size = np.broadcast_shapes(scale.size, other.size)
+    size = np.broadcast_shapes(scale.size, other.size)
+    if other.value is None and other.is_floating:  # the scale of a weight, whatever its name
         return [Scale("scale", TensorProto.FLOAT, size)]
-    return [other] if np.broadcast_shapes(scale.size, other.size) == other.size else None
+    return [other] if size == other.size else None
+
+
+def _is_named_scale(tensor: OnnxTensor) -> bool:
+    """Whether a constant has the name of a scale, which is one where it meets another scale."""
+    match = QUANTISATION_NAME.match(tensor.name) if tensor.value is None and not tensor.is_weight else None
+    return match is not None and match[2].startswith("scale")
+
+
+def _divide_by_scale(x: Expansion) -> Results | None:
+    """A bias in steps of a scale, which leaves it as it is."""
+    bias, scale = x.require(0), x.require(1)
+    if not isinstance(scale, Scale) or bias.value is not None:
+        return None
+    quantized = Quantized(bias.name, bias.elem_type, bias.size, bias.data, is_param=bias.is_param)
+    quantized.is_weight = bias.is_weight
+    return [quantized]
+
+
+def _round_quantized(x: Expansion) -> Results | None:
+    return [x.require(0)] if isinstance(x.require(0), Quantized) else None
+
+
+def _add_quantized(x: Expansion) -> Results | None:
+    """The sum with a bias of 32-bit integers, in the steps of the other operand."""
+    for bias, other in (x.inputs, x.inputs[::-1]):
+        if bias is None or other is None or bias.elem_type != TensorProto.INT32 or not other.is_floating:
+            continue
+        return [x.op("Add", other, _dequantized(x, x.inputs.index(bias)))] if bias.value is None else None
+    return None
 
 
 # --- layers
@@ -118,6 +157,8 @@ def _conv(weight_slot: int, bias_slot: int, scale_slot: int | None) -> Expander:
         last = bool(x.attr("channels_last", 0))
         image = x.channels_first(image) if last else image
         result = x.op("Conv", image, filters, bias, **window_attrs(x))
+        if scale_slot is None:  # sums of products, which are no longer quantised to few bits
+            result.elem_type = TensorProto.FLOAT
         return [x.channels_last(result) if last else result]
 
     return expand
@@ -136,10 +177,9 @@ def _matmul(left_slot: int, right_slot: int, bias_slot: int | None = None, scale
     def expand(x: Expansion) -> Results:
         factors = [_dequantized(x, slot, slot + 1 if scaled else None) for slot in (left_slot, right_slot)]
         product = x.op("MatMul", *factors)
-        if bias_slot is None:
-            return [product]
-        product.elem_type = TensorProto.FLOAT
-        return [x.sum(product, x.input(bias_slot))]
+        if not scaled:  # sums of products, which are no longer quantised to few bits
+            product.elem_type = TensorProto.FLOAT
+        return [product if bias_slot is None else x.sum(product, x.input(bias_slot))]
 
     return expand
 
@@ -311,6 +351,9 @@ STANDARD: dict[str, Expander] = {
     "DequantizeLinear": _dequantize,
     "DynamicQuantizeLinear": _quantize_dynamically,
     "Mul": _multiply_by_scale,
+    "Div": _divide_by_scale,
+    **dict.fromkeys(("Floor", "Round", "Cast"), _round_quantized),
+    "Add": _add_quantized,
     "ConvInteger": _conv(1, 2, None),
     "QLinearConv": _conv(3, 8, 4),
     "MatMulInteger": _matmul(0, 1),

@@ -151,7 +151,7 @@ def _unknown_reason(node: onnx.NodeProto, inputs: Inputs, opset: int) -> str:
         opset: version of the default domain.
     """
     if node.domain not in ("", "ai.onnx"):
-        known = REASONS.get(node.op_type, f"operators of domain {node.domain!r} like this one are unknown here")
+        known = REASONS.get(node.op_type, f"operators of domain {node.domain!r} are unknown here")
         return (
             f": {known}. Either trace a part of the model without it (onnx.utils.extract_model writes one), or write "
             "the size into the file's graph.value_info, which keeps the operator as one of unknown cost"

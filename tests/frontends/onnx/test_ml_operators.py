@@ -145,7 +145,7 @@ def test_lookups() -> None:
         ("Tokenizer", "com.microsoft", "how many tokens there are depends on the text"),
         ("BertTokenizer", "ai.onnx.contrib", "how many tokens there are depends on the text"),
         ("BeamSearch", "com.microsoft", "until an end token"),
-        ("Unheard", "com.example", "operators of domain 'com.example' like this one are unknown here"),
+        ("Unheard", "com.example", "operators of domain 'com.example' are unknown here"),
     ],
 )
 def test_operators_of_unknown_size_say_what_helps(op: str, domain: str, reason: str) -> None:

@@ -216,3 +216,56 @@ def test_half_precision_beside_quantised_weights() -> None:
     graph = frontends.trace(built(nodes, {"x": np.ones((5, 16), half)}, weights, ["y"]))
     assert (graph.num_params, graph.flops) == (32 * 16 + 32, 2 * 16 * 32)
     assert graph.op_counts()["Linear"] == 1
+
+
+def test_products_of_scales_of_the_file_leave_nothing_behind() -> None:
+    nodes = [
+        plain("QuantizeLinear", ["x", "x_scale", "xz"], ["x_quantized"]),
+        plain("MatMulInteger", ["x_quantized", "w_quantized", "xz"], ["i"]),
+        plain("Mul", ["x_scale", "w_scale"], ["t"]),
+        plain("Cast", ["i"], ["f"], to=onnx.TensorProto.FLOAT),
+        plain("Mul", ["f", "t"], ["y"]),
+    ]
+    weights = SETTINGS | {"x_scale": SCALE, "w_quantized": numbers(6, 8), "w_scale": (8,)}
+    found = frontends.trace(built(nodes, {"x": (2, 5, 6)}, weights, ["y"]))
+    expected = frontends.trace(built([plain("MatMul", ["x", "w"], ["y"])], {"x": (2, 5, 6)}, {"w": (6, 8)}, ["y"]))
+    assert cgir.isomorphic(found, expected), cgir.diff(expected, found)
+
+
+def test_biases_that_the_graph_quantises_stay_parameters() -> None:
+    nodes = [
+        plain("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        plain("Mul", ["s", "w_scale"], ["t"]),
+        plain("Div", ["b", "t"], ["b1"]),
+        plain("Floor", ["b1"], ["b2"]),
+        plain("Cast", ["b2"], ["b3"], to=onnx.TensorProto.INT32),
+        plain("Reshape", ["b3", "size"], ["b4"]),
+        plain("ConvInteger", ["q", "w", "z"], ["c"]),
+        plain("Add", ["c", "b4"], ["a"]),
+        plain("Cast", ["a"], ["f"], to=onnx.TensorProto.FLOAT),
+        plain("Mul", ["f", "t"], ["y"]),
+    ]
+    weights = {"w": numbers(8, 4, 3, 3), "w_scale": SCALE, "b": (8,), "size": np.array([1, 8, 1, 1])}
+    found = frontends.trace(built(nodes, {"x": (2, 4, 6, 6)}, weights, ["y"]), level="inference")
+    conv = [plain("Conv", ["x", "w", "b"], ["y"])]
+    expected = frontends.trace(
+        built(conv, {"x": (2, 4, 6, 6)}, {"w": (8, 4, 3, 3), "b": (8,)}, ["y"]), level="inference"
+    )
+    assert cgir.isomorphic(found, expected), cgir.diff(expected, found)
+
+
+def test_biases_of_integers_are_parameters() -> None:
+    nodes = [plain("MatMulInteger", ["x", "w"], ["i"]), plain("Add", ["b", "i"], ["y"])]
+    found = frontends.trace(built(nodes, ROWS, {"w": numbers(6, 8), "b": BIAS}, ["y"]))
+    assert (found.num_params, found.op_counts()["Linear"]) == (6 * 8 + 8, 1)
+
+
+def test_operators_that_move_quantised_numbers() -> None:
+    nodes = [
+        plain("QuantizeLinear", ["x", "xs", "zero"], ["q"]),
+        plain("Pad", ["q", "pads", "zero"], ["p"]),
+        plain("DequantizeLinear", ["p", "xs", "zero"], ["y"]),
+    ]
+    weights = SETTINGS | {"zero": np.array(0, np.int8), "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    found = frontends.trace(built(nodes, {"x": (2, 4, 6, 6)}, weights, ["y"]))
+    assert found.op_counts() == {"Input": 1, "Pad": 1, "Output": 1}
