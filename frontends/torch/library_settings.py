@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.distributions import Distribution
 
+_UNCHECKED = 0  # false, and not the `False` that others may set in between
+
 
 @contextmanager
 def tracing_settings(exporting: bool) -> Iterator[None]:
@@ -20,13 +22,20 @@ def tracing_settings(exporting: bool) -> Iterator[None]:
         exporting: whether libraries that ask are told that `torch.export` is running, so that they look at no values
             either: of attention masks, for instance.
     """
-    validate = Distribution._validate_args
-    with _not_compiled(), _export_flags(exporting):
-        Distribution._validate_args = False
-        try:
-            yield
-        finally:
-            Distribution._validate_args = validate
+    with _not_compiled(), _unchecked_distributions(), _export_flags(exporting):
+        yield
+
+
+@contextmanager
+def _unchecked_distributions() -> Iterator[None]:
+    """Inside, distributions do not check their arguments unless they are told to one by one."""
+    checks = Distribution._validate_args
+    Distribution._validate_args = _UNCHECKED  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if Distribution._validate_args is _UNCHECKED:  # else the compiler was imported, which ends checks for good
+            Distribution._validate_args = checks
 
 
 @contextmanager

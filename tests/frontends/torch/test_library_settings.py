@@ -85,6 +85,18 @@ def test_distributions_do_not_look_at_values(name: str, checks: bool, monkeypatc
     assert (graph.num_params, graph.flops) == (10, 16)
 
 
+def test_checks_that_are_ended_inside_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the compiler does when it is imported: what it follows later has no checks."""
+    monkeypatch.setattr(Distribution, "_validate_args", True)
+
+    def forward(m: nn.Module, x: Tensor) -> Tensor:
+        Distribution.set_default_validate_args(False)
+        return distributions.Normal(x, 1.0).rsample()
+
+    frontends.trace(Function(forward), torch.zeros(1, 4))
+    assert Distribution._validate_args is False
+
+
 @pytest.mark.parametrize(
     "function",
     [
