@@ -33,9 +33,12 @@ def _rotary_embedding(x: Expansion) -> Results:
 
 
 def standard_rotary_embedding(x: Expansion) -> Results:
-    """RotaryEmbedding of ONNX, whose angles may be computed: (batch, length, half of the width)."""
+    """RotaryEmbedding of ONNX, whose angles may be computed: (batch, length, half of the width), or looked up."""
     tensor, cos, sin = x.require(0), x.require(1), x.require(2)
+    positions = x.inputs[3] if len(x.inputs) > 3 else None
     angles = None if cos.static or sin.static else (cos, sin)
+    if angles is not None and positions is not None:
+        angles = x.op("Gather", cos, positions), x.op("Gather", sin, positions)
     heads = int(x.attr("num_heads", 0)) or tensor.size[-1] // (2 * cos.size[-1])
     return [rotated(x, tensor, heads, int(x.attr("rotary_embedding_dim", 0)), angles)]
 

@@ -162,3 +162,18 @@ def test_numbers_of_modules_are_parameters_and_uniform_constants_numbers() -> No
 def test_different_parts_of_one_parameter_are_different_parameters_at_inference() -> None:
     graph = of_torch(lambda x, table: (x + table[0]) * table[1], (1, 4, 3), table=torch.rand(2, 4, 3))
     assert len({param.id for n in graph.nodes for param in n.params}) == 2
+
+
+def test_rotary_tables_that_are_inputs_are_looked_up() -> None:
+    """As in onnx's own backend tests, where the tables are no constants."""
+    sizes = {"x": (2, 4, 3, 8), "cos": (50, 4), "sin": (50, 4), "at": (2, 3)}
+    kinds = {name: TensorProto.INT64 if name == "at" else TensorProto.FLOAT for name in sizes}
+    inputs = [helper.make_tensor_value_info(name, kinds[name], size) for name, size in sizes.items()]
+    rotary = node("RotaryEmbedding", ["x", "cos", "sin", "at"], ["y"])
+    proto = helper.make_model(
+        helper.make_graph([rotary], "g", inputs, [helper.make_empty_tensor_value_info("y")]),
+        opset_imports=[helper.make_opsetid("", 23)],
+    )
+    graph = frontends.trace(proto, batch={"x": 0, "at": 0, "cos": None, "sin": None})
+    assert (graph.op_counts()["Gather"], graph.num_params, graph.flops) == (2, 0, 0)
+    assert graph.nodes[-1].shape == (4, 3, 8)
