@@ -79,15 +79,15 @@ class KerasImporter:
 
     # --- tensors
 
-    def input(self, name: str, size: Size, dtype: str) -> Value:
-        """A graph input, the batch first.
+    def input(self, name: str, size: Size, dtype: str, batch_axis: int | None) -> Value:
+        """A graph input.
 
         Args:
             name: of the input.
             size: of the tensor.
             dtype: of its elements.
+            batch_axis: the axis of the batch, None if it has none.
         """
-        batch_axis = 0 if size[:1] == (self.tape.batch,) else None
         value = self.tape.input(name, size, batch_axis, floating="float" in dtype)
         self._dtypes[value.node] = dtype
         return value

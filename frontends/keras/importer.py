@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
+from frontends.common.batch_axis import BatchPlan, plan_batch
 from frontends.common.tape import Size, Tape, Value
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
@@ -74,7 +77,7 @@ def trace(model: keras.Operation | str | os.PathLike[str], request: TraceRequest
     model = _built_model(model, inputs)
     try:
         with preserve_layers(layers := model._flatten_layers()):
-            return _import_calls(model, request, inputs)
+            return _import_examples(model, request, inputs)
     except UnfollowedError as error:
         if keras.backend.backend() != "tensorflow":
             raise TraceError(f"{request.name}: the code cannot be run on shapes alone, {error}") from error
@@ -93,9 +96,11 @@ def _trace_as_function(model: keras.Layer, request: TraceRequest, inputs: ModelI
         return model(*args, training=False, **kwargs)
 
     specs = [
-        tf.TensorSpec(size, dtype, name=re.sub(r"\W", "_", name))
+        tf.TensorSpec(size, dtype, name=_plain(name))
         for name, size, dtype in zip(inputs.names, inputs.sizes, inputs.dtypes, strict=True)
     ]
+    if isinstance(request.batch, Mapping):
+        request = request._replace(batch={_plain(name): axis for name, axis in request.batch.items()})
     try:
         return import_function(call, specs, request)
     except TraceError as second:
@@ -104,12 +109,44 @@ def _trace_as_function(model: keras.Layer, request: TraceRequest, inputs: ModelI
         ) from second
 
 
-def _import_calls(model: keras.Layer, request: TraceRequest, inputs: ModelInputs) -> Graph:
-    """The graph of the calls that Keras recorded, or that running the model's code records."""
+def _plain(name: str) -> str:
+    """A name that TensorFlow takes for an operator."""
+    return re.sub(r"\W", "_", name)
+
+
+def _import_examples(model: keras.Layer, request: TraceRequest, inputs: ModelInputs) -> Graph:
+    """The graph of one example: costs are divided by the size of the batch, where every product has a batch axis.
+
+    Where one has none, the model is imported again for inputs of one example.
+    """
+    plan = plan_batch(request.batch, list(zip(inputs.names, inputs.sizes, strict=True)))
+    tape, graph = _import_calls(model, request, inputs, plan)
+    if plan.examples == 1 or not (tape.conflicts or tape.undivided):
+        return graph
+    of_one = inputs._replace(
+        sizes=[
+            tuple(1 if axis == batch_axis else n for axis, n in enumerate(size))
+            for size, batch_axis in zip(inputs.sizes, plan.axes, strict=True)
+        ]
+    )
+    with suppress(TraceError):  # the model may be written for a batch of this size
+        single, graph_of_one = _import_calls(model, request, of_one, plan.one_example())
+        if not single.conflicts:
+            return graph_of_one
+    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+
+
+def _import_calls(
+    model: keras.Layer, request: TraceRequest, inputs: ModelInputs, plan: BatchPlan
+) -> tuple[Tape, Graph]:
+    """The tape and the graph of the calls that Keras recorded, or that running the model's code records."""
     name = request.name
-    tape = Tape(batch=max(inputs.sizes[0][0], 1) if inputs.sizes[0] else 1, strict=request.strict)
+    tape = Tape(plan.examples, request.strict)
+    tape.sliced = plan.examples == 1
+    tape.gaps.extend(plan.gaps)
     importer = KerasImporter(tape, model, LAYER_CONVERTERS, OP_CONVERTERS)
-    values = [importer.input(*spec) for spec in zip(inputs.names, inputs.sizes, inputs.dtypes, strict=True)]
+    specs = zip(inputs.names, inputs.sizes, inputs.dtypes, plan.axes, strict=True)
+    values = [importer.input(*spec) for spec in specs]
     function = _recorded_function(model)
     try:
         if function is not None:
@@ -128,7 +165,7 @@ def _import_calls(model: keras.Layer, request: TraceRequest, inputs: ModelInputs
         )
     for path, leaf in leaves:
         tape.output(leaf, leaf.size, ".".join(("output", *map(str, path))))
-    return tape.graph(name)
+    return tape, tape.graph(name)
 
 
 def _recorded_function(model: keras.Layer) -> keras.Function | None:
