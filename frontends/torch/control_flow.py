@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from cgir import TraceError
 
 from .bodies import join, run_body
+from .flex_attention import flex_attention
 from .loops import associative_scan, map_impl, scan, while_loop
 from .recorder import Recorder
 from .typing import Args, Function, Kwargs, Number
@@ -82,15 +83,11 @@ def _invoke_subgraph(recorder: Recorder, function: Function, identifier: object,
         return function(*args)
 
 
-def _flex_attention(
-    recorder: Recorder, query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention whose mask and score changes are functions; the two further results are statistics."""
-    grouped = query.shape[1] != key.shape[1]
-    with recorder:
-        output = torch.nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=grouped)
-    statistics = torch.empty(query.shape[:-1], dtype=torch.float32, device="meta")
-    return output, statistics, statistics.clone()
+def _flat_apply(recorder: Recorder, function: object, structure: object, name: str, *args: Any) -> Any:
+    """Functions that programs cannot hold otherwise; of these only the index of a tensor inside of `torch.vmap`."""
+    if not str(name).endswith(".ModIndex"):
+        raise TraceError(f"the higher-order operator flat_apply of {name} cannot be followed")
+    return recorder.__torch_function__(torch.ops.aten.index.Tensor, (), (args[0], list(args[1:])))
 
 
 HIGHER_ORDER_OPS: dict[str, Function] = {
@@ -107,5 +104,6 @@ HIGHER_ORDER_OPS: dict[str, Function] = {
     "strict_mode": _strict_mode,
     "hints_wrapper": _hints_wrapper,
     "invoke_subgraph": _invoke_subgraph,
-    "flex_attention": _flex_attention,
+    "flex_attention": flex_attention,
+    "flat_apply": _flat_apply,
 }

@@ -171,7 +171,7 @@ class Recorder(TorchFunctionMode):
         constant = partial(self.values.constant, written=not call.only_reads or "out" in kwargs)
         args = map_tensors(args, constant)
         kwargs = {name: map_tensors(value, constant) for name, value in kwargs.items()}
-        if call.action == "move":
+        if call.action == "move" and isinstance(args[0], Tensor):
             dtype = target_dtype(args, kwargs)
             return args[0] if dtype is None else args[0].to(dtype)
         if kwargs.get("device") is not None:
