@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from math import prod
 
@@ -14,7 +15,18 @@ from .loop_analysis import invariant_variables
 
 PASSING_OPS = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "Enter"))
 WEIGHTED_OPS = frozenset(
-    ("BiasAdd", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
+    (
+        "BatchMatMulV2",
+        "BiasAdd",
+        "Conv2D",
+        "Conv2DBackpropInput",
+        "Conv3D",
+        "Conv3DBackpropInputV2",
+        "DepthwiseConv2dNative",
+        "Einsum",
+        "GatherV2",
+        "MatMul",
+    )
 )
 
 
@@ -30,7 +42,9 @@ def weight_names(nodes: Iterable[NodeDef], functions: Mapping[str, function_pb2.
     for node in by_name.values():
         if node.op == "Const" and get_attribute(node, "dtype") in FLOATING:
             size = _size(node)
-            if prod(size) > 1 or (size and _feeds_layer(by_name, readers, node.name)):
+            is_kernel = bool(size) and _feeds_layer(by_name, readers, node.name)
+            fillers = "zeros" if is_kernel else "zeros|ones"
+            if (is_kernel or prod(size) > 1) and not _is_filled(node, fillers):
                 names.add(node.name)
     return names - _statistics(by_name, readers) - _loop_starts(by_name, functions)
 
@@ -94,7 +108,13 @@ def _loop_starts(by_name: dict[str, NodeDef], functions: Mapping[str, function_p
             invariant = invariant_variables(functions, get_attribute(node, "body").name)
             origins = [_origin(by_name, source) for source in _sources(node)]
             starts.update(name for slot, name in enumerate(origins) if slot not in invariant)
-    return {name for name in starts if name in by_name and by_name[name].op == "Const" and _is_uniform(by_name[name])}
+    return {name for name in starts if _is_constant(by_name, name) and _is_uniform(by_name[name])}
+
+
+def _is_filled(node: NodeDef, functions: str) -> bool:
+    """Whether a Const is what tf.zeros, tf.ones_like ... made: by the name that they give, and what it holds."""
+    made = re.fullmatch(rf"({functions})(_like)?(_\d+)?", node.name.rpartition("/")[2])
+    return made is not None and _is_uniform(node)
 
 
 def _is_uniform(node: NodeDef) -> bool:
@@ -132,7 +152,27 @@ def _statistics(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]]) 
         for product in readers.get(scale, ()):
             if product.op in ("Mul", "RealDiv"):
                 statistics |= _means(by_name, readers, product, scale)
-    return statistics
+    return statistics | _normalised_inputs(by_name)
+
+
+def _normalised_inputs(by_name: dict[str, NodeDef]) -> set[str]:
+    """Names of the mean and the deviation in `(x - mean) / deviation`, with which inputs are normalised."""
+    names: set[str] = set()
+    for node in by_name.values():
+        if node.op not in ("RealDiv", "Div") or len(_sources(node)) < 2:
+            continue
+        centred = by_name.get(_origin(by_name, _sources(node)[0]))
+        if centred is not None and centred.op == "Sub":
+            deviation = _origin(by_name, _sources(node)[1])
+            while deviation in by_name and by_name[deviation].op in ("Sqrt", "Maximum"):
+                deviation = _origin(by_name, _sources(by_name[deviation])[0])
+            pair = {deviation, _origin(by_name, _sources(centred)[1])}
+            names |= pair if all(_is_constant(by_name, name) for name in pair) else set()
+    return names
+
+
+def _is_constant(by_name: dict[str, NodeDef], name: str) -> bool:
+    return name in by_name and by_name[name].op == "Const"
 
 
 def _means(by_name: dict[str, NodeDef], readers: dict[str, list[NodeDef]], product: NodeDef, scale: str) -> set[str]:

@@ -17,6 +17,7 @@ from cgir import CgirError, Graph, Param, TraceError, UnsupportedOpError
 from cgir.errors import one_line
 from cgir.graph import Attr
 from cgir.ops import TF_NAMES
+from cgir.passes.rewrite import rebuild
 from cgir.typing import AnyArray
 from frontends.common.tape import CallFields, LayoutFields, Size, Tape, Value
 
@@ -261,7 +262,7 @@ class TensorFlowImporter:
         for name, ref in program.outputs:
             tensor = scope.read(ref)
             self.tape.output(self.to_value(tensor), tensor.size, name)
-        return self.tape.graph(program.name)
+        return _without_unread(self.tape.graph(program.name))
 
     def inline_function(self, name: str, arguments: Sequence[TFTensor], caller: NodeDef) -> list[TFTensor]:
         """The results of a function, whose nodes become part of the graph.
@@ -463,6 +464,15 @@ class TensorFlowImporter:
         for index, node in enumerate(nodes):
             if node.op == "Param" and node.params[0].id in kernels:
                 nodes[index] = replace(node, params=(kernels[node.params[0].id],))
+
+
+def _without_unread(graph: Graph) -> Graph:
+    """A graph without the nodes that no output depends on: those of which only the sizes were read never run."""
+    read = {index for index, node in enumerate(graph.nodes) if node.op == "Output"}
+    for index in range(len(graph) - 1, -1, -1):
+        if index in read:
+            read.update(graph.nodes[index].inputs)
+    return rebuild(graph, [node if i in read or node.op == "Input" else None for i, node in enumerate(graph.nodes)])
 
 
 def node_name(node: NodeDef) -> str:
