@@ -35,7 +35,7 @@ def _rotary_embedding(x: Expansion) -> Results:
 def standard_rotary_embedding(x: Expansion) -> Results:
     """RotaryEmbedding of ONNX, whose angles may be computed: (batch, length, half of the width), or looked up."""
     tensor, cos, sin = x.require(0), x.require(1), x.require(2)
-    positions = x.inputs[3] if len(x.inputs) > 3 else None
+    positions = x.input(3)
     angles = None if cos.static or sin.static else (cos, sin)
     if angles is not None and positions is not None:
         angles = x.op("Gather", cos, positions), x.op("Gather", sin, positions)

@@ -177,6 +177,22 @@ def test_rotations_have_no_parameters(domain: str) -> None:
     assert tensor_sizes(proto, TraceRequest())["y"] == onnx_runtime.computed_sizes(proto, given)["y"]
 
 
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_angles_that_are_computed_are_read(looked_up: bool) -> None:
+    inputs: dict[str, Any] = {"x": (2, 2, 5, 8), "cos": (2, 5, 4), "sin": (2, 5, 4)}
+    if looked_up:
+        inputs |= {"cos": (20, 4), "sin": (20, 4), "p": np.zeros((2, 5), np.int64)}
+    found = fused("RotaryEmbedding", "x cos sin p" if looked_up else "x cos sin", domain="")
+    proto = built([found], inputs, {}, ["y"])
+    given = {name: random_array(size) for name, size in inputs.items()}
+    assert tensor_sizes(proto, TraceRequest())["y"] == onnx_runtime.computed_sizes(proto, given)["y"]
+    graph = frontends.trace(proto, raw=True)
+    cgir.verify(graph)
+    assert graph.op_counts().get("Gather", 0) == 2 * looked_up
+    read = {index for node in graph.nodes for index in node.inputs}
+    assert all(index in read for index, node in enumerate(graph.nodes) if node.op == "Input")
+
+
 def test_rotation_of_some_channels() -> None:
     found = fused("RotaryEmbedding", "x p cos sin", num_heads=2, rotary_embedding_dim=4)
     inputs = {"x": (2, 5, 16), "p": np.zeros((2, 5), np.int64)}
