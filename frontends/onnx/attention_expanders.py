@@ -8,6 +8,7 @@ Definitions: onnxruntime, docs/ContribOperators.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from onnx import TensorProto
 
@@ -15,6 +16,7 @@ from .expansion import Expander, Expansion, Results
 from .position_expanders import heads_first, rotated
 from .tensors import OnnxTensor
 
+Past: TypeAlias = tuple[OnnxTensor | None, OnnxTensor | None]  # keys and values of earlier steps
 MASK_VALUE = -10000.0
 
 
@@ -23,7 +25,7 @@ def attend(
     qkv: Sequence[OnnxTensor],
     heads: tuple[int, int],
     mask: OnnxTensor | None = None,
-    past: Sequence[OnnxTensor | None] = (None, None),
+    past: Past = (None, None),
 ) -> list[OnnxTensor]:
     """Attention's result, and keys and values with those of the past, (batch, key_heads, length, width).
 
@@ -115,9 +117,11 @@ def packed_attention(
     qkv = x.split(projected, widths)
     if x.attr("do_rotary", 0):
         qkv[:2] = [rotated(x, part, heads, x.attr("rotary_embedding_dim", 0)) for part in qkv[:2]]
-    pasts: list[OnnxTensor | None] = [None, None]
+    pasts: Past = (None, None)
     if past is not None:
-        pasts = [x.reshape(part, part.size[1:]) for part in x.split(past, [1, 1], 0)]
+        keys, values = (x.reshape(part, part.size[1:]) for part in x.split(past, [1, 1], 0))
+        in_buffer = bool(x.attr("past_present_share_buffer", 0))
+        pasts = _cut_past(x, (keys, values), keys.size[2] - tensor.size[1]) if in_buffer else (keys, values)
     result, *sides = attend(x, qkv, (heads, heads), combined_mask(x, *masks), pasts)
     if not x.wants(1):
         return [result]
@@ -135,18 +139,28 @@ def _longformer_attention(x: Expansion) -> Results:
 def _multi_head_attention(x: Expansion) -> Results:
     """MultiHeadAttention: separate or packed query, key and value, perhaps with their biases."""
     past = (x.input(6), x.input(7))
-    return _biased_attention(x, x.input(3), combined_mask(x, x.input(4), x.input(5)), past)
+    return _biased_attention(x, x.input(3), combined_mask(x, x.input(4), x.input(5)), past, x.input(8) is not None)
 
 
 def _decoder_masked_attention(x: Expansion) -> Results:
     """The same for one step of a decoder, with its operands in another order."""
     past = (x.input(5), x.input(6))
-    return _biased_attention(x, x.input(10), combined_mask(x, x.input(3), x.input(4)), past)
+    in_buffer = bool(x.attr("past_present_share_buffer", 0))
+    return _biased_attention(x, x.input(10), combined_mask(x, x.input(3), x.input(4)), past, in_buffer)
 
 
 def _biased_attention(
-    x: Expansion, bias: OnnxTensor | None, mask: OnnxTensor | None, past: tuple[OnnxTensor | None, OnnxTensor | None]
+    x: Expansion, bias: OnnxTensor | None, mask: OnnxTensor | None, past: Past, in_buffer: bool
 ) -> Results:
+    """The results of attention between tensors to which a bias is added.
+
+    Args:
+        x: the node.
+        bias: of query, key and value, one behind the other.
+        mask: of the scores.
+        past: keys and values of earlier steps.
+        in_buffer: whether the past has room for the new steps.
+    """
     heads, query = int(x.attr("num_heads")), x.require(0)
     if len(query.size) == 5:
         qkv = _unpacked(x, query)
@@ -156,17 +170,20 @@ def _biased_attention(
         qkv = [query, *(_heads_last(x, x.require(slot)) for slot in (1, 2))]
     biases = _vectors(x, bias, [part.size[-1] for part in qkv])
     qkv = [x.sum(part, vector) for part, vector in zip(qkv, biases, strict=True)]
-    return attend(x, qkv, (heads, heads), mask, _whole_past(past))
+    past = _whole_past(past)
+    if past[0] is not None and in_buffer:
+        past = _cut_past(x, past, past[0].size[2] - qkv[1].size[1])
+    return attend(x, qkv, (heads, heads), mask, past)
 
 
-def _whole_past(past: tuple[OnnxTensor | None, OnnxTensor | None]) -> tuple[OnnxTensor | None, OnnxTensor | None]:
+def _whole_past(past: Past) -> Past:
     """Keys and values of the past, None where they are of no steps, as exporters write the first one."""
     empty = past[0] is None or past[1] is None or 0 in past[0].size
     return (None, None) if empty else past
 
 
 def _group_query_attention(x: Expansion) -> Results:
-    """GroupQueryAttention: fewer heads of keys and values, rotations, a past in a longer buffer."""
+    """GroupQueryAttention: fewer heads of keys and values, norms, rotations, a past in a longer buffer."""
     heads, key_heads = int(x.attr("num_heads")), int(x.attr("kv_num_heads"))
     query = x.require(0)
     qkv = [query, x.input(1), x.input(2)]
@@ -174,26 +191,44 @@ def _group_query_attention(x: Expansion) -> Results:
         width = query.size[-1] // (heads + 2 * key_heads)
         qkv = list(x.split(query, [heads * width, key_heads * width, key_heads * width]))
     parts = [tensor for tensor in qkv if tensor is not None]
-    if x.attr("do_rotary", 0):
-        parts[0], parts[1] = rotated(x, parts[0], heads), rotated(x, parts[1], key_heads)
-    mask = x.input(10) if x.input(10) is not None else x.input(5)
-    past = _current_past(x, _whole_past((x.input(3), x.input(4))), parts[1].size[1])
+    for slot, count in ((0, heads), (1, key_heads)):
+        parts[slot] = _normalized_heads(x, parts[slot], count, x.input(14 + slot))
+        if x.attr("do_rotary", 0):
+            parts[slot] = rotated(x, parts[slot], count)
+    mask = _with_sink(x, x.input(10) if x.input(10) is not None else x.input(5))
+    past, total = _whole_past((x.input(3), x.input(4))), x.input(6)
+    if past[0] is not None and total is not None and total.known_value is not None:
+        present = max(int(total.known_value.reshape(-1)[0]), past[0].size[2])
+        past = _cut_past(x, past, present - parts[1].size[1])
     return attend(x, parts, (heads, key_heads), mask, past)
 
 
-def _current_past(
-    x: Expansion, past: tuple[OnnxTensor | None, OnnxTensor | None], length: int
-) -> tuple[OnnxTensor | None, OnnxTensor | None]:
-    """The past without room for the new steps, where the total length is known."""
-    total, buffer = x.input(6), past[0]
-    if buffer is None or total is None or total.known_value is None:
+def _normalized_heads(x: Expansion, tensor: OnnxTensor, heads: int, weight: OnnxTensor | None) -> OnnxTensor:
+    """(batch, length, heads x width) with every head normalised, where there is a weight for that."""
+    if weight is None:
+        return tensor
+    batch, length, features = tensor.size
+    split = x.reshape(tensor, (batch, length, heads, features // heads))
+    return x.reshape(x.op("RMSNormalization", split, weight, axis=-1), tensor.size)
+
+
+def _with_sink(x: Expansion, mask: OnnxTensor | None) -> OnnxTensor | None:
+    """The mask with a score that each head has learned for nothing at all."""
+    sink = x.input(11)
+    if sink is None:
+        return mask
+    score = x.op("Reshape", sink, x.ints(1, -1, 1, 1))
+    return score if mask is None or len(mask.size) < 4 else x.op("Add", mask, score)
+
+
+def _cut_past(x: Expansion, past: Past, kept: int) -> Past:
+    """The first steps of the past, where a buffer has room for the new ones."""
+    if past[0] is None or past[1] is None or kept >= past[0].size[2]:
         return past
-    longest = max(int(total.known_value.reshape(-1)[0]), buffer.size[2])
-    kept = longest - length
-    if kept >= buffer.size[2] or kept < 1:
-        return past
-    sides = [x.op("Slice", side, x.ints(0), x.ints(kept), x.ints(2)) for side in past if side is not None]
-    return sides[0], sides[1]
+    if kept < 1:
+        return None, None
+    keys, values = (x.op("Slice", side, x.ints(0), x.ints(kept), x.ints(2)) for side in (past[0], past[1]))
+    return keys, values
 
 
 def _sparse_attention(x: Expansion) -> Results:
@@ -202,6 +237,7 @@ def _sparse_attention(x: Expansion) -> Results:
     heads, key_heads = int(x.attr("num_heads")), int(x.attr("kv_num_heads"))
     packed = x.input(1) is None
     features = query.size[-1] * heads // (heads + 2 * key_heads) if packed else query.size[-1]
+    x.inputs[9:11] = [None] * len(x.inputs[9:11])  # tables of angles are no parameters
     return x.opaque([(*query.size[:2], features), past.size, past.size])
 
 

@@ -160,6 +160,31 @@ def test_caches_that_are_empty_or_longer_than_needed(length: int) -> None:
     cgir.verify(frontends.trace(proto, arrays))
 
 
+def test_norms_and_sinks_of_heads_are_parameters() -> None:
+    found = fused(
+        "GroupQueryAttention",
+        "q k v - - lengths total - - - - sink - - qn kn",
+        num_heads=4,
+        kv_num_heads=2,
+        do_rotary=1,
+    )
+    inputs = {"q": (1, 5, 32), "k": (1, 5, 16), "v": (1, 5, 16)}
+    settings = {"lengths": np.array([4], np.int32), "total": np.array(5, np.int32)}
+    weights = {"sink": (4,), "qn": (8,), "kn": (8,)}
+    graph = frontends.trace(built([found], inputs, settings | weights, ["y"]))
+    cgir.verify(graph)
+    assert (graph.num_params, graph.flops) == (4 + 8 + 8, 2 * (2 * 4 * 5 * 5 * 8))
+    assert graph.op_counts()["RMSNorm"] == 2
+
+
+@pytest.mark.parametrize("op", ["Attention", "DecoderMaskedSelfAttention"])
+def test_presents_that_share_the_buffer_of_the_past(op: str) -> None:
+    found = fused(op, "x w b - past - length", "y present", num_heads=2, past_present_share_buffer=1)
+    inputs = {"x": (1, 1, 16), "past": (2, 1, 2, 20, 8)}
+    proto = built([found], inputs, {**PACKED, "length": np.array(6, np.int32)}, ["y", "present"])
+    assert tensor_sizes(proto, TraceRequest(batch=None))["present"] == (2, 1, 2, 20, 8)
+
+
 ANGLES = {"cos": (20, 4), "sin": (20, 4)}
 
 
