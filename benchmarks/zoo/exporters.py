@@ -24,9 +24,11 @@ from frontends.onnx.weight_stripping import from_bytes
 from frontends.torch.torchvision_ops import declare
 
 from .families import REPRESENTATIVES
+from .torch_costs import CANONICAL, Outcome, canonical_costs
 
 KEPT = Path("runs/zoo/exports")
-COLUMNS = ("torch.export", "ONNX, torch.export", "ONNX, TorchScript")
+DOORS = ("torch.export", "ONNX, torch.export", "ONNX, TorchScript")
+COLUMNS = (*DOORS, *CANONICAL)
 ROTARY = (
     "sines and cosines of positions are folded from a buffer that the file does not call one, and a folded float "
     "tensor counts as trained"
@@ -57,13 +59,15 @@ def cases() -> list[str]:
     ]
 
 
-def check(case: str) -> dict[str, bool | str | None]:
-    """Whether each door leads to the module's graph, else where they part."""
+def check(case: str) -> Outcome:
+    """Whether each door leads to the module's graph, else where they part; and that graph's costs."""
     model, x = build(case)
-    graphs = {level: frontends.trace(model, x, level=level) for level in ("module", "inference")}
+    raw = frontends.trace(model, x, raw=True)
+    graphs = {level: cgir.canonicalize(raw, level=level) for level in ("module", "inference")}
     program = _attempt(lambda: torch.export.export(model, (x,), strict=False))
     doors = (program, _kept(case, "dynamo", model, x), _kept(case, "torchscript", model, x))
-    return dict(zip(COLUMNS, (None if door is None else _compared(graphs, door) for door in doors), strict=True))
+    found = dict(zip(DOORS, (None if door is None else _compared(graphs, door) for door in doors), strict=True))
+    return found | canonical_costs(graphs["module"], raw)
 
 
 def _compared(graphs: dict[str, cgir.Graph], door: Any) -> bool | str:
@@ -113,11 +117,11 @@ def build(case: str) -> tuple[torch.nn.Module, torch.Tensor]:
             name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {})
         )
         size = (3, 299, 299) if name == "inception_v3" else (3, 224, 224)
-    _train(model)
+    randomise(model)
     return model.eval(), torch.zeros(1, *size)
 
 
-def _train(model: torch.nn.Module) -> None:
+def randomise(model: torch.nn.Module) -> None:
     """Randomise weights and statistics, as training does: exporters merge equal tensors and drop zero biases."""
     generator = torch.Generator().manual_seed(0)
     statistics = (buffer for name, buffer in model.named_buffers() if name.endswith(("running_mean", "running_var")))

@@ -11,7 +11,16 @@ import cgir
 import frontends
 from frontends.common.trace_request import TraceRequest
 
-COLUMNS = ("traces", "parameters equal count_params", "layer walk = concrete function", "no Opaque")
+from .torch_costs import Outcome, canonical_costs
+
+COLUMNS = (
+    "traces",
+    "parameters equal count_params",
+    "canonical parameters",
+    "canonical FLOPs",
+    "layer walk = concrete function",
+    "no Opaque",
+)
 EXCEPTIONS: dict[str, str] = {}
 SIZE = 224  # for networks that take any image
 
@@ -22,20 +31,22 @@ def cases() -> list[str]:
     return sorted(name for name, member in vars(applications).items() if inspect.isfunction(member))
 
 
-def check(case: str) -> dict[str, bool | None]:
+def check(case: str) -> Outcome:
     """Build one network without pretrained weights and compare."""
     keras = _keras()
     keras.utils.clear_session(free_memory=True)
     model = getattr(keras.applications, case)(weights=None)
     sizes = [tuple(n or (1 if axis == 0 else SIZE) for axis, n in enumerate(tensor.shape)) for tensor in model.inputs]
-    graph = frontends.trace(model, input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes))
+    raw = frontends.trace(model, input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes), raw=True)
+    graph = cgir.canonicalize(raw)
     cgir.verify(graph)
     constant = sum(prod(weight.shape) for weight in model.non_trainable_weights)
     return {
         COLUMNS[0]: True,
-        COLUMNS[1]: graph.num_params + constant == model.count_params(),
-        COLUMNS[2]: _equals_concrete_function(model, graph, sizes),
-        COLUMNS[3]: "Opaque" not in {node.op for node in graph.nodes},
+        COLUMNS[1]: raw.num_params + constant == model.count_params(),
+        **canonical_costs(graph, raw),
+        COLUMNS[4]: _equals_concrete_function(model, graph, sizes),
+        COLUMNS[5]: "Opaque" not in {node.op for node in graph.nodes},
     }
 
 

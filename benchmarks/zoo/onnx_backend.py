@@ -21,7 +21,10 @@ import frontends
 from frontends.common.trace_request import TraceRequest
 from frontends.onnx.importer import tensor_sizes
 
-COLUMNS = ("traces", "outputs as recorded", "tensors as onnxruntime", "verifies")
+from .onnx_costs import values
+from .torch_costs import CANONICAL, Outcome, canonical_costs
+
+COLUMNS = ("traces", "outputs as recorded", "tensors as onnxruntime", "verifies", *CANONICAL)
 DATA = "the size of the result depends on values: the frontend gives the largest one possible"
 TEXT = "the number of strings that come out depends on the strings"
 EXCEPTIONS: dict[str, str] = {
@@ -68,7 +71,7 @@ def cases() -> list[str]:
     return found
 
 
-def check(case: str) -> dict[str, bool | None]:
+def check(case: str) -> Outcome:
     """Trace one model and compare the sizes of its tensors."""
     model, inputs, outputs = _loaded(case)
     given = {
@@ -79,11 +82,13 @@ def check(case: str) -> dict[str, bool | None]:
     raw = frontends.trace(model, given, raw=True)
     sizes = tensor_sizes(model, TraceRequest(given))
     cgir.verify(raw)
-    cgir.verify(cgir.canonicalize(raw))
+    graph = cgir.canonicalize(raw)
+    cgir.verify(graph)
     same = [sizes[name] == _shape(value) for name, value in outputs.items() if not isinstance(value, list | type(None))]
     computed = _computed(model, inputs)
     between = None if computed is None else all(sizes.get(name, shape) == shape for name, shape in computed.items())
-    return {COLUMNS[0]: True, COLUMNS[1]: all(same) if same else None, COLUMNS[2]: between, COLUMNS[3]: True}
+    recorded = all(same) if same else None
+    return dict(zip(COLUMNS, (True, recorded, between, True), strict=False)) | canonical_costs(graph, raw)
 
 
 def _loaded(case: str) -> tuple[onnx.ModelProto, dict[str, Any], dict[str, Any]]:
@@ -139,26 +144,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _computed(model: onnx.ModelProto, inputs: dict[str, Any]) -> dict[str, tuple[int, ...]] | None:
     """Shapes of all tensors of the main graph as onnxruntime computes them, None where it cannot."""
-    import onnxruntime
-
     if not inputs or len(model.graph.node) < 2:  # one node: its outputs are recorded
         return None
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    present = {info.name for info in copy.graph.output}
-    copy.graph.output.extend(
-        onnx.ValueInfoProto(name=name)
-        for node in copy.graph.node
-        for name in node.output
-        if name and name not in present
-    )
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    try:
-        session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
-        values = session.run(names, inputs)
-    except Exception:  # operators, types and opsets that onnxruntime does not have
-        return None
-    return {name: np.shape(value) for name, value in zip(names, values, strict=True) if isinstance(value, np.ndarray)}
+    computed = values(model, inputs)
+    return None if computed is None else {name: np.shape(value) for name, value in computed.items()}

@@ -1,11 +1,13 @@
 """Run a corpus: each case in a worker process with a time limit; results are kept, so that a run can resume.
 
-A corpus is a module with COLUMNS, EXCEPTIONS, `cases()` and `check(case)`; see `Corpus`.
+A corpus is a module with COLUMNS, EXCEPTIONS, `cases()` and `check(case)`, and REQUIRES where it needs libraries that
+are not the tests'; see `Corpus`.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import logging
 import multiprocessing
@@ -32,7 +34,7 @@ Outcome = dict[str, Any]  # case, holds (column -> bool or None), message, secon
 
 
 class Corpus(Protocol):
-    """What a module of this folder offers.
+    """What a module of this folder offers, and `REQUIRES` where it needs distributions that are not the tests'.
 
     `COLUMNS`: what is checked; `EXCEPTIONS`: pattern of a case, or "pattern: column" -> why it does not hold there;
     `cases()`: all names, in a fixed order; `check(case)`: column -> whether it holds, or why not; None where it does
@@ -43,7 +45,7 @@ class Corpus(Protocol):
     EXCEPTIONS: Mapping[str, str]
 
     def cases(self) -> list[str]:
-        """Names of all cases."""
+        """Names of all cases, which need nothing that `REQUIRES` names."""
 
     def check(self, case: str) -> Mapping[str, bool | str | None]:
         """What holds for one case."""
@@ -52,6 +54,19 @@ class Corpus(Protocol):
 def load(name: str) -> Corpus:
     """The corpus of that name."""
     return cast(Corpus, importlib.import_module(f".{name}", __package__))
+
+
+def missing(name: str) -> list[str]:
+    """Distributions that a corpus needs and that are not installed."""
+    return [library for library in getattr(load(name), "REQUIRES", ()) if not _installed(library)]
+
+
+def _installed(library: str) -> bool:
+    try:
+        importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def run(name: str, folder: Path, jobs: int = 2, limit: int | None = None) -> list[Outcome]:

@@ -6,21 +6,20 @@ Of torchvision's detectors it is what runs before boxes are selected by their va
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import cgir
 import frontends
 from frontends.torch.torchvision_ops import declare
 
-COLUMNS = ("traces", "parameters exact", "FLOPs exact", "no Opaque")
-EXCEPTIONS: dict[str, str] = {}
+from .torch_costs import COLUMNS, META, Outcome, canonical_costs, counted, measured, no_opaque, same
 
-META = torch.device("meta")
+__all__ = ["COLUMNS", "EXCEPTIONS", "Detector", "build", "cases", "check"]
+
+EXCEPTIONS: dict[str, str] = {}
 VIDEO = {"mvit": (3, 16, 224, 224), "s3d": (3, 14, 224, 224)}  # others take clips of 16 frames of 112 x 112
 
 
@@ -35,45 +34,21 @@ def cases() -> list[str]:
     ]
 
 
-def check(case: str) -> dict[str, bool | str | None]:
+def check(case: str) -> Outcome:
     """Trace one model and compare what it costs."""
     model, inputs = build(case)
     raw = frontends.trace(model, inputs, raw=True)
     graph = cgir.canonicalize(raw)
     cgir.verify(graph)
+    exact = counted(model, raw)
+    costs = measured(model, inputs, META)
     return {
         "traces": True,
-        **counted(model, raw),
-        "FLOPs exact": _same(raw.flops, flops(model, inputs)),
+        **exact,
+        "FLOPs exact": same(raw.flops, costs.flops),
+        **canonical_costs(graph, costs),
         "no Opaque": no_opaque([raw]),
     }
-
-
-def counted(model: nn.Module, raw: cgir.Graph) -> dict[str, bool | str | None]:
-    """Whether the parameters, with those that nothing reads, are the module's."""
-    return {
-        "parameters exact": _same(
-            raw.num_params + dict(raw.notes).get("unused parameters", 0),
-            sum(param.numel() for param in model.parameters()),
-        )
-    }
-
-
-def no_opaque(graphs: Iterable[cgir.Graph]) -> bool | str:
-    """True, or the names of the operators that the vocabulary lacks."""
-    names = {str(node.attr("name")) for graph in graphs for node in graph.nodes if node.op == "Opaque"}
-    return ", ".join(sorted(names)) or True
-
-
-def _same(found: int, expected: int) -> bool | str:
-    return found == expected or f"found {found:,}, expected {expected:,}"
-
-
-def flops(model: nn.Module, inputs: Any) -> int:
-    """PyTorch's own count on the meta device, inside attention too; einsum goes from left to right everywhere."""
-    with torch.no_grad(), torch.backends.opt_einsum.flags(enabled=False), FlopCounterMode(display=False) as counter:
-        model.requires_grad_(False).to(META)(*inputs)  # its module tracker stumbles over parameters that are expanded
-    return int(counter.get_total_flops())
 
 
 def build(case: str) -> tuple[nn.Module, tuple[Any, ...]]:

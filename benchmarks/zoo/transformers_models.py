@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MethodType
@@ -15,11 +16,12 @@ import cgir
 import frontends
 from frontends.torch.torchvision_ops import declare
 
-from .torch_models import counted, no_opaque
+from .torch_costs import CANONICAL, Outcome, canonical_costs, counted, no_opaque, same
 from .transformers_configs import CONFIGS, PARTS, by_name
 from .transformers_inputs import META, TOKENS, WEIGHTS, inputs_of
 
-COLUMNS = ("traces", "parameters exact", "no Opaque")
+MASKED = "with attention mask"
+COLUMNS = ("traces", "parameters exact", *CANONICAL, "no Opaque", MASKED)
 EXCEPTIONS: dict[str, str] = by_name(
     (
         "dinat layoutlmv2 higgs_audio_v2_tokenizer",
@@ -88,24 +90,48 @@ def cases() -> list[str]:
     return list(MODEL_MAPPING_NAMES)
 
 
-def check(case: str) -> dict[str, bool | str | None]:
-    """Trace one model and compare its parameters."""
-    model, raw = _first(case)
+def check(case: str) -> Outcome:
+    """Trace one model, compare its parameters, and trace it again as texts are usually passed: with their mask."""
+    model, raw, attempt = _first(case)
     graph = cgir.canonicalize(raw)
     cgir.verify(graph)
-    return {"traces": True, **counted(model, raw), "no Opaque": no_opaque([graph])}
+    return {
+        "traces": True,
+        **counted(model, raw),
+        **canonical_costs(graph, raw),
+        "no Opaque": no_opaque([graph]),
+        MASKED: _masked(case, raw, attempt.get("small", True)),
+    }
 
 
-def _first(case: str) -> tuple[nn.Module, cgir.Graph]:
+def _first(case: str) -> tuple[nn.Module, cgir.Graph, Mapping[str, bool]]:
     """The model and its raw graph by the first attempt that succeeds; if none does, the first one's error."""
     errors = []
     for attempt in ATTEMPTS:
         try:
             model, inputs = build(case, **attempt)
-            return model, frontends.trace(model, inputs, raw=True)
+            return model, frontends.trace(model, inputs, raw=True), attempt
         except Exception as error:
             errors.append(error)
     raise errors[0]
+
+
+def _masked(case: str, raw: cgir.Graph, small: bool) -> bool | str | None:
+    """Whether the call with `input_ids` and `attention_mask` traces, and has the same parameters; None without them."""
+    model, inputs = build(case, small, masked=True)
+    inner = model.model if isinstance(model, Given) else model
+    given = {name: value for name, value in getattr(model, "given", {}).items() if name != "attention_mask"}
+    ids = inputs.get("input_ids", given.get("input_ids"))
+    if "attention_mask" not in inspect.signature(inner.forward).parameters or ids is None:
+        return None
+    if "input_ids" in inputs:  # with values, as a tokeniser gives them
+        inputs["input_ids"] = torch.zeros(ids.shape, dtype=torch.long)
+    inputs["attention_mask"] = torch.ones(ids.shape[:2], dtype=torch.long)
+    try:
+        graph = frontends.trace(Given(inner, given) if given else inner, inputs, raw=True)
+    except cgir.CgirError as error:
+        return str(error)
+    return same(graph.num_params, raw.num_params)
 
 
 class Given(nn.Module):

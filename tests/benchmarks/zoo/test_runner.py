@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import benchmarks.zoo.__main__ as zoo
 from benchmarks.zoo import runner
 
 FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "zoo"
@@ -72,11 +74,44 @@ def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
     assert again == kept[:2]
 
 
+def test_a_library_that_is_missing_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sample = Sample("sample")
+    monkeypatch.setattr(sample, "REQUIRES", ("numpy", "no-such-library"), raising=False)
+    monkeypatch.setitem(sys.modules, "benchmarks.zoo.sample", sample)
+    assert runner.missing("sample") == ["no-such-library"]
+    assert runner.missing("keras_applications") == []
+    monkeypatch.setattr(zoo, "CORPORA", ("sample",))
+    monkeypatch.setattr(sys, "argv", ["zoo", "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        zoo.main()
+    assert stop.value.code == 2
+    assert "not installed: no-such-library; `make zoo` installs what the corpora need" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_knows_all_corpora() -> None:
+    assert set(zoo.CORPORA) == {path.stem for path in FOLDER.glob("*.py") if "def cases()" in path.read_text()}
+
+
+def test_all_libraries_of_the_corpora_are_installed_by_make_zoo() -> None:
+    root = FOLDER.parents[1]
+    extra = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["corpora"]
+    named = {line.partition(">")[0].replace("_", "-") for line in extra}
+    installed = named | set(
+        (root / "Makefile").read_text().partition("$(VENV)/corpora:")[2].partition("touch")[0].split()
+    )
+    pinned = {line.partition("==")[0] for line in (root / "constraints.txt").read_text().splitlines()}
+    needed = {library for name in zoo.CORPORA for library in getattr(runner.load(name), "REQUIRES", ())}
+    assert {library.replace("_", "-") for library in needed} <= installed & {name.replace("_", "-") for name in pinned}
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py") if "def cases()" in path.read_text()))
 def test_corpora_name_their_cases_once_and_their_exceptions_well(name: str) -> None:
     corpus = runner.load(name)
     cases = corpus.cases()
-    assert len(cases) == len(set(cases)) > 20
+    assert len(cases) == len(set(cases)) > 10
     for pattern in corpus.EXCEPTIONS:
         target, _, column = pattern.partition(": ")
         assert column in ("", *corpus.COLUMNS)
