@@ -40,7 +40,12 @@ def bilinear_flops(kind: NodeKind) -> int:
 
 
 def matmul_flops(kind: NodeKind) -> int:
-    """2 x output elements x length of the contracted dimension, which frontends record as `inner`."""
+    """2 x output elements x length of the contracted dimension, which frontends record as `inner`.
+
+    With a sparse matrix, `sparse` are its elements and the size of the axis that it keeps: 2 x elements x other axes.
+    """
+    if sparse := kind.attr("sparse"):
+        return 2 * prod(kind.shape) * int(sparse[0]) // max(int(sparse[1]), 1)
     return 2 * prod(kind.shape) * int(kind.attr("inner"))
 
 

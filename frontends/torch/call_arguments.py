@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -75,6 +75,21 @@ def convert_call(call: CallKind, args: Args, kwargs: Kwargs, tensors: Sequence[T
         return Conversion(tuple(tensors))  # PyTorch checks the arguments; if it accepts them, this form is unknown here
     inputs = tuple(tensor for tensor in conversion.inputs if isinstance(tensor, Tensor))
     return conversion._replace(inputs=inputs, op=conversion.op or call.op or "Opaque")
+
+
+def with_nonzeros(conversion: Conversion, nonzeros: Mapping[int, int]) -> Conversion:
+    """A product of a sparse matrix costs by its elements: they are noted with the size of the axis that it keeps.
+
+    Args:
+        conversion: of a matrix product.
+        nonzeros: identity of a tensor that stands for a sparse one -> number of its elements.
+    """
+    for tensor, kept in zip(conversion.inputs[:2], (-2, -1), strict=True):
+        if id(tensor) in nonzeros and tensor.dim() == 2:
+            return conversion._replace(
+                attrs={**conversion.attrs, "sparse": (nonzeros[id(tensor)], tensor.shape[kept])}, like_linear=False
+            )
+    return conversion
 
 
 def is_primitive(conversion: Conversion) -> bool:

@@ -155,6 +155,7 @@ def _aten_loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 _EINSUM_OPS = TensorOps[Tensor](
     lambda tensor: tuple(tensor.shape), torch.permute, torch.reshape, torch.sum, torch.matmul, torch.mul
 )
+_FAKE_QUANTIZATIONS = "fake_quantize_per_tensor_affine fake_quantize_per_channel_affine fused_moving_avg_obs_fake_quant"
 # Names without underscores; "F." before one where `torch.nn.functional` orders arguments otherwise.
 DECOMPOSITIONS: dict[str, Function] = {
     **{
@@ -181,7 +182,10 @@ DECOMPOSITIONS: dict[str, Function] = {
     "ger": _outer,
     "cov": _cov,
     "corrcoef": _corrcoef,
+    **dict.fromkeys(("_sparse_mm", "smm", "hspmm"), torch.mm),
+    "_sparse_addmm": _add_product(torch.mm),
     "embedding_renorm": _first,
+    **dict.fromkeys(_FAKE_QUANTIZATIONS.split(), _first),
     "cdist": _cdist,
     "F.mse_loss": _loss(torch.square),
     "mse_loss": _aten_loss(torch.square),

@@ -90,12 +90,17 @@ def _at_all(
     recorder: Recorder, sizes: Sequence[int], function: Function, buffers: Sequence[Any], *scores: Tensor
 ) -> Tensor:
     """The results of a function of scores, example, head, and positions in query and key, at all of them."""
-    result = lambda *args: function(*args, *buffers)  # noqa: E731
+
+    def at_one(*args: Tensor) -> Tensor:
+        result: Tensor = function(*args, *buffers)
+        return result
+
+    at_all: Positions = at_one
     for axis in (3, 2, 1, 0):
         in_dims = (0,) * len(scores) + tuple(0 if other == axis else None for other in range(4))
-        result = torch.vmap(result, in_dims)
+        at_all = torch.vmap(at_all, in_dims)
     positions = [torch.empty(size, dtype=torch.int64, device="meta") for size in sizes]
-    output: Tensor = result(*scores, *(unknown_constant(recorder, position) for position in positions))
+    output = at_all(*scores, *(unknown_constant(recorder, position) for position in positions))
     return recorder.values.as_traced(output)
 
 

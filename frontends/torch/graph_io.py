@@ -33,6 +33,8 @@ def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], plan:
         if id(tensor) not in meta_tensors:
             size = [plan.examples if i == axis else n for i, n in enumerate(tensor.shape)]
             meta_tensors[id(tensor)] = meta = torch.empty(size, dtype=tensor.dtype, device="meta")
+            if tensor.layout is not torch.strided:
+                recorder.values.nonzeros[id(meta)] = tensor._nnz()
             recorder.input(meta, path, axis)
     return meta_tensors
 

@@ -179,6 +179,12 @@ def _example_arguments(model: nn.Module, inputs: Any, input_shape: InputShape | 
             f"the inputs hold no tensor, found {type(inputs).__name__}; "
             "pass a tensor, a tuple of positional or a dict of keyword arguments"
         )
+    for path, tensor in tensor_leaves((args, kwargs)):
+        if tensor.is_nested:
+            raise TraceError(
+                f"input {path!r} is a nested tensor, whose examples have different sizes; graphs have one size, "
+                "so trace the model on a padded tensor"
+            )
     signature = inspect.signature(model.forward)
     try:
         signature.bind(*args, **kwargs)

@@ -34,6 +34,7 @@ from .call_arguments import (
     refuse_hidden_code,
     target_dtype,
     value_dependence,
+    with_nonzeros,
 )
 from .call_kinds import PYTHON_MODULES, CallKind, classify, is_decomposed
 from .conversion import Conversion
@@ -270,6 +271,8 @@ class Recorder(TorchFunctionMode):
             return self._record_operators(func, args, kwargs)
         sizes = {id(tensor): tuple(tensor.shape) for tensor in tensors}
         result = _run(func, call, args, kwargs, sizes)
+        if self.values.nonzeros and conversion.op == "MatMul":
+            conversion = with_nonzeros(conversion, self.values.nonzeros)
         if conversion.op in ("", "Opaque"):
             conversion = conversion._replace(attrs=known_cost(func, args, kwargs, result))
         outputs = tensors_in(result)
@@ -393,11 +396,12 @@ def _run(func: Function, call: CallKind, args: Args, kwargs: Kwargs, sizes: dict
     try:
         return func(*args, **kwargs)
     except NotImplementedError as error:
-        if "Meta" not in str(error):
+        if "Meta" not in str(error) and "fake impl" not in str(error):
             raise
+        quantized = call.display_name.startswith("quantized::") or "quantize" in call.name
+        advice = "trace the float model that was quantized" if quantized else "register a fake implementation of it"
         raise TraceError(
-            f"PyTorch has no meta kernel for {call.display_name}, which would say what shape its result has; "
-            "register a fake implementation of it, or leave it out of the forward that is traced"
+            f"PyTorch has no meta kernel for {call.display_name}, which would say what shape its result has; {advice}"
         ) from error
     except Exception as error:
         shapes = ", ".join("x".join(map(str, size)) or "a scalar" for size in sizes.values())

@@ -76,6 +76,7 @@ class TensorValues:
         self._copies: dict[int, torch.UntypedStorage] = {}
         self._aliases: dict[int, tuple[Tensor, Tensor]] = {}
         self._writes: dict[int, list[Write]] = {}
+        self.nonzeros: dict[int, int] = {}  # identity of a tensor that stands for a sparse one -> its elements
 
     def copy(self, tape: Tape) -> TensorValues:
         """The same values on a copy of the tape, for calls that are tried out; both share the meta twins."""
@@ -114,6 +115,8 @@ class TensorValues:
 
     def _meta_twin(self, tensor: Tensor) -> Tensor:
         """A new meta tensor in place of one made before the trace, or of a constant; large constants are not held."""
+        if tensor.layout is not torch.strided:
+            return self._dense_twin(tensor)
         storage = tensor.untyped_storage()
         if storage._cdata not in self._twin_storages:
             twin_storage = torch.UntypedStorage(storage.nbytes(), device="meta")  # type: ignore[no-untyped-call]
@@ -131,6 +134,14 @@ class TensorValues:
 
     def _forget(self, identity: int, reference: object) -> None:
         self._meta_twins.pop(identity, None)
+
+    def _dense_twin(self, tensor: Tensor) -> Tensor:
+        """A meta tensor in place of a sparse one, which has no storage."""
+        twin = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+        self._meta_twins[id(tensor)] = (tensor, twin)
+        self._originals[id(twin)] = tensor
+        self.nonzeros[id(twin)] = tensor._nnz()
+        return twin
 
     def _traced_alias(self, tensor: Tensor) -> Tensor:
         """The traced tensor with this storage and geometry: autograd functions return arguments as new objects.

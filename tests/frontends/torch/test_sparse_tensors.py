@@ -1,0 +1,84 @@
+"""Sparse matrices, quantisation, and inputs of many sizes: graphs where shapes are known, clear words where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_samples import Function
+
+import cgir
+import frontends
+
+ADJACENCY = torch.tensor([[0.0, 1, 1, 0], [1, 0, 0, 0], [1, 0, 0, 1]])  # 5 edges from 4 to 3 nodes
+FEATURES = 6
+PRODUCTS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "sparse.mm": lambda m, x: torch.sparse.mm(m.a, x),
+    "matmul": lambda m, x: m.a @ x,
+    "mm": lambda m, x: torch.mm(m.a, x),
+    "computed from constants": lambda m, x: torch.sparse.mm(m.a * 2, x),
+    "after a layer": lambda m, x: torch.sparse.mm(m.a, m.layer(x)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_sparse_constants_cost_by_their_elements(name: str, compressed: bool) -> None:
+    matrix = ADJACENCY.to_sparse_csr() if compressed else ADJACENCY.to_sparse()
+    model = Function(PRODUCTS[name], a=matrix, layer=nn.Linear(FEATURES, FEATURES))
+    graph = frontends.trace(model, torch.zeros(4, FEATURES), batch=None)
+    cgir.verify(graph)
+    after_layer = name == "after a layer"
+    assert graph.flops == 2 * 5 * FEATURES + after_layer * 2 * 4 * FEATURES * FEATURES
+    assert graph.num_params == after_layer * (FEATURES + 1) * FEATURES
+    assert graph.complete
+
+
+def test_sparse_inputs_cost_by_the_elements_of_the_example() -> None:
+    model = Function(lambda m, a, x: torch.sparse.mm(a, x))
+    graph = frontends.trace(model, (ADJACENCY.to_sparse(), torch.zeros(4, FEATURES)), batch=None)
+    assert graph.flops == 2 * 5 * FEATURES
+
+
+def test_dense_products_stay_dense() -> None:
+    model = Function(lambda m, x: m.a.to_dense() @ x, a=ADJACENCY.to_sparse())
+    graph = frontends.trace(model, torch.zeros(4, FEATURES), batch=None)
+    assert graph.flops == 2 * 3 * 4 * FEATURES
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_nested_inputs_are_refused(layout: torch.layout) -> None:
+    nested = torch.nested.nested_tensor([torch.zeros(3, 4), torch.zeros(5, 4)], layout=layout)
+    with pytest.raises(cgir.TraceError, match=r"is a nested tensor.*trace the model on a padded tensor"):
+        frontends.trace(nn.Linear(4, 2), (nested,))
+
+
+def test_fake_quantisation_is_the_float_network() -> None:
+    def quantised(m: Any, x: Tensor) -> Tensor:
+        x = torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255)
+        scale, zero = torch.ones(3), torch.zeros(3, dtype=torch.int32)
+        return nn.functional.linear(x, torch.fake_quantize_per_channel_affine(m.a.weight, scale, zero, 0, 0, 255))
+
+    layer = nn.Linear(4, 3, bias=False)
+    graph = frontends.trace(Function(quantised, a=layer), torch.zeros(1, 4))
+    assert cgir.isomorphic(graph, frontends.trace(Function(lambda m, x: m.a(x), a=layer), torch.zeros(1, 4)))
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8).dequantize(),
+        lambda m, x: torch.ops.quantized.linear_dynamic(x, m.packed),
+    ],
+)
+def test_quantised_operators_say_what_to_trace(forward: Callable[..., Any]) -> None:
+    weight = torch.quantize_per_tensor(torch.zeros(3, 4), 0.1, 0, torch.qint8)
+    model = Function(forward, packed=torch.ops.quantized.linear_prepack(weight, None))
+    with pytest.raises(cgir.TraceError, match=r"trace the float model that was quantized"):
+        frontends.trace(model, torch.zeros(1, 4))
