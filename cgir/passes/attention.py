@@ -53,12 +53,11 @@ def _rewrite(graph: Graph, nodes: list[Node | None], index: int) -> None:
         return
     inner.add(source)
     query, key = (_unscaled(graph, i) for i in scores.inputs)
-    in_shapes = (
-        scores.in_shapes[0],
-        _swapped(scores.in_shapes[1]),
-        graph.nodes[index].in_shapes[1],
-        *(shape for _, shape in masks),
-    )
+    query_shape, key_shape = scores.in_shapes[0], _swapped(scores.in_shapes[1])
+    if scores.shape[-2:] == softmax.in_shapes[0][:-3:-1] != softmax.in_shapes[0][-2:]:
+        # (k q^T)^T: einsums of Keras 2 write the keys first
+        query, key, query_shape, key_shape = key, query, key_shape, query_shape
+    in_shapes = (query_shape, key_shape, graph.nodes[index].in_shapes[1], *(shape for _, shape in masks))
     inputs = (query, key, value, *(i for i, _ in masks))
     nodes[index] = replace(
         graph.nodes[index],

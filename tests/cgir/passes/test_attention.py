@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import cgir
 import frontends
@@ -123,3 +124,25 @@ def test_attention_of_learned_queries_counts_its_two_products():
     (attention,) = [node for node in graph.nodes if node.op == "Attention"]
     assert len(attention.inputs) == 2  # key and value: what is made of parameters alone is no node
     assert node_flops(attention) == 2 * 2 * 5 * 7 * (4 + 4)
+
+
+class KeysFirst(nn.Module):
+    """Scores as the transpose of k q^T, or as q k^T."""
+
+    def __init__(self, keys_first: bool) -> None:
+        super().__init__()
+        self.keys_first, self.q, self.k, self.v = keys_first, nn.Linear(8, 6), nn.Linear(8, 6), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        q, k = self.q(x), self.k(memory)
+        scores = (k @ q.mT).mT if self.keys_first else q @ k.mT
+        return scores.softmax(-1) @ self.v(memory)
+
+
+def test_keys_may_be_the_first_factor() -> None:
+    shapes = ((1, 7, 8), (1, 5, 8))
+    first, second = (trace(KeysFirst(keys_first), *shapes) for keys_first in (True, False))
+    assert cgir.isomorphic(first, second), cgir.diff(first, second)
+    with FlopCounterMode(display=False) as counter:
+        KeysFirst(True)(*map(torch.zeros, shapes))
+    assert first.flops == second.flops == counter.get_total_flops()
