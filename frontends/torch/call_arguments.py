@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -25,7 +26,17 @@ DECOMPOSITION_FOLDERS = tuple(
     os.path.join(TORCH_ROOT, part)
     for part in ("_refs", "_prims", "_decomp", "_meta_registrations", "_inductor", "_subclasses")
 )
-DISTRIBUTIONS = os.path.join(TORCH_ROOT, "distributions", "distribution.py")
+HERE = os.path.dirname(os.path.abspath(__file__))
+_DISTRIBUTION = os.path.join(TORCH_ROOT, "distributions", "distribution.py")
+# where PyTorch looks at values only to see that they are valid
+CHECKS = frozenset(
+    [
+        (_DISTRIBUTION, "__init__"),
+        (_DISTRIBUTION, "_validate_sample"),
+        (torch.__file__, "_assert"),
+        (torch.__file__, "_check_tensor_all_with"),
+    ]
+)
 WHAT_TO_DO = (
     "use torch.where instead of a Python branch, decide on shapes or on the module's own attributes, or make what is "
     "known beforehand (a mask, the edge_index of a graph) a buffer or a constant of the module instead of an input"
@@ -182,13 +193,11 @@ def value_dependence(call: CallKind) -> str:
 
 
 def is_argument_check() -> bool:
-    """Whether a distribution asks for the values of its arguments to see that they are valid."""
-    frame = sys._getframe(1)
-    for _ in range(MAX_FRAMES):
-        if frame.f_back is None or frame.f_code.co_filename == DISTRIBUTIONS:
-            return frame.f_back is not None
+    """Whether PyTorch asks for values only to see that they are valid: distributions, `torch._assert`."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
-    return False
+    return frame is not None and (frame.f_code.co_filename, frame.f_code.co_name) in CHECKS
 
 
 def device_property(name: str, device: torch.device) -> torch.device | bool | int:

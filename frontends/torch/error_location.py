@@ -50,15 +50,17 @@ def located(error: Exception, model: nn.Module, name: str, path: str) -> TraceEr
     """
     line = _lines(list(_frames(error.__traceback__)), type(model).__module__.partition(".")[0])
     location = f"{name}{f' ({line})' if line else ''}{f', module {path!r}' if path else ''}"
+    no_values = any(buffer.is_meta for buffer in model.buffers())
+    hint = "; buffers on the meta device have no values either: build the model on the CPU" if no_values else ""
     if isinstance(error, CgirError):
         kind = type(error) if isinstance(error, TraceError) else TraceError
-        return kind(f"{location}: {error}")
+        return kind(f"{location}: {error}{hint if kind is ValueDependenceError else ''}")
     text = one_line(error)
     if "TraceError: " in text:  # compiled code reports the refusal as its own failure
         return TraceError(f"{location}: {text.partition('TraceError: ')[2].partition(' At: ')[0]}")
     if "meta tensor" in text and "item()" in text:
         return ValueDependenceError(
-            f"{location}: the forward needs the value of a tensor, and tracing knows shapes only; {WHAT_TO_DO}"
+            f"{location}: the forward needs the value of a tensor, and tracing knows shapes only; {WHAT_TO_DO}{hint}"
         )
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
     return TraceError(f"{location}: the forward failed: {one_line(error, named=True)}{notes}")

@@ -204,7 +204,7 @@ class Recorder(TorchFunctionMode):
             return self._masked_select(args[0], args[1])
         if call.name == "where" and len(args) == 1 and not kwargs:
             return NonzeroIndices(args[0])
-        if call.name == "bool" and is_argument_check():
+        if call.name in ("bool", "item") and is_argument_check():
             return True
         if call.action == "values" or has_dynamic_size(call, args, kwargs):
             raise ValueDependenceError(value_dependence(call))

@@ -76,6 +76,16 @@ def test_lines_of_python_itself_are_not_named(fails: Callable[..., Any]) -> None
     assert text.startswith(f"Function ({__file__}:{fails.__code__.co_firstlineno})")
 
 
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_buffers_without_values_are_said_to_have_none(device: str) -> None:
+    model = Function(lambda m, x: x.topk(m.count)[0])
+    model.register_buffer("count", torch.tensor(2, device=device))
+    if device == "cpu":
+        assert frontends.trace(model, torch.zeros(1, 3)).nodes[-1].shape == (2,)
+    else:
+        assert "buffers on the meta device have no values either: build the model on the CPU" in message(model)
+
+
 # --- code that cannot be seen
 
 

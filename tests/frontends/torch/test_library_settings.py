@@ -85,6 +85,28 @@ def test_distributions_do_not_look_at_values(name: str, checks: bool, monkeypatc
     assert (graph.num_params, graph.flops) == (10, 16)
 
 
+@pytest.mark.parametrize(
+    "check",
+    [lambda x: torch._assert((x > 0).all(), "not positive"), lambda x: torch._check_tensor_all(x > 0)],
+)
+def test_assertions_of_pytorch_hold(check: Callable[[Tensor], object]) -> None:
+    model = Function(lambda m, x: (check(x), m.layer(x))[1], layer=nn.Linear(4, 2))
+    assert frontends.trace(model, torch.zeros(1, 4)).num_params == 10
+
+
+class _Rejecting(distributions.Laplace):
+    """Draws again until all samples are positive."""
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        sample = super().rsample(sample_shape)
+        return sample if (sample > 0).all() else sample.abs()
+
+
+def test_distributions_that_decide_by_values_are_refused() -> None:
+    with pytest.raises(cgir.TraceError, match=rf"{__file__}:\d+\): Tensor.__bool__ needs the values"):
+        frontends.trace(Function(lambda m, x: _Rejecting(x, x.exp(), validate_args=True).sample()), torch.zeros(1, 4))
+
+
 def test_checks_that_are_ended_inside_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the compiler does when it is imported: what it follows later has no checks."""
     monkeypatch.setattr(Distribution, "_validate_args", True)
