@@ -65,7 +65,8 @@ NO_RESULT_OPS = frozenset(
 # operators outside the vocabulary that compute no products: on strings, of counts and positions
 FREE_OPS = (
     "AsString Base64Decode Bincount Bucketize DecodeBase64 DecodeJpeg DecodeImage DecodePng DecodeRaw DenseBincount "
-    "EncodeBase64 Fingerprint InvertPermutation MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV3 "
+    "EncodeBase64 Fingerprint ImageProjectiveTransformV2 ImageProjectiveTransformV3 InvertPermutation "
+    "MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV3 "
     "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
     "CombinedNonMaxSuppression RegexFullMatch RegexReplace StaticRegexFullMatch StaticRegexReplace StringFormat "
     "StringJoin StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast "

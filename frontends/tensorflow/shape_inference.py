@@ -108,7 +108,8 @@ def _static_sizes(node: NodeDef, shapes: Sequence[tf.TensorShape]) -> tuple[list
     known = [None if shape.rank is None or None in shape.as_list() else tuple(shape.as_list()) for shape in shapes]
     messages = [
         f"node {node.name!r} ({node.op}): the size of its result, {shape}, depends on values, and tracing knows "
-        "sizes only; trace a part of the model that ends before it, or one whose sizes are fixed"
+        "sizes only; trace the layers before or behind it alone, as a keras.Model or a tf.function of their own (those "
+        "of a SavedModel: of what tf.saved_model.load returns), with input_shape= of what they read"
         if size is None
         else ""
         for size, shape in zip(known, shapes, strict=True)

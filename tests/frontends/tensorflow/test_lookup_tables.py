@@ -93,3 +93,14 @@ def test_tables_of_frozen_graphs() -> None:
     found = frontends.trace(graph.as_graph_def())
     assert found.op_counts()["Output"] == 1
     assert found.nodes[-1].shape == (7, 6)
+
+
+def test_text_of_open_length_names_the_layers_to_trace(tmp_path: Path) -> None:
+    inputs = keras.Input((1,), dtype="string")
+    words = L.TextVectorization(vocabulary=WORDS, output_sequence_length=7)(inputs)
+    with quiet():
+        keras.Model(inputs, L.Embedding(20, 5)(words)).export(tmp_path, verbose=False)
+    with pytest.raises(
+        cgir.TraceError, match=r"StringSplitV2.*layers before or behind it alone.*tf\.saved_model\.load"
+    ):
+        frontends.trace(tmp_path)
