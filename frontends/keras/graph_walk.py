@@ -6,8 +6,7 @@ open. Code that Keras did not record is run on symbolic tensors, which records i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, Unpack
 
 import keras
@@ -18,6 +17,8 @@ from cgir.errors import one_line
 from cgir.graph import Shape
 from cgir.typing import AnyArray
 from frontends.common.tape import CallFields, Size, Tape, Value
+
+from .layer_state import library_class_of, symbolic_weights
 
 # (importer, layer or operation, *arguments of the call) -> value of its result, or several
 KerasConverter: TypeAlias = Callable[..., Any]
@@ -247,7 +248,7 @@ class KerasImporter:
         """The result of a layer: by its converter, its recorded network, or what its code calls."""
         # this is inference on whole examples
         kwargs = {key: value for key, value in kwargs.items() if key not in ("training", "mask")}
-        library_class = _library_class(layer)
+        library_class = library_class_of(layer)
         if library_class is None:
             return self.trace_code(layer.call, *args, **kwargs)
         converter = next(
@@ -350,10 +351,21 @@ class KerasImporter:
             operation: the layer or operation.
             args: that it is called with.
             kwargs: that it is called with.
+
+        Raises:
+            TraceError: a size depends on values.
         """
         with keras.StatelessScope():
-            specs = operation.compute_output_spec(*self._symbolic(args), **self._symbolic(kwargs))
-            return list(tree.flatten(specs))
+            specs = list(tree.flatten(operation.compute_output_spec(*self._symbolic(args), **self._symbolic(kwargs))))
+        for spec in specs:
+            if None in spec.shape:
+                raise TraceError(
+                    f"{self.location()}: the size of what {type(operation).__name__} returns, {tuple(spec.shape)}, "
+                    "depends on values, and tracing knows sizes only; fix it (TextVectorization has "
+                    "output_sequence_length), or trace what comes after it, for instance a keras.Sequential of the "
+                    "layers behind it, on example inputs"
+                )
+        return specs
 
     def trace_code(self, function: Callable[..., object], *args: object, **kwargs: object) -> ValueTree:
         """Run code on symbolic tensors, and import the Keras layers and operations that it calls.
@@ -380,7 +392,7 @@ class KerasImporter:
         symbols = {key: symbol(value) for key, value in values.items()}
         args, kwargs = tree.map_structure(lambda leaf: symbols.get(id(leaf), leaf), (args, kwargs))
         try:
-            with keras.StatelessScope(), _symbolic_weights(getattr(function, "__self__", None), symbol):
+            with keras.StatelessScope(), symbolic_weights(getattr(function, "__self__", None), symbol):
                 result = function(*args, **kwargs)
             nodes = _calls_between(
                 [leaf for leaf in tree.flatten(result) if isinstance(leaf, KerasTensor)], values_by_id
@@ -395,16 +407,6 @@ class KerasImporter:
     def location(self) -> str:
         """The layer being called, for messages."""
         return f"layer {self.tape.path[-1]!r}" if self.tape.path[-1] else "the model"
-
-
-def _library_class(layer: keras.Layer) -> type | None:
-    """Keras's own class whose `call` a layer has; None if a user wrote it."""
-    for base in type(layer).__mro__:
-        if base.__module__.startswith("keras."):
-            return base
-        if "call" in vars(base):
-            return None
-    return None
 
 
 def _calls_between(outputs: Sequence[KerasTensor], values_by_id: Mapping[int, Value | Variable]) -> list[RecordedCall]:
@@ -423,62 +425,3 @@ def _calls_between(outputs: Sequence[KerasTensor], values_by_id: Mapping[int, Va
             stack.append((tensor, True))
             stack += [(before, False) for before in reversed(node.input_tensors)]
     return list(order)
-
-
-@contextmanager
-def _symbolic_weights(layer: keras.Layer, symbol: Callable[[Variable], KerasTensor]) -> Iterator[None]:
-    """Replace a layer's weights, and those of Keras's own layers in it, by symbolic tensors in the `with` block.
-
-    What is computed from weights alone is then recorded too.
-    """
-    saved: list[tuple[dict[str, Any], str, Variable]] = []
-    stack = [layer] if isinstance(layer, keras.Layer) else []
-    visited: set[int] = set()
-    while stack:
-        inner = stack.pop()
-        visited.add(id(inner))
-        for key, item in vars(inner).items():
-            if isinstance(item, Variable):
-                saved.append((vars(inner), key, item))
-        # without layers that infer their shapes by running their code
-        stack += [
-            child
-            for child in inner._layers
-            if id(child) not in visited
-            and _library_class(child)
-            and not hasattr(child.compute_output_shape, "_is_default")
-        ]
-    try:
-        symbols = {id(item): symbol(item) for _, _, item in saved}
-        for attributes, key, item in saved:
-            attributes[key] = symbols[id(item)]
-        yield
-    finally:
-        for attributes, key, item in saved:
-            attributes[key] = item
-
-
-RECORDS = ("_inbound_nodes", "_outbound_nodes", "_losses")
-
-
-@contextmanager
-def preserve_layers(layers: Sequence[keras.Layer]) -> Iterator[None]:
-    """Restore the attributes of layers afterwards, and remove the calls recorded in the `with` block."""
-    before = [(vars(layer), dict(vars(layer))) for layer in layers]
-    lengths = [
-        (records, len(records))
-        for _, attributes in before
-        for key in RECORDS
-        if (records := attributes.get(key)) is not None
-    ]
-    try:
-        yield
-    finally:
-        for live, attributes in before:
-            if len(live) != len(attributes) or any(
-                live.get(key, live) is not value for key, value in attributes.items()
-            ):
-                live.clear()
-                live.update(attributes)
-        for records, length in lengths:
-            del records[length:]

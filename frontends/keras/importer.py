@@ -30,7 +30,8 @@ else:
 from . import layer_converters, sequence_layer_converters, weightless_layer_converters
 from .call_arguments import call_arguments
 from .converters import OP_CONVERTERS
-from .graph_walk import KerasImporter, UnfollowedError, preserve_layers
+from .graph_walk import KerasImporter, UnfollowedError
+from .layer_state import preserve_layers
 from .model_files import load_model
 
 LAYER_CONVERTERS = {

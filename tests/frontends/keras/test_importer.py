@@ -155,6 +155,21 @@ def test_operations_outside_the_vocabulary_stay_under_their_name() -> None:
         frontends.trace(model, strict=True)
 
 
+def test_text_has_a_size_only_if_it_is_fixed() -> None:
+    def network(**options: int) -> Any:
+        text = layers.TextVectorization(vocabulary=["a", "b"], **options)
+        rest = [layers.Embedding(4, 3), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+        return keras.Sequential([keras.Input((1,), dtype="string"), text, *rest])
+
+    graph = frontends.trace(network(output_sequence_length=7))
+    assert graph.num_params == 4 * 3 + 3 * 2 + 2
+    assert not graph.complete
+    with pytest.raises(cgir.TraceError, match=r"TextVectorization returns, \(1, None\), depends on values.*output_seq"):
+        frontends.trace(network())
+    rest = keras.Sequential(network().layers[1:])
+    assert frontends.trace(rest, np.zeros((1, 7), "int32")).num_params == graph.num_params
+
+
 # --- code that Keras did not record
 
 

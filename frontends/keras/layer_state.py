@@ -1,0 +1,79 @@
+"""The state of Keras layers while their code runs on symbolic tensors: weights as symbols, everything restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import KerasTensor, Variable
+
+
+def library_class_of(layer: keras.Layer) -> type | None:
+    """Keras's own class whose `call` a layer has; None if a user wrote it."""
+    for base in type(layer).__mro__:
+        if base.__module__.startswith("keras."):
+            return base
+        if "call" in vars(base):
+            return None
+    return None
+
+
+@contextmanager
+def symbolic_weights(layer: keras.Layer, symbol: Callable[[Variable], KerasTensor]) -> Iterator[None]:
+    """Replace a layer's weights, and those of Keras's own layers in it, by symbolic tensors in the `with` block.
+
+    What is computed from weights alone is then recorded too.
+    """
+    saved: list[tuple[dict[str, Any], str, Variable]] = []
+    stack = [layer] if isinstance(layer, keras.Layer) else []
+    visited: set[int] = set()
+    while stack:
+        inner = stack.pop()
+        visited.add(id(inner))
+        for key, item in vars(inner).items():
+            if isinstance(item, Variable):
+                saved.append((vars(inner), key, item))
+        # without layers that infer their shapes by running their code
+        stack += [
+            child
+            for child in inner._layers
+            if id(child) not in visited
+            and library_class_of(child)
+            and not hasattr(child.compute_output_shape, "_is_default")
+        ]
+    try:
+        symbols = {id(item): symbol(item) for _, _, item in saved}
+        for attributes, key, item in saved:
+            attributes[key] = symbols[id(item)]
+        yield
+    finally:
+        for attributes, key, item in saved:
+            attributes[key] = item
+
+
+RECORDS = ("_inbound_nodes", "_outbound_nodes", "_losses")
+
+
+@contextmanager
+def preserve_layers(layers: Sequence[keras.Layer]) -> Iterator[None]:
+    """Restore the attributes of layers afterwards, and remove the calls recorded in the `with` block."""
+    before = [(vars(layer), dict(vars(layer))) for layer in layers]
+    lengths = [
+        (records, len(records))
+        for _, attributes in before
+        for key in RECORDS
+        if (records := attributes.get(key)) is not None
+    ]
+    try:
+        yield
+    finally:
+        for live, attributes in before:
+            if len(live) != len(attributes) or any(
+                live.get(key, live) is not value for key, value in attributes.items()
+            ):
+                live.clear()
+                live.update(attributes)
+        for records, length in lengths:
+            del records[length:]
