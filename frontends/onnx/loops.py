@@ -114,7 +114,7 @@ def import_scan(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> N
     if len(rounds.invariant) < len(states) or not states:
         check_steps(importer.tape, node.name or "scan", list(zip(sequences, axes, strict=True)))
     results = import_body(importer, node, "body", scope, [*variables, *slices], "body")
-    _finish(importer, node, scope, rounds, start, sequences, results)
+    _finish(importer, node, scope, rounds, start, (), results)
 
 
 # --- variables

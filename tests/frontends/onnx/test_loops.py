@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
-from onnx_samples import model
+from onnx_samples import exported, model
+from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 
 import cgir
 import frontends
@@ -191,3 +194,26 @@ def test_what_only_its_size_is_read_of_has_no_cost() -> None:
         assert cost(proto, level=level) == (256, ROUND, True)
     nodes[4] = node("Add", ["b", "a"], ["y"])  # read as well
     assert cost(model(nodes, {"x": [1, 8, 16]}, ["y"], {"v": (16, 16), "w": (16, 16)})) == (512, 2 * ROUND, True)
+
+
+class Scanned(nn.Module):
+    """A recurrence by PyTorch's own scan, from a state of zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state, self.element = nn.Linear(4, 4), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        def step(state: Tensor, element: Tensor) -> tuple[Tensor, Tensor]:
+            state = torch.tanh(self.state(state) + self.element(element))
+            return state, state.clone()
+
+        return scan(step, torch.zeros(x.shape[1], 4), x, dim=0)[1]
+
+
+def test_a_scan_of_pytorch_and_its_file() -> None:
+    module, x = Scanned().eval(), torch.zeros(7, 2, 6)
+    of_module = frontends.trace(module, x, batch=1)
+    of_file = frontends.trace(exported(module, (x,), "dynamo"), batch=1)
+    assert of_file.flops == 7 * 2 * (4 * 4 + 4 * 6)
+    assert cgir.isomorphic(of_module, of_file), cgir.diff(of_module, of_file)
