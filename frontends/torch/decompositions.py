@@ -78,12 +78,22 @@ def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, dims_other: Sequence[int] | 
         dims = dims, dims_other
     elif not isinstance(dims, Sequence):
         dims = range(a.dim() - int(dims), a.dim()), range(int(dims))
+    for axis, other_axis in zip(*dims, strict=True):  # an axis of one element is broadcast
+        if b.shape[other_axis] == 1:
+            a = a.sum(axis, keepdim=True)
+        elif a.shape[axis] == 1:
+            b = b.sum(other_axis, keepdim=True)
     letters = [chr(ord("a") + axis) for axis in range(a.dim() + b.dim())]
     term, other = letters[: a.dim()], letters[a.dim() :]
     for axis, other_axis in zip(*dims, strict=True):
         other[other_axis] = term[axis]
     kept = [letter for letter in (*term, *other) if (letter in term) != (letter in other)]
     return einsum(_EINSUM_OPS, f"{''.join(term)},{''.join(other)}->{''.join(kept)}", a, b)
+
+
+def _sparse_mm(a: Tensor, b: Tensor, reduce: str = "sum") -> Tensor:
+    """Sums of products; other reductions have the same products."""
+    return torch.mm(a, b)
 
 
 def _outer(input: Tensor, vec2: Tensor, **_: object) -> Tensor:
@@ -182,7 +192,7 @@ DECOMPOSITIONS: dict[str, Function] = {
     "ger": _outer,
     "cov": _cov,
     "corrcoef": _corrcoef,
-    **dict.fromkeys(("_sparse_mm", "smm", "hspmm"), torch.mm),
+    **dict.fromkeys(("_sparse_mm", "smm", "hspmm"), _sparse_mm),
     "_sparse_addmm": _add_product(torch.mm),
     "embedding_renorm": _first,
     **dict.fromkeys(_FAKE_QUANTIZATIONS.split(), _first),
