@@ -35,45 +35,12 @@ from .graph_def import (
     op_def_of,
     result_specs,
 )
+from .operator_groups import FREE_OPS, NO_RESULT_OPS, PASSING_OPS, SIZE_OPS
 from .shape_inference import ShapeInference
 from .topological_order import topological_order
 
 # most nodes imported, those of functions counted at every call, which a file may make exponentially many
 MAX_NODES = 300_000
-NO_RESULT_OPS = frozenset(
-    (
-        "NoOp",
-        "Assert",
-        "Print",
-        "PrintV2",
-        "ControlTrigger",
-        "AssignVariableOp",
-        "AssignAddVariableOp",
-        "AssignSubVariableOp",
-        "MergeSummary",
-        "InitializeTable",
-        "InitializeTableV2",
-        "InitializeTableFromTextFile",
-        "InitializeTableFromTextFileV2",
-        "LookupTableImport",
-        "LookupTableImportV2",
-        "LookupTableInsert",
-        "LookupTableInsertV2",
-        "LookupTableRemoveV2",
-    )
-)
-# operators outside the vocabulary that compute no products: on strings, of counts and positions
-FREE_OPS = (
-    "AsString Base64Decode Bincount Bucketize DecodeBase64 DecodeJpeg DecodeImage DecodePng DecodeRaw DenseBincount "
-    "EncodeBase64 Fingerprint ImageProjectiveTransformV2 ImageProjectiveTransformV3 InvertPermutation "
-    "MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV3 "
-    "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
-    "CombinedNonMaxSuppression RegexFullMatch RegexReplace StaticRegexFullMatch StaticRegexReplace StringFormat "
-    "StringJoin StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast "
-    "StringToHashBucketStrong StringToNumber StringUpper Substr UnicodeScript Unique UniqueV2 Where"
-)
-SIZE_OPS = frozenset(("Shape", "ShapeN", "Rank", "Size"))  # which read no contents
-PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
 Results: TypeAlias = "Sequence[Value | TFTensor]"
 TFConverter: TypeAlias = "Callable[[TFCall], Results]"
 ControlFlow: TypeAlias = "Callable[[TensorFlowImporter, NodeDef, list[TFTensor], GraphScope], list[TFTensor]]"

@@ -1,0 +1,38 @@
+"""Groups of TensorFlow operators that need no converter of their own."""
+
+from __future__ import annotations
+
+NO_RESULT_OPS = frozenset(
+    (
+        "NoOp",
+        "Assert",
+        "Print",
+        "PrintV2",
+        "ControlTrigger",
+        "AssignVariableOp",
+        "AssignAddVariableOp",
+        "AssignSubVariableOp",
+        "MergeSummary",
+        "InitializeTable",
+        "InitializeTableV2",
+        "InitializeTableFromTextFile",
+        "InitializeTableFromTextFileV2",
+        "LookupTableImport",
+        "LookupTableImportV2",
+        "LookupTableInsert",
+        "LookupTableInsertV2",
+        "LookupTableRemoveV2",
+    )
+)
+# operators outside the vocabulary that compute no products: on strings, of counts and positions
+FREE_OPS = (
+    "AsString Base64Decode Bincount Bucketize DecodeBase64 DecodeJpeg DecodeImage DecodePng DecodeRaw DenseBincount "
+    "EncodeBase64 Fingerprint ImageProjectiveTransformV2 ImageProjectiveTransformV3 InvertPermutation "
+    "MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV3 "
+    "NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 "
+    "CombinedNonMaxSuppression RegexFullMatch RegexReplace StaticRegexFullMatch StaticRegexReplace StringFormat "
+    "StringJoin StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast "
+    "StringToHashBucketStrong StringToNumber StringUpper Substr UnicodeScript Unique UniqueV2 Where"
+)
+SIZE_OPS = frozenset(("Shape", "ShapeN", "Rank", "Size"))  # which read no contents
+PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
