@@ -100,7 +100,7 @@ def broken() -> dict[str, tuple[onnx.ModelProto, str]]:
         ),
         "unknown opset": (
             model([node("Relu", ["x"], ["y"], domain="nowhere")], x, ["y"]),
-            "operators of domain 'nowhere' like this one are unknown",
+            "operators of domain 'nowhere' are unknown",
         ),
         "reshape by external data": (
             model([node("Reshape", ["x", "s"], ["y"])], x, ["y"], {"s": (2,)}),
