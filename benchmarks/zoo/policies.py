@@ -13,7 +13,10 @@ from .torch_costs import COLUMNS, CPU, Outcome, checked
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("stable-baselines3", "gymnasium")
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = dict.fromkeys(
+    ("*/discrete: no Opaque", "*/multidiscrete: no Opaque", "*/multibinary: no Opaque"),
+    "draws its action from the probabilities that it computes, which the vocabulary lacks",
+)
 
 _POLICIES = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
 _ACTIONS = {

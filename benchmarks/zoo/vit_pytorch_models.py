@@ -8,12 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from .torch_costs import COLUMNS, Outcome, checked
+from .torch_costs import COLUMNS, SINGLE, Outcome, checked, uncounted
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("vit-pytorch",)
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = {
+    "ats_vit.ViT": "how many tokens go on depends on their values",
+    **uncounted(
+        "crossformer.CrossFormer regionvit.RegionViT simple_vit_with_hyper_connections.SimpleViT twins_svt.TwinsSVT",
+        SINGLE,
+    ),
+}
 
 _VIT = {"image_size": 32, "patch_size": 8, "num_classes": 10, "dim": 32, "depth": 2, "heads": 2, "mlp_dim": 64}
 _VIT |= {"dim_head": 16}

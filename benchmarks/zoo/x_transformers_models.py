@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .torch_costs import COLUMNS, Outcome, checked
+from .torch_costs import COLUMNS, SINGLE, Outcome, checked, uncounted
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("x-transformers",)
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = uncounted("*/integrate_layers */num_residual_streams", SINGLE)
 TOKENS, LENGTH, DIM, HEADS = 50, 16, 32, 2
 
 # options of the layers, each alone: attn_*, ff_* and the layers' own
