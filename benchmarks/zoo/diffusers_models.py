@@ -8,12 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .torch_costs import COLUMNS, Outcome, checked
+from .torch_costs import COLUMNS, Outcome, checked, uncounted
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("diffusers",)
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = uncounted(
+    "FluxTransformer2DModel* Flux2Transformer2DModel ChromaTransformer2DModel OvisImageTransformer2DModel "
+    "LongCatImageTransformer2DModel SkyReelsV2Transformer3DModel",
+    "rotary angles are an outer product, which PyTorch's counter does not count",
+)
 
 _DEPTHS = ("num_layers", "num_single_layers", "n_layers", "num_refiner_layers")
 _IMAGE = {"sample": (1, 3, 64, 64)}

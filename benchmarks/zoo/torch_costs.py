@@ -50,9 +50,12 @@ class ReadParameters(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator, and cross off what it reads."""
-        kwargs = kwargs or {}
-        self.unread.difference_update(id(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-        return func(*args, **kwargs)
+        self.see((args, kwargs))
+        return func(*args, **(kwargs or {}))
+
+    def see(self, tree: Any) -> None:
+        """Cross off the tensors in nested tuples, lists and dictionaries."""
+        self.unread.difference_update(id(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 def checked(make: Make, batch: int | None = 0, devices: tuple[torch.device, ...] = (META, CPU)) -> Outcome:
@@ -121,7 +124,8 @@ def measured(model: nn.Module, inputs: Inputs, device: torch.device | None = Non
         FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter,
         reads,
     ):
-        model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+        result = model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+    reads.see(result)  # a parameter may be a result as it is
     used = {owners[name] for name, parameter in moved.items() if id(parameter) not in reads.unread}
     return Costs(sum(sizes[owner] for owner in used), int(counter.get_total_flops()))
 

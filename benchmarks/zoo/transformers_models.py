@@ -40,6 +40,10 @@ EXCEPTIONS: dict[str, str] = by_name(
     ("sam3_video", "the number of objects that it follows depends on what it detects"),
     ("vits", "the length of the speech depends on predicted durations"),
 )
+EXCEPTIONS |= {
+    f"{name}: {MASKED}": "whether tokens attend to all others depends on the mask's values"
+    for name in ("longformer", "led")
+}
 SOLVERS = (
     "minicpm_ocr",
     "minicpmv4_6",

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .torch_costs import COLUMNS, Outcome, checked
+from .torch_costs import COLUMNS, Outcome, checked, uncounted
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("ultralytics",)
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = uncounted("rtdetr-*", "positions are a product of constants, which is no part of the graph")
 _NAMES = (
     "yolo11n yolo11n-cls yolo11n-obb yolo11n-pose yolo11n-seg yoloe-11s yoloe-11s-seg yolo12n yolo12n-cls yolo12n-seg "
     "yolo26n yolo26n-cls yolo26n-obb yolo26n-pose yolo26n-seg yolo26n-sem yolo26n-depth rtdetr-l rtdetr-resnet50 "
@@ -52,7 +52,7 @@ def build(case: str) -> tuple[nn.Module, tuple[Any, ...]]:
 
     config = tasks.yaml_model_load(f"{case}.yaml")
     kind = tasks.guess_model_task(config)
-    special = next((name for key, name in _ARCHITECTURES.items() if key in case), _TASKS[kind])
+    special = next((name for key, name in _ARCHITECTURES.items() if key in case), None) or _TASKS[kind]
     if special == "YOLOEModel" and kind == "segment":
         special = "YOLOESegModel"
     return getattr(tasks, special)(config, verbose=False), (torch.zeros(1, 3, SIZE, SIZE),)

@@ -15,17 +15,16 @@ CPU, META = torch_costs.CPU, torch_costs.META
 
 
 class Tied(nn.Module):
-    """An embedding whose weight is the last layer's too, a layer that nothing reads, and a bias by a list."""
+    """An embedding whose weight is the last layer's too, a layer that nothing reads, and a scale as a result."""
 
     def __init__(self) -> None:
         super().__init__()
         self.words, self.spare, self.last = nn.Embedding(7, 4), nn.Linear(5, 5), nn.Linear(4, 7, bias=False)
         self.last.weight = self.words.weight
-        self.shift = nn.Parameter(torch.zeros(1, 3, 4))
+        self.shift, self.scale = nn.Parameter(torch.zeros(1, 3, 4)), nn.Parameter(torch.ones(()))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        scores: Tensor = self.last(torch.cat([self.words(ids), self.shift], 1))
-        return scores
+    def forward(self, ids: Tensor) -> dict[str, Tensor]:
+        return {"scores": self.last(torch.cat([self.words(ids), self.shift], 1)), "scale": self.scale}
 
 
 def tied() -> tuple[nn.Module, tuple[Any, ...]]:
@@ -36,7 +35,7 @@ def tied() -> tuple[nn.Module, tuple[Any, ...]]:
 def test_read_parameters_count_once_and_unread_ones_do_not(device: torch.device | None) -> None:
     model, (ids,) = tied()
     costs = torch_costs.measured(model, (ids.to(device or CPU),), device)
-    assert costs == torch_costs.Costs(7 * 4 + 3 * 4, 2 * 5 * 4 * 7)
+    assert costs == torch_costs.Costs(7 * 4 + 3 * 4 + 1, 2 * 5 * 4 * 7)
 
 
 def test_attention_and_recurrent_layers_count_on_the_cpu() -> None:
@@ -77,10 +76,10 @@ def test_a_module_that_does_not_run_itself_is_told_from_one_that_cannot_be_trace
 
 
 def test_columns_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_costs, "measured", lambda *_: torch_costs.Costs(41, 1))
+    monkeypatch.setattr(torch_costs, "measured", lambda *_: torch_costs.Costs(42, 1))
     found = torch_costs.checked(tied)
     assert found["FLOPs exact"] == found["canonical FLOPs"] == "found 280, expected 1"
-    assert found["canonical parameters"] == "found 40, expected 41"
+    assert found["canonical parameters"] == "found 41, expected 42"
 
 
 def test_operators_that_the_vocabulary_lacks_are_named() -> None:
