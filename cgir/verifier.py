@@ -152,7 +152,9 @@ def _geometry_problems(node: Node) -> Iterator[str]:
             yield f"needs an input and an output with a feature axis, found {node.in_shapes} -> {node.shape}"
         if node.shape[1:] != node.in_shapes[0][1:]:
             yield f"only the first (feature) axis may change, found {node.in_shapes[0]} -> {node.shape}"
-        yield from _weight_problems(node, (node.shape[0], node.in_shapes[0][0]), node.shape[0])
+        expected = (node.shape[0], node.in_shapes[0][0])
+        transposed = node.params and node.params[0].shape == expected[::-1]  # tied to a layer that reads it straight
+        yield from () if transposed else _weight_problems(node, expected, node.shape[0])
 
 
 def _window_problems(node: Node) -> Iterator[str]:

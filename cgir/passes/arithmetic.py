@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -111,7 +112,8 @@ def _concat_axis(node: Node) -> int | None:
 
 def unify_linear(graph: Graph) -> Graph:
     """Recognise linear layers: a product with a weight matrix, then the sum with a bias vector."""
-    nodes: list[Node | None] = [_linear_from_matmul(node) for node in graph.nodes]
+    linear = [_with_weight_straight(_linear_from_matmul(node)) for node in graph.nodes]
+    nodes: list[Node | None] = [*_with_one_shape(graph.nodes, linear)]
     alias: dict[int, int] = {}
     for index, node in enumerate(graph.nodes):
         if node.op != "Add" or len(node.inputs) != 1 or len(node.params) != 1 or node.attrs:
@@ -156,6 +158,27 @@ def _linear_from_matmul(node: Node) -> Node:
         params=(Param(weight.id, (outer, inner)),),
         attrs=node.carry_trips(),
     )
+
+
+def _with_weight_straight(node: Node) -> Node:
+    """A linear layer that reads its weight transposed, with the weight as it reads it."""
+    if node.op != "Linear" or not node.params or node.params[0].shape != (node.in_shapes[0][0], node.shape[0]):
+        return node
+    weight, *bias = node.params
+    return replace(node, params=(Param(weight.id, weight.shape[::-1]), *bias))
+
+
+def _with_one_shape(before: Sequence[Node], after: Sequence[Node]) -> Iterator[Node]:
+    """The nodes after a change of weights' shapes; a weight that others read in another shape keeps theirs.
+
+    Tied layers read one weight straight and transposed.
+    """
+    unchanged = (new for old, new in zip(before, after, strict=True) if old is new)
+    shapes = {param.id: param.shape for node in unchanged for param in node.params}
+    for old, new in zip(before, after, strict=True):
+        if old is not new:
+            new = replace(new, params=tuple(Param(p.id, shapes.setdefault(p.id, p.shape)) for p in new.params))
+        yield new
 
 
 def recognize_affine(graph: Graph) -> Graph:
