@@ -14,7 +14,7 @@ __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("torch-geometric",)
 EXCEPTIONS: dict[str, str] = {
-    "model/GraphUNet": "builds sparse matrices in its forward and multiplies them: their sizes depend on the edges' values",
+    "model/GraphUNet": "multiplies sparse matrices that it builds in its forward, of the nodes that it keeps",
     "aggregation/Set2Set: canonical FLOPs": (
         "the first step of its recurrent layer reads zeros only, and is folded with what it costs"
     ),

@@ -44,7 +44,7 @@ EXCEPTIONS: dict[str, str] = {
     ),
     **dict.fromkeys(
         (f"{name}: optimised all" for name in ("mobilenet_v3_small", "shufflenet_v2_x0_5", "regnet_y_400mf")),
-        "weights have channels padded to the blocks of the processor's vectors, and the tensors that they read have not",
+        "weights have channels padded to blocks of the processor's vectors, which the tensors that they read have not",
     ),
 }
 

@@ -101,11 +101,12 @@ def check(case: str) -> Outcome:
     cgir.verify(graph)
     trained = sum(int(weight.shape.num_elements()) for weight in model.trainable_weights)
     same_object = cgir.diff(graph, frontends.trace(model))
+    newer = _keras_flops(name) if kind == "application" else None
     return {
         "traces": True,
         "parameters equal count_params": same(raw.num_params, trained),
         **canonical_costs(graph, raw),
-        "Keras 3's FLOPs": same(graph.flops, _keras_flops(name)) if kind == "application" else None,
+        "Keras 3's FLOPs": None if newer is None else same(graph.flops, newer),
         "object = SavedModel": same_object or True,
         "no Opaque": no_opaque([raw]),
     }
@@ -120,15 +121,14 @@ def _size(name: str) -> int:
     return _FIXED.get(name, SIZE)
 
 
-def _keras_flops(name: str) -> int:
+def _keras_flops(name: str) -> int | None:
+    """Of Keras 3's network of that name, None where it has none."""
     import keras
 
     keras.utils.clear_session(free_memory=True)
+    make = getattr(keras.applications, name, None)
     shape = (_size(name), _size(name), 3)
-    model = getattr(keras.applications, name, None)
-    if model is None:
-        raise ValueError(f"keras.applications has no {name}")
-    return frontends.trace(model(weights=None, input_shape=shape), input_shape=(1, *shape)).flops
+    return make and frontends.trace(make(weights=None, input_shape=shape), input_shape=(1, *shape)).flops
 
 
 def build(case: str) -> Any:
