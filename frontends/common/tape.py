@@ -448,6 +448,8 @@ class Tape:
             layout = AxisLayout(None, 1 if len(size) == 3 else layout.batch)
         elif layout_rule(call.defining_op) != "channels_second":
             layout = elementwise_layout([(o.size, o.value.layout) for o in call.dynamic_operands], size, batch)
+        if call.op == "FFT" and len(size) != len(first.size):  # frames of a signal: the batch stays in front
+            layout = layout._replace(batch=first.value.layout.batch, outer=first.value.layout.outer)
         layout = call.layout_of(size, layout, batch)
         if slot and layout.channel is not None and layout.channel >= len(size):  # statistics of a norm
             layout = NO_LAYOUT

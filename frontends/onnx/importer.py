@@ -112,6 +112,7 @@ def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) 
     inputs = input_tensors(proto, set(initializers), request, model.label)
     plan = batch_plan(proto, inputs, request.batch) if plan is None else plan
     tape = Tape(plan.examples, request.strict)
+    tape.sliced = plan.examples == 1
     add_inputs(tape, inputs, plan)
     importer = OnnxImporter(tape, proto, request.dims, converter_of, CONTROL_FLOW, EXPANDERS)
     importer.name_weights(initializers.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
+from cgir import TraceError
 from frontends.common.tape import Value
 
 from .calls import OnnxCall, OnnxConverter
@@ -14,6 +15,13 @@ from .tensors import TransposeOf
 def unary(op: str) -> Callable[[OnnxCall], list[Value]]:
     """A converter of operators whose first operand is their only data; the others are settings."""
     return lambda call: call.emit_unary(op)
+
+
+def _reshape(call: OnnxCall) -> list[Value]:
+    before, after = call.require_input(0).size, call.sizes[0]
+    if prod(before) != prod(after):
+        raise TraceError(f"a tensor of size {before} cannot be reshaped to {after}")
+    return call.emit_unary("Reshape")
 
 
 def _transpose(call: OnnxCall) -> list[Value]:
@@ -64,7 +72,7 @@ def _scatter_nd(call: OnnxCall) -> list[Value]:
 
 CONVERTERS: dict[str, OnnxConverter] = {
     "Transpose": _transpose,
-    **dict.fromkeys(("Reshape", "Flatten"), unary("Reshape")),
+    **dict.fromkeys(("Reshape", "Flatten"), _reshape),
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
     **dict.fromkeys(("Slice", "Split", "CenterCropPad"), _slices),

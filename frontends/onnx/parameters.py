@@ -39,10 +39,12 @@ INPUT_KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 FOLDED_FROM = "pkg.onnxscript.optimizer.folded_from"
 _CONSTANT_OPS = (
     "zeros ones full fill eye arange min_val max_val linspace empty tensor scalar_tensor zeros_like ones_like "
-    "full_like lift_fresh_copy lifted_tensor "
+    "full_like lift_fresh_copy lifted_tensor logspace tril_indices triu_indices "
+    "hann_window hamming_window blackman_window bartlett_window kaiser_window "
     "to_copy _to_copy shape value"
 )
 CONSTANT_OPS = frozenset(_CONSTANT_OPS.split())
+PARAMETER_NAMES = frozenset(["pos"])  # usual names of parameters, although PyTorch has a function of that name
 QUALIFIED_NAME = re.compile(r"^[A-Za-z_]\w*(\.\w+)+$")  # names that only PyTorch's parameters and buffers have
 # names of constants by PyTorch's TorchScript exporter, whose weights are initializers
 TORCHSCRIPT_CONSTANT = re.compile(r"/Constant(_\d+)?_output_0$")
@@ -196,7 +198,9 @@ def _kind(proto: onnx.ValueInfoProto | onnx.TensorProto) -> str:
 def _is_generated(name: str) -> bool:
     """Whether a name is that of an intermediate result, which PyTorch names after its function, and of no parameter."""
     base = re.sub(r"(_split)?_\d+$", "", name)
-    base = re.sub(r"_\d+$", "", base)
+    base = re.sub(r"(_default)?(_\d+)?$", "", base)
+    if base in PARAMETER_NAMES:
+        return False
     if base.endswith(".lifted_tensor"):  # a constant that a submodule's forward writes down
         return True
     return base == "val" or base.lstrip("_") in TORCH_NAMES or base in CONSTANT_OPS

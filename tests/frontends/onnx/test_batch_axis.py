@@ -117,3 +117,46 @@ def test_a_scan_takes_its_steps_along_time_and_not_along_the_batch() -> None:
         weights = {"w": (4, 4), "h": np.zeros(size[1:], np.float32)}
         graph = frontends.trace(model([scan], {"x": size}, ["y"], weights), **more)
         assert (graph.flops, graph.complete) == (flops, complete)
+
+
+def test_a_constant_of_the_whole_batch_is_not_cut_to_one_example() -> None:
+    """A cell that starts from zeros of two examples: the file's numbers hold for two, so no example is left alone."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        state = (x.new_zeros(2, 6), x.new_zeros(2, 6))
+        for step in range(3):
+            state = m.r(x[:, step], state)
+        return state[0]
+
+    module = Function(forward, r=nn.LSTMCell(5, 6)).eval()
+    graph = frontends.trace(exported(module, (torch.zeros(2, 3, 5),), "script"))
+    assert not graph.complete
+    # the product with the zeros is that of both examples
+    assert graph.flops == 3 * CELL + 2 * 4 * 6 * 6
+
+
+def test_a_reshape_to_the_whole_batch_is_not_cut_to_one_example() -> None:
+    graph = frontends.trace(
+        model(
+            [node("MatMul", ["c", "w"], ["d"]), node("Reshape", ["x", "s"], ["r"]), node("Add", ["r", "d"], ["y"])],
+            {"x": [2, 8]}, ["y"], {"c": (2, 4), "w": (4, 4), "s": np.array([2, 2, 4])},
+        )
+    )  # fmt: skip
+    assert [n.shape for n in graph.nodes if n.op == "Input"] == [(8,)]
+
+
+def test_a_reshape_to_another_number_of_elements() -> None:
+    file = model([node("Reshape", ["x", "s"], ["y"])], {"x": ["n", 8]}, ["y"], {"s": np.array([2, 2, 4])})
+    assert frontends.trace(file, dims={"n": 2}).complete
+    with pytest.raises(TraceError, match=r"of size \(1, 8\) cannot be reshaped to \(2, 2, 4\).*'n' open"):
+        frontends.trace(file)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_frames_of_a_signal_keep_the_batch(batch: int) -> None:
+    module = Function(lambda m, x: m.f(torch.view_as_real(m.stft(x)).pow(2).sum(-1).transpose(1, 2)), f=nn.Linear(9, 4))
+    module.stft = lambda x: torch.stft(x, 16, 4, window=torch.hann_window(16), return_complex=True)
+    x = (torch.zeros(batch, 64),)
+    of_program = frontends.trace(torch.export.export(module.eval(), x))
+    for graph in (frontends.trace(module, x), of_program, frontends.trace(exported(module, x, "dynamo"))):
+        assert (graph.num_params, graph.flops, graph.complete) == (40, 17 * 2 * 9 * 4, True)

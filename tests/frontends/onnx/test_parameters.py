@@ -186,3 +186,25 @@ def test_constants_of_pytorch_are_no_parameters() -> None:
     # unless all weights are Constant nodes
     proto = model([constant("w", floats(16, 4)), *nodes], {"x": [1, 8, 16]}, ["y"], producer_name="pytorch")
     assert frontends.trace(proto).num_params == 64 + 16
+
+
+def folded(name: str, size: tuple[int, ...], sources: str) -> onnx.ModelProto:
+    """A sum of x and a tensor that PyTorch's exporter has folded from others."""
+    proto = model([node("Add", ["x", name], ["y"])], {"x": [1, 8, 16]}, ["y"], {name: floats(*size)}, 17)
+    info = proto.graph.value_info.add(name=name)
+    info.metadata_props.add(key="pkg.onnxscript.optimizer.folded_from", value=repr(sources.split()))
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("sources", "params"),
+    [
+        ("pos val_0 val_1", 128),  # the slice of a parameter `pos`
+        ("l.pos val_0", 128),
+        ("arange arange_1 mul reciprocal scalar_tensor_default scalar_tensor_default_1 val_10", 0),
+        ("hann_window val_0", 0),
+        ("blackman_window_1 mul", 0),
+    ],
+)
+def test_names_of_what_was_folded(sources: str, params: int) -> None:
+    assert frontends.trace(folded("slice_1", (8, 16), sources)).num_params == params
