@@ -89,6 +89,7 @@ class LayoutFields(TypedDict, total=False):
     num_spatial_dims: int | None
     channels_last: bool
     display_name: str
+    index_axis: int | None
 
 
 class CallFields(LayoutFields, total=False):
@@ -115,6 +116,7 @@ class OpCall:
         num_spatial_dims: number of window dimensions, where known.
         channels_last: whether windows and norms have their channels on the last axis (NHWC).
         display_name: the name shown for an operator that is not in `cgir.ops`.
+        index_axis: the first axis of the result that is one of the indices, for calls that look up elements.
     """
 
     op: str
@@ -128,6 +130,7 @@ class OpCall:
     num_spatial_dims: int | None = None
     channels_last: bool = False
     display_name: str = ""
+    index_axis: int | None = None
 
     @property
     def dynamic_operands(self) -> list[Operand]:
@@ -333,7 +336,7 @@ class Tape:
         inputs = tuple(operand.value.node for operand in call.operands)
         node = self.add(call.op, call.name, inputs, in_shapes, shape, call.params, attrs)
         if self.batch > 1 and OPS[call.op].cost and (call.op != "Opaque" or "flops" in attrs):
-            self._check_divided(call, self.nodes[node].name)
+            self._check_divided(call, self.nodes[node].name, sizes[0], layouts[0])
         if call.op == "Opaque" and self.strict and not static:
             raise UnsupportedOpError(
                 f"operator {attrs['name']} (node {self.nodes[node].name!r}) is not in the vocabulary of cgir.ops; "
@@ -418,10 +421,16 @@ class Tape:
             shapes.append(stored_shape(operand.size, layout, self.batch))
         return tuple(shapes)
 
-    def _check_divided(self, call: OpCall, name: str) -> None:
-        """Note a product without a batch axis."""
+    def _check_divided(self, call: OpCall, name: str, size: Size, layout: AxisLayout) -> None:
+        """Note a product without a batch axis, with other than examples on it, or over constants that may have one."""
         operands = call.dynamic_operands[:1]
-        if all(call.layout_of(o.size, o.value.layout, self.batch).batch is None for o in operands):
+        elsewhere = layout.batch is not None and size[layout.batch] % self.batch
+        over_constant = OPS[call.op].category in ("conv", "recurrent") and call.operands[0].value.static
+        if (
+            elsewhere
+            or over_constant
+            or all(call.layout_of(o.size, o.value.layout, self.batch).batch is None for o in operands)
+        ):
             self.undivided.append(f"{name} has no batch axis")
 
     def _check_batch_size(self, call: OpCall, size: Size, reference_size: Size, layout: AxisLayout) -> None:
@@ -438,7 +447,9 @@ class Tape:
             return reshape_layout(first.size, size, layout, batch)
         if call.op == "Reshape" and call.axis_map is not None:  # one that only adds and drops axes of size 1
             return permute_layout(layout, call.axis_map)._replace(split=layout.split)
-        if call.axis_map is not None:
+        if call.index_axis is not None:
+            layout = _looked_up_layout(call, call.index_axis)
+        elif call.axis_map is not None:
             layout = permute_layout(layout, call.axis_map)
         elif OPS[call.op].category == "reduction" and call.reduced_axes is not None:
             layout = reduce_layout(layout, len(first.size), call.reduced_axes, len(size) == len(first.size))
@@ -457,3 +468,16 @@ class Tape:
         if unsure and layout.batch is None and size and size[0] == batch and layout.channel != 0:
             return AxisLayout(layout.channel, 0)
         return layout
+
+
+def _looked_up_layout(call: OpCall, index_axis: int) -> AxisLayout:
+    """The layout of elements looked up in the first operand: it keeps its batch, or else the indices have theirs."""
+    source, *indices = call.operands
+    layout = NO_LAYOUT if source.value.static else permute_layout(source.value.layout, call.axis_map or {})
+    rank = max((len(index.size) for index in indices), default=0)
+    for index in indices:
+        of_index = index.value.layout
+        if layout.batch is None and not index.value.static and of_index.batch is not None:
+            axis = index_axis + rank - len(index.size) + of_index.batch
+            layout = layout._replace(batch=axis, outer=of_index.outer)
+    return layout

@@ -36,7 +36,9 @@ def check_batch_axis(values: TensorValues, call: CallKind, args: Args, kwargs: K
         return
     module = f" in module {tape.path[-1]!r}" if tape.path[-1] else ""
     if name in PICKING or name == "getitem":
-        if _picks(name, args, kwargs, axis, tensor.dim()):
+        # of one example with more merged into that axis, nothing but its own elements can be picked
+        merged = tape.sliced and tensor.shape[axis] > 1
+        if not merged and _picks(name, args, kwargs, axis, tensor.dim()):
             tape.conflicts.append(f"{name}{module} picks elements along that axis")
         return
     expected = _expected_axis(call, args, kwargs, tensor.dim())

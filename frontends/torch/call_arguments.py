@@ -128,11 +128,32 @@ def axis_map_of(
         if call.name == "einsum" or call.in_place:
             return {}
         return view_axis_map(func, args, kwargs, conversion.inputs[0])
-    if conversion.op == "Gather" and call.name == "getitem":
-        return index_axis_map(args[1], args[0].dim(), output.dim())
-    if conversion.op == "Gather" and call.name == "index":
+    return None
+
+
+def indexed_axes(
+    call: CallKind, conversion: Conversion, args: Args, kwargs: Kwargs, output: Tensor
+) -> tuple[dict[int, int], int] | None:
+    """For calls that look up elements: the axis map of what they look into, and the first axis that is their indices'.
+
+    Args:
+        call: its kind.
+        conversion: of the call.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        output: the result.
+    """
+    if conversion.op != "Gather":
+        return None
+    source = conversion.inputs[0]
+    if call.name == "getitem":
+        return index_axis_map(args[1], source.dim(), output.dim())
+    if call.name == "index":
         index = tuple(slice(None) if item is None else item for item in args[1])
-        return index_axis_map(index, args[0].dim(), output.dim())
+        return index_axis_map(index, source.dim(), output.dim())
+    if call.name == "index_select" and source.dim():
+        axes = range(source.dim())
+        return dict(zip(axes, axes, strict=True)), (args[1] if len(args) > 1 else kwargs["dim"]) % source.dim()
     return None
 
 

@@ -27,6 +27,7 @@ from .call_arguments import (
     convert_call,
     device_property,
     has_dynamic_size,
+    indexed_axes,
     is_argument_check,
     is_large,
     is_primitive,
@@ -284,6 +285,8 @@ class Recorder(TorchFunctionMode):
             return result
         axis_map = axis_map_of(func, call, conversion, args, kwargs, outputs[0])
         op_call = self._op_call(call, conversion, sizes, axis_map)
+        if looked_up := indexed_axes(call, conversion, args, kwargs, outputs[0]):
+            op_call.axis_map, op_call.index_axis = looked_up
         written = [id(tensor) in overwritten and not moves for tensor in outputs]
         self._emit_results(op_call, SECOND_RESULTS.get(call.name), outputs, written)
         return result

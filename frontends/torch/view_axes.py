@@ -41,10 +41,11 @@ def view_axis_map(func: Function, args: Args, kwargs: Kwargs, source: Tensor) ->
     return axis_map
 
 
-def index_axis_map(index: Index | tuple[Index, ...], rank: int, rank_after: int) -> dict[int, int]:
-    """The axis map of `x[index]` where tensors are among the indices.
+def index_axis_map(index: Index | tuple[Index, ...], rank: int, rank_after: int) -> tuple[dict[int, int], int]:
+    """The axis map of `x[index]` where tensors are among the indices, and the first of the axes that are theirs.
 
-    Axes before the first of them, and whole axes behind the last, stay in order.
+    Axes before the first of them, and whole axes behind the last, stay in order. The axes of indices that do not stand
+    next to each other come first.
 
     Args:
         index: one index, or a tuple of indices.
@@ -64,8 +65,9 @@ def index_axis_map(index: Index | tuple[Index, ...], rank: int, rank_after: int)
             axis_map[old] = new
         old += item is not None
         new += not isinstance(item, int)
+    adjacent = not any(item is None or isinstance(item, slice) for item in items[advanced[0] : advanced[-1]])
     behind = items[advanced[-1] + 1 :]
     if all(isinstance(item, slice) for item in behind):
         old += sum(item is not None for item in items[advanced[0] : advanced[-1] + 1])
         axis_map.update((axis, axis - rank + rank_after) for axis in range(old, rank))
-    return axis_map
+    return axis_map, new if adjacent else 0

@@ -51,7 +51,37 @@ def time_first_attention(m: Any, x: Tensor) -> Tensor:
     return m.a(x, x, x)[0].transpose(0, 1)
 
 
-TABLE = nn.Parameter(torch.zeros(6, 4))
+def modulated_constant(m: Any, style: Tensor) -> Tensor:
+    """The first layer of a generator: what it reads is a parameter, its weights are those of each example."""
+    weights = m.k[None] * m.style(style)[:, None, :, None, None]
+    constant = m.c[None].repeat(len(style), 1, 1, 1).reshape(1, -1, 4, 4)
+    return F.conv2d(constant, weights.reshape(-1, 3, 3, 3), groups=len(style)).view(len(style), 5, 2, 2)
+
+
+def experts_by_row(m: Any, x: Tensor) -> Tensor:
+    """Every token is multiplied by the matrix that it chooses."""
+    choice = m.gate(x).argmax(-1).view(-1)
+    return torch.bmm(m.w[choice], x.reshape(-1, 4, 1)).view(*x.shape[:2], 6)
+
+
+def experts_by_column(m: Any, x: Tensor) -> Tensor:
+    choice = m.gate(x).argmax(-1)[:, 0]
+    return m.w.transpose(0, 1)[:, choice].transpose(0, 1) @ x[:, 0].unsqueeze(-1)
+
+
+def selected_experts(m: Any, x: Tensor) -> Tensor:
+    choice = m.gate(x).argmax(-1)
+    return m.w.index_select(0, choice.flatten()) @ x.reshape(-1, 4, 1)
+
+
+def nearest_neighbours(m: Any, x: Tensor) -> Tensor:
+    """Neighbours are looked up among the points of all examples, each at its own offset."""
+    places = m.gate(x).argmax(-1) + torch.arange(len(x))[:, None] * x.shape[1]
+    return m.l(x.reshape(-1, 4)[places.view(-1)].view(len(x), -1, 4))
+
+
+TABLE, MATRICES = nn.Parameter(torch.zeros(6, 4)), nn.Parameter(torch.zeros(3, 6, 4))
+EXPERTS = {"w": MATRICES, "gate": nn.Linear(4, 3)}
 PER_EXAMPLE: dict[str, tuple[Function, tuple[int, ...]]] = {
     "attention over time first": (Function(time_first_attention, a=nn.MultiheadAttention(32, 4)), (30, 32)),
     "LSTM over time first": (Function(lambda m, x: m.r(x.permute(1, 0, 2))[0], r=nn.LSTM(5, 6)), (7, 5)),
@@ -59,6 +89,16 @@ PER_EXAMPLE: dict[str, tuple[Function, tuple[int, ...]]] = {
     "weights of each example": (Function(sample_convolution, hyper=nn.Linear(3, 135)), (3, 8, 8)),
     "kernels of each example": (Function(sample_correlation, c=nn.Conv2d(3, 4, 1)), (3, 8, 8)),
     "loop over the examples": (Function(convolutions_one_by_one, c=nn.Conv2d(3, 5, 3)), (3, 8, 8)),
+    "constant under weights of each example": (
+        Function(modulated_constant, k=nn.Parameter(torch.zeros(5, 3, 3, 3)), c=nn.Parameter(torch.zeros(3, 4, 4)),
+                 style=nn.Linear(7, 3)), (7,),
+    ),
+    "matrices looked up": (Function(experts_by_row, **EXPERTS), (5, 4)),
+    "matrices looked up on the second axis": (Function(experts_by_column, **EXPERTS), (5, 4)),
+    "matrices selected": (Function(selected_experts, **EXPERTS), (5, 4)),
+    "points looked up among those of all examples": (
+        Function(nearest_neighbours, gate=nn.Linear(4, 3), l=nn.Linear(4, 2)), (5, 4),
+    ),
     "table without a batch": (Function(lambda m, x: m.l(x) @ m.l(m.p).T, l=nn.Linear(4, 8), p=TABLE), (4,)),
 }  # fmt: skip
 
