@@ -20,9 +20,14 @@ def num_params(graph: Graph) -> int:
 
 
 def kind_flops(kind: NodeKind) -> int:
-    """FLOPs of one node by the formula in the operator's row, 0 without one; in the body of a loop, of all `trips`."""
-    cost = OPS[kind.op].cost
-    return cost(kind) * int(kind.attr("trips", 1)) if cost else 0
+    """FLOPs of one node by the formula in the operator's row, 0 without one; in the body of a loop, of all `trips`.
+
+    The attribute `flops` stands in for the formula where operands that it reads are constants, which are no inputs.
+    """
+    cost, flops = OPS[kind.op].cost, kind.attr("flops")
+    if flops is None:
+        flops = cost(kind) if cost else 0
+    return int(flops) * int(kind.attr("trips", 1))
 
 
 def node_flops(node: Node) -> int:

@@ -21,7 +21,8 @@ def recognize_attention(graph: Graph) -> Graph:
     nodes: list[Node | None] = list(graph.nodes)
     for index, node in enumerate(graph.nodes):
         if node.op == "Attention":
-            nodes[index] = replace(node, attrs=node.carry_trips())
+            cost = {key: value for key, value in node.attrs if key == "flops"}  # of constant keys and values
+            nodes[index] = replace(node, attrs=node.carry_trips(**cost))
         elif node.op == "MatMul" and len(node.inputs) == 2:
             _rewrite(graph, nodes, index)
     rewritten = rebuild(graph, nodes)

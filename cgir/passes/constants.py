@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 
 import numpy as np
 
+from cgir.cost import node_flops
 from cgir.graph import Attr, Graph, Node, Param, Shape, attributes
 from cgir.ops import OPS
 from cgir.report import COMPUTED
@@ -132,12 +134,23 @@ def _absorb(graph: Graph, node: Node, constant: dict[int, tuple[Param, ...]], pa
     value = _scalar_value(constants[0])
     if node.op in ARITHMETIC and len(constants) == 1 and value is not None:
         return _with_scalar(node, slots[0], value)
-    return replace(
+    absorbed = replace(
         node,
         inputs=tuple(node.inputs[slot] for slot in slots),
         in_shapes=tuple(node.in_shapes[slot] for slot in slots),
         params=() if node.op == "Output" else _unique(params + node.params),
     )
+    return _with_cost_of(node, absorbed)
+
+
+def _with_cost_of(node: Node, absorbed: Node) -> Node:
+    """The node without constant inputs, with the attribute `flops` where its cost is read from their shapes."""
+    flops = node_flops(node)
+    with suppress(IndexError):  # the formula reads the shape of an input that is left out
+        if node_flops(absorbed) == flops:
+            return absorbed
+    attrs = dict(absorbed.attrs) | {"flops": flops // int(node.attr("trips", 1))}
+    return replace(absorbed, attrs=attributes(attrs))
 
 
 def _scalar_value(node: Node) -> float | None:
