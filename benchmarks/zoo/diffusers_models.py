@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .torch_costs import COLUMNS, Outcome, checked, uncounted
+from .torch_costs import COLUMNS, Outcome, checked
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("diffusers",)
-EXCEPTIONS = uncounted(
-    "FluxTransformer2DModel* Flux2Transformer2DModel ChromaTransformer2DModel OvisImageTransformer2DModel "
-    "LongCatImageTransformer2DModel SkyReelsV2Transformer3DModel",
-    "rotary angles are an outer product, which PyTorch's counter does not count",
-) | {"AutoencoderOobleck: no Opaque": "weights are normalised by one operator, which the vocabulary lacks"}
+EXCEPTIONS: dict[str, str] = {
+    "AutoencoderOobleck: no Opaque": "weights are normalised by one operator, which the vocabulary lacks",
+    "MochiTransformer3DModel": "attends to the words that the mask keeps: how many there are depends on its values",
+}
+
 
 _DEPTHS = ("num_layers", "num_single_layers", "n_layers", "num_refiner_layers")
 _IMAGE = {"sample": (1, 3, 64, 64)}

@@ -20,6 +20,7 @@ from .torch_costs import CANONICAL, Outcome, canonical_costs, no_opaque, same
 COLUMNS = ("traces", "parameters equal count_params", *CANONICAL, "Keras 3's FLOPs", "object = SavedModel", "no Opaque")
 REQUIRES = ("tf_keras", "basic-pitch", "guesslang")
 EXCEPTIONS: dict[str, str] = {
+    "layers/IntegerLookup: no Opaque": "looks its numbers up in a table, which the vocabulary lacks",
     "wheel/guesslang/data/model": "splits its text into characters: how many there are depends on the text",
 }
 SIZE = 96  # for networks that take any image
