@@ -200,6 +200,10 @@ def _scatter(target: Tensor, *args: Any, **_: object) -> Conversion:
     return Conversion((target, args[0]), op="Scatter")
 
 
+def _first(input: Tensor, *_: object, **__: object) -> Conversion:
+    return Conversion((input,))
+
+
 def _copy(target: Tensor, source: Tensor, *_: object) -> Conversion:
     return Conversion((source,), op="Identity" if source.shape == target.shape else "Expand")
 
@@ -252,4 +256,6 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     # writing
     **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scatter),
     "copy": _copy,
+    # of the second tensor only size or type is read
+    **dict.fromkeys(("expand_as", "view_as", "reshape_as", "type_as"), _first),
 }

@@ -162,6 +162,18 @@ def _aten_loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return lambda input, target, reduction=1: _reduced(distance(input - target), ("none", "mean", "sum")[reduction])
 
 
+def _meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Each result is one of the tensors along its axis, expanded over the others."""
+    vectors = [tensor.reshape(-1) for tensor in einsum_operands(tensors)]
+    swapped = indexing == "xy" and len(vectors) > 1
+    axes = [1, 0, *range(2, len(vectors))] if swapped else list(range(len(vectors)))
+    sizes = [len(vectors[axis]) for axis in axes]
+    return tuple(
+        vector.reshape([-1 if axis == place else 1 for axis in range(len(sizes))]).expand(sizes)
+        for vector, place in zip(vectors, axes, strict=True)
+    )
+
+
 _EINSUM_OPS = TensorOps[Tensor](
     lambda tensor: tuple(tensor.shape), torch.permute, torch.reshape, torch.sum, torch.matmul, torch.mul
 )
@@ -187,6 +199,7 @@ DECOMPOSITIONS: dict[str, Function] = {
     "broadcast_tensors": _broadcast_tensors,
     "einsum": _einsum,
     "stack": _stack,
+    "meshgrid": _meshgrid,
     "tensordot": _tensordot,
     "outer": _outer,
     "ger": _outer,

@@ -11,10 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_samples import Function
 
 import cgir
 import frontends
 from frontends.reference import resnet50
+from frontends.torch.decompositions import DECOMPOSITIONS
 
 IMAGE = (1, 8, 6, 6)
 TOKENS = (1, 10, 16)
@@ -286,3 +288,37 @@ def test_what_is_on_no_path_from_an_input_to_an_output_is_gone() -> None:
     graph = frontends.trace(TwoInputs(), input_shape=((1, 4), (1, 5)))
     cgir.verify(graph)
     assert [node.op for node in graph.nodes] == ["Input", "ReLU", "Output"]
+
+
+@pytest.mark.parametrize(
+    "shaped",
+    [
+        lambda p, x: p.expand_as(x),
+        lambda p, x: p.view_as(x[0]),
+        lambda p, x: p.reshape_as(x[0]),
+        lambda p, x: p.half().type_as(x),
+        lambda p, x: p.to(x),
+        lambda p, x: torch.broadcast_tensors(p, x)[0],
+        lambda p, x: torch.meshgrid(p, x[0], indexing="ij")[0].mean(1),
+        lambda p, x: torch.meshgrid(x[0], p, indexing="xy")[1].mean(1),
+    ],
+)
+def test_a_parameter_given_the_shape_of_another_tensor_is_read(shaped: Any) -> None:
+    model = Function(lambda m, x: m.l(x) + shaped(m.p, x), l=nn.Linear(4, 4), p=nn.Parameter(torch.zeros(4)))
+    graph = frontends.trace(model, torch.zeros(1, 4))
+    assert [(node.op, len(node.params)) for node in graph.nodes if node.op != "Mean"] == [
+        ("Input", 0), ("Linear", 2), ("Add", 1), ("Output", 0),
+    ]  # fmt: skip
+    assert graph.complete
+    assert graph.num_params == 24
+
+
+def test_grids_are_pytorchs() -> None:
+    x, y, z = torch.arange(2.0), torch.arange(3.0), torch.arange(4.0)
+    for indexing in ("ij", "xy"):
+        for given, expected in zip(
+            DECOMPOSITIONS["meshgrid"](x, y, z, indexing=indexing),
+            torch.meshgrid(x, y, z, indexing=indexing),
+            strict=True,
+        ):
+            assert torch.equal(given, expected)
