@@ -102,7 +102,7 @@ def attributes(values: Mapping[str, Attr]) -> tuple[tuple[str, Attr], ...]:
     return tuple(sorted(values.items()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """A network as primitive operators in topological order (an input always stands before its consumer).
 
@@ -237,6 +237,9 @@ class Graph:
         from .serialize import save
 
         save(self, path)
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}, {self.level}: {len(self):,} nodes, {self.num_edges:,} edges>"
 
     def __str__(self) -> str:
         from .drawing.export import dump

@@ -27,8 +27,7 @@ def report(graph: Graph) -> str:
         f"{'parameters':<12}{params:>20}", f"{'FLOPs':<12}{products:>20}  (1 multiply-add = 2)",
         f"{'activations':<12}{activation_bytes(graph):>20,}  bytes in float32", "", *_operators(graph),
     ]  # fmt: skip
-    gaps = dict.fromkeys(f"{gap.quantity}: {gap.reason}" for gap in graph.gaps)
-    lines += _listing("lower bounds, because something could not be counted", list(gaps))
+    lines += _gaps(graph)
     opaque = [_describe_node(index, node) for index, node in enumerate(graph.nodes) if node.op == "Opaque"]
     lines += _listing("opaque operators, kept with name and shapes", opaque)
     lines += _listing("outputs that depend on no input", list(_constant_outputs(graph)))
@@ -44,6 +43,11 @@ def total_texts(graph: Graph, flops_text: Callable[[int], str] = "{:,}".format) 
         f"at least {params}" if "parameters" in bounds else params,
         f"at least {products}" if "FLOPs" in bounds else products,
     )
+
+
+def caveats(graph: Graph) -> list[str]:
+    """Lines on what a list of nodes or blocks does not show: why totals are lower bounds, and detached operators."""
+    return _gaps(graph) + _detached(graph)
 
 
 def costs(graph: Graph) -> list[tuple[int, int]]:
@@ -85,6 +89,12 @@ def _constant_outputs(graph: Graph) -> Iterator[str]:
             yield node.name or f"node {index}"
 
 
+def _gaps(graph: Graph) -> list[str]:
+    """Lines on why numbers are lower bounds."""
+    reasons = dict.fromkeys(f"{gap.quantity}: {gap.reason}" for gap in graph.gaps)
+    return _listing("lower bounds, because something could not be counted", list(reasons))
+
+
 def _detached(graph: Graph) -> list[str]:
     """Lines on what is counted although no path from an input to an output has it."""
     attached = {param.id for node in graph.nodes for param in node.params}
@@ -94,7 +104,7 @@ def _detached(graph: Graph) -> list[str]:
         attached.update(param.id for param in node.params)
         figures = f"{weights:,} parameters, {node_flops(node):,} FLOPs"
         lines.append(f"{node.name or op_name(node)} ({op_name(node)}): {figures}")
-    return _listing("counted above, but on no path from an input to an output", lines)
+    return _listing("counted, but on no path from an input to an output", lines)
 
 
 def _listing(caption: str, lines: Sequence[str]) -> list[str]:

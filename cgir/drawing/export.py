@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cgir.atomic_files import atomic_path
 from cgir.graph import Graph
 from cgir.node_text import heading, shape_text, short_attributes, short_number, table
-from cgir.report import costs, total_texts
+from cgir.report import caveats, costs, total_texts
 
 from .box_text import content, fill, labels, name_of, repeated, shape_of
 from .html_page import page
@@ -26,17 +26,23 @@ if TYPE_CHECKING:
 
 
 def dump(graph: Graph) -> str:
-    """A table, one line a node: index, operator, output shape, attributes, inputs, parameters, module path."""
+    """A table, one line a node: index, operator, output shape, attributes, inputs, parameters, module path.
+
+    Below it stands why totals are lower bounds, and what is detached.
+    """
     rows = [("", "op", "shape", "attributes", "inputs", "params", "module")]
     for index, node in enumerate(graph.nodes):
         inputs = " ".join(map(str, node.inputs))
         params = " ".join(shape_text(param.shape) for param in node.params)
         rows.append((str(index), node.op, shape_text(node.shape), short_attributes(node), inputs, params, node.module))
-    return "\n".join([heading(graph), *table(rows, right=[0])])
+    return "\n".join([heading(graph), *table(rows, right=[0]), *caveats(graph)])
 
 
 def summary(graph: Graph, depth: int | None = None) -> str:
-    """A table, one line a block, indented in its frames; nodes, parameters and FLOPs are those of all copies."""
+    """A table, one line a block, indented in its frames; nodes, parameters and FLOPs are those of all copies.
+
+    Below it stands why totals are lower bounds, and what is detached.
+    """
     diagram = collapse(graph, depth)
     cost = costs(graph)
     total = sum(flops for _, flops in cost)
@@ -56,7 +62,7 @@ def summary(graph: Graph, depth: int | None = None) -> str:
         rows.append((str(number), name, content(graph, box), *figures, shape, reads))
     weights, products = total_texts(graph, short_number)
     totals = f"{weights} parameters, {products} FLOPs; {len(diagram.boxes)} blocks"
-    return "\n".join([heading(graph), totals, *table(rows, right=[0, 3, 4, 5])])
+    return "\n".join([heading(graph), totals, *table(rows, right=[0, 3, 4, 5]), *caveats(graph)])
 
 
 def to_networkx(graph: Graph) -> networkx.MultiDiGraph:

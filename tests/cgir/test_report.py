@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from cgir_samples import resnet50, small_graph
 
+from cgir.drawing import summary
 from cgir.graph import Gap, Graph, Node, Param
 from cgir.report import report
 
@@ -64,7 +65,8 @@ def test_report_says_which_number_is_a_lower_bound_and_why():
     assert not graph.complete
     assert "\nparameters            at least 0\n" in graph.report()
     assert "\nFLOPs                          0  (1" in graph.report()
-    assert "\n  parameters: a call read w, which no operator has\n" in graph.report()
+    for text in (graph.report(), str(graph), summary(graph)):
+        assert "\n  parameters: a call read w, which no operator has" in text
 
 
 def test_report_lists_detached_operators():
@@ -72,7 +74,12 @@ def test_report_lists_detached_operators():
     tied = replace(linear, name="tail.linear")
     graph = replace(nodes("ReLU"), detached=(linear, tied))
     assert (graph.num_params, graph.flops) == (8, 24)
-    assert (
-        "counted above, but on no path from an input to an output: 2\n"
-        "  head.linear (Linear): 8 parameters, 12 FLOPs\n  tail.linear (Linear): 0 parameters, 12 FLOPs\n"
-    ) in graph.report()
+    for text in (graph.report(), str(graph), summary(graph)):
+        assert (
+            "counted, but on no path from an input to an output: 2\n"
+            "  head.linear (Linear): 8 parameters, 12 FLOPs\n  tail.linear (Linear): 0 parameters, 12 FLOPs"
+        ) in text
+
+
+def test_repr_is_one_line():
+    assert repr(replace(nodes("ReLU"), name="net")) == "<Graph 'net', raw: 3 nodes, 2 edges>"
