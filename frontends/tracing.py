@@ -28,7 +28,8 @@ def trace(
     Args:
         model: a `torch.nn.Module` with real weights or on the meta device, a `torch.export.ExportedProgram`, an ONNX
             `ModelProto` or its bytes, a Keras model, a TensorFlow `ConcreteFunction` or `tf.function`; or a path:
-            `.onnx`, `.pt2`, `.keras`, a frozen `.pb`, a SavedModel folder. It is not changed; weights are not read.
+            `.onnx`, `.pt2`, `.keras`, `.h5`, a frozen `.pb` or `.pbtxt`, a SavedModel folder. It is not changed;
+            weights are not read.
         inputs: example inputs, real or meta: a tensor, a tuple of positional arguments or a dict of keyword arguments.
             Only shapes and types matter. Models with declared input shapes (exported programs, ONNX, Keras,
             SavedModel) need none.

@@ -9,7 +9,7 @@ from cgir.errors import TraceError
 
 MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
-    "or a file: .onnx, .pt2, .keras, .h5, .hdf5, .pb, a SavedModel folder"
+    "or a file: .onnx, .pt2, .keras, .h5, .hdf5, .pb, .pbtxt, a SavedModel folder"
 )
 NETWORKS = (
     f"a graph (.json), a data set (a folder, or .parquet), or a model: {MODEL}. "
@@ -24,7 +24,8 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
         type=parse_shape,
         action="append",
         metavar="N,C,...",
-        help="with the batch, such as 1,3,224,224; once per input, if the model does not know",
+        help="shape of a floating-point input, batch included, such as 1,3,224,224; repeatable, one per input; "
+        "not needed where the model declares its shapes",
     )
     parser.add_argument(
         "--dim",
@@ -113,5 +114,5 @@ def batch_axis(given: list[tuple[str, int | None]] | None) -> int | dict[str, in
 def positive_int(text: str) -> int:
     """The integer in a text, at least 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number; expected 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
     return int(text)
