@@ -26,6 +26,10 @@ def atomic_path(path: str | PathLike[str], fsync: bool = False) -> Iterator[Path
         os.replace(temporary, target)
         if fsync and os.name == "posix":
             _sync(target.parent)
+    except OSError as error:
+        if error.filename != os.fspath(temporary):
+            raise
+        raise type(error)(error.errno, error.strerror, os.fspath(target)) from error  # the name that the user knows
     finally:
         temporary.unlink(missing_ok=True)
 

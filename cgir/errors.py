@@ -39,11 +39,13 @@ def one_line(error: BaseException, limit: int | None = None, named: bool = False
 
     Args:
         error: any exception; of TensorFlow's, the message without the list of operators around it.
-        limit: keep at most this many characters of the message.
+        limit: keep at most this many characters of the message, whole words, with " ..." behind them.
         named: put the error's type in front: `KeyError: 'weight'`.
     """
     name, message = type(error).__name__, getattr(error, "message", None)
-    text = " ".join((message if isinstance(message, str) else str(error)).split())[:limit]
+    text = " ".join((message if isinstance(message, str) else str(error)).split())
+    if limit is not None and len(text) > limit:
+        text = text[:limit].rsplit(" ", 1)[0] + " ..."
     return (f"{name}: {text}" if text else name) if named else text or name
 
 

@@ -49,7 +49,8 @@ def load(path: str | PathLike[str]) -> Graph:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise FileFormatError(
-            f"{path}: not JSON, so damaged, cut off or not a cgir graph: {one_line(error)}"
+            f"{path}: not JSON, so damaged, cut off or not a cgir graph (`cgir trace` makes one of a model): "
+            f"{one_line(error)}"
         ) from error
     try:
         graph = decode(data)

@@ -96,6 +96,8 @@ def frontend_name(model: object) -> str:
         return _frontend_of_file(Path(model))
     name = _frontend_of_class(type(model))
     if name is None:
+        if isinstance(model, type) and _frontend_of_class(model):
+            raise TraceError(f"{model.__name__} is a class, expected a model; pass an instance, {model.__name__}(...)")
         raise TraceError(f"cannot trace a {type(model).__name__}; supported are {SUPPORTED}")
     return name
 

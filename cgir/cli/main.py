@@ -78,5 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CgirError, OSError) as error:
         if args.debug:
             raise
-        print(f"cgir: {error}", file=sys.stderr)
+        print(f"cgir: {_message(error)}", file=sys.stderr)
         return 2
+
+
+def _message(error: Exception) -> str:
+    """The message of an error; of the operating system's, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

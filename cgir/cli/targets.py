@@ -38,6 +38,8 @@ def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tup
     Raises:
         TraceError: the model cannot be traced.
     """
+    if target.endswith(".json"):
+        raise TraceError(f"{target}: expected a model, found a .json file; a saved graph is printed by `cgir show`")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports on its own start otherwise
     check_packages("frontends")
     import frontends

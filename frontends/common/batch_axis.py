@@ -10,7 +10,7 @@ from cgir.graph import Gap
 
 from .trace_request import BatchAxis
 
-SAY_BATCH = "say with batch= which axis is the batch, or batch=None if there is none"
+SAY_BATCH = "say with batch= (--batch) which axis is the batch, or batch=None (--batch none) if there is none"
 
 
 class BatchPlan(NamedTuple):
@@ -97,8 +97,8 @@ def _check(batch: BatchAxis, inputs: Sequence[tuple[str, Sequence[int]]]) -> Non
         if axis is None or (axis == 0 and not name):
             continue
         if type(axis) is not int or not 0 <= axis < largest:
-            of = f"input {name!r}" if name else "the inputs"
+            of = f"input {name!r}, which has" if name else "the inputs, which have"
             raise TraceError(
-                f"batch is {axis!r}, expected an axis of {of}, which have {largest} axes: 0 to {largest - 1}, "
+                f"batch is {axis!r}, expected an axis of {of} {largest} axes: 0 to {largest - 1}, "
                 "a dict from input names to axes, or None"
             )

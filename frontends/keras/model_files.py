@@ -57,6 +57,8 @@ def _older_config(path: Path) -> Config | None:
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             version, text = json.loads(archive.read("metadata.json"))["keras_version"], archive.read("config.json")
+    elif path.is_file():
+        raise TraceError("not a .keras file, which is a zip archive; write one with model.save")
     else:
         return None
     version = version.decode() if isinstance(version, bytes) else str(version)

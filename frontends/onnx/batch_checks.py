@@ -29,7 +29,7 @@ def check_batch_axis(call: OnnxCall) -> None:
         return
     name = call.node.name or call.name
     if call.op_type in PICKING and _picks(call, tensor, axis):
-        tape.conflicts.append(f"{name} picks elements along that axis")
+        tape.conflicts.append(f"{name} picks elements along the batch axis")
     expected = None
     if call.op_type in RECURRENT:
         expected = 0 if call.attr("layout", 0) else 1
@@ -53,7 +53,7 @@ def check_steps(tape: Tape, name: str, steps: Sequence[tuple[OnnxTensor, int]]) 
     for tensor, axis in steps:
         if batch_axis(tensor) == axis:
             tape.unbatched |= len(tensor.size) < 3 or tensor.size[1 if axis == 0 else 0] == 1
-            tape.conflicts.append(f"{name} takes its steps along that axis")
+            tape.conflicts.append(f"{name} takes its steps along the batch axis")
 
 
 def batch_axis(tensor: OnnxTensor) -> int | None:
@@ -78,4 +78,4 @@ def _check_product(call: OnnxCall) -> None:
     summed = axes[0] is not None and axes[0] == max(len(left.size) - 1 - transposed[0], 0)
     summed |= axes[1] is not None and axes[1] == max(len(right.size) - 2 + transposed[1], 0)
     if summed and len(right.size) < 3:
-        call.tape.conflicts.append(f"{call.node.name or call.name} sums over that axis")
+        call.tape.conflicts.append(f"{call.node.name or call.name} sums over the batch axis")

@@ -39,7 +39,7 @@ def check_batch_axis(values: TensorValues, call: CallKind, args: Args, kwargs: K
         # of one example with more merged into that axis, nothing but its own elements can be picked
         merged = tape.sliced and tensor.shape[axis] > 1
         if not merged and _picks(name, args, kwargs, axis, tensor.dim()):
-            tape.conflicts.append(f"{name}{module} picks elements along that axis")
+            tape.conflicts.append(f"{name}{module} picks elements along the batch axis")
         return
     expected = _expected_axis(call, args, kwargs, tensor.dim())
     if expected is None:
@@ -75,7 +75,7 @@ def check_steps(values: TensorValues, name: str, sequences: Sequence[Tensor]) ->
         sequences: that it reads an element of in each step.
     """
     if any(_batch_axis(values, tensor) == 0 for tensor in sequences):
-        values.tape.conflicts.append(f"{name} takes its steps along that axis")
+        values.tape.conflicts.append(f"{name} takes its steps along the batch axis")
 
 
 def _batch_axis(values: TensorValues, tensor: object) -> int | None:
@@ -115,4 +115,4 @@ def _check_product(values: TensorValues, args: Args, kwargs: Kwargs) -> None:
     summed = left is not None and left == factors[0].dim() - 1
     summed |= right is not None and right == max(factors[1].dim() - 2, 0)
     if summed and factors[1].dim() < 3:
-        values.tape.conflicts.append("a matrix product sums over that axis")
+        values.tape.conflicts.append("a matrix product sums over the batch axis")

@@ -63,6 +63,8 @@ def located(error: Exception, model: nn.Module, name: str, path: str) -> TraceEr
             f"{location}: the forward needs the value of a tensor, and tracing knows shapes only; {WHAT_TO_DO}{hint}"
         )
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ())[:1])
+    if "scalar types: Long" in text:
+        notes += "; input_shape= makes floating-point tensors: where integers are read, pass example inputs"
     return TraceError(f"{location}: the forward failed: {one_line(error, named=True)}{notes}")
 
 

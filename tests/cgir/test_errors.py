@@ -17,8 +17,8 @@ class OpError(Exception):
     ("error", "limit", "named", "line"),
     [
         (ValueError("two\n  lines"), None, False, "two lines"),
-        (ValueError("two\n  lines"), 3, False, "two"),
-        (ValueError("two\n  lines"), 3, True, "ValueError: two"),
+        (ValueError("two\n  lines"), 5, False, "two ..."),
+        (ValueError("two\n  lines"), 5, True, "ValueError: two ..."),
         (ValueError(), None, False, "ValueError"),
         (ValueError(), 9, True, "ValueError"),
         (OpError("sizes\tdiffer"), None, False, "sizes differ"),

@@ -189,6 +189,13 @@ def test_atomic_path_keeps_the_old_file_on_error(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_atomic_path_names_the_file_that_was_asked_for(tmp_path):
+    target = tmp_path / "missing" / "file"
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(target) as temporary:
+        temporary.write_text("new")
+    assert caught.value.filename == str(target)
+
+
 @pytest.mark.parametrize("fsync", [False, True])
 def test_atomic_path_replaces(tmp_path, fsync):
     target, plain = tmp_path / "file", tmp_path / "plain"

@@ -10,6 +10,20 @@ from cgir_samples import resnet50
 from cgir.cli.main import main
 
 
+def test_a_saved_graph_is_no_model_and_a_model_no_saved_graph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, model = tmp_path / "deep.json", tmp_path / "net.onnx"
+    resnet50().save(path)
+    model.write_bytes(b"\x08\x86")
+    assert main(["trace", str(path)]) == 2
+    assert "a saved graph is printed by `cgir show`" in capsys.readouterr().err
+    assert main(["show", str(model)]) == 2
+    assert "`cgir trace` makes one of a model" in capsys.readouterr().err
+    assert main(["show", str(path), "--svg", str(tmp_path / "no" / "x.svg")]) == 2
+    assert capsys.readouterr().err == f"cgir: {tmp_path / 'no' / 'x.svg'}: No such file or directory\n"
+
+
 def test_show_prints_blocks_unless_asked_for_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "deep.json")
     resnet50().save(path)

@@ -39,7 +39,8 @@ def test_inputs_that_disagree_are_a_gap_unless_one_is_broadcast() -> None:
     assert (plan.axes, plan.examples) == ((0, None), 4)
     assert [gap.reason for gap in plan.gaps] == [
         "input 'tokens' has 7 on axis 0 and was taken to have no batch, but costs were divided by the 4 examples on "
-        "axis 0 of input 'images'; say with batch= which axis is the batch, or batch=None if there is none"
+        "axis 0 of input 'images'; say with batch= (--batch) which axis is the batch, "
+        "or batch=None (--batch none) if there is none"
     ]
     assert plan_batch(0, [IMAGES, ("mask", (1, 8, 8))]).gaps == ()
     assert plan_batch(0, [("images", (1, 3, 8, 8)), ("mask", (8, 8))]).gaps == ()
@@ -52,7 +53,7 @@ def test_inputs_that_disagree_are_a_gap_unless_one_is_broadcast() -> None:
         (-1, "batch is -1, expected an axis"),
         (True, "batch is True, expected an axis"),
         ("0", "batch is '0', expected an axis"),
-        ({"tokens": 3}, "batch is 3, expected an axis of input 'tokens', which have 3 axes"),
+        ({"tokens": 3}, "batch is 3, expected an axis of input 'tokens', which has 3 axes"),
         ({"mask": 0}, "batch names input 'mask', which there is not; inputs are images, tokens"),
         ({"images": 0, "tokens": 0}, "input 'images' has 4 examples on axis 0, input 'tokens' has 7 on axis 0; give"),
     ],

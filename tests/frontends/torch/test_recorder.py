@@ -397,7 +397,7 @@ def test_autograd_functions_and_checkpoints_are_looked_into() -> None:
     ("model", "given", "message"),
     [
         (lambda: "resnet50", {"input_shape": (1, 3)}, "resnet50: there is no such file or folder"),
-        (lambda: nn.Linear, {"input_shape": (1, 3)}, "cannot trace a type"),
+        (lambda: nn.Linear, {"input_shape": (1, 3)}, "Linear is a class, expected a model; pass an instance"),
         (lambda: nn.Linear(3, 3), {}, "found neither"),
         (lambda: nn.Linear(3, 3), {"inputs": torch.zeros(1, 3), "input_shape": (1, 3)}, "found both"),
         (
