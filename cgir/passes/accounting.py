@@ -41,10 +41,9 @@ def _detached(graph: Graph) -> tuple[Node, ...]:
     attached = {param.id for index in read for param in graph.nodes[index].params}
     detached = []
     for index, node in enumerate(graph.nodes):
-        params = tuple(param for param in node.params if param.id not in attached)
-        if index not in live and (params or node_flops(node)):
-            detached.append(replace(node, inputs=(), params=params))
-            attached.update(param.id for param in params)
+        if index not in live and (node_flops(node) or any(param.id not in attached for param in node.params)):
+            detached.append(replace(node, inputs=()))
+            attached.update(param.id for param in node.params)
     return tuple(detached)
 
 

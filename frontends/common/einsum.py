@@ -89,6 +89,11 @@ def _multiply(
     contracted = "".join(letter for letter in shared if letter not in needed)
     rows = "".join(letter for letter in left_term if letter not in right_term)
     columns = "".join(letter for letter in right_term if letter not in left_term)
+    # where one operand has a single element, the other is summed and multiplied elementwise, as PyTorch does
+    single = {c for c in contracted if 1 in (ops.size(a)[left_term.index(c)], ops.size(b)[right_term.index(c)])}
+    a, left_term = _sum_out(ops, a, left_term, set(left_term) - single)
+    b, right_term = _sum_out(ops, b, right_term, set(right_term) - single)
+    contracted = "".join(letter for letter in contracted if letter not in single)
     a = _transpose(ops, a, left_term, batch + rows + contracted)
     b = _transpose(ops, b, right_term, batch + contracted + columns)
     extents = dict(zip(batch + rows + contracted, ops.size(a), strict=True))

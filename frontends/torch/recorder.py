@@ -15,6 +15,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.overrides import TorchFunctionMode
 
 from cgir import TraceError
+from cgir.ops import OPS
 from frontends.common.axis_layout import NO_LAYOUT
 from frontends.common.importer import split_weights
 from frontends.common.tape import OpCall, Operand, Size, Tape
@@ -187,7 +188,18 @@ class Recorder(TorchFunctionMode):
             if tensor.is_meta and self.values.state_of(tensor) is None:
                 self._refuse_hidden_code()
                 self._constant(tensor, call)
+        if call.op is not None and OPS[call.op].cost is not None:
+            self._add_constant_product(call, args, kwargs, tensors_in(result))
         return result
+
+    def _add_constant_product(self, call: CallKind, args: Args, kwargs: Kwargs, results: Sequence[Tensor]) -> None:
+        """A node for a product of constants, which costs something; its result stays known, and nothing reads it."""
+        args = map_tensors(args, self.values.as_traced)
+        kwargs = {name: map_tensors(value, self.values.as_traced) for name, value in kwargs.items()}
+        tensors = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
+        sizes = {id(tensor): tuple(tensor.shape) for tensor in tensors}
+        op_call = self._op_call(call, convert_call(call, args, kwargs, tensors), sizes, None)
+        self.tape.emit(op_call, [tuple(tensor.shape) for tensor in results])
 
     def _refuse_hidden_code(self) -> None:
         if self.operator is None:  # within an operator that PyTorch runs as Python, all its calls are seen

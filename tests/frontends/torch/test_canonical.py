@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torch_samples import Function
 
 import cgir
@@ -322,3 +323,23 @@ def test_grids_are_pytorchs() -> None:
             strict=True,
         ):
             assert torch.equal(given, expected)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: x + torch.arange(10.0)[:, None] @ torch.arange(4.0)[None],  # positions of rotary embeddings
+        lambda m, x: x @ F.linear(torch.ones(4, 6), torch.ones(4, 6)),
+        lambda m, x: x + F.conv1d(torch.ones(1, 3, 6), torch.ones(10, 3, 3)),
+        lambda m, x: torch.einsum("bij,bkj->bik", x[:, :, :1], torch.ones(1, 4, 1)),
+        lambda m, x: torch.einsum("bij,jk->bik", x, torch.ones(4, 4)),
+        lambda m, x: torch.einsum("bij,bjd->bid", x[:, :, :1], x[:, :3]),
+    ],
+)
+def test_products_cost_what_pytorch_counts(forward: Any) -> None:
+    """Those of constants too, whose results may decide shapes; einsum multiplies single elements without a product."""
+    model, x = Function(forward), torch.zeros(1, 10, 4)
+    with FlopCounterMode(display=False) as counter:
+        model(x)
+    graph = frontends.trace(model, x)
+    assert (graph.flops, graph.complete) == (counter.get_total_flops(), True)
