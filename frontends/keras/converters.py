@@ -15,10 +15,11 @@ from keras import Variable, tree
 from cgir.graph import Attr
 from cgir.ops import KERAS_NAMES
 from frontends.common.einsum import einsum, emit_matmul, parse_equation, tape_ops
-from frontends.common.tape import CallFields, Value
+from frontends.common.kernel_shapes import permute_params
+from frontends.common.tape import CallFields, OpCall, Operand, Size, Value
 
 from .graph_walk import KerasConverter, KerasImporter, TensorLike, UnfollowedError, Values
-from .layer_converters import emit_norm, window_padding
+from .layer_converters import emit_norm, spatial_part, window_padding, with_output_padding
 from .movement_converters import MOVEMENT_CONVERTERS
 from .weightless_layer_converters import emit_pool
 
@@ -238,32 +239,69 @@ def _channels_last(operation: keras.Operation) -> bool:
 
 
 def _conv(importer: KerasImporter, operation: keras.Operation, value: Value, kernel: TensorLike) -> Values:
-    """A convolution with a weight of a custom layer; kernels that are computed are not followed."""
-    last = _channels_last(operation)
-    rank = len(value.size) - 2
-    if not isinstance(kernel, Variable):
-        return importer.emit_opaque(operation, value, kernel)
-    depthwise = type(operation).__name__ == "DepthwiseConv"
-    *window, in_channels, out_channels = kernel.shape
-    channels = value.size[-1 if last else 1]
+    """A convolution with a weight of a custom layer, or with a kernel that is computed."""
+    kernel = kernel if isinstance(kernel, Variable) else importer.to_value(kernel)
+    kind = type(operation).__name__
+    depthwise, transposed = kind == "DepthwiseConv", kind == "ConvTranspose"
+    *window, in_channels, out_channels = kernel.size if isinstance(kernel, Value) else kernel.shape
+    size = tuple(importer.result_specs(operation, value, kernel)[0].shape)
+    attrs = _conv_attrs(operation, window, value.size, size, in_channels)
+    n = len(window)
+    order = (n, n + 1, *range(n)) if depthwise else (n + 1, n, *range(n))
     shape = (in_channels * out_channels, 1, *window) if depthwise else (out_channels, in_channels, *window)
+    params = (importer.param(kernel, shape),) if isinstance(kernel, Variable) else ()
+    operands = [Operand(value, value.size)]
+    if isinstance(kernel, Value):
+        permute_params(importer.tape, kernel.node, order)
+        kernel = importer.transpose(kernel, order)
+        operands.append(Operand(kernel, kernel.size, is_weight=True))
+    op, last = "ConvTranspose" if transposed else "Conv", _channels_last(operation)
+    call = OpCall(op, operation.name, operands, attrs, params, channels_last=last)
+    [result] = importer.tape.emit_values(call, [size])
+    return result
+
+
+def _conv_attrs(
+    operation: keras.Operation, window: Sequence[int], size: Size, result_size: Size, in_channels: int
+) -> dict[str, Attr]:
+    """Attributes of a convolution as a function.
+
+    Args:
+        operation: the convolution.
+        window: size of its kernel's window.
+        size: of the image.
+        result_size: of the result.
+        in_channels: channels of the image that a channel of the result reads; of a depthwise one, all of them.
+    """
+    last, rank, kind = _channels_last(operation), len(window), type(operation).__name__
     stride, dilation = (
         tuple(n) if isinstance(n, Sequence) else (n,) * rank for n in (operation.strides, operation.dilation_rate)
     )
-    padding = window_padding(
-        value.size[1:-1] if last else value.size[2:], tuple(window), stride, dilation, operation.padding
-    )
-    attrs = {
+    before, after = spatial_part(size, last), spatial_part(result_size, last)
+    transposed = kind == "ConvTranspose"
+    channels = size[-1 if last else 1]
+    attrs: dict[str, Attr] = {
         "kernel": tuple(window),
         "stride": stride,
-        "padding": padding,
+        "padding": window_padding(after if transposed else before, tuple(window), stride, dilation, operation.padding),
         "dilation": dilation,
-        "groups": channels if depthwise else channels // in_channels,
+        "groups": 1 if transposed else channels if kind == "DepthwiseConv" else channels // in_channels,
     }
-    size = tuple(importer.result_specs(operation, value, kernel)[0].shape)
-    return importer.emit(
-        "Conv", operation.name, [value], size, params=(importer.param(kernel, shape),), attrs=attrs, channels_last=last
-    )
+    return with_output_padding(attrs, before, after) if transposed else attrs
+
+
+def _separable_conv(importer: KerasImporter, operation: keras.Operation, value: Value, *kernels: TensorLike) -> Values:
+    """A depthwise convolution, then a pointwise one."""
+
+    def separable(x: Any, depthwise: Any, pointwise: Any) -> Any:
+        data_format = operation.data_format
+        between = keras.ops.depthwise_conv(
+            x, depthwise, operation.strides, operation.padding, data_format, operation.dilation_rate
+        )
+        return keras.ops.conv(between, pointwise, 1, "valid", data_format)
+
+    result: Values = importer.trace_code(separable, value, *kernels)
+    return result
 
 
 def _pool(importer: KerasImporter, operation: keras.Operation, value: Value) -> Value:
@@ -375,6 +413,8 @@ OP_CONVERTERS: dict[str, KerasConverter] = {
     "Outer": _outer,
     "DotProductAttention": _attention,
     "Conv": _conv,
+    "ConvTranspose": _conv,
+    "SeparableConv": _separable_conv,
     "DepthwiseConv": _conv,
     "MaxPool": _pool,
     "AveragePool": _pool,

@@ -19,6 +19,7 @@ from cgir.typing import AnyArray
 from frontends.common.tape import CallFields, Size, Tape, Value
 
 from .layer_state import library_class_of, symbolic_weights
+from .operator_groups import WEIGHTED, WITHOUT_PRODUCTS
 
 # (importer, layer or operation, *arguments of the call) -> value of its result, or several
 KerasConverter: TypeAlias = Callable[..., Any]
@@ -26,7 +27,6 @@ ValueTree: TypeAlias = Any  # values, nested as Keras nests the tensors of a res
 TensorLike: TypeAlias = "Value | Variable | AnyArray | float"  # what an operation takes
 Values: TypeAlias = "Value | list[Value]"  # the result of a call, or several
 IntOrInts: TypeAlias = int | Sequence[int]
-WEIGHTED = ("Conv", "DepthwiseConv", "BatchNorm", "LayerNorm", "RMSNorm")  # operations that have weights of their own
 
 
 class UnfollowedError(TraceError):
@@ -259,7 +259,7 @@ class KerasImporter:
             ),
             None,
         )
-        if converter is not None:
+        if converter is not None and not getattr(layer, "lora_enabled", False):
             return converter(self, layer, *args, **kwargs)
         function = layer._functional if isinstance(layer, keras.Sequential) else layer
         if isinstance(function, keras.Function):
@@ -300,6 +300,7 @@ class KerasImporter:
             [tuple(s.shape) for s in specs],
             [s.dtype for s in specs],
             params=params,
+            attrs={"flops": 0} if type(operation).__name__ in WITHOUT_PRODUCTS else {},
             display_name=label,
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import ceil, prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
@@ -53,7 +53,7 @@ def apply_activation(
     except UnfollowedError:
         if not function.__module__.startswith("keras."):
             raise
-        return importer.emit_unary("Opaque", f"keras.{name}", value)
+        return importer.emit_unary("Opaque", f"keras.{name}", value, attrs={"flops": 0})
     return activated
 
 
@@ -168,19 +168,29 @@ def _separable_conv(importer: KerasImporter, layer: keras.Layer, value: Value) -
     return apply_activation(importer, layer.activation, out)
 
 
-def _conv_transpose(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
-    """The gradient of a convolution: its padding is cropped, what its windows do not reach is `output_padding`."""
-    *kernel, out_channels, in_channels = layer.kernel.shape
-    size = tuple(layer.compute_output_shape(value.size))
-    attrs = _conv_attrs(layer, size, 1)
-    before, after = spatial_part(value.size, channels_last(layer)), spatial_part(size, channels_last(layer))
+def with_output_padding(attrs: dict[str, Any], before: Size, after: Size) -> dict[str, Attr]:
+    """Attributes of a transposed convolution, `output_padding` included.
+
+    Args:
+        attrs: of the convolution whose gradient it is.
+        before: size of the window axes before it.
+        after: the same after it.
+    """
     reached = [
         (n - 1) * s - sum(pair) + d * (k - 1) + 1
         for n, s, pair, d, k in zip(
             before, attrs["stride"], attrs["padding"], attrs["dilation"], attrs["kernel"], strict=True
         )
     ]
-    attrs["output_padding"] = tuple(n - r for n, r in zip(after, reached, strict=True))
+    return {**attrs, "output_padding": tuple(n - r for n, r in zip(after, reached, strict=True))}
+
+
+def _conv_transpose(importer: KerasImporter, layer: keras.Layer, value: Value) -> Value:
+    """The gradient of a convolution: its padding is cropped, what its windows do not reach is `output_padding`."""
+    *kernel, out_channels, in_channels = layer.kernel.shape
+    size = tuple(layer.compute_output_shape(value.size))
+    before, after = spatial_part(value.size, channels_last(layer)), spatial_part(size, channels_last(layer))
+    attrs = with_output_padding(_conv_attrs(layer, size, 1), before, after)
     weights = _params(importer, layer.kernel, (in_channels, out_channels, *kernel), layer.bias)
     out = importer.emit(
         "ConvTranspose", layer.name, [value], size, params=weights, attrs=attrs, channels_last=channels_last(layer)

@@ -13,12 +13,13 @@ from typing import Any, TypeAlias, Unpack
 
 from tensorflow.core.framework import op_def_pb2
 
-from cgir import CgirError, Graph, Param, TraceError, UnsupportedOpError
+from cgir import CgirError, Graph, TraceError, UnsupportedOpError
 from cgir.errors import one_line
 from cgir.graph import Attr
 from cgir.ops import TF_NAMES
 from cgir.passes.rewrite import rebuild
 from cgir.typing import AnyArray
+from frontends.common.kernel_shapes import permute_params
 from frontends.common.tape import CallFields, LayoutFields, Size, Tape, Value
 
 from .constant_folding import evaluate, is_foldable
@@ -407,25 +408,12 @@ class TensorFlowImporter:
                 tensor.value = self.tape.constant("constant", tensor.size, tensor.data if is_number else None)
         return tensor.value
 
-    def permute_params(self, value: Value, order: Sequence[int]) -> None:
-        """Permute the axes of the parameters that a kernel is computed from, so that they have PyTorch's order."""
-        stack, visited = [value.node], {value.node}
-        while stack:
-            index = stack.pop()
-            node = self.tape.nodes[index]
-            if node.op == "Param" and len(node.shape) == len(order):
-                param = Param(node.params[0].id, tuple(node.shape[old] for old in order))
-                self.tape.nodes[index] = replace(node, params=(param,))
-            unvisited = [source for source in node.inputs if source not in visited]
-            visited.update(unvisited)
-            stack += unvisited
-
     def _unify_kernel_shapes(self) -> None:
         """Give the parameters that are kernels of layers PyTorch's shape wherever else they are used."""
         nodes = self.tape.nodes
         for node in list(nodes):
             if node.op == "MatMul" and len(node.inputs) == 2 and nodes[node.inputs[1]].op == "Param":
-                self.permute_params(Value(node.inputs[1], ()), (1, 0))
+                permute_params(self.tape, node.inputs[1], (1, 0))
         kernels = {
             param.id: param for node in nodes if node.op in ("Conv", "ConvTranspose") for param in node.params[:1]
         }

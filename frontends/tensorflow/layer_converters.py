@@ -10,6 +10,7 @@ from math import prod
 
 from cgir import Param
 from cgir.graph import Attr
+from frontends.common.kernel_shapes import permute_params
 from frontends.common.tape import CallFields, Operand, Size
 
 from .constant_folding import constant_ints
@@ -42,7 +43,7 @@ def _weight(
     if kernel.variable is not None and kernel.variable.trainable and kernel.value is None:
         return (Param(kernel.variable.id, shape),), []
     value = call.importer.to_value(kernel)
-    call.importer.permute_params(value, order)
+    permute_params(call.tape, value.node, order)
     size = tuple(kernel.size[old] for old in order)
     axis_map = {old: new for new, old in enumerate(order)}
     [value] = call.tape.apply("Transpose", "kernel", [value], [size], axis_map=axis_map)

@@ -26,6 +26,11 @@ NO_RESULT_OPS = frozenset(
 )
 # operators outside the vocabulary that compute no products: on strings, of counts and positions
 FREE_OPS = (
+    "Angle BitwiseAnd BitwiseOr BitwiseXor Complex Conj Imag Invert LeftShift NextAfter Real RightShift "
+    "ComplexAbs Cross Diag DiagPart HistogramFixedWidth MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 RandomShuffle "
+    "SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum SparseSegmentMean SparseSegmentSum SparseSegmentSqrtN "
+    "UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum "
+    "Betainc Digamma Erfinv Igamma Igammac Lgamma Ndtri Polygamma Xlog1py Xlogy Zeta "
     "AsString Base64Decode Bincount Bucketize DecodeBase64 DecodeJpeg DecodeImage DecodePng DecodeRaw DenseBincount "
     "EncodeBase64 Fingerprint ImageProjectiveTransformV2 ImageProjectiveTransformV3 InvertPermutation "
     "MatrixDiag MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV3 "
