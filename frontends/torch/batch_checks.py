@@ -30,8 +30,8 @@ def check_batch_axis(values: TensorValues, call: CallKind, args: Args, kwargs: K
     tensor = args[0] if args and isinstance(args[0], Tensor) else kwargs.get("input")
     axis = _batch_axis(values, tensor)
     tape, name = values.tape, call.name
-    if name in ("matmul", "mm"):
-        _check_product(values, args, kwargs)
+    if name in ("matmul", "mm", "linear"):
+        _check_product(values, name, args, kwargs)
     if axis is None or not isinstance(tensor, Tensor):
         return
     module = f" in module {tape.path[-1]!r}" if tape.path[-1] else ""
@@ -106,13 +106,19 @@ def _picks(name: str, args: Args, kwargs: Kwargs, axis: int, rank: int) -> bool:
     return len(indices) == 1 and indices[0] is items[axis]
 
 
-def _check_product(values: TensorValues, args: Args, kwargs: Kwargs) -> None:
-    """Note a product that sums over the batch."""
+def _check_product(values: TensorValues, name: str, args: Args, kwargs: Kwargs) -> None:
+    """Note a product that sums over the batch, or multiplies every example with every other."""
     factors = [*args, *kwargs.values()][:2]
     if len(factors) < 2 or not all(isinstance(factor, Tensor) for factor in factors):
         return
     left, right = (_batch_axis(values, factor) for factor in factors)
-    summed = left is not None and left == factors[0].dim() - 1
-    summed |= right is not None and right == max(factors[1].dim() - 2, 0)
-    if summed and factors[1].dim() < 3:
+    rank, right_rank = (factor.dim() for factor in factors)
+    columns = 0 if name == "linear" else right_rank - 1
+    if left is not None and left == rank - 2 and right == columns:
+        if values.tape.batch > 1:
+            values.tape.undivided.append("a matrix product multiplies every example with every other")
+        return
+    summed = left is not None and left == rank - 1
+    summed |= right is not None and right == max(right_rank - 2, 0)
+    if summed and right_rank < 3 and name != "linear":
         values.tape.conflicts.append("a matrix product sums over the batch axis")

@@ -99,6 +99,8 @@ PER_EXAMPLE: dict[str, tuple[Function, tuple[int, ...]]] = {
     "points looked up among those of all examples": (
         Function(nearest_neighbours, gate=nn.Linear(4, 3), l=nn.Linear(4, 2)), (5, 4),
     ),
+    "every example with every other": (Function(lambda m, x: m.l(x) @ m.l(x).T, l=nn.Linear(4, 8)), (4,)),
+    "every example with every other, as a layer": (Function(lambda m, x: F.linear(x, m.l(x)), l=nn.Linear(4, 4)), (4,)),
     "table without a batch": (Function(lambda m, x: m.l(x) @ m.l(m.p).T, l=nn.Linear(4, 8), p=TABLE), (4,)),
 }  # fmt: skip
 
