@@ -424,6 +424,8 @@ class Tape:
     def _check_divided(self, call: OpCall, name: str, size: Size, layout: AxisLayout) -> None:
         """Note a product without a batch axis, with other than examples on it, or over constants that may have one."""
         operands = call.dynamic_operands[:1]
+        if not operands and not any(_may_have_batch(o.size, self.batch) for o in call.operands if not o.is_weight):
+            return
         elsewhere = layout.batch is not None and size[layout.batch] % self.batch
         over_constant = OPS[call.op].category in ("conv", "recurrent") and call.operands[0].value.static
         if (
@@ -481,3 +483,8 @@ def _looked_up_layout(call: OpCall, index_axis: int) -> AxisLayout:
             axis = index_axis + rank - len(index.size) + of_index.batch
             layout = layout._replace(batch=axis, outer=of_index.outer)
     return layout
+
+
+def _may_have_batch(size: Size, batch: int) -> bool:
+    """Whether a constant of this size may hold one value for every example, perhaps with more merged into that axis."""
+    return len(size) > 1 and (batch in size or any(n % batch == 0 for n in size[:-1]))

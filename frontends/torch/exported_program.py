@@ -178,7 +178,7 @@ class ExportedProgramImporter:
             return None
         if call.layer == "MultiheadAttention" and call.path not in self._attention_layers:
             self._attention_layers.add(call.path)
-            if not name.startswith("transpose"):  # one with `batch_first` begins by moving the batch
+            if not name.startswith(("transpose", "permute")):  # one with `batch_first` begins by moving the batch
                 check_expected_axis(self.recorder.values, "MultiheadAttention", args[0], 1)
         is_operator = isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
         if name.startswith("sym_") or not is_operator:

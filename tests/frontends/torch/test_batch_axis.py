@@ -214,3 +214,23 @@ def test_the_forward_runs_on_the_shapes_it_is_given() -> None:
     model = Function(lambda m, x: seen.append(len(x)) or m.l(x), l=nn.Linear(4, 2))
     frontends.trace(model, torch.zeros(3, 4))
     assert seen == [3]
+
+
+def test_weights_generated_from_parameters_have_no_batch() -> None:
+    parts = {"code": nn.Parameter(torch.zeros(3)), "hyper": nn.Linear(3, 8)}
+    model = Function(lambda m, x: x @ m.hyper(m.code).view(4, 2), **parts)
+    x = torch.zeros(2, 4)
+    graph = frontends.trace(torch.export.export(model, (x,), strict=False))
+    assert (graph.flops, graph.complete) == (2 * 3 * 8 + 2 * 4 * 2, True)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_attention_layers_of_decomposed_programs_move_their_batch(batch_first: bool) -> None:
+    layer = nn.MultiheadAttention(8, 2, batch_first=batch_first).eval()
+    x = torch.zeros(2, 5, 8)
+    program = torch.export.export(layer, (x, x, x), strict=False).run_decompositions()
+    graph = frontends.trace(program, batch=0 if batch_first else 1)
+    assert graph.flops == 2 * (5 if batch_first else 2) * (4 * 8 * 8 + 2 * (5 if batch_first else 2) * 8)
+    assert graph.complete
+    assert frontends.trace(program, batch=0).complete == batch_first
