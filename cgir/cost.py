@@ -41,7 +41,7 @@ def flops(graph: Graph) -> int:
 
 
 def gaps(graph: Graph) -> tuple[Gap, ...]:
-    """Why parameters or FLOPs are lower bounds: the graph's `known_gaps`, and opaque operators of unknown cost."""
+    """Why parameters or FLOPs are not exact: the graph's `known_gaps`, and opaque operators of unknown cost."""
     opaque = tuple(
         Gap("FLOPs", _unknown_cost(index, node))
         for index, node in enumerate(graph.nodes)

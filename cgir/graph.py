@@ -31,9 +31,10 @@ class Param(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Why a number of a graph is only a lower bound.
+    """Why a number of a graph is not exact.
 
-    `quantity`: "parameters" or "FLOPs"; `reason`: one line for the user that names the operator and where it is.
+    `quantity`: "parameters" or "FLOPs", which are a lower bound, or "batch", where FLOPs may be those of more or fewer
+    examples than one; `reason`: one line for the user that names the operator and where it is.
     """
 
     quantity: str
@@ -180,14 +181,14 @@ class Graph:
 
     @cached_property
     def gaps(self) -> tuple[Gap, ...]:
-        """Why parameters or FLOPs are lower bounds: `known_gaps`, and opaque operators of unknown cost."""
+        """Why parameters or FLOPs are not exact: `known_gaps`, and opaque operators of unknown cost."""
         from .cost import gaps
 
         return gaps(self)
 
     @property
     def complete(self) -> bool:
-        """Whether `num_params` and `flops` are exact; False if they are lower bounds, see `gaps`."""
+        """Whether `num_params` and `flops` are exact; False if they are lower bounds or in doubt, see `gaps`."""
         return not self.gaps
 
     @cached_property

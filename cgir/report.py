@@ -18,7 +18,7 @@ LISTED = 10  # nodes listed of each sort
 def report(graph: Graph) -> str:
     """A page of text on a graph.
 
-    Sizes, count and cost of every operator, why numbers are lower bounds, opaque operators, detached ones, unused
+    Sizes, count and cost of every operator, why numbers are not exact, opaque operators, detached ones, unused
     parameters, and what each pass of the canonicalisation removed.
     """
     params, products = total_texts(graph)
@@ -36,17 +36,15 @@ def report(graph: Graph) -> str:
 
 
 def total_texts(graph: Graph, flops_text: Callable[[int], str] = "{:,}".format) -> tuple[str, str]:
-    """Parameters and FLOPs of a graph as texts, with "at least" in front of a lower bound."""
-    bounds = {gap.quantity for gap in graph.gaps}
+    """Parameters and FLOPs of a graph as texts, with "at least" or "uncertain" in front of what is not exact."""
+    inexact = {gap.quantity for gap in graph.gaps}
     params, products = f"{graph.num_params:,}", flops_text(graph.flops)
-    return (
-        f"at least {params}" if "parameters" in bounds else params,
-        f"at least {products}" if "FLOPs" in bounds else products,
-    )
+    bound = "uncertain " if "batch" in inexact else "at least " if "FLOPs" in inexact else ""
+    return f"at least {params}" if "parameters" in inexact else params, bound + products
 
 
 def caveats(graph: Graph) -> list[str]:
-    """Lines on what a list of nodes or blocks does not show: why totals are lower bounds, and detached operators."""
+    """Lines on what a list of nodes or blocks does not show: why totals are not exact, and detached operators."""
     return _gaps(graph) + _detached(graph)
 
 
@@ -90,9 +88,9 @@ def _constant_outputs(graph: Graph) -> Iterator[str]:
 
 
 def _gaps(graph: Graph) -> list[str]:
-    """Lines on why numbers are lower bounds."""
+    """Lines on why numbers are not exact."""
     reasons = dict.fromkeys(f"{gap.quantity}: {gap.reason}" for gap in graph.gaps)
-    return _listing("lower bounds, because something could not be counted", list(reasons))
+    return _listing("not exact, because something could not be counted, or divided by the batch", list(reasons))
 
 
 def _detached(graph: Graph) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def dump(graph: Graph) -> str:
     """A table, one line a node: index, operator, output shape, attributes, inputs, parameters, module path.
 
-    Below it stands why totals are lower bounds, and what is detached.
+    Below it stands why totals are not exact, and what is detached.
     """
     rows = [("", "op", "shape", "attributes", "inputs", "params", "module")]
     for index, node in enumerate(graph.nodes):
@@ -41,7 +41,7 @@ def dump(graph: Graph) -> str:
 def summary(graph: Graph, depth: int | None = None) -> str:
     """A table, one line a block, indented in its frames; nodes, parameters and FLOPs are those of all copies.
 
-    Below it stands why totals are lower bounds, and what is detached.
+    Below it stands why totals are not exact, and what is detached.
     """
     diagram = collapse(graph, depth)
     cost = costs(graph)

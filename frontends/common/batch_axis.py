@@ -39,8 +39,13 @@ class BatchPlan(NamedTuple):
     def conflict_gaps(self, conflicts: Sequence[str]) -> tuple[Gap, ...]:
         """Gaps for operators that take another axis for the batch, which matters where there are several examples."""
         divided = f"costs were divided by the {self.examples} examples on {self.described}; {SAY_BATCH}"
-        unique = dict.fromkeys(conflicts) if self.examples > 1 else ()
-        return tuple(Gap("FLOPs", f"{conflict}, but {divided}") for conflict in unique)
+        unique = dict.fromkeys(conflicts) if self.examples > 1 else ()  # one example is its own cost
+        return tuple(Gap("batch", f"{conflict}, but {divided}") for conflict in unique)
+
+    def other_batch_gaps(self, others: Sequence[str]) -> tuple[Gap, ...]:
+        """Gaps for operators that have several examples on another axis, where the inputs have one."""
+        unique = dict.fromkeys(others) if self.examples == 1 else ()
+        return tuple(Gap("batch", f"{other}, but there is one on {self.described}; {SAY_BATCH}") for other in unique)
 
 
 def plan_batch(batch: BatchAxis, inputs: Sequence[tuple[str, Sequence[int]]]) -> BatchPlan:
@@ -72,7 +77,7 @@ def plan_batch(batch: BatchAxis, inputs: Sequence[tuple[str, Sequence[int]]]) ->
     described = f"axis {first_axis} of input {first!r}"
     others = [item for item in with_batch if item[1][item[2]] not in (1, examples) and examples > 1]
     gaps = tuple(
-        Gap("FLOPs", f"input {name!r} has {size[axis]} on axis {axis} and was taken to have no batch, but costs were "
+        Gap("batch", f"input {name!r} has {size[axis]} on axis {axis} and was taken to have no batch, but costs were "
             f"divided by the {examples} examples on {described}; {SAY_BATCH}")
         for name, size, axis in others
     )  # fmt: skip

@@ -167,6 +167,7 @@ class Tape:
         self.batch, self.strict = batch, strict
         self.sliced = False  # whether the inputs were cut to one example
         self.conflicts: list[str] = []  # calls that contradict the batch axis
+        self.other_batches: list[str] = []  # those of them that have several examples on another axis
         self.undivided: list[str] = []  # products without a batch axis, whose costs are those of all examples
         self.unbatched = False  # whether a call takes its tensor to have no batch
         self._names: Counter[str] = Counter()

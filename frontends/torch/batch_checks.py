@@ -64,6 +64,8 @@ def check_expected_axis(values: TensorValues, name: str, tensor: object, expecte
     module = f" in module {tape.path[-1]!r}" if tape.path[-1] else ""
     tape.unbatched |= tensor.dim() < 3 or tensor.shape[expected] == 1
     tape.conflicts.append(f"{name}{module} takes axis {expected} for the batch")
+    if tensor.dim() > 2 and tensor.shape[expected] > 1:
+        tape.other_batches.append(f"{tape.conflicts[-1]}, of {tensor.shape[expected]} examples")
 
 
 def check_steps(values: TensorValues, name: str, sequences: Sequence[Tensor]) -> None:

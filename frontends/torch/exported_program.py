@@ -72,7 +72,8 @@ def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest
     tape, graph = _import_program(program, request, inputs, plan)
     if tape.unbatched and request.batch == 0 and plan.examples > 1:
         return _import_program(program, request, inputs, plan.without_batch())[1]
-    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+    gaps = plan.conflict_gaps(tape.conflicts or tape.undivided) + plan.other_batch_gaps(tape.other_batches)
+    return replace(graph, known_gaps=graph.known_gaps + gaps)
 
 
 def _import_program(

@@ -80,7 +80,9 @@ def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: 
     plan = plan_batch(request.batch, [(path, tuple(tensor.shape)) for path, tensor in tensor_leaves(bound)])
     record = partial(_record_forward, model, modules, request, exporting, args, kwargs)
     tape, graph = record(plan)
-    if plan.examples == 1 or not (tape.conflicts or tape.undivided):
+    if plan.examples == 1:
+        return replace(graph, known_gaps=graph.known_gaps + plan.other_batch_gaps(tape.other_batches))
+    if not (tape.conflicts or tape.undivided):
         return graph
     if tape.unbatched and request.batch == 0:
         return record(plan.without_batch())[1]

@@ -29,7 +29,7 @@ def test_dump_has_one_aligned_line_a_node():
     assert lines[0] == "small (module): 8 nodes, 7 edges"
     assert lines[1].split() == ["op", "shape", "attributes", "inputs", "params", "module"]
     assert lines[3].split() == ["1", "Conv", "4x8x8", "3x3", "pad", "1", "0", "4x3x3x3", "4", "body"]
-    assert lines[10] == ""  # behind the nodes: why totals are lower bounds
+    assert lines[10] == ""  # behind the nodes: why totals are not exact
     start = lines[1].index("inputs")
     assert all(line[start - 1] == " " and line[start] != " " for line in lines[3:10])
     assert str(small_graph()) == dump(small_graph())

@@ -74,7 +74,7 @@ def test_no_batch_and_inputs_without_one() -> None:
     model = keras.Model([rows, table], ops.matmul(layers.Dense(6)(rows), ops.transpose(layers.Dense(6)(table))))
     sizes = ((2, 4), (3, 4))
     graph = frontends.trace(model, input_shape=sizes)
-    assert [gap.quantity for gap in graph.gaps] == ["FLOPs"]
+    assert [gap.quantity for gap in graph.gaps] == ["batch"]
     assert "input 'my-table' has 3 on axis 0" in graph.gaps[0].reason
     said = frontends.trace(model, input_shape=sizes, batch={"my-table": None})
     assert said.complete

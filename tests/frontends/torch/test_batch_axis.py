@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +150,17 @@ def test_the_first_axis_is_the_batch_unless_said_otherwise() -> None:
         program = torch.export.export(model.eval(), (x,), strict=False)
     assert frontends.trace(program, batch=1).flops == said.flops
     assert frontends.trace(program).gaps == unsaid.gaps
+
+
+def test_one_example_that_a_layer_takes_for_many_is_said() -> None:
+    model, x = nn.LSTM(8, 16), torch.zeros(1, 64, 8)
+    graph = frontends.trace(model, x)
+    assert [gap.quantity for gap in graph.gaps] == ["batch"]
+    assert "lstm takes axis 1 for the batch, of 64 examples, but there is one on axis 0" in graph.gaps[0].reason
+    assert re.search(r"FLOPs +uncertain 196,608  ", graph.report())
+    assert frontends.trace(model, x, batch=1).complete
+    assert frontends.trace(model, torch.zeros(64, 1, 8), batch=1).complete
+    assert frontends.trace(nn.LSTM(8, 16, batch_first=True), x).complete
 
 
 def convolution(m: Any, x: Tensor, edges: Tensor) -> Tensor:
