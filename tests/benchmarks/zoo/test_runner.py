@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 import benchmarks.zoo.__main__ as zoo
+from benchmarks.report import Table
 from benchmarks.zoo import runner
 
 FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "zoo"
@@ -116,3 +117,14 @@ def test_corpora_name_their_cases_once_and_their_exceptions_well(name: str) -> N
         target, _, column = pattern.partition(": ")
         assert column in ("", *corpus.COLUMNS)
         assert any(runner.fnmatchcase(case, target) for case in cases), f"{name}: no case matches {pattern!r}"
+
+
+def test_corpora_that_were_not_run_keep_their_rows(tmp_path: Path) -> None:
+    columns = ("corpus", "property", "networks")
+    old = [["torch_models", "traces", "7 of 9"], ["exporters", "torch.export", "5 of 5"]]
+    path = tmp_path / "zoo.json"
+    path.write_text(json.dumps({"tables": [{"caption": "what holds", "columns": columns, "rows": old}]}))
+    new = Table("what holds", columns, (("onnx_backend", "traces", "2 of 2"), ("torch_models", "traces", "9 of 9")))
+    rows = zoo._with_earlier(new, ["torch_models", "onnx_backend"], path).rows
+    assert rows == (new.rows[1], tuple(old[1]), new.rows[0])
+    assert zoo._with_earlier(new, ["torch_models"], tmp_path / "none.json").rows == (new.rows[1], new.rows[0])
