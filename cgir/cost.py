@@ -6,17 +6,31 @@ elementwise operators, norms and pooling count 0. What cannot be counted is a `G
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from math import prod
 
-from .graph import Gap, Graph, Node, NodeKind
+from .graph import Gap, Graph, Node, NodeKind, Param
 from .ops import OPS
+
+SHAPE_SUFFIX = re.compile(r":(\d+(?:x\d+)*)$")
 
 
 def num_params(graph: Graph) -> int:
     """Number of trainable scalars, those of detached nodes included; a tensor shared by several nodes counts once."""
     nodes = chain(graph.nodes, graph.detached)
-    return sum({param.id: prod(param.shape) for node in nodes for param in node.params}.values())
+    return sum(size for _, size in {tensor_of(param) for node in nodes for param in node.params})
+
+
+def tensor_of(param: Param) -> tuple[str, int]:
+    """Which tensor a parameter is, by name and number of elements, whatever shapes its readers have it in.
+
+    A pass that reshapes a parameter writes the shape behind its name (`cgir.passes.constants.with_shape`).
+    """
+    size, name = prod(param.shape), param.id
+    while (match := SHAPE_SUFFIX.search(name)) and prod(map(int, match[1].split("x"))) == size:
+        name = name[: match.start()]
+    return name, size
 
 
 def kind_flops(kind: NodeKind) -> int:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
 
-from .cost import activation_bytes, node_flops
+from .cost import activation_bytes, node_flops, tensor_of
 from .graph import Graph, Node
 from .node_text import heading, op_name, shape_text
 
@@ -50,12 +49,12 @@ def caveats(graph: Graph) -> list[str]:
 
 def costs(graph: Graph) -> list[tuple[int, int]]:
     """Parameters and FLOPs of each node; a shared parameter is charged to its first user, so that both add up."""
-    counted: set[str] = set()
+    counted: set[tuple[str, int]] = set()
     result = []
     for node in graph.nodes:
-        new_params = {param.id: prod(param.shape) for param in node.params if param.id not in counted}
+        new_params = {tensor_of(param) for param in node.params} - counted
         counted.update(new_params)
-        result.append((sum(new_params.values()), node_flops(node)))
+        result.append((sum(size for _, size in new_params), node_flops(node)))
     return result
 
 
@@ -95,11 +94,12 @@ def _gaps(graph: Graph) -> list[str]:
 
 def _detached(graph: Graph) -> list[str]:
     """Lines on what is counted although no path from an input to an output has it."""
-    attached = {param.id for node in graph.nodes for param in node.params}
+    attached = {tensor_of(param) for node in graph.nodes for param in node.params}
     lines = []
     for node in graph.detached:
-        weights = sum(prod(param.shape) for param in node.params if param.id not in attached)
-        attached.update(param.id for param in node.params)
+        new_params = {tensor_of(param) for param in node.params} - attached
+        weights = sum(size for _, size in new_params)
+        attached.update(new_params)
         figures = f"{weights:,} parameters, {node_flops(node):,} FLOPs"
         lines.append(f"{node.name or op_name(node)} ({op_name(node)}): {figures}")
     return _listing("counted, but on no path from an input to an output", lines)

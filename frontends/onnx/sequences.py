@@ -52,7 +52,7 @@ def _split(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> Onnx
         OnnxTensor(f"{node.output[0]}.{index}", tensor.elem_type, value.size, value=value)
         for index, value in enumerate(values)
     ]
-    return _sequence(node, elements, tensor)
+    return _sequence(node, elements, None if elements else tensor)
 
 
 def _at(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> OnnxTensor:
@@ -112,13 +112,23 @@ def _concat(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> Onn
 
 
 def _opaque(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs, size: Size | None = None) -> OnnxTensor:
-    """What an operator computes from a sequence of unknown length: an element, a sequence, or a number of size ()."""
-    tensors = [tensor for tensor in inputs if tensor is not None]
+    """What an operator computes from a sequence of unknown length or at an unknown place.
+
+    It is an element, a sequence, or a number of size ().
+    """
+    sequence = inputs[0]
+    assert sequence is not None
+    tensors = [
+        part
+        for tensor in inputs
+        if tensor is not None
+        for part in (tensor.elements if tensor.value is None and tensor.elements else [tensor])
+    ]
     op_type = node.op_type
-    sizes = [tensors[0].size if size is None else size]
+    sizes = [sequence.size if size is None else size]
     fields = CallFields(attrs={"flops": 0}, display_name=f"onnx.{op_type}")
     [value] = importer.emit("Opaque", op_type.lower(), tensors, sizes, **fields)
-    result = OnnxTensor(node.output[0], tensors[0].elem_type if size is None else INT64, value.size, value=value)
+    result = OnnxTensor(node.output[0], sequence.elem_type if size is None else INT64, value.size, value=value)
     result.is_sequence = op_type in ("SequenceInsert", "SequenceErase")
     return result
 

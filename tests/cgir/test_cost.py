@@ -6,7 +6,8 @@ import numpy as np
 from cgir_samples import resnet50, small_graph
 
 from cgir.cost import activation_bytes, flops, node_flops, num_params
-from cgir.graph import Node, Param, attributes
+from cgir.graph import Graph, Node, Param, attributes
+from cgir.report import costs
 
 
 def test_costs_of_resnet50_are_the_published_ones():
@@ -21,6 +22,29 @@ def test_shared_parameters_count_once_and_flops_every_time():
     graph = small_graph()
     assert graph.num_params == 4 * 27 + 4 + 8 + 16
     assert [node_flops(node) for node in graph.nodes if node.op == "Linear"] == [2 * 4 * 8 * 8 * 4] * 2
+
+
+def test_a_shared_parameter_counts_once_in_whatever_shapes_it_is_read():
+    def graph(*names_and_shapes):
+        params = [Param(name, shape) for name, shape in names_and_shapes]
+        nodes = [Node("Input", shape=(8,), name="x")]
+        nodes += [
+            Node("Add", (index,), ((8,),), (8,), (param,), name=f"add{index}") for index, param in enumerate(params)
+        ]
+        return Graph((*nodes, Node("Output", (len(params),), ((8,),), (8,), name="y")))
+
+    for shapes, count in (
+        ([("p", (1, 8)), ("p:8", (8,))], 8),
+        ([("p", (4, 2)), ("p:2x4", (2, 4)), ("p:2x4:8", (8,))], 8),
+        ([("p:2x4", (4, 2)), ("p:8", (8,))], 8),
+        ([("a+b@3:2x4", (2, 4)), ("a+b@3:8", (8,))], 8),
+        ([("p:0", (8,)), ("p:1", (8,))], 16),  # names of TensorFlow
+        ([("p:2", (8,)), ("p:4", (8,))], 16),
+        ([("p", (8,)), ("p@1:4", (4,))], 12),
+    ):
+        shared = graph(*shapes)
+        assert shared.num_params == count
+        assert sum(weights for weights, _ in costs(shared)) == count
 
 
 def test_flops_of_products_against_a_count_of_multiplications():

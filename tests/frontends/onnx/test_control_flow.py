@@ -125,3 +125,34 @@ def test_a_sequence_map_costs_every_element() -> None:
         graph = frontends.trace(model(nodes, {"x": [1, 8, 4]}, ["y"], {"w": (4, 5), "length": np.array(length)}))
         assert (graph.num_params, graph.complete) == (20, complete)
         assert graph.flops == (2 * 8 * 20 if complete else 2 * 3 * 20)
+
+
+def test_an_element_of_a_split_tensor_at_an_unknown_place() -> None:
+    """The list of chunks that a loop goes through: each round reads one of them."""
+    body = helper.make_graph(
+        [
+            node("SequenceAt", ["parts", "i"], ["part"]),
+            node("MatMul", ["part", "w"], ["product"]),
+            node("SequenceInsert", ["before", "product"], ["after"]),
+            node("Identity", ["go"], ["on"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, ()),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, ()),
+            helper.make_tensor_sequence_value_info("before", TensorProto.FLOAT, None),
+        ],
+        [helper.make_empty_tensor_value_info(name) for name in ("on", "after")],
+    )
+    nodes = [
+        node("SplitToSequence", ["x"], ["parts"], axis=1),
+        node("SequenceEmpty", [], ["empty"]),
+        node("SequenceLength", ["parts"], ["length"]),
+        node("Loop", ["length", "", "empty"], ["products"], body=body),
+        node("ConcatFromSequence", ["products"], ["y"], axis=1),
+    ]
+    for level in ("module", "inference"):
+        graph = frontends.trace(model(nodes, {"x": [1, 8, 16]}, ["y"], {"w": (16, 12)}), level=level)
+        cgir.verify(graph)
+        assert (graph.num_params, graph.flops, graph.complete) == (16 * 12, 8 * 2 * 16 * 12, True)
+        assert [n.shape for n in graph.nodes if n.op == "Output"] == [(12, 8)]

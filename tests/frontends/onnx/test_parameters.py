@@ -208,3 +208,16 @@ def folded(name: str, size: tuple[int, ...], sources: str) -> onnx.ModelProto:
 )
 def test_names_of_what_was_folded(sources: str, params: int) -> None:
     assert frontends.trace(folded("slice_1", (8, 16), sources)).num_params == params
+
+
+@pytest.mark.parametrize("level", ["module", "inference"])
+def test_a_table_that_is_also_the_last_layer_counts_once(level: str) -> None:
+    nodes = [
+        node("Gather", ["table", "x"], ["z"]),
+        node("Transpose", ["table"], ["head"], perm=[1, 0]),
+        node("MatMul", ["z", "head"], ["y"]),
+    ]
+    proto = model(nodes, {"x": [1, 6]}, ["y"], {"table": floats(30, 8)}, 17)
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    graph = frontends.trace(proto, level=level)
+    assert (graph.num_params, graph.flops) == (30 * 8, 6 * 2 * 8 * 30)
