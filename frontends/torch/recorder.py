@@ -44,6 +44,7 @@ from .decompositions import transparent
 from .filled_tensors import COPIED, FILLED, empty_result, stacked, value_arguments
 from .known_numbers import with_numbers
 from .operator_mode import OperatorMode, known_cost
+from .sparse_tensors import DENSE_FORMS, NUM_INDICES, sparse_arguments
 from .tensor_values import TensorValues, storage_id, tensors_in
 from .typing import Args, Function, Kwargs, Number
 
@@ -219,6 +220,13 @@ class Recorder(TorchFunctionMode):
             return NonzeroIndices(args[0])
         if call.name in ("bool", "item") and is_argument_check():
             return True
+        if call.name in NUM_INDICES:
+            return self._sparse(call, args, kwargs)
+        if call.name in DENSE_FORMS and id(args[0]) in self.values.nonzeros:
+            with self:
+                result = DENSE_FORMS[call.name](*args[:2])
+            self.values.nonzeros[id(result)] = self.values.nonzeros[id(args[0])]
+            return result
         if call.action == "values" or has_dynamic_size(call, args, kwargs):
             raise ValueDependenceError(value_dependence(call))
         match call.action:
@@ -237,6 +245,16 @@ class Recorder(TorchFunctionMode):
             case "factory" | "fill":
                 return self._make(func, call, args, kwargs)
         return self._record(func, call, args, kwargs)
+
+    def _sparse(self, call: CallKind, args: Args, kwargs: Kwargs) -> Tensor:
+        """A sparse tensor with computed values, as a dense one of which the number of elements is known."""
+        indices, values, size = sparse_arguments(call.name, args, kwargs)
+        result = torch.empty(tuple(size), dtype=values.dtype, device="meta")
+        conversion = Conversion((values, *indices), op="Scatter")
+        sizes = {id(tensor): tuple(tensor.shape) for tensor in conversion.inputs}
+        self._emit(self._op_call(call, conversion, sizes, None), [result], [False])
+        self.values.nonzeros[id(result)] = values.shape[0]
+        return result
 
     def _masked_select(self, tensor: Tensor, mask: Tensor) -> Tensor:
         """`masked_select` with a constant mask, which is indexing."""
@@ -301,6 +319,8 @@ class Recorder(TorchFunctionMode):
             op_call.axis_map, op_call.index_axis = looked_up
         written = [id(tensor) in overwritten and not moves for tensor in outputs]
         self._emit_results(op_call, SECOND_RESULTS.get(call.name), outputs, written)
+        if self.values.nonzeros and op_call.op == "Transpose" and id(conversion.inputs[0]) in self.values.nonzeros:
+            self.values.nonzeros[id(outputs[0])] = self.values.nonzeros[id(conversion.inputs[0])]
         return result
 
     def _record_operators(self, func: Function, args: Args, kwargs: Kwargs) -> Any:

@@ -44,6 +44,37 @@ def test_sparse_inputs_cost_by_the_elements_of_the_example() -> None:
     assert graph.flops == 2 * 5 * FEATURES
 
 
+EDGES = torch.tensor([[0, 0, 1, 2, 2], [1, 2, 0, 0, 3]])
+LEARNED: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "parameters": lambda m, x: torch.sparse.mm(torch.sparse_coo_tensor(EDGES, m.w, (4, 4)), x),
+    "by name": lambda m, x: torch.sparse_coo_tensor(indices=EDGES, values=m.w, size=(4, 4)).coalesce() @ x,
+    "transposed": lambda m, x: torch.sparse.mm(torch.sparse_coo_tensor(EDGES, m.w, (4, 4)).t(), x),
+    "rows": lambda m, x: torch.sparse_csr_tensor(torch.tensor([0, 2, 3, 5, 5]), EDGES[1], m.w, (4, 4)) @ x,
+    "attention": lambda m, x: torch.sparse.mm(
+        torch.sparse.softmax(torch.sparse_coo_tensor(EDGES, x[EDGES[0]].sum(-1) * m.w, (4, 4)), 1), x
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
+@pytest.mark.parametrize("name", LEARNED)
+def test_sparse_matrices_of_computed_values(name: str) -> None:
+    model = Function(LEARNED[name], w=nn.Parameter(torch.zeros(5)))
+    x = torch.zeros(4, FEATURES)
+    assert LEARNED[name](model, x).shape == x.shape
+    graph = frontends.trace(model, x, batch=None)
+    cgir.verify(graph)
+    assert (graph.flops, graph.num_params, graph.complete) == (2 * 5 * FEATURES, 5, True)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
+def test_sizes_left_to_the_values_of_indices_are_refused() -> None:
+    model = Function(lambda m, x: torch.sparse_coo_tensor(EDGES, m.w).to_dense() @ x, w=nn.Parameter(torch.zeros(5)))
+    with pytest.raises(cgir.TraceError, match=r"depends on the values of indices; pass it as size="):
+        frontends.trace(model, torch.zeros(4, FEATURES), batch=None)
+
+
 def test_dense_products_stay_dense() -> None:
     model = Function(lambda m, x: m.a.to_dense() @ x, a=ADJACENCY.to_sparse())
     graph = frontends.trace(model, torch.zeros(4, FEATURES), batch=None)
