@@ -460,6 +460,8 @@ class Tape:
             layout = AxisLayout(len(size) - 1, layout.batch, layout.outer)
         elif OPS[call.op].category == "recurrent" and slot:
             layout = AxisLayout(None, 1 if len(size) == 3 else layout.batch)
+        elif OPS[call.op].category == "recurrent" and call.operands[0].value.static and layout.batch is not None:
+            layout = AxisLayout(None, int(size[0] != batch))  # a constant sequence: the states have another batch axis
         elif layout_rule(call.defining_op) != "channels_second":
             layout = elementwise_layout([(o.size, o.value.layout) for o in call.dynamic_operands], size, batch)
         if call.op == "FFT" and len(size) != len(first.size):  # frames of a signal: the batch stays in front

@@ -63,6 +63,10 @@ MODELS: dict[str, tuple[Callable[..., Tensor], dict[str, Any], tuple[int, ...], 
         lambda m, x: m.r(torch.zeros(len(x), 6, 5), m.l(x).unsqueeze(0))[0],
         {"r": nn.GRU(5, 8, batch_first=True), "l": nn.Linear(4, 8)}, (4,), 2 * (4 * 8 + 6 * 24 * (5 + 8)),
     ),
+    "sequence of a GRU below another": (
+        lambda m, x: m.r(m.r(torch.zeros(len(x), 6, 8), m.l(x).unsqueeze(0))[0])[0],
+        {"r": nn.GRU(8, 8, batch_first=True), "l": nn.Linear(4, 8)}, (4,), 2 * (4 * 8 + 2 * 6 * 24 * (8 + 8)),
+    ),
 }  # fmt: skip
 
 
@@ -78,7 +82,9 @@ def test_costs_are_those_that_pytorch_counts(name: str) -> None:
     assert graph.complete
 
 
-@pytest.mark.parametrize("name", ["first state of a GRU cell", "keys and values", "sequence of a GRU"])
+@pytest.mark.parametrize(
+    "name", ["first state of a GRU cell", "keys and values", "sequence of a GRU", "sequence of a GRU below another"]
+)
 def test_costs_are_those_of_one_example(name: str) -> None:
     forward, parts, size, _ = MODELS[name]
     graphs = [frontends.trace(Function(forward, **parts), torch.zeros(batch, *size)) for batch in (1, 3)]
