@@ -46,7 +46,7 @@ def weight_names(nodes: Iterable[NodeDef], functions: Mapping[str, function_pb2.
             fillers = "zeros" if is_kernel else "zeros|ones"
             if (is_kernel or prod(size) > 1) and not _is_filled(node, fillers):
                 names.add(node.name)
-    return names - _statistics(by_name, readers) - _loop_starts(by_name, functions)
+    return names - _statistics(by_name, readers) - _loop_starts(by_name, functions) - _norm_fillers(by_name)
 
 
 def weights_are_constants(program: Program) -> bool:
@@ -109,6 +109,15 @@ def _loop_starts(by_name: dict[str, NodeDef], functions: Mapping[str, function_p
             origins = [_origin(by_name, source) for source in _sources(node)]
             starts.update(name for slot, name in enumerate(origins) if slot not in invariant)
     return {name for name in starts if _is_constant(by_name, name) and _is_uniform(by_name[name])}
+
+
+def _norm_fillers(by_name: dict[str, NodeDef]) -> set[str]:
+    """Names of the ones and zeros that stand for the scale and shift that a fused norm does not have."""
+    names: set[str] = set()
+    for node in by_name.values():
+        if node.op.startswith("FusedBatchNorm"):
+            names.update(_origin(by_name, source) for source in _sources(node)[1:3])
+    return {name for name in names if _is_constant(by_name, name) and _is_filled(by_name[name], "Const")}
 
 
 def _is_filled(node: NodeDef, functions: str) -> bool:

@@ -27,6 +27,7 @@ from .frozen_weights import weight_names
 from .graph_def import (
     FLOATING,
     RESOURCE,
+    VARIABLE_OPS,
     NodeDef,
     Program,
     ResultSpecs,
@@ -35,6 +36,7 @@ from .graph_def import (
     get_attribute,
     op_def_of,
     result_specs,
+    source_of,
 )
 from .operator_groups import FREE_OPS, NO_RESULT_OPS, PASSING_OPS, SIZE_OPS
 from .shape_inference import ShapeInference
@@ -206,6 +208,7 @@ class TensorFlowImporter:
         self._num_nodes = 0
         # of the bodies of control flow around the import: module path, and path of the operator that the body is of
         self._body_paths = [("", "")]
+        self._states: set[str] = set()  # ids of variables that the model writes to
 
     # --- graphs and functions
 
@@ -228,6 +231,7 @@ class TensorFlowImporter:
         scope.results.update({name: [replace(tensor)] for name, tensor in program.captures.items()})
         self._import_nodes(program.nodes, [ref for _, ref in program.outputs], scope, program.name)
         self._unify_kernel_shapes()
+        self._states_to_constants()
         for name, ref in program.outputs:
             tensor = scope.read(ref)
             self.tape.output(self.to_value(tensor), tensor.size, name)
@@ -281,6 +285,7 @@ class TensorFlowImporter:
         """Import the nodes that the tensors `refs` depend on; messages refer to the graph by `label`."""
         if self.program.frozen:
             scope.weights = weight_names(nodes, self.program.functions)
+        self._note_states(nodes, scope)
         for node in topological_order(nodes, refs, scope.results, label):
             self._num_nodes += 1
             if self._num_nodes > MAX_NODES:
@@ -383,6 +388,24 @@ class TensorFlowImporter:
         operands = [self.to_value(tensor) for tensor in inputs if tensor.dtype != RESOURCE]
         values = self.tape.apply("Opaque", node_name(node), operands, sizes, display_name=f"tf.{node.op}")
         return [TFTensor(value.size, 1, value=value) for value in values]
+
+    def _note_states(self, nodes: Sequence[NodeDef], scope: GraphScope) -> None:
+        """Variables from outside that a function writes to at inference, as layers do that keep their state.
+
+        A graph of TensorFlow 1 writes to the variables that it makes, to initialise them.
+        """
+        own = {node.name for node in nodes if node.op in VARIABLE_OPS}
+        for node in nodes:
+            if node.op == "AssignVariableOp" and source_of(data_inputs(node)[0]) not in own:
+                [tensor] = scope.results.get(source_of(data_inputs(node)[0]), [None])
+                self._states |= {tensor.variable.id} if tensor is not None and tensor.variable is not None else set()
+
+    def _states_to_constants(self) -> None:
+        """Make constants of the states that layers keep between calls."""
+        nodes = self.tape.nodes
+        for index, node in enumerate(nodes):
+            if node.op == "Param" and node.params[0].id in self._states:
+                nodes[index] = replace(node, op="Constant", params=())
 
     def _module_path(self, name: str) -> str:
         """The scopes of a node's name as a module path; in control flow, behind the path of the body."""

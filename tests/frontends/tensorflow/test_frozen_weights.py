@@ -19,6 +19,12 @@ def matrix(*size: int) -> Any:
     return tf.constant(np.random.default_rng(0).normal(size=size).astype(np.float32))
 
 
+def fused_norm(x: Any, scale: Any, shift: Any) -> Any:
+    images = tf.reshape(x, (1, 1, 5, 6))
+    mean, variance = matrix(6), tf.constant(np.arange(1, 7, dtype=np.float32))
+    return v1.nn.fused_batch_norm(images, scale, shift, mean, variance, is_training=False)[0]
+
+
 def normalised(x: Any) -> Any:
     mean, variance = matrix(1, 6), tf.constant(np.arange(6, dtype=np.float32).reshape(1, 6))
     return (x - mean) / tf.maximum(tf.sqrt(variance), 1e-7)
@@ -32,6 +38,9 @@ CASES: dict[str, tuple[Callable[[Any], Any], int]] = {
     "number": (lambda x: x * 0.5 + tf.constant([2.0]), 0),
     "mean and deviation of the inputs": (lambda x: normalised(x) @ matrix(6, 2), 12),
     "zeros and ones": (lambda x: (x + tf.zeros_like(x)) * tf.ones((5, 6)), 0),
+    "fused norm": (lambda x: fused_norm(x @ matrix(6, 6), matrix(6), matrix(6)), 48),
+    "fused norm without a scale": (lambda x: fused_norm(x @ matrix(6, 6), tf.constant(1.0, shape=(6,)), matrix(6)), 42),
+    "fused norm without a shift": (lambda x: fused_norm(x @ matrix(6, 6), matrix(6), tf.constant(0.0, shape=(6,))), 42),
     "statistics of batch norm": (
         lambda x: tf.nn.batch_normalization(x, matrix(6), matrix(6), matrix(6), matrix(6), 1e-3),
         12,

@@ -52,3 +52,26 @@ def test_initial_states_that_are_trained_are_counted(trained: str) -> None:
     )
     cgir.verify(graph)
     assert (graph.num_params, graph.flops) == (LSTM + 8, 5 * PRODUCTS)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_states_that_are_kept_between_calls_are_no_weights(saved: bool, tmp_path: Any) -> None:
+    """What a stateful layer of Keras 2 does: its state is a variable that each call overwrites."""
+    layer = L.LSTM(8, return_state=True)
+    layer.build((None, 5, 12))
+    module = tf.Module()
+    module.layer, module.state = layer, [tf.Variable(tf.random.normal((1, 8))) for _ in range(2)]
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 5, 12))])
+    def call(x: Any) -> Any:
+        result, *states = layer(x, initial_state=[variable.read_value() for variable in module.state])
+        for variable, state in zip(module.state, states, strict=True):
+            variable.assign(state)
+        return result
+
+    module.call = call
+    if saved:
+        tf.saved_model.save(module, tmp_path, signatures=call)
+    graph = frontends.trace(tmp_path if saved else call)
+    cgir.verify(graph)
+    assert (graph.num_params, graph.flops, graph.complete) == (LSTM, 5 * PRODUCTS, True)
