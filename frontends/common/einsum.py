@@ -53,28 +53,24 @@ def parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     return full, result
 
 
-def einsum(
-    ops: TensorOps[Tensor], equation: str, *tensors: Tensor, order: Sequence[tuple[int, int]] | None = None
-) -> Tensor:
-    """The result of an einsum, operands multiplied two at a time.
+def einsum(ops: TensorOps[Tensor], equation: str, *tensors: Tensor) -> Tensor:
+    """The result of an einsum, operands multiplied two at a time from the left.
 
     Args:
         ops: operations of the tensors' framework.
         equation: such as "bij,bjk->bik".
         tensors: the operands.
-        order: positions of the two that are multiplied next, whose product then comes last; from the left if None.
 
     Raises:
         ValueError: see `parse_equation`.
     """
     terms, result = parse_equation(equation, [len(ops.size(tensor)) for tensor in tensors])
-    operands = list(zip(tensors, terms, strict=True))
-    for first, second in order or [(0, 1)] * (len(tensors) - 1):
-        rest = [operand for position, operand in enumerate(operands) if position not in (first, second)]
-        needed = set("".join(term for _, term in rest) + result)
-        product = _multiply(ops, operands[first], operands[second], needed, "" if rest else result)
-        operands = [product, *rest] if order is None else [*rest, product]
-    tensor, term = _sum_out(ops, *operands[0], set(result))
+    tensor, term = tensors[0], terms[0]
+    for index in range(1, len(tensors)):
+        needed = set("".join(terms[index + 1 :]) + result)
+        target = result if index == len(tensors) - 1 else ""
+        tensor, term = _multiply(ops, (tensor, term), (tensors[index], terms[index]), needed, target)
+    tensor, term = _sum_out(ops, tensor, term, set(result))
     return _transpose(ops, tensor, term, result)
 
 

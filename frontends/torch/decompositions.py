@@ -63,22 +63,8 @@ def _broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...
     return tuple(tensor.expand(shape) for tensor in operands)
 
 
-def _einsum(equation: str, *operands: Tensor | Sequence[Tensor], path: Sequence[int] | None = None) -> Tensor:
-    tensors = einsum_operands(operands)
-    if path is None and len(tensors) > 2:
-        path = _contraction_path(equation, tensors)
-    order = list(zip(path[::2], path[1::2], strict=True)) if path else None
-    return einsum(_EINSUM_OPS, equation, *tensors, order=order)
-
-
-def _contraction_path(equation: str, operands: Sequence[Tensor]) -> Sequence[int] | None:
-    """The order in which `torch.einsum` multiplies: the cheapest one if the package opt_einsum is installed."""
-    settings = torch.backends.opt_einsum
-    if not settings.enabled or not settings.is_available():
-        return None
-    sizes = [tuple(operand.shape) for operand in operands]
-    pairs = settings.get_opt_einsum().contract_path(equation, *sizes, shapes=True, optimize=settings.strategy)[0]
-    return [position for pair in pairs for position in sorted(pair)]
+def _einsum(equation: str, *operands: Tensor | Sequence[Tensor], **_: object) -> Tensor:
+    return einsum(_EINSUM_OPS, equation, *einsum_operands(operands))
 
 
 def einsum_operands(operands: Args) -> tuple[Tensor, ...]:
