@@ -5,8 +5,25 @@ Filters have as many channels as whole blocks: where a file has fewer, onnxrunti
 
 from __future__ import annotations
 
+import onnx
+
 from .expansion import Expander, Expansion, Results
 from .fused_expanders import fused_conv, window_attrs
+
+
+def _conv(x: Expansion) -> Results:
+    """A convolution; channels of its filters that fill up the last block of an image with fewer are no weights."""
+    image, filters, bias = x.require(0), x.require(1), x.input(2)
+    group, channels = int(x.attr("group", 1)), image.size[1]
+    if group > channels:  # one filter for each channel
+        results = filters.size[0] * channels // group
+        x.node = onnx.NodeProto.FromString(x.node.SerializeToString())
+        next(attribute for attribute in x.node.attribute if attribute.name == "group").i = channels
+        x.inputs[1] = filters.resized((results, *filters.size[1:]))
+        x.inputs[2:3] = [None if bias is None else bias.resized((results,))]
+    elif filters.size[1] > channels // group:
+        x.inputs[1] = filters.resized((filters.size[0], channels // group, *filters.size[2:]))
+    return fused_conv(x)
 
 
 def _reorder_input(x: Expansion) -> Results:
@@ -33,7 +50,7 @@ def _upsample(x: Expansion) -> Results:
 
 
 BLOCKED: dict[str, Expander] = {
-    "Conv": fused_conv,
+    "Conv": _conv,
     "ReorderInput": _reorder_input,
     "ReorderOutput": _reorder_output,
     "MaxPool": _pool("MaxPool"),

@@ -84,6 +84,12 @@ class OnnxTensor:
         self.elements: list[OnnxTensor] | None = None
         self.example_value: AnyArray | None = None
 
+    def resized(self, size: Size) -> OnnxTensor:
+        """A part of this size of a tensor that no node has computed, such as a weight; its contents are not known."""
+        part = OnnxTensor(self.name, self.elem_type, size, is_param=self.is_param)
+        part.is_weight, part.explicit_shape = self.is_weight, self.explicit_shape
+        return part
+
     @property
     def is_floating(self) -> bool:
         """Whether its elements are floating-point or complex numbers."""

@@ -40,6 +40,31 @@ def test_convolution_with_residual_and_activation_between_reorderings() -> None:
     same(found, expected, IMAGE, {**FILTERS, "v": (32, 32, 3, 3)})
 
 
+def test_filters_that_are_filled_up_to_whole_blocks() -> None:
+    """Those of an image of 12 channels have 16; the grouped ones have those of their group."""
+    found = [
+        blocked("ReorderInput", "x", "r"), blocked("Conv", "r w", "c"), blocked("Conv", "c v", "d", group=2),
+        blocked("ReorderOutput", "d", channels=8),
+    ]  # fmt: skip
+    expected = [plain("Conv", ["x", "u"], ["c"]), plain("Conv", ["c", "v"], ["y"], group=2)]
+    graph = frontends.trace(built(found, {"x": (1, 12, 8, 8)}, {"w": (16, 16, 3, 3), "v": (8, 8, 1, 1)}, ["y"]))
+    cgir.verify(graph)
+    weights = {"u": (16, 12, 3, 3), "v": (8, 8, 1, 1)}
+    assert cgir.isomorphic(graph, frontends.trace(built(expected, {"x": (1, 12, 8, 8)}, weights, ["y"])))
+
+
+def test_filters_of_each_channel_that_are_filled_up_to_whole_blocks() -> None:
+    found = [
+        blocked("ReorderInput", "x", "r"), blocked("Conv", "r w b", "c", group=16),
+        blocked("ReorderOutput", "c", channels=12),
+    ]  # fmt: skip
+    expected = [plain("Conv", ["x", "u", "a"], ["y"], group=12)]
+    image = {"x": (1, 12, 8, 8)}
+    graph = frontends.trace(built(found, image, {"w": (16, 1, 3, 3), "b": (16,)}, ["y"]))
+    cgir.verify(graph)
+    assert cgir.isomorphic(graph, frontends.trace(built(expected, image, {"u": (12, 1, 3, 3), "a": (12,)}, ["y"])))
+
+
 def test_pools_and_upsampling() -> None:
     window = {"kernel_shape": [2, 2], "strides": [2, 2]}
     found = [
