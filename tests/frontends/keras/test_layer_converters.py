@@ -220,7 +220,6 @@ def test_recurrent_layers_equal_their_concrete_function(row: tuple[tuple[int, ..
         (lambda: layers.GRU(5, go_backwards=True), {"reverse": True}),
         (lambda: layers.Bidirectional(layers.LSTM(5, activation="relu")), {"activations": ("sigmoid", "relu", "relu")}),
     ],
-    ids=str,
 )
 def test_activations_and_direction_tell_recurrent_layers_apart(make: Make, attrs: dict[str, Any]) -> None:
     """The same from Keras's layer and from TensorFlow's loop; no attribute where a setting is the default."""
