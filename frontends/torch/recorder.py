@@ -189,7 +189,10 @@ class Recorder(TorchFunctionMode):
             if tensor.is_meta and self.values.state_of(tensor) is None:
                 self._refuse_hidden_code()
                 self._constant(tensor, call)
-        if call.op is not None and OPS[call.op].cost is not None:
+        is_product = call.op is not None and OPS[call.op].cost is not None
+        if is_product and all(
+            tensor.is_floating_point() or tensor.is_complex() for tensor in tensors_in(result)
+        ):  # integers are indices
             self._add_constant_product(call, args, kwargs, tensors_in(result))
         return result
 

@@ -330,6 +330,7 @@ def test_grids_are_pytorchs() -> None:
     [
         lambda m, x: x + torch.arange(10.0)[:, None] @ torch.arange(4.0)[None],  # positions of rotary embeddings
         lambda m, x: x @ F.linear(torch.ones(4, 6), torch.ones(4, 6)),
+        lambda m, x: x[:, torch.tensor([1, 2]) @ torch.tensor([3, 1])],  # an index
         lambda m, x: x + F.conv1d(torch.ones(1, 3, 6), torch.ones(10, 3, 3)),
         lambda m, x: torch.einsum("bij,bkj->bik", x[:, :, :1], torch.ones(1, 4, 1)),
         lambda m, x: torch.einsum("bij,jk->bik", x, torch.ones(4, 4)),
