@@ -8,16 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .torch_costs import COLUMNS, CPU, Outcome, checked
+from .torch_costs import COLUMNS, CPU, VECTOR, Outcome, checked, uncounted
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("torch-geometric",)
 EXCEPTIONS: dict[str, str] = {
     "model/GraphUNet": "multiplies sparse matrices that it builds in its forward, of the nodes that it keeps",
-    "aggregation/Set2Set: canonical FLOPs": (
-        "the first step of its recurrent layer reads zeros only, and is folded with what it costs"
-    ),
+    **uncounted("layer/RGCNConv", VECTOR),
 }
 
 NODES, DIM, OUT, EDGES = 10, 16, 8, 30

@@ -31,7 +31,7 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> in
 # the CPU's kernel of attention, which the counter does not know
 _UNCOUNTED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
 
-SINGLE = "einsum over an axis of one element is an elementwise product to PyTorch, which counts nothing for it"
+VECTOR = "products of a matrix with a vector, or of two vectors, for which FlopCounterMode has no formula"
 
 
 class Costs(NamedTuple):

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .torch_costs import COLUMNS, SINGLE, Outcome, checked, uncounted
+from .torch_costs import COLUMNS, VECTOR, Outcome, checked, uncounted
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("x-transformers",)
-EXCEPTIONS = uncounted("*/integrate_layers */num_residual_streams", SINGLE)
+EXCEPTIONS = uncounted("*/num_residual_streams", VECTOR)
 TOKENS, LENGTH, DIM, HEADS = 50, 16, 32, 2
 
 # options of the layers, each alone: attn_*, ff_* and the layers' own

@@ -189,15 +189,14 @@ class Recorder(TorchFunctionMode):
             if tensor.is_meta and self.values.state_of(tensor) is None:
                 self._refuse_hidden_code()
                 self._constant(tensor, call)
-        is_product = call.op is not None and OPS[call.op].cost is not None
-        if is_product and all(
-            tensor.is_floating_point() or tensor.is_complex() for tensor in tensors_in(result)
-        ):  # integers are indices
+        if call.op is not None and OPS[call.op].cost is not None:
             self._add_constant_product(call, args, kwargs, tensors_in(result))
         return result
 
     def _add_constant_product(self, call: CallKind, args: Args, kwargs: Kwargs, results: Sequence[Tensor]) -> None:
         """A node for a product of constants, which costs something; its result stays known, and nothing reads it."""
+        if not any(tensor.is_floating_point() or tensor.is_complex() for tensor in results):
+            return  # indices
         args = map_tensors(args, self.values.as_traced)
         kwargs = {name: map_tensors(value, self.values.as_traced) for name, value in kwargs.items()}
         tensors = tensors_in((args, {name: value for name, value in kwargs.items() if name != "out"}))
