@@ -77,7 +77,7 @@ def operation(op: str, inputs: list[Tensor]) -> Tensor:
 class RecurrentLayer(nn.Module):
     """The cell over a sequence.
 
-    Tensors on the meta device go through PyTorch's scan, which traces as one loop; running it would compile every cell.
+    Tensors without contents go through PyTorch's scan, which traces as one loop; running it would compile every cell.
 
     Args:
         recipe: of the cell.
@@ -91,7 +91,7 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, x: Tensor, states: list[Tensor]) -> Tensor:
         """(T, B, in_features) and (B, size) each -> (T, B, size)."""
-        if x.is_meta:
+        if x.untyped_storage().device.type == "meta":  # also while traced, where `is_meta` is that of the weights
             return self.scan(x, states)
         outputs = []
         for element in x:
