@@ -21,16 +21,18 @@ class BatchPlan(NamedTuple):
         examples: size of the batch, by which costs are divided.
         described: for messages: the axis, and the input that `examples` was read from.
         gaps: inputs that seem to have a batch of another size.
+        sliced: whether the inputs are cut to their first example.
     """
 
     axes: tuple[int | None, ...]
     examples: int = 1
     described: str = "no axis"
     gaps: tuple[Gap, ...] = ()
+    sliced: bool = False
 
     def one_example(self) -> BatchPlan:
         """The plan for inputs that are cut to their first example."""
-        return self._replace(examples=1)
+        return self._replace(examples=1, sliced=True)
 
     def without_batch(self) -> BatchPlan:
         """The plan for `batch=None`."""

@@ -15,6 +15,7 @@ WINDOWS = tuple(
 )
 PICKING = ("index_select", "gather", "scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy")
 ATTENTION = "multi_head_attention_forward"
+LAYERS = frozenset((*RECURRENT, ATTENTION))  # that have an axis of their own for the batch
 CHECKED = frozenset((*RECURRENT, *WINDOWS, *PICKING, ATTENTION, "linear", "getitem", "matmul", "mm"))
 
 

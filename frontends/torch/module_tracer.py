@@ -109,7 +109,7 @@ def _record_forward(
     param_names = {id(param): key for key, param in model.named_parameters()}
     values = TensorValues(tape, param_names, _own_tensors(modules.values()))
     recorder = Recorder(tape, values, device, record_control_flow)
-    tape.sliced = plan.examples == 1
+    tape.sliced = plan.sliced
     args, kwargs = _traced_arguments(model, recorder, args, kwargs, plan)
     with (
         _restored(modules.values(), device),
@@ -267,4 +267,6 @@ def _restored(modules: Iterable[nn.Module], device: torch.device) -> Iterator[No
 
 
 def _same(live: Mapping[Any, Any], saved: Any) -> bool:
+    if not live or not saved:
+        return len(live) == len(saved)  # most are empty: hooks that nobody registered
     return len(live) == len(saved) and all(a is b and live[a] is saved[b] for a, b in zip(live, saved, strict=True))

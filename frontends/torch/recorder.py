@@ -21,7 +21,7 @@ from frontends.common.importer import split_weights
 from frontends.common.tape import OpCall, Operand, Size, Tape
 
 from .aliasing import geometry
-from .batch_checks import CHECKED, check_batch_axis
+from .batch_checks import CHECKED, LAYERS, check_batch_axis
 from .call_arguments import (
     ValueDependenceError,
     axis_map_of,
@@ -122,7 +122,7 @@ class Recorder(TorchFunctionMode):
             return device_property(call.name, self.device)
         if call.action == "control":
             return self._control_flow(self, call.name, args, kwargs)
-        if call.name in CHECKED:
+        if call.name in CHECKED and (self.tape.batch > 1 or self.tape.sliced or call.name in LAYERS):
             check_batch_axis(self.values, call, args, kwargs)
         if is_decomposed(call, args):
             assert call.decomposition is not None
