@@ -49,6 +49,17 @@ def _clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numb
     return _like(input) if bounds and are_scalars and input.is_floating_point() and input.dim() else None
 
 
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    fits = (
+        weight.dim() == 2
+        and input.shape[-1:] == weight.shape[1:]
+        and input.is_floating_point()
+        and input.dtype == weight.dtype
+        and (bias is None or (bias.shape == weight.shape[:1] and bias.dtype == input.dtype))
+    )
+    return _like(input, (*input.shape[:-1], weight.shape[0])) if fits else None
+
+
 def _batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -211,6 +222,7 @@ SHAPE_RULES: dict[str, ShapeRule] = {
     **dict.fromkeys(("F.dropout", "F.dropout1d", "F.dropout2d", "F.dropout3d"), _dropout),
     **dict.fromkeys(("add", "sub", "mul", "div"), _binary),
     **dict.fromkeys(("clamp", "clip"), _clamp),
+    "linear": _linear,
     "F.batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "rms_norm": _layer_norm,
