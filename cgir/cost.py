@@ -56,17 +56,20 @@ def flops(graph: Graph) -> int:
 
 def gaps(graph: Graph) -> tuple[Gap, ...]:
     """Why parameters or FLOPs are not exact: the graph's `known_gaps`, and opaque operators of unknown cost."""
-    opaque = tuple(
-        Gap("FLOPs", _unknown_cost(index, node))
-        for index, node in enumerate(graph.nodes)
-        if node.op == "Opaque" and node.attr("flops") is None
-    )
+    placed = [(f"node {index}", node) for index, node in enumerate(graph.nodes)]
+    placed += [("detached", node) for node in graph.detached]
+    opaque = tuple(Gap("FLOPs", _unknown_cost(place, node)) for place, node in placed if has_unknown_cost(node))
     return graph.known_gaps + opaque
 
 
-def _unknown_cost(index: int, node: Node) -> str:
+def has_unknown_cost(node: Node) -> bool:
+    """Whether nobody knows what a node costs: opaque operators without the attribute `flops`."""
+    return node.op == "Opaque" and node.attr("flops") is None
+
+
+def _unknown_cost(place: str, node: Node) -> str:
     module = f" in {node.module}" if node.module else ""
-    return f"operator {node.attr('name')} (node {index}{module}) is opaque, and its cost unknown"
+    return f"operator {node.attr('name')} ({place}{module}) is opaque, and its cost unknown"
 
 
 def activation_bytes(graph: Graph, bytes_per_value: int = 4) -> int:

@@ -157,6 +157,15 @@ class Graph:
                 readers[source].append(index)
         return tuple(map(tuple, readers))
 
+    @cached_property
+    def reached(self) -> frozenset[int]:
+        """Indices of the nodes that depend on an input, inputs included."""
+        reached: set[int] = set()
+        for index, node in enumerate(self.nodes):
+            if node.op == "Input" or not reached.isdisjoint(node.inputs):
+                reached.add(index)
+        return frozenset(reached)
+
     def op_counts(self) -> dict[str, int]:
         """How often each operator occurs, most frequent first; opaque operators under their own name."""
         names = (f"Opaque:{n.attr('name')}" if n.op == "Opaque" else n.op for n in self.nodes)

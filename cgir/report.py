@@ -78,11 +78,8 @@ def _describe_node(index: int, node: Node) -> str:
 
 def _constant_outputs(graph: Graph) -> Iterator[str]:
     """Names of outputs that depend on no input."""
-    reached: set[int] = set()
     for index, node in enumerate(graph.nodes):
-        if node.op == "Input" or any(source in reached for source in node.inputs):
-            reached.add(index)
-        elif node.op == "Output":
+        if node.op == "Output" and index not in graph.reached:
             yield node.name or f"node {index}"
 
 

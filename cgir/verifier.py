@@ -229,17 +229,15 @@ def _weight_problems(node: Node, expected: Shape, features: int) -> Iterator[str
 
 
 def _check_connected(graph: Graph) -> None:
-    reached, needed = [False] * len(graph), [False] * len(graph)
-    for index, node in enumerate(graph.nodes):
-        reached[index] = node.op == "Input" or any(reached[i] for i in node.inputs)
+    needed = [False] * len(graph)
     for index in range(len(graph) - 1, -1, -1):
         node = graph.nodes[index]
         needed[index] = node.op == "Output" or needed[index]
         for source in node.inputs if needed[index] else ():
             needed[source] = True
-    for index, (before, after) in enumerate(zip(reached, needed, strict=True)):
-        if not (before and after):
-            missing = "no Output depends on it" if before else "it does not depend on any Input"
+    for index, is_needed in enumerate(needed):
+        if not is_needed or index not in graph.reached:
+            missing = "no Output depends on it" if index in graph.reached else "it does not depend on any Input"
             raise InvalidGraphError(
                 f"{_where(graph, index)}: {missing}, so a canonical graph cannot contain it; run cgir.canonicalize"
             )

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from cgir.cost import node_flops
+from cgir.cost import has_unknown_cost, node_flops
 from cgir.graph import Gap, Graph, Node
 
 from .constants import is_zero
+from .dead import needed_by_outputs
 
 LISTED = 5  # parameters named in a gap
 
@@ -25,11 +26,11 @@ def account(recorded: Graph, canonical: Graph) -> Graph:
         canonical: the same graph after it.
     """
     graph = replace(canonical, detached=recorded.detached + _detached(recorded))
-    return replace(graph, known_gaps=recorded.known_gaps + _unconnected(recorded) + _differences(recorded, graph))
+    return replace(graph, known_gaps=recorded.known_gaps + unconnected(recorded) + _differences(recorded, graph))
 
 
 def _detached(graph: Graph) -> tuple[Node, ...]:
-    """Nodes with parameters or costs outside every path from an input to an output.
+    """Nodes with parameters or costs, known or not, outside every path from an input to an output.
 
     Parameters that operators on such a path read, if through others computed from parameters alone, belong to these.
     """
@@ -41,33 +42,27 @@ def _detached(graph: Graph) -> tuple[Node, ...]:
     attached = {param.id for index in read for param in graph.nodes[index].params}
     detached = []
     for index, node in enumerate(graph.nodes):
-        if index not in live and (node_flops(node) or any(param.id not in attached for param in node.params)):
+        costs = node_flops(node) or has_unknown_cost(node)
+        if index not in live and (costs or any(param.id not in attached for param in node.params)):
             detached.append(replace(node, inputs=()))
             attached.update(param.id for param in node.params)
     return tuple(detached)
 
 
 def _live(graph: Graph) -> set[int]:
-    """The nodes on a path from an input to an output."""
+    """The nodes on a path from an input to an output; behind a product with zero nothing depends on the input."""
     reached: set[int] = set()
     for index, node in enumerate(graph.nodes):
-        if node.op == "Input" or (not is_zero(node) and any(source in reached for source in node.inputs)):
+        if node.op == "Input" or not (is_zero(node) or reached.isdisjoint(node.inputs)):
             reached.add(index)
-    live = {index for index in reached if graph.nodes[index].op == "Output"}
-    for index in range(len(graph) - 1, -1, -1):
-        if index in live:
-            live.update(source for source in graph.nodes[index].inputs if source in reached)
-    return live
+    return needed_by_outputs(graph, reached)
 
 
-def _unconnected(recorded: Graph) -> tuple[Gap, ...]:
+def unconnected(recorded: Graph) -> tuple[Gap, ...]:
     """Gaps where no output of a recorded graph depends on an input: the network computes it in ways nobody saw."""
-    reached: set[int] = set()
-    for index, node in enumerate(recorded.nodes):
-        if node.op == "Input" or any(source in reached for source in node.inputs):
-            reached.add(index)
+    inputs = any(node.op == "Input" for node in recorded.nodes)
     outputs = {index for index, node in enumerate(recorded.nodes) if node.op == "Output"}
-    if recorded.level != "raw" or not reached or outputs & reached:
+    if recorded.level != "raw" or not inputs or outputs & recorded.reached:
         return ()
     return tuple(Gap(quantity, "no output depends on an input") for quantity in ("parameters", "FLOPs"))
 

@@ -8,7 +8,7 @@ from cgir.errors import InvalidGraphError
 from cgir.graph import Graph
 from cgir.report import COMPUTED
 
-from .accounting import account
+from .accounting import account, unconnected
 from .activations import recognize_clips, recognize_prelu
 from .arithmetic import fold_batch_norm, merge_adds, merge_concats, recognize_affine, unify_linear, unify_reciprocals
 from .attention import pack_projections, recognize_attention
@@ -66,7 +66,7 @@ def canonicalize(graph: Graph, level: str = "module", keep_movement: bool = Fals
     canonical = run_passes(graph, sequence(level, keep_movement), debug)
     canonical = canonical.with_nodes(canonical.nodes, level=level)
     if level == "inference":  # nothing is computed that depends on no input, and BatchNorm has become weights
-        return replace(canonical, detached=())
+        return replace(canonical, detached=(), known_gaps=graph.known_gaps + unconnected(graph))
     return account(graph, canonical)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from cgir.graph import Graph
 
 from .rewrite import rebuild
@@ -12,14 +14,16 @@ def remove_dead(graph: Graph) -> Graph:
 
     Where no output depends on any input, only the inputs and outputs remain, unconnected.
     """
-    reached: set[int] = set()
-    for index, node in enumerate(graph.nodes):
-        if node.op == "Input" or any(source in reached for source in node.inputs):
-            reached.add(index)
-    needed = {index for index in reached if graph.nodes[index].op == "Output"}
-    if not needed:
+    live = needed_by_outputs(graph, graph.reached)
+    if not live:
         return rebuild(graph, [node if node.op in ("Input", "Output") else None for node in graph.nodes])
-    for index in range(len(graph.nodes) - 1, -1, -1):
+    return rebuild(graph, [node if index in live else None for index, node in enumerate(graph.nodes)])
+
+
+def needed_by_outputs(graph: Graph, nodes: Set[int]) -> set[int]:
+    """Those of some nodes from which a path of them leads to an output."""
+    needed = {index for index in nodes if graph.nodes[index].op == "Output"}
+    for index in range(len(graph) - 1, -1, -1):
         if index in needed:
-            needed.update(source for source in graph.nodes[index].inputs if source in reached)
-    return rebuild(graph, [node if index in needed else None for index, node in enumerate(graph.nodes)])
+            needed.update(source for source in graph.nodes[index].inputs if source in nodes)
+    return needed

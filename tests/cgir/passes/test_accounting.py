@@ -58,6 +58,21 @@ def test_a_branch_without_output_and_one_multiplied_by_zero_are_detached() -> No
     assert [param.id for node in graph.detached for param in node.params] == ["auxiliary", "none"]
 
 
+def test_unknown_costs_are_known_to_be_missing_wherever_they_are() -> None:
+    raw = RawGraph((4,))
+    body = linear(raw, 0, "body")
+    raw.call("Opaque", body, name="lib::dead")
+    inverse = raw.call("Opaque", raw.param("scale"), name="lib::solve")
+    recorded, graph = finished(raw, raw.call("Mul", body, inverse))
+    assert not recorded.complete
+    assert [gap.reason for gap in graph.gaps] == [
+        "operator lib::dead (detached) is opaque, and its cost unknown",
+        "operator lib::solve (detached) is opaque, and its cost unknown",
+    ]
+    assert graph.num_params == recorded.num_params
+    assert cgir.canonicalize(recorded, level="inference").complete  # computed beforehand, or left out
+
+
 def test_a_parameter_shared_with_a_dead_branch_is_not_detached() -> None:
     raw = RawGraph((4,))
     used = linear(raw, 0, "w")
@@ -79,6 +94,7 @@ def test_outputs_that_depend_on_no_input_are_said() -> None:
     raw = RawGraph((4,))
     _, graph = finished(raw, raw.call("Exp", raw.param("scale")))
     assert [gap.reason for gap in graph.gaps] == ["no output depends on an input"] * 2
+    assert cgir.canonicalize(Graph(tuple(raw.nodes)), level="inference").gaps == graph.gaps
     assert "outputs that depend on no input: 1\n  n3\n" in graph.report()
     raw = RawGraph((4,))
     _, graph = finished(raw, linear(raw, 0, "w"), raw.call("Exp", raw.param("scale")))
