@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
-from cgir import TraceError
+from cgir import Graph, TraceError
 from cgir.graph import Gap
 
+from .tape import Tape
 from .trace_request import BatchAxis
 
 SAY_BATCH = "say with batch= (--batch) which axis is the batch, or batch=None (--batch none) if there is none"
@@ -34,6 +37,20 @@ class BatchPlan(NamedTuple):
         """The plan for inputs that are cut to their first example."""
         return self._replace(examples=1, sliced=True)
 
+    def sizes(self, inputs: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+        """The sizes of the inputs with `examples` on their batch axes."""
+        return [
+            tuple(self.examples if axis == batch_axis else n for axis, n in enumerate(size))
+            for size, batch_axis in zip(inputs, self.axes, strict=True)
+        ]
+
+    def tape(self, strict: bool) -> Tape:
+        """A new tape for inputs with these axes; `strict` as of the tape."""
+        tape = Tape(self.examples, strict)
+        tape.sliced = self.sliced
+        tape.gaps.extend(self.gaps)
+        return tape
+
     def without_batch(self) -> BatchPlan:
         """The plan for `batch=None`."""
         return BatchPlan((None,) * len(self.axes))
@@ -41,13 +58,40 @@ class BatchPlan(NamedTuple):
     def conflict_gaps(self, conflicts: Sequence[str]) -> tuple[Gap, ...]:
         """Gaps for operators that take another axis for the batch, which matters where there are several examples."""
         divided = f"costs were divided by the {self.examples} examples on {self.described}; {SAY_BATCH}"
-        unique = dict.fromkeys(conflicts) if self.examples > 1 else ()  # one example is its own cost
-        return tuple(Gap("batch", f"{conflict}, but {divided}") for conflict in unique)
+        return tuple(Gap("batch", f"{conflict}, but {divided}") for conflict in dict.fromkeys(conflicts))
 
     def other_batch_gaps(self, others: Sequence[str]) -> tuple[Gap, ...]:
         """Gaps for operators that have several examples on another axis, where the inputs have one."""
-        unique = dict.fromkeys(others) if self.examples == 1 else ()
-        return tuple(Gap("batch", f"{other}, but there is one on {self.described}; {SAY_BATCH}") for other in unique)
+        reason = f"but there is one on {self.described}; {SAY_BATCH}"
+        return tuple(Gap("batch", f"{other}, {reason}") for other in dict.fromkeys(others))
+
+
+def graph_of_one_example(
+    plan: BatchPlan, batch: BatchAxis, record: Callable[[BatchPlan], tuple[Tape, Graph]], can_cut: bool = True
+) -> Graph:
+    """The graph of one example: costs are divided by the size of the batch, where every product has a batch axis.
+
+    Where one has none, as those on states of zeros, in loops over the examples and with weights of each example, the
+    model is recorded again on inputs cut to one example; where it takes its inputs to have no batch, without one.
+
+    Args:
+        plan: where the batch is.
+        batch: the argument of `frontends.trace`.
+        record: the tape and the graph of the model, on inputs as planned.
+        can_cut: whether the model may be recorded on fewer examples.
+    """
+    tape, graph = record(plan)
+    if plan.examples == 1:
+        return replace(graph, known_gaps=graph.known_gaps + plan.other_batch_gaps(tape.other_batches))
+    conflicts = tape.conflicts or tape.undivided
+    if tape.unbatched and batch == 0:
+        return record(plan.without_batch())[1]
+    if conflicts and can_cut:
+        with suppress(TraceError):  # the model may be written for a batch of this size
+            single, graph_of_one = record(plan.one_example())
+            if not single.conflicts:
+                return graph_of_one
+    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(conflicts))
 
 
 def plan_batch(batch: BatchAxis, inputs: Sequence[tuple[str, Sequence[int]]]) -> BatchPlan:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
-from frontends.common.batch_axis import BatchPlan, plan_batch
+from frontends.common.batch_axis import BatchPlan, graph_of_one_example, plan_batch
 from frontends.common.tape import Size, Tape, Value
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 
@@ -116,25 +115,9 @@ def _plain(name: str) -> str:
 
 
 def _import_examples(model: keras.Layer, request: TraceRequest, inputs: ModelInputs) -> Graph:
-    """The graph of one example: costs are divided by the size of the batch, where every product has a batch axis.
-
-    Where one has none, the model is imported again for inputs of one example.
-    """
+    """The graph of one example."""
     plan = plan_batch(request.batch, list(zip(inputs.names, inputs.sizes, strict=True)))
-    tape, graph = _import_calls(model, request, inputs, plan)
-    if plan.examples == 1 or not (tape.conflicts or tape.undivided):
-        return graph
-    of_one = inputs._replace(
-        sizes=[
-            tuple(1 if axis == batch_axis else n for axis, n in enumerate(size))
-            for size, batch_axis in zip(inputs.sizes, plan.axes, strict=True)
-        ]
-    )
-    with suppress(TraceError):  # the model may be written for a batch of this size
-        single, graph_of_one = _import_calls(model, request, of_one, plan.one_example())
-        if not single.conflicts:
-            return graph_of_one
-    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+    return graph_of_one_example(plan, request.batch, partial(_import_calls, model, request, inputs))
 
 
 def _import_calls(
@@ -142,9 +125,8 @@ def _import_calls(
 ) -> tuple[Tape, Graph]:
     """The tape and the graph of the calls that Keras recorded, or that running the model's code records."""
     name = request.name
-    tape = Tape(plan.examples, request.strict)
-    tape.sliced = plan.examples == 1
-    tape.gaps.extend(plan.gaps)
+    tape = plan.tape(request.strict)
+    inputs = inputs._replace(sizes=plan.sizes(inputs.sizes))
     importer = KerasImporter(tape, model, LAYER_CONVERTERS, OP_CONVERTERS)
     specs = zip(inputs.names, inputs.sizes, inputs.dtypes, plan.axes, strict=True)
     values = [importer.input(*spec) for spec in specs]

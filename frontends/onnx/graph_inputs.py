@@ -86,14 +86,14 @@ def add_inputs(tape: Tape, inputs: Sequence[OnnxTensor], plan: BatchPlan) -> Non
 
     Args:
         tape: where they are appended.
-        inputs: the tensors, which get their values; cut to one example where there are several and the plan has one.
+        inputs: the tensors, which get their values, and the sizes that are planned.
         plan: their batch axes.
     """
-    for tensor, axis in zip(inputs, plan.axes, strict=True):
-        if axis is not None and plan.examples == 1:
-            tensor.size = (*tensor.size[:axis], min(tensor.size[axis], 1), *tensor.size[axis + 1 :])
-            if tensor.example_value is not None:
-                tensor.example_value = tensor.example_value[:1]
+    sizes = plan.sizes([tensor.size for tensor in inputs])
+    for tensor, size, axis in zip(inputs, sizes, plan.axes, strict=True):
+        if tensor.example_value is not None:
+            tensor.example_value = tensor.example_value[tuple(map(slice, size))]
+        tensor.size = size
         tensor.value = tape.input(tensor.name, tensor.size, axis, tensor.is_floating)
 
 

@@ -8,7 +8,6 @@ for how nodes are imported, `converters` for what each operator becomes, `shape_
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ import onnx
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
-from frontends.common.batch_axis import BatchPlan
+from frontends.common.batch_axis import BatchPlan, graph_of_one_example
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest
 
@@ -52,26 +51,17 @@ class _Import(NamedTuple):
 def trace(model: Any, request: TraceRequest) -> Graph:
     """The raw graph of a model: a path, bytes, `onnx.ModelProto`, `onnx_ir.Model` or `torch.onnx.ONNXProgram`.
 
-    Costs are divided by the size of the batch. Where operators contradict its axis, or products have none, the model is
-    imported again: without a batch if an operator takes its tensor to have none, else with one example.
-
     Raises:
         TraceError: the model is damaged, sizes cannot be known, or the request does not fit.
     """
     loaded = _load(model)
-    imported = _import_model(loaded, request)
-    tape, plan = imported.importer.tape, imported.plan
-    graph = _graph(imported, request.name or loaded.name)
-    conflicts = tape.conflicts or tape.undivided
-    if plan.examples == 1 or not conflicts:
-        return graph
-    if tape.unbatched and request.batch == 0:
-        return _graph(_import_model(loaded, request, plan.without_batch()), request.name or loaded.name)
-    with suppress(TraceError):
-        single = _import_model(loaded, request, plan.one_example())
-        if not single.importer.tape.conflicts:
-            return _graph(single, request.name or loaded.name)
-    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(conflicts))
+    first = _import_model(loaded, request)
+
+    def record(plan: BatchPlan) -> tuple[Tape, Graph]:
+        imported = first if plan is first.plan else _import_model(loaded, request, plan)
+        return imported.importer.tape, _graph(imported, request.name or loaded.name)
+
+    return graph_of_one_example(first.plan, request.batch, record)
 
 
 def tensor_sizes(model: Any, request: TraceRequest) -> dict[str, Size]:
@@ -87,11 +77,7 @@ def _graph(imported: _Import, name: str) -> Graph:
         value = tensor.to_value(tape)
         tape.output(value, value.size, output_name or f"output.{index}")
     graph = tape.graph(name)
-    return replace(
-        graph,
-        nodes=without_unread(graph.nodes, imported.importer.measured),
-        known_gaps=graph.known_gaps + imported.plan.gaps,
-    )
+    return replace(graph, nodes=without_unread(graph.nodes, imported.importer.measured))
 
 
 def _import_model(model: _Model, request: TraceRequest, plan: BatchPlan | None = None) -> _Import:
@@ -111,8 +97,7 @@ def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) 
     initializers = initializer_tensors(proto.graph, model.label)
     inputs = input_tensors(proto, set(initializers), request, model.label)
     plan = batch_plan(proto, inputs, request.batch) if plan is None else plan
-    tape = Tape(plan.examples, request.strict)
-    tape.sliced = plan.examples == 1
+    tape = plan.tape(request.strict)
     add_inputs(tape, inputs, plan)
     importer = OnnxImporter(tape, proto, request.dims, converter_of, CONTROL_FLOW, EXPANDERS)
     importer.name_weights(initializers.values())

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
 from cgir.typing import AnyArray
-from frontends.common.batch_axis import BatchPlan, plan_batch
+from frontends.common.batch_axis import BatchPlan, graph_of_one_example, plan_batch
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest, import_optional, shapes_from
 from frontends.registry import SAVED_MODEL_FILES
@@ -258,34 +258,18 @@ def _paths(graph: tf.Graph) -> list[str]:
 
 
 def _import_program(program: Program, request: TraceRequest) -> Graph:
-    """The graph of one example: costs are divided by the size of the batch, where every product has a batch axis.
-
-    Where one has none, as those on states of zeros, the program is imported again for inputs of one example.
-    """
+    """The graph of one example."""
     sizes = _input_sizes(program, request)
     names = [graph_input.name for graph_input in program.inputs]
     plan = plan_batch(request.batch, list(zip(names, sizes, strict=True)))
-    tape, graph = _imported(program, request, plan, sizes)
-    if plan.examples == 1 or not (tape.conflicts or tape.undivided):
-        return graph
-    of_one = [
-        tuple(1 if axis == batch_axis else n for axis, n in enumerate(size))
-        for size, batch_axis in zip(sizes, plan.axes, strict=True)
-    ]
-    with suppress(TraceError):  # the program may be written for a batch of this size
-        single, graph_of_one = _imported(program, request, plan.one_example(), of_one)
-        if not single.conflicts:
-            return graph_of_one
-    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+    return graph_of_one_example(plan, request.batch, partial(_imported, program, request, sizes))
 
 
-def _imported(program: Program, request: TraceRequest, plan: BatchPlan, sizes: Sequence[Size]) -> tuple[Tape, Graph]:
-    """The tape and the graph of a program for inputs of these sizes."""
-    tape = Tape(plan.examples, request.strict)
-    tape.sliced = plan.examples == 1
-    tape.gaps.extend(plan.gaps)
+def _imported(program: Program, request: TraceRequest, sizes: Sequence[Size], plan: BatchPlan) -> tuple[Tape, Graph]:
+    """The tape and the graph of a program for inputs of these sizes, their batch axes as planned."""
+    tape = plan.tape(request.strict)
     graph = TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW).import_graph(
-        sizes, plan.axes, _contents(program, request)
+        plan.sizes(sizes), plan.axes, _contents(program, request)
     )
     return tape, graph
 
@@ -334,7 +318,7 @@ def _number(item: Any) -> AnyArray | None:
         return None
     try:
         array = np.asarray(item)
-    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # symbolic tensors, those on meta devices
+    except (TypeError, ValueError, RuntimeError):  # symbolic tensors, those on meta devices
         return None
     return array if array.dtype.kind in "biu" else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.overrides import _pop_mode_temporarily
 
 from cgir import CgirError, Graph, TraceError
 from cgir.errors import one_line
-from frontends.common.batch_axis import BatchPlan, plan_batch
+from frontends.common.batch_axis import BatchPlan, graph_of_one_example, plan_batch
 from frontends.common.tape import Tape
 from frontends.common.trace_request import TraceRequest, shapes_from
 
@@ -69,11 +69,8 @@ def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest
         plan = plan_batch(request.batch, [(spec, tuple(tensor.shape)) for spec, tensor in inputs])
     except CgirError as error:
         raise _with_location(error, name, None) from error
-    tape, graph = _import_program(program, request, inputs, plan)
-    if tape.unbatched and request.batch == 0 and plan.examples > 1:
-        return _import_program(program, request, inputs, plan.without_batch())[1]
-    gaps = plan.conflict_gaps(tape.conflicts or tape.undivided) + plan.other_batch_gaps(tape.other_batches)
-    return replace(graph, known_gaps=graph.known_gaps + gaps)
+    # the sizes in a program's calls are those of the batch that it was exported with
+    return graph_of_one_example(plan, request.batch, partial(_import_program, program, request, inputs), can_cut=False)
 
 
 def _import_program(
@@ -122,7 +119,7 @@ class ExportedProgramImporter:
             for spec in program.inputs
             if spec.kind == "constant"
         }
-        tape = Tape(strict=request.strict)
+        tape = plan.tape(request.strict)
         param_names = {id(param): key for key, param in self.params.items()}
         values = TensorValues(tape, param_names, {id(tensor) for tensor in self.constants.values()})
         self.recorder = Recorder(tape, values, torch.device("cpu"), record_control_flow)

@@ -26,12 +26,10 @@ def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], plan:
     Returns:
         Identity of each example -> the new meta tensor that replaces it in the trace.
     """
-    recorder.tape.batch = plan.examples
-    recorder.tape.gaps.extend(plan.gaps)
     meta_tensors: dict[int, Tensor] = {}
-    for (path, tensor), axis in zip(leaves, plan.axes, strict=True):
+    sizes = plan.sizes([tensor.shape for _, tensor in leaves])
+    for (path, tensor), size, axis in zip(leaves, sizes, plan.axes, strict=True):
         if id(tensor) not in meta_tensors:
-            size = [plan.examples if i == axis else n for i, n in enumerate(tensor.shape)]
             meta_tensors[id(tensor)] = meta = torch.empty(size, dtype=tensor.dtype, device="meta")
             if tensor.layout is not torch.strided:
                 recorder.values.nonzeros[id(meta)] = tensor._nnz()

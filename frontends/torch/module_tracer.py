@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from cgir import Graph, TraceError
-from frontends.common.batch_axis import BatchPlan, plan_batch
+from frontends.common.batch_axis import BatchPlan, graph_of_one_example, plan_batch
 from frontends.common.tape import Tape
 from frontends.common.trace_request import InputShape, TraceRequest, shapes_from
 
@@ -70,27 +69,12 @@ def _trace_uncompiled(
 
 
 def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest, exporting: bool) -> Graph:
-    """The graph of one example: costs are divided by the size of the batch, where every product has a batch axis.
-
-    Where one has none, as those on states of zeros, in loops over the examples and with weights of each example, the
-    forward is run again on inputs cut to one example.
-    """
+    """The graph of one example, on libraries told that `torch.export` is running or not."""
     args, kwargs = _example_arguments(model, request.inputs, request.input_shape)
-    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    plan = plan_batch(request.batch, [(path, tuple(tensor.shape)) for path, tensor in tensor_leaves(bound)])
-    record = partial(_record_forward, model, modules, request, exporting, args, kwargs)
-    tape, graph = record(plan)
-    if plan.examples == 1:
-        return replace(graph, known_gaps=graph.known_gaps + plan.other_batch_gaps(tape.other_batches))
-    if not (tape.conflicts or tape.undivided):
-        return graph
-    if tape.unbatched and request.batch == 0:
-        return record(plan.without_batch())[1]
-    with suppress(TraceError):
-        single, graph_of_one = record(plan.one_example())
-        if not single.conflicts:
-            return graph_of_one
-    return replace(graph, known_gaps=graph.known_gaps + plan.conflict_gaps(tape.conflicts or tape.undivided))
+    leaves = tensor_leaves(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
+    plan = plan_batch(request.batch, [(path, tuple(tensor.shape)) for path, tensor in leaves])
+    record = partial(_record_forward, model, modules, request, exporting, args, kwargs, leaves)
+    return graph_of_one_example(plan, request.batch, record)
 
 
 def _record_forward(
@@ -100,17 +84,19 @@ def _record_forward(
     exporting: bool,
     args: Args,
     kwargs: Kwargs,
+    leaves: Sequence[tuple[str, Tensor]],
     plan: BatchPlan,
 ) -> tuple[Tape, Graph]:
-    """The tape and the graph of one run of the forward, on inputs as planned."""
+    """The tape and the graph of one run of the forward, on its inputs' `leaves` as planned."""
     name = request.name or type(model).__name__
     device = next((t.device for t in chain(model.parameters(), model.buffers()) if not t.is_meta), torch.device("cpu"))
-    tape = Tape(strict=request.strict)
+    tape = plan.tape(request.strict)
     param_names = {id(param): key for key, param in model.named_parameters()}
     values = TensorValues(tape, param_names, _own_tensors(modules.values()))
     recorder = Recorder(tape, values, device, record_control_flow)
-    tape.sliced = plan.sliced
-    args, kwargs = _traced_arguments(model, recorder, args, kwargs, plan)
+    meta_tensors = graph_inputs(recorder, leaves, plan)
+    args = tuple(with_tensors(arg, meta_tensors) for arg in args)
+    kwargs = {key: with_tensors(value, meta_tensors) for key, value in kwargs.items()}
     with (
         _restored(modules.values(), device),
         _module_scopes(modules, tape),
@@ -198,17 +184,6 @@ def _example_arguments(model: nn.Module, inputs: Any, input_shape: InputShape | 
 def _from_shapes(model: nn.Module, input_shape: InputShape) -> tuple[Tensor, ...]:
     dtype = next((param.dtype for param in model.parameters() if param.is_floating_point()), torch.get_default_dtype())
     return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_from(input_shape))
-
-
-def _traced_arguments(
-    model: nn.Module, recorder: Recorder, args: Args, kwargs: Kwargs, plan: BatchPlan
-) -> tuple[Args, Kwargs]:
-    """The arguments with graph inputs in place of their tensors."""
-    bound = inspect.signature(model.forward).bind(*args, **kwargs).arguments
-    meta_tensors = graph_inputs(recorder, tensor_leaves(bound), plan)
-    return tuple(with_tensors(arg, meta_tensors) for arg in args), {
-        key: with_tensors(value, meta_tensors) for key, value in kwargs.items()
-    }
 
 
 # --- restoring the module
