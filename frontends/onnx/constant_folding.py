@@ -59,7 +59,7 @@ def fold_call(call: OnnxCall, all_known: bool = False) -> Results:
 
 
 def _constant(call: OnnxCall) -> Results:
-    for name in ("value_int", "value_float", "value_ints", "value_floats"):
+    for name in ("value_int", "value_float", "value_ints"):
         value = call.attr(name)
         if value is not None and np.size(value) <= LIMIT:
             return [np.array(value, dtype=np.float32 if "float" in name else np.int64)]

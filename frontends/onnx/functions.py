@@ -33,16 +33,15 @@ def inline_functions(model: onnx.ModelProto, model_label: str) -> onnx.ModelProt
         raise TraceError(f"{model_label}: its functions cannot be inlined: {one_line(error, 300)}") from error
 
 
-def constant_id(proto: onnx.TensorProto, default: str) -> str:
-    """The name of a constant, which copies of it by inlined functions share; `default` outside functions."""
-    return next((entry.value for entry in proto.metadata_props if entry.key == CONSTANT_ID), default)
+def constant_id(node: onnx.NodeProto) -> str:
+    """The name of a Constant node's tensor, which copies of it by inlined functions share."""
+    return str(next((entry.value for entry in node.metadata_props if entry.key == CONSTANT_ID), node.output[0]))
 
 
 def _mark_constants(nodes: Iterable[onnx.NodeProto], prefix: str) -> None:
     for node in nodes:
+        if node.op_type == "Constant" and not any(attribute.ref_attr_name for attribute in node.attribute):
+            node.metadata_props.add(key=CONSTANT_ID, value=f"{prefix}.{node.output[0]}")
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _mark_constants(attribute.g.node, f"{prefix}.{node.name}")
-            elif node.op_type == "Constant" and attribute.name == "value" and not attribute.ref_attr_name:
-                del attribute.t.metadata_props[:]
-                attribute.t.metadata_props.add(key=CONSTANT_ID, value=f"{prefix}.{node.output[0]}")

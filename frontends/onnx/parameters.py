@@ -30,6 +30,7 @@ import onnx
 
 from cgir import TraceError
 from cgir.ops import TORCH_NAMES
+from frontends.common.constant_folding import LIMIT
 
 from .external_data import check_location
 from .functions import constant_id
@@ -99,19 +100,26 @@ def constant_tensor(node: onnx.NodeProto, may_be_weight: bool) -> OnnxTensor | N
         node: the node.
         may_be_weight: whether the model has weights in Constant nodes.
     """
-    for attribute in node.attribute:
-        if attribute.name not in ("value", "sparse_value"):
-            continue
-        dense = attribute.name == "value"
-        proto = attribute.t if dense else attribute.sparse_tensor.values
-        size = tuple(proto.dims if dense else attribute.sparse_tensor.dims)
-        name = constant_id(proto, node.output[0])
-        tensor = OnnxTensor(name, proto.data_type, size, decode_small(proto) if dense else None)
-        if TORCHSCRIPT_CONSTANT.search(tensor.name) is not None:
-            return tensor
-        classify(tensor, "", ())
-        tensor.is_param &= may_be_weight and np.prod(size, dtype=object) > 1 and not _is_uniform_array(tensor)
+    tensor = next(filter(None, (_attribute_tensor(constant_id(node), attribute) for attribute in node.attribute)), None)
+    if tensor is None or TORCHSCRIPT_CONSTANT.search(tensor.name) is not None:
         return tensor
+    classify(tensor, "", ())
+    tensor.is_param &= may_be_weight and np.prod(tensor.size, dtype=object) > 1 and not _is_uniform_array(tensor)
+    return tensor
+
+
+def _attribute_tensor(name: str, attribute: onnx.AttributeProto) -> OnnxTensor | None:
+    """The tensor in an attribute of a Constant node; None for integers, single numbers and strings."""
+    if attribute.name == "value_floats":
+        size = (len(attribute.floats),)
+        data = np.array(attribute.floats, np.float32) if size[0] <= LIMIT else None
+        return OnnxTensor(name, onnx.TensorProto.FLOAT, size, data)
+    if attribute.name == "value":
+        proto = attribute.t
+        return OnnxTensor(name, proto.data_type, tuple(proto.dims), decode_small(proto))
+    if attribute.name == "sparse_value":
+        sparse = attribute.sparse_tensor
+        return OnnxTensor(name, sparse.values.data_type, tuple(sparse.dims))
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_samples import model
 
 import frontends
@@ -47,6 +47,18 @@ def test_a_weight_in_a_function_that_is_called_twice_counts_once() -> None:
     assert cost(with_functions(calls, dense())) == (256, 2 * PRODUCT)
     others = [call("Dense", "x", "z"), call("Other", "z", "y")]
     assert cost(with_functions(others, dense(), dense("Other", 1))) == (512, 2 * PRODUCT)
+
+
+def test_sparse_weights_and_lists_of_numbers_in_a_function_count_once() -> None:
+    places = helper.make_tensor("i", TensorProto.INT64, [2], [3, 200])
+    sparse = helper.make_sparse_tensor(helper.make_tensor("v", TensorProto.FLOAT, [2], [0.5, 2]), places, [16, 16])
+    nodes = [
+        node("Constant", [], ["w"], sparse_value=sparse), node("MatMul", ["a", "w"], ["c"]),
+        node("Constant", [], ["v"], value_floats=[0.5] * 16), node("Add", ["c", "v"], ["b"]),
+    ]  # fmt: skip
+    function = helper.make_function("my", "Sparse", ["a"], ["b"], nodes, OPSETS)
+    calls = [call("Sparse", "x", "z"), call("Sparse", "z", "y")]
+    assert cost(with_functions(calls, function)) == (256 + 16, 2 * PRODUCT)
 
 
 def test_functions_that_call_functions() -> None:

@@ -108,6 +108,19 @@ def test_biases_and_scales() -> None:
     assert both(nodes, {"a": np.ones(16, np.float32), "b": np.zeros(16, np.float32)})[0] == 32  # before training
 
 
+def test_lists_of_numbers_are_tensors_like_any_other() -> None:
+    numbers = floats(16 * 4)
+    nodes = [
+        node("Constant", [], ["n"], value_floats=numbers.tolist()), node("Constant", [], ["s"], value_ints=[16, 4]),
+        node("Reshape", ["n", "s"], ["w"]), node("MatMul", ["x", "w"], ["z"]),
+        node("Constant", [], ["b"], value_floats=numbers[:4].tolist()), node("Add", ["z", "b"], ["y"]),
+    ]  # fmt: skip
+    found = frontends.trace(model(nodes, {"x": [1, 8, 16]}, ["y"]))
+    weights = {"w": numbers.reshape(16, 4), "b": numbers[:4]}
+    expected = frontends.trace(model([nodes[3], nodes[5]], {"x": [1, 8, 16]}, ["y"], weights))
+    assert (found.num_params, found.flops) == (expected.num_params, expected.flops) == (16 * 4 + 4, 2 * 8 * 16 * 4)
+
+
 def test_gemm_with_settings_and_with_the_weight_on_the_left() -> None:
     nodes = [node("Squeeze", ["x", "a"], ["s"]), node("Gemm", ["s", "w", "b"], ["y"], alpha=0.5, beta=2.0)]
     axis = {"a": np.array([0])}
