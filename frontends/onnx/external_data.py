@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -37,27 +38,37 @@ def check_location(proto: onnx.TensorProto, model_label: str) -> None:
         )
 
 
-def read_small(graph: onnx.GraphProto, path: Path) -> None:
+def read_small(model: onnx.ModelProto, path: Path) -> None:
     """Put the contents of small tensors beside a model into it, so that they are read like those within it.
 
-    Tensors of the graph and of its subgraphs whose contents are missing, or are not as long as their size says, stay
-    as they are; an error follows if they are needed.
+    Tensors of the graph, its subgraphs and functions whose contents are missing, or are not as long as their size says,
+    stay as they are; an error follows if they are needed.
 
     Args:
-        graph: of the model.
-        path: of the model.
+        model: the model.
+        path: of its file.
 
     Raises:
         TraceError: contents are said to lie outside the model's folder.
     """
+    _read_graph(model.graph, path)
+    for function in model.functions:
+        _read_nodes(function.node, path)
+
+
+def _read_graph(graph: onnx.GraphProto, path: Path) -> None:
     for proto in graph.initializer:
         _read(proto, path)
-    for node in graph.node:
+    _read_nodes(graph.node, path)
+
+
+def _read_nodes(nodes: Iterable[onnx.NodeProto], path: Path) -> None:
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 _read(attribute.t, path)
             elif attribute.type == onnx.AttributeProto.GRAPH:
-                read_small(attribute.g, path)
+                _read_graph(attribute.g, path)
 
 
 def _read(proto: onnx.TensorProto, path: Path) -> None:

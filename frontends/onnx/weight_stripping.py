@@ -52,7 +52,7 @@ def from_file(path: Path) -> onnx.ModelProto:
         memoryview(mapped) as view,
     ):
         model = from_bytes(view, str(path))
-    read_small(model.graph, path)
+    read_small(model, path)
     return model
 
 

@@ -68,6 +68,20 @@ def test_constant_nodes_and_tensors_in_subgraphs_are_read_too(tmp_path: Path) ->
     assert frontends.trace(path, batch=None).flops == 2 * 16 * 4 * 5
 
 
+def test_tensors_in_functions_are_read_too(tmp_path: Path) -> None:
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("my", 1)]
+    constant = node("Constant", [], ["s"], value=numpy_helper.from_array(np.array([16, 4]), "s"))
+    function = helper.make_function("my", "Cut", ["a"], ["b"], [constant, node("Reshape", ["a", "s"], ["b"])], opsets)
+    nodes = [node("Cut", ["x"], ["z"], domain="my"), node("MatMul", ["z", "w"], ["y"])]
+    proto = model(nodes, {"x": [8, 8]}, ["y"], {"w": (4, 5)})
+    proto.functions.append(function)
+    proto.opset_import.append(opsets[1])
+    path = saved(proto, tmp_path, location="all.bin", convert_attribute=True)
+    stored = onnx.load(path, load_external_data=False).functions[0].node[0].attribute[0].t
+    assert stored.data_location == TensorProto.EXTERNAL
+    assert frontends.trace(path, batch=None).flops == 2 * 16 * 4 * 5
+
+
 def moved(proto: onnx.ModelProto, name: str, **entries: str) -> bytes:
     """The model with some entries of a tensor's place changed."""
     tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == name)
