@@ -11,11 +11,11 @@ from .tensors import OnnxTensor
 
 RECURRENT = ("LSTM", "GRU", "RNN")
 _WINDOWS = (
-    "Conv ConvInteger QLinearConv ConvTranspose DeformConv MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool "
+    "Conv ConvTranspose DeformConv MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool "
     "GlobalLpPool BatchNormalization InstanceNormalization GroupNormalization"
 )
 WINDOWS = frozenset(_WINDOWS.split())
-PRODUCTS = ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul")
+MATRIX_PRODUCTS = ("MatMul", "Gemm")
 PICKING = ("Gather", "GatherElements", "ScatterElements")
 
 
@@ -23,7 +23,7 @@ def check_batch_axis(call: OnnxCall) -> None:
     """Note in the call's tape where the call contradicts the batch axis of a tensor that it reads."""
     tensor, tape = call.input(0), call.tape
     axis = None if tensor is None else batch_axis(tensor)
-    if call.op_type in PRODUCTS:
+    if call.op_type in MATRIX_PRODUCTS:
         _check_product(call)
     if tensor is None or axis is None:
         return
@@ -70,7 +70,7 @@ def _picks(call: OnnxCall, tensor: OnnxTensor, axis: int) -> bool:
 
 def _check_product(call: OnnxCall) -> None:
     """Note a product that sums over the batch, and one with a vector, which has none."""
-    left, right = call.require_input(0), call.require_input(3 if call.op_type == "QLinearMatMul" else 1)
+    left, right = call.require_input(0), call.require_input(1)
     transposed = bool(call.attr("transA", 0)), bool(call.attr("transB", 0))
     axes = batch_axis(left), batch_axis(right)
     if len(left.size) == 1 and axes[0] is not None:

@@ -33,7 +33,7 @@ MAX_FLOAT = 3e38  # exporters write "no bound" as the largest float
 
 # standard operators that the vocabulary does not have and that multiply nothing
 _WITHOUT_PRODUCTS = (
-    "Bernoulli Compress DynamicQuantizeLinear GlobalLpPool Hardmax MaxRoiPool MaxUnpool MeanVarianceNormalization "
+    "Bernoulli Compress GlobalLpPool Hardmax MaxRoiPool MaxUnpool MeanVarianceNormalization "
     "Multinomial NegativeLogLikelihoodLoss NonMaxSuppression NonZero RegexFullMatch RoiAlign SoftmaxCrossEntropyLoss "
     "StringConcat StringNormalizer StringSplit SwiGLU TfIdfVectorizer Unique"
 )

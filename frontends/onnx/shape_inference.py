@@ -243,7 +243,7 @@ def _range(node: onnx.NodeProto, inputs: Inputs) -> Sizes | None:
 
 LIKE_FIRST = (
     "LayerNormalization SimplifiedLayerNormalization Gelu MeanVarianceNormalization GroupNormalization "
-    "BatchNormalization Dropout Identity RotaryEmbedding Bernoulli StringNormalizer"
+    "BatchNormalization Dropout Identity Bernoulli StringNormalizer"
 )
 SIZE_RULES: dict[str, SizeRule] = {
     "NonZero": _nonzero, "Unique": _unique, "Compress": _compress, "NonMaxSuppression": _non_max_suppression,
