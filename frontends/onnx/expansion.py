@@ -20,16 +20,13 @@ from frontends.common.tape import Size, Tape
 
 from .calls import OnnxCall
 from .shape_inference import ShapeInference
-from .tensors import OnnxTensor, get_attribute
+from .tensors import QUANTIZED_TYPES, OnnxTensor, get_attribute
 
 Results: TypeAlias = Sequence[OnnxTensor | None]
 Importer: TypeAlias = Callable[[onnx.NodeProto, list[OnnxTensor | None], ShapeInference], list[OnnxTensor]]
 
 # the operators that expansions are written in, whatever opset the file has
 OPSETS = {"": defs.onnx_opset_version()}
-_TYPE = TensorProto.DataType
-# quantised numbers: integers of at most 16 bits
-NARROW = frozenset(_TYPE.Value(name) for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16"))
 
 
 class _FloatInference(ShapeInference):
@@ -56,7 +53,7 @@ def _as_float(tensor: OnnxTensor | None) -> OnnxTensor | None:
     if (
         tensor is None
         or tensor.elem_type == TensorProto.FLOAT
-        or not (tensor.is_floating or tensor.elem_type in NARROW)
+        or not (tensor.is_floating or tensor.elem_type in QUANTIZED_TYPES)
     ):
         return tensor
     return OnnxTensor(tensor.name, TensorProto.FLOAT, tensor.size)
@@ -139,7 +136,7 @@ class Expansion:
         slots = [f"input.{slot}" if tensor is not None else "" for slot, tensor in enumerate(inputs)]
         node = helper.make_node(op_type, slots, names, **attrs)
         for tensor in inputs:
-            if tensor is not None and tensor.elem_type in NARROW and tensor.value is not None:
+            if tensor is not None and tensor.elem_type in QUANTIZED_TYPES and tensor.value is not None:
                 self.tape.await_reader(tensor.value)  # quantised numbers
         return self.import_node(node, list(inputs), _FloatInference(OPSETS, self.ir_version, {}, {}))
 
@@ -195,7 +192,7 @@ class Expansion:
         return OnnxTensor(name, elem_type, size)
 
     def param(self, name: str, size: Size) -> OnnxTensor:
-        """A parameter; those that a node has as attributes are called after the node's result."""
+        """A parameter with a name of the file."""
         return OnnxTensor(name, TensorProto.FLOAT, size, is_param=True)
 
     def own_param(self, name: str, size: Size) -> OnnxTensor:

@@ -21,8 +21,8 @@ from frontends.common.tape import ProvenanceHint, Size, Tape, Value
 
 # TensorProto.DataType: floating point and complex, float4 and float8 among them
 FLOATS = frozenset((1, 10, 11, 14, 15, 16, 17, 18, 19, 20, 23, 24, 27, 28))
-# those of weights: floating-point numbers, and quantised ones of 2 to 16 bits, which are no indices in ONNX
-WEIGHT_TYPES = FLOATS | {2, 3, 4, 5, 21, 22, 25, 26}
+QUANTIZED_TYPES = frozenset((2, 3, 4, 5, 21, 22, 25, 26))  # integers of 2 to 16 bits, which are no indices in ONNX
+WEIGHT_TYPES = FLOATS | QUANTIZED_TYPES
 INT64, BOOL = onnx.TensorProto.INT64, onnx.TensorProto.BOOL
 
 
@@ -213,9 +213,7 @@ def decode_small(proto: onnx.TensorProto) -> AnyArray | None:
     try:
         contents: AnyArray = numpy_helper.to_array(proto)
         return contents
-    except (
-        Exception
-    ):  # the contents do not fit the declared size (cut out, or damaged); an error follows if they are needed
+    except Exception:  # contents that do not fit the size (cut out, or damaged); an error follows if they are needed
         return None
 
 
