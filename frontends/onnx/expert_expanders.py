@@ -11,8 +11,6 @@ from .expansion import Expander, Expansion, Results
 from .fused_expanders import activation
 from .tensors import OnnxTensor
 
-ACTIVATIONS = {"relu": "Relu", "gelu": "Gelu", "silu": "Swish", "swiglu": "Swish", "identity": "none"}
-
 
 def _mixture(slots: tuple[int, ...], bits: str = "") -> Expander:
     """MoE and QMoE.
@@ -78,10 +76,12 @@ def _hidden(x: Expansion, first: OnnxTensor | None, third: OnnxTensor | None) ->
         raise TraceError("needs weights of the first layer")
     name = str(x.attr("activation_type", "relu"))
     gate = third
-    if name == "swiglu" and third is None:  # both stand in one weight
-        half = first.size[-1] // 2
-        first, gate = x.split(first, [half, first.size[-1] - half])
-    hidden = activation(x, first, ACTIVATIONS.get(name, name))
+    if name == "swiglu":
+        name = "silu"
+        if third is None:  # both stand in one weight
+            half = first.size[-1] // 2
+            first, gate = x.split(first, [half, first.size[-1] - half])
+    hidden = activation(x, first, name)
     return hidden if gate is None else x.op("Mul", hidden, gate)
 
 

@@ -52,21 +52,17 @@ def _padding(call: OnnxCall, kernel: Sequence[int], stride: Sequence[int], dilat
     return tuple((pads[axis], pads[axis + n]) for axis in range(n))
 
 
-def _conv(call: OnnxCall) -> list[Value]:
-    filters = call.require_input(1)
-    kernel = filters.size[2:]
-    attrs = _window_attrs(call, kernel) | {"groups": int(call.attr("group", 1))}
-    data = [call.require_input(0)]
-    return call.emit("Conv", data, attrs, weights=[filters, call.input(2)], num_spatial_dims=len(kernel))
+def _conv(data_slots: Sequence[int], bias_slot: int) -> OnnxConverter:
+    """Convolutions, with the slots of their operands; a deformable one also reads offsets and a mask."""
 
+    def emit(call: OnnxCall) -> list[Value]:
+        filters = call.require_input(1)
+        kernel = filters.size[2:]
+        attrs = _window_attrs(call, kernel) | {"groups": int(call.attr("group", 1))}
+        data = [tensor for slot in data_slots if (tensor := call.input(slot)) is not None]
+        return call.emit("Conv", data, attrs, weights=[filters, call.input(bias_slot)], num_spatial_dims=len(kernel))
 
-def _deform_conv(call: OnnxCall) -> list[Value]:
-    """A convolution that reads its image at offsets, and multiplies what it reads with a mask."""
-    filters = call.require_input(1)
-    kernel = filters.size[2:]
-    attrs = _window_attrs(call, kernel) | {"groups": int(call.attr("group", 1))}
-    data = [tensor for slot in (0, 2, 4) if (tensor := call.input(slot)) is not None]
-    return call.emit("Conv", data, attrs, weights=[filters, call.input(3)], num_spatial_dims=len(kernel))
+    return emit
 
 
 def _conv_transpose(call: OnnxCall) -> list[Value]:
@@ -228,8 +224,8 @@ def _grid_sample(call: OnnxCall) -> list[Value]:
 
 
 CONVERTERS: dict[str, OnnxConverter] = {
-    "Conv": _conv,
-    "DeformConv": _deform_conv,
+    "Conv": _conv((0,), 2),
+    "DeformConv": _conv((0, 2, 4), 3),
     "ConvTranspose": _conv_transpose,
     "MaxPool": _pool("MaxPool"),
     "AveragePool": _pool("AvgPool"),

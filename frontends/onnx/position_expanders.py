@@ -101,9 +101,8 @@ def _relative_position_bias(x: Expansion) -> Results:
 def _gated_relative_position_bias(x: Expansion) -> Results:
     """A bias of the scores times a gate that is computed from the queries."""
     heads, query, bias = int(x.attr("num_heads")), x.sum(x.require(0), x.require(1)), x.require(2)
-    batch, length, features = query.size
-    split = x.transpose(x.reshape(query, (batch, length, heads, features // heads)), 0, 2, 1, 3)
-    gates = x.sum(x.op("MatMul", split, x.require(3)), x.require(4))
+    gates = x.sum(x.op("MatMul", heads_first(x, query, heads), x.require(3)), x.require(4))
+    batch, _, length, _ = gates.size
     pairs = x.reshape(gates, (batch, heads, length, 2, gates.size[-1] // 2))
     first, second = x.split(x.op("Sigmoid", x.op("ReduceSum", pairs, x.ints(4), keepdims=0)), [1, 1])
     inner = x.op("Sub", x.op("Mul", second, x.require(5)), x.number(1.0))

@@ -307,14 +307,12 @@ def _softmax(x: Expansion) -> Results:
     return [x.reshape(x.op("Softmax", flat, axis=1), tensor.size)]
 
 
-def _reduce_mean(x: Expansion) -> Results:
-    axes = x.attr("axes")
-    return [x.op("ReduceMean", x.require(0), None if axes is None else x.ints(*axes), keepdims=x.attr("keepdims", 1))]
+def _reduce(op: str) -> Expander:
+    def expand(x: Expansion) -> Results:
+        axes = x.attr("axes")
+        return [x.op(op, x.require(0), None if axes is None else x.ints(*axes), keepdims=x.attr("keepdims", 1))]
 
-
-def _reduce_sum(x: Expansion) -> Results:
-    axes = x.ints(*x.attr("axes"))
-    return [x.op("ReduceSum", x.require(0), axes, keepdims=x.attr("keepdims", 1))]
+    return expand
 
 
 def _where(x: Expansion) -> Results:
@@ -361,10 +359,8 @@ STANDARD: dict[str, Expander] = {
 }
 # those of onnxruntime
 QUANTIZED: dict[str, Expander] = {
-    "QuantizeLinear": _quantize,
-    "DequantizeLinear": _dequantize,
-    **dict.fromkeys(("QuantizeWithOrder",), _quantize),
-    **dict.fromkeys(("DequantizeWithOrder",), _dequantize),
+    **dict.fromkeys(("QuantizeLinear", "QuantizeWithOrder"), _quantize),
+    **dict.fromkeys(("DequantizeLinear", "DequantizeWithOrder"), _dequantize),
     "QLinearConv": _conv(3, 8, 4),
     **dict.fromkeys(("MatMulInteger", "MatMulInteger16"), _matmul(0, 1)),
     "DynamicQuantizeMatMul": _matmul(0, 1, bias_slot=4),
@@ -389,8 +385,8 @@ QUANTIZED: dict[str, Expander] = {
     "QLinearSigmoid": _unary("Sigmoid"),
     "QLinearLeakyRelu": _unary("LeakyRelu", "alpha"),
     "QLinearSoftmax": _softmax,
-    "QLinearReduceMean": _reduce_mean,
-    "ReduceSumInteger": _reduce_sum,
+    "QLinearReduceMean": _reduce("ReduceMean"),
+    "ReduceSumInteger": _reduce("ReduceSum"),
     "QLinearWhere": _where,
     "QLinearConcat": _concat,
     "QLinearAveragePool": _pool("AveragePool", *_AVERAGE),
