@@ -28,10 +28,7 @@ COLUMNS = ("traces", "outputs as recorded", "tensors as onnxruntime", "verifies"
 DATA = "the size of the result depends on values: the frontend gives the largest one possible"
 TEXT = "the number of strings that come out depends on the strings"
 EXCEPTIONS: dict[str, str] = {
-    **{
-        f"node/test_{name}_*: outputs as recorded": DATA
-        for name in ("compress", "nonmaxsuppression", "nonzero", "unique")
-    },
+    **{f"node/test_{name}_*: outputs as recorded": DATA for name in ("nonmaxsuppression", "nonzero", "unique")},
     "*/test_strnorm*: outputs as recorded": TEXT,
     "node/test_string_split_empty_tensor": TEXT,
     "node/test_range_bfloat16_*_expanded: outputs as recorded": (
@@ -39,9 +36,6 @@ EXCEPTIONS: dict[str, str] = {
     ),
     "node/test_loop11: outputs as recorded": (
         "the body slices by its round, so that every round's result has another size"
-    ),
-    "node/test_affine_grid_3d_align_corners_expanded: tensors as onnxruntime": (
-        "branches of an If have different ranks: the frontend takes the larger one"
     ),
 }
 FOLDERS = ("simple", "pytorch-converted", "pytorch-operator", "light")
