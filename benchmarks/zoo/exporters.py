@@ -8,6 +8,7 @@ case does not count in that column.
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ def _compared(graphs: dict[str, cgir.Graph], door: Any) -> bool | str:
 def _attempt(export: Callable[[], Any]) -> Any:
     """What an exporter gives, or None: whatever it raises, it is not ours."""
     try:
-        with _quiet():
+        with quiet():
             return export()
     except Exception:
         return None
@@ -146,8 +147,13 @@ def onnx_file(model: torch.nn.Module, x: torch.Tensor, dynamo: bool) -> bytes:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters warn, log and print about every network."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
+def quiet() -> Iterator[None]:
+    """Exporters and quantisers warn, log and print about every network."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -5,12 +5,8 @@ The float file is what PyTorch's exporter writes; all are compared at `level="in
 
 from __future__ import annotations
 
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,7 @@ import cgir
 import frontends
 from frontends.torch.torchvision_ops import declare
 
-from .exporters import randomise
+from .exporters import quiet, randomise
 from .torch_costs import Outcome, no_opaque, same
 
 VARIANTS = (
@@ -131,7 +127,7 @@ def check(case: str) -> Outcome:
     model = make().eval()
     randomise(model)
     expected = cgir.canonicalize(frontends.trace(model, (x,), raw=True), level="inference")
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source = Path(folder, "float.onnx")
         torch.onnx.export(model, (x,), source, dynamo=False, do_constant_folding=False)
         files: dict[str, Callable[[], onnx.ModelProto]] = {
@@ -210,16 +206,3 @@ def _four_bits(source: Path) -> onnx.ModelProto:
     quantizer.process()
     quantized: onnx.ModelProto = quantizer.model.model
     return quantized
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporter and quantisers warn, log and print."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
