@@ -72,11 +72,22 @@ def checked(make: Make, batch: int | None = 0, devices: tuple[torch.device, ...]
         model, inputs = make()
     model.eval()
     raw = frontends.trace(model, inputs, raw=True, batch=batch)
+    return compared(raw, counted(model, raw), costs)
+
+
+def compared(raw: cgir.Graph, parameters: Outcome, costs: Costs) -> Outcome:
+    """All columns.
+
+    Args:
+        raw: the traced module.
+        parameters: by `counted`.
+        costs: by `measured`.
+    """
     graph = cgir.canonicalize(raw)
     cgir.verify(graph)
     return {
         "traces": True,
-        **counted(model, raw),
+        **parameters,
         "FLOPs exact": same(raw.flops, costs.flops),
         **canonical_costs(graph, costs),
         "no Opaque": no_opaque([raw]),

@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import cgir
 import frontends
 from frontends.torch.torchvision_ops import declare
 
-from .torch_costs import COLUMNS, META, Outcome, canonical_costs, counted, measured, no_opaque, same
+from .torch_costs import COLUMNS, META, Outcome, compared, counted, measured
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "Detector", "build", "cases", "check"]
 
@@ -38,17 +37,7 @@ def check(case: str) -> Outcome:
     """Trace one model and compare what it costs."""
     model, inputs = build(case)
     raw = frontends.trace(model, inputs, raw=True)
-    graph = cgir.canonicalize(raw)
-    cgir.verify(graph)
-    exact = counted(model, raw)
-    costs = measured(model, inputs, META)
-    return {
-        "traces": True,
-        **exact,
-        "FLOPs exact": same(raw.flops, costs.flops),
-        **canonical_costs(graph, costs),
-        "no Opaque": no_opaque([raw]),
-    }
+    return compared(raw, counted(model, raw), measured(model, inputs, META))
 
 
 def build(case: str) -> tuple[nn.Module, tuple[Any, ...]]:
