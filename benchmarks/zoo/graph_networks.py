@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .torch_costs import COLUMNS, CPU, VECTOR, Outcome, checked, uncounted
+from .torch_costs import COLUMNS, CPU, Outcome, checked, vector_products
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("torch-geometric",)
 EXCEPTIONS: dict[str, str] = {
     "model/GraphUNet": "multiplies sparse matrices that it builds in its forward, of the nodes that it keeps",
-    **uncounted("layer/RGCNConv", VECTOR),
+    **vector_products("layer/RGCNConv"),
 }
 
 NODES, DIM, OUT, EDGES = 10, 16, 8, 30

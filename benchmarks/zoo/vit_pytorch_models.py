@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from .torch_costs import COLUMNS, VECTOR, Outcome, checked, uncounted
+from .torch_costs import COLUMNS, Outcome, checked, vector_products
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("vit-pytorch",)
 EXCEPTIONS = {
     "ats_vit.ViT": "how many tokens go on depends on their values",
-    **uncounted("simple_vit_with_hyper_connections.SimpleViT", VECTOR),
+    **vector_products("simple_vit_with_hyper_connections.SimpleViT"),
 }
 
 _VIT = {"image_size": 32, "patch_size": 8, "num_classes": 10, "dim": 32, "depth": 2, "heads": 2, "mlp_dim": 64}

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from .torch_costs import COLUMNS, VECTOR, Outcome, checked, uncounted
+from .torch_costs import COLUMNS, Outcome, checked, vector_products
 
 __all__ = ["COLUMNS", "EXCEPTIONS", "REQUIRES", "cases", "check"]
 
 REQUIRES = ("x-transformers",)
-EXCEPTIONS = uncounted("*/num_residual_streams", VECTOR)
+EXCEPTIONS = vector_products("*/num_residual_streams")
 TOKENS, LENGTH, DIM, HEADS = 50, 16, 32, 2
 
 # options of the layers, each alone: attn_*, ff_* and the layers' own
