@@ -35,4 +35,4 @@ def test_a_sample_of_the_backend_tests() -> None:
 
 @pytest.mark.parametrize("case", ["light/light_squeezenet", "light/light_shufflenet"])
 def test_light_networks(case: str) -> None:
-    assert all(holds is not False for holds in onnx_backend.check(case).values())
+    assert set(onnx_backend.check(case).values()) <= {True, None}
