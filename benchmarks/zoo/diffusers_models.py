@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .torch_costs import COLUMNS, Outcome, checked
 
@@ -18,7 +18,6 @@ EXCEPTIONS: dict[str, str] = {
     "MochiTransformer3DModel": "attends to the words that the mask keeps: how many there are depends on its values",
 }
 
-
 _DEPTHS = ("num_layers", "num_single_layers", "n_layers", "num_refiner_layers")
 _IMAGE = {"sample": (1, 3, 64, 64)}
 _VIDEO = {"sample": (1, 3, 9, 64, 64)}
@@ -27,7 +26,6 @@ _STAGES = {
     "down_block_types": ("DownEncoderBlock2D",) * 2,
     "up_block_types": ("UpDecoderBlock2D",) * 2,
 }
-_TEXT = {"timestep": "time"}
 _FLUX = {"hidden_states": (1, 64, 64), "timestep": "time", "img_ids": (64, 3), "txt_ids": (16, 3)}
 _SIZES = {"original_size": (1, 2), "target_size": (1, 2), "crop_coords": (1, 2)}
 # class, or class and what is special -> options, inputs: a shape, "time" (one step), ("ids", shape), or a value as
@@ -62,23 +60,42 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         | {"use_timestep_embedding": True, "time_embedding_type": "positional"},
         {"sample": (1, 14, 16), "timestep": "time"},
     ),
-    "UNet2DModel": ({}, {"sample": (1, 3, 64, 64), **_TEXT}),
-    "UNet2DModel classes": ({"num_class_embeds": 10}, {"sample": (1, 3, 64, 64), **_TEXT, "class_labels": "time"}),
-    "UNet2DConditionModel": ({}, {"sample": (1, 4, 64, 64), **_TEXT, "encoder_hidden_states": (1, 77, 1280)}),
+    "UNet2DModel": ({}, {"sample": (1, 3, 64, 64), "timestep": "time"}),
+    "UNet2DModel classes": (
+        {"num_class_embeds": 10},
+        {"sample": (1, 3, 64, 64), "timestep": "time", "class_labels": "time"},
+    ),
+    "UNet2DConditionModel": (
+        {},
+        {"sample": (1, 4, 64, 64), "timestep": "time", "encoder_hidden_states": (1, 77, 1280)},
+    ),
     "UNet2DConditionModel linear": (
         {"use_linear_projection": True, "cross_attention_dim": 768, "attention_head_dim": (5, 10, 20, 20)},
-        {"sample": (1, 4, 64, 64), **_TEXT, "encoder_hidden_states": (1, 77, 768)},
+        {"sample": (1, 4, 64, 64), "timestep": "time", "encoder_hidden_states": (1, 77, 768)},
     ),
-    "UNet3DConditionModel": ({}, {"sample": (1, 4, 4, 32, 32), **_TEXT, "encoder_hidden_states": (1, 77, 1024)}),
+    "UNet3DConditionModel": (
+        {},
+        {"sample": (1, 4, 4, 32, 32), "timestep": "time", "encoder_hidden_states": (1, 77, 1024)},
+    ),
     "UNetSpatioTemporalConditionModel": (
         {"block_out_channels": (32, 64), "cross_attention_dim": 32, "num_attention_heads": (2, 4)}
         | {"down_block_types": ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal")}
         | {"up_block_types": ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal")},
-        {"sample": (1, 4, 8, 32, 32), **_TEXT, "encoder_hidden_states": (1, 1, 32), "added_time_ids": (1, 3)},
+        {
+            "sample": (1, 4, 8, 32, 32),
+            "timestep": "time",
+            "encoder_hidden_states": (1, 1, 32),
+            "added_time_ids": (1, 3),
+        },
     ),
     "Kandinsky3UNet": (
         {},
-        {"sample": (1, 4, 32, 32), **_TEXT, "encoder_hidden_states": (1, 77, 4096), "encoder_attention_mask": (1, 77)},
+        {
+            "sample": (1, 4, 32, 32),
+            "timestep": "time",
+            "encoder_hidden_states": (1, 77, 4096),
+            "encoder_attention_mask": (1, 77),
+        },
     ),
     "StableCascadeUNet": (
         {"conditioning_dim": 2048, "block_out_channels": (2048, 2048), "num_attention_heads": (32, 32)}
@@ -96,19 +113,24 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
         {
             "sample": (1, 4, 64, 64),
-            **_TEXT,
+            "timestep": "time",
             "encoder_hidden_states": (1, 77, 1280),
             "controlnet_cond": (1, 3, 512, 512),
         },
     ),
     "PriorTransformer": (
         {},
-        {"hidden_states": (1, 768), **_TEXT, "proj_embedding": (1, 768), "encoder_hidden_states": (1, 77, 768)},
+        {
+            "hidden_states": (1, 768),
+            "timestep": "time",
+            "proj_embedding": (1, 768),
+            "encoder_hidden_states": (1, 77, 768),
+        },
     ),
-    "DiTTransformer2DModel": ({}, {"hidden_states": (1, 4, 32, 32), **_TEXT, "class_labels": "time"}),
+    "DiTTransformer2DModel": ({}, {"hidden_states": (1, 4, 32, 32), "timestep": "time", "class_labels": "time"}),
     "PixArtTransformer2DModel": (
         {"sample_size": 32, "caption_channels": 4096},
-        {"hidden_states": (1, 4, 32, 32), **_TEXT, "encoder_hidden_states": (1, 120, 4096)}
+        {"hidden_states": (1, 4, 32, 32), "timestep": "time", "encoder_hidden_states": (1, 120, 4096)}
         | {"added_cond_kwargs": [{"resolution": None, "aspect_ratio": None}]},
     ),
     "Transformer2DModel": (
@@ -238,8 +260,4 @@ def _input(value: Any) -> Any:
         return torch.zeros(1, dtype=torch.long)
     if value[0] == "ids":
         return torch.zeros(value[1], dtype=torch.long)
-    return tuple(map(torch.zeros, value)) if isinstance(value[0], tuple) else _zeros(value)
-
-
-def _zeros(shape: tuple[int, ...]) -> Tensor:
-    return torch.zeros(shape)
+    return tuple(map(torch.zeros, value)) if isinstance(value[0], tuple) else torch.zeros(value)

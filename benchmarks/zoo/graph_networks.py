@@ -21,20 +21,13 @@ EXCEPTIONS: dict[str, str] = {
 NODES, DIM, OUT, EDGES = 10, 16, 8, 30
 Geometric = Any  # torch_geometric.nn
 
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
+_PLAIN = (
+    "GCNConv SAGEConv GraphConv GATConv GATv2Conv TransformerConv TAGConv ARMAConv SGConv LEConv MFConv "
+    "ResGatedGraphConv SuperGATConv GeneralConv FiLMConv ClusterGCNConv GENConv MixHopConv"
+)
 # layers of node features and edges: name -> arguments after the two sizes, keywords
 _LAYERS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
-    **{
-        name: ((DIM, OUT), {})
-        for name in _words(
-            "GCNConv SAGEConv GraphConv GATConv GATv2Conv TransformerConv TAGConv ARMAConv SGConv LEConv MFConv "
-            "ResGatedGraphConv SuperGATConv GeneralConv FiLMConv ClusterGCNConv GENConv MixHopConv"
-        )
-    },
+    **{name: ((DIM, OUT), {}) for name in _PLAIN.split()},
     "SSGConv": ((DIM, OUT, 0.1), {}),
     "EGConv": ((DIM, OUT), {"num_heads": 2, "num_bases": 2}),
     "ChebConv": ((DIM, OUT, 3), {}),
@@ -70,19 +63,19 @@ _MODELS: dict[str, dict[str, Any]] = {
     "LINKX": {"num_nodes": NODES, "in_channels": DIM, "hidden_channels": 12, "out_channels": OUT, "num_layers": 2},
     "PMLP": {"in_channels": DIM, "hidden_channels": 12, "out_channels": OUT, "num_layers": 2},
 }
-_AGGREGATIONS = _words(
+_AGGREGATIONS = (
     "SumAggregation MeanAggregation MaxAggregation MinAggregation MulAggregation VarAggregation StdAggregation "
     "SoftmaxAggregation PowerMeanAggregation MedianAggregation LSTMAggregation GRUAggregation Set2Set "
     "AttentionalAggregation DeepSetsAggregation"
 )
-_SIZED: dict[str, Callable[[Geometric], tuple[Any, ...]]] = {
-    "LSTMAggregation": lambda geometric: (DIM, OUT),
-    "GRUAggregation": lambda geometric: (DIM, OUT),
-    "Set2Set": lambda geometric: (DIM, 2),
-    "AttentionalAggregation": lambda geometric: (nn.Linear(DIM, 1), nn.Linear(DIM, OUT)),
-    "DeepSetsAggregation": lambda geometric: (nn.Linear(DIM, 12), nn.Linear(12, OUT)),
+_SIZED: dict[str, Callable[[], tuple[Any, ...]]] = {
+    "LSTMAggregation": lambda: (DIM, OUT),
+    "GRUAggregation": lambda: (DIM, OUT),
+    "Set2Set": lambda: (DIM, 2),
+    "AttentionalAggregation": lambda: (nn.Linear(DIM, 1), nn.Linear(DIM, OUT)),
+    "DeepSetsAggregation": lambda: (nn.Linear(DIM, 12), nn.Linear(12, OUT)),
 }
-_NORMS = _words("BatchNorm InstanceNorm LayerNorm GraphNorm GraphSizeNorm PairNorm MeanSubtractionNorm DiffGroupNorm")
+_NORMS = "BatchNorm InstanceNorm LayerNorm GraphNorm GraphSizeNorm PairNorm MeanSubtractionNorm DiffGroupNorm"
 
 
 def cases() -> list[str]:
@@ -90,8 +83,8 @@ def cases() -> list[str]:
     return [
         *(f"layer/{name}" for name in (*_LAYERS, *_OPTIONS, *_BUILT)),
         *(f"model/{name}" for name in (*_MODELS, *_WHOLE)),
-        *(f"aggregation/{name}" for name in _AGGREGATIONS),
-        *(f"normalisation/{name}" for name in _NORMS),
+        *(f"aggregation/{name}" for name in _AGGREGATIONS.split()),
+        *(f"normalisation/{name}" for name in _NORMS.split()),
     ]
 
 
@@ -215,7 +208,7 @@ def build(case: str) -> tuple[nn.Module, tuple[Any, ...]]:
     kind, _, name = case.partition("/")
     features = torch.zeros(NODES, DIM)
     if kind == "aggregation":
-        sizes = _SIZED.get(name, lambda geometric: ())(geometric)
+        sizes = _SIZED[name]() if name in _SIZED else ()
         return OnGraph(getattr(geometric, name)(*sizes), index=torch.arange(NODES) // 4), (features,)
     if kind == "normalisation":
         sizes = () if name in ("GraphSizeNorm", "PairNorm", "MeanSubtractionNorm") else (DIM,)
