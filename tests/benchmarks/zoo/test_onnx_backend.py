@@ -28,7 +28,7 @@ def test_a_sample_of_the_backend_tests() -> None:
             failed += [
                 f"{case}: {column}"
                 for column, holds in onnx_backend.check(case).items()
-                if holds is False and expected(case, column)
+                if holds not in (True, None) and expected(case, column)
             ]
     assert not failed
 
