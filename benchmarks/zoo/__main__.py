@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..report import RESULTS, Table, publish
-from .runner import missing, run, tables, unexplained
+from .runner import not_installed, run, tables, unexplained
 
 CORPORA = (
     "torch_models",
@@ -85,7 +85,7 @@ def main() -> int:
         parser.error(f"unknown corpus {', '.join(sorted(unknown))}; known are {', '.join(CORPORA)}")
     if options.write and options.limit:
         parser.error("--write needs whole corpora, without --limit")
-    absent = sorted({library for name in chosen for library in missing(name)})
+    absent = sorted({library for name in chosen for library in not_installed(name)})
     if absent:
         parser.error(f"not installed: {', '.join(absent)}; `make zoo` installs what the corpora need")
     outcomes = {name: run(name, options.runs, options.jobs, options.limit) for name in chosen}

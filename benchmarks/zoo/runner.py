@@ -56,7 +56,7 @@ def load(name: str) -> Corpus:
     return cast(Corpus, importlib.import_module(f".{name}", __package__))
 
 
-def missing(name: str) -> list[str]:
+def not_installed(name: str) -> list[str]:
     """Distributions that a corpus needs and that are not installed."""
     return [library for library in getattr(load(name), "REQUIRES", ()) if not _installed(library)]
 

@@ -81,8 +81,8 @@ def test_a_library_that_is_missing_is_an_error_that_says_what_to_install(
     sample = Sample("sample")
     monkeypatch.setattr(sample, "REQUIRES", ("numpy", "no-such-library"), raising=False)
     monkeypatch.setitem(sys.modules, "benchmarks.zoo.sample", sample)
-    assert runner.missing("sample") == ["no-such-library"]
-    assert runner.missing("keras_applications") == []
+    assert runner.not_installed("sample") == ["no-such-library"]
+    assert runner.not_installed("keras_applications") == []
     monkeypatch.setattr(zoo, "CORPORA", ("sample",))
     monkeypatch.setattr(sys, "argv", ["zoo", "--runs", str(tmp_path)])
     with pytest.raises(SystemExit) as stop:
