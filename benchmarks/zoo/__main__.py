@@ -36,11 +36,12 @@ CORPORA = (
     "tf_keras_models",
 )
 ABOUT = (
-    "Networks that nobody here wrote, and what must hold for each. Parameters are compared with the framework's own "
-    "count, FLOPs with PyTorch's FlopCounterMode on the meta device, ONNX shapes with the recorded outputs and "
-    "onnxruntime; isomorphic means equal canonical graphs, node for node. Canonical parameters and FLOPs are those "
-    "of the canonical graph, compared with PyTorch's own count (of parameters, those that some operator reads), and "
-    "elsewhere with the raw graph.\n\n"
+    "Networks of other libraries, files of other tools, and what must hold for each. Parameters are compared with the "
+    "framework's own count, FLOPs with PyTorch's FlopCounterMode (on the meta device where the module runs there, "
+    "otherwise on the CPU), ONNX shapes with the recorded outputs and onnxruntime; isomorphic means equal canonical "
+    "graphs, node for node. Canonical parameters and FLOPs are those of the canonical graph, compared with PyTorch's "
+    "counts where FlopCounterMode ran (of parameters, those that some operator reads), elsewhere with the raw graph's."
+    "\n\n"
     "*torch_models*: all of timm and torchvision; of torchvision's detectors the backbone and the heads, without "
     "the selection of boxes by their values. *transformers_models*: every base model of the registry, small "
     "variants of the default configurations, some with the implementation or the inputs that need no values "
@@ -51,11 +52,11 @@ ABOUT = (
     "keras.applications. *onnx_backend*: the node, simple, operator and light tests of the onnx package.\n\n"
     "*diffusers_models*, *graph_networks* (torch_geometric on a fixed graph), *kornia_models*, *monai_networks*, "
     "*open_clip_models*, *policies* (stable-baselines3), *segmentation_models* (segmentation_models_pytorch), "
-    "*ultralytics_models*, *vit_pytorch_models*, *x_transformers_models*: modules of these libraries with random "
-    "weights. *onnx_wheels*: ONNX files that wheels on PyPI ship, with FLOPs from onnxruntime's sizes. "
-    "*onnx_variants*: small networks as onnxruntime quantises and optimises them, with the module's parameters and "
-    "FLOPs. *tf_keras_models*: SavedModels that Keras 2 writes, beside their objects, and TensorFlow files of "
-    "wheels. Their lists are in the files of benchmarks/zoo."
+    "*ultralytics_models*, *vit_pytorch_models*, *x_transformers_models*: modules of these libraries, not pretrained. "
+    "*onnx_wheels*: ONNX files that wheels on PyPI ship, with FLOPs from onnxruntime's sizes. *onnx_variants*: small "
+    "networks, some written for this, as onnxruntime quantises and optimises them, with the module's parameters and "
+    "FLOPs. *tf_keras_models*: SavedModels that Keras 2 writes of its applications and of a few of its layers in a "
+    "row, beside their objects, and TensorFlow files of wheels. Their lists are in the files of benchmarks/zoo."
 )
 
 
