@@ -38,21 +38,21 @@ log = logging.getLogger(__name__)
 
 
 class ModelPart(NamedTuple):
-    """Some models of a library.
+    """Some models of a package.
 
-    library: one of `LIBRARIES`.
-    number: of the part within its library.
+    package: one of `LIBRARIES`.
+    number: of the part within its package.
     models: names.
     """
 
-    library: str
+    package: str
     number: int
     models: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """The name of the part's folder."""
-        return f"{self.library}-{self.number:02}"
+        return f"{self.package}-{self.number:02}"
 
 
 def parts(scale: float, seed: int) -> list[ModelPart]:
@@ -84,14 +84,14 @@ def write_part(part: ModelPart, path: Path, seed: int) -> None:
     with _quiet(), seeded(seed):
         declare()
         for model in tqdm(part.models, desc=part.name, unit="model", disable=None):
-            rng = np.random.default_rng([seed, zlib.crc32(f"{part.library}/{model}".encode())])
-            for title, graph in _graphs(part.library, model, rng, problems):
+            rng = np.random.default_rng([seed, zlib.crc32(f"{part.package}/{model}".encode())])
+            for title, graph in _graphs(part.package, model, rng, problems):
                 titles.append(title)
                 graphs.append(graph)
     for problem in problems:
         log.info("corpus: %s leaves out %s", part.name, problem)
     log.info("corpus: %s: %d graphs of %d models, %d left out", part.name, len(graphs), len(part.models), len(problems))
-    GraphStore.write(path, graphs, family=part.library, specs=titles)
+    GraphStore.write(path, graphs, family=part.package, specs=titles)
 
 
 def versions() -> dict[str, str]:

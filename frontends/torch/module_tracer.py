@@ -27,10 +27,10 @@ from .call_arguments import ValueDependenceError
 from .control_flow import record_control_flow
 from .error_location import located
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves, with_tensors
-from .library_settings import tracing_settings
 from .recorder import Recorder
 from .script_functions import compiled_code_recorded
 from .tensor_values import TensorValues, tensors_in
+from .tracing_settings import tracing_settings
 from .typing import Args, Kwargs
 
 CONTAINERS = (list, dict, set)
