@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 Sizes = dict[str, tuple[int, ...]]
-_INSIDE = {"If", "Loop", "Scan", "SequenceMap"}
+_NO_FORMULA = {"If", "Loop", "Scan", "SequenceMap", "Attention", "DeformConv"}
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
@@ -40,18 +40,24 @@ def values(model: onnx.ModelProto, inputs: dict[str, Any]) -> dict[str, np.ndarr
 
 
 def flops(model: onnx.ModelProto, computed: dict[str, np.ndarray[Any, Any]], inputs: dict[str, Any]) -> int | None:
-    """2 FLOPs per multiply-add of all products; None where there is control flow or an operator of another domain.
+    """2 FLOPs per multiply-add of all products; None where an operator has no formula here.
 
     Args:
         model: whole, with its weights.
         computed: by `values`.
         inputs: arrays by name.
     """
-    if any(node.op_type in _INSIDE or node.domain not in ("", "ai.onnx") for node in model.graph.node):
+    if not all(_has_formula(node) for node in model.graph.node):
         return None
     sizes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     sizes |= {name: np.shape(value) for name, value in (computed | inputs).items()}
     return sum(_node_flops(node, sizes) for node in model.graph.node)
+
+
+def _has_formula(node: onnx.NodeProto) -> bool:
+    if node.op_type == "Einsum" and (len(node.input) != 2 or "." in _equation(node)):
+        return False
+    return node.op_type not in _NO_FORMULA and node.domain in ("", "ai.onnx")
 
 
 def _node_flops(node: onnx.NodeProto, sizes: Sizes) -> int:
@@ -79,14 +85,18 @@ def _node_flops(node: onnx.NodeProto, sizes: Sizes) -> int:
 
 def _einsum_flops(node: onnx.NodeProto, given: list[tuple[int, ...]]) -> int:
     """All letters of two operands, if one of them is summed over."""
-    equation = next(attribute.s.decode() for attribute in node.attribute if attribute.name == "equation")
-    operands, _, result = equation.replace(" ", "").partition("->")
+    operands, _, result = _equation(node).partition("->")
     letters = {
         letter: size
         for term, shape in zip(operands.split(","), given, strict=True)
         for letter, size in zip(term, shape, strict=True)
     }
-    return 2 * prod(letters.values()) if len(given) == 2 and set(letters) - set(result) else 0
+    return 2 * prod(letters.values()) if set(letters) - set(result) else 0
+
+
+def _equation(node: onnx.NodeProto) -> str:
+    equation: bytes = next(attribute.s for attribute in node.attribute if attribute.name == "equation")
+    return equation.decode().replace(" ", "")
 
 
 def zeros(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray[Any, Any]]:

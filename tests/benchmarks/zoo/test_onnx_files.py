@@ -51,6 +51,13 @@ def test_flops_by_hand(
     assert counted(nodes, weights, shape) == expected
 
 
+@pytest.mark.parametrize("equation", ["bij,jk,kl->bil", "...j,jk->...k"])
+def test_a_product_without_a_formula_is_not_compared(equation: str) -> None:
+    names = ["x", "w", "v"][: equation.count(",") + 1]
+    node = make_node("Einsum", names, ["y"], equation=equation)
+    assert counted([node], {"w": (5, 7), "v": (7, 2)}, [1, 3, 5]) is None
+
+
 def test_files_that_onnxruntime_makes_cost_what_the_module_does() -> None:
     assert onnx_variants.check("perceptron") == dict.fromkeys(onnx_variants.COLUMNS, True)
 
