@@ -90,7 +90,7 @@ def _unpacked(x: Expansion, tensor: OnnxTensor) -> list[OnnxTensor]:
 def _attention(x: Expansion) -> Results:
     """Attention, with one product for the projections; its past has keys and values in one tensor."""
     bias = x.input(5)
-    return packed_attention(x, x.require(0), x.require(1), x.input(2), (x.input(3), bias), x.input(4))
+    return packed_attention(x, x.require_input(0), x.require_input(1), x.input(2), (x.input(3), bias), x.input(4))
 
 
 def packed_attention(
@@ -130,7 +130,7 @@ def packed_attention(
 
 def _longformer_attention(x: Expansion) -> Results:
     """Attention in windows and to global tokens: its cost depends on how many of these the mask has."""
-    return x.opaque([x.require(0).size])
+    return x.opaque([x.require_input(0).size])
 
 
 # --- attention between projected tensors
@@ -161,13 +161,13 @@ def _biased_attention(
         past: keys and values of earlier steps.
         in_buffer: whether the past has room for the new steps.
     """
-    heads, query = int(x.attr("num_heads")), x.require(0)
+    heads, query = int(x.attr("num_heads")), x.require_input(0)
     if len(query.size) == 5:
         qkv = _unpacked(x, query)
-    elif len(x.require(1).size) == 5:
-        qkv = [query, *_unpacked(x, x.require(1))]
+    elif len(x.require_input(1).size) == 5:
+        qkv = [query, *_unpacked(x, x.require_input(1))]
     else:
-        qkv = [query, *(_heads_last(x, x.require(slot)) for slot in (1, 2))]
+        qkv = [query, *(_heads_last(x, x.require_input(slot)) for slot in (1, 2))]
     biases = _vectors(x, bias, [part.size[-1] for part in qkv])
     qkv = [x.sum(part, vector) for part, vector in zip(qkv, biases, strict=True)]
     past = _whole_past(past)
@@ -185,7 +185,7 @@ def _whole_past(past: Past) -> Past:
 def _group_query_attention(x: Expansion) -> Results:
     """GroupQueryAttention: fewer heads of keys and values, norms, rotations, a past in a longer buffer."""
     heads, key_heads = int(x.attr("num_heads")), int(x.attr("kv_num_heads"))
-    query = x.require(0)
+    query = x.require_input(0)
     qkv = [query, x.input(1), x.input(2)]
     if qkv[1] is None or qkv[2] is None:
         width = query.size[-1] // (heads + 2 * key_heads)
@@ -233,7 +233,7 @@ def _cut_past(x: Expansion, past: Past, kept: int) -> Past:
 
 def _sparse_attention(x: Expansion) -> Results:
     """Attention of blocks that values select, on which its cost depends; the present has the size of the past."""
-    query, past = x.require(0), x.require(3)
+    query, past = x.require_input(0), x.require_input(3)
     heads, key_heads = int(x.attr("num_heads")), int(x.attr("kv_num_heads"))
     packed = x.input(1) is None
     features = query.size[-1] * heads // (heads + 2 * key_heads) if packed else query.size[-1]
@@ -243,10 +243,10 @@ def _sparse_attention(x: Expansion) -> Results:
 
 def _decoder_attention(x: Expansion) -> Results:
     """DecoderAttention: (length, batch, features), with the weights of the projections."""
-    query, key, heads = x.require(0), x.require(1), int(x.attr("num_heads"))
+    query, key, heads = x.require_input(0), x.require_input(1), int(x.attr("num_heads"))
     width = query.size[-1]
     biases = _vectors(x, x.input(4), [width] * 3)
-    parts = [x.op("MatMul", query, x.require(2)), *x.split(x.op("MatMul", key, x.require(3)), [width] * 2)]
+    parts = [x.op("MatMul", query, x.require_input(2)), *x.split(x.op("MatMul", key, x.require_input(3)), [width] * 2)]
     qkv = [x.transpose(x.sum(part, bias), 1, 0, 2) for part, bias in zip(parts, biases, strict=True)]
     result, *present = attend(x, qkv, (heads, heads), x.input(5))
     return [x.transpose(result, 1, 0, 2), *present]
@@ -257,9 +257,9 @@ def _decoder_attention(x: Expansion) -> Results:
 
 def _packed_self_attention(x: Expansion) -> Results:
     """PackedAttention: the tokens of all sequences behind each other, (tokens, features)."""
-    tensor, offsets = x.require(0), x.require(3)
+    tensor, offsets = x.require_input(0), x.require_input(3)
     heads = int(x.attr("num_heads"))
-    projected = x.sum(x.op("MatMul", tensor, x.require(1)), x.input(2))
+    projected = x.sum(x.op("MatMul", tensor, x.require_input(1)), x.input(2))
     widths = x.attr("qkv_hidden_sizes") or [projected.size[-1] // 3] * 3
     qkv = [_sequences(x, part, offsets) for part in x.split(projected, widths)]
     [result, *_] = attend(x, qkv, (heads, heads), x.input(5))
@@ -268,12 +268,12 @@ def _packed_self_attention(x: Expansion) -> Results:
 
 def _packed_cross_attention(x: Expansion) -> Results:
     """PackedMultiHeadAttention: the same with projected tensors."""
-    heads, query, offsets = int(x.attr("num_heads")), x.require(0), x.require(4)
+    heads, query, offsets = int(x.attr("num_heads")), x.require_input(0), x.require_input(4)
     if len(query.size) == 4:  # (tokens, heads, 3, width)
         parts = _unpacked(x, x.reshape(query, (1, *query.size)))
         qkv = [x.reshape(part, part.size[1:]) for part in parts]
     else:
-        qkv = [query, x.require(1), x.require(2)]
+        qkv = [query, x.require_input(1), x.require_input(2)]
     biases = _vectors(x, x.input(3), [part.size[-1] for part in qkv])
     qkv = [_sequences(x, x.sum(part, bias), offsets) for part, bias in zip(qkv, biases, strict=True)]
     [result, *_] = attend(x, qkv, (heads, heads), x.input(6))
@@ -289,7 +289,7 @@ def _sequences(x: Expansion, tensor: OnnxTensor, offsets: OnnxTensor) -> OnnxTen
 
 def _remove_padding(x: Expansion) -> Results:
     """Tokens in one row, at most all of them; their offsets, where sequences begin, the longest length."""
-    tensor = x.require(0)
+    tensor = x.require_input(0)
     batch, length, width = tensor.size
     return [
         x.reshape(tensor, (batch * length, width)),
@@ -300,7 +300,7 @@ def _remove_padding(x: Expansion) -> Results:
 
 
 def _restore_padding(x: Expansion) -> Results:
-    tensor, offsets = x.require(0), x.require(1)
+    tensor, offsets = x.require_input(0), x.require_input(1)
     if tensor.size[0] != offsets.size[0] * offsets.size[1]:
         return x.opaque([(*offsets.size, tensor.size[-1])], flops=0)
     return [x.reshape(tensor, (*offsets.size, tensor.size[-1]))]

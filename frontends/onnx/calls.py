@@ -1,4 +1,4 @@
-"""One call of an ONNX operator, which converters turn into nodes: attributes, operands, and sizes of its results."""
+"""A node of an ONNX model with its operands, and a call of it, which converters turn into nodes of the graph."""
 
 from __future__ import annotations
 
@@ -17,34 +17,18 @@ from .tensors import OnnxTensor, as_param, get_attribute, weight_value
 
 
 @dataclass(slots=True)
-class OnnxCall:
-    """A node of the graph with its operands.
+class NodeOperands:
+    """A node of the model with its operands.
 
     Attributes:
-        tape: where nodes are appended.
+        tape: where nodes of the graph are appended.
         node: the node in the model.
         inputs: its operands, None for those left out.
-        sizes: of its results.
-        elem_types: `TensorProto.DataType` of its results.
-        since_version: opset version of the operator's definition.
-        name: of the nodes made of it; the operator's in lower case unless given.
     """
 
     tape: Tape
     node: onnx.NodeProto
     inputs: list[OnnxTensor | None]
-    sizes: list[Size]
-    elem_types: list[int] = field(default_factory=list)
-    since_version: int = 1
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        self.name = self.name or self.node.op_type.lower()
-
-    @property
-    def op_type(self) -> str:
-        """ONNX's name of the operator."""
-        return str(self.node.op_type)
 
     def attr(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, strings as text."""
@@ -69,6 +53,31 @@ class OnnxCall:
     def present_inputs(self) -> list[OnnxTensor]:
         """The operands without those left out."""
         return [tensor for tensor in self.inputs if tensor is not None]
+
+
+@dataclass(slots=True)
+class OnnxCall(NodeOperands):
+    """A node whose results have known sizes, for a converter.
+
+    Attributes:
+        sizes: of its results.
+        elem_types: `TensorProto.DataType` of its results.
+        since_version: opset version of the operator's definition.
+        name: of the nodes made of it; the operator's in lower case unless given.
+    """
+
+    sizes: list[Size]
+    elem_types: list[int] = field(default_factory=list)
+    since_version: int = 1
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.node.op_type.lower()
+
+    @property
+    def op_type(self) -> str:
+        """ONNX's name of the operator."""
+        return str(self.node.op_type)
 
     def attr_or_input(self, name: str, slot: int, default: Any = None) -> Any:
         """Integers that are an attribute in older opsets and an input in newer ones.

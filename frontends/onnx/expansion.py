@@ -16,11 +16,11 @@ from onnx import TensorProto, defs, helper
 
 from cgir import TraceError
 from cgir.graph import Attr
-from frontends.common.tape import Size, Tape
+from frontends.common.tape import Size
 
-from .calls import OnnxCall
+from .calls import NodeOperands, OnnxCall
 from .shape_inference import ShapeInference
-from .tensors import QUANTIZED_TYPES, OnnxTensor, get_attribute
+from .tensors import QUANTIZED_TYPES, OnnxTensor
 
 Results: TypeAlias = Sequence[OnnxTensor | None]
 Importer: TypeAlias = Callable[[onnx.NodeProto, list[OnnxTensor | None], ShapeInference], list[OnnxTensor]]
@@ -60,49 +60,24 @@ def _as_float(tensor: OnnxTensor | None) -> OnnxTensor | None:
 
 
 @dataclass(slots=True)
-class Expansion:
+class Expansion(NodeOperands):
     """A node, its operands, and the operators that it has been written as so far.
 
     Attributes:
-        node: in the file.
-        inputs: its operands, None for those left out.
-        tape: where nodes are appended.
         ir_version: of the file.
         import_node: imports a node of the default domain with its operands.
     """
 
-    node: onnx.NodeProto
-    inputs: list[OnnxTensor | None]
-    tape: Tape
     ir_version: int
     import_node: Importer
     _num_results: int = 0
 
     # --- the node
 
-    def attr(self, name: str, default: Any = None) -> Any:
-        """An attribute of the node, strings as text."""
-        return get_attribute(self.node, name, default)
-
     def attrs(self, *names: str) -> dict[str, Any]:
         """Those of some attributes that the node has."""
         values = {name: self.attr(name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
-
-    def input(self, slot: int) -> OnnxTensor | None:
-        """The operand in a slot, None if left out."""
-        return self.inputs[slot] if slot < len(self.inputs) else None
-
-    def require(self, slot: int) -> OnnxTensor:
-        """The operand in a slot.
-
-        Raises:
-            TraceError: it is missing.
-        """
-        tensor = self.input(slot)
-        if tensor is None:
-            raise TraceError(f"needs at least {slot + 1} inputs, found {len(self.inputs)}")
-        return tensor
 
     def wants(self, slot: int) -> bool:
         """Whether the node's result in a slot has a name."""
@@ -148,8 +123,7 @@ class Expansion:
     def opaque(self, sizes: Sequence[Size], **attrs: int) -> list[OnnxTensor]:
         """The node as it is, of these sizes; what it costs is unknown without the attribute `flops`."""
         name = f"{self.node.domain}.{self.node.op_type}"
-        tensors = [tensor for tensor in self.inputs if tensor is not None]
-        return self.emit("Opaque", tensors, sizes, attrs, display_name=name)
+        return self.emit("Opaque", self.present_inputs, sizes, attrs, display_name=name)
 
     def emit(
         self,

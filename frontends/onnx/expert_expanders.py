@@ -21,7 +21,7 @@ def _mixture(slots: tuple[int, ...], bits: str = "") -> Expander:
     """
 
     def expand(x: Expansion) -> Results:
-        tensor, router = x.require(0), x.require(1)
+        tensor, router = x.require_input(0), x.require_input(1)
         *lead, features = tensor.size
         num_picked = int(x.attr("k", 1))
         chances = x.op("Softmax", x.reshape(router, (*lead, router.size[-1])), axis=-1)

@@ -57,13 +57,13 @@ def window_attrs(x: Expansion) -> dict[str, Any]:
 
 def fused_conv(x: Expansion) -> Results:
     """A convolution, the sum with a residual, an activation."""
-    result = x.op("Conv", x.require(0), x.require(1), x.input(2), **window_attrs(x))
+    result = x.op("Conv", x.require_input(0), x.require_input(1), x.input(2), **window_attrs(x))
     return [activation(x, x.sum(result, x.input(3)), x.attr("activation", ""), x.attr("activation_params", ()))]
 
 
 def _nhwc_conv(x: Expansion) -> Results:
     """The same with channels last, of filters with channels first or last."""
-    image, filters = x.require(0), x.require(1)
+    image, filters = x.require_input(0), x.require_input(1)
     if filters.size[1] * x.attr("group", 1) != image.size[-1]:
         filters = x.channels_first(filters)
     result = x.op("Conv", x.channels_first(image), filters, x.input(2), **window_attrs(x))
@@ -74,11 +74,11 @@ def _nhwc_conv(x: Expansion) -> Results:
 
 
 def _nhwc_max_pool(x: Expansion) -> Results:
-    return [x.channels_last(x.op("MaxPool", x.channels_first(x.require(0)), **window_attrs(x)))]
+    return [x.channels_last(x.op("MaxPool", x.channels_first(x.require_input(0)), **window_attrs(x)))]
 
 
 def _max_pool_with_mask(x: Expansion) -> Results:
-    image, mask = x.require(0), x.op("Cast", x.require(1), to=TensorProto.FLOAT)
+    image, mask = x.require_input(0), x.op("Cast", x.require_input(1), to=TensorProto.FLOAT)
     return [x.op("MaxPool", x.op("Mul", image, mask), **window_attrs(x))]
 
 
@@ -88,7 +88,7 @@ def _conv_transpose(x: Expansion) -> Results:
     pads = x.input(2)
     if pads is not None:
         attrs["pads"] = pads.ints()
-    return [x.op("ConvTranspose", x.require(0), x.require(1), x.input(3), **attrs)]
+    return [x.op("ConvTranspose", x.require_input(0), x.require_input(1), x.input(3), **attrs)]
 
 
 # --- products
@@ -97,7 +97,7 @@ def _conv_transpose(x: Expansion) -> Results:
 def fused_gemm(x: Expansion) -> Results:
     """A linear layer with an activation."""
     attrs = x.attrs("transA", "transB", "alpha", "beta")
-    result = x.op("Gemm", x.require(0), x.require(1), x.input(2), **attrs)
+    result = x.op("Gemm", x.require_input(0), x.require_input(1), x.input(2), **attrs)
     return [_gemm_activation(x, result)]
 
 
@@ -108,7 +108,7 @@ def _gemm_activation(x: Expansion, tensor: OnnxTensor) -> OnnxTensor:
 
 def _scaled_product(x: Expansion) -> OnnxTensor:
     """A product whose factors are transposed before, and which is multiplied with a number."""
-    factors = [_transposed(x, x.require(slot), letter) for slot, letter in ((0, "A"), (1, "B"))]
+    factors = [_transposed(x, x.require_input(slot), letter) for slot, letter in ((0, "A"), (1, "B"))]
     result = x.op("MatMul", *factors)
     alpha = x.attr("alpha", 1.0)
     return result if alpha == 1 else x.op("Mul", result, x.number(alpha))
@@ -138,7 +138,7 @@ def _fused_matmul_activation(x: Expansion) -> Results:
 
 
 def _gemm_fast_gelu(x: Expansion) -> Results:
-    total = x.sum(x.op("MatMul", x.require(0), x.require(1)), x.input(2))
+    total = x.sum(x.op("MatMul", x.require_input(0), x.require_input(1)), x.input(2))
     return [x.op("Gelu", total, approximate="tanh")]
 
 
@@ -164,7 +164,7 @@ def _gelu(approximate: str) -> Expander:
 
 def _bias_split_gelu(x: Expansion) -> Results:
     """The first half of the channels times GELU of the second."""
-    total = x.sum(x.require(0), x.require(1))
+    total = x.sum(x.require_input(0), x.require_input(1))
     half = total.size[-1] // 2
     left, right = x.split(total, [half, half])
     return [x.op("Mul", left, x.op("Gelu", right))]
@@ -181,12 +181,12 @@ def _sum(num_inputs: int) -> Expander:
 
 
 def _bias_softmax(x: Expansion) -> Results:
-    return [x.op("Softmax", x.sum(x.require(0), x.require(1)), axis=x.attr("axis", 1))]
+    return [x.op("Softmax", x.sum(x.require_input(0), x.require_input(1)), axis=x.attr("axis", 1))]
 
 
 def _scaled_silu(x: Expansion) -> Results:
     scale = x.input(1)
-    activated = quick_gelu(x, x.require(0), float(x.attr("alpha", 1.0)))
+    activated = quick_gelu(x, x.require_input(0), float(x.attr("alpha", 1.0)))
     return [activated if scale is None else x.op("Mul", activated, scale)]
 
 
@@ -198,8 +198,8 @@ def skip_norm(op: str) -> Expander:
 
     def expand(x: Expansion) -> Results:
         layer = op == "LayerNormalization"
-        affine = [x.require(2), x.input(3)] if layer else [x.require(2)]
-        total = _biased_sum(x, [x.require(0), x.require(1)], x.input(4 if layer else 3))
+        affine = [x.require_input(2), x.input(3)] if layer else [x.require_input(2)]
+        total = _biased_sum(x, [x.require_input(0), x.require_input(1)], x.input(4 if layer else 3))
         result = x.op(op, total, *affine, axis=-1)
         return [result, *statistics(x, total), total]
 
@@ -230,13 +230,13 @@ def statistics(x: Expansion, tensor: OnnxTensor) -> list[OnnxTensor]:
 
 
 def _simplified_layer_norm(x: Expansion) -> Results:
-    tensor = x.require(0)
-    return [x.op("RMSNormalization", tensor, x.require(1), axis=x.attr("axis", -1)), *statistics(x, tensor)[:1]]
+    tensor = x.require_input(0)
+    return [x.op("RMSNormalization", tensor, x.require_input(1), axis=x.attr("axis", -1)), *statistics(x, tensor)[:1]]
 
 
 def _layer_norm(x: Expansion) -> Results:
-    tensor = x.require(0)
-    result = x.op("LayerNormalization", tensor, x.require(1), x.input(2), axis=x.attr("axis", -1))
+    tensor = x.require_input(0)
+    result = x.op("LayerNormalization", tensor, x.require_input(1), x.input(2), axis=x.attr("axis", -1))
     return [result, *statistics(x, tensor)]
 
 
@@ -244,9 +244,9 @@ def _group_norm(skip: bool) -> Expander:
     """GroupNorm, perhaps of a sum, and perhaps an activation; channels are last unless the node says otherwise."""
 
     def expand(x: Expansion) -> Results:
-        tensor = x.require(0)
+        tensor = x.require_input(0)
         if skip:
-            added = x.require(3)
+            added = x.require_input(3)
             batch, channels, rank = tensor.size[0], tensor.size[-1], len(tensor.size)
             if len(added.size) == 2:
                 added = x.reshape(added, (batch, *(1,) * (rank - 2), channels))
@@ -255,8 +255,8 @@ def _group_norm(skip: bool) -> Expander:
         result = x.op(
             "GroupNormalization",
             x.channels_first(tensor) if last else tensor,
-            x.require(1),
-            x.require(2),
+            x.require_input(1),
+            x.require_input(2),
             num_groups=x.attr("groups"),
         )
         if x.attr("activation", 0):
@@ -278,7 +278,7 @@ FUSED: dict[str, Expander] = {
     "GemmFastGelu": _gemm_fast_gelu,
     **dict.fromkeys(("Gelu", "BiasGelu"), _gelu("none")),
     "FastGelu": _gelu("tanh"),
-    "QuickGelu": lambda x: [quick_gelu(x, x.require(0), float(x.attr("alpha", 1.702)))],
+    "QuickGelu": lambda x: [quick_gelu(x, x.require_input(0), float(x.attr("alpha", 1.702)))],
     "ScaledSiLU": _scaled_silu,
     "BiasSplitGelu": _bias_split_gelu,
     **dict.fromkeys(("BiasAdd", "BiasDropout", "BitmaskBiasDropout"), _sum(3)),

@@ -186,7 +186,7 @@ class OnnxImporter:
         expand = matched(self._expanders, node)
         if expand is None:
             return None
-        results = expand(Expansion(node, inputs, self.tape, self.inference.ir_version, self._results))
+        results = expand(Expansion(self.tape, node, inputs, self.inference.ir_version, self._results))
         return None if results is None else named_results(node, results)
 
     def _results(

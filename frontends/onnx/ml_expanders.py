@@ -27,7 +27,7 @@ def _constants(x: Expansion, name: str) -> OnnxTensor | None:
 
 
 def _scaler(x: Expansion) -> Results:
-    tensor, offset, scale = _as_float(x, x.require(0)), _constants(x, "offset"), _constants(x, "scale")
+    tensor, offset, scale = _as_float(x, x.require_input(0)), _constants(x, "offset"), _constants(x, "scale")
     centred = tensor if offset is None else x.op("Sub", tensor, offset)
     return [centred if scale is None else x.op("Mul", centred, scale)]
 
@@ -37,7 +37,7 @@ def _as_float(x: Expansion, tensor: OnnxTensor) -> OnnxTensor:
 
 
 def _normalizer(x: Expansion) -> Results:
-    tensor, norm = _as_float(x, x.require(0)), x.attr("norm", "MAX")
+    tensor, norm = _as_float(x, x.require_input(0)), x.attr("norm", "MAX")
     if norm == "MAX":
         return [x.op("Div", tensor, x.op("ReduceMax", x.op("Abs", tensor), x.ints(-1), keepdims=1))]
     return [x.op("LpNormalization", tensor, axis=-1, p={"L1": 1, "L2": 2}[norm])]
@@ -45,7 +45,7 @@ def _normalizer(x: Expansion) -> Results:
 
 def _imputer(x: Expansion) -> Results:
     """A number in the place of every missing one."""
-    tensor = _as_float(x, x.require(0))
+    tensor = _as_float(x, x.require_input(0))
     values = _constants(x, "imputed_value_floats") or _constants(x, "imputed_value_int64s")
     missing = x.attr("replaced_value_float", x.attr("replaced_value_int64", 0))
     absent = x.op("IsNaN", tensor) if np.isnan(missing) else x.op("Equal", tensor, x.number(missing))
@@ -53,7 +53,7 @@ def _imputer(x: Expansion) -> Results:
 
 
 def _binarizer(x: Expansion) -> Results:
-    tensor = _as_float(x, x.require(0))
+    tensor = _as_float(x, x.require_input(0))
     above = x.op("Greater", tensor, x.number(x.attr("threshold", 0.0)))
     return [x.op("Cast", above, to=TensorProto.FLOAT)]
 
@@ -73,7 +73,7 @@ def _feature_vectorizer(x: Expansion) -> Results:
 
 def _array_feature_extractor(x: Expansion) -> Results:
     """Some entries of the last axis; a vector is one row."""
-    data, indices = x.require(0), x.require(1)
+    data, indices = x.require_input(0), x.require_input(1)
     row = data if len(data.size) > 1 else x.op("Reshape", data, x.ints(1, *data.size))
     flat = x.op("Reshape", indices, x.ints(prod(indices.size)))
     return [x.op("Gather", row, flat, axis=len(row.size) - 1)]
@@ -82,7 +82,7 @@ def _array_feature_extractor(x: Expansion) -> Results:
 def _one_hot_encoder(x: Expansion) -> Results:
     categories = len(x.attr("cats_int64s") or x.attr("cats_strings") or ())
     zero_one = OnnxTensor("values", TensorProto.FLOAT, (2,), np.array([0, 1], np.float32))
-    indices = x.op("Cast", x.require(0), to=TensorProto.INT64)
+    indices = x.op("Cast", x.require_input(0), to=TensorProto.INT64)
     return [x.op("OneHot", indices, x.ints(categories), zero_one)]
 
 
@@ -90,7 +90,7 @@ def _lookup(x: Expansion) -> Results:
     """A table of names or numbers, read with the elements of a tensor."""
     keys = next((x.attr(name) for name in _KEYS if x.attr(name)), [0])
     table = x.constant("table", (len(keys),), _lookup_type(x))
-    return [x.op("Gather", table, x.op("Cast", x.require(0), to=TensorProto.INT64))]
+    return [x.op("Gather", table, x.op("Cast", x.require_input(0), to=TensorProto.INT64))]
 
 
 _KEYS = ("keys_int64s", "keys_strings", "keys_floats", "cats_int64s", "classes_strings")
@@ -103,7 +103,7 @@ def _lookup_type(x: Expansion) -> int:
 
 def _first(x: Expansion) -> Results:
     """What only renames the columns of its input, such as a map from classes to probabilities."""
-    return [x.require(0)]
+    return [x.require_input(0)]
 
 
 # --- linear models and support vectors
@@ -111,7 +111,7 @@ def _first(x: Expansion) -> Results:
 
 def _rows(x: Expansion) -> OnnxTensor:
     """The examples as rows of floating-point numbers."""
-    tensor = _as_float(x, x.require(0))
+    tensor = _as_float(x, x.require_input(0))
     return tensor if len(tensor.size) > 1 else x.reshape(tensor, (1, *tensor.size))
 
 
@@ -214,7 +214,7 @@ def _svm_classifier(x: Expansion) -> Results:
 
 
 def _tree_sizes(x: Expansion, columns: int) -> tuple[int, int]:
-    rows = x.require(0).size
+    rows = x.require_input(0).size
     x.tape.gaps.append(
         Gap("parameters", f"{x.node.op_type} has its thresholds and leaves in attributes, not in tensors")
     )

@@ -27,14 +27,14 @@ def heads_first(x: Expansion, tensor: OnnxTensor, heads: int) -> OnnxTensor:
 
 def _rotary_embedding(x: Expansion) -> Results:
     """RotaryEmbedding of (batch, length, heads x width) or (batch, heads, length, width)."""
-    tensor, table = x.require(0), x.require(2)
+    tensor, table = x.require_input(0), x.require_input(2)
     heads = int(x.attr("num_heads", 0)) or tensor.size[-1] // (2 * table.size[-1])
     return [rotated(x, tensor, heads, int(x.attr("rotary_embedding_dim", 0)))]
 
 
 def standard_rotary_embedding(x: Expansion) -> Results:
     """RotaryEmbedding of ONNX, whose angles may be computed: (batch, length, half of the width), or looked up."""
-    tensor, cos, sin = x.require(0), x.require(1), x.require(2)
+    tensor, cos, sin = x.require_input(0), x.require_input(1), x.require_input(2)
     positions = x.input(3)
     angles = None if cos.static or sin.static else (cos, sin)
     if angles is not None and positions is not None:
@@ -85,27 +85,27 @@ def _rotation(
 
 
 def _gemma_rotary_embedding(x: Expansion) -> Results:
-    angles, *pairs = (x.require(slot) for slot in range(5))
+    angles, *pairs = (x.require_input(slot) for slot in range(5))
     sin, cos = (x.op("Unsqueeze", x.op(op, angles), x.ints(1)) for op in ("Sin", "Cos"))
     return [x.op("Add", x.op("Mul", plain, cos), x.op("Mul", turned, sin)) for plain, turned in (pairs[:2], pairs[2:])]
 
 
 def _relative_position_bias(x: Expansion) -> Results:
     """One row of a table for every pair of positions, (1, heads, queries, keys)."""
-    table = x.require(0)
-    queries, keys = (x.require(slot).ints()[0] for slot in (1, 2))
+    table = x.require_input(0)
+    queries, keys = (x.require_input(slot).ints()[0] for slot in (1, 2))
     rows = x.op("Gather", table, x.constant("buckets", (queries, keys), TensorProto.INT64))
     return [x.op("Unsqueeze", x.transpose(rows, 2, 0, 1), x.ints(0))]
 
 
 def _gated_relative_position_bias(x: Expansion) -> Results:
     """A bias of the scores times a gate that is computed from the queries."""
-    heads, query, bias = int(x.attr("num_heads")), x.sum(x.require(0), x.require(1)), x.require(2)
-    gates = x.sum(x.op("MatMul", heads_first(x, query, heads), x.require(3)), x.require(4))
+    heads, query, bias = int(x.attr("num_heads")), x.sum(x.require_input(0), x.require_input(1)), x.require_input(2)
+    gates = x.sum(x.op("MatMul", heads_first(x, query, heads), x.require_input(3)), x.require_input(4))
     batch, _, length, _ = gates.size
     pairs = x.reshape(gates, (batch, heads, length, 2, gates.size[-1] // 2))
     first, second = x.split(x.op("Sigmoid", x.op("ReduceSum", pairs, x.ints(4), keepdims=0)), [1, 1])
-    inner = x.op("Sub", x.op("Mul", second, x.require(5)), x.number(1.0))
+    inner = x.op("Sub", x.op("Mul", second, x.require_input(5)), x.number(1.0))
     gate = x.op("Add", x.op("Mul", first, inner), x.number(2.0))
     return [x.op("Mul", gate, bias)]
 

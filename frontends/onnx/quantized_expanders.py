@@ -46,7 +46,7 @@ def _dequantized(x: Expansion, slot: int, scale_slot: int | None = None) -> Onnx
         slot: of the operand.
         scale_slot: of its scale, before that of its zero point; None if its contents are of no importance.
     """
-    tensor = x.require(slot)
+    tensor = x.require_input(slot)
     if tensor.value is not None or tensor.is_floating:
         return tensor
     scale = None if scale_slot is None else x.input(scale_slot)
@@ -66,7 +66,7 @@ def _contents(tensor: OnnxTensor, scale: OnnxTensor | None, zero_point: OnnxTens
 
 def _weight(x: Expansion, slot: int, size: Sequence[int]) -> OnnxTensor:
     """The weight in a slot with the size that it has unpacked."""
-    tensor = x.require(slot)
+    tensor = x.require_input(slot)
     return x.param(tensor.name, tuple(size)) if tensor.value is None else x.op("Reshape", tensor, x.ints(*size))
 
 
@@ -80,7 +80,7 @@ def _without_points(x: Expansion, *slots: int) -> list[OnnxTensor | None]:
 
 def _quantize(x: Expansion) -> Results:
     """A tensor of integers, of the zero point's type; constants and weights stay what they are."""
-    tensor, zero_point = x.require(0), x.input(2)
+    tensor, zero_point = x.require_input(0), x.input(2)
     if tensor.value is None:
         return [tensor]
     kind = TensorProto.UINT8 if zero_point is None else zero_point.elem_type
@@ -105,7 +105,7 @@ def _quantize_dynamically(x: Expansion) -> Results:
 
 def _multiply_by_scale(x: Expansion) -> Results | None:
     """A product with a scale: of scales again a scale, of anything else as it is."""
-    left, right = x.require(0), x.require(1)
+    left, right = x.require_input(0), x.require_input(1)
     scale, other = (left, right) if isinstance(left, Scale) else (right, left)
     are_scales = _is_named_scale(scale) and _is_named_scale(other)
     if not isinstance(scale, Scale) and not are_scales:
@@ -124,7 +124,7 @@ def _is_named_scale(tensor: OnnxTensor) -> bool:
 
 def _divide_by_scale(x: Expansion) -> Results | None:
     """A bias in steps of a scale, which leaves it as it is."""
-    bias, scale = x.require(0), x.require(1)
+    bias, scale = x.require_input(0), x.require_input(1)
     if not isinstance(scale, Scale) or bias.value is not None:
         return None
     quantized = Quantized(bias.name, bias.elem_type, bias.size, bias.data, is_param=bias.is_param)
@@ -133,7 +133,7 @@ def _divide_by_scale(x: Expansion) -> Results | None:
 
 
 def _round_quantized(x: Expansion) -> Results | None:
-    return [x.require(0)] if isinstance(x.require(0), Quantized) else None
+    return [x.require_input(0)] if isinstance(x.require_input(0), Quantized) else None
 
 
 def _add_quantized(x: Expansion) -> Results | None:
@@ -152,7 +152,7 @@ def _conv(weight_slot: int, bias_slot: int, scale_slot: int | None) -> Expander:
     """Convolutions, with the slots of their weights."""
 
     def expand(x: Expansion) -> Results:
-        image, filters = x.require(0), _dequantized(x, weight_slot, scale_slot)
+        image, filters = x.require_input(0), _dequantized(x, weight_slot, scale_slot)
         bias = None if x.input(bias_slot) is None or scale_slot is None else _dequantized(x, bias_slot)
         last = bool(x.attr("channels_last", 0))
         image = x.channels_first(image) if last else image
@@ -194,16 +194,16 @@ def _lstm(x: Expansion) -> Results:
     """DynamicQuantizeLSTM: its matrices are those of LSTM, transposed."""
     matrices = []
     for slot in (1, 2):
-        directions, width, rows = x.require(slot).size
+        directions, width, rows = x.require_input(slot).size
         matrices.append(_weight(x, slot, (directions, rows, width)))
     attrs = x.attrs("hidden_size", "direction", "activations", "activation_alpha", "activation_beta", "clip")
-    operands = [x.require(0), *matrices, *(x.input(slot) for slot in range(3, 8))]
+    operands = [x.require_input(0), *matrices, *(x.input(slot) for slot in range(3, 8))]
     return x.ops("LSTM", operands, len(x.node.output), **attrs)
 
 
 def _attention(x: Expansion) -> Results:
     bias = x.input(2)
-    return packed_attention(x, x.require(0), _dequantized(x, 1), bias, (x.input(5), None), x.input(8))
+    return packed_attention(x, x.require_input(0), _dequantized(x, 1), bias, (x.input(5), None), x.input(8))
 
 
 def _ordered_attention(x: Expansion) -> Results:
@@ -211,7 +211,7 @@ def _ordered_attention(x: Expansion) -> Results:
     weights = [_dequantized(x, slot) for slot in (5, 6, 7)]
     heads = int(x.attr("num_heads"))
     parts = [
-        x.sum(x.op("MatMul", x.require(0), weight), None if x.input(slot) is None else _dequantized(x, slot))
+        x.sum(x.op("MatMul", x.require_input(0), weight), None if x.input(slot) is None else _dequantized(x, slot))
         for slot, weight in zip((11, 12, 13), weights, strict=True)
     ]
     return x.ops("Attention", [*parts, x.input(17)], 1, q_num_heads=heads, kv_num_heads=heads)
@@ -221,7 +221,7 @@ def _embeddings(x: Expansion) -> Results:
     """QEmbedLayerNormalization."""
     names = ("ids", "segments", "word", "position", "segment", "gamma", "beta")
     operands = {
-        name: None if x.input(slot) is None else _dequantized(x, slot) if slot > 1 else x.require(slot)
+        name: None if x.input(slot) is None else _dequantized(x, slot) if slot > 1 else x.require_input(slot)
         for slot, name in enumerate(names)
     }
     return embeddings(x, operands | {"mask": x.input(7)})
@@ -233,21 +233,21 @@ def _embeddings(x: Expansion) -> Results:
 def _matmul_of_blocks(x: Expansion) -> Results:
     """A linear layer whose weight is packed: (columns, rows), whatever its bits."""
     weight = _weight(x, 1, (int(x.attr("N")), int(x.attr("K"))))
-    return [x.sum(x.op("MatMul", x.require(0), x.transpose(weight, 1, 0)), x.input(5))]
+    return [x.sum(x.op("MatMul", x.require_input(0), x.transpose(weight, 1, 0)), x.input(5))]
 
 
 def _matmul_of_float_blocks(x: Expansion) -> Results:
     """MatMulFpQ4: a linear layer with the size of its weight as an input."""
-    return [x.op("MatMul", x.require(0), _weight(x, 1, x.require(2).ints()))]
+    return [x.op("MatMul", x.require_input(0), _weight(x, 1, x.require_input(2).ints()))]
 
 
 def _matmul_of_packed_floats(x: Expansion) -> Results:
     """Linear layers of 8-bit and 4-bit floating-point weights, (columns, rows)."""
-    features = x.require(0).size[-1]
-    weight = x.require(1)
+    features = x.require_input(0).size[-1]
+    weight = x.require_input(1)
     rows = weight.size[0] if weight.size[-1] in (features, features // 2) else weight.size[-1]
     bias = x.input(len(x.inputs) - 1) if len(x.inputs) > 4 else None
-    return [x.sum(x.op("MatMul", x.require(0), x.transpose(_weight(x, 1, (rows, features)), 1, 0)), bias)]
+    return [x.sum(x.op("MatMul", x.require_input(0), x.transpose(_weight(x, 1, (rows, features)), 1, 0)), bias)]
 
 
 def _linear_of_blocks(x: Expansion, tensor: OnnxTensor, slot: int, columns: int) -> OnnxTensor:
@@ -258,7 +258,7 @@ def _linear_of_blocks(x: Expansion, tensor: OnnxTensor, slot: int, columns: int)
 
 def _normalized(x: Expansion) -> tuple[OnnxTensor, OnnxTensor]:
     """The sum of the first two operands, and that normalised if there is a scale."""
-    total = x.sum(x.require(0), x.input(1))
+    total = x.sum(x.require_input(0), x.input(1))
     scale = x.input(2)
     return total, total if scale is None else x.op("RMSNormalization", total, scale, axis=-1)
 
@@ -279,11 +279,11 @@ def _projections_of_blocks(x: Expansion) -> Results:
 
 def _gather_of_blocks(x: Expansion) -> Results:
     """GatherBlockQuantized: rows of a table whose numbers of less than 8 bits are packed into bytes."""
-    table = x.require(0)
+    table = x.require_input(0)
     size = list(table.size)
     if table.elem_type == TensorProto.UINT8:
         size[-1] *= 8 // int(x.attr("bits", 4))
-    return [x.op("Gather", _weight(x, 0, size), x.require(1), axis=x.attr("gather_axis", 0))]
+    return [x.op("Gather", _weight(x, 0, size), x.require_input(1), axis=x.attr("gather_axis", 0))]
 
 
 # --- elementwise, pooling, joining
@@ -295,12 +295,12 @@ def _binary(op: str) -> Expander:
 
 
 def _unary(op: str, *attrs: str) -> Expander:
-    return lambda x: [x.op(op, x.require(0), **x.attrs(*attrs))]
+    return lambda x: [x.op(op, x.require_input(0), **x.attrs(*attrs))]
 
 
 def _softmax(x: Expansion) -> Results:
     """Softmax; of nodes of opset 12 and before, over all axes from `axis` on."""
-    tensor, axis = x.require(0), int(x.attr("axis", -1))
+    tensor, axis = x.require_input(0), int(x.attr("axis", -1))
     if int(x.attr("opset", 13)) >= 13:
         return [x.op("Softmax", tensor, axis=axis)]
     flat = x.reshape(tensor, (prod(tensor.size[:axis]), prod(tensor.size[axis:])))
@@ -310,13 +310,13 @@ def _softmax(x: Expansion) -> Results:
 def _reduce(op: str) -> Expander:
     def expand(x: Expansion) -> Results:
         axes = x.attr("axes")
-        return [x.op(op, x.require(0), None if axes is None else x.ints(*axes), keepdims=x.attr("keepdims", 1))]
+        return [x.op(op, x.require_input(0), None if axes is None else x.ints(*axes), keepdims=x.attr("keepdims", 1))]
 
     return expand
 
 
 def _where(x: Expansion) -> Results:
-    return [x.op("Where", x.require(0), _dequantized(x, 1, 2), _dequantized(x, 4, 5))]
+    return [x.op("Where", x.require_input(0), _dequantized(x, 1, 2), _dequantized(x, 4, 5))]
 
 
 def _concat(x: Expansion) -> Results:
@@ -326,7 +326,7 @@ def _concat(x: Expansion) -> Results:
 
 def _pool(op: str, *attrs: str) -> Expander:
     def expand(x: Expansion) -> Results:
-        tensor, last = x.require(0), bool(x.attr("channels_last", 0))
+        tensor, last = x.require_input(0), bool(x.attr("channels_last", 0))
         result = x.op(op, x.channels_first(tensor) if last else tensor, **x.attrs(*attrs))
         return [x.channels_last(result) if last else result]
 
@@ -335,11 +335,11 @@ def _pool(op: str, *attrs: str) -> Expander:
 
 def _ordered_matmul(x: Expansion) -> Results:
     bias = None if x.input(5) is None else _dequantized(x, 5)
-    return [x.sum(x.op("MatMul", x.require(0), _dequantized(x, 2)), bias, x.input(6))]
+    return [x.sum(x.op("MatMul", x.require_input(0), _dequantized(x, 2)), bias, x.input(6))]
 
 
 def _ordered_layer_norm(x: Expansion) -> Results:
-    return [x.op("LayerNormalization", x.require(0), x.require(2), x.input(3), axis=x.attr("axis", -1))]
+    return [x.op("LayerNormalization", x.require_input(0), x.require_input(2), x.input(3), axis=x.attr("axis", -1))]
 
 
 _AVERAGE = ("kernel_shape", "strides", "pads", "auto_pad", "ceil_mode", "count_include_pad")
