@@ -93,12 +93,22 @@ def _lookup(x: Expansion) -> Results:
     return [x.op("Gather", table, x.op("Cast", x.require_input(0), to=TensorProto.INT64))]
 
 
+_VALUES = {
+    "values_int64s": TensorProto.INT64,
+    "values_floats": TensorProto.FLOAT,
+    "values_strings": TensorProto.STRING,
+}
 _KEYS = ("keys_int64s", "keys_strings", "keys_floats", "cats_int64s", "classes_strings")
 
 
 def _lookup_type(x: Expansion) -> int:
-    to_integers = any(x.attr(name) for name in ("values_int64s", "classes_strings"))
-    return int(TensorProto.INT64 if to_integers else TensorProto.FLOAT)
+    """The type of the values in a table; one without values has integers for strings, and strings for integers."""
+    values = x.attr("values_tensor")
+    if values is not None:
+        return int(values.data_type)
+    found = next((kind for name, kind in _VALUES.items() if x.attr(name)), None)
+    reads_text = x.require(0).elem_type == TensorProto.STRING
+    return int(found or (TensorProto.INT64 if reads_text else TensorProto.STRING))
 
 
 def _first(x: Expansion) -> Results:

@@ -136,6 +136,28 @@ def test_lookups() -> None:
     assert onnx_runtime.computed_sizes(proto, {"x": random_array((3, 6))})["y"] == (3, 3)
 
 
+@pytest.mark.parametrize(
+    ("attrs", "kind"),
+    [
+        ({"keys_int64s": [0, 1], "values_int64s": [5, 6]}, onnx.TensorProto.INT64),
+        ({"keys_int64s": [0, 1], "values_floats": [0.5, 1.5]}, onnx.TensorProto.FLOAT),
+        (
+            {f"{name}_tensor": onnx.numpy_helper.from_array(np.array([3, 4])) for name in ("keys", "values")},
+            onnx.TensorProto.INT64,
+        ),
+    ],
+    ids=["integers", "floats", "tensors"],
+)
+def test_values_of_lookups_keep_their_type(attrs: dict[str, Any], kind: int) -> None:
+    nodes = [ml("LabelEncoder", "x", "k", **attrs), plain("Gather", ["w", "k"], ["y"])]
+    proto = built(nodes, {"x": np.zeros((3, 2), np.int64)}, {"w": (9, 4)}, ["y"])
+    if kind == onnx.TensorProto.INT64:
+        assert (frontends.trace(proto).num_params, tensor_sizes(proto, TraceRequest())["y"]) == (36, (3, 2, 4))
+    else:
+        with pytest.raises(cgir.TraceError, match="Gather"):
+            frontends.trace(proto)
+
+
 # --- what no rule covers
 
 
