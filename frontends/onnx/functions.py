@@ -25,11 +25,11 @@ def inline_functions(model: onnx.ModelProto, model_label: str) -> onnx.ModelProt
     """
     if not model.functions:
         return model
-    for function in model.functions:
-        _mark_constants(function.node, ".".join((function.domain, function.name, function.overload)))
     try:
+        for function in model.functions:
+            _mark_constants(function.node, ".".join((function.domain, function.name, function.overload)))
         return inliner.inline_local_functions(model)
-    except Exception as error:  # whatever the C++ code throws
+    except Exception as error:  # whatever the C++ code throws; names that are not text
         raise TraceError(f"{model_label}: its functions cannot be inlined: {one_line(error, 300)}") from error
 
 

@@ -33,7 +33,7 @@ from .unread_nodes import without_unread
 
 
 class _Model(NamedTuple):
-    """A model without weights, the graph's name, and how messages refer to it."""
+    """A model without weights and functions, the graph's name, and how messages refer to it."""
 
     proto: onnx.ModelProto
     name: str
@@ -91,7 +91,7 @@ def _import_model(model: _Model, request: TraceRequest, plan: BatchPlan | None =
 
 
 def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) -> _Import:
-    proto = inline_functions(model.proto, model.label)
+    proto = model.proto
     if not proto.graph.output:
         raise TraceError(f"{model.label}: no ONNX model: there is no graph with outputs")
     initializers = initializer_tensors(proto.graph, model.label)
@@ -129,6 +129,11 @@ def _open_dims_hint(model: onnx.ModelProto, request: TraceRequest) -> str:
 
 
 def _load(model: Any) -> _Model:
+    loaded = _without_weights(model)
+    return loaded._replace(proto=inline_functions(loaded.proto, loaded.label))
+
+
+def _without_weights(model: Any) -> _Model:
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         return _Model(weight_stripping.from_file(path), path.stem, str(path))
