@@ -33,6 +33,11 @@ def random_array(size: Sequence[int] | AnyArray) -> AnyArray:
     return np.random.default_rng(0).normal(size=size).astype(np.float32)
 
 
+def random_arrays(sizes: Mapping[str, Any]) -> dict[str, AnyArray]:
+    """The same for several, by name."""
+    return {name: random_array(size) for name, size in sizes.items()}
+
+
 def built(
     nodes: Sequence[onnx.NodeProto], inputs: Mapping[str, Any], weights: Mapping[str, Any], outputs: Sequence[str]
 ) -> onnx.ModelProto:
@@ -50,7 +55,7 @@ def built(
         "sample",
         [
             helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-            for name, array in ((name, random_array(size)) for name, size in inputs.items())
+            for name, array in random_arrays(inputs).items()
         ],
         [helper.make_empty_tensor_value_info(name) for name in outputs],
         [numpy_helper.from_array(random_array(size), name) for name, size in weights.items() if name in read],
@@ -81,7 +86,7 @@ def check(
     """
     outputs = [name for name in found.output if name]
     proto = built([found], inputs, weights or {}, outputs)
-    given = {name: random_array(size) for name, size in inputs.items()}
+    given = random_arrays(inputs)
     graph = frontends.trace(proto, given, batch=batch)
     cgir.verify(graph)
     cgir.verify(frontends.trace(proto, given, raw=True, batch=batch))
@@ -90,10 +95,14 @@ def check(
     assert cgir.isomorphic(graph, same), cgir.diff(same, graph)
     assert (graph.num_params, graph.flops, graph.complete) == (same.num_params, same.flops, True)
     if runs:
-        computed = onnx_runtime.computed_sizes(proto, given)
-        sizes = tensor_sizes(proto, TraceRequest(given))
-        assert {name: sizes[name] for name in computed} == computed
+        check_sizes(proto, given)
     return graph
+
+
+def check_sizes(model: onnx.ModelProto, given: Mapping[str, AnyArray]) -> None:
+    """Compare the sizes of all tensors of the main graph with those that onnxruntime computes from inputs."""
+    sizes, computed = tensor_sizes(model, TraceRequest(given)), onnx_runtime.computed_sizes(model, given)
+    assert {name: sizes[name] for name in computed} == computed
 
 
 def _floating(size: Any) -> Any:

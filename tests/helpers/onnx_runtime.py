@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,8 @@ import onnxruntime
 from onnxruntime import quantization
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
+from tests.helpers import onnx_samples
+
 LEVELS = {
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -22,7 +22,7 @@ LEVELS = {
 FORMATS = {"qdq": quantization.QuantFormat.QDQ, "operators": quantization.QuantFormat.QOperator}
 
 
-def computed_sizes(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+def computed_sizes(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
     """The size of every tensor of the main graph as onnxruntime computes it."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -31,7 +31,7 @@ def computed_sizes(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> dic
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = onnxruntime.InferenceSession(copy.SerializeToString(), _options("none"), ["CPUExecutionProvider"])
     outputs = [info.name for info in session.get_outputs()]
-    values = session.run(outputs, inputs)
+    values = session.run(outputs, dict(inputs))
     return {name: np.shape(value) for name, value in zip(outputs, values, strict=True) if isinstance(value, np.ndarray)}
 
 
@@ -48,7 +48,7 @@ def quantized(model: onnx.ModelProto, how: str, folder: Path, **options: Any) ->
     """The model quantised dynamically, in the form `qdq` or that of `operators`, or its weights in `blocks`."""
     source, path = folder / "float.onnx", folder / "quantized.onnx"
     onnx.save(model, source)
-    with _quiet():
+    with onnx_samples.quiet():  # the quantisers log advice as warnings
         if how == "blocks":
             quantizer = MatMulNBitsQuantizer(model, block_size=16, **options)
             quantizer.process()
@@ -84,13 +84,3 @@ def _options(level: str) -> onnxruntime.SessionOptions:
     options.graph_optimization_level = LEVELS.get(level, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     return options
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantisers log advice as warnings."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

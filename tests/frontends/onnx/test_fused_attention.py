@@ -12,8 +12,7 @@ import cgir
 import frontends
 from frontends.common.trace_request import TraceRequest
 from frontends.onnx.importer import tensor_sizes
-from tests.helpers import onnx_runtime
-from tests.helpers.onnx_operators import built, check, fused, plain, random_array
+from tests.helpers.onnx_operators import built, check, check_sizes, fused, plain, random_array, random_arrays
 
 ROWS, PACKED = {"x": (2, 5, 16)}, {"w": (16, 48), "b": (48,)}
 QKV = {"q": (2, 5, 16), "k": (2, 7, 16), "v": (2, 7, 16)}
@@ -136,13 +135,12 @@ def test_grouped_queries_and_their_cache() -> None:
     found = fused("GroupQueryAttention", "q k v pk pv lengths total", "y nk nv", num_heads=4, kv_num_heads=2)
     expected = attention("q k v lengths pk pv", "y nk nv", 4)
     proto = built([found], {**GROUPED, **STEP}, {}, ["y", "nk", "nv"])
-    given = {name: random_array(size) for name, size in (GROUPED | STEP).items()}
+    given = random_arrays(GROUPED | STEP)
     graph = frontends.trace(proto, given)
     assert graph.flops == 2 * (2 * 4 * 1 * 7 * 8)
     same = frontends.trace(built([expected], {**GROUPED, **STEP}, {}, ["y", "nk", "nv"]))
     assert cgir.isomorphic(graph, same), cgir.diff(same, graph)
-    sizes, computed = tensor_sizes(proto, TraceRequest(given)), onnx_runtime.computed_sizes(proto, given)
-    assert {name: sizes[name] for name in computed} == computed
+    check_sizes(proto, given)
 
 
 @pytest.mark.parametrize("length", [0, 20])
@@ -155,8 +153,7 @@ def test_caches_that_are_empty_or_longer_than_needed(length: int) -> None:
         "lengths": np.array([6 if length else 4], np.int32), "total": np.array(7 if length else 5, np.int32),
     }  # fmt: skip
     proto = built([found], arrays, {}, ["y", "nk", "nv"])
-    sizes, computed = tensor_sizes(proto, TraceRequest(arrays)), onnx_runtime.computed_sizes(proto, arrays)
-    assert {name: sizes[name] for name in computed} == computed
+    check_sizes(proto, arrays)
     cgir.verify(frontends.trace(proto, arrays))
 
 
@@ -198,8 +195,7 @@ def test_rotations_have_no_parameters(domain: str) -> None:
     assert (graph.num_params, graph.flops, graph.complete) == (0, 0, True)
     computed = [node.op for node in graph.nodes if node.op not in ("Input", "Output")]
     assert computed == ["Neg", "Concat", "Mul", "Mul", "Add"]
-    given = {name: random_array(size) for name, size in inputs.items()}
-    assert tensor_sizes(proto, TraceRequest())["y"] == onnx_runtime.computed_sizes(proto, given)["y"]
+    check_sizes(proto, random_arrays(inputs))
 
 
 @pytest.mark.parametrize("looked_up", [True, False])
@@ -209,8 +205,7 @@ def test_angles_that_are_computed_are_read(looked_up: bool) -> None:
         inputs |= {"cos": (20, 4), "sin": (20, 4), "p": np.zeros((2, 5), np.int64)}
     found = fused("RotaryEmbedding", "x cos sin p" if looked_up else "x cos sin", domain="")
     proto = built([found], inputs, {}, ["y"])
-    given = {name: random_array(size) for name, size in inputs.items()}
-    assert tensor_sizes(proto, TraceRequest())["y"] == onnx_runtime.computed_sizes(proto, given)["y"]
+    check_sizes(proto, random_arrays(inputs))
     graph = frontends.trace(proto, raw=True)
     cgir.verify(graph)
     assert graph.op_counts().get("Gather", 0) == 2 * looked_up
@@ -223,8 +218,7 @@ def test_rotation_of_some_channels() -> None:
     inputs = {"x": (2, 5, 16), "p": np.zeros((2, 5), np.int64)}
     proto = built([found], inputs, {"cos": (20, 2), "sin": (20, 2)}, ["y"])
     assert frontends.trace(proto).op_counts()["Concat"] == 2
-    given = {name: random_array(size) for name, size in inputs.items()}
-    assert tensor_sizes(proto, TraceRequest())["y"] == onnx_runtime.computed_sizes(proto, given)["y"]
+    check_sizes(proto, random_arrays(inputs))
 
 
 TABLES = {"word": (30, 16), "place": (10, 16), "segment": (2, 16), "g": (16,), "h": (16,)}
@@ -285,5 +279,4 @@ def test_experts() -> None:
     found = fused("QMoE", "x r w1 s1 b1 w2 s2 b2", k=2, activation_type="gelu", expert_weight_bits=4)
     same = frontends.trace(built([found], inputs, packed, ["y"]))
     assert cgir.isomorphic(same, graph), cgir.diff(graph, same)
-    given = {name: random_array(size) for name, size in inputs.items()}
-    assert tensor_sizes(proto, TraceRequest())["y"] == onnx_runtime.computed_sizes(proto, given)["y"]
+    check_sizes(proto, random_arrays(inputs))

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 import cgir
 import frontends
-from frontends.common.trace_request import TraceRequest
-from frontends.onnx.importer import tensor_sizes
 from tests.helpers import onnx_runtime, onnx_samples
+from tests.helpers.onnx_operators import check_sizes
 
 SIZES = {"image": (2, 3, 12, 12), "vector": (2, 8), "text": (2, 6, 16), "recurrent": (2, 5, 6)}
 OPTIMIZED = [f"{network} {level}" for network in SIZES for level in onnx_runtime.LEVELS]
@@ -95,9 +94,7 @@ def check(found: onnx.ModelProto, expected: cgir.Graph, isomorphic: bool = True)
     cgir.verify(frontends.trace(found, raw=True))
     assert (graph.num_params, graph.flops, graph.complete) == (expected.num_params, expected.flops, True)
     assert cgir.isomorphic(graph, expected) or not isomorphic, cgir.diff(expected, graph)
-    sizes = tensor_sizes(found, TraceRequest())
-    computed = onnx_runtime.computed_sizes(found, onnx_runtime.random_inputs(found))
-    assert {name: sizes[name] for name in computed} == computed
+    check_sizes(found, onnx_runtime.random_inputs(found))
 
 
 @pytest.mark.parametrize("case", OPTIMIZED)
