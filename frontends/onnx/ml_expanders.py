@@ -107,7 +107,7 @@ def _lookup_type(x: Expansion) -> int:
     if values is not None:
         return int(values.data_type)
     found = next((kind for name, kind in _VALUES.items() if x.attr(name)), None)
-    reads_text = x.require(0).elem_type == TensorProto.STRING
+    reads_text = x.require_input(0).elem_type == TensorProto.STRING
     return int(found or (TensorProto.INT64 if reads_text else TensorProto.STRING))
 
 
