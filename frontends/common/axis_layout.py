@@ -41,14 +41,15 @@ def stored_shape(size: Sequence[int], layout: AxisLayout, batch: int) -> Shape:
 
     Args:
         size: the tensor's shape in the framework.
-        layout: its axes; where more than the batch is merged into the batch axis, that axis stays, divided by `batch`.
+        layout: its axes; where more than the batch is merged into the batch axis, that axis stays, divided by `batch`,
+            and one of another size, as where a layer takes another axis for the batch, stays as it is.
         batch: number of examples in the batch.
     """
     order = list(range(len(size)))
     if layout.channel is not None:
         order.insert(0, order.pop(layout.channel))
     return tuple(
-        size[axis] // batch if axis == layout.batch else size[axis]
+        size[axis] // batch if axis == layout.batch and size[axis] % batch == 0 else size[axis]
         for axis in order
         if axis != layout.batch or size[axis] not in (1, batch)
     )

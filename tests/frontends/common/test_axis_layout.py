@@ -31,6 +31,7 @@ def test_graphs_store_no_batch_and_channels_first() -> None:
     assert stored_shape((BATCH, 11, 13, 3), AxisLayout(3, 0), BATCH) == (3, 11, 13)
     assert stored_shape((5 * BATCH, 3), AxisLayout(1, 0, outer=5), BATCH) == (3, 5)
     assert stored_shape((11, 13), NO_LAYOUT, BATCH) == (11, 13)
+    assert stored_shape((1, 3, 16), AxisLayout(2, 1), 12) == (16, 1, 3)  # no batch of 12
 
 
 @given(st.permutations(range(4)))

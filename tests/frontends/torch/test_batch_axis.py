@@ -246,3 +246,8 @@ def test_attention_layers_of_decomposed_programs_move_their_batch(batch_first: b
     assert graph.flops == 2 * (5 if batch_first else 2) * (4 * 8 * 8 + 2 * (5 if batch_first else 2) * 8)
     assert graph.complete
     assert frontends.trace(program, batch=0).complete == batch_first
+
+
+def test_states_of_a_layer_that_takes_another_axis_for_the_batch_keep_their_size() -> None:
+    graph = frontends.trace(nn.LSTM(8, 16), torch.zeros(12, 3, 8))
+    assert [node.shape for node in graph.nodes if node.op == "Output"] == [(16, 3), (16, 1, 3), (16, 1, 3)]
