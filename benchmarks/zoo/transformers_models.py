@@ -140,8 +140,6 @@ def _masked(case: str, raw: cgir.Graph, small: bool) -> bool | str | None:
     ids = inputs.get("input_ids", given.get("input_ids"))
     if "attention_mask" not in inspect.signature(inner.forward).parameters or ids is None:
         return None
-    if "input_ids" in inputs:  # with values, as a tokeniser gives them
-        inputs["input_ids"] = torch.zeros(ids.shape, dtype=torch.long)
     inputs["attention_mask"] = torch.ones(ids.shape[:2], dtype=torch.long)
     try:
         graph = frontends.trace(Given(inner, given) if given else inner, inputs, raw=True)
