@@ -5,10 +5,8 @@ Filters have as many channels as whole blocks: where a file has fewer, onnxrunti
 
 from __future__ import annotations
 
-import onnx
-
 from .expansion import Expander, Expansion, Results
-from .fused_expanders import fused_conv, window_attrs
+from .fused_expanders import activated_conv, window_attrs
 
 
 def _conv(x: Expansion) -> Results:
@@ -17,13 +15,11 @@ def _conv(x: Expansion) -> Results:
     group, channels = int(x.attr("group", 1)), image.size[1]
     if group > channels:  # one filter for each channel
         results = filters.size[0] * channels // group
-        x.node = onnx.NodeProto.FromString(x.node.SerializeToString())
-        next(attribute for attribute in x.node.attribute if attribute.name == "group").i = channels
-        x.inputs[1] = filters.resized((results, *filters.size[1:]))
-        x.inputs[2:3] = [None if bias is None else bias.resized((results,))]
+        group, filters = channels, filters.resized((results, *filters.size[1:]))
+        bias = None if bias is None else bias.resized((results,))
     elif filters.size[1] > channels // group:
-        x.inputs[1] = filters.resized((filters.size[0], channels // group, *filters.size[2:]))
-    return fused_conv(x)
+        filters = filters.resized((filters.size[0], channels // group, *filters.size[2:]))
+    return [activated_conv(x, image, filters, bias, x.input(3), group=group)]
 
 
 def _reorder_input(x: Expansion) -> Results:

@@ -55,10 +55,30 @@ def window_attrs(x: Expansion) -> dict[str, Any]:
 # --- convolutions
 
 
-def fused_conv(x: Expansion) -> Results:
-    """A convolution, the sum with a residual, an activation."""
-    result = x.op("Conv", x.require_input(0), x.require_input(1), x.input(2), **window_attrs(x))
-    return [activation(x, x.sum(result, x.input(3)), x.attr("activation", ""), x.attr("activation_params", ()))]
+def _fused_conv(x: Expansion) -> Results:
+    return [activated_conv(x, x.require_input(0), x.require_input(1), x.input(2), x.input(3))]
+
+
+def activated_conv(
+    x: Expansion,
+    image: OnnxTensor,
+    filters: OnnxTensor,
+    bias: OnnxTensor | None,
+    residual: OnnxTensor | None,
+    **attrs: Any,
+) -> OnnxTensor:
+    """A convolution, the sum with a residual, an activation.
+
+    Args:
+        x: the node.
+        image: with channels second.
+        filters: with channels second.
+        bias: of the convolution.
+        residual: what is added before the activation.
+        attrs: of the convolution, in the place of the node's.
+    """
+    result = x.op("Conv", image, filters, bias, **window_attrs(x) | attrs)
+    return activation(x, x.sum(result, residual), x.attr("activation", ""), x.attr("activation_params", ()))
 
 
 def _nhwc_conv(x: Expansion) -> Results:
@@ -66,11 +86,8 @@ def _nhwc_conv(x: Expansion) -> Results:
     image, filters = x.require_input(0), x.require_input(1)
     if filters.size[1] * x.attr("group", 1) != image.size[-1]:
         filters = x.channels_first(filters)
-    result = x.op("Conv", x.channels_first(image), filters, x.input(2), **window_attrs(x))
-    residual = x.input(3)
-    total = x.sum(result, None if residual is None else x.channels_first(residual))
-    result = activation(x, total, x.attr("activation", ""), x.attr("activation_params", ()))
-    return [x.channels_last(result)]
+    residual = None if x.input(3) is None else x.channels_first(x.require_input(3))
+    return [x.channels_last(activated_conv(x, x.channels_first(image), filters, x.input(2), residual))]
 
 
 def _nhwc_max_pool(x: Expansion) -> Results:
@@ -267,7 +284,7 @@ def _group_norm(skip: bool) -> Expander:
 
 
 FUSED: dict[str, Expander] = {
-    "FusedConv": fused_conv,
+    "FusedConv": _fused_conv,
     **dict.fromkeys(("NhwcConv", "NhwcFusedConv"), _nhwc_conv),
     "NhwcMaxPool": _nhwc_max_pool,
     "MaxpoolWithMask": _max_pool_with_mask,
