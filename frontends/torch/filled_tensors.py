@@ -11,8 +11,10 @@ from .call_kinds import CallKind
 from .tensor_values import tensors_in
 from .typing import Args, Function, Kwargs
 
-# random draws that, with a second argument, take only size and type from the first
-_SIZED_BY_FIRST = frozenset(("bernoulli", "fill", "uniform", "exponential", "normal_functional"))
+# forms without side effects of methods that overwrite a tensor, of which only size and type are read
+_SIZED_BY_FIRST = frozenset(
+    ("zero", "fill", "uniform", "exponential", "cauchy", "geometric", "log_normal", "normal_functional", "random")
+)
 # one number, or one-element tensor, in every place of the result
 FILLED = frozenset(("full", "full_like", "new_full", "fill"))
 COPIED = frozenset(("tensor", "new_tensor"))
@@ -31,7 +33,9 @@ def value_arguments(call: CallKind, args: Args, kwargs: Kwargs) -> list[Tensor]:
         call.in_place
         or call.name.endswith("_like")
         or call.name.startswith("new")
-        or (call.name in _SIZED_BY_FIRST and len(args) + len(kwargs.keys() - {"generator", "out"}) > 1)
+        or call.name in _SIZED_BY_FIRST
+        # with a probability of its own
+        or (call.name == "bernoulli" and len(args) + len(kwargs.keys() - {"generator", "out"}) > 1)
     )
     return tensors[1:] if sized_by_first else tensors
 

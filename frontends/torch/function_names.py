@@ -119,6 +119,7 @@ FACTORIES = frozenset(
         "multinomial",
         "normal",
         "normal_functional",
+        "random",
         "poisson",
         "binomial",
         "_standard_gamma",
@@ -147,17 +148,8 @@ FILLS = frozenset(
         "cauchy_",
         "geometric_",
         "log_normal_",
-        "geometric_",
-        "cauchy_",
-        "log_normal_",
-        "trunc_normal_",
-        "eye_",
         "constant_",
         "kaiming_uniform_",
-        "kaiming_normal_",
-        "xavier_uniform_",
-        "xavier_normal_",
-        "orthogonal_",
     ]
 )
 _COPIES = (

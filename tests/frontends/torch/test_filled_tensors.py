@@ -87,6 +87,31 @@ def test_draws_that_take_only_a_size_are_constants(function: Callable[[nn.Module
     assert not any(node.op == "Opaque" for node in graph.nodes)
 
 
+OVERWRITING: dict[str, Callable[[Tensor], Tensor]] = {
+    "zero_": lambda x: x.zero_(),
+    "uniform_": lambda x: x.uniform_(),
+    "uniform_ in a range": lambda x: x.uniform_(-1, 1),
+    "exponential_": lambda x: x.exponential_(),
+    "cauchy_": lambda x: x.cauchy_(),
+    "geometric_": lambda x: x.geometric_(0.5),
+    "log_normal_": lambda x: x.log_normal_(),
+    "normal_": lambda x: x.normal_(),
+    "random_": lambda x: x.random_(),
+    "random_ below a bound": lambda x: x.random_(5),
+    "bernoulli_": lambda x: x.bernoulli_(0.5),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+@pytest.mark.parametrize("name", OVERWRITING)
+def test_draws_in_place_are_constants_of_programs_without_side_effects(name: str) -> None:
+    model, x = Function(lambda m, x: x * OVERWRITING[name](x.exp())), torch.zeros(1, 3)
+    program = torch.export.export(model, (x,), strict=False).run_decompositions({})
+    graph = frontends.trace(model, x)
+    assert not graph.op_counts().keys() - {"Input", "Mul", "Constant", "Output"}
+    assert cgir.isomorphic(graph, frontends.trace(program))
+
+
 def test_parameters_that_are_probabilities_count() -> None:
     model = Function(lambda m, x: x * torch.bernoulli(m.p.sigmoid()), p=nn.Parameter(torch.zeros(3)))
     assert frontends.trace(model, torch.zeros(1, 3), raw=True).num_params == 3
