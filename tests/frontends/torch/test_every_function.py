@@ -43,7 +43,6 @@ EXCEPTIONS = {
     "mv": UNCOUNTED,
     "nn.functional.bilinear": UNCOUNTED,
     "sparse.mm": UNCOUNTED,
-    "tensordot": "PyTorch multiplies single elements without a matrix product",
     "vdot": UNCOUNTED,
     "__rdiv__": "Python never divides a tensor by a tensor so; the export multiplies by the reciprocal",
     "nn.functional.local_response_norm": "the norm says where the channels of an input are, its parts do not",
