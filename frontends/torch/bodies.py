@@ -236,15 +236,15 @@ def trip_count(
         return start
 
     def goes_on(rounds: int) -> bool | None:
-        with scratch(recorder):
-            [answer] = condition(values_at(rounds))
+        [answer] = condition(values_at(rounds))
         if isinstance(answer, Tensor):
             return None if recorder.values.is_traced(answer) else bool(answer)
         return bool(answer)
 
-    if goes_on(0) is None or any(tensor.dtype == torch.bool for tensor in carry.counters.values()):
+    if any(tensor.dtype == torch.bool for tensor in carry.counters.values()):
         return None
-    trips = _first_false(goes_on)
+    with scratch(recorder):  # one for all rounds: it copies the tape
+        trips = _first_false(goes_on) if goes_on(0) is not None else None
     if trips is None or trips < 2:
         return trips
     for rounds in (1, trips - 1):  # the step is the same in the second and in the last iteration
