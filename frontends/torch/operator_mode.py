@@ -65,19 +65,20 @@ class OperatorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             recorder.operator = outer
 
 
-def known_cost(func: Function, args: Args, kwargs: Kwargs, result: Any) -> Mapping[str, Attr]:
-    """The attribute `flops` of an operator outside the vocabulary whose cost is known, else none.
+def known_cost(func: Function, args: Args, kwargs: Kwargs, result: Any, examples: int) -> Mapping[str, Attr]:
+    """The attribute `flops`, of one example, of an operator outside the vocabulary whose cost is known, else none.
 
     Args:
         func: the operator.
         args: positional arguments.
         kwargs: keyword arguments.
         result: of the call.
+        examples: how many the call computes.
     """
     if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten":
         return {}
     if func.overloadpacket in flop_registry:
-        return {"flops": int(flop_registry[func.overloadpacket](*args, **kwargs, out_val=result))}
+        return {"flops": int(flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)) // examples}
     name = func._opname.removesuffix("_")
     is_free = torch.Tag.pointwise in func.tags or torch.Tag.reduction in func.tags or name in WITHOUT_PRODUCTS
     return {"flops": 0} if is_free or name.endswith(("_backward", "_backward_data")) else {}

@@ -307,7 +307,7 @@ class Recorder(TorchFunctionMode):
         if self.values.nonzeros and conversion.op == "MatMul":
             conversion = with_nonzeros(conversion, self.values.nonzeros)
         if conversion.op in ("", "Opaque"):
-            conversion = conversion._replace(attrs=known_cost(func, args, kwargs, result))
+            conversion = conversion._replace(attrs=known_cost(func, args, kwargs, result, self._examples(tensors)))
         outputs = tensors_in(result)
         overwritten = set(sizes) | {id(tensor) for tensor in tensors_in(kwargs.get("out"))}
         moves = call.category in ("identity", "movement")
@@ -324,6 +324,11 @@ class Recorder(TorchFunctionMode):
         if self.values.nonzeros and op_call.op == "Transpose" and id(conversion.inputs[0]) in self.values.nonzeros:
             self.values.nonzeros[id(outputs[0])] = self.values.nonzeros[id(conversion.inputs[0])]
         return result
+
+    def _examples(self, tensors: Sequence[Tensor]) -> int:
+        """The number of examples that a call on these tensors computes."""
+        states = map(self.values.state_of, tensors)
+        return self.tape.batch if any(state and state.layout.batch is not None for state in states) else 1
 
     def _record_operators(self, func: Function, args: Args, kwargs: Kwargs) -> Any:
         """A call as the calls in its body or the operators that PyTorch executes, as exported programs have them."""

@@ -110,6 +110,24 @@ def test_derivatives_are_the_products_of_their_passes(forward: Forward) -> None:
     assert frontends.trace(model, inputs).flops == graph.flops
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_operators_with_a_cost_of_their_own_cost_that_of_one_example(batch: int, mapped: bool) -> None:
+    """The derivative of a convolution is no operator of the vocabulary."""
+
+    def energy(m: Any, x: Tensor) -> Tensor:
+        return F.conv2d(x, m.w).square().sum()
+
+    def forward(m: Any, x: Tensor) -> Any:
+        return vmap(grad(lambda image: energy(m, image[None])))(x) if mapped else grad(lambda x: energy(m, x))(x)
+
+    model = Function(forward, w=nn.Parameter(torch.zeros(4, 3, 3, 3)))
+    inputs = torch.zeros(batch, 3, 8, 8)
+    graph = trace(model, inputs)
+    assert graph.flops == counted(model, inputs)[1] // batch == 2 * 2 * 4 * 36 * 27
+    assert graph.complete
+
+
 @pytest.mark.parametrize("out_dim", [0, 1, -1])
 @pytest.mark.parametrize("in_dim", [1, -1])
 def test_mapped_axes_may_stand_anywhere(in_dim: int, out_dim: int) -> None:
