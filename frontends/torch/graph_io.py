@@ -13,6 +13,7 @@ from cgir import TraceError
 from frontends.common.batch_axis import BatchPlan
 
 from .recorder import Recorder
+from .sparse_tensors import num_elements
 
 
 def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], plan: BatchPlan) -> dict[int, Tensor]:
@@ -32,7 +33,7 @@ def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], plan:
         if id(tensor) not in meta_tensors:
             meta_tensors[id(tensor)] = meta = torch.empty(size, dtype=tensor.dtype, device="meta")
             if tensor.layout is not torch.strided:
-                recorder.values.nonzeros[id(meta)] = tensor._nnz()
+                recorder.values.nonzeros[id(meta)] = num_elements(tensor)
             recorder.input(meta, path, axis)
     return meta_tensors
 

@@ -44,7 +44,7 @@ from .decompositions import transparent
 from .filled_tensors import COPIED, FILLED, empty_result, stacked, value_arguments
 from .known_numbers import with_numbers
 from .operator_mode import OperatorMode, known_cost
-from .sparse_tensors import DENSE_FORMS, NUM_INDICES, sparse_arguments
+from .sparse_tensors import DENSE_FORMS, NUM_INDICES, result_elements, sparse_arguments
 from .tensor_values import TensorValues, storage_id, tensors_in
 from .typing import Args, Function, Kwargs, Number
 
@@ -224,11 +224,14 @@ class Recorder(TorchFunctionMode):
             return True
         if call.name in NUM_INDICES:
             return self._sparse(call, args, kwargs)
+        if call.name == "to_dense" and id(args[0]) in self.values.nonzeros:
+            with self:
+                result = args[0].clone()
+            del self.values.nonzeros[id(result)]
+            return result
         if call.name in DENSE_FORMS and id(args[0]) in self.values.nonzeros:
             with self:
-                result = DENSE_FORMS[call.name](*args[:2])
-            self.values.nonzeros[id(result)] = self.values.nonzeros[id(args[0])]
-            return result
+                return DENSE_FORMS[call.name](*args[:2])
         if call.action == "values" or has_dynamic_size(call, args, kwargs):
             raise ValueDependenceError(value_dependence(call))
         match call.action:
@@ -321,8 +324,10 @@ class Recorder(TorchFunctionMode):
             op_call.axis_map, op_call.index_axis = looked_up
         written = [id(tensor) in overwritten and not moves for tensor in outputs]
         self._emit_results(op_call, SECOND_RESULTS.get(call.name), outputs, written)
-        if self.values.nonzeros and op_call.op == "Transpose" and id(conversion.inputs[0]) in self.values.nonzeros:
-            self.values.nonzeros[id(outputs[0])] = self.values.nonzeros[id(conversion.inputs[0])]
+        if self.values.nonzeros:
+            elements = result_elements(op_call.op, conversion.inputs, outputs[0], self.values.nonzeros)
+            if elements is not None:
+                self.values.nonzeros[id(outputs[0])] = elements
         return result
 
     def _examples(self, tensors: Sequence[Tensor]) -> int:

@@ -23,6 +23,7 @@ from frontends.common.axis_layout import NO_LAYOUT, AxisLayout, reshape_layout, 
 from frontends.common.tape import OpCall, Operand, Tape
 
 from .aliasing import Write, expansion, geometry, overlap, transposition
+from .sparse_tensors import num_elements
 from .typing import Number
 
 MAX_HELD = 1 << 16  # elements of a constant that is kept alive during the trace, because it is used again
@@ -140,7 +141,7 @@ class TensorValues:
         twin = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
         self._meta_twins[id(tensor)] = (tensor, twin)
         self._originals[id(twin)] = tensor
-        self.nonzeros[id(twin)] = tensor._nnz()
+        self.nonzeros[id(twin)] = num_elements(tensor)
         return twin
 
     def _traced_alias(self, tensor: Tensor) -> Tensor:

@@ -50,6 +50,12 @@ LEARNED: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "by name": lambda m, x: torch.sparse_coo_tensor(indices=EDGES, values=m.w, size=(4, 4)).coalesce() @ x,
     "transposed": lambda m, x: torch.sparse.mm(torch.sparse_coo_tensor(EDGES, m.w, (4, 4)).t(), x),
     "rows": lambda m, x: torch.sparse_csr_tensor(torch.tensor([0, 2, 3, 5, 5]), EDGES[1], m.w, (4, 4)) @ x,
+    "scaled": lambda m, x: (torch.sparse_coo_tensor(EDGES, m.w, (4, 4)) * 0.5) @ x,
+    "normalised": lambda m, x: (torch.sparse_coo_tensor(EDGES, m.w, (4, 4)) / x.norm()) @ x,
+    "copied": lambda m, x: torch.sparse_coo_tensor(EDGES, m.w, (4, 4)).clone().to(torch.float64).float() @ x,
+    "elementwise": lambda m, x: torch.sparse_coo_tensor(EDGES, m.w, (4, 4)).abs().sqrt().neg() @ x,
+    "gated": lambda m, x: (torch.sparse_coo_tensor(EDGES, m.w, (4, 4)) * x[:, :4]) @ x,
+    "compressed": lambda m, x: torch.sparse_coo_tensor(EDGES, m.w, (4, 4)).to_sparse_csr() @ x,
     "attention": lambda m, x: torch.sparse.mm(
         torch.sparse.softmax(torch.sparse_coo_tensor(EDGES, x[EDGES[0]].sum(-1) * m.w, (4, 4)), 1), x
     ),
@@ -66,6 +72,48 @@ def test_sparse_matrices_of_computed_values(name: str) -> None:
     graph = frontends.trace(model, x, batch=None)
     cgir.verify(graph)
     assert (graph.flops, graph.num_params, graph.complete) == (2 * 5 * FEATURES, 5, True)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
+@pytest.mark.parametrize("scale", ["parameter", "input"])
+def test_sparse_constants_stay_sparse_where_they_are_scaled_by_computed_values(scale: str) -> None:
+    model = Function(
+        lambda m, x: (m.a * (m.s if scale == "parameter" else x.sum())) @ x, s=nn.Parameter(torch.ones(()))
+    )
+    model.register_buffer("a", ADJACENCY.to_sparse())
+    graph = frontends.trace(model, torch.zeros(4, FEATURES), batch=None)
+    assert (graph.flops, graph.complete) == (2 * 5 * FEATURES, True)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
+@pytest.mark.parametrize(
+    ("forward", "elements"),
+    [
+        (lambda a, x: (a + a.t()) @ x, 10),
+        (lambda a, x: (a - a) @ x, 10),
+        (lambda a, x: (a * a) @ x, 5),
+        (lambda a, x: (a + x[:, :4]) @ x, 16),
+        (lambda a, x: a.to_dense() @ x, 16),
+        (lambda a, x: a.clone().to_dense().relu() @ x, 16),
+    ],
+)
+def test_elements_of_sums_and_products_of_sparse_tensors(forward: Callable[..., Tensor], elements: int) -> None:
+    """Sums have at most the elements of both."""
+    model = Function(
+        lambda m, x: forward(torch.sparse_coo_tensor(EDGES, m.w, (4, 4)), x), w=nn.Parameter(torch.zeros(5))
+    )
+    graph = frontends.trace(model, torch.zeros(4, FEATURES), batch=None)
+    assert graph.flops == 2 * elements * FEATURES
+
+
+@pytest.mark.filterwarnings("ignore:Sparse BSR tensor support is in beta:UserWarning")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
+def test_blocks_are_multiplied_whole() -> None:
+    matrix = torch.block_diag(torch.ones(2, 2), torch.eye(2)).to_sparse_bsr((2, 2))
+    x = torch.zeros(4, FEATURES)
+    assert frontends.trace(Function(lambda m, x: m.a @ x, a=matrix), x, batch=None).flops == 2 * 8 * FEATURES
+    assert frontends.trace(Function(lambda m, a, x: a @ x), (matrix, x), batch=None).flops == 2 * 8 * FEATURES
 
 
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
