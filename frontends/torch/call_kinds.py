@@ -16,7 +16,7 @@ from frontends.common.importer import Converter
 
 from .conversion import Conversion
 from .converters import CONVERTERS
-from .decompositions import DECOMPOSITIONS, einsum_operands
+from .decompositions import DECOMPOSITIONS, listed_tensors
 from .function_names import ATEN_ALIASES, DEVICE_QUERIES, FACTORIES, FILLS, QUERIES, VALUE_READERS
 from .meta_shapes import SHAPE_RULES, ShapeRule
 from .typing import Args, Function
@@ -189,7 +189,7 @@ def is_decomposed(call: CallKind, args: Args) -> bool:
     if call.name != "einsum" or call.action != "decompose":
         return call.action == "decompose"
     try:
-        parse_equation(args[0], [tensor.dim() for tensor in einsum_operands(args[1:])])
+        parse_equation(args[0], [tensor.dim() for tensor in listed_tensors(args[1:])])
     except (ValueError, AttributeError):  # a diagonal, or operands interleaved with lists of axes
         return False
     return True

@@ -58,17 +58,17 @@ def _stack(tensors: Sequence[Tensor], dim: int = 0, **_: object) -> Tensor:
 
 
 def _broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    operands = einsum_operands(tensors)
+    operands = listed_tensors(tensors)
     shape: tuple[int, ...] = torch.broadcast_shapes(*(t.shape for t in operands))  # type: ignore[no-untyped-call]
     return tuple(tensor.expand(shape) for tensor in operands)
 
 
 def _einsum(equation: str, *operands: Tensor | Sequence[Tensor], **_: object) -> Tensor:
-    return einsum(_EINSUM_OPS, equation, *einsum_operands(operands))
+    return einsum(_EINSUM_OPS, equation, *listed_tensors(operands))
 
 
-def einsum_operands(operands: Args) -> tuple[Tensor, ...]:
-    """The operands of `torch.einsum`, which may be handed over as one list."""
+def listed_tensors(operands: Args) -> tuple[Tensor, ...]:
+    """The tensors of a function of any number of them, which may be passed as one list."""
     return tuple(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else operands
 
 
@@ -164,7 +164,7 @@ def _aten_loss(distance: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 
 def _meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Each result is one of the tensors along its axis, expanded over the others."""
-    vectors = [tensor.reshape(-1) for tensor in einsum_operands(tensors)]
+    vectors = [tensor.reshape(-1) for tensor in listed_tensors(tensors)]
     swapped = indexing == "xy" and len(vectors) > 1
     axes = [1, 0, *range(2, len(vectors))] if swapped else list(range(len(vectors)))
     sizes = [len(vectors[axis]) for axis in axes]
