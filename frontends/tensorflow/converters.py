@@ -67,7 +67,7 @@ def _identity(call: TFCall) -> Results:
     tensor = call.inputs[0]
     if tensor.value is None and tensor.deferred_value is None:
         return [TFTensor(tensor.size, tensor.dtype, tensor.data, variable=tensor.variable)]
-    return call.emit_inputs("Identity")
+    return call.emit_inputs("Identity", 0)
 
 
 def _identity_n(call: TFCall) -> Results:
@@ -268,7 +268,9 @@ _SOURCES = (
     "MutableDenseHashTableV2 AnonymousMutableHashTable AnonymousMutableHashTableOfTensors HashTable MutableHashTable "
     "AnonymousMutableDenseHashTable MutableHashTableOfTensors MutableDenseHashTable LookupTableSize LookupTableSizeV2"
 )
-_IDENTITIES = "Identity StopGradient PreventGradient CheckNumerics Snapshot EnsureShape PlaceholderWithDefault"
+_IDENTITIES = (
+    "Identity StopGradient PreventGradient CheckNumerics Snapshot EnsureShape PlaceholderWithDefault Print"
+)
 
 CONVERTERS: dict[str, TFConverter] = {
     **{name: _arithmetic(TF_NAMES[name]) for name in _ARITHMETIC},

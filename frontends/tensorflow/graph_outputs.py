@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .graph_def import NodeDef, data_inputs, source_of
+from .graph_def import NodeDef, data_inputs, get_attribute, op_def_of, source_of
 
 NO_OUTPUT_OPS = frozenset(
-    ("NoOp", "Assert", "Const", "Placeholder", "Print", "PrintV2", "VarHandleOp", "Switch", "Merge")
+    "Const Placeholder VarHandleOp Switch Merge AudioSummary AudioSummaryV2 HistogramSummary ImageSummary MergeSummary "
+    "ScalarSummary TensorSummary TensorSummaryV2".split()
 )
 
 
@@ -22,7 +23,7 @@ def unread_nodes(nodes: Sequence[NodeDef], loop_results: Iterable[str]) -> list[
         loop_results: names of the nodes that hand on what loops return.
     """
     read_names = {source_of(ref) for node in nodes for ref in data_inputs(node)}
-    unread = [node.name for node in nodes if node.name not in read_names and node.op not in NO_OUTPUT_OPS]
+    unread = [node.name for node in nodes if node.name not in read_names and _has_output(node)]
     computed = computed_from(nodes, (node.name for node in nodes if node.op.startswith("Placeholder")))
     branches = [node.name for node in nodes if node.op.removeprefix("Ref") == "Switch"]
     computed -= computed_from(nodes, branches, ("Merge", "RefMerge"))
@@ -31,6 +32,15 @@ def unread_nodes(nodes: Sequence[NodeDef], loop_results: Iterable[str]) -> list[
         if outputs:
             return outputs
     return unread
+
+
+def _has_output(node: NodeDef) -> bool:
+    """Whether a node returns what may be an output: assignments, writes to tables and files ... return nothing."""
+    definition = op_def_of(node)
+    return node.op not in NO_OUTPUT_OPS and (
+        definition is None
+        or any(not arg.type_list_attr or get_attribute(node, arg.type_list_attr) for arg in definition.output_arg)
+    )
 
 
 def computed_from(nodes: Iterable[NodeDef], sources: Iterable[str], end_ops: Sequence[str] = ()) -> set[str]:

@@ -38,7 +38,7 @@ from .graph_def import (
     result_specs,
     source_of,
 )
-from .operator_groups import FREE_OPS, NO_RESULT_OPS, PASSING_OPS, SIZE_OPS
+from .operator_groups import PASSING_OPS, SIZE_OPS, WITHOUT_PRODUCTS
 from .shape_inference import ShapeInference
 from .topological_order import topological_order
 
@@ -298,8 +298,6 @@ class TensorFlowImporter:
 
     def _import_node(self, node: NodeDef, scope: GraphScope) -> list[TFTensor]:
         """The results of a node."""
-        if node.op in NO_RESULT_OPS:
-            return []
         definition = op_def_of(node)
         read = scope.result if node.op in PASSING_OPS else scope.read
         inputs = [read(ref) for ref in data_inputs(node)]
@@ -463,5 +461,5 @@ def _default(call: TFCall) -> Results:
     """Operators without a converter take all operands as data; those outside the vocabulary are opaque."""
     op = TF_NAMES.get(call.node.op, "Opaque")
     slots = [slot for slot, tensor in enumerate(call.inputs) if tensor.dtype != RESOURCE or tensor.value is not None]
-    attrs: dict[str, Attr] = {"flops": 0} if call.node.op in FREE_OPS.split() else {}
+    attrs: dict[str, Attr] = {"flops": 0} if call.node.op in WITHOUT_PRODUCTS else {}
     return call.emit(op, [call.value(slot) for slot in slots], attrs=attrs, display_name=f"tf.{call.node.op}")

@@ -2,30 +2,8 @@
 
 from __future__ import annotations
 
-NO_RESULT_OPS = frozenset(
-    (
-        "NoOp",
-        "Assert",
-        "Print",
-        "PrintV2",
-        "ControlTrigger",
-        "AssignVariableOp",
-        "AssignAddVariableOp",
-        "AssignSubVariableOp",
-        "MergeSummary",
-        "InitializeTable",
-        "InitializeTableV2",
-        "InitializeTableFromTextFile",
-        "InitializeTableFromTextFileV2",
-        "LookupTableImport",
-        "LookupTableImportV2",
-        "LookupTableInsert",
-        "LookupTableInsertV2",
-        "LookupTableRemoveV2",
-    )
-)
 # operators outside the vocabulary that compute no products: on strings, of counts and positions
-FREE_OPS = (
+_WITHOUT_PRODUCTS = (
     "Angle BitwiseAnd BitwiseOr BitwiseXor Complex Conj Imag Invert LeftShift NextAfter Real RightShift "
     "ComplexAbs Cross Diag DiagPart HistogramFixedWidth MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 RandomShuffle "
     "SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum SparseSegmentMean SparseSegmentSum SparseSegmentSqrtN "
@@ -39,5 +17,6 @@ FREE_OPS = (
     "StringJoin StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast "
     "StringToHashBucketStrong StringToNumber StringUpper Substr UnicodeScript Unique UniqueV2 Where"
 )
+WITHOUT_PRODUCTS = frozenset(_WITHOUT_PRODUCTS.split())
 SIZE_OPS = frozenset(("Shape", "ShapeN", "Rank", "Size"))  # which read no contents
 PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
