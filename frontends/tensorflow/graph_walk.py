@@ -38,7 +38,7 @@ from .graph_def import (
     result_specs,
     source_of,
 )
-from .operator_groups import PASSING_OPS, SIZE_OPS, WITHOUT_PRODUCTS
+from .operator_groups import PASSING_OPS, SIZE_OPS, WITHOUT_PRODUCTS, WRITING_OPS
 from .shape_inference import ShapeInference
 from .topological_order import topological_order
 
@@ -394,7 +394,7 @@ class TensorFlowImporter:
         """
         own = {node.name for node in nodes if node.op in VARIABLE_OPS}
         for node in nodes:
-            if node.op == "AssignVariableOp" and source_of(data_inputs(node)[0]) not in own:
+            if node.op in WRITING_OPS and source_of(data_inputs(node)[0]) not in own:
                 [tensor] = scope.results.get(source_of(data_inputs(node)[0]), [None])
                 self._states |= {tensor.variable.id} if tensor is not None and tensor.variable is not None else set()
 

@@ -20,3 +20,9 @@ _WITHOUT_PRODUCTS = (
 WITHOUT_PRODUCTS = frozenset(_WITHOUT_PRODUCTS.split())
 SIZE_OPS = frozenset(("Shape", "ShapeN", "Rank", "Size"))  # which read no contents
 PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
+# that write to a variable, all of it or parts; AssignSubVariableOp is what optimisers do to weights
+WRITING_OPS = frozenset(
+    "AssignVariableOp AssignAddVariableOp ResourceStridedSliceAssign ResourceScatterUpdate ResourceScatterAdd "
+    "ResourceScatterMul ResourceScatterDiv ResourceScatterMin ResourceScatterMax ResourceScatterNdUpdate "
+    "ResourceScatterNdAdd ResourceScatterNdMin ResourceScatterNdMax".split()
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,33 @@ def test_variables_of_tensorflow_1_that_are_not_trained(tmp_path: Path) -> None:
             v1.saved_model.simple_save(session, str(folder), {"x": x}, {"y": y})
         graph = frontends.trace(folder)
         assert (graph.num_params, graph.flops) == (24, 2 * 4 * 6)
+
+
+def written(state: Any, x: Any) -> None:
+    state.assign(tf.repeat(x, 5, 0))
+
+
+def added_to(state: Any, x: Any) -> None:
+    state.assign_add(tf.repeat(x, 5, 0))
+
+
+def written_in_part(state: Any, x: Any) -> None:
+    state[0:1].assign(x)
+
+
+def scattered(state: Any, x: Any) -> None:
+    state.scatter_nd_update([[0]], x)
+
+
+@pytest.mark.parametrize("write", [written, added_to, written_in_part, scattered])
+def test_states_that_a_call_writes_to_are_no_weights(write: Callable[[Any, Any], None]) -> None:
+    """As in attention with a cache of its keys."""
+    weight, cache = tf.Variable(tf.ones((4, 3))), tf.Variable(tf.zeros((5, 3)))
+
+    def call(x: Any) -> Any:
+        y = x @ weight
+        write(cache, y)
+        return y @ tf.transpose(cache)
+
+    graph = frontends.trace(tf.function(call), input_shape=(1, 4))
+    assert (graph.num_params, graph.flops) == (4 * 3, 2 * 4 * 3 + 2 * 3 * 5)
