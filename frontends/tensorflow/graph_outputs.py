@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from .graph_def import NodeDef, data_inputs, get_attribute, op_def_of, source_of
 
-NO_OUTPUT_OPS = frozenset(
+_NO_OUTPUT = (
     "Const Placeholder VarHandleOp Switch Merge AudioSummary AudioSummaryV2 HistogramSummary ImageSummary MergeSummary "
-    "ScalarSummary TensorSummary TensorSummaryV2".split()
+    "ScalarSummary TensorSummary TensorSummaryV2"
 )
+NO_OUTPUT_OPS = frozenset(_NO_OUTPUT.split())
 
 
 def unread_nodes(nodes: Sequence[NodeDef], loop_results: Iterable[str]) -> list[str]:

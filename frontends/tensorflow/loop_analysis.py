@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -19,19 +19,22 @@ Functions: TypeAlias = Mapping[str, function_pb2.FunctionDef]
 IDENTITY_OPS = frozenset(("Identity", "Cast", "ReadVariableOp", "StopGradient"))
 CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
 MAX_ROUNDS = 1000  # that are followed one by one, of loops that do not count up to a limit
+MAX_EVALUATIONS = 20_000  # of nodes for one loop, those of functions at every call
 
 
 class _LoopFunction:
     """The condition or the body of a loop, analysed from its results backwards."""
 
-    def __init__(self, name: str, functions: Functions) -> None:
+    def __init__(self, name: str, functions: Functions, budget: Iterator[int]) -> None:
         self.functions, definition = functions, functions[name]
         self.name = name
         self.arguments = {arg.name: index for index, arg in enumerate(definition.signature.input_arg)}
         self.nodes = {node.name: node for node in definition.node_def}
         self.results = [definition.ret.get(arg.name, arg.name) for arg in definition.signature.output_arg]
         self._sizes: dict[str, list[tuple[int, ...]]] = {}
+        self._orders: dict[tuple[str, ...], list[NodeDef]] = {}
         self._inference = ShapeInference()
+        self._budget = budget
 
     def origin(self, ref: str) -> str:
         """The argument or node that a tensor comes from, identities skipped."""
@@ -51,9 +54,13 @@ class _LoopFunction:
         """The node that computes a tensor."""
         return self.nodes.get(self.origin(ref))
 
-    def order(self, refs: Iterable[str]) -> list[NodeDef]:
+    def order(self, refs: Sequence[str]) -> list[NodeDef]:
         """The nodes that tensors depend on, each behind those that it reads."""
-        return topological_order(self.nodes.values(), refs, self.arguments, f"function {self.name!r}")
+        key = tuple(refs)
+        if key not in self._orders:
+            label = f"function {self.name!r}"
+            self._orders[key] = topological_order(self.nodes.values(), refs, self.arguments, label)
+        return self._orders[key]
 
     def values(self, refs: Sequence[str], arguments: Sequence[TFTensor]) -> list[TFTensor | None]:
         """Tensors computed from arguments, None where their contents are not known.
@@ -61,9 +68,14 @@ class _LoopFunction:
         Args:
             refs: to the tensors.
             arguments: of the function, of which sizes and some contents are known.
+
+        Raises:
+            TraceError: the budget is spent.
         """
         known: dict[str, TFTensor | None] = {name: arguments[index] for name, index in self.arguments.items()}
         for node in self.order(refs):
+            if next(self._budget, None) is None:
+                raise TraceError(f"function {self.name!r} has more nodes than are followed")
             known[node.name] = self._value(node, [known.get(source_of(ref)) for ref in data_inputs(node)])
         found = [known.get(source_of(ref)) for ref in refs]
         return [None if tensor is None or tensor.data is None else tensor for tensor in found]
@@ -80,7 +92,7 @@ class _LoopFunction:
         if node.op == "Shape":
             return TFTensor((len(operands[0].size),), specs[0][1], np.asarray(operands[0].size, np.int64))
         if node.op in CALLS and (name := str(get_attribute(node, "f").name)) in self.functions and len(specs) == 1:
-            inner = _LoopFunction(name, self.functions)
+            inner = _LoopFunction(name, self.functions, self._budget)
             return inner.values(inner.results, operands)[0]
         if len(specs) != 1 or not is_foldable(definition, operands, specs):
             return None
@@ -94,7 +106,7 @@ def invariant_variables(functions: Functions, body: str) -> set[int]:
     """Indices of the loop variables that the body returns unchanged."""
     if body not in functions:
         return set()
-    function = _LoopFunction(body, functions)
+    function = _LoopFunction(body, functions, iter(()))  # nothing is evaluated
     return {index for index, ref in enumerate(function.results) if function.argument(ref) == index}
 
 
@@ -110,15 +122,16 @@ def trip_count(functions: Functions, condition: str, body: str, inputs: Sequence
         inputs: that enter the loop.
 
     Returns:
-        The number of iterations, None where it depends on values, or is more than `MAX_ROUNDS`.
+        The number of iterations, None where it depends on values, or it takes too long to find out.
     """
     if condition not in functions or body not in functions:
         return None
-    test, step = _LoopFunction(condition, functions), _LoopFunction(body, functions)
+    budget = iter(range(MAX_EVALUATIONS))
+    test, step = (_LoopFunction(name, functions, budget) for name in (condition, body))
     try:
         count = _counted(test, step, _without_contents(inputs, invariant_variables(functions, body)), inputs)
         return count if count is not None else _followed(test, step, inputs)
-    except (TraceError, RecursionError):  # operands of other sizes in later rounds; functions that call themselves
+    except (TraceError, RecursionError):  # no budget; operands of other sizes in later rounds; endless recursion
         return None
 
 

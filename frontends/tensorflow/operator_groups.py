@@ -21,8 +21,9 @@ WITHOUT_PRODUCTS = frozenset(_WITHOUT_PRODUCTS.split())
 SIZE_OPS = frozenset(("Shape", "ShapeN", "Rank", "Size"))  # which read no contents
 PASSING_OPS = frozenset(("Identity", "PartitionedCall", "StatefulPartitionedCall"))  # on to others, without reading
 # that write to a variable, all of it or parts; AssignSubVariableOp is what optimisers do to weights
-WRITING_OPS = frozenset(
+_WRITING = (
     "AssignVariableOp AssignAddVariableOp ResourceStridedSliceAssign ResourceScatterUpdate ResourceScatterAdd "
     "ResourceScatterMul ResourceScatterDiv ResourceScatterMin ResourceScatterMax ResourceScatterNdUpdate "
-    "ResourceScatterNdAdd ResourceScatterNdMin ResourceScatterNdMax".split()
+    "ResourceScatterNdAdd ResourceScatterNdMin ResourceScatterNdMax"
 )
+WRITING_OPS = frozenset(_WRITING.split())

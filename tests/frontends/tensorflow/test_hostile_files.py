@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cgir
@@ -12,10 +13,13 @@ import frontends
 
 import tensorflow as tf  # isort: skip
 from google.protobuf import text_format  # isort: skip
-from tensorflow.core.framework import graph_pb2  # isort: skip
+from tensorflow.core.framework import function_pb2, graph_pb2  # isort: skip
 from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # isort: skip
 from tensorflow_samples import SPEC, WEIGHT, counted, function, quiet  # isort: skip
+
+from frontends.tensorflow import loop_analysis  # isort: skip
+from frontends.tensorflow.graph_def import INT32, TFTensor  # isort: skip
 
 
 def graph_of(*nodes: tuple[str, str, tuple[str, ...]]) -> Any:
@@ -174,3 +178,25 @@ def test_graphs_as_text(tmp_path: Path) -> None:
 def test_refusals(model: Any, kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(cgir.TraceError, match=message):
         frontends.trace(model, **kwargs)
+
+
+FUNCTION = """signature {{ name: "{0}" input_arg {{ name: "i" type: DT_INT32 }}
+output_arg {{ name: "r" type: DT_INT32 }} }}
+node_def {{ name: "a" op: "PartitionedCall" input: "i" {1} }}
+node_def {{ name: "b" op: "PartitionedCall" input: "a:output:0" {1} }}
+ret {{ key: "r" value: "b:output:0" }}"""
+CALL = """attr {{ key: "f" value {{ func {{ name: "f{}" }} }} }}
+attr {{ key: "Tin" value {{ list {{ type: DT_INT32 }} }} }}
+attr {{ key: "Tout" value {{ list {{ type: DT_INT32 }} }} }}"""
+
+
+def test_conditions_of_loops_that_call_functions_exponentially_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = {
+        f"f{depth}": text_format.Parse(FUNCTION.format(f"f{depth}", CALL.format(depth + 1)), function_pb2.FunctionDef())
+        for depth in range(40)
+    }
+    functions["f40"] = functions["f39"].__deepcopy__()
+    functions["f40"].ret["r"] = "i"
+    monkeypatch.setattr(loop_analysis, "MAX_EVALUATIONS", 500)
+    counter = TFTensor((), INT32, np.array(1))
+    assert loop_analysis.trip_count(functions, "f0", "f39", [counter]) is None
