@@ -17,7 +17,9 @@ def call_arguments(call: Callable[..., object], inputs: object) -> tuple[tuple[A
         return (), inputs
     args = inputs if type(inputs) is tuple else (inputs,)
     parameters = [
-        p for p in signature.parameters.values() if p.name not in ("training", "mask") and p.kind is not p.KEYWORD_ONLY
+        p
+        for p in signature.parameters.values()
+        if p.name not in ("training", "mask") and p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
     ]
     if len(args) > 1 and len(parameters) < len(args) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         args = (list(args),)
