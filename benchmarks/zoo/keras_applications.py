@@ -50,10 +50,10 @@ def check(case: str) -> Outcome:
 
 
 def _difference_to_concrete_function(model: Any, graph: cgir.Graph, sizes: list[tuple[int, ...]]) -> str:
-    from frontends.tensorflow.importer import trace_keras
+    from frontends.keras import function_importer
 
     request = TraceRequest(input_shape=sizes[0] if len(sizes) == 1 else tuple(sizes))
-    return cgir.diff(graph, cgir.canonicalize(trace_keras(model, request)))
+    return cgir.diff(graph, cgir.canonicalize(function_importer.trace(model, request)))
 
 
 def _keras() -> Any:

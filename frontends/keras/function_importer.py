@@ -57,7 +57,7 @@ def import_function(call: Callable[..., object], specs: Sequence[tf.TensorSpec],
             f"{request.name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: "
             f"{one_line(error, 400, named=True)}"
         ) from error
-    return importer.trace(concrete, request._replace(inputs=None, input_shape=None))
+    return importer.trace_keras(concrete, request._replace(inputs=None, input_shape=None))
 
 
 def _arguments(model: Any, request: TraceRequest) -> tuple[tuple[Any, ...], dict[str, Any]]:

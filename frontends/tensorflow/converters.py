@@ -268,9 +268,7 @@ _SOURCES = (
     "MutableDenseHashTableV2 AnonymousMutableHashTable AnonymousMutableHashTableOfTensors HashTable MutableHashTable "
     "AnonymousMutableDenseHashTable MutableHashTableOfTensors MutableDenseHashTable LookupTableSize LookupTableSizeV2"
 )
-_IDENTITIES = (
-    "Identity StopGradient PreventGradient CheckNumerics Snapshot EnsureShape PlaceholderWithDefault Print"
-)
+_IDENTITIES = "Identity StopGradient PreventGradient CheckNumerics Snapshot EnsureShape PlaceholderWithDefault Print"
 
 CONVERTERS: dict[str, TFConverter] = {
     **{name: _arithmetic(TF_NAMES[name]) for name in _ARITHMETIC},

@@ -59,33 +59,13 @@ def trace(model: Any, request: TraceRequest) -> Graph:
         ) from error
 
 
-def trace_keras(model: tf.keras.Model, request: TraceRequest) -> Graph:
-    """The raw graph of a Keras model's call at inference, through a concrete function.
+def trace_keras(function: tf.types.experimental.ConcreteFunction, request: TraceRequest) -> Graph:
+    """The raw graph of the concrete function of a Keras model: its weights are variables, and no constant is one.
 
     Raises:
-        TraceError: its inputs' shapes are not known, or its call fails.
+        TraceError: it cannot be followed.
     """
-    specs = _requested_specs(request, getattr(model, "compute_dtype", None)) or _keras_specs(model)
-    structure = getattr(model, "_inputs_struct", None)
-
-    def call(*args: tf.Tensor) -> object:
-        flat = tf.nest.flatten(args)
-        if structure is not None and len(tf.nest.flatten(structure)) == len(flat):
-            return model(tf.nest.pack_sequence_as(structure, flat), training=False)
-        return model(args[0] if len(args) == 1 else list(args), training=False)
-
-    function = tf.function(call, autograph=False)
-    name = request.name or type(model).__name__
-    try:
-        concrete = function.get_concrete_function(*specs)
-    except Exception as error:
-        raise TraceError(
-            f"{name}: its call fails on inputs {[tuple(spec.shape) for spec in specs]}: "
-            f"{one_line(error, 400, named=True)}"
-        ) from error
-    # the weights of Keras layers are variables, and so nothing else is a weight
-    program = replace(_concrete_program(concrete, name), frozen=False)
-    return _import_program(program, request._replace(inputs=None, input_shape=None))
+    return _import_program(replace(_concrete_program(function, request.name), frozen=False), request)
 
 
 def _read_program(model: Any, request: TraceRequest) -> Program:
@@ -133,7 +113,7 @@ def _concrete_function(
     function: tf.types.experimental.PolymorphicFunction, request: TraceRequest
 ) -> tf.types.experimental.ConcreteFunction:
     """The concrete function of a tf.function for the requested inputs."""
-    specs = _requested_specs(request, None)
+    specs = _requested_specs(request)
     try:
         if specs:
             return function.get_concrete_function(*specs)
@@ -149,12 +129,12 @@ def _concrete_function(
         raise TraceError(f"the tf.function cannot be traced: {one_line(error, 400, named=True)}") from error
 
 
-def _requested_specs(request: TraceRequest, dtype: str | None) -> list[tf.TensorSpec]:
-    """Specifications of the inputs that the request gives; `dtype` is that of inputs given by shape."""
+def _requested_specs(request: TraceRequest) -> list[tf.TensorSpec]:
+    """Specifications of the inputs that the request gives."""
     if request.inputs is not None and request.input_shape is not None:
         raise TraceError("trace takes example inputs or input_shape=, found both")
     if request.input_shape is not None:
-        return [tf.TensorSpec(shape, tf.as_dtype(dtype or "float32")) for shape in shapes_from(request.input_shape)]
+        return [tf.TensorSpec(shape, tf.float32) for shape in shapes_from(request.input_shape)]
     if request.inputs is None:
         return []
     items = request.inputs if isinstance(request.inputs, tuple | list) else (request.inputs,)
@@ -173,16 +153,6 @@ def _tensor_spec(item: Any) -> tf.TensorSpec:
     return tf.TensorSpec(
         tuple(item.shape), tf.as_dtype(getattr(item.dtype, "name", str(item.dtype).removeprefix("torch.")))
     )
-
-
-def _keras_specs(model: tf.keras.Model) -> list[tf.TensorSpec]:
-    try:
-        tensors = tf.nest.flatten(model.inputs)
-    except (AttributeError, ValueError):
-        tensors = []
-    if not tensors:
-        raise TraceError(f"{type(model).__name__} does not know its inputs' shapes; pass input_shape= or inputs=")
-    return [tf.TensorSpec(tuple(tensor.shape), tf.as_dtype(str(tensor.dtype)), name=tensor.name) for tensor in tensors]
 
 
 def _concrete_program(function: tf.types.experimental.ConcreteFunction, name: str) -> Program:
@@ -299,7 +269,7 @@ def _requested_sizes(program: Program, request: TraceRequest) -> Sequence[Size]:
         if sorted(names) != sorted(request.inputs):
             raise TraceError(f"{program.name}: has inputs {names}, found {sorted(request.inputs)}")
         return [tuple(_tensor_spec(request.inputs[name]).shape) for name in names]
-    specs = tf.nest.flatten(_requested_specs(request, None))
+    specs = tf.nest.flatten(_requested_specs(request))
     return [tuple(spec.shape.as_list()) for spec in specs]
 
 

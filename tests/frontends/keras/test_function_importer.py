@@ -103,3 +103,29 @@ def test_models_of_tf_keras() -> None:
     model.built = False
     with pytest.raises(cgir.TraceError, match=r"older \(Subclass\) has no weights yet; call it once"):
         frontends.trace(model, named)
+
+
+def test_constants_of_a_model_without_weights_are_no_weights() -> None:
+    """As in a frozen graph, where they are."""
+
+    class Blur(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return tf.nn.conv2d(x, np.full((3, 3, 1, 1), 1 / 9, "float32"), 1, "SAME")
+
+    inputs = keras.Input((8, 8, 1))
+    graph = frontends.trace(keras.Model(inputs, Blur()(inputs)))
+    assert (graph.num_params, graph.flops) == (0, 2 * 64 * 9)
+
+
+class KeywordArguments(keras.Model):
+    """TensorFlow's own functions on a list, with a call that takes any keyword."""
+
+    def call(self, x: Any, **_: Any) -> Any:
+        return tf.nn.relu(x[0]) + x[1]
+
+
+def test_keywords_are_no_second_argument() -> None:
+    arrays = np.zeros((1, 4), "float32"), np.zeros((1, 4), "float32")
+    model = KeywordArguments()
+    model(list(arrays))
+    assert frontends.trace(model, arrays).op_counts() == {"Input": 2, "ReLU": 1, "Add": 1, "Output": 1}

@@ -180,13 +180,13 @@ def test_layer_is_its_operators(row: tuple[tuple[int, ...], str, Make]) -> None:
 @pytest.mark.parametrize("size", [IMAGE, SEQUENCE, VOLUME, VECTOR], ids=str)
 def test_layers_equal_their_concrete_function(size: tuple[int, ...]) -> None:
     """All layers of one kind of input side by side, since TensorFlow takes its time for every function."""
-    from frontends.tensorflow.importer import trace_keras
+    from frontends.keras import function_importer
 
     inputs = keras.Input(size, batch_size=1)
     first = {2: layers.Conv1D, 3: layers.Conv2D, 4: layers.Conv3D}.get(len(size))
     x = first(size[-1], 1)(inputs) if first else layers.Dense(size[-1])(inputs)
     model = keras.Model(inputs, [make()(x) for own, _, make in WINDOWS + NORMS + DENSE + REST if own == size])
-    graph, other = frontends.trace(model), cgir.canonicalize(trace_keras(model, TraceRequest()))
+    graph, other = frontends.trace(model), cgir.canonicalize(function_importer.trace(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
 
 
@@ -202,10 +202,10 @@ def test_the_names_of_the_operator_table_are_those_of_keras_classes() -> None:
 @pytest.mark.parametrize("row", RECURRENT[::4], ids=ids(RECURRENT[::4]))
 def test_recurrent_layers_equal_their_concrete_function(row: tuple[tuple[int, ...], str, Make]) -> None:
     """The operators again, found in TensorFlow's loops."""
-    from frontends.tensorflow.importer import trace_keras
+    from frontends.keras import function_importer
 
     model, _ = case(row)
-    graph, other = frontends.trace(model), cgir.canonicalize(trace_keras(model, TraceRequest()))
+    graph, other = frontends.trace(model), cgir.canonicalize(function_importer.trace(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
 
 
@@ -223,10 +223,10 @@ def test_recurrent_layers_equal_their_concrete_function(row: tuple[tuple[int, ..
 )
 def test_activations_and_direction_tell_recurrent_layers_apart(make: Make, attrs: dict[str, Any]) -> None:
     """The same from Keras's layer and from TensorFlow's loop; no attribute where a setting is the default."""
-    from frontends.tensorflow.importer import trace_keras
+    from frontends.keras import function_importer
 
     model, _ = case((SEQUENCE, "", make))
-    graph, other = checked(model), cgir.canonicalize(trace_keras(model, TraceRequest()))
+    graph, other = checked(model), cgir.canonicalize(function_importer.trace(model, TraceRequest()))
     assert cgir.isomorphic(graph, other), cgir.diff(graph, other)
     node = graph.nodes[1]
     settings = {"hidden": 5, "layers": 1, "bidirectional": isinstance(model.layers[1], layers.Bidirectional)}

@@ -12,7 +12,7 @@ from frontends.common.trace_request import TraceRequest
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
-from frontends.tensorflow.importer import trace_keras  # isort: skip
+from frontends.keras import function_importer  # isort: skip
 
 L = keras.layers
 LSTM = 4 * 8 * (12 + 8 + 1)  # parameters of a layer of 12 features and 8 units
@@ -32,7 +32,7 @@ def encoder_decoder(encoder: type = L.LSTM, decoder: type = L.LSTM, swap: bool =
 )
 def test_states_of_another_layer(settings: dict[str, Any]) -> None:
     model = encoder_decoder(**settings)
-    raw = trace_keras(model, TraceRequest())
+    raw = function_importer.trace(model, TraceRequest())
     graph = cgir.canonicalize(raw)
     cgir.verify(graph)
     assert cgir.isomorphic(graph, frontends.trace(model))
