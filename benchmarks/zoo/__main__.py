@@ -1,6 +1,6 @@
 """Check the corpora of real networks: `python -m benchmarks.zoo [CORPUS ...] [--write]`.
 
-It takes about four hours on two cores; an interrupted run resumes.
+It takes hours; an interrupted run resumes.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _LOSSES = (
     "nll_loss_forward nll_loss2d_forward smooth_l1_loss soft_margin_loss"
 )
 _SELECTING = "median nanmedian mode kthvalue fractional_max_pool2d fractional_max_pool3d segment_reduce"
-_ELEMENTWISE = "addr linalg_cross cross _pdist_forward dist renorm trace hash_tensor"
+_ELEMENTWISE = "addr linalg_cross cross _pdist_forward dist renorm trace hash_tensor _weight_norm_interface"
 WITHOUT_PRODUCTS = frozenset(f"{_MOVING} {_LOSSES} {_SELECTING} {_ELEMENTWISE}".split())
 
 

@@ -299,3 +299,10 @@ def test_complex_convolutions_cost_what_pytorch_counts() -> None:
     model, inputs = nn.Conv2d(4, 6, 3, dtype=torch.cfloat), torch.zeros(1, 4, 8, 8, dtype=torch.cfloat)
     graph = trace(model, inputs)
     assert (graph.num_params, graph.flops) == counted(model, inputs)
+
+
+@pytest.mark.parametrize(("layer", "size"), [(nn.Linear(4, 3), (1, 4)), (nn.Conv1d(4, 3, 1), (1, 4, 2))], ids=str)
+def test_weights_that_are_normalised_have_a_known_cost(layer: nn.Module, size: tuple[int, ...]) -> None:
+    graph = frontends.trace(nn.utils.parametrizations.weight_norm(layer), input_shape=size)
+    assert graph.complete
+    assert graph.num_params == 12 + 3 + 3  # directions, lengths, biases
