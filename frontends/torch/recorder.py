@@ -442,7 +442,7 @@ def _run(func: Function, call: CallKind, args: Args, kwargs: Kwargs, sizes: dict
         return result
     try:
         return func(*args, **kwargs)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # what PyTorch raises where an operator has no meta kernel
         if "Meta" not in str(error) and "fake impl" not in str(error):
             raise
         quantized = call.display_name.startswith("quantized::") or "quantize" in call.name

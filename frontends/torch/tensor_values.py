@@ -110,9 +110,17 @@ class TensorValues:
             tensor = self.constant(tensor)
         if id(tensor) in self._meta_twins:
             return self._meta_twins[id(tensor)][1]
-        if tensor.is_meta and not isinstance(tensor, torch.nn.Parameter) and id(tensor) not in self.own_tensors:
+        is_new = not isinstance(tensor, torch.nn.Parameter) or self._is_made_of_traced(tensor)
+        if tensor.is_meta and is_new and id(tensor) not in self.own_tensors:
             return self._traced_alias(tensor)
         return self._meta_twin(tensor)
+
+    def _is_made_of_traced(self, parameter: Tensor) -> bool:
+        """Whether the forward made a parameter of a tensor of the trace, as a copy of a layer has them."""
+        if id(parameter) in self.param_names:
+            return False
+        storage = storage_id(parameter)
+        return any(state.storage == storage for state in self._states.values())
 
     def _meta_twin(self, tensor: Tensor) -> Tensor:
         """A new meta tensor in place of one made before the trace, or of a constant; large constants are not held."""
@@ -228,6 +236,8 @@ class TensorValues:
         original = self._originals.get(id(tensor))
         if not isinstance(original, torch.nn.Parameter) or storage_id(tensor) in self._writes:
             return None
+        if id(original) not in self.param_names and storage_id(original) in self._constants:
+            return None  # made in the forward, of a constant
         state = self._states.get(id(tensor))
         if state is not None and self.tape.nodes[state.node].op != "Param":
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable
 from math import prod
@@ -11,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch_samples import Function
 
 import cgir
 import frontends
@@ -244,3 +246,21 @@ def test_large_constants_of_the_forward_are_not_held() -> None:
 
     traced(function)
     assert freed == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        (lambda m, x: copy.deepcopy(m.a).weight, 20),
+        (lambda m, x: nn.Parameter(m.a.weight.data.clone()), 20),
+        (lambda m, x: nn.Parameter(m.a(x).T @ x), 20),
+        (lambda m, x: nn.Parameter(torch.randn(4, 4)), 4),
+        (lambda m, x: nn.Linear(4, 4).weight, 4),
+    ],
+)
+def test_a_parameter_made_in_the_forward_is_none_of_the_modules(weight: Any, expected: int) -> None:
+    model = Function(lambda m, x: F.linear(x, weight(m, x), m.a.bias), a=nn.Linear(4, 4))
+    graph = frontends.trace(model, torch.zeros(1, 4))
+    assert graph.num_params == expected
+    assert {param.id for node in graph.nodes for param in node.params} <= {"a.weight", "a.bias"}
+    assert graph.complete
