@@ -1,0 +1,16 @@
+"""One-shot search: supernets, their training, and rules that select operations from them.
+
+network = supernet("nasbench201", channels=8, cells=1, image=(1, 8, 8))
+train_images, valid_images = load_images("digits").split()
+trained = train(network, train_images, valid_images, steps=200)
+"""
+
+from .images import Images as Images
+from .images import load_images as load_images
+from .network import Supernet as Supernet
+from .supernets import SUPERNETS as SUPERNETS
+from .supernets import supernet as supernet
+from .training import Trained as Trained
+from .training import TrainSettings as TrainSettings
+from .training import train as train
+from .training import untrained as untrained

@@ -1,0 +1,154 @@
+"""Labelled images that supernets are trained and judged on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from io import BytesIO
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cgir.errors import CgirError
+
+NAMES = ("digits", "cifar10")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and their labels, on the CPU.
+
+    Args:
+        pixels: (N, C, H, W) float32, each channel with mean 0 and standard deviation 1.
+        labels: (N,) int64, from 0.
+        classes: number of classes.
+        augment: whether `draw` shifts by up to an eighth of the size and mirrors.
+        name: in messages.
+
+    Raises:
+        CgirError: shapes, types or labels do not fit together.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: int
+    augment: bool = False
+    name: str = "images"
+
+    def __post_init__(self) -> None:
+        if self.pixels.dim() != 4 or self.pixels.dtype != torch.float32 or not len(self.pixels):
+            raise CgirError(
+                f"{self.name}: pixels of shape {tuple(self.pixels.shape)}, {self.pixels.dtype}; "
+                "expected (N, channels, height, width), torch.float32"
+            )
+        if self.labels.shape != (len(self.pixels),) or self.labels.dtype != torch.int64:
+            raise CgirError(
+                f"{self.name}: labels of shape {tuple(self.labels.shape)}, {self.labels.dtype} "
+                f"for {len(self.pixels)} images; expected ({len(self.pixels)},), torch.int64"
+            )
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= self.classes:
+            raise CgirError(f"{self.name}: labels {low} to {high}; expected 0 to {self.classes - 1}")
+        if not bool(torch.isfinite(self.pixels).all()):
+            raise CgirError(f"{self.name}: a pixel is not a finite number; expected finite float32")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def select(self, rows: Tensor) -> Images:
+        """The images at `rows`, in that order."""
+        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows])
+
+    def split(self, seed: int = 0, share: float = 0.5) -> tuple[Images, Images]:
+        """Two disjoint random parts, the first with `share` of the images.
+
+        DARTS trains weights on one half and architecture parameters on the other (Liu et al. 2019, section 3.1).
+        """
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        cut = round(len(self) * share)
+        if not 0 < cut < len(self):
+            raise CgirError(f"{self.name}: share={share} of {len(self)} images leaves one part empty")
+        return self.select(order[:cut]), self.select(order[cut:])
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`count` random images, with replacement, augmented if the set is: pixels (count, C, H, W), labels (count,)."""
+        rows = torch.randint(len(self), (count,), generator=generator)
+        pixels = self.pixels[rows]
+        return (_augmented(pixels, generator) if self.augment else pixels), self.labels[rows]
+
+
+def load_images(name: str, size: int | None = None, folder: str | PathLike[str] | None = None) -> Images:
+    """The training images of a known set.
+
+    "digits" are scikit-learn's 1,797 handwritten digits, (1, 8, 8), which need no download. "cifar10" are the 50,000
+    training images of CIFAR-10, (3, 32, 32), from `cifar10/train.parquet` in the layout of Hugging Face (columns `img`
+    and `label`); drawn images are augmented.
+
+    Args:
+        name: one of `NAMES`.
+        size: height and width to which images are averaged; a divisor of theirs. Default: theirs.
+        folder: that has the folder `cifar10`; default the environment variable CGIR_DATA.
+
+    Raises:
+        CgirError: an unknown name, no such file, a size that does not divide, or pillow is missing.
+    """
+    if name not in NAMES:
+        raise CgirError(f"no images are called {name!r}; there are {', '.join(NAMES)}")
+    pixels, labels = _digits() if name == "digits" else _cifar10(folder)
+    full = pixels.shape[-1]
+    if size is not None and (type(size) is not int or size < 1 or full % size):
+        raise CgirError(f"{name}: size={size!r}; expected a divisor of {full}")
+    if size is not None and size != full:
+        pixels = F.avg_pool2d(pixels, full // size)
+    mean, std = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), keepdim=True)
+    return Images((pixels - mean) / std, labels, 10, augment=name == "cifar10", name=name)
+
+
+def _digits() -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    return torch.tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8), torch.tensor(labels, dtype=torch.int64)
+
+
+def _cifar10(folder: str | PathLike[str] | None) -> tuple[Tensor, Tensor]:
+    import pyarrow.parquet as pq
+
+    root = folder if folder is not None else os.environ.get("CGIR_DATA")
+    path = None if root is None else Path(root, "cifar10", "train.parquet")
+    if path is None or not path.is_file():
+        raise CgirError(
+            f"cifar10: {'CGIR_DATA is not set' if path is None else f'{path}: no such file'}; "
+            "expected a folder with cifar10/train.parquet (columns img and label); the set 'digits' needs none"
+        )
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise CgirError("cifar10: its images are JPEG files, which pillow reads: pip install pillow") from error
+    table = pq.read_table(path, columns=["img", "label"])
+    pictures = [Image.open(BytesIO(image["bytes"])).convert("RGB") for image in table["img"].to_pylist()]
+    pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+    return pixels.permute(0, 3, 1, 2).float().contiguous(), torch.tensor(table["label"].to_pylist())
+
+
+def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image shifted by up to an eighth of its size, filled up with zeros, half of them mirrored."""
+    count, _, height, width = pixels.shape
+    pad = max(1, height // 8)
+    padded = F.pad(pixels, (pad, pad, pad, pad))
+    down, right = torch.randint(2 * pad + 1, (2, count), generator=generator)
+    mirrored = torch.randint(2, (count,), generator=generator).bool()
+    rows = (down[:, None] + torch.arange(height))[:, None, :, None]
+    columns = torch.where(mirrored[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)) + right[:, None]
+    index = torch.arange(count)[:, None, None, None], torch.arange(pixels.shape[1])[:, None, None]
+    return padded[index[0], index[1], rows, columns[:, None, None, :]]

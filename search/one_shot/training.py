@@ -1,0 +1,314 @@
+"""`train`: the bilevel training of a supernet (DARTS, Liu et al. 2019), with checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from math import cos, isfinite, pi
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from cgir.errors import CgirError, FileFormatError, changed_settings, one_line
+from encoders.models.checkpoints import read_tensors, write_tensors
+from search.devices import as_device
+
+from .bilevel import Batch, LossGradient, Unrolled, architecture_gradient, weight_gradient
+from .images import Images
+from .network import Supernet
+from .supernets import supernet as build_supernet
+
+log = logging.getLogger(__name__)
+KIND = "one-shot training"
+RECORDS = 100  # entries of the history
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Hyperparameters of `train`; the defaults are the published ones (section 3.1 there), but for `alpha_lr`.
+
+    Args:
+        steps: pairs of one step of the architecture and one of the weights.
+        batch: images of either.
+        order: 1 or 2; of the gradient of the architecture.
+        seed: of batches, and of the logits' initial values.
+        lr: of SGD at the first step.
+        min_lr: at the last, by a cosine.
+        momentum: of SGD.
+        weight_decay: of SGD.
+        clip: largest norm of the weights' gradient.
+        alpha_lr: of Adam on the logits; published 3e-4, for twenty times as many steps.
+        alpha_decay: weight decay of Adam.
+        autocast: compute in bfloat16 where PyTorch's autocast does.
+
+    Raises:
+        CgirError: a value out of range.
+    """
+
+    steps: int
+    batch: int = 64
+    order: int = 1
+    seed: int = 0
+    lr: float = 0.025
+    min_lr: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    clip: float = 5.0
+    alpha_lr: float = 3e-3
+    alpha_decay: float = 1e-3
+    autocast: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.steps) is not int or self.steps < 1:
+            raise CgirError(f"one_shot.train: steps={self.steps!r}; expected a positive whole number")
+        if type(self.batch) is not int or self.batch < 2:
+            raise CgirError(f"one_shot.train: batch={self.batch!r}; BatchNorm needs at least 2 images")
+        if self.order not in (1, 2):
+            raise CgirError(f"one_shot.train: order={self.order!r}; expected 1 or 2")
+        if min(self.lr, self.alpha_lr, self.clip) <= 0:
+            raise CgirError(f"one_shot.train: lr, alpha_lr and clip must be positive; found {self}")
+
+
+@dataclass
+class Trained:
+    """A supernet with its architecture parameters.
+
+    Attributes:
+        supernet: with trained weights.
+        logits: (A,) architecture parameters.
+        history: records of the training: step, losses and accuracy of that step's batches, mixture (A,).
+        settings: of the training; empty for an untrained supernet.
+    """
+
+    supernet: Supernet
+    logits: Tensor
+    history: list[dict[str, Any]]
+    settings: dict[str, Any]
+
+    @property
+    def mixture(self) -> Tensor:
+        """(A,) weights of the operations, after the softmax."""
+        return self.supernet.mix(self.logits)
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> Trained:
+        """What a checkpoint of `train` holds so far; FileFormatError if the file is anything else."""
+        _, meta = read_tensors(path, KIND)
+        try:
+            config, settings = dict(meta["supernet"]), TrainSettings(**meta["settings"])
+            run = _Run(build_supernet(config.pop("name"), **config), settings, torch.device("cpu"))
+        except (KeyError, TypeError, CgirError) as error:
+            raise FileFormatError(f"{path}: describes no supernet ({one_line(error, 200)}); train it again") from error
+        run.load(path)
+        return run.result()
+
+
+def untrained(supernet: Supernet) -> Trained:
+    """A supernet as it is, with equal weights of all operations."""
+    device = next(supernet.parameters()).device
+    return Trained(supernet, torch.zeros(supernet.num_weights, device=device), [], {})
+
+
+def train(
+    supernet: Supernet,
+    train: Images,
+    valid: Images,
+    *,
+    path: str | PathLike[str] | None = None,
+    checkpoint_every: int = 100,
+    progress: bool = True,
+    device: str = "auto",
+    **settings: Any,
+) -> Trained:
+    """Train weights and architecture of a supernet in turns (DARTS, Liu et al. 2019, algorithm 1).
+
+    On a CPU the result depends on the arguments alone; an interrupted run that is called again with the same `path`
+    ends with the same bits.
+
+    Args:
+        supernet: the start; it stays as it is, a copy is trained.
+        train: images that weights are trained on.
+        valid: images that the architecture is trained on, of which `train` has none (see `Images.split`).
+        path: file for checkpoints, by which an interrupted run resumes.
+        checkpoint_every: steps between two of them.
+        progress: show a progress bar.
+        device: "auto", "cpu" or "cuda".
+        settings: of `TrainSettings`; `steps` must be given.
+
+    Raises:
+        CgirError: images and supernet do not fit, a setting is out of range, the checkpoint is of another training, or
+            the loss is no longer finite; the last checkpoint stays then.
+        FileFormatError: the file at `path` is no checkpoint.
+    """
+    try:
+        chosen = TrainSettings(**settings)
+    except TypeError as error:
+        raise CgirError(
+            f"one_shot.train: {one_line(error)}; settings are {', '.join(TrainSettings.__annotations__)}"
+        ) from error
+    for images in (train, valid):
+        check_images(supernet, images)
+    run = _Run(supernet, chosen, as_device(device))
+    run.data = {"train": _fingerprint(train), "valid": _fingerprint(valid)}
+    if path is not None and Path(path).exists():
+        run.load(path)
+        log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
+    with tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress) as bar:
+        while run.step < chosen.steps:
+            losses = run.advance(train, valid)
+            bar.set_postfix(train=f"{losses[0]:.3f}", valid=f"{losses[1]:.3f}", refresh=False)
+            bar.update()
+            if path is not None and (run.step % checkpoint_every == 0 or run.step == chosen.steps):
+                run.save(path)
+    return run.result()
+
+
+def check_images(supernet: Supernet, images: Images) -> None:
+    """CgirError unless the supernet reads such images and has their classes."""
+    if images.shape != supernet.space.image:
+        raise CgirError(
+            f"{images.name}: images {images.shape}, the supernet reads {supernet.space.image}; "
+            f"build it with image={images.shape}"
+        )
+    classes = getattr(supernet.space, "classes")  # noqa: B009  (of all spaces that have a supernet)
+    if images.classes != classes:
+        raise CgirError(
+            f"{images.name}: {images.classes} classes, the supernet has {classes}; build it with classes={images.classes}"
+        )
+
+
+class _Run:
+    """Supernet, both optimisers, generator of batches, step counter and history."""
+
+    def __init__(self, supernet: Supernet, settings: TrainSettings, device: torch.device) -> None:
+        self.settings, self.device, self.step = settings, device, 0
+        self.supernet = deepcopy(supernet).to(device)
+        self.data: dict[str, str] = {}
+        self.history: list[dict[str, Any]] = []
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        logits = 1e-3 * torch.randn(supernet.num_weights, generator=self.generator)
+        self.logits = logits.to(device).requires_grad_()
+        self.weights = list(self.supernet.parameters())
+        self.sgd = torch.optim.SGD(
+            self.weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+        self.adam = torch.optim.Adam([self.logits], settings.alpha_lr, (0.5, 0.999), weight_decay=settings.alpha_decay)
+
+    def advance(self, train: Images, valid: Images) -> tuple[float, float]:
+        """One step of the architecture, then one of the weights; the losses of their batches before the steps."""
+        settings = self.settings
+        lr = settings.min_lr + (settings.lr - settings.min_lr) * (1 + cos(pi * self.step / settings.steps)) / 2
+        self.sgd.param_groups[0]["lr"] = lr
+        train_batch, valid_batch = self._draw(train), self._draw(valid)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.autocast):
+            upper = architecture_gradient(self.supernet, self.logits, valid_batch, self._unrolled(train_batch, lr))
+        self._check("validation", upper)
+        self._update(self.adam, [self.logits], upper)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.autocast):
+            lower = weight_gradient(self.supernet, self.logits, train_batch)
+        self._check("training", lower)
+        self._update(self.sgd, self.weights, lower, settings.clip)
+        self.step += 1
+        if self.step % max(1, settings.steps // RECORDS) == 0 or self.step == settings.steps:
+            self._record(upper, lower, valid_batch)
+        return lower.loss, upper.loss
+
+    def _unrolled(self, batch: Batch, lr: float) -> Unrolled | None:
+        if self.settings.order == 1:
+            return None
+        states = [self.sgd.state.get(weight, {}).get("momentum_buffer") for weight in self.weights]
+        buffers = [buffer for buffer in states if buffer is not None]
+        return Unrolled(batch, lr, self.settings.momentum, self.settings.weight_decay, buffers)
+
+    def _draw(self, images: Images) -> Batch:
+        pixels, labels = images.draw(self.settings.batch, self.generator)
+        return pixels.to(self.device), labels.to(self.device)
+
+    def _check(self, which: str, result: LossGradient) -> None:
+        if not isfinite(result.loss) or not all(bool(torch.isfinite(part).all()) for part in result.gradient):
+            raise CgirError(
+                f"one_shot.train: the {which} loss of step {self.step} or its gradient is not finite "
+                f"(loss {result.loss}); lower lr={self.settings.lr} or alpha_lr={self.settings.alpha_lr}"
+            )
+
+    @staticmethod
+    def _update(
+        optimizer: torch.optim.Optimizer, parameters: list[Tensor], result: LossGradient, clip: float | None = None
+    ) -> None:
+        for parameter, gradient in zip(parameters, result.gradient, strict=True):
+            parameter.grad = gradient
+        if clip is not None:
+            clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def _record(self, upper: LossGradient, lower: LossGradient, valid_batch: Batch) -> None:
+        accuracy = float((upper.answers.argmax(1) == valid_batch[1]).float().mean())
+        mixture = self.supernet.mix(self.logits.detach()).tolist()
+        record = {"train_loss": lower.loss, "valid_loss": upper.loss, "valid_accuracy": accuracy, "mixture": mixture}
+        self.history.append({"step": self.step} | record)
+
+    def result(self) -> Trained:
+        """The supernet as it is now."""
+        for weight in self.weights:
+            weight.grad = None
+        return Trained(self.supernet, self.logits.detach().clone(), self.history, asdict(self.settings))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything that the next step depends on."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.supernet.state_dict().items()}
+        tensors |= {"logits": self.logits, "generator": self.generator.get_state()}
+        for which, optimizer in (("sgd", self.sgd), ("adam", self.adam)):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{which}.{index}.{name}": value for name, value in state.items() if value is not None}
+        write_tensors(path, KIND, tensors, self._meta() | {"step": self.step, "history": self.history})
+
+    def load(self, path: str | PathLike[str]) -> None:
+        """Restore a saved state of the same training."""
+        tensors, meta = read_tensors(path, KIND)
+        self._check_same(path, meta)
+        states: dict[str, dict[int, dict[str, Tensor]]] = {"sgd": {}, "adam": {}}
+        try:
+            for name, tensor in tensors.items():
+                if name.startswith(("sgd.", "adam.")):
+                    which, index, key = name.split(".")
+                    states[which].setdefault(int(index), {})[key] = tensor
+            model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+            self.supernet.load_state_dict(model)
+            with torch.no_grad():
+                self.logits.copy_(tensors["logits"])
+            for which, optimizer in (("sgd", self.sgd), ("adam", self.adam)):
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": states[which]})
+            self.generator.set_state(tensors["generator"])
+            self.step, self.history = int(meta["step"]), list(meta["history"])
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise FileFormatError(
+                f"{path}: incomplete state of a training ({one_line(error, 200)}); remove it to start again"
+            ) from error
+
+    def _meta(self) -> dict[str, Any]:
+        config = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in self.supernet.config.items()
+        }
+        return {"supernet": config, "settings": asdict(self.settings), "data": self.data}
+
+    def _check_same(self, path: str | PathLike[str], meta: dict[str, Any]) -> None:
+        for part, current in self._meta().items():
+            if changes := changed_settings(meta.get(part, {}), current):
+                raise CgirError(
+                    f"{path}: belongs to another training ({part}: {changes[:300]}); use the same, or another path"
+                )
+
+
+def _fingerprint(images: Images) -> str:
+    digest = blake2b(digest_size=16)
+    for tensor in (images.pixels, images.labels):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
