@@ -1,0 +1,74 @@
+"""What keeps a score from touching the caller's module and random state, and the caller's settings from the score."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cgir.errors import CgirError, one_line
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+@contextmanager
+def isolated(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch, NumPy and Python, with gradients on and autocast off; everything is as before afterwards."""
+    python, legacy = random.getstate(), np.random.get_state()
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with (
+            torch.random.fork_rng(devices),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+        ):
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.default_generator.manual_seed(seed)
+            if devices:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+
+
+def isolated_copy(module: nn.Module, device: torch.device) -> nn.Module:
+    """A copy in float32 and training mode whose parameters all ask for a gradient, without the module's hooks.
+
+    Raises:
+        CgirError: the module cannot be copied, or has no weights yet.
+    """
+    module = getattr(module, "_orig_mod", module)  # what `torch.compile` wraps
+    if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
+        raise CgirError(f"score: {type(module).__name__} has lazy parameters without a shape; call it once first")
+    memo: dict[int, Any] = {
+        id(hooks := getattr(inner, attribute)): OrderedDict(_own_hooks(hooks))
+        for inner in module.modules()
+        for attribute in HOOKS
+        if hasattr(inner, attribute)
+    }
+    try:
+        result = copy.deepcopy(module, memo).to(device).float().train()
+    except Exception as error:
+        reason = one_line(error, 200, named=True)
+        raise CgirError(f"score: {type(module).__name__} cannot be copied ({reason}); give one that can") from error
+    for parameter in result.parameters():
+        parameter.grad = None
+        if parameter.is_floating_point():
+            parameter.requires_grad_()
+    return result
+
+
+def _own_hooks(hooks: OrderedDict[int, Any]) -> dict[int, Any]:
+    """Those by which PyTorch computes weights, as of `torch.nn.utils.weight_norm`; all others are a caller's."""
+    return {key: hook for key, hook in hooks.items() if type(hook).__module__.startswith("torch.nn.utils.")}

@@ -1,0 +1,62 @@
+"""Sees the layers and activations of a forward pass, whether the network calls them as modules or as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+CONVOLUTIONS: set[Callable[..., Any]] = {
+    F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
+}  # fmt: skip
+RELUS: set[Callable[..., Any]] = {
+    F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6,
+}  # fmt: skip
+KINDS: dict[Callable[..., Any], str] = {
+    **dict.fromkeys(CONVOLUTIONS, "convolution"),
+    F.linear: "linear",
+    **dict.fromkeys(RELUS, "relu"),
+}
+
+
+class Call(NamedTuple):
+    """One call of a layer or activation.
+
+    kind: "convolution", "linear" or "relu".
+    output: what it returned; a copy, as the network may go on to change its own.
+    edge: of the output in the graph of gradients, for `torch.autograd.grad`.
+    """
+
+    kind: str
+    output: Tensor
+    edge: GradientEdge
+
+
+class Recorder(TorchFunctionMode):
+    """While it is on, `calls` grows by every call whose output depends on something that asks for a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the function and keep what it returns.
+
+        Args:
+            func: the function or method of PyTorch.
+            types: of its arguments; not needed.
+            args: its arguments.
+            kwargs: its named arguments.
+        """
+        result = func(*args, **(kwargs or {}))
+        kind = KINDS.get(func)
+        if kind is not None and result.requires_grad:
+            self.calls.append(Call(kind, result.detach().clone(), get_gradient_edge(result)))
+        return result

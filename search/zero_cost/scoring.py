@@ -1,0 +1,68 @@
+"""Zero-cost proxies of one network by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from cgir.errors import CgirError
+
+from .gradients import grad_norm
+from .isolation import isolated
+from .probe import Loss, MissingLayerError, Probe
+
+PROXIES: dict[str, Callable[[Probe], float | None]] = {
+    "grad_norm": grad_norm,
+}
+NAMES = tuple(PROXIES)
+# What a network must have for a proxy to be defined, where that is not certain, and which proxies read a loss.
+NEED_TARGETS = {"grad_norm", "snip", "grasp", "fisher", "zico"}
+
+
+def score(
+    module: nn.Module,
+    inputs: Tensor | tuple[Tensor, ...],
+    targets: Any = None,
+    *,
+    names: Iterable[str] = ("naswot", "synflow"),
+    loss: Loss = cross_entropy,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> dict[str, float | None]:
+    """Scores of an untrained network on one batch; None where a score is undefined, as without a path to the output.
+
+    Passes through the network are shared, so several names in one call cost less than one after the other. The module
+    is copied, and left as it is.
+
+    Args:
+        module: the network.
+        inputs: (B, ...), or a tuple where it takes several.
+        targets: (B,), what the loss compares outputs with; proxies that read no loss do without.
+        names: of `NAMES`.
+        loss: of outputs and targets, a scalar.
+        seed: of every random number that the network or a proxy draws.
+        device: where to compute; "auto" is CUDA where there is one, otherwise the CPU.
+
+    Raises:
+        CgirError: a name is unknown, the network lacks what a proxy is defined on, or refuses the batch.
+    """
+    wanted = (names,) if isinstance(names, str) else tuple(names)
+    for name in wanted:
+        if name not in PROXIES:
+            raise CgirError(f"score: no proxy {name!r}; there are {', '.join(NAMES)}")
+    probe = Probe(module, inputs, targets, loss=loss, seed=seed, device=device)
+    return {name: _one(name, probe) for name in wanted}
+
+
+def _one(name: str, probe: Probe) -> float | None:
+    with isolated(probe.seed, probe.device):
+        try:
+            value = PROXIES[name](probe)
+        except MissingLayerError as error:
+            raise CgirError(f"score: {name} needs {error}, and {probe.name} has none; leave {name} out") from None
+    return value if value is not None and math.isfinite(value) else None
