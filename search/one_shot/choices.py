@@ -30,13 +30,13 @@ class Choice(NamedTuple):
         name: what is decided, for tables and drawings.
         options: their names.
         entries: of each option the entries of the mixture that vanish if it is not chosen.
-        count: how many options are chosen.
+        num_chosen: how many options are chosen.
     """
 
     name: str
     options: tuple[str, ...]
     entries: tuple[tuple[int, ...], ...]
-    count: int = 1
+    num_chosen: int = 1
 
     def without(self, mixture: Tensor, option: int) -> Tensor:
         """The mixture (A,) without one option; the others keep their weights (DARTS-PT does not renormalise)."""
@@ -55,7 +55,7 @@ class Choice(NamedTuple):
         return result
 
     def best(self, scores: FloatArray, exclude: Collection[str] = ()) -> tuple[int, ...]:
-        """The `count` options of the highest scores, the earlier of equal ones, in ascending order.
+        """The `num_chosen` options of the highest scores, the earlier of equal ones, in ascending order.
 
         Args:
             scores: (options,).
@@ -65,15 +65,15 @@ class Choice(NamedTuple):
             CgirError: too few options are left, or a score is NaN.
         """
         allowed = [option for option, name in enumerate(self.options) if name not in exclude]
-        if len(allowed) < self.count:
+        if len(allowed) < self.num_chosen:
             raise CgirError(
-                f"{self.name}: {self.count} of {', '.join(self.options)} must be chosen; "
+                f"{self.name}: {self.num_chosen} of {', '.join(self.options)} must be chosen; "
                 f"exclude={sorted(exclude)} leaves {len(allowed)}"
             )
         undefined = [self.options[option] for option in allowed if np.isnan(scores[option])]
         if undefined:
             raise CgirError(f"{self.name}: the score of {undefined[0]} is not a number; select by another rule")
-        return tuple(sorted(sorted(allowed, key=lambda option: -scores[option])[: self.count]))
+        return tuple(sorted(sorted(allowed, key=lambda option: -scores[option])[: self.num_chosen]))
 
 
 def option_scores(choices: Sequence[Choice], scores: FloatArray) -> tuple[FloatArray, ...]:

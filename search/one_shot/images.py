@@ -81,7 +81,7 @@ class Images:
         return self.select(order[:cut]), self.select(order[cut:])
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`count` random images, with replacement, augmented if the set is: pixels (count, C, H, W), labels (count,)."""
+        """`count` random images (count, C, H, W), with replacement, augmented if the set is; their labels (count,)."""
         rows = torch.randint(len(self), (count,), generator=generator)
         pixels = self.pixels[rows]
         return (_augmented(pixels, generator) if self.augment else pixels), self.labels[rows]

@@ -155,11 +155,8 @@ class MixedCell(nn.Module):
         for source in range(self.num_states - 1):
             stride = 2 if reduces and source < num_inputs else 1
             self.outgoing.append(OutgoingEdges(operations, Place(self.active, self._num_targets(source), stride)))
-        self.half = nn.MaxPool2d(2, 2) if reduces else nn.Identity()
-        rows = {
-            source: [k for k, edge in enumerate(self.edges) if edge[1] == source] for source in range(self.num_states)
-        }
-        self.rows = [rows[source] for source in range(self.num_states)]
+        self.bypass = nn.MaxPool2d(2, 2) if reduces else nn.Identity()
+        self.rows = [[k for k, edge in enumerate(self.edges) if edge[1] == s] for s in range(self.num_states)]
 
     def _num_targets(self, source: int) -> int:
         return self.num_states - max(source + 1, self.num_inputs)
@@ -173,13 +170,13 @@ class MixedCell(nn.Module):
             edge_weights: (E,) weights of edges, with partial channels.
         """
         states = list(inputs)
-        sums: list[Tensor | None] = [None] * self.num_states
+        sums: list[Tensor | None] = [None] * self.num_states  # of each node, as far as its sources are known
         for source, outgoing in enumerate(self.outgoing):
             x, rows = states[source], self.rows[source]
             active = weights[rows] if edge_weights is None else weights[rows] * edge_weights[rows, None]
             blocks = outgoing(x[:, : self.active] if self.partial > 1 else x, active).chunk(len(rows), 1)
             if edge_weights is not None:
-                rest = self.half(x[:, self.active :]) if source < self.num_inputs else x[:, self.active :]
+                rest = self.bypass(x[:, self.active :]) if source < self.num_inputs else x[:, self.active :]
                 blocks = [
                     torch.cat([block, rest * edge_weights[row]], 1) for block, row in zip(blocks, rows, strict=True)
                 ]

@@ -37,7 +37,7 @@ class Supernet(nn.Module, ABC):
 
     def mix(self, logits: Tensor) -> Tensor:
         """Logits (A,) -> mixture (A,): a softmax in every group (DARTS, eq. 2)."""
-        return torch.cat([group.softmax(0) for group in logits.split(self.groups)])
+        return torch.cat([group.softmax(0) for group in torch.split(logits, list(self.groups))])
 
     def magnitudes(self, mixture: Tensor) -> Tensor:
         """Mixture (A,) -> what `argmax` compares (A,): the weights themselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -150,9 +151,8 @@ def train(
     try:
         chosen = TrainSettings(**settings)
     except TypeError as error:
-        raise CgirError(
-            f"one_shot.train: {one_line(error)}; settings are {', '.join(TrainSettings.__annotations__)}"
-        ) from error
+        names = ", ".join(TrainSettings.__annotations__)
+        raise CgirError(f"one_shot.train: {one_line(error)}; settings are {names}") from error
     for images in (train, valid):
         check_images(supernet, images)
     run = _Run(supernet, chosen, as_device(device))
@@ -180,7 +180,8 @@ def check_images(supernet: Supernet, images: Images) -> None:
     classes = getattr(supernet.space, "classes")  # noqa: B009  (of all spaces that have a supernet)
     if images.classes != classes:
         raise CgirError(
-            f"{images.name}: {images.classes} classes, the supernet has {classes}; build it with classes={images.classes}"
+            f"{images.name}: {images.classes} classes, the supernet has {classes}; "
+            f"build it with classes={images.classes}"
         )
 
 
@@ -240,7 +241,7 @@ class _Run:
 
     @staticmethod
     def _update(
-        optimizer: torch.optim.Optimizer, parameters: list[Tensor], result: LossGradient, clip: float | None = None
+        optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], result: LossGradient, clip: float | None = None
     ) -> None:
         for parameter, gradient in zip(parameters, result.gradient, strict=True):
             parameter.grad = gradient
@@ -294,10 +295,9 @@ class _Run:
             ) from error
 
     def _meta(self) -> dict[str, Any]:
-        config = {
-            key: list(value) if isinstance(value, tuple) else value for key, value in self.supernet.config.items()
-        }
-        return {"supernet": config, "settings": asdict(self.settings), "data": self.data}
+        config = self.supernet.config.items()
+        supernet = {key: list(value) if isinstance(value, tuple) else value for key, value in config}
+        return {"supernet": supernet, "settings": asdict(self.settings), "data": self.data}
 
     def _check_same(self, path: str | PathLike[str], meta: dict[str, Any]) -> None:
         for part, current in self._meta().items():
