@@ -45,7 +45,13 @@ class LossGradient(NamedTuple):
 
 
 def weight_gradient(supernet: Supernet, logits: Tensor, batch: Batch) -> LossGradient:
-    """Gradient of the training loss in theta."""
+    """Gradient of the training loss in theta.
+
+    Args:
+        supernet: with its present weights.
+        logits: (A,) architecture parameters.
+        batch: training images.
+    """
     answers = supernet(batch[0], supernet.mix(logits.detach()))
     loss = cross_entropy(answers, batch[1])
     return LossGradient(float(loss.detach()), torch.autograd.grad(loss, list(supernet.parameters())), answers.detach())

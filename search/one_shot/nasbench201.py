@@ -16,7 +16,7 @@ from .mixed_cell import MixedCell, OperationMaker, ReluConvNorm, Repeated
 from .network import Supernet, batch_norm
 
 
-def relu_conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+def _relu_conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """ReLU, 3x3 convolution, BatchNorm."""
     return nn.Sequential(
         nn.ReLU(), nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False), batch_norm(out_channels)
@@ -28,8 +28,8 @@ class ReductionBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_a = relu_conv_bn(in_channels, out_channels, stride=2)
-        self.conv_b = relu_conv_bn(out_channels, out_channels)
+        self.conv_a = _relu_conv_bn(in_channels, out_channels, stride=2)
+        self.conv_b = _relu_conv_bn(out_channels, out_channels)
         self.downsample = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
