@@ -1,21 +1,94 @@
-"""Proxies from the gradient of the loss in the weights of an untrained network.
+"""Proxies from the gradient of the loss in an untrained network.
 
-As collected by Abdelfattah et al. 2021, "Zero-cost proxies for lightweight NAS", https://arxiv.org/abs/2101.08134,
-section 3. w runs over the network's kernels and matrices (`Probe.weights`), L is the loss of the whole batch.
+As collected by Abdelfattah et al. 2021, "Zero-cost proxies for lightweight NAS" (https://arxiv.org/abs/2101.08134,
+section 3.2). L is the loss of the whole batch; W runs over kernels and matrices (`Probe.weights`), with g = dL/dW,
+which is 0 where L does not depend on W. A network none of whose weights has a gradient other than 0 has no score: its
+output depends on none of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from cgir.errors import CgirError, one_line
+
 from .probe import MissingLayerError, Probe
+from .recorder import Call
 
 
 def grad_norm(probe: Probe) -> float | None:
-    """Sum over weights of the Euclidean norm of dL/dw; None where no weight has a gradient."""
-    _check_weights(probe)
-    found = [g for g in probe.gradients.weights.values() if g is not None]
-    return sum(float(g.norm()) for g in found) if found else None
+    """Sum over W of the Euclidean norm of g."""
+    return _total(g.norm() for _, g in _live(probe))
 
 
-def _check_weights(probe: Probe) -> None:
-    if not probe.weights:
-        raise MissingLayerError("a weight with two axes or more")
+def snip(probe: Probe) -> float | None:
+    """Sum over all entries of |W g|: Lee et al. 2019, "SNIP" (https://arxiv.org/abs/1810.02340, eq. 5)."""
+    return _total((w * g).abs().sum() for w, g in _live(probe))
+
+
+def grasp(probe: Probe) -> float | None:
+    """Sum over all entries of -W (H g): Wang et al. 2020, "GraSP" (https://arxiv.org/abs/2002.07376, eq. 8).
+
+    H is the Hessian of L in all W together. The product is that of a double backward pass, exact but for kinks.
+
+    Raises:
+        CgirError: an operator of the network has no second derivative.
+    """
+    if not _live(probe):
+        return None
+    weights = [w for name, w in probe.weights.items() if probe.gradients.weights[name] is not None]
+    try:
+        gradients = torch.autograd.grad(probe.loss_value, weights, create_graph=True)
+        product = torch.stack([(g * g.detach()).sum() for g in gradients]).sum()
+        if not product.requires_grad:  # L is linear in all W
+            return 0.0
+        second = torch.autograd.grad(product, weights, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        raise CgirError(f"score: grasp of {probe.name} failed ({one_line(error, 300)}); leave grasp out") from error
+    return _total(-(w.detach() * h).sum() for w, h in zip(weights, second, strict=True) if h is not None)
+
+
+def fisher(probe: Probe) -> float | None:
+    """Sum over layers and channels of mean over examples of (sum over positions of a dL/da)^2 / 2.
+
+    Turner et al. 2020, "BlockSwap" (https://arxiv.org/abs/1906.04113, eq. 3), where a is the output of a convolution
+    or linear layer, each call counted as a layer. The code published with "Zero-cost proxies" adds each channel once
+    for every weight that leads to it; the equation does not, and neither does this.
+
+    Raises:
+        MissingLayerError: there is no such layer.
+    """
+    layers = probe.gradients.layers
+    if not layers:
+        raise MissingLayerError("a convolution or linear layer")
+    if not _live(probe):
+        return None
+    return _total(_fisher_of(call, g) for call, g in layers if g is not None)
+
+
+def _fisher_of(call: Call, gradient: Tensor) -> Tensor:
+    product = call.output * gradient
+    if call.kind == "linear":  # channels are the last axis
+        product = product.movedim(-1, 1) if product.dim() > 1 else product.unsqueeze(0)
+    by_channel = product.reshape(*product.shape[:2], -1).sum(2)
+    return by_channel.square().mean(0).sum() / 2
+
+
+def _live(probe: Probe) -> list[tuple[Tensor, Tensor]]:
+    """Weights with a gradient, and it; empty where all of them are 0."""
+    found = probe.gradients.weights
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for name, weight in probe.weights.items():
+        gradient = found[name]
+        if gradient is not None:
+            pairs.append((weight.detach(), gradient))
+    return pairs if any(bool(g.any()) for _, g in pairs) else []
+
+
+def _total(terms: Iterable[Tensor]) -> float | None:
+    """Their sum in double precision, so that it does not depend on how the network is written; None of nothing."""
+    values = [term.detach().double() for term in terms]
+    return float(torch.stack(values).sum()) if values else None

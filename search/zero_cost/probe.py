@@ -10,10 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
+import frontends
+from cgir import Graph
 from cgir.errors import CgirError, one_line
+from search.devices import as_device
 
+from .batch import as_inputs, check_classes, check_count
 from .isolation import isolated, isolated_copy
 from .recorder import Call, Recorder
 
@@ -29,7 +34,7 @@ class ForwardPass(NamedTuple):
 
     inputs: those that the network got, which ask for gradients where they are of floating point.
     output: whatever the network returned.
-    calls: of its layers and activations, in order.
+    calls: of its layers and activations, in order; the output may not depend on some of them.
     """
 
     inputs: tuple[Tensor, ...]
@@ -38,14 +43,14 @@ class ForwardPass(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of the loss of the whole batch; None where the loss does not depend on the weight.
+    """Of the loss of the whole batch; None where the loss does not depend on the value.
 
-    weights: by the weight's name.
-    calls: of the outputs of `ForwardPass.calls`, in their order; None for those that the loss does not depend on.
+    weights: by name.
+    layers: outputs of convolutions and linear layers, each with its gradient.
     """
 
     weights: dict[str, Tensor | None]
-    calls: list[Tensor | None]
+    layers: list[tuple[Call, Tensor | None]]
 
 
 class Probe:
@@ -59,27 +64,26 @@ class Probe:
         *,
         loss: Loss = cross_entropy,
         seed: int = 0,
-        device: str | torch.device = "auto",
+        device: str = "auto",
     ) -> None:
         """Copy the module.
 
         Args:
             module: the network; it is left as it is.
-            inputs: (B, ...), or a tuple where it takes several.
+            inputs: (B, ...), or a tuple where it takes several; those whose first axis is not B long have no batch.
             targets: (B,), what the loss compares outputs with.
             loss: of outputs and targets, a scalar.
             seed: of every random number that the network or a proxy draws.
             device: where to compute; "auto" is CUDA where there is one, otherwise the CPU.
         """
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(auto if device == "auto" else device)
+        self.device = as_device(device)
         self.seed = seed
         self.loss = loss
         self._original = module
-        self.module = self.fresh()
-        several = inputs if isinstance(inputs, tuple) else (inputs,)
-        self.inputs = tuple(_prepared(x, self.device) for x in several)
+        self.inputs = as_inputs(inputs, self.device)
+        check_count(self.inputs, targets)
         self.targets = targets.to(self.device) if isinstance(targets, Tensor) else targets
+        self.module = self.fresh()
 
     @property
     def name(self) -> str:
@@ -91,10 +95,21 @@ class Probe:
         with isolated(self.seed, self.device):
             return isolated_copy(self._original, self.device)
 
+    def has_batch(self, x: Tensor) -> bool:
+        """Whether one of the inputs has an example of each of the batch, as a mixture's weights have not."""
+        return x.dim() > 0 and len(x) == len(self.inputs[0])
+
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
-        """The copy's kernels and matrices by name: parameters with two axes or more, so neither biases nor scales."""
-        return {n: p for n, p in self.module.named_parameters() if p.dim() > 1 and p.requires_grad}
+        """The copy's kernels and matrices by name: parameters with two axes or more, so neither biases nor scales.
+
+        Raises:
+            MissingLayerError: there is none.
+        """
+        found = {n: p for n, p in self.module.named_parameters() if p.dim() > 1 and p.requires_grad}
+        if not found:
+            raise MissingLayerError("a weight with two axes or more")
+        return found
 
     def call(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
         """The output of a copy, which draws the same random numbers in every call; inputs and buffers stay as they are.
@@ -103,13 +118,13 @@ class Probe:
             CgirError: the module refuses the inputs.
         """
         buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        with isolated(self.seed, self.device):
+        with isolated(self.seed, self.device), sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
             try:
                 return functional_call(module, buffers, tuple(x.clone() for x in inputs))
             except Exception as error:
                 shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
                 reason = one_line(error, 300, named=True)
-                raise CgirError(f"score: {self.name} refuses inputs of shape {shapes}: {reason}") from error
+                raise CgirError(f"score: {self.name} refuses inputs of shape {shapes} ({reason})") from error
 
     @cached_property
     def forward_pass(self) -> ForwardPass:
@@ -120,24 +135,64 @@ class Probe:
         return ForwardPass(inputs, output, recorder.calls)
 
     @cached_property
+    def graph(self) -> Graph:
+        """The network's canonical graph, without what its output does not depend on."""
+        return frontends.trace(self.module, self.inputs)
+
+    @cached_property
+    def output(self) -> Tensor:
+        """Of the shared pass, for proxies that differentiate it without a loss.
+
+        Raises:
+            CgirError: the network returns something else than one tensor.
+        """
+        return one_tensor(self.forward_pass.output, self.name)
+
+    @cached_property
     def loss_value(self) -> Tensor:
         """The loss of the shared pass, a scalar."""
         return self.loss_of(self.forward_pass.output, self.targets)
 
     def loss_of(self, output: Any, targets: Any) -> Tensor:
-        """The loss of an output."""
+        """The loss of an output, a scalar.
+
+        Raises:
+            CgirError: there are no targets, they do not fit the output, or the loss is no scalar or fails.
+        """
+        if targets is None:
+            raise CgirError("score: targets=None, and a proxy that reads a loss was asked for; give a target each")
+        if self.loss is cross_entropy:
+            check_classes(output, targets)
         with isolated(self.seed, self.device):
-            return self.loss(output, targets)
+            try:
+                value = self.loss(output, targets)
+            except Exception as error:
+                raise CgirError(f"score: the loss failed ({one_line(error, 300, named=True)})") from error
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise CgirError(f"score: the loss is {found}; expected a scalar, as a mean over examples is")
+        return value.sum()
 
     @cached_property
     def gradients(self) -> Gradients:
         """Of the shared pass's loss."""
-        edges = [call.edge for call in self.forward_pass.calls]
-        of = [*map(get_gradient_edge, self.weights.values()), *edges]
-        found = torch.autograd.grad(self.loss_value, of, retain_graph=True, allow_unused=True)
-        return Gradients(dict(zip(self.weights, found, strict=False)), list(found[len(self.weights) :]))
+        layers = [call for call in self.forward_pass.calls if call.kind != "relu"]
+        edges = [*map(get_gradient_edge, self.weights.values()), *(call.edge for call in layers)]
+        if not self.loss_value.requires_grad:
+            return Gradients(dict.fromkeys(self.weights), [(call, None) for call in layers])
+        found = torch.autograd.grad(self.loss_value, edges, retain_graph=True, allow_unused=True)
+        count = len(self.weights)
+        return Gradients(
+            dict(zip(self.weights, found[:count], strict=True)), list(zip(layers, found[count:], strict=True))
+        )
 
 
-def _prepared(x: Tensor, device: torch.device) -> Tensor:
-    x = x.detach().to(device)
-    return x.float() if x.is_floating_point() else x
+def one_tensor(output: Any, name: str) -> Tensor:
+    """The output itself if it is a tensor.
+
+    Raises:
+        CgirError: it is not.
+    """
+    if not isinstance(output, Tensor):
+        raise CgirError(f"score: {name} returns a {type(output).__name__}; wrap it so that it returns one tensor")
+    return output

@@ -38,7 +38,10 @@ class Call(NamedTuple):
 
 
 class Recorder(TorchFunctionMode):
-    """While it is on, `calls` grows by every call whose output depends on something that asks for a gradient."""
+    """While it is on, `calls` grows by every call whose output depends on something that asks for a gradient.
+
+    Calls inside functions of PyTorch, as inside `multi_head_attention_forward`, are not seen.
+    """
 
     def __init__(self) -> None:
         super().__init__()

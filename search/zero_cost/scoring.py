@@ -6,22 +6,29 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cgir.errors import CgirError
 
-from .gradients import grad_norm
+from .costs import flops, params
+from .gradients import fisher, grad_norm, grasp, snip
 from .isolation import isolated
+from .jacobian import jacob_cov
 from .probe import Loss, MissingLayerError, Probe
+from .synflow import synflow
 
 PROXIES: dict[str, Callable[[Probe], float | None]] = {
+    "params": params,
+    "flops": flops,
     "grad_norm": grad_norm,
+    "snip": snip,
+    "grasp": grasp,
+    "fisher": fisher,
+    "synflow": synflow,
+    "jacob_cov": jacob_cov,
 }
 NAMES = tuple(PROXIES)
-# What a network must have for a proxy to be defined, where that is not certain, and which proxies read a loss.
-NEED_TARGETS = {"grad_norm", "snip", "grasp", "fisher", "zico"}
 
 
 def score(
@@ -32,7 +39,7 @@ def score(
     names: Iterable[str] = ("naswot", "synflow"),
     loss: Loss = cross_entropy,
     seed: int = 0,
-    device: str | torch.device = "auto",
+    device: str = "auto",
 ) -> dict[str, float | None]:
     """Scores of an untrained network on one batch; None where a score is undefined, as without a path to the output.
 
