@@ -3,11 +3,15 @@
 network = supernet("nasbench201", channels=8, cells=1, image=(1, 8, 8))
 train_images, valid_images = load_images("digits").split()
 trained = train(network, train_images, valid_images, steps=200)
+print(select(trained, valid_images, "argmax").table())
 """
 
 from .images import Images as Images
 from .images import load_images as load_images
 from .network import Supernet as Supernet
+from .selection import RULES as RULES
+from .selection import Selected as Selected
+from .selection import select as select
 from .supernets import SUPERNETS as SUPERNETS
 from .supernets import supernet as supernet
 from .training import Trained as Trained

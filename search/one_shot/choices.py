@@ -31,12 +31,14 @@ class Choice(NamedTuple):
         options: their names.
         entries: of each option the entries of the mixture that vanish if it is not chosen.
         num_chosen: how many options are chosen.
+        of_inputs: whether options are the inputs of a node, which rules that decide one choice after the other do last.
     """
 
     name: str
     options: tuple[str, ...]
     entries: tuple[tuple[int, ...], ...]
     num_chosen: int = 1
+    of_inputs: bool = False
 
     def without(self, mixture: Tensor, option: int) -> Tensor:
         """The mixture (A,) without one option; the others keep their weights (DARTS-PT does not renormalise)."""

@@ -1,0 +1,184 @@
+"""`select`: the specification that a rule reads from a trained supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from inspect import Parameter, signature
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from cgir.errors import CgirError
+from cgir.typing import FloatArray
+from frontends.spaces import Space
+from search.devices import as_device
+from search.zero_cost.isolation import isolated
+
+from .choices import Choice, Picks, option_scores
+from .images import Images
+from .network import Supernet
+from .ranking import Ranking, Rule, ranked
+from .training import Trained, check_images
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A selected specification and what it was selected by.
+
+    Attributes:
+        spec: of `space`.
+        space: of the supernet, with its skeleton.
+        rule: by which name it was selected.
+        choices: what the specification decides.
+        scores: for each choice those of its options; higher is better.
+        picks: for each choice its chosen options.
+        seconds: that the rule took.
+        options: of the rule, with its seed.
+    """
+
+    spec: Any
+    space: Space[Any]
+    rule: str
+    choices: tuple[Choice, ...]
+    scores: tuple[FloatArray, ...]
+    picks: Picks
+    seconds: float
+    options: Mapping[str, Any]
+
+    @property
+    def spec_string(self) -> str:
+        """The specification as its space writes it."""
+        return self.space.format(self.spec)
+
+    def table(self) -> str:
+        """Every option with its score, one choice a line, an asterisk behind what is chosen."""
+        width = max(len(choice.name) for choice in self.choices)
+        lines = [f"{self.rule}: {self.spec_string}"]
+        for choice, scores, chosen in zip(self.choices, self.scores, self.picks, strict=True):
+            cells = (
+                f"{name} {score:.4g}{'*' if option in chosen else ''}"
+                for option, (name, score) in enumerate(zip(choice.options, scores, strict=True))
+            )
+            lines.append(f"{choice.name:{width}}  {'  '.join(cells)}")
+        return "\n".join(lines)
+
+
+def argmax(trained: Trained, images: Images, *, seed: int, exclude: Collection[str], progress: bool) -> Ranking:
+    """The options of the largest weights (DARTS, Liu et al. 2019, section 2.4); looks at no image.
+
+    Args:
+        trained: the supernet and its mixture.
+        images: not needed.
+        seed: not needed.
+        exclude: names of options that are not chosen.
+        progress: not needed.
+    """
+    supernet = trained.supernet
+    magnitudes = supernet.magnitudes(trained.mixture.detach()).double().cpu().numpy()
+    return ranked(supernet.choices, option_scores(supernet.choices, magnitudes), exclude)
+
+
+def random(trained: Trained, images: Images, *, seed: int, exclude: Collection[str], progress: bool) -> Ranking:
+    """Any options with equal probability: what every rule has to beat.
+
+    Args:
+        trained: the supernet; only its choices are read.
+        images: not needed.
+        seed: of the scores, which are uniform between 0 and 1.
+        exclude: names of options that are not chosen.
+        progress: not needed.
+    """
+    rng, choices = np.random.default_rng(seed), trained.supernet.choices
+    return ranked(choices, [rng.random(len(choice.options)) for choice in choices], exclude)
+
+
+RULES: dict[str, Rule] = {
+    "argmax": argmax,
+    "random": random,
+}
+
+
+def select(
+    trained: Trained,
+    images: Images,
+    rule: str = "argmax",
+    *,
+    seed: int = 0,
+    exclude: Collection[str] = (),
+    progress: bool = True,
+    device: str = "auto",
+    **options: Any,
+) -> Selected:
+    """Select a specification from a supernet; the supernet stays as it is.
+
+    Args:
+        trained: a supernet and its mixture, from `train` or `untrained`.
+        images: validation images, of which rules draw seeded batches.
+        rule: a key of `RULES`.
+        seed: of batches and of every random decision.
+        exclude: names of options that are not chosen, as ("none",).
+        progress: show a progress bar where the rule takes long.
+        device: "auto", "cpu" or "cuda".
+        options: of the rule.
+
+    Raises:
+        CgirError: no such rule, option or operation, images that do not fit, or a score that is not defined.
+    """
+    if rule not in RULES:
+        raise CgirError(f"one_shot.select: no rule is called {rule!r}; there are {', '.join(RULES)}")
+    check_options(f"one_shot.select: {rule}", RULES[rule], options)
+    check_images(trained.supernet, images)
+    excluded = checked_exclude(trained.supernet, exclude)
+    own = on_device(trained, device)
+    start = perf_counter()
+    with isolated(seed, own.logits.device):
+        ranking = RULES[rule](own, images, seed=seed, exclude=excluded, progress=progress, **options)
+    seconds = perf_counter() - start
+    return selected(trained.supernet, rule, ranking, seconds, {"seed": seed, "exclude": excluded} | options)
+
+
+def selected(supernet: Supernet, rule: str, ranking: Ranking, seconds: float, options: Mapping[str, Any]) -> Selected:
+    """What a ranking of a supernet's options selects.
+
+    Args:
+        supernet: whose choices are ranked.
+        rule: its name.
+        ranking: scores and picks.
+        seconds: that it took.
+        options: by which it was made.
+    """
+    spec = supernet.spec(ranking.picks)
+    return Selected(spec, supernet.space, rule, supernet.choices, *ranking, seconds, options)
+
+
+def check_options(what: str, rule: Rule, options: Mapping[str, Any]) -> None:
+    """CgirError unless the rule has all these options."""
+    parameters = signature(rule).parameters.values()
+    own = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY and p.default is not Parameter.empty]
+    for name in options:
+        if name not in own:
+            raise CgirError(f"{what} has no option {name!r}; its options are {', '.join(own) or 'none'}")
+
+
+def checked_exclude(supernet: Supernet, exclude: Collection[str]) -> tuple[str, ...]:
+    """Names of options, sorted; CgirError if the supernet has no option of a name."""
+    names = tuple(sorted({exclude} if isinstance(exclude, str) else set(exclude)))
+    known = list(dict.fromkeys(option for choice in supernet.choices for option in choice.options))
+    for name in names:
+        if name not in known:
+            raise CgirError(
+                f"one_shot: exclude={name!r} is no option of {supernet.space.name}; it has {', '.join(known)}"
+            )
+    return names
+
+
+def on_device(trained: Trained, device: str) -> Trained:
+    """A copy of a supernet and its logits on a device, free of gradients."""
+    supernet = deepcopy(trained.supernet).to(as_device(device))
+    for weight in supernet.parameters():
+        weight.grad = None
+        weight.requires_grad_()
+    return replace(trained, supernet=supernet, logits=trained.logits.detach().clone().to(next(supernet.parameters())))
