@@ -79,7 +79,13 @@ def draw_batches(supernet: Supernet, images: Images, *, count: int, batch: int, 
 
 
 def evaluate(supernet: Supernet, mixture: Tensor, batches: Sequence[Batch]) -> Evaluation:
-    """Accuracy and loss over all images of the batches, without gradients."""
+    """Accuracy and loss over all images of the batches, without gradients.
+
+    Args:
+        supernet: with its present weights.
+        mixture: (A,).
+        batches: images and labels.
+    """
     right, loss, count = 0, 0.0, 0
     with torch.no_grad():
         for pixels, labels in batches:

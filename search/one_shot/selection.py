@@ -155,7 +155,13 @@ def selected(supernet: Supernet, rule: str, ranking: Ranking, seconds: float, op
 
 
 def check_options(what: str, rule: Rule, options: Mapping[str, Any]) -> None:
-    """CgirError unless the rule has all these options."""
+    """CgirError unless the rule has all these options.
+
+    Args:
+        what: the rule, in the message.
+        rule: its function.
+        options: by name.
+    """
     parameters = signature(rule).parameters.values()
     own = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY and p.default is not Parameter.empty]
     for name in options:
