@@ -32,6 +32,7 @@ class Choice(NamedTuple):
         entries: of each option the entries of the mixture that vanish if it is not chosen.
         num_chosen: how many options are chosen.
         of_inputs: whether options are the inputs of a node, which rules that decide one choice after the other do last.
+        never: names of options that are in the mixture but in no specification.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Choice(NamedTuple):
     entries: tuple[tuple[int, ...], ...]
     num_chosen: int = 1
     of_inputs: bool = False
+    never: tuple[str, ...] = ()
 
     def without(self, mixture: Tensor, option: int) -> Tensor:
         """The mixture (A,) without one option; the others keep their weights (DARTS-PT does not renormalise)."""
@@ -61,12 +63,12 @@ class Choice(NamedTuple):
 
         Args:
             scores: (options,).
-            exclude: names of options that are not chosen.
+            exclude: names of options that are not chosen, besides `never`.
 
         Raises:
             CgirError: too few options are left, or a score is NaN.
         """
-        allowed = [option for option, name in enumerate(self.options) if name not in exclude]
+        allowed = [o for o, name in enumerate(self.options) if name not in exclude and name not in self.never]
         if len(allowed) < self.num_chosen:
             raise CgirError(
                 f"{self.name}: {self.num_chosen} of {', '.join(self.options)} must be chosen; "

@@ -62,6 +62,7 @@ class NasBench1Shot1Supernet(Supernet):
                 vertices[:v],
                 tuple((starts[group] + parent,) for parent in range(v)),
                 self.num_parents[v],
+                of_inputs=True,
             )
             for v, group in self.deciding.items()
         ]
