@@ -20,6 +20,7 @@ from search.zero_cost.isolation import isolated
 from .choices import Choice, Picks, option_scores
 from .images import Images
 from .network import Supernet
+from .perturbation import perturbation, zero_cost
 from .ranking import Ranking, Rule, ranked
 from .training import Trained, check_images
 
@@ -97,6 +98,8 @@ def random(trained: Trained, images: Images, *, seed: int, exclude: Collection[s
 
 RULES: dict[str, Rule] = {
     "argmax": argmax,
+    "perturbation": perturbation,
+    "zero_cost": zero_cost,
     "random": random,
 }
 
@@ -137,7 +140,8 @@ def select(
     with isolated(seed, own.logits.device):
         ranking = RULES[rule](own, images, seed=seed, exclude=excluded, progress=progress, **options)
     seconds = perf_counter() - start
-    return selected(trained.supernet, rule, ranking, seconds, {"seed": seed, "exclude": excluded} | options)
+    texts = {name: value.name if isinstance(value, Images) else value for name, value in options.items()}
+    return selected(trained.supernet, rule, ranking, seconds, {"seed": seed, "exclude": excluded} | texts)
 
 
 def selected(supernet: Supernet, rule: str, ranking: Ranking, seconds: float, options: Mapping[str, Any]) -> Selected:
