@@ -25,7 +25,13 @@ def decision_order(choices: Sequence[Choice], seed: int) -> list[int]:
 
 
 def drops(choice: Choice, mixture: Tensor, quality: Quality) -> FloatArray:
-    """How much the quality drops without each option: (options,)."""
+    """How much the quality drops without each option: (options,).
+
+    Args:
+        choice: whose options are taken away, one at a time.
+        mixture: (A,).
+        quality: of the supernet at a mixture.
+    """
     whole = quality(mixture)
     return np.array([whole - quality(choice.without(mixture, option)) for option in range(len(choice.options))])
 
