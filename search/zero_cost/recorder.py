@@ -22,6 +22,12 @@ KINDS: dict[Callable[..., Any], str] = {
     F.linear: "linear",
     **dict.fromkeys(RELUS, "relu"),
 }
+# Functions of an input and a least value, by whose name they take it: ReLU where that is 0, as ReLU6 is.
+BOUNDED: dict[Callable[..., Any], str] = {
+    F.hardtanh: "min_val",
+    **dict.fromkeys((torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_), "min"),
+    **dict.fromkeys((torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_), "min"),
+}
 
 
 class Call(NamedTuple):
@@ -59,7 +65,14 @@ class Recorder(TorchFunctionMode):
             kwargs: its named arguments.
         """
         result = func(*args, **(kwargs or {}))
-        kind = KINDS.get(func)
+        kind = _kind(func, args, kwargs or {})
         if kind is not None and result.requires_grad:
             self.calls.append(Call(kind, result.detach().clone(), get_gradient_edge(result)))
         return result
+
+
+def _kind(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    if func in BOUNDED:
+        least = args[1] if len(args) > 1 else kwargs.get(BOUNDED[func])
+        return "relu" if isinstance(least, int | float) and least == 0 else None
+    return KINDS.get(func)

@@ -11,12 +11,16 @@ from torch.nn.functional import cross_entropy
 
 from cgir.errors import CgirError
 
+from .activations import naswot, swap
 from .costs import flops, params
 from .gradients import fisher, grad_norm, grasp, snip
 from .isolation import isolated
 from .jacobian import jacob_cov
+from .meco import meco
 from .probe import Loss, MissingLayerError, Probe
 from .synflow import synflow
+from .zen import zen
+from .zico import zico
 
 PROXIES: dict[str, Callable[[Probe], float | None]] = {
     "params": params,
@@ -27,6 +31,11 @@ PROXIES: dict[str, Callable[[Probe], float | None]] = {
     "fisher": fisher,
     "synflow": synflow,
     "jacob_cov": jacob_cov,
+    "naswot": naswot,
+    "swap": swap,
+    "zico": zico,
+    "meco": meco,
+    "zen": zen,
 }
 NAMES = tuple(PROXIES)
 

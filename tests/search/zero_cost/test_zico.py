@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import zero_cost_naive_features as naive
+
+from cgir.errors import CgirError
+from search.zero_cost.probe import MissingLayerError, Probe
+from search.zero_cost.zico import inverse_variation, zico
+
+GENERATOR = torch.Generator().manual_seed(0)
+IMAGES, TARGETS = torch.randn(7, 3, 8, 8, generator=GENERATOR), torch.randint(0, 5, (7,), generator=GENERATOR)
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["live", "dead_end"])
+def test_equals_a_loop_over_weights(dead: bool) -> None:
+    network = naive.Blocks(dead)
+    expected = naive.zico(copy.deepcopy(network), IMAGES, TARGETS)
+    assert zico(Probe(network, IMAGES, TARGETS)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_constant_gradients_add_nothing() -> None:
+    layer = torch.tensor([[[1.0, -3.0]], [[-1.0, 1.0]]])  # sizes 1, 1 and 3, 1: mean 2, deviation 1
+    assert inverse_variation([layer, torch.ones(2, 3, 3)]) == pytest.approx(torch.tensor(2.0).log().item())
+
+
+def test_undefined_without_a_path() -> None:
+    assert inverse_variation([torch.zeros(2, 3, 3)]) is None
+    assert zico(Probe(naive.Cut(), IMAGES, TARGETS)) is not None  # the layers behind the cut have gradients
+
+
+def test_bad_input() -> None:
+    with pytest.raises(CgirError, match=r"^zico: a batch of 1; .* 2 images or more$"):
+        zico(Probe(naive.Blocks(), IMAGES[:1], TARGETS[:1]))
+    with pytest.raises(MissingLayerError):
+        zico(Probe(torch.nn.BatchNorm2d(3), IMAGES, TARGETS))
+    with pytest.raises(CgirError, match=r"^zico: targets are a set, which has no halves"):
+        zico(Probe(naive.Blocks(), IMAGES, {1}))
+    with pytest.raises(CgirError, match="targets"):
+        zico(Probe(naive.Blocks(), IMAGES))
