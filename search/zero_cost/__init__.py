@@ -1,6 +1,6 @@
 """Zero-cost proxies: what an untrained network's first passes tell of its accuracy."""
 
 from .az_nas import rank_az_nas as rank_az_nas
-from .dense_regression import dense_regression as dense_regression
+from .regression import dense_regression as dense_regression
 from .scoring import NAMES as NAMES
 from .scoring import score as score

@@ -167,6 +167,11 @@ def conditioning(before: FeatureMap, after: FeatureMap, generator: torch.Generat
     Random signs v at the end of the block give g = J^T v at its start; the mean of g v^T over images and positions is
     the estimate of its Jacobian, (C, C). Where sizes differ, the positions of the larger map that belong to one of the
     smaller become channels, zeros behind the edge.
+
+    Args:
+        before: map at the end of the block before.
+        after: map at its own end.
+        generator: of the signs.
     """
     signs = (torch.randint(0, 2, after.image.shape, generator=generator) * 2 - 1).to(after.image)
     (gradient,) = torch.autograd.grad(after.image, before.value, signs, retain_graph=True, allow_unused=True)

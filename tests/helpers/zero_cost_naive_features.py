@@ -185,7 +185,7 @@ def entropy(feature: Tensor) -> float:
 
 
 def conditioning(block: Callable[[Tensor], Tensor], x: Tensor, signs: Tensor) -> float:
-    """AZ-NAS's trainability of a block whose output is as large as its input or half as large, by its dense Jacobian."""
+    """Trainability of a block whose output is as large as its input or half as large, by its dense Jacobian."""
     jacobian = torch.autograd.functional.jacobian(block, x).reshape(signs.numel(), x.numel())
     gradient = (jacobian.T @ signs.flatten()).reshape(x.shape)
     batch, outer, height, width = signs.shape

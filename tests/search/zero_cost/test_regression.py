@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from cgir.errors import CgirError
 from search.zero_cost import dense_regression as public
-from search.zero_cost.dense_regression import dense_regression, heads_of, sinusoids
 from search.zero_cost.probe import Probe
+from search.zero_cost.regression import dense_regression, heads_of, sinusoids
 
 IMAGES = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
