@@ -22,7 +22,7 @@ def as_inputs(inputs: Tensor | tuple[Tensor, ...], device: torch.device) -> tupl
             raise CgirError(f"score: inputs hold a {type(x).__name__}; give a tensor, or a tuple of tensors")
     if not several or several[0].dim() == 0 or several[0].numel() == 0:
         raise CgirError("score: inputs have no example; the first axis of the first input is the batch")
-    moved = [x.detach().to(device) for x in several]
+    moved = [x.detach().clone().to(device) for x in several]
     return tuple(x.float() if x.is_floating_point() else x for x in moved)
 
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import frontends
+
+from .live_graph import live_nodes
 from .probe import Probe
 
 
-def params(probe: Probe) -> float | None:
-    """Weights, biases and scales of the canonical graph, so without dead ends; None where the graph has gaps."""
-    return float(probe.graph.num_params) if probe.graph.complete else None
+def params(probe: Probe) -> float:
+    """Number of weights, biases and scales that the output depends on; those of dead ends are not among them."""
+    leaves = (getattr(node, "variable", None) for node in live_nodes(probe.forward_pass.output))
+    live = {id(leaf) for leaf in leaves if leaf is not None}
+    return float(sum(p.numel() for p in probe.module.parameters() if id(p) in live))
 
 
 def flops(probe: Probe) -> float | None:
-    """FLOPs for one example of the canonical graph, a multiply-add as two; None where the graph has gaps."""
-    return float(probe.graph.flops) if probe.graph.complete else None
+    """FLOPs of one example between input and output, a multiply-add as two, read from the network's canonical graph.
+
+    Dead ends are not among them, nor is what is computed from parameters alone. None where the cost of
+    an operator is unknown.
+
+    Raises:
+        TraceError: the network cannot be traced.
+    """
+    graph = frontends.trace(probe.module, probe.inputs)
+    known = all(gap.quantity != "FLOPs" for gap in graph.gaps)
+    return float(replace(graph, detached=()).flops) if known else None

@@ -2,8 +2,8 @@
 
 As collected by Abdelfattah et al. 2021, "Zero-cost proxies for lightweight NAS" (https://arxiv.org/abs/2101.08134,
 section 3.2). L is the loss of the whole batch; W runs over kernels and matrices (`Probe.weights`), with g = dL/dW,
-which is 0 where L does not depend on W. A network none of whose weights has a gradient other than 0 has no score: its
-output depends on none of them.
+which is 0 where L does not depend on W. A network none of whose weights has a gradient other than 0 has no score, as
+nothing of it leads to the output, nor has one whose loss is not finite.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cgir.errors import CgirError, one_line
 
+from .live_graph import live_nodes
 from .probe import MissingLayerError, Probe
 from .recorder import Call
 
@@ -25,12 +26,12 @@ def grad_norm(probe: Probe) -> float | None:
 
 
 def snip(probe: Probe) -> float | None:
-    """Sum over all entries of |W g|: Lee et al. 2019, "SNIP" (https://arxiv.org/abs/1810.02340, eq. 5)."""
+    """Sum over all entries of |W g|: Lee et al. 2019, "SNIP" (https://arxiv.org/abs/1810.02340, section 4.1)."""
     return _total((w * g).abs().sum() for w, g in _live(probe))
 
 
 def grasp(probe: Probe) -> float | None:
-    """Sum over all entries of -W (H g): Wang et al. 2020, "GraSP" (https://arxiv.org/abs/2002.07376, eq. 8).
+    """Sum over all entries of -W (H g): Wang et al. 2020, "GraSP" (https://arxiv.org/abs/2002.07376, section 4).
 
     H is the Hessian of L in all W together. The product is that of a double backward pass, exact but for kinks.
 
@@ -43,20 +44,22 @@ def grasp(probe: Probe) -> float | None:
     try:
         gradients = torch.autograd.grad(probe.loss_value, weights, create_graph=True)
         product = torch.stack([(g * g.detach()).sum() for g in gradients]).sum()
+        if any(node.name().endswith("::Error") for node in live_nodes(product)):  # would be left out, not raised
+            raise RuntimeError("an operator is marked once_differentiable")
         if not product.requires_grad:  # L is linear in all W
             return 0.0
-        second = torch.autograd.grad(product, weights, retain_graph=True, allow_unused=True)
+        second = torch.autograd.grad(product, weights, retain_graph=True, materialize_grads=True)
     except RuntimeError as error:
         raise CgirError(f"score: grasp of {probe.name} failed ({one_line(error, 300)}); leave grasp out") from error
-    return _total(-(w.detach() * h).sum() for w, h in zip(weights, second, strict=True) if h is not None)
+    return _total(-(w.detach() * h).sum() for w, h in zip(weights, second, strict=True))
 
 
 def fisher(probe: Probe) -> float | None:
     """Sum over layers and channels of mean over examples of (sum over positions of a dL/da)^2 / 2.
 
-    Turner et al. 2020, "BlockSwap" (https://arxiv.org/abs/1906.04113, eq. 3), where a is the output of a convolution
-    or linear layer, each call counted as a layer. The code published with "Zero-cost proxies" adds each channel once
-    for every weight that leads to it; the equation does not, and neither does this.
+    Turner et al. 2020, "BlockSwap" (https://arxiv.org/abs/1906.04113), where a is the output of a convolution or
+    linear layer. Each call counts as a layer; those inside `nn.MultiheadAttention` are not seen. The code published
+    with "Zero-cost proxies" adds each channel once for every weight that leads to it; the equation and this do not.
 
     Raises:
         MissingLayerError: there is no such layer.
@@ -78,8 +81,10 @@ def _fisher_of(call: Call, gradient: Tensor) -> Tensor:
 
 
 def _live(probe: Probe) -> list[tuple[Tensor, Tensor]]:
-    """Weights with a gradient, and it; empty where all of them are 0."""
+    """Weights with a gradient, and it; empty where all of them are 0, or the loss is not finite."""
     found = probe.gradients.weights
+    if not bool(probe.loss_value.isfinite()):
+        return []
     pairs: list[tuple[Tensor, Tensor]] = []
     for name, weight in probe.weights.items():
         gradient = found[name]

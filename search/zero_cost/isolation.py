@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cgir.errors import CgirError, one_line
 
@@ -20,8 +20,8 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 
 @contextmanager
 def isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch, NumPy and Python, with gradients on and autocast off; everything is as before afterwards."""
-    python, legacy = random.getstate(), np.random.get_state()
+    """Seed PyTorch, NumPy and Python; gradients on, autocast off, float32 by default. All is as before afterwards."""
+    python, legacy, dtype = random.getstate(), np.random.get_state(), torch.get_default_dtype()
     devices = [device] if device.type == "cuda" else []
     try:
         with (
@@ -30,6 +30,7 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),
         ):
+            torch.set_default_dtype(torch.float32)
             random.seed(seed)
             np.random.seed(seed)
             torch.default_generator.manual_seed(seed)
@@ -38,6 +39,7 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
                     torch.cuda.manual_seed(seed)
             yield
     finally:
+        torch.set_default_dtype(dtype)
         random.setstate(python)
         np.random.set_state(legacy)
 
@@ -46,17 +48,20 @@ def isolated_copy(module: nn.Module, device: torch.device) -> nn.Module:
     """A copy in float32 and training mode whose parameters all ask for a gradient, without the module's hooks.
 
     Raises:
-        CgirError: the module cannot be copied, or has no weights yet.
+        CgirError: the module cannot be copied, has no weights yet, or is none.
     """
+    if not isinstance(module, nn.Module):
+        raise CgirError(f"score: the network is a {type(module).__name__}; give a torch.nn.Module")
     module = getattr(module, "_orig_mod", module)  # what `torch.compile` wraps
     if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
         raise CgirError(f"score: {type(module).__name__} has lazy parameters without a shape; call it once first")
-    memo: dict[int, Any] = {
-        id(hooks := getattr(inner, attribute)): OrderedDict(_own_hooks(hooks))
-        for inner in module.modules()
-        for attribute in HOOKS
-        if hasattr(inner, attribute)
-    }
+    memo: dict[int, Any] = {}  # what `deepcopy` shall take for an object of this id
+    for inner in module.modules():
+        for name, value in vars(inner).items():
+            if name in HOOKS:
+                memo[id(value)] = OrderedDict(_own_hooks(value))
+            elif isinstance(value, Tensor) and not value.is_leaf:  # kept from a pass, which cannot be copied
+                memo[id(value)] = value.detach().clone()
     try:
         result = copy.deepcopy(module, memo).to(device).float().train()
     except Exception as error:

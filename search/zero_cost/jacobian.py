@@ -34,14 +34,18 @@ def jacob_cov(probe: Probe) -> float | None:
         return None
     found = torch.autograd.grad(probe.output.sum(), images, retain_graph=True, allow_unused=True)
     rows = [g.reshape(count, -1).double() for g in found if g is not None]
-    return _spread(torch.corrcoef(torch.cat(rows, 1))) if rows else None
+    return _spread(torch.cat(rows, 1)) if rows else None
 
 
-def _spread(correlation: Tensor) -> float | None:
-    if not bool(correlation.isfinite().all()):
+def _spread(rows: Tensor) -> float | None:
+    centred = rows - rows.mean(1, keepdim=True)
+    norms = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+    constant = norms <= torch.finfo(torch.float32).eps * torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if bool(constant.any()) or not bool(norms.isfinite().all()):
         return None
+    unit = centred / norms
     try:
-        values = np.linalg.eigvalsh(correlation.cpu().numpy()) + SHIFT
+        values = np.linalg.eigvalsh((unit @ unit.T).cpu().numpy()) + SHIFT
     except np.linalg.LinAlgError:
         return None
     return -float((np.log(values) + 1 / values).sum())

@@ -13,8 +13,6 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
-import frontends
-from cgir import Graph
 from cgir.errors import CgirError, one_line
 from search.devices import as_device
 
@@ -22,6 +20,7 @@ from .batch import as_inputs, check_classes, check_count
 from .isolation import isolated, isolated_copy
 from .recorder import Call, Recorder
 
+NORMS = (nn.LayerNorm, nn.RMSNorm)  # those whose scales may have several axes
 Loss = Callable[[Any, Any], Tensor]
 
 
@@ -80,9 +79,10 @@ class Probe:
         self.seed = seed
         self.loss = loss
         self._original = module
-        self.inputs = as_inputs(inputs, self.device)
-        check_count(self.inputs, targets)
-        self.targets = targets.to(self.device) if isinstance(targets, Tensor) else targets
+        with isolated(seed, self.device):
+            self.inputs = as_inputs(inputs, self.device)
+            check_count(self.inputs, targets)
+            self.targets = targets.detach().clone().to(self.device) if isinstance(targets, Tensor) else targets
         self.module = self.fresh()
 
     @property
@@ -101,12 +101,14 @@ class Probe:
 
     @cached_property
     def weights(self) -> dict[str, nn.Parameter]:
-        """The copy's kernels and matrices by name: parameters with two axes or more, so neither biases nor scales.
+        """The copy's kernels and matrices by name: parameters with two axes or more that are not of a normalisation.
 
         Raises:
             MissingLayerError: there is none.
         """
-        found = {n: p for n, p in self.module.named_parameters() if p.dim() > 1 and p.requires_grad}
+        scales = {p for layer in self.module.modules() if isinstance(layer, NORMS) for p in layer.parameters()}
+        trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        found = {name: p for name, p in trained.items() if p.dim() > 1 and p not in scales}
         if not found:
             raise MissingLayerError("a weight with two axes or more")
         return found
@@ -133,11 +135,6 @@ class Probe:
         with Recorder() as recorder:
             output = self.call(self.module, inputs)
         return ForwardPass(inputs, output, recorder.calls)
-
-    @cached_property
-    def graph(self) -> Graph:
-        """The network's canonical graph, without what its output does not depend on."""
-        return frontends.trace(self.module, self.inputs)
 
     @cached_property
     def output(self) -> Tensor:

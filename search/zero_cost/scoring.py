@@ -38,6 +38,7 @@ PROXIES: dict[str, Callable[[Probe], float | None]] = {
     "zen": zen,
 }
 NAMES = tuple(PROXIES)
+ANY_NETWORK = ("params", "flops", "grad_norm", "snip", "grasp", "synflow", "jacob_cov")  # need no certain layer
 
 
 def score(
@@ -80,5 +81,6 @@ def _one(name: str, probe: Probe) -> float | None:
         try:
             value = PROXIES[name](probe)
         except MissingLayerError as error:
-            raise CgirError(f"score: {name} needs {error}, and {probe.name} has none; leave {name} out") from None
+            rest = ", ".join(other for other in ANY_NETWORK if other != name)
+            raise CgirError(f"score: {name} needs {error}; {probe.name} has none, use one of {rest}") from None
     return value if value is not None and math.isfinite(value) else None

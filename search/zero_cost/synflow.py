@@ -21,7 +21,7 @@ def synflow(probe: Probe) -> float | None:
     """Log of the sum over all entries of |W dR/dW|, R the sum of outputs on an input of ones with all parameters |W|.
 
     Tanaka et al. 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow"
-    (https://arxiv.org/abs/2006.05467, eq. 2), summed over kernels and matrices as by Abdelfattah et al. 2021. All in
+    (https://arxiv.org/abs/2006.05467), summed over kernels and matrices as by Abdelfattah et al. 2021. All in
     float64, and as a logarithm, since values grow exponentially with depth. Normalisation layers keep their scales and
     shifts and normalise nothing; dropout is off. Inputs of integers are those of the first example. None where nothing
     flows, or more than float64 holds.

@@ -4,32 +4,135 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+import zero_cost_naive_gradients as naive
+from torch import nn
 from torch.nn.functional import cross_entropy
+from zero_cost_naive_gradients import (
+    CLASSES,
+    LIVE_CELLS,
+    AsModules,
+    DeadEnd,
+    Functional,
+    Perceptron,
+    Transformer,
+    batch,
+)
 
-from frontends import spaces
+from cgir.errors import CgirError
 from search.zero_cost import score
 
-IMAGE = (3, 8, 8)
+ALL = ("grad_norm", "snip", "grasp", "fisher")
+X, Y = batch()
 
 
-def network(text: str) -> nn.Module:
-    torch.manual_seed(3)
-    space = spaces.get("nasbench201", channels=4, cells=1, image=IMAGE)
-    return space.module(space.parse(text))
+@pytest.mark.parametrize("cell", LIVE_CELLS)
+@pytest.mark.parametrize("name", ["grad_norm", "snip", "fisher"])
+def test_cells_score_as_the_equation_says(name: str, cell: str) -> None:
+    module = naive.cell_network(cell)
+    assert score(module, X, Y, names=[name])[name] == pytest.approx(getattr(naive, name)(module, X, Y), rel=1e-4)
 
 
-def batch() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(7)
-    return torch.randn(8, *IMAGE, generator=generator), torch.randint(0, 10, (8,), generator=generator)
+@pytest.mark.parametrize("name", ALL)
+def test_a_perceptron_scores_as_the_equation_says(name: str) -> None:
+    module = Perceptron()
+    assert score(module, X, Y, names=[name])[name] == pytest.approx(getattr(naive, name)(module, X, Y), rel=1e-4)
 
 
-CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
+@pytest.mark.parametrize("name", ALL)
+def test_layers_that_lead_nowhere_add_nothing(name: str) -> None:
+    """Grasp is the product with the whole Hessian, through BatchNorm and ReLU; kinks have no second derivative."""
+    module = DeadEnd()
+    assert score(module, X, Y, names=[name])[name] == pytest.approx(getattr(naive, name)(module, X, Y), rel=1e-3)
 
 
-def test_grad_norm() -> None:
-    module, (x, y) = network(CONV), batch()
-    value = score(module, x, y, names=["grad_norm"])["grad_norm"]
-    cross_entropy(module.train()(x), y).backward()
-    expected = sum(float(p.grad.norm()) for p in module.parameters() if p.grad is not None and p.dim() > 1)
-    assert value == pytest.approx(expected, rel=1e-5)
+def test_grasp_of_a_loss_linear_in_the_weights_is_zero() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(192, 1))
+    found = score(module, X, Y, names=["grasp", "snip"], loss=lambda output, targets: output.mean())
+    assert found["grasp"] == 0
+    assert found["snip"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_functions_count_as_modules_do(name: str) -> None:
+    """Convolutions, ReLU in place and BatchNorm called as functions."""
+    functional = Functional()
+    expected = score(AsModules(functional), X, Y, names=[name])[name]
+    assert expected
+    assert score(functional, X, Y, names=[name])[name] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_without_a_path_there_is_no_score(name: str) -> None:
+    module = naive.cell_network("no path")
+    nn.init.zeros_(module.last[0].bias)  # as it starts; otherwise the classifier has something to read
+    assert score(module, X, Y, names=[name]) == {name: None}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_loss_that_is_not_finite_gives_no_score(name: str) -> None:
+    broken = X.clone()
+    broken[0, 0, 0, 0] = torch.inf
+    assert score(Perceptron(), broken, Y, names=[name]) == {name: None}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_order_of_images_does_not_matter(name: str) -> None:
+    module, order = naive.cell_network("mixed"), torch.randperm(len(X), generator=torch.Generator().manual_seed(0))
+    value = score(module, X, Y, names=[name])[name]
+    assert score(module, X[order], Y[order], names=[name])[name] == pytest.approx(value, rel=1e-3)
+
+
+def test_networks_without_relu_and_batch_norm_have_them_all() -> None:
+    found = score(Transformer(), X, Y, names=ALL)
+    assert all(found.values())
+
+
+def test_fisher_of_tokens_sums_over_them() -> None:
+    """A linear layer on (B, tokens, C): channels are its last axis, tokens its positions."""
+    tokens, targets = torch.randn(4, 7, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 1, 0])
+    layer = nn.Linear(3, 2)
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.layer(x).square().mean(1)
+            return result
+
+    a = layer(tokens)
+    (g,) = torch.autograd.grad(cross_entropy(a.square().mean(1), targets), a)
+    a = a.detach()
+    expected = sum(
+        float((a[image, :, channel] * g[image, :, channel]).sum()) ** 2 / 2 / 4
+        for image in range(4)
+        for channel in range(2)
+    )
+    assert score(Mean(), tokens, targets, names=["fisher"])["fisher"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_operators_without_a_second_derivative_are_named() -> None:
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: torch.autograd.function.FunctionCtx, x: torch.Tensor) -> torch.Tensor:
+            return x * 2
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: torch.autograd.function.FunctionCtx, g: torch.Tensor) -> torch.Tensor:
+            return g * 2
+
+    class Net(Perceptron):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = Once.apply(super().forward(x))
+            return result
+
+    with pytest.raises(CgirError, match=r"grasp of Net failed \(an operator .* once_differentiable\); leave grasp out"):
+        score(Net(), X, Y, names=["grasp"])
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "fisher"])
+def test_a_network_without_weights_is_an_error(name: str) -> None:
+    with pytest.raises(CgirError, match=rf"score: {name} needs a .*; Flatten has none, use one of params"):
+        score(nn.Flatten(), torch.randn(6, CLASSES), Y, names=[name])
