@@ -12,7 +12,9 @@ from search.one_shot import Images, Supernet, Trained, load_images, supernet
 
 def tiny(name: str = "nasbench201", **arguments: Any) -> Supernet:
     """A supernet of 4 channels for digits."""
-    return supernet(name, **{"channels": 4, "cells": 1, "image": (1, 8, 8)} | arguments)
+
+    size = {"cells": 1} if name != "darts" else {"layers": 3}
+    return supernet(name, **{"channels": 4, "image": (1, 8, 8)} | size | arguments)
 
 
 def trained_like(network: Supernet, seed: int = 0) -> Trained:
