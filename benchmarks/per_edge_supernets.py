@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from frontends.spaces.darts import torch_network as darts
 from frontends.spaces.darts.graph_writer import STEM_MULTIPLIER, reduction_layers
-from frontends.spaces.nasbench101 import torch_network as nasbench101
-from frontends.spaces.nasbench201 import torch_network as nasbench201
+from frontends.spaces.darts.torch_network import DartsFactorizedReduce, relu_conv_bn
+from frontends.spaces.darts.torch_network import operation as darts_operation
+from frontends.spaces.nasbench101.torch_network import conv_bn_relu
+from frontends.spaces.nasbench101.torch_network import operation as vertex_operation
+from frontends.spaces.nasbench201.torch_network import ReductionBlock
+from frontends.spaces.nasbench201.torch_network import operation as nasbench201_operation
 from search.one_shot import Supernet
 
 Layers = Callable[[int, int], Mapping[str, nn.Module | None]]  # of channels and stride
@@ -121,7 +124,7 @@ class PerEdgeNasBench201(nn.Module):
         self.layers = nn.ModuleList()
         for stage, width in enumerate((space.channels, 2 * space.channels, 4 * space.channels)):
             if stage:
-                self.layers.append(searched(nasbench201.ReductionBlock(width // 2, width), affine=True))
+                self.layers.append(searched(ReductionBlock(width // 2, width), affine=True))
             for _ in range(space.cells):
                 self.layers.append(PerEdgeCell(lambda c, s: self._layers(c, normalize), 1, 3, width, partial=partial))
         self.last = nn.Sequential(batch_norm(width, affine=True), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
@@ -130,7 +133,7 @@ class PerEdgeNasBench201(nn.Module):
     def _layers(self, channels: int, normalize: bool) -> dict[str, nn.Module | None]:
         made: dict[str, nn.Module | None] = {"none": None}
         for name in self.operations[1:]:
-            layer = searched(nasbench201.operation(name, channels))
+            layer = searched(nasbench201_operation(name, channels))
             bare = name in ("skip_connect", "avg_pool_3x3") and normalize
             made[name] = nn.Sequential(layer, batch_norm(channels)) if bare else layer
         return made
@@ -169,7 +172,7 @@ class PerEdgeDarts(nn.Module):
         self.kinds = [int(number in reducing) for number in range(space.layers)]
         for number, reduces in enumerate(self.kinds):
             channels *= 1 + reduces
-            first = darts.DartsFactorizedReduce if number - 1 in reducing else _pointwise
+            first = DartsFactorizedReduce if number - 1 in reducing else _pointwise
             self.first.append(searched(first(widths[-2], channels)))
             self.second.append(searched(_pointwise(widths[-1], channels)))
             self.cells.append(PerEdgeCell(self._layers, 2, 4, channels, bool(reduces), partial))
@@ -179,7 +182,7 @@ class PerEdgeDarts(nn.Module):
     def _layers(self, channels: int, stride: int) -> dict[str, nn.Module | None]:
         made: dict[str, nn.Module | None] = {"none": None}
         for name in self.operations[1:]:
-            layer = searched(darts.operation(name, channels, stride))
+            layer = searched(darts_operation(name, channels, stride))
             bare = name.endswith("pool_3x3") or (isinstance(layer, nn.Identity) and self.normalize)
             made[name] = nn.Sequential(layer, batch_norm(channels)) if bare else layer
         return made
@@ -210,7 +213,7 @@ class PerVertexCell(nn.Module):
     def __init__(self, layers: Layers, in_channels: int, channels: int, count: int, partial: int) -> None:
         super().__init__()
         widths = [*[channels] * count, count * channels]
-        self.projections = nn.ModuleList(searched(nasbench101.conv_bn_relu(in_channels, out, 1)) for out in widths)
+        self.projections = nn.ModuleList(searched(conv_bn_relu(in_channels, out, 1)) for out in widths)
         self.vertices = nn.ModuleList(MixedOperation(layers, channels, 1, partial) for _ in range(count))
 
     def forward(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -242,7 +245,7 @@ class PerEdgeNasBench1Shot1(nn.Module):
         space: Any = supernet.space
         self.choices, self.normalize = supernet.choices, normalize
         count = sum(choice.name.startswith("operation") for choice in self.choices)
-        self.stem = searched(nasbench101.conv_bn_relu(space.image[0], space.channels, 3), affine=True)
+        self.stem = searched(conv_bn_relu(space.image[0], space.channels, 3), affine=True)
         self.layers, read = nn.ModuleList(), space.channels
         for stack, width in enumerate(space.channels * 2**stack for stack in range(space.stacks)):
             if stack:
@@ -254,10 +257,10 @@ class PerEdgeNasBench1Shot1(nn.Module):
         self.classifier = nn.Linear(width, space.classes)
 
     def _layers(self, channels: int, _stride: int) -> dict[str, nn.Module | None]:
-        pool = nasbench101.operation(2, channels)
+        pool = vertex_operation(2, channels)
         return {
-            "conv3x3": searched(nasbench101.operation(0, channels)),
-            "conv1x1": searched(nasbench101.operation(1, channels)),
+            "conv3x3": searched(vertex_operation(0, channels)),
+            "conv1x1": searched(vertex_operation(1, channels)),
             "maxpool3x3": nn.Sequential(pool, batch_norm(channels)) if self.normalize else pool,
         }
 
@@ -276,4 +279,4 @@ def _conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _pointwise(in_channels: int, out_channels: int) -> nn.Module:
-    return darts.relu_conv_bn(in_channels, out_channels, 1)
+    return relu_conv_bn(in_channels, out_channels, 1)
