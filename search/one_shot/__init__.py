@@ -6,6 +6,9 @@ trained = train(network, train_images, valid_images, steps=200)
 print(select(trained, valid_images, "argmax").table())
 """
 
+from .causal_selection import causal as causal
+from .causal_statistics import Statistics as Statistics
+from .causal_statistics import one_shot_statistics as one_shot_statistics
 from .images import Images as Images
 from .images import load_images as load_images
 from .network import Supernet as Supernet
