@@ -19,6 +19,7 @@ from search.zero_cost.isolation import isolated
 
 from .choices import Choice, Picks, option_scores
 from .images import Images
+from .influence import influence, influential_magnitude
 from .network import Supernet
 from .perturbation import perturbation, zero_cost
 from .ranking import Ranking, Rule, ranked
@@ -100,6 +101,8 @@ RULES: dict[str, Rule] = {
     "argmax": argmax,
     "perturbation": perturbation,
     "zero_cost": zero_cost,
+    "influence": influence,
+    "influential_magnitude": influential_magnitude,
     "random": random,
 }
 
