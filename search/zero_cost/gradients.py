@@ -13,8 +13,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from cgir.errors import CgirError, one_line
-
 from .live_graph import live_nodes
 from .probe import MissingLayerError, Probe
 from .recorder import Call
@@ -36,21 +34,18 @@ def grasp(probe: Probe) -> float | None:
     H is the Hessian of L in all W together. The product is that of a double backward pass, exact but for kinks.
 
     Raises:
-        CgirError: an operator of the network has no second derivative.
+        RuntimeError: an operator of the network has no second derivative.
     """
     if not _live(probe):
         return None
     weights = [w for name, w in probe.weights.items() if probe.gradients.weights[name] is not None]
-    try:
-        gradients = torch.autograd.grad(probe.loss_value, weights, create_graph=True)
-        product = torch.stack([(g * g.detach()).sum() for g in gradients]).sum()
-        if any(node.name().endswith("::Error") for node in live_nodes(product)):  # would be left out, not raised
-            raise RuntimeError("an operator is marked once_differentiable")
-        if not product.requires_grad:  # L is linear in all W
-            return 0.0
-        second = torch.autograd.grad(product, weights, retain_graph=True, materialize_grads=True)
-    except RuntimeError as error:
-        raise CgirError(f"score: grasp of {probe.name} failed ({one_line(error, 300)}); leave grasp out") from error
+    gradients = torch.autograd.grad(probe.loss_value, weights, create_graph=True)
+    product = torch.stack([(g * g.detach()).sum() for g in gradients]).sum()
+    if any(node.name().endswith("::Error") for node in live_nodes(product)):  # would be left out, not raised
+        raise RuntimeError("an operator is marked once_differentiable")
+    if not product.requires_grad:  # L is linear in all W
+        return 0.0
+    second = torch.autograd.grad(product, weights, retain_graph=True, materialize_grads=True)
     return _total(-(w.detach() * h).sum() for w, h in zip(weights, second, strict=True))
 
 

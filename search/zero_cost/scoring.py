@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, one_line
 
 from .activations import naswot, swap
 from .costs import flops, params
@@ -38,7 +38,7 @@ PROXIES: dict[str, Callable[[Probe], float | None]] = {
     "zen": zen,
 }
 NAMES = tuple(PROXIES)
-ANY_NETWORK = ("params", "flops", "grad_norm", "snip", "grasp", "synflow", "jacob_cov")  # need no certain layer
+ANY_NETWORK = ("params", "flops", "grad_norm", "snip", "grasp", "zico", "synflow", "jacob_cov")  # need no certain layer
 
 
 def score(
@@ -83,4 +83,9 @@ def _one(name: str, probe: Probe) -> float | None:
         except MissingLayerError as error:
             rest = ", ".join(other for other in ANY_NETWORK if other != name)
             raise CgirError(f"score: {name} needs {error}; {probe.name} has none, use one of {rest}") from None
+        except CgirError:
+            raise
+        except Exception as error:  # of an operator that cannot be differentiated, or not in float64
+            reason = one_line(error, 300, named=True)
+            raise CgirError(f"score: {name} of {probe.name} failed ({reason}); leave {name} out") from error
     return value if value is not None and math.isfinite(value) else None

@@ -13,6 +13,7 @@ import zero_cost_naive_gradients as naive
 from space_checks import small
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
+from torch.utils.checkpoint import checkpoint
 from zero_cost_naive_gradients import CLASSES, Functional, Perceptron, Transformer, batch
 
 from cgir.errors import CgirError
@@ -228,6 +229,26 @@ def test_weights_used_twice_count_once() -> None:
     )
 
 
+def test_checkpoints_change_nothing_but_are_refused_by_synflow() -> None:
+    """It computes normalisation otherwise, and a checkpoint computes it once more in the backward pass, as it is."""
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = naive.DeadEnd()
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = checkpoint(self.inner, x, use_reentrant=False)
+            return logits
+
+    names = ["params", "grad_norm", "snip", "grasp", "jacob_cov"]
+    module = Checkpointed()
+    expected = score(module.inner, X, Y, names=names)
+    assert score(module, X, Y, names=names) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(CgirError, match=r"synflow of Checkpointed failed .*; leave synflow out"):
+        score(module, X, names=["synflow"])
+
+
 def test_other_losses_and_outputs() -> None:
     class Pair(Perceptron):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -250,6 +271,15 @@ def test_other_losses_and_outputs() -> None:
 class Lock:
     def __deepcopy__(self, memo: dict[int, Any]) -> Lock:
         raise TypeError("a lock cannot be copied")
+
+
+class Spectral(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 8, 5, dtype=torch.complex64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.irfft2(torch.fft.rfft2(x) * self.weight)
 
 
 def locked() -> nn.Module:
@@ -282,6 +312,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "lazy": (lambda: synflow(nn.LazyLinear(3)), "LazyLinear has lazy parameters .* call it once first"),
     "meta": (lambda: synflow(nn.Linear(8, 3, device="meta")), r"Linear cannot be copied \(NotImplementedError"),
     "one image": (lambda: score(at_one_position(), X[:1], names=["params"]), "Expected more than 1 value per channel"),
+    "complex": (
+        lambda: synflow(Spectral()),
+        r"synflow of Spectral failed \(RuntimeError: .*complex.*; leave synflow out",
+    ),
     "device": (lambda: synflow(Perceptron(), device="tpu"), "device='tpu'"),
 }
 
