@@ -25,7 +25,7 @@ KINDS: dict[Callable[..., Any], str] = {
 # Functions of an input and a least value, by whose name they take it: ReLU where that is 0, as ReLU6 is.
 BOUNDED: dict[Callable[..., Any], str] = {
     **dict.fromkeys((F.hardtanh, F.hardtanh_), "min_val"),
-    **dict.fromkeys((F.threshold, F.threshold_), "threshold"),
+    **dict.fromkeys((F.threshold, torch.threshold, torch.threshold_), "threshold"),
     **dict.fromkeys((torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_), "min"),
     **dict.fromkeys((torch.clip, torch.clip_, Tensor.clip, Tensor.clip_), "min"),
     **dict.fromkeys((torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_), "min"),
