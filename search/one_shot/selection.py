@@ -6,18 +6,22 @@ from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
+from os import PathLike
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
 from frontends.spaces import Space
 from search.devices import as_device
 from search.zero_cost.isolation import isolated
 
+from .cell_pictures import cell_pictures
 from .choices import Choice, Picks, option_scores
+from .drawing import selection_svg
 from .images import Images
 from .influence import influence, influential_magnitude
 from .network import Supernet
@@ -66,6 +70,23 @@ class Selected:
             )
             lines.append(f"{choice.name:{width}}  {'  '.join(cells)}")
         return "\n".join(lines)
+
+    def svg(self) -> str:
+        """The selected cell, and the scores of all options with the chosen outlined; also a complete file."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        return selection_svg(
+            f"{self.space.name}: {self.rule}",
+            f"{self.spec_string}  ({options}; {self.seconds:.3g} s)",
+            cell_pictures(self.space.name, self.spec),
+            self.choices,
+            self.scores,
+            self.picks,
+        )
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the drawing as an SVG file."""
+        with atomic_path(path) as temporary:
+            temporary.write_text(self.svg(), encoding="utf-8")
 
 
 def argmax(trained: Trained, images: Images, *, seed: int, exclude: Collection[str], progress: bool) -> Ranking:
