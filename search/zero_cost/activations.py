@@ -14,7 +14,7 @@ from torch import Tensor
 from .live_graph import live_nodes
 from .probe import MissingLayerError, Probe
 
-BITS = 63  # images of one word of a packed pattern
+BITS = 64  # images in one word of a packed pattern
 
 
 def naswot(probe: Probe) -> float | None:
@@ -32,7 +32,7 @@ def swap(probe: Probe) -> float | None:
 
     Peng et al. 2024, "SWAP-NAS: Sample-Wise Activation Patterns for Ultra-fast NAS", section 3
     (https://arxiv.org/abs/2403.04161), without the regularisation by size, whose two constants they set for each
-    search space. None where no unit tells two images apart.
+    search space. At most 2^B, so a few images saturate. None where no unit tells two images apart.
     """
     patterns = live_patterns(probe)
     if not any((pattern != pattern[:1]).any() for pattern in patterns):
@@ -79,10 +79,12 @@ def log_determinant(kernel: Tensor) -> float | None:
 def distinct_columns(patterns: list[Tensor]) -> int:
     """How many different columns the patterns have together."""
     pattern = torch.cat(patterns, 1)
-    words = []
+    number = torch.zeros(pattern.shape[1], dtype=torch.long, device=pattern.device)  # equal for equal columns
+    count = 1
     for start in range(0, len(pattern), BITS):
         part = pattern[start : start + BITS].long()
-        words.append((part << torch.arange(len(part), device=part.device).unsqueeze(1)).sum(0))
-    if len(words) == 1:
-        return len(torch.unique(words[0]))
-    return len(torch.unique(torch.stack(words, 1), dim=0))
+        words = (part << torch.arange(len(part), device=part.device).unsqueeze(1)).sum(0)
+        number = number * pattern.shape[1] + torch.unique(words, return_inverse=True)[1]
+        different, number = torch.unique(number, return_inverse=True)
+        count = len(different)
+    return count

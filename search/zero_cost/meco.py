@@ -56,7 +56,7 @@ def least_correlation(channels: Tensor) -> float:
     """Least eigenvalue of the correlation matrix of (C, positions); a constant channel correlates with nothing.
 
     As in the authors' code, not even with itself, so that the least eigenvalue is then 0. It is also 0 where channels
-    are as many as positions or more.
+    are as many as positions or more: wide layers count on large images only.
     """
     count, positions = channels.shape
     centred = channels.double() - channels.double().mean(1, keepdim=True)

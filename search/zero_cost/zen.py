@@ -86,7 +86,7 @@ class _NormRecorder(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if func is F.batch_norm:
             values: Tensor = args[0] if args else (kwargs or {})["input"]
-            variance = values.detach().double().transpose(0, 1).flatten(1).var(1, correction=0).mean()
+            variance = values.detach().transpose(0, 1).flatten(1).var(1, correction=0).double().mean()
             self.norms.append(_Norm(result.grad_fn, float(variance)))
         return result
 

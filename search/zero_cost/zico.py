@@ -30,8 +30,7 @@ def zico(probe: Probe) -> float | None:
         raise CgirError(f"zico: a batch of {batch}; it compares the gradients of two halves, so give 2 images or more")
     half = batch // 2
     first, second = (_gradients(probe, weights, part) for part in (slice(0, half), slice(half, None)))
-    pairs = zip(first, second, strict=True)
-    return inverse_variation([torch.stack((a, b)) for a, b in pairs if a is not None and b is not None])
+    return inverse_variation([(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None])
 
 
 def _gradients(probe: Probe, weights: list[nn.Parameter], part: slice) -> tuple[Tensor | None, ...]:
@@ -45,13 +44,13 @@ def _gradients(probe: Probe, weights: list[nn.Parameter], part: slice) -> tuple[
     return torch.autograd.grad(loss, weights, allow_unused=True) if loss.requires_grad else (None,) * len(weights)
 
 
-def inverse_variation(gradients: list[Tensor]) -> float | None:
-    """Of layers' gradients, each (batches, ...)."""
+def inverse_variation(gradients: list[tuple[Tensor, Tensor]]) -> float | None:
+    """Of layers' gradients in two batches: of two numbers, mean / deviation is their sum / difference."""
     terms = []
-    for layer in gradients:
-        sizes = layer.double().abs()
-        spread = sizes.std(0, correction=0)
-        ratio = float((sizes.mean(0)[spread > 0] / spread[spread > 0]).sum())
-        if ratio > 0:
-            terms.append(math.log(ratio))
+    for a, b in gradients:
+        a, b = a.abs(), b.abs()
+        difference = (a - b).abs_()
+        ratios = torch.where(difference > 0, (a + b) / difference, 0.0)
+        if (total := float(ratios.sum(dtype=torch.float64))) > 0:
+            terms.append(math.log(total))
     return math.fsum(terms) if terms else None

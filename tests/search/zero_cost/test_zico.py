@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -22,12 +23,13 @@ def test_equals_a_loop_over_weights(dead: bool) -> None:
 
 
 def test_constant_gradients_add_nothing() -> None:
-    layer = torch.tensor([[[1.0, -3.0]], [[-1.0, 1.0]]])  # sizes 1, 1 and 3, 1: mean 2, deviation 1
-    assert inverse_variation([layer, torch.ones(2, 3, 3)]) == pytest.approx(torch.tensor(2.0).log().item())
+    varying = torch.tensor([[1.0, -3.0]]), torch.tensor([[-1.0, 1.0]])  # sizes 1, 1 and 3, 1: mean 2, deviation 1
+    constant = torch.ones(3, 3), -torch.ones(3, 3)
+    assert inverse_variation([varying, constant]) == pytest.approx(math.log(2))
 
 
 def test_undefined_without_a_path() -> None:
-    assert inverse_variation([torch.zeros(2, 3, 3)]) is None
+    assert inverse_variation([(torch.zeros(3, 3), torch.zeros(3, 3))]) is None
     assert zico(Probe(naive.Cut(), IMAGES, TARGETS)) is not None  # the layers behind the cut have gradients
 
 
