@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -73,7 +73,9 @@ class TrainSettings:
             raise CgirError(f"one_shot.train: batch={self.batch!r}; BatchNorm needs at least 2 images")
         if self.order not in (1, 2):
             raise CgirError(f"one_shot.train: order={self.order!r}; expected 1 or 2")
-        if min(self.lr, self.alpha_lr, self.clip) <= 0:
+        if type(self.seed) is not int:
+            raise CgirError(f"one_shot.train: seed={self.seed!r}; expected a whole number")
+        if not all(value > 0 for value in (self.lr, self.alpha_lr, self.clip)):
             raise CgirError(f"one_shot.train: lr, alpha_lr and clip must be positive; found {self}")
 
 
@@ -130,15 +132,15 @@ def train(
 ) -> Trained:
     """Train weights and architecture of a supernet in turns (DARTS, Liu et al. 2019, algorithm 1).
 
-    On a CPU the result depends on the arguments alone; an interrupted run that is called again with the same `path`
-    ends with the same bits.
+    On a CPU the result depends on the arguments and the number of threads alone; an interrupted run that is called
+    again with the same `path` ends with the same bits.
 
     Args:
         supernet: the start; it stays as it is, a copy is trained.
         train: images that weights are trained on.
         valid: images that the architecture is trained on, of which `train` has none (see `Images.split`).
         path: file for checkpoints, by which an interrupted run resumes.
-        checkpoint_every: steps between two of them.
+        checkpoint_every: steps between two of them; the last one is written after the last step.
         progress: show a progress bar.
         device: "auto", "cpu" or "cuda".
         settings: of `TrainSettings`; `steps` must be given.
@@ -153,14 +155,21 @@ def train(
     except TypeError as error:
         names = ", ".join(TrainSettings.__annotations__)
         raise CgirError(f"one_shot.train: {one_line(error)}; settings are {names}") from error
+    if type(checkpoint_every) is not int or checkpoint_every < 1:
+        raise CgirError(f"one_shot.train: checkpoint_every={checkpoint_every!r}; expected a positive whole number")
     for images in (train, valid):
         check_images(supernet, images)
     run = _Run(supernet, chosen, as_device(device))
-    run.data = {"train": _fingerprint(train), "valid": _fingerprint(valid)}
+    run.data = {
+        "train": _fingerprint([train.pixels, train.labels]),
+        "valid": _fingerprint([valid.pixels, valid.labels]),
+        "weights": _fingerprint(supernet.parameters()),
+    }
     if path is not None and Path(path).exists():
         run.load(path)
         log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
-    with tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress) as bar:
+    bar = tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress)
+    with bar, torch.enable_grad():
         while run.step < chosen.steps:
             losses = run.advance(train, valid)
             bar.set_postfix(train=f"{losses[0]:.3f}", valid=f"{losses[1]:.3f}", refresh=False)
@@ -190,11 +199,11 @@ class _Run:
 
     def __init__(self, supernet: Supernet, settings: TrainSettings, device: torch.device) -> None:
         self.settings, self.device, self.step = settings, device, 0
-        self.supernet = deepcopy(supernet).to(device)
+        self.supernet = deepcopy(supernet).to(device).requires_grad_()
         self.data: dict[str, str] = {}
         self.history: list[dict[str, Any]] = []
         self.generator = torch.Generator().manual_seed(settings.seed)
-        logits = 1e-3 * torch.randn(supernet.num_weights, generator=self.generator)
+        logits = 1e-3 * torch.randn(supernet.num_weights, generator=self.generator, dtype=torch.float32)
         self.logits = logits.to(device).requires_grad_()
         self.weights = list(self.supernet.parameters())
         self.sgd = torch.optim.SGD(
@@ -286,6 +295,7 @@ class _Run:
             with torch.no_grad():
                 self.logits.copy_(tensors["logits"])
             for which, optimizer in (("sgd", self.sgd), ("adam", self.adam)):
+                self._check_complete(which, states[which])
                 optimizer.load_state_dict({**optimizer.state_dict(), "state": states[which]})
             self.generator.set_state(tensors["generator"])
             self.step, self.history = int(meta["step"]), list(meta["history"])
@@ -294,12 +304,24 @@ class _Run:
                 f"{path}: incomplete state of a training ({one_line(error, 200)}); remove it to start again"
             ) from error
 
+    def _check_complete(self, which: str, states: dict[int, dict[str, Tensor]]) -> None:
+        """KeyError if a state of an optimiser is missing, which PyTorch would start anew from zero."""
+        names = ("exp_avg", "exp_avg_sq", "step") if which == "adam" else ("momentum_buffer",)
+        count = 1 if which == "adam" else len(self.weights)
+        if which == "sgd" and self.settings.momentum == 0:
+            return
+        for index in range(count):
+            for name in names:
+                if name not in states.get(index, {}):
+                    raise KeyError(f"{which}.{index}.{name}")
+
     def _meta(self) -> dict[str, Any]:
         config = self.supernet.config.items()
         supernet = {key: list(value) if isinstance(value, tuple) else value for key, value in config}
         return {"supernet": supernet, "settings": asdict(self.settings), "data": self.data}
 
     def _check_same(self, path: str | PathLike[str], meta: dict[str, Any]) -> None:
+        meta = meta | {"data": {"weights": self.data.get("weights")} | meta.get("data", {})}  # older files lack them
         for part, current in self._meta().items():
             if changes := changed_settings(meta.get(part, {}), current):
                 raise CgirError(
@@ -307,8 +329,8 @@ class _Run:
                 )
 
 
-def _fingerprint(images: Images) -> str:
+def _fingerprint(tensors: Iterable[Tensor]) -> str:
     digest = blake2b(digest_size=16)
-    for tensor in (images.pixels, images.labels):
-        digest.update(tensor.contiguous().numpy().tobytes())
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
