@@ -26,6 +26,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_unshuffle
+from tqdm import tqdm
 
 from cgir.errors import CgirError
 
@@ -77,7 +78,12 @@ def rank_az_nas(
     Raises:
         CgirError: a network refuses the inputs, cannot be copied, or has no feature maps.
     """
-    found = [components(Probe(module, inputs, seed=seed, device=device)) for module in modules]
+    found = []
+    for number, module in enumerate(tqdm(modules, desc="az_nas", unit="network", leave=False, disable=None)):
+        try:
+            found.append(components(Probe(module, inputs, seed=seed, device=device)))
+        except CgirError as error:
+            raise CgirError(f"rank_az_nas: network {number}: {error}") from error
     defined = np.array([value is not None for value in found], dtype=bool)
     scores = np.full(len(found), np.nan)
     if defined.any():
@@ -122,7 +128,7 @@ def block_maps(probe: Probe, network: nn.Module) -> list[FeatureMap]:
             ends = set(ends_of_sizes(every).values())
             maps = {key: feature for key, feature in every.items() if key in ends}
     except MissingLayerError as error:
-        raise CgirError(f"az_nas needs {error}, and {probe.name} has none; leave this network out") from None
+        raise CgirError(f"needs {error}, and {probe.name} has none; leave it out") from None
     return list(maps.values())
 
 

@@ -152,6 +152,9 @@ def test_search_spaces(name: str) -> None:
     assert math.isfinite(found.expressivity)
 
 
-def test_networks_without_maps() -> None:
-    with pytest.raises(CgirError, match=r"^az_nas needs .*feature maps.*Linear"):
-        rank_az_nas([nn.Linear(3, 2)], torch.zeros(2, 3))
+def test_a_network_that_cannot_be_scored_is_named() -> None:
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    with pytest.raises(CgirError, match=r"^rank_az_nas: network 1: needs .*feature maps, and Sequential has none"):
+        rank_az_nas([naive.Blocks(), flat], IMAGES)
+    with pytest.raises(CgirError, match=r"^rank_az_nas: network 0: .*refuses inputs"):
+        rank_az_nas([naive.Blocks()], torch.zeros(2, 4, 8, 8))
