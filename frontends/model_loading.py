@@ -23,11 +23,12 @@ EXTRAS = {
 }  # fmt: skip
 
 
-def build(target: str) -> Any:
+def build(target: str, weights: bool = False) -> Any:
     """The model that `target` names, imported or built; a file or folder stays a path.
 
     A class or function is called without arguments, under `torch.device("meta")` where PyTorch is installed, so that no
-    weights of its modules are allocated; a builder that needs real tensors is called again without.
+    weights of its modules are allocated; a builder that needs real tensors is called again without. With `weights` it
+    is called as it is.
 
     Raises:
         TraceError: the name is malformed, cannot be imported, is missing, needs arguments, or does not build a model.
@@ -47,7 +48,7 @@ def build(target: str) -> Any:
         raise TraceError(
             f"{target}: found a {type(attribute).__name__}, expected a model, or a class or function that builds one"
         )
-    model = _built(attribute, target)
+    model = _called(attribute, target) if weights else _built(attribute, target)
     if not is_model(model) and not isinstance(model, str | Path):
         raise TraceError(
             f"{target}() returned a {type(model).__name__}, expected a model of PyTorch, Keras, TensorFlow or ONNX"

@@ -15,7 +15,7 @@ from typing import Protocol
 from cgir import __version__
 from cgir.errors import CgirError
 
-from . import demo, diff, explain, finetune, predict, pretrain, show, space, tables, trace
+from . import demo, diff, explain, finetune, predict, pretrain, score, select, show, space, tables, trace
 
 EPILOG = """examples:
   cgir demo                                              \
@@ -27,6 +27,8 @@ the whole line on networks and labels that come with the package
   cgir predict net.json exported.json --task imagenet_top1         a guess without any label
   cgir finetune net.py:a net.py:b net.py:c --labels measured.csv --input-shape 1,3,224,224 -o ranker    \
 and with some
+  cgir score pool --data digits --proxies naswot,synflow           zero-cost proxies, on untrained networks
+  cgir select --rule perturbation                        a network from a supernet, trained on digits
 """
 
 
@@ -44,7 +46,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "trace": trace, "show": show, "diff": diff, "space": space, "tables": tables, "pretrain": pretrain,
-    "finetune": finetune, "predict": predict, "explain": explain, "demo": demo,
+    "finetune": finetune, "predict": predict, "explain": explain, "score": score, "select": select, "demo": demo,
 }  # fmt: skip
 
 

@@ -69,6 +69,26 @@ def add_detail_options(parser: argparse.ArgumentParser) -> None:
     detail.add_argument("--full", action="store_true", help="every node instead of blocks")
 
 
+def add_image_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Declare the images that networks are shown.
+
+    Args:
+        parser: of the command.
+        default: name of the images where none are named; None: the command does without.
+    """
+    parser.add_argument(
+        "--data",
+        default=default,
+        metavar="NAME | FILE.npz",
+        help="digits (8x8, in scikit-learn), cifar10 (CGIR_DATA/cifar10/train.parquet; needs pillow), or a file of "
+        "yours with the arrays images (N, channels, height, width) and labels (N), from 0"
+        + (" (default: %(default)s)" if default else ""),
+    )
+    parser.add_argument(
+        "--size", type=positive_int, metavar="PIXELS", help="average the images to this height and width, a divisor"
+    )
+
+
 def parse_shape(text: str) -> tuple[int, ...]:
     """The shape in a text such as 1,3,224,224, batch included."""
     try:

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from cgir.errors import CgirError
 
+from .image_files import read_npz
+
 NAMES = ("digits", "cifar10")
 
 
@@ -88,30 +90,41 @@ class Images:
 
 
 def load_images(name: str, size: int | None = None, folder: str | PathLike[str] | None = None) -> Images:
-    """The training images of a known set.
+    """The training images of a known set, or those in an .npz file.
 
     "digits" are scikit-learn's 1,797 handwritten digits, (1, 8, 8), which need no download. "cifar10" are the 50,000
     training images of CIFAR-10, (3, 32, 32), from `cifar10/train.parquet` in the layout of Hugging Face (columns `img`
-    and `label`); drawn images are augmented.
+    and `label`); drawn images are augmented. A file has the arrays that `image_files.read_npz` describes.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES`, or a file that ends in .npz.
         size: height and width to which images are averaged; a divisor of theirs. Default: theirs.
         folder: that has the folder `cifar10`; default the environment variable CGIR_DATA.
 
     Raises:
         CgirError: an unknown name, no such file, a size that does not divide, or pillow is missing.
+        FileFormatError: the file lacks an array, or one is of another shape or type.
     """
-    if name not in NAMES:
-        raise CgirError(f"no images are called {name!r}; there are {', '.join(NAMES)}")
-    pixels, labels = _digits() if name == "digits" else _cifar10(folder)
-    full = pixels.shape[-1]
-    if size is not None and (type(size) is not int or size < 1 or full % size):
-        raise CgirError(f"{name}: size={size!r}; expected a divisor of {full}")
-    if size is not None and size != full:
-        pixels = F.avg_pool2d(pixels, full // size)
+    if name.endswith(".npz"):
+        pixels, labels = read_npz(name)
+    elif name in NAMES:
+        pixels, labels = _digits() if name == "digits" else _cifar10(folder)
+    else:
+        raise CgirError(f"no images are called {name!r}; there are {', '.join(NAMES)}, and files .npz")
+    pixels = _averaged(pixels, size, name)
     mean, std = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), keepdim=True)
-    return Images((pixels - mean) / std, labels, 10, augment=name == "cifar10", name=name)
+    pixels = (pixels - mean) / std.masked_fill(std == 0, 1)  # a channel without a picture becomes 0
+    return Images(pixels, labels, int(labels.max()) + 1, augment=name == "cifar10", name=name)
+
+
+def _averaged(pixels: Tensor, size: int | None, name: str) -> Tensor:
+    height, width = pixels.shape[2:]
+    if size is None or size == height == width:
+        return pixels
+    if type(size) is not int or size < 1 or height != width or height % size:
+        side = f"a divisor of {height}" if height == width else f"none, as images are {height}x{width}"
+        raise CgirError(f"{name}: size={size!r}; expected {side}")
+    return F.avg_pool2d(pixels, height // size)
 
 
 def _digits() -> tuple[Tensor, Tensor]:
