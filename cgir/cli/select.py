@@ -23,6 +23,8 @@ RULES = {
     "argmax": "the largest architecture weights, as DARTS does",
     "perturbation": "the operations without which validation accuracy falls most (DARTS-PT)",
     "zero_cost": "the operations without which a zero-cost proxy falls most (Zero-Cost-PT); also --untrained",
+    "influence": "influence functions of the validation loss, edge after edge",
+    "influential_magnitude": "Influential Magnitude: what the trained weights owe to each operation (DARTS-IM)",
     "causal": "accuracies of single operations, untrained, replaced at random by a trained one's (Causal-Znas)",
     "random": "chance, which every rule has to beat",
 }
@@ -35,7 +37,7 @@ EPILOG = f"""rules:
 
 examples:
   cgir select                                            NAS-Bench-201 on digits, in about a minute
-  cgir select --rule perturbation --exclude none
+  cgir select --rule influential_magnitude --exclude none
   cgir select --space darts --cells 3 --data images.npz --checkpoint darts.safetensors
   cgir select --untrained --rule zero_cost --option proxy=naswot
 """

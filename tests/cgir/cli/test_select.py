@@ -76,17 +76,17 @@ def test_other_rules_start_from_the_same_training(tmp_path: Path, capsys: pytest
 
 
 def test_a_rule_gets_its_options(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["select", "--channels", "4", "--untrained", "--rule", "zero_cost", "--option", "proxy=synflow"]
-    assert main([*words, "--option", "batch=4", "--exclude", "none"]) == 0
+    words = ["select", "--channels", "4", "--size", "4", "--untrained", "--rule", "zero_cost", "--exclude", "none"]
+    assert main([*words, "--option", "batch=4", "--option", "proxy=snip"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("supernet of nasbench201, untrained; zero_cost took")
     assert "none~" not in selected(text)
     causal = ["--rule", "causal", "--option", "count=16", "--option", "batch=8", "--option", "repeats=1"]
     for training in ([], ["--untrained"]):
-        assert main(["select", *SMALL, *causal, *training]) == 0
+        assert main(["select", *SMALL, "--size", "4", *causal, *training]) == 0
         assert "; causal took" in capsys.readouterr().out
     tuned = ["--rule", "perturbation", "--option", "count=16", "--option", "tune_steps=1"]
-    assert main(["select", *SMALL, *tuned]) == 0
+    assert main(["select", *SMALL, "--size", "4", *tuned]) == 0
 
 
 @pytest.mark.parametrize(
