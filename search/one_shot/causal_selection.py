@@ -33,7 +33,7 @@ from .choices import Choice
 from .images import Images
 from .network import Supernet
 from .ranking import draw_batches, evaluate, ranked
-from .selection import Selected, checked_exclude, on_device, selected
+from .selection import Selected, check_seed, checked_exclude, on_device, selected
 from .shapley import shapley_values
 from .training import Trained, check_images, untrained
 
@@ -103,6 +103,7 @@ def causal(
     """
     settings = _Settings(p, prior, game, inputs, weights, repeats, count, batch, seed)
     _check(settings)
+    check_seed("causal", seed)
     check_images(supernet, images)
     excluded = checked_exclude(supernet, exclude)
     start = perf_counter()

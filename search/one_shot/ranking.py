@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import torch
@@ -85,6 +86,9 @@ def evaluate(supernet: Supernet, mixture: Tensor, batches: Sequence[Batch]) -> E
         supernet: with its present weights.
         mixture: (A,).
         batches: images and labels.
+
+    Raises:
+        CgirError: an answer is not finite.
     """
     right, loss, count = 0, 0.0, 0
     with torch.no_grad():
@@ -93,4 +97,6 @@ def evaluate(supernet: Supernet, mixture: Tensor, batches: Sequence[Batch]) -> E
             right += int((answers.argmax(1) == labels).sum())
             loss += float(cross_entropy(answers, labels, reduction="sum"))
             count += len(labels)
+    if not isfinite(loss):
+        raise CgirError("one_shot: the supernet's answers are not finite; train it again with a lower lr")
     return Evaluation(right / count, loss / count)

@@ -157,6 +157,7 @@ def select(
     if rule not in RULES:
         raise CgirError(f"one_shot.select: no rule is called {rule!r}; there are {', '.join(RULES)}")
     check_options(f"one_shot.select: {rule}", RULES[rule], options)
+    check_seed("one_shot.select", seed)
     check_images(trained.supernet, images)
     excluded = checked_exclude(trained.supernet, exclude)
     own = on_device(trained, device)
@@ -195,6 +196,12 @@ def check_options(what: str, rule: Rule, options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in own:
             raise CgirError(f"{what} has no option {name!r}; its options are {', '.join(own) or 'none'}")
+
+
+def check_seed(what: str, seed: int) -> None:
+    """CgirError unless the generators take such a seed."""
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise CgirError(f"{what}: seed={seed!r}; expected a whole number from 0 to 2^32 - 1")
 
 
 def checked_exclude(supernet: Supernet, exclude: Collection[str]) -> tuple[str, ...]:

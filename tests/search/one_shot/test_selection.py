@@ -38,10 +38,10 @@ def test_argmax_without_none_is_the_largest_of_the_others() -> None:
 
 def test_random_is_uniform_and_seeded() -> None:
     trained, images = trained_like(tiny()), digits(16)
-    found = [select(trained, images, "random", seed=seed, device="cpu") for seed in range(150)]
-    assert found[0].spec == select(trained, images, "random", device="cpu").spec
+    rankings = [RULES["random"](trained, images, seed=seed, exclude=(), progress=False) for seed in range(150)]
+    assert select(trained, images, "random", seed=7, device="cpu").picks == rankings[7].picks
     for edge in range(6):
-        counts = Counter(one.picks[edge][0] for one in found)
+        counts = Counter(one.picks[edge][0] for one in rankings)
         assert chisquare([counts[option] for option in range(5)]).pvalue > 1e-3
 
 
@@ -69,8 +69,10 @@ def test_table_has_every_option_and_marks_the_chosen() -> None:
             "edge 1<-0: 1 of none, .* must be chosen; .* leaves 0",
         ),
         ({"device": "gpu"}, "device='gpu'"),
+        ({"seed": -1}, "seed=-1; expected a whole number from 0"),
+        ({"seed": 0.5}, "seed=0.5; expected a whole number from 0"),
     ],
-    ids=["rule", "option", "misspelt", "exclude", "all-excluded", "device"],
+    ids=["rule", "option", "misspelt", "exclude", "all-excluded", "device", "seed", "half-seed"],
 )
 def test_what_does_not_exist_is_named_in_one_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(CgirError, match=message) as error:
