@@ -90,7 +90,9 @@ class Selected:
 
 
 def argmax(trained: Trained, images: Images, *, seed: int, exclude: Collection[str], progress: bool) -> Ranking:
-    """The options of the largest weights (DARTS, Liu et al. 2019, section 2.4); looks at no image.
+    """The options of the largest weights (DARTS, Liu et al. 2019, section 2.4), the earlier of equal ones.
+
+    Looks at no image.
 
     Args:
         trained: the supernet and its mixture.
