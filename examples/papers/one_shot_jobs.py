@@ -34,7 +34,7 @@ SCHEDULES = {
     "small": Schedule(
         16,
         {"nasbench201": {"channels": 8, "cells": 1}, "nasbench1shot1": {"channels": 8, "cells": 1}},
-        {"nasbench201": {"steps": 2000}, "nasbench1shot1": {"steps": 1000}},
+        {"nasbench201": {"steps": 2000}, "nasbench1shot1": {"steps": 500}},
     ),
     "paper": Schedule(
         32,

@@ -93,8 +93,6 @@ METHODS = {**TRAINED, **UNTRAINED}
 ONE_SHOT = (
     "argmax",
     "perturbation",
-    "perturbation by loss",
-    "influence",
     "influential magnitude",
     "influential magnitude, H = I",
     "influential magnitude, published finite differences",
