@@ -46,6 +46,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.spectrum --write
 	$(BIN)/python -m benchmarks.store --write
 	$(BIN)/python -m benchmarks.encoding --write
+	$(BIN)/python -m benchmarks.one_shot --write
 
 # The shipped weights and the tables that say what they are worth, from nothing but the label tables: some three hours on two cores; resumes.
 universal: $(VENV)/test

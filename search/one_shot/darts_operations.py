@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from frontends.spaces.darts.graph_writer import NONE, SKIP
 
-from .mixed_cell import Operation, OperationMaker, Place, Repeated, ScaledNorm, Source
+from .mixed_cell import AveragePool, Operation, OperationMaker, Place, Repeated, ScaledNorm, Source
 from .network import batch_norm
 
 
@@ -82,6 +82,5 @@ def operation_maker(name: str, normalize: bool) -> OperationMaker:
     if kind == "max_pool":
         return lambda place: Repeated(place, nn.MaxPool2d(kernel, place.stride, kernel // 2), True)
     if kind == "avg_pool":
-        pad = kernel // 2
-        return lambda place: Repeated(place, nn.AvgPool2d(kernel, place.stride, pad, count_include_pad=False), True)
+        return lambda place: Repeated(place, AveragePool(place.stride), True)
     return lambda place: Separable(place, kernel, dilation=2 if kind == "dil_conv" else 1)

@@ -87,6 +87,26 @@ class Repeated(Operation):
         return (x[:, None] * weights[:, None, None, None]).flatten(1, 2)
 
 
+class AveragePool(nn.Module):
+    """Means of 3x3 windows over those positions that are inside the image.
+
+    By a convolution with ones: several times faster on a CPU than PyTorch's average pooling.
+    """
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), or half of H and W with a stride of 2."""
+        ones = x.new_ones(1, 1, *x.shape[2:])
+        return self._sums(x) / self._sums(ones)
+
+    def _sums(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        return F.conv2d(x, x.new_ones(channels, 1, 3, 3), stride=self.stride, padding=1, groups=channels)
+
+
 class ReluConvNorm(Operation):
     """ReLU, convolution, BatchNorm."""
 

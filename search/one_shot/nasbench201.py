@@ -12,7 +12,7 @@ from frontends.spaces.nasbench201.space import NasBench201
 from frontends.spaces.nasbench201.spec import OPS, Spec
 
 from .choices import Choice, Picks
-from .mixed_cell import MixedCell, OperationMaker, ReluConvNorm, Repeated
+from .mixed_cell import AveragePool, MixedCell, OperationMaker, ReluConvNorm, Repeated
 from .network import Supernet, batch_norm
 
 
@@ -92,6 +92,6 @@ def _operations(normalize: bool) -> dict[str, OperationMaker]:
         "skip_connect": lambda place: Repeated(place, None, normalize),
         "nor_conv_1x1": bind(ReluConvNorm, kernel=1),
         "nor_conv_3x3": bind(ReluConvNorm, kernel=3),
-        "avg_pool_3x3": lambda place: Repeated(place, nn.AvgPool2d(3, 1, 1, count_include_pad=False), normalize),
+        "avg_pool_3x3": lambda place: Repeated(place, AveragePool(), normalize),
     }
     return {name: makers[name] for name in OPS}

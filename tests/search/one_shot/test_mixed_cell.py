@@ -6,6 +6,8 @@ from one_shot_naive import pairs, per_edge
 from one_shot_samples import tiny
 from torch.nn.functional import cross_entropy
 
+from search.one_shot.mixed_cell import AveragePool
+
 CASES = {
     "nasbench201": ("nasbench201", {}),
     "nasbench201, normalised": ("nasbench201", {"normalize": True}),
@@ -36,3 +38,14 @@ def test_values_and_gradients_are_those_of_one_module_per_edge(case: str) -> Non
     torch.testing.assert_close(mixtures[0].grad, mixtures[1].grad, rtol=1e-12, atol=1e-12)
     for mine, parameter in pairs(ours, theirs, lambda parameter: parameter.grad):
         torch.testing.assert_close(mine, parameter.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(8, 8), (5, 7), (1, 2)])
+def test_average_pooling_is_that_of_pytorch(size: tuple[int, int], stride: int) -> None:
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    expected = torch.nn.AvgPool2d(3, stride, 1, count_include_pad=False)(x)
+    answer = AveragePool(stride)(x)
+    torch.testing.assert_close(answer, expected, rtol=1e-13, atol=1e-14)
+    gradients = [torch.autograd.grad(y.square().sum(), x)[0] for y in (answer, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-13)
