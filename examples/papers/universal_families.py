@@ -50,13 +50,15 @@ MOST = {"nasbench101": 5_000, "nasbench_nlp": 3_000}  # networks drawn from larg
 class Family:
     """G networks with different graphs, their labels, and the targets.
 
-    `labels`: (G,) of each task, higher is better; `targets`: which networks are ranked, by the name of the target.
+    `labels`: (G,) of each task, higher is better; `targets`: which networks are ranked, by the name of the target;
+    `texts`: the networks as their table writes them.
     """
 
     name: str
     graphs: GraphBatch
     labels: Mapping[str, FloatArray]
     targets: Mapping[str, IntArray]
+    texts: tuple[str, ...] = ()
 
 
 @cache
@@ -78,6 +80,7 @@ def family(name: str) -> Family:
         graphs.select(np.flatnonzero(kept)),
         {task: values[rows] for task, values in labels.items()},
         _targets(table, name, rows),
+        tuple(table.spec_strings[row] for row in rows),
     )
 
 

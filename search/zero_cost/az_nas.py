@@ -84,6 +84,11 @@ def rank_az_nas(
             found.append(components(Probe(module, inputs, seed=seed, device=device)))
         except CgirError as error:
             raise CgirError(f"rank_az_nas: network {number}: {error}") from error
+    return summed_ranks(found)
+
+
+def summed_ranks(found: Sequence[Components | None]) -> npt.NDArray[np.float64]:
+    """The scores (G,) of `rank_az_nas` from each network's components."""
     defined = np.array([value is not None for value in found], dtype=bool)
     scores = np.full(len(found), np.nan)
     if defined.any():
