@@ -1,6 +1,6 @@
 """Supernets computed by source node, against one module per operation and edge: `python -m benchmarks.one_shot`.
 
-One thread. Time is of both in turns in one process; memory is of a fresh process for each.
+One thread. Processor time of both in turns in one process; memory of a fresh process for each.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ def row(case: int, repetitions: int = REPETITIONS) -> tuple[str, ...]:
     """Seconds and MiB of both ways, and their ratios."""
     space, skeleton, pixels = CASES[case]
     runs = {way: passes(space, skeleton, pixels, way == "node") for way in ("node", "edge")}
-    seconds = in_turns(runs, repetitions)
+    seconds = in_turns(runs, repetitions, clock=process_time)
     peaks = {way: _peak(case, way == "node") for way in runs}
     size = ", ".join(f"{name} {value}" for name, value in skeleton.items())
     return (
@@ -98,7 +99,10 @@ def row(case: int, repetitions: int = REPETITIONS) -> tuple[str, ...]:
 def measured() -> list[Table]:
     """The table of this script."""
     columns = ("supernet", "size", "by node (s)", "by edge (s)", "ratio", "by node (MiB)", "by edge (MiB)", "ratio")
-    caption = f"forward and backward of {BATCH} images, median of {REPETITIONS}; memory beyond that before the pass"
+    caption = (
+        f"forward and backward of {BATCH} images, processor time, median of {REPETITIONS}; "
+        "memory beyond that before the pass"
+    )
     return [Table(caption, columns, tuple(map(row, tqdm(range(len(CASES))))))]
 
 

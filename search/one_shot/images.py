@@ -52,6 +52,8 @@ class Images:
                 f"{self.name}: labels of shape {tuple(self.labels.shape)}, {self.labels.dtype} "
                 f"for {len(self.pixels)} images; expected ({len(self.pixels)},), torch.int64"
             )
+        if self.pixels.is_cuda or self.labels.is_cuda:
+            raise CgirError(f"{self.name}: on {self.pixels.device}; expected the CPU, from which batches are copied")
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= self.classes:
             raise CgirError(f"{self.name}: labels {low} to {high}; expected 0 to {self.classes - 1}")
@@ -77,7 +79,7 @@ class Images:
         DARTS trains weights on one half and architecture parameters on the other (Liu et al. 2019, section 3.1).
         """
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        cut = round(len(self) * share)
+        cut = round(len(self) * share) if 0 < share < 1 else 0
         if not 0 < cut < len(self):
             raise CgirError(f"{self.name}: share={share} of {len(self)} images leaves one part empty")
         return self.select(order[:cut]), self.select(order[cut:])

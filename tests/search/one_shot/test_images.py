@@ -43,8 +43,9 @@ def test_parts_are_disjoint_complete_and_seeded() -> None:
     assert sorted(both.tolist()) == list(range(40))
     assert torch.equal(images.split(seed=1, share=0.25)[0].pixels, first.pixels)
     assert not torch.equal(images.split(seed=2, share=0.25)[0].pixels, first.pixels)
-    with pytest.raises(CgirError, match=r"share=0.001 of 40 images leaves one part empty"):
-        images.split(share=0.001)
+    for share in (0.001, 1.5, float("nan")):
+        with pytest.raises(CgirError, match=rf"share={share} of 40 images leaves one part empty"):
+            images.split(share=share)
 
 
 def test_draws_are_images_with_their_labels() -> None:
