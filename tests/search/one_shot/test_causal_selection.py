@@ -225,7 +225,7 @@ def test_leaves_supernet_and_generators_as_they_are_and_depends_on_the_seed() ->
     network = tiny().eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     states = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
-    options: dict[str, Any] = {"p": 0.5, "game": True, "weights": "uniform", "inputs": "gaussian", "repeats": 1}
+    options: dict[str, Any] = {"p": 0.5, "weights": "uniform", "inputs": "gaussian", "repeats": 1}
     first = causal(network, digits(16), **options, **QUIET)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
