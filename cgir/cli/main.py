@@ -28,7 +28,7 @@ the whole line on networks and labels that come with the package
   cgir finetune net.py:a net.py:b net.py:c --labels measured.csv --input-shape 1,3,224,224 -o ranker    \
 and with some
   cgir score pool --data digits --proxies naswot,synflow           zero-cost proxies, on untrained networks
-  cgir select --rule perturbation                        a network from a supernet, trained on digits
+  cgir select --rule perturbation -o selected.svg        a network from a supernet, trained on digits
 """
 
 

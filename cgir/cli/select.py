@@ -37,7 +37,7 @@ EPILOG = f"""rules:
 
 examples:
   cgir select                                            NAS-Bench-201 on digits, in about a minute
-  cgir select --rule influential_magnitude --exclude none
+  cgir select --rule influential_magnitude --exclude none -o selected.svg
   cgir select --space darts --cells 3 --data images.npz --checkpoint darts.safetensors
   cgir select --untrained --rule zero_cost --option proxy=naswot
 """
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_training_options(parser.add_argument_group("its training"))
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.svg", help="draw the network and all scores")
 
 
 def _add_network_options(group: argparse._ArgumentGroup) -> None:
@@ -105,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     check_rule(network, args)
     trained = train(network, weights_images, valid, args)
     selected = apply_rule(network, trained, weights_images, valid, args)
+    if args.output:
+        selected.save(args.output)
     print(report(selected, trained, args))
     return 0
 
@@ -117,6 +120,10 @@ def check_arguments(args: argparse.Namespace) -> None:
         )
     if args.subspace and args.space != "nasbench1shot1":
         raise CgirError(f"--subspace {args.subspace}: {args.space} has none; they are those of nasbench1shot1")
+    if args.output and args.output.suffix.lower() != ".svg":
+        raise CgirError(f"{args.output}: the drawing is an SVG file; call it {args.output.with_suffix('.svg')}")
+    if args.output and not args.output.parent.is_dir():
+        raise CgirError(f"{args.output}: there is no folder {args.output.parent}")
 
 
 def build_supernet(args: argparse.Namespace, images: Images) -> Supernet:
@@ -210,7 +217,7 @@ def report(selected: Selected, trained: Trained, args: argparse.Namespace) -> st
         "scores: higher is better, and comparable in a line only; * is selected",
         *measured(selected),
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *([f"wrote {args.output}"] if args.output else [])])
 
 
 def measured(selected: Selected) -> list[str]:

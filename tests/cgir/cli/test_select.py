@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,13 @@ def test_images_of_your_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert selected(capsys.readouterr().out).count("~") == 6
 
 
+def test_a_drawing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "selected.svg"
+    assert main(["select", *SMALL, "-o", str(path)]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {path}\n")
+    assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
 def test_the_published_accuracy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +142,8 @@ def test_the_published_accuracy(
         (["--data", "imagenet"], "no images are called 'imagenet'; there are digits, cifar10, and files .npz"),
         (["--data", "missing.npz"], "missing.npz: no such file"),
         (["--size", "3"], "size=3; expected a divisor of 8"),
+        (["-o", "x.png"], "call it x.svg"),
+        (["-o", "nowhere/x.svg"], "there is no folder nowhere"),
         (["--device", "abacus"], "device='abacus'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
