@@ -47,6 +47,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.store --write
 	$(BIN)/python -m benchmarks.encoding --write
 	$(BIN)/python -m benchmarks.one_shot --write
+	$(BIN)/python -m benchmarks.one_shot_rules --write
 
 # The shipped weights and the tables that say what they are worth, from nothing but the label tables: some three hours on two cores; resumes.
 universal: $(VENV)/test
@@ -62,6 +63,9 @@ results: universal
 	$(BIN)/python -m examples.papers.ofa_mbv3
 	$(BIN)/python -m examples.papers.ofa_mbv3 --max-gflops 0.6
 	$(BIN)/python -m examples.papers.carl --workers 2
+	$(BIN)/python -m examples.papers.one_shot --workers 2
+	$(BIN)/python -m examples.papers.one_shot_truth
+	$(BIN)/python -m examples.papers.zero_cost --workers 2
 
 digits: $(VENV)/test
 	$(BIN)/python -m benchmarks.digits --out frontends/data/digits.parquet

@@ -149,7 +149,7 @@ def _cifar10(folder: str | PathLike[str] | None) -> tuple[Tensor, Tensor]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise CgirError("cifar10: its images are JPEG files, which pillow reads: pip install pillow") from error
+        raise CgirError("cifar10: its images are JPEG files, which pillow reads: pip install 'cgir[images]'") from error
     table = pq.read_table(path, columns=["img", "label"])
     pictures = [Image.open(BytesIO(image["bytes"])).convert("RGB") for image in table["img"].to_pylist()]
     pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from examples import choose_what_to_measure, explain_a_ranking, pretrain_an_encoder, rank_with_few_labels, trace_a_model
+from examples import (
+    choose_what_to_measure,
+    explain_a_ranking,
+    pretrain_an_encoder,
+    rank_with_few_labels,
+    score_without_training,
+    select_operations,
+    trace_a_model,
+)
 
 
 def test_trace_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +50,19 @@ def test_explain_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     drawings = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
     assert set(drawings) == {f"{name}_{method}.svg" for name in ("best", "worst") for method in ("masks", "occlusion")}
     assert all(text.count("<svg") == 1 and "Output" in text for text in drawings.values())
+
+
+def test_score_without_training(capsys: pytest.CaptureFixture[str]) -> None:
+    score_without_training.main(networks=20, batch=16)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(score_without_training.NAMES)
+    assert float(lines[-2].split()[1]) > 0.3  # FLOPs, the proxy to beat
+
+
+def test_select_operations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    select_operations.main(tmp_path, steps=4)
+    lines = capsys.readouterr().out.splitlines()
+    selected = [line.split() for line in lines[1 : 1 + len(select_operations.RULES)]]
+    assert [words[0] for words in selected] == list(select_operations.RULES)
+    assert all(words[-1].count("~") == 6 and "none" not in words[-1] for words in selected)
+    assert len(list(tmp_path.glob("selected_*.svg"))) == len(selected)
