@@ -164,7 +164,7 @@ def format_scores(names: Sequence[str], proxies: Sequence[str], rows: Sequence[d
     for rank, index in enumerate(_best_first(proxies[0], rows), 1):
         row = rows[index]
         costs = [_number(row[cost], "{:,.3f}", 1e6) for cost in COSTS]
-        lines.append([str(rank), *(_number(row[proxy], "{:.5g}") for proxy in shown), *costs, names[index]])
+        lines.append([str(rank), *(_number(row[proxy], "{:#.5g}") for proxy in shown), *costs, names[index]])
     widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
     table = ["  ".join([*(f"{c:>{w}}" for c, w in zip(line[:-1], widths, strict=True)), line[-1]]) for line in lines]
     undefined = any(value is None for row in rows for value in row.values())
