@@ -66,7 +66,7 @@ def causal(
     game: bool = False,
     inputs: str = "real",
     weights: str | None = None,
-    repeats: int = 5,
+    repeats: int = 1,
     count: int = 1024,
     batch: int = 256,
     seed: int = 0,
@@ -90,7 +90,7 @@ def causal(
         inputs: "real" images, or "gaussian" noise of the same shape in their place, under the same labels.
         weights: initialise kernels and matrices anew in every repeat (section 3.5): "gaussian" of the deviation
             sqrt(2 / fan-in), "uniform" of the same deviation, "constant" of that value, biases 0; None: as they are.
-        repeats: of everything that is random.
+        repeats: of everything that is random; algorithm 1 has one, and with many a prior decides without chance.
         count: of images in a repeat, or all where there are fewer.
         batch: of them at a time; BatchNorm sees one batch, so accuracies depend on it.
         seed: of images, interventions, weights and ties.

@@ -76,7 +76,7 @@ def influential_magnitude(
             moved, inverse, losses, point, eta=eta, iterations=iterations, published=published, seed=seed
         )
         bar.update()
-        result = -mean_over(losses, lambda loss: mixed_transpose_product(loss, point, change, published))
+        result = 0 - mean_over(losses, lambda loss: mixed_transpose_product(loss, point, change, published))
         bar.update()
     choices = trained.supernet.choices
     return ranked(choices, option_scores(choices, result.double().cpu().numpy()), exclude)
