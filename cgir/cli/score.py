@@ -48,7 +48,7 @@ EPILOG = f"""proxies, higher is better:
 Number of parameters and FLOPs stand beside every score: in many spaces they rank networks as well.
 
 examples:
-  cgir score torchvision.models:resnet18 torchvision.models:resnet50 --input-shape 16,3,64,64
+  cgir score frontends.reference:resnet50 frontends.reference:mobilenet_v3_small --input-shape 16,3,64,64
   cgir score net.py:small net.py:wide --data cifar10 --proxies zico,snip
   cgir space nasbench201 --sample 20 -o pool && cgir score pool --data digits -o scores.csv
 """
@@ -214,4 +214,4 @@ def _whole(column: str, value: float | None) -> float | None:
 
 
 def _number(value: float | None, form: str, unit: float = 1) -> str:
-    return "-" if value is None else form.format(value / unit)
+    return "-" if value is None else form.format(value / unit).rstrip(".")
