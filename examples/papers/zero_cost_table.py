@@ -12,26 +12,23 @@ from scipy.stats import rankdata
 from benchmarks.report import Table
 from cgir.typing import FloatArray, IntArray
 from encoders.metrics import spearman
-from examples.papers.zero_cost_families import SEEDS, SIZES, SKELETONS, TITLES, Sample
+from examples.papers.zero_cost_families import SEEDS, TITLES, Sample
 from search.zero_cost import NAMES
 from search.zero_cost.az_nas import Components, summed_ranks
 
 Row = dict[str, Any]
 Values = Mapping[str, FloatArray]
 
-ABOUT = (
-    """\
+ABOUT = """\
 What ranks networks before anything is trained, against measured labels. The networks of a space are drawn at random
 from those of "One encoder, families it has no label of": each graph once, none without a path from input to output;
 how many stands behind the name of the space. Labels: CIFAR-10 test accuracy (NAS-Bench-201 and Macro, means over
 seeds), validation accuracy of one run (NAS-Bench-101; DARTS after 50 epochs), object classification
-(TransNAS-Bench-101). Scores are of smaller networks than those that were trained: """
-    + "; ".join(
-        f"{TITLES[name]} {', '.join(f'{value} {field}' for field, value in fields.items())}, {SIZES[name]} pixels"
-        for name, fields in SKELETONS.items()
-    )
-    + """ (channels of the first stage, cells a stage, height and width of the image; the rest as published). One batch
-of 64 training images of CIFAR-10, averaged or repeated to that size; PyTorch's initial weights; training mode.
+(TransNAS-Bench-101). Scores are of smaller networks than those that were trained: NAS-Bench-201 with 16 channels and
+five cells a stage, NAS-Bench-101 and TransNAS-Bench-101 with 16 channels and one cell a stage, DARTS with 16 channels
+and five layers, NAS-Bench-Macro with 8 channels and a head of 128. One batch of 64 training images of CIFAR-10,
+averaged to 16 x 16 pixels (TransNAS-Bench-101: repeated to 64 x 64); PyTorch's initial weights; training mode; one
+seed, where nothing else is said.
 
 Rows: all of `search.zero_cost.score`; *vote* decides each pair of networks by the majority of synflow, jacob_cov and
 snip, as Abdelfattah et al. 2021; *az_nas* ranks the networks among themselves, on normal noise; *cgir, 0 labels* runs
@@ -40,8 +37,8 @@ the target and timm. The encoder saw graphs of the target, without labels. Proxi
 their signs, and undefined scores come last. Published values are absolute ones over the whole space, at its own size:
 Abdelfattah et al. 2021 (six proxies, CIFAR-10), Jiang et al. 2023 (meco), Lee and Ham 2024 (az_nas).
 
-Nothing was chosen by these scores, but for dense regression, which had been tried on networks of the same spaces."""
-)
+Definitions and settings of proxies are the papers'. Those of dense regression are not: it had been tried on networks
+of these spaces before."""
 
 SIZE = {"flops": "log FLOPs", "params": "log parameters"}  # their logarithms rank alike
 VOTERS = ("synflow", "jacob_cov", "snip")
