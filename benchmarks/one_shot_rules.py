@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from frontends import spaces
-from search.one_shot import RULES, Images, select, supernet, untrained
+from search.one_shot import RULES, Images, causal, select, supernet, untrained
 from search.zero_cost import NAMES, dense_regression, rank_az_nas, score
 
 from .report import Table, publish
@@ -117,7 +117,7 @@ def sweep_rows(networks: list[nn.Module], images: Tensor, labels: Tensor) -> lis
 
 
 def rule_rows() -> list[tuple[str, ...]]:
-    """Every selection rule at its defaults."""
+    """Every selection rule at its defaults, and three of causal selection."""
     network = supernet("nasbench201", **SUPERNET)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randn((IMAGES, *SUPERNET["image"]), generator=generator)
@@ -125,13 +125,16 @@ def rule_rows() -> list[tuple[str, ...]]:
     trained = untrained(network)
     mixture = trained.mixture.detach()
     step = references(_Mixed(network, mixture), pixels[:BATCH], images.labels[:BATCH])[BACKWARD]
+    runs: dict[str, Callable[[], object]] = {
+        rule: partial(select, trained, images, rule, progress=False) for rule in RULES
+    }
+    runs["causal, observed"] = partial(causal, network, images, p=0.0, progress=False)
+    runs["causal, observed, Shapley values"] = partial(causal, network, images, p=0.0, game=True, progress=False)
+    runs["causal, prior of each operation"] = partial(causal, network, images, progress=False)
+    seconds = {name: timed(rule) for name, rule in tqdm(runs.items(), desc="rules")}
+    seconds["all"] = sum(seconds.values())
     lines = [("*forward, backward of 64 images*", f"{step:.3f}", "")]
-    total = 0.0
-    for rule in tqdm(RULES, desc="rules"):
-        seconds = timed(partial(select, trained, images, rule, progress=False))
-        total += seconds
-        lines.append((rule, f"{seconds:.1f}", f"{seconds / step:.0f}"))
-    return [*lines, ("all rules", f"{total:.1f}", f"{total / step:.0f}")]
+    return lines + [(name, f"{value:.1f}", f"{value / step:.0f}") for name, value in seconds.items()]
 
 
 class _Mixed(nn.Module):
