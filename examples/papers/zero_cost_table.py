@@ -224,7 +224,11 @@ def _seconds(rows: Sequence[Row]) -> Table:
     )
     lines.append(("all in one call", *(f"{value:.3f}" for value in together)))
     heads = ("proxy", *(f"{TITLES[family]}, {len(found)}" for family, found in timed.items()))
-    return Table("Seconds a network, processor time of one thread", heads, tuple(lines) if timed else ())
+    return Table(
+        "Seconds a network, each proxy by itself: processor time of one thread, more where a machine is busy",
+        heads,
+        tuple(lines) if timed else (),
+    )
 
 
 def _undefined(found: Mapping[str, Values]) -> Table:
