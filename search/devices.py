@@ -17,7 +17,9 @@ def as_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+        if found.type not in ("cpu", "cuda"):
+            raise RuntimeError("supported are CPUs and NVIDIA or AMD GPUs")
+    except (RuntimeError, TypeError) as error:
         raise CgirError(f"device={device!r} ({one_line(error, 80)}); expected auto, cpu, cuda or cuda:1") from error
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise CgirError(f"device={device!r}: PyTorch finds {torch.cuda.device_count()} GPUs; use device='cpu'")

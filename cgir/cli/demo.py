@@ -20,6 +20,7 @@ from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
 from . import demo_report
+from .options import parse_seed
 
 if TYPE_CHECKING:
     from contrastive.transfer_protocol import LabelledFamily, Method
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, default=Path("runs/demo"),
         help="folder for pictures and the report (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from cgir.store import GraphStore
 from cgir.typing import FloatArray
 
 from .label_csv import LabelColumn, read_labels
-from .options import NETWORKS, add_trace_options, positive_int
+from .options import NETWORKS, add_trace_options, parse_seed, positive_int
 from .predict import SHIPPED_ENCODER, predict_scores
 from .pretrain import ENCODER
 from .score_table import format_table
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_label_options(parser)
     _add_model_options(parser)
     parser.add_argument("--limit", type=positive_int, metavar="N", help="use this many labels, drawn at random")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0)
     parser.add_argument(
         "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
     )

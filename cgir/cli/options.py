@@ -131,6 +131,13 @@ def batch_axis(given: list[tuple[str, int | None]] | None) -> int | dict[str, in
     return dict(given)
 
 
+def parse_seed(text: str) -> int:
+    """The seed in a text, as PyTorch, NumPy and Python take one."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; expected a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def positive_int(text: str) -> int:
     """The integer in a text, at least 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -8,6 +8,8 @@ from pathlib import Path
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
+from .options import parse_seed
+
 HELP = "train an encoder on unlabelled graphs"
 ENCODER = "encoder.safetensors"  # in the folder that `contrastive.pretrain` writes
 CONTRASTS = ("spectral", "wl", "wl_shares", "supcon", "simclr")
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{part}-weight", type=float, default=float(part == "contrast"),
             help=f"weight in the loss {meaning} (default: %(default)s)",
         )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0)
 
 
 def run(args: argparse.Namespace) -> int:

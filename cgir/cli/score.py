@@ -15,7 +15,7 @@ from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
 from cgir.package_check import check_packages
 
-from .options import add_image_options, parse_shape, positive_int
+from .options import add_image_options, parse_seed, parse_shape, positive_int
 from .score_table import check_output
 from .trainable_models import model_names
 
@@ -81,7 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="without --data: random numbers of this shape, batch included, such as 64,3,32,32, and random labels; "
         "repeatable, one per input",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of weights, batch and proxies (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=parse_seed, default=0, help="of weights, batch and proxies (default: %(default)s)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="write the table here, too")
 

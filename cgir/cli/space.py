@@ -18,7 +18,7 @@ from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
 from .graph_output import write_graph
-from .options import add_drawing_options, positive_int
+from .options import add_drawing_options, parse_seed, positive_int
 
 if TYPE_CHECKING:
     from frontends.spaces.space import Space
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     many = parser.add_mutually_exclusive_group()
     many.add_argument("--sample", type=positive_int, metavar="N", help="a data set of N networks drawn at random")
     many.add_argument("--all", action="store_true", help="a data set of all networks")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0)
     parser.add_argument(
         "-o", "--output", type=Path, help="write the graph (JSON) or the data set (a folder, or a .parquet file) here"
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .live_graph import live_nodes
 from .probe import MissingLayerError, Probe
+from .recorder import Call
 
 BITS = 64  # images in one word of a packed pattern
 
@@ -35,27 +36,32 @@ def swap(probe: Probe) -> float | None:
     search space. At most 2^B, so a few images saturate. None where no unit tells two images apart.
     """
     patterns = live_patterns(probe)
-    if not any((pattern != pattern[:1]).any() for pattern in patterns):
+    if not patterns or not any((pattern != pattern[:1]).any() for pattern in patterns):
         return None
     return float(distinct_columns(patterns))
 
 
-def live_patterns(probe: Probe) -> list[Tensor]:
+def live_patterns(probe: Probe) -> list[Tensor] | None:
     """(B, units) bool for each call of a ReLU; those that work on something else than the batch do not count.
+
+    None where a ReLU returns NaN, of which nothing says whether it is on.
 
     Raises:
         MissingLayerError: the network calls no ReLU.
     """
     run = probe.forward_pass
-    calls = [call for call in run.calls if call.kind == "relu"]
+    calls = [call for call in run.calls if call.is_relu]
     if not calls:
         raise MissingLayerError("ReLU activations")
     live, batch = live_nodes(run.output), len(run.inputs[0])
-    return [
-        (call.output > 0).reshape(batch, -1)
-        for call in calls
-        if call.edge.node in live and call.output.dim() and len(call.output) % batch == 0
-    ]
+
+    def counts(call: Call) -> bool:
+        return not live.isdisjoint(call.nodes) and call.output.dim() > 0 and len(call.output) % batch == 0
+
+    outputs = [call.output for call in calls if counts(call)]
+    if any(bool(output.isnan().any()) for output in outputs):
+        return None
+    return [(output > 0).reshape(batch, -1) for output in outputs]
 
 
 def hamming_kernel(patterns: list[Tensor]) -> Tensor:

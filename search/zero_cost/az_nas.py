@@ -26,18 +26,18 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_unshuffle
+from torch.nn.utils.parametrize import type_before_parametrizations
 from tqdm import tqdm
 
 from cgir.errors import CgirError
 
 from .costs import flops
-from .feature_maps import FeatureMap, as_image, ends_of_sizes, live_maps
+from .drawing_weights import draw_weights
+from .feature_maps import FeatureMap, as_image, ends_of_sizes, inner_modules, live_maps
 from .isolation import isolated
-from .probe import MissingLayerError, Probe
+from .probe import MissingLayerError, Probe, in_one_line
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class Components(NamedTuple):
@@ -78,10 +78,14 @@ def rank_az_nas(
     Raises:
         CgirError: a network refuses the inputs, cannot be copied, or has no feature maps.
     """
+    if isinstance(modules, nn.Module):  # of which some, as nn.Sequential, can be gone through
+        raise CgirError(f"rank_az_nas: modules are one {type(modules).__name__}; give a list of networks")
     found = []
     for number, module in enumerate(tqdm(modules, desc="az_nas", unit="network", leave=False, disable=None)):
         try:
-            found.append(components(Probe(module, inputs, seed=seed, device=device)))
+            probe = Probe(module, inputs, seed=seed, device=device)
+            with in_one_line(f"az_nas of {probe.name}"):
+                found.append(components(probe))
         except CgirError as error:
             raise CgirError(f"rank_az_nas: network {number}: {error}") from error
     return summed_ranks(found)
@@ -104,7 +108,7 @@ def components(probe: Probe) -> Components | None:
     """
     with isolated(probe.seed, probe.device):
         network = probe.fresh()
-        initialise(network)
+        draw_weights(network, he_normal)
         maps = block_maps(probe, network)
         complexity = flops(probe)
         if len(maps) < 2 or complexity is None:
@@ -138,12 +142,13 @@ def block_maps(probe: Probe, network: nn.Module) -> list[FeatureMap]:
 
 
 def _repeated_blocks(network: nn.Module) -> Iterator[str]:
-    counts = Counter(type(module) for module in network.modules() if next(module.children(), None) is not None)
+    kinds = {module: type_before_parametrizations(module) for module in network.modules() if inner_modules(module)}
+    counts = Counter(kinds.values())
 
     def walk(prefix: str, module: nn.Module) -> Iterator[str]:
-        for name, child in module.named_children():
-            is_block = next(child.children(), None) is not None and type(child) not in CONTAINERS
-            if is_block and counts[type(child)] > 1:
+        for name, child in inner_modules(module).items():
+            kind = kinds.get(child)
+            if kind is not None and kind not in CONTAINERS and counts[kind] > 1:
                 yield prefix + name
             else:
                 yield from walk(f"{prefix}{name}.", child)
@@ -151,29 +156,25 @@ def _repeated_blocks(network: nn.Module) -> Iterator[str]:
     return walk("", network)
 
 
-def initialise(network: nn.Module) -> None:
-    """Kernels and matrices of convolutions and linear layers from N(0, 2 / fan-in); biases 0, scales of norms 1."""
-    for module in network.modules():
-        if isinstance(module, LAYERS + NORMS):
-            for name, parameter in module.named_parameters(recurse=False):
-                if parameter.dim() > 1 and isinstance(module, LAYERS):
-                    nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-                else:
-                    nn.init.constant_(parameter, float(name == "weight"))
+def he_normal(weight: Tensor) -> Tensor:
+    """Values for a weight from N(0, 2 / fan-in)."""
+    return nn.init.kaiming_normal_(torch.empty_like(weight), nonlinearity="relu")
 
 
 def channel_entropy(feature: Tensor) -> float:
-    """s_l of a map (B, C, H, W); NaN where all its channels are constant."""
+    """s_l of a map (B, C, H, W); NaN where all its channels are constant, or one number is not finite."""
     values = feature.transpose(0, 1).flatten(1).double()
     values = values - values.mean(1, keepdim=True)
     if values.shape[0] > values.shape[1]:
         values = values.T  # the same eigenvalues but for zeros
+    if not bool(values.isfinite().all()):
+        return np.nan
     spectrum = torch.linalg.eigvalsh(values @ values.T).clamp(min=0)
     return float(torch.special.entr(spectrum / spectrum.sum()).sum())
 
 
 def conditioning(before: FeatureMap, after: FeatureMap, generator: torch.Generator) -> float | None:
-    """2 - sigma - 1 / sigma of the block between two maps; None where there is no path between them.
+    """2 - sigma - 1 / sigma of the block between two maps; None without a path between them, NaN if not finite.
 
     Random signs v at the end of the block give g = J^T v at its start; the mean of g v^T over images and positions is
     the estimate of its Jacobian, (C, C). Where sizes differ, the positions of the larger map that belong to one of the
@@ -184,7 +185,7 @@ def conditioning(before: FeatureMap, after: FeatureMap, generator: torch.Generat
         after: map at its own end.
         generator: of the signs.
     """
-    signs = (torch.randint(0, 2, after.image.shape, generator=generator) * 2 - 1).to(after.image)
+    signs = (torch.randint(0, 2, after.image.shape, generator=generator, device="cpu") * 2 - 1).to(after.image)
     (gradient,) = torch.autograd.grad(after.image, before.value, signs, retain_graph=True, allow_unused=True)
     if gradient is None:
         return None
@@ -194,6 +195,8 @@ def conditioning(before: FeatureMap, after: FeatureMap, generator: torch.Generat
     gradient, signs = _same_positions(gradient.double(), signs.double())
     positions = signs.shape[0] * signs.shape[2] * signs.shape[3]
     estimate = gradient.transpose(0, 1).flatten(1) @ signs.transpose(0, 1).flatten(1).T / positions
+    if not bool(estimate.isfinite().all()):
+        return np.nan
     sigma = float(torch.linalg.matrix_norm(estimate, 2))
     return 2 - sigma - 1 / sigma if sigma > 0 else -np.inf
 

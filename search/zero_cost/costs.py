@@ -6,15 +6,20 @@ from dataclasses import replace
 
 import frontends
 
-from .live_graph import live_nodes
+from .isolation import guarded
+from .live_graph import leaves_of, live_nodes
 from .probe import Probe
 
 
-def params(probe: Probe) -> float:
-    """Number of weights, biases and scales that the output depends on; those of dead ends are not among them."""
-    leaves = (getattr(node, "variable", None) for node in live_nodes(probe.forward_pass.output))
-    live = {id(leaf) for leaf in leaves if leaf is not None}
-    return float(sum(p.numel() for p in probe.module.parameters() if id(p) in live))
+def params(probe: Probe) -> float | None:
+    """Number of weights, biases and scales that the output depends on; those of dead ends are not among them.
+
+    None where a network with parameters has no gradient at all, which then says nothing.
+    """
+    nodes = live_nodes(probe.forward_pass.output)
+    live = {id(leaf) for leaf in leaves_of(nodes)}
+    parameters = list(probe.module.parameters())
+    return float(sum(p.numel() for p in parameters if id(p) in live)) if nodes or not parameters else None
 
 
 def flops(probe: Probe) -> float | None:
@@ -26,6 +31,7 @@ def flops(probe: Probe) -> float | None:
     Raises:
         TraceError: the network cannot be traced.
     """
-    graph = frontends.trace(probe.module, probe.inputs)
+    with guarded(probe.original):
+        graph = frontends.trace(probe.fresh(), probe.inputs)
     known = all(gap.quantity != "FLOPs" for gap in graph.gaps)
     return float(replace(graph, detached=()).flops) if known else None

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .live_graph import live_nodes
+from .live_graph import live_nodes, nodes_of
 from .probe import MissingLayerError, Probe
 
 Key = tuple[str, int]  # name of a module, and which of its calls
 Size = tuple[int, int]  # height and width
+PARAMETRIZATIONS = "parametrizations"  # where `torch.nn.utils.parametrize` puts its modules
 
 
 class FeatureMap(NamedTuple):
@@ -125,15 +126,38 @@ def live_maps(
         MissingLayerError: no input is a batch of images, or no module at all returns a feature map.
     """
     size = image_size(inputs)
-    modules = dict(network.named_modules())
+    modules = own_modules(network)
     seen: dict[Key, Tensor] = {}
     with watched(modules if names is None else {name: modules[name] for name in names}, seen.__setitem__):
         output = probe.call(network, inputs)
-    layouts = {key: layout for key, value in seen.items() if (layout := layout_of(value, size)) is not None}
-    if not layouts and names is None:
+    maps = maps_of(seen, size, len(inputs[0]))
+    if not maps and names is None:
         raise MissingLayerError("modules that return feature maps")
     nodes = live_nodes(output)
-    return {key: FeatureMap(seen[key], layout) for key, layout in layouts.items() if seen[key].grad_fn in nodes}
+    return {key: feature for key, feature in maps.items() if not nodes.isdisjoint(nodes_of(feature.value))}
+
+
+def maps_of(seen: Mapping[Key, Tensor], image: Size, batch: int) -> dict[Key, FeatureMap]:
+    """Those of the tensors that are feature maps of a batch of images.
+
+    Args:
+        seen: what modules returned.
+        image: size of the images.
+        batch: how many there are.
+    """
+    whole = {key: value for key, value in seen.items() if value.dim() > 0 and len(value) == batch}
+    layouts = {key: layout_of(value, image) for key, value in whole.items()}
+    return {key: FeatureMap(whole[key], layout) for key, layout in layouts.items() if layout is not None}
+
+
+def own_modules(network: nn.Module) -> dict[str, nn.Module]:
+    """The network's modules by name, without those that compute a weight, as of spectral normalisation."""
+    return {name: module for name, module in network.named_modules() if PARAMETRIZATIONS not in name.split(".")}
+
+
+def inner_modules(module: nn.Module) -> dict[str, nn.Module]:
+    """The modules right in a module by name, without those that compute its weights."""
+    return {name: child for name, child in module.named_children() if name != PARAMETRIZATIONS}
 
 
 def ends_of_sizes(maps: Mapping[Key, FeatureMap], smallest: int = 2) -> dict[Size, Key]:

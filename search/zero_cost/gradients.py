@@ -20,12 +20,12 @@ from .recorder import Call
 
 def grad_norm(probe: Probe) -> float | None:
     """Sum over W of the Euclidean norm of g."""
-    return _total(g.norm() for _, g in _live(probe))
+    return _total(g.double().norm() for _, g in _live(probe))
 
 
 def snip(probe: Probe) -> float | None:
     """Sum over all entries of |W g|: Lee et al. 2019, "SNIP" (https://arxiv.org/abs/1810.02340, section 4.1)."""
-    return _total((w * g).abs().sum() for w, g in _live(probe))
+    return _total((w.double() * g).abs().sum() for w, g in _live(probe))
 
 
 def grasp(probe: Probe) -> float | None:
@@ -46,15 +46,16 @@ def grasp(probe: Probe) -> float | None:
     if not product.requires_grad:  # L is linear in all W
         return 0.0
     second = torch.autograd.grad(product, weights, retain_graph=True, materialize_grads=True)
-    return _total(-(w.detach() * h).sum() for w, h in zip(weights, second, strict=True))
+    return _total(-(w.detach().double() * h).sum() for w, h in zip(weights, second, strict=True))
 
 
 def fisher(probe: Probe) -> float | None:
     """Sum over layers and channels of mean over examples of (sum over positions of a dL/da)^2 / 2.
 
     Turner et al. 2020, "BlockSwap" (https://arxiv.org/abs/1906.04113), where a is the output of a convolution or
-    linear layer. Each call counts as a layer; those inside `nn.MultiheadAttention` are not seen. The code published
-    with "Zero-cost proxies" adds each channel once for every weight that leads to it; the equation and this do not.
+    linear layer. Each call counts as a layer; those inside `nn.MultiheadAttention` are not seen. Examples lie along
+    the first axis, where a network may have joined other axes to them. The code published with "Zero-cost proxies"
+    adds each channel once for every weight that leads to it; the equation and this do not.
 
     Raises:
         MissingLayerError: there is no such layer.
@@ -64,15 +65,20 @@ def fisher(probe: Probe) -> float | None:
         raise MissingLayerError("a convolution or linear layer")
     if not _live(probe):
         return None
-    return _total(_fisher_of(call, g) for call, g in layers if g is not None)
+    batch = len(probe.inputs[0])
+    return _total(_fisher_of(call, g, batch) for call, g in layers if g is not None)
 
 
-def _fisher_of(call: Call, gradient: Tensor) -> Tensor:
-    product = call.output * gradient
-    if call.kind == "linear":  # channels are the last axis
-        product = product.movedim(-1, 1) if product.dim() > 1 else product.unsqueeze(0)
+def _fisher_of(call: Call, gradient: Tensor, batch: int) -> Tensor:
+    assert call.channels is not None
+    product = call.output.double() * gradient
+    if product.dim() == -call.channels:  # one example alone; the others are seen by other calls
+        product = product.unsqueeze(0)
+    product = product.movedim(call.channels, 1)
     by_channel = product.reshape(*product.shape[:2], -1).sum(2)
-    return by_channel.square().mean(0).sum() / 2
+    if len(by_channel) % batch == 0:  # each example may have several rows, as tokens or frames
+        by_channel = by_channel.reshape(batch, -1, by_channel.shape[1]).sum(1)
+    return by_channel.square().sum() / batch / 2
 
 
 def _live(probe: Probe) -> list[tuple[Tensor, Tensor]]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils._pytree import tree_leaves
 
 from cgir.errors import CgirError, one_line
 
@@ -52,7 +54,7 @@ def isolated_copy(module: nn.Module, device: torch.device) -> nn.Module:
     """
     if not isinstance(module, nn.Module):
         raise CgirError(f"score: the network is a {type(module).__name__}; give a torch.nn.Module")
-    module = getattr(module, "_orig_mod", module)  # what `torch.compile` wraps
+    module = unwrapped(module)
     if any(nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
         raise CgirError(f"score: {type(module).__name__} has lazy parameters without a shape; call it once first")
     memo: dict[int, Any] = {}  # what `deepcopy` shall take for an object of this id
@@ -60,10 +62,13 @@ def isolated_copy(module: nn.Module, device: torch.device) -> nn.Module:
         for name, value in vars(inner).items():
             if name in HOOKS:
                 memo[id(value)] = OrderedDict(_own_hooks(value))
-            elif isinstance(value, Tensor) and not value.is_leaf:  # kept from a pass, which cannot be copied
-                memo[id(value)] = value.detach().clone()
+            else:  # what is kept from a pass cannot be copied
+                kept = (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor) and not leaf.is_leaf)
+                memo |= {id(leaf): leaf.detach().clone() for leaf in kept}
     try:
-        result = copy.deepcopy(module, memo).to(device).float().train()
+        result = copy.deepcopy(module, memo)
+        result.to(device).float()
+        result.train()  # apart, as a network's own may return nothing
     except Exception as error:
         reason = one_line(error, 200, named=True)
         raise CgirError(f"score: {type(module).__name__} cannot be copied ({reason}); give one that can") from error
@@ -72,6 +77,48 @@ def isolated_copy(module: nn.Module, device: torch.device) -> nn.Module:
         if parameter.is_floating_point():
             parameter.requires_grad_()
     return result
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """What `torch.compile` or a wrapper of PyTorch for several devices got."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif (inner := getattr(module, "_orig_mod", None)) is not None:
+            module = inner
+        else:
+            return module
+
+
+@contextmanager
+def guarded(original: nn.Module) -> Iterator[None]:
+    """While it is on, no module of the original can be called, which would change its buffers.
+
+    A copy calls its original where it holds a function that does, as `self.layer = lambda x: self.inner(x)`: functions
+    are not copied.
+
+    Raises:
+        CgirError: it is called.
+    """
+    ids = {id(inner) for inner in original.modules()}
+
+    def check(module: nn.Module, _inputs: Any) -> None:
+        if id(module) in ids:
+            raise CgirError(closure_message(original))
+
+    handle = register_module_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def closure_message(original: nn.Module) -> str:
+    """Of a network whose copies reach into the original."""
+    return (
+        f"score: {type(original).__name__} holds a function that refers to itself, as a lambda with `self` in it does, "
+        "so that a copy would call the original; make it a method"
+    )
 
 
 def _own_hooks(hooks: OrderedDict[int, Any]) -> dict[int, Any]:

@@ -19,7 +19,7 @@ def jacob_cov(probe: Probe) -> float | None:
     Mellor et al. 2020, "Neural architecture search without training", first version
     (https://arxiv.org/abs/2006.04647v1, section 3). Row i of the correlated matrix is the gradient of the sum of all
     outputs in image i, with BatchNorm over the batch as in the authors' code. None where a row is constant, as without
-    a path from input to output, as it then correlates with nothing.
+    a path from input to output, as it then correlates with nothing, or where the output is NaN.
 
     Raises:
         CgirError: the batch has one image, no input is of floating point, or the output is not a tensor.
@@ -30,7 +30,7 @@ def jacob_cov(probe: Probe) -> float | None:
     images = [x for x in probe.forward_pass.inputs if x.is_floating_point() and probe.has_batch(x)]
     if not images:
         raise CgirError("score: jacob_cov differentiates in the inputs, and these are integers; leave jacob_cov out")
-    if not probe.output.requires_grad:
+    if not probe.output.requires_grad or bool(probe.output.isnan().any()):
         return None
     found = torch.autograd.grad(probe.output.sum(), images, retain_graph=True, allow_unused=True)
     rows = [g.reshape(count, -1).double() for g in found if g is not None]

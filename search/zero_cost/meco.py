@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from .feature_maps import FeatureMap, Key, image_size, layout_of, watched
-from .live_graph import live_nodes
+from .feature_maps import Key, image_size, inner_modules, maps_of, own_modules, watched
+from .live_graph import live_nodes, nodes_of
 from .probe import MissingLayerError, Probe
 
 
@@ -25,15 +25,16 @@ def meco(probe: Probe) -> float | None:
         MissingLayerError: the network returns no feature maps.
     """
     size = image_size(probe.inputs)
-    leaves = {name: module for name, module in probe.module.named_modules() if next(module.children(), None) is None}
+    network = probe.fresh()
+    leaves = {name: module for name, module in own_modules(network).items() if not inner_modules(module)}
     seen: dict[Key, Tensor] = {}
     with watched(leaves, seen.__setitem__):
-        output = probe.call(probe.module, _random_pair(probe))
-    maps = [FeatureMap(value, layout) for value in seen.values() if (layout := layout_of(value, size)) is not None]
+        output = probe.call(network, _random_pair(probe))
+    maps = maps_of(seen, size, 2)
     if not maps:
         raise MissingLayerError("modules that return feature maps")
     nodes = live_nodes(output)
-    live = [feature.image.detach() for feature in maps if feature.value.grad_fn in nodes]
+    live = [feature.image.detach() for feature in maps.values() if not nodes.isdisjoint(nodes_of(feature.value))]
     if not live or torch.equal(live[-1][0], live[-1][1]):
         return None
     return math.fsum(least_correlation(image[0].flatten(1)) for image in live)
@@ -45,7 +46,7 @@ def _random_pair(probe: Probe) -> tuple[Tensor, ...]:
     return tuple(
         x
         if not probe.has_batch(x)
-        else torch.randn(shape, generator=generator).to(x)
+        else torch.randn(shape, generator=generator, device="cpu").to(x)
         if x.is_floating_point()
         else x[:1].expand(shape)
         for x, shape in zip(probe.inputs, shapes, strict=True)
@@ -53,7 +54,7 @@ def _random_pair(probe: Probe) -> tuple[Tensor, ...]:
 
 
 def least_correlation(channels: Tensor) -> float:
-    """Least eigenvalue of the correlation matrix of (C, positions); a constant channel correlates with nothing.
+    """Least eigenvalue of the correlation of (C, positions), NaN if not finite; a constant channel has none.
 
     As in the authors' code, not even with itself, so that the least eigenvalue is then 0. It is also 0 where channels
     are as many as positions or more: wide layers count on large images only.
@@ -61,6 +62,8 @@ def least_correlation(channels: Tensor) -> float:
     count, positions = channels.shape
     centred = channels.double() - channels.double().mean(1, keepdim=True)
     norms = torch.linalg.vector_norm(centred, dim=1)
+    if not bool(norms.isfinite().all()):
+        return math.nan
     constant = norms <= torch.finfo(channels.dtype).eps * torch.linalg.vector_norm(channels.double(), dim=1)
     if count >= positions or bool(constant.any()):
         return 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,12 +13,14 @@ from torch.autograd.graph import get_gradient_edge
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
+from torch.utils._pytree import tree_map_only
 
 from cgir.errors import CgirError, one_line
 from search.devices import as_device
 
-from .batch import as_inputs, check_classes, check_count
-from .isolation import isolated, isolated_copy
+from .batch import as_inputs, check_classes, check_count, check_seed
+from .isolation import closure_message, guarded, isolated, isolated_copy
+from .live_graph import leaves_of, live_nodes, tensors_in
 from .recorder import Call, Recorder
 
 NORMS = (nn.LayerNorm, nn.RMSNorm)  # those whose scales may have several axes
@@ -78,22 +81,23 @@ class Probe:
         self.device = as_device(device)
         self.seed = seed
         self.loss = loss
-        self._original = module
+        self.original = module
+        check_seed(seed)
         with isolated(seed, self.device):
             self.inputs = as_inputs(inputs, self.device)
             check_count(self.inputs, targets)
-            self.targets = targets.detach().clone().to(self.device) if isinstance(targets, Tensor) else targets
+            self.targets = tree_map_only(Tensor, lambda t: t.detach().clone().to(self.device), targets)
         self.module = self.fresh()
 
     @property
     def name(self) -> str:
         """Class of the module, for messages."""
-        return type(self._original).__name__
+        return type(self.original).__name__
 
     def fresh(self) -> nn.Module:
         """Another copy, for a proxy that changes weights or buffers."""
         with isolated(self.seed, self.device):
-            return isolated_copy(self._original, self.device)
+            return isolated_copy(self.original, self.device)
 
     def has_batch(self, x: Tensor) -> bool:
         """Whether one of the inputs has an example of each of the batch, as a mixture's weights have not."""
@@ -117,16 +121,23 @@ class Probe:
         """The output of a copy, which draws the same random numbers in every call; inputs and buffers stay as they are.
 
         Raises:
-            CgirError: the module refuses the inputs.
+            CgirError: the module refuses the inputs, or is no copy in all its parts.
         """
         buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        with isolated(self.seed, self.device), sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
+        math = sdpa_kernel(SDPBackend.MATH)  # the others have no second derivative
+        with isolated(self.seed, self.device), guarded(self.original), math:
             try:
-                return functional_call(module, buffers, tuple(x.clone() for x in inputs))
+                output = functional_call(module, buffers, tuple(x.clone() for x in inputs))
+            except CgirError:
+                raise
             except Exception as error:
                 shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
                 reason = one_line(error, 300, named=True)
                 raise CgirError(f"score: {self.name} refuses inputs of shape {shapes} ({reason})") from error
+        parameters = {id(parameter) for parameter in self.original.parameters()}
+        if tensors_in(output) and any(id(leaf) in parameters for leaf in leaves_of(live_nodes(output))):
+            raise CgirError(closure_message(self.original))
+        return output
 
     @cached_property
     def forward_pass(self) -> ForwardPass:
@@ -162,7 +173,7 @@ class Probe:
             check_classes(output, targets)
         with isolated(self.seed, self.device):
             try:
-                value = self.loss(output, targets)
+                value = self.loss(*tree_map_only(Tensor, Tensor.clone, (output, targets)))  # which it may change
             except Exception as error:
                 raise CgirError(f"score: the loss failed ({one_line(error, 300, named=True)})") from error
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -173,7 +184,7 @@ class Probe:
     @cached_property
     def gradients(self) -> Gradients:
         """Of the shared pass's loss."""
-        layers = [call for call in self.forward_pass.calls if call.kind != "relu"]
+        layers = [call for call in self.forward_pass.calls if not call.is_relu]
         edges = [*map(get_gradient_edge, self.weights.values()), *(call.edge for call in layers)]
         if not self.loss_value.requires_grad:
             return Gradients(dict.fromkeys(self.weights), [(call, None) for call in layers])
@@ -182,6 +193,17 @@ class Probe:
         return Gradients(
             dict(zip(self.weights, found[:count], strict=True)), list(zip(layers, found[count:], strict=True))
         )
+
+
+@contextmanager
+def in_one_line(what: str) -> Iterator[None]:
+    """Errors of an operator that cannot be differentiated, or not in this precision, as a CgirError of one line."""
+    try:
+        yield
+    except CgirError:
+        raise
+    except Exception as error:
+        raise CgirError(f"{what} failed ({one_line(error, 300, named=True)})") from error
 
 
 def one_tensor(output: Any, name: str) -> Tensor:

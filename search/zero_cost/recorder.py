@@ -7,21 +7,20 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-CONVOLUTIONS: set[Callable[..., Any]] = {
-    F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
+from .live_graph import nodes_of
+
+# Layers, with the axis of channels counted from the end, as an axis of the batch may be missing.
+LAYERS: dict[Callable[..., Any], int] = {
+    F.linear: -1, F.conv1d: -2, F.conv_transpose1d: -2, F.conv2d: -3, F.conv_transpose2d: -3,
+    F.conv3d: -4, F.conv_transpose3d: -4,
 }  # fmt: skip
 RELUS: set[Callable[..., Any]] = {
     F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6,
 }  # fmt: skip
-KINDS: dict[Callable[..., Any], str] = {
-    **dict.fromkeys(CONVOLUTIONS, "convolution"),
-    F.linear: "linear",
-    **dict.fromkeys(RELUS, "relu"),
-}
 # Functions of an input and a least value, by whose name they take it: ReLU where that is 0, as ReLU6 is.
 BOUNDED: dict[Callable[..., Any], str] = {
     **dict.fromkeys((F.hardtanh, F.hardtanh_), "min_val"),
@@ -35,14 +34,21 @@ BOUNDED: dict[Callable[..., Any], str] = {
 class Call(NamedTuple):
     """One call of a layer or activation.
 
-    kind: "convolution", "linear" or "relu".
+    channels: axis of the channels that a layer returns, counted from the end; None of a ReLU.
     output: what it returned; a copy, as the network may go on to change its own.
     edge: of the output in the graph of gradients, for `torch.autograd.grad`.
+    nodes: see `nodes_of`.
     """
 
-    kind: str
+    channels: int | None
     output: Tensor
     edge: GradientEdge
+    nodes: tuple[Node, ...]
+
+    @property
+    def is_relu(self) -> bool:
+        """Whether it is an activation, and no layer."""
+        return self.channels is None
 
 
 class Recorder(TorchFunctionMode):
@@ -67,14 +73,15 @@ class Recorder(TorchFunctionMode):
             kwargs: its named arguments.
         """
         result = func(*args, **(kwargs or {}))
-        kind = _kind(func, args, kwargs or {})
-        if kind is not None and result.requires_grad:
-            self.calls.append(Call(kind, result.detach().clone(), get_gradient_edge(result)))
+        channels = LAYERS.get(func)
+        if (channels is not None or _is_relu(func, args, kwargs or {})) and result.requires_grad:
+            edge = get_gradient_edge(result)
+            self.calls.append(Call(channels, result.detach().clone(), edge, nodes_of(result)))
         return result
 
 
-def _kind(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+def _is_relu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if func in BOUNDED:
         least = args[1] if len(args) > 1 else kwargs.get(BOUNDED[func])
-        return "relu" if isinstance(least, int | float) and least == 0 else None
-    return KINDS.get(func)
+        return isinstance(least, int | float) and least == 0
+    return func in RELUS

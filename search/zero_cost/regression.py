@@ -12,7 +12,7 @@ from cgir.errors import CgirError
 
 from .feature_maps import FeatureMap, Key, Size, ends_of_sizes, live_maps
 from .isolation import isolated
-from .probe import MissingLayerError, Probe
+from .probe import MissingLayerError, Probe, in_one_line
 
 IMAGES = 16
 SIZES = 3  # stages of the network that have to draw
@@ -50,13 +50,14 @@ def dense_regression(
     Raises:
         CgirError: the network refuses the images, cannot be copied, or returns no feature maps.
     """
-    if steps < 1:
-        raise CgirError(f"dense_regression: {steps} steps; expected 1 or more")
+    if not isinstance(steps, int) or steps < 1:
+        raise CgirError(f"dense_regression: {steps!r} steps; expected an integer of 1 or more")
     probe = Probe(module, images, seed=seed, device=device)
     probe.inputs = tuple(x[:IMAGES] if probe.has_batch(x) else x for x in probe.inputs)
     with isolated(seed, probe.device):
         try:
-            losses = _train(probe, steps)
+            with in_one_line(f"dense_regression of {probe.name}"):
+                losses = _train(probe, steps)
         except MissingLayerError as error:
             raise CgirError(f"dense_regression needs {error}, and {probe.name} has none") from None
     return None if losses is None or not math.isfinite(math.fsum(losses)) else -math.fsum(losses)
@@ -142,12 +143,12 @@ def sinusoids(frequency: Tensor, direction: Tensor, phase: Tensor, size: Size) -
         (B, waves, height, width).
     """
     height, width = size
-    y = torch.arange(height).unsqueeze(1) / height
-    x = torch.arange(width).unsqueeze(0) / width
+    y = torch.arange(height, device=phase.device).unsqueeze(1) / height
+    x = torch.arange(width, device=phase.device).unsqueeze(0) / width
     frequency, direction, phase = (value[..., None, None] for value in (frequency, direction, phase))
     along = x * direction.cos() + y * direction.sin()
     return math.sqrt(2) * (2 * math.pi * frequency * along + phase).sin()
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator)
+    return low + (high - low) * torch.rand(shape, generator=generator, device="cpu")

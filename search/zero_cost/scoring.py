@@ -54,7 +54,9 @@ def score(
     """Scores of an untrained network on one batch; None where a score is undefined, as without a path to the output.
 
     Passes through the network are shared, so several names in one call cost less than one after the other. The module
-    is copied, and left as it is.
+    is copied, and left as it is; its copy is in float32 and training mode, all of its parameters ask for a gradient,
+    and it has no hooks but those of `torch.nn.utils`. The output depends on what gradients reach from it: nothing that
+    is cut off by `detach` counts.
 
     Args:
         module: the network.
@@ -68,6 +70,8 @@ def score(
     Raises:
         CgirError: a name is unknown, the network lacks what a proxy is defined on, or refuses the batch.
     """
+    if not isinstance(names, Iterable):
+        raise CgirError(f"score: names are a {type(names).__name__}; give a list of names")
     wanted = (names,) if isinstance(names, str) else tuple(names)
     for name in wanted:
         if name not in PROXIES:

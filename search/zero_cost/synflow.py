@@ -41,7 +41,8 @@ def synflow(probe: Probe) -> float | None:
 
 
 def _linear_in_magnitudes(module: nn.Module) -> nn.Module:
-    module = module.double().eval()
+    module.double()
+    module.eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.abs_()

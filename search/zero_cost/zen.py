@@ -7,18 +7,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import Node
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from .drawing_weights import draw_weights
 from .feature_maps import ends_of_sizes, live_maps
 from .live_graph import live_nodes
 from .probe import MissingLayerError, Probe
 
 STEP = 0.01  # alpha of algorithm 1, the authors' value
-LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class _Norm(NamedTuple):
@@ -40,7 +39,7 @@ def zen(probe: Probe) -> float | None:
     """
     network = probe.fresh()
     generator = torch.Generator().manual_seed(probe.seed)
-    gaussian_weights(network, generator)
+    draw_weights(network, lambda weight: _normal(weight, generator))
     drawn = [value.is_floating_point() and probe.has_batch(value) for value in probe.inputs]
     pairs = list(zip(probe.inputs, drawn, strict=True))
     x = tuple(_normal(value, generator) if draw else value for value, draw in pairs)
@@ -59,18 +58,6 @@ def zen(probe: Probe) -> float | None:
     if not variances or min(change, *variances) <= 0:
         return None
     return math.log(change) + math.fsum(0.5 * math.log(variance) for variance in variances)
-
-
-def gaussian_weights(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw kernels and matrices of convolutions and linear layers from N(0, 1); biases 0, scales of norms 1."""
-    for module in network.modules():
-        if isinstance(module, LAYERS + NORMS):
-            for name, parameter in module.named_parameters(recurse=False):
-                if parameter.dim() > 1 and isinstance(module, LAYERS):
-                    values = torch.randn(parameter.shape, generator=generator)
-                else:
-                    values = torch.full(parameter.shape, float(name == "weight"))
-                parameter.data.copy_(values)
 
 
 class _NormRecorder(TorchFunctionMode):
@@ -92,4 +79,4 @@ class _NormRecorder(TorchFunctionMode):
 
 
 def _normal(value: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(value.shape, generator=generator).to(value)
+    return torch.randn(value.shape, generator=generator, device="cpu").to(value)

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from cgir.errors import CgirError
 
@@ -19,35 +20,46 @@ def zico(probe: Probe) -> float | None:
     Li et al. 2023, "ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients", section 3
     (https://arxiv.org/abs/2301.11300), with two batches as the authors; standard deviations without Bessel's
     correction. Layers are weights of two axes or more. Weights whose gradient does not vary, and layers without any
-    that does, add nothing; None where that is all.
+    that does, add nothing; None where that is all, or a gradient is not finite.
 
     Raises:
         CgirError: the batch has one image only, its targets have no halves, or what `Probe.loss_of` raises.
     """
-    weights = list(probe.weights.values())
     batch = len(probe.inputs[0])
     if batch < 2:
         raise CgirError(f"zico: a batch of {batch}; it compares the gradients of two halves, so give 2 images or more")
     half = batch // 2
-    first, second = (_gradients(probe, weights, part) for part in (slice(0, half), slice(half, None)))
+    first, second = (_gradients(probe, part) for part in (slice(0, half), slice(half, None)))
     return inverse_variation([(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None])
 
 
-def _gradients(probe: Probe, weights: list[nn.Parameter], part: slice) -> tuple[Tensor | None, ...]:
-    targets: Any = probe.targets
-    if isinstance(targets, Tensor | list | tuple):
-        targets = targets[part]
-    elif targets is not None:
-        raise CgirError(f"zico: targets are a {type(targets).__name__}, which has no halves; give a tensor or a list")
+def _gradients(probe: Probe, part: slice) -> tuple[Tensor | None, ...]:
+    network = probe.fresh()
+    weights = [network.get_parameter(name) for name in probe.weights]
     inputs = tuple(x[part] if probe.has_batch(x) else x for x in probe.inputs)
-    loss = probe.loss_of(probe.call(probe.module, inputs), targets)
+    loss = probe.loss_of(probe.call(network, inputs), _part_of(probe.targets, part, len(probe.inputs[0])))
     return torch.autograd.grad(loss, weights, allow_unused=True) if loss.requires_grad else (None,) * len(weights)
+
+
+def _part_of(targets: Any, part: slice, batch: int) -> Any:
+    """Of a tensor, of nested tensors that all have the axis of the batch, or of a list with one for each example."""
+    leaves = tree_leaves(targets)
+    if targets is None or (leaves and all(isinstance(t, Tensor) and t.dim() and len(t) == batch for t in leaves)):
+        return tree_map_only(Tensor, lambda t: t[part], targets)
+    if isinstance(targets, list | tuple) and len(targets) == batch:
+        return targets[part]
+    raise CgirError(
+        f"zico: targets are a {type(targets).__name__} of which there is not one for each of {batch} inputs, so they "
+        "have no halves; give a tensor, several tensors as a tuple, or a list"
+    )
 
 
 def inverse_variation(gradients: list[tuple[Tensor, Tensor]]) -> float | None:
     """Of layers' gradients in two batches: of two numbers, mean / deviation is their sum / difference."""
     terms = []
     for a, b in gradients:
+        if not bool(a.isfinite().all() & b.isfinite().all()):
+            return None
         a, b = a.abs(), b.abs()
         difference = (a - b).abs_()
         ratios = torch.where(difference > 0, (a + b) / difference, 0.0)

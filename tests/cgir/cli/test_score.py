@@ -165,7 +165,9 @@ def test_a_network_of_no_space_cannot_be_built_from_a_data_set(capsys: pytest.Ca
     assert capsys.readouterr().err.startswith("cgir: own.parquet: a network of 'mine'; expected those of a search")
 
 
-@pytest.mark.parametrize("words", [["--proxies", "luck"], ["--proxies", ","], ["--batch", "0"]])
+@pytest.mark.parametrize(
+    "words", [["--proxies", "luck"], ["--proxies", ","], ["--batch", "0"], ["--seed", "-1"], ["--seed", "4294967296"]]
+)
 def test_wrong_usage_is_answered_by_the_parser(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["score", "x.py:net", *RANDOM, *words])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from frontends import spaces
+from search.zero_cost import score
 from search.zero_cost.activations import distinct_columns, hamming_kernel, log_determinant, naswot, swap
 from search.zero_cost.probe import MissingLayerError, Probe
 
@@ -113,3 +114,36 @@ def test_kernel_is_exact_and_singular_ones_have_no_determinant() -> None:
     assert log_determinant(kernel) == pytest.approx(float(torch.linalg.slogdet(kernel)[1]))
     assert log_determinant(torch.ones(5, 5, dtype=torch.float64)) is None
     assert log_determinant(torch.zeros(5, 5, dtype=torch.float64)) is None
+
+
+class Partly(nn.Module):
+    """ReLU of half of the channels, in place or not."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.in_place, self.layer, self.head = in_place, nn.Conv2d(3, 4, 3), nn.Linear(144, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer(x)
+        if self.in_place:
+            nn.functional.relu_(x[:, :2])
+        else:
+            x = torch.cat([nn.functional.relu(x[:, :2]), x[:, 2:]], 1)
+        logits: Tensor = self.head(x.flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("name", ["naswot", "swap"])
+def test_a_part_changed_in_place_is_no_dead_end(name: str) -> None:
+    x = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = score(Partly(True), x, names=[name])[name]
+    assert found is not None
+    assert found == score(Partly(False), x, names=[name])[name]
+
+
+@pytest.mark.parametrize("name", ["naswot", "swap", "jacob_cov"])
+def test_numbers_that_are_none_have_no_pattern(name: str) -> None:
+    x = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    x[0] = torch.nan
+    assert score(Partly(False), x, names=[name]) == {name: None}

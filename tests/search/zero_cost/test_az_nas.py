@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError
 from frontends import spaces
-from search.zero_cost.az_nas import block_maps, channel_entropy, components, conditioning, initialise, rank_az_nas
+from search.zero_cost.az_nas import block_maps, channel_entropy, components, conditioning, he_normal, rank_az_nas
+from search.zero_cost.drawing_weights import draw_weights
 from search.zero_cost.feature_maps import FeatureMap
 from search.zero_cost.isolation import isolated
 from search.zero_cost.probe import Probe
@@ -27,7 +28,7 @@ def test_equals_loops_on_known_blocks(dead: bool) -> None:
     found = components(Probe(network, IMAGES, seed=3))
     assert found is not None
     with isolated(3, CPU):
-        initialise(network)
+        draw_weights(network, he_normal)
     network.train()
     maps = [network.blocks[:depth](network.stem(IMAGES)).detach() for depth in (1, 2, 3)]
     entropies = [naive.entropy(feature) for feature in maps]
@@ -158,3 +159,14 @@ def test_a_network_that_cannot_be_scored_is_named() -> None:
         rank_az_nas([naive.Blocks(), flat], IMAGES)
     with pytest.raises(CgirError, match=r"^rank_az_nas: network 0: .*refuses inputs"):
         rank_az_nas([naive.Blocks()], torch.zeros(2, 4, 8, 8))
+
+
+def test_one_network_is_no_list_of_its_layers() -> None:
+    with pytest.raises(CgirError, match="modules are one Sequential; give a list of networks"):
+        rank_az_nas(nn.Sequential(nn.Conv2d(3, 4, 3)), IMAGES)  # type: ignore[arg-type]
+
+
+def test_what_is_not_finite_has_no_rank() -> None:
+    images = IMAGES.clone()
+    images[0] = torch.nan
+    assert np.isnan(rank_az_nas([naive.Blocks()], images)).all()

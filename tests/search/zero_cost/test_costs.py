@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 import torch
 import zero_cost_naive_gradients as naive
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from zero_cost_naive_gradients import CELLS, CLASSES, Perceptron, batch
 
+from cgir.errors import CgirError
 from search.zero_cost import score
 
 X, Y = batch()
@@ -46,3 +50,42 @@ def test_operators_of_unknown_cost_have_no_flops() -> None:
             return torch.linalg.inv(logits.unsqueeze(2) @ logits.unsqueeze(1) + torch.eye(CLASSES)).sum(2)
 
     assert score(Inverse(), X, names=NAMES) == {"params": 351.0, "flops": None}
+
+
+class Result:
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+
+
+@dataclass
+class Record:
+    logits: Tensor
+
+
+@pytest.mark.parametrize(
+    ("wrap", "expected"),
+    [(Result, None), (Record, 15), (lambda x: {"a": [x]}, 15)],
+    ids=["object", "dataclass", "dict"],
+)
+def test_outputs_of_any_form(wrap: Any, expected: float | None) -> None:
+    """What holds its tensors where they cannot be found has no number of parameters, rather than 0."""
+
+    class Net(nn.Linear):
+        def forward(self, input: Tensor) -> Any:
+            return wrap(super().forward(input))
+
+    if expected is None:
+        with pytest.raises(CgirError, match="the output is a Result without a tensor that can be found"):
+            score(Net(4, 3), torch.ones(2, 4), names=["params"])
+    else:
+        assert score(Net(4, 3), torch.ones(2, 4), names=["params"]) == {"params": expected}
+
+
+def test_without_gradients_the_number_of_parameters_is_unknown() -> None:
+    class Net(nn.Linear):
+        @torch.no_grad()
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input)
+
+    assert score(Net(4, 3), torch.ones(2, 4), names=["params"]) == {"params": None}
+    assert score(nn.ReLU(), torch.ones(2, 4), names=["params"]) == {"params": 0}

@@ -89,3 +89,27 @@ def test_names_what_is_missing() -> None:
         probe = Probe(network, x)
         with pytest.raises(MissingLayerError, match="feature maps"):
             live_maps(probe, probe.module, probe.inputs)
+
+
+def test_only_maps_of_the_batch_count() -> None:
+    """Not kernels that a module computes, though they have the shape of maps."""
+
+    class Kernel(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, 3, 3, 3))
+
+        def forward(self) -> torch.Tensor:
+            return self.weight * 2
+
+    class Dynamic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel, self.last = Kernel(), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.last(nn.functional.conv2d(x, self.kernel()))
+            return result
+
+    probe = Probe(Dynamic(), IMAGES)
+    assert list(live_maps(probe, probe.module, probe.inputs)) == [("last", 0), ("", 0)]

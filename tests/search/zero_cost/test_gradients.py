@@ -138,3 +138,49 @@ def test_operators_without_a_second_derivative_are_named() -> None:
 def test_a_network_without_weights_is_an_error(name: str) -> None:
     with pytest.raises(CgirError, match=rf"score: {name} needs a .*; Flatten has none, use one of params"):
         score(nn.Flatten(), torch.randn(6, CLASSES), Y, names=[name])
+
+
+def test_fisher_of_an_example_sums_over_all_its_rows() -> None:
+    """Tokens joined to the batch, as windows of a Swin transformer or frames of a film are."""
+
+    class Tokens(nn.Module):
+        def __init__(self, joined: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.joined, self.layer = joined, nn.Linear(8, CLASSES)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1, 2)
+            x = self.layer(x.flatten(0, 1)).unflatten(0, x.shape[:2]) if self.joined else self.layer(x)
+            logits: torch.Tensor = x.square().mean(1)
+            return logits
+
+    expected = score(Tokens(False), X, Y, names=["fisher"])["fisher"]
+    assert score(Tokens(True), X, Y, names=["fisher"])["fisher"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_images_one_by_one_score_as_a_batch(name: str) -> None:
+    """A convolution of one image has its channels in front."""
+
+    class OneByOne(nn.Module):
+        def __init__(self, one_by_one: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one_by_one, self.layer, self.head = one_by_one, nn.Conv2d(3, 4, 3), nn.Linear(144, CLASSES)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.stack([self.layer(image) for image in x]) if self.one_by_one else self.layer(x)
+            logits: torch.Tensor = self.head(torch.tanh(x).flatten(1))
+            return logits
+
+    expected = score(OneByOne(False), X, Y, names=[name])[name]
+    assert score(OneByOne(True), X, Y, names=[name])[name] == pytest.approx(expected, rel=1e-4)
+
+
+def test_gradients_whose_square_is_no_float32_count() -> None:
+    module = Perceptron()
+    expected = score(module, X, Y, names=["grad_norm", "fisher"])
+    tiny = score(module, X, Y, names=["grad_norm", "fisher"], loss=lambda a, b: cross_entropy(a, b) * 1e-28)
+    assert tiny["grad_norm"] == pytest.approx(expected["grad_norm"] * 1e-28, rel=1e-4)  # type: ignore[operator]
+    assert tiny["fisher"] == pytest.approx(expected["fisher"] * 1e-56, rel=1e-4)  # type: ignore[operator]

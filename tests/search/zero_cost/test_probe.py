@@ -89,7 +89,7 @@ def test_gradients_are_those_of_an_ordinary_backward_pass() -> None:
             expected, gradient = parameter.grad, found.weights[name]
             assert (expected is None) == (gradient is None)
             assert expected is None or torch.allclose(expected, gradient, atol=1e-6)
-    assert [call.kind for call, _ in found.layers] == ["convolution", "convolution", "convolution", "linear"]
+    assert [call.channels for call, _ in found.layers] == [-3, -3, -3, -1]
     assert [gradient is None for _, gradient in found.layers] == [False, True, False, False]
 
 
@@ -112,7 +112,7 @@ def test_every_way_to_call_relu_is_seen(name: str) -> None:
     x = torch.tensor([-1.0, 2.0], requires_grad=True)
     with Recorder() as recorder:
         RELUS[name](x * 1).mul_(5)
-    assert [(call.kind, call.output.tolist()) for call in recorder.calls] == [("relu", [0, 2])]
+    assert [(call.is_relu, call.output.tolist()) for call in recorder.calls] == [(True, [0, 2])]
 
 
 @pytest.mark.parametrize("name", OTHERS)

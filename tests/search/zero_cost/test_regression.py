@@ -117,7 +117,7 @@ def test_transformers() -> None:
 def test_bad_input() -> None:
     with pytest.raises(CgirError, match=r"^dense_regression needs .*feature maps.*Linear"):
         dense_regression(nn.Linear(3, 2), torch.zeros(16, 3))
-    with pytest.raises(CgirError, match=r"^dense_regression: 0 steps; expected 1 or more$"):
+    with pytest.raises(CgirError, match=r"^dense_regression: 0 steps; expected an integer of 1 or more$"):
         dense_regression(naive.Blocks(), IMAGES, steps=0)
     with pytest.raises(CgirError, match="refuses inputs"):
         dense_regression(naive.Blocks(), torch.zeros(16, 4, 8, 8))

@@ -317,6 +317,12 @@ BAD: dict[str, tuple[Any, str]] = {
         r"synflow of Spectral failed \(RuntimeError: .*complex.*; leave synflow out",
     ),
     "device": (lambda: synflow(Perceptron(), device="tpu"), "device='tpu'"),
+    "device, meta": (lambda: synflow(Perceptron(), device="meta"), "device='meta' .*expected auto, cpu"),
+    "device, none": (lambda: synflow(Perceptron(), device=None), "device=None .*expected auto, cpu"),
+    "seed, negative": (lambda: synflow(Perceptron(), seed=-1), "seed=-1; expected an integer from 0 to"),
+    "seed, large": (lambda: synflow(Perceptron(), seed=2**32), "seed=4294967296; expected an integer"),
+    "seed, text": (lambda: synflow(Perceptron(), seed="1"), "seed='1'; expected an integer"),
+    "names": (lambda: score(Perceptron(), X, names=None), "names are a NoneType; give a list"),  # type: ignore[arg-type]
 }
 
 
