@@ -58,7 +58,7 @@ def test_equals_a_loop(dead: bool) -> None:
         return total
 
     parameters = [*copied.stem.parameters(), *copied.blocks.parameters(), *(p for h in heads for p in h.parameters())]
-    expected = naive.adam(loss, parameters, 4, 0.02)
+    expected = naive.adam(loss, parameters, 4, 0.005)
     assert expected[-1] < expected[0]
     assert dense_regression(network, IMAGES, steps=4, seed=2) == pytest.approx(-sum(expected), rel=1e-4)
 
