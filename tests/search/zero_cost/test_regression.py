@@ -73,7 +73,7 @@ def test_frequencies_are_up_to_half_the_map() -> None:
 def test_learns_more_with_more_steps() -> None:
     network = naive.Blocks()
     few, many = (dense_regression(network, IMAGES, steps=steps) / steps for steps in (5, 40))
-    assert -2.5 < few < many < 0
+    assert -2.7 < few < many < 0  # two sizes, each with variance 1 to draw and 1/3 of untrained heads
 
 
 def test_same_twice_and_other_with_another_seed() -> None:
