@@ -56,6 +56,12 @@ def _causal(setting: Setting, **options: Any) -> Selected:
     return causal(setting.start.supernet, setting.valid, seed=setting.seed, repeats=1, progress=False, **options)
 
 
+def _causal_chance(setting: Setting) -> Selected:
+    """By other random numbers than those of `_causal_prior`, which would else select the same cells."""
+    seed = setting.seed + 1000
+    return causal(setting.start.supernet, setting.valid, prior="global", seed=seed, repeats=1, progress=False)
+
+
 def _causal_prior(setting: Setting, game: bool) -> Selected:
     statistics = one_shot_statistics(setting.trained, setting.valid, seed=setting.seed, progress=False)
     return _causal(setting, p=1.0, prior="operation", statistics=statistics, game=game)
@@ -83,7 +89,7 @@ UNTRAINED: dict[str, Method] = {
     "zero-cost perturbation, naswot": partial(_untrained, rule="zero_cost", proxy="naswot"),
     "zero-cost perturbation, grad_norm": partial(_untrained, rule="zero_cost", proxy="grad_norm"),
     "causal, observed (p = 0)": partial(_causal, p=0.0),
-    "causal, p = 1, global prior": partial(_causal, p=1.0, prior="global"),
+    "causal, p = 1, global prior": _causal_chance,
     "causal, p = 1, prior of each operation": partial(_causal_prior, game=False),
     "causal game, p = 0": partial(_causal, p=0.0, game=True),
     "causal game, p = 1, prior of each operation": partial(_causal_prior, game=True),
