@@ -38,6 +38,8 @@ class Space(ABC, Generic[S]):
         for field in fields(self):  # type: ignore[arg-type]
             value, choices = getattr(self, field.name), field.metadata.get("choices")
             numbers = value if isinstance(value, tuple) else (value,)
+            if field.name == "image" and len(numbers) != 3:
+                raise SpecError(f"{self.name}: image={value!r}; expected channels, height, width")
             if choices and value not in choices:
                 raise SpecError(f"{self.name}: {field.name}={value!r}; expected one of {', '.join(map(repr, choices))}")
             if not choices and (not numbers or not all(type(number) is int and number > 0 for number in numbers)):

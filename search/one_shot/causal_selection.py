@@ -27,13 +27,14 @@ from cgir.errors import CgirError
 from cgir.typing import FloatArray
 from search.zero_cost.isolation import isolated
 
+from .arguments import check_seed
 from .bilevel import Batch
 from .causal_statistics import PRIORS, Gaussian, Statistics, one_shot_statistics, priors
 from .choices import Choice
 from .images import Images
 from .network import Supernet
 from .ranking import draw_batches, evaluate, ranked
-from .selection import Selected, check_seed, checked_exclude, on_device, selected
+from .selection import Selected, check_options, checked_exclude, on_device, selected
 from .shapley import shapley_values
 from .training import Trained, check_images, untrained
 
@@ -101,6 +102,8 @@ def causal(
     Raises:
         CgirError: an option out of range, images that do not fit, or statistics of another space.
     """
+    given = {"p": p, "game": game, "repeats": repeats, "count": count, "batch": batch}
+    check_options("causal", causal, given)
     settings = _Settings(p, prior, game, inputs, weights, repeats, count, batch, seed)
     _check(settings)
     check_seed("causal", seed)
@@ -198,7 +201,7 @@ def _check(settings: _Settings) -> None:
     for name, known in (("prior", PRIORS), ("inputs", INPUTS), ("weights", WEIGHTS)):
         if (value := getattr(settings, name)) not in known:
             raise CgirError(f"causal: {name}={value!r}; expected one of {', '.join(map(repr, known))}")
-    if type(settings.repeats) is not int or settings.repeats < 1:
+    if settings.repeats < 1:
         raise CgirError(f"causal: repeats={settings.repeats!r}; expected a positive whole number")
 
 

@@ -15,7 +15,7 @@ from .images import Images
 from .network import Supernet
 from .ranking import draw_batches, evaluate
 from .selection import on_device
-from .training import Trained, check_images
+from .training import Trained, check_trained
 
 PRIORS = ("operation", "global")
 
@@ -66,7 +66,7 @@ def one_shot_statistics(
     Raises:
         CgirError: images that do not fit, or an option with one accuracy only, which has no deviation.
     """
-    check_images(trained.supernet, images)
+    check_trained(trained, images)
     own = on_device(trained, device)
     batches = draw_batches(own.supernet, images, count=count, batch=batch, seed=seed)
     samples: dict[str, list[float]] = {}

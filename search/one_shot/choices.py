@@ -58,6 +58,16 @@ class Choice(NamedTuple):
                 result[self.entries[option][0]] = 1
         return result
 
+    def allowed(self, exclude: Collection[str] = ()) -> list[int]:
+        """The options that may be chosen; CgirError if without the excluded ones these are too few."""
+        allowed = [o for o, name in enumerate(self.options) if name not in exclude and name not in self.never]
+        if len(allowed) < self.num_chosen:
+            raise CgirError(
+                f"{self.name}: {self.num_chosen} of {', '.join(self.options)} must be chosen; "
+                f"exclude={sorted(exclude)} leaves {len(allowed)}"
+            )
+        return allowed
+
     def best(self, scores: FloatArray, exclude: Collection[str] = ()) -> tuple[int, ...]:
         """The `num_chosen` options of the highest scores, the earlier of equal ones, in ascending order.
 
@@ -68,12 +78,7 @@ class Choice(NamedTuple):
         Raises:
             CgirError: too few options are left, or a score is NaN.
         """
-        allowed = [o for o, name in enumerate(self.options) if name not in exclude and name not in self.never]
-        if len(allowed) < self.num_chosen:
-            raise CgirError(
-                f"{self.name}: {self.num_chosen} of {', '.join(self.options)} must be chosen; "
-                f"exclude={sorted(exclude)} leaves {len(allowed)}"
-            )
+        allowed = self.allowed(exclude)
         undefined = [self.options[option] for option in allowed if np.isnan(scores[option])]
         if undefined:
             raise CgirError(f"{self.name}: the score of {undefined[0]} is not a number; select by another rule")

@@ -46,6 +46,11 @@ def read_npz(path: str | PathLike[str]) -> tuple[Tensor, Tensor]:
         raise FileFormatError(
             f"{path}: labels {labels.shape}, {labels.dtype}; expected {images.shape[:1]} whole numbers from 0"
         )
+    if int(labels.max()) >= len(labels):
+        raise FileFormatError(
+            f"{path}: labels up to {labels.max()} for {len(labels)} images; "
+            "expected classes that are numbered from 0, without gaps"
+        )
     return torch.from_numpy(images.astype(np.float32)), torch.from_numpy(labels.astype(np.int64))
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from cgir.errors import CgirError
 
+from .arguments import check_seed, check_types
 from .image_files import read_npz
 
 NAMES = ("digits", "cifar10")
@@ -42,7 +43,14 @@ class Images:
     name: str = "images"
 
     def __post_init__(self) -> None:
-        if self.pixels.dim() != 4 or self.pixels.dtype != torch.float32 or not len(self.pixels):
+        for what, tensor in (("pixels", self.pixels), ("labels", self.labels)):
+            if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+                raise CgirError(f"{self.name}: {what} are a {type(tensor).__name__}; expected a dense torch.Tensor")
+            if tensor.device.type != "cpu":
+                raise CgirError(f"{self.name}: on {tensor.device}; expected the CPU, from which batches are copied")
+        if type(self.classes) is not int:
+            raise CgirError(f"{self.name}: classes={self.classes!r}; expected a whole number")
+        if self.pixels.dim() != 4 or self.pixels.dtype != torch.float32 or not self.pixels.numel():
             raise CgirError(
                 f"{self.name}: pixels of shape {tuple(self.pixels.shape)}, {self.pixels.dtype}; "
                 "expected (N, channels, height, width), torch.float32"
@@ -52,8 +60,6 @@ class Images:
                 f"{self.name}: labels of shape {tuple(self.labels.shape)}, {self.labels.dtype} "
                 f"for {len(self.pixels)} images; expected ({len(self.pixels)},), torch.int64"
             )
-        if self.pixels.is_cuda or self.labels.is_cuda:
-            raise CgirError(f"{self.name}: on {self.pixels.device}; expected the CPU, from which batches are copied")
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= self.classes:
             raise CgirError(f"{self.name}: labels {low} to {high}; expected 0 to {self.classes - 1}")
@@ -78,6 +84,8 @@ class Images:
 
         DARTS trains weights on one half and architecture parameters on the other (Liu et al. 2019, section 3.1).
         """
+        check_seed(f"{self.name}.split", seed)
+        check_types(f"{self.name}.split", {"share": share}, {"share": 0.5})
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         cut = round(len(self) * share) if 0 < share < 1 else 0
         if not 0 < cut < len(self):
@@ -91,7 +99,9 @@ class Images:
         return (_augmented(pixels, generator) if self.augment else pixels), self.labels[rows]
 
 
-def load_images(name: str, size: int | None = None, folder: str | PathLike[str] | None = None) -> Images:
+def load_images(
+    name: str | PathLike[str], size: int | None = None, folder: str | PathLike[str] | None = None
+) -> Images:
     """The training images of a known set, or those in an .npz file.
 
     "digits" are scikit-learn's 1,797 handwritten digits, (1, 8, 8), which need no download. "cifar10" are the 50,000
@@ -107,6 +117,7 @@ def load_images(name: str, size: int | None = None, folder: str | PathLike[str] 
         CgirError: an unknown name, no such file, a size that does not divide, or pillow is missing.
         FileFormatError: the file lacks an array, or one is of another shape or type.
     """
+    name = os.fspath(name)
     if name.endswith(".npz"):
         pixels, labels = read_npz(name)
     elif name in NAMES:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from .arguments import check_positive
 from .choices import option_scores
 from .deciding import decide_in_turn
 from .derivatives import (
@@ -65,6 +66,7 @@ def influential_magnitude(
         published: central differences, as published, instead of exact products with second derivatives.
     """
     check_method(inverse, eta)
+    check_positive("one_shot", {"batches": batches, "iterations": iterations})
     drawn = draw_batches(trained.supernet, images, count=batches * batch, batch=batch, seed=seed)
     losses = [batch_loss(trained.supernet, part) for part in drawn]
     point = supernet_point(trained.supernet, trained.mixture)
@@ -117,6 +119,7 @@ def influence(
         published: central differences instead of exact products with the Hessian.
     """
     check_method(inverse, eta)
+    check_positive("one_shot", {"batches": batches, "iterations": iterations})
     drawn = draw_batches(trained.supernet, images, count=batches * batch, batch=batch, seed=seed)
     losses = [batch_loss(trained.supernet, part) for part in drawn]
     point = supernet_point(trained.supernet, trained.mixture)

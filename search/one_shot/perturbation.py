@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from cgir.errors import CgirError
 from search.zero_cost.scoring import score
 
+from .arguments import check_positive
 from .deciding import decide_in_turn
 from .images import Images
 from .network import MixedNetwork, Supernet
@@ -67,6 +68,7 @@ def perturbation(
         raise CgirError(
             f"perturbation: tune_steps={tune_steps!r} with train={found}; tuning needs both, or give neither"
         )
+    check_positive("perturbation", {"tune_lr": tune_lr})
     supernet = trained.supernet
     batches = draw_batches(supernet, images, count=count, batch=batch, seed=seed)
     tuner = None

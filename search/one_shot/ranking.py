@@ -64,7 +64,8 @@ def draw_batches(supernet: Supernet, images: Images, *, count: int, batch: int, 
         supernet: to whose device and type pixels are brought.
         images: to draw from.
         count: of images.
-        batch: largest number of images in a batch; BatchNorm sees one batch at a time, so results depend on it.
+        batch: largest number of images in a batch, or one more where else one were alone; BatchNorm sees one batch at a
+            time, so results depend on it.
         seed: of the draw.
 
     Raises:
@@ -75,7 +76,8 @@ def draw_batches(supernet: Supernet, images: Images, *, count: int, batch: int, 
             raise CgirError(f"one_shot: {name}={value!r}; expected 2 images or more, for BatchNorm")
     rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]
     like = next(supernet.parameters())
-    parts = (images.select(part) for part in torch.tensor_split(rows, -(-len(rows) // batch)))
+    number = min(-(-len(rows) // batch), len(rows) // 2)
+    parts = (images.select(part) for part in torch.tensor_split(rows, number))
     return [(part.pixels.to(like), part.labels.to(like.device)) for part in parts]
 
 

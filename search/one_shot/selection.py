@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
@@ -19,6 +19,7 @@ from frontends.spaces import Space
 from search.devices import as_device
 from search.zero_cost.isolation import isolated
 
+from .arguments import check_seed, check_types
 from .cell_pictures import cell_pictures
 from .choices import Choice, Picks, option_scores
 from .drawing import selection_svg
@@ -27,7 +28,7 @@ from .influence import influence, influential_magnitude
 from .network import Supernet
 from .perturbation import perturbation, zero_cost
 from .ranking import Ranking, Rule, ranked
-from .training import Trained, check_images
+from .training import Trained, check_trained
 
 
 @dataclass(frozen=True)
@@ -156,11 +157,11 @@ def select(
     Raises:
         CgirError: no such rule, option or operation, images that do not fit, or a score that is not defined.
     """
-    if rule not in RULES:
+    if not isinstance(rule, str) or rule not in RULES:
         raise CgirError(f"one_shot.select: no rule is called {rule!r}; there are {', '.join(RULES)}")
     check_options(f"one_shot.select: {rule}", RULES[rule], options)
     check_seed("one_shot.select", seed)
-    check_images(trained.supernet, images)
+    check_trained(trained, images)
     excluded = checked_exclude(trained.supernet, exclude)
     own = on_device(trained, device)
     start = perf_counter()
@@ -185,8 +186,8 @@ def selected(supernet: Supernet, rule: str, ranking: Ranking, seconds: float, op
     return Selected(spec, supernet.space, rule, supernet.choices, *ranking, seconds, options)
 
 
-def check_options(what: str, rule: Rule, options: Mapping[str, Any]) -> None:
-    """CgirError unless the rule has all these options.
+def check_options(what: str, rule: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """CgirError unless the rule has all these options, and each is of its default's type.
 
     Args:
         what: the rule, in the message.
@@ -194,27 +195,28 @@ def check_options(what: str, rule: Rule, options: Mapping[str, Any]) -> None:
         options: by name.
     """
     parameters = signature(rule).parameters.values()
-    own = [p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY and p.default is not Parameter.empty]
+    own = {p.name: p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
+    own = {name: default for name, default in own.items() if default is not Parameter.empty}
     for name in options:
         if name not in own:
             raise CgirError(f"{what} has no option {name!r}; its options are {', '.join(own) or 'none'}")
-
-
-def check_seed(what: str, seed: int) -> None:
-    """CgirError unless the generators take such a seed."""
-    if type(seed) is not int or not 0 <= seed < 2**32:
-        raise CgirError(f"{what}: seed={seed!r}; expected a whole number from 0 to 2^32 - 1")
+    check_types(what, options, own)
 
 
 def checked_exclude(supernet: Supernet, exclude: Collection[str]) -> tuple[str, ...]:
     """Names of options, sorted; CgirError if the supernet has no option of a name."""
-    names = tuple(sorted({exclude} if isinstance(exclude, str) else set(exclude)))
+    given = {exclude} if isinstance(exclude, str) else exclude
+    if not isinstance(given, Collection) or not all(isinstance(name, str) for name in given):
+        raise CgirError(f"one_shot: exclude={exclude!r}; expected names of options, such as ('none',)")
+    names = tuple(sorted(set(given)))
     known = list(dict.fromkeys(option for choice in supernet.choices for option in choice.options))
     for name in names:
         if name not in known:
             raise CgirError(
                 f"one_shot: exclude={name!r} is no option of {supernet.space.name}; it has {', '.join(known)}"
             )
+    for choice in supernet.choices:
+        choice.allowed(names)  # at once, and not after a rule's work
     return names
 
 

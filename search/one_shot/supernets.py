@@ -5,10 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from cgir.errors import CgirError
 from encoders.training.seeding import seeded
 from frontends import spaces
+from search.zero_cost.isolation import plain_modes
 
+from .arguments import check_seed, check_types
 from .network import Supernet
 
 # space -> module of this room and class, imported on demand
@@ -33,14 +37,16 @@ def supernet(name: str, *, partial: int = 1, normalize: bool = False, seed: int 
         CgirError: no supernet of that name, or channels that `partial` does not divide.
         SpecError: the skeleton has no such field, or a value of it is out of range.
     """
-    if name not in SUPERNETS:
+    if not isinstance(name, str) or name not in SUPERNETS:
         raise CgirError(f"one_shot: no supernet is called {name!r}; there are {', '.join(SUPERNETS)}")
     space = spaces.get(name, **skeleton)
     channels = getattr(space, "channels")  # noqa: B009  (of all spaces that have a supernet)
     if type(partial) is not int or partial < 1 or channels % partial:
         raise CgirError(f"one_shot: partial={partial!r} with {channels} channels; expected a divisor of the channels")
     module, class_name = SUPERNETS[name]
-    with seeded(seed):
+    check_types("one_shot.supernet", {"normalize": normalize}, {"normalize": False})
+    check_seed("one_shot.supernet", seed)
+    with seeded(seed), plain_modes(torch.device("cpu")):
         network: Supernet = getattr(import_module(f".{module}", __package__), class_name)(space, partial, normalize)
     network.config = {"name": name, "partial": partial, "normalize": normalize, "seed": seed, **vars(space)}
     return network

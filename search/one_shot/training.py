@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from math import cos, isfinite, pi
 from os import PathLike
@@ -20,7 +20,9 @@ from tqdm import tqdm
 from cgir.errors import CgirError, FileFormatError, changed_settings, one_line
 from encoders.models.checkpoints import read_tensors, write_tensors
 from search.devices import as_device
+from search.zero_cost.isolation import plain_modes
 
+from .arguments import check_positive, check_seed, check_types
 from .bilevel import Batch, LossGradient, Unrolled, architecture_gradient, weight_gradient
 from .images import Images
 from .network import Supernet
@@ -67,16 +69,20 @@ class TrainSettings:
     autocast: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.steps) is not int or self.steps < 1:
-            raise CgirError(f"one_shot.train: steps={self.steps!r}; expected a positive whole number")
-        if type(self.batch) is not int or self.batch < 2:
-            raise CgirError(f"one_shot.train: batch={self.batch!r}; BatchNorm needs at least 2 images")
+        what = "one_shot.train"
+        check_types(what, vars(self), {field.name: field.default for field in fields(self)} | {"steps": 100})
+        if self.steps < 1:
+            raise CgirError(f"{what}: steps={self.steps!r}; expected a positive whole number")
+        if self.batch < 2:
+            raise CgirError(f"{what}: batch={self.batch!r}; BatchNorm needs at least 2 images")
         if self.order not in (1, 2):
-            raise CgirError(f"one_shot.train: order={self.order!r}; expected 1 or 2")
-        if type(self.seed) is not int:
-            raise CgirError(f"one_shot.train: seed={self.seed!r}; expected a whole number")
-        if not all(value > 0 for value in (self.lr, self.alpha_lr, self.clip)):
-            raise CgirError(f"one_shot.train: lr, alpha_lr and clip must be positive; found {self}")
+            raise CgirError(f"{what}: order={self.order!r}; expected 1 or 2")
+        check_seed(what, self.seed)
+        check_positive(what, {"lr": self.lr, "alpha_lr": self.alpha_lr, "clip": self.clip})
+        for name in ("min_lr", "momentum", "weight_decay", "alpha_decay"):
+            if getattr(self, name) < 0 or self.momentum >= 1:
+                found = f"{name}={getattr(self, name)!r}, momentum={self.momentum!r}"
+                raise CgirError(f"{what}: {found}; expected none below 0, and a momentum below 1")
 
 
 @dataclass
@@ -103,20 +109,21 @@ class Trained:
     @staticmethod
     def load(path: str | PathLike[str]) -> Trained:
         """What a checkpoint of `train` holds so far; FileFormatError if the file is anything else."""
-        _, meta = read_tensors(path, KIND)
+        tensors, meta = read_tensors(path, KIND)
         try:
             config, settings = dict(meta["supernet"]), TrainSettings(**meta["settings"])
-            run = _Run(build_supernet(config.pop("name"), **config), settings, torch.device("cpu"))
-        except (KeyError, TypeError, CgirError) as error:
+            network = build_supernet(config.pop("name"), **config).to(_dtype(tensors))
+        except (KeyError, TypeError, RuntimeError, CgirError) as error:  # RuntimeError: more weights than memory
             raise FileFormatError(f"{path}: describes no supernet ({one_line(error, 200)}); train it again") from error
-        run.load(path)
-        return run.result()
+        with plain_modes(torch.device("cpu")):
+            run = _Run(network, settings, torch.device("cpu"))
+            run.load(path)
+            return run.result()
 
 
 def untrained(supernet: Supernet) -> Trained:
     """A supernet as it is, with equal weights of all operations."""
-    device = next(supernet.parameters()).device
-    return Trained(supernet, torch.zeros(supernet.num_weights, device=device), [], {})
+    return Trained(supernet, next(supernet.parameters()).detach().new_zeros(supernet.num_weights), [], {})
 
 
 def train(
@@ -159,28 +166,47 @@ def train(
         raise CgirError(f"one_shot.train: checkpoint_every={checkpoint_every!r}; expected a positive whole number")
     for images in (train, valid):
         check_images(supernet, images)
-    run = _Run(supernet, chosen, as_device(device))
-    run.data = {
-        "train": _fingerprint([train.pixels, train.labels]),
-        "valid": _fingerprint([valid.pixels, valid.labels]),
-        "weights": _fingerprint(supernet.parameters()),
-    }
-    if path is not None and Path(path).exists():
-        run.load(path)
-        log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
-    bar = tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress)
-    with bar, torch.enable_grad():
-        while run.step < chosen.steps:
-            losses = run.advance(train, valid)
-            bar.set_postfix(train=f"{losses[0]:.3f}", valid=f"{losses[1]:.3f}", refresh=False)
-            bar.update()
-            if path is not None and (run.step % checkpoint_every == 0 or run.step == chosen.steps):
-                run.save(path)
-    return run.result()
+    where = as_device(device)
+    if path is not None:
+        _make_folder(path)
+    with plain_modes(where):
+        run = _Run(supernet, chosen, where)
+        run.data = {
+            "train": _fingerprint([train.pixels, train.labels]),
+            "valid": _fingerprint([valid.pixels, valid.labels]),
+            "weights": _fingerprint(supernet.parameters()),
+        }
+        if path is not None and Path(path).exists():
+            run.load(path)
+            log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
+        with tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress) as bar:
+            while run.step < chosen.steps:
+                losses = run.advance(train, valid)
+                bar.set_postfix(train=f"{losses[0]:.3f}", valid=f"{losses[1]:.3f}", refresh=False)
+                bar.update()
+                if run.step % checkpoint_every == 0 or run.step == chosen.steps:
+                    run.check_finite()
+                    if path is not None:
+                        run.save(path)
+        return run.result()
+
+
+def _make_folder(path: str | PathLike[str]) -> None:
+    """That of a checkpoint; CgirError where there can be none, before anything is computed."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, TypeError) as error:
+        raise CgirError(f"one_shot.train: path={path!r}: {one_line(error, 100)}; give a file in a folder") from error
+    if Path(path).is_dir():
+        raise CgirError(f"one_shot.train: path={str(path)!r} is a folder; give a file")
 
 
 def check_images(supernet: Supernet, images: Images) -> None:
     """CgirError unless the supernet reads such images and has their classes."""
+    if not isinstance(supernet, Supernet):
+        raise CgirError(f"one_shot: the supernet is a {type(supernet).__name__}; one_shot.supernet makes one")
+    if not isinstance(images, Images):
+        raise CgirError(f"one_shot: the images are a {type(images).__name__}; give one_shot.Images or load_images(...)")
     if images.shape != supernet.space.image:
         raise CgirError(
             f"{images.name}: images {images.shape}, the supernet reads {supernet.space.image}; "
@@ -194,6 +220,21 @@ def check_images(supernet: Supernet, images: Images) -> None:
         )
 
 
+def check_trained(trained: Trained, images: Images) -> None:
+    """CgirError unless it is a supernet with its logits, which reads such images and has their classes."""
+    if not isinstance(trained, Trained):
+        raise CgirError(
+            f"one_shot: what is selected from is a {type(trained).__name__}; "
+            "give what train(...), Trained.load(...) or untrained(...) returns"
+        )
+    check_images(trained.supernet, images)
+    if trained.logits.shape != (trained.supernet.num_weights,):
+        raise CgirError(
+            f"one_shot: logits of shape {tuple(trained.logits.shape)}; "
+            f"the supernet has {trained.supernet.num_weights} weights of operations"
+        )
+
+
 class _Run:
     """Supernet, both optimisers, generator of batches, step counter and history."""
 
@@ -204,8 +245,8 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.generator = torch.Generator().manual_seed(settings.seed)
         logits = 1e-3 * torch.randn(supernet.num_weights, generator=self.generator, dtype=torch.float32)
-        self.logits = logits.to(device).requires_grad_()
         self.weights = list(self.supernet.parameters())
+        self.logits = logits.to(self.weights[0].detach()).requires_grad_()
         self.sgd = torch.optim.SGD(
             self.weights, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
         )
@@ -239,13 +280,21 @@ class _Run:
 
     def _draw(self, images: Images) -> Batch:
         pixels, labels = images.draw(self.settings.batch, self.generator)
-        return pixels.to(self.device), labels.to(self.device)
+        return pixels.to(self.logits.detach()), labels.to(self.device)
 
     def _check(self, which: str, result: LossGradient) -> None:
         if not isfinite(result.loss) or not all(bool(torch.isfinite(part).all()) for part in result.gradient):
             raise CgirError(
                 f"one_shot.train: the {which} loss of step {self.step} or its gradient is not finite "
                 f"(loss {result.loss}); lower lr={self.settings.lr} or alpha_lr={self.settings.alpha_lr}"
+            )
+
+    def check_finite(self) -> None:
+        """CgirError if a step has made a weight or a logit that is no number, of which the next loss would tell."""
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in (*self.weights, self.logits)):
+            raise CgirError(
+                f"one_shot.train: after step {self.step} a weight is not finite; "
+                f"lower lr={self.settings.lr} or alpha_lr={self.settings.alpha_lr}"
             )
 
     @staticmethod
@@ -292,28 +341,30 @@ class _Run:
                     states[which].setdefault(int(index), {})[key] = tensor
             model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
             self.supernet.load_state_dict(model)
+            _check_shape("logits", tensors["logits"], self.logits)
             with torch.no_grad():
                 self.logits.copy_(tensors["logits"])
             for which, optimizer in (("sgd", self.sgd), ("adam", self.adam)):
                 self._check_complete(which, states[which])
                 optimizer.load_state_dict({**optimizer.state_dict(), "state": states[which]})
             self.generator.set_state(tensors["generator"])
-            self.step, self.history = int(meta["step"]), list(meta["history"])
+            self.step, self.history = _progress(meta, self.settings.steps)
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise FileFormatError(
                 f"{path}: incomplete state of a training ({one_line(error, 200)}); remove it to start again"
             ) from error
 
     def _check_complete(self, which: str, states: dict[int, dict[str, Tensor]]) -> None:
-        """KeyError if a state of an optimiser is missing, which PyTorch would start anew from zero."""
+        """KeyError if a state of an optimiser is missing, which PyTorch would start anew; ValueError if another."""
         names = ("exp_avg", "exp_avg_sq", "step") if which == "adam" else ("momentum_buffer",)
-        count = 1 if which == "adam" else len(self.weights)
         if which == "sgd" and self.settings.momentum == 0:
             return
-        for index in range(count):
+        for index, parameter in enumerate([self.logits] if which == "adam" else self.weights):
             for name in names:
                 if name not in states.get(index, {}):
                     raise KeyError(f"{which}.{index}.{name}")
+                like = torch.empty(()) if name == "step" else parameter
+                _check_shape(f"{which}.{index}.{name}", states[index][name], like)
 
     def _meta(self) -> dict[str, Any]:
         config = self.supernet.config.items()
@@ -321,12 +372,39 @@ class _Run:
         return {"supernet": supernet, "settings": asdict(self.settings), "data": self.data}
 
     def _check_same(self, path: str | PathLike[str], meta: dict[str, Any]) -> None:
+        for part in ("supernet", "settings", "data"):
+            if not isinstance(meta.get(part, {}), dict):
+                raise FileFormatError(f"{path}: its {part} are {meta[part]!r:.60}; remove it to start again")
         meta = meta | {"data": {"weights": self.data.get("weights")} | meta.get("data", {})}  # older files lack them
         for part, current in self._meta().items():
             if changes := changed_settings(meta.get(part, {}), current):
                 raise CgirError(
                     f"{path}: belongs to another training ({part}: {changes[:300]}); use the same, or another path"
                 )
+
+
+def _check_shape(name: str, found: Tensor, like: Tensor) -> None:
+    """ValueError if a saved tensor is of another shape, where PyTorch would broadcast it."""
+    if found.shape != like.shape:
+        raise ValueError(f"{name} of shape {tuple(found.shape)}, expected {tuple(like.shape)}")
+
+
+def _progress(meta: Mapping[str, Any], steps: int) -> tuple[int, list[dict[str, Any]]]:
+    """The step and the history of a checkpoint; ValueError if they are none."""
+    step, history = meta["step"], meta["history"]
+    if type(step) is not int or not 0 < step <= steps:
+        raise ValueError(f"step {step!r} of {steps}")
+    if not isinstance(history, list) or not all(isinstance(record, dict) and "step" in record for record in history):
+        raise ValueError("history is no list of records")
+    return step, history
+
+
+def _dtype(tensors: Mapping[str, Tensor]) -> torch.dtype:
+    """That of the weights in a checkpoint."""
+    found = {tensor.dtype for name, tensor in tensors.items() if name.startswith("model.")}
+    if len(found) != 1 or not found <= {torch.float32, torch.float64}:
+        raise CgirError(f"weights of {', '.join(map(str, found)) or 'no type'}")
+    return found.pop()
 
 
 def _fingerprint(tensors: Iterable[Tensor]) -> str:

@@ -23,16 +23,10 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 @contextmanager
 def isolated(seed: int, device: torch.device) -> Iterator[None]:
     """Seed PyTorch, NumPy and Python; gradients on, autocast off, float32 by default. All is as before afterwards."""
-    python, legacy, dtype = random.getstate(), np.random.get_state(), torch.get_default_dtype()
+    python, legacy = random.getstate(), np.random.get_state()
     devices = [device] if device.type == "cuda" else []
     try:
-        with (
-            torch.random.fork_rng(devices),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(device.type, enabled=False),
-        ):
-            torch.set_default_dtype(torch.float32)
+        with torch.random.fork_rng(devices), plain_modes(device):
             random.seed(seed)
             np.random.seed(seed)
             torch.default_generator.manual_seed(seed)
@@ -41,9 +35,20 @@ def isolated(seed: int, device: torch.device) -> Iterator[None]:
                     torch.cuda.manual_seed(seed)
             yield
     finally:
-        torch.set_default_dtype(dtype)
         random.setstate(python)
         np.random.set_state(legacy)
+
+
+@contextmanager
+def plain_modes(device: torch.device) -> Iterator[None]:
+    """Gradients on, autocast off, float32 by default, whatever the caller has set; all is as before afterwards."""
+    dtype = torch.get_default_dtype()
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            torch.set_default_dtype(torch.float32)
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 def isolated_copy(module: nn.Module, device: torch.device) -> nn.Module:

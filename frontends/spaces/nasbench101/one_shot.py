@@ -26,7 +26,7 @@ from frontends.spaces.cell import CellGraph
 from frontends.spaces.space import Space
 
 from .cell import CONV1X1, OPS, AdjacencyMatrix, Cell, format_cell, parse_cell
-from .space import NasBench101
+from .space import NasBench101, check_image
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +46,10 @@ class NasBench1Shot1(Space[Cell]):
     cells: int = 3
     image: tuple[int, int, int] = (3, 32, 32)
     classes: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_image(self.name, self.image, self.stacks)
 
     def parse(self, text: str) -> Cell:
         """`ADJACENCY_ROWMAJOR:INTERIOR_OPS` -> cell, not pruned; loose ends get conv1x1.

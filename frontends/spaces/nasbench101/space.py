@@ -41,6 +41,20 @@ if TYPE_CHECKING:
 POOL: dict[str, Attr] = {"kernel": (3, 3), "stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
 
 
+def check_image(space: str, image: tuple[int, int, int], stacks: int) -> None:
+    """SpecError if nothing is left of an image that every stack but the first halves.
+
+    Args:
+        space: its name, in the message.
+        image: channels, height, width.
+        stacks: number of them.
+    """
+    if min(image[1:]) < 2 ** (stacks - 1):
+        raise SpecError(
+            f"{space}: image={image!r} in {stacks} stacks; expected height and width of at least {2 ** (stacks - 1)}"
+        )
+
+
 @dataclass(frozen=True)
 class NasBench101(Space[Cell]):
     """`stacks` stacks of `cells` cells, channels doubled and size halved from one stack to the next."""
@@ -51,6 +65,10 @@ class NasBench101(Space[Cell]):
     cells: int = 3
     image: tuple[int, int, int] = (3, 32, 32)
     classes: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_image(self.name, self.image, self.stacks)
 
     def parse(self, text: str) -> Cell:
         """`ADJACENCY_ROWMAJOR:INTERIOR_OPS` -> cell, not pruned.

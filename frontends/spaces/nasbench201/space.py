@@ -39,6 +39,11 @@ class NasBench201(Space[Spec]):
     image: tuple[int, int, int] = (3, 32, 32)
     classes: int = 10
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(size % 4 for size in self.image[1:]):  # halved twice, by a convolution and by pooling, which differ
+            raise SpecError(f"{self.name}: image={self.image!r}; expected height and width to be multiples of 4")
+
     def parse(self, text: str) -> Spec:
         """The benchmark's string -> operations of the six edges.
 

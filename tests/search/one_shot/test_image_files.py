@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, FileFormatError
 from search.one_shot import load_images
+from search.one_shot.image_files import read_npz
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 12), dtype=np.uint8)
 LABELS = np.arange(20) % 4
@@ -78,3 +79,10 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(CgirError, match=f"^{re.escape(path)}: {re.escape(complaint)}"):
             load_images(path)
+
+
+def test_labels_with_large_gaps_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, images=np.zeros((3, 1, 4, 4)), labels=np.array([0, 1, 10**9]))  # a classifier of 10^9 classes
+    with pytest.raises(FileFormatError, match="labels up to 1000000000 for 3 images; expected classes"):
+        read_npz(path)

@@ -43,7 +43,11 @@ def test_parts_are_disjoint_complete_and_seeded() -> None:
     assert sorted(both.tolist()) == list(range(40))
     assert torch.equal(images.split(seed=1, share=0.25)[0].pixels, first.pixels)
     assert not torch.equal(images.split(seed=2, share=0.25)[0].pixels, first.pixels)
-    for share in (0.001, 1.5, float("nan")):
+    with pytest.raises(CgirError, match="share=nan; expected a finite number"):
+        images.split(share=float("nan"))
+    with pytest.raises(CgirError, match="seed=-1; expected a whole number from 0"):
+        images.split(seed=-1)
+    for share in (0.001, 1.5):
         with pytest.raises(CgirError, match=rf"share={share} of 40 images leaves one part empty"):
             images.split(share=share)
 
