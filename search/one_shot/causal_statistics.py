@@ -96,6 +96,8 @@ def priors(supernet: Supernet, prior: str, statistics: Statistics) -> dict[str, 
     Raises:
         CgirError: an option has no statistics.
     """
+    if not isinstance(statistics, Statistics):
+        raise CgirError(f"causal: statistics are a {type(statistics).__name__}; one_shot_statistics makes them")
     names = dict.fromkeys(option for choice in supernet.choices for option in choice.options)
     if prior == "global":
         return dict.fromkeys(names, statistics.overall)

@@ -250,18 +250,19 @@ def test_excluded_options_are_scored_but_not_chosen(network: Supernet) -> None:
     ("options", "message"),
     [
         ({"p": 1.5}, "p=1.5; expected a probability"),
-        ({"p": float("nan")}, "p=nan; expected a probability"),
+        ({"p": float("nan")}, "p=nan; expected a finite number"),
         ({"prior": "ops"}, "prior='ops'; expected one of 'operation', 'global'"),
         ({"inputs": "noise"}, "inputs='noise'; expected one of 'real', 'gaussian'"),
         ({"weights": "ones"}, "weights='ones'; expected one of None, 'gaussian', 'uniform', 'constant'"),
         ({"repeats": 0}, "repeats=0; expected a positive whole number"),
+        ({"statistics": {"none": (0.1, 0.1)}}, "statistics are a dict; one_shot_statistics makes them"),
         ({"exclude": ("zero",)}, "exclude='zero' is no option"),
         (
             {"statistics": Statistics({"conv1x1": Gaussian(0, 1)}, Gaussian(0, 1))},
             "statistics of conv1x1, none of 'none'; make them from a supernet of nasbench201",
         ),
     ],
-    ids=["p", "p-nan", "prior", "inputs", "weights", "repeats", "exclude", "statistics"],
+    ids=["p", "p-nan", "prior", "inputs", "weights", "repeats", "no-statistics", "exclude", "statistics"],
 )
 def test_wrong_arguments_are_named_in_one_line(network: Supernet, options: dict[str, Any], message: str) -> None:
     with pytest.raises(CgirError, match=message) as error:
