@@ -20,7 +20,17 @@ from tqdm import tqdm
 
 from benchmarks.report import publish
 from cgir.atomic_files import atomic_path
-from examples.papers.zero_cost_families import SEEDS, SIZES, TITLES, batches, network, resized, sample, without_labels
+from examples.papers.zero_cost_families import (
+    SEEDS,
+    SHALLOW,
+    SIZES,
+    TITLES,
+    batches,
+    network,
+    resized,
+    sample,
+    without_labels,
+)
 from examples.papers.zero_cost_table import ABOUT, tables
 from search.zero_cost import NAMES, dense_regression, score
 from search.zero_cost.az_nas import Components, components
@@ -32,12 +42,21 @@ ROWS = "rows.jsonl"
 
 
 class Part(NamedTuple):
-    """Something that is measured: function of (network, images, their labels, seed), networks, seeds and families."""
+    """Something that is measured.
+
+    Attributes:
+        run: function of (network, images, their labels, seed).
+        networks: how many.
+        seeds: of weights and batches.
+        families: of which.
+        shallow: whether networks have the skeletons of `SHALLOW`.
+    """
 
     run: Callable[[nn.Module, Tensor, Tensor, int], Scores]
     networks: int
     seeds: Sequence[int] = (0,)
     families: Sequence[str] = tuple(TITLES)
+    shallow: bool = False
 
 
 class Job(NamedTuple):
@@ -96,8 +115,9 @@ def dense(module: nn.Module, images: Tensor, labels: Tensor, seed: int, steps: i
 PARTS: dict[str, Part] = {
     "proxies": Part(proxies, 300),
     "alone": Part(alone, 10),
-    "dense 20": Part(partial(dense, steps=20), 60),
-    "dense 60": Part(partial(dense, steps=60), 60),
+    "dense 20": Part(partial(dense, steps=20), 60, shallow=True),
+    "dense 20, deep": Part(partial(dense, steps=20), 60, families=tuple(SHALLOW)),
+    "dense 60": Part(partial(dense, steps=60), 60, shallow=True),
     "dense 200": Part(partial(dense, steps=200), 30, families=("nasbench_macro", "darts")),
     "seeds": Part(proxies, 60, range(1, SEEDS)),
 }
@@ -113,7 +133,8 @@ def run(job: Job, folder: Path) -> Row:
     """Measure one network."""
     torch.set_num_threads(1)
     pixels, labels = batches(folder)[job.seed]
-    module, images = network(job.family, job.text, job.seed), resized(pixels, SIZES[job.family])
+    module = network(job.family, job.text, job.seed, PARTS[job.part].shallow)
+    images = resized(pixels, SIZES[job.family])
     scores, seconds = timed(lambda: PARTS[job.part].run(module, images, labels, job.seed))
     return {**job._asdict(), "scores": scores, "seconds": seconds}
 

@@ -39,6 +39,7 @@ SKELETONS: dict[str, dict[str, Any]] = {
     "nasbench_macro": {"channels": 8, "head": 128},
     "darts": {"channels": 16, "layers": 5},
 }
+SHALLOW = {"nasbench201": {"channels": 8, "cells": 1}}  # those that dense regression trains
 UNTAUGHT = "timm_imagenet"  # tracing its models takes longer than everything else here
 
 
@@ -57,15 +58,17 @@ def sample(name: str) -> Sample:
     return Sample(rows, tuple(found.texts[row] for row in rows), found.labels[DEFAULT_TASK][rows])
 
 
-def network(name: str, text: str, seed: int) -> nn.Module:
+def network(name: str, text: str, seed: int, shallow: bool = False) -> nn.Module:
     """A network newly initialised.
 
     Args:
         name: of the family.
         text: its specification.
         seed: of the weights.
+        shallow: whether it has the skeleton of `SHALLOW`, if its family has one.
     """
-    space = spaces.get(name, **SKELETONS[name], image=(3, SIZES[name], SIZES[name]))
+    skeleton = SKELETONS[name] | (SHALLOW.get(name, {}) if shallow else {})
+    space = spaces.get(name, **skeleton, image=(3, SIZES[name], SIZES[name]))
     with isolated(seed, torch.device("cpu")):
         module: nn.Module = space.module(space.parse(text))
     return module

@@ -37,8 +37,9 @@ the target and timm. The encoder saw graphs of the target, without labels. Proxi
 their signs, and undefined scores come last. Published values are absolute ones over the whole space, at its own size:
 Abdelfattah et al. 2021 (six proxies, CIFAR-10), Jiang et al. 2023 (meco), Lee and Ham 2024 (az_nas).
 
-Definitions and settings of proxies are the papers'. Those of dense regression are not: it had been tried on networks
-of these spaces before."""
+Definitions and settings of proxies are the papers'. Those of dense regression are not: its learning rate was chosen, of
+three, on 47 random cells of NAS-Bench-201 with 8 channels and one cell a stage, where it ranks them at .90; that is the
+skeleton of its rows here, but for *five cells a stage*, as the proxies have. On no other space was it tried before."""
 
 SIZE = {"flops": "log FLOPs", "params": "log parameters"}  # their logarithms rank alike
 VOTERS = ("synflow", "jacob_cov", "snip")
@@ -206,7 +207,9 @@ def _dense(rows: Sequence[Row], samples: Mapping[str, Sample], columns: Mapping[
                 seconds = mean(row["seconds"] for row in rows if (row["part"], row["family"]) == (part, family))
                 others = (f"{spearman(columns[family][name][: len(scores)], labels):.3f}" for name in beside)
                 text = f"{spearman(with_worst(scores), labels):.3f} ± {bootstrap_error(with_worst(scores), labels):.3f}"
-                lines.append((TITLES[family], f"{len(scores)}", part.split()[1], f"{seconds:.2f}", text, *others))
+                steps, _, deep = part.removeprefix("dense ").partition(", ")
+                title = TITLES[family] + (", five cells a stage" if deep else "")
+                lines.append((title, f"{len(scores)}", steps, f"{seconds:.2f}", text, *others))
     heads = ("space", "networks", "steps", "seconds a network", "dense regression", *(SIZE.get(n, n) for n in beside))
     return Table("Dense regression, beside other rankings of the same networks: Spearman's rho", heads, tuple(lines))
 
