@@ -36,7 +36,7 @@ from .network import Supernet
 from .ranking import draw_batches, evaluate, ranked
 from .selection import Selected, check_options, checked_exclude, on_device, selected
 from .shapley import shapley_values
-from .training import Trained, check_images, untrained
+from .trained import Trained, check_images, untrained
 
 INPUTS = ("real", "gaussian")
 WEIGHTS = (None, "gaussian", "uniform", "constant")

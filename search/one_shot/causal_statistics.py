@@ -15,7 +15,7 @@ from .images import Images
 from .network import Supernet
 from .ranking import draw_batches, evaluate
 from .selection import on_device
-from .training import Trained, check_trained
+from .trained import Trained, check_trained
 
 PRIORS = ("operation", "global")
 

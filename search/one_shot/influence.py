@@ -29,7 +29,7 @@ from .derivatives import (
 from .images import Images
 from .inverse_hessian import check_method, inverse_hessian_product
 from .ranking import Ranking, draw_batches, ranked
-from .training import Trained
+from .trained import Trained
 
 
 def influential_magnitude(

@@ -18,7 +18,7 @@ from .deciding import decide_in_turn
 from .images import Images
 from .network import MixedNetwork, Supernet
 from .ranking import Ranking, draw_batches, evaluate
-from .training import Trained, check_images
+from .trained import Trained, check_images
 
 CRITERIA = ("accuracy", "loss")
 

@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
 from os import PathLike
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -28,7 +29,7 @@ from .influence import influence, influential_magnitude
 from .network import Supernet
 from .perturbation import perturbation, zero_cost
 from .ranking import Ranking, Rule, ranked
-from .training import Trained, check_trained
+from .trained import Trained, check_trained
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ class Selected:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the drawing as an SVG file."""
+        """Write the drawing as an SVG file; CgirError if it is called otherwise."""
+        if Path(path).suffix.lower() != ".svg":
+            raise CgirError(f"{path}: the drawing is an SVG file; call it {Path(path).with_suffix('.svg')}")
         with atomic_path(path) as temporary:
             temporary.write_text(self.svg(), encoding="utf-8")
 

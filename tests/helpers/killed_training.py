@@ -14,7 +14,7 @@ import torch
 sys.path.insert(0, os.getcwd())
 from one_shot_samples import digits, tiny
 
-from search.one_shot import train, training
+from search.one_shot import train, training_run
 
 
 def act(path: Path) -> None:
@@ -41,7 +41,7 @@ def dies(path: Path, moment: int) -> bool:
 
         return wrapped
 
-    training.weight_gradient = deadly(training.weight_gradient)
+    training_run.weight_gradient = deadly(training_run.weight_gradient)
     os.replace = deadly(os.replace)
     act(path)
     os._exit(0)

@@ -16,6 +16,7 @@ from search.one_shot import (
     Trained,
     causal,
     load_images,
+    load_trained,
     one_shot_statistics,
     select,
     supernet,
@@ -23,8 +24,8 @@ from search.one_shot import (
     untrained,
 )
 from search.one_shot.arguments import check_positive, check_seed, check_types
+from search.one_shot.checkpoints import KIND
 from search.one_shot.ranking import draw_batches
-from search.one_shot.training import KIND
 
 SKELETON: dict[str, Any] = {"channels": 1, "cells": 1, "image": (1, 4, 4), "classes": 2}
 NETWORK = supernet("nasbench201", **SKELETON)
@@ -122,7 +123,7 @@ def test_too_much_is_excluded_before_the_rule_works(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_path_that_cannot_be_written_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.one_shot.training._Run", None)
+    monkeypatch.setattr("search.one_shot.training.TrainingRun", None)
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "x", 5):
         options = QUIET | {"path": path, "steps": 1}
@@ -164,7 +165,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
             with pytest.raises(FileFormatError):
                 train(NETWORK, IMAGES, IMAGES, steps=1, batch=4, path=path, **QUIET)
         with pytest.raises(FileFormatError):
-            Trained.load(path)
+            load_trained(path)
 
 
 @contextmanager
@@ -189,7 +190,7 @@ def test_modes_of_the_caller_change_nothing(mode: str, tmp_path: Path) -> None:
     def results(path: Path) -> list[torch.Tensor]:
         network = supernet("nasbench201", **SKELETON)
         trained = train(network, IMAGES, IMAGES, steps=2, batch=4, order=2, path=path, **QUIET)
-        loaded = Trained.load(path)
+        loaded = load_trained(path)
         scores = select(loaded, IMAGES, "influential_magnitude", batch=4, **QUIET).scores
         tensors = [*trained.supernet.parameters(), *loaded.supernet.parameters(), trained.logits, loaded.mixture]
         return [*tensors, untrained(network).mixture, torch.tensor(np.stack(scores))]
@@ -207,7 +208,7 @@ def test_modes_of_the_caller_change_nothing(mode: str, tmp_path: Path) -> None:
 
 def test_a_supernet_of_float64_trains_in_float64(tmp_path: Path) -> None:
     trained = train(supernet("nasbench201", **SKELETON).double(), IMAGES, IMAGES, steps=1, path=tmp_path / "x", **QUIET)
-    loaded = Trained.load(tmp_path / "x")
+    loaded = load_trained(tmp_path / "x")
     for one in (trained, loaded):
         assert {one.logits.dtype, *(weight.dtype for weight in one.supernet.parameters())} == {torch.float64}
     assert all(map(torch.equal, trained.supernet.parameters(), loaded.supernet.parameters()))

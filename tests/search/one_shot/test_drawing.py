@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from one_shot_samples import digits, tiny, trained_like
 
+from cgir.errors import CgirError
 from frontends.spaces.edge_cell import EDGES
 from search.one_shot import Selected, select
 from search.one_shot.cell_pictures import cell_pictures
@@ -108,6 +109,8 @@ def test_save_writes_the_drawing(found: Selected, tmp_path: Path) -> None:
     path = tmp_path / "selected.svg"
     found.save(path)
     assert path.read_text(encoding="utf-8") == found.svg()
+    with pytest.raises(CgirError, match=r"selected\.png: the drawing is an SVG file; call it .*selected\.svg"):
+        found.save(path.with_suffix(".png"))
     assert [one.name for one in tmp_path.iterdir()] == ["selected.svg"]
 
 

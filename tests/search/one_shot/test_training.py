@@ -14,7 +14,7 @@ import torch
 from one_shot_samples import digits, tiny
 
 from cgir.errors import CgirError, FileFormatError
-from search.one_shot import Images, Supernet, Trained, train, training, untrained
+from search.one_shot import Images, Supernet, Trained, checkpoints, load_trained, train, training_run, untrained
 
 HELPERS = Path(__file__).resolve().parents[2] / "helpers"
 STEPS = 4
@@ -100,7 +100,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 ) -> None:
     options: dict[str, Any] = {"order": order, "checkpoint_every": 2}
     whole = run(tiny(name, channels=2), path=tmp_path / "whole", **options)
-    inner = training.weight_gradient
+    inner = training_run.weight_gradient
     for broken_at in range(STEPS):
         path, calls = tmp_path / str(broken_at), 0
 
@@ -111,10 +111,10 @@ def test_an_interrupted_run_ends_with_the_same_bits(
                 raise Interrupted
             return inner(*args)
 
-        monkeypatch.setattr(training, "weight_gradient", interrupting)
+        monkeypatch.setattr(training_run, "weight_gradient", interrupting)
         with pytest.raises(Interrupted):
             run(tiny(name, channels=2), path=path, **options)
-        monkeypatch.setattr(training, "weight_gradient", inner)
+        monkeypatch.setattr(training_run, "weight_gradient", inner)
         assert same(run(tiny(name, channels=2), path=path, **options), whole)
         assert path.read_bytes() == (tmp_path / "whole").read_bytes()  # with optimisers and generator
 
@@ -129,9 +129,9 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_read_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(path=tmp_path / "x", alpha_lr=0.1)
-    monkeypatch.setattr(training, "weight_gradient", None)
+    monkeypatch.setattr(training_run, "weight_gradient", None)
     assert same(run(path=tmp_path / "x", alpha_lr=0.1), whole)
-    loaded = Trained.load(tmp_path / "x")
+    loaded = load_trained(tmp_path / "x")
     assert same(loaded, whole)
     assert loaded.settings == whole.settings
     assert loaded.supernet.config == whole.supernet.config
@@ -171,22 +171,22 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     data = (tmp_path / "x").read_bytes()
     for name, content in (("cut", data[: len(data) // 2]), ("text", b"hello"), ("empty", b"")):
         (tmp_path / name).write_bytes(content)
-        for call in (lambda path: run(path=path), Trained.load):
+        for call in (lambda path: run(path=path), load_trained):
             with pytest.raises(FileFormatError) as caught:
                 call(tmp_path / name)
             assert "\n" not in str(caught.value)
     with pytest.raises(FileFormatError, match="no such file"):
-        Trained.load(tmp_path / "missing")
+        load_trained(tmp_path / "missing")
 
 
 def test_a_checkpoint_without_a_tensor_is_incomplete(tmp_path: Path) -> None:
     from encoders.models.checkpoints import read_tensors, write_tensors
 
     run(path=tmp_path / "x")
-    tensors, meta = read_tensors(tmp_path / "x", training.KIND)
+    tensors, meta = read_tensors(tmp_path / "x", checkpoints.KIND)
     for missing in ("logits", "generator", next(name for name in tensors if name.startswith("model."))):
         rest = {name: tensor for name, tensor in tensors.items() if name != missing}
-        write_tensors(tmp_path / "y", training.KIND, rest, meta)
+        write_tensors(tmp_path / "y", checkpoints.KIND, rest, meta)
         with pytest.raises(FileFormatError, match="incomplete state of a training"):
             run(path=tmp_path / "y")
 
@@ -196,10 +196,10 @@ def test_a_checkpoint_without_a_state_of_an_optimiser_is_incomplete(missing: str
     from encoders.models.checkpoints import read_tensors, write_tensors
 
     run(path=tmp_path / "x")
-    tensors, meta = read_tensors(tmp_path / "x", training.KIND)
+    tensors, meta = read_tensors(tmp_path / "x", checkpoints.KIND)
     rest = {name: tensor for name, tensor in tensors.items() if name != missing}
     assert len(rest) == len(tensors) - 1
-    write_tensors(tmp_path / "x", training.KIND, rest, meta | {"step": 2})
+    write_tensors(tmp_path / "x", checkpoints.KIND, rest, meta | {"step": 2})
     with pytest.raises(FileFormatError, match="incomplete state of a training"):
         run(path=tmp_path / "x")
 
@@ -209,7 +209,7 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stays(
     which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "weight_gradient" if which == "training" else "architecture_gradient"
-    inner, calls = getattr(training, name), 0
+    inner, calls = getattr(training_run, name), 0
 
     def broken(*args: Any) -> Any:
         nonlocal calls
@@ -217,11 +217,11 @@ def test_a_loss_that_is_not_finite_stops_and_the_last_checkpoint_stays(
         result = inner(*args)
         return result._replace(loss=float("nan")) if calls == 4 else result
 
-    monkeypatch.setattr(training, name, broken)
+    monkeypatch.setattr(training_run, name, broken)
     with pytest.raises(CgirError, match=f"the {which} loss of step 3 or its gradient is not finite") as caught:
         run(path=tmp_path / "x", checkpoint_every=2)
     assert "\n" not in str(caught.value)
-    assert Trained.load(tmp_path / "x").history[-1]["step"] == 2
+    assert load_trained(tmp_path / "x").history[-1]["step"] == 2
 
 
 def test_a_learning_rate_that_is_too_high_is_told() -> None:
