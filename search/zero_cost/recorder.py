@@ -54,7 +54,8 @@ class Call(NamedTuple):
 class Recorder(TorchFunctionMode):
     """While it is on, `calls` grows by every call whose output depends on something that asks for a gradient.
 
-    Calls inside functions of PyTorch, as inside `multi_head_attention_forward`, are not seen.
+    Convolutions with a fixed kernel are no layers. Calls inside functions of PyTorch, as inside
+    `multi_head_attention_forward`, are not seen.
     """
 
     def __init__(self) -> None:
@@ -73,11 +74,17 @@ class Recorder(TorchFunctionMode):
             kwargs: its named arguments.
         """
         result = func(*args, **(kwargs or {}))
-        channels = LAYERS.get(func)
+        channels = LAYERS.get(func) if _has_weights(args, kwargs or {}) else None
         if (channels is not None or _is_relu(func, args, kwargs or {})) and result.requires_grad:
             edge = get_gradient_edge(result)
             self.calls.append(Call(channels, result.detach().clone(), edge, nodes_of(result)))
         return result
+
+
+def _has_weights(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the kernel of a layer can be trained; a fixed one blurs or pools, and makes no layer."""
+    weight = args[1] if len(args) > 1 else kwargs.get("weight")
+    return isinstance(weight, Tensor) and weight.requires_grad
 
 
 def _is_relu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -184,3 +184,25 @@ def test_gradients_whose_square_is_no_float32_count() -> None:
     tiny = score(module, X, Y, names=["grad_norm", "fisher"], loss=lambda a, b: cross_entropy(a, b) * 1e-28)
     assert tiny["grad_norm"] == pytest.approx(expected["grad_norm"] * 1e-28, rel=1e-4)  # type: ignore[operator]
     assert tiny["fisher"] == pytest.approx(expected["fisher"] * 1e-56, rel=1e-4)  # type: ignore[operator]
+
+
+def test_fisher_counts_no_convolution_with_a_fixed_kernel() -> None:
+    class Pooled(nn.Module):
+        def __init__(self, by_convolution: bool) -> None:
+            super().__init__()
+            self.by_convolution = by_convolution
+            self.conv, self.head = nn.Conv2d(1, 2, 3), nn.Linear(8, 2)
+            self.register_buffer("mean", torch.full((2, 1, 2, 2), 0.25))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            pooled = nn.functional.conv2d(x, self.mean, stride=2, groups=2) if self.by_convolution else None
+            return self.head((nn.functional.avg_pool2d(x, 2) if pooled is None else pooled).flatten(1))
+
+    torch.manual_seed(0)
+    one, other = Pooled(True), Pooled(False)
+    other.load_state_dict(one.state_dict())
+    images, labels = torch.randn(4, 1, 6, 6), torch.tensor([0, 1, 1, 0])
+    scores = [score(network, images, labels, names=("fisher",))["fisher"] for network in (one, other)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+    assert scores[0] != 0
