@@ -85,7 +85,10 @@ def add_image_options(parser: argparse.ArgumentParser, default: str | None) -> N
         + (" (default: %(default)s)" if default else ""),
     )
     parser.add_argument(
-        "--size", type=positive_int, metavar="PIXELS", help="average the images to this height and width, a divisor"
+        "--size",
+        type=positive_int,
+        metavar="PIXELS",
+        help="average the images to this height and width, a divisor of theirs",
     )
 
 

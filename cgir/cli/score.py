@@ -40,7 +40,7 @@ PROXIES = {
     "zico": "gradients, large and alike from batch to batch",
     "meco": "independence of the channels of feature maps; sees one random image",
 }
-RANKS = {"az_nas": "four ranks among the networks named, so it needs several"}
+RANKS = {"az_nas": "four ranks among the networks named, so it needs several, of two blocks or more"}
 DEFAULT = "naswot,synflow"
 COSTS = ("params", "flops")  # always beside the others
 EPILOG = f"""proxies, higher is better:
@@ -165,7 +165,7 @@ def format_scores(names: Sequence[str], proxies: Sequence[str], rows: Sequence[d
     lines = [head]
     for rank, index in enumerate(_best_first(proxies[0], rows), 1):
         row = rows[index]
-        costs = [_number(row[cost], "{:,.3f}", 1e6) for cost in COSTS]
+        costs = [_millions(row[cost]) for cost in COSTS]
         lines.append([str(rank), *(_number(row[proxy], "{:#.5g}") for proxy in shown), *costs, names[index]])
     widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
     table = ["  ".join([*(f"{c:>{w}}" for c, w in zip(line[:-1], widths, strict=True)), line[-1]]) for line in lines]
@@ -213,6 +213,11 @@ def _best_first(proxy: str, rows: Sequence[dict[str, float | None]]) -> list[int
 
 def _whole(column: str, value: float | None) -> float | None:
     return int(value) if column in COSTS and value is not None else value
+
+
+def _millions(value: float | None) -> str:
+    tiny = value is not None and 0 < value < 1e3  # would be 0.000
+    return _number(value, "{:.2g}" if tiny else "{:,.3f}", 1e6)
 
 
 def _number(value: float | None, form: str, unit: float = 1) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from ast import literal_eval
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,9 @@ RULES = {
     "argmax": "the largest architecture weights, as DARTS does",
     "perturbation": "the operations without which validation accuracy falls most (DARTS-PT)",
     "zero_cost": "the operations without which a zero-cost proxy falls most (Zero-Cost-PT); also --untrained",
-    "influence": "influence functions of the validation loss, edge after edge",
+    "influence": "the operations without which the loss would rise most, by influence functions",
     "influential_magnitude": "Influential Magnitude: what the trained weights owe to each operation (DARTS-IM)",
-    "causal": "accuracies of single operations, untrained, replaced at random by a trained one's (Causal-Znas)",
+    "causal": "accuracy of each operation alone, untrained, its value drawn from a trained supernet's (Causal-ZNAS)",
     "random": "chance, which every rule has to beat",
 }
 OWN = ("seed", "exclude", "device", "progress", "train", "statistics")  # arguments of rules that are no --option
@@ -89,7 +89,8 @@ def _add_training_options(group: argparse._ArgumentGroup) -> None:
     start = group.add_mutually_exclusive_group()
     start.add_argument(
         "--checkpoint", type=Path, metavar="FILE",
-        help="keep the training here: the same command goes on where it stopped, and other rules start from its end",
+        help="keep the training here, every 100 steps or once a minute: the same command goes on from there, and "
+        "other rules start from its end",
     )  # fmt: skip
     start.add_argument("--untrained", action="store_true", help="select from random weights, without training")
 
@@ -143,7 +144,10 @@ def check_rule(network: Supernet, args: argparse.Namespace) -> None:
     """CgirError unless the rule takes the options, and the supernet has the operations that are excluded."""
     from search.one_shot import RULES as FUNCTIONS
     from search.one_shot import causal
+    from search.one_shot.inverse_hessian import METHODS
+    from search.one_shot.perturbation import CRITERIA
     from search.one_shot.selection import check_options, checked_exclude
+    from search.zero_cost import NAMES
 
     options = dict(args.option)
     for name in OWN:
@@ -151,6 +155,9 @@ def check_rule(network: Supernet, args: argparse.Namespace) -> None:
             raise CgirError(f"--option {name}: is no option of a rule here; the command gives it")
     functions: dict[str, Callable[..., Any]] = {**FUNCTIONS, "causal": causal}
     check_options(args.rule, functions[args.rule], options)
+    for name, known in {"proxy": NAMES, "criterion": CRITERIA, "inverse": METHODS}.items():
+        if name in options and options[name] not in known:
+            raise CgirError(f"--option {name}={options[name]}: there are {', '.join(known)}")
     checked_exclude(network, args.exclude)
 
 
@@ -208,16 +215,23 @@ def report(selected: Selected, trained: Trained, args: argparse.Namespace) -> st
     how = "untrained"
     if trained.history:
         accuracies = [record["valid_accuracy"] for record in trained.history[-10:]]
-        how = f"after {args.steps} steps, accuracy of its last batches {sum(accuracies) / len(accuracies):.2f}"
+        mean = sum(accuracies) / len(accuracies)
+        how = f"after {args.steps} steps, accuracy {mean:.2f} on its last validation batches"
     lines = [
         f"supernet of {args.space}, {how}; {args.rule} took {selected.seconds:.1f} s",
         "",
         selected.table(),
         "",
-        "scores: higher is better, and comparable in a line only; * is selected",
+        f"scores: higher is better, and comparable in a line only; * is selected{left_out(selected, args.exclude)}",
         *measured(selected),
     ]
     return "\n".join([*lines, *([f"wrote {args.output}"] if args.output else [])])
+
+
+def left_out(selected: Selected, exclude: Sequence[str]) -> str:
+    """Which operations could not be selected, whatever their scores; empty where all could."""
+    names = dict.fromkeys([*exclude, *(name for choice in selected.choices for name in choice.never)])
+    return f", never {' or '.join(names)}" if names else ""
 
 
 def measured(selected: Selected) -> list[str]:

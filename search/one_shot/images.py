@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from cgir.errors import CgirError
 
@@ -160,9 +161,12 @@ def _cifar10(folder: str | PathLike[str] | None) -> tuple[Tensor, Tensor]:
     try:
         from PIL import Image
     except ImportError as error:
-        raise CgirError("cifar10: its images are JPEG files, which pillow reads: pip install 'cgir[images]'") from error
+        raise CgirError(
+            "cifar10: its images are PNG or JPEG files, which pillow reads: pip install 'cgir[images]'"
+        ) from error
     table = pq.read_table(path, columns=["img", "label"])
-    pictures = [Image.open(BytesIO(image["bytes"])).convert("RGB") for image in table["img"].to_pylist()]
+    files = tqdm(table["img"].to_pylist(), desc="cifar10", unit="image", leave=False, disable=None)
+    pictures = [Image.open(BytesIO(file["bytes"])).convert("RGB") for file in files]
     pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
     return pixels.permute(0, 3, 1, 2).float().contiguous(), torch.tensor(table["label"].to_pylist())
 

@@ -75,7 +75,7 @@ class Selected:
 
     def svg(self) -> str:
         """The selected cell, and the scores of all options with the chosen outlined; also a complete file."""
-        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items() if value != ())
         return selection_svg(
             f"{self.space.name}: {self.rule}",
             f"{self.spec_string}  ({options}; {self.seconds:.3g} s)",

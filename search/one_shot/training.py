@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from .trained import Trained, check_images
 from .training_run import TrainingRun
 
 log = logging.getLogger(__name__)
+LONGEST = 60.0  # seconds without a checkpoint, where steps take long
 
 
 def train(
@@ -44,7 +46,8 @@ def train(
         train: images that weights are trained on.
         valid: images that the architecture is trained on, of which `train` has none (see `Images.split`).
         path: file for checkpoints, by which an interrupted run resumes.
-        checkpoint_every: steps between two of them; the last one is written after the last step.
+        checkpoint_every: steps between two of them, fewer where they take over a minute; the last one is written after
+            the last step.
         progress: show a progress bar.
         device: "auto", "cpu" or "cuda".
         settings: of `TrainSettings`; `steps` must be given.
@@ -77,14 +80,17 @@ def train(
             restore(run, path)
             log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
         with tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress) as bar:
+            written = monotonic()
             while run.step < chosen.steps:
                 losses = run.advance(train, valid)
                 bar.set_postfix(train=f"{losses[0]:.3f}", valid=f"{losses[1]:.3f}", refresh=False)
                 bar.update()
-                if run.step % checkpoint_every == 0 or run.step == chosen.steps:
+                late = monotonic() - written > LONGEST
+                if run.step % checkpoint_every == 0 or run.step == chosen.steps or late:
                     run.check_finite()
                     if path is not None:
                         save(run, path)
+                    written = monotonic()
         return run.result()
 
 

@@ -59,6 +59,11 @@ def test_the_table_is_sorted_and_shows_costs(tmp_path: Path, capsys: pytest.Capt
         assert int(row["params"]) == (28 + 2 + 10) * width + 10
 
 
+def test_small_networks_have_costs_too() -> None:
+    row = {"synflow": 1.0, "params": 186.0, "flops": 1_234_567.0}
+    assert command.format_scores(["net"], ["synflow"], [row]).split()[-4:] == ["1.0000", "0.00019", "1.235", "net"]
+
+
 def test_the_command_is_the_library(capsys: pytest.CaptureFixture[str]) -> None:
     space = spaces.get("nasbench201", image=(1, 8, 8))
     with seeded(3):

@@ -14,7 +14,17 @@ import torch
 from one_shot_samples import digits, tiny
 
 from cgir.errors import CgirError, FileFormatError
-from search.one_shot import Images, Supernet, Trained, checkpoints, load_trained, train, training_run, untrained
+from search.one_shot import (
+    Images,
+    Supernet,
+    Trained,
+    checkpoints,
+    load_trained,
+    train,
+    training,
+    training_run,
+    untrained,
+)
 
 HELPERS = Path(__file__).resolve().parents[2] / "helpers"
 STEPS = 4
@@ -117,6 +127,20 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         monkeypatch.setattr(training_run, "weight_gradient", inner)
         assert same(run(tiny(name, channels=2), path=path, **options), whole)
         assert path.read_bytes() == (tmp_path / "whole").read_bytes()  # with optimisers and generator
+
+
+def test_slow_steps_are_kept_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    inner = training_run.weight_gradient
+
+    def looking(*args: Any) -> Any:
+        seen.append((tmp_path / "x").exists())
+        return inner(*args)
+
+    monkeypatch.setattr(training_run, "weight_gradient", looking)
+    monkeypatch.setattr(training, "LONGEST", 0.0)
+    run(path=tmp_path / "x")
+    assert seen == [False, *[True] * (STEPS - 1)]
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
