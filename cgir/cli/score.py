@@ -20,7 +20,7 @@ from .score_table import check_output
 from .trainable_models import model_names
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from .trainable_models import Examples
 
@@ -41,10 +41,11 @@ PROXIES = {
     "meco": "independence of the channels of feature maps; sees one random image",
 }
 RANKS = {"az_nas": "four ranks among the networks named, so it needs several, of two blocks or more"}
+TRAININGS = {"dense_regression": "minus the loss of 20 steps on 16 of the images; networks of a few cells, a second"}
 DEFAULT = "naswot,synflow"
 COSTS = ("params", "flops")  # always beside the others
 EPILOG = f"""proxies, higher is better:
-{chr(10).join(f"  {name:10} {line}" for name, line in (PROXIES | RANKS).items())}
+{chr(10).join(f"  {name:10} {line}" for name, line in (PROXIES | RANKS | TRAININGS).items())}
 Number of parameters and FLOPs stand beside every score: in many spaces they rank networks as well.
 
 examples:
@@ -117,26 +118,35 @@ def score_models(
         examples: that the models are shown.
         args: with seed and device.
     """
-    from search import zero_cost
-
     from .trainable_models import build_model
 
     rows, modules = [], []
     for name in tqdm(names, desc="networks scored", unit="", disable=None):
         module = build_model(name, examples, args.seed)
         targets = examples.targets_of(module, name, args.seed)
-        single = dict.fromkeys(proxy for proxy in (*proxies, *COSTS) if proxy not in RANKS)
         try:
-            rows.append(
-                zero_cost.score(
-                    module, examples.inputs, targets, names=tuple(single), seed=args.seed, device=args.device
-                )
-            )
+            rows.append(_scores(module, targets, proxies, examples, args))
         except CgirError as error:
             raise type(error)(f"{name}: {error}") from error
         if any(proxy in RANKS for proxy in proxies):
             modules.append(module)
     return _with_ranks(rows, modules, examples, args)
+
+
+def _scores(
+    module: nn.Module, targets: Tensor | None, proxies: Sequence[str], examples: Examples, args: argparse.Namespace
+) -> dict[str, float | None]:
+    """All but ranks."""
+    from search import zero_cost
+
+    single = dict.fromkeys(proxy for proxy in (*proxies, *COSTS) if proxy in PROXIES)
+    options = {"seed": args.seed, "device": args.device}
+    row = zero_cost.score(module, examples.inputs, targets, names=tuple(single), **options)
+    if any(proxy in TRAININGS for proxy in proxies):
+        if isinstance(examples.inputs, tuple):
+            raise CgirError(f"dense_regression takes one input, a batch of images, and not {len(examples.inputs)}")
+        row["dense_regression"] = zero_cost.dense_regression(module, examples.inputs, **options)
+    return row
 
 
 def _with_ranks(
@@ -196,7 +206,7 @@ def write_scores(
 def parse_proxies(text: str) -> tuple[str, ...]:
     """The names in a text such as naswot,synflow."""
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    known = PROXIES | RANKS
+    known = PROXIES | RANKS | TRAININGS
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"no proxy {', '.join(unknown) or repr(text)}; there are {', '.join(known)}")

@@ -40,7 +40,8 @@ def test_help_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["score", "--help"])
     text = capsys.readouterr().out
-    assert all(f"  {name} " in text and line in text for name, line in (command.PROXIES | command.RANKS).items())
+    shown = command.PROXIES | command.RANKS | command.TRAININGS
+    assert all(f"  {name} " in text and line in text for name, line in shown.items())
 
 
 def test_the_table_is_sorted_and_shows_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,6 +117,18 @@ def test_labels_of_random_images_are_classes_of_the_network(tmp_path: Path, caps
     assert main(["score", "nets.py:features", *RANDOM, "--proxies", "synflow"]) == 0
     assert main(["score", "nets.py:features", *RANDOM, "--proxies", "snip"]) == 2
     assert "nets.py:features: score: targets=None" in capsys.readouterr().err
+
+
+def test_dense_regression_trains_on_the_images() -> None:
+    name, data = f"nasbench201:{FULL}", ["--data", "digits", "--batch", "8"]
+    assert main(["score", name, *data, "--proxies", "dense_regression", "-o", "scores.csv"]) == 0
+    images = load_images("digits")
+    drawn = images.select(torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:8])
+    with seeded(0):
+        space = spaces.get("nasbench201", image=(1, 8, 8))
+        module = space.module(space.parse(FULL))
+    (row,) = rows()
+    assert float(row["dense_regression"]) == pytest.approx(zero_cost.dense_regression(module, drawn.pixels))
 
 
 def test_az_nas_ranks_the_networks_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
