@@ -197,7 +197,7 @@ def _seeds(rows: Sequence[Row], samples: Mapping[str, Sample]) -> Table:
 
 def _dense(rows: Sequence[Row], samples: Mapping[str, Sample], columns: Mapping[str, Values]) -> Table:
     """Dense regression beside other rankings of the same networks."""
-    beside = ("flops", "naswot", "az_nas", OURS)
+    beside = ("flops", "naswot", "meco", "az_nas", OURS)
     lines = []
     for family in columns:
         for part in dict.fromkeys(row["part"] for row in rows if row["part"].startswith("dense")):
