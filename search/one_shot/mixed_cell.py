@@ -7,6 +7,7 @@ operations are the scale of the BatchNorm behind them. Values and gradients are 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -38,12 +39,12 @@ class Place(NamedTuple):
     stride: int
 
 
-class Operation(nn.Module):
+class Operation(nn.Module, ABC):
     """One kind of operation on all edges that leave a node."""
 
+    @abstractmethod
     def forward(self, source: Source, weights: Tensor) -> Tensor:
         """The node and the mixture weights (T,) of its targets -> weighted results (B, T * C, H, W)."""
-        raise NotImplementedError
 
 
 OperationMaker = Callable[[Place], Operation | None]
