@@ -63,6 +63,8 @@ def perturbation(
     """
     if criterion not in CRITERIA:
         raise CgirError(f"perturbation: criterion={criterion!r}; expected {' or '.join(CRITERIA)}")
+    if train is not None:
+        check_images(trained.supernet, train)
     if type(tune_steps) is not int or tune_steps < 0 or (tune_steps > 0) != (train is not None):
         found = "None" if train is None else train.name
         raise CgirError(
@@ -73,7 +75,6 @@ def perturbation(
     batches = draw_batches(supernet, images, count=count, batch=batch, seed=seed)
     tuner = None
     if train is not None:
-        check_images(supernet, train)
         supernet = deepcopy(supernet)
         tuner = _Tuner(supernet, train, tune_steps, tune_lr, seed)
 

@@ -158,12 +158,13 @@ def test_zero_cost_equals_the_algorithm_written_out(proxy: str) -> None:
         ("perturbation", {"criterion": "acc"}, "criterion='acc'; expected accuracy or loss"),
         ("perturbation", {"tune_steps": 5}, "tune_steps=5 with train=None; tuning needs both"),
         ("perturbation", {"train": digits()}, "tune_steps=0 with train=digits; tuning needs both"),
+        ("perturbation", {"train": "digits"}, "the images are a str; give one_shot.Images"),
         ("perturbation", {"train": digits(), "tune_steps": 30, "tune_lr": 1e30}, "the loss of the tuning is .*; lower"),
         ("perturbation", {"batch": 1}, "batch=1; expected 2 images or more"),
         ("zero_cost", {"proxy": "nasw"}, "no proxy 'nasw'; there are"),
         ("zero_cost", {"batch": 1}, "=1; expected 2 images or more"),
     ],
-    ids=["criterion", "no-train", "no-steps", "diverges", "batch", "proxy", "proxy-batch"],
+    ids=["criterion", "no-train", "no-steps", "no-images", "diverges", "batch", "proxy", "proxy-batch"],
 )
 def test_wrong_options_are_named_in_one_line(rule: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(CgirError, match=message) as error:
