@@ -11,6 +11,7 @@ from tqdm import tqdm
 from cgir.errors import CgirError
 from search.zero_cost.isolation import isolated
 
+from .arguments import check_seed
 from .images import Images
 from .network import Supernet
 from .ranking import draw_batches, evaluate
@@ -64,8 +65,9 @@ def one_shot_statistics(
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        CgirError: images that do not fit, or an option with one accuracy only, which has no deviation.
+        CgirError: a seed out of range, images that do not fit, or an option with one accuracy, which has no deviation.
     """
+    check_seed("one_shot_statistics", seed)
     check_trained(trained, images)
     own = on_device(trained, device)
     batches = draw_batches(own.supernet, images, count=count, batch=batch, seed=seed)

@@ -114,6 +114,7 @@ def test_other_objects_are_named() -> None:
     refused("no supernet is called \\[\\]", lambda: supernet(cast(str, [])))
     refused("normalize='no'", lambda: supernet("nasbench201", normalize=cast(bool, "no")))
     refused("seed=-1", lambda: supernet("nasbench201", seed=-1))
+    refused("^one_shot_statistics: seed=-1", lambda: one_shot_statistics(trained, IMAGES, seed=-1, **QUIET))
 
 
 def test_too_much_is_excluded_before_the_rule_works(monkeypatch: pytest.MonkeyPatch) -> None:
