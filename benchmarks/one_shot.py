@@ -129,7 +129,7 @@ def main() -> None:
             "(benchmarks/per_edge_supernets.py); values and gradients are equal, which tests check to 1e-12. In "
             "NAS-Bench-1Shot1 only the projections of a cell's input can be joined."
         )
-        publish("one_shot", "Supernets", about, "python -m benchmarks.one_shot --write", tables)
+        publish("supernets", "Supernets", about, "python -m benchmarks.one_shot --write", tables)
 
 
 if __name__ == "__main__":

@@ -259,3 +259,15 @@ def test_results_are_what_the_scripts_measured() -> None:
     from benchmarks.report import render
 
     assert (ROOT / "RESULTS.md").read_text(encoding="utf-8") == render()
+
+
+def test_every_table_has_a_file_and_a_script_of_its_own() -> None:
+    names = [
+        node.args[0].value
+        for path in SOURCES
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "publish"
+        if isinstance(node.args[0], ast.Constant)
+    ]
+    assert len(names) == len(set(names)), sorted(names)
+    assert {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")} == set(names)
