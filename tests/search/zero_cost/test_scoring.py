@@ -322,7 +322,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "seed, negative": (lambda: synflow(Perceptron(), seed=-1), "seed=-1; expected an integer from 0 to"),
     "seed, large": (lambda: synflow(Perceptron(), seed=2**32), "seed=4294967296; expected an integer"),
     "seed, text": (lambda: synflow(Perceptron(), seed="1"), "seed='1'; expected an integer"),
-    "names": (lambda: score(Perceptron(), X, names=None), "names are a NoneType; give a list"),  # type: ignore[arg-type]
+    "names": (
+        lambda: score(Perceptron(), X, names=None),  # type: ignore[arg-type]
+        "names are a NoneType; give a list",
+    ),
 }
 
 
