@@ -102,7 +102,7 @@ def open_targets(targets: Iterable[str]) -> Targets:
     Raises:
         CgirError: there is no target, or one is no data set but looks like one.
     """
-    sources = {target: _open(target) for target in targets if target.strip()}
+    sources = {target: open_target(target) for target in targets if target.strip()}
     if not sources:
         raise CgirError("the list of networks is empty; expected one a line")
     names = [_names(target, source) for target, source in sources.items()]
@@ -128,7 +128,12 @@ def read_graphs(sources: Iterable[GraphStore | str], load_network: Callable[[str
     return batches[0] if len(batches) == 1 else GraphBatch.concatenate(batches)
 
 
-def _open(target: str) -> GraphStore | str:
+def open_target(target: str) -> GraphStore | str:
+    """The data set in a folder or .parquet file; any other target, a model, as it is.
+
+    Raises:
+        CgirError: it is a predictor, or a damaged data set.
+    """
     from encoders.predictors.serialization import FILE
 
     path = Path(target)

@@ -6,11 +6,11 @@ import argparse
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgir.errors import CgirError, TraceError
-from cgir.store import GraphStore
+
+from .targets import open_target
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -133,10 +133,9 @@ def build_model(name: str, examples: Examples, seed: int) -> nn.Module:
 def _names(target: str) -> list[str]:
     from frontends.spaces import SPACES
 
-    path = Path(target)
-    if path.suffix != ".parquet" and not path.is_dir():
-        return [target]
-    store = GraphStore.open(path)
+    store = open_target(target)
+    if isinstance(store, str):
+        return [store]
     for family, spec in zip(store.families, store.specs, strict=True):
         if family not in SPACES or not spec:
             raise CgirError(f"{target}: a network of {family or 'no family'!r}; expected those of a search space")

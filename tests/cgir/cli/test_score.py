@@ -157,6 +157,7 @@ def test_az_nas_ranks_the_networks_named(tmp_path: Path, capsys: pytest.CaptureF
         (["small_net.py:number", *RANDOM], "found a int, expected a model"),
         (["small_net.py:nothing_installed", *RANDOM], "pip install 'cgir[zoo]'"),
         (["small_net.onnx", *RANDOM], "small_net.onnx: a file; proxies need a PyTorch module"),
+        (["saved", *RANDOM], "saved: a file; proxies need a PyTorch module"),
         (["small_net.py:build", *RANDOM, "--proxies", "az_nas"], "only small_net.py:build is named"),
         (["small_net.py:build", *RANDOM, "-o", "scores.txt"], "call the file scores.csv"),
         (["nasbench201:xx", *RANDOM], "nasbench201: 1 nodes separated by '+' in 'xx'"),
@@ -169,6 +170,8 @@ def test_complaints_are_one_line(
     words: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_net(tmp_path)
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()
     assert main(["score", *words]) == 2
     found = capsys.readouterr()
     assert found.out == ""
