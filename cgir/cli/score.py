@@ -143,9 +143,9 @@ def _scores(
     options = {"seed": args.seed, "device": args.device}
     row = zero_cost.score(module, examples.inputs, targets, names=tuple(single), **options)
     if any(proxy in TRAININGS for proxy in proxies):
-        if isinstance(examples.inputs, tuple):
+        if len(examples.inputs) > 1:
             raise CgirError(f"dense_regression takes one input, a batch of images, and not {len(examples.inputs)}")
-        row["dense_regression"] = zero_cost.dense_regression(module, examples.inputs, **options)
+        row["dense_regression"] = zero_cost.dense_regression(module, examples.inputs[0], **options)
     return row
 
 

@@ -21,20 +21,19 @@ class Examples:
     """A batch.
 
     Attributes:
-        inputs: of the networks; one, or several.
+        inputs: of the networks.
         labels: (B,); None where inputs are random.
         classes: number of classes; None where inputs are random.
     """
 
-    inputs: Tensor | tuple[Tensor, ...]
+    inputs: tuple[Tensor, ...]
     labels: Tensor | None = None
     classes: int | None = None
 
     @property
     def image(self) -> tuple[int, ...]:
         """Shape of one example of the first input."""
-        first = self.inputs[0] if isinstance(self.inputs, tuple) else self.inputs
-        return tuple(first.shape[1:])
+        return tuple(self.inputs[0].shape[1:])
 
     def targets_of(self, module: nn.Module, name: str, seed: int) -> Tensor | None:
         """The labels; where inputs are random, as many random classes as the module has, None if it has no classes.
@@ -59,8 +58,8 @@ class Examples:
             raise TraceError(f"{name}: {error}") from error
         if len(outputs) != 1 or len(outputs[0].shape) != 1:
             return None
-        first = self.inputs[0] if isinstance(self.inputs, tuple) else self.inputs
-        return torch.randint(outputs[0].shape[0], first.shape[:1], generator=torch.Generator().manual_seed(seed))
+        batch = self.inputs[0].shape[:1]
+        return torch.randint(outputs[0].shape[0], batch, generator=torch.Generator().manual_seed(seed))
 
 
 def read_examples(args: argparse.Namespace) -> Examples:
@@ -82,13 +81,12 @@ def read_examples(args: argparse.Namespace) -> Examples:
     if args.data is None:
         if args.size:
             raise CgirError(f"--size {args.size} belongs to --data; with --input-shape the shape has the size")
-        inputs = tuple(torch.randn(shape, generator=generator) for shape in args.input_shape)
-        return Examples(inputs[0] if len(inputs) == 1 else inputs)
+        return Examples(tuple(torch.randn(shape, generator=generator) for shape in args.input_shape))
     images = load_images(args.data, args.size)
     if args.batch > len(images):
         raise CgirError(f"--batch {args.batch}: {args.data} has {len(images):,} images; expected no more")
     drawn = images.select(torch.randperm(len(images), generator=generator)[: args.batch])
-    return Examples(drawn.pixels, drawn.labels, images.classes)
+    return Examples((drawn.pixels,), drawn.labels, images.classes)
 
 
 def model_names(targets: Iterable[str]) -> list[str]:
