@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.weight_norm import WeightNorm
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)  # the first of batch and instance
 
 
 def draw_weights(network: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:

@@ -32,6 +32,19 @@ def test_weights_are_drawn_biases_are_0_and_scales_1() -> None:
     assert torch.equal(network[3].weight, kept)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [nn.BatchNorm1d(4), nn.InstanceNorm2d(4, affine=True), nn.GroupNorm(2, 4), nn.LayerNorm((4, 3)), nn.RMSNorm(4)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_scales_of_every_norm_are_1_and_shifts_0(layer: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(3)
+    draw_weights(layer, normal)
+    assert all(bool((p == float(name == "weight")).all()) for name, p in layer.named_parameters())
+
+
 def old_weight_norm(layer: nn.Module) -> nn.Module:
     with pytest.warns(FutureWarning):
         return nn.utils.weight_norm(layer)
