@@ -71,7 +71,8 @@ def draw_batches(supernet: Supernet, images: Images, *, count: int, batch: int, 
     Raises:
         CgirError: fewer than 2 images in a batch.
     """
-    for name, value in (("count", count), ("batch", batch), (images.name, len(images))):
+    # the batch first: the count of some rules is computed from it
+    for name, value in (("batch", batch), ("count", count), (images.name, len(images))):
         if type(value) is not int or value < 2:
             raise CgirError(f"one_shot: {name}={value!r}; expected 2 images or more, for BatchNorm")
     rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:count]

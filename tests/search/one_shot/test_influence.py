@@ -205,7 +205,11 @@ def test_supernet_and_random_state_stay(trained: Trained, images: Images, rule: 
 
 
 @Rules
-@pytest.mark.parametrize("options", [{"inverse": "newton"}, {"eta": 0}], ids=["inverse", "eta"])
+@pytest.mark.parametrize(
+    "options",
+    [{"inverse": "newton"}, {"eta": 0}, {"batch": 1, "batches": 1}],
+    ids=["inverse", "eta", "batch"],
+)
 def test_options_are_checked_first(trained: Trained, images: Images, rule: str, options: dict[str, Any]) -> None:
-    with pytest.raises(CgirError, match=r"newton|eta=0"):
+    with pytest.raises(CgirError, match=r"newton|eta=0|batch=1;"):
         run(rule, trained, images, **options)

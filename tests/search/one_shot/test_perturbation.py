@@ -162,7 +162,7 @@ def test_zero_cost_equals_the_algorithm_written_out(proxy: str) -> None:
         ("perturbation", {"train": digits(), "tune_steps": 30, "tune_lr": 1e30}, "the loss of the tuning is .*; lower"),
         ("perturbation", {"batch": 1}, "batch=1; expected 2 images or more"),
         ("zero_cost", {"proxy": "nasw"}, "no proxy 'nasw'; there are"),
-        ("zero_cost", {"batch": 1}, "=1; expected 2 images or more"),
+        ("zero_cost", {"batch": 1}, "batch=1; expected 2 images or more"),
     ],
     ids=["criterion", "no-train", "no-steps", "no-images", "diverges", "batch", "proxy", "proxy-batch"],
 )
