@@ -18,6 +18,7 @@ from .deciding import decide_in_turn
 from .images import Images
 from .network import MixedNetwork, Supernet
 from .ranking import Ranking, draw_batches, evaluate
+from .train_settings import TrainSettings
 from .trained import Trained, check_images
 
 CRITERIA = ("accuracy", "loss")
@@ -54,8 +55,8 @@ def perturbation(
         count: of images that are evaluated, or all where there are fewer; the same in all evaluations.
         batch: of them at a time; BatchNorm sees one batch, so scores depend on it.
         train: images of the tuning; needed for it, and for nothing else.
-        tune_steps: steps of SGD after every decision, each on 64 images, with the momentum, weight decay and clipping
-            of `TrainSettings`.
+        tune_steps: steps of SGD after every decision, with the batch, momentum, weight decay and clipping of
+            `TrainSettings`.
         tune_lr: their learning rate; a tenth of the training's first.
 
     Raises:
@@ -140,25 +141,25 @@ def zero_cost(
 
 
 class _Tuner:
-    """Trains the weights of a supernet at a fixed mixture, by the optimiser of `train`."""
-
-    BATCH, MOMENTUM, DECAY, CLIP = 64, 0.9, 3e-4, 5.0
+    """Trains the weights of a supernet at a fixed mixture, by the optimiser of `train` with its defaults."""
 
     def __init__(self, supernet: Supernet, images: Images, steps: int, lr: float, seed: int) -> None:
         self.supernet, self.images, self.steps, self.lr = supernet, images, steps, lr
         self.generator = torch.Generator().manual_seed(seed)
         self.weights = list(supernet.parameters())
-        self.sgd = torch.optim.SGD(self.weights, lr, momentum=self.MOMENTUM, weight_decay=self.DECAY)
+        self.sgd = torch.optim.SGD(
+            self.weights, lr, momentum=TrainSettings.momentum, weight_decay=TrainSettings.weight_decay
+        )
 
     def __call__(self, mixture: Tensor) -> None:
         """Take the steps."""
         for _ in range(self.steps):
-            pixels, labels = self.images.draw(self.BATCH, self.generator)
+            pixels, labels = self.images.draw(TrainSettings.batch, self.generator)
             loss = cross_entropy(self.supernet(pixels.to(mixture), mixture), labels.to(mixture.device))
             if not bool(torch.isfinite(loss)):
                 raise CgirError(f"perturbation: the loss of the tuning is {loss.item()}; lower tune_lr={self.lr}")
             gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
             for weight, gradient in zip(self.weights, gradients, strict=True):
                 weight.grad = gradient
-            clip_grad_norm_(self.weights, self.CLIP)
+            clip_grad_norm_(self.weights, TrainSettings.clip)
             self.sgd.step()
