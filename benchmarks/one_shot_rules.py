@@ -183,9 +183,9 @@ def main() -> None:
             print(" | ".join(line))
     if options.write:
         about = (
-            "NAS-Bench-201 at 16 x 16 pixels, batches of 64 random images: cells of 16 channels, five a stage, as the "
-            "proxies of the tables further up; processor time of one thread. `score` copies the network, and leaves "
-            "it as it is, before anything is computed."
+            "NAS-Bench-201 at 16 x 16 pixels, batches of 64 random images: cells of 16 channels, five a stage, as in "
+            "'Rankings without training: zero-cost proxies'; processor time of one thread. `score` copies the network "
+            "before anything is computed, and leaves it as it is."
         )
         publish(
             "one_shot_rules",

@@ -60,14 +60,15 @@ BatchNorm behind skips and pooling too. *Causal* reads untrained supernets ("Cau
 Search"): *observed* accuracies of 1,024 images, or draws from a Gaussian prior (p = 1) that is one for all operations
 (which is chance), or each operation's own as measured on the trained supernet; *game* takes Shapley values.
 
-What the rows say. No rule is better than six 3x3 convolutions, which need no search. The published order does not
-reproduce at this scale: argmax collapses to skips on one seed of five and is among the best on three others;
-influential magnitude is below perturbation and below eq. 5, does not gain by the training or by the Hessian, and falls
-where skips and pooling are normalised as convolutions are. That eq. 5 and perturbation by loss are the better rules
-agrees with leave-one-out retraining ("What selection rules know of a supernet's operations"). The prior of the causal
-rule is nearly chance: on the supernet of seed 1 mean accuracies of the operations, each alone on an edge, go from .47
-to .50, with a deviation of .04 to .07 from edge to edge and batch to batch. On NAS-Bench-1Shot1 argmax is better than a
-random cell in all spaces; influential magnitude hardly is on average, and scatters most."""
+What the rows say. No rule is on average better than six 3x3 convolutions, which need no search; perturbation by loss,
+which agrees with leave-one-out retraining ("What selection rules know of a supernet's operations"), is as good. The
+published order does not reproduce at this scale: argmax collapses to skips on one seed of five and is among the best on
+three others; influential magnitude is below perturbation, and below eq. 5 unless `none` is excluded, does not gain by
+the training or by the Hessian, and falls where skips and pooling are normalised as convolutions are. Most means are
+closer to each other than the deviations of seeds. The prior of the causal rule is nearly chance: on the supernet of
+seed 1 `one_shot_statistics` has mean accuracies of the operations, each alone on an edge, from .47 to .50, with a
+deviation of .04 to .07 from edge to edge and batch to batch. On NAS-Bench-1Shot1 argmax is better than a random cell in
+all spaces; influential magnitude hardly is on average, and scatters more than argmax and perturbation do."""
 
 
 def tables(results: Results) -> list[Table]:

@@ -1,6 +1,6 @@
 """How well selection rules know what an operation of a supernet is worth, where that can be measured.
 
-    # about two minutes a seed; finished seeds are not run again
+    # four to five minutes a seed; finished seeds are not run again
     python -m examples.papers.one_shot_truth
 
 The truth is leave-one-out retraining ("Influential Magnitude", section 1): take one operation away, train all weights
