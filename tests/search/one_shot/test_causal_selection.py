@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from one_shot_samples import digits, tiny, trained_like
-from scipy.stats import chisquare, kstest, norm
+from scipy.stats import chisquare, kstest, norm, uniform
 from torch import Tensor
 
 from cgir.errors import CgirError
@@ -190,9 +190,8 @@ def test_new_weights_have_the_distribution_of_their_name(network: Supernet, weig
     if weights == "constant":
         np.testing.assert_allclose(values, 1, rtol=1e-6)
     else:
-        reference = norm if weights == "gaussian" else "uniform"
-        scaled = values if weights == "gaussian" else (values / sqrt(3) + 1) / 2
-        assert kstest(scaled, reference.cdf if weights == "gaussian" else "uniform").pvalue > 1e-3
+        reference = norm if weights == "gaussian" else uniform(-sqrt(3), 2 * sqrt(3))  # both of deviation 1
+        assert kstest(values, reference.cdf).pvalue > 1e-3
 
 
 def test_noise_replaces_the_pixels(network: Supernet, monkeypatch: pytest.MonkeyPatch) -> None:
