@@ -22,7 +22,7 @@ from search.one_shot import Supernet, supernet
 
 from .paired_timing import in_turns, on_threads
 from .per_edge_supernets import PerEdgeDarts, PerEdgeNasBench1Shot1, PerEdgeNasBench201
-from .report import Table, publish
+from .report import Table, publish, show
 
 PER_EDGE: dict[str, Callable[[Supernet], nn.Module]] = {
     "nasbench201": PerEdgeNasBench201,
@@ -117,10 +117,7 @@ def main() -> None:
         print(peak_of(int(options.peak[0]), options.peak[1] == "node"))
         return
     tables = measured()
-    for table in tables:
-        print(f"\n{table.caption}")
-        for line in (table.columns, *table.rows):
-            print(" | ".join(line))
+    show(tables)
     if options.write:
         about = (
             "`search.one_shot` computes a mixture by source node: one convolution for all edges that leave a node, "

@@ -23,7 +23,7 @@ from frontends import spaces
 from search.one_shot import RULES, Images, causal, select, supernet, untrained
 from search.zero_cost import NAMES, dense_regression, rank_az_nas, score
 
-from .report import Table, publish
+from .report import Table, publish, show
 
 CELLS, COMPARED, SWEEP = 30, 6, 300  # random cells; those on which proxies are timed by themselves; a usual sweep
 SKELETON: dict[str, Any] = {"channels": 16, "cells": 5, "image": (3, 16, 16)}
@@ -177,10 +177,7 @@ def main() -> None:
             tuple(rule_rows()),
         ),
     ]
-    for found in tables:
-        print(f"\n{found.caption}")
-        for line in (found.columns, *found.rows):
-            print(" | ".join(line))
+    show(tables)
     if options.write:
         about = (
             "NAS-Bench-201 at 16 x 16 pixels, batches of 64 random images: cells of 16 channels, five a stage, as in "

@@ -29,6 +29,14 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
+def show(tables: Sequence[Table]) -> None:
+    """Print tables."""
+    for table in tables:
+        print(f"\n{table.caption}")
+        for line in (table.columns, *table.rows):
+            print(" | ".join(line))
+
+
 def publish(name: str, title: str, about: str, command: str, tables: Sequence[Table]) -> None:
     """Keep one script's measurements and rewrite RESULTS.md.
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 import frontends
 from frontends import spaces
 
-from .report import Table, publish
+from .report import Table, publish, show
 
 WHOLE = {  # networks, and seconds that compiling them may take on two cores
     "nasbench201": (15_625, 4),
@@ -154,10 +154,7 @@ def main() -> None:
             tuple(map(per_graph, tqdm(options.spaces))),
         ),
     ]
-    for found in tables:
-        print(f"\n{found.caption}")
-        for line in (found.columns, *found.rows):
-            print(" | ".join(line))
+    show(tables)
     if options.write:
         about = (
             "Networks of the search spaces, at their published sizes, straight to arrays (`GraphBatch`), on one "

@@ -36,7 +36,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
 from frontends import tables
 
-from .report import Table, publish
+from .report import Table, publish, show
 
 SPACES = ("nasbench201", "nasbench101")
 DISTINCT = ("nasbench201", "nasbench101", "darts", "ofa_mbv3", "transnas_macro")
@@ -340,10 +340,7 @@ def main() -> None:
     with threadpool_limits(limits=1):
         knowing = label_table(options.labels)  # first, because it alone fails without CGIR_DATA
         measured = [*space_tables(tuple(options.spaces), options.peers), distinct_table(options.distinct), knowing]
-    for found in measured:
-        print(f"\n{found.caption}")
-        for line in (found.columns, *found.rows):
-            print(" | ".join(line))
+    show(measured)
     if options.write:
         about = (
             "The 11 smallest eigenvalues of every graph's normalised Laplacian, float64; constructing the graphs is "

@@ -30,7 +30,7 @@ import frontends
 from cgir import GraphBatch, GraphStore
 from cgir.typing import AnyArray, IntArray
 
-from .report import Table, publish
+from .report import Table, publish, show
 
 BATCH, CHUNK = 256, 4096
 SAMPLE, BATCHES = 2048, 12
@@ -298,10 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         peers = tuple(compare(name, sample, BATCHES) for name in tqdm(PEERS))
     columns = ("kept as", "bytes a graph", "us a graph to write", "ms to open", "graphs a second")
     found = [whole, Table(f"{len(sample):,} of its networks, random batches of {BATCH}", columns, peers)]
-    for table in found:
-        print(f"\n{table.caption}")
-        for line in (table.columns, *table.rows):
-            print(" | ".join(line))
+    show(found)
     if options.write:
         about = (
             "Whole networks on disk. Processor time of all threads (reading takes one; opening the whole space: "

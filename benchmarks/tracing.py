@@ -27,7 +27,7 @@ import frontends
 from frontends.reference import resnet50, vit_b16
 from frontends.torch.torchvision_ops import declare
 
-from .report import Table, publish
+from .report import Table, publish, show
 from .zoo.families import REPRESENTATIVES
 from .zoo.torch_models import build
 
@@ -244,10 +244,7 @@ def main() -> None:
             (_llama_cells(),),
         ),
     ]
-    for found in tables:
-        print(f"\n{found.caption}")
-        for line in (found.columns, *found.rows):
-            print(" | ".join(line))
+    show(tables)
     if options.write:
         about = (
             "From a module on the meta device to the canonical graph, and to what PyTorch exports; processor time, "
