@@ -84,7 +84,7 @@ def rank_az_nas(
     for number, module in enumerate(tqdm(modules, desc="az_nas", unit="network", leave=False, disable=None)):
         try:
             probe = Probe(module, inputs, seed=seed, device=device)
-            with in_one_line(f"az_nas of {probe.name}"):
+            with in_one_line("az_nas", probe.name):
                 found.append(components(probe))
         except CgirError as error:
             raise CgirError(f"rank_az_nas: network {number}: {error}") from error

@@ -196,14 +196,15 @@ class Probe:
 
 
 @contextmanager
-def in_one_line(what: str) -> Iterator[None]:
+def in_one_line(proxy: str, network: str) -> Iterator[None]:
     """Errors of an operator that cannot be differentiated, or not in this precision, as a CgirError of one line."""
     try:
         yield
     except CgirError:
         raise
     except Exception as error:
-        raise CgirError(f"{what} failed ({one_line(error, 300, named=True)})") from error
+        reason = one_line(error, 300, named=True)
+        raise CgirError(f"score: {proxy} of {network} failed ({reason}); leave {proxy} out") from error
 
 
 def one_tensor(output: Any, name: str) -> Tensor:

@@ -55,7 +55,7 @@ def dense_regression(
     probe.inputs = tuple(x[:IMAGES] if probe.has_batch(x) else x for x in probe.inputs)
     with isolated(seed, probe.device):
         try:
-            with in_one_line(f"dense_regression of {probe.name}"):
+            with in_one_line("dense_regression", probe.name):
                 losses = _train(probe, steps)
         except MissingLayerError as error:
             raise CgirError(f"dense_regression needs {error}, and {probe.name} has none") from None

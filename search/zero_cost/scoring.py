@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cgir.errors import CgirError, one_line
+from cgir.errors import CgirError
 
 from .activations import naswot, swap
 from .costs import flops, params
@@ -17,7 +17,7 @@ from .gradients import fisher, grad_norm, grasp, snip
 from .isolation import isolated
 from .jacobian import jacob_cov
 from .meco import meco
-from .probe import Loss, MissingLayerError, Probe
+from .probe import Loss, MissingLayerError, Probe, in_one_line
 from .synflow import synflow
 from .zen import zen
 from .zico import zico
@@ -81,15 +81,10 @@ def score(
 
 
 def _one(name: str, probe: Probe) -> float | None:
-    with isolated(probe.seed, probe.device):
-        try:
+    try:
+        with isolated(probe.seed, probe.device), in_one_line(name, probe.name):
             value = PROXIES[name](probe)
-        except MissingLayerError as error:
-            rest = ", ".join(other for other in ANY_NETWORK if other != name)
-            raise CgirError(f"score: {name} needs {error}; {probe.name} has none, use one of {rest}") from None
-        except CgirError:
-            raise
-        except Exception as error:  # of an operator that cannot be differentiated, or not in float64
-            reason = one_line(error, 300, named=True)
-            raise CgirError(f"score: {name} of {probe.name} failed ({reason}); leave {name} out") from error
+    except MissingLayerError as error:
+        rest = ", ".join(other for other in ANY_NETWORK if other != name)
+        raise CgirError(f"score: {name} needs {error}; {probe.name} has none, use one of {rest}") from None
     return value if value is not None and math.isfinite(value) else None
