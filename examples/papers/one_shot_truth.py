@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from benchmarks.report import publish
+from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
 from encoders.training.seeding import seeded
@@ -213,8 +214,8 @@ def main() -> None:
     for seed in range(args.seeds):
         if all(row["seed"] != seed for row in rows):
             rows.append(run(seed))
-            with args.file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+            with atomic_path(args.file) as temporary:
+                temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     title = "What selection rules know of a supernet's operations"
     publish("one_shot_truth", title, ABOUT, "python -m examples.papers.one_shot_truth", tables(rows))
 
