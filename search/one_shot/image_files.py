@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -60,10 +59,13 @@ def _arrays(path: str | PathLike[str]) -> list[AnyArray]:
             missing = [name for name in ARRAYS if name not in file]
             if missing:
                 raise FileFormatError(f"{path}: has {', '.join(file) or 'no array'}; expected images and labels")
-            return [file[name] for name in ARRAYS]
+            arrays = [file[name] for name in ARRAYS]
+            if not all(isinstance(array, np.ndarray) for array in arrays):  # NumPy gives other members as bytes
+                raise TypeError("a member is no array")
+            return arrays
     except FileFormatError:
         raise
-    except (ValueError, OSError, EOFError, BadZipFile, AttributeError, TypeError) as error:
+    except Exception as error:  # whatever zipfile, zlib and NumPy's parser raise on damaged bytes
         raise FileFormatError(
             f"{path}: cannot be read ({one_line(error, 100)}); write it with numpy.savez(path, images=..., labels=...)"
         ) from error

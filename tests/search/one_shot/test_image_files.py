@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -79,6 +80,26 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(CgirError, match=f"^{re.escape(path)}: {re.escape(complaint)}"):
             load_images(path)
+
+
+def test_damaged_files_are_refused_whatever_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, images=IMAGES, labels=LABELS)
+    packed, directory = path.read_bytes(), path.read_bytes().index(b"PK\1\2")
+    np.savez(path, images=IMAGES, labels=LABELS)
+    with ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    damaged = [packed[:100] + bytes(100) + packed[200:]]  # zlib.error
+    damaged += [packed[:place] + b"\x61" + packed[place + 1 :] for place in (directory + 8, directory + 10)]
+    for old, new in ((b"\x93NUMPY", b"\x93NUMPI"), (b"'shape': (", b"'shape':  ")):  # bytes; tokenize.TokenError
+        with ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content.replace(old, new))
+        damaged.append(path.read_bytes())
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(FileFormatError, match="cannot be read"):
+            read_npz(path)
 
 
 def test_labels_with_large_gaps_are_refused(tmp_path: Path) -> None:
