@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, FileFormatError, one_line
 
 from .arguments import check_seed, check_types
 from .image_files import read_npz
@@ -116,7 +116,7 @@ def load_images(
 
     Raises:
         CgirError: an unknown name, no such file, a size that does not divide, or pillow is missing.
-        FileFormatError: the file lacks an array, or one is of another shape or type.
+        FileFormatError: the file cannot be read, lacks an array, or one is of another shape or type.
     """
     name = os.fspath(name)
     if name.endswith(".npz"):
@@ -164,11 +164,17 @@ def _cifar10(folder: str | PathLike[str] | None) -> tuple[Tensor, Tensor]:
         raise CgirError(
             "cifar10: its images are PNG or JPEG files, which pillow reads: pip install 'cgir[images]'"
         ) from error
-    table = pq.read_table(path, columns=["img", "label"])
-    files = tqdm(table["img"].to_pylist(), desc="cifar10", unit="image", leave=False, disable=None)
-    pictures = [Image.open(BytesIO(file["bytes"])).convert("RGB") for file in files]
-    pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-    return pixels.permute(0, 3, 1, 2).float().contiguous(), torch.tensor(table["label"].to_pylist())
+    try:
+        table = pq.read_table(path, columns=["img", "label"])
+        files = tqdm(table["img"].to_pylist(), desc="cifar10", unit="image", leave=False, disable=None)
+        pictures = [Image.open(BytesIO(file["bytes"])).convert("RGB") for file in files]
+        pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
+        labels = torch.tensor(table["label"].to_pylist())
+    except Exception as error:  # whatever PyArrow and pillow raise on another table or damaged bytes
+        raise FileFormatError(
+            f"{path}: cannot be read ({one_line(error, 100)}); expected columns img (with bytes) and label"
+        ) from error
+    return pixels.permute(0, 3, 1, 2).float().contiguous(), labels
 
 
 def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:

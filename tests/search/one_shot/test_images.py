@@ -9,7 +9,7 @@ import pytest
 import torch
 from one_shot_samples import digits
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, FileFormatError
 from search.one_shot import Images, load_images
 
 PIXELS, LABELS = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 0])
@@ -127,3 +127,14 @@ def test_cifar10_is_read_from_its_parquet_file(tmp_path: Path, monkeypatch: pyte
     raw = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
     mean, std = raw.mean((0, 2, 3), keepdim=True), raw.std((0, 2, 3), keepdim=True)
     torch.testing.assert_close(images.pixels, (raw - mean) / std)
+
+
+def test_other_files_in_place_of_cifar10_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("PIL.Image")
+    (tmp_path / "cifar10").mkdir()
+    path = tmp_path / "cifar10" / "train.parquet"
+    for table in (None, {"image": [1]}, {"img": [{"bytes": b"x"}], "label": [1]}, {"img": [1], "label": [1]}):
+        path.write_bytes(b"x") if table is None else pq.write_table(pa.table(table), path)
+        with pytest.raises(FileFormatError, match="cannot be read") as caught:
+            load_images("cifar10", folder=tmp_path)
+        assert "\n" not in str(caught.value)
