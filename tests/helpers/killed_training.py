@@ -5,16 +5,19 @@ many runs were killed.
 """
 
 import os
-import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, os.getcwd())
+from killed_children import dies
 from one_shot_samples import digits, tiny
 
 from search.one_shot import train, training_run
+
+MOMENTS = ((training_run, "weight_gradient"), (os, "replace"))  # every gradient and write
 
 
 def act(path: Path) -> None:
@@ -24,34 +27,11 @@ def act(path: Path) -> None:
     train(tiny(channels=2), *halves, steps=3, batch=4, path=path, checkpoint_every=2, progress=False, device="cpu")
 
 
-def dies(path: Path, moment: int) -> bool:
-    """Train in a copy of this process, which is killed at the `moment`-th gradient or write."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] == signal.SIGKILL
-    left = moment
-
-    def deadly(call):
-        def wrapped(*args, **options):
-            nonlocal left
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-            return call(*args, **options)
-
-        return wrapped
-
-    training_run.weight_gradient = deadly(training_run.weight_gradient)
-    os.replace = deadly(os.replace)
-    act(path)
-    os._exit(0)
-
-
 def main(folder: Path) -> None:
     """Kill at each moment until the training survives."""
     act(folder / "whole")
     moment = 0
-    while dies(folder / f"{moment}", moment):
+    while dies(partial(act, folder / f"{moment}"), MOMENTS, moment):
         act(folder / f"{moment}")
         assert (folder / f"{moment}").read_bytes() == (folder / "whole").read_bytes(), f"other bits at moment {moment}"
         moment += 1

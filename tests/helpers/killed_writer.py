@@ -6,14 +6,15 @@ hinders the next writer.
 
 import os
 import shutil
-import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 sys.path.insert(0, os.getcwd())
 from cgir_samples import ring_graph
+from killed_children import dies
 
 from cgir import FileFormatError, GraphStore
 
@@ -38,29 +39,6 @@ def act(action: str, path: Path) -> None:
         GraphStore.write(path, GraphStore.merge([GraphStore.open(path)] * 2), shard_size=4)
     else:
         GraphStore.write(path, GraphStore.open(path).deduplicate(), shard_size=2)
-
-
-def dies(action: str, path: Path, moment: int) -> bool:
-    """Act in a copy of this process, which is killed when it touches the disk for the `moment`-th time."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] == signal.SIGKILL
-    left = moment
-
-    def deadly(call):
-        def wrapped(*args, **options):
-            nonlocal left
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-            return call(*args, **options)
-
-        return wrapped
-
-    for where, name in MOMENTS:
-        setattr(where, name, deadly(getattr(where, name)))
-    act(action, path)
-    os._exit(0)
 
 
 def state(path: Path) -> object:
@@ -98,7 +76,7 @@ def main(path: Path, action: str) -> None:
     after, moment, died = state(path), 0, True
     while died:
         reset()
-        died = dies(action, path, moment)
+        died = dies(partial(act, action, path), MOMENTS, moment)
         found = state(path)
         assert found in (before, after), f"neither old nor new at moment {moment}"
         print("old" if found == before else "new")
