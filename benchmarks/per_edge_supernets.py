@@ -20,22 +20,9 @@ from frontends.spaces.nasbench101.torch_network import operation as vertex_opera
 from frontends.spaces.nasbench201.torch_network import ReductionBlock
 from frontends.spaces.nasbench201.torch_network import operation as nasbench201_operation
 from search.one_shot import Supernet
+from search.one_shot.network import batch_norm, by_batch
 
 Layers = Callable[[int, int], Mapping[str, nn.Module | None]]  # of channels and stride
-
-
-def batch_norm(channels: int, affine: bool = False) -> nn.BatchNorm2d:
-    """BatchNorm by the statistics of the batch."""
-    return nn.BatchNorm2d(channels, affine=affine, track_running_stats=False)
-
-
-def searched(layer: nn.Module, affine: bool = False) -> nn.Module:
-    """A layer of a final network as it is in a supernet, by the statistics of the batch."""
-    if isinstance(layer, nn.BatchNorm2d):
-        return batch_norm(layer.num_features, affine)
-    for name, inner in layer.named_children():
-        setattr(layer, name, searched(inner, affine))
-    return layer
 
 
 class MixedOperation(nn.Module):
@@ -120,22 +107,22 @@ class PerEdgeNasBench201(nn.Module):
         super().__init__()
         space: Any = supernet.space
         self.operations = supernet.choices[0].options
-        self.stem = searched(_conv_norm(space.image[0], space.channels), affine=True)
+        self.stem = by_batch(_conv_norm(space.image[0], space.channels))
         self.layers = nn.ModuleList()
         for stage, width in enumerate((space.channels, 2 * space.channels, 4 * space.channels)):
             if stage:
-                self.layers.append(searched(ReductionBlock(width // 2, width), affine=True))
+                self.layers.append(by_batch(ReductionBlock(width // 2, width)))
             for _ in range(space.cells):
                 self.layers.append(PerEdgeCell(lambda c, s: self._layers(c, normalize), 1, 3, width, partial=partial))
-        self.last = nn.Sequential(batch_norm(width, affine=True), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.last = nn.Sequential(batch_norm(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
         self.classifier = nn.Linear(width, space.classes)
 
     def _layers(self, channels: int, normalize: bool) -> dict[str, nn.Module | None]:
         made: dict[str, nn.Module | None] = {"none": None}
         for name in self.operations[1:]:
-            layer = searched(nasbench201_operation(name, channels))
+            layer = by_batch(nasbench201_operation(name, channels), affine=False)
             bare = name in ("skip_connect", "avg_pool_3x3") and normalize
-            made[name] = nn.Sequential(layer, batch_norm(channels)) if bare else layer
+            made[name] = nn.Sequential(layer, batch_norm(channels, affine=False)) if bare else layer
         return made
 
     def forward(self, x: Tensor, mixture: Tensor) -> Tensor:
@@ -167,14 +154,14 @@ class PerEdgeDarts(nn.Module):
             space.channels,
             reduction_layers(space.layers),
         )
-        self.stem = searched(_conv_norm(space.image[0], widths[0]), affine=True)
+        self.stem = by_batch(_conv_norm(space.image[0], widths[0]))
         self.first, self.second, self.cells = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.kinds = [int(number in reducing) for number in range(space.layers)]
         for number, reduces in enumerate(self.kinds):
             channels *= 1 + reduces
             first = DartsFactorizedReduce if number - 1 in reducing else _pointwise
-            self.first.append(searched(first(widths[-2], channels)))
-            self.second.append(searched(_pointwise(widths[-1], channels)))
+            self.first.append(by_batch(first(widths[-2], channels), affine=False))
+            self.second.append(by_batch(_pointwise(widths[-1], channels), affine=False))
             self.cells.append(PerEdgeCell(self._layers, 2, 4, channels, bool(reduces), partial))
             widths.append(4 * channels)
         self.classifier = nn.Linear(widths[-1], space.classes)
@@ -182,9 +169,9 @@ class PerEdgeDarts(nn.Module):
     def _layers(self, channels: int, stride: int) -> dict[str, nn.Module | None]:
         made: dict[str, nn.Module | None] = {"none": None}
         for name in self.operations[1:]:
-            layer = searched(darts_operation(name, channels, stride))
+            layer = by_batch(darts_operation(name, channels, stride), affine=False)
             bare = name.endswith("pool_3x3") or (isinstance(layer, nn.Identity) and self.normalize)
-            made[name] = nn.Sequential(layer, batch_norm(channels)) if bare else layer
+            made[name] = nn.Sequential(layer, batch_norm(channels, affine=False)) if bare else layer
         return made
 
     def forward(self, x: Tensor, mixture: Tensor) -> Tensor:
@@ -213,7 +200,7 @@ class PerVertexCell(nn.Module):
     def __init__(self, layers: Layers, in_channels: int, channels: int, count: int, partial: int) -> None:
         super().__init__()
         widths = [*[channels] * count, count * channels]
-        self.projections = nn.ModuleList(searched(conv_bn_relu(in_channels, out, 1)) for out in widths)
+        self.projections = nn.ModuleList(by_batch(conv_bn_relu(in_channels, out, 1), affine=False) for out in widths)
         self.vertices = nn.ModuleList(MixedOperation(layers, channels, 1, partial) for _ in range(count))
 
     def forward(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -245,7 +232,7 @@ class PerEdgeNasBench1Shot1(nn.Module):
         space: Any = supernet.space
         self.choices, self.normalize = supernet.choices, normalize
         count = sum(choice.name.startswith("operation") for choice in self.choices)
-        self.stem = searched(conv_bn_relu(space.image[0], space.channels, 3), affine=True)
+        self.stem = by_batch(conv_bn_relu(space.image[0], space.channels, 3))
         self.layers, read = nn.ModuleList(), space.channels
         for stack, width in enumerate(space.channels * 2**stack for stack in range(space.stacks)):
             if stack:
@@ -253,15 +240,15 @@ class PerEdgeNasBench1Shot1(nn.Module):
             for _ in range(space.cells):
                 self.layers.append(PerVertexCell(self._layers, read, width, count, partial))
                 read = count * width
-        self.last = nn.Sequential(nn.ReLU(), nn.Conv2d(read, width, 1, bias=False), batch_norm(width, affine=True))
+        self.last = nn.Sequential(nn.ReLU(), nn.Conv2d(read, width, 1, bias=False), batch_norm(width))
         self.classifier = nn.Linear(width, space.classes)
 
     def _layers(self, channels: int, _stride: int) -> dict[str, nn.Module | None]:
         pool = vertex_operation(2, channels)
         return {
-            "conv3x3": searched(vertex_operation(0, channels)),
-            "conv1x1": searched(vertex_operation(1, channels)),
-            "maxpool3x3": nn.Sequential(pool, batch_norm(channels)) if self.normalize else pool,
+            "conv3x3": by_batch(vertex_operation(0, channels), affine=False),
+            "conv1x1": by_batch(vertex_operation(1, channels), affine=False),
+            "maxpool3x3": nn.Sequential(pool, batch_norm(channels, affine=False)) if self.normalize else pool,
         }
 
     def forward(self, x: Tensor, mixture: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from frontends.spaces.darts.genotype import CELLS, Cell, Edge, Genotype
 from frontends.spaces.darts.graph_writer import NONE, STEM_MULTIPLIER, reduction_layers
 from frontends.spaces.darts.space import NODES, OPS, Darts
+from frontends.spaces.darts.torch_network import DartsFactorizedReduce, relu_conv_bn
 
 from .choices import Choice, Picks
 from .darts_operations import operation_maker
 from .mixed_cell import MixedCell, cell_edges
-from .network import Supernet, batch_norm
+from .network import Supernet, batch_norm, by_batch
 
 EDGES = cell_edges(2, NODES)
 TARGETS = tuple(range(2, NODES + 2))
@@ -96,8 +97,9 @@ class SearchCell(nn.Module):
         self, in_channels: tuple[int, int], channels: int, reduces: bool, halved: bool, partial: int, normalize: bool
     ) -> None:
         super().__init__()
-        first = HalvedInput(in_channels[0], channels) if halved else input_layer(in_channels[0], channels)
-        self.preprocess = nn.ModuleList([first, input_layer(in_channels[1], channels)])
+        first = DartsFactorizedReduce(in_channels[0], channels) if halved else relu_conv_bn(in_channels[0], channels, 1)
+        layers = (first, relu_conv_bn(in_channels[1], channels, 1))
+        self.preprocess = nn.ModuleList(by_batch(layer, affine=False) for layer in layers)
         operations = {name: operation_maker(name, normalize) for name in OPS}
         self.mixed = MixedCell(operations, 2, NODES, channels, reduces, partial)
 
@@ -111,28 +113,6 @@ class SearchCell(nn.Module):
         """
         states = [layer(x) for layer, x in zip(self.preprocess, inputs, strict=True)]
         return torch.cat(self.mixed(states, operations, edges)[2:], 1)
-
-
-def input_layer(in_channels: int, channels: int) -> nn.Sequential:
-    """ReLU, 1x1 convolution, BatchNorm without own weights."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(in_channels, channels, 1, bias=False), batch_norm(channels, affine=False))
-
-
-class HalvedInput(nn.Module):
-    """Half the size by two 1x1 convolutions of stride 2 (FactorizedReduce of the authors)."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        self.relu = nn.ReLU()
-        self.conv_1 = nn.Conv2d(in_channels, channels // 2, 1, 2, bias=False)
-        self.conv_2 = nn.Conv2d(in_channels, channels // 2, 1, 2, bias=False)
-        self.norm = batch_norm(channels, affine=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, channels, H/2, W/2)."""
-        x = self.relu(x)
-        result: Tensor = self.norm(torch.cat([self.conv_1(x), self.conv_2(x[:, :, 1:, 1:])], 1))
-        return result
 
 
 def _operation_choices() -> list[Choice]:

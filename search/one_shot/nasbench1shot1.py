@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from frontends.spaces.nasbench101.cell import CONV1X1, CONV3X3, OPS, Cell
+from frontends.spaces.nasbench101.cell import CONV1X1, MAXPOOL3X3, OPS, Cell
 from frontends.spaces.nasbench101.one_shot import NUM_PARENTS, NasBench1Shot1
+from frontends.spaces.nasbench101.torch_network import conv_bn_relu, operation
 
 from .choices import Choice, Picks
-from .network import Supernet, batch_norm
+from .network import Supernet, batch_norm, by_batch
 
 
 class NasBench1Shot1Supernet(Supernet):
@@ -37,7 +38,7 @@ class NasBench1Shot1Supernet(Supernet):
         self.deciding = dict(zip(deciding, range(self.num_vertices, self.num_vertices + len(deciding)), strict=True))
         self.groups = (len(OPS),) * self.num_vertices + tuple(deciding)
         self.choices = self._choices()
-        self.stem = conv_norm_relu(space.image[0], space.channels, 3, affine=True)
+        self.stem = by_batch(conv_bn_relu(space.image[0], space.channels, 3))
         self.layers = nn.ModuleList()
         read = space.channels
         for width in (space.channels * 2**stack for stack in range(space.stacks)):
@@ -107,7 +108,7 @@ class VertexCell(nn.Module):
     def __init__(self, in_channels: int, channels: int, num_vertices: int, partial: int, normalize: bool) -> None:
         super().__init__()
         self.widths = [*[channels] * num_vertices, num_vertices * channels]
-        self.project = conv_norm_relu(in_channels, sum(self.widths), 1)
+        self.project = by_batch(conv_bn_relu(in_channels, sum(self.widths), 1), affine=False)
         self.vertices = nn.ModuleList(MixedVertex(channels, partial, normalize) for _ in range(num_vertices))
 
     def forward(self, x: Tensor, operations: Sequence[Tensor], parents: Sequence[Tensor | None]) -> Tensor:
@@ -151,27 +152,9 @@ class MixedVertex(nn.Module):
         return F.channel_shuffle(torch.cat([mixed, x[:, self.active :]], 1), self.partial)
 
 
-def conv_norm_relu(in_channels: int, out_channels: int, kernel: int, affine: bool = False) -> nn.Sequential:
-    """Convolution, BatchNorm by the statistics of the batch, ReLU.
-
-    Args:
-        in_channels: channels it reads.
-        out_channels: channels it returns.
-        kernel: height and width of the kernel, odd.
-        affine: whether BatchNorm has weights; not inside cells, where they could undo the mixture's.
-    """
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
-        batch_norm(out_channels, affine),
-        nn.ReLU(),
-    )
-
-
 def _operation(op: int, channels: int, normalize: bool) -> nn.Module:
-    if op in (CONV3X3, CONV1X1):
-        return conv_norm_relu(channels, channels, 3 if op == CONV3X3 else 1)
-    pool = nn.MaxPool2d(3, 1, 1)
-    return nn.Sequential(pool, batch_norm(channels, affine=False)) if normalize else pool
+    layer = by_batch(operation(op, channels), affine=False)
+    return nn.Sequential(layer, batch_norm(channels, affine=False)) if normalize and op == MAXPOOL3X3 else layer
 
 
 def _weighted(terms: Sequence[Tensor], weights: Tensor | None) -> list[Tensor]:

@@ -76,3 +76,12 @@ class MixedNetwork(nn.Module):
 def batch_norm(channels: int, affine: bool = True) -> nn.BatchNorm2d:
     """BatchNorm by the statistics of the batch, in training and in evaluation."""
     return nn.BatchNorm2d(channels, affine=affine, track_running_stats=False)
+
+
+def by_batch(layer: nn.Module, affine: bool = True) -> nn.Module:
+    """A layer of a space's networks as a supernet has it: every BatchNorm in it is replaced by `batch_norm`."""
+    if isinstance(layer, nn.BatchNorm2d):
+        return batch_norm(layer.num_features, affine)
+    for name, inner in layer.named_children():
+        setattr(layer, name, by_batch(inner, affine))
+    return layer
