@@ -71,14 +71,15 @@ def train(
         _make_folder(path)
     with plain_modes(where):
         run = TrainingRun(supernet, chosen, where)
-        run.data = {
-            "train": fingerprint([train.pixels, train.labels]),
-            "valid": fingerprint([valid.pixels, valid.labels]),
-            "weights": fingerprint(supernet.parameters()),
-        }
-        if path is not None and Path(path).exists():
-            restore(run, path)
-            log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
+        if path is not None:
+            run.data = {
+                "train": fingerprint([train.pixels, train.labels]),
+                "valid": fingerprint([valid.pixels, valid.labels]),
+                "weights": fingerprint(supernet.parameters()),
+            }
+            if Path(path).exists():
+                restore(run, path)
+                log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
         with tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress) as bar:
             written = monotonic()
             while run.step < chosen.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
-from math import cos, isfinite, pi
+from math import isfinite
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from cgir.errors import CgirError
+from encoders.training.loop import cosine_factor
 
 from .bilevel import Batch, LossGradient, Unrolled, architecture_gradient, weight_gradient
 from .images import Images
@@ -49,7 +50,7 @@ class TrainingRun:
     def advance(self, train: Images, valid: Images) -> tuple[float, float]:
         """One step of the architecture, then one of the weights; the losses of their batches before the steps."""
         settings = self.settings
-        lr = settings.min_lr + (settings.lr - settings.min_lr) * (1 + cos(pi * self.step / settings.steps)) / 2
+        lr = settings.min_lr + (settings.lr - settings.min_lr) * cosine_factor(self.step, settings.steps)
         self.sgd.param_groups[0]["lr"] = lr
         train_batch, valid_batch = self._draw(train), self._draw(valid)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.autocast):
