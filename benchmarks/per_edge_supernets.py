@@ -149,11 +149,8 @@ class PerEdgeDarts(nn.Module):
         super().__init__()
         space: Any = supernet.space
         self.operations, self.normalize = supernet.choices[0].options, normalize
-        widths, channels, reducing = (
-            [STEM_MULTIPLIER * space.channels] * 2,
-            space.channels,
-            reduction_layers(space.layers),
-        )
+        widths = [STEM_MULTIPLIER * space.channels] * 2
+        channels, reducing = space.channels, reduction_layers(space.layers)
         self.stem = by_batch(_conv_norm(space.image[0], widths[0]))
         self.first, self.second, self.cells = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.kinds = [int(number in reducing) for number in range(space.layers)]
