@@ -91,7 +91,7 @@ class Repeated(Operation):
 class AveragePool(nn.Module):
     """Means of 3x3 windows over those positions that are inside the image.
 
-    By a convolution with ones: several times faster on a CPU than PyTorch's average pooling.
+    By a convolution with ones, which is faster on a CPU than PyTorch's average pooling.
     """
 
     def __init__(self, stride: int = 1) -> None:
