@@ -59,7 +59,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("contrastive.pretraining", "contrastive.transfer_protocol"),
         ("contrastive.corpus",),
     ),
-    "search": (("search.devices",), ("search.zero_cost",), ("search.one_shot",), ("search",)),
+    "search": (("search.devices", "search.seeds"), ("search.zero_cost",), ("search.one_shot",), ("search",)),
 }
 RANK = {name: rank for rooms in ROOMS.values() for rank, row in enumerate(rooms) for name in row}
 # Conveniences of `Graph` and the command line may look up, inside functions; nothing else may.

@@ -39,12 +39,6 @@ def check_positive(what: str, values: Mapping[str, float]) -> None:
             raise CgirError(f"{what}: {name}={value!r}; expected a positive number")
 
 
-def check_seed(what: str, seed: int) -> None:
-    """CgirError unless the generators take such a seed."""
-    if type(seed) is not int or not 0 <= seed < 2**32:
-        raise CgirError(f"{what}: seed={seed!r}; expected a whole number from 0 to 2^32 - 1")
-
-
 def _fits(value: object, kind: type) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

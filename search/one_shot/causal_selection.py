@@ -25,9 +25,9 @@ from tqdm import tqdm
 
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
+from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
-from .arguments import check_seed
 from .bilevel import Batch
 from .causal_statistics import PRIORS, Gaussian, Statistics, one_shot_statistics, priors
 from .choices import Choice

@@ -9,9 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import CgirError
+from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
-from .arguments import check_seed
 from .images import Images
 from .network import Supernet
 from .ranking import draw_batches, evaluate

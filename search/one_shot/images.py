@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from cgir.errors import CgirError, FileFormatError, one_line
+from search.seeds import check_seed
 
-from .arguments import check_seed, check_types
+from .arguments import check_types
 from .image_files import read_npz
 
 NAMES = ("digits", "cifar10")

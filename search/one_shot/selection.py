@@ -18,9 +18,10 @@ from cgir.errors import CgirError
 from cgir.typing import FloatArray
 from frontends.spaces import Space
 from search.devices import as_device
+from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
-from .arguments import check_seed, check_types
+from .arguments import check_types
 from .cell_pictures import cell_pictures
 from .choices import Choice, Picks, option_scores
 from .drawing import selection_svg

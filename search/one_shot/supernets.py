@@ -10,9 +10,10 @@ import torch
 from cgir.errors import CgirError
 from encoders.training.seeding import seeded
 from frontends import spaces
+from search.seeds import check_seed
 from search.zero_cost.isolation import plain_modes
 
-from .arguments import check_seed, check_types
+from .arguments import check_types
 from .network import Supernet
 
 # space -> module of this room and class, imported on demand

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from cgir.errors import CgirError
+from search.seeds import check_seed
 
-from .arguments import check_positive, check_seed, check_types
+from .arguments import check_positive, check_types
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -25,16 +24,6 @@ def as_inputs(inputs: Tensor | tuple[Tensor, ...], device: torch.device) -> tupl
         raise CgirError("score: inputs have no example; the first axis of the first input is the batch")
     moved = [x.detach().clone().to(device) for x in several]
     return tuple(x.float() if x.is_floating_point() else x for x in moved)
-
-
-def check_seed(seed: int) -> None:
-    """A seed that PyTorch, NumPy and Python take.
-
-    Raises:
-        CgirError: it is none.
-    """
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise CgirError(f"score: seed={seed!r}; expected an integer from 0 to 2^32 - 1")
 
 
 def check_count(inputs: tuple[Tensor, ...], targets: Any) -> None:

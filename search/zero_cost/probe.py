@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_map_only
 
 from cgir.errors import CgirError, one_line
 from search.devices import as_device
+from search.seeds import check_seed
 
-from .batch import as_inputs, check_classes, check_count, check_seed
+from .batch import as_inputs, check_classes, check_count
 from .isolation import closure_message, guarded, isolated, isolated_copy
 from .live_graph import leaves_of, live_nodes, tensors_in
 from .recorder import Call, Recorder
@@ -82,7 +83,7 @@ class Probe:
         self.seed = seed
         self.loss = loss
         self.original = module
-        check_seed(seed)
+        check_seed("score", seed)
         with isolated(seed, self.device):
             self.inputs = as_inputs(inputs, self.device)
             check_count(self.inputs, targets)

@@ -23,9 +23,10 @@ from search.one_shot import (
     train,
     untrained,
 )
-from search.one_shot.arguments import check_positive, check_seed, check_types
+from search.one_shot.arguments import check_positive, check_types
 from search.one_shot.checkpoints import KIND
 from search.one_shot.ranking import draw_batches
+from search.seeds import check_seed
 
 SKELETON: dict[str, Any] = {"channels": 1, "cells": 1, "image": (1, 4, 4), "classes": 2}
 NETWORK = supernet("nasbench201", **SKELETON)
