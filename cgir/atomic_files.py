@@ -1,13 +1,17 @@
-"""Atomic file writes: a file is replaced as a whole or not at all."""
+"""Atomic file writes, a file is replaced as a whole or not at all; and locks of files that one process may write."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .errors import CgirError
 
 
 @contextmanager
@@ -32,6 +36,27 @@ def atomic_path(path: str | PathLike[str], fsync: bool = False) -> Iterator[Path
         raise type(error)(error.errno, error.strerror, os.fspath(target)) from error  # the name that the user knows
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, target: Path) -> Iterator[None]:
+    """Hold the lock at `path`, which the system releases when the process ends, however it ends.
+
+    Raises:
+        CgirError: another process holds it; the message names `target`, what the lock is for.
+    """
+    lock = FileLock(path, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CgirError(f"{target}: another process is writing to it; try again when it is done") from None
+    try:
+        yield
+    finally:
+        # Removed while it is held: whoever has opened this file and gets its lock finds it unlinked, and tries again.
+        with suppress(PermissionError):  # Windows removes no open file; `release` does it there
+            path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _sync(path: Path) -> None:

@@ -22,9 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
-from cgir.atomic_files import atomic_path
+from cgir.atomic_files import atomic_path, locked
 from cgir.errors import CgirError, FileFormatError, one_line
 
 from .parquet_shard import VERSION, footer_digest
@@ -114,7 +112,7 @@ def open_for_writing(folder: Path) -> Iterator[list[Part]]:
         raise CgirError(f"{folder}: exists already and is no data set of cgir; remove it or choose another path")
     folder.mkdir(exist_ok=True)
     try:
-        with _locked(folder / LOCK, folder):
+        with locked(folder / LOCK, folder):
             parts = read_parts(folder) if (folder / MANIFEST).exists() else []
             remove_orphans(folder, parts)
             yield parts
@@ -134,7 +132,7 @@ def open_file_for_writing(path: Path) -> Iterator[Path]:
     Raises:
         CgirError: another process writes to it.
     """
-    with _locked(path.with_name(f".{path.name}.lock"), path):
+    with locked(path.with_name(f".{path.name}.lock"), path):
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             leftover.unlink(missing_ok=True)
         with atomic_path(path, fsync=True) as temporary:
@@ -162,20 +160,3 @@ def _is_store(folder: Path) -> bool:
     return (folder / MANIFEST).exists() or all(
         path.name == LOCK or _OWN_FILE.fullmatch(path.name) for path in folder.iterdir()
     )
-
-
-@contextmanager
-def _locked(path: Path, target: Path) -> Iterator[None]:
-    """Hold the lock at `path`, which the system releases when the process ends, however it ends."""
-    lock = FileLock(path, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise CgirError(f"{target}: another process is writing to it; try again when it is done") from None
-    try:
-        yield
-    finally:
-        # Removed while it is held: whoever has opened this file and gets its lock finds it unlinked, and tries again.
-        with suppress(PermissionError):  # Windows removes no open file; `release` does it there
-            path.unlink(missing_ok=True)
-        lock.release()
