@@ -9,3 +9,5 @@ from .baselines import aging_evolution as aging_evolution
 from .baselines import random_search as random_search
 from .evolution import evolve as evolve
 from .history import History as History
+from .workers import ProcessWorkers as ProcessWorkers
+from .workers import limited as limited
