@@ -33,7 +33,7 @@ def main(folder: str | Path, queries: int = 40, seeds: int = 5) -> None:
     assert space is not None
 
     def rank(history: search.History) -> int:
-        return 1 + sum(bool(value > history.best_score) for value in accuracy.values())
+        return 1 + sum(bool(value > history.best_value) for value in accuracy.values())
 
     print(f"{queries} queries of {len(accuracy)} networks, {seeds} seeds: mean rank of the best one found")
     methods: dict[str, Callable[..., search.History]] = {
@@ -51,24 +51,24 @@ def main(folder: str | Path, queries: int = 40, seeds: int = 5) -> None:
                 accuracy.__getitem__,
                 queries,
                 seed,
-                allowed=accuracy.__contains__,
+                limits=accuracy.__contains__,
                 progress=False,
             )
             ranks.append(rank(history))
         print(f"{name}  {mean(ranks):5.1f}  {ranks}")
 
-    file = Path(folder) / "history.parquet"
+    file = Path(folder) / "history.jsonl"
     search.evolve(
-        space, Predictor(), accuracy.__getitem__, queries // 2, allowed=accuracy.__contains__, path=file, progress=False
+        space, Predictor(), accuracy.__getitem__, queries // 2, limits=accuracy.__contains__, path=file, progress=False
     )
     # asks for the rest
-    history = search.evolve(space, Predictor(), accuracy.__getitem__, queries, allowed=accuracy.__contains__, path=file)
+    history = search.evolve(space, Predictor(), accuracy.__getitem__, queries, limits=accuracy.__contains__, path=file)
     print(
-        f"best: {space.format(history.best)} with {history.best_score:.3f}, rank {rank(history)}, query "
+        f"best: {space.format(history.best)} with {history.best_value:.3f}, rank {rank(history)}, query "
         f"{history.top(1)[0] + 1} of {len(history)}"
     )
 
-    answers = tables.load(file)  # a history is a label table: for the next predictor, or for yourself
+    answers = history.table()  # a history is a label table: for the next predictor, or for yourself
     print(f"{file.name}: {len(answers)} rows of spec, {', '.join(answers.metrics)}")
 
 

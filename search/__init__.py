@@ -5,9 +5,24 @@ from cgir.package_check import check_packages
 
 check_packages("frontends", "encoders")
 
+from .ask_tell import Method as Method
+from .ask_tell import Search as Search
+from .ask_tell import Trial as Trial
+from .baselines import aging as aging
 from .baselines import aging_evolution as aging_evolution
+from .baselines import random_sampling as random_sampling
 from .baselines import random_search as random_search
+from .evolution import evolution as evolution
 from .evolution import evolve as evolve
 from .history import History as History
+from .local_search import hill_climbing as hill_climbing
+from .local_search import local_search as local_search
+from .pareto import front
+from .pareto import hypervolume as hypervolume
+from .proxy_search import proxy_ranking as proxy_ranking
+from .proxy_search import proxy_search as proxy_search
+from .query_loop import run_search as run_search
 from .workers import ProcessWorkers as ProcessWorkers
 from .workers import limited as limited
+
+pareto_front = front

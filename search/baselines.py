@@ -2,99 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
+from cgir.errors import CgirError
 from encoders.predictors.stacking import Model
 from frontends.spaces import Space
 
-from .budgeted_run import BudgetedRun, Candidates, Oracle, Settings
+from .ask_tell import Known, Method
+from .candidates import Candidates
+from .guides import Guide
 from .history import History
+from .query_loop import Oracle, SearchOptions, run_method
 
 GENERATION_SIZE = 100  # networks that random search samples at a time
 
 
+def random_sampling(space: Space[Any], predictor: Model | None = None) -> Method:
+    """The method of `random_search`, for `Search`; with a predictor, which scores what is drawn, there is no oracle."""
+
+    def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
+        return _scored(known.filter.sample_new(lambda: space.sample(rng), count), predictor, known, rng)
+
+    return Method("random search", {}, propose, lambda asked: GENERATION_SIZE)
+
+
+def aging(space: Space[Any], predictor: Model | None = None, *, population: int = 50, tournament: int = 10) -> Method:
+    """The method of `aging_evolution`, for `Search`; with a predictor, which scores children, there is no oracle.
+
+    Raises:
+        CgirError: a number is out of range.
+    """
+    for name, value in (("population", population), ("tournament", tournament)):
+        if not isinstance(value, int) or value < 1:
+            raise CgirError(f"aging evolution: {name}={value!r}; expected a whole number, at least 1")
+
+    def child(known: Known, rng: np.random.Generator) -> Candidates:
+        alive = known.rows[-population:]
+        if len(known.history) < population or not alive:
+            return known.filter.sample_new(lambda: space.sample(rng), 1)
+        competitors = [alive[place] for place in rng.integers(len(alive), size=tournament)]
+        scores = known.history.scores[competitors]
+        if not np.isfinite(scores).any():
+            return known.filter.sample_new(lambda: space.sample(rng), 1)
+        parent = known.history.rows[competitors[int(np.nanargmax(scores))]].spec
+        found = known.filter.sample_new(lambda: space.mutate(parent, rng), 1)
+        return found if len(found) else known.filter.sample_new(lambda: space.sample(rng), 1)
+
+    def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
+        missing = population - len(known.history)
+        if missing > 0:
+            found = known.filter.sample_new(lambda: space.sample(rng), min(missing, count))
+        else:
+            found = child(known, rng)
+        return _scored(found, predictor, known, rng)
+
+    sizes = {"population": population, "tournament": tournament}
+    return Method("aging evolution", sizes, propose, lambda asked: max(population - asked, 1))
+
+
 def random_search(
     space: Space[Any],
-    predictor: Model,
+    predictor: Model | None,
     oracle: Oracle | None,
     queries: int,
     seed: int = 0,
-    *,
-    allowed: Callable[[Any], bool] | None = None,
-    path: str | PathLike[str] | None = None,
-    progress: bool = True,
+    **options: Unpack[SearchOptions],
 ) -> History:
     """Query networks sampled at random, without repetition.
 
     Args:
         space: the search space.
         predictor: used only where there is no oracle.
-        oracle: spec -> the network's true score, higher is better; see `evolve`.
+        oracle: spec -> the network's true value; see `evolve`.
         queries: budget.
         seed: of the sampling.
-        allowed: spec -> whether it may be queried.
-        path: file of the history, to resume from.
-        progress: show a progress bar.
+        options: objectives, limits, path, executor, workers, timeout, memory and progress; see `evolve`.
 
     Raises:
         CgirError: as `evolve`.
     """
-    run = BudgetedRun(Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "random search", {})
-    return run.run(lambda run, rng: run.sample_new(lambda: space.sample(rng), GENERATION_SIZE))
+    method = random_sampling(space, predictor if oracle is None else None)
+    return run_method(space, method, oracle, queries, seed, **options)
 
 
 def aging_evolution(
     space: Space[Any],
-    predictor: Model,
+    predictor: Model | None,
     oracle: Oracle | None,
     queries: int,
     seed: int = 0,
     *,
     population: int = 50,
     tournament: int = 10,
-    allowed: Callable[[Any], bool] | None = None,
-    path: str | PathLike[str] | None = None,
-    progress: bool = True,
+    **options: Unpack[SearchOptions],
 ) -> History:
     """Regularised evolution (Real et al. 2019, algorithm 1), except that no network is evaluated twice.
 
-    The population is the most recent networks, whatever their scores. A parent is the best of a random sample of them;
-    its mutation replaces the oldest. Default sizes are those of Ying et al. 2019 on NAS-Bench-101.
+    The population is the most recent networks, whatever their scores. A parent is the best of a random sample of them,
+    by the first objective; its mutation replaces the oldest. Default sizes are those of Ying et al. 2019 on
+    NAS-Bench-101.
 
     Args:
         space: the search space.
         predictor: used only where there is no oracle.
-        oracle: spec -> the network's true score, higher is better; see `evolve`.
+        oracle: spec -> the network's true value; see `evolve`.
         queries: budget.
         seed: of all random choices.
         population: number of networks alive; as many are first sampled at random.
         tournament: number of networks, sampled with replacement, that compete to be a parent.
-        allowed: spec -> whether it may be queried.
-        path: file of the history, to resume from.
-        progress: show a progress bar.
+        options: objectives, limits, path, executor, workers, timeout, memory and progress; see `evolve`.
 
     Raises:
         CgirError: as `evolve`.
     """
-    sizes = {"population": population, "tournament": tournament}
-    run = BudgetedRun(
-        Settings(space, predictor, oracle, queries, seed, allowed, path, progress), "aging evolution", sizes
-    )
+    method = aging(space, predictor if oracle is None else None, population=population, tournament=tournament)
+    return run_method(space, method, oracle, queries, seed, **options)
 
-    def propose(run: BudgetedRun, rng: np.random.Generator) -> Candidates:
-        count = len(run.history)
-        if count < population:
-            return run.sample_new(lambda: space.sample(rng), population - count)
-        competitors = count - 1 - rng.integers(population, size=tournament)
-        scores = run.history.scores[competitors]
-        if not np.isfinite(scores).any():
-            return run.sample_new(lambda: space.sample(rng), 1)
-        parent = run.history.specs[competitors[np.nanargmax(scores)]]
-        child = run.sample_new(lambda: space.mutate(parent, rng), 1)
-        return child if len(child) else run.sample_new(lambda: space.sample(rng), 1)
 
-    return run.run(propose)
+def _scored(found: Candidates, predictor: Model | None, known: Known, rng: np.random.Generator) -> Candidates:
+    if predictor is None or not len(found):
+        return found
+    return Guide(known.space, predictor, False, "mean", 0).score(found, known, rng)[0]

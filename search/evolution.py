@@ -1,31 +1,84 @@
-"""Predictor-guided evolution: a costly oracle is queried only for the children with the best predicted scores."""
+"""Predictor-guided evolution: a costly oracle is queried only for the children that a predictor thinks best of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cgir.errors import CgirError
-from cgir.graph_batch import GraphBatch
 from encoders.predictors.stacking import Model
 from frontends.spaces import Space
 
-from .budgeted_run import BudgetedRun, Candidates, Oracle, Settings
+from .acquisition import best_rows, check_acquisition
+from .ask_tell import Known, Method
+from .candidates import Candidates
+from .guides import Guide
 from .history import History
+from .objectives import Rule
+from .query_loop import ExecutorLike, Oracle, run_method
 
-POOL_SIZE = 256  # unlabelled networks of the space that the predictor's `fit` gets as pool
-NUM_INITIAL = 10  # random networks that are queried before the predictor is first fitted
+NUM_INITIAL = 10  # networks that are queried before the predictor is first fitted to answers
+FIRST_SAMPLE = 2000  # networks of which a predictor that knows other families chooses the first ones
 RANDOM_CHILD_RATE = 0.1  # probability that a child is sampled from the whole space, against local optima
+
+
+def evolution(
+    space: Space[Any],
+    predictor: Model | Mapping[str, Model],
+    *,
+    start: int | Sequence[Any] | None = None,
+    parents: int = 20,
+    children: int = 200,
+    batch: int = 5,
+    acquisition: str = "mean",
+    crossover: float = 0.0,
+    refit: bool = True,
+    oracle: bool = True,
+    seed: int = 0,
+) -> Method:
+    """The method of `evolve`, for `Search`.
+
+    Args: see `evolve`; oracle: whether there is one; seed: of the predictor's fits.
+
+    Raises:
+        CgirError: a number is out of range.
+    """
+    _check(parents=parents, children=children, batch=batch)
+    check_acquisition("evolve", acquisition)
+    if not 0 <= crossover <= 1:
+        raise CgirError(f"evolve: crossover={crossover!r}; expected the share of children with two parents, 0 to 1")
+    learns = refit and oracle
+    guide = Guide(space, predictor, learns, acquisition, seed)
+    first = _FirstNetworks.of(space, (NUM_INITIAL if learns else 0) if start is None else start)
+
+    def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
+        given = known.filter.new(first.specs[known.num_queries :], limited=False)
+        if len(given):
+            return given.select(range(min(count, len(given))))
+        in_start = known.num_queries < first.number
+        if (in_start and guide.needs_labels) or not (guide.fit(known) or not first.number):
+            return known.filter.sample_new(lambda: space.sample(rng), count)
+        best = [known.history.rows[row].spec for row in known.top(parents)]
+        size = count if not oracle else children if best else max(children, FIRST_SAMPLE)
+        found = known.filter.sample_new(lambda: _child(space, best, rng, crossover), size)
+        if not len(found):
+            return found
+        found, values = guide.score(found, known, rng)
+        return found.select(best_rows(values, count, known.values, known.signs)) if oracle else found
+
+    config = {"parents": parents, "children": children, "batch": batch, "refit": learns, "start": first.text}
+    config |= {"acquisition": acquisition, "crossover": crossover}
+    size = batch if oracle else children
+    return Method("evolve", config, propose, lambda asked: first.number - asked if asked < first.number else size)
 
 
 def evolve(
     space: Space[Any],
-    predictor: Model,
+    predictor: Model | Mapping[str, Model],
     oracle: Oracle | None,
     queries: int,
     seed: int = 0,
@@ -34,107 +87,133 @@ def evolve(
     parents: int = 20,
     children: int = 200,
     batch: int = 5,
+    acquisition: str = "mean",
+    crossover: float = 0.0,
     refit: bool = True,
-    allowed: Callable[[Any], bool] | None = None,
+    objectives: str | Sequence[str] = "accuracy",
+    limits: str | Rule | Sequence[str | Rule] = (),
     path: str | PathLike[str] | None = None,
+    executor: ExecutorLike | None = None,
+    workers: int = 1,
+    timeout: float | None = None,
+    memory: int | None = None,
     progress: bool = True,
 ) -> History:
     """Search a space for its best networks with a budget of `queries`; no network is queried twice.
 
     In each generation the `parents` best networks so far get `children`, one or a few mutations away. The predictor
-    scores these, the oracle is queried for the `batch` best by score, and the predictor is fitted to all answers.
-    Without an oracle the predictor's scores take the place of answers, and all children count as queries (as in Han et
-    al. 2023, section 5.3, on Once-for-All, after 50 labels).
+    scores these, the oracle is queried for the `batch` best, and the predictor is fitted to all answers. With several
+    objectives parents are those of the best fronts (Deb et al. 2002, NSGA-II), and the children queried are those that
+    add most to the hypervolume. Without an oracle the predictor's scores take the place of answers, and all children
+    count as queries (as in Han et al. 2023, section 5.3, on Once-for-All, after 50 labels).
 
     Args:
         space: the search space; it must sample, mutate, format and give graphs.
-        predictor: anything with `fit` and `predict` of graphs, higher is better.
-        oracle: spec -> the network's true score, such as its accuracy after training; higher is better. NaN or infinity
-            for a network that failed: it counts and is kept, but has no children. An exception ends the search; with a
-            `path` all earlier answers are kept.
+        predictor: anything with `fit` and `predict` of graphs, higher is better; for several objectives that the oracle
+            answers a mapping, name -> predictor.
+        oracle: spec -> the network's true value, such as its accuracy after training, or a mapping with all that are
+            asked. A network for which it raises, answers NaN or infinity, takes too long or dies counts and is kept,
+            with its error, but has no children; five in a row end the search.
         queries: budget, of the oracle or, without one, of the predictor; fewer are made if nothing new is found.
         seed: of all random choices and of the predictor's fits.
-        start: number of random networks to query before the predictor is used, or specs to query first, such as those
-            that it was fitted to; default 10 where it is to be fitted to answers, else 0. With 0 the predictor must be
-            fitted already.
+        start: number of networks to query before the predictor has learned from answers, or specs to query first. They
+            are drawn at random, or, where the predictor knows other families (`load_pretrained`), the best of 2,000
+            drawn; default 10, and 0 where it does not learn.
         parents: number of best networks that get children.
         children: number of networks that are scored in each generation.
         batch: number of networks that are queried in each generation.
+        acquisition: "mean", what is expected; "ucb", one standard deviation more; "thompson", a draw for each network.
+        crossover: share of the children that have two parents (`Space.crossover`).
         refit: fit the given predictor to all answers before each generation, once two answers differ.
-        allowed: spec -> whether it may be queried, such as a limit on FLOPs. Specs in `start` are not checked.
-        path: file of the history, written after each answer. The same call, also with more `queries`, resumes from it
-            and repeats no query.
+        objectives: name of what the oracle answers, "-" in front where lower is better; or several, of which "flops",
+            "params" and "memory" (peak bytes of activations) come from the graph and are never asked.
+        limits: such as "flops<300e6" or "latency_ms<=20", or functions spec -> whether the network may be queried.
+            Networks in `start` are queried whatever the limits are.
+        path: file of the log (JSON lines). The same call, also with more `queries`, goes on from it and repeats no
+            query, whatever has been killed.
+        executor: where the oracle is asked: anything with `submit`, such as the executors of `concurrent.futures`, loky
+            and mpi4py, submitit's, or dask's `client.get_executor()`; default: this process, or child processes.
+        workers: how many networks are evaluated at a time. A proposal uses only answers to networks that were asked at
+            least twice as many before it, so that the history is the same however many workers there really are and
+            however fast they are.
+        timeout: seconds that the evaluation of a network may take.
+        memory: bytes that it may allocate.
         progress: show a progress bar.
 
     Returns:
         All queries in their order.
 
     Raises:
-        CgirError: numbers out of range, no network is allowed, a score or an answer is no number, or `path` belongs to
-            another search.
-        FileFormatError: `path` is not the history of a search in this space.
+        CgirError: numbers out of range, the limits forbid all networks, a score or an answer is no number, the oracle
+            fails five times in a row, or `path` belongs to another search or is in use.
+        FileFormatError: `path` is not the log of a search in this space.
     """
-    learns = refit and oracle is not None
-    first, description = _first_networks(space, (NUM_INITIAL if learns else 0) if start is None else start, queries)
-    sizes = {"parents": parents, "children": children, "batch": batch}
-    run = BudgetedRun(
-        Settings(space, predictor, oracle, queries, seed, allowed, path, progress),
-        "evolve",
-        sizes,
-        refit=learns,
-        start=description,
-    )
-    pool = cache(partial(_pool, space, seed))
-
-    def propose(run: BudgetedRun, rng: np.random.Generator) -> Candidates:
-        if first and not len(run.history):
-            return run.sample_new(lambda: space.sample(rng), first) if isinstance(first, int) else run.filter_new(first)
-        is_fitted = not learns or _fit(predictor, run.history, seed, pool) or not first
-        best = [run.history.specs[row] for row in run.history.top(parents)]
-        candidates = run.sample_new(lambda: _child(space, best, rng), children)
-        if oracle is None or not len(candidates):
-            return candidates
-        candidates = candidates.scored(predictor) if is_fitted else candidates
-        return candidates.select(np.argsort(-candidates.scores, kind="stable")[:batch])
-
-    return run.run(propose)
-
-
-def _first_networks(space: Space[Any], start: int | Sequence[Any], queries: int) -> tuple[int | list[Any], str]:
-    """The number or the specs of the first networks, and a description of them for the history's config."""
-    if isinstance(start, int):
-        if start < 0:
-            raise CgirError(f"evolve: start={start}; expected a number of networks, or specs")
-        return start, f"{start} drawn"
-    specs = list(start)
-    if len(specs) > queries:
+    if isinstance(start, Sequence) and len(start) > queries:
         raise CgirError(
-            f"evolve: {len(specs)} networks to start with, but queries={queries}; "
+            f"evolve: {len(start)} networks to start with, but queries={queries}; "
             "they count, so give more queries or fewer networks"
         )
-    digest = sha256("\n".join(map(space.format, specs)).encode()).hexdigest()[:16]
-    return specs, f"{len(specs)} given, {digest}"
+    method = evolution(
+        space,
+        predictor,
+        start=start,
+        parents=parents,
+        children=children,
+        batch=batch,
+        acquisition=acquisition,
+        crossover=crossover,
+        refit=refit,
+        oracle=oracle is not None,
+        seed=seed,
+    )
+    return run_method(
+        space,
+        method,
+        oracle,
+        queries,
+        seed,
+        objectives=objectives,
+        limits=limits,
+        path=path,
+        executor=executor,
+        workers=workers,
+        timeout=timeout,
+        memory=memory,
+        progress=progress,
+    )
 
 
-def _pool(space: Space[Any], seed: int) -> GraphBatch:
-    rng = np.random.default_rng((seed, 0))
-    return space.graphs([space.sample(rng) for _ in range(POOL_SIZE)])
+def _check(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise CgirError(f"evolve: {name}={value!r}; expected a whole number, at least 1")
 
 
-def _fit(predictor: Model, history: History, seed: int, pool: Callable[[], GraphBatch]) -> bool:
-    """Fit the predictor to all answers; False, without a fit, if fewer than two of them differ."""
-    labelled = np.flatnonzero(np.isfinite(history.values))
-    labels = history.values[labelled]
-    if len(np.unique(labels)) < 2:
-        return False
-    predictor.fit(history.space.graphs([history.specs[row] for row in labelled]), labels, seed=seed, pool=pool())
-    return True
+class _FirstNetworks(NamedTuple):
+    """How many networks are queried first, which ones if they were given, and a description for the log."""
+
+    number: int
+    specs: list[Any]
+    text: str
+
+    @classmethod
+    def of(cls, space: Space[Any], start: int | Sequence[Any]) -> _FirstNetworks:
+        """From the argument of `evolve`."""
+        if isinstance(start, int):
+            if start < 0:
+                raise CgirError(f"evolve: start={start}; expected a number of networks, or specs")
+            return cls(start, [], f"{start} chosen")
+        specs = list(start)
+        digest = sha256("\n".join(map(space.format, specs)).encode()).hexdigest()[:16]
+        return cls(len(specs), specs, f"{len(specs)} given, {digest}")
 
 
-def _child(space: Space[Any], parents: Sequence[Any], rng: np.random.Generator) -> Any:
+def _child(space: Space[Any], parents: Sequence[Any], rng: np.random.Generator, crossover: float) -> Any:
     if not parents or rng.random() < RANDOM_CHILD_RATE:
         return space.sample(rng)
     spec = parents[int(rng.integers(len(parents)))]
+    if crossover and rng.random() < crossover:
+        spec = space.crossover(spec, parents[int(rng.integers(len(parents)))], rng)
     for _ in range(rng.geometric(0.5)):
         spec = space.mutate(spec, rng)
     return spec

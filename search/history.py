@@ -1,7 +1,4 @@
-"""History of a search: the queried networks with predictions and answers, in order.
-
-On disk it is a label table (`frontends.tables`), so that the answers of one search are labels for the next predictor.
-"""
+"""History of a search: the queried networks with predictions, costs and answers, in order."""
 
 from __future__ import annotations
 
@@ -13,145 +10,279 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cgir.errors import CgirError, FileFormatError, SpecError, one_line
 from cgir.typing import FloatArray
 from frontends import spaces
 from frontends.spaces import Space
-from frontends.tables import SPEC, Table, write_table
+from frontends.tables import Table, write_table
 
-COLUMNS = ("value", "predicted", "generation", "asked")
-ENTRY, NOTE = b"cgir", "search"  # keys of the metadata: in the schema, and of the config in that entry
+from . import pareto
+from .log import ADVICE, Content, Event, read_events
+from .objectives import Limit, Objective, parse_limits, parse_objectives
+
+ADDED = -1  # generation of old results, which no query was spent on
+RULE = "rule "  # a limit that is a function, in the config, before its name
+
+
+@dataclass
+class Row:
+    """A network of a search.
+
+    spec: of the space.
+    generation: how many times the search had asked before, or `ADDED`.
+    predicted: name -> what a predictor expected before the query.
+    costs: name -> what its graph alone tells.
+    answer: name -> value of the oracle, all NaN where the network failed; None while there is none.
+    error: why it failed.
+    seconds: that the oracle took, where known.
+    """
+
+    spec: Any
+    generation: int
+    predicted: dict[str, float]
+    costs: dict[str, float]
+    answer: dict[str, float] | None = None
+    error: str | None = None
+    seconds: float | None = None
 
 
 @dataclass
 class History:
-    """The N networks of a search in the order of its queries; `len(history)` is N.
+    """The N networks of a search in the order in which they were asked; `len(history)` is N.
 
     space: the search space.
     config: the arguments of the search without its budget.
-    specs: N of the space's specifications.
-    generations: N numbers, ascending from 0.
-    predictions: N predicted scores, NaN where the predictor was not queried.
-    answers: N scores of the oracle, NaN where a network failed, None where there is none (yet).
+    objectives: what is sought, the first one first.
+    limits: on what the graphs tell or the oracle answers, beyond which a network is no result.
+    rows: the networks.
     """
 
     space: Space[Any]
     config: dict[str, Any]
-    specs: list[Any] = field(default_factory=list, repr=False)
-    generations: list[int] = field(default_factory=list, repr=False)
-    predictions: list[float] = field(default_factory=list, repr=False)
-    answers: list[float | None] = field(default_factory=list, repr=False)
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...] = ()
+    rows: list[Row] = field(default_factory=list, repr=False)
+    _num_asks: int = field(default=0, repr=False)
 
     def __len__(self) -> int:
-        return len(self.specs)
+        return len(self.rows)
+
+    @property
+    def num_queries(self) -> int:
+        """Networks that the search has asked for; results that were added are not among them."""
+        return sum(row.generation != ADDED for row in self.rows)
+
+    @property
+    def specs(self) -> list[Any]:
+        """The networks as specifications of the space."""
+        return [row.spec for row in self.rows]
 
     @property
     def spec_strings(self) -> list[str]:
         """The networks as the space's strings."""
-        return [self.space.format(spec) for spec in self.specs]
+        return [self.space.format(row.spec) for row in self.rows]
+
+    @property
+    def generations(self) -> list[int]:
+        """How many times the search had asked before each network, -1 for results that were added."""
+        return [row.generation for row in self.rows]
+
+    @property
+    def errors(self) -> list[str | None]:
+        """Why networks failed."""
+        return [row.error for row in self.rows]
+
+    @property
+    def asks_oracle(self) -> bool:
+        """Whether there is an oracle; without one the predictor's scores are what is searched."""
+        return bool(self.config["oracle"])
+
+    def column(self, name: str) -> FloatArray:
+        """(N,) of an objective or limit: answers or costs, NaN where a network failed or awaits its answer."""
+        values = [row.costs.get(name, (row.answer or {}).get(name, np.nan)) for row in self.rows]
+        return np.asarray(values, np.float64)
+
+    def predictions(self, name: str) -> FloatArray:
+        """(N,) what the predictor expected of an objective before the oracle was asked; NaN where it was not asked."""
+        return np.asarray([row.predicted.get(name, np.nan) for row in self.rows], np.float64)
 
     @property
     def values(self) -> FloatArray:
-        """Scores of the oracle, (N,), higher is better; NaN where a network failed or was not queried."""
-        return np.asarray([np.nan if answer is None else answer for answer in self.answers], np.float64)
+        """(N,) of the first objective, in its unit; NaN where a network failed or has no answer."""
+        return self.column(self.objectives[0].name)
 
     @property
     def predicted(self) -> FloatArray:
-        """Scores of the predictor before the oracle was queried, (N,); NaN where the predictor was not queried."""
-        return np.asarray(self.predictions, np.float64)
+        """(N,) of the first objective by the predictor, before the oracle was asked; NaN where it was not asked."""
+        return self.predictions(self.objectives[0].name)
+
+    @property
+    def objective_values(self) -> FloatArray:
+        """(N, M) of all objectives, each in its unit; without an oracle what the predictor expects."""
+        return np.stack([self._found(item.name) for item in self.objectives], axis=1)
 
     @property
     def scores(self) -> FloatArray:
-        """The scores that are maximised, (N,): `values`, or `predicted` in a search without an oracle."""
-        return self.values if self.config["oracle"] else self.predicted
+        """(N,) what is maximised: the first objective, with its sign; NaN also where a limit is broken."""
+        return self.maximised[:, 0]
+
+    @property
+    def maximised(self) -> FloatArray:
+        """(N, M) all objectives such that higher is better; rows are NaN where a network failed or breaks a limit."""
+        signs = [item.sign for item in self.objectives]
+        broken = np.isnan(self.objective_values).any(axis=1)
+        for limit in self.limits:
+            broken |= ~limit.holds(self._found(limit.name))
+        return np.where(broken[:, None], np.nan, self.objective_values * signs)
 
     @property
     def running_best(self) -> FloatArray:
-        """The best of `scores` up to each query (N,); NaN until a network has one."""
-        return np.fmax.accumulate(self.scores)
+        """(N,) the best of the first objective up to each query, in its unit; NaN until a network has one."""
+        return np.fmax.accumulate(self.scores) * self.objectives[0].sign
 
     @property
     def best(self) -> Any:
-        """The spec with the best score, the earliest of equals. CgirError if no network has a score."""
-        return self.specs[self._best()]
+        """The spec with the best first objective, the earliest of equals. CgirError if no network has a score."""
+        return self.rows[self._best()].spec
 
     @property
-    def best_score(self) -> float:
-        """The best score. CgirError if no network has one."""
-        return float(self.scores[self._best()])
+    def best_value(self) -> float:
+        """The best first objective, in its unit. CgirError if no network has one."""
+        return float(self.objective_values[self._best(), 0])
 
     def top(self, count: int) -> list[int]:
         """Rows of the `count` best scores, best first and the earlier of equals; rows without a score are left out."""
         scores = self.scores
         return [int(row) for row in np.argsort(-scores, kind="stable")[:count] if np.isfinite(scores[row])]
 
+    def front(self) -> list[int]:
+        """Rows that no other one is at least as good as in every objective, and better in one (the Pareto front)."""
+        return pareto.front(self.maximised)
+
+    def hypervolume(self, reference: Sequence[float]) -> float:
+        """What the front dominates, in the product of the objectives' units.
+
+        Args:
+            reference: (M,) values of the objectives, each in its unit; networks worse than it in one do not count.
+        """
+        signs = np.asarray([item.sign for item in self.objectives], np.float64)
+        if len(reference) != len(signs):
+            raise CgirError(f"hypervolume: {len(reference)} numbers; expected one for each of {len(signs)} objectives")
+        return pareto.hypervolume(self.maximised, np.asarray(reference, np.float64) * signs)
+
     def pending(self) -> list[int]:
         """Rows that await an answer of the oracle, as after an interruption."""
-        return [row for row, answer in enumerate(self.answers) if answer is None] if self.config["oracle"] else []
+        return [number for number, row in enumerate(self.rows) if row.answer is None] if self.asks_oracle else []
 
-    def add(self, specs: Sequence[Any], predictions: FloatArray) -> None:
-        """Append the next generation, without answers; predictions (G,), NaN where the predictor was not queried."""
-        generation = self.generations[-1] + 1 if self.generations else 0
-        self.specs += specs
-        self.predictions += predictions.tolist()
-        self.answers += [None] * len(specs)
-        self.generations += [generation] * len(specs)
+    def table(self) -> Table:
+        """All networks as a label table: answers, costs and `predicted_NAME`, `generation`, `asked`, `error`.
+
+        `asked` is 1 where the oracle has answered: if a value is missing there, the network failed.
+        """
+        asked = np.asarray([row.answer is not None for row in self.rows], np.float64)
+        answered = dict.fromkeys(name for row in self.rows for name in row.answer or ())
+        costs = dict.fromkeys(name for row in self.rows for name in row.costs)
+        expected = dict.fromkeys(name for row in self.rows for name in row.predicted)
+        columns = {
+            **{item.name: self.column(item.name) for item in self.objectives},
+            **{name: self.column(name) for name in (*answered, *costs)},
+            **{f"predicted_{name}": self.predictions(name) for name in expected},
+            "generation": np.asarray(self.generations, np.float64),
+            "asked": asked,
+        }
+        texts = {"error": tuple(error or "" for error in self.errors)}
+        metadata = {"search": self.config}
+        return Table("history", tuple(self.spec_strings), columns, self.space, metadata=metadata, text_columns=texts)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a Parquet file, atomically; `tables.load` reads it too.
-
-        Each network is a row with its `spec` and the numbers of `COLUMNS`. `asked` is 1 where the oracle has answered:
-        if `value` is missing there, the network failed.
-        """
-        asked = [answer is not None for answer in self.answers]
-        columns = zip(COLUMNS, (self.values, self.predicted, self.generations, asked), strict=True)
-        arrays = {name: np.asarray(values, np.float64) for name, values in columns}
-        table = Table("history", tuple(self.spec_strings), arrays, self.space, metadata={NOTE: self.config})
-        write_table(table, Path(path))
+        """Write `table()` to a Parquet file, atomically; `frontends.tables.load` reads it."""
+        write_table(self.table(), Path(path))
 
     @classmethod
     def load(cls, path: str | PathLike[str], space: Space[Any] | None = None) -> History:
-        """Read what `save` wrote.
+        """Read the log of a search, which may still be running.
 
         Args:
-            path: of the file.
+            path: of the log.
             space: the space that was searched; needed where `spaces.get` does not know it.
 
         Raises:
-            FileFormatError: the file is damaged, not a search's history, or of another space.
+            FileFormatError: the file is damaged, not the log of a search, of another space or of a newer version.
             SpecError: `space` is not given and not known.
         """
+        return cls.replay(Path(path), read_events(Path(path)), space)
+
+    @classmethod
+    def replay(cls, path: Path, content: Content, space: Space[Any] | None = None) -> History:
+        """The history that the lines of a log tell.
+
+        Args:
+            path: of the log, for errors.
+            content: of the log.
+            space: as in `load`.
+        """
+        header, config = content.header, content.header["config"]
+        space = _checked_space(path, header, space)
         try:
-            table = pq.read_table(Path(path), columns=[SPEC, *COLUMNS])
-            entry = json.loads(table.schema.metadata[ENTRY])
-            config, name, skeleton = {"oracle": False, **entry[NOTE]}, entry["space"], dict(entry["skeleton"])
-            spec_strings, values, predictions, generations, asked = (
-                table[column].to_pylist() for column in (SPEC, *COLUMNS)
+            limits, _ = parse_limits([text for text in config["limits"] if not text.startswith(RULE)])
+            history = cls(space, config, parse_objectives(config["objectives"]), limits)
+        except (CgirError, KeyError, TypeError, AttributeError) as error:
+            raise FileFormatError(f"{path}: the header is damaged ({one_line(error, 200)}); {ADVICE}") from error
+        for number, event in enumerate(content.events, 2):
+            try:
+                history.apply(event)
+            except (SpecError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                message = f"{path}: line {number} tells nothing of this search ({one_line(error, 200)}); {ADVICE}"
+                raise FileFormatError(message) from error
+        return history
+
+    def apply(self, event: Event) -> None:
+        """Take in an ask, an answer or an old result, as a line of the log has it."""
+        if "tell" in event:
+            row = self.rows[event["tell"]]
+            if row.answer is not None or event["tell"] < 0:
+                raise ValueError(f"row {event['tell']} has an answer already")
+            row.answer, row.error, row.seconds = _numbers(event["answer"]), event["error"], event["seconds"]
+            return
+        added = "add" in event
+        specs = [event["add"]] if added else event["ask"]
+        generation = ADDED if added else self._num_asks
+        self._num_asks += not added
+        for place, text in enumerate(specs):
+            costs, predicted = (
+                _numbers({name: values[place] for name, values in event.get(key, {}).items()})
+                for key in ("costs", "predicted")
             )
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(
-                f"{path}: not the history of a search ({one_line(error, 200)}); remove it to search anew"
-            ) from error
-        space = space or spaces.get(name, **skeleton)
-        if [space.name, json.loads(json.dumps(asdict(space)))] != [name, skeleton]:  # type: ignore[call-overload]
-            raise FileFormatError(
-                f"{path}: the history of a search in {name} {skeleton}, not in {space}; use another path"
-            )
-        try:
-            specs = [space.parse(text) for text in spec_strings]
-        except SpecError as error:
-            raise FileFormatError(f"{path}: a network is none of {space.name} ({error})") from error
-        answers = [
-            (np.nan if value is None else value) if done else None for value, done in zip(values, asked, strict=True)
-        ]
-        scores = [np.nan if score is None else score for score in predictions]
-        return cls(space, config, specs, list(map(int, generations)), scores, answers)
+            row = Row(self.space.parse(text), generation, predicted, costs)
+            row.answer = _numbers(event["answer"]) if added else None
+            self.rows.append(row)
+
+    def _found(self, name: str) -> FloatArray:
+        return self.column(name) if self.asks_oracle else np.fmax(self.column(name), self.predictions(name))
 
     def _best(self) -> int:
         top = self.top(1)
         if not top:
             raise CgirError(f"history: none of {len(self)} networks has a score, so there is no best one")
         return top[0]
+
+
+def _numbers(values: dict[str, float | None]) -> dict[str, float]:
+    return {name: np.nan if value is None else float(value) for name, value in values.items()}
+
+
+def space_header(space: Space[Any]) -> dict[str, Any]:
+    """What a log says of the space: its name and skeleton."""
+    return {"space": space.name, "skeleton": json.loads(json.dumps(asdict(space)))}  # type: ignore[call-overload]
+
+
+def _checked_space(path: Path, header: dict[str, Any], space: Space[Any] | None) -> Space[Any]:
+    """The space of a log, or the given one if it is the same."""
+    name, skeleton = header.get("space"), header.get("skeleton")
+    if not isinstance(name, str) or not isinstance(skeleton, dict):
+        raise FileFormatError(f"{path}: the header names no search space; {ADVICE}")
+    space = space or spaces.get(name, **skeleton)
+    if space_header(space) != {"space": name, "skeleton": skeleton}:
+        raise FileFormatError(f"{path}: the log of a search in {name} {skeleton}, not in {space}; use another path")
+    return space

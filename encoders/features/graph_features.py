@@ -6,11 +6,12 @@ subtrees. Frozen heads read the first two, Gaussian processes take each as a sep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Self, TypeVar
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from cgir.analysis.graph_properties import properties
 from cgir.analysis.path_features import path_features
@@ -23,6 +24,7 @@ from encoders.models.registry import GraphEncoder
 
 from .scalers import Scaler
 
+T = TypeVar("T")
 FLOPS, PARAMS = 0, 1  # columns of `cgir.properties`, logarithms
 WL_ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before a BatchNorm and a ReLU
 
@@ -113,15 +115,22 @@ class GraphFeatures:
 
     @classmethod
     def concatenate(cls, parts: Sequence[GraphFeatures]) -> GraphFeatures:
-        """All graphs of one or more parts; embedding and properties are kept where all parts have computed them."""
-        embeddings = [part._embedding for part in parts if part._embedding is not None]
-        property_parts = [part._properties for part in parts if part._properties is not None]
+        """All graphs of one or more parts; each kind of features is kept where all parts have computed it."""
+        batch = GraphBatch.concatenate([part.graphs.batch for part in parts])
         return cls(
-            GraphTensors(GraphBatch.concatenate([part.graphs.batch for part in parts])),
+            GraphTensors(batch),
             parts[0].encoder,
-            embedding=np.concatenate(embeddings) if len(embeddings) == len(parts) else None,
-            properties=np.concatenate(property_parts) if len(property_parts) == len(parts) else None,
+            embedding=_joined([part._embedding for part in parts], np.concatenate),
+            properties=_joined([part._properties for part in parts], np.concatenate),
+            paths=_joined([part._paths for part in parts], np.concatenate),
+            subtrees=_joined([part._subtrees for part in parts], partial(vstack, format="csr")),
         )
+
+
+def _joined(parts: Sequence[T | None], join: Callable[[list[T]], T]) -> T | None:
+    """The rows of all parts, if there are such of each."""
+    known = [part for part in parts if part is not None]
+    return join(known) if len(known) == len(parts) else None
 
 
 def compute_features(graphs: Graphs | GraphFeatures, encoder: GraphEncoder | None) -> GraphFeatures:

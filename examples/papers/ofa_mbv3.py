@@ -217,10 +217,10 @@ def searched(
         yield (
             name,
             "evolution",
-            search.evolve(found.space, model, None, queries, seed, parents=10, children=100, allowed=found.allowed),
+            search.evolve(found.space, model, None, queries, seed, parents=10, children=100, limits=found.allowed),
         )
     name, model = next(iter(models.items()))
-    yield name, RANDOM, search.random_search(found.space, model, None, queries, seed, allowed=found.allowed)
+    yield name, RANDOM, search.random_search(found.space, model, None, queries, seed, limits=found.allowed)
 
 
 def run(seed: int, args: argparse.Namespace, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Specs that are sequences of choices: the check of what a string names, and the mutation of one position."""
+"""Specs that are sequences of choices: the check of what a string names, the mutation of one position, and crossover."""
 
 from __future__ import annotations
 
@@ -43,3 +43,9 @@ def resample(values: tuple[C, ...], position: int, choices: Sequence[C], rng: np
     """
     others = [choice for choice in choices if choice != values[position]]
     return (*values[:position], others[int(rng.integers(len(others)))], *values[position + 1 :])
+
+
+def uniform_crossover(first: tuple[C, ...], second: tuple[C, ...], rng: np.random.Generator) -> tuple[C, ...]:
+    """Each position from one of two specs of equal length, with equal probability (Syswerda 1989)."""
+    takes = rng.random(len(first)) < 0.5
+    return tuple(a if take else b for a, b, take in zip(first, second, takes, strict=True))

@@ -76,6 +76,10 @@ class Space(ABC, Generic[S]):
     def mutate(self, spec: S, rng: np.random.Generator) -> S:
         """Another spec of the space, a small change away."""
 
+    def crossover(self, first: S, second: S, rng: np.random.Generator) -> S:
+        """A spec with each choice from one of two. SpecError where the space has no such thing."""
+        raise SpecError(f"{self.name}: two networks cannot be crossed in this space; use crossover=0")
+
     @abstractmethod
     def enumerate(self) -> Iterator[S]:
         """Every spec, in a fixed order."""

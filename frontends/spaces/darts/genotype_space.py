@@ -11,6 +11,7 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
+from frontends.spaces.choices import uniform_crossover
 from frontends.spaces.space import Space
 
 from .genotype import CELLS, Cell, Edge, Genotype, parse_genotype
@@ -114,6 +115,11 @@ class GenotypeSpace(Space[Genotype]):
         changed = self.ordered((*cell[:pair], edges[int(rng.integers(len(edges)))], *cell[pair + 1 :]))
         return Genotype(changed, spec.reduce) if which == 0 else Genotype(spec.normal, changed)
 
+    def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
+        """The pairs of each node from one of two."""
+        cells = zip(first, second, strict=True)
+        return Genotype(*(self.ordered(_joined(uniform_crossover(_nodes(a), _nodes(b), rng))) for a, b in cells))
+
     def ordered(self, cell: Cell) -> Cell:
         """The cell with the pairs of each node in the order of `enumerate`."""
         return cell
@@ -139,3 +145,12 @@ class GenotypeSpace(Space[Genotype]):
                 for source in ((state,) if state < 2 else (2 * state - 2, 2 * state - 1))
             ]
         return CellGraph(tuple(ops), tuple(sorted(edges)))
+
+
+def _nodes(cell: Cell) -> tuple[Cell, ...]:
+    """The two pairs of each node."""
+    return tuple(cell[first : first + 2] for first in range(0, len(cell), 2))
+
+
+def _joined(nodes: tuple[Cell, ...]) -> Cell:
+    return tuple(edge for pairs in nodes for edge in pairs)

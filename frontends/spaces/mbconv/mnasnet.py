@@ -23,7 +23,7 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.choices import resample
+from frontends.spaces.choices import resample, uniform_crossover
 from frontends.spaces.space import Space
 
 from .blocks import BottleneckSpec, IntegerCode, bottleneck, format_codes, head, parse_codes, stem
@@ -120,6 +120,12 @@ class MnasNet(Space[Spec]):
             return spec._replace(r=resample((spec.r,), 0, RESOLUTIONS, rng)[0])
         stage = Stage(*resample(spec.stages[stage_index], row, tuple(CHOICES.values())[row], rng))
         return spec._replace(stages=(*spec.stages[:stage_index], stage, *spec.stages[stage_index + 1 :]))
+
+    def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
+        """Each stage, and the image size, from one of two."""
+        return Spec(
+            uniform_crossover(first.stages, second.stages, rng), *uniform_crossover((first.r,), (second.r,), rng)
+        )
 
     def enumerate(self) -> Iterator[Spec]:
         """Every network at every image size; no two are equal, unless the skeleton gives two stages one width."""

@@ -25,7 +25,7 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.choices import resample
+from frontends.spaces.choices import resample, uniform_crossover
 from frontends.spaces.space import Space
 
 from .blocks import BottleneckSpec, IntegerCode, bottleneck, conv_bn, format_codes, parse_codes, pixel_conv, stem
@@ -150,6 +150,13 @@ class OfaMobileNetV3(Space[Spec]):
         depths = resample(spec.d, change - 2 * len(positions), DEPTHS, rng)
         return canonical(Spec(*_filled(spec, rng), depths, spec.r))
 
+    def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
+        """Each stage, with its depth and blocks, and the image size, from one of two; canonical."""
+        stages = uniform_crossover(_stages(first), _stages(second), rng)
+        ks, e = (tuple(value for stage in stages for value in stage[place]) for place in range(2))
+        depths = tuple(stage[2] for stage in stages)
+        return canonical(Spec(ks, e, depths, *uniform_crossover((first.r,), (second.r,), rng)))
+
     def enumerate(self) -> Iterator[Spec]:
         """Every network once, canonical, at every image size."""
         return (_spec(codes, r) for codes in product(range(NUM_STAGES), repeat=STAGES) for r in RESOLUTIONS)
@@ -234,3 +241,9 @@ def _end(build: GraphBuilder, x: int, last: int, mix: int, classes: int) -> int:
     x = build.relu(pixel_conv(build, x, mix, bias=False), "HardSwish")
     logits = build.add_node("Linear", (x,), (classes,), ((classes, mix), (classes,)), in_shapes=((mix,),))
     return build.output(logits)
+
+
+def _stages(spec: Spec) -> tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]:
+    """Kernels, expansions and depth of each stage."""
+    spans = [slice(stage * DEEPEST, (stage + 1) * DEEPEST) for stage in range(STAGES)]
+    return tuple((spec.ks[span], spec.e[span], depth) for span, depth in zip(spans, spec.d, strict=True))

@@ -19,7 +19,7 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.choices import resample
+from frontends.spaces.choices import resample, uniform_crossover
 from frontends.spaces.space import Space
 
 from .blocks import BottleneckSpec, bottleneck, head, stem
@@ -108,6 +108,10 @@ class ProxylessNas(Space[Spec]):
         """Another choice for one block; always another network."""
         position = int(rng.integers(len(spec)))
         return resample(spec, position, _choices(position), rng)
+
+    def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
+        """Each block from one of two."""
+        return uniform_crossover(first, second, rng)
 
     def enumerate(self) -> Iterator[Spec]:
         """All strings; those that differ in where a stage has its `Zero` are one network."""

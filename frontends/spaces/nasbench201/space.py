@@ -17,7 +17,7 @@ from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
 from frontends.spaces.cell_program import SUM, CellProgram
-from frontends.spaces.choices import resample
+from frontends.spaces.choices import resample, uniform_crossover
 from frontends.spaces.edge_cell import EDGES, compile_cell, edge_cell_graph
 from frontends.spaces.space import Space
 
@@ -109,6 +109,10 @@ class NasBench201(Space[Spec]):
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another operation on one edge."""
         return resample(spec, int(rng.integers(len(EDGES))), OPS, rng)
+
+    def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
+        """Each edge from one of two."""
+        return uniform_crossover(first, second, rng)
 
     def enumerate(self) -> Iterator[Spec]:
         """All 15,625 strings; 5,425 are distinct as canonical graphs."""

@@ -15,7 +15,7 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.choices import check_choices
+from frontends.spaces.choices import check_choices, uniform_crossover
 from frontends.spaces.mbconv.blocks import bottleneck, conv_bn, head
 from frontends.spaces.space import Space
 
@@ -75,6 +75,10 @@ class NasBenchMacro(Space[Spec]):
         position = int(rng.integers(len(spec)))
         choice = (spec[position] + int(rng.integers(1, NUM_CHOICES))) % NUM_CHOICES
         return (*spec[:position], choice, *spec[position + 1 :])
+
+    def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
+        """Each block from one of two."""
+        return uniform_crossover(first, second, rng)
 
     def enumerate(self) -> Iterator[Spec]:
         """All strings; identities that keep the shape make many of them equal as graphs."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
+from frontends.spaces.choices import uniform_crossover
 from frontends.spaces.edge_cell import EDGES, edge_cell_graph
 
 from .common import TransNas
@@ -78,6 +79,10 @@ class TransNasMicro(TransNas[Spec]):
         edge = int(rng.integers(len(spec)))
         code = (spec[edge] + int(rng.integers(1, len(OPS)))) % len(OPS)
         return (*spec[:edge], code, *spec[edge + 1 :])
+
+    def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
+        """Each edge from one of two."""
+        return uniform_crossover(first, second, rng)
 
     def enumerate(self) -> Iterator[Spec]:
         """All 4,096 strings; in 169 of them the output does not depend on the input."""

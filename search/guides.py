@@ -1,0 +1,175 @@
+"""How predictors guide a search: fitted to the answers that are known, asked what candidates are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from cgir.errors import CgirError
+from cgir.graph_batch import GraphBatch
+from cgir.typing import FloatArray
+from encoders import Predictor
+from encoders.features.graph_features import GraphFeatures, compute_features
+from encoders.predictors.estimators_blend import BlendEstimator
+from encoders.predictors.stacking import Model
+from frontends.spaces import Space
+
+from .acquisition import ACQUISITIONS
+from .ask_tell import Known
+from .candidates import Candidates
+from .objectives import Objective
+
+POOL_SIZE = 256  # unlabelled networks of the space that the predictor's `fit` gets as pool
+
+
+class Guide:
+    """One predictor for each objective that the oracle answers.
+
+    Args:
+        space: the search space.
+        predictor: of the only objective that is asked, or of each by name.
+        learns: whether predictors are fitted to answers.
+        acquisition: see `acquisition.ACQUISITIONS`.
+        seed: of the fits and of the pool.
+    """
+
+    def __init__(
+        self, space: Space[Any], predictor: Model | Mapping[str, Model], learns: bool, acquisition: str, seed: int
+    ) -> None:
+        self._space, self._learns, self._seed = space, learns, seed
+        self._predictors, self._acquisition = predictor, acquisition
+        models = list(predictor.values()) if isinstance(predictor, Mapping) else [predictor]
+        self.needs_labels = learns and not all(_can_predict(model) for model in models)
+        for model in models:
+            if acquisition != "mean" and not getattr(model, "has_std", False):
+                raise CgirError(
+                    f"search: acquisition={acquisition!r} needs standard deviations, which {type(model).__name__} does "
+                    "not predict; use Predictor with head 'blend' or 'gp', or an ensemble, or acquisition='mean'"
+                )
+        self._readers: dict[int, FeatureReader] = {}
+
+    def fit(self, known: Known) -> bool:
+        """Fit predictors to all answers; False if one of them can predict nothing yet."""
+        if not self._learns:
+            return True
+        fitted = {item.name: self._fit(item, known) for item in known.history.objectives if not item.from_graph}
+        return all(fitted.values())
+
+    def score(self, found: Candidates, known: Known, rng: np.random.Generator) -> tuple[Candidates, FloatArray]:
+        """Candidates with what predictors expect of them, and the acquisition's values (G, M) in the objectives' units.
+
+        Where predictors can tell, candidates that break a limit on an answer are left out, if others are there.
+
+        Raises:
+            CgirError: a predictor's score is not finite.
+        """
+        columns, predicted = [], {}
+        for objective in known.history.objectives:
+            if objective.from_graph:
+                columns.append(found.costs[objective.name])
+                continue
+            means, values = self._predict(objective, found, known, rng)
+            predicted[objective.name] = means
+            columns.append(values)
+        found, values = replace(found, predicted=predicted), np.stack(columns, axis=1)
+        limits = [limit for limit in known.history.limits if limit.name in predicted]
+        holds = np.logical_and.reduce([limit.holds(predicted[limit.name]) for limit in limits], initial=True)
+        if limits and np.any(holds):
+            rows = np.flatnonzero(holds)
+            return found.select(rows), values[rows]
+        return found, values
+
+    def _predict(
+        self, objective: Objective, found: Candidates, known: Known, rng: np.random.Generator
+    ) -> tuple[FloatArray, FloatArray]:
+        """Expected values and the acquisition's, (G,) each, in the objective's unit."""
+        model = self._model(objective, known)
+        graphs = self._reader(model).read(found.graphs)
+        if self._acquisition == "mean":
+            means, stds = np.asarray(model.predict(graphs), np.float64), np.zeros(len(found))
+        else:
+            means, stds = model.predict(graphs, return_std=True)  # type: ignore[call-arg]
+        bad = np.flatnonzero(~np.isfinite(means))
+        if len(bad):
+            raise CgirError(
+                f"search: the predictor's score of {self._space.format(found.specs[bad[0]])!r} is {means[bad[0]]}; "
+                "expected finite numbers"
+            )
+        return means * objective.sign, ACQUISITIONS[self._acquisition](means, stds, rng) * objective.sign
+
+    def _fit(self, objective: Objective, known: Known) -> bool:
+        model, values = self._model(objective, known), known.column(objective.name) * objective.sign
+        reader, labelled = self._reader(model), np.flatnonzero(np.isfinite(values))
+        if len(np.unique(values[labelled])) >= 2:
+            rows = [known.rows[row] for row in labelled]
+            graphs = reader.rows([known.history.rows[row].spec for row in rows], rows)
+            model.fit(graphs, values[labelled], seed=self._seed, pool=reader.pool)
+            return True
+        if isinstance(model, Predictor) and _knows_sources_alone(model):
+            model.fit([], [], seed=self._seed, pool=reader.pool)
+        return _can_predict(model)
+
+    def _model(self, objective: Objective, known: Known) -> Model:
+        if isinstance(self._predictors, Mapping):
+            if objective.name not in self._predictors:
+                raise CgirError(f"search: no predictor of {objective.name!r}; found {', '.join(self._predictors)}")
+            return self._predictors[objective.name]
+        asked = [item.name for item in known.history.objectives if not item.from_graph]
+        if len(asked) > 1:
+            names = ", ".join(f"{name!r}: ..." for name in asked)
+            raise CgirError(
+                f"search: the oracle is asked for {' and '.join(asked)}; give a predictor of each, {{{names}}}"
+            )
+        return self._predictors
+
+    def _reader(self, model: Model) -> FeatureReader:
+        return self._readers.setdefault(id(model), FeatureReader(self._space, model, self._seed))
+
+
+class FeatureReader:
+    """Graphs as a predictor reads them; features of networks that were asked are computed once."""
+
+    def __init__(self, space: Space[Any], model: Model, seed: int) -> None:
+        self._space, self._model, self._seed = space, model, seed
+        self._features: GraphFeatures | None = None
+        self._places: dict[int, int] = {}
+
+    def read(self, graphs: GraphBatch) -> Any:
+        """Graphs, with their features where the predictor is ours."""
+        if not isinstance(self._model, Predictor):
+            return graphs
+        return compute_features(graphs, self._model.encoder)
+
+    @cached_property
+    def pool(self) -> Any:
+        """Unlabelled networks of the space."""
+        rng = np.random.default_rng((self._seed, 0))
+        return self.read(self._space.graphs([self._space.sample(rng) for _ in range(POOL_SIZE)]))
+
+    def rows(self, specs: Sequence[Any], rows: Sequence[int]) -> Any:
+        """The graphs of rows of the history."""
+        if not isinstance(self._model, Predictor):
+            return self._space.graphs(specs)
+        new = [(row, spec) for row, spec in zip(rows, specs, strict=True) if row not in self._places]
+        if new:
+            features = self.read(self._space.graphs([spec for _, spec in new]))
+            _ = features.paths, features.subtrees
+            parts = [features] if self._features is None else [self._features, features]
+            self._features = GraphFeatures.concatenate(parts)
+            self._places |= {row: len(self._places) + place for place, (row, _) in enumerate(new)}
+        assert self._features is not None
+        return self._features.select(np.asarray([self._places[row] for row in rows]))
+
+
+def _can_predict(model: Model) -> bool:
+    """Whether it predicts without being fitted to answers."""
+    return isinstance(model, Predictor) and model.estimator.is_fitted
+
+
+def _knows_sources_alone(model: Predictor) -> bool:
+    estimator = model.estimator
+    return isinstance(estimator, BlendEstimator) and estimator.source_model is not None and estimator.gp is None

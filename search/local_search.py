@@ -1,0 +1,67 @@
+"""Local search: the neighbours of the best network, then of the next best."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import numpy as np
+
+from cgir.errors import CgirError
+from frontends.spaces import Space
+
+from .ask_tell import Known, Method
+from .candidates import Candidates
+from .history import History
+from .query_loop import Oracle, SearchOptions, run_method
+
+NUM_INITIAL = 10  # random networks, the best of which is the first to have neighbours
+
+
+def hill_climbing(space: Space[Any], *, start: int = NUM_INITIAL) -> Method:
+    """The method of `local_search`, for `Search`.
+
+    Raises:
+        CgirError: a number is out of range.
+    """
+    if not isinstance(start, int) or start < 1:
+        raise CgirError(f"local search: start={start!r}; expected a whole number, at least 1")
+
+    def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
+        if known.num_queries < start:
+            return known.filter.sample_new(lambda: space.sample(rng), min(count, start - known.num_queries))
+        for row in known.top(len(known.rows)):
+            spec = known.history.rows[row].spec
+            found = known.filter.sample_new(lambda spec=spec: space.mutate(spec, rng), count)  # type: ignore[misc]
+            if len(found):
+                return found
+        return known.filter.sample_new(lambda: space.sample(rng), count)
+
+    return Method("local search", {"start": start}, propose, lambda asked: max(start - asked, 1))
+
+
+def local_search(
+    space: Space[Any],
+    oracle: Oracle,
+    queries: int,
+    seed: int = 0,
+    *,
+    start: int = NUM_INITIAL,
+    **options: Unpack[SearchOptions],
+) -> History:
+    """Query a neighbour, one mutation away, of the best network so far, until it has none that is new.
+
+    White et al. 2021 ("Exploring the loss landscape in neural architecture search", algorithm 1), moving at once to the
+    first neighbour that is better; behind a local optimum it goes on with the next best network instead of a new draw.
+
+    Args:
+        space: the search space.
+        oracle: spec -> the network's true value; see `evolve`.
+        queries: budget.
+        seed: of all random choices.
+        start: number of random networks to begin with.
+        options: objectives, limits, path, executor, workers, timeout, memory and progress; see `evolve`.
+
+    Raises:
+        CgirError: as `evolve`.
+    """
+    return run_method(space, hill_climbing(space, start=start), oracle, queries, seed, **options)

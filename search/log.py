@@ -1,0 +1,114 @@
+"""The log of a search: lines of JSON that are only ever appended, so that a kill loses at most the line being written.
+
+    {"format": "cgir-search", "version": 1, "space": name, "skeleton": {...}, "config": {...}}     how it was called
+    {"ask": [spec, ...], "costs": {name: [...]}, "predicted": {name: [...]}}                       one line an ask
+    {"tell": row, "answer": {name: value or null}, "error": text, "seconds": number}               one line an answer
+    {"add": spec, "costs": {name: [...]}, "answer": {name: value}}                                 an old result
+
+Rows are numbered from 0 in the order of asks and adds; null is a network that failed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from cgir.atomic_files import atomic_path, locked
+from cgir.errors import FileFormatError, one_line
+
+log = logging.getLogger(__name__)
+FORMAT, VERSION = "cgir-search", 1
+ADVICE = "remove it to search anew, or use another path"
+Event = dict[str, Any]
+
+
+class Content(NamedTuple):
+    """What a log holds: its header, the events after it, and how many bytes these lines have."""
+
+    header: dict[str, Any]
+    events: list[Event]
+    size: int
+
+
+def read_events(path: Path) -> Content:
+    """The lines of a log; a last one that was not finished is left out.
+
+    Raises:
+        FileFormatError: there is no such file, it is no log of a search, a line is damaged, or the version is newer.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileFormatError(f"{path}: cannot be read ({one_line(error, 200)})") from error
+    whole = content[: content.rfind(b"\n") + 1]
+    lines = [_parsed(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
+    header = lines[0] if lines else {}
+    if header.get("format") != FORMAT or not isinstance(header.get("config"), dict):
+        raise FileFormatError(f"{path}: not the log of a search; {ADVICE}")
+    if header.get("version") != VERSION:
+        raise FileFormatError(
+            f"{path}: the log of a search in version {header.get('version')!r}, expected {VERSION}; upgrade cgir, "
+            "or use another path"
+        )
+    return Content(header, lines[1:], len(whole))
+
+
+class LogFile(ExitStack):
+    """A log that one process appends to; every line is on the disk when `append` returns.
+
+    Args:
+        path: of the log; it is made, with its header, if it does not exist.
+        header: how the search was called.
+
+    Attributes:
+        content: what the file held when it was opened.
+
+    Raises:
+        CgirError: another process has it open.
+        FileFormatError: see `read_events`.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        super().__init__()
+        self.enter_context(locked(path.with_name(f".{path.name}.lock"), path))
+        try:
+            if not path.exists():
+                with atomic_path(path, fsync=True) as temporary:
+                    temporary.write_text(_line({"format": FORMAT, "version": VERSION, **header}), encoding="utf-8")
+            self.content = read_events(path)
+            self._file = self.enter_context(path.open("r+b", buffering=0))
+            if path.stat().st_size > self.content.size:
+                log.warning("%s: its last line was not finished, and is left out", path)
+                self._file.truncate(self.content.size)
+            self._file.seek(0, os.SEEK_END)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, event: Event) -> None:
+        """Write a line."""
+        self._file.write(_line(event).encode())
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+
+def _line(event: Event) -> str:
+    return json.dumps(event, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _parsed(path: Path, number: int, line: bytes) -> Event:
+    try:
+        event = json.loads(line)
+        if not isinstance(event, dict):
+            raise ValueError("not an object")
+    except (ValueError, RecursionError) as error:
+        if number == 1:
+            raise FileFormatError(f"{path}: not the log of a search; {ADVICE}") from error
+        raise FileFormatError(f"{path}: line {number} is damaged ({one_line(error, 100)}); {ADVICE}") from error
+    return event

@@ -1,0 +1,295 @@
+"""The loop of all searches: ask, have networks evaluated in this process, in others or on other machines, tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import isnan
+from os import PathLike
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
+
+from tqdm import tqdm
+
+from cgir.errors import CgirError, one_line
+from frontends.spaces import Space
+
+from .ask_tell import Method, Search, Trial
+from .history import History
+from .objectives import Rule
+from .workers import ProcessWorkers, check_sendable, limited, wait_any
+
+log = logging.getLogger(__name__)
+Oracle = Callable[[Any], float | Mapping[str, float]]
+MAX_FAILURES = 5  # in a row: then the oracle is broken, not its networks
+
+
+class Job(Protocol):
+    """What an executor gives for a call: a future of `concurrent.futures`, dask, loky, mpi4py or a job of submitit."""
+
+    def done(self) -> bool:
+        """Whether `result` returns at once."""
+        ...
+
+    def result(self) -> Any:
+        """What the call returned; raises what it raised."""
+        ...
+
+
+class ExecutorLike(Protocol):
+    """Anything that runs calls elsewhere."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Job:
+        """Start a call."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """What the evaluation of a network gave: the oracle's answer, or why there is none, and its seconds."""
+
+    answer: Any
+    error: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where and how an oracle is asked; see `evolve`."""
+
+    executor: ExecutorLike | None = None
+    workers: int = 1
+    timeout: float | None = None
+    memory: int | None = None
+
+    def check(self, method: str) -> None:
+        """CgirError unless all are in range."""
+        if not isinstance(self.workers, int) or self.workers < 1:
+            raise CgirError(f"{method}: workers={self.workers!r}; expected a whole number, at least 1")
+        for name, value in (("timeout", self.timeout), ("memory", self.memory)):
+            if value is not None and not value > 0:
+                raise CgirError(f"{method}: {name}={value!r}; expected a positive number, or None")
+        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+            raise CgirError(
+                f"{method}: executor={self.executor!r} has no submit; expected an executor such as those of "
+                "concurrent.futures, loky and mpi4py, or dask's client.get_executor()"
+            )
+
+    @property
+    def look_ahead(self) -> int:
+        """How many networks back the last answer lies that a proposal may use: none waits for its neighbours."""
+        return 0 if self.workers == 1 else 2 * self.workers
+
+
+def evaluate(oracle: Oracle, spec: Any) -> Outcome:
+    """The oracle's answer; an exception of its own is an outcome, too."""
+    start = perf_counter()
+    try:
+        answer, problem = oracle(spec), None
+    except Exception as error:  # whatever a training may raise: the network failed, the search goes on
+        answer, problem = None, one_line(error, 300, named=True)
+        log.debug("the oracle failed", exc_info=True)
+    return Outcome(answer, problem, perf_counter() - start)
+
+
+def run_search(
+    search: Search,
+    oracle: Oracle | None,
+    queries: int,
+    *,
+    resources: Resources | None = None,
+    progress: bool = True,
+) -> History:
+    """Ask until the budget is spent or nothing new is proposed.
+
+    Args:
+        search: what proposes and remembers; it is closed at the end.
+        oracle: spec -> what `search` asks for; None: the predictor's expectations are enough.
+        queries: budget, of all networks that `search` has ever asked.
+        resources: where the oracle is asked.
+        progress: show a progress bar.
+
+    Raises:
+        CgirError: the oracle failed `MAX_FAILURES` times in a row, or an answer is not what was asked for.
+    """
+    history, method = search.history, search.method.name
+    total = max(queries, history.num_queries)
+    with (
+        search,
+        _submitter(method, oracle, resources or Resources()) as submit,
+        tqdm(total=total, desc=method, unit="query", disable=not progress) as bar,
+    ):
+        running = {trial.number: submit(trial) for trial in _affordable(search, queries)}
+        failures = Failures(method)
+        while _ask(search, queries, submit, running) or running:
+            _show(bar, history, len(running))
+            for number in _finished(running):
+                _tell(search, number, _outcome(running.pop(number)))
+                failures.count(history, number)
+            _show(bar, history, len(running))
+    if history.num_queries < queries:
+        found = (method, history.num_queries, queries)
+        log.warning("%s: nothing new was found, so it ends after %d of %d queries", *found)
+    return history
+
+
+class SearchOptions(TypedDict, total=False):
+    """Keyword arguments of all searches, which `evolve` explains."""
+
+    objectives: str | Sequence[str]
+    limits: str | Rule | Sequence[str | Rule]
+    path: str | PathLike[str] | None
+    executor: ExecutorLike | None
+    workers: int
+    timeout: float | None
+    memory: int | None
+    progress: bool
+
+
+def run_method(
+    space: Space[Any],
+    method: Method,
+    oracle: Oracle | None,
+    queries: int,
+    seed: int = 0,
+    **options: Unpack[SearchOptions],
+) -> History:
+    """Search with a method, as all searches of this package do.
+
+    Args:
+        space: the search space.
+        method: what proposes networks, such as `evolution(space, predictor)`.
+        oracle: spec -> what is asked; None: the predictor's expectations are enough.
+        queries: budget.
+        seed: of all random choices.
+        options: see `evolve`.
+
+    Raises:
+        CgirError: as `evolve`.
+    """
+    if not isinstance(queries, int) or isinstance(queries, bool) or queries < 1:
+        raise CgirError(f"{method.name}: queries={queries!r}; expected a whole number, at least 1")
+    names = ("executor", "workers", "timeout", "memory")
+    resources = Resources(**{name: options[name] for name in names if name in options})  # type: ignore[literal-required]
+    resources.check(method.name)
+    search = Search(
+        space,
+        method,
+        objectives=options.get("objectives", "accuracy"),
+        limits=options.get("limits", ()),
+        seed=seed,
+        look_ahead=resources.look_ahead,
+        path=options.get("path"),
+        oracle=oracle is not None,
+    )
+    return run_search(search, oracle, queries, resources=resources, progress=options.get("progress", True))
+
+
+class Failures:
+    """Counts failures in a row, and gives up where the oracle is broken rather than its networks."""
+
+    def __init__(self, method: str) -> None:
+        self._method, self._count = method, 0
+
+    def count(self, history: History, number: int) -> None:
+        """Look at the answer in row `number`. CgirError after too many failures."""
+        row = history.rows[number]
+        failed = any(isnan(value) for value in (row.answer or {}).values())
+        self._count = self._count + 1 if failed else 0
+        if row.error:
+            log.warning("%s: network %d failed: %s", self._method, number, row.error)
+        if self._count == MAX_FAILURES:
+            raise CgirError(
+                f"{self._method}: the oracle failed {MAX_FAILURES} times in a row, the last time with: "
+                f"{row.error or 'an answer that is not finite'}; mend it and call again, which goes on with the others"
+            )
+
+
+class _Inline:
+    """Evaluates in this process when its result is asked for."""
+
+    def __init__(self, function: Callable[[], Outcome]) -> None:
+        self.result = function
+
+    def done(self) -> bool:
+        return True
+
+
+@contextmanager
+def _submitter(method: str, oracle: Oracle | None, resources: Resources) -> Iterator[Callable[[Trial], Job]]:
+    """What starts the evaluation of a network."""
+    resources.check(method)
+    limits = (resources.timeout, resources.memory)
+    if oracle is None:
+        yield lambda trial: _Inline(lambda: Outcome(None, None, None))
+    elif resources.executor is not None:
+        check_sendable(oracle)
+        sent = oracle if limits == (None, None) else limited(oracle, *limits)
+        executor = resources.executor
+        yield lambda trial: executor.submit(evaluate, sent, trial.spec)
+    elif resources.workers > 1 or limits != (None, None):
+        check_sendable(oracle)
+        with ProcessWorkers(resources.workers, *limits) as workers:
+            yield lambda trial: workers.submit(evaluate, oracle, trial.spec)
+    else:
+        yield lambda trial: _Inline(partial(evaluate, oracle, trial.spec))
+
+
+def _affordable(search: Search, queries: int) -> list[Trial]:
+    """Trials without an answer that the budget allows; others were chosen under a larger one."""
+    excess = max(search.history.num_queries - queries, 0)
+    return [trial for trial in search.pending() if trial.number < len(search.history) - excess]
+
+
+def _ask(search: Search, queries: int, submit: Callable[[Trial], Job], running: dict[int, Job]) -> bool:
+    """Start as many networks as may be chosen by now; False if nothing more will be proposed."""
+    history = search.history
+    while history.num_queries < queries and search.is_ready:
+        trials = search.ask(min(search.method.batch(history.num_queries), queries - history.num_queries))
+        if not trials:
+            return False
+        if history.asks_oracle:
+            running |= {trial.number: submit(trial) for trial in trials}
+    return history.num_queries < queries
+
+
+def _finished(running: Mapping[int, Job]) -> list[int]:
+    """Numbers of trials that are done, after waiting for one; in this process the first one."""
+    if any(isinstance(job, _Inline) for job in running.values()):
+        return [next(iter(running))]
+    done = {id(job) for job in wait_any(list(running.values()))}
+    return [number for number, job in running.items() if id(job) in done]
+
+
+def _outcome(job: Job) -> Outcome:
+    """What came back from elsewhere; that nothing did is an outcome, too."""
+    try:
+        answer, error, seconds = job.result()
+    except BrokenExecutor as error_:
+        raise CgirError(
+            f"the executor broke ({one_line(error_, 200)}), so nothing can be evaluated with it any more; "
+            "make a new one and call again, which goes on"
+        ) from error_
+    except Exception as error_:  # died, timed out, lost on the way
+        return Outcome(None, one_line(error_, 300, named=not isinstance(error_, CgirError)), None)
+    return Outcome(answer, error, seconds)
+
+
+def _tell(search: Search, number: int, outcome: Outcome) -> None:
+    if outcome.answer is None and outcome.error is None:
+        text = search.history.space.format(search.history.rows[number].spec)
+        raise CgirError(
+            f"{search.method.name}: the oracle answered None for {text!r}; expected a number, "
+            "NaN where a network failed"
+        )
+    search.tell(number, outcome.answer, seconds=outcome.seconds, error=outcome.error)
+
+
+def _show(bar: Any, history: History, running: int) -> None:
+    best = history.top(1)
+    text = f"{history.objective_values[best[0], 0]:.5g}" if best else "none yet"
+    bar.set_postfix(best=text, refresh=False)
+    bar.update(len(history) - len(history.pending()) - bar.n)
