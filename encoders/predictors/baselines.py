@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,10 +12,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
 
+from cgir.analysis.batch_costs import batch_flops, batch_params
 from cgir.analysis.graph_properties import properties
-from cgir.cost import kind_flops
 from cgir.errors import CgirError
-from cgir.graph import Graph, NodeKind
+from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
 from cgir.typing import FloatArray
@@ -32,7 +31,7 @@ BOOSTING = {"n_estimators": 500, "learning_rate": 0.02, "max_depth": 4, "subsamp
 
 def log_flops(graphs: Graphs) -> FloatArray:
     """log10(1 + FLOPs) of each graph (G,), one example, a multiply-add as 2."""
-    return _log_sums(as_batch(graphs), kind_flops)
+    return np.log10(1.0 + batch_flops(as_batch(graphs)))
 
 
 def log_params(graphs: Graphs) -> FloatArray:
@@ -41,16 +40,9 @@ def log_params(graphs: Graphs) -> FloatArray:
     In a packed batch, which does not store which weights are shared, a weight counts at every use.
     """
     if isinstance(graphs, GraphBatch | GraphTensors | GraphStore):
-        graphs = as_batch(graphs)
-        return _log_sums(graphs, lambda kind: sum(map(prod, kind.param_shapes)))
+        return np.log10(1.0 + batch_params(as_batch(graphs)))
     several = [graphs] if isinstance(graphs, Graph) else graphs
     return np.log10(1.0 + np.asarray([graph.num_params for graph in several], np.float64))
-
-
-def _log_sums(batch: GraphBatch, cost: Callable[[NodeKind], int]) -> FloatArray:
-    per_kind = np.asarray([cost(kind) for kind in batch.kinds], np.float64)
-    logs: FloatArray = np.log10(1.0 + np.bincount(batch.graph_of_node, per_kind[batch.kind], len(batch)))
-    return logs
 
 
 class CostPredictor:

@@ -150,7 +150,7 @@ def test_networks_that_failed_are_on_no_front() -> None:
     assert non_dominated_ranks(values).tolist() == [0, 2, 0, 2, 1, 2]
     assert crowding_distances(values[[0, 1, 2, 3]]).tolist() == [np.inf, 0, np.inf, 0]
     assert hypervolume(values, [0, 0]) == 3
-    assert contributions(values, values, [0, 0]).tolist() == [0] * 6
+    assert contributions(values, values, [-1, -1]).tolist() == [0] * 6
     assert front(np.full((3, 2), np.nan)) == []
     assert hypervolume(np.full((3, 2), np.nan), [0, 0]) == 0
 
