@@ -50,10 +50,12 @@ def _serve(connection: Connection) -> None:
     preparation: dict[str, Any] = connection.recv()
     memory, main_module = preparation.pop("memory"), preparation.pop("main_module")
     multiprocessing.spawn.prepare(preparation)
-    function: Callable[..., Any] | None = None
+    function: Callable[..., Any] = print
     while connection.poll(IDLE_SECONDS):
-        payload = connection.recv_bytes()
+        is_function, payload = connection.recv()
         try:
+            if is_function:
+                _limit_memory(None)
             if main_module and b"__main__" in payload:
                 _import_main(main_module)
                 main_module = {}
@@ -61,10 +63,10 @@ def _serve(connection: Connection) -> None:
         except BaseException as error:
             connection.send(("unreadable", *_described(error)))
             continue
-        if function is None:
+        if is_function:
             function = content
             _limit_memory(memory)
-            connection.send(("ready",))
+            connection.send(("ready", None))
         else:
             _answer(connection, function, content)
 
@@ -94,16 +96,16 @@ def _import_main(main_module: dict[str, str]) -> None:
 
 
 def _limit_memory(memory: int | None) -> None:
-    """Let this process map `memory` bytes more than it has with its imports, where the platform can limit that."""
-    if memory is None:
-        return
+    """Let this process map `memory` bytes more than it has now, where the platform can limit that; None: no limit."""
     import resource
 
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            memory += int(file.read().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (memory if hard == resource.RLIM_INFINITY else min(memory, hard), hard))
+        soft = hard
+        if memory is not None:
+            with open("/proc/self/statm", encoding="ascii") as file:
+                soft = memory + int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
     except (ValueError, OSError):
         pass  # not Linux
 

@@ -20,6 +20,7 @@ from cgir.errors import CgirError, one_line
 from .child_main import IMPORTING
 
 START_SECONDS = 600.0  # for a child to start and import the function, which may bring a framework
+STOPPED = "the call was stopped: its workers are shut down"
 ADVICE = (
     "define it by `def` at the top level of a module that the process can import, "
     "or send the function itself: joblib.wrap_non_picklable_objects(oracle)"
@@ -78,7 +79,14 @@ class Child:
             OracleImportError: the function cannot be sent to the child, or not imported there.
         """
         payload = pickled(arguments, "a network")
-        return self._ask(self._process_with(function), payload, self.seconds)
+        process = self._process
+        if process is None or not process.alive():
+            self._kill()
+            process = self._start()
+        if self._function is not function:
+            self._ask(process, True, pickled(function, "the oracle"), START_SECONDS)
+            self._function = function
+        return self._ask(process, False, payload, self.seconds)
 
     def close(self) -> None:
         """Kill the child; a call that is running raises, and so do all calls from now on."""
@@ -87,52 +95,43 @@ class Child:
             if self._process is not None:
                 self._process.kill()  # its pipe may be in use
 
-    def _process_with(self, function: Callable[..., Any]) -> _Process:
-        """A running child that has the function."""
-        process = self._process
-        if process is not None and self._function is function and process.alive():
-            return process
-        self._kill()
-        payload = pickled(function, "the oracle")
+    def _start(self) -> _Process:
         check_not_importing()
         with self._lock:
             if self._closed:
-                raise OracleError("the call was stopped: its workers are shut down")
-            process = self._process = _Process(self.memory)
+                raise OracleError(STOPPED)
+            self._process = process = _Process(self.memory)
             self._end = weakref.finalize(self, process.kill)
-        self._ask(process, payload, START_SECONDS)
-        self._function = function
         return process
 
-    def _ask(self, process: _Process, payload: bytes, seconds: float | None) -> Any:
+    def _ask(self, process: _Process, is_function: bool, payload: bytes, seconds: float | None) -> Any:
         with _deadline(process, seconds) as late:
             try:
-                reply = process.ask(payload)
+                reply = process.ask(is_function, payload)
             except BaseException:  # as a Ctrl-C: the reply to this call must not answer the next one
                 self._kill()
                 raise
         if reply is None:
             self._kill()
             if self._closed:
-                raise OracleError("the call was stopped: its workers are shut down")
+                raise OracleError(STOPPED)
             if late.is_set():
                 raise OracleTimeout(f"no answer within {seconds:g} s; the call was stopped")
             raise OracleKilled(f"the process of the call {_fate(process.code)}{self._limit()}")
         return self._result(*reply)
 
-    def _result(self, kind: str, *content: Any) -> Any:
+    def _result(self, kind: str, content: Any, story: str = "") -> Any:
         if kind in ("result", "ready"):
-            return content[0] if content else None
-        text, story = content
-        error = OracleError(text)
+            return content
+        error = OracleError(content)
         if kind == "unsendable":
-            error = OracleError(f"the answer cannot be sent to the search ({text}); expected a number")
+            error = OracleError(f"the answer cannot be sent to the search ({content}); expected a number")
         elif kind == "unreadable":
             self._kill()
-            error = OracleImportError(f"another process cannot import the oracle ({text}): {ADVICE}")
+            error = OracleImportError(f"another process cannot import the oracle ({content}): {ADVICE}")
         elif kind == "no memory":
             self._kill()  # what is left of it may not work
-            error = OracleError(text + self._limit())
+            error = OracleError(content + self._limit())
         error.add_note(story)
         raise error
 
@@ -141,7 +140,7 @@ class Child:
 
     def _kill(self) -> None:
         with self._lock:
-            process, self._process = self._process, None
+            process, self._process, self._function = self._process, None, None
         if process is not None and self._end is not None:
             self._end()
             process.hang_up()
@@ -182,10 +181,10 @@ class _Process:
         """Whether an idle child still runs and belongs to this process; an idle one says nothing but that it ended."""
         return self._owner == os.getpid() and not self._pipe.closed and not self._pipe.poll()
 
-    def ask(self, payload: bytes) -> tuple[Any, ...] | None:
+    def ask(self, is_function: bool, payload: bytes) -> tuple[Any, ...] | None:
         """The child's reply, or None where it died."""
         try:
-            self._pipe.send_bytes(payload)
+            self._pipe.send((is_function, payload))
             reply: tuple[Any, ...] = self._pipe.recv()
             return reply
         except (EOFError, OSError):

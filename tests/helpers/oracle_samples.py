@@ -126,3 +126,25 @@ def starts_others(mark: str) -> None:
 
 def modules() -> list[str]:
     return sorted(sys.modules)
+
+
+class OnlyThere:
+    """Pickles, and is read in its own process alone."""
+
+    def __init__(self, process: int) -> None:
+        if process != os.getpid():
+            raise ValueError("only there")
+        self.process = process
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OnlyThere, (self.process,)
+
+
+def answers_only_there() -> OnlyThere:
+    return OnlyThere(os.getpid())
+
+
+def answers_and_leaves_others(mark: str) -> None:
+    """Starts a program, writes both processes down and comes back."""
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(mark).write_text(f"{os.getpid()} {program.pid}")
