@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from killed_children import dies
 from ofa_dynamic import DynamicSupernet
 from ofa_samples import CLASSES, WIDTHS, write_imagenet
 
@@ -93,6 +95,20 @@ def test_an_interrupted_list_goes_on(imagenet: Path, monkeypatch: pytest.MonkeyP
     assert whole.specs == tuple(SPECS)
     assert whole.select(range(2)).columns["seconds"].tolist() == table["seconds"].tolist()
     assert sorted(path.name for path in (imagenet / "out").iterdir()) == ["measured.parquet"]
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_a_killed_measurement_goes_on(imagenet: Path, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
+    """Killed where a row is about to be seen: what was written before is there, what was not is measured again."""
+    out = imagenet / "out" / "measured.parquet"
+    assert dies(lambda: run(imagenet, *SPECS), [(os, "replace")], moment)
+    before = tables.load(out).specs if moment else ()
+    assert before == tuple(SPECS[:moment])
+    calls = recorded(monkeypatch)
+    assert run(imagenet, *SPECS) == 0
+    assert calls == SPECS[moment:]
+    assert tables.load(out).specs == tuple(SPECS)
+    assert [path.name for path in out.parent.iterdir()] == ["measured.parquet"]
 
 
 def test_a_table_of_other_weights_or_images_is_not_continued(
