@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from cgir.errors import CgirError
 from cgir.typing import FloatArray, IntArray
 
+SLICES = 256  # that are computed at a time, which bounds memory
+
 
 def front(values: ArrayLike, maximise: Sequence[bool] | None = None) -> list[int]:
     """Rows of the points that no other point dominates, ascending; of equal points the first.
@@ -75,14 +77,16 @@ def crowding_distances(values: ArrayLike) -> FloatArray:
 def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
     """Volume that points (N, M) dominate, down to the point `reference` (M,), which is worse in all objectives.
 
-    Exact: two objectives by a sweep, more by slices along the last one (While et al. 2006, "A faster algorithm for
-    calculating hypervolume"). Points that are not better than the reference in all objectives add nothing.
+    Exact: two objectives by a sweep, three by slices (While et al. 2006, "A faster algorithm for calculating
+    hypervolume"), more as a sum of what each point adds to others (While et al. 2012, "A fast way of calculating exact
+    hypervolumes"). Points that are not better than the reference in all objectives add nothing.
 
     Raises:
         CgirError: `values` is no table, the reference is not finite, or they differ in their objectives.
     """
     base = _reference(reference)
-    return _volume(_above(_of_objectives(values, base), base))
+    above = _above(_of_objectives(values, base), base)
+    return _volume(above[_first_layer(above)])
 
 
 def contributions(values: ArrayLike, candidates: ArrayLike, reference: ArrayLike) -> FloatArray:
@@ -98,13 +102,14 @@ def contributions(values: ArrayLike, candidates: ArrayLike, reference: ArrayLike
     """
     base = _reference(reference)
     points, extra = _of_objectives(values, base), _of_objectives(candidates, base)
-    added = np.zeros(len(extra))
-    rows = np.flatnonzero((extra > base).all(axis=1) & np.isfinite(extra).all(axis=1))
-    above, boxes = _above(points, base), extra[rows] - base
+    above = _above(points, base)
     above = above[_first_layer(above)]
+    boxes = extra - base
     dominated = np.any(np.all(above[None] >= boxes[:, None], axis=2), axis=1)
-    shared = _shared_areas(above, boxes) if extra.shape[1] == 2 else _shared_volumes(above, boxes)
-    added[rows] = np.where(dominated, 0.0, np.maximum(boxes.prod(axis=1) - shared, 0.0))
+    rows = np.flatnonzero(np.isfinite(boxes).all(axis=1) & (boxes > 0).all(axis=1) & ~dominated)
+    shared = _shared_areas(above, boxes[rows]) if len(base) == 2 else _shared_volumes(above, boxes[rows])
+    added = np.zeros(len(extra))
+    added[rows] = np.maximum(boxes[rows].prod(axis=1) - shared, 0.0)  # rounded, it may be below 0
     return added
 
 
@@ -168,15 +173,32 @@ def _volume(points: FloatArray) -> float:
         return float(points[:1].prod(axis=1).sum())
     if points.shape[1] == 2:
         return _area(points)
-    points = points[_first_layer(points)]
-    # slices between consecutive values of the first objective, which descends: in each, all points so far
-    depths = points[:, 0] - np.append(points[1:, 0], 0.0)
-    return float(sum(depths[i] * _volume(_descending(points[: i + 1, 1:])) for i in np.flatnonzero(depths)))
+    if points.shape[1] == 3:
+        return _volume_of_three(points)
+    # What a point adds to those before it: the first objective descends, so that what they share with its box is as
+    # deep as the box itself, and a volume with one objective less.
+    total, points = 0.0, points[_first_layer(points)]
+    for row, point in enumerate(points):
+        shared = _volume(_descending(np.minimum(points[:row, 1:], point[1:])))
+        total += float(point[0] * (point[1:].prod() - shared))
+    return total
 
 
 def _area(points: FloatArray) -> float:
     widths = points[:, 0] - np.append(points[1:, 0], 0.0)
     return float(widths @ np.maximum.accumulate(points[:, 1]))
+
+
+def _volume_of_three(points: FloatArray) -> float:
+    """Slices along the last objective, each the area below a staircase of the points that reach so deep."""
+    order = np.argsort(-points[:, 2], kind="stable")
+    depths = points[order, 2] - np.append(points[order[1:], 2], 0.0)
+    widths = points[:, 0] - np.append(points[1:, 0], 0.0)
+    rank, total = np.argsort(order), 0.0
+    for slices in np.split(np.arange(len(points)), range(SLICES, len(points), SLICES)):
+        heights = np.where(rank <= slices[:, None], points[:, 1], 0.0)
+        total += float(depths[slices] @ (np.maximum.accumulate(heights, axis=1) @ widths))
+    return total
 
 
 def _descending(points: FloatArray) -> FloatArray:

@@ -81,6 +81,15 @@ def test_hypervolume_is_that_of_moocore(objectives: int) -> None:
     assert hypervolume(values, reference) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(("objectives", "count"), [(2, 600), (3, 600), (4, 60), (5, 25)])
+def test_hypervolume_of_large_fronts(objectives: int, count: int) -> None:
+    values = np.abs(np.random.default_rng(objectives).normal(size=(count, objectives)))
+    values /= np.linalg.norm(values, axis=1, keepdims=True)  # on a sphere none dominates another
+    assert len(front(values)) == count
+    expected = moocore.hypervolume(values, np.zeros(objectives), maximise=True)
+    assert hypervolume(values, np.zeros(objectives)) == pytest.approx(expected, rel=1e-12)
+
+
 @settings(deadline=None)
 @given(grids)
 def test_hypervolume_of_ties_and_duplicates(values: FloatArray) -> None:
