@@ -17,6 +17,9 @@ from .evolution import evolve as evolve
 from .history import History as History
 from .local_search import hill_climbing as hill_climbing
 from .local_search import local_search as local_search
+from .measured_latency import Latency as Latency
+from .measured_latency import latencies as latencies
+from .measured_latency import latency as latency
 from .pareto import front
 from .pareto import hypervolume as hypervolume
 from .proxy_search import proxy_ranking as proxy_ranking

@@ -15,7 +15,7 @@ from typing import Protocol
 from cgir import __version__
 from cgir.errors import CgirError
 
-from . import demo, diff, explain, finetune, predict, pretrain, score, select, show, space, tables, trace
+from . import demo, diff, explain, finetune, latency, predict, pretrain, score, select, show, space, tables, trace
 
 EPILOG = """examples:
   cgir demo                                              \
@@ -28,6 +28,7 @@ the whole line on networks and labels that come with the package
   cgir finetune net.py:a net.py:b net.py:c --labels measured.csv --input-shape 1,3,224,224 -o ranker    \
 and with some
   cgir score pool --data digits --proxies naswot,synflow           zero-cost proxies, on untrained networks
+  cgir latency net.py:build net.onnx --input-shape 1,3,224,224     milliseconds on this machine
   cgir select --rule perturbation -o selected.svg        a network from a supernet, trained on digits
 """
 
@@ -46,7 +47,8 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "trace": trace, "show": show, "diff": diff, "space": space, "tables": tables, "pretrain": pretrain,
-    "finetune": finetune, "predict": predict, "explain": explain, "score": score, "select": select, "demo": demo,
+    "finetune": finetune, "predict": predict, "explain": explain, "score": score, "select": select,
+    "latency": latency, "demo": demo,
 }  # fmt: skip
 
 

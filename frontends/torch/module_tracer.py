@@ -70,7 +70,7 @@ def _trace_uncompiled(
 
 def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest, exporting: bool) -> Graph:
     """The graph of one example, on libraries told that `torch.export` is running or not."""
-    args, kwargs = _example_arguments(model, request.inputs, request.input_shape)
+    args, kwargs = example_arguments(model, request.inputs, request.input_shape)
     leaves = tensor_leaves(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
     plan = plan_batch(request.batch, [(path, tuple(tensor.shape)) for path, tensor in leaves])
     record = partial(_record_forward, model, modules, request, exporting, args, kwargs, leaves)
@@ -98,7 +98,7 @@ def _record_forward(
     args = tuple(with_tensors(arg, meta_tensors) for arg in args)
     kwargs = {key: with_tensors(value, meta_tensors) for key, value in kwargs.items()}
     with (
-        _restored(modules.values(), device),
+        restored(modules.values(), device),
         _module_scopes(modules, tape),
         tracing_settings(exporting),
         torch.no_grad(),
@@ -147,8 +147,17 @@ def _own_tensors(modules: Iterable[nn.Module]) -> set[int]:
 # --- inputs
 
 
-def _example_arguments(model: nn.Module, inputs: Any, input_shape: InputShape | None) -> tuple[Args, Kwargs]:
-    """The arguments of the forward, from one of the two arguments of `trace`."""
+def example_arguments(model: nn.Module, inputs: Any, input_shape: InputShape | None) -> tuple[Args, Kwargs]:
+    """The arguments of the forward.
+
+    Args:
+        model: the module.
+        inputs: as of `trace`.
+        input_shape: instead, as of `trace`; tensors are then on the meta device, of the parameters' type.
+
+    Raises:
+        TraceError: both or neither is given, or they are no arguments of the forward.
+    """
     if (inputs is None) == (input_shape is None):
         passed = "neither" if inputs is None else "both"
         raise TraceError(
@@ -214,7 +223,7 @@ def _module_scopes(modules: Mapping[str, nn.Module], tape: Tape) -> Iterator[Non
 
 
 @contextmanager
-def _restored(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
+def restored(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
     """Restore the random number generators, and all modules' attributes with the contents of lists and dicts."""
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else None

@@ -16,7 +16,7 @@ from cgir.cli.main import main
 def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     text = run_cgir("--help").stdout
     assert "examples:" in text
-    for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "explain", "demo"):
+    for command in ("trace", "show", "diff", "pretrain", "finetune", "predict", "explain", "latency", "demo"):
         assert command in text
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
