@@ -51,12 +51,13 @@ def normalized_laplacian(graph: Graph | GraphBatch) -> FloatArray:
     return full
 
 
-def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> FloatArray:
+def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K, progress: bool = True) -> FloatArray:
     """The k smallest Laplacian eigenvalues of each graph; equal topologies are solved once, on all processors.
 
     Args:
         graphs: one graph, a list of graphs, or a batch.
         k: how many; graphs with fewer nodes are padded with `PADDING`.
+        progress: show a progress bar where it takes longer than a few seconds.
 
     Returns:
         (G, k) float64, ascending, within [0, 2] and accurate to 1e-10; G is 1 for a single graph.
@@ -75,7 +76,7 @@ def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K) -> FloatA
     with (
         _threads().limit(limits=1),
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(topologies), desc="spectra", delay=5) as bar,
+        tqdm(total=len(topologies), desc="spectra", delay=5, disable=not progress) as bar,
     ):
         for done in map(solve, stacks) if len(stacks) < 2 else pool.map(solve, stacks):
             bar.update(done)

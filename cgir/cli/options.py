@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from cgir.errors import TraceError
+from cgir.executors import FORMS
 
 MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
@@ -58,6 +59,16 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dot", type=Path, help="write Graphviz source")
     parser.add_argument("--html", type=Path, help="write one self-contained page, where blocks open when clicked")
     add_detail_options(parser)
+
+
+def add_writing_options(parser: argparse.ArgumentParser) -> None:
+    """Declare who writes a data set, and whether it may replace another."""
+    parser.add_argument(
+        "--executor",
+        metavar="NAME",
+        help=f"who does the work: {FORMS} (default: this process, one job after the other)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the data set that is at the output")
 
 
 def add_detail_options(parser: argparse.ArgumentParser) -> None:

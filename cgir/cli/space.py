@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from itertools import islice, tee
+from contextlib import nullcontext
+from itertools import chain, tee
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgir.errors import SpecError
-from cgir.graph_batch import GraphBatch
+from cgir.errors import CgirError, SpecError
+from cgir.executors import open_executor
 from cgir.package_check import check_packages
-from cgir.store import GraphStore
+from cgir.store import GraphStore, Job
 
 from .graph_output import write_graph
-from .options import add_drawing_options, parse_seed, positive_int
+from .options import add_drawing_options, add_writing_options, parse_seed, positive_int
 
 if TYPE_CHECKING:
     from frontends.spaces.space import Space
@@ -29,9 +29,9 @@ EPILOG = """examples:
   cgir space transnas_macro                                   what its strings look like
   cgir space transnas_macro 64-433241-basic --svg net.svg     a network of it
   cgir space ofa_mbv3 --sample 5000 -o pool                   a data set of random networks, for `cgir pretrain pool`
+  cgir space darts --sample 1000000 -o pool --executor dask   many, by all processes; the same call resumes
   cgir space nasbench201 --all -o nb201                       a data set of all of them
 """
-CHUNK = 4096  # networks whose graphs are built at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, help="write the graph (JSON) or the data set (a folder, or a .parquet file) here"
     )
+    add_writing_options(parser)
     add_drawing_options(parser)
 
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
                 "a data set needs a search space and a place: cgir space NAME --sample N -o PATH, "
                 "without a single network"
             )
-        print(write_store(args.name, args.sample, args.seed, args.output))
+        print(write_store(args))
     elif args.architecture is None:
         print(describe(args.name, args.seed) if args.name else list_spaces())
     else:
@@ -88,30 +89,43 @@ def describe(name: str, seed: int) -> str:
     return f"{_docstring(space)}\n\none of its networks:\n{example}"
 
 
-def write_store(name: str, count: int | None, seed: int, output: Path) -> str:
-    """Write a data set of a space's networks, without labels.
-
-    Args:
-        name: the space.
-        count: that many networks drawn at random; None for all of them.
-        seed: of the drawing.
-        output: a .parquet file, or a folder.
+def write_store(args: argparse.Namespace) -> str:
+    """Write a data set of a space's networks, without labels: a sample, or all; the same call resumes.
 
     Returns:
         What was written, in a line.
+
+    Raises:
+        CgirError: there are too many networks, or a data set is there already.
     """
     from frontends.spaces import get
+    from frontends.spaces.data_sets import enumeration_jobs, sample_jobs
 
-    start, space, rng = perf_counter(), get(name), np.random.default_rng(seed)
-    specs, again = tee(space.enumerate() if count is None else (space.sample(rng) for _ in range(count)))
-    GraphStore.write(output, _build_graphs(space, specs), family=name, specs=map(space.format, again))
-    return f"{output}: {len(GraphStore.open(output)):,} networks of {name} in {perf_counter() - start:.0f} s"
+    start, space = perf_counter(), get(args.name)
+    jobs = enumeration_jobs(space) if args.all else sample_jobs(space, args.sample, args.seed)
+    if args.output.suffix == ".parquet" and not args.output.is_dir():
+        _write_file(args, jobs)
+    else:
+        with open_executor(args.executor) if args.executor else nullcontext() as executor:
+            GraphStore.write_parts(args.output, jobs, executor, args.overwrite)
+    written = GraphStore.open(args.output)
+    return f"{args.output}: {len(written):,} networks of {args.name} in {perf_counter() - start:.0f} s"
+
+
+def _write_file(args: argparse.Namespace, jobs: list[Job]) -> None:
+    """The networks of all jobs in one file, in the same order."""
+    if args.executor:
+        raise CgirError(f"{args.output}: workers write a folder of files; expected a path without .parquet")
+    if args.output.exists() and not args.overwrite:
+        raise CgirError(f"{args.output}: exists already; give --overwrite or another path")
+    graphs, specs = tee(job.function(*job.arguments) for job in jobs)
+    GraphStore.write(
+        args.output,
+        chain.from_iterable(content.graphs for content in graphs),
+        args.name,
+        chain.from_iterable(content.specs for content in specs),
+    )
 
 
 def _docstring(space: Space[Any]) -> str:
     return (sys.modules[type(space).__module__].__doc__ or "").strip()
-
-
-def _build_graphs(space: Space[Any], specs: Iterator[Any]) -> Iterator[GraphBatch]:
-    while chunk := list(islice(specs, CHUNK)):
-        yield space.graphs(chunk)

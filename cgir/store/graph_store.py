@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,14 +19,16 @@ from tqdm import tqdm
 from cgir.analysis.computation_trees import ClassTable, build_class_table
 from cgir.analysis.laplacian_spectrum import K
 from cgir.errors import CgirError, FileFormatError, LabelError
+from cgir.executors import Executor
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.ragged import offsets, spans
 from cgir.typing import FloatArray, IntArray
 
-from . import manifest, row_group_writer
+from . import manifest, part_jobs, row_group_writer
 from .manifest import Part, StagedParts
 from .parquet_shard import COLUMNS, LABEL, ShardReader, as_numpy
+from .part_jobs import Job, PartFormat
 from .row_group_writer import RowGroup
 from .row_reader import RowReader
 
@@ -37,6 +39,15 @@ Graphs = Iterable[Graph] | Iterable[GraphBatch] | GraphBatch
 Values = Iterable[float] | ArrayLike
 
 log = logging.getLogger(__name__)
+
+
+class Content(NamedTuple):
+    """The graphs of a part and their columns, as `GraphStore.write` takes them."""
+
+    graphs: Graphs | GraphStore
+    family: str | Iterable[str] = ""
+    specs: Iterable[str] | None = None
+    labels: Mapping[str, Values] | None = None
 
 
 class GraphStore:
@@ -133,6 +144,31 @@ class GraphStore:
                     "write a merge of two stores to have all labels of both"
                 )
             manifest.commit(target, [*old_parts, *_write_parts(target, len(old_parts), source, names, shard_size)])
+
+    @staticmethod
+    def write_parts(
+        path: str | PathLike[str], jobs: Sequence[Job], executor: Executor | None = None, overwrite: bool = False
+    ) -> None:
+        """Write a data set of any size as independent jobs, on this machine or many; the same call resumes.
+
+        Each job makes one file, written whole under a name that is a digest of the job; only names and numbers of
+        graphs travel. Files that are there are not made again, whatever was killed, and the data set exists once all
+        are. Its bytes depend on the jobs alone: not on the workers, their order or interruptions.
+
+        Args:
+            path: the folder, which all workers must see.
+            jobs: each a function that can be imported, and its arguments, which JSON can write and which say all that
+                the result depends on; the function returns `Content`. Graphs are in the order of the jobs.
+            executor: anything with `submit(function, *arguments)` that returns something with `done()` and `result()`,
+                such as those of `concurrent.futures` or `cgir.executors.open_executor`; None: this process.
+            overwrite: an existing data set of other jobs is replaced, once the new one is complete.
+
+        Raises:
+            CgirError: a job failed, a worker was killed, another data set is at `path`, or another process is writing
+                there.
+        """
+        write = partial(_write_part, progress=executor is None)
+        part_jobs.write_parts(Path(path), PartFormat(manifest.FORMAT, write, _count_rows), jobs, executor, overwrite)
 
     @classmethod
     def open(cls, path: str | PathLike[str], skip_damaged: bool = False) -> GraphStore:
@@ -272,13 +308,13 @@ class _Source(NamedTuple):
     columns: dict[str, Any]
     label_names: list[str]
 
-    def row_groups(self, max_rows: int) -> Iterator[RowGroup]:
+    def row_groups(self, max_rows: int, progress: bool = True) -> Iterator[RowGroup]:
         """Row groups with all columns; what is not given comes from the store, if it is one, or is computed."""
         if isinstance(self.graphs, GraphStore):
             groups = self.graphs._row_groups(max_rows, self.columns)
         else:
             groups = row_group_writer.row_groups(self.graphs, max_rows)
-        return row_group_writer.with_columns(groups, self.columns)
+        return row_group_writer.with_columns(groups, self.columns, progress)
 
 
 def _source(
@@ -303,6 +339,20 @@ def _write_parts(folder: Path, first: int, source: _Source, label_names: Sequenc
     groups = source.row_groups(min(row_group_writer.GROUP_ROWS, shard_size))
     with StagedParts(folder, first) as staged:
         return staged.finish(row_group_writer.write_shards(staged.next_path, groups, label_names, shard_size))
+
+
+def _write_part(path: Path, job: Job, progress: bool) -> int:
+    """Write the file of a job of `GraphStore.write_parts`; the number of its graphs."""
+    content = job.function(*job.arguments)
+    if not isinstance(content, Content):
+        raise CgirError(f"returned a {type(content).__name__}; expected cgir.store.Content")
+    source = _source(*content)
+    groups = source.row_groups(row_group_writer.GROUP_ROWS, progress)
+    return sum(row_group_writer.write_shards(lambda: path, groups, source.label_names, None))
+
+
+def _count_rows(path: Path) -> int:
+    return sum(ShardReader(path).sizes)
 
 
 def _open_shards(target: Path, skip_damaged: bool) -> tuple[list[ShardReader], list[str]]:

@@ -2,13 +2,14 @@
 
     _store.json                        {"format": "cgir-store", "version": 2, "parts": [PART, ...]}, where PART is
                                        {"file": name, "rows": int, "footer": digest}
-    part-00000-1f0c9ab2.parquet, ...   see `parquet_shard`; each opens on its own
+    part-00000-1f0c9ab2.parquet, ...   see `parquet_shard`; each opens on its own; 16 digits where a job wrote it
     .lock                              exists while a process writes
 
 Only what `_store.json` lists is part of the store. New parts are written under temporary names, are renamed when all
 of them are complete, and belong to the store from the moment a new `_store.json` replaces the old one; no listed file
 is ever changed. So whoever opens the folder sees all of a write or nothing, and a write that was killed leaves nothing
-but orphans, which the next one removes.
+but orphans, which the next one removes. A part that a job writes (`part_jobs`) is named by the job, and kept by the
+next write of the same jobs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import glob
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,9 @@ from .parquet_shard import VERSION, footer_digest
 MANIFEST = "_store.json"
 LOCK = ".lock"
 FORMAT = "cgir-store"
-_OWN_FILE = re.compile(r"\.?part-\d{5,}-[0-9a-f]{8}\.parquet(\.[0-9a-f]{12}\.part)?|\._store\.json\.[0-9a-f]{12}\.part")
+_OWN_FILE = re.compile(
+    r"\.?part-\d{5,}-([0-9a-f]{8}|[0-9a-f]{16})\.parquet(\.[0-9a-f]{12}\.part)?|\._store\.json\.[0-9a-f]{12}\.part"
+)
 
 
 class Part(NamedTuple):
@@ -69,8 +72,12 @@ class StagedParts(ExitStack):
         ]
 
 
-def read_parts(folder: Path) -> list[Part]:
+def read_parts(folder: Path, form: str = FORMAT) -> list[Part]:
     """The files that make up a store.
+
+    Args:
+        folder: of the store.
+        form: name of the files' format.
 
     Raises:
         FileFormatError: the folder is no store, or its manifest is damaged.
@@ -78,7 +85,7 @@ def read_parts(folder: Path) -> list[Part]:
     path = folder / MANIFEST
     try:
         content = json.loads(path.read_bytes())
-        version = content["version"] if content["format"] == FORMAT else None
+        version = content["version"] if content["format"] == form else None
         if type(version) is int and version != VERSION:
             raise FileFormatError(
                 f"{path}: version {version}, expected {VERSION}; upgrade cgir or write the data set again"
@@ -93,7 +100,7 @@ def read_parts(folder: Path) -> list[Part]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise FileFormatError(f"{path}: the list of parts cannot be read: {one_line(error)}") from error
     if version is None or not parts or not all(_OWN_FILE.fullmatch(part.file) for part in parts):
-        raise FileFormatError(f"{path}: not a list of parts of a data set")
+        raise FileFormatError(f"{path}: not a list of parts of a data set ({form})")
     return parts
 
 
@@ -107,15 +114,32 @@ def open_for_writing(folder: Path) -> Iterator[list[Part]]:
     Raises:
         CgirError: another process writes to it, or it holds something other than a store.
     """
+    with lock_folder(folder) as parts:
+        remove_orphans(folder, [part.file for part in parts])
+        yield parts
+
+
+@contextmanager
+def lock_folder(folder: Path, form: str = FORMAT) -> Iterator[list[Part]]:
+    """Lock a folder, which is made if it does not exist; orphans stay.
+
+    Args:
+        folder: of the store.
+        form: name of the files' format.
+
+    Yields:
+        The parts that the store has.
+
+    Raises:
+        CgirError: as in `open_for_writing`.
+    """
     is_new = not folder.exists()
     if not is_new and (not folder.is_dir() or not _is_store(folder)):
         raise CgirError(f"{folder}: exists already and is no data set of cgir; remove it or choose another path")
     folder.mkdir(exist_ok=True)
     try:
         with locked(folder / LOCK, folder):
-            parts = read_parts(folder) if (folder / MANIFEST).exists() else []
-            remove_orphans(folder, parts)
-            yield parts
+            yield read_parts(folder, form) if (folder / MANIFEST).exists() else []
     finally:
         if is_new and not (folder / MANIFEST).exists():
             with suppress(OSError):  # another process has begun to use it
@@ -139,17 +163,23 @@ def open_file_for_writing(path: Path) -> Iterator[Path]:
             yield temporary
 
 
-def commit(folder: Path, parts: Sequence[Part]) -> None:
-    """Make `parts` the store, atomically; files that no longer belong to it are removed."""
-    content = {"format": FORMAT, "version": VERSION, "parts": [part._asdict() for part in parts]}
+def commit(folder: Path, parts: Sequence[Part], form: str = FORMAT) -> None:
+    """Make `parts` the store, atomically; files that no longer belong to it are removed.
+
+    Args:
+        folder: of the store.
+        parts: complete files in the folder.
+        form: name of their format.
+    """
+    content = {"format": form, "version": VERSION, "parts": [part._asdict() for part in parts]}
     with atomic_path(folder / MANIFEST, fsync=True) as path:
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    remove_orphans(folder, parts)
+    remove_orphans(folder, [part.file for part in parts])
 
 
-def remove_orphans(folder: Path, parts: Sequence[Part]) -> None:
-    """Remove files that this module has named but that are not among `parts`."""
-    listed = {part.file for part in parts}
+def remove_orphans(folder: Path, kept: Collection[str]) -> None:
+    """Remove files that this module has named but that are not among those to be kept."""
+    listed = set(kept)
     for path in folder.iterdir():
         if path.name not in listed and _OWN_FILE.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -46,19 +46,20 @@ def row_groups(graphs: Iterable[Graph] | Iterable[GraphBatch] | GraphBatch, max_
         yield _concatenate(pending)
 
 
-def with_columns(groups: Iterable[RowGroup], extra: Mapping[str, Any]) -> Iterator[RowGroup]:
+def with_columns(groups: Iterable[RowGroup], extra: Mapping[str, Any], progress: bool = True) -> Iterator[RowGroup]:
     """Add columns to row groups, and hashes and spectra where they are missing.
 
     Args:
         groups: batches, with the columns that they already have.
         extra: by name in the file, one value per graph, in anything that can be iterated over; or one string for all.
+        progress: show a progress bar.
 
     Raises:
         LabelError: a column has not one value per graph.
     """
     iterators = {name: repeat(values) if isinstance(values, str) else iter(values) for name, values in extra.items()}
     done = 0
-    with tqdm(desc="graphs written", unit="", disable=None) as progress:
+    with tqdm(desc="graphs written", unit="", leave=None, disable=None if progress else True) as bar:
         for batch, group_columns in groups:
             done += len(batch)
             extra_columns = {
@@ -66,9 +67,12 @@ def with_columns(groups: Iterable[RowGroup], extra: Mapping[str, Any]) -> Iterat
             }
             columns = group_columns | extra_columns
             if "hash" not in columns:
-                columns |= {"hash": graph_hashes(batch, columns["shared"]), "spectrum": spectrum(batch)}
+                columns |= {
+                    "hash": graph_hashes(batch, columns["shared"]),
+                    "spectrum": spectrum(batch, progress=progress),
+                }
             yield batch, columns
-            progress.update(len(batch))
+            bar.update(len(batch))
     for name, values in iterators.items():
         if not isinstance(extra[name], str) and next(values, iterators) is not iterators:
             count = len(extra[name]) if hasattr(extra[name], "__len__") else f"more than {done}"
@@ -121,7 +125,7 @@ def _is_full(writer: ShardWriter, more: int, shard_size: int | None) -> bool:
     if too_many_codes and shard_size is None:
         raise CgirError(
             f"more than {SHARD_CODES:,} distinct steps, too many for one file; "
-            "write a folder instead, without .parquet in its name"
+            "write a folder instead, without .parquet in its name, or files of fewer graphs"
         )
     return too_many_codes or (shard_size is not None and writer.num_rows + more > shard_size)
 

@@ -84,6 +84,10 @@ class Space(ABC, Generic[S]):
     def enumerate(self) -> Iterator[S]:
         """Every spec, in a fixed order."""
 
+    def count(self) -> int | None:
+        """How many specs `enumerate()` gives; None: without end. Here they are counted, so large spaces compute it."""
+        return sum(1 for _ in self.enumerate())
+
     @abstractmethod
     def cell_graph(self, spec: S) -> CellGraph:
         """The graph of the searched part alone, operators on nodes, as the literature on predictors encodes it."""

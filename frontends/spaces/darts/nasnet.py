@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -64,6 +65,15 @@ class NasNet(GenotypeSpace):
             for reduce in _cells():
                 yield Genotype(normal, reduce)
 
+    def count(self) -> int:
+        """5.1e33."""
+        return prod(map(len, _choices())) ** 2
+
 
 def _cells() -> Iterator[Cell]:
-    return product(*([Edge(op, source) for op in OPS for source in range(pair // 2 + 2)] for pair in range(2 * NODES)))
+    return product(*_choices())
+
+
+def _choices() -> list[list[Edge]]:
+    """For each pair all operations on all states before its node."""
+    return [[Edge(op, source) for op in OPS for source in range(pair // 2 + 2)] for pair in range(2 * NODES)]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, product
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -83,6 +84,10 @@ class Darts(GenotypeSpace):
         for normal in _cells():
             for reduce in _cells():
                 yield Genotype(normal, reduce)
+
+    def count(self) -> int:
+        """(180 * 7^8)^2."""
+        return prod(map(len, _choices())) ** 2
 
 
 def from_nasbench301(config: Mapping[str, object]) -> Genotype:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product, starmap
+from math import prod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -131,6 +132,10 @@ class MnasNet(Space[Spec]):
         """Every network at every image size; no two are equal, unless the skeleton gives two stages one width."""
         stages = starmap(Stage, product(*CHOICES.values()))
         return (Spec(chosen, r) for chosen in product(stages, repeat=STAGES) for r in RESOLUTIONS)
+
+    def count(self) -> int:
+        """3.8e14."""
+        return prod(map(len, CHOICES.values())) ** STAGES * len(RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks, named "sepconv_k3" or "mbconv_e6_k5"; without the image size.

@@ -161,6 +161,10 @@ class OfaMobileNetV3(Space[Spec]):
         """Every network once, canonical, at every image size."""
         return (_spec(codes, r) for codes in product(range(NUM_STAGES), repeat=STAGES) for r in RESOLUTIONS)
 
+    def count(self) -> int:
+        """5.4e20."""
+        return NUM_STAGES**STAGES * len(RESOLUTIONS)
+
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; without the image size.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -116,6 +117,10 @@ class ProxylessNas(Space[Spec]):
     def enumerate(self) -> Iterator[Spec]:
         """All strings; those that differ in where a stage has its `Zero` are one network."""
         return product(*map(_choices, range(sum(STAGES))))
+
+    def count(self) -> int:
+        """The strings, not the networks."""
+        return prod(len(_choices(position)) for position in range(sum(STAGES)))
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the 21 choices under their names, `Zero` as "identity": what is left of it is the shortcut."""

@@ -129,6 +129,10 @@ class NasBench101(Space[Cell]):
         cells = unique_cells(max_vertices)
         return map(cells.__getitem__, range(len(cells)))
 
+    def count(self) -> int:
+        """423,624."""
+        return len(unique_cells(MAX_VERTICES))
+
     def cell_graph(self, spec: Cell) -> CellGraph:
         """The cell itself, not pruned: at most seven nodes."""
         edges = tuple((i, j) for i, row in enumerate(spec.matrix) for j, edge in enumerate(row) if edge)

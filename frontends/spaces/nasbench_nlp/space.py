@@ -132,6 +132,9 @@ class NasBenchNlp(Space[Recipe]):
         """
         raise SpecError(f"{self.name}: the space is not finite, so it cannot be enumerated; sample(rng) draws from it")
 
+    def count(self) -> None:
+        """None: there is no largest recipe."""
+
     def cell_graph(self, spec: Recipe) -> CellGraph:
         """The recipe: x and the previous states, the nodes by their operators, the next states."""
         nodes = topological_order(spec)

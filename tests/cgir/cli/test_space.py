@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from part_jobs_samples import folder_bytes
 
 import cgir
 from cgir.cli.main import main
 from frontends import spaces
+from frontends.spaces import data_sets
 
 
 def test_spaces_are_listed_and_described(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,9 +48,43 @@ def test_data_sets_hold_samples_or_everything(tmp_path: Path) -> None:
     )
 
 
+def test_a_large_sample_is_written_in_parts_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_sets.sample_jobs, "__defaults__", (0, 10))
+    words = ["space", "transnas_macro", "--sample", "25", "--seed", "1", "-o"]
+    assert main([*words, str(tmp_path / "pool.parquet")]) == 0
+    assert main([*words, str(tmp_path / "serial")]) == 0
+    assert main([*words, str(tmp_path / "pool"), "--executor", "processes:2"]) == 0
+    whole = folder_bytes(tmp_path / "pool")
+    assert whole == folder_bytes(tmp_path / "serial")
+    assert len(whole) == 4
+    file, folder = (cgir.GraphStore.open(tmp_path / name) for name in ("pool.parquet", "pool"))
+    assert (file.specs, file.hashes, file.families) == (folder.specs, folder.hashes, folder.families)
+    (tmp_path / "pool" / "_store.json").unlink()  # as if it had been killed
+    sorted((tmp_path / "pool").glob("part*"))[1].unlink()
+    assert main([*words, str(tmp_path / "pool")]) == 0
+    assert main([*words, str(tmp_path / "pool")]) == 0  # nothing is missing
+    assert folder_bytes(tmp_path / "pool") == whole
+
+
+def test_a_data_set_is_replaced_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("pool", "pool.parquet"):
+        words = ["space", "transnas_macro", "-o", str(tmp_path / name), "--sample"]
+        assert main([*words, "5"]) == 0
+        assert main([*words, "6"]) == 2
+        found = capsys.readouterr().err.splitlines()[-1]
+        assert "already" in found
+        assert "--overwrite" in found
+        assert len(cgir.GraphStore.open(tmp_path / name)) == 5
+        assert main([*words, "6", "--overwrite"]) == 0
+        assert len(cgir.GraphStore.open(tmp_path / name)) == 6
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["darts", "--all", "-o", "all"], "has 1.1e+18 networks, too many to list (more than 100,000,000)"),
+        (["darts", "--sample", "5", "-o", "x", "--executor", "slurm"], "'slurm' is no executor; expected processes:4"),
+        (["darts", "--sample", "5", "-o", "x.parquet", "--executor", "dask"], "expected a path without .parquet"),
         (["nasbench101b"], "no search space is called 'nasbench101b'"),
         (["nasbench201", "xx"], "1 nodes separated by '+' in 'xx'"),
         (["nasbench201", "--all"], "needs a search space and a place"),

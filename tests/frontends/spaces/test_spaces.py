@@ -46,6 +46,21 @@ def test_enumeration_is_lazy_and_without_repeats(name: str) -> None:
 def test_spaces_without_an_end_say_so(name: str) -> None:
     with pytest.raises(cgir.SpecError, match="finite"):
         next(spaces.get(name).enumerate())
+    assert spaces.get(name).count() is None
+
+
+# As published: NAS-Bench-101 section 2.1, NAS-Bench-1Shot1 section 2.3, NAS-Bench-201 section 2.1, DARTS 180^2 * 7^16,
+# Once-for-All section 1 (2 * 10^19 networks at 25 image sizes).
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("nasbench101", 423_624), ("nasbench1shot1", 6_240), ("nasbench201", 15_625), ("nasbench_macro", 3**8),
+        ("transnas_micro", 4_096), ("transnas_macro", 3_256), ("darts", 180**2 * 7**16), ("nasnet", 5.1e33),
+        ("ofa_mbv3", 2.2e19 * 25), ("mnasnet", (4 * 3 * 4 * 2) ** 7 * 5), ("proxylessnas", 6**6 * 7**15),
+    ],
+)  # fmt: skip
+def test_the_number_of_networks_is_known(name: str, published: float) -> None:
+    assert spaces.get(name).count() == pytest.approx(published, rel=0.02 if isinstance(published, float) else 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
