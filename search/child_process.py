@@ -132,7 +132,7 @@ class Child:
         elif kind == "no memory":
             self._kill()  # what is left of it may not work
             error = OracleError(content + self._limit())
-        error.add_note(story)
+        error.add_note(story.rstrip())
         raise error
 
     def _limit(self) -> str:

@@ -19,9 +19,10 @@ from cgir.errors import CgirError, one_line
 from frontends.spaces import Space
 
 from .ask_tell import Method, Search, Trial
+from .child_process import OracleError, OracleImportError
 from .history import History
 from .objectives import Rule
-from .workers import ProcessWorkers, check_sendable, limited, wait_any
+from .workers import ProcessWorkers, TimedFuture, check_sendable, limited, wait_any
 
 log = logging.getLogger(__name__)
 Oracle = Callable[[Any], float | Mapping[str, float]]
@@ -89,8 +90,10 @@ def evaluate(oracle: Oracle, spec: Any) -> Outcome:
     start = perf_counter()
     try:
         answer, problem = oracle(spec), None
+    except OracleImportError:
+        raise
     except Exception as error:  # whatever a training may raise: the network failed, the search goes on
-        answer, problem = None, one_line(error, 300, named=True)
+        answer, problem = None, one_line(error, 300, named=not isinstance(error, OracleError))
         log.debug("the oracle failed", exc_info=True)
     return Outcome(answer, problem, perf_counter() - start)
 
@@ -233,7 +236,8 @@ def _submitter(method: str, oracle: Oracle | None, resources: Resources) -> Iter
     elif resources.workers > 1 or limits != (None, None):
         check_sendable(oracle)
         with ProcessWorkers(resources.workers, *limits) as workers:
-            yield lambda trial: workers.submit(evaluate, oracle, trial.spec)
+            # the oracle itself and not `evaluate`: a child then imports what the oracle needs and nothing of ours
+            yield lambda trial: workers.submit(oracle, trial.spec)
     else:
         yield lambda trial: _Inline(partial(evaluate, oracle, trial.spec))
 
@@ -267,15 +271,21 @@ def _finished(running: Mapping[int, Job]) -> list[int]:
 def _outcome(job: Job) -> Outcome:
     """What came back from elsewhere; that nothing did is an outcome, too."""
     try:
-        answer, error, seconds = job.result()
+        result = job.result()
+    except OracleImportError:
+        raise  # no network's fault, and the next would fail in the same way
     except BrokenExecutor as error_:
         raise CgirError(
             f"the executor broke ({one_line(error_, 200)}), so nothing can be evaluated with it any more; "
             "make a new one and call again, which goes on"
         ) from error_
     except Exception as error_:  # died, timed out, lost on the way
-        return Outcome(None, one_line(error_, 300, named=not isinstance(error_, CgirError)), None)
-    return Outcome(answer, error, seconds)
+        return Outcome(None, one_line(error_, 300, named=not isinstance(error_, CgirError)), _seconds(job))
+    return result if isinstance(result, Outcome) else Outcome(result, None, _seconds(job))
+
+
+def _seconds(job: Job) -> float | None:
+    return job.seconds if isinstance(job, TimedFuture) else None
 
 
 def _tell(search: Search, number: int, outcome: Outcome) -> None:

@@ -21,9 +21,16 @@ from .child_process import Child, OracleKilled, check_not_importing, pickled
 PAUSES = (0.01, 1.0)  # seconds between two looks at futures that cannot be waited for: the first, the longest
 
 
+class TimedFuture(futures.Future[Any]):
+    """A future that knows how long its call took, without the time that it waited for a process."""
+
+    seconds: float | None = None
+
+
 @dataclass(frozen=True)
 class _Task:
-    future: futures.Future[Any]
+    owner: futures.Executor  # which is not given up while it has calls to answer
+    future: TimedFuture
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
 
@@ -51,11 +58,11 @@ class ProcessWorkers(futures.Executor):
             thread.start()
         weakref.finalize(self, _stop, self._tasks, self._children)  # also where nobody calls `shutdown`
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> futures.Future[Any]:  # type: ignore[override]
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> TimedFuture:  # type: ignore[override]
         """Call `function(*arguments)` in a process that is free, or as soon as one is."""
         if self._shut_down:
             raise RuntimeError("these workers are shut down")
-        task = _Task(futures.Future(), function, arguments)
+        task = _Task(self, TimedFuture(), function, arguments)
         self._tasks.put(task)
         return task.future
 
@@ -86,11 +93,14 @@ def _work(tasks: SimpleQueue[_Task | None], child: Child) -> None:
     while (task := tasks.get()) is not None:
         if not task.future.set_running_or_notify_cancel():
             continue
+        start = time.perf_counter()
         try:
             answer = _call(child, task.function, task.arguments)
         except BaseException as error:
+            task.future.seconds = time.perf_counter() - start
             task.future.set_exception(error)
         else:
+            task.future.seconds = time.perf_counter() - start
             task.future.set_result(answer)
         del task  # or it would keep its function and answer until the next one
     child.close()

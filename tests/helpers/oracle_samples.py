@@ -148,3 +148,23 @@ def answers_and_leaves_others(mark: str) -> None:
     """Starts a program, writes both processes down and comes back."""
     program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path(mark).write_text(f"{os.getpid()} {program.pid}")
+
+
+def meets(own: str, other: str) -> bool:
+    """Comes back once another call did the same with the files swapped."""
+    Path(own).touch()
+    while not Path(other).exists():
+        time.sleep(0.01)
+    return True
+
+
+def counts_and_kills_itself(log: str) -> None:
+    with open(log, "a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def counts_and_sleeps(log: str) -> None:
+    with open(log, "a") as file:
+        file.write("x")
+    time.sleep(600)
