@@ -88,8 +88,10 @@ def _checked_device(module: nn.Module, name: str) -> torch.device:
     """Where the weights are.
 
     Raises:
-        CgirError: they are nowhere yet, or there are too many of them.
+        CgirError: they are nowhere yet, there are too many of them, or the module is compiled.
     """
+    if any(isinstance(inner, torch.jit.ScriptModule) for inner in module.modules()):
+        raise CgirError(f"latency: {name} is a TorchScript module, or has one; give the nn.Module it was made from")
     weights = [*module.parameters(), *module.buffers()]
     if any(nn.parameter.is_lazy(weight) for weight in weights):
         raise CgirError(f"latency: {name} has lazy parameters without a shape; call it once first")
@@ -125,9 +127,10 @@ def _array(tensor: Tensor, name: str) -> AnyArray:
 
 @contextmanager
 def _evaluation(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode without gradients; attributes, buffers and random number generators are as before afterwards."""
+    """Evaluation mode, no gradients, no autocast; attributes, buffers and random number generators are restored."""
     buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    with restored(list(module.modules()), device), torch.no_grad():
+    autocast = torch.autocast(device.type, enabled=False)
+    with restored(list(module.modules()), device), torch.no_grad(), autocast:
         for inner in module.modules():
             inner.training = False
         try:

@@ -78,6 +78,15 @@ def test_onnx_runtime_computes_what_the_module_does_in_evaluation_mode() -> None
     assert found == pytest.approx(net.eval()(x).detach().numpy(), rel=1e-5, abs=1e-6)
 
 
+def test_what_the_caller_has_switched_on_does_not_count() -> None:
+    net, x = convolutions(), torch.randn(2, 3, 9, 9)
+    expected = export(net, x).model
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert export(net, x).model == expected
+    with torch.inference_mode():
+        assert export(net, x).model == expected
+
+
 def test_nested_inputs_and_outputs() -> None:
     inputs = {
         "ids": torch.randint(20, (2, 6)), "unused": torch.ones(3), "pair": [torch.randn(4), torch.arange(3)],
@@ -180,9 +189,16 @@ def large() -> nn.Module:
     return net
 
 
+def scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        return nn.Sequential(torch.jit.script(nn.Linear(4, 2)))
+
+
 @pytest.mark.parametrize(
     ("build", "shape", "message"),
     [
+        (scripted, (2, 4), "Sequential is a TorchScript module, or has one; give the nn.Module"),
         (lambda: nn.Linear(4, 2), (2, 3), r"Linear refuses inputs of shape \(2, 3\) \(RuntimeError: mat1"),
         (lambda: nn.Linear(4, 2), ((2, 4), (2, 4)), "the inputs do not fit Linear.forward"),
         (lambda: nn.Linear(4, 2), (0, 4), "input_shape must be positive integers"),
