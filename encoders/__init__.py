@@ -22,4 +22,6 @@ from .predictors.baselines import log_params as log_params
 from .predictors.predictor import Predictor as Predictor
 from .predictors.pretrained import load_pretrained as load_pretrained
 from .predictors.stacking import Average as Average
+from .predictors.stored_embeddings import StoredEmbeddings as StoredEmbeddings
+from .predictors.stored_embeddings import embed_store as embed_store
 from .training.loop import TrainConfig as TrainConfig

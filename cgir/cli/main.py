@@ -15,7 +15,22 @@ from typing import Protocol
 from cgir import __version__
 from cgir.errors import CgirError
 
-from . import demo, diff, explain, finetune, latency, predict, pretrain, score, select, show, space, tables, trace
+from . import (
+    demo,
+    diff,
+    embed,
+    explain,
+    finetune,
+    latency,
+    predict,
+    pretrain,
+    score,
+    select,
+    show,
+    space,
+    tables,
+    trace,
+)
 
 EPILOG = """examples:
   cgir demo                                              \
@@ -46,7 +61,7 @@ class Command(Protocol):
 
 
 COMMANDS: dict[str, Command] = {
-    "trace": trace, "show": show, "diff": diff, "space": space, "tables": tables, "pretrain": pretrain,
+    "trace": trace, "show": show, "diff": diff, "space": space, "tables": tables, "pretrain": pretrain, "embed": embed,
     "finetune": finetune, "predict": predict, "explain": explain, "score": score, "select": select,
     "latency": latency, "demo": demo,
 }  # fmt: skip
