@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import search
 from cgir.errors import CgirError, SpecError, one_line
 from frontends import spaces, tables
 from frontends.spaces.mbconv.ofa_mbv3 import OfaMobileNetV3, Spec
+from search.history import RULE, History, Row
+from search.objectives import parse_limits, parse_objectives
 
-SCORES = ("value", "predicted")  # of a search: the oracle's, and the predictor's where it had no oracle
+PREDICTED = "predicted_"  # before the name of an objective, in tables of a search
 
 
 def read_networks(sources: Iterable[str], space: OfaMobileNetV3, best: int | None = None) -> list[Spec]:
@@ -42,13 +41,11 @@ def _networks(source: str, space: OfaMobileNetV3, best: int | None) -> list[Spec
     if path.suffix == ".parquet":
         table = tables.load(path)
         _check_space(path, table.space, space)
-        rows = range(len(table)) if best is None else _best(path, table, best)
-        return [space.parse(table.spec_strings[row]) for row in rows]
+        return _chosen(_history(path, table), best) if best is not None else list(map(space.parse, table.spec_strings))
     if path.suffix == ".jsonl":
-        history = search.History.load(path)
+        history = History.load(path)
         _check_space(path, history.space, space)
-        rows = range(len(history)) if best is None else history.top(best)
-        return [space.parse(history.spec_strings[row]) for row in rows]
+        return _chosen(history, best) if best is not None else history.specs
     return _lines(path, space)
 
 
@@ -67,14 +64,28 @@ def _line(where: str, line: str, space: OfaMobileNetV3) -> Spec:
         raise SpecError(f"{where}: {error}") from error
 
 
-def _best(path: Path, table: tables.Table, count: int) -> list[int]:
-    for name in SCORES:
-        if name in table.metrics and np.isfinite(table[name]).any():
-            scores = table[name]
-            return [int(row) for row in np.argsort(-scores, kind="stable")[:count] if np.isfinite(scores[row])]
-    raise CgirError(
-        f"{path}: no scores of a search ({' or '.join(SCORES)}) to choose the best by; found {', '.join(table.metrics)}"
-    )
+def _chosen(history: History, best: int) -> list[Spec]:
+    return [history.specs[row] for row in history.top(best)]
+
+
+def _history(path: Path, table: tables.Table) -> History:
+    """The search whose `History.table` this is, as far as choosing the best needs it."""
+    try:
+        config = table.metadata["search"]
+        objectives = parse_objectives(config["objectives"])
+        limits, _ = parse_limits([limit for limit in config["limits"] if not limit.startswith(RULE)])
+        assert table.space is not None
+        history = History(table.space, config, objectives, limits)
+    except (CgirError, KeyError, TypeError, AttributeError) as error:
+        raise CgirError(f"{path}: labels, not the history of a search, of which --best takes the best") from error
+    columns = {name: table[name].tolist() for name in table.metrics}
+    for row, spec in enumerate(table.specs):
+        values = {name: column[row] for name, column in columns.items()}
+        predicted = {
+            name.removeprefix(PREDICTED): value for name, value in values.items() if name.startswith(PREDICTED)
+        }
+        history.rows.append(Row(spec, 0, predicted, {}, values))
+    return history
 
 
 def _check_space(path: Path, found: spaces.Space[Any] | None, space: OfaMobileNetV3) -> None:

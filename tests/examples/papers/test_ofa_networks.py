@@ -9,6 +9,7 @@ import pytest
 
 import search
 from cgir import CgirError
+from encoders import CostPredictor
 from examples.papers.ofa_mbv3 import AtOneSize
 from examples.papers.ofa_networks import read_networks
 from frontends import spaces
@@ -26,10 +27,17 @@ def test_strings_and_files_of_strings_are_read_in_order(tmp_path: Path) -> None:
     assert found == [SPECS[5], SPECS[3], SPECS[1], SPECS[3]]
 
 
-def test_the_best_of_a_search_are_those_of_its_history(tmp_path: Path) -> None:
-    path, answers = tmp_path / "history.parquet", iter([1.0, 5.0, float("nan"), 3.0, 5.0, 2.0])
-    history = search.random_search(AtOneSize(), None, lambda spec: next(answers), 6)
-    history.save(path)
+@pytest.mark.parametrize("objective", ["accuracy", "-error"])
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_the_best_of_a_search_are_those_of_its_history(tmp_path: Path, suffix: str, objective: str) -> None:
+    """Of six networks two have the same answer, and one failed."""
+    answers, log = iter([1.0, 5.0, float("nan"), 3.0, 5.0, 2.0]), tmp_path / "log.jsonl"
+    history = search.random_search(
+        AtOneSize(), None, lambda spec: next(answers), 6, objectives=objective, path=log, progress=False
+    )
+    path = log if suffix == ".jsonl" else tmp_path / "history.parquet"
+    if suffix == ".parquet":
+        history.save(path)
     assert read_networks([str(path)], SPACE) == history.specs
     for count in (1, 3, 9):
         expected = [history.specs[row] for row in history.top(count)]
@@ -37,10 +45,19 @@ def test_the_best_of_a_search_are_those_of_its_history(tmp_path: Path) -> None:
         assert len(expected) == min(5, count)
 
 
-def test_without_an_oracle_the_predictor_chooses(tmp_path: Path) -> None:
-    columns = {"value": np.full(6, np.nan), "predicted": np.asarray([0.1, 0.6, 0.2, np.nan, 0.6, 0.3])}
-    write_table(Table("history", tuple(TEXTS), columns, SPACE), tmp_path / "h.parquet")
-    assert read_networks([str(tmp_path / "h.parquet")], SPACE, 3) == [SPECS[1], SPECS[4], SPECS[5]]
+def test_limits_and_the_predictor_choose_in_tables_as_in_the_search(tmp_path: Path) -> None:
+    costs = CostPredictor()
+    costs.fit(SPACE.graphs(SPECS), np.arange(6.0))
+    middle = float(np.median([SPACE.graph(SPACE.sample(np.random.default_rng(seed))).flops for seed in range(50)]))
+    history = search.random_search(SPACE, costs, None, 12, limits=f"flops<{middle:.0f}")
+    history.save(tmp_path / "h.parquet")
+    assert read_networks([str(tmp_path / "h.parquet")], SPACE, 4) == [history.specs[row] for row in history.top(4)]
+
+    history = search.random_search(SPACE, None, lambda spec: sum(spec.ks), 12, limits="accuracy<100")
+    history.save(tmp_path / "h.parquet")
+    found = read_networks([str(tmp_path / "h.parquet")], SPACE, 4)
+    assert found == [history.specs[row] for row in history.top(4)]
+    assert all(sum(spec.ks) < 100 for spec in found)
 
 
 def test_what_cannot_be_measured_is_told(tmp_path: Path) -> None:
@@ -59,7 +76,7 @@ def test_what_cannot_be_measured_is_told(tmp_path: Path) -> None:
         ("nowhere.txt", None, "nowhere.txt: neither a file nor a network"),
         ("bad.txt", None, "bad.txt: line 2: ofa_mbv3: 2 parts"),
         ("binary", None, "binary: cannot be read as lines of text"),
-        ("labels.parquet", 2, "labels.parquet: no scores of a search (value or predicted)"),
+        ("labels.parquet", 2, "labels.parquet: labels, not the history of a search"),
         ("wide.parquet", None, "wide.parquet: networks of width 1.2"),
         ("cells.parquet", None, "cells.parquet: networks of nasbench201; expected ofa_mbv3"),
         ("damaged.parquet", None, "damaged.parquet"),
