@@ -138,12 +138,9 @@ def test_two_processes_do_not_write_one_table(imagenet: Path) -> None:
 
 def test_a_measurement_answers_a_search(imagenet: Path) -> None:
     measured = measurement(imagenet / "supernet", imagenet, images=5, device="cpu")
-
-    def oracle(spec: Spec) -> float:
-        return measured(spec._replace(r=128))[TOP1]
-
-    history = search.random_search(SPACE, None, oracle, 2)
-    assert history.values.tolist() == [oracle(spec) for spec in history.specs]
+    history = search.random_search(SPACE, None, measured, 2, objectives=TOP1)
+    assert history.values.tolist() == [measured(spec)[TOP1] for spec in history.specs]
+    assert history.column("n_val_images").tolist() == [5, 5]
 
 
 def test_errors_are_one_line(imagenet: Path, capsys: pytest.CaptureFixture[str]) -> None:
