@@ -10,14 +10,14 @@ What you need: the supernet's file, which the authors publish with github.com/mi
 `val`, each with 1,000 folders of images. Networks are strings of the space `ofa_mbv3`, a text file of them, or what a
 search wrote: a history or label table (.parquet), or its log (.jsonl).
 
-How the paper measures (section 5.3 and Table 4): "the top-1 accuracy acquired using the OFA-MBv3 supernet", and no more
-is said, nor of which of the two widths its 79.2 % is. Here it is done as by the authors of Once-for-All (their
-eval_ofa_net.py). Nothing is trained: a network inherits the supernet's weights, its BatchNorm statistics are taken anew,
-and it classifies the 50,000 validation images at the image size of its string. BatchNorm: 2,000 training images, drawn
-by the authors' seed, in batches of 200, cropped, mirrored and recoloured at random as in training; mean and variance are
-averages over the batches, and every layer sees what the layers before it return with the statistics of the batch.
-Validation: the shorter side resized to ceil(r / 0.875), the middle r x r. The labels of `tables.load("ofa_mbv3")` are of
-width 1.0.
+How the paper measures (section 5.3 and Table 4): "the top-1 accuracy acquired using the OFA-MBv3 supernet", and no
+more is said, nor of which of the two widths its 79.2 % is. Here it is done as by the authors of Once-for-All (their
+eval_ofa_net.py). Nothing is trained: a network inherits the supernet's weights, its BatchNorm statistics are taken
+anew, and it classifies the 50,000 validation images at the image size of its string. BatchNorm: 2,000 training
+images, drawn by the authors' seed, in batches of 200, cropped, mirrored and recoloured at random as in training; mean
+and variance are averages over the batches, and every layer sees what the layers before it return with the statistics
+of the batch. Validation: the shorter side resized to ceil(r / 0.875), the middle r x r. The labels of
+`tables.load("ofa_mbv3")` are of width 1.0.
 
 What has not been run: these weights and ImageNet are not part of this project, so no number of it was measured by this
 script. Its tests use small random supernets and made images, and compare with the supernet's own way of computing.
