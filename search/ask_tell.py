@@ -108,7 +108,7 @@ class Search:
 
     Args:
         space: the search space.
-        method: such as `evolution(predictor)`, see the functions that end in a method.
+        method: such as `evolution_method(space, predictor)`.
         objectives: what the oracle answers, or costs from the graph, "-" where lower is better; the first one is what
             `History.best` is about.
         limits: such as "flops<300e6", or functions spec -> bool.

@@ -19,7 +19,7 @@ from .query_loop import Oracle, SearchOptions, run_method
 GENERATION_SIZE = 100  # networks that random search samples at a time
 
 
-def random_sampling(space: Space[Any], predictor: Model | None = None) -> Method:
+def random_method(space: Space[Any], predictor: Model | None = None) -> Method:
     """The method of `random_search`, for `Search`; with a predictor, which scores what is drawn, there is no oracle."""
 
     def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
@@ -28,8 +28,16 @@ def random_sampling(space: Space[Any], predictor: Model | None = None) -> Method
     return Method("random search", {}, propose, lambda asked: GENERATION_SIZE)
 
 
-def aging(space: Space[Any], predictor: Model | None = None, *, population: int = 50, tournament: int = 10) -> Method:
-    """The method of `aging_evolution`, for `Search`; with a predictor, which scores children, there is no oracle.
+def aging_method(
+    space: Space[Any], predictor: Model | None = None, *, population: int = 50, tournament: int = 10
+) -> Method:
+    """The method of `aging_evolution`, for `Search`.
+
+    Args:
+        space: the search space.
+        predictor: what scores children in a search without an oracle.
+        population: number of networks alive.
+        tournament: number that compete to be a parent.
 
     Raises:
         CgirError: a number is out of range.
@@ -78,12 +86,12 @@ def random_search(
         oracle: spec -> the network's true value; see `evolve`.
         queries: budget.
         seed: of the sampling.
-        options: objectives, limits, path, executor, workers, timeout, memory and progress; see `evolve`.
+        options: objectives, limits, path, executor, workers, timeout, memory, progress; see `SearchOptions`.
 
     Raises:
         CgirError: as `evolve`.
     """
-    method = random_sampling(space, predictor if oracle is None else None)
+    method = random_method(space, predictor if oracle is None else None)
     return run_method(space, method, oracle, queries, seed, **options)
 
 
@@ -112,12 +120,12 @@ def aging_evolution(
         seed: of all random choices.
         population: number of networks alive; as many are first sampled at random.
         tournament: number of networks, sampled with replacement, that compete to be a parent.
-        options: objectives, limits, path, executor, workers, timeout, memory and progress; see `evolve`.
+        options: objectives, limits, path, executor, workers, timeout, memory, progress; see `SearchOptions`.
 
     Raises:
         CgirError: as `evolve`.
     """
-    method = aging(space, predictor if oracle is None else None, population=population, tournament=tournament)
+    method = aging_method(space, predictor if oracle is None else None, population=population, tournament=tournament)
     return run_method(space, method, oracle, queries, seed, **options)
 
 

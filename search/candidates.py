@@ -122,10 +122,11 @@ class CandidateFilter:
         parts, tried, hashes = [self.new(())], set(self._spec_strings), set[str]()
         for _ in range(MAX_DRAWS + 1000 // count):
             sampled = {self.space.format(spec): spec for spec in (sample() for _ in range(count))}
-            part = self.new(spec for text, spec in sampled.items() if text not in tried)
-            parts.append(part.select(row for row, digest in enumerate(part.hashes) if digest not in hashes))
-            tried |= set(sampled)
-            hashes |= set(part.hashes)
+            if untried := [spec for text, spec in sampled.items() if text not in tried]:
+                part = self.new(untried)
+                parts.append(part.select(row for row, digest in enumerate(part.hashes) if digest not in hashes))
+                tried |= set(sampled)
+                hashes |= set(part.hashes)
             if len(hashes) >= count:
                 break
         return Candidates.concatenate(parts).select(range(min(count, len(hashes))))

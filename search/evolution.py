@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -18,15 +17,14 @@ from .ask_tell import Known, Method
 from .candidates import Candidates
 from .guides import Guide
 from .history import History
-from .objectives import Rule
-from .query_loop import ExecutorLike, Oracle, run_method
+from .query_loop import Oracle, SearchOptions, run_method
 
 NUM_INITIAL = 10  # networks that are queried before the predictor is first fitted to answers
 FIRST_SAMPLE = 2000  # networks of which a predictor that knows other families chooses the first ones
 RANDOM_CHILD_RATE = 0.1  # probability that a child is sampled from the whole space, against local optima
 
 
-def evolution(
+def evolution_method(
     space: Space[Any],
     predictor: Model | Mapping[str, Model],
     *,
@@ -42,7 +40,18 @@ def evolution(
 ) -> Method:
     """The method of `evolve`, for `Search`.
 
-    Args: see `evolve`; oracle: whether there is one; seed: of the predictor's fits.
+    Args:
+        space: this and all that is not named here: as in `evolve`.
+        predictor: what guides.
+        start: networks to begin with.
+        parents: number of networks that get children.
+        children: number of these that are scored.
+        batch: number of networks that are asked for at a time.
+        acquisition: what makes a network worth a query.
+        crossover: share of children with two parents.
+        refit: whether the predictor learns from answers.
+        oracle: whether there are any.
+        seed: of the predictor's fits.
 
     Raises:
         CgirError: a number is out of range.
@@ -90,14 +99,7 @@ def evolve(
     acquisition: str = "mean",
     crossover: float = 0.0,
     refit: bool = True,
-    objectives: str | Sequence[str] = "accuracy",
-    limits: str | Rule | Sequence[str | Rule] = (),
-    path: str | PathLike[str] | None = None,
-    executor: ExecutorLike | None = None,
-    workers: int = 1,
-    timeout: float | None = None,
-    memory: int | None = None,
-    progress: bool = True,
+    **options: Unpack[SearchOptions],
 ) -> History:
     """Search a space for its best networks with a budget of `queries`; no network is queried twice.
 
@@ -125,20 +127,7 @@ def evolve(
         acquisition: "mean", what is expected; "ucb", one standard deviation more; "thompson", a draw for each network.
         crossover: share of the children that have two parents (`Space.crossover`).
         refit: fit the given predictor to all answers before each generation, once two answers differ.
-        objectives: name of what the oracle answers, "-" in front where lower is better; or several, of which "flops",
-            "params" and "memory" (peak bytes of activations) come from the graph and are never asked.
-        limits: such as "flops<300e6" or "latency_ms<=20", or functions spec -> whether the network may be queried.
-            Networks in `start` are queried whatever the limits are.
-        path: file of the log (JSON lines). The same call, also with more `queries`, goes on from it and repeats no
-            query, whatever has been killed.
-        executor: where the oracle is asked: anything with `submit`, such as the executors of `concurrent.futures`, loky
-            and mpi4py, submitit's, or dask's `client.get_executor()`; default: this process, or child processes.
-        workers: how many networks are evaluated at a time. A proposal uses only answers to networks that were asked at
-            least twice as many before it, so that the history is the same however many workers there really are and
-            however fast they are.
-        timeout: seconds that the evaluation of a network may take.
-        memory: bytes that it may allocate.
-        progress: show a progress bar.
+        options: objectives, limits, path, executor, workers, timeout, memory, progress; see `SearchOptions`.
 
     Returns:
         All queries in their order.
@@ -153,7 +142,7 @@ def evolve(
             f"evolve: {len(start)} networks to start with, but queries={queries}; "
             "they count, so give more queries or fewer networks"
         )
-    method = evolution(
+    method = evolution_method(
         space,
         predictor,
         start=start,
@@ -166,21 +155,7 @@ def evolve(
         oracle=oracle is not None,
         seed=seed,
     )
-    return run_method(
-        space,
-        method,
-        oracle,
-        queries,
-        seed,
-        objectives=objectives,
-        limits=limits,
-        path=path,
-        executor=executor,
-        workers=workers,
-        timeout=timeout,
-        memory=memory,
-        progress=progress,
-    )
+    return run_method(space, method, oracle, queries, seed, **options)
 
 
 def _check(**sizes: int) -> None:

@@ -64,6 +64,11 @@ class Guide:
 
         Where predictors can tell, candidates that break a limit on an answer are left out, if others are there.
 
+        Args:
+            found: the candidates.
+            known: what is known.
+            rng: of acquisitions that draw.
+
         Raises:
             CgirError: a predictor's score is not finite.
         """

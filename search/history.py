@@ -131,7 +131,7 @@ class History:
     def maximised(self) -> FloatArray:
         """(N, M) all objectives such that higher is better; rows are NaN where a network failed or breaks a limit."""
         signs = [item.sign for item in self.objectives]
-        broken = np.isnan(self.objective_values).any(axis=1)
+        broken = np.any(np.isnan(self.objective_values), axis=1)
         for limit in self.limits:
             broken |= ~limit.holds(self._found(limit.name))
         return np.where(broken[:, None], np.nan, self.objective_values * signs)

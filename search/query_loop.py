@@ -140,7 +140,23 @@ def run_search(
 
 
 class SearchOptions(TypedDict, total=False):
-    """Keyword arguments of all searches, which `evolve` explains."""
+    """Keyword arguments of all searches.
+
+    objectives: name of what the oracle answers (default "accuracy"), "-" in front where lower is better; or several, of
+        which "flops", "params" and "memory" (peak bytes of activations) come from the graph and are never asked.
+    limits: such as "flops<300e6" or "latency_ms<=20", or functions spec -> whether the network may be queried. Networks
+        that a search is told to start with are queried whatever the limits are.
+    path: file of the log (JSON lines). The same call, also with more queries, goes on from it and repeats no query,
+        whatever was killed.
+    executor: where the oracle is asked: anything with `submit`, such as the executors of `concurrent.futures`, loky and
+        mpi4py, submitit's, or dask's `client.get_executor()`; default: this process, or child processes.
+    workers: how many networks are evaluated at a time (default 1). A proposal uses only answers to networks that were
+        asked at least twice as many before it, so that the history is the same however many workers there really are,
+        and however fast they are.
+    timeout: seconds that the evaluation of a network may take.
+    memory: bytes that it may allocate.
+    progress: show a progress bar (default True).
+    """
 
     objectives: str | Sequence[str]
     limits: str | Rule | Sequence[str | Rule]
@@ -164,11 +180,11 @@ def run_method(
 
     Args:
         space: the search space.
-        method: what proposes networks, such as `evolution(space, predictor)`.
+        method: what proposes networks, such as `evolution_method(space, predictor)`.
         oracle: spec -> what is asked; None: the predictor's expectations are enough.
         queries: budget.
         seed: of all random choices.
-        options: see `evolve`.
+        options: see `SearchOptions`.
 
     Raises:
         CgirError: as `evolve`.

@@ -46,6 +46,12 @@ def resample(values: tuple[C, ...], position: int, choices: Sequence[C], rng: np
 
 
 def uniform_crossover(first: tuple[C, ...], second: tuple[C, ...], rng: np.random.Generator) -> tuple[C, ...]:
-    """Each position from one of two specs of equal length, with equal probability (Syswerda 1989)."""
+    """Each position from one of two specs of equal length, with equal probability (Syswerda 1989).
+
+    Args:
+        first: one choice per position.
+        second: as many.
+        rng: source of randomness.
+    """
     takes = rng.random(len(first)) < 0.5
     return tuple(a if take else b for a, b, take in zip(first, second, takes, strict=True))

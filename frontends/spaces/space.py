@@ -77,7 +77,16 @@ class Space(ABC, Generic[S]):
         """Another spec of the space, a small change away."""
 
     def crossover(self, first: S, second: S, rng: np.random.Generator) -> S:
-        """A spec with each choice from one of two. SpecError where the space has no such thing."""
+        """A spec with each choice from one of two.
+
+        Args:
+            first: a parent.
+            second: the other one.
+            rng: of the choices.
+
+        Raises:
+            SpecError: the space has no such thing.
+        """
         raise SpecError(f"{self.name}: two networks cannot be crossed in this space; use crossover=0")
 
     @abstractmethod

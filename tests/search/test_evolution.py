@@ -11,31 +11,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from search_samples import SPACE, TINY, Ridge, planted, quiet
 from space_checks import rows
 
 import search
 from cgir import CgirError, FileFormatError, GraphBatch
-from cgir.analysis.graph_properties import properties
 from cgir.typing import FloatArray
 from encoders import CostPredictor, Predictor, log_flops
 from examples import search_a_space
 from frontends import spaces, tables
-from frontends.spaces.edge_cell import EDGES
 from frontends.spaces.nasbench201.space import NasBench201
 from frontends.spaces.nasbench_macro.space import NasBenchMacro
 
-SPACE = spaces.get("nasbench201", cells=1, channels=4)
-TINY = spaces.get("nasbench_macro", stages=(2, 2), channels=4, head=8)
 METHODS = (search.evolve, search.aging_evolution, search.random_search)
-GOOD = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 2.0, "skip_connect": 1.5, "avg_pool_3x3": 0.5, "none": 0.0}
-quiet: dict[str, Any] = {"progress": False}
-
-
-def planted(spec: tuple[str, ...]) -> float:
-    """No cost and no count alone: edges that come later count more, and a skip beside convolutions is good."""
-    return sum(GOOD[op] * (1 + source) for op, (_, source) in zip(spec, EDGES, strict=True)) + 4 * (
-        spec.count("skip_connect") == 1
-    )
 
 
 class Asked:
@@ -50,21 +38,6 @@ class Asked:
             raise KeyboardInterrupt
         self.specs.append(spec)
         return float("nan") if self.fails(spec) else planted(spec)
-
-
-class Ridge:
-    """Linear in the graphs' properties: what is learned quickly."""
-
-    def fit(self, graphs: GraphBatch, y: Any, seed: int = 0, pool: GraphBatch | None = None) -> Ridge:
-        x, self.mean = properties(graphs), float(np.mean(y))
-        self.centre, self.scale = x.mean(axis=0), x.std(axis=0) + 1e-6
-        z = (x - self.centre) / self.scale
-        self.weights = z.T @ np.linalg.solve(z @ z.T + np.eye(len(z)), np.asarray(y) - self.mean)
-        return self
-
-    def predict(self, graphs: GraphBatch) -> FloatArray:
-        scores: FloatArray = (properties(graphs) - self.centre) / self.scale @ self.weights + self.mean
-        return scores
 
 
 class Recorder:

@@ -116,7 +116,13 @@ class GenotypeSpace(Space[Genotype]):
         return Genotype(changed, spec.reduce) if which == 0 else Genotype(spec.normal, changed)
 
     def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
-        """The pairs of each node from one of two."""
+        """The pairs of each node from one of two.
+
+        Args:
+            first: a parent.
+            second: the other one.
+            rng: of the choices.
+        """
         cells = zip(first, second, strict=True)
         return Genotype(*(self.ordered(_joined(uniform_crossover(_nodes(a), _nodes(b), rng))) for a, b in cells))
 

@@ -123,7 +123,13 @@ class MnasNet(Space[Spec]):
         return spec._replace(stages=(*spec.stages[:stage_index], stage, *spec.stages[stage_index + 1 :]))
 
     def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
-        """Each stage, and the image size, from one of two."""
+        """Each stage, and the image size, from one of two.
+
+        Args:
+            first: a parent.
+            second: the other one.
+            rng: of the choices.
+        """
         return Spec(
             uniform_crossover(first.stages, second.stages, rng), *uniform_crossover((first.r,), (second.r,), rng)
         )

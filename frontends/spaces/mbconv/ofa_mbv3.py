@@ -151,7 +151,13 @@ class OfaMobileNetV3(Space[Spec]):
         return canonical(Spec(*_filled(spec, rng), depths, spec.r))
 
     def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
-        """Each stage, with its depth and blocks, and the image size, from one of two; canonical."""
+        """Each stage, with its depth and blocks, and the image size, from one of two; canonical.
+
+        Args:
+            first: a parent.
+            second: the other one.
+            rng: of the choices.
+        """
         stages = uniform_crossover(_stages(first), _stages(second), rng)
         ks, e = (tuple(value for stage in stages for value in stage[place]) for place in range(2))
         depths = tuple(stage[2] for stage in stages)

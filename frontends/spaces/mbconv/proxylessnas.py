@@ -111,7 +111,13 @@ class ProxylessNas(Space[Spec]):
         return resample(spec, position, _choices(position), rng)
 
     def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
-        """Each block from one of two."""
+        """Each block from one of two.
+
+        Args:
+            first: a parent.
+            second: the other one.
+            rng: of the choices.
+        """
         return uniform_crossover(first, second, rng)
 
     def enumerate(self) -> Iterator[Spec]:

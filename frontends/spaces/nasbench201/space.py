@@ -111,7 +111,13 @@ class NasBench201(Space[Spec]):
         return resample(spec, int(rng.integers(len(EDGES))), OPS, rng)
 
     def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
-        """Each edge from one of two."""
+        """Each edge from one of two.
+
+        Args:
+            first: a parent.
+            second: the other one.
+            rng: of the choices.
+        """
         return uniform_crossover(first, second, rng)
 
     def enumerate(self) -> Iterator[Spec]:

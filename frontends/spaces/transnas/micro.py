@@ -81,7 +81,13 @@ class TransNasMicro(TransNas[Spec]):
         return (*spec[:edge], code, *spec[edge + 1 :])
 
     def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
-        """Each edge from one of two."""
+        """Each edge from one of two.
+
+        Args:
+            first: a parent.
+            second: the other one.
+            rng: of the choices.
+        """
         return uniform_crossover(first, second, rng)
 
     def enumerate(self) -> Iterator[Spec]:

@@ -19,7 +19,7 @@ from .query_loop import Oracle, SearchOptions, run_method
 Proxy = Callable[[Any], float | None]
 
 
-def proxy_ranking(space: Space[Any], proxy: Proxy, *, sample: int = 300, seed: int = 0) -> Method:
+def proxy_method(space: Space[Any], proxy: Proxy, *, sample: int = 300, seed: int = 0) -> Method:
     """The method of `proxy_search`, for `Search`.
 
     Args:
@@ -70,10 +70,10 @@ def proxy_search(
         queries: budget.
         seed: of the sample.
         sample: number of networks that are scored.
-        options: objectives, limits, path, executor, workers, timeout, memory and progress; see `evolve`.
+        options: objectives, limits, path, executor, workers, timeout, memory, progress; see `SearchOptions`.
 
     Raises:
         CgirError: as `evolve`.
     """
-    method = proxy_ranking(space, proxy, sample=sample, seed=seed)
+    method = proxy_method(space, proxy, sample=sample, seed=seed)
     return run_method(space, method, oracle, queries, seed, **options)

@@ -14,10 +14,11 @@ from .candidates import Candidates
 from .history import History
 from .query_loop import Oracle, SearchOptions, run_method
 
+DRAWS = 200  # mutations of a network among which all its neighbours are likely to be
 NUM_INITIAL = 10  # random networks, the best of which is the first to have neighbours
 
 
-def hill_climbing(space: Space[Any], *, start: int = NUM_INITIAL) -> Method:
+def local_method(space: Space[Any], *, start: int = NUM_INITIAL) -> Method:
     """The method of `local_search`, for `Search`.
 
     Raises:
@@ -31,9 +32,9 @@ def hill_climbing(space: Space[Any], *, start: int = NUM_INITIAL) -> Method:
             return known.filter.sample_new(lambda: space.sample(rng), min(count, start - known.num_queries))
         for row in known.top(len(known.rows)):
             spec = known.history.rows[row].spec
-            found = known.filter.sample_new(lambda spec=spec: space.mutate(spec, rng), count)  # type: ignore[misc]
+            found = known.filter.new([space.mutate(spec, rng) for _ in range(DRAWS)])
             if len(found):
-                return found
+                return found.select(range(min(count, len(found))))
         return known.filter.sample_new(lambda: space.sample(rng), count)
 
     return Method("local search", {"start": start}, propose, lambda asked: max(start - asked, 1))
@@ -59,9 +60,9 @@ def local_search(
         queries: budget.
         seed: of all random choices.
         start: number of random networks to begin with.
-        options: objectives, limits, path, executor, workers, timeout, memory and progress; see `evolve`.
+        options: objectives, limits, path, executor, workers, timeout, memory, progress; see `SearchOptions`.
 
     Raises:
         CgirError: as `evolve`.
     """
-    return run_method(space, hill_climbing(space, start=start), oracle, queries, seed, **options)
+    return run_method(space, local_method(space, start=start), oracle, queries, seed, **options)
