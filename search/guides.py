@@ -136,7 +136,13 @@ class Guide:
 
 
 class FeatureReader:
-    """Graphs as a predictor reads them; features of networks that were asked are computed once."""
+    """Graphs as a predictor reads them; features of networks that were asked are computed once.
+
+    Args:
+        space: the search space.
+        model: the predictor.
+        seed: of the pool.
+    """
 
     def __init__(self, space: Space[Any], model: Model, seed: int) -> None:
         self._space, self._model, self._seed = space, model, seed

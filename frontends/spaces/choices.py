@@ -1,4 +1,4 @@
-"""Specs that are sequences of choices: the check of what a string names, the mutation of one position, and crossover."""
+"""Specs that are sequences of choices: check of what a string names, mutation of one position, and crossover."""
 
 from __future__ import annotations
 
