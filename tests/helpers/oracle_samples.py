@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,42 @@ def counts_and_sleeps(log: str) -> None:
     with open(log, "a") as file:
         file.write("x")
     time.sleep(600)
+
+
+def planted(spec: Any) -> float:
+    """A value of a network that nothing but its text decides."""
+    return zlib.crc32(repr(spec).encode()) % 1000 / 10
+
+
+def planted_after_a_kill(mark: str, moment: int, who: str | int, spec: Any) -> float:
+    """The same; the `moment`-th call of all kills a process.
+
+    Args:
+        mark: file with an x for each call.
+        moment: from 1.
+        who: "self", "parent" or a process's number.
+        spec: the network.
+    """
+    with open(mark, "a") as file:
+        file.write("x")
+    if Path(mark).stat().st_size == moment:
+        os.kill({"self": os.getpid(), "parent": os.getppid()}.get(who) or int(who), signal.SIGKILL)
+        time.sleep(1)
+    return planted(spec)
+
+
+def planted_but_slow(stuck: float, spec: Any) -> float:
+    """The same; networks of a higher value take for ever."""
+    value = planted(spec)
+    if value > stuck:
+        time.sleep(600)
+    return value
+
+
+def waits_once_below(mark: str, number: float) -> float:
+    """Writes its process and the one above into the file and hangs; answers where the file exists."""
+    if Path(mark).exists():
+        return 2 * number
+    Path(mark).write_text(f"{os.getppid()} {os.getpid()}")
+    time.sleep(600)
+    return 0.0
