@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Literal, TypeGuard, overload
 
@@ -22,6 +23,7 @@ from encoders.models.checkpoints import build_encoder, encoder_meta
 from encoders.training.loop import Part, TrainConfig
 from encoders.training.losses import LOSSES
 
+from .blend_config import BlendConfig
 from .ensemble import EncoderInit, Ensemble
 from .estimators import DEFAULT_TASK, Estimator, SourceData, task_index
 from .estimators_blend import HEAD_LOSS, BlendEstimator
@@ -56,6 +58,8 @@ class Predictor:
         train: how networks are trained.
         carl: options of CARL.
         task: which of the tasks that labelled families were given for is predicted, by default the first one.
+        gnn: False: a blend trains no graph neural networks from scratch beside its Gaussian process, as it else does
+            with 40 to 100 labels, which takes seconds a fit.
 
     Attributes: `encoder`, the weights, or None; `head`; `task`; `estimator`, what learns and predicts.
     """
@@ -70,6 +74,7 @@ class Predictor:
         train: TrainConfig | None = None,
         carl: CarlConfig | None = None,
         task: str | None = None,
+        gnn: bool = True,
     ) -> None:
         members = ensemble if ensemble is not None else BLEND_ENSEMBLE if head == "blend" else 1
         frozen = frozen or head in ("blend", "gp")
@@ -94,8 +99,9 @@ class Predictor:
             self.estimator = NetworkEstimator(Ensemble(init, _loss(head), members, frozen, train, carl))
         else:
             heads = Ensemble(None, HEAD_LOSS, members, frozen, train, carl)
-            transferred = () if pretrained is None else (pretrained.source_model, pretrained.blend_config)
-            self.estimator = BlendEstimator(heads, *transferred)
+            config = BlendConfig() if pretrained is None else pretrained.blend_config
+            config = config if gnn else replace(config, gnn_max_labels=0)
+            self.estimator = BlendEstimator(heads, None if pretrained is None else pretrained.source_model, config)
         if self.estimator.is_fitted:
             self._task_index()
 

@@ -10,7 +10,7 @@ import pytest
 from encoders_samples import conv_share, random_cnns
 
 from cgir.graph_batch import GraphBatch
-from encoders import Predictor
+from encoders import Predictor, load_pretrained
 from encoders.features.graph_features import compute_features
 from encoders.metrics import spearman
 from encoders.predictors.blend_config import BlendConfig
@@ -77,3 +77,20 @@ def test_a_blend_mixes_them_in_and_keeps_its_standard_deviations(tmp_path: Path)
         Predictor.load(tmp_path).predict(BATCH, return_std=True), predictor.predict(BATCH, return_std=True), strict=True
     ):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_a_predictor_may_do_without_them(tmp_path: Path) -> None:
+    predictor = Predictor(gnn=False).fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
+    assert isinstance(predictor.estimator, BlendEstimator)
+    assert predictor.estimator.gnn is None
+    predictor.save(tmp_path / "saved")
+    again = Predictor.load(tmp_path / "saved").fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
+    assert isinstance(again.estimator, BlendEstimator)
+    assert again.estimator.gnn is None
+    np.testing.assert_array_equal(again.predict(BATCH), predictor.predict(BATCH))
+    pretrained = Predictor(load_pretrained(), gnn=False)
+    known = Predictor(load_pretrained())
+    np.testing.assert_array_equal(pretrained.predict(BATCH), known.predict(BATCH))
+    assert isinstance(pretrained.estimator, BlendEstimator)
+    assert isinstance(known.estimator, BlendEstimator)
+    assert pretrained.estimator.config == replace(known.estimator.config, gnn_max_labels=0)
