@@ -33,15 +33,9 @@ def build(target: str, weights: bool = False) -> Any:
     Raises:
         TraceError: the name is malformed, cannot be imported, is missing, needs arguments, or does not build a model.
     """
-    module, _, name = target.rpartition(":")
-    if not module and _is_file(Path(target)):
+    if ":" not in target and _is_file(Path(target)):
         return Path(target)
-    if not module or not name:
-        raise TraceError(
-            f"{target!r} does not name a model; expected package.module:name, path/file.py:name, "
-            "or a file such as net.onnx"
-        )
-    attribute = _attribute(_imported(module, target), name, target)
+    attribute = import_attribute(target, "a model", ", or a file such as net.onnx")
     if is_model(attribute):
         return attribute
     if not callable(attribute):
@@ -54,6 +48,23 @@ def build(target: str, weights: bool = False) -> Any:
             f"{target}() returned a {type(model).__name__}, expected a model of PyTorch, Keras, TensorFlow or ONNX"
         )
     return model
+
+
+def import_attribute(target: str, what: str, otherwise: str = "") -> Any:
+    """What `package.module:name` or `path/file.py:name` names.
+
+    Args:
+        target: the name.
+        what: it should be, for the error.
+        otherwise: what else is expected, for the error.
+
+    Raises:
+        TraceError: the name is malformed, cannot be imported, or is missing.
+    """
+    module, _, name = target.rpartition(":")
+    if not module or not name:
+        raise TraceError(f"{target!r} does not name {what}; expected package.module:name, path/file.py:name{otherwise}")
+    return _attribute(_imported(module, target), name, target)
 
 
 def _is_file(path: Path) -> bool:

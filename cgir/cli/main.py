@@ -25,12 +25,14 @@ from . import (
     predict,
     pretrain,
     score,
+    search,
     select,
     show,
     space,
     tables,
     trace,
 )
+from .options import join_signed
 
 EPILOG = """examples:
   cgir demo                                              \
@@ -42,6 +44,7 @@ the whole line on networks and labels that come with the package
   cgir predict net.json exported.json --task imagenet_top1         a guess without any label
   cgir finetune net.py:a net.py:b net.py:c --labels measured.csv --input-shape 1,3,224,224 -o ranker    \
 and with some
+  cgir search nasbench201 --table digits --queries 40              the best network with few queries
   cgir score pool --data digits --proxies naswot,synflow           zero-cost proxies, on untrained networks
   cgir latency net.py:build net.onnx --input-shape 1,3,224,224     milliseconds on this machine
   cgir select --rule perturbation -o selected.svg        a network from a supernet, trained on digits
@@ -62,8 +65,8 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "trace": trace, "show": show, "diff": diff, "space": space, "tables": tables, "pretrain": pretrain, "embed": embed,
-    "finetune": finetune, "predict": predict, "explain": explain, "score": score, "select": select,
-    "latency": latency, "demo": demo,
+    "finetune": finetune, "predict": predict, "explain": explain, "score": score, "search": search,
+    "select": select, "latency": latency, "demo": demo,
 }  # fmt: skip
 
 
@@ -85,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; an error is one line on standard error and exit status 2, an interruption 130."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_args(join_signed(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return COMMANDS[args.command].run(args)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 from cgir.errors import TraceError
@@ -16,6 +19,9 @@ NETWORKS = (
     f"a graph (.json), a data set (a folder, or .parquet), or a model: {MODEL}. "
     "@FILE reads a list from a file, one a line"
 )
+
+SIGNED = ("--objective",)  # options whose values may begin with a sign
+BYTES = re.compile(r"(\d+\.?\d*|\.\d+)([kMGT]?)")
 
 
 def add_trace_options(parser: argparse.ArgumentParser) -> None:
@@ -157,3 +163,34 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
     return int(text)
+
+
+def positive_float(text: str) -> float:
+    """The number in a text, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def parse_bytes(text: str) -> int:
+    """The number of bytes in a text such as 800M or 1.5G."""
+    match = BYTES.fullmatch(text)
+    number = int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")) if match else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected a number with k, M, G or T, such as 4G")
+    return number
+
+
+def join_signed(words: Sequence[str]) -> list[str]:
+    """Words of a command line, with `--objective -flops` as `--objective=-flops`, which argparse would not take."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in SIGNED and word.startswith("-") and not word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined

@@ -1,0 +1,3 @@
+"""The report of a search: one HTML page with what was found, how, and how to build it."""
+
+from .build_code import build_lines as build_lines

@@ -1,0 +1,27 @@
+"""The lines of Python that build a network of a space."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from frontends.spaces import Space
+
+
+def build_lines(space: Space[Any], text: str) -> list[str]:
+    """Three lines that end with `module`, a PyTorch module with new weights.
+
+    Args:
+        space: that has the network.
+        text: the network as the space's string.
+    """
+    skeleton = "".join(
+        f", {field.name}={value!r}"
+        for field in fields(space)  # type: ignore[arg-type]
+        if (value := getattr(space, field.name)) != field.default
+    )
+    return [
+        "from frontends import spaces",
+        f"space = spaces.get({space.name!r}{skeleton})",
+        f"module = space.module(space.parse({text!r}))",
+    ]
