@@ -45,6 +45,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.spaces --write
 	$(BIN)/python -m benchmarks.spectrum --write
 	$(BIN)/python -m benchmarks.store --write
+	$(BIN)/python -m benchmarks.shards --write
 	$(BIN)/python -m benchmarks.encoding --write
 	$(BIN)/python -m benchmarks.one_shot --write
 	$(BIN)/python -m benchmarks.one_shot_rules --write

@@ -149,9 +149,9 @@ class StoredEmbeddings:
 
 def _files(store: Path) -> list[tuple[Path, str]]:
     """The files of a data set and the digests of their footers."""
-    GraphStore.open(store)
     if store.is_dir():
         return [(store / part.file, part.footer) for part in manifest.read_parts(store)]
+    GraphStore.open(store)
     return [(store, footer_digest(store))]
 
 

@@ -141,7 +141,7 @@ class MnasNet(Space[Spec]):
 
     def count(self) -> int:
         """3.8e14."""
-        return prod(map(len, CHOICES.values())) ** STAGES * len(RESOLUTIONS)
+        return prod([*map(len, CHOICES.values())] * STAGES) * len(RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks, named "sepconv_k3" or "mbconv_e6_k5"; without the image size.

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -169,7 +170,7 @@ class OfaMobileNetV3(Space[Spec]):
 
     def count(self) -> int:
         """5.4e20."""
-        return NUM_STAGES**STAGES * len(RESOLUTIONS)
+        return prod([NUM_STAGES] * STAGES) * len(RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; without the image size.
