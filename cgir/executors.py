@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from threading import Thread
+from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any, Protocol
+
+from tqdm import tqdm
 
 from .errors import CgirError, one_line
 
@@ -95,6 +97,7 @@ def _start_worker(watched: Connection, threads: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    tqdm.set_lock(RLock())  # its own is a semaphore of the system, which a process that is stopped would leave behind
     Thread(target=_exit_after, args=(watched,), daemon=True).start()
 
 

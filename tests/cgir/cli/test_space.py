@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +69,21 @@ def test_a_large_sample_is_written_in_parts_and_goes_on(tmp_path: Path, monkeypa
     assert main([*words, str(tmp_path / "pool")]) == 0
     assert main([*words, str(tmp_path / "pool")]) == 0  # nothing is missing
     assert folder_bytes(tmp_path / "pool") == whole
+
+
+@pytest.mark.slow
+def test_an_interruption_is_a_line_and_stops_the_workers(tmp_path: Path) -> None:
+    words = ["space", "ofa_mbv3", "--sample", "300000", "-o", str(tmp_path / "s"), "--executor", "processes:2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cgir", *words], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and not list(tmp_path.glob("s/.part-*")):
+        time.sleep(0.1)
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate()[1].splitlines() == ["cgir: interrupted"]
+    assert process.returncode == 130
+    assert time.monotonic() - start < 10
 
 
 def test_a_data_set_is_replaced_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
