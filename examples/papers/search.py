@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks.report import publish
+from benchmarks.report import RESULTS, publish
+from examples.papers import search_front
 from examples.papers.search_methods import METHODS, curve
 from examples.papers.search_plot import draw
 from examples.papers.search_problems import SOURCES, problem
@@ -28,6 +29,7 @@ Row = dict[str, Any]
 Job = tuple[str, str, int]  # problem, method, seed
 FIRST_SEED, SEEDS = 100, 10  # settings were looked for with seeds below, on the problems that ABOUT names
 RUNS = "runs.jsonl"
+TITLES = [*SOURCES, search_front.TITLE]
 
 
 def run(job: Job, folder: Path) -> Row:
@@ -39,18 +41,14 @@ def run(job: Job, folder: Path) -> Row:
     """
     torch.set_num_threads(1)
     title, name, seed = job
-    found = problem(title)
+    is_front = title == search_front.TITLE
+    found = problem(search_front.OF if is_front else title)
+    method = search_front.METHODS[name] if is_front else METHODS[name].run
     start = perf_counter()
-    asked = METHODS[name].run(found, found.budget, seed, folder)
+    asked = method(found, found.budget, seed, folder)
     seconds = perf_counter() - start  # reading the table takes microseconds a query
-    return {
-        "problem": title,
-        "method": name,
-        "seed": seed,
-        "seconds": seconds,
-        "asked": asked,
-        "best": curve(found, asked),
-    }
+    best = (search_front.shares if is_front else curve)(found, asked)
+    return {"problem": title, "method": name, "seed": seed, "seconds": seconds, "asked": asked, "best": best}
 
 
 def read(path: Path) -> list[Row]:
@@ -72,7 +70,7 @@ def jobs(problems: Sequence[str], methods: Sequence[str], done: Sequence[Row]) -
         (title, name, seed)
         for name in methods
         for title in problems
-        if METHODS[name].skip(problem(title)) is None
+        if (name in search_front.METHODS if title == search_front.TITLE else METHODS[name].skip(problem(title)) is None)
         for seed in range(FIRST_SEED, FIRST_SEED + SEEDS)
     ]
     return [job for job in wanted if job not in there]
@@ -102,16 +100,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each (default 1)")
     parser.add_argument("--folder", type=Path, default=Path("runs/search"))
-    parser.add_argument("--problems", nargs="+", choices=SOURCES, default=list(SOURCES), metavar="TITLE")
+    parser.add_argument("--problems", nargs="+", choices=TITLES, default=TITLES, metavar="TITLE")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.folder.mkdir(parents=True, exist_ok=True)
-    for target in dict.fromkeys(SOURCES[title].family for title in args.problems):
+    for target in dict.fromkeys(
+        SOURCES[search_front.OF if title == search_front.TITLE else title].family for title in args.problems
+    ):
         source_predictor(target, args.folder)
     measure(jobs(args.problems, args.methods, read(args.folder / RUNS)), args.folder, args.workers)
     found = read(args.folder / RUNS)
-    draw(found, args.folder)
+    draw(found, RESULTS)
     publish("search", "Searches", ABOUT, "python -m examples.papers.search --workers 2", tables(found))
 
 

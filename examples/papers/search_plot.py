@@ -34,7 +34,7 @@ def ranks(found: Problem, rows: Sequence[Row], queries: int) -> FloatArray:
 
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
-    """Write `curves.png` and `curves.svg`: geometric mean of ranks and its deviation, a panel for each problem.
+    """Write `search.png` and `search.svg`: geometric mean of ranks and its deviation, a panel for each problem.
 
     Args:
         rows: all runs.
@@ -66,5 +66,5 @@ def draw(rows: Sequence[Row], folder: Path) -> None:
     figure.supylabel("rank of the best network so far")
     figure.tight_layout()
     for suffix in ("png", "svg"):
-        figure.savefig(folder / f"curves.{suffix}", dpi=120)
+        figure.savefig(folder / f"search.{suffix}", dpi=70)
     plt.close(figure)

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import moocore
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ import cgir
 from cgir.analysis.wl_kernel import wl_features
 from encoders.features.graph_features import WL_ROUNDS
 from examples.papers import search as driver
+from examples.papers import search_front
 from examples.papers.search_listed import NEIGHBOURS, CellSpace, ListedSpace
 from examples.papers.search_methods import METHODS
 from examples.papers.search_problems import problem
@@ -153,3 +155,21 @@ def test_tables_say_how_many_runs_found_the_optimum_and_when() -> None:
 def test_methods_say_what_they_are_not_for() -> None:
     assert METHODS["TPE (Optuna)"].skip(problem(DARTS))
     assert not METHODS["TPE (Optuna)"].skip(problem(OFA))
+
+
+def test_the_share_of_a_front_is_what_moocore_says() -> None:
+    found = problem(OFA)
+    asked = np.random.default_rng(0).permutation(len(found.values))[:30].tolist()
+    points = search_front.points(found, range(len(found.values)))
+    volume = moocore.hypervolume(-points[asked], ref=[0.01, 0.01]) / moocore.hypervolume(-points, ref=[0.01, 0.01])
+    shares = search_front.shares(found, asked)
+    assert shares[-1] == pytest.approx(volume)
+    assert shares == sorted(shares)
+    rows = [{"problem": search_front.TITLE, "method": "random", "best": [0.5] * 99 + [share]} for share in (0.94, 0.96)]
+    ((_, _, at_budget, reached, when),) = search_front.table(rows).rows
+    assert (at_budget, reached, when) == ("95.0 ± 1.4", "1 of 2", "100")
+
+
+def test_workers_are_measured_on_one_problem() -> None:
+    titles = {job[0] for job in driver.jobs([MACRO, "NAS-Bench-201, CIFAR-10"], ["cgir, 4 workers"], [])}
+    assert titles == {"NAS-Bench-201, CIFAR-10"}
