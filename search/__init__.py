@@ -15,6 +15,7 @@ from .baselines import random_search as random_search
 from .evolution import evolution_method as evolution_method
 from .evolution import evolve as evolve
 from .history import History as History
+from .listed_space import ListedSpace as ListedSpace
 from .measured_latency import Latency as Latency
 from .measured_latency import latencies as latencies
 from .measured_latency import latency as latency

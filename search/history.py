@@ -18,6 +18,7 @@ from frontends.spaces import Space
 from frontends.tables import Table, write_table
 
 from . import pareto
+from .listed_space import ListedSpace
 from .log import ADVICE, Content, Event, read_events
 from .objectives import Limit, Objective, parse_limits, parse_objectives
 
@@ -193,7 +194,8 @@ class History:
         }
         texts = {"error": tuple(error or "" for error in self.errors)}
         metadata = {"search": self.config}
-        return Table("history", tuple(self.spec_strings), columns, self.space, metadata=metadata, text_columns=texts)
+        space = self.space.base if isinstance(self.space, ListedSpace) else self.space
+        return Table("history", tuple(self.spec_strings), columns, space, metadata=metadata, text_columns=texts)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write `table()` to a Parquet file, atomically; `frontends.tables.load` reads it."""
@@ -273,8 +275,10 @@ def _numbers(values: dict[str, float | None]) -> dict[str, float]:
 
 
 def space_header(space: Space[Any]) -> dict[str, Any]:
-    """What a log says of the space: its name and skeleton."""
-    return {"space": space.name, "skeleton": json.loads(json.dumps(asdict(space)))}  # type: ignore[call-overload]
+    """What a log says of the space: its name and skeleton, and of a list its digest."""
+    base = space.base if isinstance(space, ListedSpace) else space
+    listed = {"listed": space.digest} if isinstance(space, ListedSpace) else {}
+    return {"space": base.name, "skeleton": json.loads(json.dumps(asdict(base))), **listed}  # type: ignore[call-overload]
 
 
 def _checked_space(path: Path, header: dict[str, Any], space: Space[Any] | None) -> Space[Any]:
@@ -282,7 +286,10 @@ def _checked_space(path: Path, header: dict[str, Any], space: Space[Any] | None)
     name, skeleton = header.get("space"), header.get("skeleton")
     if not isinstance(name, str) or not isinstance(skeleton, dict):
         raise FileFormatError(f"{path}: the header names no search space; {ADVICE}")
-    space = space or spaces.get(name, **skeleton)
-    if space_header(space) != {"space": name, "skeleton": skeleton}:
-        raise FileFormatError(f"{path}: the log of a search in {name} {skeleton}, not in {space}; use another path")
+    if space is None:
+        return spaces.get(name, **skeleton)
+    wanted = {key: header[key] for key in ("space", "skeleton", "listed") if key in header}
+    if space_header(space) != wanted:
+        found = f"{name} {skeleton}" + (" among other networks" if "listed" in header else "")
+        raise FileFormatError(f"{path}: the log of a search in {found}, not in {space}; use another path")
     return space
