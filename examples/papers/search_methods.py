@@ -56,7 +56,7 @@ def look_ahead(workers: int) -> Search:
     """
 
     def run(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:
-        method = search.evolution(found.space, source_predictor(found.family, folder), seed=seed)
+        method = search.evolution_method(found.space, source_predictor(found.family, folder), seed=seed)
         engine = search.Search(found.space, method, seed=seed, look_ahead=2 * workers)
         return rows(found, search.run_search(engine, found.oracle, queries, progress=False).specs)
 
@@ -72,7 +72,9 @@ def scratch(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:
         seed: of the search.
         folder: not read.
     """
-    return rows(found, search.evolve(found.space, Predictor(), found.oracle, queries, seed, progress=False).specs)
+    return rows(
+        found, search.evolve(found.space, Predictor(gnn=False), found.oracle, queries, seed, progress=False).specs
+    )
 
 
 def carl(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:

@@ -11,10 +11,10 @@ import numpy as np
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
-from examples.papers.search_listed import ListedSpace
 from examples.papers.universal_families import SKELETONS, TRANSNAS
 from frontends import tables
 from frontends.spaces import Space
+from search import ListedSpace
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,9 @@ class OfaMobileNetV3(Space[Spec]):
             rng: of the choices.
         """
         stages = uniform_crossover(_stages(first), _stages(second), rng)
-        ks, e = (tuple(value for stage in stages for value in stage[place]) for place in range(2))
-        depths = tuple(stage[2] for stage in stages)
+        ks = tuple(kernel for kernels, _, _ in stages for kernel in kernels)
+        e = tuple(expansion for _, expansions, _ in stages for expansion in expansions)
+        depths = tuple(depth for _, _, depth in stages)
         return canonical(Spec(ks, e, depths, *uniform_crossover((first.r,), (second.r,), rng)))
 
     def enumerate(self) -> Iterator[Spec]:
