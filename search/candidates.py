@@ -15,7 +15,9 @@ from frontends.spaces import Space
 
 from .objectives import COSTS, Limit, Rule
 
-MAX_DRAWS = 100  # rounds of sampling before a space counts as exhausted
+MAX_DRAWS = 20_000  # draws without a new network after which a space counts as exhausted
+MAX_GRAPHS = 5_000  # graphs without one that keeps to the limits after which nothing does
+MIN_ROUND = 8  # networks that are drawn at a time
 
 
 @dataclass(frozen=True)
@@ -120,13 +122,16 @@ class CandidateFilter:
     def sample_new(self, sample: Callable[[], Any], count: int) -> Candidates:
         """`count` networks that are new and within the limits; fewer where `sample` keeps returning others."""
         parts, tried, hashes = [self.new(())], set(self._spec_strings), set[str]()
-        for _ in range(MAX_DRAWS + 1000 // count):
-            sampled = {self.space.format(spec): spec for spec in (sample() for _ in range(count))}
-            if untried := [spec for text, spec in sampled.items() if text not in tried]:
-                part = self.new(untried)
-                parts.append(part.select(row for row, digest in enumerate(part.hashes) if digest not in hashes))
-                tried |= set(sampled)
+        draws = graphs = 0  # since the last network that was found
+        while len(hashes) < count and draws < MAX_DRAWS and graphs < MAX_GRAPHS:
+            specs = [sample() for _ in range(min(max(count - len(hashes), MIN_ROUND), MAX_DRAWS))]
+            untried = {text: spec for spec in specs if (text := self.space.format(spec)) not in tried}
+            tried |= set(untried)
+            draws, graphs = draws + len(specs), graphs + len(untried)
+            part = self.new(untried.values()) if untried else parts[0]
+            rows = [row for row, digest in enumerate(part.hashes) if digest not in hashes]
+            if rows:
+                parts.append(part.select(rows))
                 hashes |= set(part.hashes)
-            if len(hashes) >= count:
-                break
+                draws = graphs = 0
         return Candidates.concatenate(parts).select(range(min(count, len(hashes))))

@@ -22,7 +22,7 @@ from scipy.special import softmax
 
 from cgir.typing import FloatArray
 
-from .regression import FeatureMatrix, GaussianProcess
+from .regression import FeatureMatrix, GaussianProcess, posteriors
 
 # weights of log FLOPs, log parameters, source heads, multi-task GP, and the probability of this prior mean, up to a
 # factor
@@ -110,10 +110,7 @@ class BayesianModelAverage:
 
     def predict(self, views: Sequence[FeatureMatrix], prior_scores: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of a label, noise included, at m graphs with their scores (m, q): (m,), (m,)."""
-        predictions = [
-            process.predict(views, prior_scores @ weights)
-            for process, weights in zip(self.processes, self.prior_mean_weights, strict=True)
-        ]
-        means, stds = (np.stack(values) for values in zip(*predictions, strict=True))
+        means, stds = posteriors(self.processes, views)
+        means = means + np.stack([prior_scores @ weights for weights in self.prior_mean_weights])
         mean = self.posterior_weights @ means
         return mean, np.sqrt(self.posterior_weights @ (stds**2 + (means - mean) ** 2))

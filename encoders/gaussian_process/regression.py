@@ -125,14 +125,19 @@ class GaussianProcess:
             views: matrices (m, D), as in the constructor.
             prior_mean: (m,) of their labels.
         """
-        spans = [slice(start, start + CHUNK_GRAPHS) for start in range(0, max(views[0].shape[0], 1), CHUNK_GRAPHS)]
-        means, stds = zip(*(self._predict([view[span] for view in views]) for span in spans), strict=True)
-        return np.concatenate(means) + prior_mean, np.concatenate(stds)
+        means, stds = posteriors([self], views)
+        return means[0] + prior_mean, stds[0]
 
-    def _predict(self, views: Sequence[FeatureMatrix]) -> tuple[FloatArray, FloatArray]:
-        unscaled = [sq_dists_and_gram(views[index], self.views[index]) for index in self.nonzero_views]
+    def cross_products(self, views: Sequence[FeatureMatrix]) -> list[tuple[FloatArray, FloatArray]]:
+        """Squared distances and inner products (m, n) of m graphs and the labelled ones, not scaled, a pair a view."""
+        return [sq_dists_and_gram(views[index], self.views[index]) for index in self.nonzero_views]
+
+    def posterior(
+        self, views: Sequence[FeatureMatrix], products: Sequence[tuple[FloatArray, FloatArray]]
+    ) -> tuple[FloatArray, FloatArray]:
+        """`predict` without the prior mean, from the result of `cross_products`."""
         shape = (views[0].shape[0], len(self.y))
-        cross_covariance = _covariance(self.log_hyperparameters, self._scaled(unscaled), shape)
+        cross_covariance = _covariance(self.log_hyperparameters, self._scaled(products), shape)
         variance = np.full(len(cross_covariance), np.exp(self.log_hyperparameters[-1]))
         per_view = self.log_hyperparameters[:-1].reshape(-1, 3)
         for index, (_, sq_length), (a, _, c) in zip(self.nonzero_views, self.kernel_scales, per_view, strict=True):
@@ -145,6 +150,20 @@ class GaussianProcess:
             Products(sq_dists / distance, gram / sq_length)
             for (sq_dists, gram), (distance, sq_length) in zip(unscaled, self.kernel_scales, strict=True)
         ]
+
+
+def posteriors(processes: Sequence[GaussianProcess], views: Sequence[FeatureMatrix]) -> tuple[FloatArray, FloatArray]:
+    """Means and standard deviations of K processes with the same labelled graphs, without prior means: (K, m), (K, m).
+
+    Distances to these graphs, which cost most, are computed once for all.
+    """
+    parts = []
+    for start in range(0, max(views[0].shape[0], 1), CHUNK_GRAPHS):
+        chunk = [view[start : start + CHUNK_GRAPHS] for view in views]
+        products = processes[0].cross_products(chunk)
+        parts.append(np.asarray([process.posterior(chunk, products) for process in processes]))
+    means, stds = np.concatenate(parts, axis=2).swapaxes(0, 1)
+    return means, stds
 
 
 def kernel_scales(sq_dists: FloatArray, gram: FloatArray) -> tuple[float, float]:

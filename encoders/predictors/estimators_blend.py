@@ -49,6 +49,7 @@ class BlendEstimator:
         self.context = self._no_context()
         self.gp: GraphGP | None = None
         self.gnn: GnnMember | None = None
+        self._last_context: tuple[tuple[object, ...], TargetContext] | None = None
 
     @property
     def tasks(self) -> Sequence[str]:
@@ -71,7 +72,7 @@ class BlendEstimator:
         if self.source_model is None:
             raise LabelError("adapt: without source families unlabelled graphs teach nothing; use fit_sources first")
         self.gp = self.gnn = None
-        self.context = self.source_model.context(pool, task, self.config)
+        self.context = self._context_of(self.source_model, pool, task)
 
     def fit(
         self, features: GraphFeatures, labels: FloatArray, pool: GraphFeatures | None, task: int, seed: int
@@ -92,7 +93,7 @@ class BlendEstimator:
             multitask = self.source_model.sample.posterior_for(features, self.config)
             self.context = TargetContext(self.config.flops_weight, multitask)
         elif self.source_model is not None:
-            self.context = self.source_model.context(reference, task, self.config)
+            self.context = self._context_of(self.source_model, reference, task)
         # embeddings enter through the prior means; as a view of their own they would need more labels
         transform = GPInputTransform.fit(features, reference, embedding=False)
         reference_scores = self.prior_scores(reference, task)
@@ -142,6 +143,13 @@ class BlendEstimator:
         if self.source_model is None:
             return log_costs(features)
         return self.source_model.prior_scores(features, self.context, task)
+
+    def _context_of(self, source_model: SourceModel, pool: GraphFeatures, task: int) -> TargetContext:
+        """What the pool tells; computed once for fits with the same one, as a search makes them."""
+        key = (source_model, pool, task, self.config)
+        if self._last_context is None or any(a is not b for a, b in zip(self._last_context[0], key, strict=True)):
+            self._last_context = key, source_model.context(pool, task, self.config)
+        return self._last_context[1]
 
     def _no_context(self) -> TargetContext:
         return TargetContext(self.config.flops_weight)
