@@ -16,7 +16,7 @@ from examples.papers.carl_methods import ENCODER, training
 from examples.papers.search_listed import CellSpace
 from examples.papers.search_problems import Problem
 from examples.papers.search_sources import SEED, encoder, source_predictor, teachers
-from examples.papers.universal_families import family
+from examples.papers.universal_families import family, trace_timm
 
 FINE_TUNING_LABELS = 50  # of the recipe of Han et al., or half of a smaller budget
 SCORED = 2_000  # networks that its evolution scores
@@ -121,6 +121,7 @@ def fine_tuned(target: str, folder: Path) -> Predictor:
     """
     place = folder / f"fine-tuned-{target}"
     if not place.exists():
+        trace_timm()
         sources = [
             (family(name).graphs, family(name).labels[DEFAULT_TASK])
             for name in teachers(target)

@@ -23,14 +23,13 @@ their budget). **Rank**: 1 and how many distinct networks are better than the be
 rows of the table instead, as papers do, where isomorphic cells are apart by the noise of their trainings.
 
 What is asked is what is reported: there is one column of labels a problem, no split into validation for the search
-and test for the report, but on NAS-Bench-NLP both are shown. NAS-Bench-201: CIFAR-10 is the mean test accuracy over the
-available seeds after 200 epochs (optimum 94.37, two networks), as in the papers' tables; CIFAR-100 and ImageNet16-120
-are single seeds on half of the held-out images, so that the optimum is another one than the papers' (73.51, 47.31), and
-partly luck. NAS-Bench-101: validation accuracy of one run, of a uniform 4.7 % of the space; a search may ask only these
-20,001 cells, and the papers' 94.17 is a test accuracy among all 423,624. TransNAS-Bench-101: validation metrics, one
-run, higher is better everywhere. NAS-Bench-NLP: best validation loss (log perplexity) among finished cells, one run.
-DARTS: 50 epochs, validation. OFA-MobileNetV3: the labelled networks at 224 pixels, traces of searches, hence mostly
-good ones.
+and test for the report. NAS-Bench-201: CIFAR-10 is the mean test accuracy over the available seeds after 200 epochs
+(optimum 94.37, two networks), as in the papers' tables; CIFAR-100 and ImageNet16-120 are single seeds on half of the
+held-out images, so that the optimum is another one than the papers' (73.51, 47.31), and partly luck. NAS-Bench-101:
+validation accuracy of one run, of a uniform 4.7 % of the space; a search may ask only these 20,001 cells, and the
+papers' 94.17 is a test accuracy among all 423,624. TransNAS-Bench-101: validation metrics, one run, higher is better
+everywhere. NAS-Bench-NLP: best validation loss (log perplexity) among finished cells, one run. DARTS: 50 epochs,
+validation. OFA-MobileNetV3: the labelled networks at 224 pixels, traces of searches, hence mostly good ones.
 
 **cgir** is `search.evolve` with the default predictor, taught by the labels of all families that are not the target's
 (TransNAS micro and macro do not teach each other), on the shipped encoder, which was pretrained without labels, also
@@ -50,8 +49,9 @@ hypervolume above the worst of both; FLOPs come from the graphs and cost no quer
 ![Rank of the best network against queries](benchmarks/results/search.png)
 
 Settings of `search.evolve` were looked for on the 12-epoch columns of NAS-Bench-201, NAS-Bench-Macro and three tasks of
-TransNAS micro (class_object, segmentsemantic, normal), with other seeds; the other problems were not looked at for
-it. *Seconds* are the search's own, one thread, for ten queries."""
+TransNAS micro (class_object, segmentsemantic, normal), with other seeds; nothing was chosen by the other problems.
+Every family has one source predictor, so deviations are those of the search, not of what taught it. *Seconds* are the
+search's own, one thread, for ten queries, on a machine with other jobs."""
 CLOSE = 1e-9
 
 
