@@ -26,6 +26,7 @@ from .pareto import hypervolume as hypervolume
 from .proxy_order import proxy_method as proxy_method
 from .proxy_order import proxy_search as proxy_search
 from .query_loop import run_search as run_search
+from .report import write_report as write_report
 from .workers import ProcessWorkers as ProcessWorkers
 from .workers import limited as limited
 

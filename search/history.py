@@ -21,6 +21,7 @@ from . import pareto
 from .listed_space import ListedSpace
 from .log import ADVICE, Content, Event, read_events
 from .objectives import Limit, Objective, parse_limits, parse_objectives
+from .report import write_report
 
 ADDED = -1  # generation of old results, which no query was spent on
 RULE = "rule "  # a limit that is a function, in the config, before its name
@@ -200,6 +201,10 @@ class History:
     def save(self, path: str | PathLike[str]) -> None:
         """Write `table()` to a Parquet file, atomically; `frontends.tables.load` reads it."""
         write_table(self.table(), Path(path))
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write one HTML page with what was found, in pictures; `write_report` shows several seeds in one."""
+        write_report(self, path)
 
     @classmethod
     def load(cls, path: str | PathLike[str], space: Space[Any] | None = None) -> History:

@@ -59,7 +59,18 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("contrastive.pretraining", "contrastive.transfer_protocol"),
         ("contrastive.corpus",),
     ),
-    "search": (("search.devices", "search.seeds"), ("search.zero_cost",), ("search.one_shot",), ("search",)),
+    "search": (
+        ("search.devices", "search.seeds", "search.child_main"),
+        ("search.child_process", "search.objectives", "search.pareto", "search.log"),
+        ("search.zero_cost", "search.workers", "search.candidates", "search.acquisition"),
+        ("search.one_shot", "search.onnx_export", "search.onnx_files", "search.measured_latency"),
+        ("search.report",),
+        ("search.history",),
+        ("search.ask_tell",),
+        ("search.guides", "search.query_loop"),
+        ("search.evolution", "search.baselines", "search.neighbours", "search.proxy_order"),
+        ("search",),
+    ),
 }
 RANK = {name: rank for rooms in ROOMS.values() for rank, row in enumerate(rooms) for name in row}
 # Conveniences of `Graph` and the command line may look up, inside functions; nothing else may.

@@ -6,11 +6,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from cgir.errors import CgirError
+from cgir.executors import FORMS, open_executor
 from cgir.package_check import check_packages
 
 from .options import parse_bytes, parse_seed, positive_float, positive_int
@@ -112,9 +114,10 @@ def _add_search_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_machine_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--workers", type=positive_int, default=1, metavar="N",
-        help="networks that are evaluated at a time, in processes of their own (default: %(default)s)",
+        "--workers", type=positive_int, metavar="N",
+        help="networks that are evaluated at a time (default: 1, or as many as processes)",
     )  # fmt: skip
+    group.add_argument("--executor", metavar="NAME", help=f"where: {FORMS} (default: processes here if N is above 1)")
     group.add_argument("--timeout", type=positive_float, metavar="SECONDS", help="that a network may take")
     group.add_argument("--memory", type=parse_bytes, metavar="BYTES", help="that a network may take, such as 4G")
 
@@ -127,17 +130,24 @@ def run(args: argparse.Namespace) -> int:
     question = ask_whom(args)  # before anything takes time
     check_arguments(args)
     path = args.log or Path(f"{args.space}-search.jsonl")
+    workers = count_workers(args)
     method = build_method(args, question)
+    opened = open_executor(args.executor, workers) if args.executor else nullcontext()
     try:
-        history = run_method(
-            question.space, method, question.oracle, args.queries, args.seed,
-            objectives=args.objective or METRIC, limits=[*args.limit, *question.rules], path=path,
-            workers=args.workers, timeout=args.timeout, memory=args.memory, progress=sys.stderr.isatty(),
-        )  # fmt: skip
+        with opened as executor:
+            history = run_method(
+                question.space, method, question.oracle, args.queries, args.seed,
+                objectives=args.objective or METRIC, limits=[*args.limit, *question.rules], path=path,
+                executor=executor, workers=workers, timeout=args.timeout, memory=args.memory,
+                progress=sys.stderr.isatty(),
+            )  # fmt: skip
     except KeyboardInterrupt:
         print(f"cgir: all answers so far are in {path}; the same command goes on from there", file=sys.stderr)
         raise
     print(summary(history))
+    if args.report:
+        history.report(args.report)
+        print(f"\nreport: {args.report}", end="")
     print(f"\nlog: {path}; the same command goes on from it, also with more --queries")
     return 0
 
@@ -168,6 +178,16 @@ def check_arguments(args: argparse.Namespace) -> None:
             raise CgirError(f"{path}: there is no folder {path.parent}")
 
 
+def count_workers(args: argparse.Namespace) -> int:
+    """How many networks are evaluated at a time, on which the search depends. CgirError where an executor leaves it."""
+    count = (args.executor or "").removeprefix("processes:")
+    if args.workers or not args.executor:
+        return args.workers or 1
+    if not count.isdecimal() or not int(count):
+        raise CgirError(f"--executor {args.executor}: say with --workers how many networks are evaluated at a time")
+    return int(count)
+
+
 def build_method(args: argparse.Namespace, question: Question) -> Method:
     """How networks are proposed; its settings, in the log, tell also who answers."""
     from dataclasses import replace
@@ -177,13 +197,13 @@ def build_method(args: argparse.Namespace, question: Question) -> Method:
     space = question.space
     if args.method == "evolve":
         predictor = build_predictor(args)
-        method = search.evolution(space, predictor, acquisition=args.acquisition or "mean", seed=args.seed)
+        method = search.evolution_method(space, predictor, acquisition=args.acquisition or "mean", seed=args.seed)
         settings = {"predictor": args.predictor or SHIPPED}
     else:
         others: dict[str, Callable[[Any], Method]] = {
-            "random": search.random_sampling,
-            "aging": search.aging,
-            "local": search.hill_climbing,
+            "random": search.random_method,
+            "aging": search.aging_method,
+            "local": search.local_method,
         }
         method, settings = others[args.method](space), {}
     return replace(method, config={**method.config, **settings, "answers": question.source})

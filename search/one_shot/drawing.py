@@ -87,6 +87,17 @@ def selection_svg(
     return "\n".join(parts)
 
 
+def cells_svg(cells: Sequence[CellPicture]) -> str:
+    """The cells alone, one under the other, as an `<svg>` element, which is also a complete file."""
+    block = _stacked([_cell(cell) for cell in cells])
+    width, height = block.width + 2 * MARGIN, block.height + 2 * MARGIN
+    start = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="cgir" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="{-MARGIN} {-MARGIN} {width:.0f} {height:.0f}">'
+    )
+    return "\n".join([start, DEFINITIONS, *block.parts, "</svg>"])
+
+
 def _stacked(blocks: Sequence[Block]) -> Block:
     parts, y = [], 0.0
     for block in blocks:

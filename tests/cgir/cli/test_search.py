@@ -309,7 +309,7 @@ def test_logs_of_others(capsys: pytest.CaptureFixture[str]) -> None:
     assert "belongs to another search (seed 0 there, 1 now" in refused([*DIGITS, "--seed", "1"], capsys)
     other = refused([*DIGITS, "--metric", "acc_seed1"], capsys)
     assert "accuracy is acc_seed1" in other
-    with Search(spaces.get("nasbench201"), search.random_sampling(spaces.get("nasbench201")), path="open.jsonl"):
+    with Search(spaces.get("nasbench201"), search.random_method(spaces.get("nasbench201")), path="open.jsonl"):
         assert "open.jsonl: another process is writing to it" in refused([*DIGITS, "--log", "open.jsonl"], capsys)
     lines = Path("nasbench201-search.jsonl").read_text(encoding="utf-8").splitlines()
     header = json.loads(lines[0]) | {"version": 99}
