@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PLACE = "{spec}"  # in a command, of the network
 METRIC = "accuracy"  # the objective that `--metric` names a column for
-DRAWS, TRIES = 500, 20  # random networks until one is in the table, mutations until one is
+DRAWS = 500  # random networks, of which a table that has a space has most
 
 
 class Question(NamedTuple):
@@ -159,33 +159,16 @@ def table_question(space: str, target: str, metric: str | None, names: Sequence[
     source = f"table {table.name}, " + ", ".join(
         name if name == column else f"{name} is {column}" for name, column in columns.items()
     )
-    return Question(listed_space(table.space, oracle), oracle, (oracle.has,), source)
+    return Question(_within(table.space, oracle), oracle, (oracle.has,), source)
 
 
-def listed_space(space: Space[Any], oracle: TableOracle) -> Space[Any]:
-    """The space, but random networks and mutations are those of a table.
+def _within(space: Space[Any], oracle: TableOracle) -> Space[Any]:
+    """The space where a table has most of it, else one of the listed networks, which mutations would hardly meet."""
+    from search import ListedSpace
 
-    A mutation that never meets the table is a random network of it, as are all of them where the table has a small part
-    of a large space.
-    """
-    specs, kind = list(oracle.answers), type(space)
     rng = np.random.default_rng((0, DRAWS))  # not the one that a table may have been drawn with
-    tries = TRIES if any(oracle.has(space.sample(rng)) for _ in range(DRAWS)) else 0
-
-    class Listed(kind):  # type: ignore[misc, valid-type]
-        def sample(self, rng: np.random.Generator) -> Any:
-            return specs[int(rng.integers(len(specs)))]
-
-        def mutate(self, spec: Any, rng: np.random.Generator) -> Any:
-            for _ in range(tries):
-                child = super().mutate(spec, rng)
-                if oracle.has(child):
-                    return child
-            return self.sample(rng)
-
-    Listed.__name__ = kind.__name__
-    listed: Space[Any] = Listed(**{field.name: getattr(space, field.name) for field in fields(space)})  # type: ignore[arg-type]
-    return listed
+    drawn = sum(oracle.has(space.sample(rng)) for _ in range(DRAWS))
+    return space if 2 * drawn > DRAWS else ListedSpace(space, list(oracle.answers))
 
 
 def function_question(space: str, target: str) -> Question:

@@ -7,6 +7,8 @@ from typing import Any
 
 from frontends.spaces import Space
 
+from ..listed_space import ListedSpace
+
 
 def build_lines(space: Space[Any], text: str) -> list[str]:
     """Three lines that end with `module`, a PyTorch module with new weights.
@@ -15,6 +17,7 @@ def build_lines(space: Space[Any], text: str) -> list[str]:
         space: that has the network.
         text: the network as the space's string.
     """
+    space = space_of(space)
     skeleton = "".join(
         f", {field.name}={value!r}"
         for field in fields(space)  # type: ignore[arg-type]
@@ -25,3 +28,8 @@ def build_lines(space: Space[Any], text: str) -> list[str]:
         f"space = spaces.get({space.name!r}{skeleton})",
         f"module = space.module(space.parse({text!r}))",
     ]
+
+
+def space_of(space: Space[Any]) -> Space[Any]:
+    """The space that has the networks, where they are listed."""
+    return space.base if isinstance(space, ListedSpace) else space

@@ -19,7 +19,7 @@ from cgir.errors import CgirError
 
 from ..one_shot.cell_pictures import cell_pictures
 from ..one_shot.drawing import cells_svg
-from .build_code import build_lines
+from .build_code import build_lines, space_of
 from .charts import number
 from .figures import Figure, best_figure, front_figures, predicted_figures, worst_point
 from .searched import Searched
@@ -45,7 +45,7 @@ def write_report(histories: Searched | Sequence[Searched], path: str | PathLike[
     if not several:
         raise CgirError("report: there is no history; expected one or more")
     for history in several[1:]:
-        if (history.space, history.objectives) != (several[0].space, several[0].objectives):
+        if _sought(history) != _sought(several[0]):
             found = f"{history.space.name} for {_objectives(history)}"
             raise CgirError(
                 f"report: a history of {found} beside one of {several[0].space.name} for {_objectives(several[0])}; "
@@ -226,6 +226,10 @@ def _settings(histories: Sequence[Searched]) -> Iterable[str]:
 def _text(history: Searched, row: int) -> str:
     """The network as the space's string; all of them at once would be many."""
     return history.space.format(history.rows[row].spec)
+
+
+def _sought(history: Searched) -> tuple[Any, ...]:
+    return space_of(history.space), history.objectives
 
 
 def _failed(history: Searched) -> list[int]:

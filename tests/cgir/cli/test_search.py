@@ -143,19 +143,17 @@ def test_a_small_part_of_a_large_space() -> None:
     assert history.values.tolist() == [expected[text] for text in history.spec_strings]
 
 
-def test_moves_in_a_table() -> None:
-    question = oracles.table_question("nasbench201", "digits", None, ["accuracy"])
-    space, plain, rng = question.space, spaces.get("nasbench201"), np.random.default_rng(0)
-    table = tables.load("digits").family("nasbench201")
-    assert space.name == "nasbench201"
-    assert space.format(space.sample(rng)) in table.spec_strings
-    differences = []
-    for spec in table.specs:
-        child = space.mutate(spec, rng)
-        assert space.format(child) in table.spec_strings
-        differences.append(sum(a != b for a, b in zip(spec, child, strict=True)))  # type: ignore[call-overload]
-    assert min(differences) == 1 == sorted(differences)[20]
-    assert plain.parse(table.spec_strings[0]) == table.specs[0]
+def test_a_table_that_has_the_space() -> None:
+    """Then its own mutations are made."""
+    space = spaces.get("nasbench_macro", stages=(2, 2), channels=4, head=8)
+    texts = tuple(map(space.format, space.enumerate()))
+    table = tables.Table("all", texts, {"accuracy": np.arange(float(len(texts)))}, space)
+    tables.write_table(table, Path("all.parquet"))
+    assert oracles.table_question("nasbench_macro", "all.parquet", None, ["accuracy"]).space == space
+    assert main(["search", "nasbench_macro", "--table", "all.parquet", "--method", "local", "--queries", "30"]) == 0
+    oracle = dict(zip(table.specs, table["accuracy"], strict=True)).__getitem__
+    expected = search.local_search(space, oracle, 30, progress=False)
+    assert found("nasbench_macro-search.jsonl").spec_strings == expected.spec_strings
 
 
 def test_a_function_answers_as_in_python() -> None:
