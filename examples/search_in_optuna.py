@@ -63,4 +63,4 @@ def main(storage: str | None = None, queries: int = 30) -> optuna.Study:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -34,7 +34,7 @@ def test_examples_run(
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
 
 
 def test_the_search_space_in_contributing_keeps_the_promises_of_a_space() -> None:

@@ -139,11 +139,10 @@ def _network(history: Searched, row: int) -> Iterable[str]:
     lines = [
         *build_lines(space, text),
         "",
-        "graph = space.graph(space.parse(" + repr(text) + "))  # what was searched",
-        'graph.save("best.json")',
+        f"spec = space.parse({text!r})",
+        'space.graph(spec).save("best.json")  # as it was searched',
         "",
         "import torch",
-        "spec = space.parse(" + repr(text) + ")",
         'torch.onnx.export(module.eval(), space.inputs(spec), "best.onnx", dynamo=True)',
     ]
     yield f"<h2>How to build it</h2><pre>{escape(chr(10).join(lines))}</pre>"
