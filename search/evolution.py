@@ -126,7 +126,7 @@ def evolve(
         batch: number of networks that are queried in each generation.
         acquisition: "mean", what is expected; "ucb", one standard deviation more; "thompson", a draw for each network.
         crossover: share of the children that have two parents (`Space.crossover`).
-        refit: fit the given predictor to all answers before each generation, once two answers differ.
+        refit: fit a copy of the predictor to all answers before each generation, once two answers differ.
         options: objectives, limits, path, executor, workers, timeout, memory, progress; see `SearchOptions`.
 
     Returns:

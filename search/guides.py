@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -41,8 +42,9 @@ class Guide:
         self, space: Space[Any], predictor: Model | Mapping[str, Model], learns: bool, acquisition: str, seed: int
     ) -> None:
         self._space, self._learns, self._seed = space, learns, seed
-        self._predictors, self._acquisition = predictor, acquisition
-        models = list(predictor.values()) if isinstance(predictor, Mapping) else [predictor]
+        # a copy learns: what is told in this search is not known at the start of the next one
+        self._predictors, self._acquisition = deepcopy(predictor) if learns else predictor, acquisition
+        models = list(self._predictors.values()) if isinstance(self._predictors, Mapping) else [self._predictors]
         self.needs_labels = learns and not all(_can_predict(model) for model in models)
         for model in models:
             if acquisition != "mean" and not getattr(model, "has_std", False):
@@ -50,6 +52,7 @@ class Guide:
                     f"search: acquisition={acquisition!r} needs standard deviations, which {type(model).__name__} does "
                     "not predict; use Predictor with head 'blend' or 'gp', or an ensemble, or acquisition='mean'"
                 )
+        self._without_unit = set[str]()  # objectives whose predictor has no answers yet: its scores only rank
         self._readers: dict[int, FeatureReader] = {}
 
     def fit(self, known: Known) -> bool:
@@ -78,7 +81,8 @@ class Guide:
                 columns.append(found.costs[objective.name])
                 continue
             means, values = self._predict(objective, found, known, rng)
-            predicted[objective.name] = means
+            if objective.name not in self._without_unit:
+                predicted[objective.name] = means
             columns.append(values)
         found, values = replace(found, predicted=predicted), np.stack(columns, axis=1)
         limits = [limit for limit in known.history.limits if limit.name in predicted]
@@ -113,7 +117,9 @@ class Guide:
             rows = [known.rows[row] for row in labelled]
             graphs = reader.rows([known.history.rows[row].spec for row in rows], rows)
             model.fit(graphs, values[labelled], seed=self._seed, pool=reader.pool)
+            self._without_unit.discard(objective.name)
             return True
+        self._without_unit.add(objective.name)
         if isinstance(model, Predictor) and _knows_sources_alone(model):
             model.fit([], [], seed=self._seed, pool=reader.pool)
         return _can_predict(model)

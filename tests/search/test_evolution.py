@@ -17,7 +17,7 @@ from space_checks import rows
 import search
 from cgir import CgirError, FileFormatError, GraphBatch
 from cgir.typing import FloatArray
-from encoders import CostPredictor, Predictor, log_flops
+from encoders import CostPredictor, Predictor, load_pretrained, log_flops
 from examples import search_a_space
 from frontends import spaces, tables
 from frontends.spaces.nasbench201.space import NasBench201
@@ -46,6 +46,9 @@ class Recorder:
     def __init__(self) -> None:
         self.fits: list[tuple[int, int]] = []
         self.batches: list[int] = []
+
+    def __deepcopy__(self, memo: object) -> Recorder:
+        return self  # a search fits a copy
 
     def fit(self, graphs: GraphBatch, y: Any, seed: int = 0, pool: GraphBatch | None = None) -> Recorder:
         assert pool is not None
@@ -155,6 +158,17 @@ def test_the_predictor_chooses_in_one_batch_a_generation_and_learns_from_all_ans
     guided = search.evolve(SPACE, fixed, planted, queries=30, batch=10, refit=False, **quiet)
     assert not fixed.fits
     assert np.isfinite(guided.predicted).all()
+
+
+def test_a_search_knows_nothing_of_what_was_told_in_another() -> None:
+    predictor = Predictor(load_pretrained(), gnn=False)
+    before = predictor.predict(SPACE.graphs([("skip_connect",) * 6]))
+    first, second = (search.evolve(SPACE, predictor, planted, queries=15, **quiet) for _ in range(2))
+    assert first.spec_strings == second.spec_strings
+    assert np.array_equal(predictor.predict(SPACE.graphs([("skip_connect",) * 6])), before)
+    # the first networks were ranked without answers, by scores that have no unit
+    assert np.isnan(first.predicted[:10]).all()
+    assert np.isfinite(first.predicted[10:]).all()
 
 
 def test_networks_to_start_with_are_asked_first_and_count() -> None:
