@@ -55,7 +55,7 @@ def part_cost(name: str, count: int) -> Cost:
     """Draw, write and embed one part of a space, `count` networks."""
     jobs = sample_jobs(spaces.get(name), count, size=count)
     start = process_time()
-    content = jobs[0].function(*jobs[0].arguments)
+    content = jobs[0].run()
     sizes = [len(batch) for batch in content.graphs]
     build = process_time() - start
     assert sum(sizes) == count

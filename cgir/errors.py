@@ -43,7 +43,10 @@ def one_line(error: BaseException, limit: int | None = None, named: bool = False
         named: put the error's type in front: `KeyError: 'weight'`.
     """
     name, message = type(error).__name__, getattr(error, "message", None)
-    text = " ".join((message if isinstance(message, str) else str(error)).split())
+    try:
+        text = " ".join((message if isinstance(message, str) else str(error)).split())
+    except Exception:  # its own __str__ raises
+        text = ""
     if limit is not None and len(text) > limit:
         text = text[:limit].rsplit(" ", 1)[0] + " ..."
     return (f"{name}: {text}" if text else name) if named else text or name

@@ -1,6 +1,6 @@
-"""Executors as command lines name them: processes of this machine, or workers of dask.distributed.
+"""Executors: what runs calls elsewhere, and those that command lines name: processes, or workers of dask.distributed.
 
-Whoever runs calls elsewhere takes an `Executor`, which `concurrent.futures`, loky, mpi4py and submitit provide too.
+Whoever runs calls elsewhere takes an `Executor`, as `concurrent.futures`, loky, mpi4py, submitit and dask provide.
 dask is imported by `open_executor` alone, and only when its name is given.
 """
 
@@ -10,14 +10,16 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from threading import RLock, Thread
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
 FORMS = "processes:4 (this machine), dask (this machine) or dask:tcp://HOST:PORT (a cluster)"
 ADDRESS = re.compile(r"((tcp|tls|ucx|wss?)://)?(\[[^\]]+\]|[^/:\[\]]+):\d+")
 CONNECT_SECONDS = 5
+PAUSES = (0.01, 1.0)  # seconds between two looks at calls that cannot be waited for: the first, the longest
 
 
 class Call(Protocol):
-    """A call that was submitted."""
+    """A call that was submitted: a future of `concurrent.futures`, loky, mpi4py or dask, or a job of submitit."""
 
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Whether it has ended, so that `result` returns at once."""
 
     def result(self) -> Any:
         """What it returned; raises what it raised."""
@@ -46,6 +49,35 @@ class Executor(Protocol):
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Call:
         """Start a call; returns at once."""
+
+
+C = TypeVar("C", bound=Call)
+
+
+def check_executor(executor: object) -> None:
+    """Raise CgirError unless it has `submit`; None, which is this process, passes."""
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise CgirError(
+            f"executor={executor!r} has no submit; expected an executor such as those of concurrent.futures, loky and "
+            "mpi4py, or dask's client.get_executor()"
+        )
+
+
+def wait_any(calls: Sequence[C]) -> list[C]:
+    """Those of the calls that have ended, in their order, as soon as at least one has.
+
+    Args:
+        calls: of any executor; what is no `concurrent.futures.Future` is asked `.done()` with growing pauses.
+    """
+    waited = [call for call in calls if isinstance(call, futures.Future)]
+    if len(waited) == len(calls):
+        futures.wait(waited, return_when=futures.FIRST_COMPLETED)
+        return [call for call in calls if call.done()]
+    pause, longest = PAUSES
+    while not (ended := [call for call in calls if call.done()]):
+        time.sleep(pause)
+        pause = min(2 * pause, longest)
+    return ended
 
 
 @contextmanager

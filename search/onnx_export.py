@@ -109,7 +109,7 @@ def _checked_device(module: nn.Module, name: str) -> torch.device:
 def _real(tensor: Tensor, device: torch.device) -> Tensor:
     """An example input with values, on the device."""
     if not tensor.is_meta:
-        return tensor.detach().to(device)
+        return tensor.detach().to(device, copy=True)  # the module may change it
     generator = torch.Generator().manual_seed(0)
     if tensor.is_floating_point():
         return torch.randn(tensor.shape, generator=generator).to(device, tensor.dtype)

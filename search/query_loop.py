@@ -11,42 +11,23 @@ from functools import partial
 from math import isnan
 from os import PathLike
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from tqdm import tqdm
 
 from cgir.errors import CgirError, one_line
+from cgir.executors import Call, Executor, check_executor, wait_any
 from frontends.spaces import Space
 
 from .ask_tell import Method, Search, Trial
 from .child_process import OracleError, OracleImportError
 from .history import History
 from .objectives import Rule
-from .workers import ProcessWorkers, TimedFuture, check_sendable, limited, wait_any
+from .workers import ProcessWorkers, TimedFuture, check_sendable, limited
 
 log = logging.getLogger(__name__)
 Oracle = Callable[[Any], float | Mapping[str, float]]
 MAX_FAILURES = 5  # in a row: then the oracle is broken, not its networks
-
-
-class Job(Protocol):
-    """What an executor gives for a call: a future of `concurrent.futures`, dask, loky, mpi4py or a job of submitit."""
-
-    def done(self) -> bool:
-        """Whether `result` returns at once."""
-        ...
-
-    def result(self) -> Any:
-        """What the call returned; raises what it raised."""
-        ...
-
-
-class ExecutorLike(Protocol):
-    """Anything that runs calls elsewhere."""
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Job:
-        """Start a call."""
-        ...
 
 
 class Outcome(NamedTuple):
@@ -61,7 +42,7 @@ class Outcome(NamedTuple):
 class Resources:
     """Where and how an oracle is asked; see `evolve`."""
 
-    executor: ExecutorLike | None = None
+    executor: Executor | None = None
     workers: int = 1
     timeout: float | None = None
     memory: int | None = None
@@ -73,11 +54,7 @@ class Resources:
         for name, value in (("timeout", self.timeout), ("memory", self.memory)):
             if value is not None and not value > 0:
                 raise CgirError(f"{method}: {name}={value!r}; expected a positive number, or None")
-        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
-            raise CgirError(
-                f"{method}: executor={self.executor!r} has no submit; expected an executor such as those of "
-                "concurrent.futures, loky and mpi4py, or dask's client.get_executor()"
-            )
+        check_executor(self.executor)
 
     @property
     def look_ahead(self) -> int:
@@ -161,7 +138,7 @@ class SearchOptions(TypedDict, total=False):
     objectives: str | Sequence[str]
     limits: str | Rule | Sequence[str | Rule]
     path: str | PathLike[str] | None
-    executor: ExecutorLike | None
+    executor: Executor | None
     workers: int
     timeout: float | None
     memory: int | None
@@ -238,7 +215,7 @@ class _Inline:
 
 
 @contextmanager
-def _submitter(method: str, oracle: Oracle | None, resources: Resources) -> Iterator[Callable[[Trial], Job]]:
+def _submitter(method: str, oracle: Oracle | None, resources: Resources) -> Iterator[Callable[[Trial], Call]]:
     """What starts the evaluation of a network."""
     resources.check(method)
     limits = (resources.timeout, resources.memory)
@@ -264,7 +241,7 @@ def _affordable(search: Search, queries: int) -> list[Trial]:
     return [trial for trial in search.pending() if trial.number < len(search.history) - excess]
 
 
-def _ask(search: Search, queries: int, submit: Callable[[Trial], Job], running: dict[int, Job]) -> bool:
+def _ask(search: Search, queries: int, submit: Callable[[Trial], Call], running: dict[int, Call]) -> bool:
     """Start as many networks as may be chosen by now; False if nothing more will be proposed."""
     history = search.history
     while history.num_queries < queries and search.is_ready:
@@ -276,7 +253,7 @@ def _ask(search: Search, queries: int, submit: Callable[[Trial], Job], running: 
     return history.num_queries < queries
 
 
-def _finished(running: Mapping[int, Job]) -> list[int]:
+def _finished(running: Mapping[int, Call]) -> list[int]:
     """Numbers of trials that are done, after waiting for one; in this process the first one."""
     if any(isinstance(job, _Inline) for job in running.values()):
         return [next(iter(running))]
@@ -284,7 +261,7 @@ def _finished(running: Mapping[int, Job]) -> list[int]:
     return [number for number, job in running.items() if id(job) in done]
 
 
-def _outcome(job: Job) -> Outcome:
+def _outcome(job: Call) -> Outcome:
     """What came back from elsewhere; that nothing did is an outcome, too."""
     try:
         result = job.result()
@@ -300,7 +277,7 @@ def _outcome(job: Job) -> Outcome:
     return result if isinstance(result, Outcome) else Outcome(result, None, _seconds(job))
 
 
-def _seconds(job: Job) -> float | None:
+def _seconds(job: Call) -> float | None:
     return job.seconds if isinstance(job, TimedFuture) else None
 
 

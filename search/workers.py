@@ -18,8 +18,6 @@ from cgir.errors import CgirError
 
 from .child_process import Child, OracleKilled, check_not_importing, pickled
 
-PAUSES = (0.01, 1.0)  # seconds between two looks at futures that cannot be waited for: the first, the longest
-
 
 class TimedFuture(futures.Future[Any]):
     """A future that knows how long its call took, without the time that it waited for a process."""
@@ -174,21 +172,3 @@ def check_sendable(oracle: Callable[..., Any]) -> None:
     """
     check_not_importing()
     pickled(oracle, "the oracle")
-
-
-def wait_any(tasks: Sequence[Any]) -> list[Any]:
-    """Those of the futures that are done, in their order, as soon as at least one is.
-
-    Args:
-        tasks: of any executor; what is no `concurrent.futures.Future` is asked `.done()` with growing pauses.
-    """
-    if not tasks:
-        return []
-    if all(isinstance(task, futures.Future) for task in tasks):
-        futures.wait(tasks, return_when=futures.FIRST_COMPLETED)
-        return [task for task in tasks if task.done()]
-    pause, longest = PAUSES
-    while not (done := [task for task in tasks if task.done()]):
-        time.sleep(pause)
-        pause = min(2 * pause, longest)
-    return done

@@ -120,7 +120,7 @@ def _write_file(args: argparse.Namespace, jobs: list[Job]) -> None:
         raise CgirError(f"{args.output}: workers write a folder of files; expected a path without .parquet")
     if args.output.exists() and not args.overwrite:
         raise CgirError(f"{args.output}: exists already; give --overwrite or another path")
-    graphs, specs = tee(job.function(*job.arguments) for job in jobs)
+    graphs, specs = tee(job.run() for job in jobs)
     GraphStore.write(
         args.output,
         chain.from_iterable(content.graphs for content in graphs),

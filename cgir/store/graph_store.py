@@ -343,7 +343,7 @@ def _write_parts(folder: Path, first: int, source: _Source, label_names: Sequenc
 
 def _write_part(path: Path, job: Job, progress: bool) -> int:
     """Write the file of a job of `GraphStore.write_parts`; the number of its graphs."""
-    content = job.function(*job.arguments)
+    content = job.run()
     if not isinstance(content, Content):
         raise CgirError(f"returned a {type(content).__name__}; expected cgir.store.Content")
     source = _source(*content)

@@ -1,6 +1,6 @@
 """Data sets as lists of independent jobs, each of which makes one part: on any workers, and resumed where they stopped.
 
-A part's name is a digest of its job and of the versions that wrote it. It is written under a temporary name by
+A part's name is a digest of its job and of the version of the format. It is written under a temporary name by
 whichever worker runs the job and renamed when complete, so a part that is there is whole, and belongs to whoever has
 the same job; what else is in the folder is swept under the lock, as after any write (`manifest`). Nothing but names,
 row counts and digests of footers is sent back.
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +23,13 @@ from tqdm import tqdm
 
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, FileFormatError, one_line
-from cgir.executors import Call, Executor
+from cgir.executors import Call, Executor, check_executor, wait_any
 
 from . import manifest
 from .manifest import Part
 from .parquet_shard import VERSION, footer_digest
 
 WINDOW = 1000  # calls that an executor holds at a time
-POLL_SECONDS = 0.02
 RESUME = "the parts that are complete stay, and the same call makes the others"
 
 
@@ -39,11 +38,18 @@ class Job(NamedTuple):
 
     Attributes:
         function: of a module that workers can import.
-        arguments: what JSON can write: numbers, strings, None, and lists and dictionaries of these.
+        arguments: what JSON can write: numbers, strings, None, and lists and dictionaries of these. They say all that
+            the result depends on, and name the part.
+        paths: arguments behind these that only say where something is: what has moved is the same.
     """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+    paths: tuple[str, ...] = ()
+
+    def run(self) -> Any:
+        """What the function returns."""
+        return self.function(*self.arguments, *self.paths)
 
 
 class PartFormat(NamedTuple):
@@ -80,6 +86,7 @@ def write_parts(
     Raises:
         CgirError: a job failed, a worker was lost, or the folder is not free.
     """
+    check_executor(executor)
     names = [f"part-{number:05d}-{part_key(job, form.name)}.parquet" for number, job in enumerate(jobs)]
     if not names:
         raise CgirError(f"{folder}: no jobs; a data set has one part or more")
@@ -123,7 +130,8 @@ def part_key(job: Job, kind: str = manifest.FORMAT) -> str:
 
 def job_name(job: Job) -> str:
     """The function as module:name."""
-    return f"{job.function.__module__}:{job.function.__qualname__}"
+    function = job.function
+    return f"{function.__module__}:{getattr(function, '__qualname__', f'<{type(function).__name__}>')}"
 
 
 def _whole_parts(folder: Path, names: Sequence[str], form: PartFormat) -> dict[str, Part]:
@@ -148,8 +156,8 @@ def _write_part(folder: Path, name: str, job: Job, form: PartFormat) -> Part | _
         with atomic_path(folder / name, fsync=True) as path:
             rows = form.write(path, job)
             return Part(name, rows, footer_digest(path))
-    except Exception as error:
-        message = one_line(error, named=not isinstance(error, CgirError))
+    except (Exception, SystemExit) as error:
+        message = one_line(error, 1000, named=not isinstance(error, CgirError))
         return _Failure(f"{name} by {job_name(job)}: {message}", traceback.format_exc())
 
 
@@ -157,28 +165,27 @@ def _run(folder: Path, form: PartFormat, jobs: dict[str, Job], executor: Executo
     """The parts of all jobs, in the order in which they become ready."""
     calls = ((folder, name, job, form) for name, job in jobs.items())
     results = (_write_part(*call) for call in calls) if executor is None else _results(executor, calls)
-    for result in results:
-        if isinstance(result, _Failure):
-            error = CgirError(f"{folder}: {result.message}; {RESUME}")
-            error.add_note(result.details)
-            raise error
-        yield result
+    with closing(results):  # now: an error's traceback would keep it, and its calls, alive
+        for result in results:
+            if isinstance(result, _Failure):
+                error = CgirError(f"{folder}: {result.message}; {RESUME}")
+                error.add_note(result.details)
+                raise error
+            yield result
 
 
-def _results(executor: Executor, calls: Iterator[tuple[Any, ...]]) -> Iterator[Part | _Failure]:
+def _results(executor: Executor, calls: Iterator[tuple[Any, ...]]) -> Generator[Part | _Failure]:
     """What calls of `_write_part` return, in the order in which they end."""
     pending: list[Call] = []
     try:
         while True:
             pending += [executor.submit(_write_part, *call) for call in islice(calls, WINDOW - len(pending))]
-            ended = [call for call in pending if call.done()]
+            if not pending:
+                return
+            ended = wait_any(pending)
             pending = [call for call in pending if call not in ended]
             yield from [call.result() for call in ended]
-            if not pending and not ended:
-                return
-            if not ended:
-                time.sleep(POLL_SECONDS)
-    except (Exception, CancelledError) as error:  # jobs return their failures
+    except Exception as error:  # jobs return their failures
         raise CgirError(
             f"a worker was lost ({one_line(error, 200, named=True)}): killed, out of memory, or unable to start, as "
             f"in a script without `if __name__ == '__main__':`; {RESUME}"

@@ -10,6 +10,7 @@ Parts follow the order of the data set's files, so row i of all of them is graph
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from os import PathLike
@@ -34,6 +35,7 @@ from .pretrained import NAMES, WEIGHTS, load_pretrained
 
 FORMAT = "cgir-embeddings"
 READ_ROWS = 16_384
+_ONE_THREAD = threading.Lock()  # held while the number of threads of this process is 1
 
 
 def embed_store(
@@ -50,7 +52,7 @@ def embed_store(
 
     Args:
         encoder: a file of `save_encoder`, or the name of an encoder that comes with the package.
-        store: a data set, a folder or a file.
+        store: a data set, a folder or a file; what has moved is not embedded again.
         folder: for the embeddings; all workers must see all three.
         executor: as in `GraphStore.write_parts`.
         overwrite: other embeddings in the folder are replaced, once the new ones are complete.
@@ -62,28 +64,33 @@ def embed_store(
     name = str(encoder) if encoder in NAMES else str(Path(encoder).absolute())
     weights = _weights_digest(name)
     _load(name, weights)  # one error here, not one a worker
-    jobs = [Job(embed_file, (str(file), digest, name, weights)) for file, digest in _files(Path(store).absolute())]
+    files = _files(Path(store).absolute())
+    jobs = [Job(embed_file, (file.name, digest, weights), (str(file.parent), name)) for file, digest in files]
     form = part_jobs.PartFormat(FORMAT, _write_part, _count_rows)
     part_jobs.write_parts(Path(folder), form, jobs, executor, overwrite)
 
 
-def embed_file(store: str, footer: str, encoder: str, weights: str) -> tuple[list[str], Float32Array]:
+def embed_file(file: str, footer: str, weights: str, folder: str, encoder: str) -> tuple[list[str], Float32Array]:
     """Specifications and embeddings (G, dim) of one file of a data set, computed on one thread.
 
     Args:
-        store: the file.
-        footer: the digest that its footer must have.
+        file: its name.
+        footer: digest of its footer.
+        weights: digest of the encoder's file.
+        folder: where the file is.
         encoder: its file or name.
-        weights: the digest that the file must have.
     """
-    if footer_digest(Path(store)) != footer:
-        raise CgirError(f"{store}: changed since the jobs were made; call again")
-    graphs, threads = GraphStore.open(store), torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return graphs.specs, _load(encoder, weights).embed(graphs, progress=False)
-    finally:
-        torch.set_num_threads(threads)
+    path = Path(folder) / file
+    if footer_digest(path) != footer:
+        raise CgirError(f"{path}: changed since the jobs were made; call again")
+    graphs = GraphStore.open(path)
+    with _ONE_THREAD:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return graphs.specs, _load(encoder, weights).embed(graphs, progress=False)
+        finally:
+            torch.set_num_threads(threads)
 
 
 class StoredEmbeddings:
@@ -156,7 +163,7 @@ def _files(store: Path) -> list[tuple[Path, str]]:
 
 
 def _write_part(path: Path, job: Job) -> int:
-    specs, vectors = job.function(*job.arguments)
+    specs, vectors = job.run()
     columns = {
         "row": pa.array(np.arange(len(specs))),
         "spec": pa.array(specs, pa.string()),

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Future
 from multiprocessing import active_children
 
 import pytest
+from hostile_executor import HostileExecutor
 
 from cgir import CgirError, executors
-from cgir.executors import open_executor
+from cgir.executors import open_executor, wait_any
 
 
 @pytest.mark.parametrize(
@@ -108,3 +111,40 @@ def test_a_cluster_that_runs_is_used_and_stays():
 def test_dask_is_not_imported_unasked():
     program = "import sys, cgir.executors; sys.exit('distributed' in sys.modules or 'dask' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_waiting_for_any_future_of_the_library():
+    first, second = Future(), Future()
+    threading.Timer(0.05, second.set_result, [1]).start()
+    assert wait_any([first, second]) == [second]
+    first.set_exception(ValueError())
+    assert wait_any([second, first]) == [second, first]
+    assert wait_any([]) == []
+
+
+def test_waiting_for_other_futures_is_not_busy(monkeypatch):
+    """The pauses double up to a second; what is done is given in the order asked."""
+    pauses = []
+    monkeypatch.setattr(executors.time, "sleep", pauses.append)
+    asked = 0
+
+    class Call:
+        def done(self):
+            nonlocal asked
+            asked += 1
+            return asked > 10
+
+    call = Call()
+    assert wait_any([call]) == [call]
+    assert pauses == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
+
+
+def test_waiting_for_an_executor_that_answers_in_a_hostile_order():
+    executor = HostileExecutor(seed=0)
+    waiting = [executor.submit(abs, -2 * number) for number in range(8)]
+    answers = []
+    while waiting:
+        done = wait_any(waiting)
+        answers += [future.result() for future in done]
+        waiting = [future for future in waiting if future not in done]
+    assert sorted(answers) == list(range(0, 16, 2)) != answers

@@ -17,8 +17,9 @@ from distributed import Client, LocalCluster
 from planted_search import in_order, run
 from running_processes import all_end, written
 
+from cgir.executors import wait_any
 from search.child_process import OracleError, OracleTimeout
-from search.workers import limited, wait_any
+from search.workers import limited
 
 pytestmark = pytest.mark.slow
 

@@ -87,6 +87,16 @@ def test_what_the_caller_has_switched_on_does_not_count() -> None:
         assert export(net, x).model == expected
 
 
+def test_the_inputs_are_left_as_they_are() -> None:
+    class InPlace(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.add_(1)
+
+    x = torch.zeros(2, 3)
+    export(InPlace(), x)
+    torch.testing.assert_close(x, torch.zeros(2, 3))
+
+
 def test_nested_inputs_and_outputs() -> None:
     inputs = {
         "ids": torch.randint(20, (2, 6)), "unused": torch.ones(3), "pair": [torch.randn(4), torch.arange(3)],

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from concurrent import futures
 from functools import partial
 from importlib import import_module
@@ -15,13 +14,11 @@ from typing import Any
 
 import oracle_samples
 import pytest
-from hostile_executor import HostileExecutor
 from running_processes import all_end, wait_for, written
 
 from cgir.errors import CgirError
-from search import workers
 from search.child_process import OracleError, OracleImportError, OracleKilled, OracleTimeout
-from search.workers import ProcessWorkers, check_sendable, limited, wait_any
+from search.workers import ProcessWorkers, check_sendable, limited
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of the package `search`, only what a script needs here: the whole of it imports PyTorch, for seconds.
@@ -32,7 +29,7 @@ sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "helpers")!r}]
 sys.modules["search"] = types.ModuleType("search")
 sys.modules["search"].__path__ = [{str(ROOT / "search")!r}]
 import oracle_samples
-from search.workers import ProcessWorkers, check_sendable, limited, wait_any
+from search.workers import ProcessWorkers, check_sendable, limited
 mark = sys.argv[1]
 """
 
@@ -133,7 +130,7 @@ def test_no_workers(count: int) -> None:
 @pytest.mark.parametrize("block", ["with ProcessWorkers(2) as executor:", "executor = ProcessWorkers(2)\nif True:"])
 def test_ctrl_c_ends_all_processes(block: str, tmp_path: Path) -> None:
     """With and without a block that ends them; the driver does not wait for its calls."""
-    driver = start(tmp_path, f"{block}\n    wait_any([executor.submit(oracle_samples.starts_others, mark)])\n")
+    driver = start(tmp_path, f"{block}\n    executor.submit(oracle_samples.starts_others, mark).exception()\n")
     processes = written(tmp_path / "mark")
     os.kill(driver.pid, signal.SIGINT)
     out, err = driver.communicate(timeout=60)
@@ -236,46 +233,6 @@ def test_an_oracle_of_a_notebook() -> None:
         "the oracle is defined in a notebook or at a prompt, which another process cannot import: define it"
         in (found.stderr.splitlines()[-1])
     )
-
-
-def test_waiting_for_any_future_of_the_library() -> None:
-    first, second = futures.Future[int](), futures.Future[int]()
-    threading.Timer(0.05, second.set_result, [1]).start()
-    assert wait_any([first, second]) == [second]
-    first.set_exception(ValueError())
-    assert wait_any([second, first]) == [second, first]
-    assert wait_any([]) == []
-
-
-def test_waiting_for_other_futures_is_not_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses double up to a second; what is done is given in the order asked."""
-    pauses: list[float] = []
-    monkeypatch.setattr(workers.time, "sleep", pauses.append)
-    asked = 0
-
-    class Job:
-        def done(self) -> bool:
-            nonlocal asked
-            asked += 1
-            return asked > 10
-
-        def result(self) -> int:
-            return 1
-
-    job = Job()
-    assert wait_any([job]) == [job]
-    assert pauses == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
-
-
-def test_waiting_for_an_executor_that_answers_in_a_hostile_order() -> None:
-    executor = HostileExecutor(seed=0)
-    waiting = [executor.submit(oracle_samples.double, number) for number in range(8)]
-    answers = []
-    while waiting:
-        done = wait_any(waiting)
-        answers += [future.result() for future in done]
-        waiting = [future for future in waiting if future not in done]
-    assert sorted(answers) == list(range(0, 16, 2)) != answers
 
 
 def round_trip(content: Any) -> Any:

@@ -7,12 +7,25 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cgir_samples import equal_batches, ring_graph
-from part_jobs_samples import HostileExecutor, broken, deadly, folder_bytes, no_content, ring_jobs, rings
+from hostile_executor import HostileExecutor
+from part_jobs_samples import (
+    broken,
+    deadly,
+    endless_story,
+    folder_bytes,
+    no_content,
+    quits,
+    ring_jobs,
+    rings,
+    unprintable,
+)
 
 from cgir import CgirError, FileFormatError, GraphStore
 from cgir.executors import open_executor
@@ -61,7 +74,6 @@ def test_jobs_write_what_write_writes(tmp_path, whole):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_order_of_the_answers_changes_nothing(tmp_path, whole, monkeypatch, seed):
-    monkeypatch.setattr(part_jobs, "POLL_SECONDS", 0)
     monkeypatch.setattr(part_jobs, "WINDOW", 1 + seed)
     GraphStore.write_parts(tmp_path / "s", ring_jobs(), HostileExecutor(seed))
     assert folder_bytes(tmp_path / "s") == whole
@@ -73,8 +85,7 @@ def test_processes_write_the_same_bytes(tmp_path, whole):
     assert folder_bytes(tmp_path / "s") == whole
 
 
-def test_what_is_there_is_not_made_again(tmp_path, whole, monkeypatch):
-    monkeypatch.setattr(part_jobs, "POLL_SECONDS", 0)
+def test_what_is_there_is_not_made_again(tmp_path, whole):
     path = tmp_path / "s"
     with pytest.raises(CgirError, match=r"a worker was lost \(OSError: connection lost\).*the same call"):
         GraphStore.write_parts(path, ring_jobs(), HostileExecutor(0, lose=3))
@@ -88,12 +99,12 @@ def test_what_is_there_is_not_made_again(tmp_path, whole, monkeypatch):
     before = kept.stat().st_mtime_ns
     executor = HostileExecutor(1)
     GraphStore.write_parts(path, ring_jobs(), executor)
-    assert executor.num_calls == 3
+    assert len(executor.submitted) == 3
     assert kept.stat().st_mtime_ns == before
     assert folder_bytes(path) == whole
     again = HostileExecutor(2)
     GraphStore.write_parts(path, ring_jobs(), again)  # the same data set, which is complete
-    assert again.num_calls == 0
+    assert len(again.submitted) == 0
     assert folder_bytes(path) == whole
 
 
@@ -101,7 +112,7 @@ def test_a_longer_list_of_jobs_keeps_the_parts_of_a_shorter_one(tmp_path, whole)
     executor = HostileExecutor(0)
     GraphStore.write_parts(tmp_path / "s", ring_jobs(3))
     GraphStore.write_parts(tmp_path / "s", ring_jobs(), executor, overwrite=True)
-    assert executor.num_calls == 2
+    assert len(executor.submitted) == 2
     assert folder_bytes(tmp_path / "s") == whole
 
 
@@ -138,10 +149,14 @@ def test_two_writers_are_refused(tmp_path):
         (Job(broken, ("x",)), r"part-00001-\w+.parquet by part_jobs_samples:broken: KeyError: 'x'; the parts that are"),
         (Job(no_content), "returned a int; expected cgir.store.Content"),
         (Job(rings, (2.5, 1)), "TypeError"),
+        (Job(quits), "part_jobs_samples:quits: SystemExit: no license; the parts"),
+        (Job(unprintable), "part_jobs_samples:unprintable: Silent; the parts"),
+        (Job(endless_story), r"ValueError: a line.{,1000} \.\.\.; the parts"),
+        (Job(partial(rings, 3), (3,)), "a job cannot call functools:<partial>; expected a function at the top level"),
         (Job(lambda: 1), "a job cannot call .*<lambda>; expected a function at the top level"),
         (Job(rings, (3, {4})), "JSON has to write them: part_jobs_samples:rings: .*set is not JSON"),
     ],
-    ids=["raises", "no content", "wrong arguments", "lambda", "no JSON"],
+    ids=["raises", "no content", "wrong arguments", "quits", "unprintable", "a page", "partial", "lambda", "no JSON"],
 )
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_jobs_that_fail_say_so_in_a_line(tmp_path, job, complaint, elsewhere):
@@ -149,6 +164,19 @@ def test_jobs_that_fail_say_so_in_a_line(tmp_path, job, complaint, elsewhere):
         GraphStore.write_parts(tmp_path / "s", [*ring_jobs(1), job], HostileExecutor(0) if elsewhere else None)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "s" / "_store.json").exists()
+
+
+def test_a_failure_cancels_what_waits(tmp_path):
+    jobs = [Job(broken, ("x",)), *ring_jobs(20, 0.05)]
+    with ThreadPoolExecutor(1) as executor, pytest.raises(CgirError, match="KeyError"):
+        GraphStore.write_parts(tmp_path / "s", jobs, executor)
+    assert len(parts(tmp_path / "s")) < 20
+
+
+def test_what_is_no_executor_is_refused(tmp_path):
+    with pytest.raises(CgirError, match=r"executor=3 has no submit; expected an executor"):
+        GraphStore.write_parts(tmp_path / "s", ring_jobs(), 3)
+    assert not (tmp_path / "s").exists()
 
 
 def test_no_jobs_are_no_data_set(tmp_path):
@@ -161,6 +189,7 @@ def test_names_tell_jobs_apart():
     jobs = [Job(rings, (3, 3)), Job(rings, (3, 4)), Job(rings, (3, "3")), Job(broken, (3, 3)), Job(rings, (3, 3, None))]
     assert len({part_jobs.part_key(job) for job in jobs}) == len(jobs)
     assert part_jobs.part_key(jobs[0]) == part_jobs.part_key(Job(rings, (3, 3)))
+    assert part_jobs.part_key(jobs[0]._replace(paths=("elsewhere",))) == part_jobs.part_key(jobs[0])
     assert part_jobs.part_key(jobs[0], "other") != part_jobs.part_key(jobs[0])
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from part_jobs_samples import HostileExecutor, folder_bytes
+import torch
+from hostile_executor import HostileExecutor
+from part_jobs_samples import folder_bytes
 
 import cgir
 import encoders
@@ -72,7 +76,7 @@ def test_what_is_there_is_not_embedded_again(place: Path, tmp_path: Path) -> Non
         encoders.StoredEmbeddings(path)
     executor = HostileExecutor(0)
     encoders.embed_store(*words, executor)
-    assert executor.num_calls == 1
+    assert len(executor.submitted) == 1
     assert folder_bytes(path) == folder_bytes(place / "vectors")
     encoders.save_encoder(encoders.Encoder(encoders.EncoderConfig(width=8, layers=2), seed=2), tmp_path / "other")
     with pytest.raises(CgirError, match=r"has a data set of 23 already.*overwrite=True"):
@@ -81,6 +85,21 @@ def test_what_is_there_is_not_embedded_again(place: Path, tmp_path: Path) -> Non
     assert not np.allclose(
         encoders.StoredEmbeddings(path).array(), encoders.StoredEmbeddings(place / "vectors").array(), atol=1e-3
     )
+
+
+def test_what_has_moved_is_not_embedded_again(place: Path, tmp_path: Path) -> None:
+    for name in ("encoder", "store", "vectors"):
+        (shutil.copytree if (place / name).is_dir() else shutil.copy)(place / name, tmp_path / name)
+    executor = HostileExecutor(0)
+    encoders.embed_store(tmp_path / "encoder", tmp_path / "store", tmp_path / "vectors", executor)
+    assert not executor.submitted
+
+
+def test_threads_do_not_disturb_each_other(place: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as executor:
+        encoders.embed_store(place / "encoder", place / "store", tmp_path / "v", executor)
+    assert torch.get_num_threads() == 1
+    assert folder_bytes(tmp_path / "v") == folder_bytes(place / "vectors")
 
 
 def test_complaints_are_one_line(place: Path, tmp_path: Path) -> None:

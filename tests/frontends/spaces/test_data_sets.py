@@ -19,7 +19,7 @@ from frontends.spaces.space import Space
 
 
 def specs_of(jobs: list[Job]) -> list[str]:
-    return [text for job in jobs for text in job.function(*job.arguments).specs]
+    return [text for job in jobs for text in job.run().specs]
 
 
 def drawn(space: Space[Any], seed: int, counts: list[int]) -> list[str]:
