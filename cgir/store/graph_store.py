@@ -38,6 +38,7 @@ BATCH_NODES = 1_000_000  # of `batches`, which may be exceeded by one graph
 Graphs = Iterable[Graph] | Iterable[GraphBatch] | GraphBatch
 Values = Iterable[float] | ArrayLike
 
+MAX_OPEN = 100  # files that a data set holds open; systems allow a process 256 or 1024
 log = logging.getLogger(__name__)
 
 
@@ -173,6 +174,9 @@ class GraphStore:
     @classmethod
     def open(cls, path: str | PathLike[str], skip_damaged: bool = False) -> GraphStore:
         """Open a file or folder written by `write`; only footers are read now, rows (and their damage) on demand.
+
+        A data set of up to 100 files stays readable while another takes its place. Of more rows than memory holds, open
+        the files one by one: each is a data set, too.
 
         Args:
             path: the file or folder.
@@ -362,7 +366,7 @@ def _open_shards(target: Path, skip_damaged: bool) -> tuple[list[ShardReader], l
     listed = _list_files(target)
     for path, footer in listed:
         try:
-            shards.append(ShardReader(path, footer))
+            shards.append(ShardReader(path, footer, keep_open=len(listed) <= MAX_OPEN))
         except FileFormatError as error:
             if [path for path, _ in _list_files(target)] != [path for path, _ in listed]:
                 return _open_shards(target, skip_damaged)  # replaced in the meantime

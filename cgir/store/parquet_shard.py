@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -120,23 +121,27 @@ class ShardReader:
     Args:
         path: the file.
         footer: the digest that its footer must have, where known.
+        keep_open: hold the file open, so that it can be read after it was removed; otherwise it is opened to be read.
 
     Raises:
         FileFormatError: it is missing, damaged, foreign or of another version; the message names the file.
     """
 
-    def __init__(self, path: Path, footer: str | None = None) -> None:
+    def __init__(self, path: Path, footer: str | None = None, keep_open: bool = True) -> None:
         self.path = path
         try:
             if footer is not None and footer_digest(path) != footer:
                 raise FileFormatError(f"{path}: the end of the file is not what was written; the file is damaged")
-            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
-            schema = self._file.schema_arrow
+            file = _open(path)
+            schema, self._footer = file.schema_arrow, file.metadata
         except FileFormatError:
             raise
         except (OSError, pa.ArrowException, ValueError) as error:
             raise FileFormatError(f"{path}: not a readable Parquet file: {one_line(error)}") from error
-        self._metadata = self._file.metadata.metadata or {}
+        self._file = file if keep_open else None
+        if not keep_open:
+            file.close()
+        self._metadata = self._footer.metadata or {}
         version = self._metadata.get(b"cgir.version", b"").decode(errors="replace")
         if not version.isdecimal():
             raise FileFormatError(f"{path}: a Parquet file, but not one of cgir: its metadata has no cgir.version")
@@ -152,9 +157,7 @@ class ShardReader:
             if not _same_type(actual, expected):
                 raise FileFormatError(f"{path}: column {name} is {actual}, expected {expected}")
         self.label_names = [name.removeprefix(LABEL) for name in schema.names if name.startswith(LABEL)]
-        self.sizes = [
-            self._file.metadata.row_group(group).num_rows for group in range(self._file.metadata.num_row_groups)
-        ]
+        self.sizes = [self._footer.row_group(group).num_rows for group in range(self._footer.num_row_groups)]
         self.digest = self._metadata.get(b"cgir.digest", b"")
         if digest(*self._tables) != self.digest:
             raise FileFormatError(
@@ -184,7 +187,8 @@ class ShardReader:
         if name.startswith(LABEL) and name.removeprefix(LABEL) not in self.label_names:
             return pa.array(np.full(self.sizes[group], np.nan))
         try:
-            column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
+            with nullcontext(self._file) if self._file else _open(self.path, self._footer) as file:
+                column = file.read_row_group(group, columns=[name], use_threads=False).column(0)
             array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
             array.validate(full=True)
         except (OSError, pa.ArrowException, ValueError) as error:
@@ -234,6 +238,10 @@ class ShardReader:
             f"{self.path}: row group {group}: {problem}; the file is damaged, "
             "GraphStore.open(..., skip_damaged=True) reads the rest"
         )
+
+
+def _open(path: Path, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(path, metadata=footer, memory_map=True, page_checksum_verification=True)
 
 
 def as_numpy(array: pa.Array) -> AnyArray:

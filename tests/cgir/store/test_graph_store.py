@@ -1,3 +1,4 @@
+import os
 import re
 
 import numpy as np
@@ -5,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from cgir_samples import equal_batches, random_graph, ring_graph, shuffled, small_graph, store_sample
 
-from cgir import CgirError, GraphStore, InvalidGraphError, LabelError, isomorphic, spectrum
+from cgir import CgirError, FileFormatError, GraphStore, InvalidGraphError, LabelError, isomorphic, spectrum
 from cgir.analysis.computation_trees import node_classes
 from cgir.graph import Graph, Node, NodeKind
 from cgir.graph_batch import GraphBatch
-from cgir.store import row_group_writer, row_reader
+from cgir.store import graph_store, row_group_writer, row_reader
 
 PART = r"part-0000\d-[0-9a-f]{8}\.parquet"
 
@@ -293,3 +294,17 @@ def test_a_random_batch_has_its_classes_already(tmp_path, monkeypatch, direction
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) > 1
         classes = table.layers[level - 1].parent[classes] if level else classes
     assert [table.kinds[row] for row in classes] == [batch.kinds[row] for row in batch.kind]
+
+
+def test_a_data_set_of_many_files_is_read_without_holding_them_open(tmp_path, monkeypatch):
+    GraphStore.write(tmp_path / "s", map(ring_graph, range(3, 9)), shard_size=1)
+    expected = GraphStore.open(tmp_path / "s")
+    monkeypatch.setattr(graph_store, "MAX_OPEN", 5)
+    before = len(os.listdir("/proc/self/fd"))
+    store = GraphStore.open(tmp_path / "s")
+    assert equal_batches(store.batch(), expected.batch())
+    assert store.hashes == expected.hashes
+    assert len(os.listdir("/proc/self/fd")) == before
+    next((tmp_path / "s").glob("part-*")).unlink()
+    with pytest.raises(FileFormatError, match="No such file"):
+        store._strings("spec")
