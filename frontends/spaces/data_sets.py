@@ -16,9 +16,9 @@ from cgir.store import Content, Job
 from . import get
 from .space import Space
 
-JOB_SIZE = 50_000  # networks: about half a minute of one core, and 10 MB
+JOB_SIZE = 50_000  # networks: half a minute to ten minutes of one core (spectra of large cells), and 10 MB
 CHUNK = 4096  # networks whose graphs are built at a time
-MOST_LISTED = 10**8
+MOST_LISTED = 10**7  # each job skips what is before it, which would take longer than writing where there are more
 
 
 def sample_jobs(space: Space[Any], count: int, seed: int = 0, size: int = JOB_SIZE) -> list[Job]:
