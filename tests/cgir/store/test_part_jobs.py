@@ -167,10 +167,10 @@ def test_jobs_that_fail_say_so_in_a_line(tmp_path, job, complaint, elsewhere):
 
 
 def test_a_failure_cancels_what_waits(tmp_path):
-    jobs = [Job(broken, ("x",)), *ring_jobs(20, 0.05)]
-    with ThreadPoolExecutor(1) as executor, pytest.raises(CgirError, match="KeyError"):
+    jobs = [*ring_jobs(1), Job(broken, ("x",)), *ring_jobs(20, 0.05)[1:]]
+    with pytest.raises(CgirError, match="KeyError"), ThreadPoolExecutor(1) as executor:  # which waits for calls
         GraphStore.write_parts(tmp_path / "s", jobs, executor)
-    assert len(parts(tmp_path / "s")) < 20
+    assert 1 <= len(parts(tmp_path / "s")) < 20
 
 
 def test_what_is_no_executor_is_refused(tmp_path):
