@@ -45,7 +45,7 @@ def locked(path: Path, target: Path) -> Iterator[None]:
     Raises:
         CgirError: another process holds it; the message names `target`, what the lock is for.
     """
-    lock = FileLock(path, blocking=False)
+    lock, owner = FileLock(path, blocking=False), os.getpid()
     try:
         lock.acquire()
     except Timeout:
@@ -53,10 +53,12 @@ def locked(path: Path, target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is held: whoever has opened this file and gets its lock finds it unlinked, and tries again.
-        with suppress(PermissionError):  # Windows removes no open file; `release` does it there
-            path.unlink(missing_ok=True)
-        lock.release()
+        if owner == os.getpid():  # and not a copy (fork) of the process that holds it
+            # Removed while it is held: whoever has opened this file and gets its lock finds it unlinked, and tries
+            # again.
+            with suppress(PermissionError):  # Windows removes no open file; `release` does it there
+                path.unlink(missing_ok=True)
+            lock.release()
 
 
 def _sync(path: Path) -> None:

@@ -47,6 +47,7 @@ def one_line(error: BaseException, limit: int | None = None, named: bool = False
         text = " ".join((message if isinstance(message, str) else str(error)).split())
     except Exception:  # its own __str__ raises
         text = ""
+    text = text.encode(errors="backslashreplace").decode()  # half surrogates, as in names of files, cannot be written
     if limit is not None and len(text) > limit:
         text = text[:limit].rsplit(" ", 1)[0] + " ..."
     return (f"{name}: {text}" if text else name) if named else text or name

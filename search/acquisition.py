@@ -60,11 +60,15 @@ def best_rows(values: FloatArray, count: int, known: FloatArray, signs: Sequence
     known, values = units[: len(known)], units[len(known) :]
     reference = np.full(values.shape[1], -0.1)
     chosen: list[int] = []
-    known = known[front(known)]
-    for _ in range(min(count, len(values))):
-        gains = contributions(known, values, reference)
-        gains[chosen] = -1.0
-        pick = int(np.lexsort((-values.mean(axis=1), -gains))[0])
-        chosen.append(pick)
-        known = np.concatenate([known, values[pick : pick + 1]])
+    known, means = known[front(known)], values.mean(axis=1)
+    gains, fresh = contributions(known, values, reference), np.ones(len(values), bool)
+    while len(chosen) < min(count, len(values)):
+        # A gain only falls as more networks are known, so that an old one is a bound: the best may be the next.
+        pick = int(np.lexsort((-means, -gains))[0])
+        if fresh[pick]:
+            chosen.append(pick)
+            known = np.concatenate([known, values[pick : pick + 1]])
+            gains[pick], fresh[:] = -1.0, gains <= 0.0
+        else:
+            gains[pick], fresh[pick] = contributions(known, values[pick : pick + 1], reference)[0], True
     return np.asarray(chosen, np.int64)

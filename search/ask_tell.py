@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from threading import RLock
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 import numpy as np
 
-from cgir.errors import CgirError, changed_settings
+from cgir.errors import CgirError, changed_settings, one_line
 from cgir.typing import FloatArray
 from frontends.spaces import Space
 
@@ -23,6 +25,8 @@ from .pareto import crowding_distances, non_dominated_ranks
 from .seeds import check_seed
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Trial(NamedTuple):
@@ -101,6 +105,17 @@ class Method:
     batch: Callable[[int], int]
 
 
+def _one_at_a_time(method: Callable[Concatenate[Search, P], R]) -> Callable[Concatenate[Search, P], R]:
+    """Threads take turns, as where answers are told by callbacks."""
+
+    @wraps(method)
+    def call(self: Search, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
 class Search:
     """A search without a loop: for people with a queue, a cluster or a laboratory of their own.
 
@@ -121,6 +136,7 @@ class Search:
 
     Attributes:
         history: all that was asked and told.
+        lock: held while a thread asks, tells or adds.
 
     Raises:
         CgirError: an argument is no good, or `path` belongs to another search or is in use.
@@ -140,6 +156,9 @@ class Search:
         oracle: bool = True,
     ) -> None:
         check_seed(method.name, seed)
+        if look_ahead is not None and (not isinstance(look_ahead, int) or look_ahead < 0):
+            raise CgirError(f"{method.name}: look_ahead={look_ahead!r}; expected a number of networks, or None")
+        self.lock = RLock()
         self.method, self._seed, self._look_ahead = method, int(seed), look_ahead
         parsed, (bounds, rules) = parse_objectives(objectives), parse_limits(limits)
         self.names = asked(parsed, bounds)
@@ -178,6 +197,7 @@ class Search:
         pending = self.history.pending()
         return not pending or pending[0] >= len(self.history) - self._look_ahead
 
+    @_one_at_a_time
     def ask(self, count: int = 1) -> list[Trial]:
         """Networks to evaluate, best first; none before `is_ready`, fewer than `count` where nothing new is found.
 
@@ -192,10 +212,10 @@ class Search:
         rng = np.random.default_rng((self._seed, 1 + first))
         proposed = self.method.propose(self._known(), rng, count)
         if not len(proposed):
-            if not num_queries:
+            if not num_queries and self.history.config["limits"]:
                 raise CgirError(
                     f"{self.method.name}: none of the networks that were drawn keeps to the limits "
-                    f"({', '.join(self.history.config['limits']) or 'none'}); check them"
+                    f"({', '.join(self.history.config['limits'])}); check them"
                 )
             return []
         texts = [self.history.space.format(spec) for spec in proposed.specs]
@@ -208,13 +228,14 @@ class Search:
         """Networks that were asked and have no answer yet, as after an interruption."""
         return self._trials(self.history.pending())
 
+    @_one_at_a_time
     def tell(
         self,
         number: int,
         answer: float | Mapping[str, float] | None,
         *,
         seconds: float | None = None,
-        error: str | None = None,
+        error: str | BaseException | None = None,
     ) -> None:
         """What a network is worth.
 
@@ -233,16 +254,17 @@ class Search:
         if rows[number].answer is not None:
             raise CgirError(f"{name}: trial {number} has an answer already: {rows[number].answer}")
         if answer is None:
-            values = dict.fromkeys(self.names, np.nan)
+            values = dict.fromkeys(self.names, float("nan"))
         else:
             try:
                 values = check_answer(answer, self.names)
             except CgirError as problem:
                 text = self.history.space.format(rows[number].spec)
                 raise CgirError(f"{name}: the oracle's answer for {text!r}: {problem}") from problem
-        event = {"tell": int(number), "answer": _nulls(values), "error": error, "seconds": seconds}
+        event = {"tell": int(number), "answer": _nulls(values), "error": _text(error), "seconds": _time(seconds)}
         self._take(event)
 
+    @_one_at_a_time
     def add(self, spec: Any, answer: float | Mapping[str, float]) -> None:
         """An old result: it counts as an answer, not as a query, and its network is not asked again.
 
@@ -305,6 +327,17 @@ def _lists(columns: Mapping[str, FloatArray]) -> dict[str, list[float | None]]:
 
 def _nulls(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else float(value) for name, value in values.items()}
+
+
+def _text(error: str | BaseException | None) -> str | None:
+    return (
+        one_line(error, 300, named=True) if isinstance(error, BaseException) else None if error is None else str(error)
+    )
+
+
+def _time(seconds: float | None) -> float | None:
+    """As JSON has it; not finite is not known."""
+    return None if seconds is None or not np.isfinite(float(seconds)) else float(seconds)
 
 
 def _name(rule: Rule) -> str:

@@ -207,7 +207,7 @@ class _Process:
 def _deadline(process: _Process, seconds: float | None) -> Iterator[threading.Event]:
     """Kill the child when the time is over, which ends all waiting for it; the event tells whether that happened."""
     late = threading.Event()
-    if seconds is None:
+    if seconds is None or seconds > threading.TIMEOUT_MAX:
         yield late
         return
 

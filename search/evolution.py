@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, one_line
 from encoders.predictors.stacking import Model
 from frontends.spaces import Space
 
@@ -58,13 +58,16 @@ def evolution_method(
     """
     _check(parents=parents, children=children, batch=batch)
     check_acquisition("evolve", acquisition)
-    if not 0 <= crossover <= 1:
+    if isinstance(crossover, str) or not 0 <= crossover <= 1:
         raise CgirError(f"evolve: crossover={crossover!r}; expected the share of children with two parents, 0 to 1")
+    if crossover and type(space).crossover is Space.crossover:
+        raise CgirError(f"evolve: crossover={crossover!r}, but two networks of {space.name} cannot be crossed")
     learns = refit and oracle
     guide = Guide(space, predictor, learns, acquisition, seed)
     first = _FirstNetworks.of(space, (NUM_INITIAL if learns else 0) if start is None else start)
 
     def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
+        guide.check(known)
         given = known.filter.new(first.specs[known.num_queries :], limited=False)
         if len(given):
             return given.select(range(min(count, len(given))))
@@ -178,9 +181,21 @@ class _FirstNetworks(NamedTuple):
             if start < 0:
                 raise CgirError(f"evolve: start={start}; expected a number of networks, or specs")
             return cls(start, [], f"{start} chosen")
-        specs = list(start)
+        if isinstance(start, str) or not isinstance(start, Iterable):
+            raise CgirError(f"evolve: start={start!r}; expected a number of networks, or a list of specs")
+        specs = [_network(space, spec) for spec in start]
         digest = sha256("\n".join(map(space.format, specs)).encode()).hexdigest()[:16]
         return cls(len(specs), specs, f"{len(specs)} given, {digest}")
+
+
+def _network(space: Space[Any], spec: Any) -> Any:
+    """A network to start with, from its spec or its string."""
+    try:
+        return space.parse(spec if isinstance(spec, str) else space.format(spec))
+    except Exception as error:  # `format` may raise anything where it is given no spec
+        raise CgirError(
+            f"evolve: start has {spec!r:.200}, which is no network of {space.name} ({one_line(error, 200)})"
+        ) from error
 
 
 def _child(space: Space[Any], parents: Sequence[Any], rng: np.random.Generator, crossover: float) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, one_line
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders import Predictor
@@ -47,6 +47,11 @@ class Guide:
         models = list(self._predictors.values()) if isinstance(self._predictors, Mapping) else [self._predictors]
         self.needs_labels = learns and not all(_can_predict(model) for model in models)
         for model in models:
+            if not all(callable(getattr(model, name, None)) for name in ("fit", "predict")):
+                raise CgirError(
+                    f"search: {type(model).__name__} is no predictor; expected an object with fit(graphs, y) and "
+                    "predict(graphs), or a mapping from objectives to such"
+                )
             if acquisition != "mean" and not getattr(model, "has_std", False):
                 raise CgirError(
                     f"search: acquisition={acquisition!r} needs standard deviations, which {type(model).__name__} does "
@@ -54,6 +59,12 @@ class Guide:
                 )
         self._without_unit = set[str]()  # objectives whose predictor has no answers yet: its scores only rank
         self._readers: dict[int, FeatureReader] = {}
+
+    def check(self, known: Known) -> None:
+        """CgirError unless there is a predictor of all that is asked: before any question, not after the first ones."""
+        for objective in known.history.objectives:
+            if not objective.from_graph:
+                self._model(objective, known)
 
     def fit(self, known: Known) -> bool:
         """Fit predictors to all answers; False if one of them can predict nothing yet."""
@@ -99,9 +110,10 @@ class Guide:
         model = self._model(objective, known)
         graphs = self._reader(model).read(found.graphs)
         if self._acquisition == "mean":
-            means, stds = np.asarray(model.predict(graphs), np.float64), np.zeros(len(found))
+            means, stds = _column(model.predict(graphs), len(found), model), np.zeros(len(found))
         else:
-            means, stds = model.predict(graphs, return_std=True)  # type: ignore[call-arg]
+            both = model.predict(graphs, return_std=True)  # type: ignore[call-arg]
+            means, stds = (_column(values, len(found), model) for values in both)
         bad = np.flatnonzero(~np.isfinite(means))
         if len(bad):
             raise CgirError(
@@ -180,6 +192,17 @@ class FeatureReader:
             self._places |= {row: len(self._places) + place for place, (row, _) in enumerate(new)}
         assert self._features is not None
         return self._features.select(np.asarray([self._places[row] for row in rows]))
+
+
+def _column(scores: Any, count: int, model: Model) -> FloatArray:
+    """What a predictor answered, as numbers (count,)."""
+    try:
+        values = np.asarray(scores, np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CgirError(f"search: {type(model).__name__} predicts no numbers ({one_line(error, 200)})") from error
+    if values.shape != (count,):
+        raise CgirError(f"search: {type(model).__name__} predicts {values.shape} scores for {count} graphs")
+    return values
 
 
 def _can_predict(model: Model) -> bool:

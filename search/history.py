@@ -20,7 +20,7 @@ from frontends.tables import Table, write_table
 from . import pareto
 from .listed_space import ListedSpace
 from .log import ADVICE, Content, Event, read_events
-from .objectives import Limit, Objective, parse_limits, parse_objectives
+from .objectives import Limit, Objective, is_reserved, parse_limits, parse_objectives
 from .report import write_report
 
 ADDED = -1  # generation of old results, which no query was spent on
@@ -66,6 +66,8 @@ class History:
     limits: tuple[Limit, ...] = ()
     rows: list[Row] = field(default_factory=list, repr=False)
     _num_asks: int = field(default=0, repr=False)
+    _num_added: int = field(default=0, repr=False)
+    _pending: dict[int, None] = field(default_factory=dict, repr=False)  # rows without an answer, ascending
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -73,7 +75,7 @@ class History:
     @property
     def num_queries(self) -> int:
         """Networks that the search has asked for; results that were added are not among them."""
-        return sum(row.generation != ADDED for row in self.rows)
+        return len(self.rows) - self._num_added
 
     @property
     def specs(self) -> list[Any]:
@@ -133,10 +135,11 @@ class History:
     def maximised(self) -> FloatArray:
         """(N, M) all objectives such that higher is better; rows are NaN where a network failed or breaks a limit."""
         signs = [item.sign for item in self.objectives]
-        broken = np.any(np.isnan(self.objective_values), axis=1)
+        values = self.objective_values
+        broken = np.any(np.isnan(values), axis=1)
         for limit in self.limits:
             broken |= ~limit.holds(self._found(limit.name))
-        return np.where(broken[:, None], np.nan, self.objective_values * signs)
+        return np.where(broken[:, None], np.nan, values * signs)
 
     @property
     def running_best(self) -> FloatArray:
@@ -169,18 +172,26 @@ class History:
             reference: (M,) values of the objectives, each in its unit; networks worse than it in one do not count.
         """
         signs = np.asarray([item.sign for item in self.objectives], np.float64)
-        if len(reference) != len(signs):
-            raise CgirError(f"hypervolume: {len(reference)} numbers; expected one for each of {len(signs)} objectives")
-        return pareto.hypervolume(self.maximised, np.asarray(reference, np.float64) * signs)
+        try:
+            numbers = np.asarray(reference, np.float64)
+        except (TypeError, ValueError) as error:
+            raise CgirError(f"hypervolume: reference={reference!r}; expected {len(signs)} numbers") from error
+        if numbers.shape != signs.shape:
+            raise CgirError(
+                f"hypervolume: {numbers.size} numbers in {reference!r}; "
+                f"expected one for each of {len(signs)} objectives"
+            )
+        return pareto.hypervolume(self.maximised, numbers * signs)
 
     def pending(self) -> list[int]:
         """Rows that await an answer of the oracle, as after an interruption."""
-        return [number for number, row in enumerate(self.rows) if row.answer is None] if self.asks_oracle else []
+        return list(self._pending) if self.asks_oracle else []
 
     def table(self) -> Table:
         """All networks as a label table: answers, costs and `predicted_NAME`, `generation`, `asked`, `error`.
 
-        `asked` is 1 where the oracle has answered: if a value is missing there, the network failed.
+        `asked` is 1 where the oracle has answered: if a value is missing there, the network failed. What an oracle gave
+        without being asked, under a name of these, is left out.
         """
         asked = np.asarray([row.answer is not None for row in self.rows], np.float64)
         answered = dict.fromkeys(name for row in self.rows for name in row.answer or ())
@@ -188,7 +199,7 @@ class History:
         expected = dict.fromkeys(name for row in self.rows for name in row.predicted)
         columns = {
             **{item.name: self.column(item.name) for item in self.objectives},
-            **{name: self.column(name) for name in (*answered, *costs)},
+            **{name: self.column(name) for name in (*answered, *costs) if not is_reserved(name)},
             **{f"predicted_{name}": self.predictions(name) for name in expected},
             "generation": np.asarray(self.generations, np.float64),
             "asked": asked,
@@ -234,12 +245,13 @@ class History:
         try:
             limits, _ = parse_limits([text for text in config["limits"] if not text.startswith(RULE)])
             history = cls(space, config, parse_objectives(config["objectives"]), limits)
+            _ = history.asks_oracle
         except (CgirError, KeyError, TypeError, AttributeError) as error:
             raise FileFormatError(f"{path}: the header is damaged ({one_line(error, 200)}); {ADVICE}") from error
         for number, event in enumerate(content.events, 2):
             try:
                 history.apply(event)
-            except (SpecError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except (SpecError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
                 message = f"{path}: line {number} tells nothing of this search ({one_line(error, 200)}); {ADVICE}"
                 raise FileFormatError(message) from error
         return history
@@ -251,11 +263,13 @@ class History:
             if row.answer is not None or event["tell"] < 0:
                 raise ValueError(f"row {event['tell']} has an answer already")
             row.answer, row.error, row.seconds = _numbers(event["answer"]), event["error"], event["seconds"]
+            self._pending.pop(event["tell"])
             return
         added = "add" in event
         specs = [event["add"]] if added else event["ask"]
         generation = ADDED if added else self._num_asks
         self._num_asks += not added
+        self._num_added += added
         for place, text in enumerate(specs):
             costs, predicted = (
                 _numbers({name: values[place] for name, values in event.get(key, {}).items()})
@@ -263,6 +277,8 @@ class History:
             )
             row = Row(self.space.parse(text), generation, predicted, costs)
             row.answer = _numbers(event["answer"]) if added else None
+            if not added:
+                self._pending[len(self.rows)] = None
             self.rows.append(row)
 
     def _found(self, name: str) -> FloatArray:

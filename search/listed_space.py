@@ -99,8 +99,10 @@ class ListedSpace(Space[Any]):
         return self.specs[int(rng.integers(len(self.specs)))]
 
     def mutate(self, spec: Any, rng: np.random.Generator) -> Any:
-        """One of the nearest in the list."""
-        row = self._rows[self.format(spec)]
+        """One of the nearest in the list; any of the list where the network is none of it, as old results may be."""
+        row = self._rows.get(self.format(spec))
+        if row is None:
+            return self.sample(rng)
         if row not in self._nearest:
             distances = self._distances(row)
             distances[row] = np.inf

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from cgir.atomic_files import atomic_path, locked
-from cgir.errors import FileFormatError, one_line
+from cgir.errors import CgirError, FileFormatError, one_line
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "cgir-search", 1
@@ -41,8 +41,10 @@ def read_events(path: Path) -> Content:
         FileFormatError: there is no such file, it is no log of a search, a line is damaged, or the version is newer.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be read ({one_line(error, 200)})") from error
     whole = content[: content.rfind(b"\n") + 1]
     lines = [_parsed(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
@@ -68,12 +70,14 @@ class LogFile(ExitStack):
         content: what the file held when it was opened.
 
     Raises:
-        CgirError: another process has it open.
+        CgirError: another process has it open, or `path` cannot be a file.
         FileFormatError: see `read_events`.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         super().__init__()
+        path = _real(path)
+        self.path, self._owner = path, os.getpid()
         self.enter_context(locked(path.with_name(f".{path.name}.lock"), path))
         try:
             if not path.exists():
@@ -90,12 +94,42 @@ class LogFile(ExitStack):
             raise
 
     def append(self, event: Event) -> None:
-        """Write a line."""
-        self._file.write(_line(event).encode())
-        os.fsync(self._file.fileno())
+        """Write a line, as a whole or not at all.
+
+        Raises:
+            CgirError: the log is closed, or belongs to the process that this one is a copy of.
+            OSError: the disk is full, or gone.
+        """
+        if self._owner != os.getpid():
+            raise CgirError(f"{self.path}: this process is a copy (fork) of the one that writes the log")
+        if self._file.closed:
+            raise CgirError(f"{self.path}: the search is closed; make it again, which goes on from the log")
+        line = _line(event).encode(errors="backslashreplace")  # of half a surrogate, as in names of files
+        end = self._file.tell()
+        try:
+            while line:  # a disk that is almost full takes a part
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except BaseException:
+            self._file.truncate(end)
+            self._file.seek(end)
+            raise
 
     def __enter__(self) -> Self:
         return self
+
+
+def _real(path: Path) -> Path:
+    """The file itself, however it is named, also after the working folder has changed. CgirError if it is none."""
+    try:
+        path = path.resolve()
+        is_file = bool(path.name) and (path.is_file() or not path.exists())
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CgirError(f"{path}: no log can be written there ({one_line(error, 200)}); use another path") from error
+    if not is_file:
+        raise CgirError(f"{path}: a log is a file, and this is none; use another path")
+    return path
 
 
 def _line(event: Event) -> str:

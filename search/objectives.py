@@ -33,6 +33,8 @@ NAME = r"[^\W\d][\w./:@-]*"
 OBJECTIVE = re.compile(rf"([+-]?)({NAME})")
 LIMIT = re.compile(rf"\s*({NAME})\s*(<=?|>=?)\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kMG]?)\s*")
 Rule = Callable[[Any], bool]
+RESERVED = ("spec", "generation", "asked", "error")  # columns of `History.table()`, and all that begin with PREDICTED
+PREDICTED = "predicted_"
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,20 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except OverflowError:
         return nan
-    except (TypeError, ValueError, RuntimeError):  # more than one element
+    except Exception:  # more than one element, or whatever its own methods raise
         return None
     return number if isfinite(number) else nan
+
+
+def is_reserved(name: str) -> bool:
+    """Whether the table of a search has a column of its own with this name."""
+    return name in RESERVED or name.startswith(PREDICTED)
+
+
+def _free(name: str, what: str) -> str:
+    if is_reserved(name):
+        raise CgirError(f"{what}: {name} is a column of a search's table with another meaning; use another name")
+    return name
 
 
 def _objective(text: Any) -> Objective:
@@ -184,7 +197,7 @@ def _objective(text: Any) -> Objective:
             f'objectives: {_shown(text)} is no objective; expected a name such as "accuracy", or "-flops" where less '
             "is better, and a list of them where there are several"
         )
-    return Objective(match[2], match[1] != "-")
+    return Objective(_free(match[2], "objectives"), match[1] != "-")
 
 
 def _limit(text: Any) -> Limit:
@@ -195,7 +208,7 @@ def _limit(text: Any) -> Limit:
             f"limits: {_shown(text)} is no limit; expected a name, one of {' '.join(RELATIONS)} and a number, as in "
             '"flops<300e6" or "params <= 5M" (k, M or G), or a function spec -> bool'
         )
-    return Limit(match[1], match[2], bound)
+    return Limit(_free(match[1], "limits"), match[2], bound)
 
 
 def _contradict(upper: Limit, lower: Limit) -> bool:
@@ -220,5 +233,8 @@ def _several(names: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # its own __repr__ raises
+        text = f"an object of {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]} ..."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import isnan
 from os import PathLike
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from tqdm import tqdm
@@ -103,13 +103,13 @@ def run_search(
         tqdm(total=total, desc=method, unit="query", disable=not progress) as bar,
     ):
         running = {trial.number: submit(trial) for trial in _affordable(search, queries)}
-        failures = Failures(method)
+        failures = Failures(method, search.names)
         while _ask(search, queries, submit, running) or running:
-            _show(bar, history, len(running))
+            _show(bar, history)
             for number in _finished(running):
                 _tell(search, number, _outcome(running.pop(number)))
                 failures.count(history, number)
-            _show(bar, history, len(running))
+        _show(bar, history, last=True)
     if history.num_queries < queries:
         found = (method, history.num_queries, queries)
         log.warning("%s: nothing new was found, so it ends after %d of %d queries", *found)
@@ -168,6 +168,8 @@ def run_method(
     """
     if not isinstance(queries, int) or isinstance(queries, bool) or queries < 1:
         raise CgirError(f"{method.name}: queries={queries!r}; expected a whole number, at least 1")
+    if unknown := [name for name in options if name not in SearchOptions.__annotations__]:
+        raise TypeError(f"{method.name}: unexpected keyword argument {', '.join(unknown)}")  # as Python itself would
     names = ("executor", "workers", "timeout", "memory")
     resources = Resources(**{name: options[name] for name in names if name in options})  # type: ignore[literal-required]
     resources.check(method.name)
@@ -187,13 +189,14 @@ def run_method(
 class Failures:
     """Counts failures in a row, and gives up where the oracle is broken rather than its networks."""
 
-    def __init__(self, method: str) -> None:
-        self._method, self._count = method, 0
+    def __init__(self, method: str, names: Sequence[str]) -> None:
+        self._method, self._names, self._count = method, names, 0
 
     def count(self, history: History, number: int) -> None:
         """Look at the answer in row `number`. CgirError after too many failures."""
         row = history.rows[number]
-        failed = any(isnan(value) for value in (row.answer or {}).values())
+        answer = row.answer or {}  # which may hold more than was asked for
+        failed = any(isnan(answer[name]) for name in self._names if name in answer)
         self._count = self._count + 1 if failed else 0
         if row.error:
             log.warning("%s: network %d failed: %s", self._method, number, row.error)
@@ -291,7 +294,10 @@ def _tell(search: Search, number: int, outcome: Outcome) -> None:
     search.tell(number, outcome.answer, seconds=outcome.seconds, error=outcome.error)
 
 
-def _show(bar: Any, history: History, running: int) -> None:
+def _show(bar: Any, history: History, last: bool = False) -> None:
+    """Progress and the best so far, as often as a bar is drawn: looking at all answers after each one adds up."""
+    if bar.disable or not (last or time() - bar.last_print_t >= bar.mininterval):
+        return
     best = history.top(1)
     text = f"{history.objective_values[best[0], 0]:.5g}" if best else "none yet"
     bar.set_postfix(best=text, refresh=False)
