@@ -17,6 +17,7 @@ from .objectives import COSTS, Limit, Rule
 
 MAX_DRAWS = 20_000  # draws without a new network after which a space counts as exhausted
 MAX_GRAPHS = 5_000  # graphs without one that keeps to the limits after which nothing does
+MAX_SAMPLE_GRAPHS = 20_000  # graphs of one sample, of which few keep to the limits
 MIN_ROUND = 8  # networks that are drawn at a time
 
 
@@ -122,12 +123,12 @@ class CandidateFilter:
     def sample_new(self, sample: Callable[[], Any], count: int) -> Candidates:
         """`count` networks that are new and within the limits; fewer where `sample` keeps returning others."""
         parts, tried, hashes = [self.new(())], set(self._spec_strings), set[str]()
-        draws = graphs = 0  # since the last network that was found
-        while len(hashes) < count and draws < MAX_DRAWS and graphs < MAX_GRAPHS:
+        draws = graphs = built = 0  # draws and graphs since the last network that was found
+        while len(hashes) < count and draws < MAX_DRAWS and graphs < MAX_GRAPHS and built < MAX_SAMPLE_GRAPHS:
             specs = [sample() for _ in range(min(max(count - len(hashes), MIN_ROUND), MAX_DRAWS))]
             untried = {text: spec for spec in specs if (text := self.space.format(spec)) not in tried}
             tried |= set(untried)
-            draws, graphs = draws + len(specs), graphs + len(untried)
+            draws, graphs, built = draws + len(specs), graphs + len(untried), built + len(untried)
             part = self.new(untried.values()) if untried else parts[0]
             rows = [row for row, digest in enumerate(part.hashes) if digest not in hashes]
             if rows:

@@ -22,6 +22,7 @@ from frontends.spaces import Space
 from .acquisition import ACQUISITIONS
 from .ask_tell import Known
 from .candidates import Candidates
+from .history import ADDED, History
 from .objectives import Objective
 
 POOL_SIZE = 256  # unlabelled networks of the space that the predictor's `fit` gets as pool
@@ -127,7 +128,7 @@ class Guide:
         reader, labelled = self._reader(model), np.flatnonzero(np.isfinite(values))
         if len(np.unique(values[labelled])) >= 2:
             rows = [known.rows[row] for row in labelled]
-            graphs = reader.rows([known.history.rows[row].spec for row in rows], rows)
+            graphs = reader.rows(known.history, rows)
             model.fit(graphs, values[labelled], seed=self._seed, pool=reader.pool)
             self._without_unit.discard(objective.name)
             return True
@@ -179,19 +180,36 @@ class FeatureReader:
         rng = np.random.default_rng((self._seed, 0))
         return self.read(self._space.graphs([self._space.sample(rng) for _ in range(POOL_SIZE)]))
 
-    def rows(self, specs: Sequence[Any], rows: Sequence[int]) -> Any:
+    def rows(self, history: History, rows: Sequence[int]) -> Any:
         """The graphs of rows of the history."""
         if not isinstance(self._model, Predictor):
-            return self._space.graphs(specs)
-        new = [(row, spec) for row, spec in zip(rows, specs, strict=True) if row not in self._places]
-        if new:
-            features = self.read(self._space.graphs([spec for _, spec in new]))
-            _ = features.paths, features.subtrees
-            parts = [features] if self._features is None else [self._features, features]
-            self._features = GraphFeatures.concatenate(parts)
-            self._places |= {row: len(self._places) + place for place, (row, _) in enumerate(new)}
+            return self._space.graphs([history.rows[row].spec for row in rows])
+        for row in rows:
+            if row not in self._places:
+                self._add(history, _asked_together(history, row))
         assert self._features is not None
         return self._features.select(np.asarray([self._places[row] for row in rows]))
+
+    def _add(self, history: History, rows: Sequence[int]) -> None:
+        """Compute features of networks that were asked together.
+
+        In other batches they are rounded otherwise, and a search that goes on from its log would be another one.
+        """
+        features = self.read(self._space.graphs([history.rows[row].spec for row in rows]))
+        _ = features.paths, features.subtrees
+        self._features = features if self._features is None else GraphFeatures.concatenate([self._features, features])
+        self._places |= {row: len(self._places) + place for place, row in enumerate(rows)}
+
+
+def _asked_together(history: History, row: int) -> list[int]:
+    """Rows of the same ask; an old result is alone."""
+    generation = history.rows[row].generation
+    first, last = row, row + 1
+    while generation != ADDED and first and history.rows[first - 1].generation == generation:
+        first -= 1
+    while generation != ADDED and last < len(history) and history.rows[last].generation == generation:
+        last += 1
+    return list(range(first, last))
 
 
 def _column(scores: Any, count: int, model: Model) -> FloatArray:

@@ -160,6 +160,22 @@ def test_the_predictor_chooses_in_one_batch_a_generation_and_learns_from_all_ans
     assert np.isfinite(guided.predicted).all()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_pretrained_search_goes_on_to_the_last_bit(workers: int, tmp_path: Path) -> None:
+    predictor, path = Predictor(load_pretrained(), gnn=False), tmp_path / "log.jsonl"
+
+    def found(queries: int, path: Path | None = None) -> search.History:
+        method = search.evolution_method(SPACE, predictor, batch=4)
+        engine = search.Search(SPACE, method, look_ahead=0 if workers == 1 else 2 * workers, path=path)
+        return search.run_search(engine, planted, queries, **quiet)
+
+    whole = found(34)
+    found(18, path)
+    resumed = found(34, path)
+    assert resumed.spec_strings == whole.spec_strings
+    assert np.array_equal(resumed.predicted, whole.predicted, equal_nan=True)
+
+
 def test_a_search_knows_nothing_of_what_was_told_in_another() -> None:
     predictor = Predictor(load_pretrained(), gnn=False)
     before = predictor.predict(SPACE.graphs([("skip_connect",) * 6]))
