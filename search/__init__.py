@@ -5,6 +5,7 @@ from cgir.package_check import check_packages
 
 check_packages("frontends", "encoders")
 
+from . import pareto
 from .ask_tell import Method as Method
 from .ask_tell import Search as Search
 from .ask_tell import Trial as Trial
@@ -21,7 +22,6 @@ from .measured_latency import latencies as latencies
 from .measured_latency import latency as latency
 from .neighbours import local_method as local_method
 from .neighbours import local_search as local_search
-from .pareto import front
 from .pareto import hypervolume as hypervolume
 from .proxy_order import proxy_method as proxy_method
 from .proxy_order import proxy_search as proxy_search
@@ -30,4 +30,4 @@ from .report import write_report as write_report
 from .workers import ProcessWorkers as ProcessWorkers
 from .workers import limited as limited
 
-pareto_front = front
+pareto_front = pareto.front

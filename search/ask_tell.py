@@ -21,7 +21,7 @@ from .candidates import CandidateFilter, Candidates
 from .history import ADDED, RULE, History, space_header
 from .log import Event, LogFile
 from .objectives import Rule, asked, check_answer, costs, parse_limits, parse_objectives
-from .pareto import crowding_distances, non_dominated_ranks
+from .pareto import best_first
 from .seeds import check_seed
 
 log = logging.getLogger(__name__)
@@ -59,17 +59,7 @@ class Known:
         """The `count` best rows: by the objective, or by front and crowding distance if there are several."""
         values = self.history.maximised[self.rows]
         usable = np.flatnonzero(~np.isnan(values).any(axis=1))
-        if not len(usable):
-            return []
-        values = values[usable]
-        if values.shape[1] == 1:
-            order = np.argsort(-values[:, 0], kind="stable")[:count]
-        else:
-            ranks, crowding = non_dominated_ranks(values), np.zeros(len(values))
-            for rank in np.unique(ranks):
-                crowding[ranks == rank] = crowding_distances(values[ranks == rank])
-            order = np.lexsort((-crowding, ranks))[:count]
-        return [self.rows[row] for row in usable[order]]
+        return [self.rows[row] for row in usable[best_first(values[usable])[:count]]]
 
     @property
     def values(self) -> FloatArray:
@@ -96,7 +86,7 @@ class Method:
         config: its arguments, as JSON; a log is continued only with the same ones.
         propose: (what is known, generator, number of networks) -> at most so many new ones, best first. It may depend
             on nothing else, so that a search goes on from its log alone.
-        batch: (networks asked so far, asks so far) -> how many to ask for at a time.
+        batch: networks asked so far -> how many to ask for at a time.
     """
 
     name: str

@@ -17,6 +17,7 @@ from .history import History
 from .query_loop import Oracle, SearchOptions, run_method
 
 GENERATION_SIZE = 100  # networks that random search samples at a time
+MAX_TOURNAMENTS = 200  # without a child that is new, after which a network is drawn from the whole space
 
 
 def random_method(space: Space[Any], predictor: Model | None = None) -> Method:
@@ -48,22 +49,21 @@ def aging_method(
 
     def child(known: Known, rng: np.random.Generator) -> Candidates:
         alive = known.rows[-population:]
-        if len(known.history) < population or not alive:
-            return known.filter.sample_new(lambda: space.sample(rng), 1)
-        competitors = [alive[place] for place in rng.integers(len(alive), size=tournament)]
-        scores = known.history.scores[competitors]
-        if not np.isfinite(scores).any():
-            return known.filter.sample_new(lambda: space.sample(rng), 1)
-        parent = known.history.rows[competitors[int(np.nanargmax(scores))]].spec
-        found = known.filter.sample_new(lambda: space.mutate(parent, rng), 1)
-        return found if len(found) else known.filter.sample_new(lambda: space.sample(rng), 1)
+        scores = np.nan_to_num(known.history.scores[alive], nan=-np.inf)
+
+        def draw() -> Any:  # each time of another tournament, as a parent may have no child that is new
+            competitors = rng.integers(len(alive), size=tournament)
+            best = int(competitors[scores[competitors].argmax()])
+            failed = np.isneginf(scores[best])
+            return space.sample(rng) if failed else space.mutate(known.history.rows[alive[best]].spec, rng)
+
+        return known.filter.sample_new(draw, 1, MAX_TOURNAMENTS)
 
     def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
         missing = population - len(known.history)
-        if missing > 0:
-            found = known.filter.sample_new(lambda: space.sample(rng), min(missing, count))
-        else:
-            found = child(known, rng)
+        found = child(known, rng) if missing <= 0 and known.rows else known.filter.new(())
+        if not len(found):
+            found = known.filter.sample_new(lambda: space.sample(rng), min(max(missing, 1), count))
         return _scored(found, predictor, known, rng)
 
     sizes = {"population": population, "tournament": tournament}

@@ -120,12 +120,18 @@ class CandidateFilter:
         holds = np.logical_and.reduce([limit.holds(found.costs[limit.name]) for limit in self._graph_limits])
         return found.select(np.flatnonzero(holds))
 
-    def sample_new(self, sample: Callable[[], Any], count: int) -> Candidates:
-        """`count` networks that are new and within the limits; fewer where `sample` keeps returning others."""
+    def sample_new(self, sample: Callable[[], Any], count: int, max_draws: int = MAX_DRAWS) -> Candidates:
+        """Networks that are new and within the limits.
+
+        Args:
+            sample: draws a network.
+            count: how many; fewer where `sample` keeps returning others.
+            max_draws: without a new network after which it gives up.
+        """
         parts, tried, hashes = [self.new(())], set(self._spec_strings), set[str]()
         draws = graphs = built = 0  # draws and graphs since the last network that was found
-        while len(hashes) < count and draws < MAX_DRAWS and graphs < MAX_GRAPHS and built < MAX_SAMPLE_GRAPHS:
-            specs = [sample() for _ in range(min(max(count - len(hashes), MIN_ROUND), MAX_DRAWS))]
+        while len(hashes) < count and draws < max_draws and graphs < MAX_GRAPHS and built < MAX_SAMPLE_GRAPHS:
+            specs = [sample() for _ in range(min(max(count - len(hashes), MIN_ROUND), max_draws))]
             untried = {text: spec for spec in specs if (text := self.space.format(spec)) not in tried}
             tried |= set(untried)
             draws, graphs, built = draws + len(specs), graphs + len(untried), built + len(untried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Unpack
 
 import numpy as np
@@ -27,14 +28,20 @@ def local_method(space: Space[Any], *, start: int = NUM_INITIAL) -> Method:
     if not isinstance(start, int) or start < 1:
         raise CgirError(f"local search: start={start!r}; expected a whole number, at least 1")
 
+    @cache
+    def neighbours(text: str) -> list[Any]:
+        # drawn once for each network, from a generator of its own, so that a resumed search draws the same ones
+        rng, spec = np.random.default_rng(list(text.encode())), space.parse(text)
+        drawn = (space.mutate(spec, rng) for _ in range(DRAWS))
+        return list({space.format(neighbour): neighbour for neighbour in drawn}.values())
+
     def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
         if known.num_queries < start:
             return known.filter.sample_new(lambda: space.sample(rng), min(count, start - known.num_queries))
         for row in known.top(len(known.rows)):
-            spec = known.history.rows[row].spec
-            found = known.filter.new([space.mutate(spec, rng) for _ in range(DRAWS)])
+            found = known.filter.new(neighbours(space.format(known.history.rows[row].spec)))
             if len(found):
-                return found.select(range(min(count, len(found))))
+                return found.select(rng.permutation(len(found))[:count])
         return known.filter.sample_new(lambda: space.sample(rng), count)
 
     return Method("local search", {"start": start}, propose, lambda asked: max(start - asked, 1))

@@ -74,6 +74,20 @@ def crowding_distances(values: ArrayLike) -> FloatArray:
     return crowding
 
 
+def best_first(values: ArrayLike) -> IntArray:
+    """Rows (N,) of points (N, M) by rank, those of one rank by crowding distance, of equals the earlier first.
+
+    Deb et al. 2002, section III C (the crowded-comparison operator); one objective is sorted.
+    """
+    points = _points(values)
+    if points.shape[1] == 1:
+        return np.argsort(-points[:, 0], kind="stable")
+    ranks, crowding = non_dominated_ranks(points), np.zeros(len(points))
+    for rank in np.unique(ranks):
+        crowding[ranks == rank] = crowding_distances(points[ranks == rank])
+    return np.lexsort((-crowding, ranks))
+
+
 def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
     """Volume that points (N, M) dominate, down to the point `reference` (M,), which is worse in all objectives.
 

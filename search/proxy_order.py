@@ -43,7 +43,11 @@ def proxy_method(space: Space[Any], proxy: Proxy, *, sample: int = 300, seed: in
         return [specs[row] for row in np.argsort(-np.asarray(scores, np.float64), kind="stable")]
 
     def propose(known: Known, rng: np.random.Generator, count: int) -> Candidates:
-        found = known.filter.new(ranked())
+        specs, size = ranked(), known.num_queries + count
+        found = known.filter.new(specs[:size])
+        while len(found) < count and size < len(specs):  # some were known, or a limit forbids them
+            size *= 2
+            found = known.filter.new(specs[:size])
         return found.select(range(min(count, len(found))))
 
     return Method("proxy search", {"sample": sample}, propose, lambda asked: 1)

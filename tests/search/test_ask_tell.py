@@ -132,11 +132,12 @@ def test_a_search_by_a_proxy_asks_in_the_order_of_the_proxy() -> None:
     def proxy(spec: Any) -> float | None:
         return None if spec[0] == "none" else float(spec.count("nor_conv_3x3"))
 
-    history = search.proxy_search(SPACE, proxy, planted, 30, sample=50, **quiet)
-    scores = [proxy(spec) for spec in history.specs]
-    defined = [score for score in scores if score is not None]
-    assert scores[: len(defined)] == sorted(defined, reverse=True)
-    assert history.num_queries == 30
+    for limits in ((), lambda spec: spec[5] != "none"):
+        history = search.proxy_search(SPACE, proxy, planted, 30, sample=50, limits=limits, **quiet)
+        scores = [proxy(spec) for spec in history.specs]
+        defined = [score for score in scores if score is not None]
+        assert scores[: len(defined)] == sorted(defined, reverse=True)
+        assert history.num_queries == 30
 
 
 def test_wrong_tells_are_one_line() -> None:

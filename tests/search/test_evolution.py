@@ -288,6 +288,26 @@ def test_aging_evolution_mutates_the_living(seed: int) -> None:
         assert min(distances) == 1
 
 
+def test_parents_whose_children_are_all_known_cost_few_draws() -> None:
+    Watched.mutated.clear()
+    space = Watched(channels=4, cells=1)
+    specs = search.aging_evolution(
+        space, None, planted, queries=150, population=3, tournament=3, **quiet
+    ).specs  # a parent has 24 neighbours, and three parents are often next to each other
+    assert len(set(specs)) == 150
+    assert len(Watched.mutated) < 150 * 50
+
+
+def test_local_search_draws_neighbours_once_and_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    Watched.mutated.clear()
+    space, path = Watched(channels=4, cells=1), tmp_path / "history.jsonl"
+    whole = search.local_search(space, planted, 60, start=5, **quiet)
+    assert len(Watched.mutated) <= 60 * 200
+    with pytest.raises(KeyboardInterrupt):
+        search.local_search(space, Asked(stop=40), 60, start=5, path=path, **quiet)
+    assert search.local_search(space, planted, 60, start=5, path=path, **quiet).specs == whole.specs
+
+
 def test_a_history_is_a_label_table(tmp_path: Path) -> None:
     oracle = Asked(fails=lambda spec: spec[0] == "none")
     history = search.evolve(SPACE, Ridge(), oracle, queries=25, **quiet)

@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 from pymoo.operators.survival.rank_and_crowding.metrics import FunctionalDiversity, calc_crowding_distance
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
-from search.pareto import contributions, crowding_distances, front, hypervolume, non_dominated_ranks
+from search.pareto import best_first, contributions, crowding_distances, front, hypervolume, non_dominated_ranks
 
 OBJECTIVES = (1, 2, 3, 4, 5)
 # Few different numbers: ties, duplicates and points on the reference are common.
@@ -71,6 +74,14 @@ def test_crowding_is_that_of_pymoo(objectives: int) -> None:
     expected = FunctionalDiversity(calc_crowding_distance, filter_out_duplicates=True).do(-values)
     # pymoo divides by the number of objectives
     assert crowding_distances(values) / objectives == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("count", [2, 7, 10, 20, 28, 36])  # where pymoo draws no lot between the ends of a front
+def test_the_best_are_those_that_survive_in_pymoo(count: int) -> None:
+    values = points(2)
+    survivors = RankAndCrowding().do(Problem(n_obj=2), Population.new(F=-values), n_survive=count)
+    assert sorted(map(tuple, values[best_first(values)[:count]])) == sorted(map(tuple, -survivors.get("F")))
+    assert best_first(values[:, :1]).tolist() == sorted(range(40), key=lambda row: -values[row, 0])
 
 
 @pytest.mark.parametrize("objectives", OBJECTIVES)
