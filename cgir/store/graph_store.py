@@ -379,6 +379,8 @@ def _open_shards(target: Path, skip_damaged: bool) -> tuple[list[ShardReader], l
 
 def _list_files(target: Path) -> list[tuple[Path, str | None]]:
     """The files of a data set, and the digests of their footers where known."""
+    if not target.exists():
+        raise FileFormatError(f"{target}: there is no such data set")
     if not target.is_dir():
         return [(target, None)]
     return [(target / part.file, part.footer) for part in manifest.read_parts(target)]

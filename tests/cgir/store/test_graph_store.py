@@ -179,6 +179,11 @@ def test_shared_parameters_come_back(tmp_path):
     assert pq.read_table(tmp_path / "s.parquet")["shared"].to_pylist() == [[0, 1, 2, 3, 4, 4], None]
 
 
+def test_a_missing_data_set_is_said_to_be_missing(tmp_path):
+    with pytest.raises(FileFormatError, match="nowhere: there is no such data set"):
+        GraphStore.open(tmp_path / "nowhere")
+
+
 def test_empty_stores(tmp_path):
     for name in ("e.parquet", "e"):
         GraphStore.write(tmp_path / name, [], labels={"x": []})
