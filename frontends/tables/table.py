@@ -32,14 +32,17 @@ class Table:
 
     name: str
     spec_strings: tuple[str, ...]
-    columns: dict[str, FloatArray] = field(repr=False)
+    columns: dict[str, FloatArray]
     space: spaces.Space[Any] | None = None
-    families: tuple[str, ...] = field(default=(), repr=False)
-    metadata: dict[str, Any] = field(default_factory=dict, repr=False)
-    text_columns: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    families: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    text_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.spec_strings)
+
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}, {len(self):,} networks; {', '.join(self.metrics)})"
 
     @property
     def metrics(self) -> tuple[str, ...]:

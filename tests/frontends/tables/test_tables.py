@@ -222,6 +222,13 @@ def test_columns_are_copies() -> None:
     assert table["accuracy"].min() > 0
 
 
+def test_a_table_of_thousands_prints_in_a_line() -> None:
+    table = tables.load("digits").family("nasbench201")
+    text = repr(table.select([*range(250)] * 20))
+    assert text.startswith(f"Table({table.name!r}, 5,000 networks; acc_seed0, ")
+    assert len(text) < 200
+
+
 def small_table(path: Path, text: str) -> Path:
     with gzip.open(path / "nasbench_macro_cifar10.csv.gz", "wt") as file:
         file.write(text)
