@@ -1,4 +1,13 @@
-"""Architecture search: finds the best networks of a space under a budget of oracle queries, guided by a predictor."""
+"""Architecture search: finds the best networks of a space under a budget of oracle queries, guided by a predictor.
+
+    history = search.evolve(space, predictor, oracle, queries=50, objectives=["accuracy", "-flops"], path="log.jsonl")
+    print(history.best_value, history.top(5), history.front())
+
+Searches: `evolve`, and beside it `random_search`, `aging_evolution`, `local_search` and `proxy_search`. For a loop of
+your own: `Search`, with `ask`, `tell` and `add`, of `evolution_method`, `random_method`, `aging_method`, `local_method`
+or `proxy_method`. Networks of your own list: `ListedSpace`. What was found: `History`, and `write_report` of several.
+Where the oracle runs: `ProcessWorkers`, `limited`. As an answer: `latency`, `zero_cost`. Supernets: `one_shot`.
+"""
 
 # ruff: noqa: E402  (the check comes first, as the ImportError of a shadowed package names neither file)
 from cgir.package_check import check_packages

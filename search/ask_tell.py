@@ -272,7 +272,9 @@ class Search:
             return  # a script that is run again to resume
         found = self._filter.new([spec], limited=False)
         if not len(found):
-            raise CgirError(f"{self.method.name}: add({text!r}): this network, or one with an equal graph, is known")
+            raise CgirError(
+                f"{self.method.name}: add({text!r}): this network, or one with an equal graph, is known; leave it out"
+            )
         self._take({"add": text, "costs": _lists(found.costs), "answer": _nulls(values)})
         self._filter.remember([spec])
 
@@ -296,7 +298,10 @@ class Search:
             file.close()
             raise
         if len(found):
-            log.info("%s: resuming after %d queries from %s", self.method.name, found.num_queries, path)
+            answered = found.num_queries - len(found.pending())
+            log.info(
+                "%s: resuming from %s, %d of %d with an answer", self.method.name, path, answered, found.num_queries
+            )
         self.history = found
         return file
 

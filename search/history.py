@@ -64,10 +64,14 @@ class History:
     config: dict[str, Any]
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...] = ()
-    rows: list[Row] = field(default_factory=list, repr=False)
-    _num_asks: int = field(default=0, repr=False)
-    _num_added: int = field(default=0, repr=False)
-    _pending: dict[int, None] = field(default_factory=dict, repr=False)  # rows without an answer, ascending
+    rows: list[Row] = field(default_factory=list)
+    _num_asks: int = 0
+    _num_added: int = 0
+    _pending: dict[int, None] = field(default_factory=dict)  # rows without an answer, ascending
+
+    def __repr__(self) -> str:
+        best = f", {self.objectives[0].name} {self.best_value:.6g} at best" if self.top(1) else ""
+        return f"History({self.config.get('method')} in {self.space.name}, {self.num_queries} queries{best})"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -312,5 +316,7 @@ def _checked_space(path: Path, header: dict[str, Any], space: Space[Any] | None)
     wanted = {key: header[key] for key in ("space", "skeleton", "listed") if key in header}
     if space_header(space) != wanted:
         found = f"{name} {skeleton}" + (" among other networks" if "listed" in header else "")
-        raise FileFormatError(f"{path}: the log of a search in {found}, not in {space}; use another path")
+        raise FileFormatError(
+            f"{path}: the log of a search in {found}, not in {space}; use another path (path=, --log)"
+        )
     return space

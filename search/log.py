@@ -22,7 +22,7 @@ from cgir.errors import CgirError, FileFormatError, one_line
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "cgir-search", 1
-ADVICE = "remove it to search anew, or use another path"
+ADVICE = "remove it to search anew, or use another path (path=, --log)"
 Event = dict[str, Any]
 
 
@@ -50,7 +50,7 @@ def read_events(path: Path) -> Content:
     lines = [_parsed(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
     header = lines[0] if lines else {}
     if header.get("format") != FORMAT or not isinstance(header.get("config"), dict):
-        raise FileFormatError(f"{path}: not the log of a search; {ADVICE}")
+        raise FileFormatError(f"{path}: not the log of a search; use another path (path=, --log)")
     if header.get("version") != VERSION:
         raise FileFormatError(
             f"{path}: the log of a search in version {header.get('version')!r}, expected {VERSION}; upgrade cgir, "
@@ -143,6 +143,6 @@ def _parsed(path: Path, number: int, line: bytes) -> Event:
             raise ValueError("not an object")
     except (ValueError, RecursionError) as error:
         if number == 1:
-            raise FileFormatError(f"{path}: not the log of a search; {ADVICE}") from error
+            raise FileFormatError(f"{path}: not the log of a search; use another path (path=, --log)") from error
         raise FileFormatError(f"{path}: line {number} is damaged ({one_line(error, 100)}); {ADVICE}") from error
     return event

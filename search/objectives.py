@@ -187,6 +187,8 @@ def is_reserved(name: str) -> bool:
 def _free(name: str, what: str) -> str:
     if is_reserved(name):
         raise CgirError(f"{what}: {name} is a column of a search's table with another meaning; use another name")
+    if name not in COSTS and name.lower() in COSTS:  # the oracle's answer would be taken for it
+        raise CgirError(f"{what}: {name!r} is spelled {name.lower()!r}, a cost of the graph, which no oracle is asked")
     return name
 
 

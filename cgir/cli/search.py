@@ -180,6 +180,8 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def count_workers(args: argparse.Namespace) -> int:
     """How many networks are evaluated at a time, on which the search depends. CgirError where an executor leaves it."""
+    if args.executor and args.executor.partition(":")[0] not in ("processes", "dask"):
+        raise CgirError(f"--executor {args.executor}: is no executor; expected {FORMS}")
     count = (args.executor or "").removeprefix("processes:")
     if args.workers or not args.executor:
         return args.workers or 1
@@ -244,5 +246,8 @@ def summary(history: History) -> str:
 
 
 def _values(history: History, row: int) -> str:
+    from search.report.charts import number
+
     names = [item.name for item in history.objectives]
-    return ", ".join(f"{name} {value:.6g}" for name, value in zip(names, history.objective_values[row], strict=True))
+    texts = [number(value) if abs(value) >= 1e6 else f"{value:.6g}" for value in history.objective_values[row]]
+    return ", ".join(f"{name} {text}" for name, text in zip(names, texts, strict=True))

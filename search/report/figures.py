@@ -117,9 +117,10 @@ def _predicted_figure(history: Searched, objective: Objective) -> Figure | None:
     )
     chart.dots(expected[rows], answered[rows], "dot", [f"query {row + 1}\n{texts[row]}" for row in rows])
     caption = f"What the predictor expected of {len(rows)} networks before they were asked"
-    caption += _agreement(expected[rows], answered[rows]) + ", all of them such that it thought well of."
+    caption += _agreement(expected[rows], answered[rows])
+    caption += ", all chosen as promising, so that they differ less than networks drawn at random."
     if len(before) > 1 and learned.any():
-        caption += f" Of the {len(before)} that it chose before it had an answer, it had other expectations"
+        caption += f" Not shown are {len(before)} that it chose before the first answer, in another unit"
         caption += _agreement(expected[before], answered[before]) + "."
     return Figure(f"Expected and answered: {name}", chart.svg(f"{name} expected against answered"), caption)
 

@@ -106,7 +106,7 @@ def test_evolution_finds_the_best_cells_of_the_benchmark() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("stop", [0, 8, 23])
 def test_an_interrupted_search_goes_on_to_the_same_history(
-    method: Callable[..., search.History], stop: int, tmp_path: Path
+    method: Callable[..., search.History], stop: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = method(SPACE, Ridge(), planted, queries=40, seed=3, **quiet)
     first, second = Asked(stop=stop), Asked()
@@ -115,7 +115,9 @@ def test_an_interrupted_search_goes_on_to_the_same_history(
         method(SPACE, Ridge(), first, queries=40, seed=3, path=path, **quiet)
     kept = search.History.load(path)
     assert kept.values[:stop].tolist() == [planted(spec) for spec in first.specs]
-    resumed = method(SPACE, Ridge(), second, queries=40, seed=3, path=path, **quiet)
+    with caplog.at_level(logging.INFO):
+        resumed = method(SPACE, Ridge(), second, queries=40, seed=3, path=path, **quiet)
+    assert f"resuming from {path}, {stop} of {kept.num_queries} with an answer" in caplog.text
     assert first.specs + second.specs == resumed.specs == whole.specs
     assert np.array_equal(resumed.values, whole.values)
     assert np.array_equal(resumed.predicted, whole.predicted, equal_nan=True)
@@ -316,6 +318,7 @@ def test_a_history_is_a_label_table(tmp_path: Path) -> None:
     assert np.isnan(table["accuracy"]).any()
     assert table["asked"].all()
     assert table.space == SPACE
+    assert repr(history) == f"History(evolve in {SPACE.name}, 25 queries, accuracy {history.best_value:.6g} at best)"
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def test_objectives_are_read() -> None:
         ("accuracy,-flops", "'accuracy,-flops' is no objective; .* a list of them"),
         (["--flops"], "'--flops' is no objective"),
         (["accuracy", None], "None is no objective"),
+        (["accuracy", "-FLOPs"], "objectives: 'FLOPs' is spelled 'flops', a cost of the graph"),
         (["accuracy", 3], "3 is no objective"),
         ({"accuracy": 1}, "expected text such as"),
         (None, "found None; expected text such as"),
@@ -106,6 +107,11 @@ def test_malformed_limits_are_named(text: Any) -> None:
         parse_limits([text])
     assert str(caught.value).startswith(f"limits: {text!r} is no limit; expected a name, one of < <= > >= and a number")
     assert '"flops<300e6"' in str(caught.value)
+
+
+def test_a_cost_in_other_letters_is_not_asked() -> None:
+    with pytest.raises(CgirError, match="limits: 'Params' is spelled 'params', a cost of the graph"):
+        parse_limits("Params<5M")
 
 
 @pytest.mark.parametrize("limits", [["flops<1e6", "flops>2e6"], ["x>1", "x<1"], ["x>=1", "x<1"], ["x<=1", "x>1"]])

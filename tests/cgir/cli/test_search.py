@@ -238,6 +238,15 @@ def test_the_front_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"best trade-offs of accuracy and -latency_ms: {len(front)}" in out
 
 
+def test_large_costs_are_printed_in_millions(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["nasbench201", "--oracle", "measure.py:both", *RANDOM, "--queries", "5"]
+    assert main(["search", *words, "--objective", "accuracy", "--objective", "-flops"]) == 0
+    history, out = found(), capsys.readouterr().out
+    shown = [float(text) for text in re.findall(r"^  accuracy \S+, flops (\S+)M  \|", out, re.MULTILINE)]
+    front = sorted(history.front(), key=lambda row: -history.values[row])
+    assert shown == pytest.approx([history.column("flops")[row] / 1e6 for row in front], rel=1e-3)
+
+
 def test_nothing_within_the_limits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", *DIGITS, "--limit", "accuracy>2", "--queries", "3"]) == 0
     assert "3 queries; none has a value within the limits" in capsys.readouterr().out
@@ -260,6 +269,7 @@ def test_nothing_within_the_limits(capsys: pytest.CaptureFixture[str]) -> None:
         ([*DIGITS, "--limit", "flops=3"], "limits: 'flops=3' is no limit"),
         ([*DIGITS, "--limit", "flops<3", "--limit", "flops>4"], "contradict each other"),
         ([*DIGITS, "--limit", "flops<3"], "none of the networks that were drawn keeps to the limits (flops<3"),
+        ([*DIGITS, "--executor", "process:2"], "--executor process:2: is no executor; expected processes:4"),
         ([*DIGITS, "--predictor", "none"], "--predictor: belongs to --method evolve"),
         ([*DIGITS, "--acquisition", "ucb"], "--acquisition: belongs to --method evolve"),
         (["nasbench201", "--table", "digits", "--predictor", "nowhere"], "nowhere"),
