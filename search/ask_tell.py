@@ -258,13 +258,15 @@ class Search:
     def add(self, spec: Any, answer: float | Mapping[str, float]) -> None:
         """An old result: it counts as an answer, not as a query, and its network is not asked again.
 
+        It is left out, with a warning, where the network, or one with an equal graph, is known already.
+
         Args:
             spec: of the network, as the space has it, or its string.
             answer: see `tell`.
 
         Raises:
             SpecError: it is no network of the space.
-            CgirError: the answer is not what is asked for, or the network is known already.
+            CgirError: the answer is not what is asked for.
         """
         spec = self.history.space.parse(spec) if isinstance(spec, str) else spec
         text, values = self.history.space.format(spec), check_answer(answer, self.names)
@@ -272,9 +274,10 @@ class Search:
             return  # a script that is run again to resume
         found = self._filter.new([spec], limited=False)
         if not len(found):
-            raise CgirError(
-                f"{self.method.name}: add({text!r}): this network, or one with an equal graph, is known; leave it out"
+            log.warning(
+                "%s: %r, or a network with an equal graph, is known already and left out", self.method.name, text
             )
+            return
         self._take({"add": text, "costs": _lists(found.costs), "answer": _nulls(values)})
         self._filter.remember([spec])
 

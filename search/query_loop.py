@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from cgir.executors import Call, Executor, check_executor, wait_any
 from frontends.spaces import Space
 
 from .ask_tell import Method, Search, Trial
-from .child_process import OracleError, OracleImportError
+from .child_process import OracleImportError
 from .history import History
 from .objectives import Rule
 from .workers import ProcessWorkers, TimedFuture, check_sendable, limited
@@ -70,9 +71,17 @@ def evaluate(oracle: Oracle, spec: Any) -> Outcome:
     except OracleImportError:
         raise
     except Exception as error:  # whatever a training may raise: the network failed, the search goes on
-        answer, problem = None, one_line(error, 300, named=not isinstance(error, OracleError))
+        answer, problem = None, one_line(error, 300, named=not isinstance(error, CgirError)) + _place(error)
         log.debug("the oracle failed", exc_info=True)
     return Outcome(answer, problem, perf_counter() - start)
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, but for errors whose message says what is wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (
+        f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 and not isinstance(error, CgirError) else ""
+    )
 
 
 def run_search(
@@ -104,7 +113,7 @@ def run_search(
     ):
         running = {trial.number: submit(trial) for trial in _affordable(search, queries)}
         failures = Failures(method, search.names)
-        while _ask(search, queries, submit, running) or running:
+        while _ask(search, queries, submit, running, bar) or running:
             _show(bar, history)
             for number in _finished(running):
                 _tell(search, number, _outcome(running.pop(number)))
@@ -244,10 +253,11 @@ def _affordable(search: Search, queries: int) -> list[Trial]:
     return [trial for trial in search.pending() if trial.number < len(search.history) - excess]
 
 
-def _ask(search: Search, queries: int, submit: Callable[[Trial], Call], running: dict[int, Call]) -> bool:
+def _ask(search: Search, queries: int, submit: Callable[[Trial], Call], running: dict[int, Call], bar: Any) -> bool:
     """Start as many networks as may be chosen by now; False if nothing more will be proposed."""
     history = search.history
     while history.num_queries < queries and search.is_ready:
+        bar.set_postfix_str("choosing networks to ask")
         trials = search.ask(min(search.method.batch(history.num_queries), queries - history.num_queries))
         if not trials:
             return False

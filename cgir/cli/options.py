@@ -194,3 +194,16 @@ def join_signed(words: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def parse_skeleton(text: str) -> tuple[str, int | tuple[int, ...] | str]:
+    """A field of a search space's skeleton and its value, in a text such as channels=4, image=3,8,8 or task=jigsaw."""
+    name, _, value = text.partition("=")
+    if not name.isidentifier() or not value:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no part of a skeleton; expected such as channels=4 or image=3,8,8"
+        )
+    numbers = value.split(",")
+    if not all(number.isdecimal() for number in numbers):
+        return name, value
+    return name, int(value) if len(numbers) == 1 else tuple(map(int, numbers))

@@ -136,8 +136,10 @@ def table_question(space: str, target: str, metric: str | None, names: Sequence[
     Raises:
         CgirError: no such table or column, a table of another space, or no network has all values.
     """
+    from frontends.spaces import get
     from frontends.tables import load
 
+    get(space)  # before a table is read
     table = load(target)
     if table.families:
         table = table.family(space)
@@ -171,26 +173,36 @@ def _within(space: Space[Any], oracle: TableOracle) -> Space[Any]:
     return space if 2 * drawn > DRAWS else ListedSpace(space, list(oracle.answers))
 
 
-def function_question(space: str, target: str) -> Question:
-    """A function of the user's answers, `package.module:name` or `path/file.py:name`.
+def function_question(space: str, target: str, skeleton: Mapping[str, Any]) -> Question:
+    """A function of the user's answers.
+
+    Args:
+        space: name of the search space.
+        target: `package.module:name` or `path/file.py:name`.
+        skeleton: fields of the space.
 
     Raises:
         CgirError: there is no such space, or the function cannot be imported.
     """
     from frontends.spaces import get
 
-    return Question(get(space), FunctionOracle(target), (), f"function {target}")
+    return Question(get(space, **skeleton), FunctionOracle(target), (), f"function {target}")
 
 
-def command_question(space: str, command: str) -> Question:
-    """A command answers, with `PLACE` in it where the network's string belongs.
+def command_question(space: str, command: str, skeleton: Mapping[str, Any]) -> Question:
+    """A command answers.
+
+    Args:
+        space: name of the search space.
+        command: with `PLACE` in it where the network's string belongs.
+        skeleton: fields of the space.
 
     Raises:
         CgirError: there is no such space or program, or the command has no place for the network.
     """
     from frontends.spaces import get
 
-    found = get(space)
+    found = get(space, **skeleton)
     try:
         words = shlex.split(command)
     except ValueError as error:

@@ -15,7 +15,7 @@ from cgir.errors import CgirError
 from cgir.executors import FORMS, open_executor
 from cgir.package_check import check_packages
 
-from .options import parse_bytes, parse_seed, positive_float, positive_int
+from .options import parse_bytes, parse_seed, parse_skeleton, positive_float, positive_int
 from .oracles import METRIC, PLACE, Question, command_question, function_question, table_question
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("--oracle", metavar="WHICH", help="a function, package.module:function or path/file.py:function")
     asked.add_argument("--command", metavar=f"'PROGRAM {PLACE}'", dest="program", help="a program")
     parser.add_argument("--metric", metavar="COLUMN", help=f"of the table, what the objective {METRIC} is")
+    parser.add_argument(
+        "--skeleton", type=parse_skeleton, action="append", default=[], metavar="NAME=NUMBER",
+        help="of the space, as your oracle or program trains it, such as channels=4 or image=3,8,8; repeatable "
+        "(default: as published). Costs, limits and drawings are those of such networks; a table has its own",
+    )  # fmt: skip
     _add_search_options(parser.add_argument_group("the search"))
     _add_machine_options(parser.add_argument_group("the machine"))
     parser.add_argument(
@@ -159,11 +164,14 @@ def ask_whom(args: argparse.Namespace) -> Question:
     names = asked(parse_objectives(args.objective or METRIC), parse_limits(args.limit)[0])
     if args.table is None and args.metric is not None:
         raise CgirError(f"--metric {args.metric}: is a column of a --table")
+    if args.table is not None and args.skeleton:
+        raise CgirError("--skeleton: a label table has its own; leave it out, or answer by --oracle or --command")
+    skeleton = dict(args.skeleton)
     if args.table is not None:
         return table_question(args.space, args.table, args.metric, names)
     if args.oracle is not None:
-        return function_question(args.space, args.oracle)
-    return command_question(args.space, args.program)
+        return function_question(args.space, args.oracle, skeleton)
+    return command_question(args.space, args.program, skeleton)
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -219,11 +227,11 @@ def build_predictor(args: argparse.Namespace) -> Predictor | Mapping[str, Predic
 
     which = args.predictor or SHIPPED
     if which == SHIPPED:
-        first = Predictor(load_pretrained(which))
+        first = Predictor(load_pretrained(which), gnn=False)
     else:
-        first = Predictor() if which == WITHOUT else Predictor.load(Path(which))
+        first = Predictor(gnn=False) if which == WITHOUT else Predictor.load(Path(which))
     names = asked(parse_objectives(args.objective or METRIC))
-    return first if len(names) < 2 else {names[0]: first} | {name: Predictor() for name in names[1:]}
+    return first if len(names) < 2 else {names[0]: first} | {name: Predictor(gnn=False) for name in names[1:]}
 
 
 def summary(history: History) -> str:

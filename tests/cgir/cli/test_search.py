@@ -156,6 +156,18 @@ def test_a_table_that_has_the_space() -> None:
     assert found("nasbench_macro-search.jsonl").spec_strings == expected.spec_strings
 
 
+def test_a_skeleton_is_that_of_the_networks_that_are_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["nasbench201", "--oracle", "measure.py:convolutions", "--method", "random", "--queries", "4"]
+    small = ["--skeleton", "channels=4", "--skeleton", "cells=1", "--skeleton", "image=3,8,8"]
+    assert main(["search", *words, *small, "--objective", "accuracy", "--objective", "-flops"]) == 0
+    history, space = found(), spaces.get("nasbench201", channels=4, cells=1, image=(3, 8, 8))
+    assert history.space == space
+    assert history.column("flops").tolist() == [space.graph(spec).flops for spec in history.specs]
+    assert "channels=4" in capsys.readouterr().out  # how to build it
+    assert "its skeleton has no wide" in refused([*words, "--skeleton", "wide=4"], capsys)
+    assert "a label table has its own" in refused([*DIGITS, *small], capsys)
+
+
 def test_a_function_answers_as_in_python() -> None:
     assert (
         main(["search", "nasbench201", "--oracle", "measure.py:convolutions", *RANDOM, "--queries", "9", "--seed", "3"])
@@ -301,7 +313,8 @@ def test_broken_oracles(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", "nasbench201", "--oracle", "measure.py:broken", *RANDOM]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "the oracle failed 5 times in a row, the last time with: RuntimeError: no GPU" in error
-    assert found().errors.count("RuntimeError: no GPU") == 5
+    place = f"RuntimeError: no GPU ({Path('measure.py').resolve()}:11)"  # the line of the user's file
+    assert found().errors.count(place) == 5
 
 
 @pytest.mark.slow
