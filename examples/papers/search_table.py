@@ -42,6 +42,8 @@ tuples of choices, so they are left out where specs are graphs (NAS-Bench-101, N
 networks of Once-for-All, the one with the most choices in common answers a proposal. Where only some networks are
 listed, a mutation goes to one of the 20 nearest listed ones by Weisfeiler-Lehman distance, for all methods alike.
 
+Problems without a row of *CARL* or *Han et al.* have not been measured yet; the command goes on with them.
+
 *Workers*: a proposal does without the answers to the last twice as many networks, as `search.evolve(workers=...)`
 does; that is all that workers change. *Front*: accuracy and FLOPs, each in units of its range in the table,
 hypervolume above the worst of both; FLOPs come from the graphs and cost no query.
