@@ -34,37 +34,38 @@ def ranks(found: Problem, rows: Sequence[Row], queries: int) -> FloatArray:
 
 
 def draw(rows: Sequence[Row], folder: Path) -> None:
-    """Write `search.png` and `search.svg`: geometric mean of ranks and its deviation, a panel for each problem.
+    """Write `search.png`: geometric mean of ranks and its deviation, a panel for each problem.
 
     Args:
         rows: all runs.
-        folder: of the files.
+        folder: of the file.
     """
     titles = [title for title in SOURCES if any(row["problem"] == title for row in rows)]
     if not titles:
         return
     height = -(-len(titles) // COLUMNS)
     figure, axes = plt.subplots(height, COLUMNS, figsize=(4 * COLUMNS, 3 * height), squeeze=False)
-    methods = list(dict.fromkeys(row["method"] for row in rows))
+    methods = sorted({row["method"] for row in rows})
+    colors = {method: plt.get_cmap("tab20")(2 * number % 20 + number // 10) for number, method in enumerate(methods)}
+    colors["cgir"] = (0.0, 0.0, 0.0, 1.0)
     for title, axis in zip(titles, axes.flat, strict=False):
         found = problem(title)
         axis.set_title(title, fontsize=8)
         axis.set_yscale("log")
-        for number, method in enumerate(methods):
+        for method in methods:
             group = [row for row in rows if row["problem"] == title and row["method"] == method]
             if group:
                 logs = np.log(ranks(found, group, found.budget))
                 middle, spread = logs.mean(axis=0), logs.std(axis=0)
                 queries = np.arange(1, found.budget + 1)
-                axis.plot(queries, np.exp(middle), label=method, color=f"C{number}", linewidth=1)
+                axis.plot(queries, np.exp(middle), label=method, color=colors[method], linewidth=1)
                 band = np.exp(np.maximum(middle - spread, 0)), np.exp(middle + spread)
-                axis.fill_between(queries, *band, color=f"C{number}", alpha=0.12, linewidth=0)
+                axis.fill_between(queries, *band, color=colors[method], alpha=0.12, linewidth=0)
     for axis in axes.flat[len(titles) :]:
         axis.set_visible(False)
     axes.flat[0].legend(fontsize=6)
     figure.supxlabel("queries")
     figure.supylabel("rank of the best network so far")
     figure.tight_layout()
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"search.{suffix}", dpi=70)
+    figure.savefig(folder / "search.png", dpi=70)
     plt.close(figure)
