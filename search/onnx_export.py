@@ -178,11 +178,14 @@ def _by_torchscript(flat: _Flat, tensors: tuple[Tensor, ...], names: list[str]) 
     from torch.onnx._internal.torchscript_exporter import utils
 
     exporter, setup, file = cast(Any, utils), utils.setup_onnx_logging, io.BytesIO()
+    is_logging = torch._C._jit_is_onnx_log_enabled()
+    torch._C._jit_set_onnx_log_enabled(False)
     exporter.setup_onnx_logging = nullcontext  # that of PyTorch 2.13 prints the graph of a failure, and ever after
     try:
         torch.onnx.export(flat, tensors, cast(Any, file), input_names=names, opset_version=OPSET, dynamo=False)
     finally:
         exporter.setup_onnx_logging = setup
+        torch._C._jit_set_onnx_log_enabled(is_logging)
     return file.getvalue()
 
 

@@ -134,7 +134,8 @@ def test_failures_and_what_they_say_are_text(tmp_path: Path) -> None:
     assert raised
     assert infinite
     assert f"{raised + infinite} networks failed" in page.text
-    assert f"{raised} RuntimeError: {EVIL} |none" in page.text
+    line = oracle.__code__.co_firstlineno + 2
+    assert f"{raised} RuntimeError: {EVIL} ({__file__}:{line}) |none" in page.text
     assert f"{infinite} the answer was not finite |avg_pool" in page.text
 
 

@@ -204,7 +204,7 @@ def test_damaged_lists(folder, change, message):
 
 
 def test_no_data_set(tmp_path):
-    with pytest.raises(FileFormatError, match=r"none.parquet: not a readable Parquet file"):
+    with pytest.raises(FileFormatError, match=r"none.parquet: there is no such data set"):
         GraphStore.open(tmp_path / "none.parquet")
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileFormatError, match=r"empty: holds no _store.json"):

@@ -27,7 +27,7 @@ def test_strings_and_files_of_strings_are_read_in_order(tmp_path: Path) -> None:
     assert found == [SPECS[5], SPECS[3], SPECS[1], SPECS[3]]
 
 
-@pytest.mark.parametrize("objective", ["accuracy", "-error"])
+@pytest.mark.parametrize("objective", ["accuracy", "-loss"])
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_the_best_of_a_search_are_those_of_its_history(tmp_path: Path, suffix: str, objective: str) -> None:
     """Of six networks two have the same answer, and one failed."""
