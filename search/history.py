@@ -301,9 +301,10 @@ def _numbers(values: dict[str, float | None]) -> dict[str, float]:
 
 def space_header(space: Space[Any]) -> dict[str, Any]:
     """What a log says of the space: its name and skeleton, and of a list its digest."""
-    base = space.base if isinstance(space, ListedSpace) else space
-    listed = {"listed": space.digest} if isinstance(space, ListedSpace) else {}
-    return {"space": base.name, "skeleton": json.loads(json.dumps(asdict(base))), **listed}  # type: ignore[call-overload]
+    if isinstance(space, ListedSpace):
+        return {**space_header(space.base), "listed": space.digest}
+    skeleton = asdict(space)  # type: ignore[call-overload]  # every other space is a dataclass
+    return {"space": space.name, "skeleton": json.loads(json.dumps(skeleton))}
 
 
 def _checked_space(path: Path, header: dict[str, Any], space: Space[Any] | None) -> Space[Any]:

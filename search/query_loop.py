@@ -179,8 +179,9 @@ def run_method(
         raise CgirError(f"{method.name}: queries={queries!r}; expected a whole number, at least 1")
     if unknown := [name for name in options if name not in SearchOptions.__annotations__]:
         raise TypeError(f"{method.name}: unexpected keyword argument {', '.join(unknown)}")  # as Python itself would
-    names = ("executor", "workers", "timeout", "memory")
-    resources = Resources(**{name: options[name] for name in names if name in options})  # type: ignore[literal-required]
+    resources = Resources(
+        options.get("executor"), options.get("workers", 1), options.get("timeout"), options.get("memory")
+    )
     resources.check(method.name)
     search = Search(
         space,

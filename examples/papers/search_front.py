@@ -13,9 +13,8 @@ import search
 from benchmarks.report import Table
 from cgir.analysis.batch_costs import batch_flops
 from cgir.typing import FloatArray
-from encoders import Predictor
 from examples.papers import search_rivals
-from examples.papers.search_methods import Search, rows
+from examples.papers.search_methods import Search, random, rows
 from examples.papers.search_problems import Problem, problem
 from examples.papers.search_sources import source_predictor
 
@@ -37,20 +36,6 @@ def ours(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:
     predictor = source_predictor(found.family, folder)
     history = search.evolve(found.space, predictor, found.oracle, queries, seed, objectives=OBJECTIVES, progress=False)
     return rows(found, history.specs)
-
-
-def random(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:
-    """Random search, whose networks no objective leads.
-
-    Args:
-        found: the problem.
-        queries: budget.
-        seed: of the draws.
-        folder: not read.
-    """
-    return rows(
-        found, search.random_search(found.space, Predictor(), found.oracle, queries, seed, progress=False).specs
-    )
 
 
 @cache

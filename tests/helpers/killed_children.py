@@ -5,6 +5,17 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import pyarrow.parquet as pq
+
+# at which a process that writes a data set touches the disk
+DATA_SET_MOMENTS = (
+    (os, "replace"),
+    (os, "fsync"),
+    (os, "unlink"),
+    (pq.ParquetWriter, "write_table"),
+    (pq.ParquetWriter, "close"),
+)
+
 
 def dies(act: Callable[[], object], moments: Iterable[tuple[Any, str]], moment: int) -> bool:
     """Act in a copy of this process; whether it was killed, at the `moment`-th call of all that `moments` name.

@@ -9,22 +9,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 sys.path.insert(0, os.getcwd())
 from cgir_samples import ring_graph
-from killed_children import dies
+from killed_children import DATA_SET_MOMENTS, dies
 from part_jobs_samples import folder_bytes, ring_jobs
 
 from cgir import FileFormatError, GraphStore
 
-MOMENTS = (
-    (os, "replace"),
-    (os, "fsync"),
-    (os, "unlink"),
-    (pq.ParquetWriter, "write_table"),
-    (pq.ParquetWriter, "close"),
-)
 os.fsync = lambda handle: None  # slow, and a matter of power cuts; it is still a moment
 
 
@@ -41,7 +32,7 @@ def main(folder: Path, old: bool) -> None:
         shutil.rmtree(path, ignore_errors=True)
         if old:
             GraphStore.write(path, [ring_graph(9)])
-        died = dies(partial(act, path), MOMENTS, moment)
+        died = dies(partial(act, path), DATA_SET_MOMENTS, moment)
         print(len([name for name in os.listdir(path) if name in os.listdir(whole) and name != "_store.json"]))
         try:
             assert len(GraphStore.open(path)) in (1, 9)

@@ -10,21 +10,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 sys.path.insert(0, os.getcwd())
 from cgir_samples import ring_graph
-from killed_children import dies
+from killed_children import DATA_SET_MOMENTS, dies
 
 from cgir import FileFormatError, GraphStore
 
-MOMENTS = (
-    (os, "replace"),
-    (os, "fsync"),
-    (os, "unlink"),
-    (pq.ParquetWriter, "write_table"),
-    (pq.ParquetWriter, "close"),
-)
 os.fsync = lambda handle: None  # slow, and a matter of power cuts; it is still a moment
 GRAPHS = [ring_graph(n) for n in (3, 4, 5, 3)]
 
@@ -76,7 +67,7 @@ def main(path: Path, action: str) -> None:
     after, moment, died = state(path), 0, True
     while died:
         reset()
-        died = dies(partial(act, action, path), MOMENTS, moment)
+        died = dies(partial(act, action, path), DATA_SET_MOMENTS, moment)
         found = state(path)
         assert found in (before, after), f"neither old nor new at moment {moment}"
         print("old" if found == before else "new")
