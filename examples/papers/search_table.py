@@ -75,24 +75,20 @@ def _problem(found: Problem, rows: Sequence[Row]) -> Table:
         if group:
             lines.append((method, *_cells(found, group)))
         elif (reason := METHODS[method].skip(found)) and not reason.startswith("measured on"):
-            lines.append((method, *["-"] * 7, reason))
+            lines.append((method, *["-"] * (len(_columns(found)) - 2), reason))
     papers = "" if found.papers == "-" else f"; papers: {found.papers}"
     return Table(
         f"{found.title}: {len(found.values):,} networks, optimum {found.sign * found.optimum:.3f}, "
         f"{found.budget} queries{papers}",
-        (
-            "search",
-            f"best with {found.budget}",
-            f"rank with {found.budget}",
-            "among rows",
-            f"rank with {found.aim}",
-            "found the optimum",
-            "queries to it",
-            "seconds",
-            "",
-        ),
+        _columns(found),
         tuple(lines),
     )
+
+
+def _columns(found: Problem) -> tuple[str, ...]:
+    at_aim = (f"rank with {found.aim}",) if found.aim < found.budget else ()
+    best = (f"best with {found.budget}", f"rank with {found.budget}", "among rows")
+    return ("search", *best, *at_aim, "found the optimum", "queries to it", "seconds", "")
 
 
 def _cells(found: Problem, group: Sequence[Row]) -> tuple[str, ...]:
@@ -100,10 +96,10 @@ def _cells(found: Problem, group: Sequence[Row]) -> tuple[str, ...]:
     places = ranks(found, group, found.budget)
     hits = [hit for row in group if (hit := _first_hit(found, row)) is not None]
     return (
-        cell((found.sign * value for value in best), 3),
+        cell((found.sign * value for value in best), 3 if abs(found.optimum) >= 10 else 4),
         cell(places[:, -1], 1),
         cell((found.row_rank(value) for value in best), 1),
-        cell(places[:, found.aim - 1], 1),
+        *((cell(places[:, found.aim - 1], 1),) if found.aim < found.budget else ()),
         f"{len(hits)} of {len(group)}",
         cell(hits, 0) if hits else "-",
         cell((10 * row["seconds"] / len(row["best"]) for row in group), 2),
