@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def test_a_killed_driver_goes_on_where_it_was(moment: int, tmp_path: Path) -> No
         run(oracle, path=path)
         os._exit(1)
     assert os.waitpid(driver, 0)[1] == signal.SIGKILL
+    time.sleep(1)  # its processes, of which one may begin a call, look for it every quarter of a second
     before = len(mark.read_text())
     told = sum(row.answer is not None for row in search.History.load(path).rows)
     assert run(oracle, path=path) == in_order()
