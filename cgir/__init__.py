@@ -11,6 +11,7 @@ from .errors import CgirError as CgirError
 from .errors import FileFormatError as FileFormatError
 from .errors import InvalidGraphError as InvalidGraphError
 from .errors import LabelError as LabelError
+from .errors import LimitError as LimitError
 from .errors import SpecError as SpecError
 from .errors import TraceError as TraceError
 from .errors import UnsupportedOpError as UnsupportedOpError
@@ -20,6 +21,7 @@ from .graph import Node as Node
 from .graph import NodeKind as NodeKind
 from .graph import Param as Param
 from .graph_batch import GraphBatch as GraphBatch
+from .limits import Limits as Limits
 from .passes import canonicalize as canonicalize
 from .serialize import load as load
 from .store.graph_store import GraphStore as GraphStore

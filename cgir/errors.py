@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+MESSAGE_LIMIT = 500  # characters of a message
+
 
 class CgirError(ValueError):
-    """Root of the library's errors; the message is one line meant for the user."""
+    """Root of the library's errors; the message is one line meant for the user.
+
+    Whatever a file or model put into it, the message is made safe here: one line, at most `MESSAGE_LIMIT` characters
+    (the start and the end, which says what to do), and nothing that a terminal would obey.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(message, MESSAGE_LIMIT))
 
 
 class InvalidGraphError(CgirError):
@@ -32,6 +41,29 @@ class UnsupportedOpError(TraceError):
 
 class LabelError(CgirError):
     """Labels that nothing can be learned from: missing, not finite, constant or too few."""
+
+
+class LimitError(TraceError, FileFormatError):
+    """A file or model would take more than `cgir.limits.Limits` allow; the message names the limit."""
+
+
+def printable(text: object, limit: int | None = None) -> str:
+    """Text for a message or a terminal: one line, and no character that a terminal obeys or a file cannot hold.
+
+    Args:
+        text: anything with a `str`.
+        limit: keep at most this many characters, the start and the end.
+    """
+    line = str(text)
+    if limit is not None and len(line) > 4 * limit:  # what is cut out is not looked at
+        line = line[: 2 * limit] + line[-2 * limit :]
+    if not line.isprintable():
+        line = " ".join(part.strip() for part in line.splitlines())
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    if limit is not None and len(line) > limit:
+        start = limit * 3 // 5
+        line = f"{line[:start]} ... {line[start + 5 - limit :]}"
+    return line
 
 
 def one_line(error: BaseException, limit: int | None = None, named: bool = False) -> str:

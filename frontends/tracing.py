@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cgir import Graph, canonicalize
+from cgir.limits import DEFAULT, Limits
 
 from .common.trace_request import BatchAxis, InputShape, TraceRequest
 from .registry import frontend_of
@@ -22,6 +23,7 @@ def trace(
     level: str = "module",
     strict: bool = False,
     name: str = "",
+    limits: Limits = DEFAULT,
 ) -> Graph:
     """The computation graph of a model.
 
@@ -45,12 +47,14 @@ def trace(
         level: of the canonical form, "module" or "inference" (see `cgir.canonicalize`).
         strict: refuse operators outside the vocabulary instead of keeping them as `Opaque` nodes.
         name: of the graph; the model's class, or the file's name, if empty.
+        limits: what a file may take, so that a small hostile one is refused instead of filling the memory.
 
     Raises:
         TraceError: the model cannot be followed (the message names the user's line or the file's node), or its
             framework is not installed.
+        LimitError: it would take more than `limits` allow.
         UnsupportedOpError: with `strict`, for an operator outside the vocabulary.
     """
-    request = TraceRequest(inputs, input_shape, dims or {}, strict, name, batch)
+    request = TraceRequest(inputs, input_shape, dims or {}, strict, name, batch, limits)
     graph = frontend_of(model).trace(model, request)
     return graph if raw else canonicalize(graph, level=level)

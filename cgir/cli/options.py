@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 
-from cgir.errors import TraceError
+from cgir.errors import CgirError, TraceError
 from cgir.executors import FORMS
+from cgir.limits import DEFAULT, Limits
 
 MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
@@ -57,6 +58,14 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
         help="inference also folds BatchNorm into convolutions",
     )
     parser.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
+    parser.add_argument(
+        "--limits",
+        type=parse_limits,
+        default=DEFAULT,
+        metavar="NAME=NUMBER,...",
+        help="allow more to a file that you trust, such as nodes=5e6,bytes=16e9,depth=500,seconds=300 (default: "
+        f"nodes={DEFAULT.nodes:.0e}, bytes={DEFAULT.bytes}, depth={DEFAULT.depth}, seconds={DEFAULT.seconds:.0f})",
+    )
 
 
 def add_drawing_options(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +158,14 @@ def batch_axis(given: list[tuple[str, int | None]] | None) -> int | dict[str, in
     if not all(name for name, _ in given):
         raise TraceError("--batch: several axes need the names of their inputs, such as --batch tokens=1")
     return dict(given)
+
+
+def parse_limits(text: str) -> Limits:
+    """The limits in a text such as nodes=5e6,seconds=300."""
+    try:
+        return Limits.parse(text)
+    except CgirError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_seed(text: str) -> int:

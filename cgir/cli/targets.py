@@ -59,6 +59,7 @@ def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tup
             level=args.level,
             strict=args.strict,
             name=Path(target).name,
+            limits=args.limits,
         )
     except TraceError as error:
         if shapes is None and "needs example inputs" in str(error):

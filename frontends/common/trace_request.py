@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from cgir import TraceError
+from cgir.limits import DEFAULT, Limits
 
 # one shape, several, or for ONNX models those of the inputs by name
 InputShape: TypeAlias = Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
@@ -25,6 +26,7 @@ class TraceRequest(NamedTuple):
     strict: bool = False
     name: str = ""
     batch: BatchAxis = 0
+    limits: Limits = DEFAULT
 
 
 def import_optional(module: str, purpose: str, extra: str) -> Any:

@@ -1,0 +1,75 @@
+"""Limits of what a file or model may take, so that a small hostile file cannot fill the memory or run for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+from .errors import CgirError, LimitError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file or model may take before it is refused; raise a limit for a file that you trust.
+
+    Attributes:
+        nodes: nodes of a graph once its functions are expanded, or objects of a file.
+        bytes: memory that a file claims beyond its own size: members of archives, weights of a configuration.
+        depth: functions in functions, graphs in graphs, lists in lists.
+        seconds: of a step whose effort nobody knows in advance.
+
+    Raises:
+        CgirError: a limit is not a positive number.
+    """
+
+    nodes: int = 1_000_000
+    bytes: int = 2 << 30
+    depth: int = 100
+    seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in LIMITS:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                raise CgirError(f"limits: {name} is {value!r}, expected a positive number")
+
+    def check(self, name: str, found: float, where: str) -> None:
+        """Raise LimitError if `found` is beyond the limit.
+
+        Args:
+            name: of the limit.
+            found: what the file would take.
+            where: file and place, the start of the message.
+        """
+        if found > (limit := getattr(self, name)):
+            raise LimitError(
+                f"{where}: takes {_shown(found)} {name}, more than the limit of {_shown(limit)}; if you trust it, "
+                f"allow more (limits=Limits({name}=...), or --limits {name}=... on the command line)"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Limits from text such as "nodes=5e6,seconds=300"; the others keep their defaults.
+
+        Raises:
+            CgirError: it names no limit, or a value is not a positive number.
+        """
+        values: dict[str, float] = {}
+        for part in text.split(","):
+            name, _, value = part.partition("=")
+            try:
+                number = float(value)
+            except ValueError:
+                number = 0.0
+            if name.strip() not in LIMITS or not 0 < number < float("inf"):
+                raise CgirError(f"limits: {part!r}, expected NAME=NUMBER with a name of {', '.join(LIMITS)}")
+            values[name.strip()] = number if name.strip() == "seconds" else int(number)
+        return cls(**values)  # type: ignore[arg-type]  # each has its own type
+
+
+LIMITS = tuple(field.name for field in fields(Limits))
+DEFAULT = Limits()
+
+
+def _shown(number: float) -> str:
+    return f"{number:,}" if number < 1e15 else f"{number:.1e}"

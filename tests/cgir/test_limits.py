@@ -1,0 +1,33 @@
+"""Limits of what a file may take, and the error that names them."""
+
+import pytest
+
+from cgir import CgirError, FileFormatError, LimitError, Limits, TraceError
+
+
+def test_what_is_beyond_a_limit_is_refused_with_its_name_and_how_to_raise_it():
+    limits = Limits(nodes=10)
+    limits.check("nodes", 10, "m.onnx")
+    with pytest.raises(LimitError, match=r"m\.onnx: takes 1.1e\+15 nodes, more than the limit of 10; .*Limits\(nodes="):
+        limits.check("nodes", 1.1e15, "m.onnx")
+
+
+def test_a_limit_error_is_what_readers_of_files_and_of_models_promise():
+    assert issubclass(LimitError, TraceError)
+    assert issubclass(LimitError, FileFormatError)
+
+
+def test_limits_from_text_keep_the_others():
+    assert Limits.parse("nodes=5e6, seconds=2.5") == Limits(nodes=5_000_000, seconds=2.5)
+
+
+@pytest.mark.parametrize("text", ["", "nodes", "nodes=", "nodes=-1", "nodes=nan", "bytes=inf", "colour=3", "nodes=1,,"])
+def test_other_text_is_an_error_that_lists_the_limits(text):
+    with pytest.raises(CgirError, match="nodes, bytes, depth, seconds"):
+        Limits.parse(text)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "7", True, None])
+def test_a_limit_is_a_positive_number(value):
+    with pytest.raises(CgirError, match=r"nodes is .*expected a positive number"):
+        Limits(nodes=value)
