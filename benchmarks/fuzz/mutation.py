@@ -11,7 +11,8 @@ from numpy.random import Generator
 NUMBERS = (0, 1, -1, 2, 7, 63, 64, 127, 255, 2**31 - 1, 2**31, -(2**31), 2**32, 2**53, 2**63 - 1, -(2**63), 2**64)
 TEXTS = ("", " ", "a\nb", "\r", "\x00", "\x1b[2J", "\u202e", "\ud800", "../../x", "é" * 300, "A" * 10**5, "-1", "NaN")
 VALUES: tuple[Any, ...] = (
-    *NUMBERS, 10**30, *TEXTS, None, True, False, 0.5, -0.0, 1e308, float("inf"), float("nan"), [], {}, [[]], [None], {"": 0}
+    *NUMBERS, 10**30, *TEXTS,
+    None, True, False, 0.5, -0.0, 1e308, float("inf"), float("nan"), [], {}, [[]], [None], {"": 0}
 )  # fmt: skip
 
 
