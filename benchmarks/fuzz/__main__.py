@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import queue
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,7 @@ def _run_all(chosen: Sequence[str], options: argparse.Namespace) -> list[str]:
 
 def _run_one(kind: str, folder: Path, inputs: int, seed: int, share: float, progress: Any) -> None:
     logging.disable(logging.WARNING)
-    run(kind, folder, inputs, seed, time.monotonic() + share, progress.put)
+    run(kind, folder, inputs, seed, share, progress.put)
 
 
 def table_of(results: Sequence[Result]) -> Table:

@@ -48,7 +48,7 @@ def target_of(kind: str) -> Target:
     return found
 
 
-def run(kind: str, folder: Path, inputs: int, seed: int, until: float, said: Callable[[int], object]) -> None:
+def run(kind: str, folder: Path, inputs: int, seed: int, seconds: float, said: Callable[[int], object]) -> None:
     """Read inputs until there are `inputs` of them, going on where an earlier run ended.
 
     Args:
@@ -56,7 +56,7 @@ def run(kind: str, folder: Path, inputs: int, seed: int, until: float, said: Cal
         folder: of the campaign: outcomes, and files while they are needed.
         inputs: how many, in all.
         seed: of the campaign.
-        until: monotonic time at which to stop.
+        seconds: to stop after, from when its seeds are made.
         said: called with the number of inputs after each hundred.
     """
     target, path = target_of(kind), folder / f"{kind}.jsonl"
@@ -66,6 +66,7 @@ def run(kind: str, folder: Path, inputs: int, seed: int, until: float, said: Cal
     seeds = _prepared(kind, folder / f"{kind}.seeds")
     if path.exists():  # without a last line that was not finished
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    until = time.monotonic() + seconds
     with path.open("a", encoding="utf-8") as file:
         while start < inputs and time.monotonic() < until:
             indices = range(start, min(start + BATCH, inputs))
