@@ -14,8 +14,8 @@ next write of the same jobs.
 
 from __future__ import annotations
 
-import glob
 import json
+import os
 import re
 import secrets
 from collections.abc import Collection, Iterator, Sequence
@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from cgir.atomic_files import atomic_path, locked
+from cgir.atomic_files import atomic_path, locked, sync, sync_folder
 from cgir.errors import CgirError, FileFormatError, one_line
 
 from .parquet_shard import VERSION, footer_digest
@@ -45,7 +45,9 @@ class Part(NamedTuple):
 
 
 class StagedParts(ExitStack):
-    """New parts under temporary names, which are renamed when the `with` block ends without an error.
+    """New parts under temporary names, which are removed when the `with` block ends, unless `finish` was called.
+
+    The folder is locked, so what a kill leaves needs no locks of its own: files of which there may be thousands.
 
     Args:
         folder: of the store.
@@ -59,17 +61,23 @@ class StagedParts(ExitStack):
     def next_path(self) -> Path:
         """A temporary path to write the next part to."""
         name = f"part-{self._first + len(self._names):05d}-{secrets.token_hex(4)}.parquet"
-        path: Path = self.enter_context(atomic_path(self._folder / name, fsync=True))
+        path = self._folder / f".{name}.{secrets.token_hex(6)}.part"
+        self.callback(path.unlink, missing_ok=True)
         self._names.append(name)
         self._paths.append(path)
         return path
 
     def finish(self, rows: Sequence[int]) -> list[Part]:
-        """The entries of the parts that were written, from the number of graphs in each."""
-        return [
+        """Give the parts that were written their names; their entries, from the number of graphs in each."""
+        parts = [
             Part(name, count, footer_digest(path))
             for name, count, path in zip(self._names, rows, self._paths, strict=True)
         ]
+        for part, path in zip(parts, self._paths, strict=True):
+            sync(path)
+            os.replace(path, self._folder / part.file)
+        sync_folder(self._folder)
+        return parts
 
 
 def read_parts(folder: Path, form: str = FORMAT) -> list[Part]:
@@ -148,7 +156,7 @@ def lock_folder(folder: Path, form: str = FORMAT) -> Iterator[list[Part]]:
 
 @contextmanager
 def open_file_for_writing(path: Path) -> Iterator[Path]:
-    """Lock a file, and remove what a write that was killed has left.
+    """Lock a file that is written as a whole.
 
     Yields:
         A temporary path, which replaces `path` when the `with` block ends without an error.
@@ -156,11 +164,8 @@ def open_file_for_writing(path: Path) -> Iterator[Path]:
     Raises:
         CgirError: another process writes to it.
     """
-    with locked(path.with_name(f".{path.name}.lock"), path):
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            leftover.unlink(missing_ok=True)
-        with atomic_path(path, fsync=True) as temporary:
-            yield temporary
+    with locked(path.with_name(f".{path.name}.lock"), path), atomic_path(path, fsync=True) as temporary:
+        yield temporary
 
 
 def commit(folder: Path, parts: Sequence[Part], form: str = FORMAT) -> None:

@@ -30,7 +30,6 @@ with `objectives="imagenet_val_top1"`.
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -65,8 +64,6 @@ def measure(specs: Iterable[Spec], measured: Measurement, out: Path) -> Table:
         raise CgirError(f"--out {out}; expected a name that ends in .parquet")
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(out.with_name(f".{out.name}.lock"), out):
-        for leftover in out.parent.glob(f".{glob.escape(out.name)}.*.part"):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
         rows = _continued(measured, out)
         missing = [spec for spec in dict.fromkeys(map(canonical, specs)) if spec not in rows]
         with tqdm(missing, desc="networks", disable=None) as bar:
