@@ -66,7 +66,7 @@ def trace(model: keras.Operation | str | os.PathLike[str], request: TraceRequest
     """
     if isinstance(model, str | os.PathLike):
         request = request._replace(name=request.name or Path(model).stem)
-        model = load_model(Path(model))
+        model = load_model(Path(model), request.limits)
     if not isinstance(model, keras.Layer):
         raise TraceError(
             f"cannot trace the Keras operation {type(model).__name__} by itself; call it in a keras.Model, "

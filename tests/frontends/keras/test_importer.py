@@ -352,7 +352,7 @@ def test_files_that_are_refused(suffix: str, tmp_path: Path, monkeypatch: pytest
     assert "\n" not in str(caught.value)
     broken = tmp_path / f"broken{suffix}"
     broken.write_bytes(code.read_bytes()[:200])
-    reason = "Keras cannot load this file" if suffix == ".h5" else "not a .keras file, which is a zip archive"
+    reason = "not an HDF5 file, or cut off" if suffix == ".h5" else "not a .keras file, which is a zip archive"
     with pytest.raises(cgir.TraceError, match=reason):
         frontends.trace(broken)
 
