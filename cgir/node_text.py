@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from .errors import printable
 from .graph import Graph, Node, Shape
 from .ops import OPS
 
@@ -18,12 +19,13 @@ COLORS = {
     "control": "#ffd0f0", "source": "#f0f0f0", "movement": "#f0f0f0", "identity": "#f0f0f0",
 }  # fmt: skip
 WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AvgPool")
+NAME = 200  # characters of a name in a text
 KINDS_NAMED = 4  # operators named in a block's summary
 
 
 def heading(graph: Graph) -> str:
     """Name, level and size of a graph."""
-    return f"{graph.name or 'graph'} ({graph.level}): {len(graph):,} nodes, {graph.num_edges:,} edges"
+    return f"{printable(graph.name or 'graph', NAME)} ({graph.level}): {len(graph):,} nodes, {graph.num_edges:,} edges"
 
 
 def color(node: Node) -> str:
@@ -81,7 +83,7 @@ def short_attributes(node: Node) -> str:
 
 def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> list[str]:
     """Rows with aligned columns, those numbered in `right` to the right."""
-    rows, right = list(rows), set(right)
+    rows, right = [tuple(map(printable, row)) for row in rows], set(right)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = (
         (

@@ -101,6 +101,11 @@ def all_reduce_sum(value: Tensor) -> float:
     return float(value)
 
 
+def any_process(value: bool) -> bool:
+    """Whether `value` holds in any of the processes; the same in all of them."""
+    return all_reduce_sum(torch.tensor(float(value))) > 0 if rank_and_world_size()[1] > 1 else value
+
+
 def check_same(text: str) -> None:
     """Barrier that raises CgirError in every process unless all of them pass the same text."""
     world_size = rank_and_world_size()[1]

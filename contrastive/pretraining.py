@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -14,9 +16,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm import tqdm
 
+from cgir.atomic_files import locked
 from cgir.errors import CgirError, FileFormatError, changed_settings, one_line
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.interrupts import Deferred, deferred
 from cgir.store.graph_store import GraphStore
 from encoders.models.checkpoints import encoder_meta, read_tensors, save_encoder, write_tensors
 from encoders.models.encoder import Encoder
@@ -31,7 +35,9 @@ from .pretraining_set import Pool, as_pool
 
 log = logging.getLogger(__name__)
 
-STATE, ENCODER = "state.safetensors", "encoder.safetensors"
+STATE, ENCODER, LOCK = "state.safetensors", "encoder.safetensors", ".lock"
+LONGEST = 60.0  # seconds without a checkpoint, where steps take long
+SHARE = 100  # of the time, at most this part is spent on such checkpoints
 
 
 def pretrain(
@@ -54,8 +60,10 @@ def pretrain(
         config: hyperparameters; default the paper's.
         families: (G,) name or number of each graph's family; default one family.
         spectra: (G, k) that decide which graphs are near, from `cgir.spectrum` (the default) or `operator_spectrum`.
-        run_dir: folder for checkpoints: a second call resumes an interrupted run and ends with bit-identical weights.
-        checkpoint_every: steps between two checkpoints in `run_dir`.
+        run_dir: folder for checkpoints: a second call resumes an interrupted run and ends with bit-identical weights;
+            Ctrl-C and SIGTERM save the state first. With other `steps` in `config` the run goes on as well, from then
+            on with the learning rates of the new number.
+        checkpoint_every: steps between two checkpoints in `run_dir`, fewer where they take over a minute.
         progress: show a progress bar.
 
     Returns:
@@ -63,32 +71,61 @@ def pretrain(
 
     Raises:
         CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another config or other
-            graphs, or processes differ.
+            graphs or has done more steps, another process is writing to it, or processes differ.
+        KeyboardInterrupt: after Ctrl-C; says where the state is.
     """
     distributed.init_process_group()
     run = PretrainingRun(as_pool(graphs, families, spectra), config or PretrainConfig())
-    folder = None if run_dir is None else Path(run_dir)
-    if folder is not None and (folder / STATE).exists():
-        run.load(folder / STATE)
-        log.info("pretrain: resuming at step %d of %d from %s", run.step, run.config.steps, folder / STATE)
-    distributed.check_same(f"{run.config} {run.data} {run.step}")
     is_first = distributed.rank_and_world_size()[0] == 0
-    _train(run, folder / STATE if folder is not None and is_first else None, checkpoint_every, progress and is_first)
-    encoder = run.objective.encoder.eval()
-    if folder is not None and is_first:
-        save_encoder(encoder, folder / ENCODER)
-    distributed.check_same("written")
+    if run_dir is None:
+        distributed.check_same(f"{run.config} {run.data} {run.step}")
+        _train(run, None, checkpoint_every, progress and is_first)
+        return run.objective.encoder.eval()
+    folder = Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK, folder) if is_first else nullcontext():
+        if (folder / STATE).exists():
+            run.load(folder / STATE)
+            log.info("pretrain: resuming at step %d of %d from %s", run.step, run.config.steps, folder / STATE)
+        distributed.check_same(f"{run.config} {run.data} {run.step}")
+        _train(run, folder / STATE, checkpoint_every, progress and is_first)
+        encoder = run.objective.encoder.eval()
+        if is_first:
+            save_encoder(encoder, folder / ENCODER)
+        distributed.check_same("written")
     return encoder
 
 
 def _train(run: PretrainingRun, checkpoint: Path | None, checkpoint_every: int, progress: bool) -> None:
-    """Do all remaining steps; write the state to `checkpoint` every `checkpoint_every` steps and after the last."""
-    with tqdm(total=run.config.steps, initial=run.step, desc="pretrain", unit="step", disable=not progress) as bar:
+    """Do all remaining steps; the first process writes the state to `checkpoint`.
+
+    It does so every `checkpoint_every` steps, after a minute, after the last step, and when the run is interrupted.
+    """
+    is_first = distributed.rank_and_world_size()[0] == 0
+    with (
+        tqdm(total=run.config.steps, initial=run.step, desc="pretrain", unit="step", disable=not progress) as bar,
+        deferred() if checkpoint is not None else nullcontext(Deferred()) as stop,
+    ):
+        written, pause = monotonic(), LONGEST
         while run.step < run.config.steps:
             bar.set_postfix(loss=f"{run.advance():.3f}", refresh=False)
             bar.update()
-            if checkpoint is not None and (run.step % checkpoint_every == 0 or run.step == run.config.steps):
+            if checkpoint is None:
+                continue
+            is_last = run.step == run.config.steps
+            interrupted = distributed.any_process(bool(stop.requested)) and not is_last
+            regular = run.step % checkpoint_every == 0 or is_last
+            if is_first and (regular or interrupted or monotonic() - written > pause):
+                start = monotonic()
                 run.save(checkpoint)
+                written = monotonic()
+                pause = max(LONGEST, SHARE * (written - start))
+            if interrupted:
+                stop.end(
+                    f"pretraining stopped at step {run.step} of {run.config.steps}; its state is in {checkpoint}, and "
+                    "the same call or command goes on from there"
+                )
+                break
 
 
 def _check_world_size(config: PretrainConfig, world_size: int) -> None:
@@ -150,17 +187,23 @@ class PretrainingRun:
                 {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
             )
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
-            self.step = int(meta["step"])
+            self.step, before = int(meta["step"]), int(meta["config"]["steps"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise FileFormatError(
                 f"{path}: incomplete state of a run ({one_line(error, 200)}); remove it to start again"
             ) from error
+        steps = self.config.steps
+        if self.step > steps:
+            raise CgirError(f"{path}: has done {self.step} steps already, more than {steps}; give as many, or more")
+        if before != steps:
+            log.info("pretrain: %d steps, not %d, and the learning rates of so many from here on", steps, before)
 
     def _meta(self) -> dict[str, Any]:
         return {"config": asdict(self.config), "data": self.data, "encoder": encoder_meta(self.objective.encoder)}
 
     def _check_same(self, path: Path, meta: dict[str, Any]) -> None:
         for part, current in self._meta().items():
+            current.pop("steps", None)  # which may grow
             if changes := changed_settings(meta.get(part, {}), current):
                 raise CgirError(
                     f"{path}: belongs to another run ({part}: {changes[:300]}); use the same, or another run_dir"

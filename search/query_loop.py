@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from math import isnan
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from cgir.errors import CgirError, one_line
 from cgir.executors import Call, Executor, check_executor, wait_any
+from cgir.interrupts import advised
 from frontends.spaces import Space
 
 from .ask_tell import Method, Search, Trial
@@ -183,6 +184,7 @@ def run_method(
         options.get("executor"), options.get("workers", 1), options.get("timeout"), options.get("memory")
     )
     resources.check(method.name)
+    path = options.get("path")
     search = Search(
         space,
         method,
@@ -190,10 +192,12 @@ def run_method(
         limits=options.get("limits", ()),
         seed=seed,
         look_ahead=resources.look_ahead,
-        path=options.get("path"),
+        path=path,
         oracle=oracle is not None,
     )
-    return run_search(search, oracle, queries, resources=resources, progress=options.get("progress", True))
+    advice = f"all answers so far are in {path}; the same call or command goes on from there"
+    with advised(advice) if path else nullcontext():
+        return run_search(search, oracle, queries, resources=resources, progress=options.get("progress", True))
 
 
 class Failures:

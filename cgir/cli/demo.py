@@ -21,6 +21,7 @@ from cgir.store import GraphStore
 
 from . import demo_report
 from .options import parse_seed
+from .output import say
 
 if TYPE_CHECKING:
     from contrastive.transfer_protocol import LabelledFamily, Method
@@ -101,7 +102,7 @@ def run_demo(folder: Path, seed: int = 0, config: DemoConfig | None = None) -> N
 
 
 def _print(text: str) -> None:
-    print(text, flush=True)
+    say(text, flush=True)
 
 
 def _trace_networks(drawing: Path) -> Graph:

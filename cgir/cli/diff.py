@@ -7,6 +7,7 @@ import argparse
 from cgir.analysis import graph_diff
 
 from .options import add_trace_options
+from .output import say
 from .targets import load_or_trace
 
 HELP = "say where two graphs part"
@@ -26,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     """Print the differences; exit status 1 if there are any."""
     a, b = (load_or_trace(target, args) for target in (args.a, args.b))
     differences = graph_diff.diff(a, b)
-    print(differences or "the graphs are isomorphic")
+    say(differences or "the graphs are isomorphic")
     return 1 if differences else 0

@@ -7,10 +7,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 
+from cgir.errors import printable
 from cgir.executors import open_executor
 from cgir.package_check import check_packages
 
 from .options import add_writing_options
+from .output import say
 
 HELP = "a data set of graphs as vectors, in Parquet files"
 
@@ -41,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     with open_executor(args.executor) if args.executor else nullcontext() as executor:
         embed_store(args.encoder, args.store, args.output, executor, args.overwrite)
     found = StoredEmbeddings(args.output)
-    print(f"{args.output}: {len(found):,} vectors of {found.dim} numbers in {perf_counter() - start:.0f} s")
+    say(f"{printable(args.output)}: {len(found):,} vectors of {found.dim} numbers in {perf_counter() - start:.0f} s")
     return 0

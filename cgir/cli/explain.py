@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, printable
 from cgir.package_check import check_packages
 
 from .options import add_detail_options, add_trace_options, positive_int
+from .output import say
 from .targets import load_or_trace
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     text = explanation.table(args.top)
     if args.output:
         draw(explanation, args.output, args.depth, args.full)
-        text += f"\n\nwrote {args.output}"
-    print(text)
+        text += f"\n\nwrote {printable(args.output)}"
+    say(text)
     return 0
 
 

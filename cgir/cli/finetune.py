@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cgir.errors import LabelError
+from cgir.errors import LabelError, printable
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
@@ -17,6 +17,7 @@ from cgir.typing import FloatArray
 
 from .label_csv import LabelColumn, read_labels
 from .options import NETWORKS, add_trace_options, parse_seed, positive_int
+from .output import say
 from .predict import SHIPPED_ENCODER, predict_scores
 from .pretrain import ENCODER
 from .score_table import format_table
@@ -114,8 +115,8 @@ def run(args: argparse.Namespace) -> int:
         predictor.fit_sources([(others, sign * y) for others, y in families], seed=args.seed)
     num_labels = fit(predictor, graphs, sign * values, args.limit, args.seed)
     predictor.save(args.output)
-    print(format_table(targets.names, *predict_scores(predictor, graphs), args.top, (metric, values)))
-    print(f"predictor: {args.output} ({num_labels} labels)")
+    say(format_table(targets.names, *predict_scores(predictor, graphs), args.top, (metric, values)))
+    say(f"predictor: {printable(args.output)} ({num_labels} labels)")
     return 0
 
 

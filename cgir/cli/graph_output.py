@@ -6,15 +6,18 @@ import argparse
 
 from cgir.atomic_files import atomic_path
 from cgir.drawing import to_dot, to_html, to_svg
+from cgir.errors import printable
 from cgir.graph import Graph
+
+from .output import say
 
 
 def write_graph(graph: Graph, args: argparse.Namespace) -> None:
     """Print the report, and write the graph and its drawings to the files that the options name."""
-    print(graph.report())
+    say(graph.report())
     if args.output:
         graph.save(args.output)
-        print(f"\nwrote {args.output}")
+        say(f"\nwrote {printable(args.output)}")
     write_drawings(graph, args)
 
 
@@ -24,9 +27,9 @@ def write_drawings(graph: Graph, args: argparse.Namespace) -> None:
         to_svg(graph, args.svg, args.depth, args.full)
     if args.dot:
         with atomic_path(args.dot) as path:
-            path.write_text(to_dot(graph, args.depth, args.full), encoding="utf-8")
+            path.write_text(to_dot(graph, args.depth, args.full), encoding="utf-8", errors="backslashreplace")
     if args.html:
         to_html(graph, args.html, args.depth, args.full)
     for path in (args.svg, args.dot, args.html):
         if path:
-            print(f"wrote {path}")
+            say(f"wrote {printable(path)}")

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cgir.errors import CgirError, TraceError
+from cgir.errors import CgirError, TraceError, printable
 from cgir.package_check import check_packages
 
 from .options import MODEL, parse_seed, parse_shape, positive_int
+from .output import say
 from .trainable_models import Examples, build_model, model_names
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
     check_packages("frontends", "search")
     rows = sorted(measure(model_names(args.models), args), key=lambda row: row.latency.median_ms)
     if args.json:
-        print(json.dumps([row.as_json() for row in rows], indent=1))
+        say(json.dumps([row.as_json() for row in rows], indent=1))
     else:
-        print(format_latencies(rows))
+        say(format_latencies(rows))
     return 0
 
 
@@ -119,11 +120,11 @@ def format_latencies(rows: Sequence[Row]) -> str:
     from search.measured_latency import format_ms
 
     if len(rows) == 1:
-        return f"{rows[0].name}: {rows[0].latency}"
+        return f"{printable(rows[0].name)}: {rows[0].latency}"
     lines = [["ms", "10 %", "90 %", "cpu ms", "MFLOPs", "M params", "network"]]
     for name, latency, flops, params in rows:
         times = map(format_ms, (latency.median_ms, latency.p10_ms, latency.p90_ms, latency.cpu_ms))
-        lines.append([*times, _millions(flops), _millions(params), name])
+        lines.append([*times, _millions(flops), _millions(params), printable(name)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
     table = ["  ".join([*(f"{c:>{w}}" for c, w in zip(line[:-1], widths, strict=True)), line[-1]]) for line in lines]
     one = rows[0].latency

@@ -7,13 +7,13 @@ encoders, contrastive, torch): functions import it when they run.
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 from cgir import __version__
-from cgir.errors import CgirError
+from cgir.errors import MESSAGE_LIMIT, CgirError, one_line, printable
+from cgir.interrupts import Terminated, termination_as_exception
 
 from . import (
     demo,
@@ -33,6 +33,8 @@ from . import (
     trace,
 )
 from .options import join_signed
+from .output import discard_output, prepare_streams, say_error
+from .parsing import Parser, check_words
 
 EPILOG = """examples:
   cgir demo                                              \
@@ -72,7 +74,7 @@ COMMANDS: dict[str, Command] = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; `command` is the chosen one, and `action` that of `cgir tables`."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="cgir",
         description="Networks as computation graphs; graphs as vectors; vectors as a ranking learned from few labels.",
         epilog=EPILOG,
@@ -87,25 +89,55 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; an error is one line on standard error and exit status 2, an interruption 130."""
-    args = build_parser().parse_args(join_signed(sys.argv[1:] if argv is None else argv))
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    """Run one command.
+
+    Returns:
+        The exit status. 0: done; 1: two graphs differ, or an error of cgir itself; 2: an error, which is one line on
+        standard error; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
     try:
-        return COMMANDS[args.command].run(args)
-    except KeyboardInterrupt:
-        print("cgir: interrupted", file=sys.stderr)
-        return 130
+        with termination_as_exception():
+            status = _run(words)
+            sys.stdout.flush()
+            return status
+    except KeyboardInterrupt as error:
+        say_error(f"interrupted: {error}" if any(error.args) else "interrupted")
+        return 143 if isinstance(error, Terminated) else 130
     except BrokenPipeError:
+        discard_output()
         return 0
-    except (CgirError, OSError) as error:
-        if args.debug:
+    except Exception as error:
+        if "--debug" in words:
             raise
-        print(f"cgir: {_message(error)}", file=sys.stderr)
-        return 2
+        return _report(error)
+
+
+def _run(words: list[str]) -> int:
+    check_words(words)
+    args = build_parser().parse_args(join_signed(words))
+    return COMMANDS[args.command].run(args)
+
+
+def _report(error: Exception) -> int:
+    """Print the one line of an error; the exit status."""
+    if isinstance(error, CgirError | OSError):
+        say_error(_message(error))
+        status = 2
+    else:
+        name = one_line(error, 300, named=True)
+        say_error(f"internal error: {name} (run again with --debug for the traceback, and report it)")
+        status = 1
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        discard_output()
+    return status
 
 
 def _message(error: Exception) -> str:
     """The message of an error; of the operating system's, the file and what is wrong with it."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    return printable(error, MESSAGE_LIMIT)

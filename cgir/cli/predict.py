@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, printable
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
 from cgir.typing import FloatArray
 
 from .options import NETWORKS, add_trace_options, positive_int
+from .output import say
 from .score_table import check_output, format_table, write_csv
 from .targets import load_or_trace, open_targets, read_graphs
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     import encoders
 
     if not args.networks and not args.predictor and not args.task:
-        print(list_tasks())
+        say(list_tasks())
         return 0
     if not args.networks:
         raise CgirError("which networks? `cgir predict --help` says what can be named")
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     model = encoders.Predictor.load(args.predictor) if args.predictor else check_task(args.task)
     targets = open_targets(args.networks)
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
-    print(rank_networks(model, targets.names, graphs, args.top, args.output))
+    say(rank_networks(model, targets.names, graphs, args.top, args.output))
     return 0
 
 
@@ -131,7 +132,7 @@ def _ranking(names: Sequence[str], scores: FloatArray, std: FloatArray | None, t
     text = format_table(names, scores, std, top)
     if output:
         write_csv(output, names, scores, std)
-        text += f"\n\nwrote {output}"
+        text += f"\n\nwrote {printable(output)}"
     return text
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cgir.errors import printable
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
 from .options import parse_seed
+from .output import say
 
 HELP = "train an encoder on unlabelled graphs"
 ENCODER = "encoder.safetensors"  # in the folder that `contrastive.pretrain` writes
@@ -55,5 +57,5 @@ def run(args: argparse.Namespace) -> int:
     names = ("contrast", "steps", "batch", "seed", *contrastive.WEIGHTS)
     config = contrastive.PretrainConfig(**{name: getattr(args, name) for name in names})
     contrastive.pretrain(store, config, run_dir=args.output)
-    print(f"encoder: {args.output / ENCODER} ({len(store):,} graphs of {len(set(store.families))} families)")
+    say(f"encoder: {printable(args.output / ENCODER)} ({len(store):,} graphs of {len(set(store.families))} families)")
     return 0

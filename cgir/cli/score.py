@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from cgir.atomic_files import atomic_path
-from cgir.errors import CgirError
+from cgir.errors import CgirError, printable
 from cgir.package_check import check_packages
 
 from .options import add_image_options, parse_seed, parse_shape, positive_int
+from .output import say
 from .score_table import check_output
 from .trainable_models import model_names
 
@@ -100,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
     if ranks and len(names) < 2:
         raise CgirError(f"{ranks[0]} ranks networks among each other, and only {names[0]} is named; name several")
     rows = score_models(names, args.proxies, read_examples(args), args)
-    print(format_scores(names, args.proxies, rows))
+    say(format_scores(names, args.proxies, rows))
     if args.output:
         write_scores(args.output, names, args.proxies, rows)
-        print(f"\nwrote {args.output}")
+        say(f"\nwrote {printable(args.output)}")
     return 0
 
 
@@ -176,7 +177,7 @@ def format_scores(names: Sequence[str], proxies: Sequence[str], rows: Sequence[d
     for rank, index in enumerate(_best_first(proxies[0], rows), 1):
         row = rows[index]
         costs = [_millions(row[cost]) for cost in COSTS]
-        lines.append([str(rank), *(_number(row[proxy], "{:#.5g}") for proxy in shown), *costs, names[index]])
+        lines.append([str(rank), *(_number(row[proxy], "{:#.5g}") for proxy in shown), *costs, printable(names[index])])
     widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
     table = ["  ".join([*(f"{c:>{w}}" for c, w in zip(line[:-1], widths, strict=True)), line[-1]]) for line in lines]
     undefined = any(value is None for row in rows for value in row.values())
@@ -195,7 +196,10 @@ def write_scores(
         rows: scores of each model by name.
     """
     columns = list(dict.fromkeys((*proxies, *COSTS)))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["rank", "model", *columns])
         for rank, index in enumerate(_best_first(proxies[0], rows), 1):

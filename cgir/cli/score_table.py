@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cgir.atomic_files import atomic_path
-from cgir.errors import CgirError
+from cgir.errors import CgirError, printable
 from cgir.typing import FloatArray, IntArray
 
 
@@ -37,7 +37,7 @@ def format_table(
         if label:
             value = label[1][index]
             middle += ("" if std is None else "  ") + f"{'' if np.isnan(value) else format(value, '.6g'):>{width}}  "
-        lines.append(f"{rank:5d}  {scores[index]:9.4f}  {middle}{names[index]}")
+        lines.append(f"{rank:5d}  {scores[index]:9.4f}  {middle}{printable(names[index])}")
     return "\n".join(lines)
 
 
@@ -59,7 +59,10 @@ def write_csv(path: Path, names: Sequence[str], scores: FloatArray, std: FloatAr
         std: (G,) standard deviations, a fourth column called `deviation`.
     """
     header = ["rank", "model", "score"] + ([] if std is None else ["deviation"])
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for rank, index in enumerate(_best_first(scores), 1):

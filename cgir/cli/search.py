@@ -11,12 +11,13 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, printable
 from cgir.executors import FORMS, open_executor
 from cgir.package_check import check_packages
 
 from .options import parse_bytes, parse_seed, parse_skeleton, positive_float, positive_int
 from .oracles import METRIC, PLACE, Question, command_question, function_question, table_question
+from .output import say
 
 if TYPE_CHECKING:
     from encoders import Predictor
@@ -138,22 +139,18 @@ def run(args: argparse.Namespace) -> int:
     workers = count_workers(args)
     method = build_method(args, question)
     opened = open_executor(args.executor, workers) if args.executor else nullcontext()
-    try:
-        with opened as executor:
-            history = run_method(
-                question.space, method, question.oracle, args.queries, args.seed,
-                objectives=args.objective or METRIC, limits=[*args.limit, *question.rules], path=path,
-                executor=executor, workers=workers, timeout=args.timeout, memory=args.memory,
-                progress=sys.stderr.isatty(),
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        print(f"cgir: all answers so far are in {path}; the same command goes on from there", file=sys.stderr)
-        raise
-    print(summary(history))
+    with opened as executor:
+        history = run_method(
+            question.space, method, question.oracle, args.queries, args.seed,
+            objectives=args.objective or METRIC, limits=[*args.limit, *question.rules], path=path,
+            executor=executor, workers=workers, timeout=args.timeout, memory=args.memory,
+            progress=sys.stderr.isatty(),
+        )  # fmt: skip
+    say(summary(history))
     if args.report:
         history.report(args.report)
-        print(f"\nreport: {args.report}", end="")
-    print(f"\nlog: {path}; the same command goes on from it, also with more --queries")
+        say(f"\nreport: {printable(args.report)}", end="")
+    say(f"\nlog: {printable(path)}; the same command goes on from it, also with more --queries")
     return 0
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cgir.errors import CgirError, LabelError
+from cgir.errors import CgirError, LabelError, printable
 from cgir.package_check import check_packages
 
 from .options import add_image_options, parse_seed, positive_int
+from .output import say
 
 if TYPE_CHECKING:
     from search.one_shot import Images, Selected, Supernet, Trained
@@ -109,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     selected = apply_rule(network, trained, weights_images, valid, args)
     if args.output:
         selected.save(args.output)
-    print(report(selected, trained, args))
+    say(report(selected, trained, args))
     return 0
 
 
@@ -225,7 +226,7 @@ def report(selected: Selected, trained: Trained, args: argparse.Namespace) -> st
         f"scores: higher is better, and comparable in a line only; * is selected{left_out(selected, args.exclude)}",
         *measured(selected),
     ]
-    return "\n".join([*lines, *([f"wrote {args.output}"] if args.output else [])])
+    return "\n".join([*lines, *([f"wrote {printable(args.output)}"] if args.output else [])])
 
 
 def left_out(selected: Selected, exclude: Sequence[str]) -> str:

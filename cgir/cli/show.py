@@ -10,6 +10,7 @@ from cgir.serialize import load
 
 from .graph_output import write_drawings
 from .options import add_drawing_options
+from .output import say
 
 HELP = "print or draw a saved graph"
 
@@ -27,6 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the graph as blocks, as nodes (`--full`) or as a report, and draw it."""
     graph = load(args.graph)
-    print(graph.report() if args.report else graph if args.full else summary(graph, args.depth))
+    say(graph.report() if args.report else graph if args.full else summary(graph, args.depth))
     write_drawings(graph, args)
     return 0

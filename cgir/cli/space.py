@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgir.errors import CgirError, SpecError
+from cgir.errors import CgirError, SpecError, printable
 from cgir.executors import open_executor
 from cgir.package_check import check_packages
 from cgir.store import GraphStore, Job
@@ -20,6 +20,7 @@ from cgir.store.manifest import read_parts
 
 from .graph_output import write_graph
 from .options import add_drawing_options, add_writing_options, parse_seed, positive_int
+from .output import say
 
 if TYPE_CHECKING:
     from frontends.spaces.space import Space
@@ -65,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
                 "a data set needs a search space and a place: cgir space NAME --sample N -o PATH, "
                 "without a single network"
             )
-        print(write_store(args))
+        say(write_store(args))
     elif args.architecture is None:
-        print(describe(args.name, args.seed) if args.name else list_spaces())
+        say(describe(args.name, args.seed) if args.name else list_spaces())
     else:
         space = get(args.name)
         write_graph(space.graph(space.parse(args.architecture)), args)
@@ -111,7 +112,7 @@ def write_store(args: argparse.Namespace) -> str:
         with open_executor(args.executor) if args.executor else nullcontext() as executor:
             GraphStore.write_parts(args.output, jobs, executor, args.overwrite)
         written = sum(part.rows for part in read_parts(args.output))  # opened, 10^8 rows are an array of 0.8 GB
-    return f"{args.output}: {written:,} networks of {args.name} in {perf_counter() - start:.0f} s"
+    return f"{printable(args.output)}: {written:,} networks of {args.name} in {perf_counter() - start:.0f} s"
 
 
 def _write_file(args: argparse.Namespace, jobs: list[Job]) -> None:

@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from time import perf_counter
 
-from cgir.errors import CgirError
+from cgir.errors import CgirError, printable
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
+
+from .output import say
 
 HELP = "label tables: list them, make one of a benchmark's official file, or a data set of one"
 EPILOG = """formats, and the files that users have:
@@ -86,11 +88,11 @@ def run(args: argparse.Namespace) -> int:
     """Carry out the action and print its result."""
     check_packages("frontends")
     if args.action == "list":
-        print(list_tables(args.data))
+        say(list_tables(args.data))
     elif args.action == "import":
-        print(import_file(args.format, args.file, args.output, args.space, args.spec))
+        say(import_file(args.format, args.file, args.output, args.space, args.spec))
     else:
-        print(write_store(args.name, args.data, args.output))
+        say(write_store(args.name, args.data, args.output))
     return 0
 
 
@@ -138,8 +140,8 @@ def import_file(format_name: str, file: Path, output: Path | None, space: str | 
     seconds = perf_counter() - start
     content = f"{len(table):,} rows of {table.space.name}, {len(table.metrics)} metrics"
     return (
-        f"{target}: {content}, {target.stat().st_size / 1e6:.1f} MB, in {seconds:.0f} s\n"
-        f'open it with frontends.tables.load("{target}")'
+        f"{printable(target)}: {content}, {target.stat().st_size / 1e6:.1f} MB, in {seconds:.0f} s\n"
+        f'open it with frontends.tables.load("{printable(target)}")'
     )
 
 
@@ -159,4 +161,5 @@ def write_store(name: str, folder: Path | None, output: Path) -> str:
     start, table = perf_counter(), load(name, folder)
     family = table.families or (table.space.name if table.space else table.name)
     GraphStore.write(output, table.graphs(), family=family, specs=table.spec_strings, labels=table.columns)
-    return f"{output}: {len(table):,} networks with {', '.join(table.metrics)}, in {perf_counter() - start:.0f} s"
+    content = f"{len(table):,} networks with {', '.join(table.metrics)}"
+    return f"{printable(output)}: {content}, in {perf_counter() - start:.0f} s"

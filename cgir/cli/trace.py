@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from cgir.errors import printable
 from cgir.passes import canonicalize
 
 from .graph_output import write_graph
 from .options import MODEL, add_drawing_options, add_trace_options
+from .output import say
 from .targets import trace_model
 
 HELP = "turn a PyTorch, Keras, TensorFlow or ONNX model into a graph"
@@ -36,6 +38,6 @@ def run(args: argparse.Namespace) -> int:
     recorded, seconds = trace_model(args.model, args, raw=True)
     graph = recorded if args.raw else canonicalize(recorded, level=args.level)
     counts = f"{len(recorded):,} operators recorded, {len(graph):,} nodes in the graph"
-    print(f"traced {args.model} in {seconds:.1f} s: {counts}\n")
+    say(f"traced {printable(args.model)} in {seconds:.1f} s: {counts}\n")
     write_graph(graph, args)
     return 0

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.executors import Call, Executor, check_executor, wait_any
+from cgir.interrupts import advised
 
 from . import manifest
 from .manifest import Part
@@ -90,7 +91,7 @@ def write_parts(
     names = [f"part-{number:05d}-{part_key(job, form.name)}.parquet" for number, job in enumerate(jobs)]
     if not names:
         raise CgirError(f"{folder}: no jobs; a data set has one part or more")
-    with manifest.lock_folder(folder.absolute(), form.name) as old:
+    with advised(f"{folder}: {RESUME}"), manifest.lock_folder(folder.absolute(), form.name) as old:
         if [part.file for part in old] == names:
             overwrite = True  # the same data set: only damaged parts are written again
         if old and not overwrite:

@@ -22,7 +22,8 @@ from typing import Any
 from tqdm import tqdm
 
 from cgir.atomic_files import atomic_path
-from cgir.errors import CgirError
+from cgir.errors import CgirError, printable
+from cgir.interrupts import Terminated, advised, termination_as_exception
 from cgir.store.graph_store import GraphStore
 from cgir.store.manifest import MANIFEST
 
@@ -57,9 +58,10 @@ def write_corpus(out: str | PathLike[str], scale: float = 1.0, zoo: bool = True,
     if not _finished(target, settings):
         folder.mkdir(parents=True, exist_ok=True)
         jobs = _jobs(scale, zoo, seed)
-        for name, job in tqdm(jobs.items(), desc="parts of the corpus", unit="part", disable=None):
-            if not (folder / name / MANIFEST).exists():
-                job(folder / name)
+        with advised(f"corpus: the parts that are complete stay in {folder}, and the same call makes the others"):
+            for name, job in tqdm(jobs.items(), desc="parts of the corpus", unit="part", disable=None):
+                if not (folder / name / MANIFEST).exists():
+                    job(folder / name)
         merged = folder / "whole"
         GraphStore.write(merged, GraphStore.merge([GraphStore.open(folder / name) for name in jobs]).deduplicate())
         _write_card(merged, settings)
@@ -120,7 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        write_corpus(args.out, args.scale, not args.no_zoo, args.seed)
-    except CgirError as error:
-        parser.exit(1, f"{error}\n")
+        with termination_as_exception():
+            write_corpus(args.out, args.scale, not args.no_zoo, args.seed)
+    except (CgirError, OSError) as error:
+        parser.exit(1, f"{printable(error)}\n")
+    except KeyboardInterrupt as error:
+        parser.exit(143 if isinstance(error, Terminated) else 130, f"interrupted: {printable(error)}\n")
     log.info("%s", (args.out / CARD).read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from os import PathLike
 from pathlib import Path
 from time import monotonic
@@ -10,7 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cgir.atomic_files import locked
 from cgir.errors import CgirError, one_line
+from cgir.interrupts import Deferred, deferred
 from search.devices import as_device
 from search.zero_cost.isolation import plain_modes
 
@@ -22,6 +25,7 @@ from .trained import Trained, check_images
 from .training_run import TrainingRun
 
 log = logging.getLogger(__name__)
+Place = str | PathLike[str] | None
 LONGEST = 60.0  # seconds without a checkpoint, where steps take long
 
 
@@ -54,7 +58,8 @@ def train(
 
     Raises:
         CgirError: images and supernet do not fit, a setting is out of range, the checkpoint is of another training, or
-            the loss is no longer finite; the last checkpoint stays then.
+            the loss is no longer finite; the last checkpoint stays then. Or another process writes to `path`.
+        KeyboardInterrupt: after Ctrl-C, for which a checkpoint is written.
         FileFormatError: the file at `path` is no checkpoint.
     """
     try:
@@ -77,22 +82,48 @@ def train(
                 "valid": fingerprint([valid.pixels, valid.labels]),
                 "weights": fingerprint(supernet.parameters()),
             }
-            if Path(path).exists():
+        with _own(path):
+            if path is not None and Path(path).exists():
                 restore(run, path)
                 log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)
-        with tqdm(total=chosen.steps, initial=run.step, desc="supernet", unit="step", disable=not progress) as bar:
-            written = monotonic()
-            while run.step < chosen.steps:
-                losses = run.advance(train, valid)
-                bar.set_postfix(train=f"{losses[0]:.3f}", valid=f"{losses[1]:.3f}", refresh=False)
-                bar.update()
-                late = monotonic() - written > LONGEST
-                if run.step % checkpoint_every == 0 or run.step == chosen.steps or late:
-                    run.check_finite()
-                    if path is not None:
-                        save(run, path)
-                    written = monotonic()
+            _advance(run, train, valid, path, checkpoint_every, progress)
         return run.result()
+
+
+def _advance(
+    run: TrainingRun, train: Images, valid: Images, path: Place, checkpoint_every: int, progress: bool
+) -> None:
+    """Do all remaining steps, with checkpoints at `path`, also when the run is interrupted."""
+    steps = run.settings.steps
+    with (
+        tqdm(total=steps, initial=run.step, desc="supernet", unit="step", disable=not progress) as bar,
+        nullcontext(Deferred()) if path is None else deferred() as stop,
+    ):
+        written = monotonic()
+        while run.step < steps:
+            losses = run.advance(train, valid)
+            bar.set_postfix(train=f"{losses[0]:.3f}", valid=f"{losses[1]:.3f}", refresh=False)
+            bar.update()
+            interrupted = bool(stop.requested) and run.step < steps
+            late = monotonic() - written > LONGEST
+            if run.step % checkpoint_every == 0 or run.step == steps or late or interrupted:
+                run.check_finite()
+                if path is not None:
+                    save(run, path)
+                written = monotonic()
+            if interrupted:
+                stop.end(
+                    f"training stopped at step {run.step} of {steps}; its state is in {path}, and the same call or "
+                    "command goes on from there"
+                )
+                break
+
+
+def _own(path: Place) -> AbstractContextManager[None]:
+    """Keep other processes from writing the same checkpoints."""
+    if path is None:
+        return nullcontext()
+    return locked(Path(path).with_name(f".{Path(path).name}.lock"), Path(path))
 
 
 def _make_folder(path: str | PathLike[str]) -> None:

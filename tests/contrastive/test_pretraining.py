@@ -16,7 +16,7 @@ from cgir.cli.main import main
 from cgir.errors import CgirError, FileFormatError
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
-from contrastive import PretrainConfig, pretrain
+from contrastive import PretrainConfig, pretrain, pretraining
 from contrastive.config import CONTRASTS, WEIGHTS
 from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import as_pool
@@ -85,6 +85,35 @@ def test_an_interrupted_run_ends_at_the_same_bits(tmp_path, monkeypatch):
     assert steps == [4, 5]
 
 
+def test_a_run_goes_on_with_more_steps(tmp_path, monkeypatch):
+    """Steps behind those of the first call have the learning rates of the new number."""
+    run(replace(CONFIG, steps=4), run_dir=tmp_path)
+    rates = []
+    advance = PretrainingRun.advance
+
+    def note(self):
+        loss = advance(self)
+        rates.append(self.optimizer.param_groups[0]["lr"])
+        return loss
+
+    monkeypatch.setattr(PretrainingRun, "advance", note)
+    run(run_dir=tmp_path)
+    again, _ = rates[:], rates.clear()
+    run()
+    assert again == rates[4:]
+    assert not equal(run(run_dir=tmp_path), run())  # the first steps had others
+
+
+def test_the_state_is_saved_by_time_too(tmp_path, monkeypatch):
+    saved = []
+    save = PretrainingRun.save
+    monkeypatch.setattr(PretrainingRun, "save", lambda self, path: [saved.append(self.step), save(self, path)])
+    clock = iter(range(0, 10**6, 25))  # seconds; a step looks once, a checkpoint three times
+    monkeypatch.setattr(pretraining, "monotonic", lambda: next(clock))
+    run(run_dir=tmp_path)
+    assert saved == [3, 6]
+
+
 def test_a_run_saved_in_format_1_resumes(tmp_path):
     """Its state after 2 of 4 steps: tensors get the names of format 2, and the run ends as an uninterrupted one does.
 
@@ -105,7 +134,8 @@ def test_a_run_saved_in_format_1_resumes(tmp_path):
 def test_a_run_folder_belongs_to_one_run(tmp_path):
     run(run_dir=tmp_path)
     for options, message in (
-        ({"config": replace(CONFIG, steps=7)}, "steps 6 there, 7 now"),
+        ({"config": replace(CONFIG, lr=0.5)}, "lr 0.001 there, 0.5 now"),
+        ({"config": replace(CONFIG, steps=5)}, "has done 6 steps already, more than 5"),
         ({"graphs": GRAPHS[::-1]}, "fingerprint"),
         ({"families": ["a"] * 60}, "fingerprint"),
     ):

@@ -242,7 +242,10 @@ def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -
     words = ["search", "nasbench201", "--oracle", "measure.py:interrupted", *RANDOM, "--queries", "6"]
     assert main(words) == 130
     captured = capsys.readouterr()
-    assert "all answers so far are in nasbench201-search.jsonl; the same command goes on from there" in captured.err
+    assert (
+        "all answers so far are in nasbench201-search.jsonl; the same call or command goes on from there"
+        in captured.err
+    )
     assert np.isfinite(found().values).sum() == 2
     Path("measure.py").write_text(ORACLE.replace("== 3", "== 99"))
     assert main(words) == 0
