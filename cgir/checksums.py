@@ -62,7 +62,7 @@ def note_missing(path: str | PathLike[str], renew: str) -> None:
 
 
 def sealed_json(content: Mapping[str, Any], compact: bool = False, **options: Any) -> bytes:
-    """An object as JSON in UTF-8 with its checksum as the last entry.
+    """An object as JSON in UTF-8 with its checksum as the last entry, and the end of the line.
 
     Args:
         content: JSON values by name.
@@ -71,7 +71,7 @@ def sealed_json(content: Mapping[str, Any], compact: bool = False, **options: An
     """
     separators = (",", ":") if compact else None
     text = json.dumps({**content, KEY: UNSEALED}, separators=separators, allow_nan=False, **options)
-    data = text.encode(errors="backslashreplace")  # half a surrogate, as in names of files, becomes its JSON escape
+    data = f"{text}\n".encode(errors="backslashreplace")  # half a surrogate becomes its JSON escape
     at = data.rindex(UNSEALED.encode())
     return data[:at] + checksum([data]).encode() + data[at + len(UNSEALED) :]
 
@@ -81,7 +81,7 @@ def check_json(path: str | PathLike[str], data: bytes, content: dict[str, Any], 
 
     Args:
         path: of the file, or `FILE: line N`, for the message.
-        data: the bytes of the file or line.
+        data: the bytes of the file, or of the line with its end.
         content: the object that they are.
         advice: what to do, the end of the message.
 

@@ -3,26 +3,29 @@
     {"format": "cgir-graph", "version": 1, "name": str, "level": str, "notes": [[str, int], ...], "nodes": [
         {"op": str, "inputs": [int, ...], "in_shapes": [[int, ...], ...], "shape": [int, ...],
          "params": [[id, [int, ...]], ...], "attrs": {str: value}, "name": str, "module": str}, ...],
-     "detached": [node, ...], "known_gaps": [[quantity, reason], ...]}
+     "detached": [node, ...], "known_gaps": [[quantity, reason], ...], "checksum": str}
 
-Empty `detached` and `known_gaps` are left out. Tuples are lists, and infinite attribute values are {"float": "inf"} or
-{"float": "-inf"}, because JSON has no name for them.
+The checksum is that of `checksums`; files of older versions have none. Empty `detached` and `known_gaps` are left
+out. Tuples are lists, and infinite attribute values are {"float": "inf"} or {"float": "-inf"}, because JSON has no name
+for them.
 """
 
 from __future__ import annotations
 
-import json
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from .atomic_files import atomic_path
+from .checksums import check_json, note_missing, sealed_json
 from .errors import FileFormatError, InvalidGraphError, one_line
 from .graph import Gap, Graph, Node, Param, attributes
+from .strict_json import parse_object
 from .verifier import verify
 
 FORMAT = "cgir-graph"
 VERSION = 1
+_KEYS = {"format", "version", "name", "level", "notes", "nodes", "detached", "known_gaps"}
 
 
 def save(graph: Graph, path: str | PathLike[str]) -> None:
@@ -32,9 +35,9 @@ def save(graph: Graph, path: str | PathLike[str]) -> None:
         InvalidGraphError: if the graph could not be read back.
     """
     verify(graph)
-    text = json.dumps(encode(graph), separators=(",", ":"), allow_nan=False)
+    data = sealed_json(encode(graph), compact=True)
     with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_bytes(data)
 
 
 def load(path: str | PathLike[str]) -> Graph:
@@ -44,19 +47,19 @@ def load(path: str | PathLike[str]) -> Graph:
         FileFormatError: if the file is missing, damaged, foreign or of a newer version.
     """
     try:
-        data = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(
-            f"{path}: not JSON, so damaged, cut off or not a cgir graph (`cgir trace` makes one of a model): "
-            f"{one_line(error)}"
-        ) from error
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: cannot be read: {one_line(error, 200)}") from error
+    what = "not JSON, so damaged, cut off or not a cgir graph (`cgir trace` makes one of a model)"
+    content = parse_object(path, data, what)
+    has_checksum = check_json(path, data, content)
     try:
-        graph = decode(data)
+        graph = decode(content)
         verify(graph)
     except (FileFormatError, InvalidGraphError) as error:
         raise FileFormatError(f"{path}: {error}") from error
+    if not has_checksum:
+        note_missing(path, "load it and save it again")
     return graph
 
 
@@ -91,6 +94,8 @@ def decode(data: Any) -> Graph:
         raise FileFormatError(f"version is {_short(version)}, expected a positive integer")
     if version > VERSION:
         raise FileFormatError(f"version {version} is newer than {VERSION}, the newest this cgir reads; upgrade cgir")
+    if unknown := data.keys() - _KEYS:
+        raise FileFormatError(f"graph: {min(unknown)!r:.60} is no entry of version {version}; the file is damaged")
     name, level = (_field(data, key, str, "graph") for key in ("name", "level"))
     notes = _field(data, "notes", list, "graph")
     if not all(isinstance(n, list) and len(n) == 2 and isinstance(n[0], str) and type(n[1]) is int for n in notes):

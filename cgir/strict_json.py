@@ -6,44 +6,50 @@ import json
 import math
 import re
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from .errors import FileFormatError, LimitError, one_line
-from .limits import DEFAULT, Limits
+from .errors import FileFormatError, one_line
 
+MAX_DEPTH = 100
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-def parse_object(
-    where: str | PathLike[str],
-    data: bytes | str,
-    what: str = "no JSON, so damaged or cut off",
-    limits: Limits = DEFAULT,
-) -> dict[str, Any]:
+def parse_object(where: str | PathLike[str], data: bytes | str, what: str = "no JSON, so damaged") -> dict[str, Any]:
     """An object from JSON.
+
+    Args:
+        where, data, what: as in `parse`.
+
+    Raises:
+        FileFormatError: as in `parse`.
+    """
+    return cast(dict[str, Any], parse(where, data, dict, what))
+
+
+def parse(where: str | PathLike[str], data: bytes | str, kind: type, what: str = "no JSON, so damaged") -> Any:
+    """A value from JSON.
 
     Args:
         where: the file, or the place in it, the start of the message.
         data: text, or its UTF-8.
-        what: is wrong with what is no JSON, in the message.
-        limits: `depth` of lists and objects.
+        kind: of the value, dict or list.
+        what: is wrong with it, in the message.
 
     Raises:
-        FileFormatError: it is no JSON, no object, or has a number that is not finite.
-        LimitError: it is nested too deeply.
+        FileFormatError: it is no JSON, is of another kind, is nested deeper than `MAX_DEPTH`, or has a number that is
+            not finite.
     """
     try:
         text = data if isinstance(data, str) else data.decode()
-        _check_depth(where, text, limits)
+        if (depth := _depth(text)) > MAX_DEPTH:
+            raise ValueError(f"nested {depth:,} deep, at most {MAX_DEPTH} is expected")
         value = json.loads(text, parse_constant=_finite, parse_float=_finite)
-    except LimitError:
-        raise
+        if not isinstance(value, kind):
+            raise ValueError(f"found {type(value).__name__}, expected {kind.__name__}")
     except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{where}: {what} ({one_line(error, 200)})") from error
-    if not isinstance(value, dict):
-        raise FileFormatError(f"{where}: {what} (found {type(value).__name__}, expected an object)")
     return value
 
 
@@ -53,13 +59,14 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_depth(where: str | PathLike[str], text: str, limits: Limits) -> None:
-    """Raise LimitError if too many brackets are open at a place; those in texts are only told apart if it matters."""
-    if text.count("[") + text.count("{") > limits.depth and _depth(text) > limits.depth:
-        limits.check("depth", _depth(_STRING.sub("", text)), f"{where}: JSON")
-
-
 def _depth(text: str) -> int:
-    values = np.frombuffer(text.encode("ascii", "replace"), np.uint8) | 0x20  # [ as {, ] as }
-    signs = (values == ord("{")).astype(np.int8) - (values == ord("}")).astype(np.int8)
-    return int(signs.cumsum(dtype=np.int32).max(initial=0))
+    """How deep lists and objects are nested, or, where that is at most `MAX_DEPTH`, a bound."""
+    bound = text.count("[") + text.count("{")
+    for inspected in (text, None):
+        if bound <= MAX_DEPTH:
+            break
+        # brackets in texts are told apart only where they matter
+        values = np.frombuffer((inspected or _STRING.sub("", text)).encode("ascii", "replace"), np.uint8) | 0x20
+        signs = (values == ord("{")).astype(np.int8) - (values == ord("}")).astype(np.int8)  # [ is {, ] is } here
+        bound = int(signs.cumsum(dtype=np.int32).max(initial=0))
+    return bound

@@ -1,7 +1,8 @@
 """Graph verifier: every invariant, in one place.
 
 All graphs: inputs stand before their consumers and number as many as `in_shapes`; operators are in the vocabulary;
-shapes are tuples of non-negative integers; attributes are sorted, hashable and fit for JSON; what an operator's
+shapes are tuples of non-negative integers, and have fewer than 2^63 elements; texts can be written as UTF-8, so hold no
+half of a surrogate pair; attributes are sorted, hashable and fit for JSON; what an operator's
 geometry needs is there and agrees with its shapes; a parameter has one shape; an Input has no inputs and an Output one
 (none if the result does not depend on the graph's inputs). Canonical graphs ("module", "inference"): no source,
 movement or identity operators, and every node lies on a path from an Input to an Output; only graphs made of nothing
@@ -12,16 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from math import isnan
+from math import isnan, prod
 from typing import Any
 
 from .errors import InvalidGraphError
-from .graph import Graph, Node, Shape
+from .graph import Graph, Node, NodeKind, Param, Shape
 from .ops import OPS
 
 LEVELS = ("raw", "module", "inference")
 CONTRACTED = ("source", "movement", "identity")  # categories that canonical graphs do not contain
 MAX_DEPTH = 8  # nesting of tuples in an attribute
+MAX_ELEMENTS = 1 << 63  # of a tensor, which no machine can address; keeps costs within what floats can hold
+_INTEGER = frozenset({int})
+_RAW = Graph(())
 
 REQUIRED = {
     "Conv": ("kernel", "stride", "padding", "dilation", "groups"),
@@ -46,6 +50,8 @@ def verify(graph: Graph) -> None:
     """
     if graph.level not in LEVELS:
         raise InvalidGraphError(f"graph {graph.name!r}: level is {graph.level!r}, expected one of {', '.join(LEVELS)}")
+    if not isinstance(graph.name, str):
+        raise InvalidGraphError(f"graph: its name must be a string, found {graph.name!r:.60}")
     param_shapes: dict[str, Shape] = {}
     for index, node in enumerate(graph.nodes):
         problem = next(_problems(graph, index, node), None) or _param_problem(node, param_shapes)
@@ -57,10 +63,46 @@ def verify(graph: Graph) -> None:
         problem = next(_problems(replace(graph, level="raw"), 1, stand_in), None)
         if problem:
             raise InvalidGraphError(f"graph {graph.name!r}, detached node {node.name!r} ({node.op}): {problem}")
+    _check_texts(graph)
     if not any(node.op == "Output" for node in graph.nodes):
         raise InvalidGraphError(f"graph {graph.name!r} of {len(graph)} nodes has no Output node")
     if graph.level != "raw" and any(node.op not in ("Input", "Output") for node in graph.nodes):
         _check_connected(graph)
+
+
+def kind_problem(kind: NodeKind) -> str | None:
+    """What is wrong with nodes of a kind, wherever they stand in a raw graph; None: nothing."""
+    params = tuple(Param(str(index), shape) for index, shape in enumerate(kind.param_shapes))
+    node = Node(kind.op, (0,) * len(kind.in_shapes), kind.in_shapes, kind.shape, params, kind.attrs)
+    return next(_problems(_RAW, 1, node), None)
+
+
+def _check_texts(graph: Graph) -> None:
+    """Raise InvalidGraphError where a name cannot be written as UTF-8; values of attributes are checked elsewhere."""
+    nodes = (*graph.nodes, *graph.detached)
+    names = [text for node in nodes for text in (node.name, node.module)]
+    others = [text for node in nodes for text, _ in (*node.params, *node.attrs)]
+    counts, gaps = [text for text, _ in graph.notes], [text for gap in graph.known_gaps for text in gap]
+    for what, texts in (
+        ("name", [graph.name]), ("name or module of a node", names), ("parameter or attribute", others),
+        ("note", counts), ("known gap", gaps),
+    ):  # fmt: skip
+        if not _is_text(joined := "".join(texts)):
+            wrong = next((text for text in texts if not _is_text(text)), joined)
+            raise InvalidGraphError(
+                f"graph {graph.name!r:.60}: {what} {wrong!r:.60} has half a surrogate pair, which no file can hold; "
+                "rename it"
+            )
+
+
+def _is_text(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _where(graph: Graph, index: int) -> str:
@@ -80,7 +122,7 @@ def _problems(graph: Graph, index: int, node: Node) -> Iterator[str]:
         yield f"{len(node.inputs)} inputs need as many in_shapes, found {node.in_shapes!r}"
     for shape in (*node.in_shapes, node.shape):
         if not _is_shape(shape):
-            yield f"shape {shape!r} must be a tuple of non-negative integers"
+            yield f"shape {shape!r} must be a tuple of non-negative integers, with a product below 2^63"
     yield from _attribute_problems(node)
     if node.op == "Input" and node.inputs:
         yield f"an Input has no inputs, found {node.inputs}"
@@ -97,7 +139,9 @@ def _problems(graph: Graph, index: int, node: Node) -> Iterator[str]:
 
 
 def _is_shape(shape: Any) -> bool:
-    return isinstance(shape, tuple) and all(type(size) is int and size >= 0 for size in shape)
+    if not isinstance(shape, tuple) or not _INTEGER.issuperset(map(type, shape)):
+        return False
+    return not shape or bool(min(shape) >= 0 and prod(shape) < MAX_ELEMENTS)
 
 
 def _attribute_problems(node: Node) -> Iterator[str]:
@@ -110,7 +154,7 @@ def _attribute_problems(node: Node) -> Iterator[str]:
         yield f"attribute names must be sorted and different, found {names}; build them with cgir.graph.attributes"
     for name, value in node.attrs:
         if not _is_plain(value):
-            kinds = f"a bool, int, float (not NaN), str or tuple of them, at most {MAX_DEPTH} deep"
+            kinds = f"a bool, int of 64 bits, float (not NaN), str or tuple of them, at most {MAX_DEPTH} deep"
             yield f"attribute {name}={value!r} must be {kinds}"
     missing = [name for name in REQUIRED.get(node.op, ()) if name not in names]
     if missing:
@@ -120,7 +164,10 @@ def _attribute_problems(node: Node) -> Iterator[str]:
 def _is_plain(value: Any, depth: int = 0) -> bool:
     if type(value) is tuple:
         return depth < MAX_DEPTH and all(_is_plain(item, depth + 1) for item in value)
-    return type(value) in (bool, int, str) or (type(value) is float and not isnan(value))
+    kind = type(value)
+    if kind is int:
+        return bool(-MAX_ELEMENTS <= value < 2 * MAX_ELEMENTS)  # of 64 bits, signed or not
+    return _is_text(value) if kind is str else kind is bool or (kind is float and not isnan(value))
 
 
 def _param_type_problems(node: Node) -> Iterator[str]:
@@ -128,7 +175,7 @@ def _param_type_problems(node: Node) -> Iterator[str]:
         yield f"params must be a tuple, found {node.params!r}"
     for param in node.params:
         if not (isinstance(param, tuple) and len(param) == 2 and isinstance(param[0], str) and _is_shape(param[1])):
-            yield f"param {param!r} must be a Param of a string and a tuple of non-negative integers"
+            yield f"param {param!r} must be a Param of a string and a shape: non-negative integers, product below 2^63"
 
 
 def _param_problem(node: Node, seen: dict[str, Shape]) -> str | None:

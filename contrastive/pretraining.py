@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from os import PathLike
@@ -22,7 +22,7 @@ from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.interrupts import Deferred, deferred
 from cgir.store.graph_store import GraphStore
-from encoders.models.checkpoints import encoder_meta, read_tensors, save_encoder, write_tensors
+from encoders.models.checkpoints import encoder_meta, load_weights, read_tensors, save_encoder, write_tensors
 from encoders.models.encoder import Encoder
 from encoders.training.loop import decay_learning_rate
 from encoders.training.seeding import seeded
@@ -183,12 +183,16 @@ class PretrainingRun:
                 if name.startswith("optimizer."):
                     _, index, key = name.split(".")
                     states.setdefault(int(index), {})[key] = tensor
-            self.objective.load_state_dict(
-                {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+            self._check_states(states)
+            load_weights(
+                self.objective,
+                {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")},
             )
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
-            self.step, before = int(meta["step"]), int(meta["config"]["steps"])
-        except (KeyError, ValueError, RuntimeError) as error:
+            self.step, before = meta["step"], meta["config"]["steps"]
+            if any(type(number) is not int or number < 0 for number in (self.step, before)):
+                raise ValueError(f"step {self.step!r:.60} of {before!r:.60}")
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise FileFormatError(
                 f"{path}: incomplete state of a run ({one_line(error, 200)}); remove it to start again"
             ) from error
@@ -198,13 +202,26 @@ class PretrainingRun:
         if before != steps:
             log.info("pretrain: %d steps, not %d, and the learning rates of so many from here on", steps, before)
 
+    def _check_states(self, states: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """ValueError where the optimiser's state of a parameter is of another shape, which PyTorch does not check."""
+        parameters = self.optimizer.param_groups[0]["params"]
+        for index, state in states.items():
+            if not 0 <= index < len(parameters):
+                raise ValueError(f"optimizer.{index} of {len(parameters)} parameters")
+            like = {"step": (), "exp_avg": parameters[index].shape, "exp_avg_sq": parameters[index].shape}
+            for key in sorted(state.keys() | like.keys()):
+                if key not in like or key not in state or state[key].shape != like[key]:
+                    raise ValueError(f"optimizer.{index}.{key} is there of another shape, missing, or not expected")
+
     def _meta(self) -> dict[str, Any]:
         return {"config": asdict(self.config), "data": self.data, "encoder": encoder_meta(self.objective.encoder)}
 
     def _check_same(self, path: Path, meta: dict[str, Any]) -> None:
         for part, current in self._meta().items():
+            if not isinstance(found := meta.get(part), dict):
+                raise FileFormatError(f"{path}: its {part} is {found!r:.60}; remove it to start again")
             current.pop("steps", None)  # which may grow
-            if changes := changed_settings(meta.get(part, {}), current):
+            if changes := changed_settings(found, current):
                 raise CgirError(
                     f"{path}: belongs to another run ({part}: {changes[:300]}); use the same, or another run_dir"
                 )

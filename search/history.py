@@ -250,7 +250,7 @@ class History:
             limits, _ = parse_limits([text for text in config["limits"] if not text.startswith(RULE)])
             history = cls(space, config, parse_objectives(config["objectives"]), limits)
             _ = history.asks_oracle
-        except (CgirError, KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise FileFormatError(f"{path}: the header is damaged ({one_line(error, 200)}); {ADVICE}") from error
         for number, event in enumerate(content.events, 2):
             try:
@@ -263,14 +263,20 @@ class History:
     def apply(self, event: Event) -> None:
         """Take in an ask, an answer or an old result, as a line of the log has it."""
         if "tell" in event:
-            row = self.rows[event["tell"]]
-            if row.answer is not None or event["tell"] < 0:
-                raise ValueError(f"row {event['tell']} has an answer already")
-            row.answer, row.error, row.seconds = _numbers(event["answer"]), event["error"], event["seconds"]
-            self._pending.pop(event["tell"])
+            if type(number := event["tell"]) is not int or not 0 <= number < len(self.rows):
+                raise ValueError(f"row {number!r:.60} of {len(self.rows)}")
+            row, error, seconds = self.rows[number], event["error"], event["seconds"]
+            if row.answer is not None:
+                raise ValueError(f"row {number} has an answer already")
+            if not isinstance(error, str | None) or not isinstance(seconds, int | float | None):
+                raise TypeError(f"error {error!r:.60} or seconds {seconds!r:.60}")
+            row.answer, row.error, row.seconds = _numbers(event["answer"]), error, seconds
+            self._pending.pop(number)
             return
         added = "add" in event
         specs = [event["add"]] if added else event["ask"]
+        if not isinstance(specs, list) or not all(isinstance(text, str) for text in specs):
+            raise TypeError(f"{specs!r:.60}, expected specifications as text")
         generation = ADDED if added else self._num_asks
         self._num_asks += not added
         self._num_added += added
@@ -296,6 +302,8 @@ class History:
 
 
 def _numbers(values: dict[str, float | None]) -> dict[str, float]:
+    if any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in values.values()):
+        raise TypeError(f"{values!r:.60}, expected numbers")
     return {name: np.nan if value is None else float(value) for name, value in values.items()}
 
 
@@ -313,7 +321,14 @@ def _checked_space(path: Path, header: dict[str, Any], space: Space[Any] | None)
     if not isinstance(name, str) or not isinstance(skeleton, dict):
         raise FileFormatError(f"{path}: the header names no search space; {ADVICE}")
     if space is None:
-        return spaces.get(name, **skeleton)
+        try:
+            return spaces.get(name, **skeleton)
+        except (TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, SpecError):
+                raise
+            raise FileFormatError(
+                f"{path}: the header names no search space ({one_line(error, 200)}); {ADVICE}"
+            ) from error
     wanted = {key: header[key] for key in ("space", "skeleton", "listed") if key in header}
     if space_header(space) != wanted:
         found = f"{name} {skeleton}" + (" among other networks" if "listed" in header else "")

@@ -5,25 +5,30 @@
     {"tell": row, "answer": {name: value or null}, "error": text, "seconds": number}               one line an answer
     {"add": spec, "costs": {name: [...]}, "answer": {name: value}}                                 an old result
 
-Rows are numbered from 0 in the order of asks and adds; null is a network that failed.
+Rows are numbered from 0 in the order of asks and adds; null is a network that failed. Each line ends with its checksum
+(`cgir.checksums`); where the first one has none, as older versions wrote it, others may have none.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from cgir.atomic_files import atomic_path, locked
+from cgir.checksums import check_json, damaged, note_missing, sealed_json
 from cgir.errors import CgirError, FileFormatError, one_line
+from cgir.strict_json import parse_object
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "cgir-search", 1
 ADVICE = "remove it to search anew, or use another path (path=, --log)"
 Event = dict[str, Any]
+_KEYS = {"ask", "costs", "predicted", "tell", "answer", "error", "seconds", "add"}
+_WHOLE_LINE = re.compile(rb'"checksum": "[0-9a-f]{8}"\}.')  # and what was the end of the line
 
 
 class Content(NamedTuple):
@@ -47,8 +52,10 @@ def read_events(path: Path) -> Content:
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be read ({one_line(error, 200)})") from error
     whole = content[: content.rfind(b"\n") + 1]
-    lines = [_parsed(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
-    header = lines[0] if lines else {}
+    lines = whole.split(b"\n")[:-1]
+    if _WHOLE_LINE.search(content, len(whole)):
+        raise damaged(f"{path}: line {len(lines) + 1}", ADVICE)
+    header, sealed = _parsed(path, 1, lines[0]) if lines else ({}, False)
     if header.get("format") != FORMAT or not isinstance(header.get("config"), dict):
         raise FileFormatError(f"{path}: not the log of a search; use another path (path=, --log)")
     if header.get("version") != VERSION:
@@ -56,7 +63,10 @@ def read_events(path: Path) -> Content:
             f"{path}: the log of a search in version {header.get('version')!r}, expected {VERSION}; upgrade cgir, "
             "or use another path"
         )
-    return Content(header, lines[1:], len(whole))
+    events = [_event(path, number, line, sealed) for number, line in enumerate(lines[1:], 2)]
+    if not sealed:
+        note_missing(path, "a new search writes logs that have them")
+    return Content(header, events, len(whole))
 
 
 class LogFile(ExitStack):
@@ -82,7 +92,7 @@ class LogFile(ExitStack):
         try:
             if not path.exists():
                 with atomic_path(path, fsync=True) as temporary:
-                    temporary.write_text(_line({"format": FORMAT, "version": VERSION, **header}), encoding="utf-8")
+                    temporary.write_bytes(_line({"format": FORMAT, "version": VERSION, **header}))
             self.content = read_events(path)
             self._file = self.enter_context(path.open("r+b", buffering=0))
             if path.stat().st_size > self.content.size:
@@ -104,7 +114,7 @@ class LogFile(ExitStack):
             raise CgirError(f"{self.path}: this process is a copy (fork) of the one that writes the log")
         if self._file.closed:
             raise CgirError(f"{self.path}: the search is closed; make it again, which goes on from the log")
-        line = _line(event).encode(errors="backslashreplace")  # of half a surrogate, as in names of files
+        line = _line(event)
         end = self._file.tell()
         try:
             while line:  # a disk that is almost full takes a part
@@ -132,17 +142,24 @@ def _real(path: Path) -> Path:
     return path
 
 
-def _line(event: Event) -> str:
-    return json.dumps(event, allow_nan=False, ensure_ascii=False) + "\n"
+def _line(event: Event) -> bytes:
+    return sealed_json(event, ensure_ascii=False)
 
 
-def _parsed(path: Path, number: int, line: bytes) -> Event:
+def _parsed(path: Path, number: int, line: bytes) -> tuple[Event, bool]:
+    """The object in a line, and whether it has a checksum."""
     try:
-        event = json.loads(line)
-        if not isinstance(event, dict):
-            raise ValueError("not an object")
-    except (ValueError, RecursionError) as error:
+        event = parse_object(path, line)
+    except FileFormatError as error:
         if number == 1:
             raise FileFormatError(f"{path}: not the log of a search; use another path (path=, --log)") from error
-        raise FileFormatError(f"{path}: line {number} is damaged ({one_line(error, 100)}); {ADVICE}") from error
+        raise FileFormatError(f"{path}: line {number} is damaged; {ADVICE}") from error
+    return event, check_json(f"{path}: line {number}", line + b"\n", event, ADVICE)
+
+
+def _event(path: Path, number: int, line: bytes, sealed: bool) -> Event:
+    """The event in a line after the first; `sealed`: it must have a checksum."""
+    event, has_checksum = _parsed(path, number, line)
+    if (sealed and not has_checksum) or not _KEYS.issuperset(event):
+        raise FileFormatError(f"{path}: line {number} is damaged; {ADVICE}")
     return event

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from cgir.analysis.computation_trees import ClassTable, build_class_table
 from cgir.analysis.laplacian_spectrum import K
+from cgir.checksums import note_missing
 from cgir.errors import CgirError, FileFormatError, LabelError
 from cgir.executors import Executor
 from cgir.graph import Graph
@@ -196,6 +197,8 @@ class GraphStore:
                 raise FileFormatError(f"{target}: nothing of it can be read: {damaged[0]}")
         for problem in damaged:
             log.warning("left out: %s", problem)
+        if not all(shard.has_checksum for shard in shards):
+            note_missing(target, "write it again, as in GraphStore.write(path, GraphStore.open(path))")
         reader = RowReader(groups)
         return cls(reader, np.arange(reader.num_rows), _union(shard.label_names for shard in shards), damaged)
 

@@ -1,7 +1,7 @@
 """Manifest of a `GraphStore` folder: which files belong to it, and how that changes atomically.
 
-    _store.json                        {"format": "cgir-store", "version": 2, "parts": [PART, ...]}, where PART is
-                                       {"file": name, "rows": int, "footer": digest}
+    _store.json                        {"format": "cgir-store", "version": 2, "parts": [PART, ...], "checksum": digits},
+                                       where PART is {"file": name, "rows": int, "footer": digest}; see `checksums`
     part-00000-1f0c9ab2.parquet, ...   see `parquet_shard`; each opens on its own; 16 digits where a job wrote it
     .lock                              exists while a process writes
 
@@ -14,17 +14,18 @@ next write of the same jobs.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cgir.atomic_files import atomic_path, locked, sync, sync_folder
+from cgir.checksums import check_json, note_missing, sealed_json
 from cgir.errors import CgirError, FileFormatError, one_line
+from cgir.strict_json import parse_object
 
 from .parquet_shard import VERSION, footer_digest
 
@@ -90,26 +91,46 @@ def read_parts(folder: Path, form: str = FORMAT) -> list[Part]:
     Raises:
         FileFormatError: the folder is no store, or its manifest is damaged.
     """
+    parts, has_checksum = _parts(folder, form)
+    if not has_checksum:
+        note_missing(folder / MANIFEST, "write the data set again")
+    return parts
+
+
+def _parts(folder: Path, form: str) -> tuple[list[Part], bool]:
+    """The files that make up a store, and whether its manifest has a checksum; see `read_parts`."""
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_bytes())
-        version = content["version"] if content["format"] == form else None
-        if type(version) is int and version != VERSION:
-            raise FileFormatError(
-                f"{path}: version {version}, expected {VERSION}; upgrade cgir or write the data set again"
-            )
-        parts = [Part(str(part["file"]), int(part["rows"]), str(part["footer"])) for part in content["parts"]]
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise FileFormatError(
             f"{folder}: holds no {MANIFEST}, so it is no data set of cgir, or one whose first write did not finish"
         ) from error
-    except FileFormatError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: the list of parts cannot be read: {one_line(error)}") from error
-    if version is None or not parts or not all(_OWN_FILE.fullmatch(part.file) for part in parts):
+    content = parse_object(path, data, "the list of parts cannot be read")
+    has_checksum = check_json(path, data, content)
+    version, parts = content.get("version"), content.get("parts")
+    if content.get("format") == form and type(version) is int and version != VERSION:
+        raise FileFormatError(
+            f"{path}: version {version}, expected {VERSION}; upgrade cgir or write the data set again"
+        )
+    whole = content.keys() == {"format", "version", "parts"} and content["format"] == form and type(version) is int
+    if not whole or not isinstance(parts, list) or not parts or not all(map(_is_part, parts)):
         raise FileFormatError(f"{path}: not a list of parts of a data set ({form})")
-    return parts
+    if len({part["file"] for part in parts}) < len(parts):
+        raise FileFormatError(f"{path}: lists a part twice; write the data set again")
+    return [Part(**part) for part in parts], has_checksum
+
+
+def _is_part(part: Any) -> bool:
+    """Whether a JSON value describes a part."""
+    return (
+        isinstance(part, dict)
+        and {key: type(value) for key, value in part.items()} == {"file": str, "rows": int, "footer": str}
+        and _OWN_FILE.fullmatch(part["file"]) is not None
+        and part["rows"] >= 0
+    )
 
 
 @contextmanager
@@ -147,7 +168,7 @@ def lock_folder(folder: Path, form: str = FORMAT) -> Iterator[list[Part]]:
     folder.mkdir(exist_ok=True)
     try:
         with locked(folder / LOCK, folder):
-            yield read_parts(folder, form) if (folder / MANIFEST).exists() else []
+            yield _parts(folder, form)[0] if (folder / MANIFEST).exists() else []
     finally:
         if is_new and not (folder / MANIFEST).exists():
             with suppress(OSError):  # another process has begun to use it
@@ -178,7 +199,7 @@ def commit(folder: Path, parts: Sequence[Part], form: str = FORMAT) -> None:
     """
     content = {"format": form, "version": VERSION, "parts": [part._asdict() for part in parts]}
     with atomic_path(folder / MANIFEST, fsync=True) as path:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        path.write_bytes(sealed_json(content, indent=1))
     remove_orphans(folder, [part.file for part in parts])
 
 

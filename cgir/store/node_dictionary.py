@@ -20,7 +20,9 @@ from cgir.graph import NodeKind, attributes
 from cgir.graph_batch import GraphBatch
 from cgir.ragged import ranges
 from cgir.serialize import decode_value, encode_value
+from cgir.strict_json import parse
 from cgir.typing import AnyArray, Int32Array, IntArray
+from cgir.verifier import kind_problem
 
 NodeCode = tuple[int, ...]  # row of the kind, then the distances back to the inputs
 
@@ -102,24 +104,24 @@ class NodeDictionary:
         Raises:
             FileFormatError: they are not valid tables.
         """
-        table = cls()
+        table, what = cls(), "the tables of kinds and steps cannot be read"
         try:
-            for number, row in enumerate(json.loads(kinds)):
+            for number, row in enumerate(parse(file, kinds, list, what)):
                 if table.kinds.setdefault(_decode_kind(row, file), number) != number:
                     raise FileFormatError(f"{file}: kind {number} is there twice in the table of kinds")
             sizes = [len(kind.in_shapes) for kind in table.kinds]
-            for number, (kind, *distances) in enumerate(json.loads(codes)):
-                valid = 0 <= kind < len(sizes) and len(distances) == sizes[kind]
-                if not valid or any(type(distance) is not int or distance < 1 for distance in distances):
+            for number, (kind, *distances) in enumerate(parse(file, codes, list, what)):
+                valid = type(kind) is int and 0 <= kind < len(sizes) and len(distances) == sizes[kind]
+                if not valid or any(type(steps) is not int or not 0 < steps < 1 << 31 for steps in distances):
                     raise FileFormatError(
-                        f"{file}: step {number} is {[kind, *distances]}, "
+                        f"{file}: step {number} is {[kind, *distances]!r:.100}, "
                         "expected the row of a kind and the distances back to its inputs"
                     )
                 table.codes[kind, *distances] = number
         except FileFormatError:
             raise
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            raise FileFormatError(f"{file}: the tables of kinds and steps cannot be read: {one_line(error)}") from error
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise FileFormatError(f"{file}: {what}: {one_line(error, 200)}") from error
         return table
 
 
@@ -194,7 +196,10 @@ def _invalid(batch: GraphBatch, node: int, problem: str) -> InvalidGraphError:
 def _decode_kind(row: Any, file: str) -> NodeKind:
     op, in_shapes, shape, param_shapes, attrs = row
     values = attributes({name: decode_value(value, file) for name, value in attrs.items()})
-    return NodeKind(op, tuple(map(tuple, in_shapes)), tuple(shape), tuple(map(tuple, param_shapes)), values)
+    kind = NodeKind(op, tuple(map(tuple, in_shapes)), tuple(shape), tuple(map(tuple, param_shapes)), values)
+    if problem := kind_problem(kind):
+        raise FileFormatError(f"{file}: a node of kind {op!r:.60}: {problem}")
+    return kind
 
 
 def _json(value: Any) -> bytes:

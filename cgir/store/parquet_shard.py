@@ -18,6 +18,7 @@ Key-value metadata of the file:
     cgir.steps            JSON, the node codes (`node_dictionary`), [row of the kind, distance back to the first input,
                           to the second, ...] each
     cgir.digest           of both tables
+    cgir.checksum         of the footer (`cgir.checksums`)
 
 Pages carry checksums.
 
@@ -45,8 +46,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cgir.analysis.laplacian_spectrum import K
-from cgir.errors import FileFormatError, one_line
+from cgir.checksums import PARQUET_KEY, UNSEALED, check_parquet, seal_parquet
+from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.graph_batch import GraphBatch
+from cgir.limits import DEFAULT
 from cgir.typing import AnyArray, Int32Array, IntArray
 
 from .node_dictionary import NodeCodeArrays, NodeDictionary
@@ -68,7 +71,7 @@ class ShardWriter:
     """
 
     def __init__(self, path: Path, label_names: Sequence[str]) -> None:
-        self.num_rows = 0
+        self._path, self.num_rows = path, 0
         self.dictionary = NodeDictionary()
         fields = [pa.field(name, kind, nullable=name == "shared") for name, kind in COLUMNS.items()]
         self._schema = pa.schema(
@@ -104,9 +107,11 @@ class ShardWriter:
             "cgir.kinds": kinds,
             "cgir.steps": codes,
             "cgir.digest": digest(kinds, codes),
+            PARQUET_KEY: UNSEALED,
         }
         self._writer.add_key_value_metadata(metadata)
         self._writer.close()
+        seal_parquet(self._path)
 
 
 class ShardReader:
@@ -117,6 +122,7 @@ class ShardReader:
         label_names: names of its labels.
         sizes: graphs in each row group.
         digest: of the dictionary; equal for files with the same one.
+        has_checksum: of its footer, its own or the manifest's.
 
     Args:
         path: the file.
@@ -132,32 +138,22 @@ class ShardReader:
         try:
             if footer is not None and footer_digest(path) != footer:
                 raise FileFormatError(f"{path}: the end of the file is not what was written; the file is damaged")
+            self.has_checksum = footer is not None or check_parquet(path)
             file = _open(path)
-            schema, self._footer = file.schema_arrow, file.metadata
-        except FileFormatError:
-            raise
+            self._footer = file.metadata
+            self._metadata = self._footer.metadata or {}
+            self.label_names = _label_names(file.schema_arrow, self._metadata)
+        except CgirError as error:
+            raise FileFormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
         except (OSError, pa.ArrowException, ValueError) as error:
-            raise FileFormatError(f"{path}: not a readable Parquet file: {one_line(error)}") from error
+            raise FileFormatError(f"{path}: not a readable Parquet file: {one_line(error, 200)}") from error
         self._file = file if keep_open else None
         if not keep_open:
             file.close()
-        self._metadata = self._footer.metadata or {}
-        version = self._metadata.get(b"cgir.version", b"").decode(errors="replace")
-        if not version.isdecimal():
-            raise FileFormatError(f"{path}: a Parquet file, but not one of cgir: its metadata has no cgir.version")
-        if int(version) != VERSION:
-            advice = (
-                "is newer than {}, the newest this cgir reads; upgrade cgir"
-                if int(version) > VERSION
-                else "is older than {}; write the data set again"
-            )
-            raise FileFormatError(f"{path}: version {version} {advice.format(VERSION)}")
-        for name, expected in COLUMNS.items():
-            actual = schema.field(name).type if name in schema.names else "nothing"
-            if not _same_type(actual, expected):
-                raise FileFormatError(f"{path}: column {name} is {actual}, expected {expected}")
-        self.label_names = [name.removeprefix(LABEL) for name in schema.names if name.startswith(LABEL)]
         self.sizes = [self._footer.row_group(group).num_rows for group in range(self._footer.num_row_groups)]
+        if min(self.sizes, default=0) < 0:
+            raise FileFormatError(f"{path}: a row group of {min(self.sizes)} rows; the file is damaged")
+        DEFAULT.check("bytes", 8 * sum(self.sizes) - path.stat().st_size, f"{path}: its list of rows")
         self.digest = self._metadata.get(b"cgir.digest", b"")
         if digest(*self._tables) != self.digest:
             raise FileFormatError(
@@ -186,6 +182,7 @@ class ShardReader:
         """
         if name.startswith(LABEL) and name.removeprefix(LABEL) not in self.label_names:
             return pa.array(np.full(self.sizes[group], np.nan))
+        self._check_claim(name, group)
         try:
             with nullcontext(self._file) if self._file else _open(self.path, self._footer) as file:
                 column = file.read_row_group(group, columns=[name], use_threads=False).column(0)
@@ -233,11 +230,43 @@ class ShardReader:
         for name in (*COLUMNS, *(LABEL + label for label in self.label_names)):
             self.column(name, group)
 
+    def _check_claim(self, name: str, group: int) -> None:
+        """Raise LimitError if a column would take much more memory than its bytes in the file."""
+        row_group = self._footer.row_group(group)
+        for index in range(row_group.num_columns):
+            chunk = row_group.column(index)
+            if chunk.path_in_schema.partition(".")[0] == name:
+                claimed = max(chunk.total_uncompressed_size, 8 * chunk.num_values) - chunk.total_compressed_size
+                DEFAULT.check("bytes", claimed, f"{self.path}: row group {group}: column {name}")
+
     def _damaged(self, group: int, problem: str) -> FileFormatError:
         return FileFormatError(
             f"{self.path}: row group {group}: {problem}; the file is damaged, "
             "GraphStore.open(..., skip_damaged=True) reads the rest"
         )
+
+
+def _label_names(schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> list[str]:
+    """The labels of a file of this version; FileFormatError if it is none, or has other columns."""
+    version = metadata.get(b"cgir.version", b"").decode(errors="replace")
+    if not version.isdecimal() or len(version) > 9:
+        raise FileFormatError("a Parquet file, but not one of cgir: its metadata has no cgir.version")
+    if int(version) != VERSION:
+        advice = (
+            "is newer than {}, the newest this cgir reads; upgrade cgir"
+            if int(version) > VERSION
+            else "is older than {}; write the data set again"
+        )
+        raise FileFormatError(f"version {version} {advice.format(VERSION)}")
+    names = schema.names
+    labels = [name for name in names if name.startswith(LABEL)]
+    for name, expected in (COLUMNS | dict.fromkeys(labels, pa.float64())).items():
+        actual: Any = f"there {names.count(name)} times" if name in names else "nothing"
+        if names.count(name) == 1:
+            actual = schema.field(name).type
+        if not _same_type(actual, expected):
+            raise FileFormatError(f"column {name:.60} is {actual}, expected {expected}")
+    return [name.removeprefix(LABEL) for name in labels]
 
 
 def _open(path: Path, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:

@@ -8,7 +8,6 @@ skeletons (`search_spaces`), and the models of timm, torchvision and transformer
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -22,10 +21,12 @@ from typing import Any
 from tqdm import tqdm
 
 from cgir.atomic_files import atomic_path
+from cgir.checksums import check_json, note_missing, sealed_json
 from cgir.errors import CgirError, printable
 from cgir.interrupts import Terminated, advised, termination_as_exception
 from cgir.store.graph_store import GraphStore
 from cgir.store.manifest import MANIFEST
+from cgir.strict_json import parse_object
 
 from . import model_zoo, search_spaces
 
@@ -85,11 +86,16 @@ def _finished(target: Path, settings: dict[str, Any]) -> bool:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return False
     try:
-        found = json.loads((target / CARD).read_text(encoding="utf-8"))["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        data = (target / CARD).read_bytes()
+        card = parse_object(target / CARD, data)
+        has_checksum = check_json(target / CARD, data, card)
+        found = card["settings"]
+    except (OSError, KeyError, CgirError) as error:
         raise CgirError(
             f"{target}: exists and is no corpus with a readable {CARD} ({error}); remove it or choose another path"
         ) from error
+    if not has_checksum:
+        note_missing(target / CARD, "remove the corpus and write it again")
     if found != settings:
         raise CgirError(f"{target}: holds the corpus of {found}, not of {settings}; remove it or choose another path")
     return True
@@ -105,7 +111,7 @@ def _write_card(target: Path, settings: dict[str, Any]) -> None:
         "versions": model_zoo.versions() if settings["zoo"] else {},
     }
     with atomic_path(target / CARD) as path:
-        path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        path.write_bytes(sealed_json(card, indent=1))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from encoders.gaussian_process.model_averaging import AveragingConfig
+from encoders.models.checkpoints import config_from
 from encoders.training.loop import TrainConfig
 
 
@@ -73,8 +74,8 @@ class BlendConfig:
     def from_json(cls, values: Mapping[str, Any]) -> BlendConfig:
         """What `to_json` gave, also after a round trip through JSON, which turns tuples into lists."""
         for name in (item.name for item in fields(cls) if isinstance(item.default, int | float)):
-            if not isinstance(values.get(name, 0), int | float):
-                raise TypeError(f"{name}: expected a number, found {values[name]!r}")
+            if type(values.get(name, 0)) not in (int, float):
+                raise TypeError(f"{name}: expected a number, found {values[name]!r:.60}")
         averaging = dict(values["averaging"])
         weights = tuple(map(tuple, averaging.pop("prior_mean_weights")))
         prior = tuple(averaging.pop("model_prior"))
@@ -83,6 +84,6 @@ class BlendConfig:
                 **values,
                 "min_prior_stds": tuple(values["min_prior_stds"]),
                 "averaging": AveragingConfig(prior_mean_weights=weights, model_prior=prior, **averaging),
-                "gnn_train": TrainConfig(**values["gnn_train"]),
+                "gnn_train": config_from(TrainConfig, values["gnn_train"]),
             }
         )

@@ -19,7 +19,7 @@ from encoders.engine.streaming import embed
 from encoders.features.graph_features import GraphFeatures
 from encoders.features.scalers import Scaler
 from encoders.models.carl import CARL, CarlConfig
-from encoders.models.checkpoints import build_encoder, encoder_meta
+from encoders.models.checkpoints import build_encoder, check_claim, config_from, encoder_meta, load_weights
 from encoders.models.encoder import EncoderConfig
 from encoders.models.heads import MLPHead, Scorer
 from encoders.models.registry import GraphEncoder, GraphEncoderConfig, build
@@ -264,9 +264,16 @@ class Ensemble:
             loss: its loss.
         """
         meta = state.meta
-        carl = CarlConfig(**meta["carl"]) if meta["carl"] else None
-        ensemble = cls(init, loss, meta["size"], meta["frozen"], TrainConfig(**meta["train"]), carl)
-        ensemble.tasks = tuple(meta["tasks"])
+        carl = config_from(CarlConfig, meta["carl"]) if meta["carl"] else None
+        train, frozen, tasks = config_from(TrainConfig, meta["train"]), meta["frozen"], meta["tasks"]
+        if type(frozen) is not bool or not isinstance(tasks, list) or not all(isinstance(task, str) for task in tasks):
+            raise TypeError(
+                f"ensemble: frozen={frozen!r:.60}, tasks={tasks!r:.60}, expected a bool and a list of texts"
+            )
+        if (size := state.count("size")) < 1 or not tasks:
+            raise ValueError(f"ensemble of {size} networks with {len(tasks)} outputs")
+        ensemble = cls(init, loss, size, frozen, train, carl)
+        ensemble.tasks = tuple(tasks)
         source, target = state.part("source"), state.part("target")
         ensemble.source = None if source is None else ensemble._members_from(source, meta)
         ensemble.target = None if target is None else ensemble._members_from(target, meta)
@@ -274,7 +281,9 @@ class Ensemble:
 
     def _members_from(self, state: State, meta: dict[str, object]) -> FittedMembers:
         members = []
-        for index in range(state.meta["members"]):
+        if state.count("members") < 1:
+            raise ValueError("no members")
+        for index in range(state.count("members")):
             part = state.required(str(index))
             moments = part.required("moments")
             mean, std = (moments.array(name, len(self.tasks)) for name in ("mean", "std"))
@@ -287,18 +296,23 @@ class Ensemble:
     def _net_from(self, state: State, meta: dict[str, object]) -> nn.Module:
         if self.frozen:
             dim = state.tensors["layers.0.weight"].shape[1]
+            check_claim((dim + len(self.tasks)) * self.train.hidden, state.tensors)
             net: nn.Module = MLPHead(dim, self.train.hidden, self.train.dropout, tasks=len(self.tasks))
-            net.load_state_dict(state.tensors)
+            load_weights(net, state.tensors)
             return net.eval()
         description = meta["member_encoder"]
         if not isinstance(description, dict):
             raise TypeError("member_encoder: expected a description of an encoder")
         encoder = build_encoder(state.required("encoder").tensors, description, state.path)
+        if self.loss == "carl" and self.carl is not None:
+            check_claim(self.carl.layers * self.carl.width**2, state.tensors)
+        else:
+            check_claim(encoder.dim * self.train.hidden, state.tensors)
         head = MLPHead(encoder.dim, self.train.hidden)
         net = CARL(encoder, self.carl) if self.loss == "carl" else Scorer(encoder, head)
         # the encoder has its weights already, its operators by their names
         loaded = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-        net.load_state_dict({**state.tensors, **loaded})
+        load_weights(net, {**state.tensors, **loaded})
         return net.eval()
 
 

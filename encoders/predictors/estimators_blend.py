@@ -174,6 +174,8 @@ class BlendEstimator:
         estimator = cls(ensemble.unfitted(), config=config)
         if "flops_moments" in state.meta:
             mean, std = state.meta["flops_moments"]
+            if not all(type(value) in (int, float) for value in (mean, std)):
+                raise TypeError(f"flops_moments: found {mean!r:.60} and {std!r:.60}, expected two numbers")
             sample = SourceSample.from_state(state.required("sample"))
             estimator.source_model = SourceModel(ensemble, (float(mean), float(std)), sample)
             estimator.context = TargetContext.from_state(state.required("context"), sample, config)

@@ -100,6 +100,7 @@ class GraphGP(NamedTuple):
     def from_state(cls, state: State) -> GraphGP:
         """What `to_state` gave."""
         dense, y = views_from(state), state.array("y", None)
+        state.check_matrix(len(y), len(y))
         transform = GPInputTransform(scalers_from(state, dense), state.array("subtree_ids", None))
         views = [*dense, sparse_from(state.required("subtrees"), len(transform.subtree_ids) + 1)]
         if any(view.shape[0] != len(y) for view in views):

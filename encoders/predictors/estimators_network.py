@@ -11,6 +11,7 @@ from torch import nn
 from cgir.typing import FloatArray
 from encoders.features.graph_features import GraphFeatures
 from encoders.features.label_transforms import Standardise
+from encoders.models.checkpoints import config_from
 from encoders.models.registry import ARCHITECTURES, architecture, build
 
 from .ensemble import EncoderInit, Ensemble
@@ -101,8 +102,9 @@ class NetworkEstimator:
             loss: of the ensemble.
         """
         if init is None and "init" in state.meta:
-            config, _ = ARCHITECTURES[state.meta["init"]["architecture"]]
-            init = config(**state.meta["init"]["config"])
+            part = state.required("init")
+            kind, _ = ARCHITECTURES[part.text("architecture")]
+            init = config_from(kind, part.meta["config"])
         estimator, labels = cls(Ensemble.from_state(state.required("ensemble"), init, loss)), state.part("labels")
         unit = None if labels is None else labels_from(labels)
         if unit is not None and not isinstance(unit, Standardise):

@@ -138,6 +138,7 @@ class SourceSample(NamedTuple):
         """What `to_state` gave."""
         subtree_ids, dense = state.array("subtree_ids", None), views_from(state)
         n = len(dense[0])
+        state.check_matrix(n, CHUNK_GRAPHS)
         return cls(
             dense,
             sparse_from(state.required("subtrees"), len(subtree_ids) + 1),

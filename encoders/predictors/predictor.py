@@ -14,6 +14,7 @@ from torch import nn
 from cgir.errors import CgirError, LabelError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.limits import DEFAULT, Limits
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, as_tensors
 from encoders.features.graph_features import GraphFeatures
@@ -240,10 +241,18 @@ class Predictor:
         write_state(folder, state)
 
     @staticmethod
-    def load(folder: str | PathLike[str]) -> Predictor:
-        """Read back what `save` wrote; predictions are equal. FileFormatError if it is damaged or something else."""
-        with reading_state(folder) as state:
-            part, head = state.part("encoder"), state.meta["head"]
+    def load(folder: str | PathLike[str], limits: Limits = DEFAULT) -> Predictor:
+        """Read back what `save` wrote; predictions are equal.
+
+        Args:
+            folder: of the predictor.
+            limits: `bytes` of a matrix of a Gaussian process, which takes the square of its labels.
+
+        Raises:
+            FileFormatError: it is damaged or something else, or would take more than the limits allow.
+        """
+        with reading_state(folder, limits) as state:
+            part, head = state.part("encoder"), state.text("head")
             encoder = None if part is None else build_encoder(part.tensors, part.meta, state.path).eval()
             predictor = Predictor(encoder, head)
             if head == "gp":
@@ -252,7 +261,7 @@ class Predictor:
                 predictor.estimator = BlendEstimator.from_state(state)
             else:
                 predictor.estimator = NetworkEstimator.from_state(state, encoder, _loss(head))
-            predictor.task = state.meta["task"]
+            predictor.task = None if state.meta["task"] is None else state.text("task")
             if predictor.estimator.is_fitted:
                 predictor._task_index()
         return predictor

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from cgir.checksums import check_json
 from cgir.errors import CgirError, FileFormatError
+from cgir.strict_json import parse_object
 from encoders.models.encoder import Encoder
 
 from .estimators_blend import BlendEstimator
@@ -35,7 +36,10 @@ def load_pretrained(name: str = "universal") -> PretrainedEncoder:
 
 def card(name: str = "universal") -> dict[str, Any]:
     """What the weights were made of and what they are worth, as a dictionary; "tasks" are those of `zero_shot`."""
-    found: dict[str, Any] = json.loads((_folder(name) / CARD).read_text(encoding="utf-8"))
+    path = _folder(name) / CARD
+    data = path.read_bytes()
+    found = parse_object(path, data)
+    check_json(path, data, found)
     return found
 
 

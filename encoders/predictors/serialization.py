@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from cgir.errors import CgirError, FileFormatError, one_line
+from cgir.errors import FileFormatError, one_line
+from cgir.limits import DEFAULT, Limits
 from cgir.typing import AnyArray, FloatArray
 from encoders.features.scalers import Scaler
 from encoders.gaussian_process.regression import FeatureMatrix
@@ -34,14 +35,19 @@ class State:
         meta: JSON values.
         tensors: arrays and weights.
         path: the file it was read from, named in errors.
+        limits: of what may be made of it.
     """
 
     def __init__(
-        self, meta: Mapping[str, Any] | None = None, tensors: Mapping[str, torch.Tensor] | None = None, path: str = ""
+        self,
+        meta: Mapping[str, Any] | None = None,
+        tensors: Mapping[str, torch.Tensor] | None = None,
+        path: str = "",
+        limits: Limits = DEFAULT,
     ) -> None:
         self.meta: dict[str, Any] = dict(meta or {})
         self.tensors: Tensors = dict(tensors or {})
-        self.path = path
+        self.path, self.limits = path, limits
 
     @classmethod
     def of_arrays(cls, **arrays: AnyArray) -> State:
@@ -59,7 +65,11 @@ class State:
         """A part; None where there is nothing of it."""
         prefix = f"{name}."
         tensors = {key.removeprefix(prefix): x for key, x in self.tensors.items() if key.startswith(prefix)}
-        return State(self.meta.get(name), tensors, self.path) if tensors or name in self.meta else None
+        if not tensors and name not in self.meta:
+            return None
+        if not isinstance(meta := self.meta.get(name, {}), dict):
+            raise TypeError(f"{name}: found {meta!r:.60}, expected an object")
+        return State(meta, tensors, self.path, self.limits)
 
     def required(self, name: str) -> State:
         """A part that must be there; KeyError if it is not."""
@@ -74,6 +84,28 @@ class State:
         while (part := self.part(f"{name}.{index}")) is not None:
             yield part
             index += 1
+
+    def text(self, name: str) -> str:
+        """A string; TypeError if it is something else."""
+        if not isinstance(value := self.meta[name], str):
+            raise TypeError(f"{name}: found {value!r:.60}, expected text")
+        return value
+
+    def count(self, name: str) -> int:
+        """A number of things; TypeError if it is something else."""
+        if type(value := self.meta[name]) is not int or value < 0:
+            raise TypeError(f"{name}: found {value!r:.60}, expected a number of things")
+        return value
+
+    def number(self, name: str) -> float:
+        """A number; TypeError if it is something else."""
+        if type(value := self.meta[name]) not in (int, float):
+            raise TypeError(f"{name}: found {value!r:.60}, expected a number")
+        return float(value)
+
+    def check_matrix(self, rows: int, columns: int) -> None:
+        """Raise LimitError if a matrix that vectors of a file are turned into is too large."""
+        self.limits.check("bytes", 8 * rows * columns, f"{self.path}: a matrix of {rows:,} x {columns:,}")
 
     def array(self, name: str, *shape: int | None) -> AnyArray:
         """An array of finite numbers.
@@ -101,8 +133,12 @@ def write_state(folder: str | PathLike[str], state: State) -> None:
 
 
 @contextmanager
-def reading_state(folder: str | PathLike[str]) -> Iterator[State]:
+def reading_state(folder: str | PathLike[str], limits: Limits = DEFAULT) -> Iterator[State]:
     """The state that `write_state` wrote, also of format 1.
+
+    Args:
+        folder: of the file.
+        limits: of what may be made of it.
 
     Raises:
         FileFormatError: the file is damaged or something else, or what is built of it inside the `with` block fails.
@@ -110,10 +146,10 @@ def reading_state(folder: str | PathLike[str]) -> Iterator[State]:
     path = Path(folder) / FILE
     tensors, meta = read_tensors(path, "predictor")
     try:
-        yield State(meta_from_format_1(meta) if meta["version"] == 1 else meta, tensors, str(path))
+        yield State(meta_from_format_1(meta) if meta["version"] == 1 else meta, tensors, str(path), limits)
     except FileFormatError:
         raise
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError, CgirError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise FileFormatError(
             f"{path}: weights and description do not fit together ({one_line(error, 200)}); save it again"
         ) from error
@@ -160,7 +196,11 @@ def sparse_from(state: State, num_columns: int) -> csr_array:
     """The sparse matrix of a state; ValueError for indices outside it, which products would follow out of memory."""
     indices, indptr = state.array("indices", None), state.array("indptr", None)
     data = state.array("data", len(indices)).astype(np.float64, copy=False)
-    starts_and_end = indptr[0] == 0 and indptr[-1] == len(indices) and (np.diff(indptr) >= 0).all()
-    if not starts_and_end or not ((indices >= 0) & (indices < num_columns)).all():
+    if not indices.dtype == indptr.dtype == np.int32:
+        raise ValueError(f"sparse matrix: indices of {indices.dtype} and {indptr.dtype}, expected int32")
+    starts_and_end = len(indptr) and indptr[0] == 0 and indptr[-1] == len(indices)
+    if not starts_and_end or (indptr[1:] < indptr[:-1]).any() or ((indices < 0) | (indices >= num_columns)).any():
         raise ValueError(f"sparse matrix: indices outside of its {len(indptr) - 1} rows and {num_columns} columns")
-    return csr_array((data, indices, indptr), shape=(len(indptr) - 1, num_columns))
+    matrix = csr_array((data, indices, indptr), shape=(len(indptr) - 1, num_columns))
+    matrix.check_format(full_check=True)
+    return matrix

@@ -46,7 +46,7 @@ class TargetContext(NamedTuple):
         """
         part = state.part("multitask")
         multitask = None if part is None else MultitaskGP.from_state(part, sample, config)
-        return cls(float(state.meta["flops_weight"]), multitask)
+        return cls(state.number("flops_weight"), multitask)
 
 
 class SourceModel(NamedTuple):

@@ -25,6 +25,7 @@ import torch
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, FileFormatError, one_line
 from cgir.executors import Executor
+from cgir.limits import DEFAULT
 from cgir.store import GraphStore, Job, manifest, part_jobs
 from cgir.store.parquet_shard import as_numpy, footer_digest
 from cgir.typing import Float32Array
@@ -35,6 +36,7 @@ from .pretrained import NAMES, WEIGHTS, load_pretrained
 
 FORMAT = "cgir-embeddings"
 READ_ROWS = 16_384
+PACKED = 100  # times smaller than its vectors a file may be, whatever they are
 _ONE_THREAD = threading.Lock()  # held while the number of threads of this process is 1
 
 
@@ -109,11 +111,10 @@ class StoredEmbeddings:
     def __init__(self, folder: str | PathLike[str]) -> None:
         self._folder = Path(folder)
         self._parts = manifest.read_parts(self._folder, FORMAT)
-        for part in self._parts:
-            if not (self._folder / part.file).is_file() or footer_digest(self._folder / part.file) != part.footer:
-                raise FileFormatError(f"{self._folder / part.file}: missing or damaged; call embed_store again")
-        schema = pq.read_schema(self._folder / self._parts[0].file)
-        self.dim: int = schema.field("vector").type.list_size
+        lengths = {_vector_length(self._folder / part.file, part) for part in self._parts}
+        if len(lengths) > 1:
+            raise FileFormatError(f"{self._folder}: vectors of {sorted(lengths)} numbers; remove it and embed again")
+        self.dim: int = lengths.pop()
 
     def __len__(self) -> int:
         return sum(part.rows for part in self._parts)
@@ -121,14 +122,20 @@ class StoredEmbeddings:
     def batches(self) -> Iterator[tuple[list[str], Float32Array]]:
         """Specifications and embeddings (B, dim) of all graphs in order, some thousands at a time."""
         for part in self._parts:
-            path = self._folder / part.file
+            path, rows = self._folder / part.file, 0
             try:
                 with pq.ParquetFile(path, page_checksum_verification=True) as file:
                     for batch in file.iter_batches(READ_ROWS, columns=["spec", "vector"]):
-                        vectors = as_numpy(batch.column("vector").flatten()).reshape(-1, self.dim)
-                        yield batch.column("spec").to_pylist(), vectors
-            except (OSError, pa.ArrowException) as error:
-                raise FileFormatError(f"{path}: damaged: {one_line(error)}; remove it and embed again") from error
+                        batch.validate(full=True)
+                        specs, vectors = batch.column("spec"), batch.column("vector")
+                        if specs.null_count or vectors.null_count or vectors.values.null_count:
+                            raise ValueError("missing values")
+                        rows += len(batch)
+                        yield specs.to_pylist(), as_numpy(vectors.flatten()).reshape(-1, self.dim)
+                if rows != part.rows:
+                    raise ValueError(f"{rows} rows, expected {part.rows}")
+            except (OSError, ValueError, pa.ArrowException) as error:
+                raise FileFormatError(f"{path}: damaged: {one_line(error, 200)}; remove it and embed again") from error
 
     def array(self, npy: str | PathLike[str] | None = None) -> Float32Array:
         """All embeddings as float32 (G, dim): in memory, or memory-mapped from a new .npy file.
@@ -152,6 +159,26 @@ class StoredEmbeddings:
             target[start : start + len(vectors)] = vectors
             start += len(vectors)
         return target
+
+
+def _vector_length(path: Path, part: manifest.Part) -> int:
+    """Numbers of a vector in a file of embeddings; FileFormatError if it is another file, or claims too much."""
+    if not path.is_file() or footer_digest(path) != part.footer:
+        raise FileFormatError(f"{path}: missing or damaged; call embed_store again")
+    try:
+        footer, schema = pq.read_metadata(path), pq.read_schema(path)
+        kinds = {name: schema.field(name).type for name in ("spec", "vector")}
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise FileFormatError(f"{path}: no embeddings ({one_line(error, 200)}); embed again") from error
+    vector = kinds["vector"]
+    if kinds["spec"] != pa.string() or not pa.types.is_fixed_size_list(vector) or vector.value_type != pa.float32():
+        raise FileFormatError(f"{path}: columns {kinds}, expected text and vectors of float32; embed again")
+    if footer.num_rows != part.rows:
+        raise FileFormatError(f"{path}: {footer.num_rows} rows, expected {part.rows}; embed again")
+    # equal vectors compress well, but hardly all of them
+    claimed = 4 * part.rows * vector.list_size - PACKED * path.stat().st_size
+    DEFAULT.check("bytes", claimed, f"{path}: its vectors")
+    return int(vector.list_size)
 
 
 def _files(store: Path) -> list[tuple[Path, str]]:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from cgir.atomic_files import atomic_path
+from cgir.checksums import sealed_json
 from cgir.typing import FloatArray
 from encoders import Predictor
 from encoders.features.graph_features import compute_features
@@ -104,7 +105,7 @@ def main() -> None:
     }
     shipped.save(WEIGHTS / "universal")
     with atomic_path(WEIGHTS / "universal" / CARD) as path:
-        path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        path.write_bytes(sealed_json(card, indent=1))
 
 
 if __name__ == "__main__":

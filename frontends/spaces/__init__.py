@@ -57,7 +57,7 @@ def get(name: str, **skeleton: Any) -> Space[Any]:
     Raises:
         SpecError: no such space, no such field, or a field that is not made of positive integers.
     """
-    if name not in SPACES:
+    if not isinstance(name, str) or name not in SPACES:
         raise SpecError(f"no search space is called {name!r}; there are {', '.join(SPACES)}")
     space = SPACES[name].load()
     names = [field.name for field in fields(space)]  # type: ignore[arg-type]

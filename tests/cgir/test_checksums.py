@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cgir import CgirError, FileFormatError, checksums
-from cgir.limits import Limits
 from cgir.strict_json import parse_object
 
 TEXTS = st.dictionaries(st.text(max_size=4), st.one_of(st.integers(), st.text(), st.lists(st.booleans())), max_size=4)
@@ -35,7 +34,8 @@ def test_sealed_json_is_json_whose_digits_are_its_crc32(content, compact, ascii_
 @pytest.mark.parametrize("indent", [None, 1])
 def test_every_flipped_bit_of_json_is_refused_or_changes_nothing(indent):
     content = {"version": 3, "checksums": "1234abcd", "name": 'a "checksum": "00000000"} of b', "parts": [1, 2.5, None]}
-    data = checksums.sealed_json(content, indent=indent) + b"\n"
+    data = checksums.sealed_json(content, indent=indent)
+    assert read(data) == (content, True)
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -112,11 +112,13 @@ def test_missing_checksums_are_noted(caplog):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (b"", "no JSON"), (b"[1]", "found list, expected an object"), (b"null", "found NoneType"),
-        (b'{"a": NaN}', "NaN where numbers are finite"), (b'{"a": -Infinity}', "-Infinity"), (b'{"a": 1e999}', "1e999"),
+        (b"", "no JSON"), (b"[1]", "found list, expected dict"), (b"null", "found NoneType"),
+        (b'{"a": NaN}', "NaN where numbers are finite"),
+        (b'{"a": -Infinity}', "-Infinity"), (b'{"a": 1e999}', "1e999"),
         (b'{"a": "\xff"}', "utf-8"), (b'{"a": ' + b"9" * 5000 + b"}", "4300"), (b"\xed\xa0\x80", "utf-8"),
-        (b'{"a": ' + b"[" * 101 + b"]" * 101 + b"}", "takes 102 depth"), (b"[" * 10**5, "takes 100,000 depth"),
-        (b'{"a":' * 10**5, "takes 100,000 depth"),
+        (b'{"a": ' + b"[" * 101 + b"]" * 101 + b"}", "nested 102 deep, at most 100"),
+        (b"[" * 10**5, "nested 100,000 deep"),
+        (b'{"a":' * 10**5, "nested 100,000 deep"),
     ],
 )  # fmt: skip
 def test_json_of_strangers(text, problem):
@@ -126,4 +128,3 @@ def test_json_of_strangers(text, problem):
 
 def test_brackets_in_texts_are_no_depth():
     assert parse_object("f", json.dumps({"a": "[" * 500 + '\\"]', "b": [[1]]}))["b"] == [[1]]
-    assert parse_object("f", b"[" * 0 + b'{"a": ' + b"[" * 150 + b"]" * 150 + b"}", limits=Limits(depth=200))

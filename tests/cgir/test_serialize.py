@@ -163,7 +163,7 @@ def test_deep_attributes(tmp_path):
     deep["nodes"][4]["attrs"]["table"] = nested
     path = tmp_path / "g.json"
     path.write_text(json.dumps(deep))
-    with pytest.raises(FileFormatError, match="node 4"):
+    with pytest.raises(FileFormatError, match="nested 204 deep"):
         load(path)
 
 

@@ -15,6 +15,7 @@ from search_samples import SPACE, TINY, Ridge, planted, quiet
 
 import search
 from cgir import CgirError, FileFormatError
+from cgir.checksums import KEY, sealed_json
 from cgir.errors import SpecError
 from encoders import Predictor
 from frontends import tables
@@ -205,15 +206,15 @@ def test_damaged_foreign_and_newer_logs_are_refused_and_left_alone(tmp_path: Pat
     path = tmp_path / "log.jsonl"
     search.evolve(SPACE, Ridge(), planted, 12, path=path, **quiet)
     lines = path.read_bytes().splitlines(keepends=True)
-    header, second = json.loads(lines[0]), json.loads(lines[2])
+    header, second = ({k: v for k, v in json.loads(line).items() if k != KEY} for line in (lines[0], lines[2]))
     damaged = {
         "line 3 is damaged": [*lines[:2], b"{not json\n", *lines[3:]],
-        "line 3 tells nothing": [*lines[:2], json.dumps({**second, "tell": 99}).encode() + b"\n", *lines[3:]],
+        "line 3 tells nothing": [*lines[:2], sealed_json({**second, "tell": 99}), *lines[3:]],
         "line 4 tells nothing .*has an answer already": [*lines[:3], lines[2], *lines[3:]],
-        "version 2, expected 1; upgrade cgir": [json.dumps({**header, "version": 2}).encode() + b"\n", *lines[1:]],
+        "version 2, expected 1; upgrade cgir": [sealed_json({**header, "version": 2}), *lines[1:]],
         "not the log of a search": [b"spec,accuracy\n", b"x,1\n"],
-        "names no search space": [json.dumps({**header, "space": 3}).encode() + b"\n", *lines[1:]],
-        "header is damaged": [json.dumps({**header, "config": {}}).encode() + b"\n", *lines[1:]],
+        "names no search space": [sealed_json({**header, "space": 3}), *lines[1:]],
+        "header is damaged": [sealed_json({**header, "config": {}}), *lines[1:]],
     }
     for message, content in damaged.items():
         path.write_bytes(b"".join(content))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -18,6 +17,7 @@ from search_samples import SPACE, TINY, Ridge, planted, quiet
 
 import search
 from cgir import CgirError, FileFormatError
+from cgir.checksums import sealed_json
 from encoders import CostPredictor
 from frontends import spaces
 from search.history import History
@@ -265,8 +265,8 @@ def test_numbers_that_no_computer_has_are_damage(event: Any, tmp_path: Path) -> 
     path = tmp_path / "log.jsonl"
     with searching(path=path) as asks:
         asks.ask(1)
-    with path.open("a") as file:
-        file.write(json.dumps(event) + "\n")
+    with path.open("ab") as file:
+        file.write(sealed_json(event))
     with pytest.raises(FileFormatError, match="line 3 tells nothing of this search"):
         History.load(path)
 

@@ -15,6 +15,7 @@ import pytest
 from cgir_samples import equal_batches, ring_graph, small_graph, store_sample
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from resealed_files import reseal_parquet, resealed_json
 
 from cgir import FileFormatError, GraphStore, verify
 from cgir.graph_batch import GraphBatch
@@ -197,7 +198,7 @@ def test_a_file_that_cannot_be_opened_is_named_and_the_rest_is_read(folder, how)
 )
 def test_damaged_lists(folder, change, message):
     manifest = folder / "_store.json"
-    manifest.write_text(change(manifest.read_text()))
+    manifest.write_bytes(resealed_json(change(manifest.read_text()).encode()))
     for skip in (False, True):
         with pytest.raises(FileFormatError, match=f"_store.json: .*{message}"):
             GraphStore.open(folder, skip_damaged=skip)
@@ -219,6 +220,7 @@ def rewritten(source, target, metadata=None, columns=None):
         index = table.schema.get_field_index(name)
         table = table.remove_column(index) if values is None else table.set_column(index, name, values)
     pq.write_table(table.replace_schema_metadata({k: v for k, v in kept.items() if v is not None}), target)
+    reseal_parquet(target)
 
 
 KINDS = b'[["Input",[],[4],[],{}],["Add",[[4],[4]],[4],[],{}]]'
@@ -242,7 +244,7 @@ def nodes(last):
         ({b"cgir.kinds": b"[]"}, {}, "do not match their digest"),
         ({b"cgir.steps": None}, {}, "do not match their digest"),
         (tables(b"[[", b"[]"), {}, "tables of kinds and steps cannot be read"),
-        (tables(b"[]", b"{}"), {}, "beyond the table of 0 steps"),
+        (tables(b"[]", b"[]"), {}, "beyond the table of 0 steps"),
         (tables(b'[["Add",1,[4],[],{}]]', b"[]"), {}, "tables of kinds and steps cannot be read"),
         (tables(KINDS.replace(b"Add", b"Input").replace(b"[[4],[4]]", b"[]"), b"[]"), {}, "kind 1 is there twice"),
         (tables(KINDS, b"[[0],[2,1,1]]"), {}, r"step 1 is \[2, 1, 1\]"),
