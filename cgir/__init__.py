@@ -1,9 +1,9 @@
 """Computation graphs of neural networks: one representation for every framework and every search space."""
 
 from .analysis.graph_diff import diff as diff
+from .analysis.isomorphism import isomorphic as isomorphic
 from .analysis.laplacian_spectrum import spectral_distance as spectral_distance
 from .analysis.laplacian_spectrum import spectrum as spectrum
-from .analysis.weisfeiler_lehman import isomorphic as isomorphic
 from .analysis.wl_kernel import wl_distance as wl_distance
 from .analysis.wl_kernel import wl_features as wl_features
 from .builder import GraphBuilder as GraphBuilder

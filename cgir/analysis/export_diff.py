@@ -18,7 +18,8 @@ from cgir.node_text import op_name
 from cgir.passes import canonicalize
 from cgir.passes.rewrite import rebuild
 
-from .weisfeiler_lehman import colors, isomorphic
+from .isomorphism import isomorphic
+from .weisfeiler_lehman import colors
 
 LISTED = 5  # nodes named
 BIASED = ("Conv", "ConvTranspose", "Linear")

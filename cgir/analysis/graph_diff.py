@@ -12,7 +12,8 @@ from cgir.graph_batch import GraphBatch
 from cgir.node_text import op_name, operators, shape_text
 
 from .export_diff import explain_export
-from .weisfeiler_lehman import colors, isomorphic, param_groups
+from .isomorphism import isomorphic
+from .weisfeiler_lehman import colors, param_groups
 
 LIMIT = 10  # nodes listed of each sort
 

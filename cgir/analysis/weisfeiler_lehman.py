@@ -1,4 +1,4 @@
-"""Weisfeiler-Lehman colour refinement, a canonical hash, and exact isomorphism of computation graphs.
+"""Weisfeiler-Lehman colour refinement, and a canonical hash.
 
 Two graphs are isomorphic when a one-to-one map of their nodes keeps every node's kind, every edge with its argument
 slot (inputs of commutative operators have no slot) and which parameters are shared. Names, module paths and the order
@@ -19,7 +19,6 @@ Notation:
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,7 +46,7 @@ _ALL = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
-class _Structure:
+class Structure:
     """Labelled directed graphs, their edges in both orders.
 
     Nodes are ordered by their position in their graph, so that those of one span have no edges among them and can be
@@ -94,7 +93,7 @@ def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Col
     Returns:
         (N,) uint64, the same for equal neighbourhoods in every batch.
     """
-    structure = _structure(batch, None)
+    structure = structure_of(batch, None)
     color = structure.base
     for _ in range(rounds):
         color = _round(structure, color, direction)
@@ -114,38 +113,9 @@ def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> l
     digests: list[str] = []
     for chunk in batch.chunks(CHUNK_NODES, CHUNK_GRAPHS):
         start, stop = len(digests), len(digests) + len(chunk)
-        structure = _structure(chunk, groups[start:stop] if groups is not None else None)
-        digests += _digests(structure, _refine(structure, structure.base))
+        structure = structure_of(chunk, groups[start:stop] if groups is not None else None)
+        digests += _digests(structure, stable_colors(structure))
     return digests
-
-
-def isomorphic(a: Graph, b: Graph) -> bool:
-    """Whether the graphs are equal up to names and the order of nodes; exact, also where colours do not decide."""
-    if len(a) != len(b) or a.num_edges != b.num_edges or a.hash != b.hash:
-        return False
-    first, second = (_structure(GraphBatch.from_graphs([g]), [param_groups(g)]) for g in (a, b))
-    if len(first.base) != len(second.base):
-        return False
-    # Depth first over pairs of vertices that are individualised; a pair is refined only when its turn comes.
-    pending = [(first.base, second.base)]
-    choices: list[tuple[Colors, Colors, int, int]] = []
-    while pending or choices:
-        if pending:
-            left, right = pending.pop()
-        else:
-            left, right, v, w = choices.pop()
-            left, right = _individualised(left, v), _individualised(right, w)
-        left, right = _refine(first, left), _refine(second, right)
-        if not np.array_equal(np.sort(left), np.sort(right)):
-            continue
-        cell = _smallest_cell(left)
-        if len(cell) == 0:
-            if _is_isomorphism(a, b, first, second, _matching(left, right)):
-                return True
-            continue
-        partners = np.flatnonzero(right == left[cell[0]])
-        choices.extend((left, right, int(cell[0]), int(w)) for w in partners[::-1])
-    return False
 
 
 def param_groups(graph: Graph) -> list[int] | None:
@@ -183,7 +153,8 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, bool | float) else value
 
 
-def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure:
+def structure_of(batch: GraphBatch, groups: Sequence[Groups] | None) -> Structure:
+    """The vertices and edges that are coloured; `groups`: the `param_groups` of each graph, None where none share."""
     position = batch.position
     # 16 bits are sorted in linear time
     order = np.argsort(position.astype(np.uint16) if position.max(initial=0) < 1 << 16 else position, kind="stable")
@@ -205,7 +176,7 @@ def _structure(batch: GraphBatch, groups: Sequence[Groups] | None) -> _Structure
         base = np.concatenate([base, np.full(len(more_graph), 0x5EED, np.uint64)])
     by_target, by_source = np.argsort(dst, kind="stable"), np.argsort(src, kind="stable")
     scrambled = mix(label.astype(np.uint64))
-    return _Structure(
+    return Structure(
         len(batch), rank, base, graph, src[by_target], scrambled[by_target], _group_ptr(dst, len(base)),
         dst[by_source], scrambled[by_source], _group_ptr(src, len(base)),
         ((len(order), len(base)), *pairwise(cuts)),
@@ -239,7 +210,7 @@ def _sharing(batch: GraphBatch, groups: Sequence[Groups]) -> tuple[IntArray, Int
     return np.concatenate(src), np.concatenate(dst), np.concatenate(label), np.concatenate(graph)
 
 
-def _round(structure: _Structure, color: Colors, direction: Direction = "both") -> Colors:
+def _round(structure: Structure, color: Colors, direction: Direction = "both") -> Colors:
     """One round: a vertex's new colour hashes its old one and the multisets of (label, colour) around it."""
     new = mix(color)
     if direction != "backward":
@@ -257,9 +228,9 @@ def segment_sums(values: Colors, ptr: IntArray) -> Colors:
     return total[ptr[1:]] - total[ptr[:-1]]
 
 
-def _refine(structure: _Structure, color: Colors) -> Colors:
+def stable_colors(structure: Structure) -> Colors:
     """Alternate sweeps until none of a graph's classes splits; their number depends on that graph alone."""
-    color = _sweep(structure, color, True)
+    color = _sweep(structure, structure.base, True)
     final, active, forward = color, np.ones(structure.graphs, bool), False
     count = _num_colors(structure, color)
     while active.any():
@@ -271,7 +242,7 @@ def _refine(structure: _Structure, color: Colors) -> Colors:
     return final
 
 
-def _sweep(structure: _Structure, color: Colors, forward: bool) -> Colors:
+def _sweep(structure: Structure, color: Colors, forward: bool) -> Colors:
     """Each vertex's new colour hashes its old one and the multiset of (label, new colour) before it (else after)."""
     if forward:
         neighbours, labels, ptr, spans = structure.source, structure.source_label, structure.target_ptr, structure.spans
@@ -312,7 +283,7 @@ def _mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def _num_colors(structure: _Structure, color: Colors) -> IntArray:
+def _num_colors(structure: Structure, color: Colors) -> IntArray:
     """(graphs,): different colours of each graph, by 52 of their bits, so that one sort of integers serves all."""
     keys = np.sort((structure.graph.astype(np.uint64) << np.uint64(52)) | (color >> np.uint64(12)))
     is_first = np.ones(len(keys), bool)
@@ -320,7 +291,7 @@ def _num_colors(structure: _Structure, color: Colors) -> IntArray:
     return np.bincount((keys[is_first] >> np.uint64(52)).astype(np.int64), minlength=structure.graphs)
 
 
-def _digests(structure: _Structure, color: Colors) -> list[str]:
+def _digests(structure: Structure, color: Colors) -> list[str]:
     """32 hex digits a graph: its number of vertices and two sums, different hashes of the multiset of its colours."""
     order = np.argsort(structure.graph, kind="stable")
     ptr = _group_ptr(structure.graph, structure.graphs)
@@ -328,38 +299,3 @@ def _digests(structure: _Structure, color: Colors) -> list[str]:
     sums = [segment_sums(values, ptr) + np.diff(ptr).astype(np.uint64) for values in (scrambled, mix(~scrambled))]
     text = mix(np.stack(sums, axis=1)).astype(">u8").tobytes().hex()
     return [text[start : start + 32] for start in range(0, len(text), 32)]
-
-
-def _individualised(color: Colors, vertex: int) -> Colors:
-    changed = color.copy()
-    changed[vertex] = mix(~changed[vertex : vertex + 1])[0]
-    return changed
-
-
-def _smallest_cell(color: Colors) -> IntArray:
-    """Vertices of a smallest colour class with more than one member; empty if every vertex has a colour of its own."""
-    _, inverse, sizes = np.unique(color, return_inverse=True, return_counts=True)
-    sizes = np.where(sizes > 1, sizes, len(color) + 1)
-    cell = int(np.argmin(sizes)) if len(sizes) else 0
-    return np.flatnonzero(inverse == cell) if len(sizes) and sizes[cell] <= len(color) else np.zeros(0, np.int64)
-
-
-def _matching(left: Colors, right: Colors) -> IntArray:
-    """For each vertex of the first graph the vertex of the second with its colour, all colours being different."""
-    match = np.empty(len(left), np.int64)
-    match[np.argsort(left)] = np.argsort(right)
-    return match
-
-
-def _is_isomorphism(a: Graph, b: Graph, first: _Structure, second: _Structure, match: IntArray) -> bool:
-    """The definition, checked without trusting any colour: kinds and labelled edges agree under the map."""
-    # The nodes of a single graph keep their order here, shared parameters stand behind them.
-    if any(match[index] >= len(b) or node.kind != b.nodes[match[index]].kind for index, node in enumerate(a.nodes)):
-        return False
-    targets = [np.repeat(np.arange(len(s.base)), np.diff(s.target_ptr)) for s in (first, second)]
-    mapped = Counter(
-        zip(match[first.source].tolist(), match[targets[0]].tolist(), first.source_label.tolist(), strict=True)
-    )
-    return mapped == Counter(
-        zip(second.source.tolist(), targets[1].tolist(), second.source_label.tolist(), strict=True)
-    )

@@ -16,7 +16,7 @@ import torch
 
 import cgir
 import frontends
-from cgir.analysis.weisfeiler_lehman import isomorphic
+from cgir.analysis.isomorphism import isomorphic
 from frontends import spaces
 
 NAMES = tuple(spaces.SPACES)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import frontends
 from cgir.analysis import weisfeiler_lehman
-from cgir.analysis.weisfeiler_lehman import colors, graph_hash, graph_hashes, isomorphic, kind_color, mix, param_groups
+from cgir.analysis.isomorphism import isomorphic
+from cgir.analysis.weisfeiler_lehman import colors, graph_hash, graph_hashes, kind_color, mix, param_groups
 from cgir.graph import Graph, Node, NodeKind, Param
 from cgir.graph_batch import GraphBatch
 from cgir.ops import OPS

@@ -9,7 +9,7 @@ import pytest
 from space_checks import check_traces, trace
 
 import cgir
-from cgir.analysis.weisfeiler_lehman import isomorphic
+from cgir.analysis.isomorphism import isomorphic
 from frontends import spaces
 from frontends.spaces.darts.genotype import Edge, Genotype
 from frontends.spaces.darts.nasnet import OPS

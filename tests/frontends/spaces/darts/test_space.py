@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from space_checks import check_traces, count_live, rows, trace
 
 import cgir
-from cgir.analysis.weisfeiler_lehman import isomorphic
+from cgir.analysis.isomorphism import isomorphic
 from cgir.cost import kind_flops
 from frontends import spaces
 from frontends.spaces.darts.genotype import Cell, Edge, Genotype

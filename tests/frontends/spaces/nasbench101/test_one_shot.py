@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from space_checks import check_traces
 
 import cgir
-from cgir.analysis.weisfeiler_lehman import isomorphic
+from cgir.analysis.isomorphism import isomorphic
 from frontends import spaces
 from frontends.spaces.nasbench101.cell import CONV1X1, module_hash, prune
 

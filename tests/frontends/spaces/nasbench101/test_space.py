@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from space_checks import check_traces, rows
 
 import cgir
-from cgir.analysis.weisfeiler_lehman import isomorphic
+from cgir.analysis.isomorphism import isomorphic
 from frontends import spaces
 from frontends.spaces.nasbench101.cell import Cell, module_hash, prune, vertex_channels
 from frontends.spaces.nasbench101.enumeration import unique_cells

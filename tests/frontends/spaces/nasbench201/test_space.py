@@ -7,7 +7,8 @@ import torch
 from space_checks import check_traces, rows, trace
 
 import cgir
-from cgir.analysis.weisfeiler_lehman import graph_hashes, isomorphic
+from cgir.analysis.isomorphism import isomorphic
+from cgir.analysis.weisfeiler_lehman import graph_hashes
 from frontends import spaces
 
 BEST_201 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"

@@ -8,7 +8,8 @@ import torch
 from space_checks import check_traces, rows, trace
 
 import cgir
-from cgir.analysis.weisfeiler_lehman import graph_hashes, isomorphic
+from cgir.analysis.isomorphism import isomorphic
+from cgir.analysis.weisfeiler_lehman import graph_hashes
 from frontends import spaces
 from frontends.spaces.edge_cell import EDGES, compile_cell
 from frontends.spaces.transnas.tasks import IMAGE_TASKS, TASKS, decoder_blocks

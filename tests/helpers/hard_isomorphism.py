@@ -1,0 +1,79 @@
+"""Pairs of graphs that colour refinement cannot tell apart, as computation graphs."""
+
+from dataclasses import replace
+from itertools import combinations, product
+
+import networkx as nx
+import numpy as np
+
+from benchmarks.large_graphs import undirected
+from cgir.ops import OPS
+
+
+def network_of(graph, name="g"):
+    """A networkx graph: vertices read the input, edges add both ends; `color` of a vertex is its number of ReLUs."""
+    index = {vertex: number for number, vertex in enumerate(graph)}
+    return undirected(len(index), [(index[a], index[b]) for a, b in graph.edges], name)
+
+
+def cfi(base, twisted):
+    """The graph of Cai, Fürer and Immerman (1992) over a connected networkx graph; one edge crossed if `twisted`.
+
+    A vertex of degree d becomes 2^(d - 1) vertices, one for each even set of its edges, and 2 for each edge's end.
+    """
+    out = nx.Graph()
+    for v in base:
+        ends = sorted(base[v])
+        for size in range(0, len(ends) + 1, 2):
+            for chosen in combinations(ends, size):
+                for w in ends:
+                    out.add_edge((v, chosen), (v, w, w in chosen))
+    for number, (v, w) in enumerate(base.edges):
+        for side in (False, True):
+            out.add_edge((v, w, side), (w, v, side ^ (twisted and not number)))
+    return out
+
+
+def cubic(vertices, seed=0):
+    """A connected random graph of degree 3."""
+    found = (nx.random_regular_graph(3, vertices, seed + step) for step in range(0, 10**6, 1000))
+    return next(graph for graph in found if nx.is_connected(graph))
+
+
+def rook(size=4):
+    """The rook's graph, of squares that share a row or a column: strongly regular, (16, 6, 2, 2) for size 4."""
+    return nx.line_graph(nx.complete_bipartite_graph(size, size))
+
+
+def shrikhande():
+    """Shrikhande's graph, strongly regular with the parameters of the rook's graph of size 4."""
+    steps = (0, 1), (1, 0), (1, 1)
+    out = nx.Graph()
+    for a, b in product(range(4), repeat=2):
+        out.add_edges_from((((a, b), ((a + x) % 4, (b + y) % 4)) for x, y in steps))
+    return out
+
+
+def ladder(rungs, crossed):
+    """Two rings joined by rungs, or one ring with its opposite vertices joined (Moebius' ladder)."""
+    return nx.circulant_graph(2 * rungs, [1, rungs]) if crossed else nx.circular_ladder_graph(rungs)
+
+
+def shuffled_fast(graph, rng):
+    """As `shuffled`, in linear time: any order of the nodes that their inputs' depths allow, and inputs permuted."""
+    depth = np.zeros(len(graph), np.int64)
+    for index, node in enumerate(graph.nodes):
+        depth[index] = 1 + max((depth[i] for i in node.inputs), default=0)
+    order = np.lexsort((rng.random(len(graph)), depth))
+    position = np.empty(len(graph), np.int64)
+    position[order] = np.arange(len(graph))
+    nodes = []
+    for old in order.tolist():
+        node = graph.nodes[old]
+        inputs = position[list(node.inputs)]
+        if OPS[node.op].commutative:
+            slots = rng.permutation(len(inputs))
+            node = replace(node, in_shapes=tuple(node.in_shapes[slot] for slot in slots))
+            inputs = inputs[slots]
+        nodes.append(replace(node, inputs=tuple(inputs.tolist())))
+    return graph.with_nodes(nodes)
