@@ -21,16 +21,17 @@ from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
-import scipy.sparse.linalg
 from scipy.spatial.distance import cdist
 from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.limits import DEFAULT, Limits
 from cgir.typing import FloatArray, IntArray
+
+from .sparse_eigenvalues import smallest_eigenvalues
 
 # number of nodes, and the edges of the simple undirected graph as ascending numbers high * n + low
 Topology = tuple[int, IntArray]
@@ -40,7 +41,6 @@ PADDING = 2.0
 DENSE_LIMIT = 400  # nodes; above, a sparse solver is faster
 STACK_BYTES = 1 << 23  # of dense matrices solved in one call
 CHUNK = 4096  # graphs whose edges are read together, which bounds memory
-SHIFT = -1e-2  # a shift of 0 is singular, and misses multiplicities
 
 
 def normalized_laplacian(graph: Graph | GraphBatch) -> FloatArray:
@@ -51,23 +51,31 @@ def normalized_laplacian(graph: Graph | GraphBatch) -> FloatArray:
     return full
 
 
-def spectrum(graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K, progress: bool = True) -> FloatArray:
+def spectrum(
+    graphs: Graph | Sequence[Graph] | GraphBatch, k: int = K, progress: bool = True, limits: Limits = DEFAULT
+) -> FloatArray:
     """The k smallest Laplacian eigenvalues of each graph; equal topologies are solved once, on all processors.
 
     Args:
         graphs: one graph, a list of graphs, or a batch.
         k: how many; graphs with fewer nodes are padded with `PADDING`.
         progress: show a progress bar where it takes longer than a few seconds.
+        limits: of processor seconds for one graph. Graphs of 100,000 nodes take seconds: chains, trees, fans, grids,
+            stacks of blocks and random wirings; a random wiring that also has long chains may take too long.
 
     Returns:
-        (G, k) float64, ascending, within [0, 2] and accurate to 1e-10; G is 1 for a single graph.
+        (G, k) float64, ascending, within [0, 2] and accurate to 1e-10; G is 1 for a single graph. Above `DENSE_LIMIT`
+        nodes, `sparse_eigenvalues` says what is guaranteed.
+
+    Raises:
+        LimitError: the eigenvalues of a graph of thousands of nodes were not found in time.
     """
     topologies, which = _topologies(GraphBatch.of(graphs))
     result = np.full((len(topologies), k), PADDING)
 
     def solve(rows: list[int]) -> int:
         n = topologies[rows[0]][0]
-        result[rows, : min(n, k)] = _smallest(n, [topologies[row][1] for row in rows], min(n, k))
+        result[rows, : min(n, k)] = _smallest(n, [topologies[row][1] for row in rows], min(n, k), limits)
         return len(rows)
 
     stacks = _stacks([n for n, _ in topologies])
@@ -142,7 +150,7 @@ def _stacks(sizes: Sequence[int]) -> list[list[int]]:
     return stacks
 
 
-def _smallest(n: int, codes: Sequence[IntArray], k: int) -> FloatArray:
+def _smallest(n: int, codes: Sequence[IntArray], k: int, limits: Limits) -> FloatArray:
     """(len(codes), k) smallest eigenvalues of graphs with n nodes each."""
     if n == 0 or k == 0:
         return np.zeros((len(codes), k))
@@ -150,7 +158,7 @@ def _smallest(n: int, codes: Sequence[IntArray], k: int) -> FloatArray:
     values = (
         np.linalg.eigvalsh(_lower_triangles(n, codes))[:, :k]
         if dense
-        else np.stack([_smallest_sparse(n, edges, k) for edges in codes])
+        else np.stack([smallest_eigenvalues(_sparse_laplacian(n, edges), k, limits) for edges in codes])
     )
     return np.clip(values, 0.0, 2.0)
 
@@ -168,32 +176,10 @@ def _lower_triangles(n: int, codes: Sequence[IntArray]) -> FloatArray:
     return laplacian
 
 
-def _smallest_sparse(n: int, codes: IntArray, k: int) -> FloatArray:
-    """Shift-invert Lanczos; dense LAPACK where Sylvester's law of inertia shows that it missed an eigenvalue."""
+def _sparse_laplacian(n: int, codes: IntArray) -> scipy.sparse.csr_array:
     high, low = np.divmod(codes, n)
     rows, columns = np.concatenate([high, low]), np.concatenate([low, high])
     degree = np.bincount(rows, minlength=n)
     scale = 1.0 / np.sqrt(np.maximum(degree, 1))
     off = scipy.sparse.coo_array((-scale[rows] * scale[columns], (rows, columns)), shape=(n, n))
-    laplacian = (off + scipy.sparse.diags_array((degree > 0).astype(float))).tocsc()
-    start = np.random.default_rng(0).random(n)  # ARPACK's own start vector would make results differ from run to run
-    try:
-        values = np.sort(
-            scipy.sparse.linalg.eigsh(laplacian, k, sigma=SHIFT, v0=start, return_eigenvectors=False, ncv=4 * k)
-        )
-        if _num_below(laplacian, values[-1] - 1e-9) <= int((values < values[-1] - 1e-9).sum()):
-            return values
-    except (RuntimeError, scipy.sparse.linalg.ArpackError):  # no convergence, or a singular factor
-        pass
-    return np.asarray(scipy.linalg.eigvalsh(laplacian.toarray(), subset_by_index=[0, k - 1]))
-
-
-def _num_below(laplacian: scipy.sparse.csc_array, bound: float) -> int:
-    """Number of eigenvalues below `bound`: negative pivots of the shifted matrix, eliminated without row exchanges."""
-    shifted = (laplacian - bound * scipy.sparse.eye_array(laplacian.shape[0])).tocsc()
-    factor = scipy.sparse.linalg.splu(
-        shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
-    if not np.array_equal(factor.perm_r, factor.perm_c):
-        raise RuntimeError("rows were exchanged, so the pivots' signs say nothing")
-    return int((factor.U.diagonal() < 0).sum())
+    return (off + scipy.sparse.diags_array((degree > 0).astype(float))).tocsr()
