@@ -1,5 +1,6 @@
 """Pairs of graphs that colour refinement cannot tell apart, as computation graphs."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations, product
 
@@ -77,3 +78,46 @@ def shuffled_fast(graph, rng):
             inputs = inputs[slots]
         nodes.append(replace(node, inputs=tuple(inputs.tolist())))
     return graph.with_nodes(nodes)
+
+
+def as_digraph(graph):
+    """The same structure for networkx: an edge has the multiset of its slots, shared parameters are nodes."""
+    out, edges = nx.DiGraph(), Counter()
+    for index, node in enumerate(graph.nodes):
+        out.add_node(index, label=repr(node.kind))
+        for slot, source in enumerate(node.inputs):
+            edges[source, index, "any" if OPS[node.op].commutative else f"in{slot}"] += 1
+    uses = Counter(param.id for node in graph.nodes for param in node.params)
+    for index, node in enumerate(graph.nodes):
+        for slot, param in enumerate(node.params):
+            if uses[param.id] > 1:
+                out.add_node(param.id, label="shared")
+                edges[param.id, index, f"param{slot}"] += 1
+    for (source, target, label), count in sorted(edges.items(), key=repr):
+        known = out.edges[source, target]["label"] if out.has_edge(source, target) else ()
+        out.add_edge(source, target, label=(*known, (label, count)))
+    return out
+
+
+def oracle(a, b):
+    """What networkx says."""
+
+    def match(x, y):
+        return x["label"] == y["label"]
+
+    return nx.is_isomorphic(as_digraph(a), as_digraph(b), node_match=match, edge_match=match)
+
+
+def is_isomorphism(a, b, match):
+    """The definition: whether the nodes `match` of `b` are the nodes of `a`."""
+    if sorted(match.tolist()) != list(range(len(b))):
+        return False
+    pairs = [(node, b.nodes[match[index]]) for index, node in enumerate(a.nodes)]
+    params = {(p.id, q.id) for node, other in pairs for p, q in zip(node.params, other.params, strict=True)}
+    one_to_one = len(params) == len({p for p, _ in params}) == len({q for _, q in params})
+    inputs = [(tuple(match[list(node.inputs)].tolist()), other.inputs, node.op) for node, other in pairs]
+    return (
+        one_to_one
+        and all(node.kind == other.kind for node, other in pairs)
+        and all((sorted(x) == sorted(y)) if OPS[op].commutative else x == y for x, y, op in inputs)
+    )

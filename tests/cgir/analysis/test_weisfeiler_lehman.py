@@ -1,10 +1,10 @@
 from collections import Counter
 from dataclasses import replace
 
-import networkx as nx
 import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, ring_graph, shuffled
+from hard_isomorphism import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,32 +15,6 @@ from cgir.analysis.weisfeiler_lehman import colors, graph_hash, graph_hashes, ki
 from cgir.graph import Graph, Node, NodeKind, Param
 from cgir.graph_batch import GraphBatch
 from cgir.ops import OPS
-
-
-def as_digraph(graph):
-    """The same structure for networkx: an edge has the multiset of its slots, shared parameters are nodes."""
-    out, edges = nx.DiGraph(), Counter()
-    for index, node in enumerate(graph.nodes):
-        out.add_node(index, label=repr(node.kind))
-        for slot, source in enumerate(node.inputs):
-            edges[source, index, "any" if OPS[node.op].commutative else f"in{slot}"] += 1
-    uses = Counter(param.id for node in graph.nodes for param in node.params)
-    for index, node in enumerate(graph.nodes):
-        for slot, param in enumerate(node.params):
-            if uses[param.id] > 1:
-                out.add_node(param.id, label="shared")
-                edges[param.id, index, f"param{slot}"] += 1
-    for (source, target, label), count in sorted(edges.items(), key=repr):
-        known = out.edges[source, target]["label"] if out.has_edge(source, target) else ()
-        out.add_edge(source, target, label=(*known, (label, count)))
-    return out
-
-
-def oracle(a, b):
-    def match(x, y):
-        return x["label"] == y["label"]
-
-    return nx.is_isomorphic(as_digraph(a), as_digraph(b), node_match=match, edge_match=match)
 
 
 @settings(max_examples=80, deadline=None)
