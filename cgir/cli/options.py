@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from math import inf
+from math import inf, prod
 from pathlib import Path
 
 from cgir.errors import CgirError, TraceError
@@ -22,6 +22,7 @@ NETWORKS = (
 )
 
 SIGNED = ("--objective",)  # options whose values may begin with a sign
+LARGEST, ELEMENTS = 2**31 - 1, 2**63 - 1  # of a count, and of the elements of a tensor
 BYTES = re.compile(r"(\d+\.?\d*|\.\d+)([kMGT]?)")
 
 
@@ -126,13 +127,15 @@ def parse_shape(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape; expected integers such as 1,3,224,224") from None
     if min(sizes) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape: every size must be at least 1")
+    if prod(sizes) > ELEMENTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape: no tensor has more than 2^63 elements")
     return sizes
 
 
 def parse_dim(text: str) -> tuple[str, int]:
     """The name and size of a dimension in a text such as batch=1."""
     name, _, size = text.rpartition("=")
-    if not name or not size.isdecimal() or int(size) < 1:
+    if not name or not size.isdecimal() or not 1 <= int(size) <= ELEMENTS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a dimension; expected NAME=SIZE such as batch=1")
     return name, int(size)
 
@@ -140,7 +143,7 @@ def parse_dim(text: str) -> tuple[str, int]:
 def parse_batch(text: str) -> tuple[str, int | None]:
     """The name of an input, empty for all of them, and its batch axis in a text such as 1, none or tokens=1."""
     name, _, axis = text.rpartition("=")
-    if axis != "none" and not axis.isdecimal():
+    if axis != "none" and not (axis.isdecimal() and int(axis) <= LARGEST):
         raise argparse.ArgumentTypeError(f"{text!r} is no batch axis; expected 0, 1, ..., none, or NAME=AXIS")
     return name, None if axis == "none" else int(axis)
 
@@ -176,9 +179,11 @@ def parse_seed(text: str) -> int:
 
 
 def positive_int(text: str) -> int:
-    """The integer in a text, at least 1."""
+    """The integer in a text, at least 1, and no more than any count is."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    if int(text) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large; expected at most {LARGEST}")
     return int(text)
 
 

@@ -9,7 +9,7 @@ from cgir.errors import printable
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
-from .options import parse_seed
+from .options import parse_seed, positive_int
 from .output import say
 
 HELP = "train an encoder on unlabelled graphs"
@@ -27,15 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `cgir pretrain`."""
     parser.description = (
         "Pretraining on stores of graphs, shared by processes under torchrun. "
-        "Interrupt it when you like: the same command goes on where it stopped."
+        "Interrupt it when you like: the same command goes on where it stopped, also with more --steps."
     )
     parser.add_argument("store", type=Path, nargs="+", help="Parquet stores written by cgir.GraphStore")
     parser.add_argument(
         "-o", "--output", type=Path, required=True,
         help="folder for encoder.safetensors and the state of an unfinished run",
     )  # fmt: skip
-    parser.add_argument("--steps", type=int, default=300, help="optimiser steps (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=256, help="graphs in a batch (default: %(default)s)")
+    parser.add_argument("--steps", type=positive_int, default=300, help="optimiser steps (default: %(default)s)")
+    parser.add_argument("--batch", type=positive_int, default=256, help="graphs in a batch (default: %(default)s)")
     parser.add_argument(
         "--contrast", choices=CONTRASTS, default="spectral",
         help="how the contrast weighs pairs (default: %(default)s, the paper's eq. 4.5)",

@@ -77,9 +77,10 @@ class ShardWriter:
         self._schema = pa.schema(
             fields + [pa.field(LABEL + name, pa.float64(), nullable=False) for name in label_names]
         )
+        # An absolute path, as a relative one with a colon would be taken for an address.
         # Plain lists repeat themselves byte by byte, which compresses better than a dictionary's bit-packed numbers.
         self._writer = pq.ParquetWriter(
-            path, self._schema, compression="zstd", write_page_checksum=True, store_schema=False,
+            path.absolute(), self._schema, compression="zstd", write_page_checksum=True, store_schema=False,
             use_dictionary=["family", "level"],
             write_statistics=["family", "spec", "num_nodes", *(LABEL + name for name in label_names)],
         )  # fmt: skip
@@ -270,7 +271,7 @@ def _label_names(schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> list[str
 
 
 def _open(path: Path, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    return pq.ParquetFile(path, metadata=footer, memory_map=True, page_checksum_verification=True)
+    return pq.ParquetFile(path.absolute(), metadata=footer, memory_map=True, page_checksum_verification=True)
 
 
 def as_numpy(array: pa.Array) -> AnyArray:

@@ -109,7 +109,7 @@ class StoredEmbeddings:
     """
 
     def __init__(self, folder: str | PathLike[str]) -> None:
-        self._folder = Path(folder)
+        self._folder = Path(folder).absolute()  # pyarrow takes a relative one with a colon for an address
         self._parts = manifest.read_parts(self._folder, FORMAT)
         lengths = {_vector_length(self._folder / part.file, part) for part in self._parts}
         if len(lengths) > 1:

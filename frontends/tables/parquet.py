@@ -49,7 +49,7 @@ def write_table(table: Table, file: Path) -> None:
     data = pa.table({SPEC: pa.array(table.spec_strings, pa.string()), **texts, **numbers})
     data = data.replace_schema_metadata({ENTRY: json.dumps(metadata)})
     with atomic_path(file) as path:
-        pa.parquet.write_table(data, path, compression="zstd")
+        pa.parquet.write_table(data, path.absolute(), compression="zstd")
 
 
 def read_table(file: Path, name: str = "") -> Table:
@@ -61,7 +61,7 @@ def read_table(file: Path, name: str = "") -> Table:
     """
     if not file.is_file():
         raise LabelError(f"{file} does not exist")
-    data = read_arrow(file, lambda: pa.parquet.read_table(file))
+    data = read_arrow(file, lambda: pa.parquet.read_table(file.absolute()))
     metadata = _metadata(file, data)
     if "skeletons" in metadata:
         require_columns(file, data, (FAMILY, SPEC))

@@ -33,7 +33,7 @@ def read_columns(path: Path, kind: str, space: str, spec: str) -> Table:
         options = pa.csv.ConvertOptions(column_types={spec: pa.string()}, strings_can_be_null=False)
         data = read_arrow(path, lambda: pa.csv.read_csv(path, convert_options=options))
     else:
-        data = read_arrow(path, lambda: pa.parquet.read_table(path))
+        data = read_arrow(path, lambda: pa.parquet.read_table(path.absolute()))
     require_columns(path, data, (spec,))
     texts = {name: column for name in data.column_names if (column := _text(data[name])) is not None}
     if spec not in texts:
