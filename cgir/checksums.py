@@ -31,6 +31,7 @@ KEY = "checksum"  # of JSON objects and of safetensors' metadata
 PARQUET_KEY = "cgir.checksum"
 UNSEALED = "00000000"  # what stands in place of the digits while they are computed
 ADVICE = "restore it from a copy or write it again"
+_DIGITS = re.compile("[0-9a-f]{8}")
 _JSON_ENTRY = re.compile(rb'"checksum": ?"([0-9a-f]{8})"\s*\}\s*')
 # Thrift's compact protocol: the value's field, 1 behind the key's and of type binary; its length
 _PARQUET_ENTRY = re.compile(re.escape(PARQUET_KEY).encode() + rb"\x18\x08([0-9a-f]{8})")
@@ -89,6 +90,9 @@ def check_json(path: str | PathLike[str], data: bytes, content: dict[str, Any], 
         FileFormatError: the bytes do not match it.
     """
     if KEY not in content:
+        last = next(reversed(content.values()), None)
+        if isinstance(last, str) and _DIGITS.fullmatch(last):  # a checksum whose own name is damaged
+            raise damaged(path, advice)
         return False
     at = data.rfind(b'"checksum"')
     found = _JSON_ENTRY.fullmatch(data, at) if at >= 0 else None

@@ -208,7 +208,8 @@ class History:
             "generation": np.asarray(self.generations, np.float64),
             "asked": asked,
         }
-        texts = {"error": tuple(error or "" for error in self.errors)}
+        # a log can hold half a surrogate pair, as in names of files, Parquet cannot
+        texts = {"error": tuple((error or "").encode(errors="backslashreplace").decode() for error in self.errors)}
         metadata = {"search": self.config}
         space = self.space.base if isinstance(self.space, ListedSpace) else self.space
         return Table("history", tuple(self.spec_strings), columns, space, metadata=metadata, text_columns=texts)
@@ -302,6 +303,7 @@ class History:
 
 
 def _numbers(values: dict[str, float | None]) -> dict[str, float]:
+    "".join(values).encode()  # half a surrogate pair is no name; UnicodeEncodeError is a ValueError
     if any(isinstance(value, bool) or not isinstance(value, int | float | None) for value in values.values()):
         raise TypeError(f"{values!r:.60}, expected numbers")
     return {name: np.nan if value is None else float(value) for name, value in values.items()}

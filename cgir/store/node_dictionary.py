@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -197,9 +198,15 @@ def _decode_kind(row: Any, file: str) -> NodeKind:
     op, in_shapes, shape, param_shapes, attrs = row
     values = attributes({name: decode_value(value, file) for name, value in attrs.items()})
     kind = NodeKind(op, tuple(map(tuple, in_shapes)), tuple(shape), tuple(map(tuple, param_shapes)), values)
-    if problem := kind_problem(kind):
+    if problem := _problem(kind, repr(kind)):
         raise FileFormatError(f"{file}: a node of kind {op!r:.60}: {problem}")
     return kind
+
+
+@lru_cache(maxsize=10_000)
+def _problem(kind: NodeKind, text: str) -> str | None:
+    """`kind_problem`, as the files of a data set have the same kinds; `text` tells 1 from True, which are equal."""
+    return kind_problem(kind)
 
 
 def _json(value: Any) -> bytes:

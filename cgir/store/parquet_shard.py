@@ -189,6 +189,8 @@ class ShardReader:
                 column = file.read_row_group(group, columns=[name], use_threads=False).column(0)
             array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
             array.validate(full=True)
+            if array.type != (expected := COLUMNS.get(name, pa.float64())):  # lists whose elements are called otherwise
+                array = array.cast(expected)
         except (OSError, pa.ArrowException, ValueError) as error:
             raise self._damaged(group, f"column {name} is damaged: {one_line(error)}") from error
         if len(array) != self.sizes[group]:

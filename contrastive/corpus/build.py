@@ -86,19 +86,23 @@ def _finished(target: Path, settings: dict[str, Any]) -> bool:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return False
     try:
-        data = (target / CARD).read_bytes()
-        card = parse_object(target / CARD, data)
-        has_checksum = check_json(target / CARD, data, card)
-        found = card["settings"]
+        found = read_card(target / CARD)["settings"]
     except (OSError, KeyError, CgirError) as error:
         raise CgirError(
             f"{target}: exists and is no corpus with a readable {CARD} ({error}); remove it or choose another path"
         ) from error
-    if not has_checksum:
-        note_missing(target / CARD, "remove the corpus and write it again")
     if found != settings:
         raise CgirError(f"{target}: holds the corpus of {found}, not of {settings}; remove it or choose another path")
     return True
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a corpus. FileFormatError if it is damaged, OSError if it cannot be read."""
+    data = path.read_bytes()
+    card = parse_object(path, data)
+    if not check_json(path, data, card):
+        note_missing(path, "remove the corpus and write it again")
+    return card
 
 
 def _write_card(target: Path, settings: dict[str, Any]) -> None:

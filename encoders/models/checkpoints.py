@@ -144,7 +144,7 @@ def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Te
     """
     card = json.dumps({"kind": kind, "version": VERSION, **meta}, sort_keys=True)
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = _ordered(save(own, {_KEY: card, KEY: checksum(_covered(card, own))}))
+    data = _ordered(save(own, {_KEY: card, KEY: checksum(covered(card, own))}))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
@@ -160,8 +160,8 @@ def _ordered(data: bytes) -> bytes:
     return b"".join((len(text).to_bytes(8, "little"), text, memoryview(data)[end:]))
 
 
-def _covered(card: str, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """What the checksum of a file covers."""
+def covered(card: str, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    """What the checksum of a file covers: its description, and its tensors."""
     yield card.encode()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -188,7 +188,7 @@ def read_tensors(path: str | PathLike[str], kind: str) -> tuple[Tensors, dict[st
         raise FileFormatError(f"{path}: damaged or not a cgir {kind} ({one_line(error, 200)})") from error
     if not card:
         raise FileFormatError(f"{path}: expected a cgir {kind}, found a file of another program")
-    if (KEY in header and header[KEY] != checksum(_covered(card, tensors))) or len(header) > 1 + (KEY in header):
+    if (KEY in header and header[KEY] != checksum(covered(card, tensors))) or len(header) > 1 + (KEY in header):
         raise damaged(path)
     meta = parse_object(path, card, f"damaged or not a cgir {kind}: its description is no JSON object")
     if meta.get("kind") != kind:

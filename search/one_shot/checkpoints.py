@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cgir.errors import CgirError, FileFormatError, changed_settings, one_line
-from encoders.models.checkpoints import read_tensors, write_tensors
+from encoders.models.checkpoints import check_claim, read_tensors, write_tensors
 from search.zero_cost.isolation import plain_modes
 
 from .supernets import supernet as build_supernet
@@ -54,7 +54,7 @@ def restore(run: TrainingRun, path: str | PathLike[str]) -> None:
             optimizer.load_state_dict({**optimizer.state_dict(), "state": states[which]})
         run.generator.set_state(tensors["generator"])
         run.step, run.history = _progress(meta, run.settings.steps)
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise FileFormatError(
             f"{path}: incomplete state of a training ({one_line(error, 200)}); remove it to start again"
         ) from error
@@ -65,8 +65,9 @@ def load_trained(path: str | PathLike[str]) -> Trained:
     tensors, meta = read_tensors(path, KIND)
     try:
         config, settings = dict(meta["supernet"]), TrainSettings(**meta["settings"])
+        _check_size(config, tensors)
         network = build_supernet(config.pop("name"), **config).to(_dtype(tensors))
-    except (KeyError, TypeError, RuntimeError, CgirError) as error:  # RuntimeError: more weights than memory
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise FileFormatError(f"{path}: describes no supernet ({one_line(error, 200)}); train it again") from error
     with plain_modes(torch.device("cpu")):
         run = TrainingRun(network, settings, torch.device("cpu"))
@@ -119,6 +120,17 @@ def _check_same(run: TrainingRun, path: str | PathLike[str], meta: dict[str, Any
             raise CgirError(
                 f"{path}: belongs to another training ({part}: {changes[:300]}); use the same, or another path"
             )
+
+
+def _check_size(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """ValueError, before it is built, if a supernet cannot be that of these tensors: every cell has convolutions."""
+    channels, partial, depth = config["channels"], config["partial"], config.get("cells", config.get("layers", 1))
+    if any(type(value) is not int or value < 1 for value in (channels, partial, depth)):
+        raise TypeError(f"channels={channels!r:.60}, partial={partial!r:.60}, cells or layers={depth!r:.60}")
+    longest = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
+    if depth > len(tensors) or max(channels // partial, config.get("classes", 1)) > longest:
+        raise ValueError(f"describes {depth} cells of {channels} channels, has {len(tensors)} tensors")
+    check_claim(depth * (channels // partial) ** 2, tensors)
 
 
 def _check_shape(name: str, found: Tensor, like: Tensor) -> None:

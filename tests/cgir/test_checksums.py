@@ -32,7 +32,7 @@ def test_sealed_json_is_json_whose_digits_are_its_crc32(content, compact, ascii_
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_every_flipped_bit_of_json_is_refused_or_changes_nothing(indent):
+def test_every_flipped_bit_of_json_is_refused(indent):
     content = {"version": 3, "checksums": "1234abcd", "name": 'a "checksum": "00000000"} of b', "parts": [1, 2.5, None]}
     data = checksums.sealed_json(content, indent=indent)
     assert read(data) == (content, True)
@@ -40,13 +40,10 @@ def test_every_flipped_bit_of_json_is_refused_or_changes_nothing(indent):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         try:
-            found, has_checksum = read(bytes(flipped))
+            found = read(bytes(flipped))
         except FileFormatError:
             continue
-        # only its own name can be damaged unseen: then there is no checksum, and one entry that is not known
-        assert not has_checksum
-        assert len(set(found) - set(content)) == 1
-        assert {key: found[key] for key in content} == content
+        raise AssertionError(f"bit {bit}: {found}")
 
 
 def test_checksum_that_is_no_text_or_not_last_is_damage():
@@ -77,7 +74,7 @@ def test_every_flipped_bit_of_a_parquet_file_is_refused_or_changes_nothing(tmp_p
     assert checksums.check_parquet(path)
     data = path.read_bytes()
     outcomes = set()
-    for bit in np.random.default_rng(0).permutation(8 * len(data))[:3000].tolist():
+    for bit in np.random.default_rng(0).permutation(8 * len(data))[:500].tolist():
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
