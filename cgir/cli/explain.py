@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_output(args.output)  # before a model is traced
     graph = load_or_trace(args.model, args)
-    explanation = explain(Predictor.load(args.predictor), graph, args.method)
+    explanation = explain(Predictor.load(args.predictor, args.limits), graph, args.method)
     text = explanation.table(args.top)
     if args.output:
         draw(explanation, args.output, args.depth, args.full)

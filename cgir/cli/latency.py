@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgir.errors import CgirError, TraceError, printable
+from cgir.limits import Limits
 from cgir.package_check import check_packages
 
-from .options import MODEL, parse_seed, parse_shape, positive_int
+from .options import MODEL, add_limits_option, parse_seed, parse_shape, positive_int
 from .output import say
 from .trainable_models import Examples, build_model, model_names
 
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=positive_int, default=1, help="threads that compute (default: %(default)s)")
     parser.add_argument("--seed", type=parse_seed, default=0, help="of random weights (default: %(default)s)")
+    add_limits_option(parser)
     parser.add_argument("--json", action="store_true", help="print a list of objects for other programs instead")
 
 
@@ -104,7 +106,7 @@ def measure(names: Sequence[str], args: argparse.Namespace) -> list[Row]:
             costs.append((None, None))
             model = _build(name, args)
             yield model
-            costs[-1] = _costs(model, example, shape)  # of what can be measured
+            costs[-1] = _costs(model, example, shape, args.limits)  # of what can be measured
 
     options = {"runs": args.runs, "threads": args.threads, "progress": len(names) > 1}
     try:
@@ -170,12 +172,12 @@ def _build(name: str, args: argparse.Namespace) -> Any:
     return model
 
 
-def _costs(model: Any, inputs: Any, shape: Any) -> tuple[int | None, int | None]:
+def _costs(model: Any, inputs: Any, shape: Any, limits: Limits) -> tuple[int | None, int | None]:
     """FLOPs of one example and number of parameters, None where the model cannot be traced."""
     import frontends
 
     try:
-        graph = frontends.trace(model, inputs, input_shape=None if inputs is not None else shape)
+        graph = frontends.trace(model, inputs, input_shape=None if inputs is not None else shape, limits=limits)
     except TraceError:
         return None, None
     return graph.flops, graph.num_params

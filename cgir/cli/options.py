@@ -59,6 +59,11 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
         help="inference also folds BatchNorm into convolutions",
     )
     parser.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
+    add_limits_option(parser)
+
+
+def add_limits_option(parser: argparse.ArgumentParser) -> None:
+    """Declare what a file may take."""
     parser.add_argument(
         "--limits",
         type=parse_limits,

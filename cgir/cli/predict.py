@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.networks:
         raise CgirError("which networks? `cgir predict --help` says what can be named")
     check_output(args.output)  # before models are traced, as are predictor and task
-    model = encoders.Predictor.load(args.predictor) if args.predictor else check_task(args.task)
+    model = encoders.Predictor.load(args.predictor, args.limits) if args.predictor else check_task(args.task)
     targets = open_targets(args.networks)
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
     say(rank_networks(model, targets.names, graphs, args.top, args.output))

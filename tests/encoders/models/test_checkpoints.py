@@ -40,6 +40,16 @@ def test_checkpoints_hold_every_layer_and_running_statistics(layer, tmp_path):
     assert np.array_equal(load_encoder(tmp_path / "encoder.safetensors").embed(graphs), after)
 
 
+def test_the_same_tensors_give_the_same_bytes(tmp_path):
+    """The library writes the entries of a header in a random order."""
+    for number in range(20):
+        write_tensors(tmp_path / f"{number}", "encoder", {"é": torch.ones(3), "a": torch.zeros(0)}, {"name": "ü\n"})
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    tensors, meta = read_tensors(tmp_path / "0", "encoder")
+    assert tensors["é"].tolist() == [1, 1, 1]
+    assert meta["name"] == "ü\n"
+
+
 def test_operators_are_found_by_name_when_the_table_changes():
     """Of another table, a renamed operator is unknown and starts as Opaque, one that is no longer there is dropped."""
     encoder = Encoder(CONFIG)
