@@ -34,6 +34,8 @@ from .isomorphism_search import Search
 from .partition_refinement import OrderedPartition
 from .weisfeiler_lehman import Structure, param_groups, stable_colors, structure_of
 
+SWEEPS = 16  # of colouring; networks need fewer, and what needs more is refined cell by cell
+
 
 @dataclass(frozen=True)
 class _Links:
@@ -97,7 +99,8 @@ def isomorphic(a: Graph, b: Graph, limits: Limits = DEFAULT) -> bool:
     Raises:
         LimitError: it takes too long.
     """
-    if len(a) != len(b) or a.num_edges != b.num_edges or a.hash != b.hash:
+    known = [graph.__dict__.get("hash") for graph in (a, b)]  # of a hostile graph it may take for ever
+    if len(a) != len(b) or a.num_edges != b.num_edges or (None not in known and known[0] != known[1]):
         return False
     return isomorphism(a, b, Search(limits)) is not None
 
@@ -120,9 +123,10 @@ def isomorphism(a: Graph, b: Graph, search: Search) -> IntArray | None:
     structure = structure_of(batch, [param_groups(a), param_groups(b)])
     kind = np.full(len(structure.base), len(batch.kinds))
     kind[structure.rank] = batch.kind
-    cell = _numbered(_numbered(stable_colors(structure)) * (len(batch.kinds) + 1) + kind)
+    cell = _numbered(_numbered(stable_colors(structure, SWEEPS)) * (len(batch.kinds) + 1) + kind)
     links = _links(structure)
-    cell = _equitable(cell, links)
+    if not _is_equitable(cell, links):
+        cell = _equitable(cell, links, search)
     size = _counts_of_both(cell, structure.graph)
     if size is None:
         return None
@@ -176,24 +180,34 @@ def _links(structure: Structure) -> _Links:
     return _Links(vertex[order], other[order], both[order], offsets(np.bincount(vertex, minlength=size)))
 
 
-def _equitable(cell: IntArray, links: _Links) -> IntArray:
-    """Split cells until all vertices of one have equally many links of each label to each cell.
+def _is_equitable(cell: IntArray, links: _Links) -> bool:
+    """Whether all vertices of a cell have equally many links of each label to each cell.
 
-    Hashed colours are that already unless two hashes collide; this proves it.
+    Stable colours are that, unless two hashes collide.
     """
     degree = np.diff(links.ptr)
-    while True:
-        _, leader = np.unique(cell, return_index=True)
-        model = leader[cell]
-        code = links.label * len(leader) + cell[links.other]
-        code = code[np.lexsort((code, links.vertex))]
-        differs = degree != degree[model]
-        starts, counts = np.where(differs, 0, links.ptr[model]), np.where(differs, 0, degree)
-        same = ~differs[links.vertex]
-        differs[links.vertex[same][code[ranges(starts, counts)] != code[same]]] = True
-        if not differs.any():
-            return cell
-        cell = _numbered(2 * cell + differs)
+    _, leader = np.unique(cell, return_index=True)
+    model = leader[cell]
+    if not np.array_equal(degree, degree[model]):
+        return False
+    code = links.label * len(leader) + cell[links.other]
+    code = code[np.lexsort((code, links.vertex))]
+    return np.array_equal(code[ranges(links.ptr[model], degree)], code)
+
+
+def _equitable(cell: IntArray, links: _Links, search: Search) -> IntArray:
+    """The coarsest split of cells that is equitable, of both graphs together."""
+    order = np.argsort(cell, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    pairs = list(zip(place[links.other].tolist(), links.label.tolist(), strict=True))
+    rows = links.ptr.tolist()
+    partition = OrderedPartition(np.searchsorted(cell[order], cell[order]).tolist())
+    spent = 0
+    for _ in partition.refine_all([pairs[rows[vertex] : rows[vertex + 1]] for vertex in order.tolist()]):
+        search.spend(partition.effort - spent)
+        spent = partition.effort
+    return np.asarray(partition.cell, np.int64)[place]
 
 
 def _is_undetermined(cell: IntArray, links: _Links, size: IntArray) -> BoolArray:

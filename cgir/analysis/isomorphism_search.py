@@ -163,7 +163,7 @@ class Search:
             trace = self.number("step", trace, event)
         effort = partition.effort - start
         partition.undo()
-        self._spend(effort)
+        self.spend(effort)
         if known:
             return True
         group.stopped += effort
@@ -178,13 +178,13 @@ class Search:
         start = partition.effort
         for event in partition.refine(component.links, vertex):
             trace = self.number("step", trace, event)
-        self._spend(partition.effort - start)
+        self.spend(partition.effort - start)
         return self._taken_apart(component, trace)
 
     def _taken_apart(self, component: Component, trace: int) -> Leaf:
         partition = component.partition
         fixed, parts = split_up(component.links, partition)
-        self._spend(len(fixed) + sum(len(row) + 1 for part in parts for row in part.rows))
+        self.spend(len(fixed) + sum(len(row) + 1 for part in parts for row in part.rows))
         shape = self.number("shape", trace, tuple(sorted(part.key for part in parts)))
         leaf = Leaf(trace, shape, fixed, parts, partition.cell.copy() if parts else [])
         partition.undo()
@@ -204,7 +204,12 @@ class Search:
         order = [*leaf.fixed, *chain.from_iterable(found.order for found in results)]
         return Found(self.number("leaf", leaf.trace, tuple(found.number for found in results)), order)
 
-    def _spend(self, effort: int) -> None:
+    def spend(self, effort: int) -> None:
+        """Count effort, and look at the clock now and then.
+
+        Raises:
+            LimitError: it takes too long.
+        """
         self.effort += effort
         if self.effort >= self._next_look:
             self._next_look = self.effort + LOOK

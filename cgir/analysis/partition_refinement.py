@@ -61,7 +61,14 @@ class OrderedPartition:
             What each step found, before it is applied: together, this is equal in two graphs exactly if cells have
             equal sizes and any two of them equal numbers of links of each label between them.
         """
-        queue = deque(self._split(self.cell[vertex], [[vertex]])[1:])
+        yield from self._work_off(links, deque(self._split(self.cell[vertex], [[vertex]])[1:]))
+
+    def refine_all(self, links: Links) -> Iterator[Event]:
+        """Split until the partition, which need not be equitable before, is so; yields as `refine` does."""
+        yield from self._work_off(links, deque(self.names()))
+
+    def _work_off(self, links: Links, queue: deque[int]) -> Iterator[Event]:
+        """Split by each cell of the queue, and by those that come to be."""
         waiting = set(queue)
         while queue:
             splitter = queue.popleft()

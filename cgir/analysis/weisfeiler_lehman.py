@@ -228,17 +228,21 @@ def segment_sums(values: Colors, ptr: IntArray) -> Colors:
     return total[ptr[1:]] - total[ptr[:-1]]
 
 
-def stable_colors(structure: Structure) -> Colors:
-    """Alternate sweeps until none of a graph's classes splits; their number depends on that graph alone."""
+def stable_colors(structure: Structure, most: int | None = None) -> Colors:
+    """Alternate sweeps until none of a graph's classes splits; their number depends on that graph alone.
+
+    At most `most` sweeps, after which classes might split further.
+    """
     color = _sweep(structure, structure.base, True)
     final, active, forward = color, np.ones(structure.graphs, bool), False
     count = _num_colors(structure, color)
-    while active.any():
+    while active.any() and most != 1:
         color = _sweep(structure, color, forward)
         final = np.where(active[structure.graph], color, final)
         previous, count = count, _num_colors(structure, color)
         active &= count > previous
         forward = not forward
+        most = most and most - 1
     return final
 
 
