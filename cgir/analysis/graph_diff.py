@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
 from cgir.graph import Graph, Node, NodeKind
-from cgir.graph_batch import GraphBatch
 from cgir.node_text import op_name, operators, shape_text
 
 from .export_diff import explain_export
 from .isomorphism import isomorphic
-from .weisfeiler_lehman import colors, param_groups
+from .weisfeiler_lehman import param_groups
 
 LIMIT = 10  # nodes listed of each sort
 
@@ -46,21 +45,14 @@ def diff(a: Graph, b: Graph) -> str:
 
 
 def _structural_colors(a: Graph, b: Graph) -> tuple[list[int], list[int]]:
-    """Colours of all nodes by their operator and those upstream, shapes and attributes left out."""
-    batch = GraphBatch.from_graphs([a, b])
-    bare = tuple(
-        NodeKind(kind.op, (), (), (), (("name", kind.attr("name")),) if kind.op == "Opaque" else ())
-        for kind in batch.kinds
-    )
-    node_colors = colors(replace(batch, kinds=bare), max(_depth(a), _depth(b)), "forward").tolist()
-    return node_colors[: len(a)], node_colors[len(a) :]
-
-
-def _depth(graph: Graph) -> int:
-    depth: list[int] = []
-    for node in graph.nodes:
-        depth.append(1 + max((depth[i] for i in node.inputs), default=0))
-    return max(depth, default=0)
+    """Colours of all nodes by their operator and those upstream; shapes, attributes and argument order left out."""
+    numbers: dict[object, int] = {}
+    found: tuple[list[int], list[int]] = [], []
+    for graph, node_colors in zip((a, b), found, strict=True):
+        for node in graph.nodes:
+            upstream = tuple(sorted(node_colors[i] for i in node.inputs))
+            node_colors.append(numbers.setdefault((op_name(node), node.op, upstream), len(numbers)))
+    return found
 
 
 def _count_lines(a: Graph, b: Graph) -> Iterator[str]:
@@ -95,13 +87,17 @@ def _first_lines(a: Graph, b: Graph, pairs: Sequence[tuple[int, int]]) -> Iterat
 
 def _module_lines(graph: Graph, other: Graph, paired: set[int], name: str) -> Iterator[str]:
     """Modules that only this graph has inside a common one, where their nodes have no counterpart in the other."""
-    paths = {path for node in other.nodes for path in _ancestry(node.module)}
+    paths = {path for module in {node.module for node in other.nodes} for path in _ancestry(module)}
+    first_own: dict[str, str] = {}  # of each module path, the outermost part that the other graph lacks
+    for module in {node.module for node in graph.nodes}:
+        ancestry = _ancestry(module)
+        first_own[module] = next((path for path in ancestry if path not in paths), "")
+        if first_own[module] in ancestry[:1]:
+            first_own[module] = ""
     extra: dict[str, list[Node]] = defaultdict(list)
     for index, node in enumerate(graph.nodes):
-        ancestry = _ancestry(node.module)
-        depth = next((depth for depth, path in enumerate(ancestry) if path not in paths), 0)
-        if depth and index not in paired:
-            extra[ancestry[depth]].append(node)
+        if first_own[node.module] and index not in paired:
+            extra[first_own[node.module]].append(node)
     for path, nodes in extra.items():
         yield f"only in {name}: {operators(nodes)} of module {path}"
 
@@ -126,18 +122,25 @@ def _parting_lines(graph: Graph, node_colors: Sequence[int], other_colors: Seque
 
 def _counterparts(a: Graph, b: Graph, first: Sequence[int], second: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of nodes with equal structure upstream: equal kinds first, then by order."""
-    unpaired: dict[int, list[int]] = defaultdict(list)
+    equal: dict[tuple[int, NodeKind], deque[int]] = defaultdict(deque)
+    alike: dict[int, deque[int]] = defaultdict(deque)
     for j, color in enumerate(second):
-        unpaired[color].append(j)
-    pairs, without_equal = [], []
+        equal[color, b.nodes[j].kind].append(j)
+        alike[color].append(j)
+    pairs: list[tuple[int, int]] = []
+    without_equal: list[int] = []
     for i, color in enumerate(first):
-        equal = next((j for j in unpaired[color] if b.nodes[j].kind == a.nodes[i].kind), None)
-        if equal is None:
-            without_equal.append(i)
+        if same := equal.get((color, a.nodes[i].kind)):
+            pairs.append((i, same.popleft()))
         else:
-            unpaired[color].remove(equal)
-            pairs.append((i, equal))
-    pairs += [(i, unpaired[first[i]].pop(0)) for i in without_equal if unpaired[first[i]]]
+            without_equal.append(i)
+    taken = {j for _, j in pairs}
+    for i in without_equal:
+        left = alike[first[i]]
+        while left and left[0] in taken:
+            left.popleft()
+        if left:
+            pairs.append((i, left.popleft()))
     return sorted(pairs)
 
 

@@ -22,10 +22,13 @@ STYLE = (
 )
 SCRIPT = (
     "document.addEventListener('click',e=>{const box=e.target.closest('[data-block]');if(!box)return;"
-    "const block=document.getElementById(box.dataset.block);block.open=true;"
+    "const block=document.getElementById(box.dataset.block);if(!block)return;block.open=true;"
     "const side=document.querySelector('aside');"
     "side.scrollTop+=block.getBoundingClientRect().top-side.getBoundingClientRect().top})"
 )
+
+
+LARGE = 20_000  # nodes; above, a page with all blocks in blocks would be too large for a browser
 
 
 def page(graph: Graph, diagram: BlockDiagram, shading: Shading | None = None) -> str:
@@ -39,6 +42,8 @@ def page(graph: Graph, diagram: BlockDiagram, shading: Shading | None = None) ->
     cost, title = costs(graph), html.escape(graph.name or "graph")
     blocks = "\n".join(_blocks(graph, ModuleTree(graph), diagram, cost, "", shading))
     hint = "<p>Click a block to open it here; point at a box for all about it.</p>" if blocks else ""
+    if blocks and len(graph) > LARGE:
+        hint += "<p>The graph is large: blocks inside of these are not drawn.</p>"
     if blocks and shading:
         hint += "<p>A block that repeats is opened once: its nodes are then as dark as the darkest of their copies.</p>"
     return (
@@ -62,7 +67,9 @@ def _blocks(
             inner = tree.diagram(within=box.block.copies[0])
             drawing = svg(graph, inner, cost, name, shading)
             parts.append(f'<details id="{name}"><summary>{_caption(graph, box)}</summary>\n{drawing}')
-            parts += [*_blocks(graph, tree, inner, cost, name, shading), "</details>"]
+            if len(graph) <= LARGE:
+                parts += _blocks(graph, tree, inner, cost, name, shading)
+            parts.append("</details>")
     return parts
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from cgir.graph import Graph
@@ -181,12 +182,22 @@ class ModuleTree:
         """Equal sequences of parts in a row become one block."""
         numbers: dict[object, int] = {}
         row = [numbers.setdefault(self._signature(nodes), len(numbers)) for _, nodes in parts]
+        latest = self._latest_read(parts)
         blocks, start = [], 0
         while start < len(parts):
             period, copies = 1, [parts[start][1]]
             for length in range(1, min(MAX_PERIOD, (len(row) - start) // 2) + 1):
+                end = start + period * len(copies)
+                if (
+                    length % period == 0
+                    and end - start > length
+                    and row[end : end + 1] != row[end - period : end - period + 1]
+                ):
+                    continue  # ends where the shorter period does
+                if row[start] != row[start + length]:
+                    continue
                 if row[start : start + length] == row[start + length : start + 2 * length]:
-                    longer = self._find_copies(parts, row, start, length)
+                    longer = self._find_copies(parts, row, latest, start, length)
                     if len(longer) * length > len(copies) * period:
                         period, copies = length, longer
             names = [name for name, _ in parts[start : start + period * len(copies)]]
@@ -194,11 +205,29 @@ class ModuleTree:
             start += period * len(copies)
         return blocks
 
+    def _latest_read(self, parts: Sequence[tuple[str, Nodes]]) -> list[int]:
+        """For each part the last of the other parts that it reads, -1 if none."""
+        part_of = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
+        return [
+            max(
+                (
+                    part
+                    for index in nodes
+                    for source in self.graph.nodes[index].inputs
+                    if (part := part_of.get(source, -1)) != number
+                ),
+                default=-1,
+            )
+            for number, (_, nodes) in enumerate(parts)
+        ]
+
     def _find_copies(
-        self, parts: Sequence[tuple[str, Nodes]], row: Sequence[int], start: int, length: int
+        self, parts: Sequence[tuple[str, Nodes]], row: Sequence[int], latest: Sequence[int], start: int, length: int
     ) -> list[Nodes]:
         """The copies of the sequence at `start` in a row, each reading the one before and wired like the first."""
         copies: list[Nodes] = []
+        if max(latest[start + length : start + 2 * length]) < start:
+            return [sum((nodes for _, nodes in parts[start : start + length]), ())]  # side by side, as in a fan
         for at in range(start, len(row) - length + 1, length):
             nodes = sum((nodes for _, nodes in parts[at : at + length]), ())
             if row[at : at + length] != row[start : start + length] or (
@@ -291,11 +320,13 @@ def _pack(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> list[
     Any interval of a topological order is free of cycles.
     """
     part_of = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
-    passing = [0] * (len(parts) + 1)  # tensors that pass between part i - 1 and part i
+    changes = [0] * (len(parts) + 1)
     for index, number in part_of.items():
         last = max((part_of[reader] for reader in graph.consumers[index] if reader in part_of), default=number)
-        for cut in range(number + 1, last + 1):
-            passing[cut] += 1
+        if last > number:
+            changes[number + 1] += 1
+            changes[last + 1] -= 1
+    passing = list(accumulate(changes))  # tensors that pass between part i - 1 and part i
     size = -(-len(parts) // (limit * 2 // 3))
     packed, start = [], 0
     while start < len(parts):

@@ -33,6 +33,7 @@ NODE, BLOCK = BoxSize(132, 32, 52), BoxSize(250, 48, 70)
 LANE, GAP = 18, 21  # width of a lane, distance of neighbours
 MARGIN, BRACKET = 12, 18
 ROW = 13  # height of a line of text
+LISTED = 100  # inputs and parameters named in a tooltip
 STYLE = (
     ".cgir text{font-family:Helvetica,Arial,sans-serif;text-anchor:middle}"
     ".cgir .e{fill:none;stroke:#777;stroke-width:1.2}"
@@ -152,12 +153,12 @@ def _node_tooltip(graph: Graph, index: int) -> list[str]:
     ]
     # nodes of cells may have more inputs than their kind has shapes
     shapes = [f" as {shape_text(shape)}" for shape in node.in_shapes]
-    lines += [
-        f"input {slot}: node {i}{shape}"
-        for slot, (i, shape) in enumerate(zip_longest(node.inputs, shapes[: len(node.inputs)], fillvalue=""))
-    ]
+    inputs = zip_longest(node.inputs[:LISTED], shapes[: len(node.inputs)][:LISTED], fillvalue="")
+    lines += [f"input {slot}: node {i}{shape}" for slot, (i, shape) in enumerate(inputs)]
+    lines += [f"... and {len(node.inputs) - LISTED:,} more inputs"] if len(node.inputs) > LISTED else []
     lines += [f"{key} = {value}" for key, value in node.attrs]
-    lines += [f"parameter {param.id}: {shape_text(param.shape)}" for param in node.params]
+    lines += [f"parameter {param.id}: {shape_text(param.shape)}" for param in node.params[:LISTED]]
+    lines += [f"... and {len(node.params) - LISTED:,} more parameters"] if len(node.params) > LISTED else []
     flops = node_flops(node)
     return [line for line in lines if line] + ([f"{flops:,} FLOPs"] if flops else [])
 

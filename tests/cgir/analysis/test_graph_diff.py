@@ -1,12 +1,17 @@
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, ring_graph, shuffled
 
+from benchmarks import large_graphs
 from cgir import diff, isomorphic
+from cgir.analysis import graph_diff
+from cgir.analysis.weisfeiler_lehman import colors
 from cgir.builder import GraphBuilder
 from cgir.graph import Graph, Node, Param
+from cgir.graph_batch import GraphBatch
 
 
 def changed(graph, index, **fields):
@@ -93,3 +98,47 @@ def test_sharing():
 
 def test_wiring_alone():
     assert diff(ring_graph(6), ring_graph(3, 3)) == "every node has a counterpart, but which feeds which differs"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counterparts_are_those_of_weisfeiler_lehman_rounds(seed):
+    """Structure upstream against as many forward rounds as graphs are deep, and pairs against a search through all."""
+    rng = np.random.default_rng(seed)
+    a, b = random_graph(rng, 30), random_graph(rng, 40)
+    first, second = graph_diff._structural_colors(a, b)
+    batch = GraphBatch.from_graphs([a, b])
+    bare = replace(
+        batch, kinds=tuple(kind._replace(in_shapes=(), shape=(), param_shapes=(), attrs=()) for kind in batch.kinds)
+    )
+    rounds = colors(bare, 80, "forward").tolist()
+    assert len(set(zip(rounds, first + second, strict=True))) == len(set(rounds)) == len({*first, *second})
+    left, expected = list(range(len(b))), []
+    for same_kind in (True, False):
+        for i, node in enumerate(a.nodes):
+            fits = [j for j in left if second[j] == first[i] and (not same_kind or b.nodes[j].kind == node.kind)]
+            if fits and i not in dict(expected):
+                expected.append((i, fits[0]))
+                left.remove(fits[0])
+    assert graph_diff._counterparts(a, b, first, second) == sorted(expected)
+
+
+def test_work_grows_with_the_graph_and_not_with_its_square():
+    """Counted in lines that Python runs."""
+
+    def lines(nodes):
+        a, b, count = large_graphs.chain(nodes), large_graphs.chain(5), 0
+
+        def tracer(frame, event, argument):
+            nonlocal count
+            count += event == "line"
+            return tracer
+
+        before = sys.gettrace()
+        sys.settrace(tracer)
+        try:
+            assert "nodes:" in diff(a, b)
+        finally:
+            sys.settrace(before)
+        return count
+
+    assert lines(800) < 2.5 * lines(400)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, ring_graph, small_graph
 
+from benchmarks.large_graphs import FAMILIES
 from cgir.builder import GraphBuilder
 from cgir.drawing.export import summary, to_dot, to_html, to_svg
 from cgir.drawing.module_blocks import MAX_BOXES, ModuleTree, collapse, every_node
@@ -204,3 +205,18 @@ def test_hover_tells_about_blocks_and_nodes(tmp_path):
     assert "48 nodes in all" in text
     to_html(small_graph(), tmp_path / "g.html", full=True)
     assert "parameter 1.0: 4x3x3x3" in (tmp_path / "g.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chain", "fan", "random DAG", "mixture of experts"])
+def test_large_graphs_stay_small_pictures(name, tmp_path):
+    graph = FAMILIES[name](100_000)
+    to_html(graph, tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size < 5e6
+    to_svg(graph, tmp_path / "drawing.svg")
+    assert (tmp_path / "drawing.svg").stat().st_size < 200_000
+
+
+def test_tooltips_of_large_sums_are_cut(tmp_path):
+    to_svg(FAMILIES["fan"](300), tmp_path / "fan.svg", full=True)
+    assert "... and 197 more inputs" in (tmp_path / "fan.svg").read_text()
