@@ -44,6 +44,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.tracing --write
 	$(BIN)/python -m benchmarks.spaces --write
 	$(BIN)/python -m benchmarks.spectrum --write
+	$(BIN)/python -m benchmarks.isomorphism --write
 	$(BIN)/python -m benchmarks.store --write
 	$(BIN)/python -m benchmarks.shards --write
 	$(BIN)/python -m benchmarks.encoding --write
