@@ -81,7 +81,8 @@ def test_an_interruption_is_a_line_and_stops_the_workers(tmp_path: Path) -> None
         time.sleep(0.1)
     start = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    assert process.communicate()[1].splitlines() == ["cgir: interrupted"]
+    said = f"cgir: interrupted: {tmp_path / 's'}: the parts that are complete stay, and the same call makes the others"
+    assert process.communicate()[1].splitlines() == [said]
     assert process.returncode == 130
     assert time.monotonic() - start < 10
 
