@@ -15,6 +15,11 @@ import numpy as np
 from cgir.typing import AnyArray
 
 LIMIT = 10_000
+_BROADCASTING = (
+    "add mul max min equal less less_equal greater greater_equal not_equal where sub div floordiv mod pow and or xor "
+    "clip"
+)
+BROADCASTING = frozenset(_BROADCASTING.split())  # operations whose results may be larger than their operands together
 Folded: TypeAlias = AnyArray | list[AnyArray] | None
 
 
@@ -34,9 +39,12 @@ def fold(name: str, *arrays: AnyArray, **settings: object) -> Folded:
     if function is None or sum(np.size(array) for array in arrays) > 4 * LIMIT:
         return None
     try:
+        shapes = [getattr(operand, "shape", ()) for operand in (*arrays, *settings.values())]
+        if name in BROADCASTING and not is_small(np.broadcast_shapes(*shapes)):
+            return None
         with np.errstate(all="ignore"):
             result = function(*arrays, **settings)
-    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError, OverflowError):
+    except (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError, OverflowError, MemoryError):
         return None
     parts = result if isinstance(result, list) else [result]
     return result if all(part is not None and np.size(part) <= LIMIT for part in parts) else None
@@ -124,11 +132,13 @@ def _expand(data: AnyArray, size: Sequence[int]) -> AnyArray | None:
 
 def _tile(data: AnyArray, repeats: Sequence[int]) -> AnyArray | None:
     times = [int(n) for n in repeats]
-    return np.tile(data, times) if data.size * prod(times) <= LIMIT else None
+    return np.tile(data, times) if max(data.size, 1) * prod(max(n, 1) for n in times) <= LIMIT else None
 
 
-def _reduce(function: Callable[..., Any]) -> Callable[..., AnyArray]:
-    def reduce(data: AnyArray, axes: Sequence[int] | None = None, keep: bool = False) -> AnyArray:
+def _reduce(function: Callable[..., Any]) -> Callable[..., AnyArray | None]:
+    def reduce(data: AnyArray, axes: Sequence[int] | None = None, keep: bool = False) -> AnyArray | None:
+        if not data.size and function is np.mean:  # numpy warns
+            return None
         result = function(data, axis=None if axes is None else tuple(int(a) for a in axes), keepdims=keep)
         return np.asarray(result, dtype=result.dtype if data.dtype == bool else data.dtype)
 
@@ -148,7 +158,7 @@ def _fold_left(function: Callable[..., Any]) -> Callable[..., AnyArray]:
 def _one_hot(
     indices: AnyArray, depth: int, low: float | AnyArray = 0, high: float | AnyArray = 1, axis: int = -1
 ) -> AnyArray | None:
-    if indices.size * depth > LIMIT:
+    if max(indices.size, 1) * depth > LIMIT:
         return None
     hits = np.arange(depth) == (indices % depth)[..., None]
     return np.asarray(np.moveaxis(np.where(hits, high, low), -1, axis))

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from onnx import TensorProto
 
+from cgir import TraceError
+
 from .expansion import Expander, Expansion, Results
 from .position_expanders import heads_first, rotated
 from .tensors import OnnxTensor
@@ -81,6 +83,8 @@ def _heads_last(x: Expansion, tensor: OnnxTensor) -> OnnxTensor:
 def _unpacked(x: Expansion, tensor: OnnxTensor) -> list[OnnxTensor]:
     """Parts that stand side by side for every head: (batch, length, heads, parts, width)."""
     batch, length, heads, parts, width = tensor.size
+    if parts > 3:
+        raise TraceError(f"its operand has {parts} parts for each head, expected at most queries, keys and values")
     return [x.reshape(part, (batch, length, heads * width)) for part in x.split(tensor, [1] * parts, 3)]
 
 

@@ -19,8 +19,9 @@ from cgir.graph import Attr
 from frontends.common.tape import Size
 
 from .calls import NodeOperands, OnnxCall
+from .node_inference import Inputs
 from .shape_inference import ShapeInference
-from .tensors import QUANTIZED_TYPES, OnnxTensor
+from .tensors import QUANTIZED_TYPES, OnnxTensor, ResultType
 
 Results: TypeAlias = Sequence[OnnxTensor | None]
 Importer: TypeAlias = Callable[[onnx.NodeProto, list[OnnxTensor | None], ShapeInference], list[OnnxTensor]]
@@ -36,16 +37,13 @@ class _FloatInference(ShapeInference):
     type than float, as those of quantised operators do.
     """
 
-    def result_types(
-        self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Sequence[OnnxTensor | None]
-    ) -> list[onnx.TypeProto]:
+    def result_types(self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Inputs) -> list[ResultType]:
         """See `ShapeInference.result_types`."""
         types = super().result_types(node, schema, [_as_float(tensor) for tensor in inputs])
         narrow = [tensor.elem_type for tensor in inputs if tensor is not None and _as_float(tensor) is not tensor]
-        for result in types:
-            if narrow and node.op_type != "Cast" and result.tensor_type.elem_type == TensorProto.FLOAT:
-                result.tensor_type.elem_type = narrow[0]
-        return types
+        if not narrow or node.op_type == "Cast":
+            return types
+        return [kind._replace(elem_type=narrow[0]) if kind.elem_type == TensorProto.FLOAT else kind for kind in types]
 
 
 def _as_float(tensor: OnnxTensor | None) -> OnnxTensor | None:

@@ -43,6 +43,9 @@ def input_tensors(
         TraceError: sizes are missing or do not fit.
     """
     infos = [info for info in model.graph.input if info.name not in initializer_names]
+    for info in infos:
+        if not isinstance(info.name, str):
+            raise TraceError(f"{model_label}: the name of input {info.name[:50]!r} is no UTF-8")
     names = [info.name for info in infos]
     requested = _requested_sizes(request, names, model_label)
     _check_dims(request.dims, model, model_label)

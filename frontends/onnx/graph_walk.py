@@ -13,7 +13,9 @@ from typing import TypeAlias, Unpack
 import onnx
 
 from cgir import CgirError, TraceError
+from cgir.errors import one_line
 from frontends.common.tape import CallFields, Size, Tape, Value
+from frontends.common.trace_request import TraceRequest
 
 from .batch_checks import check_batch_axis
 from .calls import OnnxCall, OnnxConverter
@@ -36,6 +38,7 @@ class OnnxImporter:
         tape: where nodes are appended.
         scope: the tensors of the main graph by name.
         inference: element types and sizes of results.
+        limits: of what the file may take.
         depth: how many subgraphs the import is in.
         measured: nodes on the tape whose sizes other nodes read.
     """
@@ -44,7 +47,7 @@ class OnnxImporter:
         self,
         tape: Tape,
         model: onnx.ModelProto,
-        dims: Mapping[str, int],
+        request: TraceRequest,
         converter_of: Callable[[onnx.NodeProto], OnnxConverter],
         control_flow: Mapping[str, ControlFlow],
         expanders: Mapping[str, Mapping[str, Expander]],
@@ -54,7 +57,7 @@ class OnnxImporter:
         Args:
             tape: where nodes are appended.
             model: the model without its weights.
-            dims: sizes of named dimensions, which are 1 otherwise.
+            request: sizes of named dimensions, which are 1 otherwise, and limits.
             converter_of: the converter of a node's operator.
             control_flow: standard operators with subgraphs or sequences -> what imports them.
             expanders: domain -> operator -> what writes it as operators of the default domain.
@@ -64,13 +67,15 @@ class OnnxImporter:
             for entry in model.opset_import
         }
         declared = {info.name: info.type for info in (*model.graph.value_info, *model.graph.output)}
-        named_dims = _input_dims(model.graph) | dict(dims)
+        named_dims = _input_dims(model.graph) | dict(request.dims)
         self.tape = tape
         self.scope: Scope = {}
-        self.inference = ShapeInference(opsets or {"": 1}, model.ir_version, declared, named_dims)
+        self.limits = request.limits
+        self.inference = ShapeInference(opsets or {"": 1}, model.ir_version, declared, named_dims, self.limits)
         self.depth = 0
         self.measured: set[int] = set()
         self._weight_names: set[str] = set()
+        self._num_nodes = 0
         self._converter_of, self._control_flow, self._expanders = converter_of, control_flow, expanders
         self._constant_weights = has_constant_weights(model)
 
@@ -85,7 +90,10 @@ class OnnxImporter:
         Raises:
             TraceError: they form a cycle, read what no node computes, or compute something twice.
         """
-        for index, node in topological_order(list(nodes), scope, nested):
+        listed = list(nodes)
+        self._num_nodes += len(listed)
+        self.limits.check("nodes", self._num_nodes, "the model")
+        for index, node in topological_order(listed, scope, nested):
             with self.tape.module_scope(module_path(node) or self.tape.path[-1]):
                 try:
                     self._import_node(node, scope)
@@ -94,7 +102,7 @@ class OnnxImporter:
                 except Exception as error:  # attributes and operands of a shape that no valid model has
                     raise TraceError(
                         f"{node_label(node, index)}: it is not what its operator allows: "
-                        f"{type(error).__name__}: {error}"
+                        f"{one_line(error, 200, named=True)}"
                     ) from error
 
     def lookup(self, name: str, scope: Scope, role: str) -> OnnxTensor:
@@ -208,7 +216,7 @@ class OnnxImporter:
         types = inference.result_types(node, schema, inputs)
         sizes = inference.result_sizes(node, types, inputs)
         default = next((tensor.elem_type for tensor in inputs if tensor is not None), onnx.TensorProto.FLOAT)
-        elem_types = [result.tensor_type.elem_type or default for result in types]
+        elem_types = [kind.elem_type or default for kind in types]
         since_version = schema.since_version if schema else LATEST_OPSET
         return OnnxCall(self.tape, node, inputs, sizes, elem_types, since_version)
 

@@ -8,6 +8,8 @@ for how nodes are imported, `converters` for what each operator becomes, `shape_
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,16 +22,19 @@ from frontends.common.batch_axis import BatchPlan, graph_of_one_example
 from frontends.common.tape import Size, Tape
 from frontends.common.trace_request import TraceRequest
 
-from . import weight_stripping
+from . import onnx_process, weight_stripping
 from .control_flow import CONTROL_FLOW
 from .converters import converter_of
 from .expanders import EXPANDERS
 from .functions import inline_functions
 from .graph_inputs import add_inputs, batch_plan, input_tensors
 from .graph_walk import OnnxImporter
+from .module_paths import as_text
 from .parameters import initializer_tensors
 from .tensors import OnnxTensor
 from .unread_nodes import without_unread
+
+LABEL = "the ONNX model"  # in messages, of one that is in no file
 
 
 class _Model(NamedTuple):
@@ -54,19 +59,21 @@ def trace(model: Any, request: TraceRequest) -> Graph:
     Raises:
         TraceError: the model is damaged, sizes cannot be known, or the request does not fit.
     """
-    loaded = _load(model)
-    first = _import_model(loaded, request)
+    onnx_process.start()  # it loads onnx while the model is read
+    with _named_if_damaged(str(model) if isinstance(model, str | os.PathLike) else LABEL):
+        loaded = _load(model, request)
+        first = _import_graph(loaded, request)
 
-    def record(plan: BatchPlan) -> tuple[Tape, Graph]:
-        imported = first if plan is first.plan else _import_model(loaded, request, plan)
-        return imported.importer.tape, _graph(imported, request.name or loaded.name)
+        def record(plan: BatchPlan) -> tuple[Tape, Graph]:
+            imported = first if plan is first.plan else _import_graph(loaded, request, plan)
+            return imported.importer.tape, _graph(imported, request.name or loaded.name)
 
-    return graph_of_one_example(first.plan, request.batch, record)
+        return graph_of_one_example(first.plan, request.batch, record)
 
 
 def tensor_sizes(model: Any, request: TraceRequest) -> dict[str, Size]:
     """Sizes of all tensors of the main graph, batch included and in the model's own order of axes, by name."""
-    scope = _import_model(_load(model), request).importer.scope
+    scope = _import_graph(_load(model, request), request).importer.scope
     return {name: tensor.size for name, tensor in scope.items()}
 
 
@@ -80,17 +87,23 @@ def _graph(imported: _Import, name: str) -> Graph:
     return replace(graph, nodes=without_unread(graph.nodes, imported.importer.measured))
 
 
-def _import_model(model: _Model, request: TraceRequest, plan: BatchPlan | None = None) -> _Import:
-    """The import of a model, its inputs with batch axes as planned, or as requested."""
+@contextmanager
+def _named_if_damaged(label: str) -> Iterator[None]:
+    """Turn errors that no valid model causes, such as those of names that are no text, into one that names the model.
+
+    Raises:
+        TraceError: an error has occurred that is none of ours, nor one of the disk.
+    """
     try:
-        return _import_graph(model, request, plan)
-    except CgirError:
+        yield
+    except (CgirError, OSError):
         raise
-    except Exception as error:  # such as names that are not text or unknown types, which no valid model has
-        raise TraceError(f"{model.label}: the model is damaged: {one_line(error, 200, named=True)}") from error
+    except Exception as error:
+        raise TraceError(f"{label}: the model is damaged: {one_line(error, 200, named=True)}") from error
 
 
-def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) -> _Import:
+def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None = None) -> _Import:
+    """The import of a model, its inputs with batch axes as planned, or as requested."""
     proto = model.proto
     if not proto.graph.output:
         raise TraceError(f"{model.label}: no ONNX model: there is no graph with outputs")
@@ -99,7 +112,7 @@ def _import_graph(model: _Model, request: TraceRequest, plan: BatchPlan | None) 
     plan = batch_plan(proto, inputs, request.batch) if plan is None else plan
     tape = plan.tape(request.strict)
     add_inputs(tape, inputs, plan)
-    importer = OnnxImporter(tape, proto, request.dims, converter_of, CONTROL_FLOW, EXPANDERS)
+    importer = OnnxImporter(tape, proto, request, converter_of, CONTROL_FLOW, EXPANDERS)
     importer.name_weights(initializers.values())
     scope = importer.scope
     scope.update(initializers | {tensor.name: tensor for tensor in inputs})
@@ -128,9 +141,9 @@ def _open_dims_hint(model: onnx.ModelProto, request: TraceRequest) -> str:
 # --- reading
 
 
-def _load(model: Any) -> _Model:
+def _load(model: Any, request: TraceRequest) -> _Model:
     loaded = _without_weights(model)
-    return loaded._replace(proto=inline_functions(loaded.proto, loaded.label))
+    return loaded._replace(proto=inline_functions(loaded.proto, loaded.label, request.limits))
 
 
 def _without_weights(model: Any) -> _Model:
@@ -139,8 +152,8 @@ def _without_weights(model: Any) -> _Model:
         return _Model(weight_stripping.from_file(path), path.stem, str(path))
     if isinstance(model, bytes):
         proto = weight_stripping.from_bytes(model)
-        return _Model(proto, proto.graph.name or "onnx", "the ONNX model")
+        return _Model(proto, as_text(proto.graph.name) or "onnx", LABEL)
     if isinstance(model, onnx.ModelProto):
-        return _Model(weight_stripping.from_proto(model), model.graph.name or "onnx", "the ONNX model")
+        return _Model(weight_stripping.from_proto(model), as_text(model.graph.name) or "onnx", LABEL)
     ir_model = getattr(model, "model", model)  # of a torch.onnx.ONNXProgram
-    return _Model(weight_stripping.from_ir(ir_model), ir_model.graph.name or "onnx", "the ONNX model")
+    return _Model(weight_stripping.from_ir(ir_model), ir_model.graph.name or "onnx", LABEL)

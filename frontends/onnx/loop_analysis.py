@@ -16,6 +16,7 @@ from .tensors import BOOL, INT64, OnnxTensor, Scope, get_attribute
 from .topological_order import read_names, topological_order
 
 MAX_SIMULATED = 256  # rounds that are computed one by one; then counters that grow evenly are extrapolated
+MAX_EVALUATED = 50_000  # nodes in those rounds
 MAX_ROUNDS = 1 << 40  # above any number of rounds that a file means: "until the condition fails"
 
 Numbers = dict[int, AnyArray]  # variables that the condition depends on, by index
@@ -110,6 +111,8 @@ class _Condition:
         for done in range(1, MAX_SIMULATED + 1):
             if limit is not None and done > limit:
                 return limit
+            if done * len(self._nodes) > MAX_EVALUATED:
+                return None
             after = self._round(numbers, done - 1)
             if after is None:
                 return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from cgir import TraceError
 from cgir.graph import Gap
 from frontends.common.loop_state import changing_state
 from frontends.common.tape import Size, Value
@@ -90,6 +91,8 @@ def import_scan(importer: OnnxImporter, node: onnx.NodeProto, scope: Scope) -> N
     body = get_attribute(node, "body")
     inputs = [scope[name] for name in node.input if name]
     inputs = inputs[1:] if batched and len(node.input) == len(body.input) + 1 and node.input[0] else inputs
+    if not 0 < num_sequences <= len(inputs):
+        raise TraceError(f"num_scan_inputs is {num_sequences}, expected 1 to {len(inputs)}, the number of its inputs")
     states = [as_initial_state(tensor) for tensor in inputs[: len(inputs) - num_sequences]]
     sequences = inputs[len(inputs) - num_sequences :]
     axes = get_attribute(node, "scan_input_axes") or [0] * num_sequences
@@ -193,7 +196,7 @@ def _finish(
     bodies = [last[slot] for slot in changed] + list(stacked)
     values = importer.emit("Loop", "loop", operands, [*sizes, *(part.size for part in parts)]) if sizes else []
     tensors = [_result(tensor, value) for tensor, value in zip(bodies, values, strict=False)]
-    _bind_elements(rounds, changed, last, tensors, values[len(bodies) :])
+    _bind_elements(importer, rounds, changed, last, tensors, values[len(bodies) :])
     after = list(rounds.states)
     for slot, tensor in zip(changed, tensors, strict=False):
         after[slot] = tensor
@@ -256,6 +259,7 @@ def _new_elements(before: OnnxTensor, after: OnnxTensor) -> list[OnnxTensor]:
 
 
 def _bind_elements(
+    importer: OnnxImporter,
     rounds: _Rounds,
     changed: Sequence[int],
     last: Sequence[OnnxTensor],
@@ -265,6 +269,7 @@ def _bind_elements(
     """Give sequences that every round appends to the elements of all rounds.
 
     Args:
+        importer: of the model.
         rounds: of the loop.
         changed: indices of the variables that change.
         last: the variables after a round.
@@ -277,5 +282,6 @@ def _bind_elements(
         of_round = [_result(part, queue.pop(0)) for part in new]
         before = rounds.states[slot].elements
         if tensor.is_sequence and rounds.trips is not None and before is not None and new:
+            importer.limits.check("nodes", len(before) + len(of_round) * rounds.trips, "a sequence in a loop")
             tensor.elements = before + of_round * rounds.trips
             tensor.size = new[0].size

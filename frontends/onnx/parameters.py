@@ -174,7 +174,10 @@ def classify(tensor: OnnxTensor, kind: str, names: Collection[str]) -> OnnxTenso
 def _is_mask(tensor: OnnxTensor) -> bool:
     """Whether a constant is added to scores to suppress them."""
     data = tensor.data
-    return data is not None and data.dtype.kind != "c" and bool(np.any(data.astype(np.float64) <= MAX_MASK_VALUE))
+    if data is None or data.dtype.kind == "c":
+        return False
+    with np.errstate(invalid="ignore"):  # NaN in narrow types
+        return bool(np.any(data.astype(np.float64) <= MAX_MASK_VALUE))
 
 
 def _is_uniform_array(tensor: OnnxTensor) -> bool:
@@ -222,6 +225,8 @@ def _unused(name: str, tensors: Mapping[str, OnnxTensor], model_label: str) -> s
 
 
 def _check_initializer(proto: onnx.TensorProto, model_label: str) -> None:
+    if not isinstance(proto.name, str):
+        raise TraceError(f"{model_label}: the name of initializer {proto.name[:50]!r} is no UTF-8")
     if any(n < 0 for n in proto.dims):
         raise TraceError(f"{model_label}: initializer {proto.name!r} has size {tuple(proto.dims)}")
     check_location(proto, model_label)

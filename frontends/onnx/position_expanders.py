@@ -8,6 +8,7 @@ from __future__ import annotations
 from onnx import TensorProto
 
 from cgir import TraceError
+from frontends.common.constant_folding import LIMIT
 
 from .expansion import Expander, Expansion, Results
 from .tensors import OnnxTensor
@@ -136,7 +137,7 @@ def embeddings(x: Expansion, operands: dict[str, OnnxTensor | None]) -> Results:
     batch, length = ids.size
     places = operands.get("positions")
     if places is None:
-        places = x.op("Reshape", x.ints(*range(length)), x.ints(1, length))
+        places = x.op("Reshape", _counted(x, length), x.ints(1, length))
     found = [x.op("Gather", word, ids), x.op("Gather", position, places)]
     segment, segments = operands.get("segment"), operands.get("segments")
     if segment is not None and segments is not None:
@@ -148,6 +149,13 @@ def embeddings(x: Expansion, operands: dict[str, OnnxTensor | None]) -> Results:
     if mask is not None and x.wants(1):
         lengths = x.op("ReduceSum", mask, x.ints(1), keepdims=0)
     return [result, lengths, total]
+
+
+def _counted(x: Expansion, length: int) -> OnnxTensor:
+    """The numbers from 0, in whose place a constant stands where they are many."""
+    if length > LIMIT:
+        return x.constant("positions", (length,), TensorProto.INT64)
+    return x.ints(*range(length))
 
 
 POSITIONS: dict[str, Expander] = {

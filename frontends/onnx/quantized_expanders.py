@@ -60,6 +60,8 @@ def _contents(tensor: OnnxTensor, scale: OnnxTensor | None, zero_point: OnnxTens
     """The numbers that quantised ones stand for, where they and one scale for all are known."""
     if tensor.data is None or scale is None or scale.data is None or scale.data.size != 1:
         return None
+    if zero_point is not None and zero_point.data is not None and zero_point.data.size != 1:
+        return None
     zero = 0.0 if zero_point is None or zero_point.data is None else zero_point.data.astype(np.float32)
     return np.asarray((tensor.data.astype(np.float32) - zero) * scale.data.astype(np.float32)).reshape(tensor.size)
 

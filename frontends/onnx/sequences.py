@@ -38,11 +38,13 @@ def _split(importer: OnnxImporter, node: onnx.NodeProto, inputs: Inputs) -> Onnx
     assert tensor is not None
     axis = get_attribute(node, "axis", 0) % max(len(tensor.size), 1)
     extent = tensor.size[axis]
-    lengths = [1] * extent if parts is None else parts.ints()
-    if parts is not None and not parts.size:
-        length = lengths[0]
+    length = 1 if parts is None else (parts.ints() or [0])[0]
+    if parts is not None and parts.size:
+        lengths = parts.ints()
+    else:
         if length < 1:
             raise TraceError(f"it splits into parts of {length} elements")
+        importer.limits.check("nodes", extent // length, "the sequence that it splits into")
         lengths = [min(length, extent - begin) for begin in range(0, extent, length)]
     keep = parts is not None or get_attribute(node, "keepdims", 1)
     axis_map = {old: old if keep or old < axis else old - 1 for old in range(len(tensor.size)) if keep or old != axis}

@@ -6,21 +6,21 @@ Operators whose results depend on values (NonZero, Unique, Compress ...) get the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import TypeAlias
 
 import numpy as np
 import onnx
-from onnx import defs, numpy_helper
-from onnx.shape_inference import InferenceError, infer_node_outputs
+from onnx import defs
 
 from cgir import TraceError
-from cgir.errors import one_line
+from cgir.limits import DEFAULT, Limits
 from frontends.common.tape import Size
 
-from .tensors import OnnxTensor, declared_size, get_attribute
+from .node_inference import Inputs, infer
+from .tensors import ResultType, declared_size, get_attribute
 
-Inputs: TypeAlias = Sequence[OnnxTensor | None]
 Sizes: TypeAlias = list[Size | None]
 LATEST_OPSET = 1 << 20  # above every opset, for operators whose version is unknown
 
@@ -34,6 +34,7 @@ class ShapeInference:
         ir_version: int,
         declared: Mapping[str, onnx.TypeProto],
         dims: Mapping[str, int],
+        limits: Limits = DEFAULT,
     ) -> None:
         """Inference for the nodes of one model.
 
@@ -42,24 +43,19 @@ class ShapeInference:
             ir_version: of the model.
             declared: types that the file has for tensors by name.
             dims: sizes of named dimensions in those types.
+            limits: of what inference may take.
         """
         self.opsets = dict(opsets)
-        self.ir_version, self._declared, self._dims = ir_version, declared, dims
-        self._imports = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+        self.ir_version, self._declared, self._dims, self._limits = ir_version, declared, dims, limits
 
     def schema(self, node: onnx.NodeProto) -> defs.OpSchema | None:
         """The definition of a node's operator, None if onnx has none."""
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = self.opsets.get(domain)
-        if version is None:
-            return None
-        try:
-            return defs.get_schema(node.op_type, version, domain)
-        except defs.SchemaError:
-            return None
+        return None if version is None else _schema(node.op_type, version, domain)
 
-    def result_types(self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Inputs) -> list[onnx.TypeProto]:
-        """Types of the results that ONNX's own inference determines; empty ones otherwise.
+    def result_types(self, node: onnx.NodeProto, schema: defs.OpSchema | None, inputs: Inputs) -> list[ResultType]:
+        """Types of the results that ONNX's own inference determines; unknown ones otherwise.
 
         Args:
             node: the node.
@@ -69,24 +65,17 @@ class ShapeInference:
         Raises:
             TraceError: ONNX refuses the operands, and there is no rule for the operator.
         """
-        types: dict[str, onnx.TypeProto] = {}
-        if schema is not None and schema.has_type_and_shape_inference_function:
-            tensors = {name: tensor for name, tensor in zip(node.input, inputs, strict=True) if tensor is not None}
-            input_types = {name: tensor.type_proto() for name, tensor in tensors.items()}
-            input_data = {
-                name: numpy_helper.from_array(np.asarray(tensor.known_value), name)
-                for name, tensor in tensors.items()
-                if _may_be_sizes(tensor)
-            }
-            try:
-                types = infer_node_outputs(schema, node, input_types, input_data, None, self._imports, self.ir_version)
-            except (InferenceError, RuntimeError, ValueError) as error:
-                if node.op_type in SIZE_RULES:
-                    return [onnx.TypeProto() for _ in node.output]
-                raise TraceError(f"ONNX's shape inference refuses it: {one_line(error, 300)}") from error
-        return [types.get(name, onnx.TypeProto()) for name in node.output]
+        unknown = [ResultType() for _ in node.output]
+        if schema is None or not schema.has_type_and_shape_inference_function:
+            return unknown
+        error, types = infer(node, schema, inputs, self.opsets, self.ir_version, self._limits)
+        if error and node.op_type in SIZE_RULES:
+            return unknown
+        if error:
+            raise TraceError(f"ONNX's shape inference refuses it: {error}")
+        return types
 
-    def result_sizes(self, node: onnx.NodeProto, types: Sequence[onnx.TypeProto], inputs: Inputs) -> list[Size]:
+    def result_sizes(self, node: onnx.NodeProto, types: Sequence[ResultType], inputs: Inputs) -> list[Size]:
         """Sizes of the results: inferred, by rule, or declared in the file; () for results that are left out.
 
         Args:
@@ -97,7 +86,7 @@ class ShapeInference:
         Raises:
             TraceError: a size stays unknown.
         """
-        sizes = [declared_size(kind.tensor_type, {}) if kind.HasField("tensor_type") else None for kind in types]
+        sizes = [kind.size for kind in types]
         if any(size is None for size, name in zip(sizes, node.output, strict=True) if name):
             sizes = _filled_by_rule(node, inputs, sizes)
         for slot, name in enumerate(node.output):
@@ -126,10 +115,12 @@ def _filled_by_rule(node: onnx.NodeProto, inputs: Inputs, sizes: Sizes) -> Sizes
     return [size if size is not None else by_rule[min(slot, len(by_rule) - 1)] for slot, size in enumerate(sizes)]
 
 
-def _may_be_sizes(tensor: OnnxTensor) -> bool:
-    """Whether the contents of a tensor may be sizes, axes or scales, which ONNX's inference reads."""
-    data = tensor.known_value
-    return data is not None and data.ndim <= 1 and data.size <= 1024 and data.dtype.kind in "iufb"
+@lru_cache(4096)
+def _schema(op_type: str, version: int, domain: str) -> defs.OpSchema | None:
+    try:
+        return defs.get_schema(op_type, version, domain)
+    except (defs.SchemaError, TypeError):  # a TypeError for names that are no UTF-8, and versions beyond 32 bits
+        return None
 
 
 def _first_version(op_type: str) -> int | None:

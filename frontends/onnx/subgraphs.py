@@ -36,6 +36,7 @@ def import_body(
     graph = get_attribute(node, graph_name)
     if importer.depth >= MAX_DEPTH:
         raise TraceError(f"subgraphs are nested more than {MAX_DEPTH} deep")
+    importer.limits.check("depth", importer.depth + 1, "its subgraphs")
     if len(graph.input) > len(arguments):
         raise TraceError(f"its subgraph has {len(graph.input)} inputs, but gets {len(arguments)}")
     inner: Scope = dict(scope)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -156,6 +156,13 @@ class OnnxTensor:
             for n in self.size:
                 part.shape.dim.add().dim_value = n
         return proto
+
+
+class ResultType(NamedTuple):
+    """Element type and size of a result; 0 and None where unknown, or where it is no tensor."""
+
+    elem_type: int = 0
+    size: Size | None = None
 
 
 Scope = dict[str, OnnxTensor]  # the tensors of a graph, and of the graphs around it, by name

@@ -8,7 +8,7 @@ import onnx
 
 from cgir import TraceError
 
-from .module_paths import node_label
+from .module_paths import node_label, shortened
 
 
 def topological_order(
@@ -27,8 +27,10 @@ def topological_order(
     producers: dict[str, int] = {}
     for index, node in enumerate(nodes):
         for name in node.output:
+            if type(name) is bytes:
+                raise TraceError(f"{node_label(node, index)} makes {name[:50]!r}, which is no UTF-8")
             if name and (name in producers or (not nested and name in scope)):
-                raise TraceError(f"{node_label(node, index)} makes {name!r}, which is there already")
+                raise TraceError(f"{node_label(node, index)} makes {shortened(name)!r}, which is there already")
             producers[name] = index
     producers.pop("", None)
     num_unmet = [0] * len(nodes)
@@ -39,7 +41,7 @@ def topological_order(
                 num_unmet[index] += 1
                 readers[producers[name]].append(index)
             elif name not in scope:
-                raise TraceError(f"{node_label(node, index)} reads {name!r}, which nobody makes")
+                raise TraceError(f"{node_label(node, index)} reads {shortened(name)!r}, which nobody makes")
     return _sorted(nodes, num_unmet, readers)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from cgir import TraceError
+from cgir.errors import one_line
 
 from .external_data import MAX_ELEMENTS, read_small
 
@@ -67,7 +68,7 @@ def from_bytes(data: bytes | memoryview, where: str = "the model's bytes") -> on
         with memoryview(data) as view:
             model.ParseFromString(b"".join(_without_contents(view, "model", 0)))
     except Exception as error:  # protobuf's DecodeError is not one class in all its implementations
-        raise TraceError(f"{where}: no ONNX model, or a damaged one ({error})") from error
+        raise TraceError(f"{where}: no ONNX model, or a damaged one ({one_line(error, 200)})") from error
     return model
 
 
@@ -106,7 +107,8 @@ def _without_contents(view: memoryview, kind: str, depth: int) -> Iterator[bytes
         yield bytes(view[start:before])
         start = position
         if kind != "tensor":
-            inner = b"".join(_without_contents(view[content:position], NESTED[kind][field], depth + 1))
+            with view[content:position] as part:  # released before the file is closed, also when it is damaged
+                inner = b"".join(_without_contents(part, NESTED[kind][field], depth + 1))
             yield bytes(view[before : before + _size_of_varint(key)]) + _as_varint(len(inner)) + inner
     yield bytes(view[start:])
 
