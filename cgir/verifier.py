@@ -48,8 +48,6 @@ def verify(graph: Graph) -> None:
     Raises:
         InvalidGraphError: for the first one broken; the message names the node's index, operator, name and module path.
     """
-    if not isinstance(graph.name, str):
-        raise InvalidGraphError(f"graph {graph.name!r}: its name is a {type(graph.name).__name__}, expected a string")
     if graph.level not in LEVELS:
         raise InvalidGraphError(f"graph {graph.name!r}: level is {graph.level!r}, expected one of {', '.join(LEVELS)}")
     if not isinstance(graph.name, str):

@@ -86,9 +86,12 @@ class _OnnxProcess:
         self.__init__()  # type: ignore[misc]  # with a lock that nobody holds
 
     def close(self) -> None:
-        """End the process."""
-        with self._lock:
-            self._end()
+        """End the process; one that another thread still waits for ends with this one."""
+        if self._lock.acquire(timeout=1):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
 
     # --- all below: with the lock held
 
@@ -146,7 +149,7 @@ class _OnnxProcess:
     def _read_exactly(self, count: int, until: float, seconds: float) -> bytes:
         assert self._process is not None
         assert self._process.stdout is not None
-        descriptor, data = self._process.stdout.fileno(), b""
+        descriptor, data = self._process.stdout.fileno(), bytearray()
         while len(data) < count:
             if not _readable(descriptor, until - time.monotonic()):
                 raise LimitError(
@@ -157,7 +160,7 @@ class _OnnxProcess:
             if not chunk:
                 raise _Ended
             data += chunk
-        return data
+        return bytes(data)
 
     def _end(self) -> str:
         """End the process if it runs, and say how it ended."""

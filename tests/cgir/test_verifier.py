@@ -168,8 +168,3 @@ def test_canonical_graphs_are_connected():
 def test_unknown_level():
     with pytest.raises(InvalidGraphError, match="level is 'final'"):
         verify(Graph(ENDS, level="final"))
-
-
-def test_name_is_text():
-    with pytest.raises(InvalidGraphError, match="its name is a bytes, expected a string"):
-        verify(replace(conv_graph(), name=b"net"))
