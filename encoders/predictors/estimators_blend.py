@@ -180,6 +180,6 @@ class BlendEstimator:
             estimator.source_model = SourceModel(ensemble, (float(mean), float(std)), sample)
             estimator.context = TargetContext.from_state(state.required("context"), sample, config)
         gp, gnn = state.part("gp"), state.part("gnn")
-        estimator.gp = None if gp is None else GraphGP.from_state(gp)
+        estimator.gp = None if gp is None else GraphGP.from_state(gp, 2 if estimator.source_model is None else 4)
         estimator.gnn = None if gnn is None else GnnMember.from_state(gnn, config)
         return estimator

@@ -97,8 +97,8 @@ class GraphGP(NamedTuple):
         return state
 
     @classmethod
-    def from_state(cls, state: State) -> GraphGP:
-        """What `to_state` gave."""
+    def from_state(cls, state: State, num_scores: int) -> GraphGP:
+        """What `to_state` gave, for so many prior scores."""
         dense, y = views_from(state), state.array("y", None)
         state.check_matrix(len(y), len(y))
         transform = GPInputTransform(scalers_from(state, dense), state.array("subtree_ids", None))
@@ -114,7 +114,7 @@ class GraphGP(NamedTuple):
         labels = labels_from(state.required("labels"))
         if not isinstance(labels, RankGauss):
             raise TypeError("labels: expected labels and their normal scores")
-        scaler = scaler_from(state.required("prior_mean_scaler"))
+        scaler = scaler_from(state.required("prior_mean_scaler"), num_scores)
         weights = state.array("prior_mean_weights", len(processes), len(scaler.mean))
         posterior = state.array("posterior_weights", len(processes))
         return cls(labels, transform, scaler, BayesianModelAverage(processes, weights, posterior))
@@ -172,5 +172,5 @@ class GPEstimator:
     def from_state(cls, state: State) -> GPEstimator:
         """What `to_state` gave."""
         estimator, part = cls(), state.part("gp")
-        estimator.gp = None if part is None else GraphGP.from_state(part)
+        estimator.gp = None if part is None else GraphGP.from_state(part, 0)
         return estimator
