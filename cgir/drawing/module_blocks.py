@@ -187,6 +187,8 @@ class ModuleTree:
         while start < len(parts):
             period, copies = 1, [parts[start][1]]
             for length in range(1, min(MAX_PERIOD, (len(row) - start) // 2) + 1):
+                if row[start] != row[start + length]:
+                    continue
                 end = start + period * len(copies)
                 if (
                     length % period == 0
@@ -194,8 +196,6 @@ class ModuleTree:
                     and row[end : end + 1] != row[end - period : end - period + 1]
                 ):
                     continue  # ends where the shorter period does
-                if row[start] != row[start + length]:
-                    continue
                 if row[start : start + length] == row[start + length : start + 2 * length]:
                     longer = self._find_copies(parts, row, latest, start, length)
                     if len(longer) * length > len(copies) * period:
