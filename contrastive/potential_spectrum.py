@@ -14,8 +14,11 @@ separates operators of equal cost.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from math import log2
+from threading import Lock
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -61,10 +64,32 @@ def operator_spectrum(graphs: Graphs, k: int = K) -> FloatArray:
         values = np.linalg.eigvalsh(matrix)[:k]
         result[row, : len(values)] = values
 
-    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as executor:
+    with _one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as executor:
         for _ in tqdm(executor.map(solve, range(len(batch))), total=len(batch), desc="spectra", delay=5):
             pass
     return result
+
+
+_lock = Lock()
+_users = 0
+_limits: threadpool_limits | None = None
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """LAPACK runs on one thread for each caller; the first caller sets it, the last restores it."""
+    global _users, _limits
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _limits = threadpool_limits(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if not _users and _limits is not None:
+                _limits.restore_original_limits()
 
 
 def _potential(kind: NodeKind) -> float:

@@ -26,6 +26,7 @@ from encoders.models.checkpoints import encoder_meta, load_weights, read_tensors
 from encoders.models.encoder import Encoder
 from encoders.training.loop import decay_learning_rate
 from encoders.training.seeding import seeded
+from frontends.torch.surroundings import in_plain_surroundings
 
 from . import distributed
 from .config import PretrainConfig
@@ -40,6 +41,7 @@ LONGEST = 60.0  # seconds without a checkpoint, where steps take long
 SHARE = 100  # of the time, at most this part is spent on such checkpoints
 
 
+@in_plain_surroundings(grad=True)
 def pretrain(
     graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore,
     config: PretrainConfig | None = None,

@@ -17,7 +17,10 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map_on
 from cgir.errors import CgirError, one_line
 from cgir.typing import AnyArray
 from frontends.common.trace_request import InputShape
-from frontends.torch.module_tracer import example_arguments, restored
+from frontends.torch.module_shadow import shadow_of
+from frontends.torch.module_tracer import example_arguments
+from frontends.torch.private_draws import DrawingMode, Generators, private_generators
+from frontends.torch.surroundings import plain_surroundings
 
 from .zero_cost.isolation import unwrapped
 
@@ -61,8 +64,9 @@ def export(module: nn.Module, inputs: Any = None, input_shape: InputShape | None
     tensors = tuple(leaves[index] for index in positions)
     names = [f"input_{index}" for index in range(len(tensors))]
     feeds = dict(zip(names, (_array(tensor, name) for tensor in tensors), strict=True))
-    with _evaluation(module, device):
-        flat = _Flat(module, leaves, positions, structure)
+    generators = Generators()
+    with plain_surroundings(), private_generators(generators), DrawingMode(generators.torch):
+        flat = _Flat(_evaluation(module), leaves, positions, structure)
         _check_call(flat, tensors, name)
         return OnnxModel(_exported(flat, tensors, names, name), feeds, name)
 
@@ -125,20 +129,14 @@ def _array(tensor: Tensor, name: str) -> AnyArray:
         ) from error
 
 
-@contextmanager
-def _evaluation(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode, no gradients, no autocast; attributes, buffers and random number generators are restored."""
-    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    autocast = torch.autocast(device.type, enabled=False)
-    with restored(list(module.modules()), device), torch.no_grad(), autocast:
-        for inner in module.modules():
-            inner.training = False
-        try:
-            yield
-        finally:
-            for buffer, saved in buffers:
-                if not torch.equal(buffer, saved):
-                    buffer.copy_(saved)
+def _evaluation(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode: a shadow with buffers of its own, so that other threads may call the module."""
+    shadow = shadow_of(module)
+    copies: dict[int, Tensor | None] = {id(buffer): buffer.clone() for buffer in module.buffers()}
+    for inner in shadow.modules():
+        inner.training = False
+        inner._buffers.update({name: copies.get(id(buffer), buffer) for name, buffer in inner._buffers.items()})
+    return shadow
 
 
 def _check_call(flat: _Flat, tensors: tuple[Tensor, ...], name: str) -> None:

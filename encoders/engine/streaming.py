@@ -11,7 +11,6 @@ from itertools import chain, islice, pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -20,6 +19,8 @@ from cgir.graph_batch import GraphBatch
 from cgir.ragged import spans
 from cgir.store.graph_store import GraphStore
 from cgir.typing import Float32Array, IntArray
+from frontends.torch.module_shadow import shadow_of
+from frontends.torch.surroundings import in_plain_surroundings
 
 from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, check_nonempty
 
@@ -42,6 +43,7 @@ class PreparedPart(NamedTuple):
     inverse: IntArray
 
 
+@in_plain_surroundings()
 def embed(
     module: nn.Module,
     graphs: GraphSource,
@@ -65,22 +67,21 @@ def embed(
     Returns:
         The module's outputs, one after the other in the order of the graphs; (0,) where there is none.
     """
-    training, weight = module.training, next(module.parameters())
+    weight = next(module.parameters())
     indices: list[IntArray] = []
     chunks = _chunks(prepared_parts(graphs, depth, engine), max_nodes, indices)
     single_chunk = isinstance(graphs, Graph) or (
         isinstance(graphs, GraphBatch) and graphs.num_nodes <= (max_nodes or CHUNK_NODES[engine])
     )
     outputs = []
-    module.eval()
-    try:
-        with tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar, torch.no_grad():
-            # a single chunk gains nothing from a second thread
-            for chunk in chunks if single_chunk else prefetch(chunks):
-                outputs.append(module(chunk.to(weight.device)).float().cpu().numpy())
-                bar.update(len(chunk))
-    finally:
-        module.train(training)
+    if any(part.training for part in module.modules()):  # by another thread, perhaps, which goes on
+        module = shadow_of(module)
+        module.eval()
+    with tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar:
+        # a single chunk gains nothing from a second thread
+        for chunk in chunks if single_chunk else prefetch(chunks):
+            outputs.append(module(chunk.to(weight.device)).float().cpu().numpy())
+            bar.update(len(chunk))
     return np.concatenate(outputs)[np.concatenate(indices)] if outputs else np.zeros(0, np.float32)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class SourceData(NamedTuple):
 class Estimator(Protocol):
     """Learns from labels of a target family, and perhaps of source families, to score graphs.
 
+    A fitted one that others predict with is never fitted again: a copy of it is.
+
     Attributes:
         tasks: names of the tasks that it has learned, or will learn by default.
         is_fitted: whether it can predict.
@@ -52,6 +54,10 @@ class Estimator(Protocol):
     def has_std(self) -> bool: ...  # noqa: D102
     @property
     def reads_vectors(self) -> bool: ...  # noqa: D102
+
+    def copy(self) -> Self:
+        """Another one that has learned the same and can learn something else."""
+        ...
 
     def fit_sources(self, sources: SourceData, seed: int) -> None:
         """Learn from labelled families; what labels of a target taught is forgotten."""

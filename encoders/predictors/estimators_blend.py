@@ -6,7 +6,9 @@ Without labels it ranks by source heads, FLOPs and a multi-task GP. Labels of th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -60,6 +62,10 @@ class BlendEstimator:
     def is_fitted(self) -> bool:
         """Whether it can predict."""
         return self.gp is not None or self.source_model is not None
+
+    def copy(self) -> Self:
+        """See `Estimator.copy`."""
+        return copy.copy(self)
 
     def fit_sources(self, sources: SourceData, seed: int) -> None:
         """See `Estimator.fit_sources`."""

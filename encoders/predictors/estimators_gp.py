@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -134,6 +135,10 @@ class GPEstimator:
     def is_fitted(self) -> bool:
         """Whether it can predict."""
         return self.gp is not None
+
+    def copy(self) -> Self:
+        """See `Estimator.copy`."""
+        return copy.copy(self)
 
     def fit_sources(self, sources: SourceData, seed: int) -> None:
         """LabelError: other families teach it nothing."""

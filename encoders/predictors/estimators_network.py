@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -50,6 +51,12 @@ class NetworkEstimator:
     def reads_vectors(self) -> bool:
         """Heads read vectors, whole networks the graphs."""
         return self.ensemble.frozen
+
+    def copy(self) -> NetworkEstimator:
+        """See `Estimator.copy`; an ensemble trains new members."""
+        estimator = NetworkEstimator(copy.copy(self.ensemble))
+        estimator.labels = self.labels
+        return estimator
 
     def fit_sources(self, sources: SourceData, seed: int) -> None:
         """See `Estimator.fit_sources`; labels of a regression are standardised inside each part."""

@@ -23,6 +23,7 @@ from encoders.models.carl import CarlConfig
 from encoders.models.checkpoints import build_encoder, encoder_meta
 from encoders.training.loop import Part, TrainConfig
 from encoders.training.losses import LOSSES
+from frontends.torch.surroundings import in_plain_surroundings
 
 from .blend_config import BlendConfig
 from .ensemble import EncoderInit, Ensemble
@@ -111,6 +112,7 @@ class Predictor:
         """Whether `predict` can give standard deviations: a Gaussian process or several networks."""
         return self.estimator.has_std
 
+    @in_plain_surroundings()
     def fit_sources(
         self, sources: Iterable[tuple[GraphsLike, ArrayLike]], seed: int = 0, tasks: Sequence[str] | None = None
     ) -> Predictor:
@@ -139,16 +141,19 @@ class Predictor:
             raise LabelError(f"fit_sources: {len(pairs)} pairs but {len(names)} tasks; expected one for each pair")
         different = list(dict.fromkeys(names))
         task_index(self.task, different)
-        if self.estimator.reads_vectors:
+        estimator = self.estimator.copy()
+        if estimator.reads_vectors:
             for part in features:  # embedded pair by pair, before they are put together
                 part.vectors()
         families = _families(
             [id(graphs) for graphs, _ in pairs], [len(y) for y in labels], [different.index(name) for name in names]
         )
         data = SourceData(GraphFeatures.concatenate(features), np.concatenate(labels), families, different)
-        self.estimator.fit_sources(data, seed)
+        estimator.fit_sources(data, seed)
+        self.estimator = estimator  # once it is complete: other threads may predict, and a fit may fail
         return self
 
+    @in_plain_surroundings()
     def fit(self, graphs: GraphsLike, y: ArrayLike, seed: int = 0, pool: GraphsLike | None = None) -> Predictor:
         """Learn from labels of the target family, starting from what sources taught; earlier labels are forgotten.
 
@@ -163,19 +168,23 @@ class Predictor:
         Raises:
             LabelError: labels missing, not finite or all equal.
         """
-        task, estimator = self._task_index(), self.estimator
+        estimator = self.estimator.copy()
+        task = task_index(self.task, estimator.tasks)
         pool_features = None if pool is None else self._features(pool)
         if pool_features is not None and not np.size(y) and _adapts_without_labels(estimator):
             estimator.adapt(pool_features, task)
+            self.estimator = estimator
             return self
         features = self._features(graphs)
         estimator.fit(features, check_labels(y, len(features)), pool_features, task, seed)
+        self.estimator = estimator  # once it is complete: other threads may predict, and a fit may fail
         return self
 
     @overload
     def predict(self, graphs: GraphsLike, return_std: Literal[False] = False) -> FloatArray: ...
     @overload
     def predict(self, graphs: GraphsLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+    @in_plain_surroundings()
     def predict(self, graphs: GraphsLike, return_std: bool = False) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Scores as float64 (G,), higher is better; each graph's score does not depend on the others.
 
@@ -187,23 +196,26 @@ class Predictor:
         Raises:
             CgirError: nothing was fitted, or a standard deviation is wanted of a single network.
         """
-        if not self.estimator.is_fitted:
+        estimator = self.estimator  # another thread may fit meanwhile
+        if not estimator.is_fitted:
             raise CgirError(
                 "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, "
                 "or take load_pretrained('universal')"
             )
-        if return_std and not self.has_std:
+        if return_std and not estimator.has_std:
             raise CgirError(
                 f"predict: a single network with head {self.head!r} has no spread; "
                 "use ensemble=5, head='gp' or head='blend'"
             )
-        scores, stds = self.estimator.predict(self._features(graphs), self._task_index())
+        scores, stds = estimator.predict(self._features(graphs), task_index(self.task, estimator.tasks))
         return (scores, stds) if return_std else scores
 
+    @in_plain_surroundings()
     def rank(self, graphs: GraphsLike) -> IntArray:
         """Indices of the graphs, best first; equal scores keep their order."""
         return np.argsort(-self.predict(graphs), kind="stable")
 
+    @in_plain_surroundings()
     def explain(self, graph: Graph | GraphBatch, method: str | None = None) -> Explanation:
         """How much each node and edge of one graph matters for its score; see `explain.explain`.
 
@@ -219,19 +231,22 @@ class Predictor:
 
         return explain(self, graph, method)
 
+    @in_plain_surroundings()
     def masks(self, graph: Graph | GraphBatch) -> tuple[FloatArray, FloatArray]:
         """CARL's causal shares in [0, 1] of the nodes (V,) and edges (E,) of a graph, averaged over the ensemble.
 
         Raises:
             CgirError: another head has none.
         """
-        if self.head != "carl" or not isinstance(self.estimator, NetworkEstimator) or not self.estimator.is_fitted:
+        estimator = self.estimator
+        if self.head != "carl" or not isinstance(estimator, NetworkEstimator) or not estimator.is_fitted:
             raise CgirError(
                 f"masks: only a fitted predictor with head='carl' has them; found head {self.head!r}; "
                 "use explain(graph, method='occlusion')"
             )
-        return self.estimator.ensemble.masks(as_tensors(graph))
+        return estimator.ensemble.masks(as_tensors(graph))
 
+    @in_plain_surroundings()
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the fitted predictor to `folder`; an existing one there is replaced as a whole."""
         state = self.estimator.to_state()
@@ -241,6 +256,7 @@ class Predictor:
         write_state(folder, state)
 
     @staticmethod
+    @in_plain_surroundings()
     def load(folder: str | PathLike[str], limits: Limits = DEFAULT) -> Predictor:
         """Read back what `save` wrote; predictions are equal.
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cgir.errors import CgirError
 from cgir.typing import IntArray
+from frontends.torch.surroundings import plain_surroundings
 
 from .seeding import seeded
 
@@ -94,17 +95,23 @@ def optimise(
         config: learning rate and weight decay.
         seed: of the generator that dropout draws from.
     """
+    with plain_surroundings(grad=True), seeded(seed):
+        _optimise(modules, losses, steps, config)
+
+
+def _optimise(
+    modules: Sequence[nn.Module], losses: Iterable[Callable[[], Tensor]], steps: int, config: TrainConfig
+) -> None:
     parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     for module in modules:
         module.train()
-    with seeded(seed):
-        for step, loss in enumerate(losses):
-            decay_learning_rate(optimizer, config.lr, step, steps)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss())
-            nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
-            optimizer.step()
+    for step, loss in enumerate(losses):
+        decay_learning_rate(optimizer, config.lr, step, steps)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss())
+        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+        optimizer.step()
     for module in modules:
         module.eval()
 

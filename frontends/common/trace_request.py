@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from cgir import TraceError
 from cgir.limits import DEFAULT, Limits
+
+MAX_ELEMENTS = 1 << 56  # their bytes still fit into 64 bits
 
 # one shape, several, or for ONNX models those of the inputs by name
 InputShape: TypeAlias = Sequence[int] | Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
@@ -61,6 +64,11 @@ def shapes_from(input_shape: InputShape) -> tuple[tuple[int, ...], ...]:
             raise TraceError(
                 "input_shape must be positive integers with the batch first, like (1, 3, 224, 224), "
                 f"or a tuple of such; found {input_shape!r}"
+            )
+        if prod(shape) > MAX_ELEMENTS:
+            raise TraceError(
+                f"input_shape: a tensor of {'x'.join(map(str, shape))} has more elements than a framework can count "
+                "(2**56); give smaller sizes"
             )
     return tuple(tuple(shape) for shape in shapes)
 

@@ -15,6 +15,8 @@ from frontends.common.batch_axis import BatchPlan
 from .recorder import Recorder
 from .sparse_tensors import num_elements
 
+MAX_NESTING = 100
+
 
 def graph_inputs(recorder: Recorder, leaves: Sequence[tuple[str, Tensor]], plan: BatchPlan) -> dict[int, Tensor]:
     """Make example tensors graph inputs.
@@ -53,8 +55,22 @@ def graph_outputs(recorder: Recorder, result: object) -> None:
         recorder.output(recorder.values.as_traced(tensor), "output" if path == "input" else f"output.{path}")
 
 
-def tensor_leaves(item: object, path: str = "") -> list[tuple[str, Tensor]]:
-    """Tensors in nested containers and dataclasses, each with a readable path below `path`, in order."""
+def tensor_leaves(item: object, path: str = "", depth: int = 0) -> list[tuple[str, Tensor]]:
+    """Tensors in nested containers and dataclasses, each with a readable path, in order.
+
+    Args:
+        item: the outermost container, or what one holds.
+        path: of the item.
+        depth: how many containers it is in.
+
+    Raises:
+        TraceError: containers are nested without end.
+    """
+    if depth > MAX_NESTING:
+        raise TraceError(
+            f"inputs or results are nested deeper than {MAX_NESTING} containers, as in a list that holds itself; "
+            "pass and return tensors in fewer"
+        )
     if isinstance(item, Tensor):
         return [(path or "input", item)]
     if isinstance(item, Mapping):
@@ -66,7 +82,7 @@ def tensor_leaves(item: object, path: str = "") -> list[tuple[str, Tensor]]:
         parts = [(field.name, getattr(item, field.name)) for field in fields(item)]
     else:
         return []
-    return [leaf for key, value in parts for leaf in tensor_leaves(value, f"{path}.{key}" if path else key)]
+    return [leaf for key, value in parts for leaf in tensor_leaves(value, f"{path}.{key}" if path else key, depth + 1)]
 
 
 def with_tensors(item: Any, tensors: Mapping[int, Tensor]) -> Any:

@@ -1,24 +1,24 @@
 """Tracer of PyTorch modules: runs the forward once on the meta device and records what it calls.
 
-The module is not changed: no weight is read, copied or moved, and buffers, attributes, hooks and random number
-generators are restored. One execution path is followed, the one taken for these inputs' shapes.
+The module is not changed: no weight is read, copied or moved, a shadow of the module runs (`module_shadow`), and random
+numbers come from generators of the trace (`private_draws`), so that other threads may call the module or draw. One
+execution path is followed, the one taken for these inputs' shapes.
 """
 
 from __future__ import annotations
 
 import inspect
-import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cgir import Graph, TraceError
+from cgir import CgirError, Graph, TraceError
+from cgir.errors import one_line
 from frontends.common.batch_axis import BatchPlan, graph_of_one_example, plan_batch
 from frontends.common.tape import Tape
 from frontends.common.trace_request import InputShape, TraceRequest, shapes_from
@@ -27,13 +27,15 @@ from .call_arguments import ValueDependenceError
 from .control_flow import record_control_flow
 from .error_location import located
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves, with_tensors
+from .module_scopes import ModuleScopes
+from .module_shadow import named_modules, named_tensors, shadow_of
+from .private_draws import GeneratorMode, Generators, private_generators
 from .recorder import Recorder
 from .script_functions import compiled_code_recorded
-from .tensor_values import TensorValues, tensors_in
+from .surroundings import plain_surroundings
+from .tensor_values import TensorValues
 from .tracing_settings import tracing_settings
 from .typing import Args, Kwargs
-
-CONTAINERS = (list, dict, set)
 
 
 def trace(model: nn.Module, request: TraceRequest) -> Graph:
@@ -42,44 +44,59 @@ def trace(model: nn.Module, request: TraceRequest) -> Graph:
     Raises:
         TraceError: the module or its inputs are not what tracing needs, the forward reads tensor values, or it fails.
     """
-    modules = dict(model.named_modules())
-    _check_traceable(modules)
     try:
-        return _trace_uncompiled(model, modules, request)
+        with plain_surroundings():
+            return _trace(model, request)
+    except CgirError:
+        raise
+    except RecursionError as error:
+        raise TraceError(
+            f"{type(model).__name__}: modules, inputs or results are nested deeper than Python's recursion limit "
+            f"({sys.getrecursionlimit()}) lets tracing follow; raise it by sys.setrecursionlimit, or nest less"
+        ) from error
+    except Exception as error:
+        raise TraceError(
+            f"{type(model).__name__} or its inputs cannot be read: {one_line(error, named=True)}; "
+            "make the module run on these inputs first"
+        ) from error
+
+
+def _trace(model: nn.Module, request: TraceRequest) -> Graph:
+    """The raw graph of a module that can be traced."""
+    _check_traceable(named_modules(model))
+    try:
+        return _trace_uncompiled(model, request)
     except ValueDependenceError as error:
         eager_error = error
     try:  # once more, and libraries that look at values unless they are exported do not look
-        return _trace_uncompiled(model, modules, request, exporting=True)
+        return _trace_uncompiled(model, request, exporting=True)
     except TraceError as error:
         if type(error) is TraceError:
             raise eager_error from eager_error.__cause__
         raise
 
 
-def _trace_uncompiled(
-    model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest, exporting: bool = False
-) -> Graph:
+def _trace_uncompiled(model: nn.Module, request: TraceRequest, exporting: bool = False) -> Graph:
     """The graph of a forward that may call `torch.compile`: only when it is imported it can be switched off."""
     try:
-        return _trace_forward(model, modules, request, exporting)
+        return _trace_forward(model, request, exporting)
     except TraceError as error:
         if not type(error.__cause__).__module__.startswith("torch._dynamo"):
             raise
-    return _trace_forward(model, modules, request, exporting)
+    return _trace_forward(model, request, exporting)
 
 
-def _trace_forward(model: nn.Module, modules: Mapping[str, nn.Module], request: TraceRequest, exporting: bool) -> Graph:
+def _trace_forward(model: nn.Module, request: TraceRequest, exporting: bool) -> Graph:
     """The graph of one example, on libraries told that `torch.export` is running or not."""
     args, kwargs = example_arguments(model, request.inputs, request.input_shape)
     leaves = tensor_leaves(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
     plan = plan_batch(request.batch, [(path, tuple(tensor.shape)) for path, tensor in leaves])
-    record = partial(_record_forward, model, modules, request, exporting, args, kwargs, leaves)
+    record = partial(_record_forward, model, request, exporting, args, kwargs, leaves)
     return graph_of_one_example(plan, request.batch, record)
 
 
 def _record_forward(
-    model: nn.Module,
-    modules: Mapping[str, nn.Module],
+    original: nn.Module,
     request: TraceRequest,
     exporting: bool,
     args: Args,
@@ -87,29 +104,28 @@ def _record_forward(
     leaves: Sequence[tuple[str, Tensor]],
     plan: BatchPlan,
 ) -> tuple[Tape, Graph]:
-    """The tape and the graph of one run of the forward, on its inputs' `leaves` as planned."""
+    """The tape and the graph of one run of the forward of a new shadow, on its inputs' `leaves` as planned."""
+    model = shadow_of(original)
+    modules = named_modules(model)
+    params = dict(named_tensors(modules, "_parameters"))
     name = request.name or type(model).__name__
-    device = next((t.device for t in chain(model.parameters(), model.buffers()) if not t.is_meta), torch.device("cpu"))
+    weights = chain(params.values(), (buffer for _, buffer in named_tensors(modules, "_buffers")))
+    device = next((tensor.device for tensor in weights if not tensor.is_meta), torch.device("cpu"))
     tape = plan.tape(request.strict)
-    param_names = {id(param): key for key, param in model.named_parameters()}
-    values = TensorValues(tape, param_names, _own_tensors(modules.values()))
-    recorder = Recorder(tape, values, device, record_control_flow)
+    generators = Generators()
+    values = TensorValues(tape, {id(param): key for key, param in params.items()}, _own_tensors(modules.values()))
+    recorder = Recorder(tape, values, device, record_control_flow, GeneratorMode(generators.torch))
     meta_tensors = graph_inputs(recorder, leaves, plan)
     args = tuple(with_tensors(arg, meta_tensors) for arg in args)
     kwargs = {key: with_tensors(value, meta_tensors) for key, value in kwargs.items()}
-    with (
-        restored(modules.values(), device),
-        _module_scopes(modules, tape),
-        tracing_settings(exporting),
-        torch.no_grad(),
-    ):
+    with private_generators(generators), tracing_settings(exporting), ModuleScopes(modules, tape) as scopes:
         try:
             with recorder, compiled_code_recorded(recorder):
                 result = model(*args, **kwargs)
             graph_outputs(recorder, result)
         except Exception as error:
-            raise located(error, model, name, tape.path[-1]) from error
-    unused = sum(param.numel() for key, param in model.named_parameters() if key not in values.used_params)
+            raise located(error, model, name, scopes.path_of(error)) from error
+    unused = sum(param.numel() for key, param in params.items() if key not in values.used_params)
     tape.gaps.extend(values.gaps())
     return tape, tape.graph(name, unused)
 
@@ -135,13 +151,19 @@ def _check_traceable(modules: Mapping[str, nn.Module]) -> None:
 
 
 def _own_tensors(modules: Iterable[nn.Module]) -> set[int]:
-    """Identities of the buffers and of tensors that modules keep as plain attributes."""
-    attributes = ([*module.__dict__.values(), *module._buffers.values()] for module in modules)
-    return {
-        id(tensor)
-        for values in attributes
-        for tensor in tensors_in([v for v in values if isinstance(v, Tensor | list | tuple)])
-    }
+    """Identities of the buffers and of tensors that modules keep as plain attributes, alone or in lists."""
+    found: set[int] = set()
+    attributes = (value for module in modules for value in (*vars(module).values(), *module._buffers.values()))
+    waiting = [value for value in attributes if isinstance(value, Tensor | list | tuple)]
+    seen: set[int] = set()  # lists may hold themselves
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            found.add(id(value))
+        elif isinstance(value, list | tuple | dict) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+    return found
 
 
 # --- inputs
@@ -193,64 +215,3 @@ def example_arguments(model: nn.Module, inputs: Any, input_shape: InputShape | N
 def _from_shapes(model: nn.Module, input_shape: InputShape) -> tuple[Tensor, ...]:
     dtype = next((param.dtype for param in model.parameters() if param.is_floating_point()), torch.get_default_dtype())
     return tuple(torch.empty(shape, dtype=dtype, device="meta") for shape in shapes_from(input_shape))
-
-
-# --- restoring the module
-
-
-@contextmanager
-def _module_scopes(modules: Mapping[str, nn.Module], tape: Tape) -> Iterator[None]:
-    """Keep `tape.path` at the submodule whose forward runs, by temporary hooks."""
-    handles = []
-    for path, module in modules.items():
-        if not path:
-            continue
-
-        def enter(module: nn.Module, args: object, path: str = path) -> None:
-            tape.path.append(path)
-
-        def leave(module: nn.Module, args: object, result: object, path: str = path) -> None:
-            while tape.path.pop() != path:  # an exception caught inside the forward skips the hooks of inner modules
-                pass
-
-        handles.append(module.register_forward_pre_hook(enter, prepend=True))
-        handles.append(module.register_forward_hook(leave))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def restored(modules: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
-    """Restore the random number generators, and all modules' attributes with the contents of lists and dicts."""
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    cuda = torch.cuda.get_rng_state_all() if device.type == "cuda" else None
-    before = [(module.__dict__, dict(module.__dict__)) for module in modules]
-    contents = [
-        (value, value.copy())
-        for _, attributes in before
-        for value in attributes.values()
-        if isinstance(value, CONTAINERS)
-    ]
-    try:
-        yield
-    finally:
-        for live, saved in chain(before, contents):
-            if isinstance(live, list):
-                live[:] = saved
-            elif not isinstance(live, dict) or not _same(live, saved):
-                live.clear()
-                live.update(saved)
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-
-
-def _same(live: Mapping[Any, Any], saved: Any) -> bool:
-    if not live or not saved:
-        return len(live) == len(saved)  # most are empty: hooks that nobody registered
-    return len(live) == len(saved) and all(a is b and live[a] is saved[b] for a, b in zip(live, saved, strict=True))

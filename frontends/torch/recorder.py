@@ -44,6 +44,7 @@ from .decompositions import transparent
 from .filled_tensors import COPIED, FILLED, empty_result, stacked, value_arguments
 from .known_numbers import with_numbers
 from .operator_mode import OperatorMode, known_cost
+from .private_draws import DRAWING, GeneratorMode
 from .sparse_tensors import DENSE_FORMS, NUM_INDICES, result_elements, sparse_arguments
 from .tensor_values import TensorValues, storage_id, tensors_in
 from .typing import Args, Function, Kwargs, Number
@@ -92,11 +93,19 @@ class Recorder(TorchFunctionMode):
         device: of the module's weights, where constants are computed.
         control_flow: records the higher-order operators; it is called with the recorder, the operator's name and the
             arguments.
+        draws: lets constants be drawn from another generator than the global one.
     """
 
-    def __init__(self, tape: Tape, values: TensorValues, device: torch.device, control_flow: ControlFlow) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        values: TensorValues,
+        device: torch.device,
+        control_flow: ControlFlow,
+        draws: GeneratorMode | None = None,
+    ) -> None:
         super().__init__()
-        self.tape, self.values, self.device = tape, values, device
+        self.tape, self.values, self.device, self._draws = tape, values, device, draws
         self._control_flow = control_flow
         self._opened: list[Function] = []  # Python functions whose body runs; a few dispatch to each other
         self.operator: Function | None = None  # the one that `OperatorMode` has just handed over
@@ -183,7 +192,11 @@ class Recorder(TorchFunctionMode):
                 self._refuse_hidden_code()
             else:
                 kwargs["device"] = self.device
-        result = func(*args, **kwargs)
+        if self._draws is not None and call.name.rstrip("_") in DRAWING:
+            with self._draws:
+                result = func(*args, **kwargs)
+        else:
+            result = func(*args, **kwargs)
         for tensor in tensors_in(result):
             self.values.register_constant(tensor)
             if tensor.is_meta and self.values.state_of(tensor) is None:

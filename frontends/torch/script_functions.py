@@ -13,32 +13,40 @@ from torch.overrides import _pop_mode_temporarily
 
 from .operator_mode import OperatorMode
 from .recorder import Recorder
+from .stand_ins import StandIns
 from .typing import Args, Function, Kwargs
 
 _COMPILED: tuple[Any, ...] = (torch._C.ScriptFunction, torch._C.ScriptMethod)
 
 
+class _Thread(threading.local):
+    """Who records calls of the current thread."""
+
+    recorder: Recorder | None = None
+
+
+_thread = _Thread()
+
+
 @contextmanager
 def compiled_code_recorded(recorder: Recorder) -> Iterator[None]:
     """Inside, calls of TorchScript functions and methods by this thread are recorded."""
-    thread = threading.get_ident()
-    originals = [kind.__call__ for kind in _COMPILED]
+    outer = _thread.recorder
+    with _CALLS:
+        _thread.recorder = recorder
+        try:
+            yield
+        finally:
+            _thread.recorder = outer
 
-    def recorded(original: Function) -> Function:
-        def call(function: object, *args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != thread:
-                return original(function, *args, **kwargs)
-            return _run(recorder, original, (function, *args), kwargs)
 
-        return call
+def _recorded(original: Function) -> Function:
+    def call(function: object, *args: Any, **kwargs: Any) -> Any:
+        if _thread.recorder is None:
+            return original(function, *args, **kwargs)
+        return _run(_thread.recorder, original, (function, *args), kwargs)
 
-    try:
-        for kind, original in zip(_COMPILED, originals, strict=True):
-            kind.__call__ = recorded(original)
-        yield
-    finally:
-        for kind, original in zip(_COMPILED, originals, strict=True):
-            kind.__call__ = original
+    return call
 
 
 def _run(recorder: Recorder, original: Function, args: Args, kwargs: Kwargs) -> Any:
@@ -53,3 +61,6 @@ def _run(recorder: Recorder, original: Function, args: Args, kwargs: Kwargs) -> 
             return original(*args, **kwargs)
         except Exception as error:
             raise (calls.error or error) from None
+
+
+_CALLS = StandIns(*((kind, "__call__", _recorded) for kind in _COMPILED))

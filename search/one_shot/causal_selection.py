@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
+from frontends.torch.surroundings import in_plain_surroundings
 from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
@@ -57,6 +58,7 @@ class _Settings:
     seed: int
 
 
+@in_plain_surroundings(grad=True)
 def causal(
     supernet: Supernet,
     images: Images,

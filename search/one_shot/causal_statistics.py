@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import CgirError
+from frontends.torch.surroundings import in_plain_surroundings
 from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
@@ -40,6 +41,7 @@ class Statistics(NamedTuple):
     overall: Gaussian
 
 
+@in_plain_surroundings(grad=True)
 def one_shot_statistics(
     trained: Trained,
     images: Images,

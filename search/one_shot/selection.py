@@ -17,6 +17,7 @@ from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
 from frontends.spaces import Space
+from frontends.torch.surroundings import in_plain_surroundings
 from search.devices import as_device
 from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
@@ -135,6 +136,7 @@ RULES: dict[str, Rule] = {
 }
 
 
+@in_plain_surroundings(grad=True)
 def select(
     trained: Trained,
     images: Images,

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from cgir.atomic_files import locked
 from cgir.errors import CgirError, one_line
 from cgir.interrupts import Deferred, deferred
+from frontends.torch.surroundings import in_plain_surroundings
 from search.devices import as_device
 from search.zero_cost.isolation import plain_modes
 
@@ -29,6 +30,7 @@ Place = str | PathLike[str] | None
 LONGEST = 60.0  # seconds without a checkpoint, where steps take long
 
 
+@in_plain_surroundings(grad=True)
 def train(
     supernet: Supernet,
     train: Images,

@@ -3,52 +3,63 @@
 from __future__ import annotations
 
 import copy
-import random
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._pytree import tree_leaves
 
 from cgir.errors import CgirError, one_line
+from frontends.torch.private_draws import private_draws
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 @contextmanager
 def isolated(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch, NumPy and Python; gradients on, autocast off, float32 by default. All is as before afterwards."""
-    python, legacy = random.getstate(), np.random.get_state()
-    devices = [device] if device.type == "cuda" else []
+    """What is drawn by PyTorch, NumPy and Python depends on the seed alone; gradients on, autocast off, float32.
+
+    Generators of this thread's own draw, and other threads' are left alone; on a GPU its global one is restored.
+    """
+    with private_draws(seed), _seeded_gpu(seed, device), plain_modes(device):
+        yield
+
+
+@contextmanager
+def _seeded_gpu(seed: int, device: torch.device) -> Iterator[None]:
+    if device.type != "cuda":
+        yield
+        return
+    state = torch.cuda.get_rng_state(device)
     try:
-        with torch.random.fork_rng(devices), plain_modes(device):
-            random.seed(seed)
-            np.random.seed(seed)
-            torch.default_generator.manual_seed(seed)
-            if devices:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
-            yield
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(legacy)
+        torch.cuda.set_rng_state(state, device)
 
 
 @contextmanager
 def plain_modes(device: torch.device) -> Iterator[None]:
-    """Gradients on, autocast off, float32 by default, whatever the caller has set; all is as before afterwards."""
+    """Gradients on, autocast off, float32 by default, whatever the caller has set; all is as before afterwards.
+
+    The default type is the process's: it is changed, for all threads, only where it is another one.
+    """
     dtype = torch.get_default_dtype()
-    try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        if dtype == torch.float32:
+            yield
+            return
+        try:
             torch.set_default_dtype(torch.float32)
             yield
-    finally:
-        torch.set_default_dtype(dtype)
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def isolated_copy(module: nn.Module, device: torch.device) -> nn.Module:
@@ -97,7 +108,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def guarded(original: nn.Module) -> Iterator[None]:
-    """While it is on, no module of the original can be called, which would change its buffers.
+    """While it is on, this thread can call no module of the original, which would change its buffers.
 
     A copy calls its original where it holds a function that does, as `self.layer = lambda x: self.inner(x)`: functions
     are not copied.
@@ -105,10 +116,10 @@ def guarded(original: nn.Module) -> Iterator[None]:
     Raises:
         CgirError: it is called.
     """
-    ids = {id(inner) for inner in original.modules()}
+    ids, thread = {id(inner) for inner in original.modules()}, threading.get_ident()
 
     def check(module: nn.Module, _inputs: Any) -> None:
-        if id(module) in ids:
+        if id(module) in ids and threading.get_ident() == thread:
             raise CgirError(closure_message(original))
 
     handle = register_module_forward_pre_hook(check)

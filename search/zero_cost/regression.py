@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, mse_loss
 
 from cgir.errors import CgirError
+from frontends.torch.surroundings import in_plain_surroundings
 
 from .feature_maps import FeatureMap, Key, Size, ends_of_sizes, live_maps
 from .isolation import isolated
@@ -20,6 +21,7 @@ WAVES = 8
 LEARNING_RATE = 0.005  # chosen on 47 random cells of NAS-Bench-201, so scores of that space are not free of labels
 
 
+@in_plain_surroundings(grad=True)
 def dense_regression(
     module: nn.Module,
     images: Tensor,

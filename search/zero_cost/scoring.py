@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cgir.errors import CgirError
+from frontends.torch.surroundings import in_plain_surroundings
 
 from .activations import naswot, swap
 from .costs import flops, params
@@ -41,6 +42,7 @@ NAMES = tuple(PROXIES)
 ANY_NETWORK = ("params", "flops", "grad_norm", "snip", "grasp", "zico", "synflow", "jacob_cov")  # need no certain layer
 
 
+@in_plain_surroundings(grad=True)
 def score(
     module: nn.Module,
     inputs: Tensor | tuple[Tensor, ...],
