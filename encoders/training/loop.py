@@ -95,7 +95,7 @@ def optimise(
         config: learning rate and weight decay.
         seed: of the generator that dropout draws from.
     """
-    with plain_surroundings(grad=True), seeded(seed):
+    with plain_surroundings(grad=True, single=True), seeded(seed):
         _optimise(modules, losses, steps, config)
 
 

@@ -2,8 +2,8 @@
 
 Everything here belongs to the current thread and is as before afterwards: gradients, inference mode, autocast, modes
 that see or change every operator (a default device, fake tensors, `torch.export`), levels of `torch.func`, a region
-that `torch.compile` follows, and NumPy's reaction to floating-point errors. The default type of numbers is the
-process's, and stays: the library states types itself.
+that `torch.compile` follows, NumPy's reaction to floating-point errors, and for the library's own networks the default
+type of numbers.
 """
 
 from __future__ import annotations
@@ -12,24 +12,41 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from torch._ops import _len_torch_dispatch_stack_pre_dispatch
-from torch.overrides import _pop_mode_temporarily
+from torch.overrides import TorchFunctionMode, _pop_mode_temporarily
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .private_draws import DrawingMode
+from .typing import Args, Function, Kwargs
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FACTORIES = frozenset(("empty", "zeros", "ones", "rand", "randn", "eye", "linspace"))
 NUMPY_DEFAULTS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
+class _SinglePrecision(TorchFunctionMode):
+    """New tensors without a type are float32, whatever `torch.set_default_dtype`, which is the process's, says."""
+
+    def __torch_function__(self, func: Function, types: object, args: Args = (), kwargs: Kwargs | None = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in FACTORIES and kwargs.get("dtype") is None:
+            kwargs["dtype"] = torch.float32
+        return func(*args, **kwargs)
+
+
 @contextmanager
-def plain_surroundings(grad: bool = False) -> Iterator[None]:
-    """Inside, only `grad` decides whether gradients are computed, and nothing else that the caller has set counts."""
+def plain_surroundings(grad: bool = False, single: bool = False) -> Iterator[None]:
+    """Inside, nothing that the caller has set counts.
+
+    Args:
+        grad: whether gradients are computed.
+        single: whether new tensors are float32 by default; else the caller's default type stays.
+    """
     with ExitStack() as stack:
         _leave_compiled_region(stack)
         stack.enter_context(np.errstate(**NUMPY_DEFAULTS))  # type: ignore[arg-type]
@@ -50,16 +67,18 @@ def plain_surroundings(grad: bool = False) -> Iterator[None]:
         for mode in reversed(modes):
             if isinstance(mode, DrawingMode):  # the library's own
                 stack.enter_context(mode)
+        if single and torch.get_default_dtype() != torch.float32:
+            stack.enter_context(_SinglePrecision())
         yield
 
 
 def in_plain_surroundings(grad: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator of functions that run in `plain_surroundings`."""
+    """A decorator of functions that run in `plain_surroundings`, in single precision."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def plain(*args: P.args, **kwargs: P.kwargs) -> R:
-            with plain_surroundings(grad):
+            with plain_surroundings(grad, single=True):
                 return function(*args, **kwargs)
 
         return plain
