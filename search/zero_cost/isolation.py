@@ -116,10 +116,12 @@ def guarded(original: nn.Module) -> Iterator[None]:
     Raises:
         CgirError: it is called.
     """
-    ids, thread = {id(inner) for inner in original.modules()}, threading.get_ident()
+    tensors = (*original.parameters(), *original.buffers())  # which a shadow of the original has, too
+    ids, thread = {id(part) for part in (*original.modules(), *tensors)}, threading.get_ident()
 
     def check(module: nn.Module, _inputs: Any) -> None:
-        if id(module) in ids and threading.get_ident() == thread:
+        own = (module, *module._parameters.values(), *module._buffers.values())
+        if threading.get_ident() == thread and not ids.isdisjoint(map(id, own)):
             raise CgirError(closure_message(original))
 
     handle = register_module_forward_pre_hook(check)
