@@ -70,7 +70,8 @@ def test_globals_are_as_before_whoever_ends_first() -> None:
     assert _globals() == before
 
 
-def test_other_threads_are_told_nothing() -> None:
+def test_other_threads_are_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Distribution, "_validate_args", True)  # importing the compiler ends checks
     told: list[object] = []
 
     def forward(m: nn.Module, x: Tensor) -> Tensor:
