@@ -40,6 +40,8 @@ Direction = Literal["both", "forward", "backward"]
 
 # coloured together, which bounds memory; a graph's number takes the 12 bits that `_num_colors` spares
 CHUNK_NODES, CHUNK_GRAPHS = 400_000, 4096
+# networks need some five; where a difference travels step by step, one for every node would be quadratic
+HASH_SWEEPS = 32
 NARROW = 24  # vertices per span: below, Python integers are faster than arrays
 _SHARED_SLOT = 1 << 32  # edge labels from here on are parameter slots, below are argument slots
 _ALL = (1 << 64) - 1
@@ -103,7 +105,8 @@ def colors(batch: GraphBatch, rounds: int, direction: Direction = "both") -> Col
 def graph_hash(graph: Graph) -> str:
     """32 hex digits of the stable colouring, equal for isomorphic graphs.
 
-    Graphs that are not isomorphic collide only where colour refinement cannot separate them.
+    Graphs that are not isomorphic collide only where colour refinement cannot separate them, or needs more than
+    `HASH_SWEEPS` sweeps, as no network does.
     """
     return graph_hashes(GraphBatch.from_graphs([graph]), [param_groups(graph)])[0]
 
@@ -114,7 +117,7 @@ def graph_hashes(batch: GraphBatch, groups: Sequence[Groups] | None = None) -> l
     for chunk in batch.chunks(CHUNK_NODES, CHUNK_GRAPHS):
         start, stop = len(digests), len(digests) + len(chunk)
         structure = structure_of(chunk, groups[start:stop] if groups is not None else None)
-        digests += _digests(structure, stable_colors(structure))
+        digests += _digests(structure, stable_colors(structure, HASH_SWEEPS))
     return digests
 
 

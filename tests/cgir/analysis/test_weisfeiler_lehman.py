@@ -1,10 +1,11 @@
 from collections import Counter
 from dataclasses import replace
 
+import networkx as nx
 import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, ring_graph, shuffled
-from hard_isomorphism import oracle
+from hard_isomorphism import network_of, oracle, shuffled_fast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -224,3 +225,19 @@ def test_sweeps_separate_what_rounds_separate(name):
 def test_mix_is_the_finaliser_of_splitmix64():
     # First outputs of the reference implementation (Vigna, splitmix64.c) for the states 0 and 1234567.
     assert mix(np.asarray([0, 1234567], np.uint64)).tolist() == [0xE220A8397B1DCDAF, 6457827717110365317]
+
+
+def marked_ring(vertices):
+    """A ring whose only difference travels from vertex to vertex: half as many sweeps as vertices would settle it."""
+    ring = nx.cycle_graph(vertices)
+    ring.add_edge(0, "mark")
+    return network_of(ring)
+
+
+def test_a_hash_takes_a_bounded_number_of_sweeps(monkeypatch):
+    sweeps = []
+    sweep = weisfeiler_lehman._sweep
+    monkeypatch.setattr(weisfeiler_lehman, "_sweep", lambda *args: sweeps.append(args) or sweep(*args))
+    one, other = marked_ring(300), shuffled_fast(marked_ring(300), np.random.default_rng(0))
+    assert graph_hash(one) == graph_hash(other) != graph_hash(marked_ring(301))
+    assert len(sweeps) <= 3 * weisfeiler_lehman.HASH_SWEEPS
