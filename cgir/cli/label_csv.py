@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cgir.errors import FileFormatError, LabelError
+from cgir.errors import FileFormatError, LabelError, one_line
 from cgir.typing import FloatArray
 
 MODEL = "model"
+LONGEST_NAME = 200  # characters of a name that is compared with others
 UNKNOWN = ("", "-", "na", "n/a", "nan", "none", "null")  # cells without a value
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,8 @@ def read_labels(path: Path, metric: str | None = None) -> LabelColumn:
             ]
     except LabelError:
         raise
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path}: not a CSV table ({error})") from error
+    except (csv.Error, UnicodeDecodeError, MemoryError) as error:
+        raise FileFormatError(f"{path}: not a CSV table ({one_line(error)})") from error
     return LabelColumn(path, header[column], rows)
 
 
@@ -118,7 +119,7 @@ def _parse_row(path: Path, line: int, cells: list[str], header: list[str], colum
     if not model:
         raise LabelError(f"{path}, line {line}: names no model")
     try:
-        value = nan if text.lower() in UNKNOWN else float(text)
+        value = nan if text.lower() in UNKNOWN else float(_plain_number(text))
     except ValueError:
         value = float("inf")
     if isinf(value):
@@ -127,6 +128,13 @@ def _parse_row(path: Path, line: int, cells: list[str], header: list[str], colum
             "expected a number, or nothing where there is none"
         )
     return LabelRow(line, model, value)
+
+
+def _plain_number(text: str) -> str:
+    """A number as tables write it; Python's `float` takes 1_000 and other scripts' digits, too."""
+    if "_" in text or not text.isascii():
+        raise ValueError
+    return text
 
 
 def _index(spellings: Iterable[Iterable[str]]) -> dict[str, list[int]]:
@@ -152,6 +160,6 @@ def _no_match(model: str, names: Sequence[str], matches: Sequence[int]) -> str:
             f"{model!r} may be {len(matches)} of the networks, such as {examples}; "
             "write it as on the command line, and give no network twice"
         )
-    close = get_close_matches(model, names[:1000], 1)
+    close = get_close_matches(model[:LONGEST_NAME], names[:1000], 1)
     advice = f"did you mean {close[0]!r}?" if close else "name it on the command line too, or take the line out"
     return f"{model!r} is none of the networks that were given; {advice}"

@@ -7,9 +7,11 @@ from pathlib import Path
 from time import perf_counter
 
 from cgir.errors import CgirError, printable
+from cgir.limits import DEFAULT, Limits
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
+from .options import add_limits_option
 from .output import say
 
 HELP = "label tables: list them, make one of a benchmark's official file, or a data set of one"
@@ -73,6 +75,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spec", metavar="COLUMN", help="csv and parquet: the column of architectures, in the space's text form"
     )
+    add_limits_option(parser)
 
 
 def _add_graphs(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "list":
         say(list_tables(args.data))
     elif args.action == "import":
-        say(import_file(args.format, args.file, args.output, args.space, args.spec))
+        say(import_file(args.format, args.file, args.output, args.space, args.spec, args.limits))
     else:
         say(write_store(args.name, args.data, args.output))
     return 0
@@ -114,7 +117,14 @@ def list_tables(folder: Path | None) -> str:
     return "\n".join([*lines, "", advice])
 
 
-def import_file(format_name: str, file: Path, output: Path | None, space: str | None, spec: str | None) -> str:
+def import_file(
+    format_name: str,
+    file: Path,
+    output: Path | None,
+    space: str | None,
+    spec: str | None,
+    limits: Limits = DEFAULT,
+) -> str:
     """Make a table of an official file and write it.
 
     Args:
@@ -123,6 +133,7 @@ def import_file(format_name: str, file: Path, output: Path | None, space: str | 
         output: the Parquet file to write; by default named like `file`, in the working directory.
         space: for "csv" and "parquet", the search space.
         spec: for these, the column of architectures.
+        limits: of what the file may take.
 
     Returns:
         What was written, in two lines.
@@ -131,7 +142,7 @@ def import_file(format_name: str, file: Path, output: Path | None, space: str | 
     from frontends.tables.importers import import_table
 
     start = perf_counter()
-    table = import_table(format_name, file, space, spec)
+    table = import_table(format_name, file, space, spec, limits)
     target = output or Path(f"{table.name}.parquet")
     if target.suffix != ".parquet":
         target = target.with_name(f"{target.name}.parquet")

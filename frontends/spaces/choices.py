@@ -9,7 +9,26 @@ import numpy as np
 
 from cgir.errors import SpecError
 
+LONGEST = 10_000  # characters of a spec
 C = TypeVar("C")
+
+
+def check_text(text: object, space: str, longest: int = LONGEST) -> str:
+    """Refuse what is no text, or is longer than any spec; return the text.
+
+    Args:
+        text: what is to be parsed.
+        space: name of the search space.
+        longest: characters.
+
+    Raises:
+        SpecError: it is one of these.
+    """
+    if not isinstance(text, str):
+        raise SpecError(f"{space}: a spec is a text, found {type(text).__name__}")
+    if len(text) > longest:
+        raise SpecError(f"{space}: {text[:40]!r} ... has {len(text):,} characters; expected at most {longest:,}")
+    return text
 
 
 def check_choices(source: str, words: Iterable[str], choices: Collection[str], what: str, space: str) -> None:

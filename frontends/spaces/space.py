@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from math import prod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.limits import DEFAULT
 
 from .cell import CellGraph
 from .cell_kinds import pack_cells
@@ -21,6 +23,9 @@ from .cell_kinds import pack_cells
 if TYPE_CHECKING:
     import torch
 
+_LARGEST, _MOST_NUMBERS = (1 << 63) - 1, 64  # numbers in a field of a skeleton
+_REPEATED = ("cells", "stacks", "layers", "stages")
+_NODES_OF_CELL = 10
 S = TypeVar("S", bound=Hashable)
 
 
@@ -42,11 +47,23 @@ class Space(ABC, Generic[S]):
                 raise SpecError(f"{self.name}: image={value!r}; expected channels, height, width")
             if choices and value not in choices:
                 raise SpecError(f"{self.name}: {field.name}={value!r}; expected one of {', '.join(map(repr, choices))}")
-            if not choices and (not numbers or not all(type(number) is int and number > 0 for number in numbers)):
+            if any(type(number) is int and number > _LARGEST for number in numbers) or len(numbers) > _MOST_NUMBERS:
+                raise SpecError(
+                    f"{self.name}: {field.name} is too large; expected up to {_MOST_NUMBERS} 63-bit integers"
+                )
+            is_of_kind = field.default is MISSING or isinstance(value, tuple) is isinstance(field.default, tuple)
+            are_sizes = bool(numbers) and all(type(number) is int and number > 0 for number in numbers)
+            if not choices and not (is_of_kind and are_sizes):
                 raise SpecError(
                     f"{self.name}: {field.name}={value!r}; "
                     f"expected positive integers, as in the default {field.default!r}"
                 )
+        repeats = prod(sum(value) if isinstance(value, tuple) else value for value in self._repeated())
+        DEFAULT.check("nodes", _NODES_OF_CELL * repeats, f"{self.name}: a skeleton of {repeats:,} cells or layers")
+
+    def _repeated(self) -> Iterator[int | tuple[int, ...]]:
+        """The fields that multiply the nodes of a network; those of its sizes do not."""
+        return (getattr(self, field.name) for field in fields(self) if field.name in _REPEATED)  # type: ignore[arg-type]
 
     @abstractmethod
     def parse(self, text: str) -> S:

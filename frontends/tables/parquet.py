@@ -17,14 +17,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from cgir.atomic_files import atomic_path
-from cgir.errors import FileFormatError, LabelError
+from cgir.checksums import PARQUET_KEY, UNSEALED, check_parquet, note_missing, seal_parquet
+from cgir.errors import FileFormatError, LabelError, SpecError, one_line
+from cgir.limits import DEFAULT, Limits
 from cgir.typing import FloatArray
 from frontends import spaces
 
+from .safe_load.archive_members import DAMAGED
 from .table import Table
 
 FAMILY, SPEC = "family", "spec"  # columns
 ENTRY = b"cgir"  # of the schema's metadata
+MOST_COLUMNS = 10_000
+BYTES_OF_CELL = 8
+BYTES_OF_TEXT = 64  # of a Python string beyond its characters
 
 
 def write_table(table: Table, file: Path) -> None:
@@ -47,59 +53,167 @@ def write_table(table: Table, file: Path) -> None:
         **{key: value for key, value in table.metadata.items() if key not in ("space", "skeleton")},
     }
     data = pa.table({SPEC: pa.array(table.spec_strings, pa.string()), **texts, **numbers})
-    data = data.replace_schema_metadata({ENTRY: json.dumps(metadata)})
+    data = data.replace_schema_metadata({ENTRY: json.dumps(metadata), PARQUET_KEY: UNSEALED})
     with atomic_path(file) as path:
-        pa.parquet.write_table(data, path.absolute(), compression="zstd")
+        pa.parquet.write_table(data, path.absolute(), compression="zstd", write_page_checksum=True)
+        seal_parquet(path)
 
 
-def read_table(file: Path, name: str = "") -> Table:
+def read_table(file: Path, name: str = "", limits: Limits = DEFAULT) -> Table:
     """The table in a Parquet file of `write_table`, or of `benchmarks/digits.py` (several families).
+
+    Args:
+        file: the file.
+        name: of the table; default the file's.
+        limits: of what it may take beyond its size.
 
     Raises:
         LabelError: there is no such file.
+        LimitError: it would take more than `limits`.
         FileFormatError: it cannot be read, or is not such a file.
     """
     if not file.is_file():
         raise LabelError(f"{file} does not exist")
-    data = read_arrow(file, lambda: pa.parquet.read_table(file.absolute()))
+    data = read_parquet(file, limits)
     metadata = _metadata(file, data)
-    if "skeletons" in metadata:
-        require_columns(file, data, (FAMILY, SPEC))
-        columns = float_columns(file, data, (FAMILY, SPEC))
-        families = tuple(data[FAMILY].to_pylist())
-        return Table(name or file.stem, tuple(data[SPEC].to_pylist()), columns, None, families, metadata)
-    if "space" not in metadata:
+    if "space" not in metadata and "skeletons" not in metadata:
         raise FileFormatError(
             f"{file}: no entry 'cgir' in the schema's metadata that names a space, "
             "as `cgir tables import` and `benchmarks.digits` write"
         )
+    if PARQUET_KEY.encode() not in data.schema.metadata:
+        note_missing(file, "frontends.tables.write_table gives it one")
+    if "skeletons" in metadata:
+        require_columns(file, data, (FAMILY, SPEC))
+        columns = float_columns(file, data, (FAMILY, SPEC))
+        families = strings(file, data, FAMILY)
+        _check_skeletons(file, families, metadata["skeletons"])
+        return Table(name or file.stem, strings(file, data, SPEC), columns, None, families, metadata)
     require_columns(file, data, (SPEC,))
     texts = [column for column in data.column_names if column != SPEC and pa.types.is_string(data[column].type)]
     return Table(
         name or file.stem,
-        tuple(data[SPEC].to_pylist()),
+        strings(file, data, SPEC),
         float_columns(file, data, (SPEC, *texts)),
-        spaces.get(metadata["space"], **metadata.get("skeleton", {})),
+        _space(file, metadata["space"], metadata.get("skeleton", {})),
         metadata=metadata,
-        text_columns={column: tuple(data[column].to_pylist()) for column in texts},
+        text_columns={column: strings(file, data, column) for column in texts},
     )
 
 
 def _metadata(file: Path, data: pa.Table) -> dict[str, Any]:
     try:
         metadata = json.loads((data.schema.metadata or {}).get(ENTRY, b"{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{file}: the entry 'cgir' in the schema's metadata is not JSON ({error})") from error
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _check_skeletons(file: Path, families: Collection[str], skeletons: object) -> None:
+    if not isinstance(skeletons, dict):
+        raise FileFormatError(f"{file}: its skeletons are a {type(skeletons).__name__}, expected one of each family")
+    for family in sorted(set(families)):
+        if family not in skeletons:
+            raise FileFormatError(f"{file}: no skeleton of the family {family[:60]!r}; it has {', '.join(skeletons)}")
+        _space(file, family, skeletons[family])
+
+
+def _space(file: Path, name: object, skeleton: object) -> spaces.Space[Any]:
+    if not isinstance(name, str) or not isinstance(skeleton, dict):
+        raise FileFormatError(f"{file}: its space is not given by a name and the fields of a skeleton")
+    try:
+        return spaces.get(name, **skeleton)
+    except SpecError as error:
+        raise FileFormatError(f"{file}: {error}") from error
+
+
+def read_parquet(file: Path, limits: Limits = DEFAULT) -> pa.Table:
+    """A Parquet file of numbers and texts, checked before it is read; dictionaries of texts become texts.
+
+    A few bytes can stand for a thousand million rows, and a long text for each of them.
+
+    Raises:
+        LimitError: it would take more than its size and `limits`.
+        FileFormatError: damaged, or with other columns.
+    """
+
+    def read() -> pa.Table:
+        check_parquet(file)
+        with pa.parquet.ParquetFile(file.absolute()) as found:
+            schema, rows = found.schema_arrow, found.metadata.num_rows
+        texts = _check_schema(file, schema)
+        cells = max(rows, 0) * len(schema.names)
+        limits.check("bytes", cells * BYTES_OF_CELL - file.stat().st_size, f"{file}: {rows:,} rows")
+        with pa.parquet.ParquetFile(file.absolute(), read_dictionary=texts, page_checksum_verification=True) as found:
+            data = found.read(use_threads=False)
+        data.validate(full=True)
+        for text in texts:
+            index = data.column_names.index(text)
+            data = data.set_column(index, text, _plain_texts(file, text, data[text], limits))
+        return data
+
+    return read_arrow(file, read)
+
+
+def _check_schema(file: Path, schema: pa.Schema) -> list[str]:
+    """Refuse columns that are neither numbers nor text, and names that occur twice; return the names of texts."""
+    names = schema.names
+    if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
+        raise FileFormatError(f"{file}: {len(names)} columns, {len(set(names))} names; expected one name each")
+    texts = []
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            texts.append(field.name)
+        elif not any(check(field.type) for check in NUMBERS):
+            raise FileFormatError(f"{file}: column {field.name} holds {field.type}, expected numbers or text")
+    return texts
+
+
+NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+
+
+def _plain_texts(file: Path, name: str, column: pa.ChunkedArray, limits: Limits) -> pa.ChunkedArray:
+    """A column of text without its dictionary, if what that repeats is not too much."""
+    claimed = 0
+    for chunk in column.chunks:
+        dictionary = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+        lengths = pc.binary_length(dictionary).cast(pa.int64())
+        if pa.types.is_dictionary(chunk.type):
+            lengths = lengths.take(chunk.indices)
+        claimed += (pc.sum(lengths).as_py() or 0) + BYTES_OF_TEXT * len(chunk)
+    limits.check("bytes", claimed - file.stat().st_size, f"{file}: the texts of column {name}")
+    return pc.cast(column, pa.string())
 
 
 def read_arrow(file: Path, read: Callable[[], pa.Table]) -> pa.Table:
     """The table that `read` returns; its errors name the file, in one line."""
     try:
         return read()
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
+    except FileFormatError:
+        raise
+    except (*DAMAGED, pa.ArrowException, LookupError) as error:
+        reason = one_line(error)
         raise FileFormatError(f"{file}: cannot be read as a label table ({reason})") from error
+
+
+def strings(file: Path, data: pa.Table, column: str) -> tuple[str, ...]:
+    """A column of text, empty where missing.
+
+    Args:
+        file: for errors.
+        data: what was read from it.
+        column: its name.
+
+    Raises:
+        FileFormatError: it holds something else, or bytes that are no UTF-8.
+    """
+    try:
+        return tuple(pc.fill_null(data[column].cast(pa.string()), "").to_pylist())
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise FileFormatError(
+            f"{file}: column {column} holds {data[column].type} that is no text ({one_line(error)})"
+        ) from error
 
 
 def require_columns(file: Path, data: pa.Table, columns: Collection[str]) -> None:
@@ -116,6 +230,9 @@ def require_columns(file: Path, data: pa.Table, columns: Collection[str]) -> Non
     missing = [column for column in columns if column not in data.column_names]
     if missing:
         raise FileFormatError(f"{file}: no column {', '.join(missing)}; found {', '.join(data.column_names)}")
+    for column in columns:
+        if data.column_names.count(column) > 1:
+            raise FileFormatError(f"{file}: {data.column_names.count(column)} columns are called {column}")
 
 
 def float_columns(file: Path, data: pa.Table, excluded: Collection[str]) -> dict[str, FloatArray]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import zlib
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
-from cgir.errors import FileFormatError, LabelError
+from cgir.errors import FileFormatError, LabelError, one_line
 from frontends import spaces
 
-from .importers.record_columns import compact_json, record_errors, to_columns, to_float, to_floats
-from .parquet import float_columns, read_arrow, require_columns
+from .csv_reader import read_csv
+from .importers.record_columns import compact_json, record_errors, to_columns, to_float, to_floats, to_text
+from .parquet import float_columns, require_columns, strings
+from .safe_load.archive_members import DAMAGED, open_gzip
 from .table import Table
 
 
@@ -59,6 +59,7 @@ PUBLISHED_TABLES = {
     "nasbench_nlp": PublishedTable("nasbench_nlp.jsonl.gz", "{recipe}", (), ("dataset", "status"), "nasbench_nlp"),
     "timm_imagenet": PublishedTable("timm_imagenet.csv.gz", "{timm_model}", (), ("interpolation", "pretrain")),
 }
+LONGEST_LINE = 1 << 20  # characters of a record
 SPEC_METRICS = ("resolution",)  # parts of a spec string that are metrics too
 
 
@@ -72,11 +73,11 @@ def read_published(name: str, path: str | os.PathLike[str] | None) -> Table:
     require_columns(file, data, (*published.spec_columns, *published.text_columns))
     spec_strings = tuple(
         published.spec_template.format_map(dict(zip(published.spec_columns, row, strict=True)))
-        for row in zip(*(_strings(data, column) for column in published.spec_columns), strict=True)
+        for row in zip(*(strings(file, data, column) for column in published.spec_columns), strict=True)
     )
     excluded = {*published.spec_columns, *published.identifiers, *published.text_columns} - set(SPEC_METRICS)
     columns = float_columns(file, data, excluded)
-    text_columns = {column: _strings(data, column) for column in published.text_columns}
+    text_columns = {column: strings(file, data, column) for column in published.text_columns}
     if name == "timm_imagenet":
         text_columns["tag"] = tuple(model.partition(".")[2] for model in spec_strings)
     space = spaces.get(published.space) if published.space else None
@@ -106,17 +107,11 @@ def find_file(published: PublishedTable, path: str | os.PathLike[str] | None) ->
 
 def _csv(file: Path, published: PublishedTable) -> pa.Table:
     names = (*published.spec_columns, *published.identifiers, *published.text_columns, "param_count_M")
-    strings = dict.fromkeys(names, pa.string())
-    options = pa.csv.ConvertOptions(column_types=strings, strings_can_be_null=False)
-    data = read_arrow(file, lambda: pa.csv.read_csv(file, convert_options=options))
+    data = read_csv(file, names)
     if "param_count_M" in data.column_names:  # written with commas between thousands
         index = data.column_names.index("param_count_M")
         data = data.set_column(index, "param_count_M", pc.replace_substring(data["param_count_M"], ",", ""))
     return data
-
-
-def _strings(data: pa.Table, column: str) -> tuple[str, ...]:
-    return tuple(data[column].to_pylist())
 
 
 def _nasbench_nlp(file: Path) -> Table:
@@ -126,18 +121,21 @@ def _nasbench_nlp(file: Path) -> Table:
     rows: list[dict[str, float]] = []
     texts: list[tuple[str, ...]] = []  # a row of `names` each
     try:
-        with gzip.open(file, "rt", encoding="utf-8") as stream:
-            for line in stream:
+        with TextIOWrapper(open_gzip(file), encoding="utf-8") as stream:
+            while line := stream.readline(LONGEST_LINE):
                 with record_errors(f"{file}: line {len(rows) + 1}", "records of NAS-Bench-NLP"):
                     record = json.loads(line)
                     spec_strings.append(compact_json(record.pop("recipe")))
-                    texts.append(tuple(str(record.pop(name)) for name in names))
+                    texts.append(tuple(to_text(record.pop(name)) for name in names))
                     rows.append(_losses(record) | {name: to_float(value) for name, value in record.items()})
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise FileFormatError(f"{file}: cannot be read as a label table ({error})") from error
+        columns = to_columns(rows)
+    except FileFormatError:
+        raise
+    except DAMAGED as error:
+        raise FileFormatError(f"{file}: cannot be read as a label table ({one_line(error)})") from error
     text_columns = dict(zip(names, zip(*texts, strict=True), strict=True))
     space = spaces.get("nasbench_nlp")
-    return Table("nasbench_nlp", tuple(spec_strings), to_columns(rows), space, text_columns=text_columns)
+    return Table("nasbench_nlp", tuple(spec_strings), columns, space, text_columns=text_columns)
 
 
 def _losses(record: dict[str, Any]) -> dict[str, float]:

@@ -12,6 +12,7 @@ import ast
 from typing import Any, NamedTuple
 
 from cgir.errors import SpecError
+from frontends.spaces.choices import check_text
 
 SYNTAX = "Genotype(normal=[('op', state), ...], normal_concat=..., reduce=[('op', state), ...], reduce_concat=...)"
 CELLS = ("normal", "reduce")
@@ -57,7 +58,7 @@ def parse_genotype(text: str, space: str, nodes: int, ops: tuple[str, ...]) -> P
     Raises:
         SpecError: another syntax, another number of pairs, an unknown operation, a state that does not come earlier.
     """
-    fields = _fields(text, space)
+    fields = _fields(check_text(text, space), space)
     cells = [_cell(fields[cell], space, cell, nodes, ops) for cell in CELLS]
     concats = [_concat(fields[f"{cell}_concat"], space, cell) for cell in CELLS]
     return ParsedGenotype(Genotype(*cells), (concats[0], concats[1]))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
+from frontends.spaces.choices import check_text
 
 
 class BottleneckSpec(NamedTuple):
@@ -58,7 +59,7 @@ def parse_codes(space: str, text: str, codes: Mapping[str, IntegerCode], example
     Raises:
         SpecError: another key, another number of integers, or an integer that is not one of the choices.
     """
-    parts = text.strip().split(";")
+    parts = check_text(text, space).strip().split(";")
     if len(parts) != len(codes):
         raise SpecError(
             f"{space}: {len(parts)} parts separated by ';' in {text!r}; expected {len(codes)}, as in {example}"

@@ -20,7 +20,7 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.choices import resample, uniform_crossover
+from frontends.spaces.choices import check_text, resample, uniform_crossover
 from frontends.spaces.space import Space
 
 from .blocks import BottleneckSpec, bottleneck, head, stem
@@ -70,7 +70,7 @@ class ProxylessNas(Space[Spec]):
             SpecError: another number of names than blocks, an unknown name, or `Zero` where the block changes the
                 shape.
         """
-        spec = tuple(text.split())
+        spec = tuple(check_text(text, self.name).split())
         if len(spec) != sum(STAGES):
             raise SpecError(
                 f"proxylessnas: {len(spec)} names in {text!r}; "

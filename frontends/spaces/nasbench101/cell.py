@@ -8,7 +8,7 @@ from math import isqrt
 from typing import NamedTuple
 
 from cgir.errors import SpecError
-from frontends.spaces.choices import check_choices
+from frontends.spaces.choices import check_choices, check_text
 
 OPS = ("conv3x3", "conv1x1", "maxpool3x3")
 CONV3X3, CONV1X1, MAXPOOL3X3 = range(3)
@@ -35,7 +35,7 @@ def parse_cell(text: str, space: str) -> Cell:
     Raises:
         SpecError: the string is malformed, or the cell is outside NAS-Bench-101.
     """
-    digits, colon, ops = text.partition(":")
+    digits, colon, ops = check_text(text, space).partition(":")
     size = isqrt(len(digits))
     if not colon:
         raise SpecError(f"{space}: no ':' in {text!r}; expected ADJACENCY_ROWMAJOR:INTERIOR_OPS")

@@ -17,7 +17,7 @@ from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
 from frontends.spaces.cell_program import SUM, CellProgram
-from frontends.spaces.choices import resample, uniform_crossover
+from frontends.spaces.choices import check_text, resample, uniform_crossover
 from frontends.spaces.edge_cell import EDGES, compile_cell, edge_cell_graph
 from frontends.spaces.space import Space
 
@@ -50,7 +50,7 @@ class NasBench201(Space[Spec]):
         Raises:
             SpecError: not of the form `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`, or an operation the space does not have.
         """
-        nodes = text.strip().split("+")
+        nodes = check_text(text, self.name).strip().split("+")
         if len(nodes) != 3:
             raise SpecError(f"nasbench201: {len(nodes)} nodes separated by '+' in {text!r}; expected 3, as in {SYNTAX}")
         spec: list[str] = []

@@ -15,7 +15,7 @@ import numpy as np
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.choices import check_choices, uniform_crossover
+from frontends.spaces.choices import check_choices, check_text, uniform_crossover
 from frontends.spaces.mbconv.blocks import bottleneck, conv_bn, head
 from frontends.spaces.space import Space
 
@@ -42,7 +42,7 @@ class NasBenchMacro(Space[Spec]):
         Raises:
             SpecError: another number of digits than blocks, or a digit that is not 0, 1 or 2.
         """
-        if len(text) != sum(self.stages):
+        if len(check_text(text, self.name)) != sum(self.stages):
             raise SpecError(
                 f"nasbench_macro: {len(text)} characters in {text!r}; expected {sum(self.stages)}, one per block"
             )

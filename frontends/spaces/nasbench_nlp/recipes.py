@@ -125,6 +125,8 @@ def _problems(recipe: Recipe) -> Iterator[str]:
     states = previous_states(recipe)
     readable = {*names, "x", *states}
     for node in recipe:
+        if any("\ud800" <= character <= "\udfff" for character in node.name):
+            yield f"node {node.name!r} has half a surrogate in its name, which no file can hold"
         if names[node.name] > 1 or node.name == "x" or re.fullmatch(r"h_prev_[0-9]+", node.name):
             yield f"node {node.name!r} has the name of another node or of an input"
         if node.op not in ARITY:

@@ -26,6 +26,7 @@ from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from cgir.graph import Attr, Shape
 from frontends.spaces.cell import CellGraph
+from frontends.spaces.choices import check_text
 from frontends.spaces.space import Space
 
 from .recipes import (
@@ -45,6 +46,9 @@ from .recipes import (
 
 if TYPE_CHECKING:
     import torch
+
+
+LONGEST_RECIPE = 1 << 20  # characters
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class NasBenchNlp(Space[Recipe]):
                 node that leads nowhere: by its name.
         """
         try:
-            return parse_recipe(text)
+            return parse_recipe(check_text(text, self.name, LONGEST_RECIPE))
+        except SpecError:
+            raise
         except ValueError as error:
             shown = text if len(text) <= 60 else f"{text[:57]}..."
             raise SpecError(f"{self.name}: {shown!r} {error}") from None

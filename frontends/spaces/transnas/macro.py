@@ -17,7 +17,7 @@ import numpy as np
 
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph, chain
-from frontends.spaces.choices import check_choices
+from frontends.spaces.choices import check_choices, check_text
 
 from .common import TransNas
 from .tasks import TransNasBackbone
@@ -45,7 +45,7 @@ class TransNasMacro(TransNas[Spec]):
             SpecError: not of the form `64-DIGITS-basic`, a digit that is not 1 to 4, or a number of modules, doublings
                 or halvings out of range.
         """
-        parts = text.split("-")
+        parts = check_text(text, self.name).split("-")
         if len(parts) != 3 or parts[0] != "64" or parts[2] != "basic":
             raise SpecError(f"{self.name}: {text!r} is not of the form 64-DIGITS-basic, as in 64-433241-basic")
         check_choices(text, parts[1], "1234", "module", self.name)

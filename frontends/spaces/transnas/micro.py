@@ -15,7 +15,7 @@ import numpy as np
 
 from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
-from frontends.spaces.choices import uniform_crossover
+from frontends.spaces.choices import check_text, uniform_crossover
 from frontends.spaces.edge_cell import EDGES, edge_cell_graph
 
 from .common import TransNas
@@ -43,7 +43,7 @@ class TransNasMicro(TransNas[Spec]):
         Raises:
             SpecError: not of the form `64-41414-a_bc_def`, or a code that is not 0, 1, 2 or 3.
         """
-        if not text.startswith(PREFIX):
+        if not check_text(text, self.name).startswith(PREFIX):
             raise SpecError(
                 f"{self.name}: {text!r} begins with {text[: len(PREFIX)]!r}; "
                 f"expected {PREFIX!r}, as in 64-41414-1_30_321"

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError, LabelError, SpecError
+from cgir.limits import DEFAULT, Limits
 from frontends.tables.table import Table
 
-Reader = Callable[[Path], Table]
+Reader = Callable[[Path, Limits], Table]
 
 
 class ReaderEntry(NamedTuple):
@@ -51,7 +52,9 @@ COLUMN_FORMATS = {
 FORMATS = {**{name: reader.files for name, reader in READERS.items()}, **COLUMN_FORMATS}
 
 
-def import_table(kind: str, path: Path, space: str | None = None, spec: str | None = None) -> Table:
+def import_table(
+    kind: str, path: Path, space: str | None = None, spec: str | None = None, limits: Limits = DEFAULT
+) -> Table:
     """The table in a benchmark's official file; every architecture is checked against its space.
 
     Args:
@@ -59,11 +62,20 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
         path: a file, folder or archive, as the format requires.
         space: for "csv" and "parquet", name of the search space.
         spec: for these, the column with the spec strings.
+        limits: of what the file may take beyond its size.
 
     Raises:
         LabelError: no such format or file, or `space` and `spec` are missing where needed.
+        LimitError: it would take more than `limits`.
         FileFormatError: the file is damaged, foreign, or contains what is refused; the message names the record.
     """
+    try:
+        return _import(kind, Path(path), space, spec, limits)
+    except MemoryError as error:
+        raise FileFormatError(f"{path}: its content takes more memory than there is") from error
+
+
+def _import(kind: str, path: Path, space: str | None, spec: str | None, limits: Limits) -> Table:
     if kind not in FORMATS:
         raise LabelError(f"no format is called {kind!r}; there are {', '.join(FORMATS)}")
     if not path.exists():
@@ -75,11 +87,11 @@ def import_table(kind: str, path: Path, space: str | None = None, spec: str | No
             )
         from .columns import read_columns
 
-        table = read_columns(path, kind, space, spec)
+        table = read_columns(path, kind, space, spec, limits)
     else:
         if space or spec:
             raise LabelError(f"--space and --spec are for {' and '.join(COLUMN_FORMATS)}; the format {kind} knows both")
-        table = READERS[kind].load()(path)
+        table = READERS[kind].load()(path, limits)
     _check(path, table)
     metadata = {**table.metadata, "origin": f"{kind}: {path.name}"}
     return replace(table, name=path.name.partition(".")[0] or kind, metadata=metadata)

@@ -19,12 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError
+from cgir.limits import DEFAULT, Limits
 from cgir.typing import FloatArray, IntArray
 from frontends import spaces
 from frontends.tables.safe_load.tfrecord_reader import read_records
 from frontends.tables.table import Table
 
-from .record_columns import record_errors
+from .record_columns import record_errors, to_text
 
 LABELS = {"conv3x3-bn-relu": "0", "conv1x1-bn-relu": "1", "maxpool3x3": "2"}
 SECONDS, TRAIN, VALIDATION, TEST = 2, 3, 4, 5
@@ -36,7 +37,7 @@ METRIC_FIELDS = {
 }
 
 
-def read_nasbench101(path: Path) -> Table:
+def read_nasbench101(path: Path, limits: Limits = DEFAULT) -> Table:
     """A row for each cell, in the file's order. Accuracies are fractions.
 
     For E in the epochs of the file and each run R of a cell: `cifar10_{train,val,test}_acc_{E}ep_run{R}`, their mean
@@ -57,18 +58,20 @@ def read_nasbench101(path: Path) -> Table:
                 half, final, count = model_metrics(b64decode(metrics, validate=True))
                 if key not in cells:
                     spec_strings.append(spec_string(adjacency, operations))
-                    cells[str(key)] = len(cells)
+                    cells[to_text(key)] = len(cells)
                     parameters.append(count)
-                trainings[0].append(cells[key])
+                trainings[0].append(cells[to_text(key)])
                 trainings[1].append(epochs)
                 trainings[2].extend(half[field] for field in METRIC_FIELDS.values())
                 trainings[2].extend(final[field] for field in METRIC_FIELDS.values())
     if not spec_strings:
         raise FileFormatError(f"{path}: no records")
     rows, epochs_of = np.asarray(trainings[0]), np.asarray(trainings[1])
-    columns = _columns(
-        len(spec_strings), rows, epochs_of, np.asarray(trainings[2]).reshape(len(rows), 2, len(METRIC_FIELDS))
-    )
+    values = np.asarray(trainings[2]).reshape(len(rows), 2, len(METRIC_FIELDS))
+    most_runs = int(np.unique(np.stack([rows, epochs_of]), axis=1, return_counts=True)[1].max())
+    claimed = len(spec_strings) * most_runs * len(np.unique(epochs_of)) * values[0].nbytes
+    limits.check("bytes", claimed - os.path.getsize(path), f"{path}: a table of {most_runs} runs")
+    columns = _columns(len(spec_strings), rows, epochs_of, values)
     columns["trainable_parameters"] = np.asarray(parameters)
     return Table(
         "nasbench101",
@@ -81,10 +84,10 @@ def read_nasbench101(path: Path) -> Table:
 
 def spec_string(adjacency: str, operations: str) -> str:
     """The spec string of a record's cell."""
-    first, *interior, last = operations.split(",")
+    first, *interior, last = to_text(operations).split(",")
     if (first, last) != ("input", "output") or any(label not in LABELS for label in interior):
         raise ValueError(f"operations {operations[:80]!r}")
-    return f"{adjacency}:{''.join(LABELS[label] for label in interior)}"
+    return f"{to_text(adjacency)}:{''.join(LABELS[label] for label in interior)}"
 
 
 def model_metrics(message: bytes) -> tuple[list[float], list[float], int]:

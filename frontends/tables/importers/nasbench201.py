@@ -13,7 +13,7 @@ A result is the state of an `ArchResults`: `arch_index`, `arch_str`, `dataset_se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -22,14 +22,17 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import FileFormatError
+from cgir.limits import DEFAULT, Limits
 from frontends import spaces
 from frontends.tables.safe_load.archive_members import Member, open_bz2, read_members
 from frontends.tables.safe_load.pickle_reader import Record
 from frontends.tables.safe_load.torch_reader import read_torch, read_torch_stream, unpickle_tensors
 from frontends.tables.table import Table
 
-from .record_columns import preview, record_errors, to_columns, to_float, to_floats
+from .record_columns import preview, record_errors, to_columns, to_float, to_floats, to_int, to_text
 
+Means = dict[int, float]  # by the list's id: one list of the file may stand for many
+MOST_SEEDS = 16  # of a cell and a data set; the benchmark has up to three
 EPOCHS = {"12": 12, "200": 200, "less": 12, "full": 200}
 METRIC_NAMES = {
     ("cifar10-valid", "x-valid"): "cifar10valid_xvalid",
@@ -49,7 +52,7 @@ DATA_NAMES = {
 }
 
 
-def read_nasbench201(path: Path) -> Table:
+def read_nasbench201(path: Path, limits: Limits = DEFAULT) -> Table:
     """A row for each cell, by its index in the benchmark. Accuracies in percent, after the last epoch.
 
     For E in 12, 200: `{SET}_{E}ep_mean` over the seeds and `{SET}_{E}ep_seed{S}`, where SET is cifar10_test (trained on
@@ -61,8 +64,8 @@ def read_nasbench201(path: Path) -> Table:
         FileFormatError: damaged, foreign, or of the size space; the message names the member and the cell.
     """
     rows: dict[int, tuple[str, dict[str, float]]] = {}
-    for origin, results in _cells(path):
-        index, text, row = _row(origin, results)
+    for origin, results, means in _cells(path, limits):
+        index, text, row = _row(origin, results, means)
         if index in rows:
             raise FileFormatError(f"{origin}: cell {index} for the second time")
         rows[index] = (text, row)
@@ -74,58 +77,59 @@ def read_nasbench201(path: Path) -> Table:
     )
 
 
-def _cells(path: Path) -> Iterator[tuple[str, Any]]:
-    """(name in error messages, {epochs: result}) of every cell."""
+def _cells(path: Path, limits: Limits) -> Iterator[tuple[str, Any, Means]]:
+    """(name in error messages, {epochs: result}, means of lists in the same file) of every cell."""
     if path.name.endswith(".pth"):
-        yield from _all_in_one(str(path), read_torch(path))
+        yield from _all_in_one(str(path), read_torch(path, limits))
     elif path.name.endswith(".pickle.pbz2"):
         try:
             with path.open("rb") as stream:
-                yield from _all_in_one(str(path), _unpickled(stream, path.stat().st_size, str(path)))
+                yield from _all_in_one(str(path), _unpickled(stream, path.stat().st_size, str(path), limits))
         except OSError as error:
             raise FileFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
     else:
         for member in read_members(path, _is_cell):
-            yield member.origin, _one(member)
+            yield member.origin, _one(member, limits), {}
 
 
 def _is_cell(name: str) -> bool:
     return name.endswith("-FULL.pth") or (name.endswith(".pickle.pbz2") and not name.endswith("meta.pickle.pbz2"))
 
 
-def _one(member: Member) -> Any:
+def _one(member: Member, limits: Limits) -> Any:
     stream = BytesIO(member.content)
     if member.name.endswith(".pth"):
-        return read_torch_stream(BufferedReader(stream), len(member.content), member.origin)
-    return _unpickled(stream, len(member.content), member.origin)
+        return read_torch_stream(BufferedReader(stream), len(member.content), member.origin, limits)
+    return _unpickled(stream, len(member.content), member.origin, limits)
 
 
-def _unpickled(stream: IO[bytes], size: int, origin: str) -> Any:
+def _unpickled(stream: IO[bytes], size: int, origin: str, limits: Limits) -> Any:
     with open_bz2(stream, size, origin) as content:
-        return unpickle_tensors(content, origin)
+        return unpickle_tensors(content, origin, limits=limits)
 
 
-def _all_in_one(origin: str, value: object) -> Iterator[tuple[str, Any]]:
+def _all_in_one(origin: str, value: object) -> Iterator[tuple[str, Any, Means]]:
     cells = value.get("arch2infos") if isinstance(value, dict) else None
     if not isinstance(cells, dict):
         raise FileFormatError(f"{origin}: no dictionary with the key 'arch2infos'; found {preview(value)}")
+    means: Means = {}
     for index, results in tqdm(cells.items(), desc=Path(origin).name, unit="cell", delay=1):
-        yield f"{origin}: cell {preview(index)}", results
+        yield f"{origin}: cell {preview(index)}", results, means
 
 
-def _row(origin: str, results: Any) -> tuple[int, str, dict[str, float]]:
+def _row(origin: str, results: Any, means: Means) -> tuple[int, str, dict[str, float]]:
     row: dict[str, float] = {}
     names: set[tuple[int, str]] = set()
     with record_errors(origin, "results of NAS-Bench-201"):
         for key, result in results.items():
-            if str(key) not in EPOCHS:
+            if preview(key) not in EPOCHS:
                 raise FileFormatError(
                     f"{origin}: results after {preview(key)!r} epochs, expected 12 and 200; "
                     "the size space of NATS-Bench has other files"
                 )
             state = _state(result)
-            names.add((int(state["arch_index"]), str(state["arch_str"])))
-            row |= _result(state, EPOCHS[str(key)])
+            names.add((to_int(state["arch_index"]), to_text(state["arch_str"])))
+            row |= _result(state, EPOCHS[preview(key)], means)
         if len(names) != 1:
             raise ValueError(f"{len(names)} cells in one")
     [(index, text)] = names
@@ -140,22 +144,38 @@ def _state(value: object) -> Mapping[str, Any]:
     return fields
 
 
-def _result(state: Mapping[str, Any], epochs: int) -> dict[str, float]:
+def _result(state: Mapping[str, Any], epochs: int, means: Means) -> dict[str, float]:
     values_of: dict[str, list[float]] = {}
     row: dict[str, float] = {}
     for data, seeds in state["dataset_seed"].items():
-        for seed in seeds:
+        if data not in DATA_NAMES:
+            raise ValueError(f"data set {preview(data)!r}")
+        for seed in map(to_int, _distinct(seeds)):
             trial = _state(state["all_results"][data, seed])
-            if data not in DATA_NAMES:
-                raise ValueError(f"data set {data!r}")
-            for part in trial["eval_names"]:
-                accuracy = to_float(trial["eval_acc1es"][f"{part}@{int(trial['epochs']) - 1}"])
+            last = to_int(trial["epochs"]) - 1
+            for part in map(to_text, _distinct(trial["eval_names"])):
+                accuracy = to_float(trial["eval_acc1es"][f"{part}@{last}"])
                 name = f"{METRIC_NAMES[data, part]}_{epochs}ep"
-                row[f"{name}_seed{int(seed)}"] = accuracy
+                row[f"{name}_seed{seed}"] = accuracy
                 values_of.setdefault(f"{name}_mean", []).append(accuracy)
             costs = {"params_M": trial["params"], "flops_M": trial["flop"]}
-            if trial.get("latency") and to_floats(trial["latency"]).mean() > 0:  # -1 where it was not measured
-                costs["latency_s"] = to_floats(trial["latency"]).mean()
+            if trial.get("latency") and _mean(trial["latency"], means) > 0:  # -1 where it was not measured
+                costs["latency_s"] = _mean(trial["latency"], means)
             for name, value in costs.items():
                 values_of.setdefault(f"{DATA_NAMES[data]}_{name}", []).append(to_float(value))
     return row | {name: float(np.mean(values)) for name, values in values_of.items()}
+
+
+def _mean(values: object, means: Means) -> float:
+    if id(values) not in means:
+        means[id(values)] = float(to_floats(values).mean())
+    return means[id(values)]
+
+
+def _distinct(values: object) -> Sequence[object]:
+    """A short list without repetitions: one object of the file may stand for many, each of which would be read."""
+    if not isinstance(values, list | tuple) or len(values) > MOST_SEEDS:
+        raise ValueError(f"a list of at most {MOST_SEEDS} seeds or names is expected")
+    if len({value if isinstance(value, int | str) else id(value) for value in values}) < len(values):
+        raise ValueError("a seed or name twice in one list")
+    return values

@@ -11,6 +11,7 @@ import json
 from pathlib import Path, PurePath
 from typing import Any
 
+from cgir.limits import DEFAULT, Limits
 from frontends import spaces
 from frontends.spaces.darts.space import from_nasbench301
 from frontends.tables.safe_load.archive_members import read_members
@@ -21,7 +22,7 @@ from .record_columns import record_errors, to_columns, to_float
 CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
 
 
-def read_nasbench301(path: Path) -> Table:
+def read_nasbench301(path: Path, limits: Limits = DEFAULT) -> Table:
     """A row for each training. CIFAR-10, percent; validation on 10,000 images held out of the training set.
 
     `val_accuracy`, `test_accuracy`, `train_accuracy`, `budget` (epochs planned), `epochs`, `init_channels`, `layers`,

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from cgir.limits import DEFAULT, Limits
 from frontends import spaces
 from frontends.tables.safe_load.archive_members import read_members
 from frontends.tables.table import Table
 
-from .record_columns import compact_json, record_errors, to_columns, to_float, to_floats
+from .record_columns import compact_json, record_errors, to_columns, to_float, to_floats, to_text
 
 EPOCHS = (3, 10, 25, 50)
 
 
-def read_nasbench_nlp(path: Path) -> Table:
+def read_nasbench_nlp(path: Path, limits: Limits = DEFAULT) -> Table:
     """A row for each training, by recipe; several runs of a recipe are several rows. Losses: lower is better.
 
     `{train,val,test}_loss_{E}ep` for E in 3, 10, 25, 50; `best_val_loss`, and the `best_val_epoch_test_loss` of that
@@ -39,8 +40,8 @@ def read_nasbench_nlp(path: Path) -> Table:
             recipe = log["recepie"]
             spec_strings.append(compact_json(json.loads(recipe) if isinstance(recipe, str) else recipe))
             rows.append(_row(log))
-            status.append(" ".join(str(log["status"]).split()))
-            datasets.append(Path(str(log.get("data", ""))).name)
+            status.append(" ".join(to_text(log["status"]).split()))
+            datasets.append(Path(to_text(log.get("data", ""))).name)
     text_columns = {"dataset": tuple(datasets), "status": tuple(status)}
     return Table(
         "nasbench_nlp", tuple(spec_strings), to_columns(rows), spaces.get("nasbench_nlp"), text_columns=text_columns

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import bz2
+import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from io import BufferedReader, RawIOBase
 from pathlib import Path, PurePath
 from struct import error as StructError
@@ -14,13 +17,19 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from cgir.errors import FileFormatError
+from cgir.errors import FileFormatError, one_line
 
 DAMAGED = (
-    OSError, EOFError, ValueError, RuntimeError, StructError, zlib.error, zipfile.BadZipFile, tarfile.TarError
+    OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError, StructError, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile, tarfile.TarError,
 )  # fmt: skip
-LARGEST = 1 << 26  # bytes of one training's JSON or pickle; real ones have less than a hundredth
+LARGEST = 1 << 26  # bytes of one training's pickle; real ones have less than a hundredth
+LARGEST_JSON = 1 << 22
 RATIO = 200  # of unpacked to packed bytes; real ones stay below 20
+SLACK = 1 << 20  # bytes that a file may unpack to beyond that
+MOST_MEMBERS = 200_000  # files of an archive; benchmarks have up to 60,000
+ENCRYPTED = 1  # flag of a zip's member
+UNPACK = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ": lzma.LZMAFile}  # by the first bytes of tars
 
 
 class Member(NamedTuple):
@@ -54,7 +63,7 @@ def read_members(path: Path, accepts: Callable[[str], bool]) -> Iterator[Member]
     except FileFormatError:
         raise
     except DAMAGED as error:
-        raise FileFormatError(f"{path}: cannot be read after {count} files ({error})") from error
+        raise FileFormatError(f"{path}: cannot be read after {count} files ({one_line(error)})") from error
     if not count:
         raise FileFormatError(f"{path}: no file in it is one of this benchmark's results")
 
@@ -70,17 +79,81 @@ def _members(path: Path, accepts: Callable[[str], bool]) -> Iterator[Member]:
         yield Member(path.name, str(path), path.read_bytes())
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            for info in _bar(path, [info for info in archive.infolist() if accepts(info.filename)]):
+            infos = [info for info in archive.infolist() if accepts(info.filename)]
+            for info in infos:
                 _check(info.file_size, f"{path}: {info.filename}")
+            check_zip(archive, str(path))
+            for info in _bar(path, infos):
                 yield Member(info.filename, f"{path}: {info.filename}", archive.read(info))
-    elif tarfile.is_tarfile(path):
-        with tarfile.open(path, "r:*") as tar:
-            for entry in _bar(path, (entry for entry in tar if entry.isfile() and accepts(entry.name))):
-                _check(entry.size, f"{path}: {entry.name}")
-                stream = tar.extractfile(entry)
-                yield Member(entry.name, f"{path}: {entry.name}", stream.read() if stream else b"")
     else:
-        raise FileFormatError(f"{path}: neither a folder, nor a zip or tar archive, nor one of this benchmark's files")
+        with _open_tar(path) as tar:
+            if tar is None:
+                raise FileFormatError(
+                    f"{path}: neither a folder, nor a zip or tar archive, nor one of this benchmark's files"
+                )
+            yield from _tar_members(tar, path, accepts)
+
+
+def check_zip(archive: zipfile.ZipFile, origin: str) -> None:
+    """Refuse a zip archive that is encrypted, has a name twice, is packed in a rare way, or unpacks out of proportion.
+
+    Args:
+        archive: an open one.
+        origin: named in errors.
+
+    Raises:
+        FileFormatError: it is one of these.
+    """
+    members = archive.infolist()
+    names = {info.filename for info in members}
+    if len(names) < len(members) or len(members) > MOST_MEMBERS:
+        raise FileFormatError(f"{origin}: {len(members):,} files, {len(names):,} names; expected one name each")
+    for info in members:
+        if info.flag_bits & ENCRYPTED:
+            raise FileFormatError(f"{origin}: {info.filename!r} is encrypted; unpack it yourself")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise FileFormatError(
+                f"{origin}: {info.filename!r} is packed by method {info.compress_type}; expected deflate or none"
+            )
+    claimed, packed = sum(info.file_size for info in members), sum(info.compress_size for info in members)
+    if claimed > RATIO * packed + SLACK:
+        raise _out_of_proportion(origin)
+
+
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile | None]:
+    """A tar archive, to be read from its beginning to its end; None: the file is none."""
+    with path.open("rb") as stream:
+        head = stream.read(6)
+        stream.seek(0)
+        unpack = next((unpack for start, unpack in UNPACK.items() if head.startswith(start)), None)
+        with _limited(unpack(path), path.stat().st_size, str(path)) if unpack else nullcontext(stream) as content:
+            try:
+                tar = tarfile.TarFile.open(fileobj=content, mode="r|")
+            except tarfile.ReadError:
+                yield None
+            else:
+                with tar:
+                    yield tar
+
+
+def _tar_members(tar: tarfile.TarFile, path: Path, accepts: Callable[[str], bool]) -> Iterator[Member]:
+    end, names = -1, set[str]()
+    for count, entry in enumerate(_bar(path, iter(tar.next, None))):
+        if entry.offset <= end or entry.size < 0:  # else a damaged archive could be read for ever
+            raise FileFormatError(f"{path}: damaged archive: a file in it has {entry.size} bytes")
+        end = entry.offset
+        if count >= MOST_MEMBERS or entry.name in names:
+            raise FileFormatError(f"{path}: {entry.name!r} for the second time, or more than {MOST_MEMBERS:,} files")
+        if entry.isreg() and not entry.issparse() and accepts(entry.name):
+            names.add(entry.name)
+            _check(entry.size, f"{path}: {entry.name}")
+            stream = tar.extractfile(entry)
+            content = stream.read() if stream else b""
+            if len(content) != entry.size:
+                raise FileFormatError(f"{path}: {entry.name}: cut off; {len(content)} of {entry.size} bytes")
+            yield Member(entry.name, f"{path}: {entry.name}", content)
+        tar.members = []  # type: ignore[attr-defined]  # it keeps them all
 
 
 def _bar(path: Path, files: object) -> tqdm:
@@ -88,28 +161,36 @@ def _bar(path: Path, files: object) -> tqdm:
 
 
 def _check(size: int, origin: str) -> None:
-    if size > LARGEST:
-        raise FileFormatError(f"{origin}: {size} bytes, expected at most {LARGEST} for one record of a benchmark")
+    largest = LARGEST_JSON if origin.endswith(".json") else LARGEST
+    if size > largest:
+        raise FileFormatError(f"{origin}: {size} bytes, expected at most {largest} for one record of a benchmark")
+
+
+def _out_of_proportion(origin: str) -> FileFormatError:
+    return FileFormatError(f"{origin}: unpacks to more than {RATIO} times its size, which no benchmark's file does")
 
 
 class _Limited(RawIOBase):
     """A stream that raises an error after `limit` bytes."""
 
-    def __init__(self, packed: IO[bytes], limit: int, origin: str) -> None:
+    def __init__(self, packed: IO[bytes] | gzip.GzipFile, limit: int, origin: str) -> None:
         self.packed, self.remaining, self.origin = packed, limit, origin
 
     def readable(self) -> bool:
         """True: the stream can be read."""
         return True
 
+    def close(self) -> None:
+        """Close the packed file, too."""
+        self.packed.close()
+        super().close()
+
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill the buffer, for `BufferedReader`."""
         content = self.packed.read(len(buffer))
         self.remaining -= len(content)
         if self.remaining < 0:
-            raise FileFormatError(
-                f"{self.origin}: unpacks to more than {RATIO} times its size, which no benchmark's file does"
-            )
+            raise _out_of_proportion(self.origin)
         buffer[: len(content)] = content
         return len(content)
 
@@ -122,4 +203,17 @@ def open_bz2(stream: IO[bytes], size: int, origin: str) -> BufferedReader:
         size: of the packed file, in bytes.
         origin: named in errors.
     """
-    return BufferedReader(_Limited(bz2.BZ2File(stream), RATIO * size + (1 << 20), origin))
+    return _limited(bz2.BZ2File(stream), size, origin)
+
+
+def open_gzip(path: Path) -> BufferedReader:
+    """The content of a gzip file as a stream, which refuses more than `RATIO` times the size of the file.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return _limited(gzip.open(path), path.stat().st_size, str(path))
+
+
+def _limited(content: IO[bytes] | gzip.GzipFile, size: int, origin: str) -> BufferedReader:
+    return BufferedReader(_Limited(content, RATIO * size + SLACK, origin))

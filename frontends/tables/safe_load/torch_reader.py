@@ -11,77 +11,94 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from struct import error as StructError
 from typing import IO, Any
 
 import numpy as np
 
-from cgir.errors import FileFormatError
+from cgir.errors import FileFormatError, one_line
+from cgir.limits import DEFAULT, Limits
 from cgir.typing import AnyArray
 
-from .pickle_reader import StorageReader, unpickle
+from .archive_members import DAMAGED, check_zip
+from .pickle_reader import StorageReader, StorageType, unpickle
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 
 
-def read_torch(path: Path) -> Any:
+def read_torch(path: Path, limits: Limits = DEFAULT) -> Any:
     """The value that `torch.save(value, path)` wrote; nothing in the file is executed.
 
     Raises:
+        LimitError: it would take more than its size and `limits`.
         FileFormatError: no such file, damaged, or it requests more than tensors and plain values.
     """
     try:
         with path.open("rb") as stream:
-            return read_torch_stream(stream, os.path.getsize(path), str(path))
+            return read_torch_stream(stream, os.path.getsize(path), str(path), limits)
     except OSError as error:
         raise FileFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def read_torch_stream(stream: BufferedReader, size: int, origin: str) -> Any:
+def read_torch_stream(
+    stream: BufferedReader, size: int, origin: str, limits: Limits = DEFAULT, nested: bool = False
+) -> Any:
     """The value in an open file of `torch.save`; nothing in it is executed.
 
     Args:
         stream: the file.
         size: of the file, in bytes; a claim of more is refused.
         origin: named in errors.
+        limits: of what it may take beyond its size.
+        nested: whether this file is a storage inside of another, which has none itself.
 
     Raises:
         FileFormatError: as `read_torch`.
     """
+    read = partial(unpickle_tensors, limits=limits, nested=nested)
     if stream.peek(4)[:4] == b"PK\x03\x04":
         try:
             with zipfile.ZipFile(stream) as archive:
-                return _from_zip(archive, size, origin)
+                return _from_zip(archive, size, origin, read)
         except FileFormatError:
             raise
-        # RuntimeError: encrypted, or packed in an unknown way
-        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, StructError) as error:
-            raise FileFormatError(f"{origin}: damaged archive ({error})") from error
-    return _from_stream(stream, size, origin)
+        except DAMAGED as error:
+            raise FileFormatError(f"{origin}: damaged archive ({one_line(error)})") from error
+    return _from_stream(stream, size, origin, read)
 
 
-def unpickle_tensors(stream: IO[bytes], origin: str, read_storage: StorageReader | None = None) -> Any:
+def unpickle_tensors(
+    stream: IO[bytes],
+    origin: str,
+    read_storage: StorageReader | None = None,
+    limits: Limits = DEFAULT,
+    nested: bool = False,
+) -> Any:
     """`unpickle`, where storages inside the pickle are files of PyTorch.
 
     Args:
         stream: an open file.
         origin: named in errors.
         read_storage: reads the storage of a persistent id; without it, persistent ids are refused.
+        limits: of what it may take beyond its size.
+        nested: whether the pickle is in such a storage, which has none itself.
 
     Raises:
         FileFormatError: the pickle requests something that is not admitted, or is damaged.
     """
-    return unpickle(stream, origin, read_storage, read_torch_stream)
+    read_file = None if nested else partial(read_torch_stream, limits=limits, nested=True)
+    return unpickle(stream, origin, read_storage, read_file, limits)
 
 
-def _from_zip(archive: zipfile.ZipFile, size: int, origin: str) -> Any:
+def _from_zip(archive: zipfile.ZipFile, size: int, origin: str, read: Callable[..., Any]) -> Any:
     claimed = sum(member.file_size for member in archive.infolist())
     if claimed > size:
         raise FileFormatError(
             f"{origin}: its members claim {claimed} bytes, more than the whole file; torch.save does not compress"
         )
+    check_zip(archive, origin)
     names = set(archive.namelist())
     roots = [name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl")]
     if len(roots) != 1:
@@ -96,15 +113,17 @@ def _from_zip(archive: zipfile.ZipFile, size: int, origin: str) -> Any:
         return np.frombuffer(archive.read(name), dtype.newbyteorder(">" if order == b"big" else "<"))
 
     with archive.open(f"{root}/data.pkl") as stream:
-        return unpickle_tensors(stream, origin, _storage_reader(origin, contents))
+        return read(stream, origin, _storage_reader(origin, contents))
 
 
-def _from_stream(stream: BufferedReader, size: int, origin: str) -> Any:
+def _from_stream(stream: BufferedReader, size: int, origin: str, read: Callable[..., Any]) -> Any:
     if stream.peek(2)[:1] != b"\x80":
         raise FileFormatError(f"{origin}: not a file of torch.save (neither a zip archive nor a pickle)")
-    if unpickle_tensors(stream, origin) != MAGIC or unpickle_tensors(stream, origin) != VERSION:
-        raise FileFormatError(f"{origin}: not a file of torch.save (its magic number is missing)")
-    system = unpickle_tensors(stream, origin)
+    for number in (MAGIC, VERSION):
+        found = read(stream, origin)
+        if type(found) is not int or found != number:
+            raise FileFormatError(f"{origin}: not a file of torch.save (its magic number is missing)")
+    system = read(stream, origin)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise FileFormatError(f"{origin}: written on a machine with another byte order")
     storages: dict[str, AnyArray] = {}
@@ -120,9 +139,9 @@ def _from_stream(stream: BufferedReader, size: int, origin: str) -> Any:
         storages[key] = np.zeros(count, dtype.newbyteorder("<"))
         return storages[key]
 
-    value = unpickle_tensors(stream, origin, _storage_reader(origin, contents))
-    keys = unpickle_tensors(stream, origin)
-    if not isinstance(keys, list) or set(keys) != set(storages):
+    value = read(stream, origin, _storage_reader(origin, contents))
+    keys = read(stream, origin)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(storages):
         raise FileFormatError(f"{origin}: the list of storages does not name those that the tensors use")
     for key in keys:
         flat = storages[key]
@@ -138,7 +157,9 @@ def _storage_reader(origin: str, contents: Callable[[str, np.dtype[Any], int], A
 
     def read_storage(pid: object) -> AnyArray:
         match pid:
-            case ("storage", np.dtype() as dtype, str(key), str(), int(count), *rest) if count >= 0 and not any(rest):
+            case ("storage", StorageType(dtype=dtype), str(key), str(), int(count), *rest) if (
+                0 <= count < 1 << 63 and all(part is None for part in rest)
+            ):
                 if key not in arrays:
                     arrays[key] = contents(key, dtype, count)
                 if arrays[key].dtype.newbyteorder("=") != dtype or len(arrays[key]) != count:
