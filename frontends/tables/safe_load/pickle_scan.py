@@ -22,8 +22,7 @@ from cgir.limits import DEFAULT, Limits
 
 SHORT = 80  # bytes of the texts in a part that is skipped
 LARGE = 1000  # bytes: contents whose repetition is counted
-OBJECT = 100  # bytes of a dictionary or a list, on average
-GROWTH = 20  # bytes of objects for a byte of the file; real ones need up to ten
+BYTES_OF_OBJECT = 5  # of the file for a dictionary, tuple or call; real ones have more than ten
 KEY_WORK = 20  # comparisons of keys for each object of the limit
 
 # What the stack and the memo hold of an object. 0: text, a small number, or nothing that can be a key. A positive
@@ -80,7 +79,7 @@ class _Scan:
         # picklers of protocol 4 number what they memoize one after the other, those before name each number
         self.numbered = not (data[start] == 0x80 and data[start + 1] >= 4)
         self.plain_part = _plain_part(self.numbered, min(255, len(data) >> 24)).match
-        self.objects, self.most_objects = 0, (GROWTH * len(data) + limits.bytes) // OBJECT
+        self.objects, self.expected = 0, len(data) // BYTES_OF_OBJECT
         self.repeated = self.compared = 0
 
     def run(self, position: int) -> int:
@@ -143,8 +142,8 @@ class _Scan:
     def made(self, value: Value) -> Value:
         """Count an object."""
         self.objects += 1
-        if self.objects > self.most_objects:
-            self.limits.check("bytes", self.objects * OBJECT - GROWTH * len(self.data), f"{self.origin}: its objects")
+        if self.objects > self.expected:
+            self.limits.check("nodes", self.objects - self.expected, f"{self.origin}: objects beyond those of its size")
         return value
 
     def popped(self, count: int) -> list[Value]:
