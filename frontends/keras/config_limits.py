@@ -42,6 +42,8 @@ def checked_config(config: Any, limits: Limits) -> Any:
 def _simplify(item: dict[str, Any], limits: Limits) -> None:
     """Change the configuration of one object."""
     item.pop("compile_config", None)
+    if item["class_name"] == "Sequential" and item.get("module") in ("keras", "keras.models"):
+        item["registered_name"] = "Sequential"  # which `model_files` replaces by a class that is built once
     settings = item["config"]
     if not isinstance(settings, dict):
         return

@@ -26,6 +26,7 @@ from frontends.common.archives import read_json
 from .config_limits import checked_config
 from .hdf5_attributes import read_text_attributes
 from .legacy_config import Config, convert_config
+from .sequential_config import Sequential
 from .virtual_weights import virtual_weights
 
 HDF5 = (".h5", ".hdf5")
@@ -33,6 +34,7 @@ FORMER_LAYERS = (
     "LocallyConnected1D", "LocallyConnected2D", "ThresholdedReLU", "RandomHeight", "RandomWidth", "DenseFeatures",
     "CuDNNLSTM", "CuDNNGRU",
 )  # fmt: skip
+CLASSES = partial(keras.saving.custom_object_scope, {"Sequential": Sequential})
 VARIABLE_OF_ARRAY = "create a variable while in a stateless scope"  # in a message of Keras
 TF_OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod")
 
@@ -74,20 +76,22 @@ def _model(path: Path, limits: Limits) -> Any:
     else:
         build = partial(keras.saving.deserialize_keras_object, config, safe_mode=True)
     try:
-        with virtual_weights(limits), ObjectSharingScope():
+        with virtual_weights(limits), ObjectSharingScope(), CLASSES():
             return build()
     except Exception as error:
         # custom layers of the user's may make variables of arrays, which need contents
         if VARIABLE_OF_ARRAY not in str(error) or not keras.saving.get_custom_objects():
             raise
-    with ObjectSharingScope():
+    with ObjectSharingScope(), CLASSES():
         return build()
 
 
 def _from_legacy(config: Config) -> Any:
     """The model of a configuration as Keras 3 writes it to HDF5 files."""
     with saving_options.keras_option_scope(use_legacy_config=True), SafeModeScope(safe_mode=True):
-        return saving_utils.model_from_config(config, custom_objects=keras.saving.get_custom_objects())
+        return saving_utils.model_from_config(
+            config, custom_objects={**keras.saving.get_custom_objects(), "Sequential": Sequential}
+        )
 
 
 def _read_hdf5(path: Path, limits: Limits) -> tuple[str, Any]:

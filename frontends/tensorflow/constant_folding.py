@@ -16,6 +16,7 @@ from cgir.errors import one_line
 from frontends.common.tape import Size
 
 from .graph_def import FLOATING, RESOURCE, STRING, VARIANT, NodeDef, ResultSpecs, TFTensor, get_attribute
+from .operator_checks import FOLDABLE
 
 MAX_ELEMENTS = 4096  # of constants whose contents are kept
 
@@ -59,7 +60,7 @@ def is_foldable(definition: op_def_pb2.OpDef, inputs: Sequence[TFTensor], specs:
         inputs: its operands.
         specs: names and types of its results.
     """
-    if definition.is_stateful or not inputs or any(tensor.data is None for tensor in inputs):
+    if definition.name not in FOLDABLE or not inputs or any(tensor.data is None for tensor in inputs):
         return False
     dtypes = {dtype for _, dtype in specs}
     if dtypes & {RESOURCE, VARIANT, STRING}:

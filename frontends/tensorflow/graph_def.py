@@ -20,6 +20,8 @@ FLOATING = frozenset((types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF
 LIBRARY = attrgetter("library.function")
 RESOURCE, VARIANT, STRING, INT32 = types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT, types_pb2.DT_STRING, types_pb2.DT_INT32
 
+MAX_RESULTS = 100_000  # of one operator
+
 VARIABLE_OPS = ("VarHandleOp", "Variable", "VariableV2")
 
 
@@ -126,7 +128,10 @@ def result_specs(node: NodeDef, definition: op_def_pb2.OpDef) -> ResultSpecs:
             specs += [(arg.name, dtype) for dtype in get_attribute(node, arg.type_list_attr)]
         else:
             dtype = get_attribute(node, arg.type_attr) if arg.type_attr else arg.type
-            specs += [(arg.name, dtype)] * (get_attribute(node, arg.number_attr) if arg.number_attr else 1)
+            count = get_attribute(node, arg.number_attr) if arg.number_attr else 1
+            if not 0 <= count <= MAX_RESULTS:
+                raise TraceError(f"node {node.name!r} ({node.op}) has {count} results, more than can be followed")
+            specs += [(arg.name, dtype)] * count
     return specs
 
 

@@ -16,6 +16,7 @@ from tensorflow.core.framework import op_def_pb2
 from cgir import CgirError, Graph, TraceError, UnsupportedOpError
 from cgir.errors import one_line
 from cgir.graph import Attr
+from cgir.limits import DEFAULT, Limits
 from cgir.ops import TF_NAMES
 from cgir.passes.rewrite import rebuild
 from cgir.typing import AnyArray
@@ -42,8 +43,6 @@ from .operator_groups import PASSING_OPS, SIZE_OPS, WITHOUT_PRODUCTS, WRITING_OP
 from .shape_inference import ShapeInference
 from .topological_order import topological_order
 
-# most nodes imported, those of functions counted at every call, which a file may make exponentially many
-MAX_NODES = 300_000
 Results: TypeAlias = "Sequence[Value | TFTensor]"
 TFConverter: TypeAlias = "Callable[[TFCall], Results]"
 ControlFlow: TypeAlias = "Callable[[TensorFlowImporter, NodeDef, list[TFTensor], GraphScope], list[TFTensor]]"
@@ -188,6 +187,7 @@ class TensorFlowImporter:
         tape: Tape,
         converters: Mapping[str, TFConverter],
         control_flow: Mapping[str, ControlFlow],
+        limits: Limits = DEFAULT,
     ) -> None:
         """An importer before the first node.
 
@@ -196,8 +196,9 @@ class TensorFlowImporter:
             tape: where nodes are appended.
             converters: operator -> what it becomes.
             control_flow: sources, calls, branches and loops -> what imports them.
+            limits: of the number of nodes, those of functions counted at every call.
         """
-        self.program, self.tape = program, tape
+        self.program, self.tape, self.limits = program, tape, limits
         bodies = (program.nodes, *(function.node_def for function in program.functions.values()))
         self.channels_last = not any(
             node.op == "Conv2D" and get_attribute(node, "data_format") == "NCHW" for nodes in bodies for node in nodes
@@ -288,11 +289,7 @@ class TensorFlowImporter:
         self._note_states(nodes, scope)
         for node in topological_order(nodes, refs, scope.results, label):
             self._num_nodes += 1
-            if self._num_nodes > MAX_NODES:
-                raise TraceError(
-                    f"{label}: more than {MAX_NODES} operators after its functions are inlined; "
-                    "trace a part of the model"
-                )
+            self.limits.check("nodes", self._num_nodes, label)
             with self.tape.module_scope(self._module_path(node.name)):
                 scope.results[node.name] = self._import_node(node, scope)
 

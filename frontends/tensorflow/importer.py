@@ -36,6 +36,7 @@ from . import saved_model
 from .constant_folding import MAX_ELEMENTS
 from .control_flow import CONTROL_FLOW
 from .converters import CONVERTERS
+from .expanded_size import check_expanded_size
 from .frozen_weights import weights_are_constants
 from .graph_def import GraphInput, Program, TFTensor, Variable, functions_of, handle_of
 from .graph_walk import TensorFlowImporter
@@ -229,6 +230,7 @@ def _paths(graph: tf.Graph) -> list[str]:
 
 def _import_program(program: Program, request: TraceRequest) -> Graph:
     """The graph of one example."""
+    check_expanded_size(program, request.limits)
     sizes = _input_sizes(program, request)
     names = [graph_input.name for graph_input in program.inputs]
     plan = plan_batch(request.batch, list(zip(names, sizes, strict=True)))
@@ -238,7 +240,7 @@ def _import_program(program: Program, request: TraceRequest) -> Graph:
 def _imported(program: Program, request: TraceRequest, sizes: Sequence[Size], plan: BatchPlan) -> tuple[Tape, Graph]:
     """The tape and the graph of a program for inputs of these sizes, their batch axes as planned."""
     tape = plan.tape(request.strict)
-    graph = TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW).import_graph(
+    graph = TensorFlowImporter(program, tape, CONVERTERS, CONTROL_FLOW, request.limits).import_graph(
         plan.sizes(sizes), plan.axes, _contents(program, request)
     )
     return tape, graph

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import node_def_pb2, op_def_pb2
+from tensorflow.core.framework import node_def_pb2, op_def_pb2, types_pb2
 from tensorflow.python.framework import ops
 
 from cgir import TraceError
@@ -14,7 +14,8 @@ from cgir.errors import one_line
 from cgir.ops import OPS, TF_NAMES
 from frontends.common.tape import Size
 
-from .graph_def import FLOATING, RESOURCE, VARIANT, NodeDef, ResultSpecs, TFTensor, get_attribute
+from .graph_def import INT32, RESOURCE, VARIANT, NodeDef, ResultSpecs, TFTensor, get_attribute
+from .operator_checks import check_operator
 
 MAX_GRAPH_NODES = 2000  # of the graph that shape functions run in, before a new one is begun
 _UNARY_CATEGORIES = ("activation", "identity", "unary")
@@ -68,6 +69,7 @@ class ShapeInference:
         # TensorFlow keeps a variable's shape outside its graph
         if node.op == "ResourceGather" and inputs[0].variable is not None:
             return [sizes[1] + inputs[0].variable.size[1 + get_attribute(node, "batch_dims") :]], [""]
+        check_operator(node, definition)
         self._num_nodes += 1
         if self._num_nodes > MAX_GRAPH_NODES:
             self._new_graph()
@@ -83,8 +85,11 @@ class ShapeInference:
         return _static_sizes(node, [output.shape for output in operation.outputs])
 
     def _placeholder(self, tensor: TFTensor) -> tf.Tensor:
-        """A constant for a known tensor of integers, else a placeholder of its size and type."""
-        if tensor.data is not None and tensor.dtype not in FLOATING:
+        """A constant for a known tensor of sizes or axes, else a placeholder of its size and type.
+
+        Shape functions abort the process on the contents of other types, such as integers of 8 bits.
+        """
+        if tensor.data is not None and tensor.dtype in (INT32, types_pb2.DT_INT64):
             return tf.constant(tensor.data, dtype=tf.as_dtype(tensor.dtype))
         key = (tensor.dtype, () if tensor.dtype in (RESOURCE, VARIANT) else tensor.size)
         if key not in self._placeholders:

@@ -44,6 +44,9 @@ from .tensor_values import TensorValues, tensors_in
 from .typing import Args, Function, Kwargs
 
 LARGE = 1 << 24  # elements: constants that a program makes beyond this have no contents
+SMALL = 1 << 14  # elements: those of operators that take more than a few steps for an element
+_COSTLY = "mm bmm addmm baddbmm matmul linear einsum convolution conv1d conv2d conv3d linalg_inv linalg_eigh linalg_qr"
+COSTLY = frozenset(f"aten::{name}" for name in _COSTLY.split())
 # Checks of what the exporter assumed, and switches of the autograd engine: nothing is computed.
 SILENT = (
     "_assert_",
@@ -62,7 +65,11 @@ def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest
     Raises:
         TraceError: the file is no exported program, or the program cannot be followed with these input shapes.
     """
-    program = pt2_archive.read(Path(model)) if isinstance(model, str | os.PathLike) else ir_from_program(model)
+    program = (
+        pt2_archive.read(Path(model), request.limits)
+        if isinstance(model, str | os.PathLike)
+        else ir_from_program(model)
+    )
     name = request.name or program.name
     try:
         inputs = _example_inputs(program, request)
@@ -107,7 +114,8 @@ class ExportedProgramImporter:
     def __init__(
         self, program: ProgramIR, request: TraceRequest, inputs: Sequence[tuple[str, Tensor]], plan: BatchPlan
     ) -> None:
-        self.program = program
+        self.program, self.limits = program, request.limits
+        self._num_made = 0  # elements of the constants that the program makes
         self.current: CallNode | None = None
         self.params = {
             spec.key: nn.Parameter(_meta_tensor(spec.value), requires_grad=spec.value.dtype.is_floating_point)
@@ -178,6 +186,8 @@ class ExportedProgramImporter:
             self._attention_layers.add(call.path)
             if not name.startswith(("transpose", "permute")):  # one with `batch_first` begins by moving the batch
                 check_expected_axis(self.recorder.values, "MultiheadAttention", args[0], 1)
+        if name.startswith(("split", "unbind", "unsafe_split", "chunk", "tensor_split")):
+            self._check_pieces(name, args, kwargs)
         is_operator = isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
         if name.startswith("sym_") or not is_operator:
             return target(*args, **kwargs)
@@ -187,6 +197,19 @@ class ExportedProgramImporter:
         args, kwargs = self._without_large_constants(target, args, kwargs)
         with self.recorder.tape.module_scope(call.path or self.recorder.tape.path[-1]):
             return self.recorder.__torch_function__(target, (), args, kwargs)
+
+    def _check_pieces(self, name: str, args: Args, kwargs: Kwargs) -> None:
+        """Refuse to cut a tensor into more pieces than a graph may have nodes; files name any size."""
+        positions = ("self", "dim") if name.startswith("unbind") else ("self", "size", "dim")
+        named = dict(zip(positions, args, strict=False)) | kwargs
+        tensor, dim, size = named.get("self"), named.get("dim", 0), named.get("size", 1)
+        if isinstance(tensor, Tensor) and isinstance(dim, int) and -tensor.dim() <= dim < tensor.dim():
+            pieces = tensor.shape[dim]
+            if isinstance(size, int) and size > 0 and "split" in name and "tensor_split" not in name:
+                pieces //= size
+            elif isinstance(size, int) and not name.startswith("unbind"):
+                pieces = min(pieces, size)
+            self.limits.check("nodes", len(size) if isinstance(size, list | tuple) else pieces, "pieces of a tensor")
 
     def _without_large_constants(self, target: Function, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
         """The arguments, on the meta device if the call would make a large constant.
@@ -201,10 +224,12 @@ class ExportedProgramImporter:
         if any(arg.name == "device" for arg in target._schema.arguments):
             meta_kwargs["device"] = torch.device("meta")
         try:
-            large = any(tensor.numel() > LARGE for tensor in tensors_in(target(*meta_args, **meta_kwargs)))
+            made = [tensor.numel() for tensor in tensors_in(target(*meta_args, **meta_kwargs))]
         except (RuntimeError, TypeError):  # no meta kernel; the call itself will raise the error
             return args, kwargs
-        if not large:
+        self._num_made += sum(made)
+        is_costly = target._schema.name in COSTLY and sum(made) > SMALL
+        if max(made, default=0) <= LARGE and 8 * self._num_made <= self.limits.bytes and not is_costly:
             return args, kwargs
         self._meta_args += tensors_in((meta_args, meta_kwargs))
         self.recorder.values.own_tensors.update(map(id, self._meta_args))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import operator
-import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -22,6 +21,8 @@ from torch import Tensor
 
 from cgir import TraceError
 from cgir.errors import one_line
+from cgir.limits import DEFAULT, Limits
+from frontends.common.archives import read_json, read_member
 
 from .exported_program_ir import (
     Argument,
@@ -58,16 +59,21 @@ FORBIDDEN_NAMESPACES = frozenset(
 )
 
 
-def read(path: Path) -> ProgramIR:
+def read(path: Path, limits: Limits = DEFAULT) -> ProgramIR:
     """The program in a `.pt2` file.
+
+    Args:
+        path: of the file.
+        limits: of what it may take.
 
     Raises:
         TraceError: the file is damaged, is no exported program, or names operators that do not exist here.
+        LimitError: it unpacks to more, or has more calls, than the limits allow.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _program(path, archive)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+            return _program(path, archive, limits)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
         raise TraceError(f"{path}: not a .pt2 archive ({error}); write one with torch.export.save") from error
     except (
         KeyError,
@@ -87,7 +93,7 @@ def read(path: Path) -> ProgramIR:
         ) from error
 
 
-def _program(path: Path, archive: zipfile.ZipFile) -> ProgramIR:
+def _program(path: Path, archive: zipfile.ZipFile, limits: Limits) -> ProgramIR:
     names = [name for name in archive.namelist() if re.fullmatch(r"[^/]*/models/[^/]*\.json", name)]
     if len(names) != 1:
         models = "several models, " + ", ".join(names) if names else "none"
@@ -96,7 +102,7 @@ def _program(path: Path, archive: zipfile.ZipFile) -> ProgramIR:
             "save one program with torch.export.save"
         )
     root, _, file = names[0].partition("/models/")
-    model = _json(path, archive, names[0])
+    model = _json(path, archive, names[0], limits)
     version = model["schema_version"]["major"]
     if version != SCHEMA_MAJOR:
         raise TraceError(
@@ -106,7 +112,8 @@ def _program(path: Path, archive: zipfile.ZipFile) -> ProgramIR:
     stem = file.removesuffix(".json")
     graph = model["graph_module"]["graph"]
     specs = model["graph_module"]["signature"]["input_specs"]
-    constants = _Constants(path, archive, root, stem)
+    constants = _Constants(path, archive, root, stem, limits)
+    _check_calls(path, graph, limits)
     inputs = tuple(_program_input(graph, spec, constants) for spec in specs)
     results = (
         spec["user_output"]["arg"]
@@ -117,27 +124,39 @@ def _program(path: Path, archive: zipfile.ZipFile) -> ProgramIR:
     return ProgramIR(path.stem, body, inputs, tuple(_argument(path, arg) for arg in results))
 
 
-def _json(path: Path, archive: zipfile.ZipFile, name: str) -> JsonObject:
-    if archive.getinfo(name).file_size > os.path.getsize(path):
-        raise TraceError(
-            f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, more than the whole archive; "
-            "torch.export.save does not compress"
-        )
-    contents: JsonObject = json.loads(archive.read(name))
+def _json(path: Path, archive: zipfile.ZipFile, name: str, limits: Limits) -> JsonObject:
+    try:
+        contents: JsonObject = read_json(archive, name, limits)
+    except TraceError as error:
+        raise type(error)(f"{path}: {error}") from error
     return contents
+
+
+def _check_calls(path: Path, graph: JsonObject, limits: Limits) -> None:
+    """Refuse programs of too many calls, those of the bodies of control flow included, or bodies too deep in others."""
+    count, stack = 0, [(graph, 1)]
+    while stack:
+        body, depth = stack.pop()
+        count += len(body["nodes"])
+        limits.check("nodes", count, f"{path}: the program's calls")
+        limits.check("depth", depth, f"{path}: bodies of control flow in each other")
+        for node in body["nodes"]:
+            arguments = [item["arg"] for item in node["inputs"]]
+            stack += [(arg["as_graph"]["graph"], depth + 1) for arg in arguments if "as_graph" in arg]
 
 
 class _Constants:
     """Names and contents of the archive's tensors."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, root: str, stem: str) -> None:
-        self.path, self.archive, self.root = path, archive, root
+    def __init__(self, path: Path, archive: zipfile.ZipFile, root: str, stem: str, limits: Limits) -> None:
+        self.path, self.archive, self.root, self.limits = path, archive, root, limits
+        self.members = set(archive.namelist())
         self.payloads: dict[str, tuple[str, JsonObject]] = {}
         for kind in ("weights", "constants"):
             config = f"{root}/data/{kind}/{stem}_{kind}_config.json"
-            if config in archive.namelist():
+            if config in self.members:
                 self.payloads |= {
-                    name: (kind, payload) for name, payload in _json(path, archive, config)["config"].items()
+                    name: (kind, payload) for name, payload in _json(path, archive, config, limits)["config"].items()
                 }
         first: dict[tuple[str, ...], str] = {}
         self.shared = {
@@ -152,8 +171,8 @@ class _Constants:
             return meta
         member = f"{self.root}/data/{kind}/{payload['path_name']}"
         raw = b""
-        if member in self.archive.namelist() and self.archive.getinfo(member).file_size == num_bytes:
-            raw = self.archive.read(member)
+        if member in self.members and self.archive.getinfo(member).file_size == num_bytes:
+            raw = read_member(self.archive, member, self.limits)
         stored = payload["tensor_meta"]
         strides = [n.get("as_int") for n in stored["strides"]]
         contiguous = strides == [prod(meta.shape[axis + 1 :]) for axis in range(len(meta.shape))]

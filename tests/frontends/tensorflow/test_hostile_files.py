@@ -10,6 +10,7 @@ import pytest
 
 import cgir
 import frontends
+from cgir.limits import Limits
 
 import tensorflow as tf  # isort: skip
 from google.protobuf import text_format  # isort: skip
@@ -200,3 +201,69 @@ def test_conditions_of_loops_that_call_functions_exponentially_often(monkeypatch
     monkeypatch.setattr(loop_analysis, "MAX_EVALUATIONS", 500)
     counter = TFTensor((), INT32, np.array(1))
     assert loop_analysis.trip_count(functions, "f0", "f39", [counter]) is None
+
+
+def doubling(count: int) -> Any:
+    """A GraphDef of functions each of which calls the one before twice."""
+    graph = graph_pb2.GraphDef()
+    for number in range(count):
+        function = graph.library.function.add()
+        function.signature.name = f"f{number}"
+        function.signature.input_arg.add(name="x", type=1)
+        function.signature.output_arg.add(name="y", type=1)
+        last = "x"
+        for call in range(2):
+            node = function.node_def.add(name=f"c{call}", op="PartitionedCall" if number else "Relu", input=[last])
+            if number:
+                _call(node, f"f{number - 1}")
+            else:
+                node.attr["T"].type = 1
+            last = f"c{call}:output:0" if number else f"c{call}:activations:0"
+        function.ret["y"] = last
+    first = graph.node.add(name="a", op="Placeholder")
+    first.attr["dtype"].type = 1
+    first.attr["shape"].shape.dim.add(size=2)
+    _call(graph.node.add(name="b", op="PartitionedCall", input=["a"]), f"f{count - 1}")
+    return graph
+
+
+def _call(node: Any, function: str) -> None:
+    node.attr["f"].func.name = function
+    for key in ("Tin", "Tout"):
+        node.attr[key].list.type.append(1)
+
+
+def test_functions_are_counted_before_they_are_expanded() -> None:
+    with pytest.raises(cgir.errors.LimitError, match=r"functions expanded: takes .* nodes"):
+        frontends.trace(doubling(90))
+    with pytest.raises(cgir.errors.LimitError, match="depth"):
+        frontends.trace(doubling(150))
+    assert frontends.trace(doubling(3)).op_counts()["ReLU"] == 8
+    with pytest.raises(cgir.errors.LimitError, match="nodes"):
+        frontends.trace(doubling(3), limits=Limits(nodes=10))
+
+
+def test_what_would_end_the_process_is_refused() -> None:
+    """Shape functions of TensorFlow abort on these."""
+    wide = graph_of(("b", "CollectiveGather", ("a",)))
+    wide.node[1].attr["group_size"].i = -(2**63)
+    with pytest.raises(cgir.TraceError, match="move or queue tensors"):
+        frontends.trace(wide)
+    split = graph_of(("b", "SplitV", ("a", "sizes", "axis")))
+    split.node[1].attr["num_split"].i, split.node[1].attr["Tlen"].type = 1, 6
+    for name, dtype in (("sizes", 6), ("axis", 3)):
+        node = split.node.add(name=name, op="Const")
+        node.attr["dtype"].type = node.attr["value"].tensor.dtype = dtype
+        node.attr["value"].tensor.int_val.append(2 if dtype == 6 else 0)
+        if dtype == 6:
+            node.attr["value"].tensor.tensor_shape.dim.add(size=1)
+    with pytest.raises(cgir.TraceError, match="'b'"):
+        frontends.trace(split)
+    many = graph_of(("b", "Unpack", ("a",)))
+    many.node[1].attr["num"].i = 10**12
+    with pytest.raises(cgir.TraceError, match="results, more than can be followed"):
+        frontends.trace(many)
+    pooled = graph_of(("b", "MaxPool", ("a",)))
+    pooled.node[1].attr["ksize"].list.i.extend([1, 2**40, 1, 1])
+    with pytest.raises(cgir.TraceError, match="expected a number of 32 bits"):
+        frontends.trace(pooled)
