@@ -133,6 +133,8 @@ def _nasbench_nlp(file: Path) -> Table:
         raise
     except DAMAGED as error:
         raise FileFormatError(f"{file}: cannot be read as a label table ({one_line(error)})") from error
+    if not rows:
+        raise FileFormatError(f"{file}: no records")
     text_columns = dict(zip(names, zip(*texts, strict=True), strict=True))
     space = spaces.get("nasbench_nlp")
     return Table("nasbench_nlp", tuple(spec_strings), columns, space, text_columns=text_columns)

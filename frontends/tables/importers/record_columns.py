@@ -61,9 +61,11 @@ def to_text(value: object) -> str:
 
     Raises:
         TypeError: it is none.
+        UnicodeEncodeError: it has half a surrogate, which no table can hold.
     """
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} where a text is expected")
+    value.encode()
     return value
 
 
