@@ -70,6 +70,8 @@ class ShapeInference:
         if node.op == "ResourceGather" and inputs[0].variable is not None:
             return [sizes[1] + inputs[0].variable.size[1 + get_attribute(node, "batch_dims") :]], [""]
         check_operator(node, definition)
+        if node.op == "SplitV" and len(sizes[1:2]) == 1 and len(sizes[1]) != 1:  # which aborts the process
+            raise TraceError(f"node {node.name!r} (SplitV): its sizes have {len(sizes[1])} axes, expected one")
         self._num_nodes += 1
         if self._num_nodes > MAX_GRAPH_NODES:
             self._new_graph()

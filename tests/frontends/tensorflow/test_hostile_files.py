@@ -259,6 +259,11 @@ def test_what_would_end_the_process_is_refused() -> None:
             node.attr["value"].tensor.tensor_shape.dim.add(size=1)
     with pytest.raises(cgir.TraceError, match="'b'"):
         frontends.trace(split)
+    split.node[1].attr["Tlen"].type = split.node[2].attr["dtype"].type = 3
+    split.node[2].attr["value"].tensor.dtype = 3
+    split.node[2].attr["value"].tensor.tensor_shape.dim.add(size=1)
+    with pytest.raises(cgir.TraceError, match="sizes have 2 axes, expected one"):
+        frontends.trace(split)
     many = graph_of(("b", "Unpack", ("a",)))
     many.node[1].attr["num"].i = 10**12
     with pytest.raises(cgir.TraceError, match="results, more than can be followed"):
