@@ -36,6 +36,7 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 import frontends
+from cgir.checksums import PARQUET_KEY, UNSEALED, seal_parquet
 from frontends.spaces import Space
 
 log = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
         "seed_spearman": agreements,
         "versions": versions,
     }
-    return pa.table(columns).replace_schema_metadata({"cgir": json.dumps(about)})
+    return pa.table(columns).replace_schema_metadata({"cgir": json.dumps(about), PARQUET_KEY: UNSEALED})
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -247,7 +248,8 @@ def main(argv: list[str] | None = None) -> None:
     rows.sort(key=lambda row: list(SKELETONS).index(row["family"]))
     result = table(rows)
     temporary = args.out.with_name(args.out.name + ".part")
-    pq.write_table(result, temporary)
+    pq.write_table(result, temporary, compression="zstd", write_page_checksum=True)
+    seal_parquet(temporary)
     os.replace(temporary, args.out)
     agreements = json.loads(result.schema.metadata[b"cgir"])["seed_spearman"]
     log.info("%s: %d networks, seed-to-seed Spearman %s", args.out, result.num_rows, agreements)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,7 +94,8 @@ def _skeleton(rng: Generator, name: str) -> dict[str, Any]:
         "steps",
         "subspace",
     )
-    known = [field for field in names if field in spaces.SPACES[name].load().__dataclass_fields__]
+    own = {field.name for field in fields(spaces.get(name))}  # type: ignore[arg-type]  # each space is a dataclass
+    known = [field for field in names if field in own]
     chosen = rng.permutation(known)[: int(rng.integers(1, 3))].tolist() if rng.random() < 0.95 else ["colour"]
     values = FIELDS if rng.random() < 0.8 else VALUES
     return {field: values[int(rng.integers(len(values)))] for field in chosen}
