@@ -16,7 +16,8 @@ from dataclasses import replace
 from math import isnan, prod
 from typing import Any
 
-from .errors import InvalidGraphError
+from .cost import kind_flops
+from .errors import InvalidGraphError, one_line
 from .graph import Graph, Node, NodeKind, Param, Shape
 from .ops import OPS
 
@@ -136,6 +137,17 @@ def _problems(graph: Graph, index: int, node: Node) -> Iterator[str]:
         )
     yield from _param_type_problems(node)
     yield from _geometry_problems(node)
+    yield from _cost_problems(node)
+
+
+def _cost_problems(node: Node) -> Iterator[str]:
+    given = any(name in ("flops", "trips") for name, _ in node.attrs)
+    if not given and (OPS[node.op].cost is None or node.op in ("Conv", "ConvTranspose", "Linear")):
+        return  # it has no cost, or its geometry is checked
+    try:
+        kind_flops(node.kind)
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        yield f"its FLOPs do not follow from its shapes and attributes ({one_line(error, 100)})"
 
 
 def _is_shape(shape: Any) -> bool:

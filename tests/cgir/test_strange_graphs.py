@@ -59,6 +59,10 @@ def test_what_verify_accepts_is_saved_printed_and_drawn(tmp_path, graph):
         (lambda g: with_last(g, attrs=(("a", 2**64),)), "attribute a=.* must be .*64 bits"),
         (lambda g: with_last(g, params=(Param("a", (2**32, 2**31)),)), r"product below 2\^63"),
         (lambda g: with_last(g, shape=(2**21,) * 3), r"product below 2\^63"),
+        (lambda g: with_last(g, attrs=(("trips", "a"),)), "FLOPs do not follow"),
+        (lambda g: with_last(g, attrs=(("flops", float("inf")),)), "FLOPs do not follow"),
+        (lambda g: with_last(g, op="MatMul", attrs=(("inner", "é"),)), "FLOPs do not follow"),
+        (lambda g: with_last(g, op="Attention", in_shapes=((),)), "FLOPs do not follow"),
     ],
 )
 def test_names_and_numbers_that_no_file_or_machine_holds(changed, problem):
