@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from numpy.random import Generator
@@ -77,4 +78,4 @@ def random_value(rng: Generator) -> Any:
         for _ in range(int(rng.choice([50, 900]))):
             value = [value] if rng.random() < 0.5 else {"a": value}
         return value
-    return VALUES[int(rng.integers(len(VALUES)))]
+    return deepcopy(VALUES[int(rng.integers(len(VALUES)))])  # lists among them are changed later
