@@ -137,7 +137,8 @@ def _problems(graph: Graph, index: int, node: Node) -> Iterator[str]:
         )
     yield from _param_type_problems(node)
     yield from _geometry_problems(node)
-    yield from _cost_problems(node)
+    if node.attrs or OPS[node.op].cost:
+        yield from _cost_problems(node)
 
 
 def _cost_problems(node: Node) -> Iterator[str]:

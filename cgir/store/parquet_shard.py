@@ -47,7 +47,7 @@ import pyarrow.parquet as pq
 
 from cgir.analysis.laplacian_spectrum import K
 from cgir.checksums import PARQUET_KEY, UNSEALED, check_parquet, seal_parquet
-from cgir.errors import CgirError, FileFormatError, one_line
+from cgir.errors import CgirError, FileFormatError, LimitError, one_line
 from cgir.graph_batch import GraphBatch
 from cgir.limits import DEFAULT
 from cgir.typing import AnyArray, Int32Array, IntArray
@@ -183,14 +183,16 @@ class ShardReader:
         """
         if name.startswith(LABEL) and name.removeprefix(LABEL) not in self.label_names:
             return pa.array(np.full(self.sizes[group], np.nan))
-        self._check_claim(name, group)
         try:
+            self._check_claim(name, group)
             with nullcontext(self._file) if self._file else _open(self.path, self._footer) as file:
                 column = file.read_row_group(group, columns=[name], use_threads=False).column(0)
             array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
             array.validate(full=True)
             if array.type != (expected := COLUMNS.get(name, pa.float64())):  # lists whose elements are called otherwise
                 array = array.cast(expected)
+        except LimitError:
+            raise
         except (OSError, pa.ArrowException, ValueError) as error:
             raise self._damaged(group, f"column {name} is damaged: {one_line(error)}") from error
         if len(array) != self.sizes[group]:

@@ -144,20 +144,20 @@ def write_tensors(path: str | PathLike[str], kind: str, tensors: Mapping[str, Te
     """
     card = json.dumps({"kind": kind, "version": VERSION, **meta}, sort_keys=True)
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = _ordered(save(own, {_KEY: card, KEY: checksum(covered(card, own))}))
+    pieces = _ordered(save(own, {_KEY: card, KEY: checksum(covered(card, own))}))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.writelines(pieces)
 
 
-def _ordered(data: bytes) -> bytes:
-    """A safetensors file with the entries of its header in order; the library's own order is another one each time."""
+def _ordered(data: bytes) -> tuple[bytes | memoryview, ...]:
+    """A safetensors file with the entries of its header in order, which the library's own is not; in pieces."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # tensors are aligned
-    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(data)[end:]))
+    return len(text).to_bytes(8, "little"), text, memoryview(data)[end:]
 
 
 def covered(card: str, tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
