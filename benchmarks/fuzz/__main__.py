@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import multiprocessing
 import os
 import queue
@@ -20,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..report import Table, show
-from .campaign import KINDS, Result, again, result, run
+from .campaign import KINDS, Result, again, result, run_quietly
 from .watched import OUTCOMES
 
 
@@ -68,18 +67,13 @@ def _run_all(chosen: Sequence[str], options: argparse.Namespace) -> list[str]:
             while waiting and len(running) < options.jobs:
                 kind = waiting.pop(0)
                 arguments = (kind, options.runs, per_kind, options.seed, share, progress)
-                running[kind] = context.Process(target=_run_one, args=arguments)
+                running[kind] = context.Process(target=run_quietly, args=arguments)
                 running[kind].start()
             with contextlib.suppress(queue.Empty):
                 bar.update(progress.get(timeout=0.5))
             ended = [kind for kind, process in running.items() if not process.is_alive()]
             broken += [kind for kind in ended if running.pop(kind).exitcode]
     return broken
-
-
-def _run_one(kind: str, folder: Path, inputs: int, seed: int, share: float, progress: Any) -> None:
-    logging.disable(logging.WARNING)
-    run(kind, folder, inputs, seed, share, progress.put)
 
 
 def table_of(results: Sequence[Result]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -20,7 +21,7 @@ from .watched import FINDINGS, Outcome, outcomes
 BATCH = 100
 # MODULE of this folder, which has a TARGET; or MODULE.NUMBER of those in its TARGETS
 KINDS: tuple[str, ...] = (
-    "onnx_fields", "onnx_operators", "tensorflow_files", "keras_files", "pt2_files", "modules", "label_tables",
+    "onnx_fields", "onnx_operators", "tensorflow_files.0", "tensorflow_files.1", "modules", "label_tables",
     "specifications", "graph_files", "store_files", "model_files", "search_logs", "command_line",
 )  # fmt: skip
 
@@ -76,6 +77,21 @@ def run(kind: str, folder: Path, inputs: int, seed: int, seconds: float, said: C
             start = indices.stop
             said(len(indices))
     shutil.rmtree(folder / f"{kind}.files", ignore_errors=True)
+
+
+def run_quietly(kind: str, folder: Path, inputs: int, seed: int, seconds: float, progress: Any) -> None:
+    """`run` in a process of its own, which puts its progress into a queue and logs nothing.
+
+    Args:
+        kind: of input.
+        folder: of the campaign.
+        inputs: how many, in all.
+        seed: of the campaign.
+        seconds: to stop after.
+        progress: a `multiprocessing.Queue`.
+    """
+    logging.disable(logging.WARNING)
+    run(kind, folder, inputs, seed, seconds, progress.put)
 
 
 def _prepared(kind: str, folder: Path) -> Any:
