@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export CGIR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test scatter lint wheel zoo bench universal results digits clean
+.PHONY: demo test scatter lint wheel fuzz fuzz-minute zoo bench universal results digits clean
 
 demo: $(VENV)/demo
 	$(BIN)/cgir demo
@@ -38,6 +38,17 @@ wheel: $(VENV)/dev
 	runs/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl mypy
 	mkdir runs/wheel/empty
 	cd runs/wheel/empty && OMP_NUM_THREADS=1 ../venv/bin/python $(CURDIR)/tests/wheel_check.py
+
+# Hostile inputs, flipped bits, kills, threads: an hour and more; what is done is kept in runs/fuzz, an interrupted run goes on.
+fuzz: $(VENV)/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --write
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz.bit_flips --write
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz.kills --write
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz.threads --write
+
+fuzz-minute: $(VENV)/test
+	rm -rf runs/fuzz-minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --seconds 60 --runs runs/fuzz-minute
 
 bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.peers --write

@@ -79,6 +79,7 @@ LAZY_UPWARD = ("cgir/graph.py", "cgir/cli/")
 FRAMEWORK_INSIDE_FUNCTIONS = {"cgir/graph_batch.py"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # modules that run what they read
 READS_PICKLES_SAFELY = "frontends/tables/safe_load/pickle_reader.py"  # benchmarks' files, and runs nothing of them
+WRITES_HOSTILE_PICKLES = "benchmarks/fuzz/label_tables.py"
 UNPICKLING = re.compile(r"\btorch\.load\(|\bread_pickle\(|allow_pickle\s*=\s*True")
 
 
@@ -236,7 +237,7 @@ def test_examples_stay_under_eighty_lines() -> None:
 
 def test_no_checkpoint_is_a_pickle() -> None:
     for path in SOURCES:
-        if relative(path) != READS_PICKLES_SAFELY:
+        if relative(path) not in (READS_PICKLES_SAFELY, WRITES_HOSTILE_PICKLES):
             assert not {found.target.partition(".")[0] for found in imports(path)} & PICKLES, path
         assert not any(found.target == "torch" and found.name == "load" for found in imports(path)), path
         assert not UNPICKLING.search(path.read_text(encoding="utf-8")), path

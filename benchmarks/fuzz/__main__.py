@@ -18,13 +18,22 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..report import Table, show
+from ..report import Table, publish, show
 from .campaign import KINDS, Result, again, result, run_quietly
 from .watched import OUTCOMES
 
+ABOUT = (
+    "Files and arguments made wrong at random (benchmarks/fuzz has a generator for each kind: bytes and fields of "
+    "valid files, digests made right again in half of the cases), each read in a process that may take 10 s and 2 GB, "
+    "with an audit hook that notes processes, connections, unpickled classes and files outside. An input is refused "
+    "with an error of the library's or the operating system's, or accepted; everything else is a finding: an "
+    "exception of another class, a message that is longer than 500 characters, has several lines or control "
+    "characters, a crash of the process, more than 10 s or 2 GB, anything that the audit hook noted."
+)
+
 
 def main() -> int:
-    """Run, print the table and the findings."""
+    """Run, print the table and the findings, and with `--write` keep the table for RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="which ones (default: all)")
     parser.add_argument("--inputs", type=int, default=100_000, help="in all (default: %(default)s)")
@@ -32,6 +41,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the campaign (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/fuzz"), help="what is done (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="keep the table for RESULTS.md")
     parser.add_argument("--again", action="store_true", help="only read those inputs again that were findings")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -47,6 +57,8 @@ def main() -> int:
     results = {kind: result(kind, options.runs) for kind in chosen}
     table = table_of(list(results.values()))
     show([table])
+    if options.write:
+        publish("fuzz", "Hostile inputs", ABOUT, "make fuzz", [table])
     findings = [f"{kind} {finding}" for kind, of_kind in results.items() for finding in of_kind.findings]
     print("\n".join(findings) or "no findings")
     if broken:

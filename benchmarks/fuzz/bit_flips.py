@@ -6,9 +6,9 @@ python -m benchmarks.fuzz.bit_flips --flips 500
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -32,9 +32,14 @@ from encoders.models.encoder import Encoder, EncoderConfig
 from encoders.predictors.serialization import FILE
 from frontends import tables
 
+from ..report import publish, show, table_of
 from . import model_files, search_logs, store_files
 from .graph_files import prepare as write_graphs
 
+ABOUT = (
+    "Every kind of file that the library writes: refused with an error of the library's; same content as before (bytes "
+    "that nothing is read from); changed, which nobody would notice; or the process died."
+)
 OUTCOMES = ("refused", "same", "changed", "crash")
 MEMORY, SECONDS, CHUNK = 2 << 30, 20, 50  # of a child, and flips in one
 
@@ -251,15 +256,20 @@ def rows(flips: int, seed: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    """Print the rows as lines of JSON."""
+def main() -> int:
+    """Flip bits, print the table, and with `--write` keep it for RESULTS.md; 1 if one changed or killed anything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flips", type=int, default=500, help="of each kind of file (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of their places (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="keep the table for RESULTS.md")
     options = parser.parse_args()
-    for row in rows(options.flips, options.seed):
-        print(json.dumps(row))
+    found = rows(options.flips, options.seed)
+    table = table_of("one flipped bit at a random place of a file, which is then read again", found)
+    show([table])
+    if options.write:
+        publish("fuzz_bits", "Flipped bits", ABOUT, "make fuzz", [table])
+    return int(any(row["changed"] or row["crash"] for row in found))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch._dynamo  # optimisers do, which takes seconds in each copy of this process
 from numpy.random import Generator
+from tqdm import tqdm
 
 import contrastive
 import search
@@ -36,7 +37,15 @@ from cgir.store import Job
 from encoders import EncoderConfig
 from frontends import spaces, tables
 
+from ..report import publish, show, table_of
+
 torch.set_num_threads(1)  # threads do not survive the copy of a process
+ABOUT = (
+    "kill -9, half of them at random times and half at the n-th opening, renaming, removal or closing of a file. A "
+    "campaign kills and starts again until the work ends, and compares with work that nobody interrupted. Unreadable: "
+    "what lay there after a kill could not be read; wrong: the end differs; leftovers: files that the uninterrupted "
+    "work does not leave."
+)
 MOMENTS = ((os, "open"), (os, "replace"), (os, "unlink"), (os, "fsync"), (os, "close"))
 ATTEMPTS = {False: 2, True: 12}  # kills of one campaign, before the last call is left alone
 SPACE = spaces.get("nasbench_macro")
@@ -422,21 +431,24 @@ def _names(folder: Path) -> set[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run all scenarios, print their rows as JSON lines; 1 if anything was lost or left."""
+    """Run all scenarios, print the table, and with `--write` keep it; 1 if anything was lost or left."""
     parser = argparse.ArgumentParser(description="Kill what writes files, and count what is lost.")
     parser.add_argument("--kills", type=int, default=500, help="of all together (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="a part of the title of the scenarios to run")
+    parser.add_argument("--write", action="store_true", help="keep the table for RESULTS.md")
     args = parser.parse_args(arguments)
     chosen = [scenario for scenario in SCENARIOS if args.only in scenario.title]
-    bad = 0
-    for number, scenario in enumerate(chosen):
-        counts = run(scenario, -(-args.kills // len(chosen)), args.seed + number)
-        print(json.dumps(counts.row()), flush=True)
-        for problem in counts.problems[:5]:
+    found = []
+    for number, scenario in enumerate(tqdm(chosen, desc="scenarios", disable=None)):
+        found.append(run(scenario, -(-args.kills // len(chosen)), args.seed + number))
+        for problem in found[-1].problems[:5]:
             print(f"  {problem}", file=sys.stderr, flush=True)
-        bad += counts.unreadable + counts.wrong + counts.leftovers
-    return int(bad > 0)
+    table = table_of("processes killed while they write, and started again until they end", [c.row() for c in found])
+    show([table])
+    if args.write:
+        publish("fuzz_kills", "Killed processes", ABOUT, "make fuzz", [table])
+    return int(any(counts.unreadable + counts.wrong + counts.leftovers for counts in found))
 
 
 if __name__ == "__main__":

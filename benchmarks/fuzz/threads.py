@@ -7,13 +7,14 @@ Threads change places every 10 microseconds, so that a state which two of them s
 
 from __future__ import annotations
 
-import logging
+import argparse
 import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -24,17 +25,32 @@ import frontends
 from encoders import Predictor
 from frontends import spaces
 
-log = logging.getLogger(__name__)
+from ..report import publish, show, table_of
+
 Row: TypeAlias = Mapping[str, str | int]
 SWITCH_SECONDS = 1e-5
 
 
-def main() -> None:
-    """Log all rows."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+ABOUT = (
+    "What a user's thread does while others trace or fit, with threads that change places every 10 microseconds: a "
+    "result that is not that of the thread alone, an error, or a draw of a global generator that is not that of its "
+    "seed counts as disturbed."
+)
+
+
+def main() -> int:
+    """Print the table, and with `--write` keep it for RESULTS.md; 1 if anything was disturbed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="keep the table for RESULTS.md")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    for row in rows():
-        log.info("%s", row)
+    found = rows()
+    table = table_of("work beside traces and fits of other threads", found)
+    table = replace(table, rows=table.rows[:-1])  # their sum says nothing
+    show([table])
+    if options.write:
+        publish("fuzz_threads", "Threads", ABOUT, "make fuzz", [table])
+    return int(any(row["disturbed"] for row in found))
 
 
 def rows(forwards: int = 20_000, draws: int = 300, predictions: int = 50, traces: int = 40) -> list[Row]:
@@ -215,4 +231,4 @@ def _fast_switches() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
