@@ -32,7 +32,7 @@ SECONDS, BYTES = 10, 2 << 30
 PATIENCE = 120.0  # seconds on the clock, after which a process that says nothing is killed
 CANARY = "canary"  # what inputs try to make or read; beside their folder
 OUTCOMES = ("refused", "accepted", "other class", "bad message", "crash", "hang", "memory", "executed")
-FINDINGS = OUTCOMES[2:]
+FINDINGS = (*OUTCOMES[2:], "not made")  # the last: the generator failed
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect", "socket.bind",
              "pickle.find_class", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree", "webbrowser.open")  # fmt: skip
 
@@ -134,10 +134,14 @@ def _run(target: Target, seeds: Any, seed: int, indices: range, folder: Path, pi
     for index in indices:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        given = target.write(np.random.default_rng([seed, index]), seeds, folder)
-        os.write(pipe, b"%d\n" % index)
-        noted.clear()
-        outcome = one_outcome(target, given, index, noted)
+        try:
+            given = target.write(np.random.default_rng([seed, index]), seeds, folder)
+        except Exception as error:
+            outcome = Outcome(index, "not made", one_line(error, 300, named=True))
+        else:
+            os.write(pipe, b"%d\n" % index)
+            noted.clear()
+            outcome = one_outcome(target, given, index, noted)
         os.write(pipe, json.dumps(outcome).encode() + b"\n")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from cgir import Param
+from cgir import Param, TraceError
 from cgir.graph import Attr
 from frontends.common.tape import Size, Tape, Value
 
@@ -90,6 +90,8 @@ def _recurrent(op: str, num_gates: int) -> OnnxConverter:
     def emit(call: OnnxCall) -> list[Value]:
         tape, x = call.tape, call.require_input(0)
         directions, _, hidden = call.require_input(2).size
+        if directions != (expected := 2 if call.attr("direction", "forward") == "bidirectional" else 1):
+            raise TraceError(f"its recurrent weights are those of {directions} directions, expected {expected}")
         batch_first = bool(call.attr("layout", 0))
         batch, length = (x.size[0], x.size[1]) if batch_first else (x.size[1], x.size[0])
         params = _recurrent_params(call, directions, num_gates * hidden)

@@ -75,6 +75,12 @@ def test_a_death_costs_only_the_input_that_caused_it(tmp_path):
     assert [outcome.name for outcome in found] == ["crash" if value < 30 else "accepted" for value in given]
 
 
+def test_a_generator_that_fails_is_named(tmp_path):
+    target = TARGET._replace(write=lambda rng, seeds, folder: {}["x"])
+    found = list(watched.outcomes(target, None, 0, range(2), tmp_path / "files"))
+    assert [(outcome.name, outcome.message) for outcome in found] == [("not made", "KeyError: 'x'")] * 2
+
+
 def test_a_process_that_says_nothing_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(watched, "PATIENCE", 1.0)
     target = TARGET._replace(read=lambda given: time.sleep(60))

@@ -86,3 +86,12 @@ def test_peepholes_are_parameters() -> None:
         graph = frontends.trace(model([recurrent], {"x": [7, 1, 6]}, ["y"], weights))
         assert graph.num_params == directions * (16 * 6 + 16 * 4 + 32 + 12)
         assert graph.flops == 2 * 7 * directions * 16 * (6 + 4)
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize(("direction", "found"), [("forward", 2), ("bidirectional", 1), ("reverse", 2), ("forward", 7)])
+def test_weights_of_another_number_of_directions_are_an_error(op: str, direction: str, found: int) -> None:
+    recurrent = node(op, ["x", "w", "r"], ["y", ""], hidden_size=5, direction=direction)
+    weights = {"w": (found, 5 * GATES[op], 6), "r": (found, 5 * GATES[op], 5)}
+    with pytest.raises(cgir.TraceError, match=f"{op}.*{found} directions, expected [12]"):
+        frontends.trace(model([recurrent], {"x": [7, 1, 6]}, ["y"], weights))
