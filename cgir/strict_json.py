@@ -13,7 +13,8 @@ import numpy as np
 from .errors import FileFormatError, one_line
 
 MAX_DEPTH = 100
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# also one without an end, which else would be looked for from each of its escaped quotes
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
 
 
 def parse_object(where: str | PathLike[str], data: bytes | str, what: str = "no JSON, so damaged") -> dict[str, Any]:
