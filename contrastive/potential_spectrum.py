@@ -14,18 +14,15 @@ separates operators of equal cost.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from math import log2
-from threading import Lock
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cgir.analysis.laplacian_spectrum import PADDING, K, normalized_laplacian
 from cgir.analysis.weisfeiler_lehman import stable_hash
+from cgir.blas_threads import one_blas_thread
 from cgir.cost import kind_flops
 from cgir.graph import NodeKind
 from cgir.graph_batch import GraphBatch
@@ -64,32 +61,10 @@ def operator_spectrum(graphs: Graphs, k: int = K) -> FloatArray:
         values = np.linalg.eigvalsh(matrix)[:k]
         result[row, : len(values)] = values
 
-    with _one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as executor:
+    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as executor:
         for _ in tqdm(executor.map(solve, range(len(batch))), total=len(batch), desc="spectra", delay=5):
             pass
     return result
-
-
-_lock = Lock()
-_users = 0
-_limits: threadpool_limits | None = None
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """LAPACK runs on one thread for each caller; the first caller sets it, the last restores it."""
-    global _users, _limits
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _limits = threadpool_limits(1)
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users and _limits is not None:
-                _limits.restore_original_limits()
 
 
 def _potential(kind: NodeKind) -> float:

@@ -16,16 +16,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
 import scipy.sparse
 from scipy.spatial.distance import cdist
-from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
+from cgir.blas_threads import one_blas_thread
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.limits import DEFAULT, Limits
@@ -82,7 +81,7 @@ def spectrum(
     # Threads inside BLAS make stacks of small matrices slower, many times so on a busy machine; LAPACK releases the
     # interpreter's lock.
     with (
-        _threads().limit(limits=1),
+        one_blas_thread(),
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(topologies), desc="spectra", delay=5, disable=not progress) as bar,
     ):
@@ -100,11 +99,6 @@ def spectral_distance(a: Graph | FloatArray, b: Graph | FloatArray) -> float | F
     if isinstance(a, Graph) and isinstance(b, Graph):
         return float(np.linalg.norm(spectrum(a) - spectrum(b)))
     return np.asarray(cdist(a, b))
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _topologies(batch: GraphBatch) -> tuple[list[Topology], IntArray]:
