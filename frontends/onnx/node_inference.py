@@ -35,6 +35,7 @@ class _Request(NamedTuple):
     attributes: tuple[bytes, ...]
     inputs: tuple[Any, ...]
     outputs: tuple[bool, ...]
+    memory: int  # which may not be enough
 
 
 def infer(
@@ -70,6 +71,7 @@ def infer(
         tuple(attribute.SerializeToString(deterministic=True) for attribute in node.attribute),
         tuple(None if tensor is None else _operand(tensor) for tensor in inputs),
         tuple(map(bool, node.output)),
+        limits.bytes,
     )
     answer = _answers.get(request)
     if answer is None:

@@ -65,7 +65,8 @@ class _OnnxProcess:
             TraceError: the request has ended the process, or the process cannot be started.
             LimitError: it took too long.
         """
-        settings = json.dumps({**head, "command": command, "memory": limits.bytes}).encode()
+        own = {"command": command, "memory": limits.bytes, "seconds": limits.seconds}
+        settings = json.dumps({**head, **own}).encode()
         with self._lock:
             self._start()
             try:

@@ -17,6 +17,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, BinaryIO, TypeAlias
 
 OWN_BYTES = 1 << 30  # address space that the process takes without a model
+MORE_SECONDS, MOST_SECONDS = 5, 1 << 30
 Extension: TypeAlias = Any  # onnx's C++ module
 
 
@@ -64,6 +65,15 @@ def _limit_memory(num_bytes: int) -> None:
         return
 
 
+def _limit_time(seconds: float) -> None:
+    """Let the system end this process some seconds after the starting one should have done so, in C++ code too.
+
+    Else one whose starting process was killed would run for ever. 0: no limit.
+    """
+    if hasattr(signal, "alarm"):
+        signal.alarm(int(min(seconds + MORE_SECONDS, MOST_SECONDS)) if seconds else 0)
+
+
 def _read(stream: BinaryIO) -> list[bytes]:
     """The parts of a message; none at the end."""
     start = stream.read(8)
@@ -98,12 +108,14 @@ def main() -> None:
         if memory != head["memory"]:
             memory = head["memory"]
             _limit_memory(memory)
+        _limit_time(head["seconds"])
         try:
             parts = COMMANDS[head["command"]](extension, head, message[1:])
         except Exception as error:
             _write(answers, (str(error) or type(error).__name__)[:2000], ())
         else:
             _write(answers, "", parts)
+        _limit_time(0)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -116,6 +118,28 @@ def test_process_ends_with_the_one_that_started_it(number: int, tmp_path: Path) 
         process.send_signal(number)
         process.wait(60)
     assert all_end(worker)
+
+
+ENDLESS = """
+class inliner:
+    @staticmethod
+    def inline_local_functions(data, convert):
+        while True:
+            pass
+"""
+
+
+@pytest.mark.slow
+def test_endless_request_ends_though_the_starting_process_is_gone(tmp_path: Path) -> None:
+    """The process is not asked to end: its pipes stay open, as nobody reads or writes while the request runs."""
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    command = [sys.executable, "-I", "-S", str(onnx_process.WORKER), str(tmp_path / "endless.py")]
+    settings = json.dumps({"command": "inline", "memory": DEFAULT.bytes, "seconds": 0.5}).encode()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(struct.pack("<3Q", 2, len(settings), 0) + settings)
+        process.stdin.flush()
+        assert process.wait(60) == -signal.SIGALRM
 
 
 def test_process_that_somebody_ends_is_started_again() -> None:
