@@ -15,7 +15,6 @@ from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
-from cgir.limits import DEFAULT
 
 from .cell import CellGraph
 from .cell_kinds import pack_cells
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     import torch
 
 _LARGEST, _MOST_NUMBERS = (1 << 63) - 1, 64  # numbers in a field of a skeleton
-_REPEATED = ("cells", "stacks", "layers", "stages")
-_NODES_OF_CELL = 10
+_REPEATED = ("cells", "stacks", "layers", "stages")  # fields that multiply the nodes of a network
+_MOST_CELLS = 100_000
 S = TypeVar("S", bound=Hashable)
 
 
@@ -58,12 +57,10 @@ class Space(ABC, Generic[S]):
                     f"{self.name}: {field.name}={value!r}; "
                     f"expected positive integers, as in the default {field.default!r}"
                 )
-        repeats = prod(sum(value) if isinstance(value, tuple) else value for value in self._repeated())
-        DEFAULT.check("nodes", _NODES_OF_CELL * repeats, f"{self.name}: a skeleton of {repeats:,} cells or layers")
-
-    def _repeated(self) -> Iterator[int | tuple[int, ...]]:
-        """The fields that multiply the nodes of a network; those of its sizes do not."""
-        return (getattr(self, field.name) for field in fields(self) if field.name in _REPEATED)  # type: ignore[arg-type]
+        values = [getattr(self, field.name) for field in fields(self) if field.name in _REPEATED]  # type: ignore[arg-type]
+        repeats = prod(sum(value) if isinstance(value, tuple) else value for value in values)
+        if repeats > _MOST_CELLS:
+            raise SpecError(f"{self.name}: a skeleton of {repeats:,} cells or layers; expected at most {_MOST_CELLS:,}")
 
     @abstractmethod
     def parse(self, text: str) -> S:

@@ -156,6 +156,8 @@ def test_unknown_spaces_and_skeletons() -> None:
         with pytest.raises(cgir.SpecError, match="positive integers"):
             spaces.get("nasbench201", channels=bad)
     assert spaces.get("nasbench201", image=[1, 8, 8]) == spaces.get("nasbench201", image=(1, 8, 8))
+    with pytest.raises(cgir.SpecError, match="a skeleton of 3,000,000 cells or layers; expected at most 100,000"):
+        spaces.get("nasbench101", stacks=1_000_000)
     with pytest.raises(cgir.SpecError, match="2 channels cannot be split over 3"):
         spaces.get("nasbench101", channels=2).graph(spaces.get("nasbench101").parse("0111000001000010000100000:000"))
 
