@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Self
 
 import numpy as np
 from torch import nn
@@ -52,10 +53,10 @@ class NetworkEstimator:
         """Heads read vectors, whole networks the graphs."""
         return self.ensemble.frozen
 
-    def copy(self) -> NetworkEstimator:
+    def copy(self) -> Self:
         """See `Estimator.copy`; an ensemble trains new members."""
-        estimator = NetworkEstimator(copy.copy(self.ensemble))
-        estimator.labels = self.labels
+        estimator = copy.copy(self)  # what it learned in one step: another thread may replace all of it
+        estimator.ensemble = copy.copy(estimator.ensemble)
         return estimator
 
     def fit_sources(self, sources: SourceData, seed: int) -> None:

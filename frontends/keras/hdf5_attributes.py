@@ -156,7 +156,8 @@ class _File:
         if len(kind) < 8 or len(space) < 4:
             return None
         dims = space[(8 if space[0] == 1 else 4) :][: space[1] * self.length_size]
-        if any(int.from_bytes(dims[at : at + self.length_size], "little") != 1 for at in range(0, len(dims), 8)):
+        starts = range(0, len(dims), self.length_size)
+        if any(int.from_bytes(dims[at : at + self.length_size], "little") != 1 for at in starts):
             return None
         data_type = _DataType(kind[0] & 15, int.from_bytes(kind[4:8], "little"))
         if data_type.kind == FIXED_TEXT:
