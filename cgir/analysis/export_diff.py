@@ -6,7 +6,7 @@ Which values a network has is not in its graph: such a graph stays another one, 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from math import prod
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from cgir.passes import canonicalize
 from cgir.passes.rewrite import rebuild
 
 from .isomorphism import isomorphic
-from .weisfeiler_lehman import colors
+from .weisfeiler_lehman import HASH_SWEEPS, stable_colors, structure_of
 
 LISTED = 5  # nodes named
 BIASED = ("Conv", "ConvTranspose", "Linear")
@@ -65,7 +65,7 @@ def explain_export(a: Graph, b: Graph) -> Explanation:
         hint = 'exported files are compared at level="inference" (--level inference); trace both at it'
         return Explanation(hint, False)
     at = 'at level="inference" (--level inference), where BatchNorm is folded, they are'
-    if _isomorphic(left, right):
+    if isomorphic(left, right):
         return Explanation(f"{at} isomorphic", True)
     text = _left_out(left, right)
     return Explanation(f"{at} equal but for {text}" if text else "", bool(text))
@@ -73,8 +73,10 @@ def explain_export(a: Graph, b: Graph) -> Explanation:
 
 def _left_out(a: Graph, b: Graph) -> str:
     """What one of the graphs lacks of the other, where it is all that distinguishes them; else empty."""
+    if _operators(a) != _operators(b):  # most graphs differ in these, which is quick to see
+        return ""
     first, second = _bare(a), _bare(b)
-    if not _isomorphic(first.graph, second.graph):
+    if not isomorphic(first.graph, second.graph):
         return ""
     biases = _unequal_biases(first, second)
     # + where a has more, - where b has: an export has less of everything
@@ -96,9 +98,9 @@ def _left_out(a: Graph, b: Graph) -> str:
     return ", and ".join(parts)
 
 
-def _isomorphic(a: Graph, b: Graph) -> bool:
-    """Whether the graphs are isomorphic; most that are not already differ in their operators, which is quick to see."""
-    return a.op_counts() == b.op_counts() and isomorphic(a, b)
+def _operators(graph: Graph) -> Counter[str]:
+    """How often each operator occurs, single numbers left out."""
+    return Counter(node.op for node in graph.nodes if not _is_single_number(node))
 
 
 def _sign(left: int, right: int) -> int:
@@ -123,6 +125,9 @@ def _bare(graph: Graph) -> _Bare:
             nodes.append(None)
             continue
         origin.append(index)
+        if not node.params:
+            nodes.append(node)
+            continue
         params = node.params[:1] if _has_bias(node) else node.params
         vectors += [param.id for param in node.params if _is_vector(param)]
         apart = (Param(f"{index}.{slot}", p.shape) if _is_vector(p) else p for slot, p in enumerate(params))
@@ -152,7 +157,8 @@ def _unequal_biases(first: _Bare, second: _Bare) -> tuple[list[int], list[int]]:
     """Nodes of each graph with a bias that their counterparts in the other one do not have."""
     batch = GraphBatch.from_graphs([first.graph, second.graph])
     classes: dict[int, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-    node_colors = iter(colors(batch, 2 * len(first.graph)).tolist())
+    structure = structure_of(batch, None)
+    node_colors = iter(stable_colors(structure, HASH_SWEEPS)[structure.rank].tolist())
     for side, bare in enumerate((first, second)):
         for index in bare.origin:
             color = next(node_colors)

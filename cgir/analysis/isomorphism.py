@@ -120,6 +120,8 @@ def isomorphism(a: Graph, b: Graph, search: Search) -> IntArray | None:
         LimitError: it takes too long.
     """
     batch = GraphBatch.from_graphs([a, b])
+    if _counts_of_both(batch.kind, np.repeat([0, 1], [len(a), len(b)])) is None:
+        return None
     structure = structure_of(batch, [param_groups(a), param_groups(b)])
     kind = np.full(len(structure.base), len(batch.kinds))
     kind[structure.rank] = batch.kind

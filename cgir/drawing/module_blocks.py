@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
+import numpy as np
+
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
+from cgir.typing import BoolArray
 
 MAX_BOXES = 40  # most boxes of a readable diagram
 MAX_PERIOD = 64  # parts of a sequence that may repeat
@@ -182,13 +185,11 @@ class ModuleTree:
         """Equal sequences of parts in a row become one block."""
         numbers: dict[object, int] = {}
         row = [numbers.setdefault(self._signature(nodes), len(numbers)) for _, nodes in parts]
-        latest = self._latest_read(parts)
+        latest, repeats = self._latest_read(parts), _repeats(row)
         blocks, start = [], 0
         while start < len(parts):
             period, copies = 1, [parts[start][1]]
-            for length in range(1, min(MAX_PERIOD, (len(row) - start) // 2) + 1):
-                if row[start] != row[start + length]:
-                    continue
+            for length in np.flatnonzero(repeats[start]).tolist():
                 end = start + period * len(copies)
                 if (
                     length % period == 0
@@ -196,10 +197,9 @@ class ModuleTree:
                     and row[end : end + 1] != row[end - period : end - period + 1]
                 ):
                     continue  # ends where the shorter period does
-                if row[start : start + length] == row[start + length : start + 2 * length]:
-                    longer = self._find_copies(parts, row, latest, start, length)
-                    if len(longer) * length > len(copies) * period:
-                        period, copies = length, longer
+                longer = self._find_copies(parts, row, latest, start, length)
+                if len(longer) * length > len(copies) * period:
+                    period, copies = length, longer
             names = [name for name, _ in parts[start : start + period * len(copies)]]
             blocks.append(Block(_span(names) if len(copies) > 1 else names[0], tuple(copies)))
             start += period * len(copies)
@@ -248,6 +248,16 @@ class ModuleTree:
             (self.kinds[index], tuple(position.get(source, -1) for source in self.graph.nodes[index].inputs))
             for index in nodes
         )
+
+
+def _repeats(row: Sequence[int]) -> BoolArray:
+    """[start, length]: whether the sequence of this length (<= `MAX_PERIOD`) at `start` stands twice in a row."""
+    longest = min(MAX_PERIOD, len(row) // 2)
+    values, found = np.asarray(row), np.zeros((len(row), longest + 1), bool)
+    for length in range(1, longest + 1):
+        equal = np.concatenate([[0], np.cumsum(values[:-length] == values[length:])])  # pairs before each start
+        found[: len(row) - 2 * length + 1, length] = equal[length:] - equal[:-length] == length
+    return found
 
 
 def _common_prefix_length(paths: Sequence[tuple[str, ...]]) -> int:

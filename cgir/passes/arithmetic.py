@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from math import prod
 
@@ -46,60 +46,59 @@ def merge_adds(graph: Graph) -> Graph:
 
     Only where the inner sum has no other reader, runs as often, and no broadcasting happens.
     """
-    nodes: list[Node | None] = list(graph.nodes)
-    for index, original in enumerate(graph.nodes):
-        if original.op != "Add" or original.attrs != original.carry_trips():
-            continue
-        node = nodes[index]
-        assert node is not None
-        inputs: list[int] = []
-        shapes = []
-        params = list(node.params)
-        for source, shape in zip(node.inputs, node.in_shapes, strict=True):
-            inner = nodes[source]
-            if (
-                inner is None
-                or inner.op != "Add"
-                or inner.attrs != node.attrs
-                or inner.shape != node.shape
-                or len(graph.consumers[source]) != 1
-            ):
-                inputs.append(source)
-                shapes.append(shape)
-                continue
-            inputs += inner.inputs
-            shapes += inner.in_shapes
-            params += inner.params
-            nodes[source] = None
-        nodes[index] = replace(node, inputs=tuple(inputs), in_shapes=tuple(shapes), params=tuple(params))
-    return rebuild(graph, nodes)
+    merged = {
+        source
+        for node in graph.nodes
+        if node.op == "Add" and node.attrs == node.carry_trips()
+        for source in node.inputs
+        if (inner := graph.nodes[source]).op == "Add"
+        and inner.attrs == node.attrs
+        and inner.shape == node.shape
+        and len(graph.consumers[source]) == 1
+    }
+    return _merge_into_readers(graph, merged)
 
 
 def merge_concats(graph: Graph) -> Graph:
     """Merge a concatenation into its only reader, if that is a concatenation along the same axis."""
+    axes = [_concat_axis(node) for node in graph.nodes]
+    merged = {
+        source
+        for node, axis in zip(graph.nodes, axes, strict=True)
+        if axis is not None
+        for source, shape in zip(node.inputs, node.in_shapes, strict=True)
+        if axes[source] == axis
+        and not graph.nodes[source].params
+        and graph.nodes[source].shape == shape
+        and len(graph.consumers[source]) == 1
+    }
+    return _merge_into_readers(graph, merged)
+
+
+def _merge_into_readers(graph: Graph, merged: Set[int]) -> Graph:
+    """The graph where what `merged` nodes read is read by their only readers, in their place."""
     nodes: list[Node | None] = list(graph.nodes)
-    for index, original in enumerate(graph.nodes):
-        node = nodes[index]
-        if node is None or original.op != "Concat" or (axis := _concat_axis(original)) is None:
-            continue
-        edges: list[tuple[int, Shape]] = []
-        for source, shape in zip(node.inputs, node.in_shapes, strict=True):
-            inner = nodes[source]
-            if (
-                inner is None
-                or inner.params
-                or inner.shape != shape
-                or len(graph.consumers[source]) != 1
-                or _concat_axis(inner) != axis
-            ):
-                edges.append((source, shape))
-                continue
-            edges += zip(inner.inputs, inner.in_shapes, strict=True)
-            nodes[source] = None
-        nodes[index] = replace(
-            node, inputs=tuple(source for source, _ in edges), in_shapes=tuple(shape for _, shape in edges)
-        )
+    for index, node in enumerate(graph.nodes):
+        if index in merged:
+            nodes[index] = None
+        elif not merged.isdisjoint(node.inputs):
+            edges: list[tuple[int, Shape]] = []
+            params = list(node.params)
+            stack = _edges(node)[::-1]
+            while stack:
+                source, shape = stack.pop()
+                if source in merged:
+                    params += graph.nodes[source].params
+                    stack += _edges(graph.nodes[source])[::-1]
+                else:
+                    edges.append((source, shape))
+            inputs, shapes = zip(*edges, strict=True) if edges else ((), ())
+            nodes[index] = replace(node, inputs=inputs, in_shapes=shapes, params=tuple(params))
     return rebuild(graph, nodes)
+
+
+def _edges(node: Node) -> list[tuple[int, Shape]]:
+    return list(zip(node.inputs, node.in_shapes, strict=True))
 
 
 def _concat_axis(node: Node) -> int | None:

@@ -66,6 +66,8 @@ def _is_affine(node: Node, op: str, channels: int) -> bool:
 
 def split_gates(graph: Graph) -> Graph:
     """Decompose gated linear units (Dauphin et al. 2017, eq. 1): one half times the sigmoid of the other."""
+    if all(node.op != "GLU" for node in graph.nodes):
+        return graph
     nodes: list[Node] = []
     new_index: dict[int, int] = {}
     for old_index, node in enumerate(graph.nodes):
@@ -78,4 +80,4 @@ def split_gates(graph: Graph) -> Graph:
             inputs = (*inputs, len(nodes) - 1)
         new_index[old_index] = len(nodes)
         nodes.append(replace(node, inputs=inputs))
-    return graph.with_nodes(nodes) if len(nodes) > len(graph.nodes) else graph
+    return graph.with_nodes(nodes)
