@@ -23,16 +23,17 @@ REFUSED = re.compile(
 )
 # arithmetic on sizes and settings, whose kernels take no more memory than their operands and results
 _FOLDABLE = (
-    "Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh BitwiseAnd BitwiseOr BitwiseXor "
-    "BroadcastArgs BroadcastTo Cast Ceil ClipByValue Concat ConcatV2 ConcatOffset Const Cos Cosh Cumprod Cumsum "
-    "DivNoNan Div EnsureShape Equal Erf Erfc Exp ExpandDims Expm1 Fill Floor FloorDiv FloorMod Gather GatherNd "
-    "GatherV2 Greater GreaterEqual Identity Invert InvertPermutation IsFinite IsInf IsNan LeftShift Less LessEqual "
-    "LinSpace ListDiff Log Log1p LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min Minimum Mod Mul MulNoNan "
-    "Neg NotEqual OneHot OnesLike Pack Pad PadV2 Pow PreventGradient Prod Range Rank RealDiv Reciprocal Relu Relu6 "
-    "Reshape Reverse ReverseV2 RightShift Rint Roll Round Rsqrt ScatterNd Select SelectV2 Shape Sigmoid Sign Sin Sinh "
-    "Size Slice Snapshot Softplus Split SplitV Sqrt Square SquaredDifference Squeeze StopGradient StridedSlice Sub Sum "
-    "Tan Tanh TensorScatterAdd TensorScatterUpdate Tile Transpose TruncateDiv TruncateMod Unique Unpack Where Xdivy "
-    "Xlogy ZerosLike"
+    "Abs Acos Acosh Add AddN AddV2 All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh BitwiseAnd BitwiseOr "
+    "BitwiseXor BroadcastArgs BroadcastTo Cast Ceil ClipByValue Concat ConcatOffset ConcatV2 Const Cos Cosh "
+    "Cumprod Cumsum Div DivNoNan DynamicStitch EnsureShape Equal Erf Erfc Exp ExpandDims Expm1 Fill Floor FloorDiv "
+    "FloorMod Gather GatherNd GatherV2 Greater GreaterEqual Identity Invert InvertPermutation IsFinite IsInf IsNan "
+    "LeftShift Less LessEqual LinSpace ListDiff Log Log1p LogicalAnd LogicalNot LogicalOr LowerBound MatMul Max "
+    "Maximum Mean Min Minimum Mod Mul MulNoNan Neg NotEqual OneHot OnesLike Pack Pad PadV2 Pow PreventGradient "
+    "Prod Range Rank RealDiv Reciprocal Relu Relu6 Reshape Reverse ReverseV2 RightShift Rint Roll Round Rsqrt "
+    "ScatterNd Select SelectV2 Shape Sigmoid Sign Sin Sinh Size Slice Snapshot Softplus Split SplitV Sqrt Square "
+    "SquaredDifference Squeeze StopGradient StridedSlice Sub Sum Tan Tanh TensorScatterAdd TensorScatterUpdate "
+    "Tile TopKV2 Transpose TruncateDiv TruncateMod Unique Unpack UnsortedSegmentMax UnsortedSegmentMin "
+    "UnsortedSegmentProd UnsortedSegmentSum UpperBound Where Xdivy Xlogy ZerosLike"
 )
 FOLDABLE = frozenset(_FOLDABLE.split())
 

@@ -240,3 +240,20 @@ def test_sizes_are_those_of_tensorflow() -> None:
     raw = function_importer.trace(model, TraceRequest())
     sizes = [prod(node.shape) for node in raw.nodes if node.op in ("Conv", "MaxPool", "ConvTranspose", "Output")]
     assert sizes == [6 * 6 * 8, 6 * 3 * 4, 4 * 7 * 9, int(np.prod(model.output_shape[1:]))]
+
+
+SIZES: dict[str, Callable[[Any], Any]] = {
+    "stitched": lambda shape: tf.dynamic_stitch([[0, 2], [1]], [[shape[0], shape[1]], [shape[2]]]),
+    "sorted": tf.sort,
+    "searched": lambda shape: [shape[0], -1, tf.searchsorted([1, 2, 4, 8], shape[2:])[0]],
+    "products of segments": lambda shape: tf.math.unsorted_segment_prod(shape, [0, 1, 1], 2),
+    "sums of segments": lambda shape: [-1, tf.math.unsorted_segment_sum(shape, [0, 0, 1], 2)[1]],
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_computed_from_sizes(name: str) -> None:
+    """By operators whose results no shape function knows."""
+    function = tf.function(lambda x: tf.reshape(x, SIZES[name](tf.shape(x)))[..., None] + tf.zeros(7))
+    graph = frontends.trace(function.get_concrete_function(tf.TensorSpec((1, 6, 4))))
+    assert graph.nodes[-1].shape == tuple(function(tf.zeros((1, 6, 4))).shape[1:])
