@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 import frontends
+import frontends.tensorflow.importer  # processes that read inputs are forked after TensorFlow is loaded
 
 from .mutation import mutate_bytes
 from .protobuf import mutate_message
@@ -167,7 +168,7 @@ def _set_attribute(rng: Generator, value: Any, attribute: Any) -> None:
     kind = attribute.type
     if rng.random() < 0.02:
         kind = ("int", "float", "bool", "type", "shape", "string", "tensor", "func", "list(int)")[int(rng.integers(9))]
-    if attribute.allowed_values.ListFields() and rng.random() < 0.95:
+    if kind == attribute.type and attribute.allowed_values.ListFields() and rng.random() < 0.95:
         allowed = attribute.allowed_values.list
         _, items = allowed.ListFields()[0]
         item = items[int(rng.integers(len(items)))]

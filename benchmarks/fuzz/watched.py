@@ -220,9 +220,9 @@ def watch(folder: Path) -> list[str]:
 
 
 def _is_ours(event: str, args: tuple[Any, ...], inside: str) -> bool:
-    """What the library does itself: temporary files in the folder, and the process of onnx's own code."""
+    """What the library does itself: temporary files in the folder, and the processes of other libraries' own code."""
     if event == "subprocess.Popen":
-        return any(str(word).endswith("frontends/onnx/onnx_worker.py") for word in args[1])
+        return any(str(word).endswith("frontends/common/worker.py") for word in args[1])
     if event in ("os.remove", "os.rename", "os.rmdir", "shutil.rmtree"):
         return os.path.abspath(os.fsdecode(args[0])).startswith((inside.rstrip(os.sep), "/tmp/"))
     return False

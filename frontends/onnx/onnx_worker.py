@@ -1,33 +1,17 @@
-"""The process in which onnx's C++ code runs; `onnx_process` starts it, with the path of onnx's extension module.
+"""What the process of onnx's C++ code does: `onnx_process` starts it, `frontends/common/worker.py` loads this file.
 
-It reads requests from its standard input and ends with it. Messages are a number of parts, the length of each, and
-the parts; the first part is JSON, the others are what protobuf serialises. Nothing but the standard library and the
-extension module is imported, so that it starts quickly.
+Nothing but the standard library and the extension module is imported, so that it starts quickly.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import struct
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 OWN_BYTES = 1 << 30  # address space that the process takes without a model
-MORE_SECONDS, MOST_SECONDS = 5, 1 << 30
 Extension: TypeAlias = Any  # onnx's C++ module
-
-
-def _load(path: str) -> Extension:
-    spec = spec_from_file_location("onnx.onnx_cpp2py_export", path)
-    assert spec is not None
-    assert spec.loader is not None
-    extension = module_from_spec(spec)
-    spec.loader.exec_module(extension)
-    return extension
 
 
 def _infer(extension: Extension, head: dict[str, Any], parts: Sequence[bytes]) -> list[bytes]:
@@ -46,77 +30,15 @@ def _inline(extension: Extension, head: dict[str, Any], parts: Sequence[bytes]) 
     return [extension.inliner.inline_local_functions(parts[0], False)]
 
 
-COMMANDS: dict[str, Callable[[Extension, dict[str, Any], Sequence[bytes]], list[bytes]]] = {
-    "infer": _infer,
-    "inline": _inline,
-}
+def load(path: str) -> dict[str, Callable[[dict[str, Any], Sequence[bytes]], list[bytes]]]:
+    """The commands.
 
-
-def _limit_memory(num_bytes: int) -> None:
-    """Let allocations beyond this fail; where the system has no such limit, nothing."""
-    try:
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        soft = OWN_BYTES + num_bytes
-        resource.setrlimit(resource.RLIMIT_AS, (soft if hard < 0 else min(soft, hard), hard))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no core files of the user's memory
-    except (ImportError, OSError, ValueError, AttributeError):
-        return
-
-
-def _limit_time(seconds: float) -> None:
-    """Let the system end this process some seconds after the starting one should have done so, in C++ code too.
-
-    Else one whose starting process was killed would run for ever. 0: no limit.
+    Args:
+        path: of onnx's extension module.
     """
-    if hasattr(signal, "alarm"):
-        signal.alarm(int(min(seconds + MORE_SECONDS, MOST_SECONDS)) if seconds else 0)
-
-
-def _read(stream: BinaryIO) -> list[bytes]:
-    """The parts of a message; none at the end."""
-    start = stream.read(8)
-    if len(start) < 8:
-        return []
-    count = struct.unpack("<Q", start)[0]
-    return [stream.read(length) for length in struct.unpack(f"<{count}Q", stream.read(8 * count))]
-
-
-def _write(stream: BinaryIO, error: str, parts: Sequence[bytes]) -> None:
-    parts = [error.encode(errors="backslashreplace"), *parts]
-    stream.write(struct.pack(f"<{len(parts) + 1}Q", len(parts), *map(len, parts)) + b"".join(parts))
-    stream.flush()
-
-
-def main() -> None:
-    """Answer requests until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process decides when to end
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # what C++ code prints would be taken for an answer
-    os.dup2(nowhere, 2)
-    try:
-        extension = _load(sys.argv[1])
-    except Exception as error:
-        _write(answers, f"{type(error).__name__}: {error}", ())
-        return
-    _write(answers, "", ())
-    memory = 0
-    while message := _read(requests):
-        head = json.loads(message[0])
-        if memory != head["memory"]:
-            memory = head["memory"]
-            _limit_memory(memory)
-        _limit_time(head["seconds"])
-        try:
-            parts = COMMANDS[head["command"]](extension, head, message[1:])
-        except Exception as error:
-            _write(answers, (str(error) or type(error).__name__)[:2000], ())
-        else:
-            _write(answers, "", parts)
-        _limit_time(0)
-
-
-if __name__ == "__main__":
-    main()
+    spec = spec_from_file_location("onnx.onnx_cpp2py_export", path)
+    assert spec is not None
+    assert spec.loader is not None
+    extension = module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    return {"infer": partial(_infer, extension), "inline": partial(_inline, extension)}

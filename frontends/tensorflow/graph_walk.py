@@ -205,7 +205,7 @@ class TensorFlowImporter:
         )
         self.call_stack: list[str] = []
         self._converters, self._control_flow = converters, control_flow
-        self._inference = ShapeInference()
+        self._inference = ShapeInference(limits)
         self._num_nodes = 0
         # of the bodies of control flow around the import: module path, and path of the operator that the body is of
         self._body_paths = [("", "")]

@@ -1,4 +1,4 @@
-"""What of a file may reach TensorFlow's C++ code, which ends the process where it does not expect something.
+"""What of a file may reach TensorFlow's C++ code, which ends its process where it does not expect something.
 
 Shape functions check most of what they read, and abort or crash on the rest: on numbers that they take for 32 bits
 wide, and in operators that no network consists of.
@@ -15,6 +15,7 @@ from cgir import TraceError
 from .graph_def import NodeDef
 
 MAX_RANK = 254  # of TensorFlow's tensors
+AXES = re.compile(r"(.*_)?(axis|dims?|dimension|rank)")  # attributes that are axes, or numbers of them
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 # operators that run parts of a program elsewhere, in queues or on other machines, and those that compilers write
 REFUSED = re.compile(
@@ -63,5 +64,7 @@ def _check_attribute(where: str, name: str, value: attr_value_pb2.AttrValue) -> 
     numbers = [value.i, *value.list.i]
     if not name.startswith("seed") and not all(INT32_MIN <= n <= INT32_MAX for n in numbers):
         raise TraceError(f"{where}: {name} is {max(numbers, key=abs)}, expected a number of 32 bits")
+    if AXES.fullmatch(name) and not all(-MAX_RANK <= n <= MAX_RANK for n in numbers):
+        raise TraceError(f"{where}: {name} is {max(numbers, key=abs)}, and tensors have at most {MAX_RANK} axes")
     if any(len(shape.dim) > MAX_RANK for shape in (value.shape, *value.list.shape)):
         raise TraceError(f"{where}: {name} has more than {MAX_RANK} axes")

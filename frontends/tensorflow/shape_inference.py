@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import node_def_pb2, op_def_pb2, types_pb2
+from tensorflow.core.framework import node_def_pb2, op_def_pb2
 from tensorflow.python.framework import ops
 
-from cgir import TraceError
+from cgir import CgirError, TraceError
 from cgir.errors import one_line
+from cgir.limits import DEFAULT, Limits
 from cgir.ops import OPS, TF_NAMES
 from frontends.common.tape import Size
 
-from .graph_def import INT32, RESOURCE, VARIANT, NodeDef, ResultSpecs, TFTensor, get_attribute
+from .graph_def import RESOURCE, VARIANT, NodeDef, ResultSpecs, TFTensor, get_attribute
 from .operator_checks import check_operator
+from .tensorflow_process import is_read, result_shapes
+from .tried_operators import TRIED
 
 MAX_GRAPH_NODES = 2000  # of the graph that shape functions run in, before a new one is begun
 _UNARY_CATEGORIES = ("activation", "identity", "unary")
@@ -30,12 +33,12 @@ LOOKUPS = frozenset(("LookupTableFind", "LookupTableFindV2"))  # operands are th
 class ShapeInference:
     """Sizes of results by TensorFlow's shape functions, one operator at a time in a graph of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = DEFAULT) -> None:
+        self._limits, self._num_nodes = limits, 0
         self._new_graph()
 
     def _new_graph(self) -> None:
         self._graph = tf.Graph()
-        self._num_nodes = 0
         self._placeholders: dict[tuple[int, Size], tf.Tensor] = {}
 
     def result_sizes(
@@ -72,26 +75,34 @@ class ShapeInference:
         check_operator(node, definition)
         if node.op == "SplitV" and len(sizes[1:2]) == 1 and len(sizes[1]) != 1:  # which aborts the process
             raise TraceError(f"node {node.name!r} (SplitV): its sizes have {len(sizes[1])} axes, expected one")
-        self._num_nodes += 1
-        if self._num_nodes > MAX_GRAPH_NODES:
-            self._new_graph()
-        node_def = _standalone(node, definition, f"n{self._num_nodes}")
         try:
-            with self._graph.as_default():
-                operands = [self._placeholder(tensor) for tensor in inputs]
-                operation = ops.Operation.from_node_def(node_def, self._graph, inputs=operands, op_def=definition)
+            shapes = self._shapes(node, definition, inputs)
         except (ValueError, TypeError, tf.errors.OpError) as error:
+            if isinstance(error, CgirError):
+                raise type(error)(f"node {node.name!r} ({node.op}): {error}") from error
             raise TraceError(
                 f"node {node.name!r} ({node.op}): TensorFlow refuses operands of sizes {sizes}: {one_line(error, 300)}"
             ) from error
-        return _static_sizes(node, [output.shape for output in operation.outputs])
+        return _static_sizes(node, shapes)
+
+    def _shapes(
+        self, node: NodeDef, definition: op_def_pb2.OpDef, inputs: Sequence[TFTensor]
+    ) -> Sequence[tf.TensorShape]:
+        """The shapes of the results by the operator's shape function, which some files could make end its process."""
+        self._num_nodes += 1
+        node_def = _standalone(node, definition, f"n{self._num_nodes}")
+        if node.op not in TRIED and (shapes := result_shapes(node_def, inputs, self._limits)) is not None:
+            return shapes
+        if self._num_nodes % MAX_GRAPH_NODES == 0:
+            self._new_graph()
+        with self._graph.as_default():
+            operands = [self._placeholder(tensor) for tensor in inputs]
+            operation = ops.Operation.from_node_def(node_def, self._graph, inputs=operands, op_def=definition)
+        return [output.shape for output in operation.outputs]
 
     def _placeholder(self, tensor: TFTensor) -> tf.Tensor:
-        """A constant for a known tensor of sizes or axes, else a placeholder of its size and type.
-
-        Shape functions abort the process on the contents of other types, such as integers of 8 bits.
-        """
-        if tensor.data is not None and tensor.dtype in (INT32, types_pb2.DT_INT64):
+        """A constant for a known tensor of sizes or axes, else a placeholder of its size and type."""
+        if is_read(tensor):
             return tf.constant(tensor.data, dtype=tf.as_dtype(tensor.dtype))
         key = (tensor.dtype, () if tensor.dtype in (RESOURCE, VARIANT) else tensor.size)
         if key not in self._placeholders:

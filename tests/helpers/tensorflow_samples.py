@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
 
 SPEC = tf.TensorSpec((None, 4), tf.float32)
 WEIGHT = tf.Variable(tf.zeros((4, 4)), name="weight")
@@ -30,3 +31,14 @@ def counted(x: Any) -> Any:
     for _ in tf.range(7):
         x = tf.nn.tanh(x @ WEIGHT)
     return x
+
+
+def graph_of(*nodes: tuple[str, str, tuple[str, ...]]) -> Any:
+    """A GraphDef of a placeholder "a" of two numbers and operators of floating-point numbers."""
+    graph = graph_pb2.GraphDef()
+    first = graph.node.add(name="a", op="Placeholder")
+    first.attr["dtype"].type = 1
+    first.attr["shape"].shape.dim.add(size=2)
+    for name, op, inputs in nodes:
+        graph.node.add(name=name, op=op, input=inputs).attr["T"].type = 1
+    return graph

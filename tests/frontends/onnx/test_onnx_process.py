@@ -22,6 +22,7 @@ from running_processes import all_end, runs, written
 import frontends
 from cgir import LimitError, TraceError
 from cgir.limits import DEFAULT, Limits
+from frontends.common import worker_process
 from frontends.common.trace_request import TraceRequest
 from frontends.onnx import node_inference, onnx_process
 from frontends.onnx.importer import tensor_sizes
@@ -133,7 +134,8 @@ class inliner:
 def test_endless_request_ends_though_the_starting_process_is_gone(tmp_path: Path) -> None:
     """The process is not asked to end: its pipes stay open, as nobody reads or writes while the request runs."""
     (tmp_path / "endless.py").write_text(ENDLESS)
-    command = [sys.executable, "-I", "-S", str(onnx_process.WORKER), str(tmp_path / "endless.py")]
+    commands = Path(onnx_process.__file__).with_name("onnx_worker.py")
+    command = [sys.executable, "-I", "-S", str(worker_process.WORKER), str(commands), str(tmp_path / "endless.py")]
     settings = json.dumps({"command": "inline", "memory": DEFAULT.bytes, "seconds": 0.5}).encode()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -170,7 +172,7 @@ def test_interrupted_request_leaves_no_answer_for_the_next(monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(onnx_process, "_readable", interrupted)
+        patch.setattr(worker_process, "_readable", interrupted)
         with pytest.raises(KeyboardInterrupt):
             frontends.trace(proto)
     other = model([node("Transpose", ["x"], ["y"], perm=[1, 0])], {"x": [3, 7]}, ["y"])

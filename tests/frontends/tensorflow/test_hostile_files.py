@@ -17,21 +17,10 @@ from google.protobuf import text_format  # isort: skip
 from tensorflow.core.framework import function_pb2, graph_pb2  # isort: skip
 from tensorflow.core.protobuf import saved_model_pb2  # isort: skip
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # isort: skip
-from tensorflow_samples import SPEC, WEIGHT, counted, function, quiet  # isort: skip
+from tensorflow_samples import SPEC, WEIGHT, counted, function, graph_of, quiet  # isort: skip
 
 from frontends.tensorflow import loop_analysis  # isort: skip
 from frontends.tensorflow.graph_def import INT32, TFTensor  # isort: skip
-
-
-def graph_of(*nodes: tuple[str, str, tuple[str, ...]]) -> Any:
-    """A GraphDef of a placeholder "a" of two numbers and operators of floating-point numbers."""
-    graph = graph_pb2.GraphDef()
-    first = graph.node.add(name="a", op="Placeholder")
-    first.attr["dtype"].type = 1
-    first.attr["shape"].shape.dim.add(size=2)
-    for name, op, inputs in nodes:
-        graph.node.add(name=name, op=op, input=inputs).attr["T"].type = 1
-    return graph
 
 
 BROKEN = {
@@ -268,6 +257,11 @@ def test_what_would_end_the_process_is_refused() -> None:
     many.node[1].attr["num"].i = 10**12
     with pytest.raises(cgir.TraceError, match="results, more than can be followed"):
         frontends.trace(many)
+    gathered = graph_of(("b", "GatherV2", ("a", "a", "a")))
+    gathered.node[1].attr["batch_dims"].i, gathered.node[1].attr["Tparams"].type = 2**31 - 1, 1
+    gathered.node[1].attr["Tindices"].type = gathered.node[1].attr["Taxis"].type = 3
+    with pytest.raises(cgir.TraceError, match="at most 254 axes"):
+        frontends.trace(gathered)
     pooled = graph_of(("b", "MaxPool", ("a",)))
     pooled.node[1].attr["ksize"].list.i.extend([1, 2**40, 1, 1])
     with pytest.raises(cgir.TraceError, match="expected a number of 32 bits"):
