@@ -1,8 +1,8 @@
 """Shadows of modules: the same tensors and code in objects of their own, so that running them changes no module.
 
 A module may be called in other threads while it is traced, and its forward may write to it. So no hook is put on it and
-nothing of it is restored: a shadow of it runs. Functions, bound methods, partial functions, weak references, containers
-and plain objects that lead to a module of the tree lead to its shadow there.
+nothing of it is restored: a shadow of it runs. Functions, bound methods, partial and cached functions, weak references,
+containers and plain objects that lead to a module of the tree lead to its shadow there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ LEAVES = frozenset(
 DICTS, SEQUENCES = (dict, OrderedDict, defaultdict), (list, tuple, set, frozenset, deque)
 PLAIN = frozenset((list, dict, OrderedDict, set))
 CONTAINERS = (list, dict, set)
+CACHED = type(functools.lru_cache(len))
 # Of each module, nearly always empty, and read by the number of a hook or not at all while modules run.
 _REGISTRIES = (
     "_backward_hooks _backward_pre_hooks _forward_hooks_always_called _forward_hooks_with_kwargs "
@@ -177,6 +178,9 @@ class _Shadows:
         if kind is functools.partial:
             parts = self._items([item.func, item.args, item.keywords], depth)
             return item if parts is None else functools.partial(parts[0], *parts[1], **parts[2])
+        if kind is CACHED:
+            function = self._of(item.__wrapped__, depth)
+            return item if function is item.__wrapped__ else functools.lru_cache(**item.cache_parameters())(function)
         if kind in DICTS:
             values = self._items(item.values(), depth)
             if values is None:

@@ -156,3 +156,26 @@ def test_functions_that_lead_to_no_module_are_kept() -> None:
     model = Function(lambda m, x: (seen.append(x), x)[1])
     frontends.trace(model, input_shape=(1, 2))
     assert len(seen) == 1
+
+
+class _Cached(nn.Module):
+    """Calls a method of its own that remembers its results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = nn.Linear(4, 4), 0
+        self.remembered = functools.lru_cache(maxsize=8)(self._call)
+
+    def _call(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layer(x)  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.remembered(x)
+
+
+def test_cached_methods_are_those_of_the_shadow() -> None:
+    model = _Cached()
+    assert frontends.trace(model, input_shape=(1, 4)).op_counts()["Linear"] == 1
+    assert (model.calls, model.remembered.cache_info().currsize) == (0, 0)
+    assert shadow_of(model).remembered.cache_parameters() == {"maxsize": 8, "typed": False}
