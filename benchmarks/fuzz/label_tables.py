@@ -24,7 +24,7 @@ from cgir.checksums import PARQUET_KEY, UNSEALED, seal_parquet
 from cgir.cli.label_csv import read_labels
 from frontends import spaces
 from frontends.tables import Table, load, read_table, write_table
-from frontends.tables.importers import import_table
+from frontends.tables.importers import READERS, import_table
 
 from .mutation import TEXTS, VALUES, mutate_bytes, mutate_json, random_value
 from .pickle_programs import hostile_pickle
@@ -34,6 +34,10 @@ CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_co
 CSV, LABELS, PUBLISHED, TABLE = "csv", "labels", "published", "table"  # beside the importers' formats
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 NAMES = ("results_0.json", "../results_1.json", "/results_2.json", "a" * 300 + "results_3.json", "results_0.json", "x")
+
+# what `read` imports on demand: else each process that forks for some inputs would import it again
+LOADED = ([reader.load() for reader in READERS.values()], [space.load() for space in spaces.SPACES.values()])
+pa.array(np.zeros(1), from_pandas=True)  # Arrow imports pandas
 
 
 class TableFile(NamedTuple):
@@ -128,7 +132,11 @@ def _pickle(rng: Generator, value: Any) -> bytes:
     if rng.random() < 0.6:
         return hostile_pickle(rng)
     changed = _changed(rng, value) if rng.random() < 0.7 else value
-    return pickle.dumps(changed, int(rng.integers(6)))
+    protocol = int(rng.integers(6))
+    try:
+        return pickle.dumps(changed, protocol)
+    except RecursionError:  # nested deeper than Python's own pickler goes
+        return hostile_pickle(rng)
 
 
 def _changed(rng: Generator, value: Any) -> Any:
@@ -201,7 +209,7 @@ def _pth(rng: Generator, seeds: dict[str, Any]) -> tuple[str, str, bytes]:
 def _text(value: Any) -> bytes:
     try:
         return json.dumps(value).encode()
-    except ValueError:  # a dictionary that was put into itself
+    except (ValueError, RecursionError):  # a dictionary that was put into itself, or nested too deeply
         return b"{}"
 
 

@@ -25,6 +25,8 @@ PIECES = (
 REPETITIONS = (50, 1000, 10_000, 200_000)
 FIELDS = (1, 2, 3, 4, 8, 16, 31, 32, 1000, 10**6, 10**12, 10**30, 1 << 62, (1,), (3, 32, 32), (3, 8, 8), (1,) * 100)
 
+LOADED = [entry.load() for entry in spaces.SPACES.values()]  # before a process forks, which would import them again
+
 
 class Specification(NamedTuple):
     """A text, and the space with the skeleton that it is read for."""

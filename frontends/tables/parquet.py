@@ -140,19 +140,36 @@ def read_parquet(file: Path, limits: Limits = DEFAULT) -> pa.Table:
     def read() -> pa.Table:
         check_parquet(file)
         with pa.parquet.ParquetFile(file.absolute()) as found:
-            schema, rows = found.schema_arrow, found.metadata.num_rows
-        texts = _check_schema(file, schema)
-        cells = max(rows, 0) * len(schema.names)
-        limits.check("bytes", cells * BYTES_OF_CELL - file.stat().st_size, f"{file}: {rows:,} rows")
+            schema = found.schema_arrow
+            texts = _check_schema(file, schema)
+            _check_rows(file, found.metadata, limits)
         with pa.parquet.ParquetFile(file.absolute(), read_dictionary=texts, page_checksum_verification=True) as found:
-            data = found.read(use_threads=False)
-        data.validate(full=True)
-        for text in texts:
-            index = data.column_names.index(text)
-            data = data.set_column(index, text, _plain_texts(file, text, data[text], limits))
-        return data
+            return _read_columns(file, found.reader, schema, limits)
 
     return read_arrow(file, read)
+
+
+def _check_rows(file: Path, metadata: pa.parquet.FileMetaData, limits: Limits) -> None:
+    """Refuse more rows than a table of this size has; each part of a file states its own, and is believed."""
+    parts = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    rows, size = max(metadata.num_rows, sum(part.num_rows for part in parts)), file.stat().st_size
+    limits.check("nodes", rows - size, f"{file}: {rows:,} rows, each a node, in {size:,} bytes")
+    limits.check("bytes", rows * metadata.num_columns * BYTES_OF_CELL - size, f"{file}: {rows:,} rows")
+    limits.check("bytes", sum(part.total_byte_size for part in parts) - size, f"{file}: its columns")
+
+
+def _read_columns(file: Path, reader: Any, schema: pa.Schema, limits: Limits) -> pa.Table:
+    """All columns, one after the other: a part of a few bytes can stand for a gigabyte."""
+    columns, size, held = [], file.stat().st_size, 0
+    for index, field in enumerate(schema):
+        column = reader.read_column(index)
+        column.validate(full=True)
+        if pa.types.is_dictionary(column.type) or not any(check(column.type) for check in NUMBERS):
+            column = _plain_texts(file, field.name, column, held, limits)
+        held += column.nbytes
+        limits.check("bytes", held - size, f"{file}: its columns up to {field.name[:60]!r}")
+        columns.append(column)
+    return pa.table(columns, schema.names).replace_schema_metadata(schema.metadata)
 
 
 def _check_schema(file: Path, schema: pa.Schema) -> list[str]:
@@ -173,16 +190,16 @@ def _check_schema(file: Path, schema: pa.Schema) -> list[str]:
 NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
 
 
-def _plain_texts(file: Path, name: str, column: pa.ChunkedArray, limits: Limits) -> pa.ChunkedArray:
-    """A column of text without its dictionary, if what that repeats is not too much."""
-    claimed = 0
+def _plain_texts(file: Path, name: str, column: pa.ChunkedArray, held: int, limits: Limits) -> pa.ChunkedArray:
+    """A column of text without its dictionary, if what that repeats is not too much beside the bytes already held."""
+    claimed = held
     for chunk in column.chunks:
         dictionary = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
         lengths = pc.binary_length(dictionary).cast(pa.int64())
         if pa.types.is_dictionary(chunk.type):
             lengths = lengths.take(chunk.indices)
-        claimed += (pc.sum(lengths).as_py() or 0) + BYTES_OF_TEXT * len(chunk)
-    limits.check("bytes", claimed - file.stat().st_size, f"{file}: the texts of column {name}")
+        claimed += 2 * (pc.sum(lengths).as_py() or 0) + BYTES_OF_TEXT * len(chunk)  # for Arrow and for Python
+    limits.check("bytes", claimed - file.stat().st_size, f"{file}: the texts of column {name[:60]!r}")
     return pc.cast(column, pa.string())
 
 
@@ -192,7 +209,7 @@ def read_arrow(file: Path, read: Callable[[], pa.Table]) -> pa.Table:
         return read()
     except FileFormatError:
         raise
-    except (*DAMAGED, pa.ArrowException, LookupError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         reason = one_line(error)
         raise FileFormatError(f"{file}: cannot be read as a label table ({reason})") from error
 
@@ -251,6 +268,8 @@ def float_columns(file: Path, data: pa.Table, excluded: Collection[str]) -> dict
         try:
             values = pc.cast(data[column], pa.float64())
         except pa.ArrowException as error:
-            raise FileFormatError(f"{file}: column {column} holds {data[column].type}, expected numbers") from error
+            raise FileFormatError(
+                f"{file}: column {column} holds {data[column].type}, expected numbers ({one_line(error, 100)})"
+            ) from error
         columns[column] = values.to_numpy().astype(np.float64)
     return columns

@@ -20,14 +20,22 @@ from tqdm import tqdm
 from cgir.errors import FileFormatError, one_line
 
 DAMAGED = (
-    OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError, StructError, zlib.error, lzma.LZMAError,
-    zipfile.BadZipFile, tarfile.TarError,
+    OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError, LookupError, StructError, zlib.error,
+    lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
 )  # fmt: skip
 LARGEST = 1 << 26  # bytes of one training's pickle; real ones have less than a hundredth
 LARGEST_JSON = 1 << 22
 RATIO = 200  # of unpacked to packed bytes; real ones stay below 20
 SLACK = 1 << 20  # bytes that a file may unpack to beyond that
 MOST_MEMBERS = 200_000  # files of an archive; benchmarks have up to 60,000
+LONGEST_HEADER = 1 << 13  # bytes of a tar's header that has a long name or attributes
+HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 ENCRYPTED = 1  # flag of a zip's member
 UNPACK = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ": lzma.LZMAFile}  # by the first bytes of tars
 
@@ -116,8 +124,22 @@ def check_zip(archive: zipfile.ZipFile, origin: str) -> None:
                 f"{origin}: {info.filename!r} is packed by method {info.compress_type}; expected deflate or none"
             )
     claimed, packed = sum(info.file_size for info in members), sum(info.compress_size for info in members)
+    if packed > archive.start_dir:  # where the list of files begins, behind all of them
+        raise FileFormatError(f"{origin}: its files overlap; they claim {packed:,} bytes, more than the archive has")
     if claimed > RATIO * packed + SLACK:
         raise _out_of_proportion(origin)
+
+
+class _Entry(tarfile.TarInfo):
+    """A header of a tar archive; those of attributes must be short: tarfile takes for ever to read a million digits."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Entry:
+        """The header in a block."""
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in HEADERS and entry.size > LONGEST_HEADER:
+            raise ValueError(f"a header of {entry.size:,} bytes, expected at most {LONGEST_HEADER:,}")
+        return entry
 
 
 @contextmanager
@@ -129,7 +151,7 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile | None]:
         unpack = next((unpack for start, unpack in UNPACK.items() if head.startswith(start)), None)
         with _limited(unpack(path), path.stat().st_size, str(path)) if unpack else nullcontext(stream) as content:
             try:
-                tar = tarfile.TarFile.open(fileobj=content, mode="r|")
+                tar = tarfile.TarFile.open(fileobj=content, mode="r|", tarinfo=_Entry)
             except tarfile.ReadError:
                 yield None
             else:

@@ -39,7 +39,7 @@ def claimed(op: bytes, width: str, number: int) -> bytes:
     return b"\x80\x04" + op + struct.pack(width, number) + b"."
 
 
-NESTED = b"q\x01" + b"h\x00h\x01\x85Rq\x01" * DEEP + b"."
+NESTED = b"q\x01" + b"h\x00h\x01\x85Rq\x01" * (DEEP // 4) + b"."
 BOMBS = {
     "tuple as a key": b"})" + b"\x85" * DEEP + b"Ns.",
     "pair as a key": b"})" + b"N\x86" * DEEP + b"Ns.",
@@ -61,8 +61,8 @@ BOMBS = {
     "frame": claimed(b"\x95", "<Q", 2**36),
     "integer": claimed(b"\x8b", "<I", 2**31),
     "a list in many sets": b"\x80\x02](" + b"K\x01" * 100_000 + b"eq\x00cbuiltins\nset\nq\x01("
-    + b"h\x01h\x00\x85R" * 100_000 + b"t.",
-    "many dictionaries": b"\x80\x02(" + b"}" * 5_000_000 + b"t.",
+    + b"h\x01h\x00\x85R" * 20_000 + b"t.",
+    "many dictionaries": b"\x80\x02(" + b"}" * 1_300_000 + b"t.",
     "a text of a billion, repeated": b"\x80\x02X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
     + b"q\x00(" + b"h\x00" * 10_000 + b"t.",
     "values without bytes": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00S0\x85R.",
