@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,7 @@ def import_attribute(target: str, what: str, otherwise: str = "") -> Any:
 
 
 def _is_file(path: Path) -> bool:
-    return has_model_suffix(path) or (path.exists() and path.suffix != ".py")
+    return has_model_suffix(path) or (os.path.exists(path) and path.suffix != ".py")  # False for names that cannot be
 
 
 def _built(builder: Callable[[], object], target: str) -> object:
@@ -103,7 +104,7 @@ def _imported(name: str, target: str) -> ModuleType:
         if not name.endswith(".py"):
             return importlib.import_module(name)
         path = Path(name)
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise TraceError(f"{target}: there is no file {name}")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import stat
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from cgir import Graph, TraceError
+from cgir.errors import printable
 
 from .common.trace_request import TraceRequest
 
@@ -121,9 +123,8 @@ def _frontend_of_class(kind: type) -> str | None:
 
 
 def _frontend_of_file(path: Path) -> str:
-    if not path.exists():
-        raise TraceError(f"{path}: there is no such file or folder")
-    if path.is_dir():
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
         if not any((path / name).is_file() for name in SAVED_MODEL_FILES):
             raise TraceError(f"{path}: a folder without saved_model.pb is no SavedModel; supported are {SUPPORTED}")
         return SAVED_MODEL
@@ -135,3 +136,26 @@ def _frontend_of_file(path: Path) -> str:
     if path.suffix not in _BY_SUFFIX:
         raise TraceError(f"{path}: cannot tell the format from {path.suffix!r}; supported are {SUPPORTED}")
     return _BY_SUFFIX[path.suffix]
+
+
+def _mode(path: Path) -> int:
+    """What is at a path: a folder, or a file that can be read; pipes and devices may have no end.
+
+    Raises:
+        TraceError: there is nothing, or something else.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise TraceError(f"{path}: there is no such file or folder") from error
+    except (OSError, ValueError) as error:  # links in a circle, names that are too long or hold NUL
+        reason = getattr(error, "strerror", None) or error
+        raise TraceError(f"{printable(path, 200)}: no file can be read there ({reason})") from error
+    mode = found.st_mode
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise TraceError(f"{path}: a pipe or device, expected a file; write what comes out of it to one")
+    if stat.S_ISREG(mode) and not found.st_size:
+        raise TraceError(f"{path}: the file is empty, expected a model")
+    if not os.access(path, os.R_OK):
+        raise TraceError(f"{path}: no permission to read it")
+    return mode

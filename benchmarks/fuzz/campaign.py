@@ -21,8 +21,9 @@ from .watched import FINDINGS, Outcome, outcomes
 BATCH = 100
 # MODULE of this folder, which has a TARGET; or MODULE.NUMBER of those in its TARGETS
 KINDS: tuple[str, ...] = (
-    "onnx_fields", "onnx_operators", "tensorflow_files.0", "tensorflow_files.1", "modules", "label_tables",
-    "specifications", "graph_files", "store_files", "model_files", "search_logs", "command_line",
+    "onnx_fields", "onnx_operators", "tensorflow_files.0", "tensorflow_files.1", "keras_files.0", "keras_files.1",
+    "pt2_files", "modules", "label_tables", "specifications", "graph_files", "store_files", "model_files",
+    "search_logs", "command_line",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from numpy.random import Generator
 
 import frontends
+import frontends.keras.importer  # processes that read inputs are forked after Keras is loaded
 
 from .mutation import mutate_bytes, mutate_json, random_value
 from .target import Target

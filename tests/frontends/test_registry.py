@@ -30,7 +30,7 @@ def test_rows_are_there_once() -> None:
 def test_files_are_known_by_their_suffix(row: tuple[str, str], tmp_path: Path) -> None:
     suffix, frontend = row
     path = tmp_path / f"net{suffix}"
-    path.touch()
+    path.write_bytes(b"x")
     assert has_model_suffix(path)
     assert frontend_name(path) == frontend_name(str(path)) == frontend
 
@@ -38,7 +38,7 @@ def test_files_are_known_by_their_suffix(row: tuple[str, str], tmp_path: Path) -
 def test_a_folder_is_a_saved_model(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="is no SavedModel"):
         frontend_name(tmp_path)
-    (tmp_path / "saved_model.pb").touch()
+    (tmp_path / "saved_model.pb").write_bytes(b"x")
     assert frontend_name(tmp_path) == SAVED_MODEL
 
 
