@@ -85,7 +85,7 @@ def write_file(rng: Generator, seeds: Seeds, folder: Path) -> Path:
     if kind < 0.75:
         name = next(name for name in members if "/models/" in name)
         if kind < 0.15:  # also the configurations of weights and constants, and versions
-            others = [name for name, data in members.items() if data[:1] == b"{"]
+            others = [name for name in members if name.endswith(".json")]
             name = others[int(rng.integers(len(others)))]
         value = json.loads(members[name])
         if kind < 0.3:

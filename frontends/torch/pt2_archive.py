@@ -48,6 +48,7 @@ _DTYPES = {
 }  # fmt: skip
 _FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format}
 MAX_CONSTANT = 1 << 20  # bytes: constants up to this size keep their contents
+MAX_BYTES = 2**63 - 1  # of a tensor
 SCHEMA_MAJOR = 8
 # Operators and namespaces that reach outside the process: files, other processes, the terminal.
 FORBIDDEN_OPS = frozenset(("from_file", "save", "_print", "warn"))
@@ -233,13 +234,14 @@ def _tensor_meta(graph: JsonObject, name: str) -> TensorMeta:
     shape = tuple(int(_hint(size)) for size in meta["sizes"])
     if any(n < 0 for n in shape):
         raise ValueError(f"the shape of {name!r} is {shape}")
+    dtype = getattr(torch, _DTYPES[meta["dtype"]])
+    if dtype.itemsize * prod(max(n, 1) for n in shape) > MAX_BYTES:
+        raise ValueError(f"the shape of {name!r} is {shape}, of more bytes than PyTorch can count")
     symbols = (
         re.match(r"Symbol\('(\w+)'", size["as_expr"]["expr_str"]) if "as_expr" in size else None
         for size in meta["sizes"]
     )
-    return TensorMeta(
-        shape, getattr(torch, _DTYPES[meta["dtype"]]), tuple(symbol[1] if symbol else None for symbol in symbols)
-    )
+    return TensorMeta(shape, dtype, tuple(symbol[1] if symbol else None for symbol in symbols))
 
 
 # --- calls

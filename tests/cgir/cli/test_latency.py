@@ -108,7 +108,7 @@ def test_complaints_are_one_line(
     words: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_net(tmp_path)
-    Path("small_net.keras").touch()
+    Path("small_net.keras").write_bytes(b"x")
     Path("graph.json").write_text("{}")
     assert main(["latency", *words, *FEW]) == 2
     found = capsys.readouterr()

@@ -411,7 +411,7 @@ def test_the_import_needs_no_tensorflow(backend: str) -> None:
 
 
 def test_keras_missing_is_said(tmp_path: Path) -> None:
-    (tmp_path / "x.keras").write_bytes(b"")
+    (tmp_path / "x.keras").write_bytes(b"x")
     program = (
         "import sys\nsys.modules['keras'] = None\nimport frontends, cgir\n"
         f"try:\n    frontends.trace({str(tmp_path / 'x.keras')!r})\nexcept cgir.TraceError as error:\n    print(error)"
