@@ -154,7 +154,8 @@ class ShardReader:
         self.sizes = [self._footer.row_group(group).num_rows for group in range(self._footer.num_row_groups)]
         if min(self.sizes, default=0) < 0:
             raise FileFormatError(f"{path}: a row group of {min(self.sizes)} rows; the file is damaged")
-        DEFAULT.check("bytes", 8 * sum(self.sizes) - path.stat().st_size, f"{path}: its list of rows")
+        if 8 * sum(self.sizes) - path.stat().st_size > DEFAULT.bytes:
+            raise FileFormatError(f"{path}: claims {sum(self.sizes):,} rows, more than its bytes; the file is damaged")
         self.digest = self._metadata.get(b"cgir.digest", b"")
         if digest(*self._tables) != self.digest:
             raise FileFormatError(
@@ -236,13 +237,14 @@ class ShardReader:
             self.column(name, group)
 
     def _check_claim(self, name: str, group: int) -> None:
-        """Raise LimitError if a column would take much more memory than its bytes in the file."""
+        """FileFormatError if a column would take much more memory than its bytes in the file, as none written does."""
         row_group = self._footer.row_group(group)
         for index in range(row_group.num_columns):
             chunk = row_group.column(index)
             if chunk.path_in_schema.partition(".")[0] == name:
                 claimed = max(chunk.total_uncompressed_size, 8 * chunk.num_values) - chunk.total_compressed_size
-                DEFAULT.check("bytes", claimed, f"{self.path}: row group {group}: column {name}")
+                if claimed > DEFAULT.bytes:
+                    raise self._damaged(group, f"column {name} claims {claimed:,} bytes beyond its own")
 
     def _damaged(self, group: int, problem: str) -> FileFormatError:
         return FileFormatError(

@@ -15,7 +15,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial, wraps
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Any
 
@@ -174,35 +174,47 @@ def private_draws(seed: int) -> Iterator[None]:
         yield
 
 
+class _Named:
+    """A function that is pickled by the name of what it stands in for: other threads may do so meanwhile."""
+
+    def __init__(self, module: ModuleType, name: str, call: Function) -> None:
+        self.__module__, self.__name__, self._call = module.__name__, name, call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+
 Place = tuple[ModuleType, str, Callable[[Function], Function]]
 
 
 def _of_generator(module: ModuleType, owner: object, kind: str, **others: str) -> list[Place]:
     """Stand-ins for the functions of a module that are methods of its global generator, and for `others`."""
 
-    def make(method: str, original: Function) -> Function:
+    def make(name: str, method: str, original: Function) -> Function:
         def call(*args: Any, **kwargs: Any) -> Any:
             if _thread.generators is None:
                 return original(*args, **kwargs)
             return getattr(getattr(_thread.generators, kind), method)(*args, **kwargs)
 
-        return call
+        return _Named(module, name, call)
 
     methods = {name: name for name, value in vars(module).items() if getattr(value, "__self__", None) is owner}
-    return [(module, name, partial(make, method)) for name, method in (methods | others).items()]
+    return [(module, name, partial(make, name, method)) for name, method in (methods | others).items()]
 
 
 def _of_torch() -> list[Place]:
     """Stand-ins for PyTorch's functions that seed, save and restore its global generator."""
 
-    def make(own: Function, original: Function) -> Function:
-        @wraps(original)
+    def make(module: ModuleType, name: str, own: Function, original: Function) -> Function:
         def call(*args: Any, **kwargs: Any) -> Any:
             if _thread.generators is None:
                 return original(*args, **kwargs)
             return own(_thread.generators.torch, *args, **kwargs)
 
-        return call
+        return _Named(module, name, call)
 
     owns: dict[str, Function] = {
         "manual_seed": lambda generator, seed: generator.manual_seed(int(seed)),
@@ -211,7 +223,11 @@ def _of_torch() -> list[Place]:
         "get_rng_state": lambda generator: generator.get_state(),
         "set_rng_state": lambda generator, new_state: generator.set_state(new_state),
     }
-    return [(module, name, partial(make, own)) for module in (torch, torch.random) for name, own in owns.items()]
+    return [
+        (module, name, partial(make, module, name, own))
+        for module in (torch, torch.random)
+        for name, own in owns.items()
+    ]
 
 
 _NUMPY, _PYTHON = np.random.mtrand._rand, random._inst

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import random
+import sys
 import threading
 from collections.abc import Callable
 
@@ -159,3 +161,14 @@ def test_other_threads_draw_what_their_seed_says() -> None:
             torch.rand(1)
     thread.join()
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["random.shuffle", "random.random", "numpy.random.rand", "torch.manual_seed", "torch.random.get_rng_state"],
+)
+def test_functions_of_global_generators_can_be_pickled_meanwhile(function):
+    module, _, name = function.rpartition(".")
+    with private_draws(0):
+        data = pickle.dumps(getattr(sys.modules[module], name))
+    assert pickle.loads(data) == getattr(sys.modules[module], name)
