@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_gaps_and_detached_nodes_are_saved(tmp_path: Path) -> None:
     loaded = cgir.load(tmp_path / "graph.json")
     assert (loaded.detached, loaded.known_gaps) == (graph.detached, graph.known_gaps)
     assert not loaded.complete
-    text = (tmp_path / "graph.json").read_text()
+    text = re.sub(',"checksum":"[0-9a-f]{8}"', "", (tmp_path / "graph.json").read_text())
     for before, after, problem in (
         ('["FLOPs",', "[", "known_gaps must be pairs of strings"),
         (

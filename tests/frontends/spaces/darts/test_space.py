@@ -341,7 +341,7 @@ BAD = (
     ("Genotype(normal=[", "cannot be read"),
     ("Genotype(normal=\n[", "cannot be read"),
     ("(" * 5000, "cannot be read"),
-    ("-" * 100_000 + "1", "cannot be read"),
+    ("-" * 100_000 + "1", "has 100,001 characters; expected at most 10,000"),
     ("\0", "cannot be read"),
     ("__import__('os').getcwd()", "is not a genotype"),
     ("Genotype([], range(2, 6), [], range(2, 6))", "is not a genotype"),
