@@ -256,9 +256,9 @@ def test_sizes_that_overflow_are_refused(archive: Path, tmp_path: Path) -> None:
     for sizes in ([2**63 - 1, 4], [0, 2**62, 2**62]):
 
         def change(model: dict[str, Any], sizes: list[int] = sizes) -> None:
-            for meta in model["graph_module"]["graph"]["tensor_values"].values():
-                meta["sizes"] = [{"as_int": n} for n in sizes]
-                meta["strides"] = [{"as_int": 1} for _ in sizes]
+            for value in model["graph_module"]["graph"]["tensor_values"].values():
+                value["sizes"] = [{"as_int": n} for n in sizes]
+                value["strides"] = [{"as_int": 1} for _ in sizes]
 
         with pytest.raises(cgir.TraceError, match="more bytes than PyTorch can count"):
             frontends.trace(rewritten(archive, tmp_path / "model.pt2", change))
