@@ -51,9 +51,9 @@ def title(node: Node) -> str:
 def operators(nodes: Iterable[Node]) -> str:
     """Which operators, the most frequent first: "3 Conv, 3 BatchNorm, ReLU"."""
     counts = Counter(map(op_name, nodes)).most_common()
-    more = [f"{sum(count for _, count in counts[KINDS_NAMED:])} more"] if len(counts) > KINDS_NAMED + 1 else []
+    more = [f"{sum(count for _, count in counts[KINDS_NAMED:]):,} more"] if len(counts) > KINDS_NAMED + 1 else []
     return ", ".join(
-        [f"{count} {name}" if count > 1 else name for name, count in counts[: KINDS_NAMED if more else None]] + more
+        [f"{count:,} {name}" if count > 1 else name for name, count in counts[: KINDS_NAMED if more else None]] + more
     )
 
 

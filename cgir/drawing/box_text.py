@@ -13,8 +13,8 @@ def labels(graph: Graph, box: Box) -> tuple[str, str]:
     """A box's first two lines: what it is, and what is in it or where it belongs."""
     nodes = box.block.copies[0]
     if len(nodes) == 1:
-        return repeated(box.times, title(graph.nodes[nodes[0]])), box.label
-    return repeated(box.times, name_of(box)), content(graph, box)
+        return repeated(box.times, title(graph.nodes[nodes[0]]), box.block.beside), box.label
+    return repeated(box.times, name_of(box), box.block.beside), content(graph, box)
 
 
 def name_of(box: Box) -> str:
@@ -29,9 +29,16 @@ def content(graph: Graph, box: Box) -> str:
     return title(nodes[0]) if len(nodes) == 1 else operators(nodes)
 
 
-def repeated(copies: int, name: str) -> str:
-    """The name, after the number of copies if there are several."""
-    return f"{copies} \u00d7 {name}" if copies > 1 else name
+def repeated(copies: int, name: str, beside: bool = False) -> str:
+    """The name, after the number of copies if there are several.
+
+    Args:
+        copies: their number.
+        name: may be empty.
+        beside: say that they are side by side.
+    """
+    text = f"{copies:,} \u00d7 {name}" if copies > 1 else name
+    return text.removesuffix(" \u00d7 ") + (", " if name else " ") + "side by side" if beside else text
 
 
 def fill(graph: Graph, box: Box) -> str:

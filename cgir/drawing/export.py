@@ -52,12 +52,12 @@ def summary(graph: Graph, depth: int | None = None) -> str:
         for frame in diagram.frames:
             if number in frame.boxes:
                 if number == frame.boxes[0]:
-                    name = "  " * level + repeated(frame.copies, frame.label or "nodes")
+                    name = "  " * level + repeated(frame.copies, frame.label or "nodes", frame.beside)
                     rows.append(("", name, "", "", "", "", "", ""))
                 level += 1
         params, flops = (sum(cost[index][column] for index in box.nodes) for column in (0, 1))
         figures = f"{len(box.nodes):,}", f"{params:,}" if params else "", f"{flops / total:.1%}" if flops else ""
-        name = "  " * level + repeated(len(box.block.copies), name_of(box))
+        name = "  " * level + repeated(len(box.block.copies), name_of(box), box.block.beside)
         shape, reads = shape_text(shape_of(graph, box.nodes)), " ".join(map(str, sources))
         rows.append((str(number), name, content(graph, box), *figures, shape, reads))
     weights, products = total_texts(graph, short_number)
@@ -117,7 +117,7 @@ def _dot_boxes(graph: Graph, diagram: BlockDiagram, boxes: range | Nodes, first:
         frame = diagram.frames[number]
         if not frame.boxes or any(box not in remaining for box in frame.boxes):
             continue
-        label = _quoted(repeated(frame.copies, frame.label))
+        label = _quoted(repeated(frame.copies, frame.label, frame.beside))
         yield f"{indent}subgraph cluster_{number} {{ label={label}; color=gray; fontsize=10;"
         yield from _dot_boxes(graph, diagram, frame.boxes, number + 1, indent + "  ")
         yield f"{indent}}}"

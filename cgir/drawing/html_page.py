@@ -75,5 +75,5 @@ def _blocks(
 
 def _caption(graph: Graph, box: Box) -> str:
     name, content = labels(graph, box)
-    name = repeated(box.times, box.block.name) if box.block.name else name
+    name = repeated(box.times, box.block.name, box.block.beside) if box.block.name else name
     return f"<b>{html.escape(name)}</b> {html.escape(content)}"

@@ -7,6 +7,7 @@ long as the diagram stays small; of blocks that repeat, the first is opened.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,32 +17,40 @@ import numpy as np
 
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
-from cgir.typing import BoolArray
+
+from .block_names import common_prefix_length, join_path, relative, span
+from .repeats import repeats
 
 MAX_BOXES = 40  # most boxes of a readable diagram
-MAX_PERIOD = 64  # parts of a sequence that may repeat
+MIN_BESIDE = 4  # copies side by side: of fewer, such as three projections, each is drawn
 
 Nodes = tuple[int, ...]
 
 
 class Block(NamedTuple):
-    """A module, a node, or a sequence of them; `copies` are equal, consecutive, their nodes in the same order."""
+    """A module, a node, or a sequence of them.
+
+    `copies` are equal, their nodes in the same order: one after the other, or `beside` one another, all between the
+    same nodes.
+    """
 
     name: str
     copies: tuple[Nodes, ...]
+    beside: bool = False
 
 
 class Frame(NamedTuple):
     """An opened block.
 
     `name`: of the module; `label`: the same within the opened block around it; `copies`: how often it repeats; `boxes`:
-    those drawn in its place.
+    those drawn in its place; `beside`: whether its copies are side by side.
     """
 
     name: str
     label: str
     copies: int
     boxes: tuple[int, ...]
+    beside: bool = False
 
 
 class Box(NamedTuple):
@@ -82,7 +91,7 @@ def every_node(graph: Graph) -> BlockDiagram:
     boxes = (Box(Block(node.module, ((index,),)), node.module, 1, (index,)) for index, node in enumerate(graph.nodes))
     paths = _module_paths(graph)
     named = [path for path in paths if path]
-    common = min(_common_prefix_length(named), min(map(len, named)) - 1) if named else 0
+    common = min(common_prefix_length(named), min(map(len, named)) - 1) if named else 0
     groups: dict[str, list[int]] = {}
     for index, path in enumerate(paths):
         if path:
@@ -167,29 +176,39 @@ class ModuleTree:
     def _common_path(self, nodes: Nodes) -> tuple[str, ...]:
         """The path that all modules of these nodes begin with."""
         named = [self.paths[index] for index in nodes if self.paths[index]]
-        return named[0][: _common_prefix_length(named)] if named else ()
+        return named[0][: common_prefix_length(named)] if named else ()
 
     def children(self, nodes: Nodes, limit: int) -> list[Block]:
         """The submodules of a region, and single nodes between them, in topological order; at most `limit` blocks."""
         depth = len(self._common_path(nodes)) + 1
         keys = {index: self.paths[index][:depth] if len(self.paths[index]) >= depth else None for index in nodes}
         parts = _topological_order(self.graph, _group_by_key(self.graph, nodes, keys))
-        blocks = self._merge_repeats([(_join_path(keys[part[0]]), part) for part in parts])
+        blocks = self._merge_repeats([(join_path(keys[part[0]]), part) for part in parts])
+        if limit < len(blocks) < len(parts):
+            blocks = self._merge_again(blocks)
         if len(blocks) > limit:
             blocks = self._merge_repeats(
                 _pack(self.graph, [(block.name, sum(block.copies, ())) for block in blocks], limit)
             )
         return blocks
 
+    def _merge_again(self, blocks: Sequence[Block]) -> list[Block]:
+        """Equal sequences of blocks in a row become one block, such as layers that consist of repeated blocks."""
+        whole = {sum(block.copies, ()): block for block in blocks}
+        merged = self._merge_repeats([(block.name, nodes) for nodes, block in whole.items()])
+        return [whole.get(block.copies[0], block) if len(block.copies) == 1 else block for block in merged]
+
     def _merge_repeats(self, parts: Sequence[tuple[str, Nodes]]) -> list[Block]:
         """Equal sequences of parts in a row become one block."""
         numbers: dict[object, int] = {}
         row = [numbers.setdefault(self._signature(nodes), len(numbers)) for _, nodes in parts]
-        latest, repeats = self._latest_read(parts), _repeats(row)
+        part_of = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
+        after, beside = repeats(row, self._latest_read(parts, part_of), self._first_nodes(parts, part_of))
+        candidates, lengths = np.any(after | beside, axis=1).tolist(), after | beside
         blocks, start = [], 0
         while start < len(parts):
-            period, copies = 1, [parts[start][1]]
-            for length in np.flatnonzero(repeats[start]).tolist():
+            period, copies, is_beside = 1, [parts[start][1]], False
+            for length in np.flatnonzero(lengths[start]).tolist() if candidates[start] else ():
                 end = start + period * len(copies)
                 if (
                     length % period == 0
@@ -197,17 +216,18 @@ class ModuleTree:
                     and row[end : end + 1] != row[end - period : end - period + 1]
                 ):
                     continue  # ends where the shorter period does
-                longer = self._find_copies(parts, row, latest, start, length)
-                if len(longer) * length > len(copies) * period:
-                    period, copies = length, longer
+                longer = self._find_copies(parts, row, start, length) if after[start, length] else []
+                if is_longer_beside := len(longer) <= 1 and bool(beside[start, length]):
+                    longer = self._find_beside(parts, row, part_of, start, length)
+                if len(longer) > 1 and len(longer) * length > len(copies) * period:
+                    period, copies, is_beside = length, longer, is_longer_beside
             names = [name for name, _ in parts[start : start + period * len(copies)]]
-            blocks.append(Block(_span(names) if len(copies) > 1 else names[0], tuple(copies)))
+            blocks.append(Block(span(names) if len(copies) > 1 else names[0], tuple(copies), is_beside))
             start += period * len(copies)
         return blocks
 
-    def _latest_read(self, parts: Sequence[tuple[str, Nodes]]) -> list[int]:
+    def _latest_read(self, parts: Sequence[tuple[str, Nodes]], part_of: dict[int, int]) -> list[int]:
         """For each part the last of the other parts that it reads, -1 if none."""
-        part_of = {index: number for number, (_, nodes) in enumerate(parts) for index in nodes}
         return [
             max(
                 (
@@ -221,13 +241,67 @@ class ModuleTree:
             for number, (_, nodes) in enumerate(parts)
         ]
 
+    def _first_nodes(self, parts: Sequence[tuple[str, Nodes]], part_of: dict[int, int]) -> list[tuple[int, int, int]]:
+        """Of each part's first node: a number for what it reads, the part of its last reader, this reader."""
+        numbers: dict[Nodes, int] = {}
+        return [
+            (
+                numbers.setdefault(self.graph.nodes[index].inputs, len(numbers)),
+                *max(((part_of.get(i, len(parts)), i) for i in self.graph.consumers[index]), default=(-1, -1)),
+            )
+            for index in (nodes[0] for _, nodes in parts)
+        ]
+
+    def _find_beside(
+        self,
+        parts: Sequence[tuple[str, Nodes]],
+        row: Sequence[int],
+        part_of: dict[int, int],
+        start: int,
+        length: int,
+    ) -> list[Nodes]:
+        """The copies of the sequence at `start` in a row that read the same nodes and are read by the same.
+
+        Args:
+            parts: all.
+            row: numbers, equal for equal parts.
+            part_of: the part of each node.
+            start: the first part of the sequence.
+            length: its number of parts.
+        """
+        copies: list[Nodes] = []
+        first, second = parts[start][1][0], parts[start + length][1][0]
+        if self._outside(first, part_of, start, length) != self._outside(second, part_of, start + length, length):
+            return []
+        for at in range(start, len(row) - length + 1, length):
+            if row[at : at + length] != row[start : start + length] or (
+                copies
+                and any(
+                    self._outside(a, part_of, start, length) != self._outside(b, part_of, at, length)
+                    for shift in range(length)
+                    for a, b in zip(parts[start + shift][1], parts[at + shift][1], strict=True)
+                )
+            ):
+                break
+            nodes = sum((nodes for _, nodes in parts[at : at + length]), ())
+            if copies and self._signature(nodes) != self._signature(copies[0]):
+                break
+            copies.append(nodes)
+        return copies if len(copies) >= MIN_BESIDE else []
+
+    def _outside(self, index: int, part_of: dict[int, int], start: int, length: int) -> tuple[list[int], list[int]]:
+        """What a node reads outside of a sequence of parts, and what reads it there."""
+        sources, readers = self.graph.nodes[index].inputs, self.graph.consumers[index]
+        return (
+            [source for source in sources if not start <= part_of.get(source, -1) < start + length],
+            [reader for reader in readers if not start <= part_of.get(reader, -1) < start + length],
+        )
+
     def _find_copies(
-        self, parts: Sequence[tuple[str, Nodes]], row: Sequence[int], latest: Sequence[int], start: int, length: int
+        self, parts: Sequence[tuple[str, Nodes]], row: Sequence[int], start: int, length: int
     ) -> list[Nodes]:
         """The copies of the sequence at `start` in a row, each reading the one before and wired like the first."""
         copies: list[Nodes] = []
-        if max(latest[start + length : start + 2 * length]) < start:
-            return [sum((nodes for _, nodes in parts[start : start + length]), ())]  # side by side, as in a fan
         for at in range(start, len(row) - length + 1, length):
             nodes = sum((nodes for _, nodes in parts[at : at + length]), ())
             if row[at : at + length] != row[start : start + length] or (
@@ -250,51 +324,37 @@ class ModuleTree:
         )
 
 
-def _repeats(row: Sequence[int]) -> BoolArray:
-    """[start, length]: whether the sequence of this length (<= `MAX_PERIOD`) at `start` stands twice in a row."""
-    longest = min(MAX_PERIOD, len(row) // 2)
-    values, found = np.asarray(row), np.zeros((len(row), longest + 1), bool)
-    for length in range(1, longest + 1):
-        equal = np.concatenate([[0], np.cumsum(values[:-length] == values[length:])])  # pairs before each start
-        found[: len(row) - 2 * length + 1, length] = equal[length:] - equal[:-length] == length
-    return found
-
-
-def _common_prefix_length(paths: Sequence[tuple[str, ...]]) -> int:
-    """Length of the longest common prefix."""
-    first, last = min(paths), max(paths)
-    return next(
-        (depth for depth, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
-    )
-
-
 def _group_by_key(graph: Graph, nodes: Nodes, keys: dict[int, tuple[str, ...] | None]) -> list[list[int]]:
     """Group nodes by key, apart where a path leaves a group and comes back; nodes without a key stay alone."""
     members: list[list[int]] = []
-    ancestors: list[int] = []  # of each group, as bits
+    ancestors: list[int] = []  # of each group, as bits of those that may be entered again
+    bits: list[int] = []  # of each group, 0 for one that may not
     group_of: dict[int, int] = {}
     latest: dict[tuple[str, ...], int] = {}
+    uses, num_keyed = Counter(keys.values()), 0
     for index in nodes:
         above = {group_of[source] for source in graph.nodes[index].inputs if source in group_of}
-        key = keys[index]
+        key = keys[index] if uses[keys[index]] > 1 else None
         group = latest.get(key, -1) if key is not None and graph.nodes[index].op not in ("Input", "Output") else -1
-        if is_new := group < 0 or any(ancestors[other] >> group & 1 for other in above):
+        if is_new := group < 0 or any(ancestors[other] & bits[group] for other in above):
             group = len(members)
             members.append([])
             ancestors.append(0)
+            bits.append(0 if key is None else 1 << num_keyed)
             if key is not None:
+                num_keyed += 1
                 latest[key] = group
         members[group].append(index)
         group_of[index] = group
         reached = ancestors[group]
         for other in above - {group}:
-            reached |= ancestors[other] | 1 << other
+            reached |= ancestors[other] | bits[other]
         if reached != ancestors[group]:
             ancestors[group] = reached
             if is_new:
                 continue  # nothing reads it yet
             for other, before in enumerate(ancestors):
-                if before >> group & 1:
+                if before & bits[group]:
                     ancestors[other] = before | reached
     return members
 
@@ -345,32 +405,9 @@ def _pack(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> list[
             key=lambda cut: (passing[cut], cut),
         )
         names = [name for name, _ in parts[start:stop]]
-        packed.append((_span(names), sum((nodes for _, nodes in parts[start:stop]), ())))
+        packed.append((span(names), sum((nodes for _, nodes in parts[start:stop]), ())))
         start = stop
     return packed
-
-
-def _join_path(key: tuple[str, ...] | None) -> str:
-    return ".".join(key or ())
-
-
-def _span(names: Sequence[str]) -> str:
-    """blocks.0 .. 11 for blocks.0, blocks.1, ..., blocks.11."""
-    known = [name for name in names if name]
-    if not known or known[0] == known[-1]:
-        return known[0] if known else ""
-    first, last = known[0].rpartition("."), known[-1].rpartition(".")
-    return f"{known[0]} .. {last[2] if first[0] == last[0] else known[-1]}"
-
-
-def _label(name: str, around: Sequence[str]) -> str:
-    """A name without that of the innermost block around it; one that is only a number keeps what is before it."""
-    paths = [frame.partition(" .. ")[0] + "." for frame in around]
-    label = next((name.removeprefix(path) for path in reversed(paths) if name.startswith(path)), name)
-    before = name.removesuffix(label).split(".")[:-1]
-    while before and label[:1].isdigit():
-        label = f"{before.pop()}.{label}"
-    return label
 
 
 def _build_diagram(
@@ -397,7 +434,7 @@ def _build_diagram(
     boxes = [
         Box(
             block,
-            _label(block.name, [prefix, *(opened[frame].name for frame in around)]),
+            relative(block.name, [prefix, *(opened[frame].name for frame in around)]),
             len(box_nodes) // len(block.copies[0]),
             tuple(sorted(box_nodes)),
         )
@@ -407,8 +444,8 @@ def _build_diagram(
     for number, block in enumerate(opened):
         members = [(box, around) for box, (_, around) in enumerate(rows) if number in around]
         outer = members[0][1][: members[0][1].index(number)]
-        label = _label(block.name, [prefix, *(opened[other].name for other in outer)])
-        frames.append(Frame(block.name, label, len(block.copies), tuple(box for box, _ in members)))
+        label = relative(block.name, [prefix, *(opened[other].name for other in outer)])
+        frames.append(Frame(block.name, label, len(block.copies), tuple(box for box, _ in members), block.beside))
     return BlockDiagram(tuple(boxes), tuple(tuple(sorted(s)) for s in sources), tuple(frames), representative)
 
 

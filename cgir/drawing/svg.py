@@ -107,7 +107,7 @@ def _node_lines(graph: Graph, box: Box) -> list[str]:
 
 def _block_lines(graph: Graph, box: Box, cost: Costs) -> list[str]:
     params, flops = _total(box, cost)
-    figures = [f"{len(box.nodes)} nodes"] if len(box.block.copies[0]) > 1 else []
+    figures = [f"{len(box.nodes):,} nodes"] if len(box.block.copies[0]) > 1 else []
     figures += [f"{short_number(params)} params"] if params else []
     figures += [f"{flops / graph.flops:.1%} FLOPs"] if flops > 0.0005 * graph.flops else []
     return [*labels(graph, box), " \u00b7 ".join([*figures, shape_text(shape_of(graph, box.nodes))])]
@@ -130,7 +130,8 @@ def tooltip(graph: Graph, box: Box, cost: Costs) -> str:
         Lines of text.
     """
     first = box.block.copies[0]
-    times = [f"{box.times} times, the first of them:"] if box.times > 1 else []
+    beside = " side by side" if box.block.beside else ""
+    times = [f"{box.times:,} times{beside}, the first of them:"] if box.times > 1 else []
     if len(first) == 1:
         return "\n".join([*times, *_node_tooltip(graph, first[0])])
     params, flops = _total(box, cost)
@@ -248,7 +249,7 @@ def _brackets(diagram: BlockDiagram, layer: Sequence[int], size: BoxSize) -> tup
         x = MARGIN + BRACKET * (column + 0.75)
         top, bottom = MARGIN + size.pitch * first, MARGIN + size.pitch * last + size.height
         middle, max_length = (top + bottom) / 2, (bottom - top) // 6
-        name, label = repeated(frame.copies, frame.name), repeated(frame.copies, frame.label)
+        name, label = (repeated(frame.copies, text, frame.beside) for text in (frame.name, frame.label))
         label = label if len(label) <= max_length else label[: max(max_length - 1, 1)] + "\u2026"
         style, color = ("r", "#222") if frame.copies > 1 else ("m", "#777")
         parts.append(

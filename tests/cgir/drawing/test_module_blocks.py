@@ -220,3 +220,29 @@ def test_large_graphs_stay_small_pictures(name, tmp_path):
 def test_tooltips_of_large_sums_are_cut(tmp_path):
     to_svg(FAMILIES["fan"](300), tmp_path / "fan.svg", full=True)
     assert "... and 197 more inputs" in (tmp_path / "fan.svg").read_text()
+
+
+def test_equal_nodes_side_by_side_are_one_box():
+    diagram = collapse(FAMILIES["fan"](1000))
+    check(FAMILIES["fan"](1000), diagram)
+    assert [(box.times, box.block.beside) for box in diagram.boxes] == [(1, False), (997, True), (1, False), (1, False)]
+    assert diagram.sources == ((), (0,), (1,), (2,))
+
+
+def test_experts_are_opened_once():
+    """Layers of 64 experts, each of three nodes, and a sum."""
+    graph = FAMILIES["mixture of experts"](193 * 30 + 2)
+    diagram = collapse(graph)
+    check(graph, diagram)
+    assert [(frame.copies, frame.beside) for frame in diagram.frames] == [(30, False), (64, True)]
+    assert [box.times for box in diagram.boxes] == [1, 1920, 1920, 1920, 30, 1]
+
+
+def test_readers_of_one_node_with_different_readers_are_not_side_by_side():
+    b = GraphBuilder()
+    x = y = b.input((4,))
+    readers = [b.relu(x) for _ in range(9)]
+    for reader in readers:
+        y = b.add(y, reader)
+    b.output(y)
+    assert not any(box.block.beside for box in collapse(b.build()).boxes)
