@@ -14,6 +14,7 @@ from typing import NamedTuple
 from cgir.errors import InvalidGraphError
 from cgir.graph import Graph, Node, Param
 from cgir.graph_batch import GraphBatch
+from cgir.limits import Limits
 from cgir.node_text import op_name
 from cgir.passes import canonicalize
 from cgir.passes.rewrite import rebuild
@@ -46,16 +47,17 @@ class Explanation(NamedTuple):
     all: bool
 
 
-def explain_export(a: Graph, b: Graph) -> Explanation:
+def explain_export(a: Graph, b: Graph, limits: Limits) -> Explanation:
     """Whether two graphs, which are not isomorphic, differ in nothing but what an exporter does.
 
     Args:
         a: a graph.
         b: the other one.
+        limits: whose seconds bound each search for an isomorphism.
     """
     if "raw" in (a.level, b.level):
         return Explanation("", False)
-    if a.level == b.level and (text := _left_out(a, b)):
+    if a.level == b.level and (text := _left_out(a, b, limits)):
         return Explanation(f"equal but for {text}", True)
     if a.level == b.level == "inference":
         return Explanation("", False)
@@ -65,18 +67,18 @@ def explain_export(a: Graph, b: Graph) -> Explanation:
         hint = 'exported files are compared at level="inference" (--level inference); trace both at it'
         return Explanation(hint, False)
     at = 'at level="inference" (--level inference), where BatchNorm is folded, they are'
-    if isomorphic(left, right):
+    if isomorphic(left, right, limits):
         return Explanation(f"{at} isomorphic", True)
-    text = _left_out(left, right)
+    text = _left_out(left, right, limits)
     return Explanation(f"{at} equal but for {text}" if text else "", bool(text))
 
 
-def _left_out(a: Graph, b: Graph) -> str:
+def _left_out(a: Graph, b: Graph, limits: Limits) -> str:
     """What one of the graphs lacks of the other, where it is all that distinguishes them; else empty."""
     if _operators(a) != _operators(b):  # most graphs differ in these, which is quick to see
         return ""
     first, second = _bare(a), _bare(b)
-    if not isomorphic(first.graph, second.graph):
+    if not isomorphic(first.graph, second.graph, limits):
         return ""
     biases = _unequal_biases(first, second)
     # + where a has more, - where b has: an export has less of everything

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 
 from cgir.graph import Graph, Node, NodeKind
+from cgir.limits import DEFAULT, Limits
 from cgir.node_text import op_name, operators, shape_text
 
 from .export_diff import explain_export
@@ -17,17 +18,25 @@ from .weisfeiler_lehman import param_groups
 LIMIT = 10  # nodes listed of each sort
 
 
-def diff(a: Graph, b: Graph) -> str:
+def diff(a: Graph, b: Graph, limits: Limits = DEFAULT) -> str:
     """Lines on what distinguishes `a` from `b`; empty if they are isomorphic.
 
     One line besides sizes and counts where they differ only as an exported file of an untrained network does. Else:
     sizes and operator counts; where they first differ; modules that only one of them has; the first nodes whose
     operators upstream have no counterpart in the other graph; shapes, attributes and parameters of nodes that do
     correspond; and which parameters are shared.
+
+    Args:
+        a: one graph.
+        b: the other one.
+        limits: whose seconds bound each search for an isomorphism.
+
+    Raises:
+        LimitError: whether they are isomorphic was not decided within the limit.
     """
-    if isomorphic(a, b):
+    if isomorphic(a, b, limits):
         return ""
-    exported = explain_export(a, b)
+    exported = explain_export(a, b, limits)
     if exported.all:
         return "\n".join([*_count_lines(a, b), exported.line])
     first, second = _structural_colors(a, b)
@@ -39,7 +48,7 @@ def diff(a: Graph, b: Graph) -> str:
     )
     lines += _listing(_parting_lines(a, first, second, "a")) + _listing(_parting_lines(b, second, first, "b"))
     lines += _listing(chain.from_iterable(_kind_lines(a.nodes[i], b.nodes[j], i, j) for i, j in pairs))
-    lines += _sharing_lines(a, b)
+    lines += _sharing_lines(a, b, limits)
     lines += [exported.line] if exported.line else []
     return "\n".join(lines or ["every node has a counterpart, but which feeds which differs"])
 
@@ -161,12 +170,12 @@ def _kind_lines(a: Node, b: Node, i: int, j: int) -> Iterator[str]:
     yield f"{where}: {'; '.join(changes)}"
 
 
-def _sharing_lines(a: Graph, b: Graph) -> list[str]:
+def _sharing_lines(a: Graph, b: Graph, limits: Limits) -> list[str]:
     uses = [sorted(Counter(param_groups(graph) or []).values(), reverse=True) for graph in (a, b)]
     left, right = ([count for count in counts if count > 1] for counts in uses)
     if left != right:
         return [f"parameters used more than once: {len(left)} in a (uses {left}), {len(right)} in b (uses {right})"]
-    if left and isomorphic(_unshared(a), _unshared(b)):
+    if left and isomorphic(_unshared(a), _unshared(b), limits):
         return [f"both share {len(left)} parameters, but between different nodes"]
     return []
 

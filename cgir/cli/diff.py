@@ -26,6 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the differences; exit status 1 if there are any."""
     a, b = (load_or_trace(target, args) for target in (args.a, args.b))
-    differences = graph_diff.diff(a, b)
+    differences = graph_diff.diff(a, b, args.limits)
     say(differences or "the graphs are isomorphic")
     return 1 if differences else 0

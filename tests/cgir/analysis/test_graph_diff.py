@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cgir_samples import random_graph, resnet50, ring_graph, shuffled
+from hard_isomorphism import cfi, cubic, network_of
 
 from benchmarks import large_graphs
-from cgir import diff, isomorphic
+from cgir import LimitError, Limits, diff, isomorphic
 from cgir.analysis import graph_diff
 from cgir.analysis.weisfeiler_lehman import colors
 from cgir.builder import GraphBuilder
@@ -142,3 +143,9 @@ def test_work_grows_with_the_graph_and_not_with_its_square():
         return count
 
     assert lines(800) < 2.5 * lines(400)
+
+
+def test_what_is_not_decided_in_time_is_an_error():
+    left, right = (network_of(cfi(cubic(60), twisted)) for twisted in (False, True))
+    with pytest.raises(LimitError, match="seconds"):
+        diff(left, right, Limits(seconds=1e-3))
