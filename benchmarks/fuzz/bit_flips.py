@@ -1,6 +1,6 @@
 """One flipped bit at a random place of every kind of file that the library writes: is it found, or is all the same?
 
-python -m benchmarks.fuzz.bit_flips --flips 500
+python -m benchmarks.fuzz.bit_flips --flips 300
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def rows(flips: int, seed: int = 0) -> list[dict[str, Any]]:
 def main() -> int:
     """Flip bits, print the table, and with `--write` keep it for RESULTS.md; 1 if one changed or killed anything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flips", type=int, default=500, help="of each kind of file (default: %(default)s)")
+    parser.add_argument("--flips", type=int, default=300, help="of each kind of file (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of their places (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="keep the table for RESULTS.md")
     options = parser.parse_args()
