@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, default=Path("runs/demo"),
         help="folder for pictures and the report (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=parse_seed, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

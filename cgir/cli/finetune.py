@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_label_options(parser)
     _add_model_options(parser)
     parser.add_argument("--limit", type=positive_int, metavar="N", help="use this many labels, drawn at random")
-    parser.add_argument("--seed", type=parse_seed, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument(
         "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
     )

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{part}-weight", type=float, default=float(part == "contrast"),
             help=f"weight in the loss {meaning} (default: %(default)s)",
         )  # fmt: skip
-    parser.add_argument("--seed", type=parse_seed, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     many = parser.add_mutually_exclusive_group()
     many.add_argument("--sample", type=positive_int, metavar="N", help="a data set of N networks drawn at random")
     many.add_argument("--all", action="store_true", help="a data set of all networks")
-    parser.add_argument("--seed", type=parse_seed, default=0)
+    parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument(
         "-o", "--output", type=Path, help="write the graph (JSON) or the data set (a folder, or a .parquet file) here"
     )
