@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from .errors import CgirError, LimitError
 
@@ -47,24 +47,25 @@ class Limits:
                 f"allow more (limits=Limits({name}=...), or --limits {name}=... on the command line)"
             )
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Limits from text such as "nodes=5e6,seconds=300"; the others keep their defaults.
+    def changed(self, text: str) -> Self:
+        """These limits with those in a text such as "nodes=5e6,seconds=300".
 
         Raises:
             CgirError: it names no limit, or a value is not a positive number.
         """
-        values: dict[str, float] = {}
+        values: dict[str, Any] = {}
         for part in text.split(","):
-            name, _, value = part.partition("=")
+            name, _, value = (piece.strip() for piece in part.partition("="))
+            if name not in LIMITS:
+                raise CgirError(f"{part!r} names no limit; expected NAME=NUMBER with a name of {', '.join(LIMITS)}")
             try:
                 number = float(value)
             except ValueError:
                 number = 0.0
-            if name.strip() not in LIMITS or not 0 < number < float("inf"):
-                raise CgirError(f"limits: {part!r}, expected NAME=NUMBER with a name of {', '.join(LIMITS)}")
-            values[name.strip()] = number if name.strip() == "seconds" else int(number)
-        return cls(**values)  # type: ignore[arg-type]  # each has its own type
+            if not (0 < number < float("inf") and (name == "seconds" or number.is_integer())):
+                raise CgirError(f"{name} is {value!r}, expected a positive number such as {getattr(DEFAULT, name)}")
+            values[name] = number if name == "seconds" else int(number)
+        return replace(self, **values)
 
 
 LIMITS = tuple(field.name for field in fields(Limits))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cgir import Graph, canonicalize
+from cgir import Graph, TraceError, canonicalize
 from cgir.limits import DEFAULT, Limits
 
 from .common.trace_request import BatchAxis, InputShape, TraceRequest
@@ -55,6 +55,8 @@ def trace(
         LimitError: it would take more than `limits` allow.
         UnsupportedOpError: with `strict`, for an operator outside the vocabulary.
     """
+    if not isinstance(limits, Limits):
+        raise TraceError(f"limits: found a {type(limits).__name__}, expected cgir.Limits(nodes=..., ...)")
     request = TraceRequest(inputs, input_shape, dims or {}, strict, name, batch, limits)
     graph = frontend_of(model).trace(model, request)
     return graph if raw else canonicalize(graph, level=level)

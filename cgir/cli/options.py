@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from math import inf, prod
 from pathlib import Path
+from typing import Any
 
 from cgir.errors import CgirError, TraceError
 from cgir.executors import FORMS
-from cgir.limits import DEFAULT, Limits
+from cgir.limits import DEFAULT
 
 MODEL = (
     "package.module:name or path/file.py:name, what builds the model (called without arguments) or the model itself; "
@@ -66,11 +67,13 @@ def add_limits_option(parser: argparse.ArgumentParser) -> None:
     """Declare what a file may take."""
     parser.add_argument(
         "--limits",
-        type=parse_limits,
+        action=ChangeLimits,
         default=DEFAULT,
         metavar="NAME=NUMBER,...",
-        help="allow more to a file that you trust, such as nodes=5e6,bytes=16e9,depth=500,seconds=300 (default: "
-        f"nodes={DEFAULT.nodes:.0e}, bytes={DEFAULT.bytes}, depth={DEFAULT.depth}, seconds={DEFAULT.seconds:.0f})",
+        help="allow more to a file that you trust, such as nodes=5e6,bytes=16e9,depth=500,seconds=300: nodes of its "
+        "graph, bytes of memory beyond its own size, depth of nesting, seconds of a step whose effort nobody knows "
+        f"(default: nodes={DEFAULT.nodes}, bytes={DEFAULT.bytes}, depth={DEFAULT.depth}, "
+        f"seconds={DEFAULT.seconds:.0f})",
     )
 
 
@@ -168,12 +171,17 @@ def batch_axis(given: list[tuple[str, int | None]] | None) -> int | dict[str, in
     return dict(given)
 
 
-def parse_limits(text: str) -> Limits:
-    """The limits in a text such as nodes=5e6,seconds=300."""
-    try:
-        return Limits.parse(text)
-    except CgirError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+class ChangeLimits(argparse.Action):
+    """Changes the limits by each text such as nodes=5e6,seconds=300."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option_string: object = None
+    ) -> None:
+        """Store the changed limits."""
+        try:
+            setattr(namespace, self.dest, getattr(namespace, self.dest).changed(values))
+        except CgirError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
 
 
 def parse_seed(text: str) -> int:
