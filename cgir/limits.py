@@ -73,4 +73,6 @@ DEFAULT = Limits()
 
 
 def _shown(number: float) -> str:
-    return f"{number:,}" if number < 1e15 else f"{number:.1e}"
+    if number < 1e15:
+        return f"{number:,}"
+    return f"{number:.1e}" if number < 1e300 else "more than 1e300"  # of an int as large, there is no float

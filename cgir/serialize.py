@@ -47,6 +47,8 @@ def load(path: str | PathLike[str]) -> Graph:
         FileFormatError: if the file is missing, damaged, foreign or of a newer version.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError("it is no file")  # a device or pipe may have no end
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path}: cannot be read: {one_line(error, 200)}") from error

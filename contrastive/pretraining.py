@@ -115,6 +115,8 @@ def _train(run: PretrainingRun, checkpoint: Path | None, checkpoint_every: int, 
             if checkpoint is None:
                 continue
             is_last = run.step == run.config.steps
+            if is_last:  # a signal from here on ends the call before the encoder is written
+                stop.message = f"pretraining is done; the same call or command writes the encoder from {checkpoint}"
             interrupted = distributed.any_process(bool(stop.requested)) and not is_last
             regular = run.step % checkpoint_every == 0 or is_last
             if is_first and (regular or interrupted or monotonic() - written > pause):

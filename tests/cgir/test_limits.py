@@ -15,6 +15,11 @@ def test_what_is_beyond_a_limit_is_refused_with_its_name_and_how_to_raise_it():
         limits.check("nodes", 1.1e15, "m.onnx")
 
 
+def test_a_number_without_a_float_is_refused_as_any_other():
+    with pytest.raises(LimitError, match="takes more than 1e300 nodes"):
+        Limits().check("nodes", 10**400, "m.pb")
+
+
 def test_a_limit_error_is_what_readers_of_files_and_of_models_promise():
     assert issubclass(LimitError, TraceError)
     assert issubclass(LimitError, FileFormatError)

@@ -173,6 +173,11 @@ def test_missing_file_and_folder(tmp_path):
             load(path)
 
 
+def test_a_device_is_refused_before_it_is_read():
+    with pytest.raises(FileFormatError, match="/dev/zero: cannot be read: it is no file"):
+        load("/dev/zero")
+
+
 def test_atomic_path_keeps_the_old_file_on_error(tmp_path):
     target = tmp_path / "file"
     target.write_text("old")
