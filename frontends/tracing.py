@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 from cgir import Graph, TraceError, canonicalize
 from cgir.limits import DEFAULT, Limits
+from cgir.verifier import MAX_ELEMENTS
 
 from .common.trace_request import BatchAxis, InputShape, TraceRequest
 from .registry import frontend_of
@@ -59,4 +61,7 @@ def trace(
         raise TraceError(f"limits: found a {type(limits).__name__}, expected cgir.Limits(nodes=..., ...)")
     request = TraceRequest(inputs, input_shape, dims or {}, strict, name, batch, limits)
     graph = frontend_of(model).trace(model, request)
+    for node in graph.nodes:
+        if prod(node.shape) >= MAX_ELEMENTS:
+            raise TraceError(f"{graph.name}: node {node.name!r} ({node.op}) has the size {node.shape}: 2^63 or more")
     return graph if raw else canonicalize(graph, level=level)

@@ -214,3 +214,12 @@ def test_attributes_of_many_numbers_are_read_quickly() -> None:
     stripped = from_bytes(data)
     assert time.perf_counter() - start < 1
     assert len(stripped.graph.node[0].attribute[0].floats) == 300_000
+
+
+def test_sizes_that_no_machine_has_are_an_error() -> None:
+    value = helper.make_tensor_value_info
+    sizes = value("x", 1, [1] + [2**62] * 29)
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [sizes], [value("y", 1, None)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    with pytest.raises(TraceError, match="2\\^63 or more"):
+        frontends.trace(model.SerializeToString())
