@@ -18,7 +18,7 @@ from cgir.report import caveats, costs, total_texts
 from .box_text import content, fill, labels, name_of, repeated, shape_of
 from .html_page import page
 from .importance import Importance, Shading
-from .module_blocks import BlockDiagram, Nodes, collapse, every_node
+from .module_blocks import BlockDiagram, ModuleTree, Nodes, collapse, every_node
 from .svg import svg
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def to_html(
         importance: shade by it.
     """
     shading = Shading(graph, importance) if importance else None
-    _write(path, page(graph, _diagram(graph, depth, full), shading))
+    tree = ModuleTree(graph)
+    _write(path, page(graph, every_node(graph) if full else tree.diagram(depth), tree, shading))
 
 
 def _diagram(graph: Graph, depth: int | None, full: bool) -> BlockDiagram:

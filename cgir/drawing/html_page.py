@@ -31,16 +31,17 @@ SCRIPT = (
 LARGE = 20_000  # nodes; above, a page with all blocks in blocks would be too large for a browser
 
 
-def page(graph: Graph, diagram: BlockDiagram, shading: Shading | None = None) -> str:
+def page(graph: Graph, diagram: BlockDiagram, tree: ModuleTree, shading: Shading | None = None) -> str:
     """The text of the page.
 
     Args:
         graph: that is shown.
         diagram: of the main drawing; every block has one more, of its own nodes, those of the first copy if it repeats.
+        tree: of its blocks.
         shading: colours by importance instead of category.
     """
     cost, title = costs(graph), html.escape(graph.name or "graph")
-    blocks = "\n".join(_blocks(graph, ModuleTree(graph), diagram, cost, "", shading))
+    blocks = "\n".join(_blocks(graph, tree, diagram, cost, "", shading))
     hint = "<p>Click a block to open it here; point at a box for all about it.</p>" if blocks else ""
     if blocks and len(graph) > LARGE:
         hint += "<p>The graph is large: blocks inside of these are not drawn.</p>"

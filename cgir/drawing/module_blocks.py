@@ -145,6 +145,8 @@ class ModuleTree:
         self.graph = graph
         self.kinds: list[int] = GraphBatch.from_graphs([graph]).kind.tolist()  # equal numbers: equal node kinds
         self.paths = _module_paths(graph)
+        # the main drawing and those of its blocks ask for the same regions
+        self._known: dict[Nodes, tuple[list[Block], int]] = {}
 
     def diagram(self, depth: int | None = None, within: Nodes | None = None, limit: int = MAX_BOXES) -> BlockDiagram:
         """The block diagram of the graph.
@@ -180,17 +182,23 @@ class ModuleTree:
 
     def children(self, nodes: Nodes, limit: int) -> list[Block]:
         """The submodules of a region, and single nodes between them, in topological order; at most `limit` blocks."""
-        depth = len(self._common_path(nodes)) + 1
-        keys = {index: self.paths[index][:depth] if len(self.paths[index]) >= depth else None for index in nodes}
-        parts = _topological_order(self.graph, _group_by_key(self.graph, nodes, keys))
-        blocks = self._merge_repeats([(join_path(keys[part[0]]), part) for part in parts])
-        if limit < len(blocks) < len(parts):
+        if nodes not in self._known:
+            self._known[nodes] = self._all_children(nodes)
+        blocks, parts = self._known[nodes]
+        if limit < len(blocks) < parts:
             blocks = self._merge_again(blocks)
         if len(blocks) > limit:
             blocks = self._merge_repeats(
                 _pack(self.graph, [(block.name, sum(block.copies, ())) for block in blocks], limit)
             )
         return blocks
+
+    def _all_children(self, nodes: Nodes) -> tuple[list[Block], int]:
+        """The blocks of a region, however many, and of how many parts they are."""
+        depth = len(self._common_path(nodes)) + 1
+        keys = {index: self.paths[index][:depth] if len(self.paths[index]) >= depth else None for index in nodes}
+        parts = _topological_order(self.graph, _group_by_key(self.graph, nodes, keys))
+        return self._merge_repeats([(join_path(keys[part[0]]), part) for part in parts]), len(parts)
 
     def _merge_again(self, blocks: Sequence[Block]) -> list[Block]:
         """Equal sequences of blocks in a row become one block, such as layers that consist of repeated blocks."""
