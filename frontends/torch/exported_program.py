@@ -101,6 +101,23 @@ def _import_program(
     return values.tape, values.tape.graph(name, unused)
 
 
+ENUMERATIONS: dict[str, type] = {
+    "ScalarType": torch.dtype, "Layout": torch.layout, "MemoryFormat": torch.memory_format,
+}  # fmt: skip
+
+
+def _check_enumerations(target: Any, args: Args, kwargs: Kwargs) -> None:
+    """Refuse plain numbers for types of elements and memory formats: PyTorch's operators do not check their range."""
+    named = {argument.name: argument for argument in getattr(target, "_schema", ()) and target._schema.arguments}
+    for argument, value in [*zip(named.values(), args, strict=False), *((named.get(k), v) for k, v in kwargs.items())]:
+        text = str(argument.real_type) if argument is not None else ""
+        kind = next((name for name in ENUMERATIONS if name in text), None)
+        if kind and value is not None and not isinstance(value, ENUMERATIONS[kind]):
+            raise TraceError(
+                f"its argument {argument.name} is {value!r:.60}, expected a torch.{ENUMERATIONS[kind].__name__}"
+            )
+
+
 class ExportedProgramImporter:
     """Executes the calls of a program one by one under a recorder; `current` is the call being executed.
 
@@ -191,6 +208,7 @@ class ExportedProgramImporter:
         is_operator = isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
         if name.startswith("sym_") or not is_operator:
             return target(*args, **kwargs)
+        _check_enumerations(target, args, kwargs)
         # strides on the exporter's device may have differed
         if target is torch.ops.aten.view.default and not args[0].is_contiguous():
             target = torch.ops.aten.reshape.default

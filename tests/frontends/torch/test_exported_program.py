@@ -363,3 +363,18 @@ def test_any_change_gives_a_graph_or_one_clear_line(archive: Path, tmp_path: Pat
         message = str(error)
     assert "model" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("number", [-3, 200, 10**6])
+def test_types_of_elements_are_no_numbers(number: int) -> None:
+    """PyTorch's own code reads beyond its table of types."""
+
+    class Softmax(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(x, -1, dtype=torch.float64)
+
+    program = torch.export.export(Softmax(), (torch.zeros(2, 3),))
+    (node,) = (node for node in program.graph.nodes if node.op == "call_function")
+    node.args, node.kwargs = (*node.args[:2], number), {}
+    with pytest.raises(cgir.TraceError, match=r"argument dtype is .*, expected a torch\.dtype"):
+        frontends.trace(program)
