@@ -182,7 +182,7 @@ def test_errors_are_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "saved").mkdir()
     for name in ("net.keras", "net.pt2", "saved/saved_model.pb"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"no model")
     (tmp_path / "damaged.onnx").write_bytes(b"no model")
     with pytest.raises(CgirError, match=message) as caught:
         latency(given, **options)
