@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.random import Generator
 
 from cgir import Graph, Node
+from cgir.ops import OPS
 
 SHAPE = (4,)
 
@@ -21,6 +24,23 @@ def node(op: str, inputs: Iterable[int] = ()) -> Node:
 def graph_of(nodes: Sequence[Node], name: str) -> Graph:
     """The graph whose output is the last of the nodes."""
     return Graph((*nodes, node("Output", (len(nodes) - 1,))), name, "module")
+
+
+def reordered(graph: Graph, rng: Generator) -> Graph:
+    """An isomorphic graph: nodes of equal depth in any order, and so are inputs of commutative operators."""
+    depth = np.zeros(len(graph), np.int64)
+    for index, node in enumerate(graph.nodes):
+        depth[index] = 1 + max((depth[source] for source in node.inputs), default=0)
+    order = np.lexsort((rng.random(len(graph)), depth))
+    position = np.empty(len(graph), np.int64)
+    position[order] = np.arange(len(graph))
+    nodes = []
+    for index in order.tolist():
+        node = graph.nodes[index]
+        slots = rng.permutation(len(node.inputs)) if OPS[node.op].commutative else np.arange(len(node.inputs))
+        inputs = position[list(node.inputs)][slots].tolist()
+        nodes.append(replace(node, inputs=tuple(inputs), in_shapes=tuple(node.in_shapes[slot] for slot in slots)))
+    return graph.with_nodes(nodes)
 
 
 def chain(nodes: int) -> Graph:

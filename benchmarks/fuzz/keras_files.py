@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import json
 import os
 import warnings
@@ -17,6 +16,7 @@ import frontends
 import frontends.keras.importer  # processes that read inputs are forked after Keras is loaded
 
 from .mutation import mutate_bytes, mutate_json, random_value
+from .resealing import zipped
 from .target import Target
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -112,7 +112,7 @@ def write_file(rng: Generator, seeds: Seeds, folder: Path) -> Path:
     if kind < 0.45:
         return _write_archive(rng, folder, _changed(rng, seeds.archives[index]))
     if kind < 0.6:
-        return _write(folder / "model.keras", mutate_bytes(rng, _zipped(seeds.archives[index], zipfile.ZIP_STORED)))
+        return _write(folder / "model.keras", mutate_bytes(rng, zipped(seeds.archives[index], zipfile.ZIP_STORED)))
     if kind < 0.75:
         return _write(folder / "model.h5", mutate_bytes(rng, seeds.hdf5[index]))
     return _write(folder / "model.h5", _changed_hdf5(rng, seeds.archives[index], folder))
@@ -136,7 +136,7 @@ def write_layer(rng: Generator, seeds: Seeds, folder: Path) -> Path:
     layer = {"module": "keras.layers", "class_name": name, "config": config}
     model = {"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": [inputs, layer]}}
     members = {"metadata.json": b'{"keras_version": "3.15.1"}', "config.json": json.dumps(model).encode()}
-    return _write(folder / "model.keras", _zipped(members, zipfile.ZIP_STORED))
+    return _write(folder / "model.keras", zipped(members, zipfile.ZIP_STORED))
 
 
 def _setting(rng: Generator, argument: str, kind: str) -> Any:
@@ -187,21 +187,13 @@ def _write_archive(rng: Generator, folder: Path, members: dict[str, bytes]) -> P
     """An archive, sometimes compressed, with members that are missing, twice there, or claim another size."""
     members = {name: data for name, data in members.items() if rng.random() > 0.03}
     methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-    data = bytearray(_zipped(members, methods[int(rng.integers(4)) if rng.random() < 0.2 else 0]))
+    data = bytearray(zipped(members, methods[int(rng.integers(4)) if rng.random() < 0.2 else 0]))
     if rng.random() < 0.1:  # sizes in the directory at the end, which are believed first
         at = data.find(b"PK\x01\x02")
         if at >= 0:
             field = at + int(rng.choice([20, 24]))
             data[field : field + 4] = int(rng.choice([0, 1, 10**9, 2**32 - 1])).to_bytes(4, "little")
     return _write(folder / "model.keras", bytes(data))
-
-
-def _zipped(members: dict[str, bytes], method: int) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data, method)
-    return stream.getvalue()
 
 
 TARGETS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import frontends
 import frontends.torch.exported_program  # processes that read inputs are forked after PyTorch is loaded
 
 from .mutation import NUMBERS, mutate_bytes, mutate_json, random_value
+from .resealing import zipped
 from .target import Target
 
 OTHER_TARGETS = (
@@ -95,7 +95,7 @@ def write_file(rng: Generator, seeds: Seeds, folder: Path) -> Path:
         members[name] = json.dumps(value).encode(errors="replace")
     elif kind < 0.85:
         members = _other_members(rng, members)
-    data = bytearray(_zipped(members, int(rng.choice([0, 0, 0, 0, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]))))
+    data = bytearray(zipped(members, int(rng.choice([0, 0, 0, 0, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]))))
     if kind >= 0.9:
         data = bytearray(mutate_bytes(rng, bytes(data)))
     elif kind >= 0.85:  # sizes and flags in the directory at the end, which are believed first
@@ -161,14 +161,6 @@ def _other_members(rng: Generator, members: dict[str, bytes]) -> dict[str, bytes
             data = json.dumps(random_value(rng)).encode()
         changed[name] = data
     return changed
-
-
-def _zipped(members: dict[str, bytes], method: int) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
-        for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data, method)
-    return stream.getvalue()
 
 
 TARGET = Target(".pt2: JSON, operators, members, bytes", prepare, write_file, frontends.trace)

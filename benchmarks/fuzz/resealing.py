@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,3 +68,12 @@ def reseal_parquet(path: Path) -> None:
     data = path.read_bytes()
     entry = PARQUET_KEY.encode() + rb"\x18\x08"
     path.write_bytes(re.sub(entry + b"[0-9a-f]{8}", entry.replace(rb"\x18\x08", b"\x18\x08") + UNSEALED.encode(), data))
+
+
+def zipped(members: Mapping[str, bytes], method: int) -> bytes:
+    """A zip archive of these members, packed by a method of `zipfile`, with right checksums."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return stream.getvalue()

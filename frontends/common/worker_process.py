@@ -120,7 +120,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                start_new_session=True,
+                process_group=0,  # Ctrl-C is for this process
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise self._start_error(command[0], error) from error

@@ -57,7 +57,8 @@ class Space(ABC, Generic[S]):
                     f"{self.name}: {field.name}={value!r}; "
                     f"expected positive integers, as in the default {field.default!r}"
                 )
-        values = [getattr(self, field.name) for field in fields(self) if field.name in _REPEATED]  # type: ignore[arg-type]
+        repeated = [field.name for field in fields(self) if field.name in _REPEATED]  # type: ignore[arg-type]
+        values = [getattr(self, name) for name in repeated]
         repeats = prod(sum(value) if isinstance(value, tuple) else value for value in values)
         if repeats > _MOST_CELLS:
             raise SpecError(f"{self.name}: a skeleton of {repeats:,} cells or layers; expected at most {_MOST_CELLS:,}")

@@ -1,11 +1,9 @@
 """Pairs of graphs that colour refinement cannot tell apart, as computation graphs."""
 
 from collections import Counter
-from dataclasses import replace
 from itertools import combinations, product
 
 import networkx as nx
-import numpy as np
 
 from benchmarks.large_graphs import undirected
 from cgir.ops import OPS
@@ -58,26 +56,6 @@ def shrikhande():
 def ladder(rungs, crossed):
     """Two rings joined by rungs, or one ring with its opposite vertices joined (Moebius' ladder)."""
     return nx.circulant_graph(2 * rungs, [1, rungs]) if crossed else nx.circular_ladder_graph(rungs)
-
-
-def shuffled_fast(graph, rng):
-    """As `shuffled`, in linear time: any order of the nodes that their inputs' depths allow, and inputs permuted."""
-    depth = np.zeros(len(graph), np.int64)
-    for index, node in enumerate(graph.nodes):
-        depth[index] = 1 + max((depth[i] for i in node.inputs), default=0)
-    order = np.lexsort((rng.random(len(graph)), depth))
-    position = np.empty(len(graph), np.int64)
-    position[order] = np.arange(len(graph))
-    nodes = []
-    for old in order.tolist():
-        node = graph.nodes[old]
-        inputs = position[list(node.inputs)]
-        if OPS[node.op].commutative:
-            slots = rng.permutation(len(inputs))
-            node = replace(node, in_shapes=tuple(node.in_shapes[slot] for slot in slots))
-            inputs = inputs[slots]
-        nodes.append(replace(node, inputs=tuple(inputs.tolist())))
-    return graph.with_nodes(nodes)
 
 
 def as_digraph(graph):

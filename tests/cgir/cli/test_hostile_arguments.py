@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,10 +97,10 @@ def test_whatever_is_raised(
         assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
-def run(code: str, **how: object) -> subprocess.CompletedProcess[str]:
+def run(code: str, **how: Any) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-c", f"import sys; from cgir.cli.main import main; {code}"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **how.pop("env", {})}  # type: ignore[dict-item]
-    return subprocess.run(words, stderr=subprocess.PIPE, text=True, env=environment, timeout=120, **how)  # type: ignore[call-overload, no-any-return]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **how.pop("env", {})}
+    return subprocess.run(words, stderr=subprocess.PIPE, text=True, env=environment, timeout=120, **how)
 
 
 def test_any_terminal() -> None:
