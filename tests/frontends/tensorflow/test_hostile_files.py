@@ -236,7 +236,7 @@ def test_what_would_end_the_process_is_refused() -> None:
     """Shape functions of TensorFlow abort on these."""
     wide = graph_of(("b", "CollectiveGather", ("a",)))
     wide.node[1].attr["group_size"].i = -(2**63)
-    with pytest.raises(cgir.TraceError, match="move or queue tensors"):
+    with pytest.raises(cgir.TraceError, match="hand tensors to other devices or programs"):
         frontends.trace(wide)
     split = graph_of(("b", "SplitV", ("a", "sizes", "axis")))
     split.node[1].attr["num_split"].i, split.node[1].attr["Tlen"].type = 1, 6
