@@ -19,7 +19,7 @@ def say(text: object = "", end: str = "\n", flush: bool = False) -> None:
         end: behind it.
         flush: at once.
     """
-    print("\n".join(map(_spelled, str(text).split("\n"))), end=end, flush=flush)
+    print("\n".join(map(printable, str(text).split("\n"))), end=end, flush=flush)
 
 
 def say_error(text: str) -> None:
@@ -54,9 +54,3 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The message on one line."""
         return printable(record.getMessage())
-
-
-def _spelled(line: str) -> str:
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
