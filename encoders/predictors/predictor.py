@@ -150,7 +150,7 @@ class Predictor:
         )
         data = SourceData(GraphFeatures.concatenate(features), np.concatenate(labels), families, different)
         estimator.fit_sources(data, seed)
-        self._learned(estimator)
+        self.estimator = estimator
         return self
 
     @in_plain_surroundings()
@@ -173,11 +173,11 @@ class Predictor:
         pool_features = None if pool is None else self._features(pool)
         if pool_features is not None and not np.size(y) and _adapts_without_labels(estimator):
             estimator.adapt(pool_features, task)
-            self._learned(estimator)
+            self.estimator = estimator
             return self
         features = self._features(graphs)
         estimator.fit(features, check_labels(y, len(features)), pool_features, task, seed)
-        self._learned(estimator)
+        self.estimator = estimator
         return self
 
     @overload
@@ -196,7 +196,7 @@ class Predictor:
         Raises:
             CgirError: nothing was fitted, or a standard deviation is wanted of a single network.
         """
-        estimator = self.estimator.copy()  # another thread may fit meanwhile
+        estimator = self.estimator  # another thread may fit meanwhile, which puts another one in its place
         if not estimator.is_fitted:
             raise CgirError(
                 "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, "
@@ -238,7 +238,7 @@ class Predictor:
         Raises:
             CgirError: another head has none.
         """
-        estimator = self.estimator.copy()
+        estimator = self.estimator
         if self.head != "carl" or not isinstance(estimator, NetworkEstimator) or not estimator.is_fitted:
             raise CgirError(
                 f"masks: only a fitted predictor with head='carl' has them; found head {self.head!r}; "
@@ -249,7 +249,7 @@ class Predictor:
     @in_plain_surroundings()
     def save(self, folder: str | PathLike[str]) -> None:
         """Write the fitted predictor to `folder`; an existing one there is replaced as a whole."""
-        state = self.estimator.copy().to_state()
+        state = self.estimator.to_state()
         state.meta |= {"head": self.head, "task": self.task}
         if self.encoder is not None:
             state.add("encoder", State(encoder_meta(self.encoder), self.encoder.state_dict()))
@@ -285,13 +285,6 @@ class Predictor:
     def _features(self, graphs: GraphsLike) -> GraphFeatures:
         """Graphs, and what is computed from them with this predictor's encoder where an estimator reads it."""
         return graphs if isinstance(graphs, GraphFeatures) else GraphFeatures(as_tensors(graphs), self.encoder)
-
-    def _learned(self, estimator: Estimator) -> None:
-        """Let what a copy of the estimator learned be the estimator's, in one step.
-
-        Other threads predict with the state before or after it, and a fit that fails leaves the one before.
-        """
-        self.estimator.__dict__ = vars(estimator)
 
     def _task_index(self) -> int:
         """Which of the estimator's tasks is predicted. CgirError if it learned no such task."""

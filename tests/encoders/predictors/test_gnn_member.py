@@ -25,11 +25,16 @@ SEEN, NEW = np.arange(45), np.arange(45, 90)
 SHORT = BlendConfig(gnn_train=TrainConfig(epochs=30, batch=100))
 
 
-def blend(config: BlendConfig = SHORT) -> tuple[Predictor, BlendEstimator]:
+def blend(config: BlendConfig = SHORT) -> Predictor:
     predictor = Predictor()
     assert isinstance(predictor.estimator, BlendEstimator)
     predictor.estimator.config = config
-    return predictor, predictor.estimator
+    return predictor
+
+
+def learned(predictor: Predictor) -> BlendEstimator:
+    assert isinstance(predictor.estimator, BlendEstimator)
+    return predictor.estimator
 
 
 def test_outputs_get_the_scale_of_the_process_and_a_share() -> None:
@@ -47,20 +52,19 @@ def test_outputs_get_the_scale_of_the_process_and_a_share() -> None:
 
 def test_they_are_trained_from_forty_to_a_hundred_labels() -> None:
     assert (SHORT.gnn_min_labels, SHORT.gnn_max_labels) == (40, 100)
-    predictor, estimator = blend(replace(SHORT, gnn_max_labels=60))
+    predictor = blend(replace(SHORT, gnn_max_labels=60))
     for count, trained in ((39, False), (40, True), (60, True), (61, False)):
         rows = np.arange(count)
         predictor.fit(BATCH.select(rows), LABELS[rows], pool=BATCH)
-        assert (estimator.gnn is not None) == trained
+        assert (learned(predictor).gnn is not None) == trained
     predictor.fit(BATCH.select(SEEN), LABELS[SEEN])
-    assert estimator.gnn is not None
+    assert learned(predictor).gnn is not None
     predictor.fit(BATCH.select(SEEN[:5]), LABELS[:5])
-    assert estimator.gnn is None  # those of labels before are forgotten
+    assert learned(predictor).gnn is None  # those of labels before are forgotten
 
 
 def test_a_blend_mixes_them_in_and_keeps_its_standard_deviations(tmp_path: Path) -> None:
-    predictor, estimator = blend()
-    predictor.fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
+    estimator = learned(predictor := blend().fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH))
     member, gp, features = estimator.gnn, estimator.gp, compute_features(BATCH, None)
     assert member is not None
     assert gp is not None
@@ -70,7 +74,7 @@ def test_a_blend_mixes_them_in_and_keeps_its_standard_deviations(tmp_path: Path)
     estimator.gnn = member
     np.testing.assert_array_equal(blended, member.blend(features, alone))
     np.testing.assert_array_equal(stds, same)
-    again = blend()[0].fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
+    again = blend().fit(BATCH.select(SEEN), LABELS[SEEN], pool=BATCH)
     np.testing.assert_array_equal(again.predict(BATCH), predictor.predict(BATCH))
     predictor.save(tmp_path)
     for found, expected in zip(
