@@ -52,8 +52,8 @@ def check_operator(node: NodeDef, definition: op_def_pb2.OpDef) -> None:
     where = f"node {node.name[:100]!r} ({node.op})"
     if REFUSED.fullmatch(node.op):
         raise TraceError(
-            f"{where}: operators of this kind hand tensors to other devices or programs and compute nothing; export the model for "
-            "inference, with a signature from its inputs to its outputs"
+            f"{where}: operators of this kind hand tensors to other devices or programs and compute nothing; "
+            "export the model for inference, with a signature from its inputs to its outputs"
         )
     for attribute in definition.attr:
         if attribute.name in node.attr:
