@@ -104,15 +104,15 @@ def list_tables(folder: Path | None) -> str:
     from frontends.tables import NAMES, PUBLISHED_TABLES, load
     from frontends.tables.published import find_file
 
-    lines = [f"{'table':18}{'rows':>8}  {'metrics':>7}  where"]
+    lines = [f"{'table':20}{'rows':>8}  {'metrics':>7}  where"]
     for name in NAMES:
         try:
             table = load(name, None if name == "digits" else folder)
         except CgirError as error:
-            lines.append(f"{name:18}{'-':>8}  {'-':>7}  {error}")
+            lines.append(f"{name:20}{'-':>8}  {'-':>7}  {error}")
         else:
             where = "in the package" if name == "digits" else str(find_file(PUBLISHED_TABLES[name], folder))
-            lines.append(f"{name:18}{len(table):8,}  {len(table.metrics):7}  {where}")
+            lines.append(f"{name:20}{len(table):8,}  {len(table.metrics):7}  {where}")
     advice = 'open one with frontends.tables.load("nasbench201"); what to mind of each: help(frontends.tables)'
     return "\n".join([*lines, "", advice])
 

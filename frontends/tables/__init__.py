@@ -36,6 +36,12 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
 * timm_imagenet.csv.gz: 633 models of timm (Wightman), ImageNet and its variants in percent. No search space: recipes,
   training data, distillation and image sizes differ (`text_columns["tag"]` has what the name tells of them;
   `text_columns["pretrain"]` is empty as published), so a difference of two labels is not one of two architectures.
+* more/nasbench201_latency.csv.gz, more/ofa_mbv3_latency.csv.gz: milliseconds on 27 and 12 device settings (Lee et al.
+  2021, HELP): all NAS-Bench-201 cells, 5,000 subnets of the Once-for-All supernet at 128 to 224 pixels. The number
+  behind a GPU is its batch size. A few measurements failed: `lat_pixel3` and `lat_raspi4` go down to microseconds, so
+  rank or clip before a logarithm. Phones and the simulated Eyeriss and FPGA know a few dozen different values only.
+* more/timm_latency.csv.gz: 1,807 models of timm at their sizes, milliseconds *an image* in 18 settings of inference and
+  training at the largest batch that fits (`bs_...` beside each): not a latency of one image, but for the two CPUs.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves

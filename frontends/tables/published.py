@@ -58,6 +58,11 @@ PUBLISHED_TABLES = {
     "transnas_macro": PublishedTable("transnas101_macro.csv.gz", *TRANSNAS, "transnas_macro"),
     "nasbench_nlp": PublishedTable("nasbench_nlp.jsonl.gz", "{recipe}", (), ("dataset", "status"), "nasbench_nlp"),
     "timm_imagenet": PublishedTable("timm_imagenet.csv.gz", "{timm_model}", (), ("interpolation", "pretrain")),
+    "nasbench201_latency": PublishedTable(
+        "more/nasbench201_latency.csv.gz", "{arch_str}", ("nb201_index",), (), "nasbench201"
+    ),
+    "ofa_mbv3_latency": PublishedTable("more/ofa_mbv3_latency.csv.gz", SPEC_OFA, ("row",), (), "ofa_mbv3"),
+    "timm_latency": PublishedTable("more/timm_latency.csv.gz", "{timm_model}"),
 }
 LONGEST_LINE = 1 << 20  # characters of a record
 SPEC_METRICS = ("resolution",)  # parts of a spec string that are metrics too

@@ -48,7 +48,7 @@ def find_unknown(names: Sequence[str]) -> list[str]:
         import timm
     except (ImportError, RuntimeError) as error:  # the latter: a torchvision that was built for another PyTorch
         raise LabelError(
-            f"the graphs of timm_imagenet are traced from timm, which cannot be imported ({error}); "
+            f"graphs of models of timm are traced from timm, which cannot be imported ({error}); "
             "pip install timm torchvision"
         ) from error
     return [name for name in names if not timm.is_model(name)]

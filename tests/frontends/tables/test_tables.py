@@ -31,6 +31,9 @@ PUBLISHED = {
     "transnas_micro": (4_096, "room_layout_val_metric", "{transnas_arch_str}"),
     "transnas_macro": (3_256, "room_layout_val_metric", "{transnas_arch_str}"),
     "timm_imagenet": (633, "imagenet_val_top1", "{timm_model}"),
+    "nasbench201_latency": (15_625, "lat_eyeriss", "{arch_str}"),
+    "ofa_mbv3_latency": (5_000, "lat_v100_1", "ks={ks20};e={e20};d={d5};r={resolution}"),
+    "timm_latency": (1_807, "ms_per_image_infer-fp32-nchw-pt240-cpu-i7_12700h-dynamo", "{timm_model}"),
 }
 
 
@@ -55,12 +58,11 @@ def test_published_tables_hold_what_the_csv_module_reads(name: str) -> None:
     assert metric in table.metrics
     for column in set(table.text_columns) - {"tag"}:
         assert table.text_columns[column] == tuple(line[column] for line in lines)
-    if name == "timm_imagenet":
+    if name.startswith("timm"):
         assert table.space is None
         assert table.specs == table.spec_strings
-        assert table.text_columns["tag"][0] == "mim_in22k_ft_in22k_in1k"
     else:
-        assert table.space == spaces.get(name.removesuffix("_ecnas"))
+        assert table.space == spaces.get(name.removesuffix("_ecnas").removesuffix("_latency"))
         for i in (0, 17, count - 1):
             assert table.space.format(table.specs[i]) == table.spec_strings[i]
 
@@ -144,7 +146,40 @@ def test_what_the_docstring_says_of_the_tables() -> None:
     }
     assert {metric: len(labels) for metric, labels in known.items()} == values
     assert len(micro.graphs([not leads_to_the_output(text) for text in micro.spec_strings])) == 169
-    assert set(tables.load("timm_imagenet").text_columns["pretrain"]) == {""}
+    timm = tables.load("timm_imagenet")
+    assert set(timm.text_columns["pretrain"]) == {""}
+    assert timm.text_columns["tag"][0] == "mim_in22k_ft_in22k_in1k"
+
+
+def test_what_the_docstring_says_of_latencies() -> None:
+    folder()
+    cells, subnets, models = (tables.load(f"{name}_latency") for name in ("nasbench201", "ofa_mbv3", "timm"))
+    assert set(cells.spec_strings) == set(tables.load("nasbench201").spec_strings)
+    devices = [column for column in subnets.metrics if column.startswith("lat_")]
+    assert (len(cells.metrics), len(devices)) == (27, 12)
+    assert all(cells[device].min() > 1 for device in set(cells.metrics) - {"lat_pixel3", "lat_raspi4"})
+    assert max(cells[device].min() for device in ("lat_pixel3", "lat_raspi4")) < 0.02
+    assert (subnets["resolution"].min(), subnets["resolution"].max()) == (128, 224)
+    settings = [column.removeprefix("ms_per_image_") for column in models.metrics if column.startswith("ms_per_image_")]
+    assert len(settings) == 18
+    single = [name for name in settings if np.nanmax(models[f"bs_{name}"]) == 1]
+    assert single == [name for name in settings if "cpu" in name]
+    assert len({*zip(models.spec_strings, models["img_size"], strict=True)}) == len(models)
+
+
+def test_graphs_of_timm_latency_have_the_published_parameters() -> None:
+    from frontends.torch.torchvision_ops import declare
+
+    folder()
+    declare()
+    pytest.importorskip("timm")
+    table = tables.load("timm_latency")
+    rows = [table.spec_strings.index(model) for model in ("mobilenetv3_small_050", "test_vit2")]
+    batch = table.graphs(rows)
+    graphs = [batch.graph(place) for place in range(2)]
+    assert [graph.nodes[0].shape[-1] for graph in graphs] == table["img_size"][rows].tolist()
+    parameters = [graph.num_params / 1e6 for graph in graphs]
+    np.testing.assert_allclose(parameters, table["param_count_M"][rows], atol=0.006)
 
 
 def test_known_values() -> None:
@@ -292,7 +327,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_tables_metrics_and_families() -> None:
-    with pytest.raises(cgir.LabelError, match=r"nasbench101, nasbench101_ecnas, .*timm_imagenet, digits"):
+    with pytest.raises(cgir.LabelError, match=r"nasbench101, nasbench101_ecnas, .*timm_imagenet, .*digits"):
         tables.load("nasbench301")
     table = tables.load("digits")
     with pytest.raises(cgir.LabelError, match=r"no metric 'acc'; it has acc_seed0.* accuracy"):
