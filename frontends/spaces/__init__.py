@@ -44,6 +44,7 @@ SPACES = {
     "nasbench1shot1": SpaceEntry("nasbench101.one_shot", "NasBench1Shot1"),
     "transnas_micro": SpaceEntry("transnas.micro", "TransNasMicro"),
     "transnas_macro": SpaceEntry("transnas.macro", "TransNasMacro"),
+    "gpt": SpaceEntry("gpt.space", "Gpt"),
 }
 
 

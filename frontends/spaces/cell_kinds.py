@@ -2,8 +2,9 @@
 
 A cell operator is one node, described by its main operator: a block of ReLU, convolution and BatchNorm as the
 convolution, a separable convolution as its depthwise one, an inverted bottleneck as the depthwise convolution between
-its two others. Shapes are nominal, 16 channels of 32 x 32, since a cell has no others; a node that reads several sums
-them without a node of its own. `none` and `zeroize` have no row: `CellGraph.pruned` leaves none of them.
+its two others. Shapes are nominal, 16 channels of 32 x 32, since a cell has no others; operators named by their sizes
+have these, and as many tokens as there are pixels. A node that reads several sums them without a node of its own.
+`none` and `zeroize` have no row: `CellGraph.pruned` leaves none of them.
 """
 
 from __future__ import annotations
@@ -140,6 +141,20 @@ KINDS: dict[str, KindFactory] = {
 STATE_OPS = {"input_h_prev": "Input", "output_h_new": "Output"}
 
 
+def _attention(tokens: int, width: int, heads: int) -> NodeKind:
+    shape = (heads, tokens, width // heads)
+    return NodeKind("Attention", (shape,) * 3, shape, (), ())
+
+
+def _swiglu(tokens: int, width: int, hidden: int) -> NodeKind:
+    """As the linear layer before the gate."""
+    return NodeKind("Linear", ((width, tokens),), (2 * hidden, tokens), ((2 * hidden, width),), ())
+
+
+# Operators named by their sizes, "attention_512_8": kinds of the number of tokens and of these sizes.
+SIZED_OPS: dict[str, Callable[..., NodeKind]] = {"attention": _attention, "swiglu": _swiglu}
+
+
 def cell_kind(op: str, feature_map: FeatureMap = NOMINAL) -> NodeKind:
     """The node kind for a benchmark's operator.
 
@@ -152,6 +167,9 @@ def cell_kind(op: str, feature_map: FeatureMap = NOMINAL) -> NodeKind:
     """
     if op in KINDS:
         return KINDS[op](feature_map)
+    base, *sizes = op.split("_")
+    if base in SIZED_OPS:
+        return SIZED_OPS[base](feature_map[1] ** 2, *map(int, sizes))
     name, _, number = op.rpartition("_")
     if name in STATE_OPS and number.isdecimal():
         shape = (feature_map[0], 1, int(number) + 1)

@@ -42,6 +42,10 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
   rank or clip before a logarithm. Phones and the simulated Eyeriss and FPGA know a few dozen different values only.
 * more/timm_latency.csv.gz: 1,807 models of timm at their sizes, milliseconds *an image* in 18 settings of inference and
   training at the largest batch that fits (`bs_...` beside each): not a latency of one image, but for the two CPUs.
+* more/openlm_gpt_loss.csv.gz: 435 runs of 130 shapes of language models (Gadre et al. 2024), 20 tokens a parameter;
+  validation loss, lower is better. Runs of one shape differ in `warmup` and `batch`: rank shapes by their best run.
+  `params_computed` takes the attention to be as wide as the network, which is not so for d=488 and h=12 (17 runs), as a
+  twentieth of `tokens` shows, which are the parameters of the graphs. The columns of other losses are empty.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves

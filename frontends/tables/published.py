@@ -63,6 +63,7 @@ PUBLISHED_TABLES = {
     ),
     "ofa_mbv3_latency": PublishedTable("more/ofa_mbv3_latency.csv.gz", SPEC_OFA, ("row",), (), "ofa_mbv3"),
     "timm_latency": PublishedTable("more/timm_latency.csv.gz", "{timm_model}"),
+    "openlm": PublishedTable("more/openlm_gpt_loss.csv.gz", "d={d};l={l};h={h}", (), ("source", "train_data"), "gpt"),
 }
 LONGEST_LINE = 1 << 20  # characters of a record
 SPEC_METRICS = ("resolution",)  # parts of a spec string that are metrics too

@@ -34,6 +34,7 @@ SMALL = {
     "nasbench_nlp": {"vocabulary": 20, "embedding": 6, "hidden": 8, "layers": 2, "steps": 3},
     "transnas_micro": {"channels": 4, "cells": 1, "image": (3, 64, 64)},
     "transnas_macro": {"channels": 4, "cells": 1, "image": (3, 64, 64)},
+    "gpt": {"widths": (8, 16, 24, 40), "depths": (1, 2, 3), "heads": (2, 4), "vocabulary": 20, "context": 6},
 }
 
 

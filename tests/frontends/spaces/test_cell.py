@@ -21,7 +21,16 @@ from cgir.node_features import categories, node_features
 from encoders import Encoder, EncoderConfig
 from frontends import spaces
 from frontends.spaces.cell import SKIP_OPS, ZERO_OPS, CellGraph
-from frontends.spaces.cell_kinds import FIRST_INPUT, KINDS, NOMINAL, REDUCED, cell_kind, pack_cells
+from frontends.spaces.cell_kinds import (
+    FIRST_INPUT,
+    KINDS,
+    NOMINAL,
+    REDUCED,
+    SIZED_OPS,
+    STATE_OPS,
+    cell_kind,
+    pack_cells,
+)
 
 NAMES = tuple(spaces.SPACES)
 TWO_CELLS = {"darts", "nasnet"}
@@ -80,10 +89,11 @@ def test_no_two_operators_of_a_space_look_the_same_to_an_encoder(name: str) -> N
 
 def test_the_table_has_a_row_for_every_operator_and_no_other() -> None:
     seen = {op for name in NAMES for spec in sampled(name, 400) for op in spaces.get(name).cell_graph(spec).ops}
-    assert {op for op in seen - ZERO_OPS if not op.startswith(("input_h_prev", "output_h_new"))} == set(KINDS)
+    sized = tuple(f"{op}_" for op in (*STATE_OPS, *SIZED_OPS))
+    assert {op for op in seen - ZERO_OPS if not op.startswith(sized)} == set(KINDS)
 
 
-@pytest.mark.parametrize("op", [*KINDS, "input_h_prev_0", "output_h_new_12"])
+@pytest.mark.parametrize("op", [*KINDS, "input_h_prev_0", "output_h_new_12", "attention_64_4", "swiglu_64_256"])
 @pytest.mark.parametrize("place", [NOMINAL, REDUCED])
 def test_kinds_are_those_of_well_formed_nodes(op: str, place: tuple[int, int]) -> None:
     kind = cell_kind(op, place)

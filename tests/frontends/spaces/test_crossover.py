@@ -22,7 +22,7 @@ def leaves(spec: Any) -> list[Any]:
 @pytest.mark.parametrize("name", sorted(set(NAMES) - WITHOUT))
 def test_every_choice_is_one_of_a_parent(name: str) -> None:
     space, rng = small(name), np.random.default_rng(0)
-    mixed = 0
+    mixed, few = 0, len(leaves(space.sample(rng))) < 4  # of which a half or a quarter of the children take all from one
     for _ in range(30):
         first, second = space.sample(rng), space.sample(rng)
         child = space.crossover(first, second, rng)
@@ -32,7 +32,7 @@ def test_every_choice_is_one_of_a_parent(name: str) -> None:
             assert all(leaf in (a, b) for leaf, a, b in parents)
         mixed += child not in (first, second)
         assert space.crossover(first, first, rng) == first
-    assert mixed > 20
+    assert mixed > (8 if few else 20)
 
 
 def test_stages_of_once_for_all_stay_together() -> None:

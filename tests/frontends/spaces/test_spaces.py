@@ -57,6 +57,7 @@ def test_spaces_without_an_end_say_so(name: str) -> None:
         ("nasbench101", 423_624), ("nasbench1shot1", 6_240), ("nasbench201", 15_625), ("nasbench_macro", 3**8),
         ("transnas_micro", 4_096), ("transnas_macro", 3_256), ("darts", 180**2 * 7**16), ("nasnet", 5.1e33),
         ("ofa_mbv3", 2.2e19 * 25), ("mnasnet", (4 * 3 * 4 * 2) ** 7 * 5), ("proxylessnas", 6**6 * 7**15),
+        ("gpt", 14 * 7 * 5 - 7 * 8),
     ],
 )  # fmt: skip
 def test_the_number_of_networks_is_known(name: str, published: float) -> None:
