@@ -51,6 +51,26 @@ def dense_regression(
     Raises:
         CgirError: the network refuses the images, cannot be copied, or returns no feature maps.
     """
+    losses = regression_losses(module, images, steps, seed, device)
+    return None if losses is None else -math.fsum(map(math.fsum, losses))
+
+
+@in_plain_surroundings(grad=True)
+def regression_losses(
+    module: nn.Module, images: Tensor, steps: int = 20, seed: int = 0, device: str = "auto"
+) -> list[list[float]] | None:
+    """The losses of `dense_regression`: of each step, of each size of map, smallest first; None where it is undefined.
+
+    Args:
+        module: the network; it is left as it is.
+        images: (B, C, H, W); the first 16 are used.
+        steps: of training.
+        seed: of sinusoids, heads and whatever the network draws.
+        device: see `dense_regression`.
+
+    Raises:
+        CgirError: see `dense_regression`.
+    """
     if not isinstance(steps, int) or steps < 1:
         raise CgirError(f"dense_regression: {steps!r} steps; expected an integer of 1 or more")
     probe = Probe(module, images, seed=seed, device=device)
@@ -61,7 +81,7 @@ def dense_regression(
                 losses = _train(probe, steps)
         except MissingLayerError as error:
             raise CgirError(f"dense_regression needs {error}, and {probe.name} has none") from None
-    return None if losses is None or not math.isfinite(math.fsum(losses)) else -math.fsum(losses)
+    return losses
 
 
 class Drawing(nn.Module):
@@ -95,24 +115,24 @@ def heads_of(probe: Probe, network: nn.Module) -> dict[Key, Drawing]:
     return {key: _head(maps[key], generator) for _, key in ends}
 
 
-def _train(probe: Probe, steps: int) -> list[float] | None:
-    """The loss of each step; None where there is nothing to train, or losses are not finite."""
+def _train(probe: Probe, steps: int) -> list[list[float]] | None:
+    """The losses of each step; None where there is nothing to train, or losses are not finite."""
     network = probe.fresh()
     heads = heads_of(probe, network)
     weights = [*network.parameters(), *(weight for head in heads.values() for weight in head.parameters())]
     optimizer = torch.optim.Adam([weight for weight in weights if weight.requires_grad], LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    losses: list[float] = []
+    losses: list[list[float]] = []
     while heads and len(losses) < steps:
         maps = live_maps(probe, network, probe.inputs, {name for name, _ in heads})
         if not heads.keys() <= maps.keys():
             return None  # a network that does not call the same modules again
-        loss = torch.stack([head(maps[key].image) for key, head in heads.items()]).sum()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
+        found = torch.stack([head(maps[key].image) for key, head in heads.items()])
+        losses.append(found.tolist())
+        if not math.isfinite(math.fsum(losses[-1])):
             return None
         optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(found.sum())
         optimizer.step()
         schedule.step()
     return losses or None
