@@ -171,6 +171,32 @@ PARTS = (
             "vocabulary": (8_000, 32_000, 50_432),
         },
     ),
+    SpacePart("naap440", "published", None),
+    SpacePart(
+        "naap440",
+        "scaled",
+        2_560,
+        {
+            "first": ((8, 16, 24), (16, 32, 48)),
+            "second": ((16, 32, 48), (32, 64, 96)),
+            "third": ((16, 32, 48, 64), (32, 64, 96, 128)),
+            "fourth": ((32, 64, 96), (64, 128, 256)),
+            **_SMALL,
+        },
+    ),
+    SpacePart("metaqnn", "published", 3_000),
+    SpacePart(
+        "metaqnn",
+        "scaled",
+        1_000,
+        {
+            "widths": ((16, 32, 64, 128), (32, 48, 96, 192)),
+            "features": ((256, 128, 64), (1024, 512, 256)),
+            "layers": (8, 18, 24),
+            **_SMALL,
+        },
+    ),
+    SpacePart("cifar_resnet", "published", 300),
 )
 
 

@@ -45,6 +45,9 @@ SPACES = {
     "transnas_micro": SpaceEntry("transnas.micro", "TransNasMicro"),
     "transnas_macro": SpaceEntry("transnas.macro", "TransNasMacro"),
     "gpt": SpaceEntry("gpt.space", "Gpt"),
+    "naap440": SpaceEntry("plain_cnn.naap440", "Naap440"),
+    "metaqnn": SpaceEntry("plain_cnn.metaqnn", "MetaQnn"),
+    "cifar_resnet": SpaceEntry("plain_cnn.cifar_resnet", "CifarResNet"),
 }
 
 

@@ -37,10 +37,12 @@ def _conv(
     depthwise: bool = False,
     width_multiplier: int = 1,
     stride: int = 1,
+    fixed_width: int | None = None,
 ) -> KindFactory:
     """A convolution.
 
-    `width_multiplier`: how many times more channels it returns, or reads and returns where it is depthwise.
+    `width_multiplier`: how many times more channels it returns, or reads and returns where it is depthwise;
+    `fixed_width`: how many it returns, whatever it reads.
     """
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = tuple((dilation * (extent - 1) // 2,) * 2 for extent in (height, width))
@@ -53,7 +55,7 @@ def _conv(
 
     def make(feature_map: FeatureMap) -> NodeKind:
         channels, size = feature_map
-        out_channels = channels * width_multiplier
+        out_channels = fixed_width or channels * width_multiplier
         in_channels, groups = (out_channels, out_channels) if depthwise else (channels, 1)
         shape = (out_channels, size // stride, size // stride)
         return NodeKind(
@@ -79,6 +81,22 @@ def _bottleneck(kernel: int, expansion: int, squeezed: bool = False, first: bool
         return kind._replace(in_shapes=(*kind.in_shapes, (kind.shape[0], 1, 1))) if squeezed else kind
 
     return make
+
+
+def _reducing_pool(kernel: int, stride: int) -> KindFactory:
+    """Max pooling without padding, whose last window may be cut by the border."""
+    geometry = {"kernel": (kernel, kernel), "stride": (stride, stride), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+
+    def make(feature_map: FeatureMap) -> NodeKind:
+        channels, size = feature_map
+        reduced = -(-(size - kernel) // stride) + 1
+        return NodeKind("MaxPool", (_shape(feature_map),), (channels, reduced, reduced), (), attributes(geometry))
+
+    return make
+
+
+def _global_pool(feature_map: FeatureMap) -> NodeKind:
+    return NodeKind("GlobalAvgPool", (_shape(feature_map),), (feature_map[0],), (), ())
 
 
 def _pool(op: str, kernel: int) -> KindFactory:
@@ -130,6 +148,9 @@ KINDS: dict[str, KindFactory] = {
         _bottleneck(kernel, expansion, squeezed, first)
         for kernel, expansion, squeezed, first in product((3, 5, 7), (1, 3, 4, 6), (False, True), (False, True))
     },
+    # poolings of MetaQNN
+    "global_avg_pool": _global_pool,
+    **{f"max_pool_k{kernel}_s{stride}": _reducing_pool(kernel, stride) for kernel, stride in ((5, 3), (3, 2), (2, 2))},
     # recurrent cells of NAS-Bench-NLP
     "linear": _linear, "blend": _plain("Lerp", 3),
     "elementwise_prod": _plain("Mul", 2), "elementwise_sum": _plain("Add", 2),
@@ -141,18 +162,35 @@ KINDS: dict[str, KindFactory] = {
 STATE_OPS = {"input_h_prev": "Input", "output_h_new": "Output"}
 
 
-def _attention(tokens: int, width: int, heads: int) -> NodeKind:
-    shape = (heads, tokens, width // heads)
+def _attention(feature_map: FeatureMap, width: int, heads: int) -> NodeKind:
+    shape = (heads, feature_map[1] ** 2, width // heads)
     return NodeKind("Attention", (shape,) * 3, shape, (), ())
 
 
-def _swiglu(tokens: int, width: int, hidden: int) -> NodeKind:
+def _swiglu(feature_map: FeatureMap, width: int, hidden: int) -> NodeKind:
     """As the linear layer before the gate."""
+    tokens = feature_map[1] ** 2
     return NodeKind("Linear", ((width, tokens),), (2 * hidden, tokens), ((2 * hidden, width),), ())
 
 
-# Operators named by their sizes, "attention_512_8": kinds of the number of tokens and of these sizes.
-SIZED_OPS: dict[str, Callable[..., NodeKind]] = {"attention": _attention, "swiglu": _swiglu}
+def _convolution(feature_map: FeatureMap, kernel: int, stride: int, width: int) -> NodeKind:
+    return _conv(kernel, stride=stride, fixed_width=width)(feature_map)
+
+
+def _dense(feature_map: FeatureMap, width: int) -> NodeKind:
+    """A linear layer on the channels of every pixel."""
+    channels, *sizes = _shape(feature_map)
+    return NodeKind("Linear", (_shape(feature_map),), (width, *sizes), ((width, channels), (width,)), ())
+
+
+# Operators named by their sizes, "attention_512_8": kinds of what they read, where every pixel is a token, and of these
+# sizes; of convolutions kernel, stride and channels.
+SIZED_OPS: dict[str, Callable[..., NodeKind]] = {
+    "attention": _attention,
+    "swiglu": _swiglu,
+    "convolution": _convolution,
+    "dense": _dense,
+}
 
 
 def cell_kind(op: str, feature_map: FeatureMap = NOMINAL) -> NodeKind:
@@ -169,7 +207,7 @@ def cell_kind(op: str, feature_map: FeatureMap = NOMINAL) -> NodeKind:
         return KINDS[op](feature_map)
     base, *sizes = op.split("_")
     if base in SIZED_OPS:
-        return SIZED_OPS[base](feature_map[1] ** 2, *map(int, sizes))
+        return SIZED_OPS[base](feature_map, *map(int, sizes))
     name, _, number = op.rpartition("_")
     if name in STATE_OPS and number.isdecimal():
         shape = (feature_map[0], 1, int(number) + 1)

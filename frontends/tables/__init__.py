@@ -46,6 +46,15 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
   validation loss, lower is better. Runs of one shape differ in `warmup` and `batch`: rank shapes by their best run.
   `params_computed` takes the attention to be as wide as the network, which is not so for d=488 and h=12 (17 runs), as a
   twentieth of `tokens` shows, which are the parameters of the graphs. The columns of other losses are empty.
+* more/naap440_cifar10.csv.gz: all 440 networks of NAAP-440 (Hakim 2022), CIFAR-10 test accuracy in percent at 3, 9, 30
+  and 90 epochs and the best of 90; one recipe, one run. `is_test` is the author's split.
+* more/metaqnn_cifar10.csv.gz: 1,000 networks of MetaQNN (Baker et al. 2018), CIFAR-10 validation accuracy in percent at
+  1, 5, 10 and 20 epochs, one run. `lr` differs, as the authors lowered it where a network did not learn.
+  `params_listed` is no count of parameters: it leaves out biases, takes the softmax for a layer like the one before it,
+  and sizes of images that training did not have.
+* more/resnet_tinyimagenet32.csv.gz: 684 trainings of 615 ResNets (Baker et al. 2018), TinyImageNet at 32 x 32 pixels,
+  validation accuracy in percent, 140 epochs, one run. Stay within one `lr_step`, the iterations after which the
+  learning rate falls: 652 rows have 35,000.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves

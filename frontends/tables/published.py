@@ -57,6 +57,15 @@ PUBLISHED_TABLES = {
     "transnas_micro": PublishedTable("transnas101_micro.csv.gz", *TRANSNAS, "transnas_micro"),
     "transnas_macro": PublishedTable("transnas101_macro.csv.gz", *TRANSNAS, "transnas_macro"),
     "nasbench_nlp": PublishedTable("nasbench_nlp.jsonl.gz", "{recipe}", (), ("dataset", "status"), "nasbench_nlp"),
+    "naap440": PublishedTable("more/naap440_cifar10.csv.gz", "{arch}", ("model_id",), (), "naap440"),
+    "metaqnn": PublishedTable("more/metaqnn_cifar10.csv.gz", "{arch}", ("row",), (), "metaqnn"),
+    "resnet_tinyimagenet": PublishedTable(
+        "more/resnet_tinyimagenet32.csv.gz",
+        "n={num_blocks};f={num_filters};k={filter_size}",
+        ("row",),
+        (),
+        "cifar_resnet",
+    ),
     "timm_imagenet": PublishedTable("timm_imagenet.csv.gz", "{timm_model}", (), ("interpolation", "pretrain")),
     "nasbench201_latency": PublishedTable(
         "more/nasbench201_latency.csv.gz", "{arch_str}", ("nb201_index",), (), "nasbench201"

@@ -35,6 +35,9 @@ SMALL = {
     "transnas_micro": {"channels": 4, "cells": 1, "image": (3, 64, 64)},
     "transnas_macro": {"channels": 4, "cells": 1, "image": (3, 64, 64)},
     "gpt": {"widths": (8, 16, 24, 40), "depths": (1, 2, 3), "heads": (2, 4), "vocabulary": 20, "context": 6},
+    "naap440": {"first": (4, 6), "second": (6, 8), "third": (6, 8, 10), "fourth": (10, 12)},
+    "metaqnn": {"widths": (4, 6, 8), "features": (12, 8), "layers": 8},
+    "cifar_resnet": {"image": (3, 8, 8), "classes": 10},
 }
 
 

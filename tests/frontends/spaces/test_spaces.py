@@ -58,6 +58,7 @@ def test_spaces_without_an_end_say_so(name: str) -> None:
         ("transnas_micro", 4_096), ("transnas_macro", 3_256), ("darts", 180**2 * 7**16), ("nasnet", 5.1e33),
         ("ofa_mbv3", 2.2e19 * 25), ("mnasnet", (4 * 3 * 4 * 2) ** 7 * 5), ("proxylessnas", 6**6 * 7**15),
         ("gpt", 14 * 7 * 5 - 7 * 8),
+        ("naap440", 440), ("cifar_resnet", 18 * 23 * 3),
     ],
 )  # fmt: skip
 def test_the_number_of_networks_is_known(name: str, published: float) -> None:

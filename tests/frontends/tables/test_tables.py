@@ -30,6 +30,9 @@ PUBLISHED = {
     "ofa_mbv3": (2_491, "imagenet_val_top1", "ks={ks20};e={e20};d={d5};r={resolution}"),
     "transnas_micro": (4_096, "room_layout_val_metric", "{transnas_arch_str}"),
     "transnas_macro": (3_256, "room_layout_val_metric", "{transnas_arch_str}"),
+    "naap440": (440, "cifar10_test_acc_best", "{arch}"),
+    "metaqnn": (1_000, "val_acc_e20", "{arch}"),
+    "resnet_tinyimagenet": (684, "val_acc_final", "n={num_blocks};f={num_filters};k={filter_size}"),
     "timm_imagenet": (633, "imagenet_val_top1", "{timm_model}"),
     "nasbench201_latency": (15_625, "lat_eyeriss", "{arch_str}"),
     "ofa_mbv3_latency": (5_000, "lat_v100_1", "ks={ks20};e={e20};d={d5};r={resolution}"),
@@ -78,6 +81,9 @@ def test_every_text_reads_back() -> None:
         "transnas_macro",
         "nasbench_nlp",
         "openlm",
+        "naap440",
+        "metaqnn",
+        "resnet_tinyimagenet",
     ):
         table = tables.load(name)
         assert table.space is not None
