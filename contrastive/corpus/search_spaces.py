@@ -68,6 +68,7 @@ _PHONE = (0.5, 0.75, 1.25, 1.5)
 _PROXYLESS = (16, 32, 40, 80, 96, 192, 320)
 _PROXYLESS_GPU = (24, 32, 56, 112, 128, 256, 432)
 _MNAS, _MNAS_B1 = (16, 24, 40, 80, 112, 160, 320), (16, 24, 40, 80, 96, 192, 320)
+_MBV2 = (16, 24, 32, 64, 96, 160, 320)
 _OFA = (16, 16, 24, 40, 80, 112, 160, 960, 1280)
 # Networks of NAS-Bench-1Shot1 are also in NAS-Bench-101; the first of two equal graphs is kept, so the smaller space
 # comes first. Counts are of sampled networks, of which some are equal. Long walks among NAS-Bench-101's cells end at
@@ -197,6 +198,15 @@ PARTS = (
         },
     ),
     SpacePart("cifar_resnet", "published", 300),
+    SpacePart("mobilenetv2", "published", 1_500),
+    SpacePart(
+        "mobilenetv2",
+        "scaled",
+        500,
+        {"widths": _scaled(_MBV2, *_PHONE), "image": _images(96, 160, 192, 224), "classes": (10, 100, 1000)},
+    ),
+    SpacePart("lstm", "published", 140),
+    SpacePart("lstm", "scaled", 60, {"vocabulary": (2_000, 10_000, 33_000), "embedding": (100, 200, 300, 650)}, walk=8),
 )
 
 

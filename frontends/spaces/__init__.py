@@ -48,6 +48,8 @@ SPACES = {
     "naap440": SpaceEntry("plain_cnn.naap440", "Naap440"),
     "metaqnn": SpaceEntry("plain_cnn.metaqnn", "MetaQnn"),
     "cifar_resnet": SpaceEntry("plain_cnn.cifar_resnet", "CifarResNet"),
+    "mobilenetv2": SpaceEntry("mbconv.mobilenetv2", "MobileNetV2"),
+    "lstm": SpaceEntry("lstm.space", "Lstm"),
 }
 
 

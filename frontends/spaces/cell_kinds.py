@@ -151,6 +151,10 @@ KINDS: dict[str, KindFactory] = {
     # poolings of MetaQNN
     "global_avg_pool": _global_pool,
     **{f"max_pool_k{kernel}_s{stride}": _reducing_pool(kernel, stride) for kernel, stride in ((5, 3), (3, 2), (2, 2))},
+    **{  # of archai's MobileNetV2
+        f"mbconv_e{expansion}_k{kernel}" + "_first" * first: _bottleneck(kernel, expansion, False, first)
+        for kernel, expansion, first in product((3, 5, 7), (2, 5), (False, True))
+    },
     # recurrent cells of NAS-Bench-NLP
     "linear": _linear, "blend": _plain("Lerp", 3),
     "elementwise_prod": _plain("Mul", 2), "elementwise_sum": _plain("Add", 2),
@@ -183,6 +187,12 @@ def _dense(feature_map: FeatureMap, width: int) -> NodeKind:
     return NodeKind("Linear", (_shape(feature_map),), (width, *sizes), ((width, channels), (width,)), ())
 
 
+def _lstm(feature_map: FeatureMap, hidden: int) -> NodeKind:
+    shape, gates = (hidden, feature_map[1] ** 2), 4 * hidden
+    attrs = attributes({"hidden": hidden, "layers": 1, "bidirectional": False})
+    return NodeKind("LSTM", (shape,), shape, ((gates, hidden), (gates, hidden), (gates,), (gates,)), attrs)
+
+
 # Operators named by their sizes, "attention_512_8": kinds of what they read, where every pixel is a token, and of these
 # sizes; of convolutions kernel, stride and channels.
 SIZED_OPS: dict[str, Callable[..., NodeKind]] = {
@@ -190,6 +200,7 @@ SIZED_OPS: dict[str, Callable[..., NodeKind]] = {
     "swiglu": _swiglu,
     "convolution": _convolution,
     "dense": _dense,
+    "lstm": _lstm,
 }
 
 

@@ -55,6 +55,11 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
 * more/resnet_tinyimagenet32.csv.gz: 684 trainings of 615 ResNets (Baker et al. 2018), TinyImageNet at 32 x 32 pixels,
   validation accuracy in percent, 140 epochs, one run. Stay within one `lr_step`, the iterations after which the
   learning rate falls: 652 rows have 35,000.
+* more/face_landmarks_mbv2.csv.gz: 224 networks that archai's evolution visited (Microsoft 2023), so mostly good ones:
+  validation error of facial landmarks after 30 epochs on a tenth of the images (`val_error_30ep_tenth`), of 7 networks
+  after all (`val_error_full`), and milliseconds of one image in ONNX Runtime on one CPU thread; lower is better.
+* more/lstm_ptb.csv.gz: all 280 LSTM language models of Baker et al. (2018), validation perplexity of Penn Treebank
+  after 60 epochs, lower is better, one run each; the smallest hardly learned.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves

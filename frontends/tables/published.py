@@ -46,6 +46,7 @@ class PublishedTable(NamedTuple):
 
 CELL_101 = "{adjacency_rowmajor}:{interior_ops}"
 SPEC_OFA = "ks={ks20};e={e20};d={d5};r={resolution}"
+SPEC_MBV2 = "{arch_def};w={channel_multiplier};d={depth_multiplier}"
 TRANSNAS = "{transnas_arch_str}", ("naslib_op_indices",), ()
 PUBLISHED_TABLES = {
     "nasbench101": PublishedTable("nasbench101.csv.gz", CELL_101, ("module_hash",), (), "nasbench101"),
@@ -73,6 +74,8 @@ PUBLISHED_TABLES = {
     "ofa_mbv3_latency": PublishedTable("more/ofa_mbv3_latency.csv.gz", SPEC_OFA, ("row",), (), "ofa_mbv3"),
     "timm_latency": PublishedTable("more/timm_latency.csv.gz", "{timm_model}"),
     "openlm": PublishedTable("more/openlm_gpt_loss.csv.gz", "d={d};l={l};h={h}", (), ("source", "train_data"), "gpt"),
+    "face_landmarks": PublishedTable("more/face_landmarks_mbv2.csv.gz", SPEC_MBV2, ("arch_id",), (), "mobilenetv2"),
+    "lstm_ptb": PublishedTable("more/lstm_ptb.csv.gz", "l={n_layers};h={n_hidden}", ("row",), (), "lstm"),
 }
 LONGEST_LINE = 1 << 20  # characters of a record
 SPEC_METRICS = ("resolution",)  # parts of a spec string that are metrics too

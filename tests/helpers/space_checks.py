@@ -38,6 +38,8 @@ SMALL = {
     "naap440": {"first": (4, 6), "second": (6, 8), "third": (6, 8, 10), "fourth": (10, 12)},
     "metaqnn": {"widths": (4, 6, 8), "features": (12, 8), "layers": 8},
     "cifar_resnet": {"image": (3, 8, 8), "classes": 10},
+    "mobilenetv2": {"stem": 8, "widths": (8, 8, 16, 16, 24, 24, 32), "head": 16, "image": (3, 64, 64), "classes": 10},
+    "lstm": {"vocabulary": 20, "embedding": 6, "steps": 3},
 }
 
 

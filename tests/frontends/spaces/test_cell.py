@@ -95,7 +95,16 @@ def test_the_table_has_a_row_for_every_operator_and_no_other() -> None:
 
 @pytest.mark.parametrize(
     "op",
-    [*KINDS, "input_h_prev_0", "output_h_new_12", "attention_64_4", "swiglu_64_256", "convolution_5_2_24", "dense_128"],
+    [
+        *KINDS,
+        "input_h_prev_0",
+        "output_h_new_12",
+        "attention_64_4",
+        "swiglu_64_256",
+        "convolution_5_2_24",
+        "dense_128",
+        "lstm_30",
+    ],
 )
 @pytest.mark.parametrize("place", [NOMINAL, REDUCED])
 def test_kinds_are_those_of_well_formed_nodes(op: str, place: tuple[int, int]) -> None:

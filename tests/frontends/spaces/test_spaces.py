@@ -59,6 +59,7 @@ def test_spaces_without_an_end_say_so(name: str) -> None:
         ("ofa_mbv3", 2.2e19 * 25), ("mnasnet", (4 * 3 * 4 * 2) ** 7 * 5), ("proxylessnas", 6**6 * 7**15),
         ("gpt", 14 * 7 * 5 - 7 * 8),
         ("naap440", 440), ("cifar_resnet", 18 * 23 * 3),
+        ("mobilenetv2", 3**6 * 5**5 * 4**4 * 5**2), ("lstm", 280),
     ],
 )  # fmt: skip
 def test_the_number_of_networks_is_known(name: str, published: float) -> None:

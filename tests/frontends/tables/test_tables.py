@@ -38,6 +38,8 @@ PUBLISHED = {
     "ofa_mbv3_latency": (5_000, "lat_v100_1", "ks={ks20};e={e20};d={d5};r={resolution}"),
     "timm_latency": (1_807, "ms_per_image_infer-fp32-nchw-pt240-cpu-i7_12700h-dynamo", "{timm_model}"),
     "openlm": (435, "val_loss_openlm", "d={d};l={l};h={h}"),
+    "face_landmarks": (224, "val_error_30ep_tenth", "{arch_def};w={channel_multiplier};d={depth_multiplier}"),
+    "lstm_ptb": (280, "val_ppl_best", "l={n_layers};h={n_hidden}"),
 }
 
 
