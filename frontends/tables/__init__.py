@@ -60,6 +60,10 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
   after all (`val_error_full`), and milliseconds of one image in ONNX Runtime on one CPU thread; lower is better.
 * more/lstm_ptb.csv.gz: all 280 LSTM language models of Baker et al. (2018), validation perplexity of Penn Treebank
   after 60 epochs, lower is better, one run each; the smallest hardly learned.
+* more/lemur_fixed_recipe.csv.gz: 5,628 trainings of 1,772 networks of LEMUR (ABrain-One), most of them FractalNets,
+  CIFAR-10 in percent. Rows of equal `family`, `epochs`, `transform` and `batch` share one recipe; compare inside such a
+  cohort only. more/lemur_networks.csv.gz: 12,632 pairs of a network and a data set, best of several trials whose
+  recipes differ. Networks are names of files in a wheel of PyPI; `frontends.tables.lemur` says how to get their graphs.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves
@@ -70,10 +74,12 @@ no differences to rank. Its networks are small versions of the spaces, so its ac
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from cgir.errors import FileFormatError, LabelError
+from cgir.store import GraphStore
 
 from .parquet import FAMILY as FAMILY
 from .parquet import SPEC as SPEC
@@ -86,19 +92,33 @@ from .table import Table as Table
 NAMES = (*PUBLISHED_TABLES, "digits")
 
 
-def load(name: str | os.PathLike[str], path: str | os.PathLike[str] | None = None) -> Table:
+def load(
+    name: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
+    graphs: str | os.PathLike[str] | None = None,
+) -> Table:
     """A label table.
 
     Args:
         name: one of `NAMES`, or a Parquet file that `cgir tables import` wrote.
         path: the folder with the published tables, or one file in its format, or an imported .parquet file of that
             space; default $CGIR_DATA. "digits" is in the package: here another file.
+        graphs: of tables whose networks have names, the store of their graphs (`Table.graph_names` are its spec
+            strings), as `python -m frontends.tables.lemur` writes it.
 
     Raises:
-        LabelError: no such table, or its file cannot be found.
+        LabelError: no such table, its file cannot be found, or its graphs come from no store.
         FileFormatError: the file cannot be read, or lacks the columns with the architectures.
     """
-    name = os.fspath(name)
+    table = _load(os.fspath(name), path)
+    if graphs is None:
+        return table
+    if not table.graph_names:
+        raise LabelError(f"table {table.name!r}: builds its graphs itself; leave out graphs=")
+    return replace(table, store=GraphStore.open(graphs))
+
+
+def _load(name: str, path: str | os.PathLike[str] | None) -> Table:
     if name == "digits":
         return _digits(Path(path) if path is not None else Path(str(files("frontends") / "data" / "digits.parquet")))
     if name in PUBLISHED_TABLES and path is not None and os.fspath(path).endswith(".parquet"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,10 @@ import pyarrow.compute as pc
 from cgir.errors import FileFormatError, LabelError, one_line
 from frontends import spaces
 
+from . import timm_models
 from .csv_reader import read_csv
 from .importers.record_columns import compact_json, record_errors, to_columns, to_float, to_floats, to_text
+from .named_networks import lemur_names, timm_names
 from .parquet import float_columns, require_columns, strings
 from .safe_load.archive_members import DAMAGED, open_gzip
 from .table import Table
@@ -76,6 +79,12 @@ PUBLISHED_TABLES = {
     "openlm": PublishedTable("more/openlm_gpt_loss.csv.gz", "d={d};l={l};h={h}", (), ("source", "train_data"), "gpt"),
     "face_landmarks": PublishedTable("more/face_landmarks_mbv2.csv.gz", SPEC_MBV2, ("arch_id",), (), "mobilenetv2"),
     "lstm_ptb": PublishedTable("more/lstm_ptb.csv.gz", "l={n_layers};h={n_hidden}", ("row",), (), "lstm"),
+    "lemur_fixed_recipe": PublishedTable(
+        "more/lemur_fixed_recipe.csv.gz", "{network}", ("code_ast_sha256_16",), ("dataset", "transform", "family")
+    ),
+    "lemur_networks": PublishedTable(
+        "more/lemur_networks.csv.gz", "{network}", (), ("task", "dataset", "metric", "family", "best_transform")
+    ),
 }
 LONGEST_LINE = 1 << 20  # characters of a record
 SPEC_METRICS = ("resolution",)  # parts of a spec string that are metrics too
@@ -99,7 +108,18 @@ def read_published(name: str, path: str | os.PathLike[str] | None) -> Table:
     if name == "timm_imagenet":
         text_columns["tag"] = tuple(model.partition(".")[2] for model in spec_strings)
     space = spaces.get(published.space) if published.space else None
-    return Table(name, spec_strings, columns, space, text_columns=text_columns)
+    return named(Table(name, spec_strings, columns, space, text_columns=text_columns))
+
+
+def named(table: Table) -> Table:
+    """A table with the names of its graphs, where its networks have names."""
+    if table.name.startswith("timm"):
+        return replace(table, graph_names=timm_names(table.spec_strings, table["img_size"]), trace=timm_models.graphs)
+    if table.name.startswith("lemur"):
+        texts = table.text_columns
+        transforms = texts["transform" if "transform" in texts else "best_transform"]
+        return replace(table, graph_names=lemur_names(table.spec_strings, texts["dataset"], transforms))
+    return table
 
 
 def find_file(published: PublishedTable, path: str | os.PathLike[str] | None) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,11 @@ import numpy as np
 
 from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
-from cgir.typing import AnyArray, FloatArray, IntArray
+from cgir.store import GraphStore
+from cgir.typing import AnyArray, BoolArray, FloatArray, IntArray
 from frontends import spaces
+
+from .named_networks import stored_graphs, stored_rows
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,16 @@ class Table:
 
     Attributes:
         name: of the table.
-        spec_strings: what `space.parse` reads, or names of models of timm.
+        spec_strings: what `space.parse` reads, or names of networks.
         columns: metric -> values.
         space: with the skeleton the labels were measured with. None in "digits", which has several: take
-            `family(name)`, a table of one space; None in "timm_imagenet", too.
+            `family(name)`, a table of one space; None too where networks have names, as models of timm.
         families: name of the space of every row, where there are several.
         metadata: further information on the table.
         text_columns: name -> values, such as where a row comes from: `only(source=...)`.
+        graph_names: where networks have names: what their graphs are called in a store; "" of rows without one.
+        store: of these graphs.
+        trace: makes graphs by these names where there is no store; None: only a store has them.
     """
 
     name: str
@@ -37,6 +43,9 @@ class Table:
     families: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     text_columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    graph_names: tuple[str, ...] = ()
+    store: GraphStore | None = None
+    trace: Callable[[Sequence[str]], GraphBatch] | None = None
 
     def __len__(self) -> int:
         return len(self.spec_strings)
@@ -73,6 +82,7 @@ class Table:
             columns={metric: values[chosen] for metric, values in self.columns.items()},
             families=tuple(self.families[i] for i in chosen) if self.families else (),
             text_columns={name: tuple(values[i] for i in chosen) for name, values in self.text_columns.items()},
+            graph_names=tuple(self.graph_names[i] for i in chosen) if self.graph_names else (),
         )
 
     def only(self, **values: str | float) -> Table:
@@ -109,11 +119,12 @@ class Table:
     def graphs(self, rows: Iterable[int] | AnyArray | None = None) -> GraphBatch:
         """The graphs of all rows, or of some, in their order.
 
-        Models of timm are traced on the meta device, without weights, once per process.
+        Networks that have names are read from the store, if there is one (`tables.load(name, graphs=STORE)`); without
+        one, models of timm are traced on the meta device, without weights, once per process.
 
         Raises:
             SpecError: a string does not belong to the space.
-            LabelError: timm no longer builds a model, which is named.
+            LabelError: there is no store, or it lacks a network; or timm no longer builds a model, which is named.
             TraceError: a model cannot be traced.
         """
         chosen = np.arange(len(self)) if rows is None else self._indices(rows)
@@ -121,9 +132,23 @@ class Table:
             return self.space.graphs(self._parse(chosen))
         if self.families:
             return self._graphs_of_families(chosen)
-        from .timm_models import graphs
+        names = [self.graph_names[i] for i in chosen]
+        if self.store is not None:
+            return stored_graphs(self.store, names, self.name)
+        if self.trace is None:
+            raise LabelError(
+                f"table {self.name!r}: its networks are traced once, into a store: see frontends.tables.lemur, then "
+                "give the store's path: tables.load(..., graphs=PATH)"
+            )
+        return self.trace(names)
 
-        return graphs([self.spec_strings[i] for i in chosen], [int(size) for size in self["img_size"][chosen]])
+    @property
+    def has_graph(self) -> BoolArray:
+        """(N,): the rows that `graphs` makes, as far as that is known without tracing."""
+        if self.space is not None or self.families or (self.store is None and self.trace is not None):
+            return np.ones(len(self), bool)
+        names = stored_rows(self.store) if self.store is not None else {}
+        return np.asarray([name in names for name in self.graph_names], bool)
 
     def _graphs_of_families(self, chosen: IntArray) -> GraphBatch:
         if not len(chosen):

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import torch
 
 
-def graphs(names: Sequence[str], sizes: Sequence[int]) -> GraphBatch:
-    """The graphs of models at these image sizes (pixels a side), each traced once per process.
+def graphs(graph_names: Sequence[str]) -> GraphBatch:
+    """The graphs of models at image sizes, `MODEL@PIXELS`, each traced once per process.
 
     Raises:
         LabelError: timm cannot be imported, or no longer has some of the names.
         TraceError: a model cannot be built at its size, or cannot be traced; the message names it.
     """
-    missing = find_unknown(names)
+    pairs = [(name.rpartition("@")[0], int(name.rpartition("@")[2])) for name in graph_names]
+    missing = find_unknown([name for name, _ in pairs])
     if missing:
         shown = f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}"
         raise LabelError(f"this version of timm no longer builds {shown}; leave these rows out")
-    pairs = list(zip(names, sizes, strict=True))
     return GraphBatch.from_graphs(
         [_graph(name, size) for name, size in tqdm(pairs, desc="tracing timm", unit="model", delay=2)]
     )

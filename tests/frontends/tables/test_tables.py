@@ -40,6 +40,8 @@ PUBLISHED = {
     "openlm": (435, "val_loss_openlm", "d={d};l={l};h={h}"),
     "face_landmarks": (224, "val_error_30ep_tenth", "{arch_def};w={channel_multiplier};d={depth_multiplier}"),
     "lstm_ptb": (280, "val_ppl_best", "l={n_layers};h={n_hidden}"),
+    "lemur_fixed_recipe": (5_628, "acc", "{network}"),
+    "lemur_networks": (12_632, "best_e1", "{network}"),
 }
 
 
@@ -64,7 +66,7 @@ def test_published_tables_hold_what_the_csv_module_reads(name: str) -> None:
     assert metric in table.metrics
     for column in set(table.text_columns) - {"tag"}:
         assert table.text_columns[column] == tuple(line[column] for line in lines)
-    if name.startswith("timm"):
+    if name.startswith(("timm", "lemur")):
         assert table.space is None
         assert table.specs == table.spec_strings
     else:
