@@ -107,18 +107,14 @@ def _message(error: BaseException) -> str:
 
 
 def _restrict(seconds: float, answer: int) -> None:
-    """From here on: no more seconds of computing than allowed, no processes, no file that is written, and no pipe but the answer."""
+    """From here on: some seconds of computing, no processes, no file that is written, and no pipe but the answer."""
     import resource
 
     os.setpgid(0, 0)
-    for limit, most in (
-        (resource.RLIMIT_CPU, math.ceil(seconds)),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-    ):
-        with suppress(OSError, ValueError):
-            resource.setrlimit(limit, (most, most))
+    computing = math.ceil(seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (computing, computing + 1))  # a signal that tells; then the end
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
+        resource.setrlimit(limit, (0, 0))
     for number in (signal.SIGXCPU, signal.SIGXFSZ, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.alarm(math.ceil(WAIT * seconds))  # if the process that would end this one is killed
