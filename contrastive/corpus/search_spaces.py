@@ -70,6 +70,7 @@ _PROXYLESS_GPU = (24, 32, 56, 112, 128, 256, 432)
 _MNAS, _MNAS_B1 = (16, 24, 40, 80, 112, 160, 320), (16, 24, 40, 80, 96, 192, 320)
 _MBV2 = (16, 24, 32, 64, 96, 160, 320)
 _OFA = (16, 16, 24, 40, 80, 112, 160, 960, 1280)
+_GRAPH_DATA = ("cora", "citeseer", "pubmed", "cs", "physics", "photo", "computers")
 # Networks of NAS-Bench-1Shot1 are also in NAS-Bench-101; the first of two equal graphs is kept, so the smaller space
 # comes first. Counts are of sampled networks, of which some are equal. Long walks among NAS-Bench-101's cells end at
 # small ones, of which there are few.
@@ -207,6 +208,7 @@ PARTS = (
     ),
     SpacePart("lstm", "published", 140),
     SpacePart("lstm", "scaled", 60, {"vocabulary": (2_000, 10_000, 33_000), "embedding": (100, 200, 300, 650)}, walk=8),
+    SpacePart("nasbench_graph", "published", 6_000, {"data": _GRAPH_DATA}),
 )
 
 

@@ -67,8 +67,16 @@ def _scatter_nd(call: OnnxCall) -> list[Value]:
     # indices must differ: everything is overwritten
     if prod(updates.size) == prod(data.size) and call.attr("reduction", "none") == "none":
         return call.emit("Reshape", [updates])
-    return call.emit("Scatter", [data, updates, indices])
+    return call.emit(SCATTERS.get(call.attr("reduction", "none"), "Scatter"), [data, updates, indices])
 
+
+def _scatter_elements(call: OnnxCall) -> list[Value]:
+    """Extrema of what is written to one place are reductions."""
+    op = SCATTERS.get(call.attr("reduction", "none"), "Scatter")
+    return call.emit(op, [call.require_input(place) for place in range(3)])
+
+
+SCATTERS = {"max": "ReduceMax", "min": "ReduceMin"}  # others write
 
 CONVERTERS: dict[str, OnnxConverter] = {
     "Transpose": _transpose,
@@ -79,4 +87,5 @@ CONVERTERS: dict[str, OnnxConverter] = {
     **dict.fromkeys(("Expand", "Tile"), unary("Expand")),
     **dict.fromkeys(("Trilu", "ReverseSequence", "DepthToSpace", "SpaceToDepth"), unary("Shuffle")),
     "ScatterND": _scatter_nd,
+    "ScatterElements": _scatter_elements,
 }

@@ -50,6 +50,7 @@ SPACES = {
     "cifar_resnet": SpaceEntry("plain_cnn.cifar_resnet", "CifarResNet"),
     "mobilenetv2": SpaceEntry("mbconv.mobilenetv2", "MobileNetV2"),
     "lstm": SpaceEntry("lstm.space", "Lstm"),
+    "nasbench_graph": SpaceEntry("graph_networks.nasbench_graph", "NasBenchGraph"),
 }
 
 

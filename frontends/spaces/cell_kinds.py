@@ -114,6 +114,17 @@ def _linear(feature_map: FeatureMap) -> NodeKind:
     return NodeKind("Linear", (_shape(feature_map),), _shape(feature_map), ((channels, channels), (channels,)), ())
 
 
+def _weighted(op: str, matrices: int = 1) -> KindFactory:
+    """An operator on all nodes of a graph, with as many products with matrices and a bias."""
+    return lambda feature_map: NodeKind(
+        op,
+        (_shape(feature_map),),
+        _shape(feature_map),
+        (*((feature_map[0], feature_map[0]),) * matrices, feature_map[:1]),
+        (),
+    )
+
+
 def _previous_input(feature_map: FeatureMap) -> NodeKind:
     """The result of the cell before the last: half as many channels, which distinguishes it from the last cell's."""
     channels, size = feature_map
@@ -160,6 +171,9 @@ KINDS: dict[str, KindFactory] = {
     "elementwise_prod": _plain("Mul", 2), "elementwise_sum": _plain("Add", 2),
     "activation_tanh": _plain("Tanh"), "activation_sigm": _plain("Sigmoid"),
     "activation_leaky_relu": _plain("LeakyReLU", slope=0.01),
+    # layers of graph networks, by the operator that distinguishes them, with the layer's matrices
+    "gat": _weighted("Softmax"), "gcn": _weighted("Scatter"), "gin": _weighted("Add"), "cheb": _weighted("Sub", 2),
+    "sage": _weighted("Mean", 2), "arma": _weighted("ReLU", 2), "graph": _weighted("Sum", 2), "fc": _linear,
 }  # fmt: skip
 # States of NAS-Bench-NLP, of which there may be any number: vectors. Kinds have no index of the input, so state i is
 # distinguished by its width, i + 1.

@@ -33,6 +33,9 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
 * nasbench_nlp.jsonl.gz: 14,322 recurrent cells (Klyuchnikov et al. 2020) on Penn Treebank, losses (lower is better),
   one run. 2,724 were aborted (`text_columns["status"]` is not "OK"): their last losses are no labels;
   `val_loss_{3,10,25,50}ep` are given for the others.
+* more/nasbench_graph.csv.gz: all 26,206 networks (Qin et al. 2022) on seven graph data sets, accuracies in percent,
+  mean of three runs, latency in seconds. The table's space is the one of Cora: give `spaces.get` another `data` for the
+  network of another data set. 1,567 values of `physics_params_M` are not those of the network.
 * timm_imagenet.csv.gz: 633 models of timm (Wightman), ImageNet and its variants in percent. No search space: recipes,
   training data, distillation and image sizes differ (`text_columns["tag"]` has what the name tells of them;
   `text_columns["pretrain"]` is empty as published), so a difference of two labels is not one of two architectures.

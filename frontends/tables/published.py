@@ -70,6 +70,7 @@ PUBLISHED_TABLES = {
         (),
         "cifar_resnet",
     ),
+    "nasbench_graph": PublishedTable("more/nasbench_graph.csv.gz", "{link};{ops}", (), (), "nasbench_graph"),
     "timm_imagenet": PublishedTable("timm_imagenet.csv.gz", "{timm_model}", (), ("interpolation", "pretrain")),
     "nasbench201_latency": PublishedTable(
         "more/nasbench201_latency.csv.gz", "{arch_str}", ("nb201_index",), (), "nasbench201"

@@ -200,6 +200,11 @@ def _scatter(target: Tensor, *args: Any, **_: object) -> Conversion:
     return Conversion((target, args[0]), op="Scatter")
 
 
+def _scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str = "", **_: object) -> Conversion:
+    """Extrema of what is written to one place are reductions; sums, means and products are writing."""
+    return Conversion((input, index, src), op={"amax": "ReduceMax", "amin": "ReduceMin"}.get(reduce, "Scatter"))
+
+
 def _first(input: Tensor, *_: object, **__: object) -> Conversion:
     return Conversion((input,))
 
@@ -255,6 +260,7 @@ CONVERTERS: dict[str, Converter[Conversion]] = {
     "scaled_dot_product_attention": _attention,
     # writing
     **dict.fromkeys(("index_put", "slice_scatter", "select_scatter"), _scatter),
+    "scatter_reduce": _scatter_reduce,
     "copy": _copy,
     # of the second tensor only size or type is read
     **dict.fromkeys(("expand_as", "view_as", "reshape_as", "type_as"), _first),

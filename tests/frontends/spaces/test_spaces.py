@@ -50,7 +50,7 @@ def test_spaces_without_an_end_say_so(name: str) -> None:
 
 
 # As published: NAS-Bench-101 section 2.1, NAS-Bench-1Shot1 section 2.3, NAS-Bench-201 section 2.1, DARTS 180^2 * 7^16,
-# Once-for-All section 1 (2 * 10^19 networks at 25 image sizes).
+# NAS-Bench-Graph section 3.1, Once-for-All section 1 (2 * 10^19 networks at 25 image sizes).
 @pytest.mark.parametrize(
     ("name", "published"),
     [
@@ -60,6 +60,7 @@ def test_spaces_without_an_end_say_so(name: str) -> None:
         ("gpt", 14 * 7 * 5 - 7 * 8),
         ("naap440", 440), ("cifar_resnet", 18 * 23 * 3),
         ("mobilenetv2", 3**6 * 5**5 * 4**4 * 5**2), ("lstm", 280),
+        ("nasbench_graph", 26_206),
     ],
 )  # fmt: skip
 def test_the_number_of_networks_is_known(name: str, published: float) -> None:

@@ -33,6 +33,7 @@ PUBLISHED = {
     "naap440": (440, "cifar10_test_acc_best", "{arch}"),
     "metaqnn": (1_000, "val_acc_e20", "{arch}"),
     "resnet_tinyimagenet": (684, "val_acc_final", "n={num_blocks};f={num_filters};k={filter_size}"),
+    "nasbench_graph": (26_206, "photo_latency_s", "{link};{ops}"),
     "timm_imagenet": (633, "imagenet_val_top1", "{timm_model}"),
     "nasbench201_latency": (15_625, "lat_eyeriss", "{arch_str}"),
     "ofa_mbv3_latency": (5_000, "lat_v100_1", "ks={ks20};e={e20};d={d5};r={resolution}"),
