@@ -4,7 +4,7 @@ A cell operator is one node, described by its main operator: a block of ReLU, co
 convolution, a separable convolution as its depthwise one, an inverted bottleneck as the depthwise convolution between
 its two others. Shapes are nominal, 16 channels of 32 x 32, since a cell has no others; operators named by their sizes
 have these, and as many tokens as there are pixels. A node that reads several sums them without a node of its own.
-`none` and `zeroize` have no row: `CellGraph.pruned` leaves none of them.
+`none` and `zeroize` are the product with a constant that benchmarks run; `CellGraph.pruned` leaves none of them.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ def _shape(feature_map: FeatureMap) -> Shape:
 
 KINDS: dict[str, KindFactory] = {
     "input": _plain("Input", 0), "input_1": _previous_input, "input_2": _plain("Input", 0), "output": _plain("Output"),
+    **dict.fromkeys(("none", "zeroize"), _plain("Mul")),
     **dict.fromkeys(("skip_connect", "skip", "identity"), _plain("Identity")),
     **dict.fromkeys(("nor_conv_1x1", "conv1x1", "conv_1x1"), _conv(1)),
     **dict.fromkeys(("nor_conv_3x3", "conv3x3", "conv_3x3"), _conv(3)),

@@ -130,22 +130,24 @@ class Space(ABC, Generic[S]):
             build.end()
         return build.batch()
 
-    def cell_graphs(self, specs: Iterable[S], skip_nodes: bool = True) -> GraphBatch:
+    def cell_graphs(self, specs: Iterable[S], skip_nodes: bool = True, pruned: bool = True) -> GraphBatch:
         """The cell graphs of many specs as arrays, without dead nodes; encoders read them as they read networks.
 
         There is a node for each operator; one that reads several sums them. Kinds and their nominal shapes:
         `cell_kinds`. Of a cell without a path from an input to an output only its inputs and outputs are left, without
-        edges.
+        edges, unless all nodes are kept.
 
         Args:
             specs: points of the space.
             skip_nodes: whether skips are nodes; else they are contracted as identities are in networks, and an edge may
                 occur twice.
+            pruned: False: with zero operations and nodes on no path, which benchmarks run all the same: measured
+                latencies depend on them.
 
         Raises:
             SpecError: an operator of a cell has no node kind.
         """
-        cells = (self.cell_graph(spec).pruned() for spec in specs)
+        cells = (self.cell_graph(spec).pruned() if pruned else self.cell_graph(spec) for spec in specs)
         return pack_cells(cells if skip_nodes else (cell.contracted() for cell in cells))
 
     def inputs(self, spec: S) -> tuple[torch.Tensor, ...]:

@@ -20,7 +20,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.node_features import categories, node_features
 from encoders import Encoder, EncoderConfig
 from frontends import spaces
-from frontends.spaces.cell import SKIP_OPS, ZERO_OPS, CellGraph
+from frontends.spaces.cell import SKIP_OPS, CellGraph
 from frontends.spaces.cell_kinds import (
     FIRST_INPUT,
     KINDS,
@@ -90,7 +90,7 @@ def test_no_two_operators_of_a_space_look_the_same_to_an_encoder(name: str) -> N
 def test_the_table_has_a_row_for_every_operator_and_no_other() -> None:
     seen = {op for name in NAMES for spec in sampled(name, 400) for op in spaces.get(name).cell_graph(spec).ops}
     sized = tuple(f"{op}_" for op in (*STATE_OPS, *SIZED_OPS))
-    assert {op for op in seen - ZERO_OPS if not op.startswith(sized)} == set(KINDS)
+    assert {op for op in seen if not op.startswith(sized)} == set(KINDS)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,25 @@ def test_without_a_path_only_the_ends_are_left() -> None:
     batch = space.cell_graphs([space.parse("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|none~2|")])
     assert [batch.kinds[kind].op for kind in batch.kind] == ["Input", "Output"]
     assert len(batch.src) == 0
+
+
+def test_cells_that_are_not_pruned_hold_what_a_benchmark_runs() -> None:
+    """Every operation of the string, of which networkx finds the isomorphic cells."""
+    space, rng = spaces.get("nasbench201"), np.random.default_rng(5)
+    specs = [space.sample(rng) for _ in range(60)]
+    batch = space.cell_graphs(specs, pruned=False)
+    assert np.diff(batch.ptr).tolist() == [8] * 60
+    ops = {"none": "Mul", "skip_connect": "Identity", "avg_pool_3x3": "AvgPool"}
+    for place, spec in enumerate(specs):
+        nodes = [batch.kinds[kind].op for kind in batch.kind[batch.ptr[place] : batch.ptr[place + 1]]]
+        assert nodes == ["Input", *(ops.get(op, "Conv") for op in spec), "Output"]
+    found = signatures(batch)
+    networks = [nx.DiGraph(space.cell_graph(spec).edges) for spec in specs]
+    for network, spec in zip(networks, specs, strict=True):
+        nx.set_node_attributes(network, dict(enumerate(("input", *spec, "output"))), "op")
+    for i, j in itertools.combinations(range(60), 2):
+        same = nx.is_isomorphic(networks[i], networks[j], node_match=lambda a, b: a["op"] == b["op"])
+        assert (found[i] == found[j]) == same
 
 
 def test_nasbench201_has_8765_cells_up_to_isomorphism() -> None:
