@@ -209,6 +209,17 @@ PARTS = (
     SpacePart("lstm", "published", 140),
     SpacePart("lstm", "scaled", 60, {"vocabulary": (2_000, 10_000, 33_000), "embedding": (100, 200, 300, 650)}, walk=8),
     SpacePart("nasbench_graph", "published", 6_000, {"data": _GRAPH_DATA}),
+    SpacePart(
+        "ofa_mbv3",
+        "options",
+        2_000,
+        {
+            "expansions": ((1, 1.5, 2), (1, 2, 3), (2, 3, 4), (2, 3, 4, 6)),
+            "depths": ((1, 2, 3), (2, 3, 4), (1, 2, 3, 4)),
+            "kernels": ((3, 5), (3, 5, 7)),
+            "widths": (_OFA, *_scaled(_OFA, *_PHONE)),
+        },
+    ),
 )
 
 

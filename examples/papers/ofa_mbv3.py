@@ -167,7 +167,7 @@ def ranking(found: Problem, scores: FloatArray) -> Row:
     }
 
 
-def blocks(spec: Spec) -> list[tuple[int, int] | None]:
+def blocks(spec: Spec) -> list[tuple[int, float] | None]:
     """Kernel and expansion at each of the 20 places, None where there is no block."""
     active = {place for _, place in spec.active()}
     return [(spec.ks[place], spec.e[place]) if place in active else None for place in range(len(spec.ks))]

@@ -9,6 +9,7 @@ have these, and as many tokens as there are pixels. A node that reads several su
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import product
 
@@ -35,7 +36,7 @@ def _conv(
     *,
     dilation: int = 1,
     depthwise: bool = False,
-    width_multiplier: int = 1,
+    width_multiplier: float = 1,
     stride: int = 1,
     fixed_width: int | None = None,
 ) -> KindFactory:
@@ -55,7 +56,7 @@ def _conv(
 
     def make(feature_map: FeatureMap) -> NodeKind:
         channels, size = feature_map
-        out_channels = fixed_width or channels * width_multiplier
+        out_channels = fixed_width or round(channels * width_multiplier)
         in_channels, groups = (out_channels, out_channels) if depthwise else (channels, 1)
         shape = (out_channels, size // stride, size // stride)
         return NodeKind(
@@ -69,7 +70,7 @@ def _conv(
     return make
 
 
-def _bottleneck(kernel: int, expansion: int, squeezed: bool = False, first: bool = False) -> KindFactory:
+def _bottleneck(kernel: int, expansion: float, squeezed: bool = False, first: bool = False) -> KindFactory:
     """An inverted bottleneck as its depthwise convolution, with stride 2 where it is the `first` of a stage.
 
     `squeezed`: the gate of squeeze-and-excitation is a second input.
@@ -176,6 +177,7 @@ KINDS: dict[str, KindFactory] = {
     "gat": _weighted("Softmax"), "gcn": _weighted("Scatter"), "gin": _weighted("Add"), "cheb": _weighted("Sub", 2),
     "sage": _weighted("Mean", 2), "arma": _weighted("ReLU", 2), "graph": _weighted("Sum", 2), "fc": _linear,
 }  # fmt: skip
+OTHER_BLOCK = re.compile(r"mbconv_e([0-9]+(?:\.[0-9]+)?)_k([0-9]+)(_first)?")  # other supernets' expansions and kernels
 # States of NAS-Bench-NLP, of which there may be any number: vectors. Kinds have no index of the input, so state i is
 # distinguished by its width, i + 1.
 STATE_OPS = {"input_h_prev": "Input", "output_h_new": "Output"}
@@ -231,6 +233,8 @@ def cell_kind(op: str, feature_map: FeatureMap = NOMINAL) -> NodeKind:
     """
     if op in KINDS:
         return KINDS[op](feature_map)
+    if block := OTHER_BLOCK.fullmatch(op):
+        return _bottleneck(int(block[2]), float(block[1]), first=bool(block[3]))(feature_map)
     base, *sizes = op.split("_")
     if base in SIZED_OPS:
         return SIZED_OPS[base](feature_map, *map(int, sizes))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 _LARGEST, _MOST_NUMBERS = (1 << 63) - 1, 64  # numbers in a field of a skeleton
-_REPEATED = ("cells", "stacks", "layers", "stages")  # fields that multiply the nodes of a network
+_REPEATED = ("cells", "stacks", "layers", "stages", "depths")  # fields that multiply the nodes of a network
 _MOST_CELLS = 100_000
 S = TypeVar("S", bound=Hashable)
 
@@ -32,7 +32,8 @@ class Space(ABC, Generic[S]):
     """A search space: a frozen dataclass whose fields are the skeleton around the searched part.
 
     Specs, the points of the space, are hashable and immutable. `graph(spec)` is canonical and isomorphic to the traced
-    `module(spec)`. Fields are positive integers or tuples of them, or declare `metadata={"choices": ...}`.
+    `module(spec)`. Fields are positive integers or tuples of them, also fractions where they declare
+    `metadata={"fractions": True}`, or declare `metadata={"choices": ...}`.
     """
 
     name: ClassVar[str]
@@ -46,16 +47,20 @@ class Space(ABC, Generic[S]):
                 raise SpecError(f"{self.name}: image={value!r}; expected channels, height, width")
             if choices and value not in choices:
                 raise SpecError(f"{self.name}: {field.name}={value!r}; expected one of {', '.join(map(repr, choices))}")
-            if any(type(number) is int and number > _LARGEST for number in numbers) or len(numbers) > _MOST_NUMBERS:
+            if (
+                any(type(number) in (int, float) and number > _LARGEST for number in numbers)
+                or len(numbers) > _MOST_NUMBERS
+            ):
                 raise SpecError(
                     f"{self.name}: {field.name} is too large; expected up to {_MOST_NUMBERS} 63-bit integers"
                 )
             is_of_kind = field.default is MISSING or isinstance(value, tuple) is isinstance(field.default, tuple)
-            are_sizes = bool(numbers) and all(type(number) is int and number > 0 for number in numbers)
+            types, what = ((int, float), "numbers") if field.metadata.get("fractions") else ((int,), "integers")
+            are_sizes = bool(numbers) and all(type(number) in types and number > 0 for number in numbers)
             if not choices and not (is_of_kind and are_sizes):
                 raise SpecError(
                     f"{self.name}: {field.name}={value!r}; "
-                    f"expected positive integers, as in the default {field.default!r}"
+                    f"expected positive {what}, as in the default {field.default!r}"
                 )
         repeated = [field.name for field in fields(self) if field.name in _REPEATED]  # type: ignore[arg-type]
         values = [getattr(self, name) for name in repeated]

@@ -7,7 +7,7 @@ convolution as in MnasNet and MobileNetV3.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cgir.builder import GraphBuilder
 from cgir.errors import SpecError
@@ -18,13 +18,14 @@ class BottleneckSpec(NamedTuple):
     """An inverted bottleneck: expansion (1x1), depthwise convolution, projection (1x1).
 
     Attributes:
-        hidden_channels: of the depthwise convolution; no expansion where the input has as many.
+        hidden_channels: of the depthwise convolution.
         out_channels: of the projection.
         kernel: height and width of the depthwise kernel.
         stride: of the depthwise convolution.
         squeeze_channels: in the middle of squeeze-and-excitation, 0 where there is none.
         activation: operator after the first two convolutions.
         gate: operator that ends squeeze-and-excitation.
+        always_expands: whether there is an expansion also where the input has as many channels as the hidden ones.
     """
 
     hidden_channels: int
@@ -34,6 +35,11 @@ class BottleneckSpec(NamedTuple):
     squeeze_channels: int = 0
     activation: str = "ReLU"
     gate: str = "Sigmoid"
+    always_expands: bool = False
+
+    def has_expansion(self, in_channels: int) -> bool:
+        """Whether the block begins with a convolution 1x1."""
+        return self.always_expands or self.hidden_channels != in_channels
 
     def has_shortcut(self, in_channels: int) -> bool:
         """Whether the block has a shortcut: where its input and output have the same shape."""
@@ -41,14 +47,14 @@ class BottleneckSpec(NamedTuple):
 
 
 class IntegerCode(NamedTuple):
-    """One part of a spec string, `key=3 5 7`: how many integers, and what each of them may be."""
+    """One part of a spec string, `key=3 5 7`: how many numbers, and what each of them may be, mostly integers."""
 
     length: int
-    choices: tuple[int, ...]
+    choices: tuple[float, ...]
 
 
-def parse_codes(space: str, text: str, codes: Mapping[str, IntegerCode], example: str) -> list[tuple[int, ...]]:
-    """The integers of `key=3 5 7;key=..`, a tuple for every key.
+def parse_codes(space: str, text: str, codes: Mapping[str, IntegerCode], example: str) -> list[tuple[Any, ...]]:
+    """The numbers of `key=3 5 7;key=..`, a tuple of its choices for every key.
 
     Args:
         space: name of the search space, for errors.
@@ -57,7 +63,7 @@ def parse_codes(space: str, text: str, codes: Mapping[str, IntegerCode], example
         example: a valid string, for errors.
 
     Raises:
-        SpecError: another key, another number of integers, or an integer that is not one of the choices.
+        SpecError: another key, another number of numbers, or a number that is not one of the choices.
     """
     parts = check_text(text, space).strip().split(";")
     if len(parts) != len(codes):
@@ -84,9 +90,9 @@ def parse_codes(space: str, text: str, codes: Mapping[str, IntegerCode], example
     return values
 
 
-def format_codes(values: Mapping[str, Sequence[int]]) -> str:
+def format_codes(values: Mapping[str, Sequence[float]]) -> str:
     """The string that `parse_codes` reads back."""
-    return ";".join(f"{key}={' '.join(map(str, integers))}" for key, integers in values.items())
+    return ";".join(f"{key}={' '.join(map(str, numbers))}" for key, numbers in values.items())
 
 
 def conv_bn(build: GraphBuilder, x: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> int:
@@ -138,7 +144,7 @@ def bottleneck(build: GraphBuilder, x: int, block: BottleneckSpec) -> int:
         block: the bottleneck.
     """
     in_channels, hidden = build.shape(x)[0], block.hidden_channels
-    y = x if hidden == in_channels else build.relu(conv_bn(build, x, hidden), block.activation)
+    y = build.relu(conv_bn(build, x, hidden), block.activation) if block.has_expansion(in_channels) else x
     y = build.relu(conv_bn(build, y, hidden, block.kernel, block.stride, groups=hidden), block.activation)
     if block.squeeze_channels:
         y = _squeeze_excite(build, y, block)

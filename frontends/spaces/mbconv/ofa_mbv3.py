@@ -5,6 +5,11 @@ Five stages of 2 to 4 inverted bottlenecks; every block has its kernel (3, 5, 7)
 width of the image. Only the first d blocks of a stage exist, so strings that differ in the others name one network
 (`canonical`); a spec keeps all numbers.
 
+`kernels`, `expansions` and `depths` are the choices; other supernets have others, such as expansions 1, 1.5 and 2 and
+depths 1, 2 and 3, and as many blocks a stage as the largest depth. Channels of an expansion are rounded to an integer
+and then to a multiple of 8. A block of expansion 1 keeps its convolution 1x1, as in the supernet that is measured (the
+authors' dynamic_layers.py), unless no other expansion is there.
+
 Costs are those of the published tables on every row. `macs` and `params` (DyNAS-T's, by fvcore, 224 x 224) are `flops /
 2` and `num_params` as they are: products of convolutions and linear layers, squeeze-and-excitation's and the
 classifier's included; all trained tensors, biases and BatchNorm included. `peak_memory_elems` (MOOFA's, at the row's
@@ -18,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import product
-from math import prod
+from math import log, prod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
@@ -40,15 +45,8 @@ RESOLUTIONS = tuple(range(128, 225, 4))  # section 3.2; the published labels are
 STRIDES = (2, 2, 2, 1, 2)
 ACTS = ("ReLU", "ReLU", "HardSwish", "HardSwish", "HardSwish")
 SQUEEZED = (False, True, False, True, True)
-CODES = {
-    "ks": IntegerCode(STAGES * DEEPEST, KERNELS),
-    "e": IntegerCode(STAGES * DEEPEST, EXPANSIONS),
-    "d": IntegerCode(STAGES, DEPTHS),
-    "r": IntegerCode(1, RESOLUTIONS),
-}
-EXAMPLE = "ks=5 7 .. (20 numbers);e=4 3 .. (20 numbers);d=2 3 2 4 3;r=224"
-PAIRS = tuple(product(KERNELS, EXPANSIONS))
-NUM_STAGES: int = sum(len(PAIRS) ** depth for depth in DEPTHS)  # 7,371 ways to fill a stage
+NUM_STAGES = 7_371  # ways to fill a stage
+MOST_STAGES = (1 << 63) - 1  # numpy draws among so many
 
 
 class Spec(NamedTuple):
@@ -58,20 +56,48 @@ class Spec(NamedTuple):
     """
 
     ks: tuple[int, ...]
-    e: tuple[int, ...]
+    e: tuple[float, ...]
     d: tuple[int, ...]
     r: int
 
+    @property
+    def deepest(self) -> int:
+        """Blocks of a stage that are listed, whether they exist or not."""
+        return len(self.ks) // STAGES
+
     def active(self) -> list[tuple[int, int]]:
         """(stage, index into `ks` and `e`) of every block of the network."""
-        return [(stage, DEEPEST * stage + block) for stage, depth in enumerate(self.d) for block in range(depth)]
+        return [(stage, self.deepest * stage + block) for stage, depth in enumerate(self.d) for block in range(depth)]
 
 
-def canonical(spec: Spec) -> Spec:
-    """The spec of the same network with the smallest kernel and expansion wherever no block exists."""
+class Choices(NamedTuple):
+    """What a block and a stage may be."""
+
+    kernels: tuple[int, ...] = KERNELS
+    expansions: tuple[float, ...] = EXPANSIONS
+    depths: tuple[int, ...] = DEPTHS
+
+    @property
+    def pairs(self) -> tuple[tuple[int, float], ...]:
+        """Kernel and expansion of a block."""
+        return tuple(product(self.kernels, self.expansions))
+
+    @property
+    def num_stages(self) -> int:
+        """Ways to fill a stage."""
+        count = len(self.kernels) * len(self.expansions)
+        return sum(count**depth for depth in self.depths)
+
+
+DEFAULT = Choices()
+
+
+def canonical(spec: Spec, choices: Choices = DEFAULT) -> Spec:
+    """The spec of the same network with the first kernel and expansion wherever no block exists."""
     positions = {position for _, position in spec.active()}
-    ks = tuple(kernel if position in positions else KERNELS[0] for position, kernel in enumerate(spec.ks))
-    e = tuple(expansion if position in positions else EXPANSIONS[0] for position, expansion in enumerate(spec.e))
+    first_kernel, first_expansion = choices.kernels[0], choices.expansions[0]
+    ks = tuple(kernel if position in positions else first_kernel for position, kernel in enumerate(spec.ks))
+    e = tuple(expansion if position in positions else first_expansion for position, expansion in enumerate(spec.e))
     return Spec(ks, e, spec.d, spec.r)
 
 
@@ -86,13 +112,31 @@ class OfaMobileNetV3(Space[Spec]):
     width: float = field(default=1.0, metadata={"choices": (1.0, 1.2)})
     widths: tuple[int, ...] = (16, 16, 24, 40, 80, 112, 160, 960, 1280)
     classes: int = 1000
+    kernels: tuple[int, ...] = KERNELS
+    expansions: tuple[float, ...] = field(default=EXPANSIONS, metadata={"fractions": True})
+    depths: tuple[int, ...] = DEPTHS
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # 2.0 and 2 are one number, and have one text
+        whole = tuple(int(expansion) if expansion == int(expansion) else expansion for expansion in self.expansions)
+        object.__setattr__(self, "expansions", whole)
+        self._check_choices()
         if len(self.widths) != STAGES + 4:
             raise SpecError(
                 f"ofa_mbv3: {len(self.widths)} widths; expected {STAGES + 4}: "
                 f"stem, first block, {STAGES} stages, last convolution, feature mix"
+            )
+
+    def _check_choices(self) -> None:
+        for name, values in self._choices._asdict().items():
+            if list(values) != sorted(set(values)):
+                raise SpecError(f"ofa_mbv3: {name}={values!r}; expected different numbers in ascending order")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise SpecError(f"ofa_mbv3: kernels={self.kernels!r}; expected odd numbers, so that sizes stay")
+        if self.depths[-1] * log(len(self._choices.pairs)) > log(MOST_STAGES / len(self.depths)):
+            raise SpecError(
+                f"ofa_mbv3: depths={self.depths!r}; there are more than 2^63 ways to fill a stage; take less"
             )
 
     def parse(self, text: str) -> Spec:
@@ -101,7 +145,16 @@ class OfaMobileNetV3(Space[Spec]):
         Raises:
             SpecError: not of this form, or a number that the space does not have.
         """
-        ks, e, d, (r,) = parse_codes(self.name, text, CODES, EXAMPLE)
+        places = STAGES * self.depths[-1]
+        codes = {
+            "ks": IntegerCode(places, self.kernels),
+            "e": IntegerCode(places, self.expansions),
+            "d": IntegerCode(STAGES, self.depths),
+            "r": IntegerCode(1, RESOLUTIONS),
+        }
+        starts = (f"{key}={codes[key].choices[-1]} .. ({places} numbers)" for key in ("ks", "e"))
+        example = f"{';'.join(starts)};d={' '.join([str(self.depths[0])] * STAGES)};r=224"
+        ks, e, d, (r,) = parse_codes(self.name, text, codes, example)
         return Spec(ks, e, d, r)
 
     def format(self, spec: Spec) -> str:
@@ -134,22 +187,24 @@ class OfaMobileNetV3(Space[Spec]):
 
         89 % of the stages have four blocks; sampling the depths first would give a third of them four.
         """
-        codes = tuple(map(int, rng.integers(NUM_STAGES, size=STAGES)))
-        return _spec(codes, RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))])
+        codes = tuple(map(int, rng.integers(self._choices.num_stages, size=STAGES)))
+        return _spec(codes, RESOLUTIONS[int(rng.integers(len(RESOLUTIONS)))], self._choices)
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another kernel or expansion of a block, depth of a stage (new blocks random), or image size; canonical."""
-        spec = canonical(spec)
+        spec = canonical(spec, self._choices)
         positions = [position for _, position in spec.active()]
-        change = int(rng.integers(2 * len(positions) + STAGES + 1))
-        if change < len(positions):
-            return spec._replace(ks=resample(spec.ks, positions[change], KERNELS, rng))
-        if change < 2 * len(positions):
-            return spec._replace(e=resample(spec.e, positions[change - len(positions)], EXPANSIONS, rng))
-        if change == 2 * len(positions) + STAGES:
+        kernels, expansions = (len(positions) * (len(choices) > 1) for choices in self._choices[:2])
+        depths = STAGES * (len(self.depths) > 1)
+        change = int(rng.integers(kernels + expansions + depths + 1))
+        if change < kernels:
+            return spec._replace(ks=resample(spec.ks, positions[change], self.kernels, rng))
+        if change < kernels + expansions:
+            return spec._replace(e=resample(spec.e, positions[change - kernels], self.expansions, rng))
+        if change == kernels + expansions + depths:
             return spec._replace(r=resample((spec.r,), 0, RESOLUTIONS, rng)[0])
-        depths = resample(spec.d, change - 2 * len(positions), DEPTHS, rng)
-        return canonical(Spec(*_filled(spec, rng), depths, spec.r))
+        d = resample(spec.d, change - kernels - expansions, self.depths, rng)
+        return canonical(Spec(*_filled(spec, self._choices, rng), d, spec.r), self._choices)
 
     def crossover(self, first: Spec, second: Spec, rng: np.random.Generator) -> Spec:
         """Each stage, with its depth and blocks, and the image size, from one of two; canonical.
@@ -163,15 +218,18 @@ class OfaMobileNetV3(Space[Spec]):
         ks = tuple(kernel for kernels, _, _ in stages for kernel in kernels)
         e = tuple(expansion for _, expansions, _ in stages for expansion in expansions)
         depths = tuple(depth for _, _, depth in stages)
-        return canonical(Spec(ks, e, depths, *uniform_crossover((first.r,), (second.r,), rng)))
+        return canonical(Spec(ks, e, depths, *uniform_crossover((first.r,), (second.r,), rng)), self._choices)
 
     def enumerate(self) -> Iterator[Spec]:
         """Every network once, canonical, at every image size."""
-        return (_spec(codes, r) for codes in product(range(NUM_STAGES), repeat=STAGES) for r in RESOLUTIONS)
+        count = self._choices.num_stages
+        places = [count**place for place in reversed(range(STAGES))]  # product() would list all codes of a stage
+        codes = (tuple([index // place % count for place in places]) for index in range(count**STAGES))
+        return (_spec(numbers, r, self._choices) for numbers in codes for r in RESOLUTIONS)
 
     def count(self) -> int:
-        """5.4e20."""
-        return prod([NUM_STAGES] * STAGES) * len(RESOLUTIONS)
+        """5.4e20 with the default choices."""
+        return prod([self._choices.num_stages] * STAGES) * len(RESOLUTIONS)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks, named "mbconv_e6_k5" by expansion and kernel; without the image size.
@@ -179,10 +237,14 @@ class OfaMobileNetV3(Space[Spec]):
         The name of the first block of a stage ends in "_first".
         """
         names = [
-            f"mbconv_e{spec.e[position]}_k{spec.ks[position]}" + "_first" * (position % DEEPEST == 0)
+            f"mbconv_e{spec.e[position]}_k{spec.ks[position]}" + "_first" * (position % spec.deepest == 0)
             for _, position in spec.active()
         ]
         return chain(names)
+
+    @cached_property
+    def _choices(self) -> Choices:
+        return Choices(self.kernels, self.expansions, self.depths)
 
     @cached_property
     def _channels(self) -> tuple[int, ...]:
@@ -191,11 +253,11 @@ class OfaMobileNetV3(Space[Spec]):
     def _blocks(self, spec: Spec) -> list[BottleneckSpec]:
         in_channels = self._channels[1]
         blocks = [BottleneckSpec(self._channels[0], in_channels, 3, 1)]  # without expansion
+        always_expands = self.expansions != (1,)
         for stage, position in spec.active():
-            out_channels = self._channels[stage + 2]
-            blocks.append(
-                _block(stage, position % DEEPEST == 0, in_channels, out_channels, spec.ks[position], spec.e[position])
-            )
+            out_channels, first = self._channels[stage + 2], position % spec.deepest == 0
+            kernel, expansion = spec.ks[position], spec.e[position]
+            blocks.append(_block(stage, first, in_channels, out_channels, kernel, expansion, always_expands))
             in_channels = out_channels
         return blocks
 
@@ -207,40 +269,42 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _block(stage: int, first: bool, in_channels: int, out_channels: int, kernel: int, expansion: int) -> BottleneckSpec:
-    hidden = make_divisible(in_channels * expansion)
+def _block(
+    stage: int, first: bool, in_channels: int, out_channels: int, kernel: int, expansion: float, always_expands: bool
+) -> BottleneckSpec:
+    hidden = make_divisible(round(in_channels * expansion))
     squeeze = make_divisible(hidden // 4) if SQUEEZED[stage] else 0
-    return BottleneckSpec(
-        hidden, out_channels, kernel, STRIDES[stage] if first else 1, squeeze, ACTS[stage], "HardSigmoid"
-    )
+    stride = STRIDES[stage] if first else 1
+    return BottleneckSpec(hidden, out_channels, kernel, stride, squeeze, ACTS[stage], "HardSigmoid", always_expands)
 
 
 @lru_cache(maxsize=NUM_STAGES)
-def _stage(code: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+def _stage(code: int, choices: Choices = DEFAULT) -> tuple[int, tuple[int, ...], tuple[float, ...]]:
     """Depth, kernels and expansions of the stage with this code.
 
-    Codes are ordered by depth, then by the blocks' indices into `PAIRS`, read as digits.
+    Codes are ordered by depth, then by the blocks' indices into the pairs of kernel and expansion, read as digits.
     """
-    depth = DEPTHS[0]
-    while code >= len(PAIRS) ** depth:
-        code -= len(PAIRS) ** depth
-        depth += 1
-    pairs = [PAIRS[code // len(PAIRS) ** block % len(PAIRS)] for block in reversed(range(depth))]
-    pairs += [PAIRS[0]] * (DEEPEST - depth)
+    all_pairs = choices.pairs
+    for depth in choices.depths:
+        if code < len(all_pairs) ** depth:
+            break
+        code -= len(all_pairs) ** depth
+    pairs = [all_pairs[code // len(all_pairs) ** block % len(all_pairs)] for block in reversed(range(depth))]
+    pairs += [all_pairs[0]] * (choices.depths[-1] - depth)
     return depth, tuple(kernel for kernel, _ in pairs), tuple(expansion for _, expansion in pairs)
 
 
-def _spec(codes: tuple[int, ...], r: int) -> Spec:
-    stages = [_stage(code) for code in codes]
+def _spec(codes: tuple[int, ...], r: int, choices: Choices) -> Spec:
+    stages = [_stage(code, choices) for code in codes]
     ks = tuple(kernel for _, kernels, _ in stages for kernel in kernels)
     e = tuple(expansion for _, _, expansions in stages for expansion in expansions)
     return Spec(ks, e, tuple(depth for depth, _, _ in stages), r)
 
 
-def _filled(spec: Spec, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _filled(spec: Spec, choices: Choices, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Kernels and expansions, random ones wherever no block exists."""
-    positions = {position for _, position in spec.active()}
-    sampled = [PAIRS[int(code)] for code in rng.integers(len(PAIRS), size=len(spec.ks))]
+    positions, all_pairs = {position for _, position in spec.active()}, choices.pairs
+    sampled = [all_pairs[int(code)] for code in rng.integers(len(all_pairs), size=len(spec.ks))]
     pairs = [
         (spec.ks[position], spec.e[position]) if position in positions else pair
         for position, pair in enumerate(sampled)
@@ -255,7 +319,7 @@ def _end(build: GraphBuilder, x: int, last: int, mix: int, classes: int) -> int:
     return build.output(logits)
 
 
-def _stages(spec: Spec) -> tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]:
+def _stages(spec: Spec) -> tuple[tuple[tuple[int, ...], tuple[float, ...], int], ...]:
     """Kernels, expansions and depth of each stage."""
-    spans = [slice(stage * DEEPEST, (stage + 1) * DEEPEST) for stage in range(STAGES)]
+    spans = [slice(stage * spec.deepest, (stage + 1) * spec.deepest) for stage in range(STAGES)]
     return tuple((spec.ks[span], spec.e[span], depth) for span, depth in zip(spans, spec.d, strict=True))

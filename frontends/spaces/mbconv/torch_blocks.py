@@ -61,9 +61,9 @@ class InvertedBottleneck(nn.Module):
     def __init__(self, in_channels: int, block: BottleneckSpec) -> None:
         super().__init__()
         layers = (
-            []
-            if block.hidden_channels == in_channels
-            else [*conv_bn(in_channels, block.hidden_channels), ACTIVATIONS[block.activation]()]
+            [*conv_bn(in_channels, block.hidden_channels), ACTIVATIONS[block.activation]()]
+            if block.has_expansion(in_channels)
+            else []
         )
         layers += [
             *conv_bn(block.hidden_channels, block.hidden_channels, block.kernel, block.stride, block.hidden_channels),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import partial
 from itertools import islice
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -253,3 +255,91 @@ def test_cell_graphs_name_the_blocks() -> None:
     assert cell.edges == tuple((i, i + 1) for i in range(15))
     assert cell.pruned() == cell
     assert {SPACE.cell_graph(spec).ops for spec in (canonical(SPACE.parse(TEXT)), SPACE.parse(TEXT))} == {cell.ops}
+
+
+OPTIONS = (
+    {"expansions": (1, 1.5, 2), "depths": (1, 2, 3)},
+    {"expansions": (0.9, 1, 1.1, 1.2)},  # MOOFA's second supernet
+    {"kernels": (3,), "expansions": (2, 3, 4, 6), "depths": (2, 5)},
+    {"kernels": (3, 5, 7, 9), "expansions": (1,), "depths": (4,)},
+)
+
+
+def rounded(channels: int, expansion: float) -> int:
+    """The authors' `make_divisible(round(in_channel * active_expand_ratio), 8)`, with torch's rounding of halves."""
+    value = int(torch.round(torch.tensor(channels * expansion, dtype=torch.float)))
+    return next(n for n in range(8, 10_000, 8) if value < n + 4 and n >= 0.9 * value)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_other_choices_make_other_supernets(options: dict[str, Any]) -> None:
+    space, rng = spaces.get("ofa_mbv3", **options), np.random.default_rng(0)
+    deepest = max(space.depths)
+    pairs = len(space.kernels) * len(space.expansions)
+    assert space.count() == sum(pairs**depth for depth in space.depths) ** 5 * 25
+    first = list(islice(space.enumerate(), 200))
+    assert len({space.format(spec) for spec in first}) == 200
+    specs = [space.sample(rng) for _ in range(40)]
+    specs += [space.mutate(spec, rng) for spec in specs] + [space.crossover(*specs[i : i + 2], rng) for i in range(30)]
+    for spec in (*first, *specs):
+        assert space.parse(space.format(spec)) == spec
+        assert len(spec.ks) == len(spec.e) == 5 * deepest
+        assert set(spec.d) <= set(space.depths)
+    for values, choices in (("ks", space.kernels), ("e", space.expansions), ("d", space.depths)):
+        assert {value for spec in specs for value in getattr(spec, values)} == set(choices)
+    assert all(space.mutate(spec, rng) != spec for spec in specs)
+    check_traces(space, 3, seed=3)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_uniform_depth_and_expansion_has_the_authors_channels(options: dict[str, Any]) -> None:
+    space = spaces.get("ofa_mbv3", **options)
+    for expansion in space.expansions:
+        spec = space.sample(np.random.default_rng(0))._replace(e=(expansion,) * 5 * max(space.depths))
+        graph = space.graph(spec)
+        depthwise = [node.shape[0] for node in graph.nodes if node.op == "Conv" and node.attr("groups") > 1]
+        inner, expected = 16, [16]
+        for depth, outer in zip(spec.d, (24, 40, 80, 112, 160), strict=True):
+            for _ in range(depth):
+                expected.append(rounded(inner, expansion))
+                inner = outer
+        assert depthwise == expected
+        expansions = sum(
+            node.op == "Conv" and node.shape[1:] != (1, 1) and node.attr("groups") == 1 for node in graph.nodes
+        )
+        kept = sum(spec.d) if space.expansions != (1,) else 0
+        assert expansions == 1 + 1 + sum(spec.d) + kept + 1  # stem, first block, projections, expansions, last
+
+
+def test_cells_of_other_choices_are_read() -> None:
+    space = spaces.get("ofa_mbv3", expansions=(1, 1.5, 2), depths=(1, 2, 3))
+    specs = [space.sample(np.random.default_rng(0)) for _ in range(20)]
+    batch = space.cell_graphs(specs)
+    widths = {kind.shape[0] for kind in batch.kinds if kind.op == "Conv"}
+    assert widths == {16, 24, 32}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"expansions": (4, 3)}, "expected different numbers in ascending order"),
+        ({"kernels": (3, 3)}, "expected different numbers in ascending order"),
+        ({"kernels": (2, 3)}, "expected odd numbers"),
+        ({"expansions": (0.0, 1)}, "expected positive numbers"),
+        ({"expansions": (float("nan"),)}, "expected positive numbers"),
+        ({"expansions": (float("inf"),)}, "too large"),
+        ({"expansions": 2.5}, "expected positive numbers"),
+        ({"kernels": (3.0, 5)}, "expected positive integers"),
+        ({"depths": (2, 40)}, "more than 2^63 ways"),
+        ({"depths": (10**9,)}, "at most 100,000"),
+    ],
+)
+def test_bad_choices_are_named(options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(cgir.SpecError, match=re.escape(complaint)):
+        spaces.get("ofa_mbv3", **options)
+
+
+def test_whole_expansions_are_integers() -> None:
+    space = spaces.get("ofa_mbv3", expansions=[3.0, 4.0, 6.0])  # as JSON may have them
+    assert space == SPACE
+    assert space.format(space.parse(TEXT)) == TEXT
