@@ -220,6 +220,13 @@ PARTS = (
             "widths": (_OFA, *_scaled(_OFA, *_PHONE)),
         },
     ),
+    SpacePart(
+        "graphgym",
+        "published",
+        2_000,
+        {"features": (3, 53, 745, 1433, 6805), "classes": (1, 6, 10, 15), "level": ("node", "node", "graph", "link")},
+        shares=True,
+    ),
 )
 
 

@@ -51,6 +51,7 @@ SPACES = {
     "mobilenetv2": SpaceEntry("mbconv.mobilenetv2", "MobileNetV2"),
     "lstm": SpaceEntry("lstm.space", "Lstm"),
     "nasbench_graph": SpaceEntry("graph_networks.nasbench_graph", "NasBenchGraph"),
+    "graphgym": SpaceEntry("graph_networks.graphgym", "GraphGym"),
 }
 
 

@@ -176,6 +176,8 @@ KINDS: dict[str, KindFactory] = {
     # layers of graph networks, by the operator that distinguishes them, with the layer's matrices
     "gat": _weighted("Softmax"), "gcn": _weighted("Scatter"), "gin": _weighted("Add"), "cheb": _weighted("Sub", 2),
     "sage": _weighted("Mean", 2), "arma": _weighted("ReLU", 2), "graph": _weighted("Sum", 2), "fc": _linear,
+    "mp_add": _weighted("Sum"), "mp_max": _weighted("ReduceMax"), "mp_mean": _weighted("Mean"),
+    "concatenate": _plain("Concat", 2),
 }  # fmt: skip
 OTHER_BLOCK = re.compile(r"mbconv_e([0-9]+(?:\.[0-9]+)?)_k([0-9]+)(_first)?")  # other supernets' expansions and kernels
 # States of NAS-Bench-NLP, of which there may be any number: vectors. Kinds have no index of the input, so state i is

@@ -33,6 +33,13 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
 * nasbench_nlp.jsonl.gz: 14,322 recurrent cells (Klyuchnikov et al. 2020) on Penn Treebank, losses (lower is better),
   one run. 2,724 were aborted (`text_columns["status"]` is not "OK"): their last losses are no labels;
   `val_loss_{3,10,25,50}ep` are given for the others.
+* more/graphgym_design_space.csv.gz: 7,732 trainings (You et al. 2020), validation accuracies as fractions. Rows of
+  `space` "v2" are 96 networks with one recipe on each of 32 tasks (`dataset`, `task`, `feature`, `label`): take
+  `only(space="v2", dataset="Cora")`, and of "scalefree" and "smallworld" a task by all four. "v2link" are the same on
+  11 tasks of links. "v1" are random designs of which one choice, `varied`, was changed, with recipes of their own; in
+  "v1att" it was the kind of layer, which is not known. Never rank rows of different tasks. The table's space is the one
+  of Cora; `TASKS` of `frontends.spaces.graph_networks.graphgym_spec` has the sizes of the others. `dim_inner` is listed
+  for "v2" and "v2link", but of links, "scalefree" and "smallworld" it is not the width that `params` tells.
 * more/nasbench_graph.csv.gz: all 26,206 networks (Qin et al. 2022) on seven graph data sets, accuracies in percent,
   mean of three runs, latency in seconds. The table's space is the one of Cora: give `spaces.get` another `data` for the
   network of another data set. 1,567 values of `physics_params_M` are not those of the network.

@@ -50,6 +50,7 @@ class PublishedTable(NamedTuple):
 CELL_101 = "{adjacency_rowmajor}:{interior_ops}"
 SPEC_OFA = "ks={ks20};e={e20};d={d5};r={resolution}"
 SPEC_MBV2 = "{arch_def};w={channel_multiplier};d={depth_multiplier}"
+SPEC_GRAPHGYM = "pre={l_pre};mp={l_mp};post={l_post};stage={stage};agg={agg};bn={bn};act={act}"
 TRANSNAS = "{transnas_arch_str}", ("naslib_op_indices",), ()
 PUBLISHED_TABLES = {
     "nasbench101": PublishedTable("nasbench101.csv.gz", CELL_101, ("module_hash",), (), "nasbench101"),
@@ -69,6 +70,13 @@ PUBLISHED_TABLES = {
         ("row",),
         (),
         "cifar_resnet",
+    ),
+    "graphgym": PublishedTable(
+        "more/graphgym_design_space.csv.gz",
+        SPEC_GRAPHGYM,
+        ("att",),
+        ("space", "dataset", "task", "trans", "feature", "label", "varied", "optim"),
+        "graphgym",
     ),
     "nasbench_graph": PublishedTable("more/nasbench_graph.csv.gz", "{link};{ops}", (), (), "nasbench_graph"),
     "timm_imagenet": PublishedTable("timm_imagenet.csv.gz", "{timm_model}", (), ("interpolation", "pretrain")),

@@ -40,6 +40,7 @@ SMALL = {
     "cifar_resnet": {"image": (3, 8, 8), "classes": 10},
     "mobilenetv2": {"stem": 8, "widths": (8, 8, 16, 16, 24, 24, 32), "head": 16, "image": (3, 64, 64), "classes": 10},
     "lstm": {"vocabulary": 20, "embedding": 6, "steps": 3},
+    "graphgym": {"features": 6, "classes": 3, "nodes": 10, "edges": 30},
     "nasbench_graph": {"data": "computers", "nodes": 10, "edges": 30},
 }
 

@@ -243,7 +243,7 @@ LAYERS: dict[str, type[nn.Module]] = {
 }  # fmt: skip
 
 
-def batch_norm(layer: nn.Module, x: Tensor) -> Tensor:
-    """Batch normalisation of (B, N, C) over examples and nodes."""
-    normalised: Tensor = layer(x.transpose(1, 2)).transpose(1, 2)
-    return normalised
+def channels_second(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer that expects channels behind the batch, BatchNorm or PReLU, on (B, N, C) or (B, C)."""
+    result: Tensor = layer(x.transpose(1, 2)).transpose(1, 2) if x.dim() == 3 else layer(x)
+    return result

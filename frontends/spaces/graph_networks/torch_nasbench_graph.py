@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .layer_names import SKIP
 from .nasbench_graph_spec import GraphDataSet, Spec
-from .torch_layers import LAYERS, Edges, batch_norm
+from .torch_layers import LAYERS, Edges, channels_second
 
 
 class NasBenchGraphNetwork(nn.Module):
@@ -43,7 +43,7 @@ class NasBenchGraphNetwork(nn.Module):
         for source, operation, norm in zip(self.link, self.operations, self.norms, strict=True):
             x = results[source]
             if not isinstance(operation, nn.Identity):
-                x = batch_norm(norm, operation(x, self.edges)).relu()
+                x = channels_second(norm, operation(x, self.edges)).relu()
             results.append(x)
         logits: Tensor = self.after(torch.cat([results[leaf] for leaf in self.leaves], 2))
         return logits

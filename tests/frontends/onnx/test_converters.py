@@ -147,6 +147,24 @@ def test_writing_all_of_a_tensor_is_a_copy() -> None:
     assert cgir.isomorphic(of_torch(function, (1, 4, 6)), of_torch(lambda x: x.abs().exp(), (1, 4, 6)))
 
 
+@pytest.mark.parametrize(("reduction", "reduce"), [("max", "amax"), ("min", "amin"), ("add", "sum")])
+def test_extrema_of_what_is_written_to_one_place_are_reductions(reduction: str, reduce: str) -> None:
+    places = np.broadcast_to((np.arange(8) % 3).reshape(1, 8, 1), (1, 8, 5)).copy()
+    zeros = node("ConstantOfShape", ["target"], ["zeros"])
+    before = [node("Tanh", ["x"], ["a"]), zeros]
+    written = node("ScatterElements", ["zeros", "places", "a"], ["y"], axis=1, reduction=reduction)
+    found = of_nodes([*before, written], (1, 8, 5), (1, 3, 5), places=places, target=[1, 3, 5])
+    index = torch.from_numpy(places)
+    check(found, lambda x: torch.zeros(1, 3, 5).scatter_reduce(1, index, x.tanh(), reduce), (1, 8, 5))
+    written = node("ScatterND", ["zeros", "places", "a"], ["y"], reduction=reduction)
+    rows = np.stack([np.zeros(8, np.int64), np.arange(8) % 3], 1)[None]
+    check_ops(of_nodes([*before, written], (1, 8, 5), (1, 3, 5), places=rows, target=[1, 3, 5]), found)
+
+
+def check_ops(found: cgir.Graph, expected: cgir.Graph) -> None:
+    assert [(node.op, node.shape) for node in found.nodes] == [(node.op, node.shape) for node in expected.nodes]
+
+
 def test_numbers_of_modules_are_parameters_and_uniform_constants_numbers() -> None:
     nodes = [node("Mul", ["x", "act.scale"], ["m"]), node("Add", ["m", "zeros"], ["y"])]
     found = of_nodes(

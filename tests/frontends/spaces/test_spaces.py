@@ -60,7 +60,7 @@ def test_spaces_without_an_end_say_so(name: str) -> None:
         ("gpt", 14 * 7 * 5 - 7 * 8),
         ("naap440", 440), ("cifar_resnet", 18 * 23 * 3),
         ("mobilenetv2", 3**6 * 5**5 * 4**4 * 5**2), ("lstm", 280),
-        ("nasbench_graph", 26_206),
+        ("nasbench_graph", 26_206), ("graphgym", 3 * 4 * 3 * 3 * 3 * 2 * 3),
     ],
 )  # fmt: skip
 def test_the_number_of_networks_is_known(name: str, published: float) -> None:

@@ -33,6 +33,11 @@ PUBLISHED = {
     "naap440": (440, "cifar10_test_acc_best", "{arch}"),
     "metaqnn": (1_000, "val_acc_e20", "{arch}"),
     "resnet_tinyimagenet": (684, "val_acc_final", "n={num_blocks};f={num_filters};k={filter_size}"),
+    "graphgym": (
+        7_732,
+        "val_accuracy",
+        "pre={l_pre};mp={l_mp};post={l_post};stage={stage};agg={agg};bn={bn};act={act}",
+    ),
     "nasbench_graph": (26_206, "photo_latency_s", "{link};{ops}"),
     "timm_imagenet": (633, "imagenet_val_top1", "{timm_model}"),
     "nasbench201_latency": (15_625, "lat_eyeriss", "{arch_str}"),
@@ -89,6 +94,8 @@ def test_every_text_reads_back() -> None:
         "naap440",
         "metaqnn",
         "resnet_tinyimagenet",
+        "graphgym",
+        "nasbench_graph",
     ):
         table = tables.load(name)
         assert table.space is not None

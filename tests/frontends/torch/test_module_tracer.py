@@ -261,6 +261,11 @@ def node_of(function: Callable[..., Any], *inputs: Tensor, **parts: Any) -> cgir
     return node
 
 
+def reduced_by_channel(x: Tensor, reduce: str) -> Tensor:
+    index = (torch.arange(8) % 3).view(1, 8, 1, 1).expand(len(x), 8, 6, 6)
+    return torch.zeros(len(x), 3, 6, 6).scatter_reduce(1, index, x, reduce=reduce, include_self=False)
+
+
 IMAGE = meta(2, 8, 6, 6)
 WINDOW: dict[str, Any] = {"kernel": (3, 3), "stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
 CALLS: list[tuple[Callable[..., Any], str, tuple[int, ...], dict[str, Any]]] = [
@@ -308,6 +313,9 @@ CALLS: list[tuple[Callable[..., Any], str, tuple[int, ...], dict[str, Any]]] = [
     (lambda m, x: torch.einsum("bchw,bdhw->bcd", x, x), "MatMul", (8, 8), {"inner": 36}),
     (lambda m, x: torch.matrix_exp(x), "Opaque", (8, 6, 6), {"name": "torch.linalg.matrix_exp"}),
     (lambda m, x: torch.cat([x[:, 1:3], x], 1), "Concat", (10, 6, 6), {}),
+    (lambda m, x: reduced_by_channel(x, "amax"), "ReduceMax", (3, 6, 6), {}),
+    (lambda m, x: reduced_by_channel(x, "amin"), "ReduceMin", (3, 6, 6), {}),
+    (lambda m, x: reduced_by_channel(x, "sum"), "Scatter", (3, 6, 6), {}),
 ]  # fmt: skip
 
 
