@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cgir.builder import GraphBuilder
-from frontends.spaces.cell import CellGraph
+from frontends.spaces.cell import CellGraph, chain
 from frontends.spaces.choices import resample, uniform_crossover
 from frontends.spaces.mbconv.blocks import IntegerCode, conv_bn, parse_codes
 from frontends.spaces.space import Space
 
-from .graph_parts import Reading, chain_with_shortcuts, conv_bn_relu, conv_name, pooled_classifier
+from .graph_parts import conv_bn_relu, conv_name, pooled_classifier
 from .spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -97,19 +97,9 @@ class CifarResNet(Space[ResNetSpec]):
         return prod(map(len, CHOICES))
 
     def cell_graph(self, spec: ResNetSpec) -> CellGraph:
-        """The convolutions, named "convolution_3_1_16", with shortcuts; one that reads several sums them."""
-        ops: list[Reading] = [(conv_name(spec.kernel, 1, spec.filters), (0,))]
-        sources: tuple[int, ...] = (1,)
-        channels = spec.filters
-        for width, stride in _blocks(spec):
-            shortcut = sources
-            if stride > 1 or width != channels:
-                ops.append((conv_name(1, stride, width), sources))
-                shortcut = (len(ops),)
-            ops.append((conv_name(spec.kernel, stride, width), sources))
-            ops.append((conv_name(spec.kernel, 1, width), (len(ops),)))
-            sources, channels = (*shortcut, len(ops)), width
-        return chain_with_shortcuts([*ops, ("output", sources)])
+        """A chain of the first convolution and the blocks, each named after a convolution: "convolution_3_1_16"."""
+        blocks = [(spec.filters, 1), *_blocks(spec)]
+        return chain([conv_name(spec.kernel, stride, channels) for channels, stride in blocks])
 
 
 def _blocks(spec: ResNetSpec) -> list[tuple[int, int]]:
