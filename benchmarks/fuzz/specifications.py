@@ -23,7 +23,27 @@ PIECES = (
     "range(2, 6)", "\u2028", "\x00", "0" * 50, "9" * 5000, '"', "\\ud800", "None", "'",
 )  # fmt: skip
 REPETITIONS = (50, 1000, 10_000, 200_000)
-FIELDS = (1, 2, 3, 4, 8, 16, 31, 32, 1000, 10**6, 10**12, 10**30, 1 << 62, (1,), (3, 32, 32), (3, 8, 8), (1,) * 100)
+FIELDS = (
+    1,
+    2,
+    3,
+    4,
+    8,
+    16,
+    31,
+    32,
+    1000,
+    10**6,
+    10**12,
+    10**30,
+    1 << 62,
+    (1,),
+    (3, 32, 32),
+    (3, 8, 8),
+    (1,) * 100,
+    1.5,
+    (1, 1.5, 2),
+)
 
 LOADED = [entry.load() for entry in spaces.SPACES.values()]  # before a process forks, which would import them again
 
@@ -93,6 +113,11 @@ def _skeleton(rng: Generator, name: str) -> dict[str, Any]:
         "classes",
         "head",
         "widths",
+        "depths",
+        "kernels",
+        "expansions",
+        "heads",
+        "context",
         "steps",
         "subspace",
     )

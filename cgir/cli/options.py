@@ -24,6 +24,7 @@ NETWORKS = (
 
 SIGNED = ("--objective",)  # options whose values may begin with a sign
 LARGEST, ELEMENTS = 2**31 - 1, 2**63 - 1  # of a count, and of the elements of a tensor
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 BYTES = re.compile(r"(\d+\.?\d*|\.\d+)([kMGT]?)")
 
 
@@ -231,14 +232,15 @@ def join_signed(words: Sequence[str]) -> list[str]:
     return joined
 
 
-def parse_skeleton(text: str) -> tuple[str, int | tuple[int, ...] | str]:
+def parse_skeleton(text: str) -> tuple[str, float | tuple[float, ...] | str]:
     """A field of a search space's skeleton and its value, in a text such as channels=4, image=3,8,8 or task=jigsaw."""
     name, _, value = text.partition("=")
     if not name.isidentifier() or not value:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no part of a skeleton; expected such as channels=4 or image=3,8,8"
         )
-    numbers = value.split(",")
-    if not all(number.isdecimal() for number in numbers):
+    parts = value.split(",")
+    if not all(NUMBER.fullmatch(part) for part in parts):
         return name, value
-    return name, int(value) if len(numbers) == 1 else tuple(map(int, numbers))
+    numbers = tuple(float(part) if "." in part else int(part) for part in parts)
+    return name, numbers[0] if len(numbers) == 1 else numbers

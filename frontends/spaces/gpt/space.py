@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -58,6 +59,17 @@ class Gpt(Space[Spec]):
     vocabulary: int = 50_432
     context: int = 2048
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, values in zip(("widths", "depths", "heads"), self._choices, strict=True):
+            if len(set(values)) < len(values):
+                raise SpecError(f"gpt: {name}={values!r}; expected different numbers")
+        if not self._shapes:
+            raise SpecError(
+                f"gpt: widths={self.widths!r} and heads={self.heads!r}; expected some that give a head an even number "
+                "of channels"
+            )
+
     def parse(self, text: str) -> Spec:
         """`d=..;l=..;h=..` -> spec.
 
@@ -98,8 +110,7 @@ class Gpt(Space[Spec]):
 
     def sample(self, rng: np.random.Generator) -> Spec:
         """Uniform over all shapes."""
-        specs = list(self.enumerate())
-        return specs[int(rng.integers(len(specs)))]
+        return self._shapes[int(rng.integers(len(self._shapes)))]
 
     def mutate(self, spec: Spec, rng: np.random.Generator) -> Spec:
         """Another width, depth or number of heads; uniform over the shapes that differ in one of them.
@@ -107,7 +118,7 @@ class Gpt(Space[Spec]):
         Raises:
             SpecError: there is no such shape.
         """
-        others = [other for other in self.enumerate() if sum(a != b for a, b in zip(other, spec, strict=True)) == 1]
+        others = [other for other in self._shapes if sum(a != b for a, b in zip(other, spec, strict=True)) == 1]
         if not others:
             raise SpecError(f"gpt: no other shape differs from {self.format(spec)} in one number; give more choices")
         return others[int(rng.integers(len(others)))]
@@ -127,7 +138,7 @@ class Gpt(Space[Spec]):
 
     def enumerate(self) -> Iterator[Spec]:
         """Every shape of the choices whose heads have an even number of channels."""
-        return (spec for spec in (Spec(*numbers) for numbers in product(*self._choices)) if spec.is_valid)
+        return iter(self._shapes)
 
     def cell_graph(self, spec: Spec) -> CellGraph:
         """A chain of the blocks' parts, "attention_WIDTH_HEADS" and "swiglu_WIDTH_HIDDEN" in turn."""
@@ -136,6 +147,10 @@ class Gpt(Space[Spec]):
     @property
     def _choices(self) -> tuple[tuple[int, ...], ...]:
         return self.widths, self.depths, self.heads
+
+    @cached_property
+    def _shapes(self) -> tuple[Spec, ...]:
+        return tuple(spec for spec in (Spec(*numbers) for numbers in product(*self._choices)) if spec.is_valid)
 
 
 def _block(build: GraphBuilder, x: int, heads: int, hidden: int) -> int:

@@ -158,6 +158,24 @@ def test_a_table_that_has_the_space() -> None:
     assert found("nasbench_macro-search.jsonl").spec_strings == expected.spec_strings
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("depths=1,2,3", (1, 2, 3)),
+        ("expansions=1,1.5,2", (1, 1.5, 2)),
+        ("width=1.2", 1.2),
+        ("channels=4", 4),
+        ("task=jigsaw", "jigsaw"),
+        ("channels=\u0664", "\u0664"),
+        ("channels=1.", "1."),
+    ],
+)
+def test_parts_of_skeletons_are_numbers_or_words(text: str, value: object) -> None:
+    name, found = options.parse_skeleton(text)
+    assert (name, found) == (text.partition("=")[0], value)
+    assert repr(found) == repr(value)
+
+
 def test_a_skeleton_is_that_of_the_networks_that_are_trained(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["nasbench201", "--oracle", "measure.py:convolutions", "--method", "random", "--queries", "4"]
     small = ["--skeleton", "channels=4", "--skeleton", "cells=1", "--skeleton", "image=3,8,8"]

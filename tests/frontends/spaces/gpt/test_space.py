@@ -87,6 +87,15 @@ def test_a_space_of_one_shape_has_no_mutations() -> None:
         space.mutate(spec, np.random.default_rng(0))
 
 
+def test_bad_choices_are_named() -> None:
+    with pytest.raises(cgir.SpecError, match=r"depths=\(2, 2\); expected different numbers"):
+        spaces.get("gpt", depths=(2, 2))
+    with pytest.raises(cgir.SpecError, match="give a head an even number of channels"):
+        spaces.get("gpt", widths=(4, 12), heads=(4,))
+    with pytest.raises(cgir.SpecError, match="at most 100,000"):
+        spaces.get("gpt", depths=(10**6,))
+
+
 def test_cells_name_widths_and_heads() -> None:
     space = small("gpt")
     cell = space.cell_graph(space.parse("d=24;l=2;h=4"))
