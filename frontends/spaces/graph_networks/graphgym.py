@@ -1,14 +1,14 @@
-"""GraphGym's design space (You et al. 2020): graph networks of equal budget, trained on 43 tasks; 1,944 architectures.
+"""GraphGym's design space (You et al. 2020): graph networks of equal budget on 32 tasks; 1,944 architectures.
 
 Strings: "pre=1;mp=4;post=2;stage=skipsum;agg=mean;bn=True;act=prelu" has a linear layer before and two after four
 layers of message passing, each of which adds its input to the mean of its messages. All layers have one width, the
 least with which the network has as many parameters as a baseline of width 256; so it is not searched. The 96 networks
-of the paper's second study have `bn=True`, `act=prelu`, `pre` 1 or 2, `post` 2 or 3, and no `stack`. Dropout, batch
-size, learning rate, optimiser and epochs, of which the design space has several too, are not of the architecture.
+of the condensed space have `bn=True`, `act=prelu`, `pre` 1 or 2, `post` 2 or 3, and no `stack`. Dropout, batch size,
+learning rate, optimiser and epochs, of which the design space has several too, are not of the architecture.
 
 A task gives features, classes, and whether nodes, graphs or links are classified: `TASKS` of `graphgym_spec`. The
 graph on which the network runs is a stand-in of `nodes` and `edges`; parameters do not depend on it.
-Source: section 4 and appendix A, and the authors' graphgym/models/gnn.py, layer.py and head.py.
+Source: sections 4 and 5, and the authors' graphgym/models/gnn.py, layer.py and head.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ the other operations, or last beside an operation that is not on the features.
 A data set gives features, classes, width and linear layers. The graph on which the network runs is a stand-in of
 `nodes` and `edges`; `DATA_SETS` of `nasbench_graph_spec` has those of the real ones. Parameters do not depend on it,
 and all that a layer computes grows with nodes or edges.
-Source: sections 3.1 and 3.2, appendix A, and the authors' architecture code.
+Source: section 3 and the authors' architecture code.
 """
 
 from __future__ import annotations

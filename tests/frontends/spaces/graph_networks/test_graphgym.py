@@ -37,7 +37,7 @@ def test_bad_strings_are_named(text: str, complaint: str) -> None:
 
 
 def test_every_published_count_of_parameters() -> None:
-    """Of the rows whose kind of layer is known; widths are listed for the second study's natural graphs."""
+    """Of the rows whose kind of layer is known; widths are listed for natural graphs of the condensed space."""
     found, published, widths = [], [], 0
     for row in rows("more/graphgym_design_space.csv.gz"):
         if row["space"] != "v1att":
@@ -63,7 +63,7 @@ def test_modules_and_graphs_have_the_published_parameters() -> None:
         assert count == space.graph(spec).num_params == float(row["params"])
 
 
-def test_the_second_study_has_96_networks() -> None:
+def test_the_condensed_space_has_96_networks() -> None:
     published = {spec_of(row) for row in rows("more/graphgym_design_space.csv.gz") if row["space"] == "v2"}
     space = spaces.get("graphgym")
     listed = {

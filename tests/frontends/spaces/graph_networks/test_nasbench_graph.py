@@ -54,6 +54,7 @@ def test_the_space_is_the_published_table() -> None:
     assert {space.format(spec) for spec in space.enumerate()} == set(published)
 
 
+@pytest.mark.slow
 def test_parameters_of_all_networks_are_the_published_ones() -> None:
     """The published counts include a BatchNorm for every skip and a matrix of ARMA, which no output depends on."""
     table = list(rows("more/nasbench_graph.csv.gz"))
