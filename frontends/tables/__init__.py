@@ -70,6 +70,10 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
   after all (`val_error_full`), and milliseconds of one image in ONNX Runtime on one CPU thread; lower is better.
 * more/lstm_ptb.csv.gz: all 280 LSTM language models of Baker et al. (2018), validation perplexity of Penn Treebank
   after 60 epochs, lower is better, one run each; the smallest hardly learned.
+* more/paddleclas_imagenet.csv.gz, more/mmpretrain_models.csv.gz: ImageNet top-1 of two zoos' models, in percent. Their
+  148 and 326 rows of models that timm builds under another name (131 and 195 networks) are kept, with timm's name and
+  `img_size`; `text_columns["model"]` is the zoo's name. Recipes differ, as those of timm; PaddleClas marks its
+  distilled models, and many of MMPretrain's weights are those of timm or of the authors.
 * more/lemur_fixed_recipe.csv.gz: 5,628 trainings of 1,772 networks of LEMUR (ABrain-One), most of them FractalNets,
   CIFAR-10 in percent. Rows of equal `family`, `epochs`, `transform` and `batch` share one recipe; compare inside such a
   cohort only. more/lemur_networks.csv.gz: 12,632 pairs of a network and a data set, best of several trials whose

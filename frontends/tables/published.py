@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from cgir.errors import FileFormatError, LabelError, one_line
 from frontends import spaces
 
-from . import timm_models
+from . import timm_models, zoo_models
 from .csv_reader import read_csv
 from .importers.record_columns import compact_json, record_errors, to_columns, to_float, to_floats, to_text
 from .named_networks import lemur_names, timm_names
@@ -88,6 +88,13 @@ PUBLISHED_TABLES = {
     "openlm": PublishedTable("more/openlm_gpt_loss.csv.gz", "d={d};l={l};h={h}", (), ("source", "train_data"), "gpt"),
     "face_landmarks": PublishedTable("more/face_landmarks_mbv2.csv.gz", SPEC_MBV2, ("arch_id",), (), "mobilenetv2"),
     "lstm_ptb": PublishedTable("more/lstm_ptb.csv.gz", "l={n_layers};h={n_hidden}", ("row",), (), "lstm"),
+    "paddleclas": PublishedTable("more/paddleclas_imagenet.csv.gz", "{model}", (), ("section", "distilled")),
+    "mmpretrain": PublishedTable(
+        "more/mmpretrain_models.csv.gz",
+        "{name}",
+        (),
+        ("config", "collection", "dataset", "task", "other", "pretrain_or_training_data"),
+    ),
     "lemur_fixed_recipe": PublishedTable(
         "more/lemur_fixed_recipe.csv.gz", "{network}", ("code_ast_sha256_16",), ("dataset", "transform", "family")
     ),
@@ -121,9 +128,11 @@ def read_published(name: str, path: str | os.PathLike[str] | None) -> Table:
 
 
 def named(table: Table) -> Table:
-    """A table with the names of its graphs, where its networks have names."""
+    """A table with the names of its graphs, where its networks have names; of other zoos, with their names in timm."""
     if table.name.startswith("timm"):
         return replace(table, graph_names=timm_names(table.spec_strings, table["img_size"]), trace=timm_models.graphs)
+    if table.name in zoo_models.RULES:
+        return zoo_models.of_timm(table)
     if table.name.startswith("lemur"):
         texts = table.text_columns
         transforms = texts["transform" if "transform" in texts else "best_transform"]
