@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Self, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from encoders.models.registry import GraphEncoder
 from .scalers import Scaler
 
 T = TypeVar("T")
-FLOPS, PARAMS = 0, 1  # columns of `cgir.properties`, logarithms
+FLOPS, PARAMS, ACTIVATIONS = 0, 1, 2  # columns of `cgir.properties`, logarithms
 WL_ROUNDS = 3  # steps back that subtrees reach: enough to see the operation before a BatchNorm and a ReLU
 
 
@@ -86,6 +87,14 @@ class GraphFeatures:
         if self._subtrees is None:
             self._subtrees = wl_features(self.graphs.batch, WL_ROUNDS)
         return self._subtrees
+
+    @property
+    def input_sizes(self) -> FloatArray:
+        """(G,): logarithm of the number of elements of all inputs of a graph."""
+        batch = self.graphs.batch
+        elements = [prod(kind.shape) if kind.op == "Input" else 0 for kind in batch.kinds]
+        totals = np.bincount(batch.graph_of_node, np.asarray(elements, np.float64)[batch.kind], len(batch))
+        return np.log2(1 + totals)
 
     def vectors(self) -> FloatArray:
         """(G, D): embedding and properties side by side, for heads."""

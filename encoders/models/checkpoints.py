@@ -32,7 +32,7 @@ from .checkpoint_keys import from_format_1
 from .nn_former import SiblingConfig
 from .registry import ARCHITECTURES, GraphEncoder, GraphEncoderConfig, architecture, build
 
-VERSION = 2
+VERSION = 3  # 1: other names; 2: predictors that averaged prior means
 _KEY = "cgir"  # the header entry with our JSON
 _OPS = "embedding.op.weight"
 

@@ -15,6 +15,7 @@ from encoders.training.loop import Part
 
 from .serialization import State
 
+LabelTransform = Standardise | RankGauss
 DEFAULT_TASK = "accuracy"  # what labels measure unless their name is given
 
 
@@ -93,9 +94,7 @@ def task_index(task: str | None, tasks: Sequence[str]) -> int:
     return 0 if task is None else tasks.index(task)
 
 
-def in_label_units(
-    transform: Standardise | RankGauss, scores: FloatArray, stds: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def in_label_units(transform: LabelTransform, scores: FloatArray, stds: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Scores and standard deviations brought back to the unit of the labels: (G,), (G,).
 
     Args:
@@ -107,14 +106,14 @@ def in_label_units(
     return transform.inverse(scores), (high - low) / 2
 
 
-def labels_state(transform: Standardise | RankGauss) -> State:
+def labels_state(transform: LabelTransform) -> State:
     """State of a transform of labels."""
     if isinstance(transform, RankGauss):
         return State.of_arrays(values=transform.labels, scores=transform.scores)
     return State.of_arrays(moments=np.asarray([transform.mean, transform.std]))
 
 
-def labels_from(state: State) -> Standardise | RankGauss:
+def labels_from(state: State) -> LabelTransform:
     """The transform of a state."""
     if "moments" in state.tensors:
         return Standardise(*state.array("moments", 2).tolist())

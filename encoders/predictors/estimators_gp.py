@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -10,23 +11,21 @@ import numpy as np
 from cgir.errors import LabelError
 from cgir.typing import FloatArray
 from encoders.features.graph_features import GPInputTransform, GraphFeatures
-from encoders.features.label_transforms import RankGauss
-from encoders.features.scalers import Scaler
-from encoders.gaussian_process.model_averaging import AveragingConfig, BayesianModelAverage
-from encoders.gaussian_process.regression import GaussianProcess
+from encoders.features.label_transforms import RankGauss, Standardise
+from encoders.gaussian_process.model_averaging import BayesianModelAverage, Candidate
+from encoders.gaussian_process.regression import DEFAULT_PRIOR, NO_SCORES, GaussianProcess, LinearPrior
 
-from .estimators import DEFAULT_TASK, SourceData, in_label_units, labels_from, labels_state
+from .estimators import DEFAULT_TASK, LabelTransform, SourceData, in_label_units, labels_from, labels_state
 from .serialization import (
     State,
     add_scalers,
-    scaler_from,
-    scaler_state,
     scalers_from,
     sparse_from,
     sparse_state,
     views_from,
 )
 
+ALONE = Candidate(NO_SCORES, DEFAULT_PRIOR)
 NO_SOURCES = "fit_sources: a Gaussian process learns only from the target's labels; use head='blend', 'rank' or 'mse'"
 
 
@@ -34,15 +33,13 @@ class GraphGP(NamedTuple):
     """A Bayesian model average of Gaussian processes on graphs.
 
     Attributes:
-        labels: labels <-> normal scores.
+        labels: labels <-> scores that the processes learn.
         transform: what the processes see of graphs.
-        prior_mean_scaler: standardises prior scores.
         average: the processes.
     """
 
-    labels: RankGauss
+    labels: LabelTransform
     transform: GPInputTransform
-    prior_mean_scaler: Scaler
     average: BayesianModelAverage
 
     @classmethod
@@ -51,50 +48,47 @@ class GraphGP(NamedTuple):
         features: GraphFeatures,
         prior_scores: FloatArray,
         y: FloatArray,
+        labels: LabelTransform,
         transform: GPInputTransform,
-        prior_mean_scaler: Scaler,
+        candidates: Sequence[Candidate],
         seed: int,
-        config: AveragingConfig | None = None,
     ) -> GraphGP:
         """Condition on n labels.
 
         Args:
             features: of n graphs.
-            prior_scores: (n, q) of them, not scaled.
+            prior_scores: (n, q) of them.
             y: (n,) labels.
+            labels: labels <-> scores.
             transform: what the processes see of graphs.
-            prior_mean_scaler: standardises prior scores.
+            candidates: priors, see `BayesianModelAverage`.
             seed: see `GaussianProcess`.
-            config: constants of the averaging.
         """
-        labels = RankGauss.fit(y)
-        average = BayesianModelAverage.fit(
-            transform(features), prior_mean_scaler(prior_scores), labels.forward(y), seed, config
-        )
-        return cls(labels, transform, prior_mean_scaler, average)
+        average = BayesianModelAverage.fit(transform(features), prior_scores, labels.forward(y), candidates, seed)
+        return cls(labels, transform, average)
 
     def predict(self, features: GraphFeatures, prior_scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (G,) of the normal score of a label, at graphs with prior scores (G, q)."""
-        return self.average.predict(self.transform(features), self.prior_mean_scaler(prior_scores))
+        """Mean and standard deviation (G,) of the score of a label, at graphs with prior scores (G, q)."""
+        return self.average.predict(self.transform(features), prior_scores)
 
     def to_state(self) -> State:
-        """All of it; the processes have views, labels and order of the labels in common."""
+        """All of it; the processes have views, labels, prior scores and order of the labels in common."""
         processes = self.average.processes
         first = processes[0]
         *dense, subtrees = first.views
         state = State.of_arrays(
             y=first.y,
+            scores=first.scores,
             posterior_weights=self.average.posterior_weights,
-            prior_mean_weights=self.average.prior_mean_weights,
             log_hyperparameters=np.stack([process.log_hyperparameters for process in processes]),
-            prior_means=np.stack([process.prior_mean for process in processes]),
+            linear_means=np.stack([process.linear_prior.mean for process in processes]),
+            linear_covariances=np.stack([process.linear_prior.covariance for process in processes]),
             subtree_ids=self.transform.subtree_ids,
             **{f"views.{index}": np.asarray(view) for index, view in enumerate(dense)},
         )
         add_scalers(state, self.transform.scalers)
         state.add("subtrees", sparse_state(subtrees))
         state.add("labels", labels_state(self.labels))
-        state.add("prior_mean_scaler", scaler_state(self.prior_mean_scaler))
         return state
 
     @classmethod
@@ -106,19 +100,31 @@ class GraphGP(NamedTuple):
         views = [*dense, sparse_from(state.required("subtrees"), len(transform.subtree_ids) + 1)]
         if any(view.shape[0] != len(y) for view in views):
             raise ValueError(f"views of {[view.shape[0] for view in views]} graphs and labels of {len(y)}")
+        posterior, scores = state.array("posterior_weights", None), state.array("scores", len(y), num_scores)
+        count = len(posterior)
+        priors = map(
+            LinearPrior,
+            state.array("linear_means", count, num_scores),
+            state.array("linear_covariances", count, num_scores, num_scores),
+        )
         processes = [
-            GaussianProcess(views, y, theta, prior_mean=mean)
-            for theta, mean in zip(
-                state.array("log_hyperparameters", None, None), state.array("prior_means", None, len(y)), strict=True
-            )
+            GaussianProcess(views, y, theta, scores=scores, linear_prior=prior)
+            for theta, prior in zip(state.array("log_hyperparameters", count, None), priors, strict=True)
         ]
-        labels = labels_from(state.required("labels"))
-        if not isinstance(labels, RankGauss):
-            raise TypeError("labels: expected labels and their normal scores")
-        scaler = scaler_from(state.required("prior_mean_scaler"), num_scores)
-        weights = state.array("prior_mean_weights", len(processes), len(scaler.mean))
-        posterior = state.array("posterior_weights", len(processes))
-        return cls(labels, transform, scaler, BayesianModelAverage(processes, weights, posterior))
+        return cls(labels_from(state.required("labels")), transform, BayesianModelAverage(processes, posterior))
+
+
+def label_transform(y: FloatArray, hints: FloatArray, followed_correlation: float) -> LabelTransform:
+    """Normal scores of labels' ranks, or labels as they are where one of H hints is nearly a linear function of them.
+
+    Args:
+        y: (n,) labels.
+        hints: (n, H) of the same graphs.
+        followed_correlation: from which on it is.
+    """
+    varies = hints.std(axis=0) > 1e-9
+    correlations = np.corrcoef(np.column_stack([y, hints[:, varies]]), rowvar=False)[0, 1:] if varies.any() else []
+    return Standardise.fit(y) if np.max(correlations, initial=-1) > followed_correlation else RankGauss.fit(y)
 
 
 class GPEstimator:
@@ -159,7 +165,7 @@ class GPEstimator:
         reference = features if pool is None else pool
         transform = GPInputTransform.fit(features, reference)
         none = np.zeros((len(features), 0))
-        self.gp = GraphGP.fit(features, none, labels, transform, Scaler.fit(none), seed)
+        self.gp = GraphGP.fit(features, none, labels, RankGauss.fit(labels), transform, [ALONE], seed)
 
     def predict(self, features: GraphFeatures, task: int) -> tuple[FloatArray, FloatArray]:
         """Labels as expected of G graphs, and their standard deviations: (G,), (G,)."""

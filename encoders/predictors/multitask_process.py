@@ -38,6 +38,8 @@ from encoders.training.loop import Part
 from .blend_config import BlendConfig
 from .serialization import State, add_scalers, scalers_from, sparse_from, sparse_state, views_from
 
+PRIOR_GRAPHS = 300  # of a pool, by which the spread before labels is measured
+
 
 class SourceSample(NamedTuple):
     """n graphs of several labelled families, without their labels.
@@ -59,29 +61,27 @@ class SourceSample(NamedTuple):
     scores: FloatArray
 
     @classmethod
-    def sample(
+    def of(
         cls,
         features: GraphFeatures,
         labels: FloatArray,
         families: Sequence[Sequence[Part]],
+        rows: Sequence[IntArray],
         num_tasks: int,
-        seed: int,
         config: BlendConfig,
     ) -> SourceSample:
-        """At most `sampled_networks` networks of each family.
+        """Some networks of each family.
 
         Args:
             features: all families' graphs.
             labels: theirs, higher is better.
             families: the parts of each, which have the same graphs. Where a family has no labels of a task its first
                 ones stand for them.
+            rows: of each family, see `sampled_rows`.
             num_tasks: how many there are.
-            seed: of which networks are sampled.
             config: constants.
         """
-        rng = np.random.default_rng(seed)
-        sampled = [np.sort(rng.permutation(first.size)[: config.sampled_networks]) for first, *_ in families]
-        family_index = np.repeat(np.arange(len(sampled)), [len(rows) for rows in sampled])
+        family_index = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
         consistency = np.asarray(
             [
                 size_consistency(features.properties[first.start : first.start + first.size], config.max_correlation)
@@ -90,21 +90,35 @@ class SourceSample(NamedTuple):
         )[family_index]
         scores = np.concatenate(
             [
-                _binned_scores(labels, parts, rows, num_tasks, config.label_bins)
-                for parts, rows in zip(families, sampled, strict=True)
+                _binned_scores(labels, parts, some, num_tasks, config.label_bins)
+                for parts, some in zip(families, rows, strict=True)
             ]
         )
-        starts = [parts[0].start for parts in families]
-        graphs = features.select(np.concatenate([start + rows for start, rows in zip(starts, sampled, strict=True)]))
-        transform = GPInputTransform.fit(graphs, graphs)
+        graphs = features.select(
+            np.concatenate([parts[0].start + some for parts, some in zip(families, rows, strict=True)])
+        )
+        transform = GPInputTransform.fit(graphs, graphs, embedding=False)
         # the precision that is kept on disk
-        dense = [view.astype(np.float32).astype(np.float64) for view in graphs.dense_views()]
+        dense = [view.astype(np.float32).astype(np.float64) for view in graphs.dense_views(embedding=False)]
         subtrees = transform.subtree_roots(graphs.subtrees)
         return cls(dense, subtrees, transform.subtree_ids, family_index, consistency, scores)
 
+    def without(self, family: int) -> SourceSample:
+        """The networks of all other families."""
+        rows = np.flatnonzero(self.family_index != family)
+        return SourceSample(
+            [view[rows] for view in self.dense],
+            self.subtrees[rows],
+            self.subtree_ids,
+            self.family_index[rows],
+            self.size_consistency[rows],
+            self.scores[rows],
+        )
+
     def posterior_for(self, pool: GraphFeatures, config: BlendConfig) -> MultitaskGP:
         """The posterior for the family that the pool is from, given these networks and their labels."""
-        scalers = [Scaler.between(view, other) for view, other in zip(self.dense, pool.dense_views(), strict=True)]
+        pool_views = pool.dense_views(embedding=False)
+        scalers = [Scaler.between(view, other) for view, other in zip(self.dense, pool_views, strict=True)]
         views = _with_subtree_shares(
             [scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees
         )
@@ -119,7 +133,8 @@ class SourceSample(NamedTuple):
         solved = cho_solve(cho_factor(covariance), self.scores)
         consistency = size_consistency(pool.properties, config.max_correlation)
         weights = family_covariance(consistency, self.size_consistency, config)[:, None] * solved
-        return MultitaskGP(self, scalers, scales, weights, config.rbf_rate)
+        own_variance = float(family_covariance(consistency, np.asarray([consistency]), config)[0])
+        return MultitaskGP(self, scalers, scales, weights, config.rbf_rate, own_variance)
 
     def to_state(self) -> State:
         """All of it; dense views in single precision, to which they are rounded."""
@@ -163,6 +178,7 @@ class MultitaskGP(NamedTuple):
         kernel_scales: (V, 2) mean squared distance and mean squared length of each view.
         weights: (n, T) of the sampled networks.
         rbf_rate: see `BlendConfig`.
+        shared_variance: of each kernel, in what the new family has in common with others.
     """
 
     sample: SourceSample
@@ -170,6 +186,7 @@ class MultitaskGP(NamedTuple):
     kernel_scales: FloatArray
     weights: FloatArray
     rbf_rate: float
+    shared_variance: float
 
     def predict(self, features: GraphFeatures, task: int = 0) -> FloatArray:
         """(G,): expected normal scores of graphs of the new family.
@@ -179,8 +196,7 @@ class MultitaskGP(NamedTuple):
         sample_views = _with_subtree_shares(
             [scaler(view) for scaler, view in zip(self.scalers, self.sample.dense, strict=True)], self.sample.subtrees
         )
-        *dense, subtrees = GPInputTransform(self.scalers, self.sample.subtree_ids)(features)
-        views = _with_subtree_shares(dense, subtrees)
+        views = self._views(features)
         spans = [slice(start, start + CHUNK_GRAPHS) for start in range(0, max(len(features), 1), CHUNK_GRAPHS)]
         kernels = (
             _graph_kernel([view[span] for view in views], sample_views, self.kernel_scales, self.rbf_rate)
@@ -188,9 +204,21 @@ class MultitaskGP(NamedTuple):
         )
         return np.concatenate([kernel @ self.weights[:, task] for kernel in kernels])
 
+    def prior_std(self, pool: GraphFeatures) -> float:
+        """Standard deviation over a pool, or a part of a large one, of what may be expected before labels are seen."""
+        rows = np.random.default_rng(0).permutation(len(pool))[:PRIOR_GRAPHS]
+        views = self._views(pool.select(np.sort(rows)))
+        kernel = _graph_kernel(views, views, self.kernel_scales, self.rbf_rate)
+        return float(np.sqrt(max(self.shared_variance * (kernel.diagonal().mean() - kernel.mean()), 0.0)))
+
+    def _views(self, features: GraphFeatures) -> list[FeatureMatrix]:
+        *dense, subtrees = GPInputTransform(self.scalers, self.sample.subtree_ids)(features)
+        return _with_subtree_shares(dense, subtrees)
+
     def to_state(self) -> State:
         """What the sample and the constants of the blend do not have."""
         state = State.of_arrays(kernel_scales=self.kernel_scales, weights=self.weights)
+        state.meta["shared_variance"] = self.shared_variance
         add_scalers(state, self.scalers)
         return state
 
@@ -205,7 +233,14 @@ class MultitaskGP(NamedTuple):
         """
         scales = state.array("kernel_scales", len(sample.dense) + 1, 2)
         weights = state.array("weights", *sample.scores.shape)
-        return cls(sample, scalers_from(state, sample.dense), scales, weights, config.rbf_rate)
+        scalers = scalers_from(state, sample.dense)
+        return cls(sample, scalers, scales, weights, config.rbf_rate, state.number("shared_variance"))
+
+
+def sampled_rows(families: Sequence[Sequence[Part]], seed: int, config: BlendConfig) -> list[IntArray]:
+    """At most `sampled_networks` rows of each family, counted from its first."""
+    rng = np.random.default_rng(seed)
+    return [np.sort(rng.permutation(first.size)[: config.sampled_networks]) for first, *_ in families]
 
 
 def family_covariance(one: FloatArray | float, other: FloatArray, config: BlendConfig) -> FloatArray:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, TypeGuard, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,12 +25,13 @@ from encoders.training.loop import Part, TrainConfig
 from encoders.training.losses import LOSSES
 from frontends.torch.surroundings import in_plain_surroundings
 
-from .blend_config import BlendConfig
 from .ensemble import EncoderInit, Ensemble
 from .estimators import DEFAULT_TASK, Estimator, SourceData, task_index
-from .estimators_blend import HEAD_LOSS, BlendEstimator
+from .estimators_blend import BlendEstimator
 from .estimators_gp import NO_SOURCES, GPEstimator
 from .estimators_network import NetworkEstimator
+from .hints import Hint, check_hint
+from .reads_tokens import reads_tokens
 from .serialization import State, reading_state, write_state
 from .source_families import PretrainedEncoder
 
@@ -38,8 +39,12 @@ if TYPE_CHECKING:
     from encoders.explain import Explanation
 
 GraphsLike = Graphs | GraphFeatures  # features were made by `compute_features` with the same encoder
+# graphs and values of each hint, or graphs, values and a weight
+Hints = Mapping[str, tuple[GraphsLike, ArrayLike] | tuple[GraphsLike, ArrayLike, float]]
 HEADS = ("blend", "gp", "carl", "rank", *(name for name in LOSSES if name not in ("hinge", "mse")), "mse")
-BLEND_ENSEMBLE = 3  # source heads in a blend, by default
+LANGUAGE = "language"  # the task of families whose graphs read tokens
+
+logger = logging.getLogger(__name__)
 
 
 class Predictor:
@@ -51,17 +56,18 @@ class Predictor:
         head: "rank" learns the order of pairs by a hinge loss, "logistic", "listmle" and "warp" by others (see
             `losses`), "carl" by separating what is causal (see `carl.CARL`); all give scores without a unit. "mse"
             regresses the labels, "gp" is a Gaussian process on several views of a graph (see `GaussianProcess`); these
-            two predict in label units. "blend", the best known choice for 0 to 100 labels, averages Gaussian processes
-            whose prior means come from FLOPs, parameters, and what labelled families taught, if there were some or they
-            come with the encoder (see `BlendEstimator`).
-        ensemble: networks to average, by default 3 in a blend, else 1.
+            two predict in label units. "blend", the best known choice for 0 to 100 labels, is a Gaussian process that
+            expects what FLOPs, parameters, hints and labelled families say, if there were some or they come with the
+            encoder (see `BlendEstimator`).
+        ensemble: networks to average, by default 1; a blend has none.
         frozen: False trains the whole network (from scratch for None), True only a head on the embedding beside
             `cgir.properties` (for None: on these alone); "gp" and "blend" are always frozen.
         train: how networks are trained.
         carl: options of CARL.
-        task: which of the tasks that labelled families were given for is predicted, by default the first one.
-        gnn: False: a blend trains no graph neural networks from scratch beside its Gaussian process, as it else does
-            with 40 to 100 labels, which takes seconds a fit.
+        task: which of the tasks that labelled families were given for is predicted; by default the first one, of
+            graphs that read tokens "language", with a warning, where that was learned.
+        gnn: with 40 to 100 labels a blend also trains graph neural networks from scratch, and mixes them in where they
+            rank held-out labels better; it takes minutes.
 
     Attributes: `encoder`, the weights, or None; `head`; `task`; `estimator`, what learns and predicts.
     """
@@ -76,14 +82,16 @@ class Predictor:
         train: TrainConfig | None = None,
         carl: CarlConfig | None = None,
         task: str | None = None,
-        gnn: bool = True,
+        gnn: bool = False,
     ) -> None:
-        members = ensemble if ensemble is not None else BLEND_ENSEMBLE if head == "blend" else 1
-        frozen = frozen or head in ("blend", "gp")
+        members = 1 if ensemble is None else ensemble
         if head not in HEADS:
             raise CgirError(f"predictor: unknown head {head!r}; expected one of {', '.join(HEADS)}")
+        if head in ("blend", "gp") and ensemble is not None:
+            raise CgirError(f"predictor: ensemble={ensemble}, but head {head!r} is one process; leave it out")
         if members < 1:
             raise CgirError(f"predictor: ensemble={ensemble}; expected at least one member")
+        frozen = frozen or head in ("blend", "gp")
         if frozen and (head == "carl" or not (encoder is None or isinstance(encoder, nn.Module))):
             raise CgirError(
                 f"predictor: head {head!r} on a frozen encoder needs trained weights and a head on vectors; "
@@ -99,11 +107,10 @@ class Predictor:
             # each member copies what it starts from
             init = None if frozen else encoder if pretrained is None else pretrained.without_sources()
             self.estimator = NetworkEstimator(Ensemble(init, _loss(head), members, frozen, train, carl))
+        elif pretrained is None:
+            self.estimator = BlendEstimator(gnn=gnn)
         else:
-            heads = Ensemble(None, HEAD_LOSS, members, frozen, train, carl)
-            config = BlendConfig() if pretrained is None else pretrained.blend_config
-            config = config if gnn else replace(config, gnn_max_labels=0)
-            self.estimator = BlendEstimator(heads, None if pretrained is None else pretrained.source_model, config)
+            self.estimator = BlendEstimator(pretrained.source_model, pretrained.tasks, gnn, pretrained.blend_config)
         if self.estimator.is_fitted:
             self._task_index()
 
@@ -154,29 +161,46 @@ class Predictor:
         return self
 
     @in_plain_surroundings()
-    def fit(self, graphs: GraphsLike, y: ArrayLike, seed: int = 0, pool: GraphsLike | None = None) -> Predictor:
+    def fit(
+        self,
+        graphs: GraphsLike,
+        y: ArrayLike,
+        seed: int = 0,
+        pool: GraphsLike | None = None,
+        hints: Hints | None = None,
+    ) -> Predictor:
         """Learn from labels of the target family, starting from what sources taught; earlier labels are forgotten.
 
         Args:
             graphs: n graphs.
-            y: n labels, higher is better. A blend that learned from other families needs none, given a pool.
+            y: n labels, higher is better. A blend needs none, given a pool.
             seed: of weights and batches.
-            pool: unlabelled graphs of the family, by which frozen vectors are scaled instead of by the few labelled
-                ones. In a blend, the less the source heads agree about them the more log FLOPs count, and their
-                likeness to the source families decides how far the multi-task GP generalises.
+            pool: unlabelled graphs of the family, by which features are scaled instead of by the few labelled ones. In
+                a blend it also decides how far sizes and the source families count.
+            hints: of a blend, cheap signals of networks of the family, labelled or not, as name -> (graphs, values):
+                accuracies after a few epochs, short trainings, proxies, labels on another data set or another device
+                (`-log(ms)`, as higher is better). Each is smoothed over graphs; labels decide which are believed. A
+                third entry, from 0 to 1, says how far a hint is believed without labels, by default .5.
 
         Raises:
-            LabelError: labels missing, not finite or all equal.
+            LabelError: labels or hints missing, not finite or all equal.
         """
         estimator = self.estimator.copy()
-        task = task_index(self.task, estimator.tasks)
         pool_features = None if pool is None else self._features(pool)
-        if pool_features is not None and not np.size(y) and _adapts_without_labels(estimator):
-            estimator.adapt(pool_features, task)
-            self.estimator = estimator
-            return self
-        features = self._features(graphs)
-        estimator.fit(features, check_labels(y, len(features)), pool_features, task, seed)
+        if not isinstance(estimator, BlendEstimator):
+            if hints:
+                raise LabelError(f"fit: head {self.head!r} takes no hints; use head='blend'")
+            features = self._features(graphs)
+            labels = check_labels(y, len(features))
+            estimator.fit(features, labels, pool_features, task_index(self.task, estimator.tasks), seed)
+        else:
+            checked = self._hints(hints or {})
+            if pool_features is not None and not np.size(y):
+                estimator.adapt(pool_features, checked, self._task_of(pool_features), seed)
+            else:
+                features = self._features(graphs)
+                labels, task = check_labels(y, len(features)), self._task_of(features)
+                estimator.fit(features, labels, pool_features, task, seed, checked)
         self.estimator = estimator
         return self
 
@@ -186,7 +210,10 @@ class Predictor:
     def predict(self, graphs: GraphsLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
     @in_plain_surroundings()
     def predict(self, graphs: GraphsLike, return_std: bool = False) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Scores as float64 (G,), higher is better; each graph's score does not depend on the others.
+        """Scores as float64 (G,), higher is better.
+
+        Each graph's score does not depend on the others; but where a blend was given neither labels nor a pool, the
+        graphs themselves are the pool, as in `fit([], [], pool=graphs)`.
 
         Args:
             graphs: G graphs.
@@ -207,7 +234,12 @@ class Predictor:
                 f"predict: a single network with head {self.head!r} has no spread; "
                 "use ensemble=5, head='gp' or head='blend'"
             )
-        scores, stds = estimator.predict(self._features(graphs), task_index(self.task, estimator.tasks))
+        features = self._features(graphs)
+        if isinstance(estimator, BlendEstimator):
+            task = self._task_of(features)
+        else:
+            task = task_index(self.task, estimator.tasks)
+        scores, stds = estimator.predict(features, task)
         return (scores, stds) if return_std else scores
 
     @in_plain_surroundings()
@@ -286,13 +318,30 @@ class Predictor:
         """Graphs, and what is computed from them with this predictor's encoder where an estimator reads it."""
         return graphs if isinstance(graphs, GraphFeatures) else GraphFeatures(as_tensors(graphs), self.encoder)
 
+    def _hints(self, hints: Hints) -> dict[str, Hint]:
+        """Checked hints; those with the same graphs (the same object) have the same features."""
+        features: dict[int, GraphFeatures] = {}
+        checked = {}
+        for name, hint in hints.items():
+            if not isinstance(hint, tuple) or len(hint) not in (2, 3):
+                raise LabelError(f"hint {name!r}: found {type(hint).__name__}; expected (graphs, values)")
+            graphs, values, *weight = hint
+            if id(graphs) not in features:
+                features[id(graphs)] = self._features(graphs)
+            checked[name] = check_hint(name, features[id(graphs)], values, *weight)
+        return checked
+
+    def _task_of(self, features: GraphFeatures) -> int:
+        """The task of the target: as given, or a guess from what its graphs read, with a warning."""
+        tasks = self.estimator.tasks
+        if self.task is None and LANGUAGE in tasks and tasks[0] != LANGUAGE and reads_tokens(features):
+            logger.warning("predictor: graphs read tokens, so task %r is assumed; give task= to choose", LANGUAGE)
+            return task_index(LANGUAGE, tasks)
+        return task_index(self.task, tasks)
+
     def _task_index(self) -> int:
         """Which of the estimator's tasks is predicted. CgirError if it learned no such task."""
         return task_index(self.task, self.estimator.tasks)
-
-
-def _adapts_without_labels(estimator: Estimator) -> TypeGuard[BlendEstimator]:
-    return isinstance(estimator, BlendEstimator) and estimator.source_model is not None
 
 
 def _loss(head: str) -> str:

@@ -31,7 +31,7 @@ def load_pretrained(name: str = "universal") -> PretrainedEncoder:
     encoder, estimator = predictor.encoder, predictor.estimator
     if not (isinstance(encoder, Encoder) and isinstance(estimator, BlendEstimator) and estimator.source_model):
         raise FileFormatError(f"{folder}: expected a blend with an encoder that labelled families taught")
-    return PretrainedEncoder.of(encoder, estimator.source_model, estimator.config)
+    return PretrainedEncoder.of(encoder, estimator.source_model, estimator.tasks, estimator.config)
 
 
 def card(name: str = "universal") -> dict[str, Any]:

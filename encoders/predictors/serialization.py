@@ -21,9 +21,7 @@ from cgir.limits import DEFAULT, Limits
 from cgir.typing import AnyArray, FloatArray
 from encoders.features.scalers import Scaler
 from encoders.gaussian_process.regression import FeatureMatrix
-from encoders.models.checkpoints import Tensors, read_tensors, write_tensors
-
-from .format_1 import meta_from_format_1
+from encoders.models.checkpoints import VERSION, Tensors, read_tensors, write_tensors
 
 FILE = "predictor.safetensors"
 
@@ -134,19 +132,24 @@ def write_state(folder: str | PathLike[str], state: State) -> None:
 
 @contextmanager
 def reading_state(folder: str | PathLike[str], limits: Limits = DEFAULT) -> Iterator[State]:
-    """The state that `write_state` wrote, also of format 1.
+    """The state that `write_state` wrote.
 
     Args:
         folder: of the file.
         limits: of what may be made of it.
 
     Raises:
-        FileFormatError: the file is damaged or something else, or what is built of it inside the `with` block fails.
+        FileFormatError: the file is damaged, of an earlier format or something else, or what is built of it inside the
+            `with` block fails.
     """
     path = Path(folder) / FILE
     tensors, meta = read_tensors(path, "predictor")
+    if meta["version"] < VERSION:
+        raise FileFormatError(
+            f"{path}: a predictor of format {meta['version']}, this cgir reads format {VERSION}; fit and save it again"
+        )
     try:
-        yield State(meta_from_format_1(meta) if meta["version"] == 1 else meta, tensors, str(path), limits)
+        yield State(meta, tensors, str(path), limits)
     except FileFormatError:
         raise
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:

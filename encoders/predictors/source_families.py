@@ -1,166 +1,207 @@
-"""Transfer from labelled source families: ranking heads on frozen vectors, log FLOPs and a multi-task GP."""
+"""What labelled source families taught, and what it makes of a pool of unlabelled graphs: prior scores of a target.
+
+Notation, of G graphs of the target:
+
+    s   (G, q)  prior scores: log FLOPs, log parameters, log bytes of activations, multi-task GP, hints (`scores`)
+    w   (q,)    their weights in normal scores of labels, w ~ N(w0, W) (`TargetContext.prior`)
+
+Without labels graphs are ranked by s w0; labels make the weights certain (`GaussianProcess`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from cgir.typing import FloatArray
-from encoders.features.graph_features import FLOPS, PARAMS, GraphFeatures
+from encoders.features.graph_features import ACTIVATIONS, FLOPS, PARAMS, GraphFeatures
+from encoders.features.scalers import Scaler
+from encoders.gaussian_process.model_averaging import Candidate
+from encoders.gaussian_process.regression import LinearPrior
 from encoders.models.encoder import Encoder
 
 from .blend_config import BlendConfig
-from .ensemble import Ensemble
 from .estimators import SourceData
-from .multitask_process import MultitaskGP, SourceSample
-from .serialization import State
+from .hints import Hint, SmoothedHints, smooth
+from .multitask_process import MultitaskGP, SourceSample, sampled_rows, size_consistency
+from .serialization import State, scaler_from, scaler_state
 
-Scores = tuple[FloatArray, FloatArray]  # mean and standard deviation of G graphs
+SIZES = [FLOPS, PARAMS, ACTIVATIONS]
+NUM_SCORES = len(SIZES) + 1  # sizes and the multi-task GP, without hints
+PRIOR_FAMILIES = 2.0  # families that `typical_transfer` counts as
 
 
 class TargetContext(NamedTuple):
-    """How the source model applies to a target family, derived from unlabelled graphs of it.
+    """What unlabelled graphs of a target, and hints, tell before there are labels.
 
-    Attributes: `flops_weight` of log FLOPs beside the heads; `multitask`: the multi-task GP for the family, None where
-    no graph of the family is given.
+    Attributes:
+        scaler: of all q prior scores, by the pool.
+        multitask: the multi-task GP for the family; None: nothing was learned from other families.
+        hints: smoothed, with H columns together.
+        prior: of the weights of the prior scores.
     """
 
-    flops_weight: float
-    multitask: MultitaskGP | None = None
+    scaler: Scaler
+    multitask: MultitaskGP | None
+    hints: tuple[SmoothedHints, ...]
+    prior: LinearPrior
+
+    def scores(self, features: GraphFeatures, task: int) -> FloatArray:
+        """(G, q): prior scores, scaled.
+
+        Args:
+            features: of G graphs.
+            task: which labels of source families.
+        """
+        return self.scaler(_raw_scores(features, self.multitask, self.hints, task))
+
+    def expected(self, features: GraphFeatures, task: int) -> tuple[FloatArray, FloatArray]:
+        """Normal scores of labels as expected without labels, and their standard deviations: (G,), (G,).
+
+        Args:
+            features: of G graphs.
+            task: which labels of source families.
+        """
+        scores = self.scores(features, task)
+        mean = scores @ self.prior.mean
+        by_weights = ((scores @ self.prior.covariance) * scores).sum(axis=1)
+        return mean, np.sqrt(max(1 - float(self.prior.mean @ self.prior.mean), 0.1) + by_weights)
+
+    def candidates(self, count: int, config: BlendConfig) -> list[Candidate]:
+        """What `count` labels decide between: the prior; with hints also none of them, and each of them alone.
+
+        Args:
+            count: of labels.
+            config: constants.
+        """
+        common = Candidate(self.prior, config.kernel_prior)
+        num_hints = len(self.prior.mean) - NUM_SCORES
+        if not num_hints or count > config.max_labels_of_candidates:
+            return [common]
+        known = np.arange(len(self.prior.mean)) < NUM_SCORES
+        without = LinearPrior(
+            np.where(known, self.prior.mean, 0), np.where(np.outer(known, known), self.prior.covariance, 0)
+        )
+        small = config.followed_variance * np.eye(len(known))
+        alone = [
+            Candidate(
+                LinearPrior(config.followed_weight * np.eye(len(known))[NUM_SCORES + index], small),
+                config.followed_prior,
+                1 / num_hints,
+            )
+            for index in range(num_hints)
+        ]
+        return [common, Candidate(without, config.kernel_prior), *alone]
 
     def to_state(self) -> State:
         """All of it."""
-        state = State({"flops_weight": self.flops_weight})
+        state = State.of_arrays(prior_mean=self.prior.mean, prior_covariance=self.prior.covariance)
+        state.add("scaler", scaler_state(self.scaler))
         state.add("multitask", None if self.multitask is None else self.multitask.to_state())
+        for index, hints in enumerate(self.hints):
+            state.add(f"hints.{index}", hints.to_state())
         return state
 
     @classmethod
-    def from_state(cls, state: State, sample: SourceSample, config: BlendConfig) -> TargetContext:
+    def from_state(cls, state: State, sample: SourceSample | None, config: BlendConfig) -> TargetContext:
         """What `to_state` gave.
 
         Args:
             state: of a context.
-            sample: networks of the source families.
+            sample: networks of the source families; None: there are none.
             config: the constants that it was made with.
         """
         part = state.part("multitask")
-        multitask = None if part is None else MultitaskGP.from_state(part, sample, config)
-        return cls(state.number("flops_weight"), multitask)
+        multitask = None if part is None or sample is None else MultitaskGP.from_state(part, sample, config)
+        hints = tuple(map(SmoothedHints.from_state, state.parts("hints")))
+        q = NUM_SCORES + sum(len(group.weights) for group in hints)
+        prior = LinearPrior(state.array("prior_mean", q), state.array("prior_covariance", q, q))
+        return cls(scaler_from(state.required("scaler"), q), multitask, hints, prior)
 
 
 class SourceModel(NamedTuple):
     """What labelled families taught.
 
     Attributes:
-        ensemble: ranking heads on frozen vectors.
-        flops_moments: mean, and standard deviation inside families, of log FLOPs.
         sample: some of the labelled networks.
+        transfer: (F,) for each family: correlation of its labels with what the others expect of it; of three or more.
+        size_consistency: (F,) of each family.
     """
 
-    ensemble: Ensemble
-    flops_moments: tuple[float, float]
     sample: SourceSample
+    transfer: FloatArray
+    size_consistency: FloatArray
 
     @classmethod
-    def fit(cls, ensemble: Ensemble, sources: SourceData, seed: int, config: BlendConfig) -> SourceModel:
-        """Train heads on several families; see `Ensemble.fit_sources`.
+    def fit(cls, sources: SourceData, seed: int, config: BlendConfig) -> SourceModel:
+        """Learn from several families, and find how far what is learned carries over to each when it is left out.
 
         Args:
-            ensemble: how heads are made and trained; it stays as it is.
             sources: labelled families.
-            seed: of weights, batches and samples.
+            seed: of samples.
             config: constants.
         """
         features, families = sources.features, sources.families
-        heads = ensemble.unfitted()
-        heads.fit_sources(sources, seed)
-        variances = [features.properties[first.start : first.start + first.size, FLOPS].var() for first, *_ in families]
-        std = float(np.sqrt(np.mean(variances)))
-        sample = SourceSample.sample(features, sources.labels, families, len(sources.tasks), seed, config)
-        return cls(heads, (float(features.properties[:, FLOPS].mean()), max(std, 1e-6)), sample)
+        rows = sampled_rows(families, seed, config)
+        sample = SourceSample.of(features, sources.labels, families, rows, len(sources.tasks), config)
+        first = np.unique(sample.family_index, return_index=True)[1]
+        measured = len(families) if len(families) > 2 else 0
+        starts = [parts[0].start for parts in families]
+        transfer = [
+            _transfer(sample, family, features.select(starts[family] + rows[family]), config)
+            for family in range(measured)
+        ]
+        return cls(sample, np.asarray(transfer), sample.size_consistency[first])
 
-    def context(self, pool: GraphFeatures, task: int, config: BlendConfig) -> TargetContext:
-        """The context of a family with unlabelled graphs: the less the heads agree about them, the more FLOPs count.
+    def trust(self, consistency: float, config: BlendConfig) -> float:
+        """How far the multi-task GP counts in a family of this size consistency: 1 at `typical_transfer`.
 
-        Args:
-            pool: graphs of the family.
-            task: output of the heads.
-            config: constants.
+        Families of like size consistency say most of it.
         """
-        scores, stds = self.ensemble.predict(pool, task)
-        disagreement = float(stds.mean()) / max(float(scores.std()), 1e-9)
-        weight = min(config.flops_per_disagreement * disagreement**2, config.max_flops_weight)
-        return TargetContext(weight, self.sample.posterior_for(pool, config))
+        nearness = np.exp(-((self.size_consistency[: len(self.transfer)] - consistency) ** 2))
+        total = nearness @ self.transfer + PRIOR_FAMILIES * config.typical_transfer
+        return float(total / (nearness.sum() + PRIOR_FAMILIES) / config.typical_transfer)
 
-    def predict(self, features: GraphFeatures, context: TargetContext, task: int, multitask_weight: float) -> Scores:
-        """Scores of G graphs, and how far the heads disagree: (G,), (G,).
+    def to_state(self) -> State:
+        """All of it."""
+        state = State.of_arrays(transfer=self.transfer, size_consistency=self.size_consistency)
+        state.add("sample", self.sample.to_state())
+        return state
 
-        Args:
-            features: of the graphs.
-            context: of their family.
-            task: output of the heads.
-            multitask_weight: see `BlendConfig`.
-        """
-        scores, stds = self.head_scores(features, context, task)
-        return scores + multitask_weight * self.multitask_scores(features, context, task), stds
-
-    def prior_scores(self, features: GraphFeatures, context: TargetContext, task: int = 0) -> FloatArray:
-        """(G, 4): log FLOPs, log parameters, source heads, multi-task GP; in the order of `PRIOR_MEANS`.
-
-        Args:
-            features: of G graphs.
-            context: of their family.
-            task: output of the heads.
-        """
-        heads, _ = self.head_scores(features, context, task)
-        return np.column_stack([log_costs(features), heads, self.multitask_scores(features, context, task)])
-
-    def head_scores(self, features: GraphFeatures, context: TargetContext, task: int) -> Scores:
-        """Scores of the heads with their share of log FLOPs, and how far the heads disagree: (G,), (G,).
-
-        Args:
-            features: of G graphs.
-            context: of their family.
-            task: output of the heads.
-        """
-        scores, stds = self.ensemble.predict(features, task)
-        mean, std = self.flops_moments
-        return scores + context.flops_weight * (features.properties[:, FLOPS] - mean) / std, stds
-
-    @staticmethod
-    def multitask_scores(features: GraphFeatures, context: TargetContext, task: int) -> FloatArray:
-        """(G,): what the multi-task GP expects; 0 without one in the context.
-
-        Args:
-            features: of G graphs.
-            context: of their family.
-            task: which labels.
-        """
-        return np.zeros(len(features)) if context.multitask is None else context.multitask.predict(features, task)
+    @classmethod
+    def from_state(cls, state: State) -> SourceModel:
+        """What `to_state` gave."""
+        sample = SourceSample.from_state(state.required("sample"))
+        return cls(sample, state.array("transfer", None), state.array("size_consistency", None))
 
 
 class PretrainedEncoder(Encoder):
-    """An encoder that comes with what labelled families taught on its embeddings.
+    """An encoder that comes with what labelled families taught.
 
-    Attributes: `source_model`; `blend_config`, the constants that it was made with.
+    Attributes: `source_model`; `tasks`, names of its tasks; `blend_config`, the constants that it was made with.
     """
 
     source_model: SourceModel
+    tasks: tuple[str, ...]
     blend_config: BlendConfig
 
     @classmethod
-    def of(cls, encoder: Encoder, source_model: SourceModel, blend_config: BlendConfig) -> PretrainedEncoder:
+    def of(
+        cls, encoder: Encoder, source_model: SourceModel, tasks: tuple[str, ...], blend_config: BlendConfig
+    ) -> PretrainedEncoder:
         """One with the weights of an encoder.
 
         Args:
             encoder: the weights, which are copied.
-            source_model: what families taught on its embeddings.
+            source_model: what families taught.
+            tasks: names of its tasks.
             blend_config: the constants that the model was made with.
         """
         pretrained = cls(encoder.config)
         pretrained.load_state_dict(encoder.state_dict())
-        pretrained.source_model, pretrained.blend_config = source_model, blend_config
+        pretrained.source_model, pretrained.tasks, pretrained.blend_config = source_model, tasks, blend_config
         return pretrained.train(encoder.training)
 
     def without_sources(self) -> Encoder:
@@ -170,6 +211,85 @@ class PretrainedEncoder(Encoder):
         return encoder.train(self.training)
 
 
-def log_costs(features: GraphFeatures) -> FloatArray:
-    """(G, 2): log FLOPs and log parameters."""
-    return features.properties[:, [FLOPS, PARAMS]]
+def target_context(
+    pool: GraphFeatures,
+    model: SourceModel | None,
+    hints: Mapping[str, Hint],
+    task: int,
+    config: BlendConfig,
+    seed: int = 0,
+) -> TargetContext:
+    """The context of a family with unlabelled graphs.
+
+    Args:
+        pool: graphs of the family.
+        model: what labelled families taught; None: nothing did.
+        hints: by name.
+        task: which labels of source families.
+        config: constants.
+        seed: see `SmoothedHints.fit`.
+    """
+    consistency = size_consistency(pool.properties, config.max_correlation)
+    multitask = None if model is None else model.sample.posterior_for(pool, config)
+    smoothed = tuple(smooth(hints, pool, seed))
+    raw = _raw_scores(pool, multitask, smoothed, task)
+    min_stds = np.asarray([config.min_size_std] * len(SIZES) + [0.0] * (raw.shape[1] - len(SIZES)))
+    scaler = Scaler.fit(raw, min_stds)
+    if np.ptp(pool.input_sizes) > 0:
+        scaler.scale[SIZES.index(PARAMS)] = 0  # where sizes of inputs vary, so does what parameters are worth
+    mean = np.asarray(_mean_weights(consistency, config))
+    if multitask is None or model is None:
+        mean[NUM_SCORES - 1] = 0
+    else:
+        share = float(raw[:, NUM_SCORES - 1].std()) / max(multitask.prior_std(pool), 1e-12)
+        mean[NUM_SCORES - 1] *= min(share / config.full_trust, 1) * model.trust(consistency, config)
+    prior = _linear_prior(scaler(raw), mean, smoothed, config)
+    return TargetContext(scaler, multitask, smoothed, prior)
+
+
+def _mean_weights(consistency: float, config: BlendConfig) -> FloatArray:
+    span = config.operations_from - config.sizes_to
+    share = float(np.clip((consistency - config.sizes_to) / span, 0, 1))
+    mixed: FloatArray = share * np.asarray(config.weights_of_operations) + (1 - share) * np.asarray(
+        config.weights_of_sizes
+    )
+    return mixed
+
+
+def _linear_prior(
+    scores: FloatArray, mean: FloatArray, hints: tuple[SmoothedHints, ...], config: BlendConfig
+) -> LinearPrior:
+    """Of the weights of all prior scores.
+
+    A hint that contradicts the other prior scores is believed the less, and the means together explain at most
+    `max_explained` of the variance of labels.
+    """
+    weights = np.concatenate([group.weights for group in hints]) if hints else np.zeros(0)
+    known, hinted = scores[:, :NUM_SCORES] @ mean, scores[:, NUM_SCORES:]
+    std = max(float(known.std()), 1e-12)
+    agreement = ((known - known.mean())[:, None] * (hinted - hinted.mean(axis=0))).mean(axis=0) / std
+    count = max(len(weights), 1)
+    means = np.concatenate([mean, weights / count * np.clip(1 + agreement, 0, 1)])
+    explained = float((scores @ means).var())
+    means *= min(1.0, np.sqrt(config.max_explained / max(explained, 1e-12)))
+    variances = [config.weight_variance] * NUM_SCORES + [config.hint_variance / count] * len(weights)
+    return LinearPrior(means, np.diag(variances))
+
+
+def _raw_scores(
+    features: GraphFeatures, multitask: MultitaskGP | None, hints: tuple[SmoothedHints, ...], task: int
+) -> FloatArray:
+    expected = np.zeros(len(features)) if multitask is None else multitask.predict(features, task)
+    return np.column_stack([features.properties[:, SIZES], expected, *(group.predict(features) for group in hints)])
+
+
+def _transfer(sample: SourceSample, family: int, graphs: GraphFeatures, config: BlendConfig) -> float:
+    """Mean correlation over tasks of a family's labels with what the other families expect of it."""
+    process = sample.without(family).posterior_for(graphs, config)
+    labels = sample.scores[sample.family_index == family]
+    found = []
+    for task in range(labels.shape[1]):
+        expected = process.predict(graphs, task)
+        if min(expected.std(), labels[:, task].std()) > 1e-12:
+            found.append(float(np.corrcoef(expected, labels[:, task])[0, 1]))
+    return float(np.mean(found)) if found else 0.0
