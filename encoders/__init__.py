@@ -6,6 +6,8 @@ from .engine.batching import GraphTensors as GraphTensors
 from .engine.batching import TensorBatch as TensorBatch
 from .explain import Explanation as Explanation
 from .explain import occlusion as occlusion
+from .features.graph_features import GraphFeatures as GraphFeatures
+from .features.graph_features import compute_features as compute_features
 from .models.carl import CARL as CARL
 from .models.carl import CarlConfig as CarlConfig
 from .models.checkpoints import load_encoder as load_encoder

@@ -11,7 +11,7 @@ import numpy as np
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
-from examples.papers.universal_families import SKELETONS, TRANSNAS
+from examples.papers.universal_families import FAMILIES, TRANSNAS
 from frontends import tables
 from frontends.spaces import Space
 from search import ListedSpace
@@ -169,7 +169,7 @@ def problem(title: str) -> Problem:
     table = table.select(np.isfinite(table[source.metric]))
     assert table.space is not None
     # every space is a dataclass
-    space: Space[Any] = replace(table.space, **SKELETONS.get(source.family, {}))  # type: ignore[type-var]
+    space: Space[Any] = replace(table.space, **FAMILIES[source.family].skeleton)  # type: ignore[type-var]
     graphs = space.graphs(table.specs)
     hashes, first, of_row = np.unique(graph_hashes(graphs), return_index=True, return_inverse=True)
     labels = source.sign * table[source.metric]

@@ -24,7 +24,6 @@ from cgir.typing import IntArray
 from encoders import Predictor
 from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.metrics import kendall_tau, spearman
-from encoders.predictors.estimators import DEFAULT_TASK
 from examples.papers.universal_families import METRICS, Family, family, papers_family, trace_timm
 from examples.papers.universal_methods import METHODS, Ranker, features_of
 from examples.papers.universal_table import ABOUT, tables
@@ -61,7 +60,7 @@ def scores(name: str, method: str, seed: int, folder: Path) -> Iterator[Row]:
     for target, family_, rows, counts, bare in problems(name):
         _ = bare.paths, bare.subtrees  # computed once, for all rows
         graphs = compute_features(bare, model.encoder if isinstance(model, Predictor) else None).select(rows)
-        found.append(({"target": target, "method": method}, graphs, family_.labels[DEFAULT_TASK][rows], counts))
+        found.append(({"target": target, "method": method}, graphs, next(iter(family_.labels.values()))[rows], counts))
     # without labels first, of all targets: a model that is fitted to one knows labels of the family
     for about, graphs, labels, _ in found if ready else ():
         if isinstance(model, Predictor):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,31 +19,63 @@ from frontends.spaces import Space
 
 TRANSNAS = ("class_object", "class_scene", "room_layout", "jigsaw", "segmentsemantic", "normal", "autoencoder")
 TRANSNAS_METRICS = {DEFAULT_TASK if task == "class_object" else task: f"{task}_val_metric" for task in TRANSNAS}
-METRICS: dict[str, dict[str, str]] = {
-    "nasbench201": {
-        DEFAULT_TASK: "cifar10_test_200ep_mean",
-        "cifar100": "cifar100_heldout5k_200ep_1seed",
-        "imagenet16_120": "imagenet16_120_heldout3k_200ep_1seed",
-    },
-    "nasbench101": {DEFAULT_TASK: "cifar10_val_acc_108ep_1run"},
-    "ofa_mbv3": {DEFAULT_TASK: "imagenet_val_top1"},
-    "nasbench_macro": {DEFAULT_TASK: "cifar10_test_acc_mean"},
-    "transnas_micro": TRANSNAS_METRICS,
-    "transnas_macro": TRANSNAS_METRICS,
-    "darts": {DEFAULT_TASK: "cifar10_valid_acc_50ep"},
-    "nasbench_nlp": {"language": "best_val_loss"},
-    "timm_imagenet": {DEFAULT_TASK: "imagenet_val_top1"},
+GRAPH_DATA = ("cora", "citeseer", "pubmed", "cs", "physics", "photo", "computers")
+LANGUAGE = "language"
+
+
+class Labels(NamedTuple):
+    """Where a family's labels come from.
+
+    Attributes:
+        metrics: task -> column of the table.
+        table: its name; "" for that of the family.
+        only: values of columns that rows must have, as recipes differ.
+        skeleton: options of the space. One cell a stage says as much as several, as they repeat it.
+        best: whether a network has several rows, trained by several recipes, of which the best counts.
+        most: networks that are drawn, at most.
+    """
+
+    metrics: Mapping[str, str]
+    table: str = ""
+    only: Mapping[str, str | float] = {}
+    skeleton: Mapping[str, Any] = {}
+    best: bool = False
+    most: int | None = None
+
+
+FAMILIES: dict[str, Labels] = {
+    "nasbench201": Labels(
+        {
+            DEFAULT_TASK: "cifar10_test_200ep_mean",
+            "cifar100": "cifar100_heldout5k_200ep_1seed",
+            "imagenet16_120": "imagenet16_120_heldout3k_200ep_1seed",
+        },
+        skeleton={"cells": 1},
+    ),
+    "nasbench101": Labels({DEFAULT_TASK: "cifar10_val_acc_108ep_1run"}, skeleton={"cells": 1}, most=5_000),
+    "ofa_mbv3": Labels({DEFAULT_TASK: "imagenet_val_top1"}),
+    "nasbench_macro": Labels({DEFAULT_TASK: "cifar10_test_acc_mean"}),
+    "transnas_micro": Labels(TRANSNAS_METRICS, skeleton={"cells": 1}),
+    "transnas_macro": Labels(TRANSNAS_METRICS),
+    "darts": Labels({DEFAULT_TASK: "cifar10_valid_acc_50ep"}),
+    "nasbench_nlp": Labels({LANGUAGE: "best_val_loss"}, most=3_000),
+    "timm_imagenet": Labels({DEFAULT_TASK: "imagenet_val_top1"}),
+    "naap440": Labels({DEFAULT_TASK: "cifar10_test_acc_best"}),
+    "metaqnn": Labels({DEFAULT_TASK: "val_acc_best"}, only={"lr": 0.001}),
+    "cifar_resnet": Labels(
+        {DEFAULT_TASK: "val_acc_best"}, table="resnet_tinyimagenet", only={"lr_step": 35000}, best=True
+    ),
+    "nasbench_graph": Labels(
+        {DEFAULT_TASK if data == "cora" else data: f"{data}_test" for data in GRAPH_DATA}, most=3_000
+    ),
+    "graphgym": Labels({DEFAULT_TASK: "val_accuracy"}, only={"space": "v2", "dataset": "AmazonPhoto"}),
+    "gpt": Labels({LANGUAGE: "val_loss_openlm"}, table="openlm", best=True),
+    "face_landmarks": Labels({DEFAULT_TASK: "val_error_30ep_tenth"}),
+    "lstm_ptb": Labels({LANGUAGE: "val_ppl_best"}, best=True),
 }
-# One cell a stage says as much as several, as they repeat it; of 20 layers of DARTS five have both reductions.
-SKELETONS: dict[str, dict[str, int]] = {
-    "nasbench201": {"cells": 1},
-    "nasbench101": {"cells": 1},
-    "transnas_micro": {"cells": 1},
-    "darts": {"layers": 5},
-}
+METRICS = {name: dict(labels.metrics) for name, labels in FAMILIES.items()}
 TIMM = Path("runs/universal/timm.parquet")
-LOSSES = ("best_val_loss",)  # lower is better
-MOST = {"nasbench101": 5_000, "nasbench_nlp": 3_000}  # networks drawn from larger tables
+LOWER_IS_BETTER = ("loss", "error", "ppl")  # words in the names of such columns
 
 
 @dataclass(frozen=True)
@@ -65,13 +97,22 @@ class Family:
 def family(name: str) -> Family:
     """A label table without duplicate graphs and without networks whose output does not depend on their input.
 
-    Of networks with equal graphs one is chosen at random.
+    Of networks with equal graphs one is chosen at random, or the best where recipes differ.
     """
-    table = tables.load(name)
-    labels = {task: table[metric] * (-1 if metric in LOSSES else 1) for task, metric in METRICS[name].items()}
-    known = np.flatnonzero(np.all([np.isfinite(values) for values in labels.values()], axis=0))
-    drawn = np.random.default_rng(0).permutation(known)[: MOST.get(name)]
-    graphs = _graphs(table, drawn)
+    source = FAMILIES[name]
+    table = tables.load(source.table or name, graphs=TIMM if name == "timm_imagenet" else None)
+    if source.only:
+        table = table.only(**source.only)
+    labels = {
+        task: table[metric] * (-1 if any(word in metric for word in LOWER_IS_BETTER) else 1)
+        for task, metric in source.metrics.items()
+    }
+    known = np.flatnonzero(np.all([np.isfinite(values) for values in labels.values()], axis=0) & table.has_graph)
+    drawn = np.random.default_rng(0).permutation(known)[: source.most]
+    if source.best:
+        first_labels = next(iter(labels.values()))
+        drawn = drawn[np.argsort(-first_labels[drawn], kind="stable")]
+    graphs = _graphs(table, drawn, source.skeleton)
     alive = drawn if table.space is None else drawn[_connected(table.space, [table.specs[row] for row in drawn])]
     kept = np.isin(drawn, alive) & _first(graph_hashes(graphs))
     rows = drawn[kept]
@@ -91,21 +132,25 @@ def papers_family() -> Family:
     rows = np.flatnonzero(["none" not in text for text in table.spec_strings])
     labels = {DEFAULT_TASK: table[METRICS["nasbench201"][DEFAULT_TASK]][rows]}
     return Family(
-        "nasbench201", _graphs(table, rows), labels, {"NAS-Bench-201, the paper's 4,096 cells": np.arange(len(rows))}
+        "nasbench201",
+        _graphs(table, rows, {"cells": 1}),
+        labels,
+        {"NAS-Bench-201, the paper's 4,096 cells": np.arange(len(rows))},
     )
 
 
 def trace_timm() -> None:
     """Keep the graphs of timm's models, which take minutes to trace, where workers find them."""
     if not TIMM.exists():
-        GraphStore.write(TIMM, tables.load("timm_imagenet").graphs(), family="timm")
+        table = tables.load("timm_imagenet")
+        GraphStore.write(TIMM, table.graphs(), family="timm", specs=table.graph_names)
 
 
-def _graphs(table: tables.Table, rows: IntArray) -> GraphBatch:
+def _graphs(table: tables.Table, rows: IntArray, skeleton: Mapping[str, Any]) -> GraphBatch:
     if table.space is None:
-        return GraphStore.open(TIMM).batch(rows)
+        return table.graphs(rows)
     # every space is a dataclass
-    space: Space[Any] = replace(table.space, **SKELETONS.get(table.name, {}))  # type: ignore[type-var]
+    space: Space[Any] = replace(table.space, **skeleton)  # type: ignore[type-var]
     return space.graphs([table.specs[row] for row in rows])
 
 
@@ -133,6 +178,14 @@ def _targets(table: tables.Table, name: str, rows: IntArray) -> dict[str, IntArr
         "transnas_micro": "TransNAS-Bench-101 micro, class_object",
         "transnas_macro": "TransNAS-Bench-101 macro, class_object",
         "timm_imagenet": "timm, ImageNet top-1",
+        "naap440": "NAAP-440",
+        "metaqnn": "MetaQNN",
+        "cifar_resnet": "ResNets, TinyImageNet at 32",
+        "nasbench_graph": "NAS-Bench-Graph, Cora",
+        "graphgym": "GraphGym, Amazon photo",
+        "gpt": "GPT shapes, validation loss",
+        "face_landmarks": "MobileNetV2, face landmarks",
+        "lstm_ptb": "LSTMs, PTB",
     }
     if name != "ofa_mbv3":
         return {titles[name]: np.arange(len(rows))} if name in titles else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cgir.typing import FloatArray
-from encoders import CostPredictor, Encoder, EncoderConfig, HandPredictor, Predictor, TrainConfig, log_flops, log_params
+from encoders import CostPredictor, Encoder, HandPredictor, Predictor, TrainConfig, log_flops, log_params
 from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.features.label_transforms import RankGauss
 from encoders.features.scalers import Scaler
 from encoders.gaussian_process.model_averaging import BayesianModelAverage
+from encoders.predictors.blend_config import BlendConfig
 from encoders.predictors.estimators import DEFAULT_TASK
-from encoders.predictors.source_families import log_costs
+from encoders.predictors.source_families import target_context
 from examples.papers.universal_encoders import encoder
 from examples.papers.universal_families import METRICS, family
 
@@ -41,7 +42,7 @@ class Ranker(Protocol):
         ...
 
 
-# (family left out, seed of the encoder, folder with encoders) -> a method, which has seen all other families
+# (family left out, seed, folder of runs) -> a method, which has seen all other families
 Make = Callable[[str, int, Path], Ranker]
 
 
@@ -68,56 +69,64 @@ class OnGraphs:
 
 
 class ExpectingHand:
-    """The Gaussian process on hand-made properties, with log FLOPs and parameters as prior means."""
+    """The Gaussian process on hand-made properties, expecting log FLOPs and parameters as *cgir* without sources does.
+
+    Attributes: `context` of the pool; `scaler` of the properties; `process`.
+    """
 
     def fit(self, graphs: GraphFeatures, y: ArrayLike, seed: int, pool: GraphFeatures) -> object:
         """As `Predictor.fit`."""
-        labels = np.asarray(y, np.float64)
-        self.scaler, self.prior_mean_scaler = Scaler.fit(pool.properties), Scaler.fit(log_costs(pool))
-        targets = RankGauss.fit(labels).forward(labels)
+        labels, config = np.asarray(y, np.float64), BlendConfig()
+        self.context = target_context(pool, None, {}, 0, config)
+        self.scaler = Scaler.fit(pool.properties)
         self.process = BayesianModelAverage.fit(
-            [self.scaler(graphs.properties)], self.prior_mean_scaler(log_costs(graphs)), targets, seed
+            [self.scaler(graphs.properties)],
+            self.context.scores(graphs, 0),
+            RankGauss.fit(labels).forward(labels),
+            self.context.candidates(len(labels), config),
+            seed,
         )
         return self
 
     def predict(self, graphs: GraphFeatures) -> FloatArray:
         """Scores (G,)."""
-        return self.process.predict([self.scaler(graphs.properties)], self.prior_mean_scaler(log_costs(graphs)))[0]
+        return self.process.predict([self.scaler(graphs.properties)], self.context.scores(graphs, 0))[0]
 
 
-def universal(left_out: str, seed: int, folder: Path, recipe: str = "universal") -> Predictor:
-    """`Predictor` on a pretrained encoder, trained on all tasks of all families but one; it is kept in the folder.
+def universal(left_out: str, seed: int, folder: Path) -> Predictor:
+    """`Predictor` taught by all tasks of all families but one; it is kept in the folder.
 
     Args:
         left_out: name of the target's family.
-        seed: of encoder and heads.
-        folder: of encoders and predictors.
-        recipe: of the encoder; "" for an untrained one.
+        seed: of the networks of each family that it keeps.
+        folder: of predictors.
     """
-    place = (
-        folder / f"sources-{left_out}-{seed}"
-        if recipe == "universal"
-        else folder / f"sources-{recipe or 'untrained'}-{left_out}-{seed}"
-    )
+    place = folder / f"sources-{left_out}-{seed}"
     if not place.exists():
-        found = encoder(folder, recipe, seed) if recipe else Encoder(EncoderConfig(pool="mixed"), seed).eval()
-        taught(found, [name for name in METRICS if name != left_out], seed).save(place)
-    return Predictor.load(place)
+        taught(None, [name for name in METRICS if name != left_out], seed).save(place)
+    predictor = Predictor.load(place)
+    predictor.task = target_task(left_out, predictor.estimator.tasks)
+    return predictor
 
 
-def taught(found: Encoder, names: Iterable[str], seed: int) -> Predictor:
-    """`Predictor` on an encoder, with all labels of the families of these names.
+def target_task(name: str, tasks: Sequence[str]) -> str:
+    """The task that a family is ranked by, its first; of tasks that the other families know, accuracy else."""
+    first = next(iter(METRICS[name]))
+    return first if first in tasks else DEFAULT_TASK
+
+
+def taught(encoder: Encoder | None, names: Iterable[str], seed: int) -> Predictor:
+    """`Predictor` with all labels of the families of these names.
 
     Args:
-        found: the encoder.
+        encoder: that it comes with.
         names: of the families.
-        seed: of the heads.
+        seed: of the networks of each family that it keeps.
     """
-    graphs = {name: compute_features(features_of(name), found) for name in names}
-    triples = [(task, graphs[name], labels) for name in graphs for task, labels in family(name).labels.items()]
+    triples = [(task, features_of(name), labels) for name in names for task, labels in family(name).labels.items()]
     # the task that targets are ranked by comes first, and is the one that is predicted
     triples.sort(key=lambda triple: triple[0] != DEFAULT_TASK)
-    return Predictor(found).fit_sources(
+    return Predictor(encoder).fit_sources(
         [(features, labels) for _, features, labels in triples], seed=seed, tasks=[task for task, _, _ in triples]
     )
 
@@ -155,9 +164,5 @@ METHODS: dict[str, Method] = {
     "from scratch": Method(lambda left_out, seed, folder: OnGraphs(Predictor(Encoder(seed=seed), head="rank")), False),
     "the paper's recipe": Method(papers, True),
     "cgir without encoder and sources": Method(lambda left_out, seed, folder: Predictor(), False),
-    "cgir, untrained encoder": Method(lambda left_out, seed, folder: universal(left_out, seed, folder, ""), True),
-    "cgir, the paper's encoder": Method(
-        lambda left_out, seed, folder: universal(left_out, seed, folder, "paper"), True
-    ),
     "cgir": Method(universal, True),
 }
