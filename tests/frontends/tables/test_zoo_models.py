@@ -40,6 +40,7 @@ def num_params(model: str, zoo: str) -> int:
     """As the zoo counts them."""
     assert timm_models.find_unknown([model]) == []
     built = timm_models._build(model)
+    assert built.num_classes == 1000, model
     count = sum(parameter.numel() for parameter in built.parameters())
     if zoo == "paddleclas":
         count += sum(buffer.numel() for name, buffer in built.named_buffers() if ".running_" in f".{name}")
@@ -109,7 +110,7 @@ def test_names_without_a_counterpart() -> None:
         assert counterpart(zoo, name) is None
     assert counterpart("mmpretrain", "swin-base_3rdparty_in1k-384") == ("swin_base_patch4_window12_384", 384)
     assert counterpart("mmpretrain", "vit-base-p32_clip-openai-in12k-pre_3rdparty_in1k-384px") == (
-        "vit_base_patch32_clip_384",
+        "vit_base_patch32_clip_384.laion2b_ft_in12k_in1k",
         384,
     )
     assert counterpart("paddleclas", "EfficientNetB3") == ("tf_efficientnet_b3", 300)
