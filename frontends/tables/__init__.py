@@ -76,8 +76,10 @@ table from a benchmark's official files; `load("table.parquet")` opens it. Cavea
   distilled models, and many of MMPretrain's weights are those of timm or of the authors.
 * more/lemur_fixed_recipe.csv.gz: 5,628 trainings of 1,772 networks of LEMUR (ABrain-One), most of them FractalNets,
   CIFAR-10 in percent. Rows of equal `family`, `epochs`, `transform` and `batch` share one recipe; compare inside such a
-  cohort only. more/lemur_networks.csv.gz: 12,632 pairs of a network and a data set, best of several trials whose
-  recipes differ. Networks are names of files in a wheel of PyPI; `frontends.tables.lemur` says how to get their graphs.
+  cohort only. The 1,649 FractalNets are some 60 different programs with some 30 different graphs, each trained again
+  and again: take the mean of equal graphs (accuracies of equal graphs differ by about 1.1). more/lemur_networks.csv.gz:
+  12,632 pairs of a network and a data set, best of several trials whose recipes differ. Networks are names of files in
+  a wheel of PyPI; `frontends.tables.lemur` says how to get their graphs.
 
 "digits" is the embedded set of this project, in the package, no folder needed: 3 families of 250 networks trained on
 scikit-learn's 8x8 digits by `benchmarks/digits.py`. Few images and a short schedule, on purpose: longer training leaves

@@ -34,6 +34,19 @@ def start(limits: Limits = LIMITS) -> None:
     _PROCESS.call("ready", {}, [], Limits(seconds=START_SECONDS, bytes=limits.bytes))
 
 
+def source_key(source: str, name: str, limits: Limits = LIMITS) -> str:
+    """A digest of what a network needs of its source; networks of equal digests have equal graphs.
+
+    Raises:
+        TraceError: the source is refused.
+    """
+    start(limits)
+    message, *answers = _PROCESS.call("key", {"name": name}, [source.encode(errors="replace")], limits)
+    if message:
+        raise TraceError(message.decode(errors="replace"))
+    return answers[0].decode()
+
+
 def trace_network(
     source: str,
     name: str,

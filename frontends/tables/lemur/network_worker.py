@@ -82,6 +82,13 @@ def _trace(head: dict[str, Any], parts: Sequence[bytes]) -> list[bytes]:
         os.close(answers)
 
 
+def _key(head: dict[str, Any], parts: Sequence[bytes]) -> list[bytes]:
+    """The digest of a source; it is parsed here, and not run."""
+    from frontends.tables.lemur.source_checks import source_key
+
+    return [source_key(parts[0].decode(), head["name"]).encode()]
+
+
 def _run(head: dict[str, Any], source: bytes, answer: int) -> NoReturn:
     """In the forked process: answer, and end without running anything that is left over from the other process."""
     status = 1
@@ -178,4 +185,4 @@ def load(paths: str) -> dict[str, Callable[[dict[str, Any], Sequence[bytes]], li
     warm_up()
     with open("/proc/self/statm", encoding="ascii") as file:
         OWN_BYTES = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    return {"trace": _trace, "ready": lambda head, parts: []}
+    return {"trace": _trace, "key": _key, "ready": lambda head, parts: []}

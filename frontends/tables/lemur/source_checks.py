@@ -1,12 +1,15 @@
 """What the source of a network may say before it runs: its imports and names, read from its syntax tree.
 
-Only what builds and runs a network is kept: imports that nothing uses go, and so do the bodies of the methods that
-train it. The rest may import the modules in `MODULES`, and read no attribute that leads out of them.
+Only what builds and runs a network is kept: imports, functions and classes that nothing uses go, and so do the bodies
+of the methods that train it. The rest may import the modules in `MODULES`, and read no attribute that leads out of
+them.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 
 from cgir import TraceError
@@ -33,6 +36,7 @@ HIDDEN = """
 MODULES, ATTRIBUTES = frozenset(ALLOWED.split()), frozenset(HIDDEN.split())
 NAMES = frozenset(("breakpoint", "compile", "delattr", "eval", "exec", "globals", "locals", "open", "vars"))
 SPECIAL = ("__init__", "__call__", "__class__", "__getitem__", "__iter__", "__len__", "__name__", "__repr__")
+NETWORK = "Net"  # the class
 TRAINING = ("learn", "train_setup")  # methods that no graph needs
 BY_NAME = ("getattr", "setattr", "hasattr")
 LONGEST = 1 << 20  # characters of a source
@@ -53,7 +57,7 @@ def checked_tree(source: str, name: str) -> ast.Module:
     try:
         tree = ast.parse(source)
         _without_training(tree)
-        _without_unused_imports(tree)
+        _without_unused(tree)
         for line, problem in _problems(tree):
             raise TraceError(f"{name}: line {line} {printable(problem, 100)}, which no network needs; it is not run")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -63,6 +67,15 @@ def checked_tree(source: str, name: str) -> ast.Module:
     return tree
 
 
+def source_key(source: str, name: str) -> str:
+    """A digest of what is kept of a source: equal sources build equal networks.
+
+    Raises:
+        TraceError: as `checked_tree`.
+    """
+    return hashlib.sha256(ast.dump(checked_tree(source, name)).encode()).hexdigest()
+
+
 def _without_training(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name in TRAINING:
@@ -70,17 +83,27 @@ def _without_training(tree: ast.Module) -> None:
             node.decorator_list = []
 
 
-def _without_unused_imports(tree: ast.Module) -> None:
-    """Leave out imports at module level of names that do not occur."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    body: list[ast.stmt] = []
-    for statement in tree.body:
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            statement.names = [alias for alias in statement.names if _bound(alias) in used | {"*"}]
-            if not statement.names:
-                continue
-        body.append(statement)
-    tree.body = body
+def _without_unused(tree: ast.Module) -> None:
+    """Leave out imports, functions and classes at module level whose names do not occur, until all others do."""
+    count = -1
+    while count != len(tree.body):
+        count = len(tree.body)
+        uses = _names(tree)
+        tree.body = [statement for statement in tree.body if _is_used(statement, uses)]
+
+
+def _names(tree: ast.AST) -> Counter[str]:
+    return Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+
+
+def _is_used(statement: ast.stmt, uses: Counter[str]) -> bool:
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        statement.names = [alias for alias in statement.names if alias.name == "*" or uses[_bound(alias)]]
+        return bool(statement.names)
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name != NETWORK:
+        own = _names(statement)[statement.name]  # a function that calls itself, and nobody else does
+        return bool(statement.decorator_list) or uses[statement.name] > own
+    return True
 
 
 def _bound(alias: ast.alias) -> str:

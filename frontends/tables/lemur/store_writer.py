@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cgir.strict_json import parse_object
 from frontends.tables.table import Table
 
 from . import network_process
-from .network_process import LIMITS, trace_network
+from .network_process import LIMITS, source_key, trace_network
 from .wheel import open_wheel, read_source
 
 log = logging.getLogger(__name__)
@@ -54,13 +55,14 @@ def write_graphs(
     settings = _settings(table)
     failures, done = _read_failures(target), _stored(target)
     names = [name for name in settings if name not in done and name not in failures]
+    known: dict[tuple[str, ...], Graph] = {}
     with open_wheel(wheel) as archive, tqdm(desc="networks traced", total=len(names), unit="", disable=None) as bar:
         for start in range(0, len(names), CHUNK):
             graphs: dict[str, Graph] = {}
             for name in names[start : start + CHUNK]:
                 network_process.start(limits)  # where that fails, no network does
                 try:
-                    graphs[name] = _trace(archive, name, settings[name], limits)
+                    graphs[name] = _trace(archive, name, settings[name], limits, known)
                 except CgirError as error:
                     failures[name] = str(error)
                     log.info("no graph of %s", error)
@@ -84,15 +86,21 @@ def _settings(table: Table) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _trace(archive: ZipFile, name: str, settings: Mapping[str, Any], limits: Limits) -> Graph:
+def _trace(
+    archive: ZipFile, name: str, settings: Mapping[str, Any], limits: Limits, known: dict[tuple[str, ...], Graph]
+) -> Graph:
+    """The graph of a network; taken from those that are known by source, data and settings, to which it is added."""
     network, _, task = name.rpartition("@")
     dataset, _, pixels = task.partition(":")
     try:
         source = read_source(archive, network)
     except TraceError as error:
         raise TraceError(f"{network}: {error}") from error
-    shape = (3, int(pixels), int(pixels))
-    return trace_network(source, network, shape, classes=CLASSES[dataset], settings=settings, limits=limits)
+    key = (source_key(source, network, limits), task, json.dumps(settings, sort_keys=True))
+    if key not in known:
+        shape, classes = (3, int(pixels), int(pixels)), CLASSES[dataset]
+        known[key] = trace_network(source, network, shape, classes=classes, settings=settings, limits=limits)
+    return replace(known[key], name=network)
 
 
 def _stored(target: Path) -> set[str]:

@@ -8,11 +8,11 @@ import pytest
 from lemur_samples import BRANCHES, PLAIN
 
 from cgir import TraceError
-from frontends.tables.lemur.source_checks import LONGEST, checked_tree
+from frontends.tables.lemur.source_checks import LONGEST, checked_tree, source_key
 
 HOSTILE = {
     "import": ("import subprocess\nsubprocess.run(['id'])", "line 1 imports subprocess"),
-    "import inside": ("def f():\n    import socket\n    return socket", "line 2 imports socket"),
+    "import inside": ("def f():\n    import socket\n    return socket\nf()", "line 2 imports socket"),
     "from": ("from os import system\nsystem('id')", "line 1 imports from os"),
     "relative": ("from .. import x\nx", r"line 1 imports from \.\."),
     "star": ("from torch import *", r"line 1 imports \* from torch"),
@@ -73,3 +73,15 @@ def test_an_import_that_is_used_under_another_name_counts() -> None:
     with pytest.raises(TraceError, match="line 1 imports os"):
         checked_tree("import os as nn\nnn.system('id')", "net")
     assert checked_tree("import os.path as p", "net").body == []
+
+
+def test_equal_needs_have_equal_keys() -> None:
+    unused = "def spare(x):\n    return spare(x) + helper(x)\n\ndef helper(x):\n    return x\n"
+    key = source_key(PLAIN, "net")
+    assert source_key(unused + PLAIN.replace("# the usual way to learn a size", "#"), "other") == key
+    assert source_key(PLAIN.replace('lr=prm["lr"]', "lr=0.1"), "net") == key  # training
+    assert source_key(PLAIN.replace("8, 3, padding=1", "8, 5, padding=2"), "net") != key
+    assert (
+        source_key(unused + PLAIN.replace("        self.device", "        helper(1)\n        self.device"), "net")
+        != key
+    )

@@ -87,6 +87,23 @@ def test_an_interrupted_call_is_resumed(
     assert GraphStore.open(out).specs == ["plain@cifar-10:32", "branches@cifar-10:32"]
 
 
+def test_networks_of_equal_needs_are_traced_once(
+    table: tables.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = []
+
+    def counted(source: str, name: str, *rest: object, **options: object) -> object:
+        traced.append(name)
+        return trace_network(source, name, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store_writer, "trace_network", counted)
+    wheel = write_wheel(tmp_path / "nets.whl", {"plain": PLAIN, "branches": "def spare():\n    pass\n" + PLAIN})
+    assert write_graphs(wheel, table.select([0, 2]), tmp_path / "graphs", LIMITS) == {}
+    assert traced == ["plain"]
+    first, second = GraphStore.open(tmp_path / "graphs").hashes
+    assert first == second
+
+
 def test_tables_read_their_graphs_from_the_store(table: tables.Table, wheel: Path, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"traced once, into a store: see frontends\.tables\.lemur"):
         table.graphs([0])
