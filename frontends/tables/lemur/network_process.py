@@ -37,6 +37,11 @@ def start(limits: Limits = LIMITS) -> None:
 def source_key(source: str, name: str, limits: Limits = LIMITS) -> str:
     """A digest of what a network needs of its source; networks of equal digests have equal graphs.
 
+    Args:
+        source: of a module.
+        name: of the network.
+        limits: what the process may take that reads it.
+
     Raises:
         TraceError: the source is refused.
     """
