@@ -59,7 +59,7 @@ def check_hint(name: str, features: GraphFeatures, values: ArrayLike, weight: fl
     except (LabelError, TypeError, ValueError) as error:
         reason = str(error).removeprefix("fit: ")
         raise LabelError(f"hint {name!r}: {reason}") from error
-    if not 0 <= weight <= 1:
+    if not isinstance(weight, int | float | np.number) or not 0 <= weight <= 1:
         raise LabelError(f"hint {name!r}: weight {weight!r}; expected a number from 0 to 1")
     return Hint(features, checked, float(weight))
 
@@ -153,6 +153,7 @@ def _standardised(values: FloatArray) -> FloatArray:
     """Mean 0 and standard deviation 1, without the ends; by normal scores where the distribution has long tails."""
     if len(values) >= 1 / CLIPPED:
         values = np.clip(values, *np.quantile(values, (CLIPPED, 1 - CLIPPED)))
+    values = values / max(np.abs(values).max(), np.finfo(np.float64).tiny)  # squares of the largest numbers overflow
     std = values.std()
     scaled: FloatArray = (values - values.mean()) / (std if std > 0 else 1.0)
     return scaled if np.abs(scaled).max() <= MAX_STDS else normal_scores(values)

@@ -15,7 +15,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
 from encoders.gaussian_process import regression
-from encoders.gaussian_process.regression import GaussianProcess
+from encoders.gaussian_process.regression import DEFAULT_PRIOR, GaussianProcess, KernelPrior
 
 THETA = np.log([0.7, 0.9, 0.4, 0.05])
 
@@ -26,6 +26,11 @@ def sample(count, widths=(6,), seed=0):
     views = [rng.normal(size=(count, width)) for width in widths]
     y = np.sin(2 * views[0][:, 0]) + 0.5 * views[0][:, 1] + 0.2 * rng.normal(size=count)
     return views, (y - y.mean()) / y.std()
+
+
+def nothing_known(count):
+    """Covariance by scores, where there are none."""
+    return np.zeros((count, count))
 
 
 def peer(x, y, theta):
@@ -51,7 +56,9 @@ def test_posterior_and_likelihood_are_those_of_scikit_learn(count):
     for found, expected in zip(ours.predict([new]), theirs.predict(new, return_std=True), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
     parts = ours._scaled([regression.sq_dists_and_gram(view, view) for view in ours.views])
-    value, _ = regression._negative_log_posterior(parts, ours.y, THETA)(THETA)  # at its start the prior adds nothing
+    value, _ = regression._negative_log_posterior(parts, ours.y, nothing_known(count), THETA)(
+        THETA
+    )  # at its start the prior adds nothing
     assert -value - count / 2 * np.log(2 * np.pi) == pytest.approx(theirs.log_marginal_likelihood_value_, rel=1e-10)
 
 
@@ -69,30 +76,16 @@ def test_evidence_is_the_density_of_labels_and_hyper_parameters(widths):
     """The constant that is left out: of a normal distribution of n labels and of one of all hyper-parameters."""
     views, y = sample(25, widths)
     rng = np.random.default_rng(0)
-    start = np.asarray([*regression.INITIAL_VIEW * len(widths), regression.INITIAL_NOISE])
+    start = DEFAULT_PRIOR.log_hyperparameters(len(widths))
     constant = 25 / 2 * np.log(2 * np.pi) - norm.logpdf(np.zeros(len(start)), scale=regression.PRIOR_STD).sum()
     for labels in (y, rng.normal(size=25), 0.1 * y):
-        means = rng.normal(size=25)
-        process = GaussianProcess(views, labels, prior_mean=means)
+        process = GaussianProcess(views, labels)
         density = (
-            multivariate_normal(means, covariance(views, process.log_hyperparameters)).logpdf(labels)
+            multivariate_normal(np.zeros(25), covariance(views, process.log_hyperparameters)).logpdf(labels)
             + norm(start, regression.PRIOR_STD).logpdf(process.log_hyperparameters).sum()
         )
         assert process.log_evidence == pytest.approx(density + constant, rel=1e-8)
     assert np.isnan(GaussianProcess(views, y, start).log_evidence)
-
-
-@pytest.mark.parametrize("theta", [THETA, None])
-def test_known_means_are_taken_off_and_put_back(theta):
-    (x,), y = sample(60)
-    means = 3 * np.random.default_rng(1).normal(size=60)
-    found, std = GaussianProcess([x[:40]], y[:40] + means[:40], theta, prior_mean=means[:40]).predict(
-        [x[40:]], means[40:]
-    )
-    expected, spread = GaussianProcess([x[:40]], y[:40], theta).predict([x[40:]])
-    # the labels' order, and with it rounding, is another
-    np.testing.assert_allclose(found, expected + means[40:], atol=1e-5)
-    np.testing.assert_allclose(std, spread, atol=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
@@ -105,19 +98,33 @@ def test_gradient_is_that_of_finite_differences(views, count, seed):
     process = GaussianProcess(given_views, y, np.zeros(3 * views + 1))
     parts = process._scaled([regression.sq_dists_and_gram(view, view) for view in process.views])
     start, theta = rng.normal(size=(2, 3 * views + 1))
-    objective = regression._negative_log_posterior(parts, process.y, start)
+    scores = rng.normal(size=(count, seed % 4))
+    objective = regression._negative_log_posterior(parts, process.y, scores @ scores.T, start)
     _, gradient = objective(theta)
     steps = 1e-5 * np.eye(len(theta))
     expected = [(objective(theta + step)[0] - objective(theta - step)[0]) / 2e-5 for step in steps]
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_few_labels_leave_hyper_parameters_where_the_prior_is():
+    prior = KernelPrior(0.03, 2.0, 0.04, 0.02)
+    np.testing.assert_allclose(np.exp(prior.log_hyperparameters(2)), [0.03, 2.0, 0.04, 0.03, 2.0, 0.04, 0.02])
+    views, y = sample(60, (6, 3))
+    one = GaussianProcess([view[:1] for view in views], np.asarray([0.1]), kernel_prior=prior)
+    np.testing.assert_allclose(one.log_hyperparameters, prior.log_hyperparameters(2), atol=0.2)
+    strong, weak = (
+        GaussianProcess(views, y, kernel_prior=KernelPrior(0.5, 0.5, 0.3, noise)).log_hyperparameters[-1]
+        for noise in (1.0, 0.001)
+    )
+    assert weak + 0.1 < strong < weak + 6  # sixty labels bring priors that are 6.9 apart nearer to each other
+
+
 def test_the_search_ends_where_the_density_is_largest():
     (x, z), y = sample(60, (6, 3))
     process = GaussianProcess([x, z], y)
     parts = process._scaled([regression.sq_dists_and_gram(view, view) for view in process.views])
-    start = np.asarray([*regression.INITIAL_VIEW * 2, regression.INITIAL_NOISE])
-    objective = regression._negative_log_posterior(parts, process.y, start)
+    start = DEFAULT_PRIOR.log_hyperparameters(2)
+    objective = regression._negative_log_posterior(parts, process.y, nothing_known(60), start)
     best, _ = objective(process.log_hyperparameters)
     assert best < objective(start)[0]
     inside = np.abs(process.log_hyperparameters - np.clip(process.log_hyperparameters, -8.9, 3.9)) == 0
@@ -243,7 +250,7 @@ def test_no_view_with_information():
     likely = minimize_scalar(
         lambda noise: (
             -norm.logpdf(y, scale=np.exp(noise / 2)).sum()
-            - norm.logpdf(noise, regression.INITIAL_NOISE, regression.PRIOR_STD)
+            - norm.logpdf(noise, np.log(DEFAULT_PRIOR.noise_variance), regression.PRIOR_STD)
         )
     )
     assert std == pytest.approx([np.exp(likely.x / 2)] * 4, rel=1e-4)
@@ -278,9 +285,9 @@ def test_a_search_that_does_not_converge_is_logged_and_still_used(monkeypatch, c
         monkeypatch.setattr(regression, "MAX_ITERATIONS", 2)
         early = GaussianProcess([x, z], y)
     assert ["did not converge" in record.getMessage() for record in caplog.records] == [True]
-    start = np.asarray([*regression.INITIAL_VIEW * 2, regression.INITIAL_NOISE])
+    start = DEFAULT_PRIOR.log_hyperparameters(2)
     parts = early._scaled([regression.sq_dists_and_gram(view, view) for view in early.views])
-    at_start, _ = regression._negative_log_posterior(parts, early.y, start)(start)
+    at_start, _ = regression._negative_log_posterior(parts, early.y, nothing_known(60), start)(start)
     assert -at_start < early.log_evidence < converged.log_evidence
 
 
@@ -292,7 +299,7 @@ def test_a_search_that_finds_nothing_leaves_the_default_hyper_parameters(monkeyp
     monkeypatch.setattr(regression, "minimize", lambda *_, **__: failed)
     process = GaussianProcess([x], y)
     assert "default ones are used" in caplog.text
-    start = np.asarray([*regression.INITIAL_VIEW, regression.INITIAL_NOISE])
+    start = DEFAULT_PRIOR.log_hyperparameters(1)
     np.testing.assert_array_equal(process.log_hyperparameters, start)
     for found, expected in zip(process.predict([x]), GaussianProcess([x], y, start).predict([x]), strict=True):
         np.testing.assert_array_equal(found, expected)
