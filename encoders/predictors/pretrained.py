@@ -26,12 +26,20 @@ def load_pretrained(name: str = "universal") -> PretrainedEncoder:
         CgirError: there are no weights of that name.
         FileFormatError: the file has no encoder, or nothing that families taught.
     """
-    folder = _folder(name)
-    predictor = Predictor.load(folder)
+    predictor = load_reference(name)
     encoder, estimator = predictor.encoder, predictor.estimator
     if not (isinstance(encoder, Encoder) and isinstance(estimator, BlendEstimator) and estimator.source_model):
-        raise FileFormatError(f"{folder}: expected a blend with an encoder that labelled families taught")
+        raise FileFormatError(f"{_folder(name)}: expected a blend with an encoder that labelled families taught")
     return PretrainedEncoder.of(encoder, estimator.source_model, estimator.tasks, estimator.config)
+
+
+def load_reference(name: str = "universal") -> Predictor:
+    """The predictor as it was saved: its pool is the family by which `zero_shot` gives scores a unit.
+
+    Raises:
+        CgirError: there are no weights of that name.
+    """
+    return Predictor.load(_folder(name))
 
 
 def card(name: str = "universal") -> dict[str, Any]:

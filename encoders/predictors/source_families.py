@@ -147,11 +147,10 @@ class SourceModel(NamedTuple):
         rows = sampled_rows(families, seed, config)
         sample = SourceSample.of(features, sources.labels, families, rows, len(sources.tasks), config)
         first = np.unique(sample.family_index, return_index=True)[1]
-        measured = len(families) if len(families) > 2 else 0
         starts = [parts[0].start for parts in families]
         transfer = [
             _transfer(sample, family, features.select(starts[family] + rows[family]), config)
-            for family in range(measured)
+            for family in range(_measured(len(families)))
         ]
         return cls(sample, np.asarray(transfer), sample.size_consistency[first])
 
@@ -174,7 +173,8 @@ class SourceModel(NamedTuple):
     def from_state(cls, state: State) -> SourceModel:
         """What `to_state` gave."""
         sample = SourceSample.from_state(state.required("sample"))
-        return cls(sample, state.array("transfer", None), state.array("size_consistency", None))
+        families = len(np.unique(sample.family_index))
+        return cls(sample, state.array("transfer", _measured(families)), state.array("size_consistency", families))
 
 
 class PretrainedEncoder(Encoder):
@@ -245,6 +245,11 @@ def target_context(
         mean[NUM_SCORES - 1] *= min(share / config.full_trust, 1) * model.trust(consistency, config)
     prior = _linear_prior(scaler(raw), mean, smoothed, config)
     return TargetContext(scaler, multitask, smoothed, prior)
+
+
+def _measured(families: int) -> int:
+    """Of how many families it is found how far the others carry over to them: others must be two or more."""
+    return families if families > 2 else 0
 
 
 def _mean_weights(consistency: float, config: BlendConfig) -> FloatArray:

@@ -11,8 +11,7 @@ from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs
 from encoders.features.label_transforms import interpolate
 
-from .predictor import Predictor
-from .pretrained import card, load_pretrained
+from .pretrained import card, load_reference
 
 
 class Estimate(NamedTuple):
@@ -27,10 +26,10 @@ class Estimate(NamedTuple):
 def zero_shot(graphs: Graphs, task: str) -> Estimate:
     """Estimate a metric of networks without a measurement.
 
-    The score that labelled families taught is brought to the task's unit by the networks of the task's reference
-    family, quantile by quantile: a score that the share q of their scores stays below stands for the label that the
-    share q of their labels stays below. Standard deviations are errors on the reference family when nothing was learned
-    from it.
+    Each network is scored by itself, by what labelled families taught, as if it were one more network of the task's
+    reference family. The networks of that family bring the score to the task's unit, quantile by quantile: a score that
+    the share q of their scores stays below stands for the label that the share q of their labels stays below. Standard
+    deviations are errors on the reference family when nothing was learned from it.
 
     Args:
         graphs: G graphs.
@@ -43,7 +42,7 @@ def zero_shot(graphs: Graphs, task: str) -> Estimate:
     if task not in tasks:
         raise CgirError(f"zero-shot: no task {task!r}; there are {', '.join(tasks)}")
     entry = tasks[task]
-    scores = Predictor(load_pretrained()).predict(graphs)
+    scores = load_reference().predict(graphs)
     values = interpolate(scores, np.asarray(entry["scores"], np.float64), np.asarray(entry["values"], np.float64))
     return Estimate(values, np.full(len(values), entry["deviation"]), entry["unit"], reliability(task, entry))
 

@@ -1,9 +1,10 @@
-"""Builds the shipped weights: an encoder of `examples.papers.universal_encoders`, trained on all labelled families.
+"""Builds the shipped weights: an encoder of `examples.papers.universal_encoders`, and what labelled families taught.
 
-A model card is written beside it.
+They know the networks of timm as their pool, so that each network that `zero_shot` estimates is scored by itself. A
+model card is written beside them. What was not made on this machine, the encoder, the corpus and the scores of
+`examples.papers.universal`, stays as it is in the package.
 
-python -m examples.papers.universal_weights     # a minute, once the encoders and the scores of
-`examples.papers.universal` are there (`make universal`)
+python -m examples.papers.universal_weights     # minutes; `make universal` makes all the rest before
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from cgir.atomic_files import atomic_path
 from cgir.checksums import sealed_json
-from cgir.typing import FloatArray
-from encoders import Predictor
-from encoders.features.graph_features import compute_features
+from encoders import Encoder, Predictor, load_pretrained
 from encoders.features.label_transforms import interpolate
 from encoders.metrics import spearman
 from encoders.predictors.estimators import DEFAULT_TASK
-from encoders.predictors.pretrained import CARD, WEIGHTS
-from examples.papers.universal_encoders import RECIPES, encoder
+from encoders.predictors.pretrained import CARD, WEIGHTS, card
+from examples.papers.universal_encoders import RECIPES, encoder, place
 from examples.papers.universal_families import METRICS, family, trace_timm
 from examples.papers.universal_methods import features_of, taught, universal
 
@@ -37,17 +37,24 @@ SEED = 0
 REFERENCE = "timm_imagenet"
 IMAGENET = {REFERENCE: "timm", "ofa_mbv3": "Once-for-All MobileNetV3 at mixed sizes"}
 KNOTS = np.linspace(0, 1, 41)
+SCORES = "Spearman's rho by number of labels on families left out, mean and deviation; see RESULTS.md"
 
 
-def ranked(predictor: Predictor, name: str) -> FloatArray:
-    """Scores of a family's networks, each by itself, without a pool."""
-    return predictor.predict(compute_features(features_of(name), predictor.encoder))
+def in_reference(predictor: Predictor) -> Predictor:
+    """A predictor that sees networks as `zero_shot` does: each by itself, among those of the reference family."""
+    predictor.task = DEFAULT_TASK
+    return predictor.fit([], [], pool=features_of(REFERENCE))
 
 
 def task(shipped: Predictor, folder: Path) -> dict[str, Any]:
-    """Quantile map from scores to top-1 accuracies of timm's networks, and its error on families left out."""
+    """Quantile map from scores to top-1 accuracies of timm's networks, and its error on families left out.
+
+    Args:
+        shipped: the weights, in the reference family.
+        folder: of predictors.
+    """
     labels = family(REFERENCE).labels[DEFAULT_TASK]
-    left_out = {name: ranked(universal(name, SEED, folder), name) for name in IMAGENET}
+    left_out = {name: in_reference(universal(name, SEED, folder)).predict(features_of(name)) for name in tqdm(IMAGENET)}
     values = np.quantile(labels, KNOTS)
     guesses = interpolate(left_out[REFERENCE], np.quantile(left_out[REFERENCE], KNOTS), values)
     return {
@@ -59,7 +66,7 @@ def task(shipped: Predictor, folder: Path) -> dict[str, Any]:
             title: round(spearman(left_out[name], family(name).labels[DEFAULT_TASK]), 3)
             for name, title in IMAGENET.items()
         },
-        "scores": np.quantile(ranked(shipped, REFERENCE), KNOTS).tolist(),
+        "scores": np.quantile(shipped.predict(features_of(REFERENCE)), KNOTS).tolist(),
         "values": values.tolist(),
         "deviation": float(np.sqrt(np.mean((guesses - labels) ** 2))),
     }
@@ -82,6 +89,27 @@ def table(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
     }
 
 
+def described(corpus: Path, folder: Path) -> dict[str, Any]:
+    """What the model card says of the corpus, and of scores on families left out: as measured here, or as it was.
+
+    Args:
+        corpus: the folder of the corpus.
+        folder: of encoders, predictors and scores.
+    """
+    made, scores, before = corpus / "corpus.json", table(folder), card()
+    return {
+        "corpus": json.loads(made.read_text()) if made.exists() else before["corpus"],
+        "scores": {"what": SCORES, **scores} if scores else before["scores"],
+    }
+
+
+def start(folder: Path) -> Encoder:
+    """The encoder of the folder, or else the one that is shipped."""
+    if place(folder, "universal", SEED).exists():
+        return encoder(folder, "universal", SEED)
+    return load_pretrained().without_sources()
+
+
 def main() -> None:
     """Write the weights and their card into the package."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,22 +118,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     trace_timm()
-    shipped = taught(encoder(args.folder, "universal", SEED), METRICS, SEED)
-    card = {
-        "corpus": json.loads((args.corpus / "corpus.json").read_text()),
+    shipped = in_reference(taught(start(args.folder), METRICS, SEED))
+    about = {
         "pretraining": asdict(RECIPES["universal"]) | {"seed": SEED},
-        "labels": {name: METRICS[name] for name in METRICS},
+        "labels": METRICS,
         "networks": {name: len(family(name).graphs) for name in METRICS},
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "scores": {
-            "what": "Spearman's rho by number of labels on families left out, mean and deviation; see RESULTS.md",
-            **table(args.folder),
-        },
+        **described(args.corpus, args.folder),
         "tasks": {"imagenet_top1": task(shipped, args.folder)},
     }
     shipped.save(WEIGHTS / "universal")
     with atomic_path(WEIGHTS / "universal" / CARD) as path:
-        path.write_bytes(sealed_json(card, indent=1))
+        path.write_bytes(sealed_json(about, indent=1))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from encoders.features.graph_features import WL_ROUNDS, GraphFeatures, compute_f
 from encoders.metrics import spearman
 from encoders.predictors import multitask_process
 from encoders.predictors.blend_config import BlendConfig
-from encoders.predictors.multitask_process import MultitaskGP, SourceSample, size_consistency
+from encoders.predictors.multitask_process import MultitaskGP, SourceSample, sampled_rows, size_consistency
 from encoders.training.loop import Part
 
 GRAPHS = random_cnns(90)
@@ -36,7 +36,7 @@ FAMILIES = [[Part(0, 25)], [Part(25, 20)], [Part(45, 15)]]
 
 
 def features(graphs: GraphBatch = BATCH) -> GraphFeatures:
-    return compute_features(graphs, Encoder(EncoderConfig(width=8, layers=2)))
+    return compute_features(graphs, None)
 
 
 def size_consistency_of(values: FloatArray) -> float:
@@ -47,7 +47,7 @@ NEW = np.arange(60, 90)
 
 
 def sample(labels: FloatArray = LABELS, config: BlendConfig = CONFIG, seed: int = 0) -> SourceSample:
-    return SourceSample.sample(features(), labels, FAMILIES, 1, seed, config)
+    return SourceSample.of(features(), labels, FAMILIES, sampled_rows(FAMILIES, seed, config), 1, config)
 
 
 def posterior(labels: FloatArray = LABELS) -> MultitaskGP:
@@ -64,15 +64,12 @@ def tenths(labels: FloatArray) -> FloatArray:
 
 
 def naive_views(described: GraphFeatures, known: GraphFeatures, new: GraphFeatures) -> list[FloatArray]:
-    """Embedding, properties and paths, scaled by known and new graphs alike, and the roots of shares of subtrees, those
+    """Properties and paths, scaled by known and new graphs alike, and the roots of shares of subtrees, those
     of no known graph together.
     """
 
     def dense(graphs: GraphFeatures) -> list[FloatArray]:
-        return [
-            np.asarray(view, np.float64)
-            for view in (graphs.embedding, graphs.properties, path_features(graphs.graphs.batch))
-        ]
+        return [np.asarray(view, np.float64) for view in (graphs.properties, path_features(graphs.graphs.batch))]
 
     views = []
     for values, one, other in zip(dense(described), dense(known), dense(new), strict=True):
@@ -101,11 +98,12 @@ def naive_common(one: float, other: float) -> float:
     )
 
 
-def naive_kernel(a: list[FloatArray], b: list[FloatArray]) -> FloatArray:
+def naive_kernel(a: list[FloatArray], b: list[FloatArray], scales: list[FloatArray] | None = None) -> FloatArray:
+    """Scaled by the second graphs, or by others."""
     total = np.zeros((len(a[0]), len(b[0])))
-    for left, right in zip(a, b, strict=True):
-        distance = np.mean([[(x - y) @ (x - y) for y in right] for x in right])
-        size = np.mean([x @ x for x in right])
+    for left, right, reference in zip(a, b, scales or b, strict=True):
+        distance = np.mean([[(x - y) @ (x - y) for y in reference] for x in reference])
+        size = np.mean([x @ x for x in reference])
         for i, x in enumerate(left):
             for j, y in enumerate(right):
                 total[i, j] += exp(-CONFIG.rbf_rate * ((x - y) @ (x - y)) / distance) + x @ y / size
@@ -165,8 +163,42 @@ def test_the_less_alike_a_family_the_less_is_expected() -> None:
     assert 0 < far.std() < 1e-3 * near.std()
     size_alone = new.properties.copy()
     size_alone[:, 1] = -size_alone[:, 0]  # FLOPs and parameters that do not go together
-    other = GraphFeatures(new.graphs, new.encoder, embedding=new.embedding, properties=size_alone)
-    assert (known.posterior_for(other, CONFIG).predict(new) == 0).all()
+    other = GraphFeatures(new.graphs, properties=size_alone)
+    process = known.posterior_for(other, CONFIG)
+    assert (process.predict(new) == 0).all()
+    assert process.prior_std(new) == 0
+
+
+def test_embeddings_are_not_read() -> None:
+    embedded = compute_features(BATCH, Encoder(EncoderConfig(width=8, layers=2)))
+    rows = sampled_rows(FAMILIES, 0, CONFIG)
+    known = SourceSample.of(embedded, LABELS, FAMILIES, rows, 1, CONFIG)
+    process = known.posterior_for(embedded.select(NEW), CONFIG)
+    np.testing.assert_array_equal(process.predict(embedded), posterior().predict(features()))
+
+
+def test_the_spread_before_labels_is_that_of_draws_from_the_prior() -> None:
+    """Over a pool, of what families have in common: expectations spread less."""
+    new = features(BATCH.select(NEW))
+    process, known = posterior(), features(BATCH.select(np.arange(60)))
+    views = naive_views(new, known, new)
+    scales = naive_views(known, known, new)
+    shared = naive_common(*[size_consistency_of(new.properties)] * 2)
+    covariance = shared * naive_kernel(views, views, scales)
+    draws = np.random.default_rng(0).multivariate_normal(np.zeros(30), covariance, 20_000)
+    assert process.prior_std(new) == pytest.approx(np.sqrt(draws.var(axis=1).mean()), rel=0.02)
+    assert 0.1 * process.prior_std(new) < process.predict(new).std() < process.prior_std(new)
+
+
+def test_a_family_that_is_left_out_teaches_nothing() -> None:
+    new = features(BATCH.select(NEW))
+    rows, config = sampled_rows(FAMILIES, 0, CONFIG), CONFIG
+    turned = np.concatenate([-LABELS[:25], LABELS[25:]])
+    one, other = (SourceSample.of(features(), y, FAMILIES, rows, 1, config).without(0) for y in (LABELS, turned))
+    assert set(one.family_index) == {1, 2}
+    np.testing.assert_array_equal(
+        *(part.posterior_for(new, config).predict(new) for part in (one, other)),
+    )
 
 
 def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:
@@ -174,7 +206,7 @@ def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:
     both = np.concatenate([LABELS[:60], -LABELS[:25]])
     twice = GraphBatch.concatenate([BATCH.select(np.arange(60)), BATCH.select(np.arange(25))])
     families = [[Part(0, 25), Part(60, 25, 1)], *FAMILIES[1:]]
-    known = SourceSample.sample(features(twice), both, families, 2, 0, CONFIG)
+    known = SourceSample.of(features(twice), both, families, sampled_rows(families, 0, CONFIG), 2, CONFIG)
     found = known.posterior_for(features(BATCH.select(NEW)), CONFIG)
     turned = np.concatenate([-LABELS[:25], LABELS[25:]])
     for task, labels in enumerate((LABELS, turned)):
@@ -185,7 +217,7 @@ def test_large_families_are_drawn_from() -> None:
     config = replace(CONFIG, sampled_networks=18)
     found = sample(config=config)
     assert found.scores.shape == (18 + 18 + 15, 1)
-    assert [len(view) for view in found.dense] == [51] * 3
+    assert [len(view) for view in found.dense] == [51] * 2
     other = sample(config=config, seed=1)
     np.testing.assert_array_equal(sample(config=config).dense[1], found.dense[1])
     assert np.abs(other.dense[1] - found.dense[1]).max() > 1e-3

@@ -11,7 +11,7 @@ from encoders import Predictor, load_pretrained
 from encoders.models.checkpoints import read_tensors
 from encoders.predictors import pretrained as pretrained
 from encoders.predictors.blend_config import BlendConfig
-from encoders.predictors.pretrained import card
+from encoders.predictors.pretrained import card, load_reference
 from encoders.predictors.serialization import FILE
 from encoders.predictors.source_families import PretrainedEncoder
 
@@ -23,7 +23,13 @@ def test_an_encoder_comes_with_what_families_taught(shipped: Predictor) -> None:
     encoder = load_pretrained()
     assert isinstance(encoder, PretrainedEncoder)
     assert not encoder.training
-    np.testing.assert_array_equal(Predictor(encoder).predict(GRAPHS), shipped.predict(GRAPHS))
+    np.testing.assert_array_equal(load_reference().predict(GRAPHS), shipped.predict(GRAPHS))
+    # the pool by which `zero_shot` gives scores a unit does not come with the encoder
+    pool = GRAPHS[30:]
+    np.testing.assert_array_equal(
+        Predictor(encoder).fit([], [], pool=pool).predict(GRAPHS), shipped.fit([], [], pool=pool).predict(GRAPHS)
+    )
+    assert np.abs(Predictor(encoder).predict(GRAPHS) - shipped.predict(GRAPHS)).max() > 1e-3
     one, other = (
         Predictor(weights).fit(GRAPHS[40:50], LABELS[40:50]) for weights in (encoder, load_pretrained("universal"))
     )
@@ -32,7 +38,7 @@ def test_an_encoder_comes_with_what_families_taught(shipped: Predictor) -> None:
 
 
 def test_unknown_names_are_refused(shipped: Predictor) -> None:
-    for ask in (load_pretrained, card):
+    for ask in (load_pretrained, load_reference, card):
         with pytest.raises(CgirError, match="no weights are called 'imagenet'; there are universal"):
             ask("imagenet")
 
