@@ -73,8 +73,9 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 RANK = {name: rank for rooms in ROOMS.values() for rank, row in enumerate(rooms) for name in row}
-# Conveniences of `Graph` and the command line may look up, inside functions; nothing else may.
-LAZY_UPWARD = ("cgir/graph.py", "cgir/cli/")
+# Conveniences of `Graph`, the command line and `Predictor.rehearse`, which trains networks as a proxy does, may look
+# up, inside functions; nothing else may.
+LAZY_UPWARD = ("cgir/graph.py", "cgir/cli/", "encoders/predictors/predictor.py")
 # Hands graphs to a framework: imported inside the method that does.
 FRAMEWORK_INSIDE_FUNCTIONS = {"cgir/graph_batch.py"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # modules that run what they read

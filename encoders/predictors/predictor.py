@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,7 +36,11 @@ from .serialization import State, reading_state, write_state
 from .source_families import PretrainedEncoder
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from encoders.explain import Explanation
+    from frontends.spaces import Space
+    from search.zero_cost.rehearsal import Rehearsal
 
 GraphsLike = Graphs | GraphFeatures  # features were made by `compute_features` with the same encoder
 # graphs and values of each hint, or graphs, values and a weight
@@ -69,7 +73,8 @@ class Predictor:
         gnn: with 40 to 100 labels a blend also trains graph neural networks from scratch, and mixes them in where they
             rank held-out labels better; it takes minutes.
 
-    Attributes: `encoder`, the weights, or None; `head`; `task`; `estimator`, what learns and predicts.
+    Attributes: `encoder`, the weights, or None; `head`; `task`; `estimator`, what learns and predicts; `rehearsal`, see
+    `rehearse`.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Predictor:
             )
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
         self.head, self.task = head, task
+        self.rehearsal: Rehearsal | None = None
         pretrained, train = encoder if isinstance(encoder, PretrainedEncoder) else None, train or TrainConfig()
         self.estimator: Estimator
         if head == "gp":
@@ -194,7 +200,8 @@ class Predictor:
             labels = check_labels(y, len(features))
             estimator.fit(features, labels, pool_features, task_index(self.task, estimator.tasks), seed)
         else:
-            checked = self._hints(hints or {})
+            rehearsed = {} if self.rehearsal is None else {"rehearsal": self.rehearsal.as_hint()}
+            checked = self._hints({**rehearsed, **(hints or {})})
             if pool_features is not None and not np.size(y):
                 estimator.adapt(pool_features, checked, self._task_of(pool_features), seed)
             else:
@@ -203,6 +210,40 @@ class Predictor:
                 estimator.fit(features, labels, pool_features, task, seed, checked)
         self.estimator = estimator
         return self
+
+    def rehearse(
+        self,
+        networks: Space[Any] | Sequence[nn.Module],
+        pool: Sequence[Any] | None = None,
+        count: int = 20,
+        seconds: float | None = 60.0,
+        *,
+        images: Tensor | None = None,
+        seed: int = 0,
+        done: Rehearsal | None = None,
+    ) -> Rehearsal:
+        """Train some networks of the target for a second each, without labels: a hint of every `fit` from now on.
+
+        See `search.zero_cost.rehearse`. The result is kept as `rehearsal`, which may be set to None, but not saved.
+
+        Args:
+            networks: a space, or modules, of which copies are trained.
+            pool: of a space: specifications to choose from; None: any of the space.
+            count: networks to train.
+            seconds: after which no further one is begun; None: no limit.
+            images: (B, C, H, W); None: noise, for a space.
+            seed: of the choice, weights and targets.
+            done: an earlier result for the same networks, to which more is added.
+
+        Raises:
+            CgirError: another head takes no hints, or no network could be trained.
+        """
+        from search.zero_cost import rehearse
+
+        if not isinstance(self.estimator, BlendEstimator):
+            raise CgirError(f"rehearse: head {self.head!r} takes no hints; use head='blend'")
+        self.rehearsal = rehearse(networks, pool, count, seconds, images=images, seed=seed, done=done)
+        return self.rehearsal
 
     @overload
     def predict(self, graphs: GraphsLike, return_std: Literal[False] = False) -> FloatArray: ...

@@ -57,7 +57,12 @@ def dense_regression(
 
 @in_plain_surroundings(grad=True)
 def regression_losses(
-    module: nn.Module, images: Tensor, steps: int = 20, seed: int = 0, device: str = "auto"
+    module: nn.Module,
+    images: Tensor,
+    steps: int = 20,
+    seed: int = 0,
+    device: str = "auto",
+    learning_rate: float = LEARNING_RATE,
 ) -> list[list[float]] | None:
     """The losses of `dense_regression`: of each step, of each size of map, smallest first; None where it is undefined.
 
@@ -67,6 +72,7 @@ def regression_losses(
         steps: of training.
         seed: of sinusoids, heads and whatever the network draws.
         device: see `dense_regression`.
+        learning_rate: of Adam, at the first step.
 
     Raises:
         CgirError: see `dense_regression`.
@@ -78,7 +84,7 @@ def regression_losses(
     with isolated(seed, probe.device):
         try:
             with in_one_line("dense_regression", probe.name):
-                losses = _train(probe, steps)
+                losses = _train(probe, steps, learning_rate)
         except MissingLayerError as error:
             raise CgirError(f"dense_regression needs {error}, and {probe.name} has none") from None
     return losses
@@ -115,12 +121,12 @@ def heads_of(probe: Probe, network: nn.Module) -> dict[Key, Drawing]:
     return {key: _head(maps[key], generator) for _, key in ends}
 
 
-def _train(probe: Probe, steps: int) -> list[list[float]] | None:
+def _train(probe: Probe, steps: int, learning_rate: float) -> list[list[float]] | None:
     """The losses of each step; None where there is nothing to train, or losses are not finite."""
     network = probe.fresh()
     heads = heads_of(probe, network)
     weights = [*network.parameters(), *(weight for head in heads.values() for weight in head.parameters())]
-    optimizer = torch.optim.Adam([weight for weight in weights if weight.requires_grad], LEARNING_RATE)
+    optimizer = torch.optim.Adam([weight for weight in weights if weight.requires_grad], learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     losses: list[list[float]] = []
     while heads and len(losses) < steps:

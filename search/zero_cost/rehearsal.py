@@ -27,6 +27,8 @@ from .regression import regression_losses
 from .small_networks import small_space
 
 log = logging.getLogger(__name__)
+
+WEIGHT = 0.25  # of such a hint, small: no measure says without labels in which families it misleads (RESULTS.md)
 Train = Callable[[nn.Module], list[list[float]] | None]  # the losses of each step, of each size of map
 
 
@@ -62,12 +64,18 @@ class Rehearsal:
 
     @property
     def values(self) -> FloatArray:
-        """(n,): minus the mean loss, higher is better."""
-        return np.asarray([-found.losses.mean() for found in self.trained.values()], np.float64)
+        """(n,): minus the mean loss of the last fifth of steps, higher is better."""
+        return -final_losses(np.stack([found.losses for found in self.trained.values()]))
 
-    def as_hint(self) -> tuple[GraphBatch, FloatArray]:
-        """The n graphs and their values, as an entry of `hints` of `Predictor.fit`."""
-        return GraphBatch.concatenate([found.graph for found in self.trained.values()]), self.values
+    def as_hint(self) -> tuple[GraphBatch, FloatArray, float]:
+        """The n graphs, their values and how far to believe them, as an entry of `hints` of `Predictor.fit`."""
+        return GraphBatch.concatenate([found.graph for found in self.trained.values()]), self.values, WEIGHT
+
+
+def final_losses(losses: FloatArray) -> FloatArray:
+    """Losses (n, steps) -> (n,): the mean over the last fifth of steps."""
+    last = max(losses.shape[1] // 5, 1)
+    return np.asarray(losses[:, -last:].mean(1), np.float64)
 
 
 class Candidate(NamedTuple):
@@ -92,8 +100,8 @@ def rehearse(
 ) -> Rehearsal:
     """Train some networks of a family for a second each, by dense regression; their losses are a hint without labels.
 
-    Networks of a space are trained small: its skeleton with at most `SMALL`, and images of as few pixels as leave three
-    sizes of maps. Modules are trained as they are. Interrupted (Ctrl-C) it returns what is there.
+    Networks of a space are trained small (see `small_space`), modules as they are. Interrupted (Ctrl-C) it returns what
+    is there.
 
     Args:
         networks: a space, whose graphs are those of its own skeleton, or modules, of which copies are trained.

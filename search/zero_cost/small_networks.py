@@ -16,7 +16,8 @@ from .isolation import isolated
 from .probe import Probe
 from .regression import IMAGES
 
-SMALL = {"channels": 16, "cells": 1, "layers": 3, "head": 128}  # fields of a skeleton, and the most that is trained
+SMALL = {"cells": 1, "layers": 3, "head": 128}  # fields of a skeleton, and the most that is trained
+FEWEST_CHANNELS, MOST_CHANNELS = 8, 16  # between which a quarter of the skeleton's are trained
 LEAST = 2  # height and width of the smallest map that a network has to draw
 FEWEST_PIXELS = 16
 
@@ -46,7 +47,10 @@ def small_space(space: Space[Any], spec: Any, images: Tensor | None = None, seed
 
 def _skeleton(space: Space[Any], image: tuple[int, ...]) -> Space[Any]:
     names = {field.name for field in fields(space)}  # type: ignore[arg-type]
-    limits = {name: min(most, getattr(space, name)) for name, most in SMALL.items() if name in names}
+    limits: dict[str, Any] = {name: min(most, getattr(space, name)) for name, most in SMALL.items() if name in names}
+    if "channels" in names:
+        channels = space.channels  # type: ignore[attr-defined]  # only some have them
+        limits["channels"] = min(channels, MOST_CHANNELS, max(channels // 4, FEWEST_CHANNELS))
     if "image" in names:
         limits["image"] = image
     return replace(space, **limits)  # type: ignore[type-var]

@@ -41,20 +41,27 @@ def test_values_of_modules_are_those_of_dense_regression() -> None:
     modules = networks(3)
     found = rehearse(modules, count=3, images=IMAGES, steps=3, seed=4)
     assert sorted(found.outcomes) == [0, 1, 2]
-    for (number, trained), value in zip(found.trained.items(), found.values, strict=True):
+    for number, trained in found.trained.items():
         score = dense_regression(modules[number], IMAGES, steps=3, seed=4)
         assert score is not None
-        assert value == pytest.approx(score / (3 * 2))  # mean over steps and both sizes
+        assert -trained.losses.sum() == pytest.approx(score / 2)  # mean over both sizes
         assert graph_hashes(trained.graph) == graph_hashes(GraphBatch.of(trace(modules[number], IMAGES[:1])))
-    graphs, values = found.as_hint()
+    graphs, values, weight = found.as_hint()
     assert len(graphs) == len(values) == 3
+    assert 0 < weight <= 1
     assert found.failed == 0
+
+
+def test_values_are_losses_of_the_last_fifth_of_steps() -> None:
+    found = rehearse(networks(2), count=2, images=IMAGES, steps=10)
+    expected = [-(trained.losses[8] + trained.losses[9]) / 2 for trained in found.trained.values()]
+    np.testing.assert_allclose(found.values, expected)
 
 
 def test_networks_of_a_space_are_trained_small_and_described_whole() -> None:
     pool = [SPACE.sample(np.random.default_rng(i)) for i in range(4)]
     found = rehearse(SPACE, pool, count=2, steps=2, seed=1)
-    small: Any = spaces.get("nasbench201", cells=1, image=(3, 16, 16))
+    small: Any = spaces.get("nasbench201", cells=1, channels=8, image=(3, 16, 16))
     for number, trained in found.trained.items():
         with isolated(1, torch.device("cpu")):
             module = small.module(pool[number])
