@@ -224,7 +224,9 @@ class Predictor:
     ) -> Rehearsal:
         """Train some networks of the target for a second each, without labels: a hint of every `fit` from now on.
 
-        See `search.zero_cost.rehearse`. The result is kept as `rehearsal`, which may be set to None, but not saved.
+        See `search.zero_cost.rehearse`. It helps most families, and misleads on DARTS, whose cells have separable
+        convolutions ("Rehearsal" in RESULTS.md). The result is kept as `rehearsal`, which may be set to None, but not
+        saved.
 
         Args:
             networks: a space, or modules, of which copies are trained.

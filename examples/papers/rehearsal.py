@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from time import process_time
@@ -46,6 +47,7 @@ class Variant(NamedTuple):
         seed: of weights, sinusoids and noise.
         pixels: height and width of images; None: as `rehearse` has it.
         proxy: what is computed instead of training, a name of `search.zero_cost.score`.
+        layers: of DARTS; None: as `rehearse` has it.
     """
 
     families: Sequence[str] = tuple(FAMILIES)
@@ -56,6 +58,7 @@ class Variant(NamedTuple):
     seed: int = 0
     pixels: int | None = None
     proxy: str = ""
+    layers: int | None = None
 
 
 # In the order in which they are run: what `rehearse` does comes first.
@@ -68,6 +71,7 @@ VARIANTS: dict[str, Variant] = {
     "Adam .02": Variant(rate=0.02),
     "60 steps": Variant(steps=60),
     "white noise": Variant(images="white"),
+    "5 layers": Variant(("darts",), layers=5),  # three have one normal cell
     "200 steps": Variant(("nasbench_macro", "darts"), networks=12, steps=200),
 }
 
@@ -110,7 +114,9 @@ def run(job: Job, folder: Path) -> Row:
     spec = space.parse(job.text)
     images = pictures(variant.images, variant.pixels or pixels_of(job.family, folder), variant.seed, folder)
     start = process_time()
-    small, _ = small_space(space, spec, images)
+    small: Any = small_space(space, spec, images)[0]
+    if variant.layers is not None:
+        small = replace(small, layers=variant.layers)
     with isolated(variant.seed, torch.device("cpu")):
         module = small.module(spec)
     return {**job._asdict(), "losses": _losses(variant, module, images), "seconds": process_time() - start}
