@@ -56,7 +56,9 @@ def tables(rows: Sequence[Row], folder: Path) -> list[Table]:
 
 
 def _verdicts(rows: Sequence[Row], variant: str, folder: Path) -> dict[str, Verdict]:
-    found = {name: judge(rows, variant, name, folder, SEED if variant == SHIPPED else None) for name in FAMILIES}
+    trained = {row["family"] for row in rows if row["variant"] == variant}
+    names = [name for name in FAMILIES if name in trained]
+    found = {name: judge(rows, variant, name, folder, SEED if variant == SHIPPED else None) for name in names}
     return {name: verdict for name, verdict in found.items() if verdict is not None}
 
 
