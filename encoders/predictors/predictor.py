@@ -201,11 +201,10 @@ class Predictor:
             estimator.fit(features, labels, pool_features, task_index(self.task, estimator.tasks), seed)
         else:
             rehearsed = {} if self.rehearsal is None else {"rehearsal": self.rehearsal.as_hint()}
-            checked = self._hints({**rehearsed, **(hints or {})})
-            if pool_features is not None and not np.size(y):
+            features, checked = self._features(graphs), self._hints({**rehearsed, **(hints or {})})
+            if pool_features is not None and not np.size(y) and not len(features):
                 estimator.adapt(pool_features, checked, self._task_of(pool_features), seed)
             else:
-                features = self._features(graphs)
                 labels, task = check_labels(y, len(features)), self._task_of(features)
                 estimator.fit(features, labels, pool_features, task, seed, checked)
         self.estimator = estimator
