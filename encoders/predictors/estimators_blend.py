@@ -21,7 +21,7 @@ from .blend_config import BlendConfig
 from .estimators import DEFAULT_TASK, SourceData, in_label_units
 from .estimators_gp import GraphGP, label_transform
 from .gnn_member import GnnMember
-from .hints import Hint
+from .hints import Hint, equal_hints
 from .serialization import State
 from .source_families import NUM_SCORES, SourceModel, TargetContext, target_context
 
@@ -55,7 +55,7 @@ class BlendEstimator:
         self.context: TargetContext | None = None
         self.gp: GraphGP | None = None
         self.gnn_member: GnnMember | None = None
-        self._last_context: tuple[tuple[object, ...], TargetContext] | None = None
+        self._last_context: tuple[tuple[object, ...], list[Hint], TargetContext] | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -187,12 +187,13 @@ class BlendEstimator:
 
     def _context_of(self, pool: GraphFeatures, hints: Mapping[str, Hint], task: int, seed: int) -> TargetContext:
         """What the pool tells; computed once for fits with the same one, as a search makes them."""
-        key = (self.source_model, pool, task, self.config, *hints.values())
+        key = (self.source_model, pool, task, self.config)
+        parts = list(hints.values())
         last = self._last_context
-        if last is not None and len(last[0]) == len(key) and all(a is b for a, b in zip(last[0], key, strict=True)):
-            return last[1]
+        if last is not None and all(a is b for a, b in zip(last[0], key, strict=True)) and equal_hints(last[1], parts):
+            return last[2]
         context = target_context(pool, self.source_model, hints, task, self.config, seed)
-        self._last_context = key, context
+        self._last_context = key, parts, context
         return context
 
     def to_state(self) -> State:

@@ -7,7 +7,7 @@ that has one as far as the noise, which is learned, allows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +61,15 @@ def check_hint(name: str, features: GraphFeatures, values: ArrayLike, weight: fl
         raise LabelError(f"hint {name!r}: {reason}") from error
     if not isinstance(weight, int | float | np.number) or not 0 <= weight <= 1:
         raise LabelError(f"hint {name!r}: weight {weight!r}; expected a number from 0 to 1")
-    return Hint(features, checked, float(weight))
+    return Hint(features, checked.copy(), float(weight))
+
+
+def equal_hints(some: Sequence[Hint], others: Sequence[Hint]) -> bool:
+    """Whether these are the same, in the same order: graphs as objects, values and weights as numbers."""
+    return len(some) == len(others) and all(
+        a.features is b.features and a.weight == b.weight and np.array_equal(a.values, b.values)
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 class SmoothedHints:
