@@ -27,9 +27,9 @@ FAMILIES = {
 POOL, LABELS, THREADS, REPEATS = 500, (10, 30, 50), 2, 2
 ABOUT = f"""\
 Seconds of `fit` from graphs, with a pool of {POOL} networks of the family, the shorter of {REPEATS}, on {THREADS}
-threads. *cgir* is `Predictor(load_pretrained())`, which trains three networks, too, from 40 labels on; the peers,
-with {LABELS[-1]} labels, are scikit-learn's Gaussian process on hand features and one network with a ranking loss,
-without a pool. In brackets: times as long as *from scratch*."""
+threads. *cgir* is `Predictor(load_pretrained())`; the peers, with {LABELS[-1]} labels, are scikit-learn's Gaussian
+process on hand features and one network with a ranking loss, without a pool. In brackets: times as long as *from
+scratch*."""
 
 
 def seconds(fit: Callable[[], object]) -> float:

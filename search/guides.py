@@ -169,10 +169,11 @@ class FeatureReader:
         self._places: dict[int, int] = {}
 
     def read(self, graphs: GraphBatch) -> Any:
-        """Graphs, with their features where the predictor is ours."""
-        if not isinstance(self._model, Predictor):
+        """Graphs, with their features where the predictor is ours; embeddings only where it reads them."""
+        model = self._model
+        if not isinstance(model, Predictor):
             return graphs
-        return compute_features(graphs, self._model.encoder)
+        return compute_features(graphs, model.encoder if model.estimator.reads_vectors else None)
 
     @cached_property
     def pool(self) -> Any:
@@ -229,5 +230,8 @@ def _can_predict(model: Model) -> bool:
 
 
 def _knows_sources_alone(model: Predictor) -> bool:
+    """Whether a pool of the space tells it more: neither labels nor hints were given."""
     estimator = model.estimator
-    return isinstance(estimator, BlendEstimator) and estimator.source_model is not None and estimator.gp is None
+    if not isinstance(estimator, BlendEstimator) or estimator.source_model is None or estimator.gp is not None:
+        return False
+    return estimator.context is None or not estimator.context.hints

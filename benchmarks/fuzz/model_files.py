@@ -15,10 +15,14 @@ from torch import Tensor
 
 import contrastive
 from cgir import GraphBatch
-from encoders import Predictor, load_encoder, save_encoder
+from cgir.typing import FloatArray
+from encoders import Predictor, compute_features, load_encoder, log_flops, save_encoder
 from encoders.models.carl import CarlConfig
 from encoders.models.encoder import Encoder, EncoderConfig
 from encoders.models.nn_former import SiblingConfig, SiblingTransformer
+from encoders.predictors.blend_config import BlendConfig
+from encoders.predictors.estimators_blend import BlendEstimator
+from encoders.predictors.gnn_member import GnnMember
 from encoders.training.loop import TrainConfig
 from frontends import spaces
 from search import one_shot
@@ -50,10 +54,10 @@ class Seeds(NamedTuple):
     graphs: GraphBatch
 
 
-def networks(count: int = 12) -> GraphBatch:
+def networks() -> GraphBatch:
     """Small ones."""
     space, rng = spaces.get("nasbench201", cells=1, channels=4), np.random.default_rng(0)
-    return space.graphs([space.sample(rng) for _ in range(count)])
+    return space.graphs([space.sample(rng) for _ in range(12)])
 
 
 def predictor(head: str, graphs: GraphBatch) -> Predictor:
@@ -66,11 +70,10 @@ def predictor(head: str, graphs: GraphBatch) -> Predictor:
     train, small = TrainConfig(epochs=1, batch=8, source_steps=2, hidden=4), EncoderConfig(width=8, layers=1)
     labels = np.random.default_rng(1).random(len(graphs))
     if head == "blend with sources":
-        made = Predictor(Encoder(small), "blend", train=train, ensemble=2)
-        return made.fit_sources([(graphs, labels)], tasks=["acc"]).fit(graphs, labels, pool=graphs)
+        made = Predictor(Encoder(small)).fit_sources([(graphs, labels)], tasks=["acc"])
+        return made.fit(graphs, labels, pool=graphs, hints={"flops": (graphs, log_flops(graphs))})
     if head == "gnn":
-        many = networks(40)
-        return Predictor(None, "blend", train=train).fit(many, np.random.default_rng(2).random(40))
+        return with_networks(graphs, labels, train)
     if head in ("gp", "blend"):
         return Predictor(None, head).fit(graphs, labels)
     start = Encoder(small) if head == "frozen" else small
@@ -78,6 +81,21 @@ def predictor(head: str, graphs: GraphBatch) -> Predictor:
     return Predictor(start, "rank" if head == "frozen" else head, frozen=head == "frozen", train=train, carl=carl).fit(
         graphs, labels
     )
+
+
+def with_networks(graphs: GraphBatch, labels: FloatArray, train: TrainConfig) -> Predictor:
+    """A blend with networks trained from scratch, whether cross-validation prefers them or not.
+
+    Args:
+        graphs: that it is fitted to.
+        labels: theirs.
+        train: how the networks are trained.
+    """
+    made = Predictor(gnn=True).fit(graphs, labels)
+    assert isinstance(made.estimator, BlendEstimator)
+    features, config = compute_features(graphs, None), BlendConfig(gnn_members=1, gnn_train=train)
+    made.estimator.gnn_member = GnnMember.fit(features, labels, features, labels, 0, config)
+    return made
 
 
 def supernet_checkpoint(path: Path) -> None:

@@ -90,7 +90,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="default: %(default)s, a Gaussian process that starts from what needs no label",
     )  # fmt: skip
     parser.add_argument(
-        "--ensemble", type=positive_int, metavar="N", help="heads to average (default: 3 in a blend, else 1)"
+        "--ensemble", type=positive_int, metavar="N", help="networks to average (default: 1; blend and gp have none)"
     )
     parser.add_argument(
         "--sources", type=Path, nargs="+", default=[], metavar="STORE",

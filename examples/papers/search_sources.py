@@ -7,13 +7,11 @@ seen labels of these very families.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
 from cgir.atomic_files import atomic_path
 from encoders import Encoder, Predictor, load_pretrained
-from encoders.predictors.estimators_blend import BlendEstimator
 from examples.papers.universal_families import METRICS, trace_timm
 from examples.papers.universal_methods import taught
 
@@ -49,8 +47,4 @@ def source_predictor(target: str, folder: Path) -> Predictor:
         record = {"target": target, "teachers": names, "seconds": perf_counter() - start}
         with atomic_path(folder / f"sources-{target}.json") as path:
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    predictor = Predictor.load(place)
-    # no networks from scratch: with 40 to 100 answers they would take most of a search's time
-    assert isinstance(predictor.estimator, BlendEstimator)
-    predictor.estimator.config = replace(predictor.estimator.config, gnn_max_labels=0)
-    return predictor
+    return Predictor.load(place)

@@ -1,4 +1,4 @@
-"""What the constants of scores without labels change, over the targets of `examples.papers.universal`.
+"""What the weights of scores without labels change, over the targets of `examples.papers.universal`.
 
 python -m examples.papers.universal_constants     # minutes, once predictors are there (`make universal`)
 """
@@ -7,86 +7,74 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from benchmarks.report import Table, publish
-from cgir.typing import FloatArray
-from encoders.features.graph_features import FLOPS, compute_features
 from encoders.metrics import spearman
 from encoders.predictors.blend_config import BlendConfig
-from encoders.predictors.estimators import DEFAULT_TASK
+from encoders.predictors.estimators import task_index
 from encoders.predictors.estimators_blend import BlendEstimator
+from encoders.predictors.source_families import NUM_SCORES, target_context
 from examples.papers.universal import SEEDS
 from examples.papers.universal_families import METRICS, family
 from examples.papers.universal_methods import features_of, universal
 
-# `flops_per_disagreement`, None for `flops_weight` everywhere, and `multitask_weight`
-Setting = tuple[float | None, float]
+Setting = tuple[str, float]  # one of `WEIGHTS`, and how much the multi-task GP counts, as a share of its weight
 
 CONFIG = BlendConfig()
-OURS: Setting = (CONFIG.flops_per_disagreement, CONFIG.multitask_weight)
-SETTINGS: list[Setting] = list(product((None, 1.0, 3.0, OURS[0], 10.0), (0.0, 1.0, OURS[1], 6.0)))
+BY_CONSISTENCY = "by size consistency"
+WEIGHTS = {
+    BY_CONSISTENCY: CONFIG,
+    "of operations everywhere": replace(CONFIG, weights_of_sizes=CONFIG.weights_of_operations),
+    "of sizes everywhere": replace(CONFIG, weights_of_operations=CONFIG.weights_of_sizes),
+}
+OURS: Setting = (BY_CONSISTENCY, 1.0)
+SETTINGS: list[Setting] = list(product(WEIGHTS, (0.0, 0.5, 1.0, 2.0, 4.0)))
 ABOUT = """\
-How far FLOPs count beside the heads, flops_per_disagreement times their squared disagreement, at most 4, or .75
-everywhere, and how far a process across families does, multitask_weight, are constants of
-`encoders/predictors/blend_config.py`. Here is what others would have made of the rows *cgir* at 0 labels: Spearman's
-rho, means over the targets (without the paper's cells, which are those of NAS-Bench-201 again) and five encoders. They
-were chosen with these very targets in view, before this table was made, and not again after it; the last column is what
-a choice by all other targets would have brought each of them."""
+Without labels a network is worth the sum of its prior scores, the logarithms of its FLOPs, parameters and activations,
+and what a multi-task Gaussian process expects, times expected weights. These are constants of
+`encoders/predictors/blend_config.py`, for families where operations alone are chosen and for families where sizes are.
+Here is what others would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the targets (without the
+paper's cells, which are those of NAS-Bench-201 again) and five draws of the networks that teach. They were chosen with
+these very targets in view; the last column is what a choice by all other targets would have brought each of them."""
 
 
-def parts(
-    name: str, seed: int, folder: Path
-) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray, float, FloatArray]]:
-    """Yield, for each target, what the prior mean is made of.
-
-    Labels, scores of the heads, standardised log FLOPs, squared disagreement of the heads, and the mean of the
-    multi-task Gaussian process.
+def settings_of(name: str, seed: int, folder: Path) -> Iterator[tuple[str, Setting, float]]:
+    """Yield each target of a family, a setting, and Spearman's rho without labels.
 
     Args:
         name: of the family that is left out.
-        seed: of the encoder.
-        folder: of encoders and predictors.
+        seed: of the networks that teach.
+        folder: of predictors.
     """
     predictor = universal(name, seed, folder)
     assert isinstance(predictor.estimator, BlendEstimator)
-    model, config = predictor.estimator.source_model, predictor.estimator.config
-    assert model is not None
+    task = task_index(predictor.task, predictor.estimator.tasks)
     for target, rows in family(name).targets.items():
-        features = compute_features(features_of(name), predictor.encoder).select(rows)
-        scores, stds = model.ensemble.predict(features)
-        mean, std = model.flops_moments
-        disagreement = (float(stds.mean()) / max(float(scores.std()), 1e-9)) ** 2
-        multitask = model.sample.posterior_for(features, config).predict(features)
-        yield (
-            target,
-            family(name).labels[DEFAULT_TASK][rows],
-            scores,
-            (features.properties[:, FLOPS] - mean) / std,
-            disagreement,
-            multitask,
-        )
+        features = features_of(name).select(rows)
+        labels = next(iter(family(name).labels.values()))[rows]
+        for weights, config in WEIGHTS.items():
+            context = target_context(features, predictor.estimator.source_model, {}, task, config)
+            scores = context.scores(features, task)
+            for share in dict.fromkeys(share for _, share in SETTINGS):
+                factors = np.where(np.arange(NUM_SCORES) == NUM_SCORES - 1, share, 1.0)
+                yield target, (weights, share), spearman(scores @ (factors * context.prior.mean), labels)
 
 
 def measured(folder: Path) -> dict[str, dict[Setting, float]]:
-    """Target -> setting -> mean Spearman's rho over encoders."""
+    """Target -> setting -> mean Spearman's rho over draws."""
     found: dict[str, dict[Setting, list[float]]] = {}
     targets = [name for name in METRICS if any(family(name).targets)]
     for name, seed in tqdm(list(product(targets, SEEDS)), desc="predictors"):
-        for target, labels, heads, size, disagreement, multitask in parts(name, seed, folder):
-            for per_disagreement, share in SETTINGS:
-                flops = (
-                    CONFIG.flops_weight
-                    if per_disagreement is None
-                    else min(per_disagreement * disagreement, CONFIG.max_flops_weight)
-                )
-                value = spearman(heads + flops * size + share * multitask, labels)
-                found.setdefault(target, {}).setdefault((per_disagreement, share), []).append(value)
+        for target, setting, value in settings_of(name, seed, folder):
+            found.setdefault(target, {}).setdefault(setting, []).append(value)
     return {
         target: {setting: mean(values) for setting, values in settings.items()} for target, settings in found.items()
     }
@@ -96,11 +84,11 @@ def tables(found: dict[str, dict[Setting, float]]) -> list[Table]:
     """Mean scores by setting, and for each target ours, the best setting, and the one that all other targets choose."""
     shares = sorted({share for _, share in SETTINGS})
     lines = []
-    for rate in dict.fromkeys(rate for rate, _ in SETTINGS):
-        means = [mean(settings[rate, share] for settings in found.values()) for share in shares]
-        lines.append((".75 everywhere" if rate is None else f"{rate:g}", *(f"{value:.3f}" for value in means)))
+    for weights in WEIGHTS:
+        means = [mean(settings[weights, share] for settings in found.values()) for share in shares]
+        lines.append((weights, *(f"{value:.3f}" for value in means)))
     grid = Table(
-        "Mean over targets, by flops_per_disagreement (rows) and multitask_weight (columns)",
+        "Mean over targets, by expected weights (rows) and the share of the multi-task GP's that counts (columns)",
         ("", *(f"{share:g}" for share in shares)),
         tuple(lines),
     )

@@ -13,10 +13,12 @@ from encoders_samples import random_cnns
 
 from cgir import GraphBatch
 from cgir.analysis.weisfeiler_lehman import graph_hashes
+from encoders import Predictor
 from encoders.features.graph_features import GraphFeatures, compute_features
+from encoders.metrics import spearman
 from examples.papers import universal, universal_constants
-from examples.papers.universal_constants import OURS, SETTINGS
-from examples.papers.universal_families import METRICS, SKELETONS, Family, family
+from examples.papers.universal_constants import OURS, SETTINGS, WEIGHTS
+from examples.papers.universal_families import FAMILIES, METRICS, Family, family
 from examples.papers.universal_methods import Method
 from examples.papers.universal_table import tables as shown
 from frontends import spaces, tables
@@ -31,7 +33,7 @@ def test_families_have_each_graph_once_with_a_label_that_was_measured(name: str)
     assert len(set(hashes)) == len(hashes) == len(found.graphs)
     measured: dict[str, set[tuple[float, ...]]] = {}
     columns = [table[metric] for metric in METRICS[name].values()]
-    for row, graph in enumerate(graph_hashes(spaces.get(name, **SKELETONS.get(name, {})).graphs(table.specs))):
+    for row, graph in enumerate(graph_hashes(spaces.get(name, **FAMILIES[name].skeleton).graphs(table.specs))):
         measured.setdefault(graph, set()).add(tuple(float(values[row]) for values in columns))
     given = zip(*(found.labels[task].tolist() for task in METRICS[name]), strict=True)
     assert all(labels in measured[graph] for graph, labels in zip(hashes, given, strict=True))
@@ -93,10 +95,29 @@ def test_settings_are_chosen_by_all_other_targets() -> None:
     rng = np.random.default_rng(0)
     found = {target: {setting: float(rng.uniform()) for setting in SETTINGS} for target in "abc"}
     grid, single = universal_constants.tables(found)
-    assert grid.rows[3][3] == f"{np.mean([found[t][OURS] for t in 'abc']):.3f}"
+    assert (grid.rows[0][0], grid.columns[3]) == (OURS[0], "1")
+    assert grid.rows[0][3] == f"{np.mean([found[t][OURS] for t in 'abc']):.3f}"
     for target, ours, best, chosen in single.rows:
         one, other = (found[t] for t in "abc" if t != target)
         setting = max(SETTINGS, key=lambda s: one[s] + other[s])
         assert (ours, best, chosen) == tuple(
             f"{v:.3f}" for v in (found[target][OURS], max(found[target].values()), found[target][setting])
         )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_setting_that_is_ours_is_what_the_predictor_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs, labels = GraphBatch.from_graphs(random_cnns(60)), np.random.default_rng(0).normal(size=60)
+    teachers = [(graphs.select(np.arange(start, start + 10)), labels[start : start + 10]) for start in (0, 10, 20)]
+    some = Family("some", graphs, {"accuracy": labels}, {"all": np.arange(60), "half": np.arange(30, 60)})
+    monkeypatch.setattr(universal_constants, "family", lambda name: some)
+    monkeypatch.setattr(universal_constants, "features_of", lambda name: compute_features(graphs, None))
+    predictor = Predictor().fit_sources(teachers, seed=seed)
+    monkeypatch.setattr(universal_constants, "universal", lambda *_: predictor)
+    found = list(universal_constants.settings_of("some", seed, Path()))
+    assert [(target, setting) for target, setting, _ in found] == [(t, s) for t in some.targets for s in SETTINGS]
+    for target, rows in some.targets.items():
+        ((_, _, value),) = (each for each in found if each[:2] == (target, OURS))
+        assert value == pytest.approx(spearman(predictor.predict(graphs.select(rows)), labels[rows]))
+        by_weights = {setting[0]: value for name, setting, value in found if name == target and setting[1] == 1}
+        assert len(by_weights) == len(WEIGHTS) == 3
