@@ -35,7 +35,8 @@ ACQUISITIONS = ("mean", "ucb", "thompson")
 SHIPPED, WITHOUT = "universal", "none"
 FAMILIES = (  # whose labels the shipped predictor has seen
     "nasbench201", "nasbench101", "ofa_mbv3", "nasbench_macro", "transnas_micro", "transnas_macro", "darts",
-    "nasbench_nlp", "timm_imagenet",
+    "nasbench_nlp", "timm_imagenet", "naap440", "metaqnn", "cifar_resnet", "nasbench_graph", "graphgym", "gpt",
+    "face_landmarks", "lstm_ptb",
 )  # fmt: skip
 TOP = 10  # networks of a front that are printed
 EPILOG = f"""who answers:
