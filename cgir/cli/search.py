@@ -225,11 +225,11 @@ def build_predictor(args: argparse.Namespace) -> Predictor | Mapping[str, Predic
 
     which = args.predictor or SHIPPED
     if which == SHIPPED:
-        first = Predictor(load_pretrained(which), gnn=False)
+        first = Predictor(load_pretrained(which))
     else:
-        first = Predictor(gnn=False) if which == WITHOUT else Predictor.load(Path(which))
+        first = Predictor() if which == WITHOUT else Predictor.load(Path(which))
     names = asked(parse_objectives(args.objective or METRIC))
-    return first if len(names) < 2 else {names[0]: first} | {name: Predictor(gnn=False) for name in names[1:]}
+    return first if len(names) < 2 else {names[0]: first} | {name: Predictor() for name in names[1:]}
 
 
 def summary(history: History) -> str:

@@ -92,7 +92,7 @@ def guided(found: Labelled, queries: int, seed: int, folder: Path) -> search.His
     """
     predictors: Mapping[str, Model] = {
         "accuracy": source_predictor(LABELLED, folder),
-        "latency_ms": Predictor(gnn=False),
+        "latency_ms": Predictor(),
     }
     objectives = ["accuracy", "-latency_ms"]
     return search.evolve(

@@ -73,7 +73,7 @@ def scratch(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:
         folder: not read.
     """
     return rows(
-        found, search.evolve(found.space, Predictor(gnn=False), found.oracle, queries, seed, progress=False).specs
+        found, search.evolve(found.space, Predictor(), found.oracle, queries, seed, progress=False).specs
     )
 
 

@@ -1,0 +1,51 @@
+"""How predictors guide a search: what is computed for them, and what they know before the first answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from search_samples import SPACE, planted, quiet
+
+import search
+from encoders import Encoder, EncoderConfig, Predictor
+
+SPECS = [SPACE.sample(np.random.default_rng(seed)) for seed in range(60)]
+GRAPHS = SPACE.graphs(SPECS)
+LABELS = np.asarray([planted(spec) for spec in SPECS])
+
+
+def blend(sign: int = 1) -> Predictor:
+    """Taught by two families, whose labels follow the planted ones or their opposite."""
+    halves = (np.arange(30), np.arange(30, 60))
+    predictor = Predictor(Encoder(EncoderConfig(width=8, layers=1)))
+    return predictor.fit_sources([(GRAPHS.select(half), sign * LABELS[half]) for half in halves])
+
+
+def first_answers(predictor: Predictor) -> float:
+    """Mean worth of the networks that are asked before any answer is known."""
+    history = search.evolve(SPACE, predictor, planted, queries=10, batch=10, **quiet)
+    return float(np.mean([planted(spec) for spec in history.specs]))
+
+
+def test_embeddings_are_computed_only_where_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("embedded")
+
+    monkeypatch.setattr(Encoder, "embed", refuse)
+    assert len(search.evolve(SPACE, blend(), planted, queries=16, **quiet)) == 16
+    with pytest.raises(AssertionError, match="embedded"):
+        search.evolve(SPACE, Predictor(Encoder(EncoderConfig(width=8, layers=1)), head="gp"), planted, 16, **quiet)
+
+
+def test_source_families_are_followed_before_the_first_answers() -> None:
+    right, wrong = first_answers(blend()), first_answers(blend(-1))
+    assert right > LABELS.mean() + LABELS.std()
+    assert wrong < right - LABELS.std()
+
+
+def test_hints_are_followed_before_the_first_answers() -> None:
+    """A pool of the space is no reason to forget them."""
+    told = blend(-1).fit([], [], pool=GRAPHS, hints={"planted": (GRAPHS, LABELS, 1.0)})
+    assert first_answers(told) > first_answers(blend(-1)) + LABELS.std()
