@@ -187,7 +187,7 @@ class BlendEstimator:
 
     def _context_of(self, pool: GraphFeatures, hints: Mapping[str, Hint], task: int, seed: int) -> TargetContext:
         """What the pool tells; computed once for fits with the same one, as a search makes them."""
-        key = (self.source_model, pool, task, self.config)
+        key = (self.source_model, pool, task, self.config, seed if hints else None)
         parts = list(hints.values())
         last = self._last_context
         if last is not None and all(a is b for a, b in zip(last[0], key, strict=True)) and equal_hints(last[1], parts):

@@ -75,7 +75,7 @@ def equal_hints(some: Sequence[Hint], others: Sequence[Hint]) -> bool:
 class SmoothedHints:
     """Hints on the same graphs, and the process that smooths them; its hyper-parameters fit the mean of all.
 
-    Attributes:
+    Args:
         transform: what the process sees of graphs.
         process: on the graphs with values.
         solved: (n, H) the process's weights for each hint.

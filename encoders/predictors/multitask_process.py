@@ -238,7 +238,13 @@ class MultitaskGP(NamedTuple):
 
 
 def sampled_rows(families: Sequence[Sequence[Part]], seed: int, config: BlendConfig) -> list[IntArray]:
-    """At most `sampled_networks` rows of each family, counted from its first."""
+    """At most `sampled_networks` rows of each family, counted from its first.
+
+    Args:
+        families: the parts of each.
+        seed: of the draw.
+        config: constants.
+    """
     rng = np.random.default_rng(seed)
     return [np.sort(rng.permutation(first.size)[: config.sampled_networks]) for first, *_ in families]
 

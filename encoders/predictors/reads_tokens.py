@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from encoders.features.graph_features import GraphFeatures
 
 
 def reads_tokens(features: GraphFeatures) -> bool:
     """Whether most graphs look up an embedding."""
     batch = features.graphs.batch
-    embeds = [kind.op == "Embedding" for kind in batch.kinds]
-    graphs = {int(graph) for graph, kind in zip(batch.graph_of_node, batch.kind, strict=True) if embeds[kind]}
-    return 2 * len(graphs) > len(batch)
+    embeds = np.asarray([kind.op == "Embedding" for kind in batch.kinds], bool)
+    return 2 * len(np.unique(batch.graph_of_node[embeds[batch.kind]])) > len(batch)

@@ -71,7 +71,7 @@ def hints(found: Devices, old: list[int]) -> Hints:
     """What is known of other devices."""
     graphs = found.graphs if len(found.known) == len(found.graphs) else found.graphs.select(found.known)
     values = {found.names[column]: np.log(found.latencies[found.known, column]) for column in old}
-    return Hints(graphs, values, Predictor(gnn=False))
+    return Hints(graphs, values, Predictor())
 
 
 def flops(problem: Problem) -> FloatArray:
@@ -115,7 +115,7 @@ def nearest_device(problem: Problem) -> FloatArray:
 
 def without_hints(problem: Problem) -> FloatArray:
     """The product's predictor, which knows no other device."""
-    return _predicted(problem, Predictor(gnn=False), {})
+    return _predicted(problem, Predictor(), {})
 
 
 def with_hints(problem: Problem) -> FloatArray:

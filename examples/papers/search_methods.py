@@ -72,9 +72,7 @@ def scratch(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:
         seed: of the search.
         folder: not read.
     """
-    return rows(
-        found, search.evolve(found.space, Predictor(), found.oracle, queries, seed, progress=False).specs
-    )
+    return rows(found, search.evolve(found.space, Predictor(), found.oracle, queries, seed, progress=False).specs)
 
 
 def carl(found: Problem, queries: int, seed: int, folder: Path) -> list[int]:

@@ -295,6 +295,8 @@ def test_graphs_that_read_tokens_ask_for_language(caplog: pytest.LogCaptureFixtu
     guessed = Predictor().fit_sources(sources, tasks=tasks)
     named = {task: Predictor(task=task).fit_sources(sources, tasks=tasks) for task in ("accuracy", "language")}
     assert reads_tokens(compute_features(LANGUAGE_MODELS, None))
+    assert reads_tokens(compute_features(LANGUAGE_MODELS[:3] + GRAPHS[:2], None))
+    assert not reads_tokens(compute_features(LANGUAGE_MODELS[:2] + GRAPHS[:2], None))
     assert not reads_tokens(ALL)
     with caplog.at_level(logging.WARNING):
         for task, graphs in (("accuracy", GRAPHS), ("language", LANGUAGE_MODELS)):

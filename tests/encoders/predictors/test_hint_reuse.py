@@ -11,6 +11,7 @@ from encoders_samples import conv_share, random_cnns
 from cgir.graph_batch import GraphBatch
 from encoders import Predictor
 from encoders.features.graph_features import GraphFeatures, compute_features
+from encoders.predictors import hints as hints_module
 from encoders.predictors.hints import SmoothedHints
 
 GRAPHS = random_cnns(40)
@@ -36,7 +37,7 @@ def features() -> GraphFeatures:
 
 
 def test_hints_are_smoothed_once_while_they_are_the_same(smoothed: list[int]) -> None:
-    graphs, predictor = features(), Predictor(gnn=False)
+    graphs, predictor = features(), Predictor()
     values = LABELS + 0.1 * np.random.default_rng(0).normal(size=40)
     weight = 0.5
 
@@ -59,3 +60,15 @@ def test_hints_are_smoothed_once_while_they_are_the_same(smoothed: list[int]) ->
     graphs = features()
     scores(0)
     assert len(smoothed) == 4
+
+
+def test_another_seed_draws_other_graphs(smoothed: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hints_module, "MAX_GRAPHS", 20)
+    graphs, predictor = features(), Predictor()
+    hints = {"other": (graphs, LABELS)}
+    first, again, other = (
+        predictor.fit([], [], pool=graphs, hints=hints, seed=seed).predict(graphs) for seed in (0, 0, 1)
+    )
+    assert len(smoothed) == 2
+    np.testing.assert_array_equal(again, first)
+    assert not np.array_equal(other, first)
