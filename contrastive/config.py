@@ -9,14 +9,14 @@ from cgir.errors import CgirError
 from encoders.models.encoder import EncoderConfig
 
 CONTRASTS = ("spectral", "wl", "wl_shares", "supcon", "simclr")
-WEIGHTS = ("contrast_weight", "property_weight", "path_weight", "mask_weight")
+WEIGHTS = ("contrast_weight", "property_weight", "path_weight", "mask_weight", "behaviour_weight")
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """Hyperparameters of a pretraining run; the defaults are the paper's, and ours where it states none.
 
-    The loss is a weighted sum of four terms, of which the paper has only the first; the others improve frozen
+    The loss is a weighted sum of five terms, of which the paper has only the first; the others improve frozen
     embeddings.
 
     Args:
@@ -28,6 +28,7 @@ class PretrainConfig:
         property_weight: weight of the regression of `cgir.properties`.
         path_weight: weight of the regression of `cgir.analysis.path_features`.
         mask_weight: weight of the prediction of masked nodes.
+        behaviour_weight: weight of the regression of behaviours, which the pool must have.
         steps: optimiser steps.
         batch: graphs in a batch, anchors and positives together; even.
         temperature: tau of eq. 4.1.
@@ -49,6 +50,7 @@ class PretrainConfig:
     property_weight: float = 0.0
     path_weight: float = 0.0
     mask_weight: float = 0.0
+    behaviour_weight: float = 0.0
     steps: int = 1000
     batch: int = 256
     temperature: float = 0.1

@@ -29,7 +29,7 @@ from encoders.training.seeding import seeded
 from frontends.torch.surroundings import in_plain_surroundings
 
 from . import distributed
-from .config import PretrainConfig
+from .config import WEIGHTS, PretrainConfig
 from .objectives.weighted_sum import Objective
 from .pair_sampler import NearestNeighbourPairs
 from .pretraining_set import Pool, as_pool
@@ -225,6 +225,7 @@ class PretrainingRun:
             if not isinstance(found := meta.get(part), dict):
                 raise FileFormatError(f"{path}: its {part} is {found!r:.60}; remove it to start again")
             current.pop("steps", None)  # which may grow
+            found = dict.fromkeys(set(WEIGHTS) & current.keys(), 0.0) | found  # of before there was such a term
             if changes := changed_settings(found, current):
                 raise CgirError(
                     f"{path}: belongs to another run ({part}: {changes[:300]}); use the same, or another run_dir"

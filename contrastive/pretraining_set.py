@@ -30,11 +30,13 @@ class Pool:
     batch: the G graphs.
     families: (G,) index of each graph's family.
     spectra: (G, k), by which graphs are near.
+    behaviours: (G, B) numbers that graphs do not show, NaN where unknown, if there are any.
     """
 
     batch: GraphBatch
     families: IntArray
     spectra: FloatArray
+    behaviours: FloatArray | None = None
 
     @cached_property
     def properties(self) -> FloatArray:
@@ -61,6 +63,8 @@ class Pool:
         digest = hashlib.sha256(repr(self.batch.kinds).encode())
         for array in (self.batch.kind, self.batch.src, self.batch.dst, self.batch.ptr, self.families, self.spectra):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if self.behaviours is not None:
+            digest.update(np.ascontiguousarray(self.behaviours).tobytes())
         return digest.hexdigest()
 
 
@@ -68,19 +72,21 @@ def as_pool(
     graphs: Pool | GraphBatch | Iterable[Graph] | GraphStore,
     families: ArrayLike | None = None,
     spectra: ArrayLike | None = None,
+    behaviours: ArrayLike | None = None,
 ) -> Pool:
-    """The pool of these graphs, families and spectra.
+    """The pool of these graphs, families, spectra and behaviours.
 
     Args:
         graphs: graphs in any form, or a pool, which is returned as it is.
         families: (G,) name or number of each graph's family; default those of a store, else one family.
         spectra: (G, k) finite numbers; default those of a store, else `cgir.spectrum`.
+        behaviours: (G, B) numbers that graphs do not show, as zero-cost scores, NaN where unknown; default none.
 
     Raises:
-        CgirError: families or spectra do not match the graphs.
+        CgirError: families, spectra or behaviours do not match the graphs.
     """
     if isinstance(graphs, Pool):
-        if families is not None or spectra is not None:
+        if families is not None or spectra is not None or behaviours is not None:
             raise CgirError(
                 "pretrain: a pool has its families and spectra; give none beside it, "
                 "or make another with as_pool(batch, families, spectra)"
@@ -98,4 +104,9 @@ def as_pool(
         raise CgirError(
             f"pretrain: spectra must be finite numbers (graphs, k); found shape {values.shape} for {len(batch)} graphs"
         )
-    return Pool(batch, np.unique(names, return_inverse=True)[1].astype(np.int64), values)
+    known = None if behaviours is None else np.asarray(behaviours, np.float64)
+    if known is not None and (known.ndim != 2 or len(known) != len(batch) or np.isinf(known).any()):
+        raise CgirError(
+            f"pretrain: behaviours must be (graphs, B), finite or NaN; found shape {known.shape} for {len(batch)} graphs"
+        )
+    return Pool(batch, np.unique(names, return_inverse=True)[1].astype(np.int64), values, known)

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     import contrastive
 
     store = GraphStore.merge([GraphStore.open(path) for path in args.store])
-    names = ("contrast", "steps", "batch", "seed", *contrastive.WEIGHTS)
+    weights = (name for name in contrastive.WEIGHTS if name != "behaviour_weight")  # which stores do not hold
+    names = ("contrast", "steps", "batch", "seed", *weights)
     config = contrastive.PretrainConfig(**{name: getattr(args, name) for name in names})
     contrastive.pretrain(store, config, run_dir=args.output)
     say(f"encoder: {printable(args.output / ENCODER)} ({len(store):,} graphs of {len(set(store.families))} families)")

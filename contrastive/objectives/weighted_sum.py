@@ -13,6 +13,7 @@ from encoders.engine.batching import TensorBatch
 from encoders.models.encoder import Encoder
 from encoders.training.seeding import seeded
 
+from .behaviour_regression import BehaviourRegression
 from .graph_contrast import GraphContrast
 from .masked_nodes import MaskedNodePrediction
 from .property_regression import PropertyRegression
@@ -31,6 +32,7 @@ class Objective(nn.Module):
             "property": (config.property_weight, lambda: PropertyRegression(pool.properties, dim)),
             "path": (config.path_weight, lambda: PropertyRegression(pool.paths, dim)),
             "mask": (config.mask_weight, lambda: MaskedNodePrediction(pool, self.encoder, config.seed)),
+            "behaviour": (config.behaviour_weight, lambda: BehaviourRegression(pool, dim)),
         }
         self.weights = {name: weight for name, (weight, _) in terms.items() if weight}
         with seeded(config.seed, 1):

@@ -3,6 +3,7 @@
 import numpy as np
 from encoders_samples import random_cnns
 
+from cgir.analysis.graph_properties import properties
 from contrastive import PretrainConfig
 from contrastive.objectives.step_context import StepContext
 from contrastive.pair_sampler import NearestNeighbourPairs
@@ -14,7 +15,10 @@ SMALL = EncoderConfig(width=8, layers=2)
 CONFIG = PretrainConfig(steps=3, batch=12, projection=4, encoder=SMALL)
 GRAPHS = random_cnns(20) + random_cnns(10, seed=1, channels=(32,))
 FAMILIES = np.repeat([0, 1], [20, 10])
-POOL = as_pool(GRAPHS, FAMILIES)
+# properties, of which a fifth are unknown, and what no network of the second family has
+BEHAVIOURS = properties(GRAPHS)[:, [4, 16, 23]].astype(np.float64)
+BEHAVIOURS[::5, 0] = BEHAVIOURS[20:, 2] = np.nan
+POOL = as_pool(GRAPHS, FAMILIES, behaviours=BEHAVIOURS)
 PAIRS = NearestNeighbourPairs(FAMILIES, POOL.spectra, CONFIG.batch).draw(0)
 CHOSEN = [GRAPHS[i] for i in PAIRS.indices]
 B = CONFIG.batch

@@ -15,11 +15,11 @@ from contrastive.pretraining_set import as_pool
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():
-    weights = dict(zip(WEIGHTS, (0.5, 2.0, 3.0, 0.25), strict=True))
+    weights = dict(zip(WEIGHTS, (0.5, 2.0, 3.0, 0.25, 4.0), strict=True))
     objective = Objective(replace(CONFIG, **weights), POOL)
     arrays = encoder_batch(CHOSEN)
     seen = StepContext(5, PAIRS, slice(None), objective.encoder(arrays), objective.encoder)
-    assert list(objective.terms) == ["contrast", "property", "path", "mask"]
+    assert list(objective.terms) == ["contrast", "property", "path", "mask", "behaviour"]
     expected = sum(
         weight * objective.terms[name](seen).item()
         for name, weight in zip(objective.terms, weights.values(), strict=True)
