@@ -107,6 +107,6 @@ def as_pool(
     known = None if behaviours is None else np.asarray(behaviours, np.float64)
     if known is not None and (known.ndim != 2 or len(known) != len(batch) or np.isinf(known).any()):
         raise CgirError(
-            f"pretrain: behaviours must be (graphs, B), finite or NaN; found shape {known.shape} for {len(batch)} graphs"
+            f"pretrain: behaviours must be (graphs, B), finite or NaN; found {known.shape} for {len(batch)} graphs"
         )
     return Pool(batch, np.unique(names, return_inverse=True)[1].astype(np.int64), values, known)

@@ -56,7 +56,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "contrastive": (
         ("contrastive",),
         ("contrastive.objectives",),
-        ("contrastive.pretraining", "contrastive.transfer_protocol"),
+        ("contrastive.pretraining", "contrastive.episodes", "contrastive.transfer_protocol"),
         ("contrastive.corpus",),
     ),
     "search": (

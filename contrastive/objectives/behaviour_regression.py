@@ -34,7 +34,7 @@ class BehaviourRegression(nn.Module):
         self.known = torch.from_numpy(~np.isnan(targets))
         self.targets = torch.from_numpy(np.nan_to_num(targets)).float()
         self.share = max(float(self.known.float().mean()), 1e-6)
-        self.head = mlp(dim, targets.shape[1])
+        self.head = nn.Sequential(SignedLog(), mlp(dim, targets.shape[1]))
 
     def forward(self, context: StepContext) -> Tensor:
         """This process's share of the squared error over the batch, a mean over the known numbers that it expects."""
@@ -43,6 +43,14 @@ class BehaviourRegression(nn.Module):
         targets, known = self.targets.index_select(0, rows), self.known.index_select(0, rows)
         errors = (self.head(context.embeddings) - targets.to(context.embeddings.dtype)).square()
         return (errors * known).sum() / (len(indices) * targets.shape[1] * self.share)
+
+
+class SignedLog(nn.Module):
+    """sign(x) log(1 + |x|): embeddings that sum over nodes differ by orders of magnitude between families."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return x.sign() * x.abs().log1p()
 
 
 def behaviour_targets(behaviours: FloatArray, families: np.ndarray) -> FloatArray:

@@ -21,47 +21,63 @@ from tqdm import tqdm
 import contrastive
 from cgir import GraphBatch
 from cgir.analysis.graph_properties import properties
+from cgir.atomic_files import atomic_path
 from cgir.typing import FloatArray
+from contrastive.episodes import pretrain_by_episodes
 from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import Pool
 from encoders import Encoder, EncoderConfig
+from encoders.features.graph_features import FLOPS, PARAMS
+from encoders.features.label_transforms import normal_scores
 from examples.papers import behaviour_heads
 from examples.papers.behaviour_families import FAMILIES, names, sample
-from examples.papers.behaviour_heads import LABELS, with_labels
+from examples.papers.behaviour_heads import LABELS, perceptrons, ridge, with_labels
+from examples.papers.behaviour_report import report
 from examples.papers.behaviour_table import known as behaviours
 
 CONFIG = contrastive.PretrainConfig(
-    contrast_weight=0, behaviour_weight=1, steps=400, batch=96, encoder=EncoderConfig(layers=4, pool="mixed")
+    contrast_weight=0, behaviour_weight=1, steps=600, batch=64, lr=2e-3, encoder=EncoderConfig(layers=3, pool="mixed")
 )
 Vectors = dict[str, FloatArray]
+Rho = dict[str, float]
 
 
 class Design(NamedTuple):
     """`config`: None for an untrained encoder; `labels`: of other families, beside their behaviours.
 
+    `episodes`: whether a few networks predict the others, instead of a regression.
+    `tasks`: what episodes ask for, "behaviours" or "properties", which graphs show.
     `unseen`: whether the behaviours of the family that is left out are, too.
     """
 
     config: contrastive.PretrainConfig | None
+    episodes: bool = False
+    tasks: str = "behaviours"
     labels: bool = False
     unseen: bool = False
 
 
+EPISODES = replace(CONFIG, steps=1000)
 DESIGNS = {
+    "no encoder": Design(None),
     "untrained": Design(None),
-    "spectral contrast": Design(replace(CONFIG, behaviour_weight=0, contrast_weight=1)),
+    "E: behaviours, by episodes": Design(EPISODES, episodes=True),
+    "A: behaviours, by regression": Design(CONFIG),
+    "the same on properties, which graphs show": Design(EPISODES, episodes=True, tasks="properties"),
+    "spectral contrast (the paper's)": Design(replace(CONFIG, behaviour_weight=0, contrast_weight=1)),
     "subtree contrast, properties, paths": Design(
         replace(CONFIG, behaviour_weight=0, contrast="wl", contrast_weight=1, property_weight=1, path_weight=0.5)
     ),
-    "A: behaviours": Design(CONFIG),
-    "B: behaviours, properties, subtree contrast": Design(
+    "E, behaviours of the target's family unknown": Design(EPISODES, episodes=True, unseen=True),
+    "D: behaviours by regression, spectral contrast": Design(replace(CONFIG, contrast_weight=0.3)),
+    "B: behaviours by regression, properties, subtree contrast": Design(
         replace(CONFIG, contrast="wl", contrast_weight=0.3, property_weight=1)
     ),
-    "C: behaviours, labels of sources": Design(CONFIG, labels=True),
-    "D: behaviours, spectral contrast": Design(replace(CONFIG, contrast_weight=0.3)),
+    "C: behaviours and labels of sources, by regression": Design(replace(CONFIG, steps=250), labels=True),
 }
 # Families that are left out together, so that a design with labels needs four encoders a seed.
 FOLDS = 4
+NO_ENCODER = "no encoder"
 
 
 def pool(folder: Path, design: Design, left_out: list[str]) -> Pool:
@@ -78,9 +94,11 @@ def pool(folder: Path, design: Design, left_out: list[str]) -> Pool:
         known = behaviours(name, folder)
         found = sample(name, folder)
         labels = np.full(len(known), np.nan) if found.labels is None or name in left_out else found.labels
-        if design.unseen and name in left_out:
+        if design.unseen and name.removeprefix("digits-") in left_out:
             known = np.full_like(known, np.nan)
         columns.append(np.column_stack([known, *[labels] * 4]) if design.labels else known)
+    if design.tasks == "properties":
+        return replace(base, behaviours=base.properties.astype(np.float64))
     return replace(base, behaviours=np.concatenate(columns))
 
 
@@ -92,20 +110,47 @@ def _graphs(folder: Path) -> tuple[Pool, tuple[str, ...]]:
     return contrastive.as_pool(GraphBatch.concatenate(parts), families), order
 
 
-def encoded(folder: Path, design: Design, seed: int) -> dict[str, Vectors]:
+def encoded(folder: Path, title: str, seed: int) -> dict[str, Vectors]:
+    """`_encoded`, kept in the folder.
+
+    Args:
+        folder: of all runs.
+        title: of the design.
+        seed: of the encoder.
+    """
+    place = folder / f"vectors-{list(DESIGNS).index(title)}-{seed}.npz"
+    if not place.exists():
+        found = _encoded(folder, title, seed)
+        with atomic_path(place) as temporary, temporary.open("wb") as file:
+            np.savez(file, **{f"{kind} {name}": x for kind, part in found.items() for name, x in part.items()})
+    vectors: dict[str, Vectors] = {}
+    with np.load(place, allow_pickle=False) as arrays:
+        for key in arrays:
+            kind, name = key.split()
+            vectors.setdefault(kind, {})[name] = arrays[key]
+    return vectors
+
+
+def _encoded(folder: Path, title: str, seed: int) -> dict[str, Vectors]:
     """Vectors of all labelled families by kind: "embedding", and "outputs", the behaviours that were learned.
 
     Args:
         folder: of all runs.
-        design: how the encoder is taught.
-        seed: of it.
+        title: of the design.
+        seed: of the encoder.
     """
+    design = DESIGNS[title]
     found: dict[str, Vectors] = {}
+    if title == NO_ENCODER:
+        return found
     for left_out in _folds(design):
         encoder, head = _taught(folder, design, left_out, seed)
         for name in left_out:
             embedding = encoder.embed(sample(name, folder).graphs, progress=False)
-            found.setdefault("embedding", {})[name] = embedding.astype(np.float64)
+            # sums over nodes differ by orders of magnitude
+            found.setdefault("embedding", {})[name] = np.sign(embedding) * np.log1p(
+                np.abs(embedding).astype(np.float64)
+            )
             if head is not None:
                 with torch.no_grad():
                     outputs = head(torch.from_numpy(embedding)).numpy()
@@ -123,6 +168,8 @@ def _folds(design: Design) -> list[list[str]]:
 def _taught(folder: Path, design: Design, left_out: list[str], seed: int) -> tuple[Encoder, torch.nn.Module | None]:
     if design.config is None:
         return Encoder(CONFIG.encoder, seed).eval(), None
+    if design.episodes:
+        return pretrain_by_episodes(pool(folder, design, left_out), replace(design.config, seed=seed), False), None
     run = PretrainingRun(pool(folder, design, left_out), replace(design.config, seed=seed))
     while run.step < run.config.steps:
         run.advance()
@@ -130,28 +177,48 @@ def _taught(folder: Path, design: Design, left_out: list[str], seed: int) -> tup
     return run.objective.encoder.eval(), terms["behaviour"].head if "behaviour" in terms else None  # type: ignore
 
 
-def scores(folder: Path, vectors: dict[str, Vectors], seed: int) -> Iterator[tuple[str, int, dict[str, float]]]:
-    """(what the head reads, number of labels, rho of each family).
+def scores(folder: Path, design: Design, vectors: dict[str, Vectors], seed: int) -> Iterator[tuple[str, str, Rho]]:
+    """(what the head reads, which head, rho of each family).
 
     Args:
         folder: of all runs.
+        design: how the encoder was taught.
         vectors: of `encoded`.
         seed: of heads.
     """
     hand = hand_features(folder)
-    views = {kind: [part] for kind, part in vectors.items()}
-    views |= {f"{kind} + properties": [part, hand] for kind, part in vectors.items()}
+    views = {"embedding": [vectors["embedding"]]} if vectors else {}
+    views["embedding + properties"] = [vectors["embedding"], hand] if vectors else [hand]
     labels = {name: sample(name, folder).labels for name in FAMILIES}
     for kind, parts in views.items():
         joined = {name: np.hstack([part[name] for part in parts]) for name in labels}
-        yield kind, 0, behaviour_heads.without_labels(joined, labels, seed)
-        yield kind, -1, behaviour_heads.linear_without_labels(joined, labels)
+        linear = ridge(joined, labels)
+        hinge = perceptrons(joined, labels, seed)
+        yield kind, "0, hinge", _rho(hinge, labels)
+        yield kind, "0, ridge", _rho(linear, labels)
+        yield kind, "0, hinge + log FLOPs", _rho(_with_flops(hinge, hand), labels)
+        yield kind, "0, ridge + log FLOPs", _rho(_with_flops(linear, hand), labels)
         for count in LABELS:
-            yield (
-                kind,
-                count,
-                {name: with_labels([part[name] for part in parts], y, count) for name, y in labels.items()},
-            )
+            read = {name: [part[name] for part in parts] for name in labels}
+            yield kind, f"{count}", {name: with_labels(read[name], y, count) for name, y in labels.items()}
+            if kind == "embedding + properties":
+                rho = {name: with_labels([hand[name]], y, count, linear[name]) for name, y in labels.items()}
+                yield "properties, expecting the ridge's score", f"{count}", rho
+    if not vectors:
+        yield "log FLOPs", "0", _rho({name: x[:, FLOPS] for name, x in hand.items()}, labels)
+        yield "log parameters", "0", _rho({name: x[:, PARAMS] for name, x in hand.items()}, labels)
+    if design.labels:  # the rank of the label among its family's is the last number that it predicts
+        own = {name: outputs[:, -1] for name, outputs in vectors["outputs"].items()}
+        yield "outputs", "0, own", _rho(own, labels)
+
+
+def _with_flops(scores: Vectors, hand: Vectors) -> Vectors:
+    """Sums of normal scores."""
+    return {name: normal_scores(x) + normal_scores(hand[name][:, FLOPS]) for name, x in scores.items()}
+
+
+def _rho(scores: Vectors, labels: Vectors) -> Rho:
+    return {name: behaviour_heads.rho(scores[name], labels[name]) for name in labels}
 
 
 @cache
@@ -178,13 +245,14 @@ def main() -> None:
         for title in tqdm(args.designs):
             if (title, seed) in done:
                 continue
-            vectors = encoded(args.folder, DESIGNS[title], seed)
+            vectors = encoded(args.folder, title, seed)
             rows = [
-                {"design": title, "seed": seed, "head": kind, "labels": count, "rho": rho}
-                for kind, count, rho in scores(args.folder, vectors, seed)
+                {"design": title, "seed": seed, "reads": kind, "head": head, "rho": rho}
+                for kind, head, rho in scores(args.folder, DESIGNS[title], vectors, seed)
             ]
             with place.open("a") as file:
                 file.write("".join(json.dumps(row) + "\n" for row in rows))
+    report([json.loads(line) for line in place.read_text().splitlines()])
 
 
 if __name__ == "__main__":

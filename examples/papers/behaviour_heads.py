@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -15,13 +16,15 @@ from encoders.features.scalers import Scaler
 from encoders.gaussian_process.regression import GaussianProcess
 from encoders.training.loop import decay_learning_rate
 
-DRAWS, LABELS = 10, (5, 10, 20)
+DRAWS, LABELS = 5, (5, 10, 20)
 RIDGE = 30.0
-HIDDEN, MEMBERS, STEPS, COMPARED, LEARNING_RATE, DROPOUT = 32, 2, 300, 24, 3e-3, 0.15
+HIDDEN, MEMBERS, STEPS, COMPARED, LEARNING_RATE, DROPOUT = 32, 2, 200, 24, 3e-3, 0.15
 
 
-def without_labels(vectors: Mapping[str, FloatArray], labels: Mapping[str, FloatArray], seed: int) -> dict[str, float]:
-    """Spearman's rho on each family of perceptrons that a hinge loss on all others' labels taught.
+def perceptrons(
+    vectors: Mapping[str, FloatArray], labels: Mapping[str, FloatArray], seed: int
+) -> dict[str, FloatArray]:
+    """Scores (G,) of each family by perceptrons that a hinge loss on all others' labels taught.
 
     Vectors are standardised inside families, where alone they are compared. The perceptrons of all families left out
     are trained at once, as one tensor.
@@ -54,13 +57,11 @@ def without_labels(vectors: Mapping[str, FloatArray], labels: Mapping[str, Float
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-    return {
-        name: rho(_ranked(weights, inputs[index], index, len(names)), labels[name]) for index, name in enumerate(names)
-    }
+    return {name: _ranked(weights, inputs[index], index, len(names)) for index, name in enumerate(names)}
 
 
-def linear_without_labels(vectors: Mapping[str, FloatArray], labels: Mapping[str, FloatArray]) -> dict[str, float]:
-    """Spearman's rho on each family of a ridge regression of normal scores of all others' labels.
+def ridge(vectors: Mapping[str, FloatArray], labels: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Scores (G,) of each family by a ridge regression of normal scores of all others' labels.
 
     Args:
         vectors: (G, D) of each family.
@@ -74,7 +75,7 @@ def linear_without_labels(vectors: Mapping[str, FloatArray], labels: Mapping[str
         square = sum(square for name, square in squares.items() if name != left_out)
         product = sum(product for name, product in products.items() if name != left_out)
         weights = np.linalg.solve(square + RIDGE * np.eye(len(product)), product)
-        found[left_out] = rho(x @ weights, labels[left_out])
+        found[left_out] = x @ weights
     return found
 
 
@@ -99,16 +100,20 @@ def _ranked(weights: list[Tensor], x: Tensor, index: int, families: int) -> Floa
     return mean
 
 
-def with_labels(views: list[FloatArray], labels: FloatArray, count: int) -> float:
+def with_labels(views: list[FloatArray], labels: FloatArray, count: int, expected: FloatArray | None = None) -> float:
     """Spearman's rho, a mean over draws, of a Gaussian process with this many labels on all other networks.
 
     Args:
         views: matrices (G, D) of a family.
         labels: (G,), higher is better.
         count: how many are shown.
+        expected: (G,) scores that need no label: prior means, weighted by evidence, are 0, .4 and .8 of them.
     """
     scaled = [Scaler.fit(view)(view) for view in views]
-    return float(np.mean([_draw(scaled, labels, rows) for rows in draws(len(labels), count)]))
+    means = [np.zeros(len(labels))]
+    if expected is not None:
+        means += [weight * normal_scores(expected) for weight in (0.4, 0.8)]
+    return float(np.mean([_draw(scaled, labels, rows, means) for rows in draws(len(labels), count)]))
 
 
 def draws(networks: int, count: int) -> list[IntArray]:
@@ -116,10 +121,14 @@ def draws(networks: int, count: int) -> list[IntArray]:
     return [np.random.default_rng([draw, count]).choice(networks, count, replace=False) for draw in range(DRAWS)]
 
 
-def _draw(views: list[FloatArray], labels: FloatArray, rows: IntArray) -> float:
-    process = GaussianProcess([view[rows] for view in views], normal_scores(labels[rows]))
+def _draw(views: list[FloatArray], labels: FloatArray, rows: IntArray, means: list[FloatArray]) -> float:
+    shown, y = [view[rows] for view in views], normal_scores(labels[rows])
     rest = np.setdiff1d(np.arange(len(labels)), rows)
-    return rho(process.predict([view[rest] for view in views])[0], labels[rest])
+    processes = [GaussianProcess(shown, y, prior_mean=mean[rows]) for mean in means]
+    shares = softmax([process.log_evidence for process in processes]) if len(means) > 1 else np.ones(1)
+    others = [view[rest] for view in views]
+    predicted = [process.predict(others, mean[rest])[0] for process, mean in zip(processes, means, strict=True)]
+    return rho(shares @ np.stack(predicted), labels[rest])
 
 
 def rho(scores: FloatArray, labels: FloatArray) -> float:

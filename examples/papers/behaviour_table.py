@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,36 +24,42 @@ from tqdm import tqdm
 
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
-from examples.papers.behaviour_families import MEASURED, TINY, sample
-from frontends import spaces
-from search.zero_cost.feature_maps import as_image, own_modules, watched
+from examples.papers.behaviour_families import DIGITS, MEASURED, TINY, sample
+from frontends import spaces, tables
 from search.zero_cost.isolation import isolated
 from search.zero_cost.probe import Probe
-from search.zero_cost.regression import heads_of
 from search.zero_cost.scoring import PROXIES
 
-BATCH, STEPS, LEARNING_RATE = 16, 8, 0.02
-DRAWING = 2  # every which network learns to draw
-SCORES = ("naswot", "jacob_cov", "grad_norm", "snip", "fisher", "synflow", "zen")
-BEHAVIOURS = (
-    *SCORES,
-    "drawing_start",
-    "drawing_end",
-    "output_power",
-    "output_similarity",
-    "gradient_spread",
-    "gradient_slope",
-    "seconds",
-)
+BATCH = 16
+PASSES = ("naswot", "jacob_cov", "grad_norm", "snip", "fisher")
+STATISTICS = ("gradient_spread", "gradient_slope", "output_power", "output_similarity", "seconds")
+SCORES = ("synflow", "zen")
+# by cost: one pass forwards and one backwards is shared by most
+PARTS = {"passes": (*PASSES, *STATISTICS), "scores": SCORES}
+BEHAVIOURS = tuple(key for keys in PARTS.values() for key in keys)
+T = TypeVar("T")
+
+# What others measured, no label of the tasks among it: latencies at small and at large batches, seconds of training,
+# and accuracies of small versions on 8 x 8 digits, which the package has.
+MEASURED_ELSEWHERE = ("small_batches", "large_batches", "digits")
+ELSEWHERE = {
+    ("nasbench201", "small_batches"): ("nasbench201_latency", "lat_1080ti_1"),
+    ("nasbench201", "large_batches"): ("nasbench201_latency", "lat_2080ti_256"),
+    ("ofa_mbv3", "small_batches"): ("ofa_mbv3_latency", "lat_2080ti_1"),
+    ("ofa_mbv3", "large_batches"): ("ofa_mbv3_latency", "lat_2080ti_64"),
+    ("darts", "large_batches"): ("darts", "gpu_latency_ms"),
+    ("nasbench101", "large_batches"): ("nasbench101", "training_time_s_108ep"),
+    **{(f"digits-{name}", "digits"): ("digits", "accuracy") for name in DIGITS},
+}
 
 
-def behaviours(name: str, text: str, draws: bool, seed: int = 0) -> dict[str, float | None]:
+def behaviours(name: str, text: str, part: str, seed: int = 0) -> dict[str, float | None]:
     """What one network does with 16 random images; None where it is undefined.
 
     Args:
         name: of the space.
         text: the network.
-        draws: whether to train it to draw, which costs as much as all else, or to compute all else.
+        part: one of `PARTS`.
         seed: of weights, images and targets.
     """
     tiny = TINY[name]
@@ -63,35 +68,34 @@ def behaviours(name: str, text: str, draws: bool, seed: int = 0) -> dict[str, fl
     images = torch.randn(BATCH, 3, tiny.size, tiny.size, generator=generator)
     with isolated(seed, torch.device("cpu")):
         module: nn.Module = space.module(space.parse(text))
-    if draws:
-        probe = Probe(module, images, seed=seed, device="cpu")
-        found = dict(zip(("drawing_start", "drawing_end"), _drawing(probe), strict=True))
-    else:
-        found = _untrained(module, images, seed)
-    return {key: value if value is not None and math.isfinite(value) else None for key, value in found.items()}
-
-
-def _untrained(module: nn.Module, images: Tensor, seed: int) -> dict[str, float | None]:
     start = time.process_time()
     with torch.no_grad():
         outputs = module.train()(images).flatten(1)
     seconds = time.process_time() - start
     probe = Probe(module, images, torch.arange(BATCH) % outputs.shape[1], seed=seed, device="cpu")
+    if part == "passes":
+        found = _scores(probe, PASSES) | _gradients(probe) | _outputs(outputs) | {"seconds": seconds}
+    else:
+        found = _scores(probe, SCORES)
+    return {key: value if value is not None and math.isfinite(value) else None for key, value in found.items()}
+
+
+def _scores(probe: Probe, names: tuple[str, ...]) -> dict[str, float | None]:
+    return {name: _defined(PROXIES[name], probe) for name in names}
+
+
+def _outputs(outputs: Tensor) -> dict[str, float | None]:
+    """Their mean square, and how similar those of different images are."""
     similarity = cosine_similarity(outputs[None], outputs[:, None], dim=2)
-    return (
-        {score: _defined(lambda score=score: PROXIES[score](probe)) for score in SCORES}
-        | _gradients(probe)
-        | {  # type: ignore[misc]
-            "output_power": outputs.pow(2).mean().item(),
-            "output_similarity": (similarity.sum().item() - BATCH) / (BATCH * (BATCH - 1)),
-            "seconds": seconds,
-        }
-    )
+    return {
+        "output_power": outputs.pow(2).mean().item(),
+        "output_similarity": (similarity.sum().item() - BATCH) / (BATCH * (BATCH - 1)),
+    }
 
 
-def _defined(value: Callable[[], float | None]) -> float | None:
+def _defined(value: Callable[[Probe], T | None], probe: Probe) -> T | None:
     try:
-        return value()
+        return value(probe)
     except CgirError:
         return None
 
@@ -108,30 +112,6 @@ def _gradients(probe: Probe) -> dict[str, float | None]:
     }
 
 
-def _drawing(probe: Probe) -> tuple[float | None, float | None]:
-    """Minus the losses of dense regression (`search.zero_cost.regression`), of its first and of its last steps."""
-    network = probe.fresh()
-    heads = _defined(lambda: heads_of(probe, network))  # type: ignore[arg-type, return-value]
-    if not heads:
-        return None, None
-    modules = {key[0]: own_modules(network)[key[0]] for key in heads}
-    weights = [*network.parameters(), *(weight for head in heads.values() for weight in head.parameters())]
-    optimizer = torch.optim.Adam(weights, LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    losses = []
-    for _ in range(STEPS):
-        seen: dict[tuple[str, int], Tensor] = {}
-        with watched(modules, seen.__setitem__):
-            network(*probe.inputs)
-        loss = torch.stack([head(as_image(seen[key], "BCHW")) for key, head in heads.items()]).sum()
-        losses.append(loss.item() / len(heads))
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
-    return -statistics.fmean(losses[: STEPS // 2]), -statistics.fmean(losses[-3:])
-
-
 @cache
 def read(folder: Path) -> dict[tuple[str, str], dict[str, float | None]]:
     """(space, network) -> behaviours, as far as they were computed."""
@@ -144,7 +124,7 @@ def read(folder: Path) -> dict[tuple[str, str], dict[str, float | None]]:
 
 
 def known(name: str, folder: Path) -> FloatArray:
-    """(G, B) of a sample's networks, NaN where unknown.
+    """Behaviours (G, B) of a sample's networks, NaN where unknown: those of `BEHAVIOURS`, and `MEASURED_ELSEWHERE`.
 
     Args:
         name: of the family.
@@ -152,7 +132,17 @@ def known(name: str, folder: Path) -> FloatArray:
     """
     table, texts = read(folder), sample(name, folder).texts
     rows = [table.get((name, text), {}) for text in texts]
-    return np.asarray([[row.get(key) for key in BEHAVIOURS] for row in rows], np.float64)
+    own = np.asarray([[row.get(key) for key in BEHAVIOURS] for row in rows], np.float64)
+    return np.column_stack([own, *(_elsewhere(name, texts, column) for column in MEASURED_ELSEWHERE)])
+
+
+def _elsewhere(name: str, texts: tuple[str, ...], column: str) -> FloatArray:
+    source = ELSEWHERE.get((name, column))
+    if source is None:
+        return np.full(len(texts), np.nan)
+    table = tables.load(source[0])
+    values = dict(zip(table.spec_strings, table[source[1]], strict=True))
+    return np.asarray([values.get(text, np.nan) for text in texts])
 
 
 def main() -> None:
@@ -163,28 +153,19 @@ def main() -> None:
     torch.set_num_threads(1)
     args.folder.mkdir(parents=True, exist_ok=True)
     texts = {name: sample(name, args.folder).texts[: tiny.networks] for name, tiny in TINY.items()}
-    done = {
-        (*network, draws)
-        for network, row in read(args.folder).items()
-        for draws, key in ((False, "naswot"), (True, "drawing_end"))
-        if key in row
-    }
+    jobs = [
+        (name, text, part)
+        for part in PARTS
+        for turn in range(MEASURED)
+        for name, tiny in TINY.items()
+        for text in texts[name][turn : min(turn + 1, tiny.networks)]
+    ]
+    done = {(*network, part) for network, row in read(args.folder).items() for part in PARTS if PARTS[part][0] in row}
     with (args.folder / "behaviours.jsonl").open("a") as file:
-        for name, text, draws in tqdm([job for job in dict.fromkeys(_jobs(texts)) if job not in done], unit="network"):
-            row = {"space": name, "network": text} | behaviours(name, text, draws)
+        for name, text, part in tqdm([job for job in jobs if job not in done], unit="network"):
+            row = {"space": name, "network": text} | behaviours(name, text, part)
             file.write(json.dumps(row) + "\n")
             file.flush()
-
-
-def _jobs(texts: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, str, bool]]:
-    """Cheap behaviours first, family by family in turn; a third of the networks learn to draw."""
-    for turn in range(MEASURED):
-        for name, tiny in TINY.items():
-            at = turn * tiny.networks // MEASURED
-            if at != (turn - 1) * tiny.networks // MEASURED and at < len(texts[name]):
-                yield name, texts[name][at], False
-            if turn % DRAWING == 0 and turn // DRAWING * tiny.networks // MEASURED < len(texts[name]):
-                yield name, texts[name][turn // DRAWING * tiny.networks // MEASURED], True
 
 
 if __name__ == "__main__":

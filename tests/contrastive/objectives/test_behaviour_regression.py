@@ -64,7 +64,9 @@ def test_a_behaviour_that_nobody_showed_is_no_target():
 
 
 @pytest.mark.parametrize(
-    "behaviours", [np.zeros(len(GRAPHS)), np.zeros((3, 2)), np.full((len(GRAPHS), 2), np.inf)], ids=["flat", "short", "infinite"]
+    "behaviours",
+    [np.zeros(len(GRAPHS)), np.zeros((3, 2)), np.full((len(GRAPHS), 2), np.inf)],
+    ids=["flat", "short", "infinite"],
 )
 def test_behaviours_that_do_not_fit_are_refused(behaviours):
     with pytest.raises(CgirError, match="behaviours must be"):
