@@ -1,7 +1,7 @@
 """Does pretraining carry over? Frozen encoders taught by contrast, by behaviours, or by nothing, each family left out.
 
 python -m examples.papers.behaviour_table     # behaviours of tiny networks; resumes
-python -m examples.papers.behaviour           # half a minute an encoder on an idle core; resumes
+python -m examples.papers.behaviour           # half a minute an encoder on a core; resumes
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from cgir.analysis.graph_properties import properties
 from cgir.atomic_files import atomic_path
 from cgir.typing import FloatArray
 from contrastive.episodes import pretrain_by_episodes
-from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import Pool
 from encoders import Encoder, EncoderConfig
 from encoders.features.graph_features import FLOPS, PARAMS
@@ -32,7 +31,7 @@ from encoders.features.label_transforms import normal_scores
 from examples.papers import behaviour_heads
 from examples.papers.behaviour_families import FAMILIES, names, sample
 from examples.papers.behaviour_heads import LABELS, perceptrons, ridge, with_labels
-from examples.papers.behaviour_report import report
+from examples.papers.behaviour_report import BOTH, report
 from examples.papers.behaviour_table import known as behaviours
 
 CONFIG = contrastive.PretrainConfig(
@@ -43,7 +42,7 @@ Rho = dict[str, float]
 
 
 class Design(NamedTuple):
-    """`config`: None for an untrained encoder; `labels`: of other families, beside their behaviours.
+    """`config`: None for an untrained encoder.
 
     `episodes`: whether a few networks predict the others, instead of a regression.
     `tasks`: what episodes ask for, "behaviours" or "properties", which graphs show.
@@ -53,7 +52,6 @@ class Design(NamedTuple):
     config: contrastive.PretrainConfig | None
     episodes: bool = False
     tasks: str = "behaviours"
-    labels: bool = False
     unseen: bool = False
 
 
@@ -61,21 +59,17 @@ EPISODES = replace(CONFIG, steps=1000)
 DESIGNS = {
     "no encoder": Design(None),
     "untrained": Design(None),
-    "E: behaviours, by episodes": Design(EPISODES, episodes=True),
-    "A: behaviours, by regression": Design(CONFIG),
-    "the same on properties, which graphs show": Design(EPISODES, episodes=True, tasks="properties"),
+    "behaviours, by episodes": Design(EPISODES, episodes=True),
+    "behaviours, by regression": Design(CONFIG),
+    "properties, by episodes": Design(EPISODES, episodes=True, tasks="properties"),
     "spectral contrast (the paper's)": Design(replace(CONFIG, behaviour_weight=0, contrast_weight=1)),
     "subtree contrast, properties, paths": Design(
         replace(CONFIG, behaviour_weight=0, contrast="wl", contrast_weight=1, property_weight=1, path_weight=0.5)
     ),
-    "E, behaviours of the target's family unknown": Design(EPISODES, episodes=True, unseen=True),
-    "D: behaviours by regression, spectral contrast": Design(replace(CONFIG, contrast_weight=0.3)),
-    "B: behaviours by regression, properties, subtree contrast": Design(
-        replace(CONFIG, contrast="wl", contrast_weight=0.3, property_weight=1)
-    ),
-    "C: behaviours and labels of sources, by regression": Design(replace(CONFIG, steps=250), labels=True),
+    "behaviours of other families, by episodes": Design(EPISODES, episodes=True, unseen=True),
+    "behaviours, by regression, and spectral contrast": Design(replace(CONFIG, contrast_weight=0.3)),
 }
-# Families that are left out together, so that a design with labels needs four encoders a seed.
+# Families whose behaviours are left out together, so that it takes four encoders a seed.
 FOLDS = 4
 NO_ENCODER = "no encoder"
 
@@ -86,17 +80,15 @@ def pool(folder: Path, design: Design, left_out: list[str]) -> Pool:
     Args:
         folder: of all runs.
         design: what is learned.
-        left_out: families whose labels, and for `design.unseen` behaviours, are not.
+        left_out: families whose behaviours are not, for `design.unseen`.
     """
     base, order = _graphs(folder)
     columns = []
     for name in order:
         known = behaviours(name, folder)
-        found = sample(name, folder)
-        labels = np.full(len(known), np.nan) if found.labels is None or name in left_out else found.labels
         if design.unseen and name.removeprefix("digits-") in left_out:
             known = np.full_like(known, np.nan)
-        columns.append(np.column_stack([known, *[labels] * 4]) if design.labels else known)
+        columns.append(known)
     if design.tasks == "properties":
         return replace(base, behaviours=base.properties.astype(np.float64))
     return replace(base, behaviours=np.concatenate(columns))
@@ -110,7 +102,7 @@ def _graphs(folder: Path) -> tuple[Pool, tuple[str, ...]]:
     return contrastive.as_pool(GraphBatch.concatenate(parts), families), order
 
 
-def encoded(folder: Path, title: str, seed: int) -> dict[str, Vectors]:
+def encoded(folder: Path, title: str, seed: int) -> Vectors:
     """`_encoded`, kept in the folder.
 
     Args:
@@ -122,74 +114,50 @@ def encoded(folder: Path, title: str, seed: int) -> dict[str, Vectors]:
     if not place.exists():
         found = _encoded(folder, title, seed)
         with atomic_path(place) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{f"{kind} {name}": x for kind, part in found.items() for name, x in part.items()})
-    vectors: dict[str, Vectors] = {}
+            np.savez(file, **{f"embedding {name}": x for name, x in found.items()})  # type: ignore[arg-type]
     with np.load(place, allow_pickle=False) as arrays:
-        for key in arrays:
-            kind, name = key.split()
-            vectors.setdefault(kind, {})[name] = arrays[key]
-    return vectors
+        return {key.removeprefix("embedding "): arrays[key] for key in arrays}
 
 
-def _encoded(folder: Path, title: str, seed: int) -> dict[str, Vectors]:
-    """Vectors of all labelled families by kind: "embedding", and "outputs", the behaviours that were learned.
-
-    Args:
-        folder: of all runs.
-        title: of the design.
-        seed: of the encoder.
-    """
-    design = DESIGNS[title]
-    found: dict[str, Vectors] = {}
-    if title == NO_ENCODER:
-        return found
-    for left_out in _folds(design):
-        encoder, head = _taught(folder, design, left_out, seed)
+def _encoded(folder: Path, title: str, seed: int) -> Vectors:
+    """Embeddings of all labelled families; none without an encoder. They sum over nodes, so logarithms are taken."""
+    design, found = DESIGNS[title], Vectors()
+    for left_out in _folds(design) if title != NO_ENCODER else ():
+        encoder = _taught(folder, design, left_out, seed)
         for name in left_out:
-            embedding = encoder.embed(sample(name, folder).graphs, progress=False)
-            # sums over nodes differ by orders of magnitude
-            found.setdefault("embedding", {})[name] = np.sign(embedding) * np.log1p(
-                np.abs(embedding).astype(np.float64)
-            )
-            if head is not None:
-                with torch.no_grad():
-                    outputs = head(torch.from_numpy(embedding)).numpy()
-                found.setdefault("outputs", {})[name] = outputs.astype(np.float64)
+            embedding = encoder.embed(sample(name, folder).graphs, progress=False).astype(np.float64)
+            found[name] = np.sign(embedding) * np.log1p(np.abs(embedding))
     return found
 
 
 def _folds(design: Design) -> list[list[str]]:
     families = list(FAMILIES)
-    if not (design.labels or design.unseen):
+    if not design.unseen:
         return [families]
     return [families[first::FOLDS] for first in range(FOLDS)]
 
 
-def _taught(folder: Path, design: Design, left_out: list[str], seed: int) -> tuple[Encoder, torch.nn.Module | None]:
+def _taught(folder: Path, design: Design, left_out: list[str], seed: int) -> Encoder:
     if design.config is None:
-        return Encoder(CONFIG.encoder, seed).eval(), None
+        return Encoder(CONFIG.encoder, seed).eval()
+    config, known = replace(design.config, seed=seed), pool(folder, design, left_out)
     if design.episodes:
-        return pretrain_by_episodes(pool(folder, design, left_out), replace(design.config, seed=seed), False), None
-    run = PretrainingRun(pool(folder, design, left_out), replace(design.config, seed=seed))
-    while run.step < run.config.steps:
-        run.advance()
-    terms = run.objective.terms
-    return run.objective.encoder.eval(), terms["behaviour"].head if "behaviour" in terms else None  # type: ignore
+        return pretrain_by_episodes(known, config, progress=False)
+    return contrastive.pretrain(known, config, progress=False)
 
 
-def scores(folder: Path, design: Design, vectors: dict[str, Vectors], seed: int) -> Iterator[tuple[str, str, Rho]]:
+def scores(folder: Path, vectors: Vectors, seed: int) -> Iterator[tuple[str, str, Rho]]:
     """(what the head reads, which head, rho of each family).
 
     Args:
         folder: of all runs.
-        design: how the encoder was taught.
         vectors: of `encoded`.
         seed: of heads.
     """
     hand = hand_features(folder)
-    views = {"embedding": [vectors["embedding"]]} if vectors else {}
-    views["embedding + properties"] = [vectors["embedding"], hand] if vectors else [hand]
-    labels = {name: sample(name, folder).labels for name in FAMILIES}
+    views = {"embedding": [vectors]} if vectors else {}
+    views[BOTH] = [vectors, hand] if vectors else [hand]
+    labels = {name: y for name in FAMILIES if (y := sample(name, folder).labels) is not None}
     for kind, parts in views.items():
         joined = {name: np.hstack([part[name] for part in parts]) for name in labels}
         linear = ridge(joined, labels)
@@ -201,15 +169,12 @@ def scores(folder: Path, design: Design, vectors: dict[str, Vectors], seed: int)
         for count in LABELS:
             read = {name: [part[name] for part in parts] for name in labels}
             yield kind, f"{count}", {name: with_labels(read[name], y, count) for name, y in labels.items()}
-            if kind == "embedding + properties":
+            if kind == BOTH:
                 rho = {name: with_labels([hand[name]], y, count, linear[name]) for name, y in labels.items()}
                 yield "properties, expecting the ridge's score", f"{count}", rho
     if not vectors:
         yield "log FLOPs", "0", _rho({name: x[:, FLOPS] for name, x in hand.items()}, labels)
         yield "log parameters", "0", _rho({name: x[:, PARAMS] for name, x in hand.items()}, labels)
-    if design.labels:  # the rank of the label among its family's is the last number that it predicts
-        own = {name: outputs[:, -1] for name, outputs in vectors["outputs"].items()}
-        yield "outputs", "0, own", _rho(own, labels)
 
 
 def _with_flops(scores: Vectors, hand: Vectors) -> Vectors:
@@ -236,11 +201,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     place = args.folder / "scores.jsonl"
-    done = (
-        {(row["design"], row["seed"]) for row in map(json.loads, place.read_text().splitlines())}
-        if place.exists()
-        else set()
-    )
+    lines = place.read_text().splitlines() if place.exists() else []
+    done = {(row["design"], row["seed"]) for row in map(json.loads, lines)}
     for seed in args.seeds:
         for title in tqdm(args.designs):
             if (title, seed) in done:
@@ -248,7 +210,7 @@ def main() -> None:
             vectors = encoded(args.folder, title, seed)
             rows = [
                 {"design": title, "seed": seed, "reads": kind, "head": head, "rho": rho}
-                for kind, head, rho in scores(args.folder, DESIGNS[title], vectors, seed)
+                for kind, head, rho in scores(args.folder, vectors, seed)
             ]
             with place.open("a") as file:
                 file.write("".join(json.dumps(row) + "\n" for row in rows))

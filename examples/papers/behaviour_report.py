@@ -25,9 +25,9 @@ NAS-Bench-201 and DARTS, seconds of training of NAS-Bench-101, accuracies on 8x8
 NAS-Bench-201, -101 and Macro. None is a label of a target. *By episodes*: ten networks of a family show their
 behaviours, and a Gaussian process on embedding and properties has to tell those of twenty others
 (`contrastive/episodes.py`); *by regression*: a head predicts them from the embedding. Graphs of all families but timm
-are in the pool, behaviours of the target's own family among them, but in the row that says otherwise (families left
-out by fours, an encoder for each). OFA, timm, MetaQNN, NAS-Bench-NLP and the ResNets have no behaviours that episodes
-read. *On properties* are episodes with `cgir.properties` in the place of behaviours. Encoders are small (three
+are in the pool, behaviours of the target's own family among them, but in the row *of other families* (three families
+left out at a time, four encoders). OFA, timm, MetaQNN, NAS-Bench-NLP and the ResNets have no behaviours that episodes
+read. *Properties, by episodes* has `cgir.properties` in the place of behaviours. Encoders are small (three
 layers of 64; 1,000 steps of 90 graphs, or 600 of 64 where there are no episodes). Rows with one seed were not
 repeated."""
 
