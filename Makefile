@@ -81,6 +81,8 @@ results: universal
 	$(BIN)/python -m examples.papers.one_shot --workers 2
 	$(BIN)/python -m examples.papers.one_shot_truth
 	$(BIN)/python -m examples.papers.zero_cost --workers 2
+	$(BIN)/python -m examples.papers.behaviour_table
+	$(BIN)/python -m examples.papers.behaviour
 	$(BIN)/python -m examples.papers.latency_transfer --workers 2
 	$(BIN)/python -m examples.papers.search --workers 2
 	$(BIN)/python -m examples.papers.search_latency

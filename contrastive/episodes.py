@@ -99,7 +99,8 @@ def episode_loss(embeddings: Tensor, hand: FloatArray, ranks: FloatArray) -> Ten
     covariance = _kernel(standardised) + _kernel(torch.from_numpy(Scaler.fit(hand)(hand)).to(embeddings.dtype))
     noise = NOISE * torch.eye(SHOWN, dtype=embeddings.dtype)
     weights = torch.linalg.solve(covariance[:SHOWN, :SHOWN] + noise, y[:SHOWN])
-    return (covariance[SHOWN:, :SHOWN] @ weights - y[SHOWN:]).square().mean()
+    loss: Tensor = (covariance[SHOWN:, :SHOWN] @ weights - y[SHOWN:]).square().mean()
+    return loss
 
 
 def _kernel(x: Tensor) -> Tensor:

@@ -42,7 +42,8 @@ class BehaviourRegression(nn.Module):
         rows = torch.from_numpy(indices[context.rows])
         targets, known = self.targets.index_select(0, rows), self.known.index_select(0, rows)
         errors = (self.head(context.embeddings) - targets.to(context.embeddings.dtype)).square()
-        return (errors * known).sum() / (len(indices) * targets.shape[1] * self.share)
+        loss: Tensor = (errors * known).sum() / (len(indices) * targets.shape[1] * self.share)
+        return loss
 
 
 class SignedLog(nn.Module):

@@ -72,8 +72,8 @@ def ridge(vectors: Mapping[str, FloatArray], labels: Mapping[str, FloatArray]) -
     products = {name: x.T @ normal_scores(labels[name]) / len(x) for name, x in inputs.items()}
     found = {}
     for left_out, x in inputs.items():
-        square = sum(square for name, square in squares.items() if name != left_out)
-        product = sum(product for name, product in products.items() if name != left_out)
+        square = np.sum([square for name, square in squares.items() if name != left_out], axis=0)
+        product = np.sum([product for name, product in products.items() if name != left_out], axis=0)
         weights = np.linalg.solve(square + RIDGE * np.eye(len(product)), product)
         found[left_out] = x @ weights
     return found
@@ -124,10 +124,10 @@ def draws(networks: int, count: int) -> list[IntArray]:
 def _draw(views: list[FloatArray], labels: FloatArray, rows: IntArray, means: list[FloatArray]) -> float:
     shown, y = [view[rows] for view in views], normal_scores(labels[rows])
     rest = np.setdiff1d(np.arange(len(labels)), rows)
-    processes = [GaussianProcess(shown, y, prior_mean=mean[rows]) for mean in means]
+    processes = [GaussianProcess(shown, y - mean[rows]) for mean in means]
     shares = softmax([process.log_evidence for process in processes]) if len(means) > 1 else np.ones(1)
     others = [view[rest] for view in views]
-    predicted = [process.predict(others, mean[rest])[0] for process, mean in zip(processes, means, strict=True)]
+    predicted = [process.predict(others)[0] + mean[rest] for process, mean in zip(processes, means, strict=True)]
     return rho(shares @ np.stack(predicted), labels[rest])
 
 
