@@ -161,7 +161,8 @@ class SourceModel(NamedTuple):
         """
         nearness = np.exp(-((self.size_consistency[: len(self.transfer)] - consistency) ** 2))
         total = nearness @ self.transfer + PRIOR_FAMILIES * config.typical_transfer
-        return float(total / (nearness.sum() + PRIOR_FAMILIES) / config.typical_transfer)
+        # families that turn each other round are no reason to turn another one round
+        return max(float(total / (nearness.sum() + PRIOR_FAMILIES) / config.typical_transfer), 0.0)
 
     def to_state(self) -> State:
         """All of it."""

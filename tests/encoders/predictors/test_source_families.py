@@ -130,6 +130,8 @@ def test_trust_is_a_mean_of_transfers_with_families_alike() -> None:
     assert taught.trust(5.0, CONFIG) == pytest.approx((0.8 + PRIOR_FAMILIES * typical) / (1 + PRIOR_FAMILIES) / typical)
     assert taught.trust(100.0, CONFIG) == pytest.approx(1)  # unlike all: what is usual
     assert taught._replace(transfer=np.zeros(0)).trust(0.0, CONFIG) == pytest.approx(1)
+    opposite = taught._replace(transfer=np.full(30, -0.9), size_consistency=np.zeros(30))
+    assert opposite.trust(0.0, CONFIG) == 0
 
 
 def test_what_families_teach_ranks_another_better_than_its_sizes() -> None:
