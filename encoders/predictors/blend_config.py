@@ -36,17 +36,20 @@ class BlendConfig:
         typical_transfer: correlation of multi-task GPs with labels of families left out, at which they count in full.
         max_explained: share of the variance of labels that prior scores are expected to explain, at most.
         kernel_prior: of the Gaussian process on graphs.
+        opposite_probability: that labels go against what sizes and source families say, as of a latency that is to be
+            small; the expectation itself has 1.
         hint_variance: of the weight of each hint, over the number of hints.
         followed_weight: expected weight of a hint where labels follow it alone.
         followed_variance: of all weights there.
         followed_prior: of the Gaussian process there: what is left is small.
         followed_correlation: of labels and a hint, from which on labels are taken as they are, not by their ranks.
-        max_labels_of_candidates: labels beyond which hints are no longer tried one by one.
+        max_labels_of_candidates: labels beyond which the expectation is the only candidate: each costs their cube.
         shared_variance: of each kernel of each view in what families have in common, in units of normal scores.
         family_variance: of each kernel of each view in what is a family's own.
         offset_variance: of a family's mean.
         noise_variance: of a label.
         rbf_rate: an RBF falls by e with each 1 / rbf_rate of the mean squared distance.
+        linear_weights: of the linear kernels of properties and of path features, beside an RBF of weight 1 for each.
         max_correlation: of log FLOPs and log parameters in a family; from here on all are the same.
         sampled_networks: networks of a source family that are kept, at most: the process costs the cube of all.
         label_bins: into which a source family's labels are put: weights that are given away should not hold labels.
@@ -59,8 +62,8 @@ class BlendConfig:
         gnn_train: how they are trained; all labels are in one batch, which is prepared once.
     """
 
-    weights_of_operations: Weights = (0.15, 0.0, 0.1, 0.45)
-    weights_of_sizes: Weights = (0.4, 0.15, 0.15, 0.3)
+    weights_of_operations: Weights = (0.15, 0.0, 0.1, 0.5)
+    weights_of_sizes: Weights = (0.4, 0.22, 0.15, 0.3)
     operations_from: float = 2.4
     sizes_to: float = 1.6
     weight_variance: float = 0.03
@@ -69,6 +72,7 @@ class BlendConfig:
     typical_transfer: float = 0.5
     max_explained: float = 0.7
     kernel_prior: KernelPrior = KERNEL_PRIOR
+    opposite_probability: float = 0.05
     hint_variance: float = 0.1
     followed_weight: float = 0.9
     followed_variance: float = 0.01
@@ -79,7 +83,8 @@ class BlendConfig:
     family_variance: float = 0.1
     offset_variance: float = 10.0
     noise_variance: float = 0.2
-    rbf_rate: float = 3.0
+    rbf_rate: float = 10.0
+    linear_weights: tuple[float, float] = (3.0, 1.0)
     max_correlation: float = 0.99
     sampled_networks: int = 100
     label_bins: int = 10
@@ -101,14 +106,15 @@ class BlendConfig:
         for name in (item.name for item in fields(cls) if isinstance(item.default, int | float)):
             if type(values[name]) not in (int, float):
                 raise TypeError(f"{name}: expected a number, found {values[name]!r:.60}")
-        tuples = {name: _numbers(values[name], name) for name in ("weights_of_operations", "weights_of_sizes")}
-        priors = {name: KernelPrior(*_numbers(values[name], name)) for name in ("kernel_prior", "followed_prior")}
+        counts = {"weights_of_operations": 4, "weights_of_sizes": 4, "linear_weights": 2}
+        tuples = {name: _numbers(values[name], name, count) for name, count in counts.items()}
+        priors = {name: KernelPrior(*_numbers(values[name], name, 4)) for name in ("kernel_prior", "followed_prior")}
         train = config_from(TrainConfig, values["gnn_train"])
         return cls(**{**values, **tuples, **priors, "gnn_train": train})
 
 
-def _numbers(values: Any, name: str) -> tuple[float, ...]:
-    """Four numbers of JSON."""
-    if len(values) != 4 or any(type(value) not in (int, float) for value in values):
-        raise TypeError(f"{name}: expected four numbers, found {values!r:.60}")
+def _numbers(values: Any, name: str, count: int) -> tuple[float, ...]:
+    """So many numbers of JSON."""
+    if len(values) != count or any(type(value) not in (int, float) for value in values):
+        raise TypeError(f"{name}: expected {count} numbers, found {values!r:.60}")
     return tuple(map(float, values))

@@ -5,7 +5,7 @@ Notation, of n sampled networks of labelled families, m graphs of the new one, T
     y    (n, T)  normal scores of the labels, inside each family (`SourceSample.scores`)
     f           family of a graph (`SourceSample.family_index`)
     t    (n,)   how far FLOPs and parameters go together in a graph's family (`SourceSample.size_consistency`)
-    k(x, x')    sum over views of an RBF and a linear kernel on graphs
+    k(x, x')    sum over properties and path features of an RBF and a linear kernel on graphs
     B(t, t')    what two families have in common (`family_covariance`)
     K    (n, n) k (B + family_variance [f = f']) + offset_variance [f = f'] + noise_variance I
     A    (n, T) B(t_new, t) K^-1 y (`MultitaskGP.weights`)
@@ -19,24 +19,21 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 from cgir.typing import FloatArray, IntArray
-from encoders.features.graph_features import FLOPS, PARAMS, GPInputTransform, GraphFeatures
+from encoders.features.graph_features import FLOPS, PARAMS, GraphFeatures
 from encoders.features.label_transforms import normal_scores
 from encoders.features.scalers import Scaler
 from encoders.gaussian_process.regression import (
     CHUNK_GRAPHS,
-    FeatureMatrix,
     kernel_scales,
     sq_dists_and_gram,
-    sq_norms,
 )
 from encoders.training.loop import Part
 
 from .blend_config import BlendConfig
-from .serialization import State, add_scalers, scalers_from, sparse_from, sparse_state, views_from
+from .serialization import State, add_scalers, scalers_from, views_from
 
 PRIOR_GRAPHS = 300  # of a pool, by which the spread before labels is measured
 
@@ -45,17 +42,13 @@ class SourceSample(NamedTuple):
     """n graphs of several labelled families, without their labels.
 
     Attributes:
-        dense: dense views (n, D).
-        subtrees: (n, len(subtree_ids) + 1) roots of counts of subtrees.
-        subtree_ids: hashes of these subtrees.
+        views: properties and path features, (n, D) each.
         family_index: (n,) the family of each graph.
         size_consistency: (n,) of the family of each graph, see the function of that name.
         scores: (n, T) for each task: normal scores of the bin of its family's labels that a label is in.
     """
 
-    dense: list[FloatArray]
-    subtrees: csr_array
-    subtree_ids: IntArray
+    views: list[FloatArray]
     family_index: IntArray
     size_consistency: FloatArray
     scores: FloatArray
@@ -97,19 +90,15 @@ class SourceSample(NamedTuple):
         graphs = features.select(
             np.concatenate([parts[0].start + some for parts, some in zip(families, rows, strict=True)])
         )
-        transform = GPInputTransform.fit(graphs, graphs, embedding=False)
         # the precision that is kept on disk
-        dense = [view.astype(np.float32).astype(np.float64) for view in graphs.dense_views(embedding=False)]
-        subtrees = transform.subtree_roots(graphs.subtrees)
-        return cls(dense, subtrees, transform.subtree_ids, family_index, consistency, scores)
+        views = [view.astype(np.float32).astype(np.float64) for view in graphs.dense_views(embedding=False)]
+        return cls(views, family_index, consistency, scores)
 
     def without(self, family: int) -> SourceSample:
         """The networks of all other families."""
         rows = np.flatnonzero(self.family_index != family)
         return SourceSample(
-            [view[rows] for view in self.dense],
-            self.subtrees[rows],
-            self.subtree_ids,
+            [view[rows] for view in self.views],
             self.family_index[rows],
             self.size_consistency[rows],
             self.scores[rows],
@@ -118,15 +107,13 @@ class SourceSample(NamedTuple):
     def posterior_for(self, pool: GraphFeatures, config: BlendConfig) -> MultitaskGP:
         """The posterior for the family that the pool is from, given these networks and their labels."""
         pool_views = pool.dense_views(embedding=False)
-        scalers = [Scaler.between(view, other) for view, other in zip(self.dense, pool_views, strict=True)]
-        views = _with_subtree_shares(
-            [scaler(view) for scaler, view in zip(scalers, self.dense, strict=True)], self.subtrees
-        )
+        scalers = [Scaler.between(view, other) for view, other in zip(self.views, pool_views, strict=True)]
+        views = [scaler(view) for scaler, view in zip(scalers, self.views, strict=True)]
         scales = np.asarray([kernel_scales(*sq_dists_and_gram(view, view)) for view in views])
         same_family = self.family_index[:, None] == self.family_index
         shared = family_covariance(self.size_consistency[:, None], self.size_consistency, config)
         covariance = (
-            _graph_kernel(views, views, scales, config.rbf_rate) * (shared + config.family_variance * same_family)
+            _graph_kernel(views, views, scales, config) * (shared + config.family_variance * same_family)
             + config.offset_variance * same_family
             + config.noise_variance * np.eye(len(self.family_index))
         )
@@ -134,33 +121,25 @@ class SourceSample(NamedTuple):
         consistency = size_consistency(pool.properties, config.max_correlation)
         weights = family_covariance(consistency, self.size_consistency, config)[:, None] * solved
         own_variance = float(family_covariance(consistency, np.asarray([consistency]), config)[0])
-        return MultitaskGP(self, scalers, scales, weights, config.rbf_rate, own_variance)
+        return MultitaskGP(self, scalers, scales, weights, config, own_variance)
 
     def to_state(self) -> State:
         """All of it; dense views in single precision, to which they are rounded."""
-        state = State.of_arrays(
-            subtree_ids=self.subtree_ids,
+        return State.of_arrays(
             family_index=self.family_index,
             size_consistency=self.size_consistency,
             scores=self.scores,
-            **{f"views.{index}": view.astype(np.float32) for index, view in enumerate(self.dense)},
+            **{f"views.{index}": view.astype(np.float32) for index, view in enumerate(self.views)},
         )
-        state.add("subtrees", sparse_state(self.subtrees))
-        return state
 
     @classmethod
     def from_state(cls, state: State) -> SourceSample:
         """What `to_state` gave."""
-        subtree_ids, dense = state.array("subtree_ids", None), views_from(state)
-        n = len(dense[0])
+        views = views_from(state)
+        n = len(views[0])
         state.check_matrix(n, CHUNK_GRAPHS)
         return cls(
-            dense,
-            sparse_from(state.required("subtrees"), len(subtree_ids) + 1),
-            subtree_ids,
-            state.array("family_index", n),
-            state.array("size_consistency", n),
-            state.array("scores", n, None),
+            views, state.array("family_index", n), state.array("size_consistency", n), state.array("scores", n, None)
         )
 
 
@@ -177,7 +156,7 @@ class MultitaskGP(NamedTuple):
         scalers: of dense views, by the labelled families and the new one alike.
         kernel_scales: (V, 2) mean squared distance and mean squared length of each view.
         weights: (n, T) of the sampled networks.
-        rbf_rate: see `BlendConfig`.
+        config: constants.
         shared_variance: of each kernel, in what the new family has in common with others.
     """
 
@@ -185,7 +164,7 @@ class MultitaskGP(NamedTuple):
     scalers: list[Scaler]
     kernel_scales: FloatArray
     weights: FloatArray
-    rbf_rate: float
+    config: BlendConfig
     shared_variance: float
 
     def predict(self, features: GraphFeatures, task: int = 0) -> FloatArray:
@@ -193,13 +172,11 @@ class MultitaskGP(NamedTuple):
 
         They go towards 0 for graphs, or a family, unlike all in the sample.
         """
-        sample_views = _with_subtree_shares(
-            [scaler(view) for scaler, view in zip(self.scalers, self.sample.dense, strict=True)], self.sample.subtrees
-        )
+        sample_views = [scaler(view) for scaler, view in zip(self.scalers, self.sample.views, strict=True)]
         views = self._views(features)
         spans = [slice(start, start + CHUNK_GRAPHS) for start in range(0, max(len(features), 1), CHUNK_GRAPHS)]
         kernels = (
-            _graph_kernel([view[span] for view in views], sample_views, self.kernel_scales, self.rbf_rate)
+            _graph_kernel([view[span] for view in views], sample_views, self.kernel_scales, self.config)
             for span in spans
         )
         return np.concatenate([kernel @ self.weights[:, task] for kernel in kernels])
@@ -208,12 +185,12 @@ class MultitaskGP(NamedTuple):
         """Standard deviation over a pool, or a part of a large one, of what may be expected before labels are seen."""
         rows = np.random.default_rng(0).permutation(len(pool))[:PRIOR_GRAPHS]
         views = self._views(pool.select(np.sort(rows)))
-        kernel = _graph_kernel(views, views, self.kernel_scales, self.rbf_rate)
+        kernel = _graph_kernel(views, views, self.kernel_scales, self.config)
         return float(np.sqrt(max(self.shared_variance * (kernel.diagonal().mean() - kernel.mean()), 0.0)))
 
-    def _views(self, features: GraphFeatures) -> list[FeatureMatrix]:
-        *dense, subtrees = GPInputTransform(self.scalers, self.sample.subtree_ids)(features)
-        return _with_subtree_shares(dense, subtrees)
+    def _views(self, features: GraphFeatures) -> list[FloatArray]:
+        views = features.dense_views(embedding=False)
+        return [scaler(view) for scaler, view in zip(self.scalers, views, strict=True)]
 
     def to_state(self) -> State:
         """What the sample and the constants of the blend do not have."""
@@ -231,10 +208,10 @@ class MultitaskGP(NamedTuple):
             sample: the networks that it was conditioned on.
             config: the constants that it was made with.
         """
-        scales = state.array("kernel_scales", len(sample.dense) + 1, 2)
+        scales = state.array("kernel_scales", len(sample.views), 2)
         weights = state.array("weights", *sample.scores.shape)
-        scalers = scalers_from(state, sample.dense)
-        return cls(sample, scalers, scales, weights, config.rbf_rate, state.number("shared_variance"))
+        scalers = scalers_from(state, sample.views)
+        return cls(sample, scalers, scales, weights, config, state.number("shared_variance"))
 
 
 def sampled_rows(families: Sequence[Sequence[Part]], seed: int, config: BlendConfig) -> list[IntArray]:
@@ -291,21 +268,13 @@ def _bins(y: FloatArray, num_bins: int) -> FloatArray:
     return bins
 
 
-def _with_subtree_shares(dense: Sequence[FeatureMatrix], roots: FeatureMatrix) -> list[FeatureMatrix]:
-    """Views with subtrees by their shares instead of counts: families differ in size."""
-    assert isinstance(roots, csr_array)
-    lengths = np.sqrt(np.maximum(sq_norms(roots), 1))
-    shares = roots.data / np.repeat(lengths, np.diff(roots.indptr))
-    return [*dense, csr_array((shares, roots.indices, roots.indptr), shape=roots.shape)]
-
-
 def _graph_kernel(
-    views: Sequence[FeatureMatrix], others: Sequence[FeatureMatrix], scales: FloatArray, rbf_rate: float
+    views: Sequence[FloatArray], others: Sequence[FloatArray], scales: FloatArray, config: BlendConfig
 ) -> FloatArray:
     """(m, n): sum over views of both kernels."""
-    total = np.zeros((views[0].shape[0], others[0].shape[0]))
-    for view, other, (distance, sq_length) in zip(views, others, scales, strict=True):
+    total = np.zeros((len(views[0]), len(others[0])))
+    for view, other, (distance, sq_length), linear in zip(views, others, scales, config.linear_weights, strict=True):
         if sq_length > 0:  # a view that is all zero carries no information
             sq_dists, gram = sq_dists_and_gram(view, other)
-            total += np.exp(-rbf_rate * sq_dists / distance) + gram / sq_length
+            total += np.exp(-config.rbf_rate * sq_dists / distance) + linear * gram / sq_length
     return total

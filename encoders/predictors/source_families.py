@@ -70,30 +70,28 @@ class TargetContext(NamedTuple):
         return mean, np.sqrt(max(1 - float(self.prior.mean @ self.prior.mean), 0.1) + by_weights)
 
     def candidates(self, count: int, config: BlendConfig) -> list[Candidate]:
-        """What `count` labels decide between: the prior; with hints also none of them, and each of them alone.
+        """What `count` labels decide between: the prior and its opposite; hints count as a whole, alone, or not at all.
 
         Args:
             count: of labels.
             config: constants.
         """
         common = Candidate(self.prior, config.kernel_prior)
-        num_hints = len(self.prior.mean) - NUM_SCORES
-        if not num_hints or count > config.max_labels_of_candidates:
+        if count > config.max_labels_of_candidates:
             return [common]
-        known = np.arange(len(self.prior.mean)) < NUM_SCORES
-        without = LinearPrior(
-            np.where(known, self.prior.mean, 0), np.where(np.outer(known, known), self.prior.covariance, 0)
-        )
-        small = config.followed_variance * np.eye(len(known))
-        alone = [
-            Candidate(
-                LinearPrior(config.followed_weight * np.eye(len(known))[NUM_SCORES + index], small),
-                config.followed_prior,
-                1 / num_hints,
-            )
-            for index in range(num_hints)
-        ]
-        return [common, Candidate(without, config.kernel_prior), *alone]
+        mean, covariance = self.prior
+        known = np.arange(len(mean)) < NUM_SCORES
+        opposite = LinearPrior(np.where(known, -mean, mean), covariance)
+        found = [common, Candidate(opposite, config.kernel_prior, config.opposite_probability)]
+        num_hints = len(mean) - NUM_SCORES
+        if num_hints:
+            without = LinearPrior(np.where(known, mean, 0), np.where(np.outer(known, known), covariance, 0))
+            found.append(Candidate(without, config.kernel_prior))
+        small = config.followed_variance * np.eye(len(mean))
+        for unit in np.eye(len(mean))[NUM_SCORES:]:
+            alone = LinearPrior(config.followed_weight * unit, small)
+            found.append(Candidate(alone, config.followed_prior, 1 / num_hints))
+        return found
 
     def to_state(self) -> State:
         """All of it."""
