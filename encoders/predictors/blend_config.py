@@ -12,7 +12,7 @@ from encoders.training.loop import TrainConfig
 
 # prior means of the weights of log FLOPs, log parameters, log bytes of activations, multi-task GP
 Weights = tuple[float, float, float, float]
-KERNEL_PRIOR = KernelPrior(rbf_variance=0.2, rate=0.5, linear_variance=0.1, noise_variance=0.3)
+KERNEL_PRIOR = KernelPrior(rbf_variance=0.3, rate=0.5, linear_variance=0.15, noise_variance=0.3)
 FOLLOWED_PRIOR = KernelPrior(rbf_variance=0.03, rate=0.5, linear_variance=0.03, noise_variance=0.03)
 
 
@@ -20,8 +20,8 @@ FOLLOWED_PRIOR = KernelPrior(rbf_variance=0.03, rate=0.5, linear_variance=0.03, 
 class BlendConfig:
     """Constants of a blend.
 
-    Chosen on the families of `examples.papers.universal`; RESULTS.md says what each would have got from a choice by the
-    others ("Constants of scores without labels").
+    Chosen on the families of `examples.papers.universal`, with other draws of labels than it reports; RESULTS.md says
+    what each would have got from a choice by the others ("Constants of scores without labels").
 
     Attributes:
         weights_of_operations: expected weights of the prior scores, in normal scores of labels, in families where
@@ -72,7 +72,7 @@ class BlendConfig:
     typical_transfer: float = 0.5
     max_explained: float = 0.7
     kernel_prior: KernelPrior = KERNEL_PRIOR
-    opposite_probability: float = 0.05
+    opposite_probability: float = 0.02
     hint_variance: float = 0.1
     followed_weight: float = 0.9
     followed_variance: float = 0.01

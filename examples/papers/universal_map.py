@@ -27,6 +27,14 @@ TITLES = {
     "darts": "DARTS",
     "nasbench_nlp": "NAS-Bench-NLP",
     "timm_imagenet": "timm",
+    "naap440": "NAAP-440",
+    "metaqnn": "MetaQNN",
+    "cifar_resnet": "ResNets",
+    "nasbench_graph": "NAS-Bench-Graph",
+    "graphgym": "GraphGym",
+    "gpt": "GPT shapes",
+    "face_landmarks": "MobileNetV2, landmarks",
+    "lstm_ptb": "LSTMs",
 }
 
 
@@ -46,7 +54,7 @@ def main() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.6), constrained_layout=True)
     for place, name in enumerate(METRICS):
         chosen = owner == place
-        left.scatter(*plane[chosen].T, s=4, color=plt.get_cmap("tab10")(place), label=TITLES[name], linewidths=0)
+        left.scatter(*plane[chosen].T, s=4, color=plt.get_cmap("tab20")(place), label=TITLES[name], linewidths=0)
     left.legend(markerscale=4, fontsize=8, loc="best", framealpha=0.9)
     left.set_title("by family")
     dots = right.scatter(*plane.T, s=4, c=np.concatenate(ranks), cmap="viridis", linewidths=0)

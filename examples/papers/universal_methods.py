@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cgir.typing import FloatArray
-from encoders import CostPredictor, Encoder, HandPredictor, Predictor, TrainConfig, log_flops, log_params
+from encoders import CostPredictor, Encoder, Graphs, HandPredictor, Predictor, TrainConfig, log_flops, log_params
 from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.features.label_transforms import RankGauss
 from encoders.features.scalers import Scaler
@@ -93,6 +93,11 @@ class ExpectingHand:
         return self.process.predict([self.scaler(graphs.properties)], self.context.scores(graphs, 0))[0]
 
 
+def log_sizes(graphs: Graphs) -> FloatArray:
+    """The sum of log FLOPs and log parameters of G graphs: (G,)."""
+    return log_flops(graphs) + log_params(graphs)
+
+
 def universal(left_out: str, seed: int, folder: Path) -> Predictor:
     """`Predictor` taught by all tasks of all families but one; it is kept in the folder.
 
@@ -159,6 +164,7 @@ def features_of(name: str) -> GraphFeatures:
 METHODS: dict[str, Method] = {
     "log FLOPs": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_flops)), True),
     "log parameters": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_params)), True),
+    "log FLOPs + log parameters": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_sizes)), True),
     "GP on hand features": Method(lambda left_out, seed, folder: OnGraphs(HandPredictor()), False),
     "GP on hand features, expecting size": Method(lambda left_out, seed, folder: ExpectingHand(), False),
     "from scratch": Method(lambda left_out, seed, folder: OnGraphs(Predictor(Encoder(seed=seed), head="rank")), False),
