@@ -90,15 +90,17 @@ def table(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
 
 
 def described(corpus: Path, folder: Path) -> dict[str, Any]:
-    """What the model card says of the corpus, and of scores on families left out: as measured here, or as it was.
+    """What the model card says of corpus, pretraining and scores on families left out: as made here, or as it was.
 
     Args:
         corpus: the folder of the corpus.
         folder: of encoders, predictors and scores.
     """
     made, scores, before = corpus / "corpus.json", table(folder), card()
+    pretrained = place(folder, "universal", SEED).exists()
     return {
         "corpus": json.loads(made.read_text()) if made.exists() else before["corpus"],
+        "pretraining": asdict(RECIPES["universal"]) | {"seed": SEED} if pretrained else before["pretraining"],
         "scores": {"what": SCORES, **scores} if scores else before["scores"],
     }
 
@@ -120,11 +122,10 @@ def main() -> None:
     trace_timm()
     shipped = in_reference(taught(start(args.folder), METRICS, SEED))
     about = {
-        "pretraining": asdict(RECIPES["universal"]) | {"seed": SEED},
+        **described(args.corpus, args.folder),
         "labels": METRICS,
         "networks": {name: len(family(name).graphs) for name in METRICS},
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        **described(args.corpus, args.folder),
         "tasks": {"imagenet_top1": task(shipped, args.folder)},
     }
     shipped.save(WEIGHTS / "universal")
