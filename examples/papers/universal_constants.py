@@ -78,8 +78,8 @@ def tables(found: dict[str, dict[Setting, float]]) -> list[Table]:
         means = [mean(settings[parameters, share] for settings in found.values()) for share in shares]
         lines.append((f"x {parameters:g}", *(f"{value:.3f}" for value in means)))
     grid = Table(
-        "Mean over targets, by the weight of log parameters (rows) and of the multi-task process (columns), as multiples "
-        "of ours",
+        "Mean over targets, by the weight of log parameters (rows) and of the multi-task process (columns), as "
+        "multiples of ours",
         ("", *(f"x {share:g}" for share in shares)),
         tuple(lines),
     )
