@@ -47,5 +47,8 @@ def test_source_families_are_followed_before_the_first_answers() -> None:
 
 def test_hints_are_followed_before_the_first_answers() -> None:
     """A pool of the space is no reason to forget them."""
-    told = blend(-1).fit([], [], pool=GRAPHS, hints={"planted": (GRAPHS, LABELS, 1.0)})
-    assert first_answers(told) > first_answers(blend(-1)) + LABELS.std()
+    labels, halves = np.random.default_rng(0).normal(size=60), (np.arange(30), np.arange(30, 60))
+    predictor = Predictor().fit_sources([(GRAPHS.select(half), labels[half]) for half in halves])
+    alone = first_answers(predictor)
+    told = predictor.fit([], [], pool=GRAPHS, hints={"planted": (GRAPHS, LABELS, 1.0)})
+    assert first_answers(told) > alone + LABELS.std()

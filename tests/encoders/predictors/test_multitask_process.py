@@ -204,7 +204,7 @@ def test_large_families_are_drawn_from() -> None:
     config = replace(CONFIG, sampled_networks=18)
     found = sample(config=config)
     assert found.scores.shape == (18 + 18 + 15, 1)
-    assert [len(view) for view in found.dense] == [51] * 2
+    assert [len(view) for view in found.views] == [51] * 2
     other = sample(config=config, seed=1)
     np.testing.assert_array_equal(sample(config=config).views[1], found.views[1])
     assert np.abs(other.views[1] - found.views[1]).max() > 1e-3
