@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from cgir.package_check import check_packages
 from cgir.store import GraphStore
 from cgir.typing import FloatArray
 
+from .hint_values import hints_of, read_hints
 from .label_csv import LabelColumn, read_labels
 from .options import NETWORKS, add_trace_options, parse_seed, positive_int
 from .output import say
@@ -37,9 +39,16 @@ EPILOG = """measurements:
   A model is named as on the command line, or by its file or function alone where one model only is called so; \
 a network of a data set by its string.
   Networks without a value are ranked too, and help to say what is usual. Several values of one model are averaged.
+hints:
+  Cheap values of many networks, where the metric is known of few: accuracy after three epochs or on another data set, \
+a proxy, the latency on other devices.
+  The measurements decide how far they are believed. Same files, one column a hint; - in front where lower is better.
 examples:
   cgir finetune net.py:small net.py:wide net.py:deep net.onnx --labels measured.csv --input-shape 1,3,224,224 -o ranker
   cgir finetune @models.txt --labels measured.csv --metric latency --lower-is-better -o ranker
+  cgir finetune @models.txt --labels measured.csv --hint accuracy_3_epochs=early.csv --hint -loss=early.csv -o ranker
+  cgir finetune @models.txt --labels phone.csv --lower-is-better --hint -laptop=others.csv --hint -server=others.csv \
+-o ranker
   cgir finetune labelled --metric accuracy --limit 50 -o ranker        a data set, as `cgir tables graphs` writes it
 """
 
@@ -77,6 +86,11 @@ def _add_label_options(parser: argparse.ArgumentParser) -> None:
         "--lower-is-better", action="store_true",
         help="the metric is a loss, an error or a time: it is learned with its sign turned",
     )  # fmt: skip
+    parser.add_argument(
+        "--hint", action="append", default=[], metavar="[-]NAME[=FILE.csv]",
+        help="a column of FILE.csv, or another label of the data sets, that may go with the metric, see below; "
+        "repeatable",
+    )  # fmt: skip
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -87,14 +101,16 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--head", choices=HEADS, default="blend",
-        help="default: %(default)s, a Gaussian process that starts from what needs no label",
+        help="default: %(default)s, a Gaussian process that starts from what needs no label: sizes, labels of other "
+        "families, hints",
     )  # fmt: skip
     parser.add_argument(
-        "--ensemble", type=positive_int, metavar="N", help="networks to average (default: 1; blend and gp have none)"
+        "--ensemble", type=positive_int, metavar="N", help="networks to average (default: 1); not of blend and gp"
     )
     parser.add_argument(
         "--sources", type=Path, nargs="+", default=[], metavar="STORE",
-        help="data sets of other families with the same label, learned from first",
+        help="data sets of other families with the same label, learned from first, in the place of those that the "
+        "shipped encoder knows",
     )  # fmt: skip
 
 
@@ -104,16 +120,19 @@ def run(args: argparse.Namespace) -> int:
     import encoders
 
     # small inputs first, so that mistakes are reported before models are traced
+    if args.hint and args.head != "blend":
+        raise LabelError(f"--hint: head {args.head} takes none; leave --head out")
     column = read_labels(args.labels, args.metric) if args.labels else None
     predictor = encoders.Predictor(load_start(args.encoder), head=args.head, ensemble=args.ensemble)
     targets = open_targets(args.networks)
     metric, values = choose_labels(targets, column, args.metric)
     sign = -1 if args.lower_is_better else 1
+    hints = read_hints(args.hint, targets)
     families = [read_source(path, metric) for path in args.sources]
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
     if families:
         predictor.fit_sources([(others, sign * y) for others, y in families], seed=args.seed)
-    num_labels = fit(predictor, graphs, sign * values, args.limit, args.seed)
+    num_labels = fit(predictor, graphs, sign * values, args.limit, args.seed, hints)
     predictor.save(args.output)
     say(format_table(targets.names, *predict_scores(predictor, graphs), args.top, (metric, values)))
     say(f"predictor: {printable(args.output)} ({num_labels} labels)")
@@ -175,7 +194,14 @@ def read_source(path: Path, metric: str) -> tuple[GraphBatch, FloatArray]:
     return store.batch(labelled), store.labels[metric][labelled]
 
 
-def fit(predictor: Predictor, graphs: GraphBatch, y: FloatArray, limit: int | None, seed: int) -> int:
+def fit(
+    predictor: Predictor,
+    graphs: GraphBatch,
+    y: FloatArray,
+    limit: int | None,
+    seed: int,
+    hints: Mapping[str, FloatArray],
+) -> int:
     """Fit on the graphs that have a label, with all of them as the pool.
 
     Args:
@@ -184,13 +210,14 @@ def fit(predictor: Predictor, graphs: GraphBatch, y: FloatArray, limit: int | No
         y: (G,) labels, higher is better, NaN where unknown.
         limit: use this many, drawn at random; None for all.
         seed: of the drawing, of weights and of batches.
+        hints: (G,) values of each, NaN where unknown.
 
     Returns:
         How many labels were used.
     """
     labelled = np.flatnonzero(np.isfinite(y))
     chosen = labelled[np.random.default_rng(seed).permutation(len(labelled))[:limit]]
-    predictor.fit(graphs.select(chosen), y[chosen], seed=seed, pool=graphs)
+    predictor.fit(graphs.select(chosen), y[chosen], seed=seed, pool=graphs, hints=hints_of(graphs, hints))
     return len(chosen)
 
 

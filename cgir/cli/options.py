@@ -22,7 +22,7 @@ NETWORKS = (
     "@FILE reads a list from a file, one a line"
 )
 
-SIGNED = ("--objective",)  # options whose values may begin with a sign
+SIGNED = ("--objective", "--hint")  # options whose values may begin with a sign
 LARGEST, ELEMENTS = 2**31 - 1, 2**63 - 1  # of a count, and of the elements of a tensor
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 BYTES = re.compile(r"(\d+\.?\d*|\.\d+)([kMGT]?)")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgir.errors import CgirError, printable
 from cgir.graph_batch import GraphBatch
+from cgir.limits import Limits
 from cgir.package_check import check_packages
 from cgir.typing import FloatArray
 
@@ -28,20 +29,26 @@ EPILOG = """examples:
 the tasks that need no label, and what their scores are worth
   cgir predict net.py:build --task imagenet_top1 --input-shape 1,3,224,224
   cgir predict @models.txt --predictor ranker -o scores.csv
+  cgir predict pool --predictor universal                              \
+networks of one family, compared with each other without a label
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `cgir predict`."""
     parser.description = (
-        "Rank networks, best first: with a predictor that `cgir finetune` wrote, or, for a known task, "
-        "with none of your own measurements. Alone it lists the tasks."
+        "Rank networks, best first: with a predictor that `cgir finetune` wrote, or with none of your own "
+        "measurements, for a known task or compared with each other. Alone it lists the tasks."
     )
     parser.epilog, parser.formatter_class = EPILOG, argparse.RawDescriptionHelpFormatter
     parser.fromfile_prefix_chars = "@"
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=NETWORKS)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--predictor", type=Path, metavar="FOLDER", help="written by `cgir finetune`")
+    how.add_argument(
+        "--predictor", type=Path, metavar="FOLDER | universal",
+        help="written by `cgir finetune`; or the one that comes with the package: it knows labels of other families, "
+        "takes the networks for one more, and scores each by how it differs from the others, without a unit",
+    )  # fmt: skip
     how.add_argument("--task", metavar="NAME", help="without a predictor: what to guess, such as imagenet_top1")
     parser.add_argument(
         "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
@@ -55,19 +62,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a ranking of the networks; without any, the tasks that need no label."""
     check_packages("frontends", "encoders")
-    import encoders
-
     if not args.networks and not args.predictor and not args.task:
         say(list_tasks())
         return 0
     if not args.networks:
         raise CgirError("which networks? `cgir predict --help` says what can be named")
     check_output(args.output)  # before models are traced, as are predictor and task
-    model = encoders.Predictor.load(args.predictor, args.limits) if args.predictor else check_task(args.task)
+    model = load_predictor(args.predictor, args.limits) if args.predictor else check_task(args.task)
     targets = open_targets(args.networks)
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
     say(rank_networks(model, targets.names, graphs, args.top, args.output))
     return 0
+
+
+def load_predictor(path: Path, limits: Limits) -> Predictor:
+    """The predictor in a folder; by its name the shipped one, whose pool are the graphs that it is given.
+
+    Args:
+        path: the folder, or the name.
+        limits: what its file may take.
+    """
+    import encoders
+
+    if str(path) != SHIPPED_ENCODER:
+        return encoders.Predictor.load(path, limits)
+    from encoders.predictors.pretrained import load_pretrained
+
+    return encoders.Predictor(load_pretrained(SHIPPED_ENCODER))
 
 
 def list_tasks() -> str:

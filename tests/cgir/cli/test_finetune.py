@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,58 @@ def test_models_saved_graphs_and_data_sets_are_read_together(
     assert main(["finetune", "pool", "graph.json", *TRAINED, "-o", "ranker"]) == 0
     header, *_, last = capsys.readouterr().out.splitlines()
     assert (header.split()[-2:], last) == (["params", "network"], "predictor: ranker (4 labels)")
+
+
+def test_hints_are_columns_of_files_and_labels_of_data_sets(
+    models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch = cgir.GraphBatch.of([frontends.trace(frontends.build(m), input_shape=(1, 3, 16, 16)) for m in models])
+    loss, speed, known = [0.1, 0.9, 0.2, 0.4, 0.3, 0.5, 0.6], [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], [9.0, 8.0, 7.0, 3.0]
+    lines = [f"{model},{a},{b}\n" for model, a, b in zip(models, loss, speed, strict=True)]
+    Path("early.csv").write_text("model,loss,speed\n" + "".join(lines))
+    labels = measured("measured.csv", dict(zip(["w4", "w8", "w16", "w32"], known, strict=True)))
+    words = ["finetune", *models, "--labels", labels, "--encoder", "none", *SHAPE, "-o", "ranker"]
+    found = _scores([*words, "--hint", "-loss=early.csv", "--hint", "speed=early.csv"], capsys)
+    assert found == _scores(["predict", *models, "--predictor", "ranker", *SHAPE], capsys)  # it is saved with its hints
+    assert found != pytest.approx(_scores(words, capsys), abs=1e-2)
+    # by hand, with the library
+    hints = {"loss": (batch, [-value for value in loss]), "speed": (batch, speed)}
+    predictor = encoders.Predictor().fit(batch.select([0, 2, 4, 6]), known, pool=batch, hints=hints)
+    assert [found[model] for model in models] == pytest.approx(predictor.predict(batch), abs=2e-3)
+    # a label of a data set, where it is known
+    columns = {"accuracy": [9.0, nan, 8.0, nan, 7.0, nan, 3.0], "speed": [*speed[:5], nan, nan]}
+    cgir.GraphStore.write("nets", batch, specs=models, labels=columns)
+    words = ["finetune", "nets", "--metric", "accuracy", "--encoder", "none", "-o", "ranker", "--hint", "speed"]
+    found = _scores(words, capsys)
+    some = {"speed": (batch.select(range(5)), speed[:5])}
+    predictor.fit(batch.select([0, 2, 4, 6]), known, pool=batch, hints=some)
+    assert [found[model] for model in models] == pytest.approx(predictor.predict(batch), abs=2e-3)
+
+
+def _scores(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    assert main(words) == 0
+    return {row[-1]: float(row[1]) for row in ranked(capsys.readouterr().out)}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hint", "early"], r"--hint early: the data sets have no label of that name, they have none; a column .*"),
+        (["--hint", "late=early.csv"], r"early.csv: no column 'late'; it has early, flat"),
+        (["--hint", "early=none.csv"], r"none.csv: No such file or directory"),
+        (["--hint", "-flat=early.csv"], r"--hint -flat=early.csv: all 2 labels equal 1.0; .*"),
+        (["--hint", "early=early.csv", "--hint", "-early=early.csv"], r"--hint: early is given twice; .*"),
+        (["--hint", "early=early.csv", "--head", "gp"], r"--hint: head gp takes none; leave --head out"),
+        (["--ensemble", "3"], r"predictor: ensemble=3, but head 'blend' is one process; leave it out"),
+    ],
+)
+def test_wrong_hints_are_one_line(
+    models: list[str], words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured("measured.csv", {"w4": 1.0, "w6": 2.0})
+    Path("early.csv").write_text("model,early,flat\nw4,1,1\nw6,2,1\n")
+    assert main(["finetune", *models, "--labels", "measured.csv", "--encoder", "none", *SHAPE, *words, "-o", "x"]) == 2
+    assert re.fullmatch("cgir: " + message + "\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cli_samples import SHAPE, TRAINED, measured, ranked, ship_weights, write_nets
 from encoders_samples import random_cnns
 
 import cgir
+import encoders
+import frontends
+import frontends.spaces
 from cgir.cli.main import main
 
 
@@ -67,6 +71,21 @@ def test_a_task_needs_no_predictor(
     text = capsys.readouterr().out
     assert "imagenet_top1 (%): accuracy on ImageNet\n  learned from timm, ofa_mbv3\n" in text
     assert text.endswith("on a family that was left out: timm 0.61, ofa_mbv3 0.90\n")
+
+
+def test_the_shipped_predictor_compares_networks_of_a_family(
+    models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = frontends.spaces.get("nasbench_macro", channels=4)
+    specs = [space.sample(np.random.default_rng(seed)) for seed in range(12)]
+    graphs = space.graphs(specs)
+    cgir.GraphStore.write("pool", graphs, specs=map(space.format, specs))
+    assert main(["predict", "pool", "--predictor", "universal", "-o", "scores.csv"]) == 0
+    assert "imagenet" not in capsys.readouterr().out
+    with Path("scores.csv").open(newline="") as file:
+        found = {row["model"]: float(row["score"]) for row in csv.DictReader(file)}
+    predictor = encoders.Predictor(encoders.load_pretrained("universal")).fit([], [], pool=graphs)
+    assert [found[space.format(spec)] for spec in specs] == pytest.approx(predictor.predict(graphs).tolist())
 
 
 def test_unknown_tasks_are_one_line(
