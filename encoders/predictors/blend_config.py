@@ -62,8 +62,8 @@ class BlendConfig:
         gnn_train: how they are trained; all labels are in one batch, which is prepared once.
     """
 
-    weights_of_operations: Weights = (0.15, 0.0, 0.1, 0.5)
-    weights_of_sizes: Weights = (0.4, 0.22, 0.15, 0.3)
+    weights_of_operations: Weights = (0.2, 0.0, 0.1, 0.5)
+    weights_of_sizes: Weights = (0.5, 0.15, 0.1, 0.2)
     operations_from: float = 2.4
     sizes_to: float = 1.6
     weight_variance: float = 0.03

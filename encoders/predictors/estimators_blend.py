@@ -37,6 +37,7 @@ class BlendEstimator:
 
     Attributes:
         context: what unlabelled graphs of the target, and hints, tell; None before there are some.
+        target_task: which labels of source families the target is like.
         gp: what labels of the target taught; None before there are some.
         gnn_member: GNNs that learned these labels, where they are enough and worth it.
     """
@@ -53,6 +54,7 @@ class BlendEstimator:
     ) -> None:
         self.source_model, self.tasks, self.gnn, self.config = source_model, tuple(tasks), gnn, config or BlendConfig()
         self.context: TargetContext | None = None
+        self.target_task = 0
         self.gp: GraphGP | None = None
         self.gnn_member: GnnMember | None = None
         self._last_context: tuple[tuple[object, ...], list[Hint], TargetContext] | None = None
@@ -81,7 +83,7 @@ class BlendEstimator:
             seed: see `GaussianProcess`.
         """
         self.gp = self.gnn_member = None
-        self.context = self._context_of(pool, hints, task, seed)
+        self.context, self.target_task = self._context_of(pool, hints, task, seed), task
 
     def fit(
         self,
@@ -199,6 +201,7 @@ class BlendEstimator:
     def to_state(self) -> State:
         """All of it, with the constants."""
         state = State({"blend": self.config.to_json(), "tasks": list(self.tasks), "wants_gnn": self.gnn})
+        state.meta["target_task"] = self.target_task
         state.add("source_model", None if self.source_model is None else self.source_model.to_state())
         state.add("context", None if self.context is None else self.context.to_state())
         state.add("gp", None if self.gp is None else self.gp.to_state())
@@ -216,6 +219,9 @@ class BlendEstimator:
             raise TypeError(f"wants_gnn: found {wants_gnn!r:.60}, expected true or false")
         model = state.part("source_model")
         estimator = cls(None if model is None else SourceModel.from_state(model), tasks, wants_gnn, config)
+        estimator.target_task = state.count("target_task")
+        if estimator.target_task >= len(tasks):
+            raise ValueError(f"target_task: {estimator.target_task} of {len(tasks)} tasks")
         context, gp, gnn = (state.part(name) for name in ("context", "gp", "gnn"))
         if context is not None:
             sample = None if estimator.source_model is None else estimator.source_model.sample

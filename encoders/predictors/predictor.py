@@ -278,7 +278,8 @@ class Predictor:
             )
         features = self._features(graphs)
         if isinstance(estimator, BlendEstimator):
-            task = self._task_of(features)
+            adapted = estimator.context is not None and self.task is None
+            task = estimator.target_task if adapted else self._task_of(features)
         else:
             task = task_index(self.task, estimator.tasks)
         scores, stds = estimator.predict(features, task)

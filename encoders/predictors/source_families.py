@@ -234,6 +234,7 @@ def target_context(
     raw = _raw_scores(pool, multitask, smoothed, task)
     min_stds = np.asarray([config.min_size_std] * len(SIZES) + [0.0] * (raw.shape[1] - len(SIZES)))
     scaler = Scaler.fit(raw, min_stds)
+    scaler.scale[NUM_SCORES:] = 1  # a hint that says little of the pool's graphs is not scaled up
     if np.ptp(pool.input_sizes) > 0:
         scaler.scale[SIZES.index(PARAMS)] = 0  # where sizes of inputs vary, so does what parameters are worth
     mean = np.asarray(_mean_weights(consistency, config))
