@@ -24,10 +24,10 @@ OWN_BYTES = 0  # address space that the process takes without a network; measure
 WAIT = 10  # times as many seconds may pass as a network may compute: the machine has other things to do
 MOST_BYTES = 64 << 20  # of an answer
 FORBIDDEN = (
-    "socket.", "subprocess.", "shutil.", "ctypes.dlopen", "pty.", "urllib.", "http.", "ftplib.", "smtplib.", "sqlite3.",
+    "socket.", "subprocess.", "shutil.", "ctypes.", "pty.", "urllib.", "http.", "ftplib.", "smtplib.", "sqlite3.",
     "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "os.kill", "os.remove",
     "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.putenv",
-    "os.unsetenv", "os.utime", "os.mkfifo", "os.setxattr", "os.removexattr", "signal.pthread_kill",
+    "os.unsetenv", "os.utime", "os.mkfifo", "os.setxattr", "os.removexattr", "signal.pthread_kill", "gc.get_",
 )  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 UNSAFE = ("breakpoint", "compile", "eval", "exec", "exit", "help", "input", "open", "quit")
@@ -57,15 +57,24 @@ def trace_source(head: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def _builtins() -> dict[str, Any]:
-    """Those of Python but what opens files or runs code, and an import of the modules that networks may import."""
-    from frontends.tables.lemur.source_checks import MODULES
+    """Those of Python but what opens files or runs code; imports and attributes by name are those that may be read."""
+    from frontends.tables.lemur.source_checks import BY_NAME, MODULES, is_hidden
 
     def import_allowed(name: str, *rest: Any) -> Any:
         if name not in MODULES and name != "__future__":
             raise ImportError(f"networks may not import {name}")
         return builtins.__import__(name, *rest)
 
-    return {**{k: v for k, v in vars(builtins).items() if k not in UNSAFE}, "__import__": import_allowed}
+    def by_name(function: Callable[..., Any]) -> Callable[..., Any]:
+        def allowed(value: object, name: str, *rest: Any) -> Any:
+            if type(name) is not str or is_hidden(name):  # a subclass of str may be another name when it is read
+                raise AttributeError(f"no network may call {function.__name__} with {name!r}")
+            return function(value, name, *rest)
+
+        return allowed
+
+    safe = {name: value for name, value in vars(builtins).items() if name not in UNSAFE}
+    return {**safe, **{name: by_name(safe[name]) for name in BY_NAME}, "__import__": import_allowed}
 
 
 def _trace(head: dict[str, Any], parts: Sequence[bytes]) -> list[bytes]:

@@ -32,6 +32,9 @@ HIDDEN = """
     memmap open_memmap savetxt savez savez_compressed testing tofile DataSource
     ForwardRef get_objects get_referents get_referrers get_type_hints
     ag_frame cr_frame f_back f_builtins f_globals f_locals gi_code gi_frame tb_frame
+    asyncio bltns contextlib copyreg mpmath operator optree sympy tokenize types unittest
+    CodeType FunctionType LambdaType attrgetter create_fn eval_type evaluate evaluate_forward_ref methodcaller
+    garbage register set_debug singledispatch singledispatchmethod update_wrapper wraps
 """
 MODULES, ATTRIBUTES = frozenset(ALLOWED.split()), frozenset(HIDDEN.split())
 NAMES = frozenset(("breakpoint", "compile", "delattr", "eval", "exec", "globals", "locals", "open", "vars"))
@@ -65,6 +68,11 @@ def checked_tree(source: str, name: str) -> ast.Module:
             raise
         raise TraceError(f"{name}: no Python source ({type(error).__name__}: {printable(error, 100)})") from None
     return tree
+
+
+def is_hidden(name: str) -> bool:
+    """Whether an attribute leads out of the modules that are allowed, under whatever private name it stands there."""
+    return _is_special(name) or name.lstrip("_") in ATTRIBUTES or name == "_C"
 
 
 def source_key(source: str, name: str) -> str:
@@ -116,7 +124,7 @@ def _problems(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((node.lineno, problem) for problem in _import_problems(node))
-        elif isinstance(node, ast.Attribute) and _is_hidden(node.attr):
+        elif isinstance(node, ast.Attribute) and is_hidden(node.attr):
             yield node.lineno, f"reads .{node.attr}"
         elif isinstance(node, ast.Name) and (node.id in NAMES or _is_special(node.id)):
             yield node.lineno, f"uses {node.id}"
@@ -124,8 +132,10 @@ def _problems(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, f"passes {node.id} on"
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_NAME:
             yield from ((node.lineno, problem) for problem in _by_name_problems(node))
-        elif isinstance(node, ast.MatchClass) and any(map(_is_hidden, node.kwd_attrs)):
+        elif isinstance(node, ast.MatchClass) and any(map(is_hidden, node.kwd_attrs)):
             yield node.lineno, f"matches {', '.join(node.kwd_attrs)}"
+        elif isinstance(node, ast.MatchClass) and node.patterns:  # a class may say which attributes these are
+            yield node.lineno, "matches attributes by their positions"
 
 
 def _import_problems(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
@@ -137,7 +147,7 @@ def _import_problems(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
         yield f"imports from {module}"
         return
     for alias in node.names:
-        if alias.name == "*" or (_is_hidden(alias.name) and f"{module}.{alias.name}" not in MODULES):
+        if alias.name == "*" or (is_hidden(alias.name) and f"{module}.{alias.name}" not in MODULES):
             yield f"imports {alias.name} from {module}"
 
 
@@ -146,15 +156,10 @@ def _by_name_problems(call: ast.Call) -> Iterator[str]:
     assert isinstance(call.func, ast.Name)
     name = call.args[1] if len(call.args) > 1 else None
     if isinstance(name, ast.Constant) and isinstance(name.value, str):
-        if _is_hidden(name.value):
+        if is_hidden(name.value):
             yield f"reads .{name.value}"
     elif not (isinstance(call.args[0] if call.args else None, ast.Name) and ast.unparse(call.args[0]) == "self"):
         yield f"calls {call.func.id} with a name that is computed"
-
-
-def _is_hidden(name: str) -> bool:
-    """Whether an attribute leads out of the modules that are allowed, under whatever private name it stands there."""
-    return _is_special(name) or name.lstrip("_") in ATTRIBUTES or name == "_C"
 
 
 def _is_special(name: str) -> bool:

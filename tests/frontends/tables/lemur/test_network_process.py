@@ -21,7 +21,7 @@ SETTINGS = {"lr": 0.01, "momentum": 0.9, "dropout": 0.2, "batch": 16, "transform
 ROOT = Path(__file__).parents[4]
 
 ATTEMPTS = """
-import os, sys, socket, subprocess, resource
+import ctypes, os, sys, socket, subprocess, resource
 from pathlib import Path
 from frontends.tables.lemur import network_worker
 there, keep = Path(sys.argv[1]), os.dup(1)
@@ -47,6 +47,7 @@ attempts = {
     "fork": os.fork,
     "kill": lambda: os.kill(os.getppid(), 0),
     "connect": lambda: socket.create_connection(("127.0.0.1", 9)),
+    "native": lambda: ctypes.pythonapi.system(b"true"),
     "read": lambda: open(there / "old"),
 }
 for name, attempt in attempts.items():
@@ -84,6 +85,14 @@ def test_a_network_that_fails_says_where() -> None:
         trace("import ctypes\nctypes.string_at(0)")
 
 
+@pytest.mark.parametrize("call", ["getattr(self, name)", "hasattr(self, name)", "setattr(self, name, 0)"])
+def test_names_that_are_computed_are_checked_when_they_are_used(call: str) -> None:
+    lines = ["self = nn.init.constant_", "name = '__glo' + 'bals__'", call]
+    source = PLAIN.replace("        self.device = device\n", "".join(f"        {line}\n" for line in lines))
+    with pytest.raises(TraceError, match=r"^net: AttributeError: no network may call .*attr with '__globals__'$"):
+        trace(source)
+
+
 def test_a_network_without_an_end_is_ended() -> None:
     trace(PLAIN)  # the process is there
     start = time.monotonic()
@@ -114,7 +123,7 @@ def test_a_restricted_process_can_only_read_and_compute(tmp_path: Path) -> None:
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     outcomes = dict(line.split(": ", 1) for line in found.stdout.splitlines())
     assert outcomes.pop("read") == "done"
-    assert len(outcomes) == 12
+    assert len(outcomes) == 13
     assert all(outcome.startswith("networks may not ") for outcome in outcomes.values()), outcomes
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert (tmp_path / "old").read_text() == "old"

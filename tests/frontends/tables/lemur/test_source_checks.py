@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import functools
+import importlib
+import operator
+import os
+import sys
+import types
 
 import pytest
 from lemur_samples import BRANCHES, PLAIN
 
 from cgir import TraceError
-from frontends.tables.lemur.source_checks import LONGEST, checked_tree, source_key
+from frontends.tables.lemur.source_checks import LONGEST, MODULES, checked_tree, is_hidden, source_key
 
 HOSTILE = {
     "import": ("import subprocess\nsubprocess.run(['id'])", "line 1 imports subprocess"),
@@ -35,6 +41,13 @@ HOSTILE = {
     "numpy": ("import numpy as np\nnp.fromfile('x')", r"line 2 reads \.fromfile"),
     "pickle": ("import numpy as np\nnp.zeros(1).dump('x')", r"line 2 reads \.dump"),
     "match": ("import torch\nmatch torch:\n    case object(hub=x): pass", "line 3 matches hub"),
+    "match by position": ("match 1:\n    case int(x): x", "line 2 matches attributes by their positions"),
+    "builtins of a module": ("import enum\nenum.bltns", r"line 2 reads \.bltns"),
+    "operator": ("import typing\ntyping.operator", r"line 2 reads \.operator"),
+    "types": ("import dataclasses\ndataclasses.types", r"line 2 reads \.types"),
+    "text as code": ("import dataclasses\ndataclasses._create_fn", r"line 2 reads \._create_fn"),
+    "attributes copied": ("import functools\nfunctools.update_wrapper", r"line 2 reads \.update_wrapper"),
+    "annotation read": ("from functools import singledispatch as s\ns", "line 1 imports singledispatch from functools"),
     "annotation": ("import typing\ntyping.get_type_hints", r"line 2 reads \.get_type_hints"),
     "no Python": ("class Net(:", r"no Python source \(SyntaxError"),
     "nested": ("(" * 100_000, r"no Python source \("),
@@ -85,3 +98,14 @@ def test_equal_needs_have_equal_keys() -> None:
         source_key(unused + PLAIN.replace("        self.device", "        helper(1)\n        self.device"), "net")
         != key
     )
+
+
+def test_no_attribute_of_the_modules_of_python_runs_code() -> None:
+    runs = (open, exec, eval, getattr, setattr, vars, globals, __import__, importlib.import_module, os.system)
+    makes = (operator.attrgetter, operator.methodcaller, types.FunctionType, types.CodeType, functools.update_wrapper)
+    known = [importlib.import_module(name) for name in MODULES if name.partition(".")[0] in sys.stdlib_module_names]
+    for module in known:  # which grows
+        read = [getattr(module, name) for name in dir(module) if not is_hidden(name)]
+        assert not [value for value in read if any(value is other for other in (*runs, *makes))], module
+        known += [value for value in read if isinstance(value, types.ModuleType) and value not in known]
+    assert len(known) > 12
