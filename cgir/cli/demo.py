@@ -1,4 +1,4 @@
-"""`cgir demo`: trace, pretrain, fine-tune on few labels and compare, on networks and labels that come with the package.
+"""`cgir demo`: trace, pretrain, rank by few labels or none, compare, on networks and labels that come with the package.
 
 It needs neither data nor network access, and takes a few minutes.
 """
@@ -37,19 +37,21 @@ class DemoConfig:
 
     `labels`: of the target family that a method is given; `draws`: of these labels, at random; `extra_graphs`:
     unlabelled networks of every family beside the labelled ones, which cost nothing; `pretraining_steps`: optimiser
-    steps; `train`: of fine-tuning, None for the default.
+    steps; `train`: of heads on the encoder, None for the default; `rehearsed`: networks of each family that are
+    trained without labels.
     """
 
     labels: int = 20
     draws: int = 5
     extra_graphs: int = 750
-    pretraining_steps: int = 300
+    pretraining_steps: int = 100
     train: TrainConfig | None = None
+    rehearsed: int = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `cgir demo`."""
-    parser.description = "Trace, draw, pretrain, fine-tune on 20 labels, compare. No data, no network."
+    parser.description = "Trace, draw, pretrain, rank by 20 labels or none, compare, rehearse. No data, no network."
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("runs/demo"),
         help="folder for pictures and the report (default: %(default)s)",
@@ -60,13 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo, and write its report to `args.output`."""
     demo_report.check_matplotlib()
-    check_packages("frontends", "encoders", "contrastive")
+    check_packages("frontends", "encoders", "contrastive", "search")
     run_demo(args.output, args.seed)
     return 0
 
 
 def run_demo(folder: Path, seed: int = 0, config: DemoConfig | None = None) -> None:
-    """Trace, draw, pretrain, fine-tune on labels of a family whose labels nothing else used, compare, and report.
+    """Trace, draw, pretrain, learn from labels of a family whose labels nothing else used, compare, and report.
 
     Args:
         folder: for the report, its pictures, the predictor, and data sets of the labelled networks.
@@ -86,14 +88,18 @@ def run_demo(folder: Path, seed: int = 0, config: DemoConfig | None = None) -> N
     names = [name for name in families for _ in range(len(unlabelled) // len(families))]
     encoder = _pretrain(unlabelled, names, folder / f"pretraining-{seed}", config.pretraining_steps, seed)
     _print(f"4. {config.labels} labels of {TARGET}, {config.draws} draws; the other two families bring all of theirs")
-    target = families.pop(TARGET)
-    sources, methods = list(families.values()), _methods(encoder, config.train)
+    target = families[TARGET]
+    sources, methods = _others(families, TARGET), _methods(encoder, config.train)
     outcomes = [_evaluate(name, method, target, sources, seed, config) for name, method in methods.items()]
     _print(demo_report.text_table(outcomes, config.labels))
     predictor, test = _fit_first_draw(methods["cgir"], target, sources, seed, config.labels)
     predictor.save(folder / "predictor")
     picture = folder / "scatter.png"
     demo_report.draw_scatter(picture, predictor.predict(test.graphs), test.labels, config.labels)
+    _print(
+        "5. Rehearsal: a few networks of a family learn to draw waves, without labels; the other families bring theirs"
+    )
+    _rehearse(families, config.rehearsed, seed)
     seconds = time.monotonic() - start
     report = folder / "report.html"
     demo_report.write_page(report, outcomes, config.labels, picture, drawing, example, seconds)
@@ -160,7 +166,32 @@ def _methods(encoder: Encoder, train: TrainConfig | None) -> Mapping[str, Method
     from contrastive.transfer_protocol import BASELINES, transfer_method
 
     options: dict[str, Any] = {} if train is None else {"train": train}
-    return {"cgir": transfer_method(encoder, head="blend", **options), **BASELINES}
+    heads = transfer_method(encoder, head="rank", frozen=True, **options)
+    return {"cgir": transfer_method(None), "heads on the encoder": heads, **BASELINES}
+
+
+def _others(families: Mapping[str, LabelledFamily], target: str) -> list[LabelledFamily]:
+    return [family for name, family in families.items() if name != target]
+
+
+def _rehearse(families: Mapping[str, LabelledFamily], count: int, seed: int) -> None:
+    """Rank each family without a label, and again after short trainings of some of its networks; a line each."""
+    from contrastive.transfer_protocol import transfer_method
+    from encoders import Predictor
+    from encoders.metrics import spearman
+    from frontends import tables
+
+    digits = tables.load("digits")
+    for name, family in families.items():
+        predictor = transfer_method(None)(_others(families, name), seed)
+        table = digits.family(name)
+        assert isinstance(predictor, Predictor)
+        assert table.space is not None
+        before = spearman(predictor.predict(family.graphs), family.labels)
+        rehearsal = predictor.rehearse(table.space, table.specs, count, seed=seed)
+        after = spearman(predictor.fit([], [], pool=family.graphs).predict(family.graphs), family.labels)
+        ranks = f"Spearman with 0 labels {before:.3f} before, {after:.3f} after"
+        _print(f"   {name:14s} {len(rehearsal.trained)} networks in {rehearsal.seconds:4.1f} s: {ranks}")
 
 
 def _evaluate(

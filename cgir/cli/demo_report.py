@@ -97,7 +97,7 @@ def write_page(
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>cgir demo</title>",
         f"<style>{STYLE}</style><h1>cgir demo</h1>",
-        "<p>250 networks of a family that was pretrained on without labels; "
+        "<p>250 networks of a family, labels of two others known; "
         "the accuracies of a few are given, the others are ranked.",
         f"Mean and standard deviation over {len(outcomes[0].spearman)} draws of labels; "
         f"measured in {seconds:.0f} s.</p>",
