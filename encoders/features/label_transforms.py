@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
-from cgir.errors import LabelError
+from cgir.errors import LabelError, one_line
 from cgir.typing import FloatArray
 
 
 def check_labels(y: ArrayLike, graphs: int) -> FloatArray:
     """Labels as float64 (graphs,); LabelError if nothing can be learned from them."""
-    values = np.asarray(y, np.float64)
+    try:
+        values = np.asarray(y, np.float64)
+    except (TypeError, ValueError) as error:
+        raise LabelError(f"fit: labels must be numbers ({one_line(error, 100)})") from error
     if values.ndim != 1 or len(values) != graphs:
         raise LabelError(f"fit: {graphs} graphs need {graphs} labels in one vector; found shape {values.shape}")
     if graphs < 2:

@@ -55,12 +55,12 @@ def check_hint(name: str, features: GraphFeatures, values: ArrayLike, weight: fl
         LabelError: there are no such values.
     """
     try:
-        checked = check_labels(np.asarray(values, np.float64), len(features))
-    except (LabelError, TypeError, ValueError) as error:
+        checked = check_labels(values, len(features))
+    except LabelError as error:
         reason = str(error).removeprefix("fit: ")
-        raise LabelError(f"hint {name!r}: {reason}") from error
+        raise LabelError(f"hint {name!r:.60}: {reason}") from error
     if not isinstance(weight, int | float | np.number) or not 0 <= weight <= 1:
-        raise LabelError(f"hint {name!r}: weight {weight!r}; expected a number from 0 to 1")
+        raise LabelError(f"hint {name!r:.60}: weight {weight!r:.60}; expected a number from 0 to 1")
     return Hint(features, checked.copy(), float(weight))
 
 

@@ -193,6 +193,10 @@ class Predictor:
         """
         estimator = self.estimator.copy()
         pool_features = None if pool is None else self._features(pool)
+        if pool_features is not None and not len(pool_features):
+            raise LabelError("fit: the pool has no graphs; expected unlabelled graphs of the family, or pool=None")
+        if hints is not None and not isinstance(hints, Mapping):
+            raise LabelError(f"fit: hints: found {type(hints).__name__}; expected name -> (graphs, values)")
         if not isinstance(estimator, BlendEstimator):
             if hints:
                 raise LabelError(f"fit: head {self.head!r} takes no hints; use head='blend'")
@@ -200,8 +204,7 @@ class Predictor:
             labels = check_labels(y, len(features))
             estimator.fit(features, labels, pool_features, task_index(self.task, estimator.tasks), seed)
         else:
-            rehearsed = {} if self.rehearsal is None else {"rehearsal": self.rehearsal.as_hint()}
-            features, checked = self._features(graphs), self._hints({**rehearsed, **(hints or {})})
+            features, checked = self._features(graphs), self._hints({**self._rehearsed(), **(hints or {})})
             if pool_features is not None and not np.size(y) and not len(features):
                 estimator.adapt(pool_features, checked, self._task_of(pool_features), seed)
             else:
@@ -361,13 +364,22 @@ class Predictor:
         """Graphs, and what is computed from them with this predictor's encoder where an estimator reads it."""
         return graphs if isinstance(graphs, GraphFeatures) else GraphFeatures(as_tensors(graphs), self.encoder)
 
+    def _rehearsed(self) -> Hints:
+        """What was rehearsed, as a hint; nothing, with a warning, where no network is above another one."""
+        if self.rehearsal is None:
+            return {}
+        if np.ptp(self.rehearsal.values) == 0:
+            logger.warning("fit: rehearsal ranks none of its %d networks; it is no hint", len(self.rehearsal.trained))
+            return {}
+        return {"rehearsal": self.rehearsal.as_hint()}
+
     def _hints(self, hints: Hints) -> dict[str, Hint]:
         """Checked hints; those with the same graphs (the same object) have the same features."""
         features: dict[int, GraphFeatures] = {}
         checked = {}
         for name, hint in hints.items():
             if not isinstance(hint, tuple) or len(hint) not in (2, 3):
-                raise LabelError(f"hint {name!r}: found {type(hint).__name__}; expected (graphs, values)")
+                raise LabelError(f"hint {name!r:.60}: found {type(hint).__name__}; expected (graphs, values)")
             graphs, values, *weight = hint
             if id(graphs) not in features:
                 features[id(graphs)] = self._features(graphs)

@@ -40,7 +40,9 @@ def small_space(space: Space[Any], spec: Any, images: Tensor | None = None, seed
     if images is not None:
         return _skeleton(space, tuple(images.shape[1:])), images
     _, channels, own, _ = shapes[0]
-    stride = _stride(_skeleton(space, (channels, own, own)).module(spec), natural_noise(2, channels, own, seed))
+    with isolated(seed, torch.device("cpu")):
+        module = _skeleton(space, (channels, own, own)).module(spec)
+    stride = _stride(module, natural_noise(2, channels, own, seed))
     size = min(own, max(FEWEST_PIXELS, LEAST * stride))
     return _skeleton(space, (channels, size, size)), natural_noise(IMAGES, channels, size, seed)
 

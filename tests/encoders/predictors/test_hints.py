@@ -192,7 +192,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "not finite": ((POOL, np.where(np.arange(90) == 4, np.nan, LABELS)), r"hint 'proxy': label 4 is nan"),
     "constant": ((POOL, np.ones(90)), "hint 'proxy': all 90 labels equal 1.0"),
     "too few": ((POOL, LABELS[:80]), "hint 'proxy': 90 graphs need 90 labels"),
-    "words": ((POOL, ["a"] * 90), "hint 'proxy': could not convert"),
+    "words": ((POOL, ["a"] * 90), "hint 'proxy': labels must be numbers"),
     "no pair": (LABELS, "hint 'proxy': found ndarray; expected .graphs, values."),
     "too long": ((POOL, LABELS, 0.5, 1), "hint 'proxy': found tuple; expected .graphs, values."),
     "too strong": ((POOL, LABELS, 1.5), "hint 'proxy': weight 1.5; expected a number from 0 to 1"),
@@ -209,6 +209,15 @@ def test_what_is_no_hint_is_refused_in_one_line(name: str) -> None:
         predictor.fit(POOL.select(np.arange(5)), LABELS[:5], pool=POOL, hints={"fine": (POOL, LABELS), "proxy": hint})
     assert "\n" not in str(error.value)
     assert not predictor.estimator.is_fitted
+
+
+def test_hints_without_names_and_an_empty_pool_are_refused() -> None:
+    few, none = POOL.select(np.arange(5)), POOL.select(np.arange(0))
+    with pytest.raises(LabelError, match=r"^fit: hints: found list; expected name -> \(graphs, values\)$"):
+        Predictor().fit(few, LABELS[:5], hints=[(POOL, LABELS)])  # type: ignore[arg-type]
+    for graphs, labels in ((few, LABELS[:5]), (none, [])):
+        with pytest.raises(LabelError, match=r"^fit: the pool has no graphs; expected unlabelled graphs"):
+            Predictor().fit(graphs, labels, pool=none)
 
 
 @pytest.mark.parametrize("head", ["gp", "rank", "mse"])

@@ -120,6 +120,7 @@ BAD = [
     (LABELS[:29], "30 graphs need 30 labels"),
     (LABELS[:30, None], "in one vector"),
     (np.full(30, 2.0), "all 30 labels equal 2.0"),
+    (["a"] * 30, "labels must be numbers"),
     (np.where(np.arange(30) == 4, np.nan, 1.0 * np.arange(30)), "label 4 is nan"),
     (np.where(np.arange(30) == 5, -np.inf, 1.0 * np.arange(30)), "label 5 is -inf"),
 ]

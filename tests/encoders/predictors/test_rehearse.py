@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cgir.errors import CgirError
 from encoders import Predictor
@@ -39,6 +40,21 @@ def test_more_is_added_to_what_is_done() -> None:
     second = predictor.rehearse(SPACE, SPECS, count=2, done=first)
     assert list(second.outcomes)[:1] == list(first.outcomes)
     assert len(second.outcomes) == 2
+
+
+@pytest.mark.parametrize("pool", [SPECS, SPECS[:1] * 3], ids=["one", "equal"])
+def test_networks_that_nothing_tells_apart_are_no_hint(pool: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    predictor = Predictor().fit([], [], pool=POOL)
+    before = predictor.predict(POOL)
+    predictor.rehearse(SPACE, pool, count=len(pool), seconds=0.001 if pool is SPECS else None)
+    np.testing.assert_array_equal(predictor.fit([], [], pool=POOL).predict(POOL), before)
+    assert "rehearsal ranks none of its" in caplog.text
+
+
+def test_the_random_state_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    Predictor().rehearse(SPACE, SPECS, count=1)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_other_heads_take_no_hint() -> None:
