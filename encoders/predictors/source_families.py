@@ -24,7 +24,7 @@ from encoders.models.encoder import Encoder
 
 from .blend_config import BlendConfig
 from .estimators import SourceData
-from .hints import Hint, SmoothedHints, smooth
+from .hints import WEIGHT, Hint, SmoothedHints, smooth
 from .multitask_process import MultitaskGP, SourceSample, sampled_rows, size_consistency
 from .serialization import State, scaler_from, scaler_state
 
@@ -274,7 +274,10 @@ def _linear_prior(
     std = max(float(known.std()), 1e-12)
     agreement = ((known - known.mean())[:, None] * (hinted - hinted.mean(axis=0))).mean(axis=0) / std
     count = max(len(weights), 1)
-    means = np.concatenate([mean, weights / count * np.clip(1 + agreement, 0, 1)])
+    believed = weights / count * np.clip(1 + agreement, 0, 1)
+    # hints that correlate so with labels leave the less to the others, whose constants go with hints of `WEIGHT`
+    left = np.sqrt(max(1 - float(believed.sum()) ** 2, 0) / (1 - WEIGHT**2))
+    means = np.concatenate([mean * min(left, 1.0), believed])
     explained = float((scores @ means).var())
     means *= min(1.0, np.sqrt(config.max_explained / max(explained, 1e-12)))
     variances = [config.weight_variance] * NUM_SCORES + [config.hint_variance / count] * len(weights)

@@ -15,7 +15,7 @@ from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders import Predictor, compute_features
-from encoders.features.graph_features import GPInputTransform, GraphFeatures
+from encoders.features.graph_features import FLOPS, GPInputTransform, GraphFeatures
 from encoders.gaussian_process.regression import GaussianProcess
 from encoders.metrics import spearman
 from encoders.predictors import hints as hints_module
@@ -244,3 +244,15 @@ def test_labels_and_hints_are_left_as_they_are() -> None:
     values, features = LABELS.copy(), GraphFeatures(POOL.graphs)
     fitted({"h": (features, values)}, 5)
     np.testing.assert_array_equal(values, LABELS)
+
+
+def test_without_labels_a_hint_that_is_believed_in_full_ranks_alone() -> None:
+    """What a hint leaves unexplained is all that sizes can add; up to the default belief they lose nothing."""
+    hint = {"grows with sizes": (POOL, POOL.properties[:, FLOPS] + noise(0), 1.0)}
+    predictor = fitted(hint, 0)
+    (smoothed,) = context_of(predictor).hints
+    assert spearman(predictor.predict(POOL), smoothed.predict(POOL)[:, 0]) > 0.999
+    sizes = [
+        context_of(fitted({"": (*hint["grows with sizes"][:2], weight)}, 0)).prior.mean[0] for weight in (0.3, 0.5, 0.9)
+    ]
+    assert sizes[2] < 0.7 * sizes[1]
