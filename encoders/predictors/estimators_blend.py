@@ -69,7 +69,14 @@ class BlendEstimator:
         return copy.copy(self)
 
     def fit_sources(self, sources: SourceData, seed: int) -> None:
-        """See `Estimator.fit_sources`."""
+        """See `Estimator.fit_sources`; LabelError for a family with two sets of labels of one task."""
+        for family in sources.families:
+            tasks = [part.column for part in family]
+            if len(set(tasks)) < len(tasks):
+                names = ", ".join(sorted({sources.tasks[task] for task in tasks}))
+                raise LabelError(
+                    f"fit_sources: {len(tasks)} sets of labels of the same graphs, for {names} alone; give each a task"
+                )
         self.source_model, self.tasks = SourceModel.fit(sources, seed, self.config), tuple(sources.tasks)
         self.context, self.gp, self.gnn_member = None, None, None
 

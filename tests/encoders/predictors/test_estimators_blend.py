@@ -426,3 +426,9 @@ def test_members_of_an_ensemble_do_not_copy_what_families_taught() -> None:
     copied = encoder.without_sources()
     assert type(copied) is Encoder
     np.testing.assert_array_equal(copied.embed(GRAPHS[:5]), encoder.embed(GRAPHS[:5]))
+
+
+def test_two_sets_of_labels_of_one_task_are_refused() -> None:
+    graphs, labels = FAMILIES[0]
+    with pytest.raises(LabelError, match="2 sets of labels of the same graphs, for accuracy alone; give each a task"):
+        Predictor().fit_sources([(graphs, labels), (graphs, -labels)])
