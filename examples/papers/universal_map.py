@@ -51,11 +51,11 @@ def main() -> None:
         ranks.append(rankdata(next(iter(found.labels.values()))[rows]) / len(rows))
     together, owner = np.concatenate(vectors), np.concatenate(owners)
     plane = TSNE(perplexity=40, init="pca", random_state=0).fit_transform(Scaler.fit(together)(together))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.6), constrained_layout=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 6.4), constrained_layout=True)
     for place, name in enumerate(METRICS):
         chosen = owner == place
         left.scatter(*plane[chosen].T, s=4, color=plt.get_cmap("tab20")(place), label=TITLES[name], linewidths=0)
-    left.legend(markerscale=4, fontsize=8, loc="best", framealpha=0.9)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=6, markerscale=4, fontsize=8)
     left.set_title("by family")
     dots = right.scatter(*plane.T, s=4, c=np.concatenate(ranks), cmap="viridis", linewidths=0)
     right.set_title("by measured quality, as a rank inside the family")
