@@ -15,6 +15,7 @@ from tqdm import tqdm
 from cgir.errors import CgirError
 from cgir.typing import FloatArray, IntArray
 from encoders.features.scalers import Scaler
+from encoders.gaussian_process.regression import DEFAULT_PRIOR
 from encoders.models.encoder import Encoder
 from encoders.training.loop import MAX_GRADIENT_NORM, decay_learning_rate
 from encoders.training.seeding import seeded
@@ -26,7 +27,6 @@ from .pretraining_set import Pool
 
 FAMILIES = 3  # of a step
 SHOWN, ASKED = 10, 20  # networks of each that show their behaviours, and that are asked
-RBF, LINEAR, NOISE = 0.5, 0.3, 0.2  # variances of each view's kernels and of a behaviour
 
 
 @in_plain_surroundings(grad=True)
@@ -97,7 +97,7 @@ def episode_loss(embeddings: Tensor, hand: FloatArray, ranks: FloatArray) -> Ten
     y = (y - y[:SHOWN].mean(0)) / y.std(0).clamp(min=1e-3)
     standardised = (embeddings - embeddings.mean(0)) / (embeddings.std(0) + 1e-3)
     covariance = _kernel(standardised) + _kernel(torch.from_numpy(Scaler.fit(hand)(hand)).to(embeddings.dtype))
-    noise = NOISE * torch.eye(SHOWN, dtype=embeddings.dtype)
+    noise = DEFAULT_PRIOR.noise_variance * torch.eye(SHOWN, dtype=embeddings.dtype)
     weights = torch.linalg.solve(covariance[:SHOWN, :SHOWN] + noise, y[:SHOWN])
     loss: Tensor = (covariance[SHOWN:, :SHOWN] @ weights - y[SHOWN:]).square().mean()
     return loss
@@ -107,5 +107,6 @@ def _kernel(x: Tensor) -> Tensor:
     """An RBF of distances over their mean square and a linear kernel, where `encoders.gaussian_process` starts."""
     distances = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
     products = x @ x.T
-    rbf = torch.exp(-0.5 * distances / distances.mean().clamp(min=1e-6))
-    return RBF * rbf + LINEAR * products / products.diagonal().mean().clamp(min=1e-6)
+    rbf = torch.exp(-DEFAULT_PRIOR.rate * distances / distances.mean().clamp(min=1e-6))
+    linear = products / products.diagonal().mean().clamp(min=1e-6)
+    return DEFAULT_PRIOR.rbf_variance * rbf + DEFAULT_PRIOR.linear_variance * linear

@@ -55,8 +55,10 @@ def hints_of(graphs: GraphBatch, hints: Mapping[str, FloatArray]) -> dict[str, t
     found = {}
     for name, values in hints.items():
         known = np.flatnonzero(np.isfinite(values))
-        some = selected.setdefault(known.tobytes(), graphs.select(known))
-        found[name] = some, values[known]
+        key = known.tobytes()
+        if key not in selected:
+            selected[key] = graphs.select(known)
+        found[name] = selected[key], values[known]
     return found
 
 

@@ -16,14 +16,7 @@ from encoders.gaussian_process.model_averaging import BayesianModelAverage, Cand
 from encoders.gaussian_process.regression import DEFAULT_PRIOR, NO_SCORES, GaussianProcess, LinearPrior
 
 from .estimators import DEFAULT_TASK, LabelTransform, SourceData, in_label_units, labels_from, labels_state
-from .serialization import (
-    State,
-    add_scalers,
-    scalers_from,
-    sparse_from,
-    sparse_state,
-    views_from,
-)
+from .serialization import State, add_inputs, inputs_from
 
 ALONE = Candidate(NO_SCORES, DEFAULT_PRIOR)
 NO_SOURCES = "fit_sources: a Gaussian process learns only from the target's labels; use head='blend', 'rank' or 'mse'"
@@ -75,7 +68,6 @@ class GraphGP(NamedTuple):
         """All of it; the processes have views, labels, prior scores and order of the labels in common."""
         processes = self.average.processes
         first = processes[0]
-        *dense, subtrees = first.views
         state = State.of_arrays(
             y=first.y,
             scores=first.scores,
@@ -83,23 +75,16 @@ class GraphGP(NamedTuple):
             log_hyperparameters=np.stack([process.log_hyperparameters for process in processes]),
             linear_means=np.stack([process.linear_prior.mean for process in processes]),
             linear_covariances=np.stack([process.linear_prior.covariance for process in processes]),
-            subtree_ids=self.transform.subtree_ids,
-            **{f"views.{index}": np.asarray(view) for index, view in enumerate(dense)},
         )
-        add_scalers(state, self.transform.scalers)
-        state.add("subtrees", sparse_state(subtrees))
+        add_inputs(state, self.transform, first.views)
         state.add("labels", labels_state(self.labels))
         return state
 
     @classmethod
     def from_state(cls, state: State, num_scores: int) -> GraphGP:
         """What `to_state` gave, for so many prior scores."""
-        dense, y = views_from(state), state.array("y", None)
-        state.check_matrix(len(y), len(y))
-        transform = GPInputTransform(scalers_from(state, dense), state.array("subtree_ids", None))
-        views = [*dense, sparse_from(state.required("subtrees"), len(transform.subtree_ids) + 1)]
-        if any(view.shape[0] != len(y) for view in views):
-            raise ValueError(f"views of {[view.shape[0] for view in views]} graphs and labels of {len(y)}")
+        y = state.array("y", None)
+        transform, views = inputs_from(state, len(y))
         posterior, scores = state.array("posterior_weights", None), state.array("scores", len(y), num_scores)
         count = len(posterior)
         priors = map(

@@ -20,7 +20,7 @@ from encoders.features.graph_features import GPInputTransform, GraphFeatures
 from encoders.features.label_transforms import check_labels, normal_scores
 from encoders.gaussian_process.regression import GaussianProcess
 
-from .serialization import State, add_scalers, scalers_from, sparse_from, sparse_state, views_from
+from .serialization import State, add_inputs, inputs_from
 
 MAX_GRAPHS = 1000  # with a value, that a hint is smoothed from: the process costs the cube of their number
 WEIGHT = 0.5  # of a hint that comes without one
@@ -116,28 +116,20 @@ class SmoothedHints:
 
     def to_state(self) -> State:
         """All of it."""
-        *dense, subtrees = self.process.views
         state = State.of_arrays(
             y=self.process.y,
             log_hyperparameters=self.process.log_hyperparameters,
             solved=self.solved,
             weights=self.weights,
-            subtree_ids=self.transform.subtree_ids,
-            **{f"views.{index}": np.asarray(view) for index, view in enumerate(dense)},
         )
-        add_scalers(state, self.transform.scalers)
-        state.add("subtrees", sparse_state(subtrees))
+        add_inputs(state, self.transform, self.process.views)
         return state
 
     @classmethod
     def from_state(cls, state: State) -> SmoothedHints:
         """What `to_state` gave."""
-        dense, y = views_from(state), state.array("y", None)
-        state.check_matrix(len(y), len(y))
-        transform = GPInputTransform(scalers_from(state, dense), state.array("subtree_ids", None))
-        views = [*dense, sparse_from(state.required("subtrees"), len(transform.subtree_ids) + 1)]
-        if any(view.shape[0] != len(y) for view in views):
-            raise ValueError(f"views of {[view.shape[0] for view in views]} graphs and values of {len(y)}")
+        y = state.array("y", None)
+        transform, views = inputs_from(state, len(y))
         process = GaussianProcess(views, y, state.array("log_hyperparameters", None))
         solved = state.array("solved", len(y), None)
         return cls(transform, process, solved, state.array("weights", solved.shape[1]))

@@ -152,14 +152,15 @@ def _usable(table: Table) -> Table:
     """The rows that have a graph and all labels; of a network with several rows the best, as recipes differ."""
     known = _known(table)
     rows = table.only(**known.only) if known.only else table
-    values = np.column_stack([_values(rows, metric) for metric in known.metrics])
+    values = np.column_stack([higher_is_better(rows, metric) for metric in known.metrics])
     complete = np.flatnonzero(np.isfinite(values).all(axis=1) & rows.has_graph)
     best_first = complete[np.argsort(-values[complete, 0], kind="stable")]
     _, first = np.unique(np.asarray(rows.spec_strings)[best_first], return_index=True)
     return rows.select(np.sort(best_first[first]))
 
 
-def _values(table: Table, metric: str) -> FloatArray:
+def higher_is_better(table: Table, metric: str) -> FloatArray:
+    """A column of a label table, negated where its name says that lower is better."""
     return -table[metric] if any(word in metric for word in LOWER_IS_BETTER) else table[metric]
 
 
@@ -195,7 +196,7 @@ def _hints(table: Table, rng: np.random.Generator) -> dict[str, tuple[GraphBatch
     rows = _drawn(table, MAX_NETWORKS, rng)
     graphs, chosen = table.graphs(rows), table.select(rows)
     known = _known(table)
-    values = {metric: _values(chosen, metric) for metric in known.metrics}
+    values = {metric: higher_is_better(chosen, metric) for metric in known.metrics}
     return {f"{table.name}: {metric}": (graphs, y, known.weight) for metric, y in values.items() if np.ptp(y) > 0}
 
 

@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 from cgir.errors import FileFormatError, one_line
 from cgir.limits import DEFAULT, Limits
 from cgir.typing import AnyArray, FloatArray
+from encoders.features.graph_features import GPInputTransform
 from encoders.features.scalers import Scaler
 from encoders.gaussian_process.regression import FeatureMatrix
 from encoders.models.checkpoints import VERSION, Tensors, read_tensors, write_tensors
@@ -185,6 +186,32 @@ def views_from(state: State) -> list[FloatArray]:
     """Dense views, in double precision, which are named `views.0` and so on."""
     count = sum(name.startswith("views.") for name in state.tensors)
     return [state.array(f"views.{index}", None, None).astype(np.float64, copy=False) for index in range(count)]
+
+
+def add_inputs(state: State, transform: GPInputTransform, views: Sequence[FeatureMatrix]) -> None:
+    """Add what a Gaussian process sees of graphs, and what it has seen of n of them.
+
+    Args:
+        state: to which they are added.
+        transform: graphs -> views.
+        views: of n graphs, dense ones and the counts of subtrees.
+    """
+    *dense, subtrees = views
+    arrays = {f"views.{index}": np.asarray(view) for index, view in enumerate(dense)}
+    state.tensors |= State.of_arrays(subtree_ids=transform.subtree_ids, **arrays).tensors
+    add_scalers(state, transform.scalers)
+    state.add("subtrees", sparse_state(subtrees))
+
+
+def inputs_from(state: State, count: int) -> tuple[GPInputTransform, list[FeatureMatrix]]:
+    """What `add_inputs` added, of `count` graphs; ValueError if views are of others, LimitError for too many graphs."""
+    state.check_matrix(count, count)
+    dense = views_from(state)
+    transform = GPInputTransform(scalers_from(state, dense), state.array("subtree_ids", None))
+    views = [*dense, sparse_from(state.required("subtrees"), len(transform.subtree_ids) + 1)]
+    if any(view.shape[0] != count for view in views):
+        raise ValueError(f"views of {[view.shape[0] for view in views]} graphs, expected {count}")
+    return transform, views
 
 
 def sparse_state(matrix: FeatureMatrix) -> State:

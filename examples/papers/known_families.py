@@ -22,8 +22,8 @@ from encoders.features.graph_features import compute_features
 from encoders.features.label_transforms import normal_scores
 from encoders.metrics import spearman
 from encoders.predictors.estimators import DEFAULT_TASK
-from encoders.predictors.known_families import KNOWN, known_labels
-from examples.papers.universal_families import FAMILIES, TRANSNAS, Family, family
+from encoders.predictors.known_families import KNOWN, TRANSNAS_TASKS, known_labels
+from examples.papers.universal_families import FAMILIES, Family, family
 from examples.papers.universal_methods import universal
 from frontends import tables
 from frontends.tables import Table as LabelTable
@@ -74,7 +74,7 @@ def like_1shot1(text: str) -> bool:
     return inputs in ((0, 1, 2, 2, 2, 2), (0, 1, 1, 2, 2, 3), (0, 1, 1, 1, 2, 2, 2))
 
 
-OTHER_TASKS = tuple(f"{task}_val_metric" for task in TRANSNAS[1:])
+OTHER_TASKS = tuple(f"{task}_val_metric" for task in TRANSNAS_TASKS[1:])
 TARGETS = {
     "DARTS, its own": Target("darts", "darts", draws=5),
     "NAS-Bench-201, its own": Target("nasbench201", "nasbench201", ("cifar10_test_200ep_mean",)),

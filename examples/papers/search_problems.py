@@ -11,7 +11,8 @@ import numpy as np
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
-from examples.papers.universal_families import FAMILIES, TRANSNAS
+from encoders.predictors.known_families import TRANSNAS_TASKS
+from examples.papers.universal_families import FAMILIES
 from frontends import tables
 from frontends.spaces import Space
 from search import ListedSpace
@@ -128,7 +129,7 @@ SOURCES: dict[str, Source] = {
             f"transnas_{kind}", f"{task}_val_metric", 50, 50, papers=MICRO if kind == "micro" else MACRO
         )
         for kind in ("micro", "macro")
-        for task in TRANSNAS
+        for task in TRANSNAS_TASKS
     },
     "NAS-Bench-NLP": Source(
         "nasbench_nlp",

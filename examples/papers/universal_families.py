@@ -14,12 +14,11 @@ from cgir import GraphBatch, GraphStore
 from cgir.analysis.weisfeiler_lehman import graph_hashes
 from cgir.typing import BoolArray, FloatArray, IntArray
 from encoders.predictors.estimators import DEFAULT_TASK
+from encoders.predictors.known_families import GRAPH_DATA, KNOWN, TRANSNAS_TASKS, higher_is_better
 from frontends import tables
 from frontends.spaces import Space
 
-TRANSNAS = ("class_object", "class_scene", "room_layout", "jigsaw", "segmentsemantic", "normal", "autoencoder")
-TRANSNAS_METRICS = {DEFAULT_TASK if task == "class_object" else task: f"{task}_val_metric" for task in TRANSNAS}
-GRAPH_DATA = ("cora", "citeseer", "pubmed", "cs", "physics", "photo", "computers")
+TRANSNAS_METRICS = {DEFAULT_TASK if task == "class_object" else task: f"{task}_val_metric" for task in TRANSNAS_TASKS}
 LANGUAGE = "language"
 
 
@@ -61,21 +60,20 @@ FAMILIES: dict[str, Labels] = {
     "nasbench_nlp": Labels({LANGUAGE: "best_val_loss"}, most=3_000),
     "timm_imagenet": Labels({DEFAULT_TASK: "imagenet_val_top1"}),
     "naap440": Labels({DEFAULT_TASK: "cifar10_test_acc_best"}),
-    "metaqnn": Labels({DEFAULT_TASK: "val_acc_best"}, only={"lr": 0.001}),
+    "metaqnn": Labels({DEFAULT_TASK: "val_acc_best"}, only=KNOWN["metaqnn"].only),
     "cifar_resnet": Labels(
-        {DEFAULT_TASK: "val_acc_best"}, table="resnet_tinyimagenet", only={"lr_step": 35000}, best=True
+        {DEFAULT_TASK: "val_acc_best"}, table="resnet_tinyimagenet", only=KNOWN["resnet_tinyimagenet"].only, best=True
     ),
     "nasbench_graph": Labels(
         {DEFAULT_TASK if data == "cora" else data: f"{data}_test" for data in GRAPH_DATA}, most=3_000
     ),
-    "graphgym": Labels({DEFAULT_TASK: "val_accuracy"}, only={"space": "v2", "dataset": "AmazonPhoto"}),
+    "graphgym": Labels({DEFAULT_TASK: "val_accuracy"}, only=KNOWN["graphgym"].only),
     "gpt": Labels({LANGUAGE: "val_loss_openlm"}, table="openlm", best=True),
     "face_landmarks": Labels({DEFAULT_TASK: "val_error_30ep_tenth"}),
     "lstm_ptb": Labels({LANGUAGE: "val_ppl_best"}, best=True),
 }
 METRICS = {name: dict(labels.metrics) for name, labels in FAMILIES.items()}
 TIMM = Path("runs/universal/timm.parquet")
-LOWER_IS_BETTER = ("loss", "error", "ppl")  # words in the names of such columns
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,7 @@ def family(name: str) -> Family:
     table = tables.load(source.table or name, graphs=TIMM if name == "timm_imagenet" else None)
     if source.only:
         table = table.only(**source.only)
-    labels = {
-        task: table[metric] * (-1 if any(word in metric for word in LOWER_IS_BETTER) else 1)
-        for task, metric in source.metrics.items()
-    }
+    labels = {task: higher_is_better(table, metric) for task, metric in source.metrics.items()}
     known = np.flatnonzero(np.all([np.isfinite(values) for values in labels.values()], axis=0) & table.has_graph)
     drawn = np.random.default_rng(0).permutation(known)[: source.most]
     if source.best:

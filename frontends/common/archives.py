@@ -64,7 +64,7 @@ def _read(archive: zipfile.ZipFile, name: str, limits: Limits, cost: int) -> byt
         with archive.open(info) as stream:
             return stream.read(info.file_size)
     # of zlib, lzma, unknown compressions and passwords
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError) as error:
         raise TraceError(f"{name} in the archive cannot be read ({one_line(error, 100, named=True)})") from error
     except Exception as error:
         if type(error).__module__ not in ("zlib", "_lzma"):  # their errors have no common parent but Exception

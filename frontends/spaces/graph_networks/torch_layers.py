@@ -170,8 +170,8 @@ class ChebLayer(nn.Module):
         return result + self.bias
 
 
-class SageLayer(nn.Module):
-    """Linear layers of the node and of the mean of its neighbours (Hamilton et al. 2017, algorithm 1).
+class GraphLayer(nn.Module):
+    """Linear layers of the node and of the sum of its neighbours, the 1-GNN (Morris et al. 2019, equation 1).
 
     Args:
         in_features: of a node.
@@ -181,6 +181,15 @@ class SageLayer(nn.Module):
     def __init__(self, in_features: int, width: int) -> None:
         super().__init__()
         self.neighbours, self.node = nn.Linear(in_features, width), nn.Linear(in_features, width, bias=False)
+
+    def forward(self, x: Tensor, edges: Edges) -> Tensor:
+        """(B, N, in_features) -> (B, N, width)."""
+        result: Tensor = self.neighbours(neighbour_sum(x, edges)) + self.node(x)
+        return result
+
+
+class SageLayer(GraphLayer):
+    """Linear layers of the node and of the mean of its neighbours (Hamilton et al. 2017, algorithm 1)."""
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
         """(B, N, in_features) -> (B, N, width)."""
@@ -209,24 +218,6 @@ class ArmaLayer(nn.Module):
         messages = gather(self.neighbours(x), edges.source) * edges.weight
         result: Tensor = scatter(messages, edges.target, edges.nodes) + self.node(x) + self.bias
         return result.relu()
-
-
-class GraphLayer(nn.Module):
-    """Linear layers of the node and of the sum of its neighbours, the 1-GNN (Morris et al. 2019, equation 1).
-
-    Args:
-        in_features: of a node.
-        width: of the result.
-    """
-
-    def __init__(self, in_features: int, width: int) -> None:
-        super().__init__()
-        self.neighbours, self.node = nn.Linear(in_features, width), nn.Linear(in_features, width, bias=False)
-
-    def forward(self, x: Tensor, edges: Edges) -> Tensor:
-        """(B, N, in_features) -> (B, N, width)."""
-        result: Tensor = self.neighbours(neighbour_sum(x, edges)) + self.node(x)
-        return result
 
 
 class FcLayer(nn.Linear):

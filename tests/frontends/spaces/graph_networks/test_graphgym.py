@@ -42,7 +42,8 @@ def test_every_published_count_of_parameters() -> None:
     for row in rows("more/graphgym_design_space.csv.gz"):
         if row["space"] != "v1att":
             space = space_of(row)
-            spec, task, level = space.parse(spec_of(row)), TASKS[row["dataset"]], space.level  # type: ignore[attr-defined]
+            spec, task = space.parse(spec_of(row)), TASKS[row["dataset"]]
+            level = space.level  # type: ignore[attr-defined]
             width = width_of(spec, level, task.budget_features)
             found.append(count_parameters(spec, width, task.features, task.classes, level))
             published.append(float(row["params"]))
