@@ -184,8 +184,9 @@ class Predictor:
             pool: unlabelled graphs of the family, by which features are scaled instead of by the few labelled ones. In
                 a blend it also decides how far sizes and the source families count.
             hints: of a blend, cheap signals of networks of the family, labelled or not, as name -> (graphs, values):
-                accuracies after a few epochs, short trainings, proxies, labels on another data set or another device
-                (`-log(ms)`, as higher is better). Each is smoothed over graphs; labels decide which are believed. A
+                accuracies after a few epochs, short trainings, proxies, labels on another data set. Of latencies here
+                and on other devices give `log(ms)`: they grow with size; the smallest prediction is the fastest. Each
+                is smoothed over graphs; labels decide which are believed. A
                 third entry, from 0 to 1, says how far a hint is believed without labels, by default .5.
 
         Raises:

@@ -20,7 +20,7 @@ inside families; they are the same for all encoders, and lighter than those of `
 
 *Behaviours* are what tiny untrained networks do with 16 random images, one pass forwards and one backwards (naswot,
 jacob_cov, grad_norm, snip, fisher, spread and slope of gradients over depth, power and similarity of outputs, seconds;
-synflow and zen of fewer), of up to {MEASURED} networks of seven families, and what others measured: latencies of
+synflow and zen of fewer), of up to {MEASURED} networks of eight families, and what others measured: latencies of
 NAS-Bench-201 and DARTS, seconds of training of NAS-Bench-101, accuracies on 8x8 digits of 250 networks each of
 NAS-Bench-201, -101 and Macro. None is a label of a target. *By episodes*: ten networks of a family show their
 behaviours, and a Gaussian process on embedding and properties has to tell those of twenty others

@@ -136,7 +136,7 @@ def main() -> None:
     rows = [row for path in sorted((args.folder / "scores").glob("*.json")) for row in json.loads(path.read_text())]
     publish(
         "universal",
-        "One encoder, families it has no label of",
+        "Families left out, with 0 to 50 labels",
         ABOUT,
         "python -m examples.papers.universal --workers 2",
         tables(rows),

@@ -21,7 +21,7 @@ Values = Mapping[str, FloatArray]
 
 ABOUT = """\
 What ranks networks before anything is trained, against measured labels. The networks of a space are drawn at random
-from those of "One encoder, families it has no label of": each graph once, none without a path from input to output;
+from those of "Families left out, with 0 to 50 labels": each graph once, none without a path from input to output;
 how many stands behind the name of the space. Labels: CIFAR-10 test accuracy (NAS-Bench-201 and Macro, means over
 seeds), validation accuracy of one run (NAS-Bench-101; DARTS after 50 epochs), object classification
 (TransNAS-Bench-101). Scores are of smaller networks than those that were trained: NAS-Bench-201 with 16 channels and

@@ -49,6 +49,15 @@ def small(name: str) -> spaces.Space:
     return spaces.get(name, **SMALL[name])
 
 
+def assert_refused(space: spaces.Space, text: str, complaint: str) -> None:
+    """A string that is no spec is refused in one line, which begins with the space and has the complaint."""
+    with pytest.raises(cgir.SpecError) as caught:
+        space.parse(text)
+    assert str(caught.value).startswith(f"{space.name}: ")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def rows(name: str) -> Iterator[dict[str, str]]:
     """Rows of a published table; skips where the tables are not."""
     folder = os.environ.get("CGIR_DATA")

@@ -6,7 +6,7 @@ convolution as in MnasNet and MobileNetV3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cgir.builder import GraphBuilder
@@ -119,6 +119,24 @@ def stem(build: GraphBuilder, x: int, channels: int, activation: str) -> int:
         activation: operator.
     """
     return build.relu(conv_bn(build, x, channels, 3, 2), activation)
+
+
+def features(
+    build: GraphBuilder, image: tuple[int, int, int], channels: int, activation: str, blocks: Iterable[BottleneckSpec]
+) -> int:
+    """Input, stem and inverted bottlenecks, in order.
+
+    Args:
+        build: builder of the graph.
+        image: channels, height, width.
+        channels: of the stem.
+        activation: of the stem, an operator.
+        blocks: the bottlenecks.
+    """
+    x: int = build.subgraph(stem, build.input(image), channels, activation)
+    for block in blocks:
+        x = build.subgraph(bottleneck, x, block)
+    return x
 
 
 def head(build: GraphBuilder, x: int, channels: int, activation: str, classes: int) -> int:

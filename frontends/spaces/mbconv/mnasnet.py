@@ -27,7 +27,7 @@ from frontends.spaces.cell import CellGraph, chain
 from frontends.spaces.choices import resample, uniform_crossover
 from frontends.spaces.space import Space
 
-from .blocks import BottleneckSpec, IntegerCode, bottleneck, format_codes, head, parse_codes, stem
+from .blocks import BottleneckSpec, IntegerCode, features, format_codes, head, parse_codes
 
 if TYPE_CHECKING:
     import torch
@@ -89,9 +89,7 @@ class MnasNet(Space[Spec]):
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network at the spec's image size."""
-        x = build.subgraph(stem, build.input((3, spec.r, spec.r)), self.stem, "ReLU")
-        for block in self._blocks(spec):
-            x = build.subgraph(bottleneck, x, block)
+        x = features(build, (3, spec.r, spec.r), self.stem, "ReLU", self._blocks(spec))
         build.subgraph(head, x, self.head, "ReLU", self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:

@@ -25,7 +25,7 @@ from frontends.spaces.cell import CellGraph, chain
 from frontends.spaces.choices import check_text, resample, uniform_crossover
 from frontends.spaces.space import Space
 
-from .blocks import BottleneckSpec, bottleneck, head, stem
+from .blocks import BottleneckSpec, features, head
 from .ofa_mbv3 import make_divisible
 
 if TYPE_CHECKING:
@@ -102,9 +102,7 @@ class MobileNetV2(Space[Spec]):
 
     def network(self, build: GraphBuilder, spec: Spec) -> None:
         """The whole network."""
-        x = build.subgraph(stem, build.input(self.image), self.stem, "ReLU6")
-        for block in self._blocks(spec):
-            x = build.subgraph(bottleneck, x, block)
+        x = features(build, self.image, self.stem, "ReLU6", self._blocks(spec))
         build.subgraph(head, x, self.head, "ReLU6", self.classes)
 
     def module(self, spec: Spec) -> torch.nn.Module:
