@@ -169,6 +169,6 @@ METHODS: dict[str, Method] = {
     "GP on hand features, expecting size": Method(lambda left_out, seed, folder: ExpectingHand(), False),
     "from scratch": Method(lambda left_out, seed, folder: OnGraphs(Predictor(Encoder(seed=seed), head="rank")), False),
     "the paper's recipe": Method(papers, True),
-    "cgir without encoder and sources": Method(lambda left_out, seed, folder: Predictor(), False),
+    "cgir without sources": Method(lambda left_out, seed, folder: Predictor(), False),
     "cgir": Method(universal, True),
 }
