@@ -31,6 +31,10 @@ def check_labels(y: ArrayLike, graphs: int) -> FloatArray:
             f"fit: label {bad[0]} is {values[bad[0]]} ({len(bad)} of {graphs} are not finite); "
             "drop these graphs or repair their labels"
         )
+    if values.max() / 2 - values.min() / 2 > np.finfo(np.float64).max / 2:
+        raise LabelError(
+            f"fit: labels from {values.min():g} to {values.max():g} are too far apart to compute with; scale them"
+        )
     if values.min() == values.max():
         raise LabelError(f"fit: all {graphs} labels equal {values[0]}; nothing ranks one graph above another")
     return values
@@ -46,7 +50,8 @@ class Standardise:
     @classmethod
     def fit(cls, y: FloatArray) -> Standardise:
         """Moments of labels that are not all equal."""
-        return cls(float(y.mean()), float(y.std()))
+        scale = np.abs(y).max()  # squares of the largest numbers overflow
+        return cls(float(y.mean()), float((y / scale).std() * scale))
 
     def forward(self, y: FloatArray) -> FloatArray:
         """Labels -> scores."""

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.features.label_transforms import RankGauss, Standardise, interpolate
+from cgir.errors import LabelError
+from encoders.features.label_transforms import RankGauss, Standardise, check_labels, interpolate
 
 
 @pytest.mark.parametrize("scale", [Standardise, RankGauss])
@@ -27,3 +28,11 @@ def test_interpolation_keeps_the_order_everywhere(x: list[float], seed: int) -> 
     found = interpolate(np.sort(x), known_x, known_y)
     assert (np.diff(found)[np.diff(np.sort(x)) > 1e-9] > 0).all()
     np.testing.assert_allclose(interpolate(known_x, known_x, known_y), known_y)
+
+
+def test_the_largest_numbers_are_labels_or_are_refused() -> None:
+    y = np.asarray([1e200, -1e200, 3e200])
+    np.testing.assert_allclose(Standardise.fit(y).forward(y), Standardise.fit(y / 1e200).forward(y / 1e200))
+    np.testing.assert_array_equal(check_labels(y, 3), y)
+    with pytest.raises(LabelError, match=r"labels from -1e\+308 to 1e\+308 are too far apart to compute with"):
+        check_labels([1e308, -1e308], 2)
