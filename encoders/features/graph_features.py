@@ -96,6 +96,13 @@ class GraphFeatures:
         totals = np.bincount(batch.graph_of_node, np.asarray(elements, np.float64)[batch.kind], len(batch))
         return np.log2(1 + totals)
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether most graphs look up an embedding, as language models do."""
+        batch = self.graphs.batch
+        embeds = np.asarray([kind.op == "Embedding" for kind in batch.kinds], bool)
+        return 2 * len(np.unique(batch.graph_of_node[embeds[batch.kind]])) > len(batch)
+
     def vectors(self) -> FloatArray:
         """(G, D): embedding and properties side by side, for heads."""
         return self.properties if self.embedding is None else np.concatenate([self.embedding, self.properties], axis=1)

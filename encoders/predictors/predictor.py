@@ -31,7 +31,6 @@ from .estimators_blend import BlendEstimator
 from .estimators_gp import NO_SOURCES, GPEstimator
 from .estimators_network import NetworkEstimator
 from .hints import Hint, check_hint
-from .reads_tokens import reads_tokens
 from .serialization import State, reading_state, write_state
 from .source_families import PretrainedEncoder
 
@@ -390,7 +389,7 @@ class Predictor:
     def _task_of(self, features: GraphFeatures) -> int:
         """The task of the target: as given, or a guess from what its graphs read, with a warning."""
         tasks = self.estimator.tasks
-        if self.task is None and LANGUAGE in tasks and tasks[0] != LANGUAGE and reads_tokens(features):
+        if self.task is None and LANGUAGE in tasks and tasks[0] != LANGUAGE and features.reads_tokens:
             logger.warning("predictor: graphs read tokens, so task %r is assumed; give task= to choose", LANGUAGE)
             return task_index(LANGUAGE, tasks)
         return task_index(self.task, tasks)

@@ -25,7 +25,6 @@ from encoders.predictors.blend_config import BlendConfig
 from encoders.predictors.estimators_blend import BlendEstimator
 from encoders.predictors.estimators_gp import GPEstimator, label_transform
 from encoders.predictors.estimators_network import NetworkEstimator
-from encoders.predictors.reads_tokens import reads_tokens
 from encoders.predictors.source_families import PretrainedEncoder, SourceModel, target_context
 
 GRAPHS = random_cnns(90)
@@ -294,10 +293,10 @@ def test_graphs_that_read_tokens_ask_for_language(caplog: pytest.LogCaptureFixtu
     tasks = ["accuracy", "accuracy", "language"]
     guessed = Predictor().fit_sources(sources, tasks=tasks)
     named = {task: Predictor(task=task).fit_sources(sources, tasks=tasks) for task in ("accuracy", "language")}
-    assert reads_tokens(compute_features(LANGUAGE_MODELS, None))
-    assert reads_tokens(compute_features(LANGUAGE_MODELS[:3] + GRAPHS[:2], None))
-    assert not reads_tokens(compute_features(LANGUAGE_MODELS[:2] + GRAPHS[:2], None))
-    assert not reads_tokens(ALL)
+    assert compute_features(LANGUAGE_MODELS, None).reads_tokens
+    assert compute_features(LANGUAGE_MODELS[:3] + GRAPHS[:2], None).reads_tokens
+    assert not compute_features(LANGUAGE_MODELS[:2] + GRAPHS[:2], None).reads_tokens
+    assert not ALL.reads_tokens
     with caplog.at_level(logging.WARNING):
         for task, graphs in (("accuracy", GRAPHS), ("language", LANGUAGE_MODELS)):
             expected = named[task].predict(graphs)
