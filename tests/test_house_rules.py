@@ -60,7 +60,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("contrastive.corpus",),
     ),
     "search": (
-        ("search.devices", "search.seeds", "search.child_main"),
+        ("search.seeds", "search.child_main"),
         ("search.child_process", "search.objectives", "search.pareto", "search.log"),
         ("search.zero_cost", "search.workers", "search.candidates", "search.acquisition", "search.listed_space"),
         ("search.one_shot", "search.onnx_export", "search.onnx_files", "search.measured_latency"),

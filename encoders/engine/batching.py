@@ -8,7 +8,7 @@ Notation:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -26,6 +26,7 @@ from cgir.ragged import offsets, ranges, spans
 from cgir.store.graph_store import GraphStore
 from cgir.typing import IntArray
 
+from .devices import CPU, moved
 from .message_blocks import MessageBlock
 from .node_classes import build_blocks, class_path, unique_inverse
 from .segments import Segments
@@ -53,9 +54,10 @@ class StreamBlocks(NamedTuple):
     blocks: list[MessageBlock]
     node_rows: Segments
 
-    def to(self, device: torch.device | str | None) -> StreamBlocks:
-        """The same on another device."""
-        return StreamBlocks([block.to(device) for block in self.blocks], self.node_rows.to(device))
+    def mapped(self, copied: Callable[[Tensor], Tensor]) -> StreamBlocks:
+        """The same of other tensors, such as copies on another device; layers that share a block still do."""
+        blocks = {id(block): block.mapped(copied) for block in self.blocks}
+        return StreamBlocks([blocks[id(block)] for block in self.blocks], self.node_rows.mapped(copied))
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,22 @@ class TensorBatch:
     def __len__(self) -> int:
         return len(self.forward_stream.node_rows)
 
-    def to(self, device: torch.device | str | None) -> TensorBatch:
-        """The same batch on another device."""
-        if self.ops.device == torch.empty(0, device=device).device:
+    def to(self, device: torch.device | str) -> TensorBatch:
+        """The same batch on another device, to which its tensors are sent together (`devices.moved`)."""
+        if self.ops.device == (device := torch.device(device)):
             return self
+        tensors: dict[int, Tensor] = {}  # by identity, as parts share some
+        self._mapped(lambda tensor: tensors.setdefault(id(tensor), tensor))
+        copies = dict(zip(tensors, moved(list(tensors.values()), device), strict=True))
+        return self._mapped(lambda tensor: copies[id(tensor)])
+
+    def _mapped(self, copied: Callable[[Tensor], Tensor]) -> TensorBatch:
         return TensorBatch(
-            self.ops.to(device),
-            self.features.to(device),
-            self.forward_stream.to(device),
-            self.backward_stream.to(device),
-            None if self.in_neighbours is None else self.in_neighbours.to(device),
+            copied(self.ops),
+            copied(self.features),
+            self.forward_stream.mapped(copied),
+            self.backward_stream.mapped(copied),
+            None if self.in_neighbours is None else self.in_neighbours.mapped(copied),
         )
 
 
@@ -147,12 +155,16 @@ class GraphTensors:
         """The same graphs for another number of layers."""
         return self if depth == self.depth else GraphTensors(self.batch, depth, self.engine)
 
-    def minibatch(self, indices: Sequence[int] | IntArray) -> TensorBatch:
-        """The graphs at `indices`, in that order; repeats are allowed. The last mini-batch is kept for another call."""
+    def minibatch(self, indices: Sequence[int] | IntArray, device: torch.device = CPU) -> TensorBatch:
+        """The graphs at `indices`, in that order; repeats are allowed. The last mini-batch is kept for another call.
+
+        It is made on the CPU, where the classes are, and sent to `device`.
+        """
         indices = np.array(indices, np.int64)
-        if self._last is None or not np.array_equal(self._last[0], indices):
-            self._last = (indices, self._minibatch(indices))
-        return self._last[1]
+        last = self._last  # another thread may put another one in its place
+        if last is None or not np.array_equal(last[0], indices) or last[1].ops.device != device:
+            self._last = last = (indices, self._minibatch(indices).to(device))
+        return last[1]
 
     def chunks(self, max_nodes: int | None = None) -> Iterator[TensorBatch]:
         """All graphs in order, at most `max_nodes` nodes (default `CHUNK_NODES`) or one larger graph at a time."""

@@ -6,6 +6,7 @@ DGL and PyTorch Geometric call the same thing a block. A row is a class of nodes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -69,8 +70,8 @@ class MessageBlock:
         columns[neighbour_entries] = pattern.columns
         return columns, neighbour_entries
 
-    def to(self, device: torch.device | str | None) -> MessageBlock:
-        """The same block on another device."""
-        self_index = None if self._self is None else self._self.pattern.columns.to(device)
-        multiplicity = None if self.multiplicity is None else self.multiplicity.to(device)
-        return MessageBlock(self_index, self.neighbours.to(device), multiplicity)
+    def mapped(self, copied: Callable[[Tensor], Tensor]) -> MessageBlock:
+        """The same block of other tensors, such as copies on another device."""
+        self_index = None if self._self is None else copied(self._self.pattern.columns)
+        multiplicity = None if self.multiplicity is None else copied(self.multiplicity)
+        return MessageBlock(self_index, self.neighbours.mapped(copied), multiplicity)

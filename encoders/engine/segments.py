@@ -14,6 +14,7 @@ Notation:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -113,6 +114,6 @@ class Segments:
         powers = (values - self.expand @ self.max(values.detach())).exp()
         return powers / (self.expand @ (self.scatter_sum @ powers))
 
-    def to(self, device: torch.device | str | None) -> Segments:
-        """The same segments on another device."""
-        return Segments(self.pattern.to(device))
+    def mapped(self, copied: Callable[[Tensor], Tensor]) -> Segments:
+        """The same segments of other tensors, such as copies on another device."""
+        return Segments(self.pattern.mapped(copied))

@@ -72,9 +72,9 @@ class SparsityPattern:
         result.transpose_with_order = (SparsityPattern(self.row_ptr, self.columns, self.num_columns), inverse)
         return result
 
-    def to(self, device: torch.device | str | None) -> SparsityPattern:
-        """The same pattern on another device."""
-        return SparsityPattern(self.row_ptr.to(device), self.columns.to(device), self.num_columns)
+    def mapped(self, copied: Callable[[Tensor], Tensor]) -> SparsityPattern:
+        """The same pattern of other tensors, such as copies on another device."""
+        return SparsityPattern(copied(self.row_ptr), copied(self.columns), self.num_columns)
 
 
 class SparseMatrix:

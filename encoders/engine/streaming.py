@@ -23,6 +23,7 @@ from frontends.torch.module_shadow import shadow_of
 from frontends.torch.surroundings import in_plain_surroundings
 
 from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, check_nonempty
+from .devices import Device, device_for, in_bfloat16, on_device
 
 PREPARED_NODES = 4_000_000  # nodes whose classes are computed together, at 6 layers about 100 bytes each
 PREPARED_GRAPHS = 4096  # graphs packed into one batch where a source yields them one by one
@@ -51,10 +52,12 @@ def embed(
     max_nodes: int | None = None,
     engine: Engine = "auto",
     progress: bool = True,
+    device: Device = "auto",
+    autocast: bool = False,
 ) -> Float32Array:
     """Outputs of a module that reads `TensorBatch`es, for all graphs.
 
-    They are computed in evaluation mode and without gradients; the module's mode is restored.
+    They are computed in evaluation mode and without gradients; the module's mode is restored, and it stays where it is.
 
     Args:
         module: an encoder, or one with a head.
@@ -63,11 +66,14 @@ def embed(
         max_nodes: nodes computed at once, which bounds memory; by default `batching.CHUNK_NODES`.
         engine: as in `GraphTensors`; graphs that are prepared keep theirs.
         progress: show a progress bar where it takes longer than a few seconds.
+        device: see `devices.device_for`.
+        autocast: compute in bfloat16 where PyTorch's autocast does.
 
     Returns:
         The module's outputs, one after the other in the order of the graphs; (0,) where there is none.
     """
-    weight = next(module.parameters())
+    where = device_for(module, device)
+    module = on_device(module, where)
     indices: list[IntArray] = []
     chunks = _chunks(prepared_parts(graphs, depth, engine), max_nodes, indices)
     single_chunk = isinstance(graphs, Graph) or (
@@ -77,10 +83,13 @@ def embed(
     if any(part.training for part in module.modules()):  # by another thread, perhaps, which goes on
         module = shadow_of(module)
         module.eval()
-    with tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar:
+    with (
+        tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar,
+        in_bfloat16(where, autocast),
+    ):
         # a single chunk gains nothing from a second thread
         for chunk in chunks if single_chunk else prefetch(chunks):
-            outputs.append(module(chunk.to(weight.device)).float().cpu().numpy())
+            outputs.append(module(chunk.to(where)).float().cpu().numpy())
             bar.update(len(chunk))
     return np.concatenate(outputs)[np.concatenate(indices)] if outputs else np.zeros(0, np.float32)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cgir.errors import CgirError
 from cgir.typing import Float32Array
 from encoders.engine.batching import Engine, StreamBlocks, TensorBatch
+from encoders.engine.devices import Device
 from encoders.engine.streaming import GraphSource, embed
 from encoders.training.seeding import seeded
 
@@ -122,7 +123,13 @@ class Encoder(nn.Module):
         return torch.cat([forward, backward], dim=1)
 
     def embed(
-        self, graphs: GraphSource, max_nodes: int | None = None, engine: Engine = "auto", progress: bool = True
+        self,
+        graphs: GraphSource,
+        max_nodes: int | None = None,
+        engine: Engine = "auto",
+        progress: bool = True,
+        device: Device = "auto",
+        autocast: bool = False,
     ) -> Float32Array:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients.
 
@@ -131,5 +138,8 @@ class Encoder(nn.Module):
             max_nodes: nodes computed at once, which bounds memory; by default `batching.CHUNK_NODES`.
             engine: as in `GraphTensors`; graphs that are prepared keep theirs.
             progress: show a progress bar where it takes longer than a few seconds.
+            device: "auto", the GPU where there is one, "cpu", "cuda" or "cuda:1"; the encoder itself stays where it is.
+            autocast: compute in bfloat16 where PyTorch's autocast does.
         """
-        return embed(self, graphs, self.config.layers, max_nodes, engine, progress).reshape(-1, self.dim)
+        vectors = embed(self, graphs, self.config.layers, max_nodes, engine, progress, device, autocast)
+        return vectors.reshape(-1, self.dim)

@@ -27,6 +27,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from cgir.errors import CgirError
 from cgir.typing import Float32Array
 from encoders.engine.batching import GraphTensors, TensorBatch
+from encoders.engine.devices import Device
 from encoders.engine.segments import Segments
 from encoders.engine.streaming import GraphSource, embed
 from encoders.training.seeding import seeded
@@ -181,17 +182,27 @@ class SiblingTransformer(nn.Module):
         out: Tensor = self.last_norm(torch.cat(states)[torch.cat(nodes).argsort()])
         return out
 
-    def embed(self, graphs: GraphSource, max_nodes: int | None = None, progress: bool = True) -> Float32Array:
+    def embed(
+        self,
+        graphs: GraphSource,
+        max_nodes: int | None = None,
+        progress: bool = True,
+        device: Device = "auto",
+        autocast: bool = False,
+    ) -> Float32Array:
         """Embeddings as float32 (G, dim), in evaluation mode and without gradients, by the plain engine.
 
         Args:
             graphs: in any form; a store, or an iterable of graphs or of batches, is read part by part.
             max_nodes: nodes computed at once, which bounds memory; by default `batching.CHUNK_NODES`.
             progress: show a progress bar where it takes longer than a few seconds.
+            device: "auto", the GPU where there is one, "cpu", "cuda" or "cuda:1"; the encoder itself stays where it is.
+            autocast: compute in bfloat16 where PyTorch's autocast does.
         """
         if isinstance(graphs, GraphTensors) and graphs.engine != "plain":
             graphs = graphs.batch
-        return embed(self, graphs, self.config.layers, max_nodes, "plain", progress).reshape(-1, self.dim)
+        vectors = embed(self, graphs, self.config.layers, max_nodes, "plain", progress, device, autocast)
+        return vectors.reshape(-1, self.dim)
 
 
 def padded_groups(sizes: Tensor, in_neighbours: Segments, dtype: torch.dtype) -> Iterator[PaddedGraphs]:
@@ -206,7 +217,7 @@ def padded_groups(sizes: Tensor, in_neighbours: Segments, dtype: torch.dtype) ->
     graph_of_node = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
     readers, inputs = in_neighbours.pattern.rows.long(), in_neighbours.pattern.columns.long()
     graph_of_edge = graph_of_node[readers]
-    for members in size_groups(sizes.tolist()):
+    for members in size_groups(sizes.cpu().tolist()):
         graphs = torch.tensor(members, device=sizes.device)
         first_node, largest = starts[graphs], int(sizes[graphs].max())
         columns = torch.arange(largest, device=sizes.device)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cgir.errors import CgirError
+from encoders.engine.devices import as_device
 from examples.papers import ofa_images
 from examples.papers.ofa_images import Labelled
 from examples.papers.ofa_supernet import Supernet, read_supernet, subnet
 from frontends.spaces.mbconv.ofa_mbv3 import Spec
-from search.devices import as_device
 
 TOP1, TOP5, IMAGES = "imagenet_val_top1", "imagenet_val_top5", "n_val_images"
 COLUMNS = (TOP1, TOP5, IMAGES, "resolution", "seconds")

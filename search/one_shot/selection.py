@@ -16,9 +16,9 @@ import numpy as np
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
+from encoders.engine.devices import as_device
 from frontends.spaces import Space
 from frontends.torch.surroundings import in_plain_surroundings
-from search.devices import as_device
 from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 

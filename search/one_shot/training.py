@@ -14,8 +14,8 @@ from tqdm import tqdm
 from cgir.atomic_files import locked
 from cgir.errors import CgirError, one_line
 from cgir.interrupts import Deferred, deferred
+from encoders.engine.devices import as_device
 from frontends.torch.surroundings import in_plain_surroundings
-from search.devices import as_device
 from search.zero_cost.isolation import plain_modes
 
 from .checkpoints import fingerprint, restore, save

@@ -87,8 +87,8 @@ def test_maximum_and_softmax_of_each_segment(device: str) -> None:
     values = random_states(rng, len(segments.pattern.columns), 3)
     split = values.split(segments.sizes.tolist())
     highest, soft = (
-        segments.to(device).max(values.to(device)).cpu(),
-        segments.to(device).softmax(50 * values.to(device)).cpu(),
+        segments.mapped(lambda t: t.to(device)).max(values.to(device)).cpu(),
+        segments.mapped(lambda t: t.to(device)).softmax(50 * values.to(device)).cpu(),
     )
     torch.testing.assert_close(highest, torch.stack([v.amax(0) if len(v) else v.new_zeros(3) for v in split]))
     expected = torch.cat([(50 * v).softmax(0) for v in split])

@@ -19,8 +19,8 @@ def test_a_sparse_product_is_the_dense_one_and_so_is_its_gradient(device, seed, 
     weights = torch.from_numpy(rng.normal(size=len(segments.pattern.columns)))
     x, back = random_states(rng, width, 3), torch.from_numpy(rng.normal(size=(height, 3)))
     for matrix, values in (
-        (SparseMatrix(segments.pattern.to(device), weights.to(device)), weights),
-        (segments.to(device).sum, torch.ones_like(weights)),
+        (SparseMatrix(segments.pattern.mapped(lambda t: t.to(device)), weights.to(device)), weights),
+        (segments.mapped(lambda t: t.to(device)).sum, torch.ones_like(weights)),
     ):
         dense = torch.zeros(height, width, dtype=torch.float64)
         dense.index_put_((segments.pattern.rows.long(), segments.pattern.columns.long()), values, accumulate=True)

@@ -32,7 +32,7 @@ def test_pools_count_a_row_as_often_as_it_occurs(device, name):
     expected = torch.stack([naive(name, pool, x[rows]) for rows in rows_of(nodes)])
     back = torch.from_numpy(rng.normal(size=expected.shape))
     slow = torch.autograd.grad(expected, wanted, back)
-    found = pool.to(device)(x.to(device), nodes.to(device))
+    found = pool.to(device)(x.to(device), nodes.mapped(lambda t: t.to(device)))
     torch.testing.assert_close(found.cpu(), expected)
     for a, b in zip(torch.autograd.grad(found, [x, *pool.parameters()], back.to(device)), slow, strict=True):
         torch.testing.assert_close(a.cpu(), b.cpu())

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cgir.errors import CgirError, FileFormatError
+from encoders.engine.devices import as_device
 from encoders.models.checkpoints import read_tensors, write_tensors
-from search.devices import as_device
 from search.one_shot import (
     Images,
     Trained,
