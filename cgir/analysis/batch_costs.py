@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import log2, prod
 
 import numpy as np
 
 from cgir.cost import kind_flops
 from cgir.graph import NodeKind
 from cgir.graph_batch import GraphBatch
+from cgir.node_features import extent
 from cgir.ops import OPS
 from cgir.typing import FloatArray, IntArray
 
@@ -24,6 +25,15 @@ def batch_flops(batch: GraphBatch) -> FloatArray:
 def batch_params(batch: GraphBatch) -> FloatArray:
     """Trainable scalars (G,); a batch does not store which weights are shared, so that one counts at every use."""
     return _sums(batch, lambda kind: sum(map(prod, kind.param_shapes)))
+
+
+def convolution_entropy(batch: GraphBatch) -> FloatArray:
+    """Entropy of what convolutions with Gaussian weights compute, up to resolutions: the sum of log2 of fan-ins (G,).
+
+    Shen et al., "DeepMAD" (CVPR 2023), entropy of a CNN: a sum over convolutions of log(c k^2 / groups), of c input
+    channels. It grows with depth as well as with width, and ranks networks without training.
+    """
+    return _sums(batch, _log_fan_in)
 
 
 def peak_activation_bytes(batch: GraphBatch) -> FloatArray:
@@ -50,7 +60,13 @@ def _output_size(kind: NodeKind) -> int:
     return 0 if kind.op == "Output" or OPS[kind.op].category == "source" else prod(kind.shape)
 
 
-def _sums(batch: GraphBatch, cost: Callable[[NodeKind], int]) -> FloatArray:
+def _log_fan_in(kind: NodeKind) -> float:
+    if OPS[kind.op].category != "conv" or not kind.param_shapes:
+        return 0.0
+    return log2(max(max(map(prod, kind.param_shapes)) / extent(kind.shape)[0], 1))
+
+
+def _sums(batch: GraphBatch, cost: Callable[[NodeKind], float]) -> FloatArray:
     per_kind = np.asarray([cost(kind) for kind in batch.kinds], np.float64)
     sums = np.bincount(batch.graph_of_node, per_kind[batch.kind], len(batch))
     return sums.astype(np.float64)  # of no graphs they are integers

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
+from cgir.analysis.batch_costs import convolution_entropy
 from cgir.analysis.graph_properties import properties
 from cgir.analysis.path_features import path_features
 from cgir.analysis.wl_kernel import wl_features
@@ -95,6 +96,11 @@ class GraphFeatures:
         elements = [prod(kind.shape) if kind.op == "Input" else 0 for kind in batch.kinds]
         totals = np.bincount(batch.graph_of_node, np.asarray(elements, np.float64)[batch.kind], len(batch))
         return np.log2(1 + totals)
+
+    @property
+    def convolution_entropy(self) -> FloatArray:
+        """(G,): `cgir.analysis.batch_costs.convolution_entropy`."""
+        return convolution_entropy(self.graphs.batch)
 
     @property
     def reads_tokens(self) -> bool:

@@ -10,8 +10,9 @@ from encoders.gaussian_process.regression import KernelPrior
 from encoders.models.checkpoints import config_from
 from encoders.training.loop import TrainConfig
 
-# prior means of the weights of log FLOPs, log parameters, log bytes of activations, multi-task GP
-Weights = tuple[float, float, float, float]
+# prior means of the weights of log FLOPs, log parameters, log bytes of activations, entropy of convolutions, the
+# multi-task GP on features, and on features relative to their family
+Weights = tuple[float, float, float, float, float, float]
 KERNEL_PRIOR = KernelPrior(rbf_variance=0.3, rate=0.5, linear_variance=0.15, noise_variance=0.3)
 FOLLOWED_PRIOR = KernelPrior(rbf_variance=0.03, rate=0.5, linear_variance=0.03, noise_variance=0.03)
 
@@ -31,7 +32,7 @@ class BlendConfig:
         sizes_to: up to which the second are; between them both are mixed.
         weight_variance: of the weight of each prior score.
         min_size_std: of logarithms (base 2) of a size over a pool: what varies less is not scaled up.
-        full_trust: share of its prior standard deviation over a pool that the multi-task GP's expectation must have to
+        full_trust: share of its prior standard deviation over a pool that a multi-task GP's expectation must have to
             count in full: it expects little of graphs unlike those it learned from.
         typical_transfer: correlation of multi-task GPs with labels of families left out, at which they count in full.
         max_explained: share of the variance of labels that prior scores are expected to explain, at most.
@@ -50,6 +51,7 @@ class BlendConfig:
         noise_variance: of a label.
         rbf_rate: an RBF falls by e with each 1 / rbf_rate of the mean squared distance.
         linear_weights: of the linear kernels of properties and of path features, beside an RBF of weight 1 for each.
+        relative_rbf_rate: of features relative to their family, whose kernel is an RBF alone.
         max_correlation: of log FLOPs and log parameters in a family; from here on all are the same.
         sampled_networks: networks of a source family that are kept, at most: the process costs the cube of all.
         label_bins: into which a source family's labels are put: weights that are given away should not hold labels.
@@ -62,8 +64,8 @@ class BlendConfig:
         gnn_train: how they are trained; all labels are in one batch, which is prepared once.
     """
 
-    weights_of_operations: Weights = (0.2, 0.0, 0.1, 0.5)
-    weights_of_sizes: Weights = (0.5, 0.15, 0.1, 0.2)
+    weights_of_operations: Weights = (0.05, 0.0, 0.05, 0.2, 0.4, 0.3)
+    weights_of_sizes: Weights = (0.6, 0.15, 0.1, 0.1, 0.1, 0.0)
     operations_from: float = 2.4
     sizes_to: float = 1.6
     weight_variance: float = 0.03
@@ -85,6 +87,7 @@ class BlendConfig:
     noise_variance: float = 0.2
     rbf_rate: float = 10.0
     linear_weights: tuple[float, float] = (3.0, 1.0)
+    relative_rbf_rate: float = 0.3
     max_correlation: float = 0.99
     sampled_networks: int = 100
     label_bins: int = 10
@@ -106,7 +109,7 @@ class BlendConfig:
         for name in (item.name for item in fields(cls) if isinstance(item.default, int | float)):
             if type(values[name]) not in (int, float):
                 raise TypeError(f"{name}: expected a number, found {values[name]!r:.60}")
-        counts = {"weights_of_operations": 4, "weights_of_sizes": 4, "linear_weights": 2}
+        counts = {"weights_of_operations": 6, "weights_of_sizes": 6, "linear_weights": 2}
         tuples = {name: _numbers(values[name], name, count) for name, count in counts.items()}
         priors = {name: KernelPrior(*_numbers(values[name], name, 4)) for name in ("kernel_prior", "followed_prior")}
         train = config_from(TrainConfig, values["gnn_train"])

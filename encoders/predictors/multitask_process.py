@@ -104,16 +104,26 @@ class SourceSample(NamedTuple):
             self.scores[rows],
         )
 
-    def posterior_for(self, pool: GraphFeatures, config: BlendConfig) -> MultitaskGP:
-        """The posterior for the family that the pool is from, given these networks and their labels."""
+    def posterior_for(self, pool: GraphFeatures, relative: bool, config: BlendConfig) -> MultitaskGP:
+        """The posterior for the family that the pool is from, given these networks and their labels.
+
+        Args:
+            pool: graphs of the family.
+            relative: whether features are standardised inside each family.
+            config: constants.
+        """
         pool_views = pool.dense_views(embedding=False)
-        scalers = [Scaler.between(view, other) for view, other in zip(self.views, pool_views, strict=True)]
-        views = [scaler(view) for scaler, view in zip(scalers, self.views, strict=True)]
+        if relative:
+            scalers = [Scaler.fit(view) for view in pool_views]
+        else:
+            scalers = [Scaler.between(view, other) for view, other in zip(self.views, pool_views, strict=True)]
+        views = self.scaled_views(scalers, relative)
         scales = np.asarray([kernel_scales(*sq_dists_and_gram(view, view)) for view in views])
         same_family = self.family_index[:, None] == self.family_index
         shared = family_covariance(self.size_consistency[:, None], self.size_consistency, config)
         covariance = (
-            _graph_kernel(views, views, scales, config) * (shared + config.family_variance * same_family)
+            _graph_kernel(views, views, scales, _constants(relative, config))
+            * (shared + config.family_variance * same_family)
             + config.offset_variance * same_family
             + config.noise_variance * np.eye(len(self.family_index))
         )
@@ -121,7 +131,23 @@ class SourceSample(NamedTuple):
         consistency = size_consistency(pool.properties, config.max_correlation)
         weights = family_covariance(consistency, self.size_consistency, config)[:, None] * solved
         own_variance = float(family_covariance(consistency, np.asarray([consistency]), config)[0])
-        return MultitaskGP(self, scalers, scales, weights, config, own_variance)
+        return MultitaskGP(self, relative, scalers, scales, weights, config, own_variance)
+
+    def scaled_views(self, scalers: Sequence[Scaler], relative: bool) -> list[FloatArray]:
+        """Views as kernels read them.
+
+        Args:
+            scalers: of all networks.
+            relative: whether each family is standardised by its own networks instead.
+        """
+        if not relative:
+            return [scaler(view) for scaler, view in zip(scalers, self.views, strict=True)]
+        scaled = [np.zeros_like(view) for view in self.views]
+        for family in np.unique(self.family_index):
+            rows = self.family_index == family
+            for view, result in zip(self.views, scaled, strict=True):
+                result[rows] = Scaler.fit(view[rows])(view[rows])
+        return scaled
 
     def to_state(self) -> State:
         """All of it; dense views in single precision, to which they are rounded."""
@@ -151,9 +177,13 @@ class MultitaskGP(NamedTuple):
     graphs is the sum over views of an RBF and a linear kernel, as in `GaussianProcess`. Frozen heads see much the same
     graphs, but not how far these are from all they learned from: this expects nothing there.
 
+    If `relative`, features are standardised inside each family, by its own networks: what is more than in the others of
+    the family is compared, not how much it is.
+
     Attributes:
         sample: of the labelled families.
-        scalers: of dense views, by the labelled families and the new one alike.
+        relative: see above.
+        scalers: of dense views, by the labelled families and the new one alike; if `relative`, by the new one.
         kernel_scales: (V, 2) mean squared distance and mean squared length of each view.
         weights: (n, T) of the sampled networks.
         config: constants.
@@ -161,6 +191,7 @@ class MultitaskGP(NamedTuple):
     """
 
     sample: SourceSample
+    relative: bool
     scalers: list[Scaler]
     kernel_scales: FloatArray
     weights: FloatArray
@@ -172,12 +203,11 @@ class MultitaskGP(NamedTuple):
 
         They go towards 0 for graphs, or a family, unlike all in the sample.
         """
-        sample_views = [scaler(view) for scaler, view in zip(self.scalers, self.sample.views, strict=True)]
-        views = self._views(features)
+        sample_views = self.sample.scaled_views(self.scalers, self.relative)
+        views, constants = self._views(features), _constants(self.relative, self.config)
         spans = [slice(start, start + CHUNK_GRAPHS) for start in range(0, max(len(features), 1), CHUNK_GRAPHS)]
         kernels = (
-            _graph_kernel([view[span] for view in views], sample_views, self.kernel_scales, self.config)
-            for span in spans
+            _graph_kernel([view[span] for view in views], sample_views, self.kernel_scales, constants) for span in spans
         )
         return np.concatenate([kernel @ self.weights[:, task] for kernel in kernels])
 
@@ -185,7 +215,7 @@ class MultitaskGP(NamedTuple):
         """Standard deviation over a pool, or a part of a large one, of what may be expected before labels are seen."""
         rows = np.random.default_rng(0).permutation(len(pool))[:PRIOR_GRAPHS]
         views = self._views(pool.select(np.sort(rows)))
-        kernel = _graph_kernel(views, views, self.kernel_scales, self.config)
+        kernel = _graph_kernel(views, views, self.kernel_scales, _constants(self.relative, self.config))
         return float(np.sqrt(max(self.shared_variance * (kernel.diagonal().mean() - kernel.mean()), 0.0)))
 
     def _views(self, features: GraphFeatures) -> list[FloatArray]:
@@ -200,18 +230,19 @@ class MultitaskGP(NamedTuple):
         return state
 
     @classmethod
-    def from_state(cls, state: State, sample: SourceSample, config: BlendConfig) -> MultitaskGP:
+    def from_state(cls, state: State, sample: SourceSample, relative: bool, config: BlendConfig) -> MultitaskGP:
         """What `to_state` gave.
 
         Args:
             state: of a process.
             sample: the networks that it was conditioned on.
+            relative: whether features are standardised inside each family.
             config: the constants that it was made with.
         """
         scales = state.array("kernel_scales", len(sample.views), 2)
         weights = state.array("weights", *sample.scores.shape)
         scalers = scalers_from(state, sample.views)
-        return cls(sample, scalers, scales, weights, config, state.number("shared_variance"))
+        return cls(sample, relative, scalers, scales, weights, config, state.number("shared_variance"))
 
 
 def sampled_rows(families: Sequence[Sequence[Part]], seed: int, config: BlendConfig) -> list[IntArray]:
@@ -268,13 +299,26 @@ def _bins(y: FloatArray, num_bins: int) -> FloatArray:
     return bins
 
 
+class _KernelConstants(NamedTuple):
+    """`rbf_rate` and `linear_weights`, see `BlendConfig`."""
+
+    rbf_rate: float
+    linear_weights: Sequence[float]
+
+
+def _constants(relative: bool, config: BlendConfig) -> _KernelConstants:
+    if relative:
+        return _KernelConstants(config.relative_rbf_rate, (0, 0))
+    return _KernelConstants(config.rbf_rate, config.linear_weights)
+
+
 def _graph_kernel(
-    views: Sequence[FloatArray], others: Sequence[FloatArray], scales: FloatArray, config: BlendConfig
+    views: Sequence[FloatArray], others: Sequence[FloatArray], scales: FloatArray, constants: _KernelConstants
 ) -> FloatArray:
     """(m, n): sum over views of both kernels."""
     total = np.zeros((len(views[0]), len(others[0])))
-    for view, other, (distance, sq_length), linear in zip(views, others, scales, config.linear_weights, strict=True):
+    for view, other, (distance, sq_length), linear in zip(views, others, scales, constants.linear_weights, strict=True):
         if sq_length > 0:  # a view that is all zero carries no information
             sq_dists, gram = sq_dists_and_gram(view, other)
-            total += np.exp(-config.rbf_rate * sq_dists / distance) + linear * gram / sq_length
+            total += np.exp(-constants.rbf_rate * sq_dists / distance) + linear * gram / sq_length
     return total

@@ -2,7 +2,8 @@
 
 Notation, of G graphs of the target:
 
-    s   (G, q)  prior scores: log FLOPs, log parameters, log bytes of activations, multi-task GP, hints (`scores`)
+    s   (G, q)  prior scores: log FLOPs, log parameters, log bytes of activations, entropy of convolutions, the
+                multi-task GP on features, and on features relative to their family, hints (`scores`)
     w   (q,)    their weights in normal scores of labels, w ~ N(w0, W) (`TargetContext.prior`)
 
 Without labels graphs are ranked by s w0; labels make the weights certain (`GaussianProcess`).
@@ -29,7 +30,10 @@ from .multitask_process import MultitaskGP, SourceSample, sampled_rows, size_con
 from .serialization import State, scaler_from, scaler_state
 
 SIZES = [FLOPS, PARAMS, ACTIVATIONS]
-NUM_SCORES = len(SIZES) + 1  # sizes and the multi-task GP, without hints
+ENTROPY = len(SIZES)  # columns of prior scores
+PROCESSES = slice(ENTROPY + 1, ENTROPY + 3)
+NUM_SCORES = PROCESSES.stop  # without hints
+RELATIVE = (False, True)  # of both multi-task GPs
 PRIOR_FAMILIES = 2.0  # families that `typical_transfer` counts as
 
 
@@ -38,13 +42,13 @@ class TargetContext(NamedTuple):
 
     Attributes:
         scaler: of all q prior scores, by the pool.
-        multitask: the multi-task GP for the family; None: nothing was learned from other families.
+        multitask: both multi-task GPs for the family; none: nothing was learned from other families.
         hints: smoothed, with H columns together.
         prior: of the weights of the prior scores.
     """
 
     scaler: Scaler
-    multitask: MultitaskGP | None
+    multitask: tuple[MultitaskGP, ...]
     hints: tuple[SmoothedHints, ...]
     prior: LinearPrior
 
@@ -97,7 +101,8 @@ class TargetContext(NamedTuple):
         """All of it."""
         state = State.of_arrays(prior_mean=self.prior.mean, prior_covariance=self.prior.covariance)
         state.add("scaler", scaler_state(self.scaler))
-        state.add("multitask", None if self.multitask is None else self.multitask.to_state())
+        for index, process in enumerate(self.multitask):
+            state.add(f"multitask.{index}", process.to_state())
         for index, hints in enumerate(self.hints):
             state.add(f"hints.{index}", hints.to_state())
         return state
@@ -111,8 +116,14 @@ class TargetContext(NamedTuple):
             sample: networks of the source families; None: there are none.
             config: the constants that it was made with.
         """
-        part = state.part("multitask")
-        multitask = None if part is None or sample is None else MultitaskGP.from_state(part, sample, config)
+        parts = list(state.parts("multitask"))
+        if len(parts) not in (0, len(RELATIVE)) or (parts and sample is None):
+            raise ValueError(f"multitask: {len(parts)} processes of {len(RELATIVE)}")
+        multitask = tuple(
+            MultitaskGP.from_state(part, sample, relative, config)
+            for part, relative in zip(parts, RELATIVE, strict=False)
+            if sample is not None
+        )
         hints = tuple(map(SmoothedHints.from_state, state.parts("hints")))
         q = NUM_SCORES + sum(len(group.weights) for group in hints)
         prior = LinearPrior(state.array("prior_mean", q), state.array("prior_covariance", q, q))
@@ -153,7 +164,7 @@ class SourceModel(NamedTuple):
         return cls(sample, np.asarray(transfer), sample.size_consistency[first])
 
     def trust(self, consistency: float, config: BlendConfig) -> float:
-        """How far the multi-task GP counts in a family of this size consistency: 1 at `typical_transfer`.
+        """How far the multi-task GPs count in a family of this size consistency: 1 at `typical_transfer`.
 
         Families of like size consistency say most of it.
         """
@@ -229,20 +240,20 @@ def target_context(
         seed: see `SmoothedHints.fit`.
     """
     consistency = size_consistency(pool.properties, config.max_correlation)
-    multitask = None if model is None else model.sample.posterior_for(pool, config)
+    multitask = () if model is None else tuple(model.sample.posterior_for(pool, each, config) for each in RELATIVE)
     smoothed = tuple(smooth(hints, pool, seed))
     raw = _raw_scores(pool, multitask, smoothed, task)
-    min_stds = np.asarray([config.min_size_std] * len(SIZES) + [0.0] * (raw.shape[1] - len(SIZES)))
+    min_stds = np.where(np.arange(raw.shape[1]) <= ENTROPY, config.min_size_std, 0.0)
     scaler = Scaler.fit(raw, min_stds)
     scaler.scale[NUM_SCORES:] = 1  # a hint that says little of the pool's graphs is not scaled up
     if np.ptp(pool.input_sizes) > 0:
-        scaler.scale[SIZES.index(PARAMS)] = 0  # where sizes of inputs vary, so does what parameters are worth
+        scaler.scale[[SIZES.index(PARAMS), ENTROPY]] = 0  # where sizes of inputs vary, so does what weights are worth
     mean = np.asarray(_mean_weights(consistency, config))
-    if multitask is None or model is None:
-        mean[NUM_SCORES - 1] = 0
+    if model is None:
+        mean[PROCESSES] = 0
     else:
-        share = float(raw[:, NUM_SCORES - 1].std()) / max(multitask.prior_std(pool), 1e-12)
-        mean[NUM_SCORES - 1] *= min(share / config.full_trust, 1) * model.trust(consistency, config)
+        share = raw[:, PROCESSES].std(axis=0) / [max(process.prior_std(pool), 1e-12) for process in multitask]
+        mean[PROCESSES] *= np.minimum(share / config.full_trust, 1) * model.trust(consistency, config)
     prior = _linear_prior(scaler(raw), mean, smoothed, config)
     return TargetContext(scaler, multitask, smoothed, prior)
 
@@ -285,15 +296,16 @@ def _linear_prior(
 
 
 def _raw_scores(
-    features: GraphFeatures, multitask: MultitaskGP | None, hints: tuple[SmoothedHints, ...], task: int
+    features: GraphFeatures, multitask: tuple[MultitaskGP, ...], hints: tuple[SmoothedHints, ...], task: int
 ) -> FloatArray:
-    expected = np.zeros(len(features)) if multitask is None else multitask.predict(features, task)
-    return np.column_stack([features.properties[:, SIZES], expected, *(group.predict(features) for group in hints)])
+    expected = [process.predict(features, task) for process in multitask] or [np.zeros((len(features), len(RELATIVE)))]
+    sizes, entropy = features.properties[:, SIZES], features.convolution_entropy
+    return np.column_stack([sizes, entropy, *expected, *(group.predict(features) for group in hints)])
 
 
 def _transfer(sample: SourceSample, family: int, graphs: GraphFeatures, config: BlendConfig) -> float:
     """Mean correlation over tasks of a family's labels with what the other families expect of it."""
-    process = sample.without(family).posterior_for(graphs, config)
+    process = sample.without(family).posterior_for(graphs, False, config)
     labels = sample.scores[sample.family_index == family]
     found = []
     for task in range(labels.shape[1]):

@@ -20,21 +20,29 @@ from cgir.typing import FloatArray
 from encoders.metrics import spearman
 from encoders.predictors.estimators import task_index
 from encoders.predictors.estimators_blend import BlendEstimator
-from encoders.predictors.source_families import target_context
+from encoders.predictors.source_families import ENTROPY, PROCESSES, target_context
 from examples.papers.universal import SEEDS
 from examples.papers.universal_families import METRICS, family
 from examples.papers.universal_methods import features_of, universal
 
-Setting = tuple[float, float]  # what the expected weights of parameters, and of the multi-task GP, are multiplied by
+SWEPT = {  # columns of prior scores, whose expected weights are multiplied
+    "log parameters": 1,
+    "entropy of convolutions": ENTROPY,
+    "multi-task process": PROCESSES.start,
+    "the same on relative features": PROCESSES.start + 1,
+}
+MULTIPLES = (0.0, 1.0, 2.0)
+Setting = tuple[float, ...]  # a multiple for each of them
 
-OURS: Setting = (1.0, 1.0)
-SETTINGS: list[Setting] = list(product((0.0, 1.0, 2.0), (0.0, 0.5, 1.0, 2.0)))
+OURS: Setting = (1.0,) * len(SWEPT)
+SETTINGS: list[Setting] = list(product(MULTIPLES, repeat=len(SWEPT)))
 ABOUT = """\
-Without labels networks are ranked by log FLOPs, log parameters, log bytes of activations and what a multi-task process
-expects, with weights of `encoders/predictors/blend_config.py`. Here is what other weights of parameters and of the
-process would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the targets (without the paper's
-cells, which are those of NAS-Bench-201 again) and five samples of the sources' networks. Ours were chosen with these
-very targets in view; the last column is what a choice by all other targets would have brought each of them."""
+Without labels networks are ranked by log FLOPs, log parameters, log bytes of activations, the entropy of convolutions
+(Shen et al., DeepMAD) and what two multi-task processes expect, with weights of `encoders/predictors/blend_config.py`.
+Here is what other weights would have made of the rows *cgir* at 0 labels: Spearman's rho, means over the targets
+(without the paper's cells, which are those of NAS-Bench-201 again) and five samples of the sources' networks. Ours were
+chosen with these very targets in view; the last column is what a choice by all other targets, of 81 settings, would
+have brought each of them."""
 
 
 def scores_and_weights(name: str, seed: int, folder: Path) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray]]:
@@ -62,9 +70,11 @@ def measured(folder: Path) -> dict[str, dict[Setting, float]]:
     targets = [name for name in METRICS if any(family(name).targets)]
     for name, seed in tqdm(list(product(targets, SEEDS)), desc="predictors"):
         for target, labels, scores, weights in scores_and_weights(name, seed, folder):
-            for parameters, multitask in SETTINGS:
-                value = spearman(scores @ (weights * np.asarray([1, parameters, 1, multitask])), labels)
-                found.setdefault(target, {}).setdefault((parameters, multitask), []).append(value)
+            for setting in SETTINGS:
+                multiples = np.ones(len(weights))
+                multiples[list(SWEPT.values())] = setting
+                value = spearman(scores @ (weights * multiples), labels)
+                found.setdefault(target, {}).setdefault(setting, []).append(value)
     return {
         target: {setting: mean(values) for setting, values in settings.items()} for target, settings in found.items()
     }
@@ -72,15 +82,13 @@ def measured(folder: Path) -> dict[str, dict[Setting, float]]:
 
 def tables(found: dict[str, dict[Setting, float]]) -> list[Table]:
     """Mean scores by setting, and for each target ours, the best setting, and the one that all other targets choose."""
-    shares = sorted({share for _, share in SETTINGS})
     lines = []
-    for parameters in dict.fromkeys(parameters for parameters, _ in SETTINGS):
-        means = [mean(settings[parameters, share] for settings in found.values()) for share in shares]
-        lines.append((f"x {parameters:g}", *(f"{value:.3f}" for value in means)))
+    for index, name in enumerate(SWEPT):
+        turned = [(*OURS[:index], multiple, *OURS[index + 1 :]) for multiple in MULTIPLES]
+        lines.append((name, *(f"{mean(each[setting] for each in found.values()):.3f}" for setting in turned)))
     grid = Table(
-        "Mean over targets, by the weight of log parameters (rows) and of the multi-task process (columns), as "
-        "multiples of ours",
-        ("", *(f"x {share:g}" for share in shares)),
+        "Mean over targets, by multiples of our weight of one prior score, all others as they are",
+        ("", *(f"x {multiple:g}" for multiple in MULTIPLES)),
         tuple(lines),
     )
     rows = []

@@ -10,8 +10,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cgir.analysis.batch_costs import convolution_entropy
 from cgir.typing import FloatArray
 from encoders import CostPredictor, Encoder, Graphs, HandPredictor, Predictor, TrainConfig, log_flops, log_params
+from encoders.engine.batching import as_batch
 from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.features.label_transforms import RankGauss
 from encoders.features.scalers import Scaler
@@ -98,6 +100,11 @@ def log_sizes(graphs: Graphs) -> FloatArray:
     return log_flops(graphs) + log_params(graphs)
 
 
+def entropy(graphs: Graphs) -> FloatArray:
+    """`cgir.analysis.batch_costs.convolution_entropy` of G graphs: (G,)."""
+    return convolution_entropy(as_batch(graphs))
+
+
 def universal(left_out: str, seed: int, folder: Path) -> Predictor:
     """`Predictor` taught by all tasks of all families but one; it is kept in the folder.
 
@@ -165,6 +172,7 @@ METHODS: dict[str, Method] = {
     "log FLOPs": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_flops)), True),
     "log parameters": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_params)), True),
     "log FLOPs + log parameters": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(log_sizes)), True),
+    "entropy of convolutions": Method(lambda left_out, seed, folder: OnGraphs(CostPredictor(entropy)), True),
     "GP on hand features": Method(lambda left_out, seed, folder: OnGraphs(HandPredictor()), False),
     "GP on hand features, expecting size": Method(lambda left_out, seed, folder: ExpectingHand(), False),
     "from scratch": Method(lambda left_out, seed, folder: OnGraphs(Predictor(Encoder(seed=seed), head="rank")), False),

@@ -27,14 +27,16 @@ MetaQNN at one learning rate; ResNets at one schedule), TransNAS-Bench-101's obj
 supernet subnets (OFA; at 224 pixels the networks are search traces) and of timm's, whose recipes and data differ, node
 classification (graph networks), errors and losses, which are to be low (landmarks, GPT, LSTMs).
 
-Rows: *GP on hand features* is scikit-learn's on `cgir.properties`; *expecting size* is ours on the same, with log
-FLOPs, parameters and bytes of activations as known scores, weighted as *cgir* weights them without sources. *From
+Rows: *entropy of convolutions* is that of Shen et al. (DeepMAD, 2023), the sum of log2 of fan-ins. *GP on hand
+features* is scikit-learn's on `cgir.properties`; *expecting size* is ours on the same, with log FLOPs, parameters,
+bytes of activations and that entropy as known scores, weighted as *cgir* weights them without sources. *From
 scratch* trains the default encoder by a ranking loss on the target's labels. *The paper's recipe* pretrains by eq. 4.5
 on the corpus and trains the whole network by squared error, on the sources (300 steps of 16 networks a family), then on
 the target. These two take hours; they stand where they were run. *cgir* is `Predictor` taught by the sources: a
-Gaussian process on hand features, paths and subtrees, and a linear function of sizes and of a multi-task Gaussian
-process, whose weights have a normal prior; *without sources* is the same without them. No encoder is in it: what
-pretraining adds to frozen vectors is measured in "Pretraining that carries over: behaviours".
+Gaussian process on hand features, paths and subtrees, and a linear function of sizes, entropy and two multi-task
+Gaussian processes (on features, and on features relative to their family), whose weights have a normal prior;
+*without sources* is the same without them. No encoder is in it: what pretraining adds to frozen vectors is measured in
+"Pretraining that carries over: behaviours".
 
 Not blind: expected weights, kernels and their priors were chosen by scores on these families, with other draws of
 labels (100 to 103, 200 to 203; here from 700). At 0 labels there are no draws to keep apart: "Constants of scores

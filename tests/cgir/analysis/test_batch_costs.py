@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
+from math import log2, prod
 from typing import Any
 from weakref import WeakSet
 
@@ -14,7 +14,7 @@ from torch import fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import frontends
-from cgir.analysis.batch_costs import batch_flops, batch_params, peak_activation_bytes
+from cgir.analysis.batch_costs import batch_flops, batch_params, convolution_entropy, peak_activation_bytes
 from cgir.graph import Graph, Node
 from cgir.graph_batch import GraphBatch
 from cgir.ops import OPS
@@ -50,6 +50,19 @@ def test_costs_are_those_of_each_graph(name: str) -> None:
     assert batch_params(batch).tolist() == unshared
     order = np.array([3, 0, 0])
     assert peak_activation_bytes(batch.select(order)).tolist() == peak_activation_bytes(batch)[order].tolist()
+
+
+@pytest.mark.parametrize("name", ["ofa_mbv3", "mnasnet", "transnas_macro"])
+def test_entropy_is_that_of_the_modules_convolutions(name: str) -> None:
+    space = frontends.spaces.get(name)
+    spec = space.sample(np.random.default_rng(0))
+    transposed = nn.Sequential(nn.Conv2d(3, 8, 3, groups=1), nn.ConvTranspose2d(8, 6, 5, groups=2))
+    for model, shape in ((space.module(spec), None), (transposed, (1, 3, 9, 9))):
+        graph = space.graph(spec) if shape is None else frontends.trace(model, input_shape=shape)
+        convs = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+        fan_ins = [layer.in_channels * layer.kernel_size[0] ** 2 / layer.groups for layer in convs]
+        found = convolution_entropy(GraphBatch.of([graph]))
+        assert found == pytest.approx([sum(map(log2, fan_ins))])
 
 
 class LiveTensors(TorchDispatchMode):

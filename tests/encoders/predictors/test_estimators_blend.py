@@ -109,7 +109,7 @@ def test_round_trip_in_every_state(state: str, tmp_path: Path) -> None:
         b"gp.subtrees.indptr",
         b"source_model.sample.scores",
         b"source_model.size_consistency",
-        b"context.multitask.weights",
+        b"context.multitask.0.weights",
         b"context.prior_mean",
         b"context.scaler.scale",
         b"context.hints.0.solved",
@@ -360,7 +360,7 @@ def test_a_blend_is_one_process() -> None:
 
 
 CHANGES: list[dict[str, Any]] = [
-    {"weights_of_sizes": (0.1, 0.2, 0.3, 0.4), "weights_of_operations": (0.4, 0.3, 0.2, 0.1)},
+    {"weights_of_sizes": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), "weights_of_operations": (0.4, 0.3, 0.2, 0.1, 0.5, 0.6)},
     {"rbf_rate": 1.0},
     {"label_bins": 3},
     {"typical_transfer": 0.2},

@@ -48,9 +48,9 @@ def sample(labels: FloatArray = LABELS, config: BlendConfig = CONFIG, seed: int 
     return SourceSample.of(features(), labels, FAMILIES, sampled_rows(FAMILIES, seed, config), 1, config)
 
 
-def posterior(labels: FloatArray = LABELS) -> MultitaskGP:
+def posterior(labels: FloatArray = LABELS, relative: bool = False) -> MultitaskGP:
     """What is known of the last thirty graphs."""
-    return sample(labels).posterior_for(features(BATCH.select(NEW)), CONFIG)
+    return sample(labels).posterior_for(features(BATCH.select(NEW)), relative, CONFIG)
 
 
 def tenths(labels: FloatArray) -> FloatArray:
@@ -61,12 +61,22 @@ def tenths(labels: FloatArray) -> FloatArray:
     return norm.ppf([(np.mean(group) - 0.5) / len(labels) for group in groups])
 
 
+def dense(graphs: GraphFeatures) -> list[FloatArray]:
+    return [np.asarray(view, np.float64) for view in (graphs.properties, path_features(graphs.graphs.batch))]
+
+
+def relative_views(family: GraphFeatures) -> list[FloatArray]:
+    """Properties and paths, scaled by the family alone; what does not differ in it is 0."""
+    views = []
+    for values in dense(family):
+        std = values.std(axis=0)
+        varies = std > 1e-6 * (1 + abs(values.mean(axis=0)))
+        views.append(np.where(varies, np.clip((values - values.mean(axis=0)) / np.where(varies, std, 1), -5, 5), 0))
+    return views
+
+
 def naive_views(described: GraphFeatures, known: GraphFeatures, new: GraphFeatures) -> list[FloatArray]:
     """Properties and paths, scaled by known and new graphs alike."""
-
-    def dense(graphs: GraphFeatures) -> list[FloatArray]:
-        return [np.asarray(view, np.float64) for view in (graphs.properties, path_features(graphs.graphs.batch))]
-
     views = []
     for values, one, other in zip(dense(described), dense(known), dense(new), strict=True):
         both = np.concatenate([np.repeat(one, len(other), axis=0), np.repeat(other, len(one), axis=0)])
@@ -85,25 +95,40 @@ def naive_common(one: float, other: float) -> float:
     )
 
 
-def naive_kernel(a: list[FloatArray], b: list[FloatArray], scales: list[FloatArray] | None = None) -> FloatArray:
+COMMON_RATE, RELATIVE_RATE = (CONFIG.rbf_rate, *CONFIG.linear_weights), (CONFIG.relative_rbf_rate, 0, 0)
+
+
+def naive_kernel(
+    a: list[FloatArray],
+    b: list[FloatArray],
+    scales: list[FloatArray] | None = None,
+    constants: tuple[float, float, float] = COMMON_RATE,
+) -> FloatArray:
     """Scaled by the second graphs, or by others."""
+    rate, *weights = constants
     total = np.zeros((len(a[0]), len(b[0])))
-    for left, right, reference, linear in zip(a, b, scales or b, CONFIG.linear_weights, strict=True):
+    for left, right, reference, linear in zip(a, b, scales or b, weights, strict=True):
         distance = np.mean([[(x - y) @ (x - y) for y in reference] for x in reference])
         size = np.mean([x @ x for x in reference])
         for i, x in enumerate(left):
             for j, y in enumerate(right):
-                total[i, j] += exp(-CONFIG.rbf_rate * ((x - y) @ (x - y)) / distance) + linear * x @ y / size
+                total[i, j] += exp(-rate * ((x - y) @ (x - y)) / distance) + linear * x @ y / size
     return total
 
 
-def test_expectations_are_those_of_the_equations() -> None:
+@pytest.mark.parametrize("relative", [False, True], ids=["common", "relative"])
+def test_expectations_are_those_of_the_equations(relative: bool) -> None:
     known, new = features(BATCH.select(np.arange(60))), features(BATCH.select(NEW))
     owner = np.repeat(np.arange(3), SIZES)
     consistency = np.asarray([size_consistency_of(known.properties[owner == family]) for family in range(3)])[owner]
     y = np.concatenate([tenths(part) for part in np.split(LABELS[:60], np.cumsum(SIZES)[:-1])])
-    views = naive_views(known, known, new)
-    covariance = naive_kernel(views, views)
+    if relative:
+        families = [relative_views(known.select(np.flatnonzero(owner == family))) for family in range(3)]
+        views, new_views = [np.concatenate(parts) for parts in zip(*families, strict=True)], relative_views(new)
+    else:
+        views, new_views = naive_views(known, known, new), naive_views(new, known, new)
+    constants = RELATIVE_RATE if relative else COMMON_RATE
+    covariance = naive_kernel(views, views, constants=constants)
     for i in range(60):
         for j in range(60):
             same = owner[i] == owner[j]
@@ -113,10 +138,19 @@ def test_expectations_are_those_of_the_equations() -> None:
                 + CONFIG.noise_variance * (i == j)
             )
     common = np.diag([naive_common(size_consistency_of(new.properties), each) for each in consistency])
-    expected = naive_kernel(naive_views(new, known, new), views) @ common @ np.linalg.inv(covariance) @ y
-    np.testing.assert_allclose(
-        posterior().predict(new), expected, atol=1e-5
-    )  # known views are rounded to single precision
+    expected = naive_kernel(new_views, views, constants=constants) @ common @ np.linalg.inv(covariance) @ y
+    found = posterior(relative=relative).predict(new)
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # known views are rounded to single precision
+
+
+def test_a_family_may_be_larger_than_all_others_where_features_are_relative() -> None:
+    """Only what is more or less inside a family is compared: a shift of all its features changes nothing."""
+    new = features(BATCH.select(NEW))
+    shifted = GraphFeatures(new.graphs, properties=2 * new.properties + 7, paths=new.paths)
+    known = sample()
+    for relative in (True, False):
+        one, other = (known.posterior_for(graphs, relative, CONFIG).predict(graphs) for graphs in (new, shifted))
+        assert np.allclose(one, other, atol=1e-9) == relative
 
 
 def test_each_graph_is_expected_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,14 +178,16 @@ def test_the_less_alike_a_family_the_less_is_expected() -> None:
     new = features(BATCH.select(NEW))
     known = sample()
     near, far = (
-        known._replace(size_consistency=known.size_consistency + distance).posterior_for(new, CONFIG).predict(new)
+        known._replace(size_consistency=known.size_consistency + distance)
+        .posterior_for(new, False, CONFIG)
+        .predict(new)
         for distance in (0.0, 5.0)
     )
     assert 0 < far.std() < 1e-3 * near.std()
     size_alone = new.properties.copy()
     size_alone[:, 1] = -size_alone[:, 0]  # FLOPs and parameters that do not go together
     other = GraphFeatures(new.graphs, properties=size_alone)
-    process = known.posterior_for(other, CONFIG)
+    process = known.posterior_for(other, False, CONFIG)
     assert (process.predict(new) == 0).all()
     assert process.prior_std(new) == 0
 
@@ -160,7 +196,7 @@ def test_embeddings_are_not_read() -> None:
     embedded = compute_features(BATCH, Encoder(EncoderConfig(width=8, layers=2)))
     rows = sampled_rows(FAMILIES, 0, CONFIG)
     known = SourceSample.of(embedded, LABELS, FAMILIES, rows, 1, CONFIG)
-    process = known.posterior_for(embedded.select(NEW), CONFIG)
+    process = known.posterior_for(embedded.select(NEW), False, CONFIG)
     np.testing.assert_array_equal(process.predict(embedded), posterior().predict(features()))
 
 
@@ -184,7 +220,7 @@ def test_a_family_that_is_left_out_teaches_nothing() -> None:
     one, other = (SourceSample.of(features(), y, FAMILIES, rows, 1, config).without(0) for y in (LABELS, turned))
     assert set(one.family_index) == {1, 2}
     np.testing.assert_array_equal(
-        *(part.posterior_for(new, config).predict(new) for part in (one, other)),
+        *(part.posterior_for(new, False, config).predict(new) for part in (one, other)),
     )
 
 
@@ -194,7 +230,7 @@ def test_families_speak_of_their_first_labels_where_a_task_has_none() -> None:
     twice = GraphBatch.concatenate([BATCH.select(np.arange(60)), BATCH.select(np.arange(25))])
     families = [[Part(0, 25), Part(60, 25, 1)], *FAMILIES[1:]]
     known = SourceSample.of(features(twice), both, families, sampled_rows(families, 0, CONFIG), 2, CONFIG)
-    found = known.posterior_for(features(BATCH.select(NEW)), CONFIG)
+    found = known.posterior_for(features(BATCH.select(NEW)), False, CONFIG)
     turned = np.concatenate([-LABELS[:25], LABELS[25:]])
     for task, labels in enumerate((LABELS, turned)):
         np.testing.assert_allclose(found.predict(features(), task), posterior(labels).predict(features()), atol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from encoders_samples import conv_share, random_cnn, random_cnns
 
+from cgir.analysis.batch_costs import convolution_entropy
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
 from encoders import Predictor, compute_features
@@ -17,8 +18,8 @@ from encoders.predictors.blend_config import BlendConfig
 from encoders.predictors.estimators import SourceData
 from encoders.predictors.multitask_process import size_consistency
 from encoders.predictors.source_families import (
-    NUM_SCORES,
     PRIOR_FAMILIES,
+    PROCESSES,
     SourceModel,
     TargetContext,
     target_context,
@@ -52,10 +53,11 @@ def with_sizes(consistent: bool) -> GraphFeatures:
 def test_prior_scores_are_sizes_and_what_families_have_in_common() -> None:
     taught = model()
     known = context(taught)
-    process = taught.sample.posterior_for(POOL, CONFIG)
-    raw = np.column_stack([POOL.properties[:, :3], process.predict(POOL)])
+    processes = [taught.sample.posterior_for(POOL, relative, CONFIG) for relative in (False, True)]
+    expected = [process.predict(POOL) for process in processes]
+    raw = np.column_stack([POOL.properties[:, :3], convolution_entropy(POOL.graphs.batch), *expected])
     assert (known.scaler.scale[:2] > 0).all()
-    spread = np.maximum(raw.std(axis=0), [CONFIG.min_size_std] * 3 + [0])
+    spread = np.maximum(raw.std(axis=0), [CONFIG.min_size_std] * 4 + [0, 0])
     np.testing.assert_allclose(known.scores(POOL, 0), np.clip((raw - raw.mean(axis=0)) / spread, -5, 5), atol=1e-9)
     mean, std = known.expected(ALL, 0)
     scores = known.scores(ALL, 0)
@@ -68,12 +70,12 @@ def test_size_consistency_decides_between_weights() -> None:
     for consistent, weights in ((True, CONFIG.weights_of_operations), (False, CONFIG.weights_of_sizes)):
         pool = with_sizes(consistent)
         generous = replace(CONFIG, max_explained=100.0)
-        np.testing.assert_allclose(context(None, pool, generous).prior.mean, [*weights[:3], 0])
+        np.testing.assert_allclose(context(None, pool, generous).prior.mean, [*weights[:4], 0, 0])
         tight = context(None, pool, replace(CONFIG, max_explained=0.01))
         assert tight.expected(pool, 0)[0].var() == pytest.approx(0.01)
     middle = replace(CONFIG, sizes_to=0.0, operations_from=2 * size_consistency(POOL.properties, 0.99))
     mixed = (np.asarray(CONFIG.weights_of_operations) + CONFIG.weights_of_sizes) / 2
-    np.testing.assert_allclose(context(None, config=replace(middle, max_explained=100.0)).prior.mean[:3], mixed[:3])
+    np.testing.assert_allclose(context(None, config=replace(middle, max_explained=100.0)).prior.mean[:4], mixed[:4])
 
 
 def test_sizes_that_hardly_differ_are_not_scaled_up() -> None:
@@ -83,14 +85,15 @@ def test_sizes_that_hardly_differ_are_not_scaled_up() -> None:
     np.testing.assert_allclose(known.scaler.scale[:3], 1 / CONFIG.min_size_std)
 
 
-def test_parameters_have_no_say_where_sizes_of_inputs_vary() -> None:
+def test_parameters_and_entropy_have_no_say_where_sizes_of_inputs_vary() -> None:
     rng = np.random.default_rng(0)
     mixed = compute_features([random_cnn(rng, 4, size) for size in (16, 24, 32) for _ in range(10)], None)
     assert np.ptp(POOL.input_sizes) == 0
     np.testing.assert_allclose(mixed.input_sizes, np.log2(1 + 3 * np.repeat([16, 24, 32], 10) ** 2))
     for known, pool in ((context(None), POOL), (context(None, mixed), mixed)):
-        assert (known.scores(pool, 0)[:, 1] == 0).all() == (pool is mixed)
-    assert (context(None, mixed).scores(POOL, 0)[:, 1] == 0).all()
+        for column in (1, 3):
+            assert (known.scores(pool, 0)[:, column] == 0).all() == (pool is mixed)
+    assert (context(None, mixed).scores(POOL, 0)[:, [1, 3]] == 0).all()
 
 
 def test_transfer_is_measured_on_families_that_are_left_out() -> None:
@@ -98,7 +101,7 @@ def test_transfer_is_measured_on_families_that_are_left_out() -> None:
     assert taught.transfer.shape == taught.size_consistency.shape == (3,)
     for family in range(3):
         part = ALL.select(np.arange(30 * family, 30 * family + 30))
-        process = taught.sample.without(family).posterior_for(part, CONFIG)
+        process = taught.sample.without(family).posterior_for(part, False, CONFIG)
         labels = taught.sample.scores[taught.sample.family_index == family, 0]
         assert taught.transfer[family] == pytest.approx(np.corrcoef(process.predict(part), labels)[0, 1])
         assert taught.size_consistency[family] == size_consistency(part.properties, CONFIG.max_correlation)
@@ -118,7 +121,7 @@ def test_sources_that_do_not_transfer_count_less() -> None:
     assert trusts[0] > 1 > trusts[1]
     assert trusts[0] > 1 > trusts[2]
     generous = replace(CONFIG, max_explained=100.0)
-    weights = [context(each, config=generous).prior.mean[NUM_SCORES - 1] for each in (good, mixed, bad)]
+    weights = [context(each, config=generous).prior.mean[PROCESSES].sum() for each in (good, mixed, bad)]
     assert weights[0] > 1.3 * max(weights[1:])
 
 

@@ -96,8 +96,9 @@ def test_settings_are_chosen_by_all_other_targets() -> None:
     rng = np.random.default_rng(0)
     found = {target: {setting: float(rng.uniform()) for setting in SETTINGS} for target in "abc"}
     grid, single = universal_constants.tables(found)
-    assert grid.rows[1][0] == grid.columns[3] == "x 1"
-    assert grid.rows[1][3] == f"{np.mean([found[t][OURS] for t in 'abc']):.3f}"
+    assert grid.columns[2] == "x 1"
+    assert {row[2] for row in grid.rows} == {f"{np.mean([found[t][OURS] for t in 'abc']):.3f}"}
+    assert grid.rows[0][3] == f"{np.mean([found[t][(2, *OURS[1:])] for t in 'abc']):.3f}"
     for target, ours, best, chosen in single.rows:
         one, other = (found[t] for t in "abc" if t != target)
         setting = max(SETTINGS, key=lambda s: one[s] + other[s])
