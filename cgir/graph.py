@@ -231,12 +231,12 @@ class Graph:
         return to_dot(self, depth, full)
 
     def to_html(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
-        """Write one self-contained HTML page with the report and the drawing, whose blocks open when clicked.
+        """Write one self-contained HTML page: a drawing whose blocks open in place, search, details, the report.
 
         Args:
             path: of the page.
-            depth: as in `to_dot`.
-            full: as in `to_dot`.
+            depth: how many levels deep modules are open at first; None: as many as stay readable.
+            full: all blocks are open at first.
         """
         from .drawing.export import to_html
 

@@ -28,9 +28,14 @@ def heading(graph: Graph) -> str:
     return f"{printable(graph.name or 'graph', NAME)} ({graph.level}): {len(graph):,} nodes, {graph.num_edges:,} edges"
 
 
+def node_category(node: Node) -> str:
+    """Category of a node's operator, "opaque" for an unknown one."""
+    return OPS[node.op].category if node.op in OPS else "opaque"
+
+
 def color(node: Node) -> str:
     """Fill colour of a node's box."""
-    return COLORS.get(OPS[node.op].category if node.op in OPS else "opaque", "#ffffff")
+    return COLORS.get(node_category(node), "#ffffff")
 
 
 def shape_text(shape: Shape) -> str:
@@ -77,8 +82,8 @@ def short_attributes(node: Node) -> str:
             else [f"{a}:{b}" for a, b in zip(before, after, strict=True)]
         )
         parts = [_window(node), *(["pad " + ",".join(padding)] if any(before) or any(after) else [])]
-        return " ".join([*parts, *(f"{key}={_compact(value)}" for key, value in node.attrs if key not in shown)])
-    return " ".join(f"{key}={_compact(value)}" for key, value in node.attrs)
+        return " ".join([*parts, *(f"{key}={compact(value)}" for key, value in node.attrs if key not in shown)])
+    return " ".join(f"{key}={compact(value)}" for key, value in node.attrs)
 
 
 def table(rows: Iterable[tuple[str, ...]], right: Iterable[int] = ()) -> list[str]:
@@ -113,7 +118,8 @@ def _window(node: Node) -> str:
     return " ".join(parts)
 
 
-def _compact(value: Any) -> str:
+def compact(value: Any) -> str:
+    """An attribute's value in few characters."""
     if isinstance(value, tuple):
-        return "(" + ",".join(map(_compact, value)) + ")"
+        return "(" + ",".join(map(compact, value)) + ")"
     return f"{value:g}" if isinstance(value, float) else str(value)

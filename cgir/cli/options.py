@@ -82,7 +82,9 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     """Declare the files to which a graph is drawn."""
     parser.add_argument("--svg", type=Path, help="draw to this SVG file")
     parser.add_argument("--dot", type=Path, help="write Graphviz source")
-    parser.add_argument("--html", type=Path, help="write one self-contained page, where blocks open when clicked")
+    parser.add_argument(
+        "--html", type=Path, help="write one self-contained page: blocks open in place, search, details"
+    )
     add_detail_options(parser)
 
 

@@ -18,7 +18,8 @@ from cgir.report import caveats, costs, total_texts
 from .box_text import content, fill, labels, name_of, repeated, shape_of
 from .html_page import page
 from .importance import Importance, Shading
-from .module_blocks import BlockDiagram, ModuleTree, Nodes, collapse, every_node
+from .module_blocks import BlockDiagram, Nodes, collapse, every_node
+from .page_data import page_data
 from .svg import svg
 
 if TYPE_CHECKING:
@@ -157,18 +158,17 @@ def to_html(
     full: bool = False,
     importance: Importance | None = None,
 ) -> None:
-    """Write one self-contained HTML page: report and drawing, whose blocks open when clicked, and tooltips of nodes.
+    """Write one self-contained HTML page: a drawing whose blocks open in place, search, and all about what is chosen.
 
     Args:
         graph: to draw.
         path: the file.
-        depth: levels of modules that are opened; None: as many as fit in a readable picture.
-        full: every node instead of blocks.
+        depth: levels of modules that are open at first; None: as many as can be read.
+        full: all blocks are open at first.
         importance: shade by it.
     """
     shading = Shading(graph, importance) if importance else None
-    tree = ModuleTree(graph)
-    _write(path, page(graph, every_node(graph) if full else tree.diagram(depth), tree, shading))
+    _write(path, page(graph.name or "graph", page_data(graph, depth, full, shading)))
 
 
 def _diagram(graph: Graph, depth: int | None, full: bool) -> BlockDiagram:

@@ -1,80 +1,71 @@
-"""One self-contained HTML page: the drawing, and beside it the report and all blocks, which open when clicked."""
+"""One self-contained HTML page: data as JSON, and the style sheet and script in `page/`, which draw it.
+
+Names of a graph are a stranger's text. They reach the page as JSON in which no character can end the element, the
+script puts them into text nodes alone, and the page's own policy lets no other script run, nor anything be loaded.
+"""
 
 from __future__ import annotations
 
 import html
+import json
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
-from cgir.graph import Graph
-from cgir.report import costs, report
+from cgir.node_text import COLORS
 
-from .box_text import labels, repeated
-from .importance import Shading
-from .module_blocks import BlockDiagram, Box, ModuleTree
-from .svg import Costs, svg
-
-STYLE = (
-    "body{font-family:Helvetica,Arial,sans-serif;margin:0;display:flex;align-items:flex-start}"
-    "main{padding:1em;overflow-x:auto}aside{position:sticky;top:0;max-height:100vh;overflow:auto;box-sizing:border-box;"
-    "padding:1em;flex:1;min-width:22em}"
-    "pre{font-size:12px;background:#f7f7f7;padding:1em;margin:.5em 0;white-space:pre-wrap}"
-    "summary{cursor:pointer;padding:.2em 0}"
-    "details details{margin-left:1em}h1{font-size:1.1em;margin:.2em 0}p{color:#555;font-size:.9em}"
-)
-SCRIPT = (
-    "document.addEventListener('click',e=>{const box=e.target.closest('[data-block]');if(!box)return;"
-    "const block=document.getElementById(box.dataset.block);if(!block)return;block.open=true;"
-    "const side=document.querySelector('aside');"
-    "side.scrollTop+=block.getBoundingClientRect().top-side.getBoundingClientRect().top})"
-)
+FOLDER = Path(__file__).parent / "page"
+SCRIPTS = ("model", "layout", "scene", "colors", "view", "panel", "search", "page")
+STEPS = 20  # of a scale of colours, as in colors.js
 
 
-LARGE = 20_000  # nodes; above, a page with all blocks in blocks would be too large for a browser
-
-
-def page(graph: Graph, diagram: BlockDiagram, tree: ModuleTree, shading: Shading | None = None) -> str:
-    """The text of the page.
+def page(title: str, data: dict[str, Any], start: str = "start") -> str:
+    """The text of a page.
 
     Args:
-        graph: that is shown.
-        diagram: of the main drawing; every block has one more, of its own nodes, those of the first copy if it repeats.
-        tree: of its blocks.
-        shading: colours by importance instead of category.
+        title: of the document.
+        data: what its script reads.
+        start: the script of `page/` that builds it.
     """
-    cost, title = costs(graph), html.escape(graph.name or "graph")
-    blocks = "\n".join(_blocks(graph, tree, diagram, cost, "", shading))
-    hint = "<p>Click a block to open it here; point at a box for all about it.</p>" if blocks else ""
-    if blocks and len(graph) > LARGE:
-        hint += "<p>The graph is large: blocks inside of these are not drawn.</p>"
-    if blocks and shading:
-        hint += "<p>A block that repeats is opened once: its nodes are then as dark as the darkest of their copies.</p>"
+    style = (FOLDER / "page.css").read_text(encoding="utf-8") + _fills()
+    parts = ((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in (*SCRIPTS, start))
+    script = "".join(part.replace('"use strict";\n', "", 1) for part in parts)
+    script = f'"use strict";\n{script}'
+    policy = f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}"
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
-        f"<style>{STYLE}</style></head><body>\n"
-        f"<main>{svg(graph, diagram, cost, shading=shading)}</main>\n<aside><h1>{title}</h1>\n"
-        f"<details open><summary>report</summary><pre>{html.escape(report(graph))}</pre></details>\n"
-        f"{hint}{blocks}</aside>\n<script>{SCRIPT}</script></body></html>\n"
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title>\n<style>{style}</style></head><body>\n"
+        f'<script type="application/json" id="graph">{_inline_json(data)}</script>\n'
+        f"<script>{script}</script></body></html>\n"
     )
 
 
-def _blocks(
-    graph: Graph, tree: ModuleTree, diagram: BlockDiagram, cost: Costs, prefix: str, shading: Shading | None
-) -> list[str]:
-    """A closed section for each box of several nodes, with the sections of the boxes in it."""
-    parts = []
-    shading = shading.collapse(diagram) if shading else None
-    for number, box in enumerate(diagram.boxes):
-        if len(box.block.copies[0]) > 1:
-            name = f"{prefix}b{number}"
-            inner = tree.diagram(within=box.block.copies[0])
-            drawing = svg(graph, inner, cost, name, shading)
-            parts.append(f'<details id="{name}"><summary>{_caption(graph, box)}</summary>\n{drawing}')
-            if len(graph) <= LARGE:
-                parts += _blocks(graph, tree, inner, cost, name, shading)
-            parts.append("</details>")
-    return parts
+def _source(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _caption(graph: Graph, box: Box) -> str:
-    name, content = labels(graph, box)
-    name = repeated(box.times, box.block.name, box.block.beside) if box.block.name else name
-    return f"<b>{html.escape(name)}</b> {html.escape(content)}"
+def _inline_json(data: dict[str, Any]) -> str:
+    """JSON of ASCII characters, in which nothing is markup."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _fills() -> str:
+    """Rules for the colours of operators, and of the steps of both scales."""
+    rules = [
+        f".k-{name}{{--fill:color-mix(in srgb,{color} var(--share),var(--paper))}}" for name, color in COLORS.items()
+    ]
+    for letter, hue in (("s", "blue"), ("n", "red")):
+        for step in range(STEPS + 1):
+            share = 200 * step / STEPS
+            for selector, pale in ((f".{letter}{step}", "pale"), (f":is(.edge,.arrow).{letter}{step}", "pale-edge")):
+                ends = (f"--{hue}", f"--{pale}") if share <= 100 else (f"--strong-{hue}", f"--{hue}")
+                mixed = f"var({ends[0]}) {share if share <= 100 else share - 100:g}%,var({ends[1]})"
+                rules.append(f"{selector}{{--fill:color-mix(in srgb,{mixed})}}")
+            if share > 100:
+                color = "on-first" if step == 11 else "on-middle" if step < 15 else "on-strong"
+                rules.append(f".drawing .on-{letter}{step}{{fill:var(--{color})}}")
+    return "\n".join(rules)

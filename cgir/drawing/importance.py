@@ -10,7 +10,6 @@ would be pale.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,6 +81,8 @@ class Shading:
         node_scale: colours of nodes.
         edge_scale: colours of edges.
         caption: of the importance.
+        nodes: (N,) the values of nodes.
+        edges: (E,) the values of edges.
 
     Args:
         graph: that is drawn.
@@ -99,22 +100,11 @@ class Shading:
         self.node_scale = Scale.from_values(nodes, signed, BOX_COLOR)
         self.edge_scale = Scale.from_values(edges, signed, LINE_COLOR)
         self.caption = importance.caption
-        # values of all nodes that a node represents, and of all edges that lead from one representative to another
-        self._nodes = {index: [value] for index, value in enumerate(nodes.tolist())}
-        self._edges: dict[tuple[int, int], list[float]] = {}
-        for pair, value in zip(pairs, edges.tolist(), strict=True):
-            self._edges.setdefault(pair, []).append(value)
-
-    def collapse(self, diagram: BlockDiagram) -> Shading:
-        """The shading of drawings of blocks of `diagram`, where the first copy represents all copies."""
-        shading, first = copy(self), diagram.representative
-        shading._nodes, shading._edges = {}, {}
-        for index, values in self._nodes.items():
-            shading._nodes.setdefault(first.get(index, index), []).extend(values)
-        for (source, target), values in self._edges.items():
-            pair = first.get(source, source), first.get(target, target)
-            shading._edges.setdefault(pair, []).extend(values)
-        return shading
+        self.nodes: list[float] = nodes.tolist()
+        self.edges: list[float] = edges.tolist()
+        self._values: dict[tuple[int, int], list[float]] = {}  # of all edges from one node to another
+        for pair, value in zip(pairs, self.edges, strict=True):
+            self._values.setdefault(pair, []).append(value)
 
     def box_value(self, box: Box) -> float:
         """The value farthest from zero of the nodes behind a box."""
@@ -124,7 +114,7 @@ class Shading:
         """For each pair of boxes the value farthest from zero of the edges between nodes behind them."""
         box_of = {index: number for number, box in enumerate(diagram.boxes) for index in box.nodes}
         values_of: dict[tuple[int, int], list[float]] = {}
-        for (source, target), values in self._edges.items():
+        for (source, target), values in self._values.items():
             if source in box_of and target in box_of:
                 values_of.setdefault((box_of[source], box_of[target]), []).extend(values)
         return {pair: max_by_abs(values) for pair, values in values_of.items()}
@@ -138,7 +128,7 @@ class Shading:
         return f"{line}, the strongest of {len(values):,} nodes; their mean {sum(values) / len(values):.4g}"
 
     def _values_of(self, box: Box) -> list[float]:
-        return [value for index in box.nodes for value in self._nodes.get(index, ())]
+        return [self.nodes[index] for index in box.nodes]
 
 
 def max_by_abs(values: Sequence[float]) -> float:

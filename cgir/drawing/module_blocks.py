@@ -148,17 +148,10 @@ class ModuleTree:
         # the main drawing and those of its blocks ask for the same regions
         self._known: dict[Nodes, tuple[list[Block], int]] = {}
 
-    def diagram(self, depth: int | None = None, within: Nodes | None = None, limit: int = MAX_BOXES) -> BlockDiagram:
-        """The block diagram of the graph.
-
-        Args:
-            depth: levels of modules that are opened; None: as many as `limit` boxes allow.
-            within: only these nodes; None: all.
-            limit: most boxes.
-        """
-        nodes = tuple(range(len(self.graph))) if within is None else within
-        unlimited = len(self.graph)
-        top = self.children(nodes, limit if depth is None else unlimited)
+    def diagram(self, depth: int | None = None) -> BlockDiagram:
+        """The block diagram of the graph; modules opened `depth` levels deep, or as deep as `MAX_BOXES` boxes allow."""
+        nodes, unlimited = tuple(range(len(self.graph))), len(self.graph)
+        top = self.children(nodes, MAX_BOXES if depth is None else unlimited)
         # with the opened blocks around it, by their number
         rows: list[tuple[Block, Nodes]] = [(block, ()) for block in top]
         opened: list[Block] = []
@@ -166,16 +159,14 @@ class ModuleTree:
         while depth is None or level < depth:
             inner = [self.children(block.copies[0], unlimited) if len(block.copies[0]) > 1 else [] for block, _ in rows]
             if depth is None:
-                _limit_opened(inner, limit - len(rows))
+                _limit_opened(inner, MAX_BOXES - len(rows))
             if not any(inner):
                 break
             rows = list(_open_blocks(rows, inner, opened))
             level += 1
-        return _build_diagram(
-            self.graph, rows, opened, nodes, "" if within is None else ".".join(self._common_path(nodes))
-        )
+        return _build_diagram(self.graph, rows, opened, nodes)
 
-    def _common_path(self, nodes: Nodes) -> tuple[str, ...]:
+    def common_path(self, nodes: Nodes) -> tuple[str, ...]:
         """The path that all modules of these nodes begin with."""
         named = [self.paths[index] for index in nodes if self.paths[index]]
         return named[0][: common_prefix_length(named)] if named else ()
@@ -195,7 +186,7 @@ class ModuleTree:
 
     def _all_children(self, nodes: Nodes) -> tuple[list[Block], int]:
         """The blocks of a region, however many, and of how many parts they are."""
-        depth = len(self._common_path(nodes)) + 1
+        depth = len(self.common_path(nodes)) + 1
         keys = {index: self.paths[index][:depth] if len(self.paths[index]) >= depth else None for index in nodes}
         parts = _topological_order(self.graph, _group_by_key(self.graph, nodes, keys))
         return self._merge_repeats([(join_path(keys[part[0]]), part) for part in parts]), len(parts)
@@ -419,7 +410,7 @@ def _pack(graph: Graph, parts: Sequence[tuple[str, Nodes]], limit: int) -> list[
 
 
 def _build_diagram(
-    graph: Graph, rows: Sequence[tuple[Block, Nodes]], opened: Sequence[Block], inside: Nodes, prefix: str
+    graph: Graph, rows: Sequence[tuple[Block, Nodes]], opened: Sequence[Block], inside: Nodes
 ) -> BlockDiagram:
     """Boxes for `rows`, blocks with the numbers of the opened blocks around them, and the edges between them.
 
@@ -428,7 +419,6 @@ def _build_diagram(
         rows: a block for each box.
         opened: the frames.
         inside: nodes that the boxes cover.
-        prefix: path that names of all modules begin with.
     """
     edges, representative = _merge_copies(graph, (*opened, *(block for block, _ in rows)), inside)
     box_of = {index: number for number, (block, _) in enumerate(rows) for index in block.copies[0]}
@@ -442,7 +432,7 @@ def _build_diagram(
     boxes = [
         Box(
             block,
-            relative(block.name, [prefix, *(opened[frame].name for frame in around)]),
+            relative(block.name, [opened[frame].name for frame in around]),
             len(box_nodes) // len(block.copies[0]),
             tuple(sorted(box_nodes)),
         )
@@ -452,7 +442,7 @@ def _build_diagram(
     for number, block in enumerate(opened):
         members = [(box, around) for box, (_, around) in enumerate(rows) if number in around]
         outer = members[0][1][: members[0][1].index(number)]
-        label = relative(block.name, [prefix, *(opened[other].name for other in outer)])
+        label = relative(block.name, [opened[other].name for other in outer])
         frames.append(Frame(block.name, label, len(block.copies), tuple(box for box, _ in members), block.beside))
     return BlockDiagram(tuple(boxes), tuple(tuple(sorted(s)) for s in sources), tuple(frames), representative)
 

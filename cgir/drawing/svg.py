@@ -39,7 +39,6 @@ STYLE = (
     ".cgir .e{fill:none;stroke:#777;stroke-width:1.2}"
     ".cgir rect{stroke:#888}.cgir g:hover rect{stroke:#000;stroke-width:2}.cgir .m{fill:none;stroke:#bbb}"
     ".cgir .r{fill:none;stroke:#555;stroke-width:1.5}"
-    ".cgir .open{cursor:pointer}"
 )
 DEFINITIONS = (
     f"<style>{STYLE}</style>"
@@ -48,18 +47,13 @@ DEFINITIONS = (
 )
 
 
-def svg(
-    graph: Graph, diagram: BlockDiagram, cost: Costs | None = None, prefix: str = "", shading: Shading | None = None
-) -> str:
+def svg(graph: Graph, diagram: BlockDiagram, cost: Costs | None = None, shading: Shading | None = None) -> str:
     """The drawing as an `<svg>` element, which is also a complete file.
-
-    Boxes of several nodes carry `data-block`, which is `prefix` and their number.
 
     Args:
         graph: that is drawn.
         diagram: its boxes.
         cost: parameters and FLOPs of its nodes; computed if None.
-        prefix: empty for the main drawing of a page, which has the styles of all drawings, and the legend.
         shading: colours by importance instead of category.
     """
     single = all(len(box.nodes) == 1 for box in diagram.boxes)
@@ -70,19 +64,18 @@ def svg(
     left = MARGIN + columns * BRACKET
     width = left + size.width * _right_end(placed) + MARGIN
     height = 2 * MARGIN + size.pitch * max(placed.layer, default=0) + size.height
-    top = legend.HEIGHT if shading and not prefix else 0
+    top = legend.HEIGHT if shading else 0
     width = max(width, legend.WIDTH) if top else width
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cgir" width="{width:.0f}" height="{height + top}" '
         f'viewBox="0 {-top} {width:.0f} {height + top}">',
-        "" if prefix else DEFINITIONS,
+        DEFINITIONS,
         *(legend.legend(shading, single) if shading and top else ()),
         *brackets,
         *_edges(placed, left, size, diagram, shading),
     ]
     for number, (box, layer) in enumerate(zip(diagram.boxes, placed.layer, strict=True)):
         lines = _node_lines(graph, box) if single else _block_lines(graph, box, cost)
-        opens = f' class="open" data-block="{prefix}b{number}"' if len(box.block.copies[0]) > 1 else ""
         tip = tooltip(graph, box, cost)
         color, text_colors = fill(graph, box), ("", "#555")
         if shading:
@@ -91,7 +84,7 @@ def svg(
             text_colors = text_color(color), text_color(color)
         x, y = left + size.width * placed.x[number, layer], MARGIN + size.pitch * layer
         content = f"<title>{xml_text(tip)}</title>{_rect(x, y, size, color)}{_texts(lines, text_colors, x, y, size)}"
-        parts.append(f"<g{opens}>{content}</g>")
+        parts.append(f"<g>{content}</g>")
     return "\n".join([*parts, "</svg>"])
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import cgir
 from cgir.drawing.export import to_html, to_svg
 from cgir.drawing.importance import BOX_COLOR, Importance, Scale, Shading, relative_luminance, text_color
-from cgir.drawing.module_blocks import ModuleTree, collapse, every_node
+from cgir.drawing.module_blocks import collapse, every_node
 from cgir.graph import Graph, Node
 from cgir.graph_batch import GraphBatch
 from frontends import spaces
@@ -224,47 +224,6 @@ def test_copies_of_a_block_are_all_counted(tmp_path):
     assert f"importance 1, the strongest of {len(box.nodes):,} nodes; their mean {1 / len(box.nodes):.4g}" in dark[0]
 
 
-def check_inside(tree, diagram, shading):
-    """What is in an opened block is worth together what its box is worth, copies included; gives the number of blocks
-    seen.
-    """
-    seen, collapsed = 0, shading.collapse(diagram)
-    for box in diagram.boxes:
-        if len(box.block.copies[0]) > 1:
-            inner = tree.diagram(within=box.block.copies[0])
-            values = [collapsed.box_value(part) for part in inner.boxes]
-            assert abs(max(values, key=abs)) == abs(shading.box_value(box))
-            assert sum(len(collapsed._values_of(part)) for part in inner.boxes) == len(shading._values_of(box))
-            seen += 1 + check_inside(tree, inner, collapsed)
-    return seen
-
-
-def test_a_dark_block_has_a_dark_node_inside_whichever_copy_it_is_of():
-    rng = np.random.default_rng(0)
-    space = spaces.get("nasbench201")
-    blocks = []
-    for graph in (
-        resnet50(),
-        space.graph(("nor_conv_3x3",) * 6),
-        spaces.get("ofa_mbv3").graph(spaces.get("ofa_mbv3").sample(rng)),
-    ):
-        shading = Shading(graph, Importance(rng.normal(size=len(graph)), rng.normal(size=graph.num_edges)))
-        blocks.append(check_inside(ModuleTree(graph), collapse(graph, 1), shading))
-    assert min(blocks) >= 4
-
-
-def test_inner_drawings_of_a_page_have_the_same_scale(tmp_path):
-    graph = resnet50()
-    nodes = np.zeros(len(graph))
-    nodes[5] = 1.0
-    to_html(graph, tmp_path / "g.html", depth=1, importance=Importance(nodes, np.zeros(graph.num_edges)))
-    text = (tmp_path / "g.html").read_text(encoding="utf-8")
-    boxes = re.findall(r'<rect x="[^"]*" y="[^"]*" width="[^"]*" height="[^"]*" rx="5" fill="(#\w+)"/>', text)
-    assert set(boxes) == {"#08306b", BOX_COLOR}
-    assert boxes.count("#08306b") >= 2  # the block from outside, and the node in it
-    assert text.count("in blocks the strongest") == 1
-
-
 # --- files
 
 
@@ -281,7 +240,7 @@ def test_names_cannot_break_the_drawing(tmp_path):
         to_html(graph, tmp_path / "g.html", full=full, importance=importance)
         text = (tmp_path / "g.html").read_text(encoding="utf-8")
         assert "alert(1)</script>" not in text
-        assert text.count("<script") == 1
+        assert text.count("<script") == 2
 
 
 def test_a_shaded_page_is_self_contained(tmp_path):
@@ -298,8 +257,8 @@ def test_a_shaded_page_is_self_contained(tmp_path):
             assert not {"src", "href"} & {name for name, _ in attrs}
 
     Reader().feed(text)
-    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
-    assert "occlusion; blue raises the score" in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+    assert '"caption":"occlusion"' in text
 
 
 @pytest.mark.parametrize(

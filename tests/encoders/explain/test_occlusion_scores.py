@@ -175,7 +175,7 @@ def test_drawings_of_small_graphs_show_every_node_and_of_large_ones_blocks(tmp_p
         found.to_html(tmp_path / "g.html")
         text = (tmp_path / "g.html").read_text(encoding="utf-8")
         assert "occlusion, score" in text
-        assert ('data-block="' in text) == collapsed
+        assert f'"depth":{len(graph) + 1 if not collapsed else "null"}' in text
 
 
 def test_table_has_the_most_important_nodes():
