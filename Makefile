@@ -7,13 +7,17 @@ ifneq ($(wildcard ../shared/data),)
 export CGIR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test scatter lint wheel fuzz fuzz-minute zoo bench universal results digits clean
+.PHONY: demo test docs scatter lint wheel fuzz fuzz-minute zoo bench universal results digits clean
 
 demo: $(VENV)/demo
 	$(BIN)/cgir demo
 
 test: $(VENV)/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+# The documentation as pages in site/, which open from the file system; a warning is an error.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # torch-scatter is compiled, which takes some five minutes.
 scatter: $(VENV)/scatter
@@ -91,7 +95,7 @@ digits: $(VENV)/test
 	$(BIN)/python -m benchmarks.digits --out frontends/data/digits.parquet
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site
 
 # torchvision has no build for the CPU build of torch: it is installed without its requirements, and the tests declare its operators.
 # torch first and exactly: a looser requirement would bring a build of several gigabytes.
@@ -103,6 +107,10 @@ $(VENV)/core: pyproject.toml constraints.txt
 
 $(VENV)/demo: $(VENV)/core
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[demo]
+	touch $@
+
+$(VENV)/docs: $(VENV)/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[docs]
 	touch $@
 
 $(VENV)/test: $(VENV)/core

@@ -124,7 +124,11 @@ class GraphStore:
 
         Args:
             path: the folder.
-            graphs, family, specs, labels, shard_size: as in `write`; labels that are not given are NaN.
+            graphs: as in `write`, and so are all others.
+            family: of them.
+            specs: of them.
+            labels: those that are not given are NaN.
+            shard_size: graphs a file.
 
         Raises:
             LabelError: as in `write`, or there is a label that the data set does not have.
