@@ -39,6 +39,7 @@ class PretrainConfig:
         lr: peak learning rate; a cosine schedule takes it to 0.
         weight_decay: of AdamW.
         seed: of weights, batches, masks and dropout.
+        autocast: compute the encoder in bfloat16 where PyTorch's autocast does; losses stay in single precision.
         encoder: the architecture.
 
     Raises:
@@ -60,6 +61,7 @@ class PretrainConfig:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     seed: int = 0
+    autocast: bool = False
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
     def __post_init__(self) -> None:

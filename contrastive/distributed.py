@@ -2,13 +2,14 @@
 
 Every process holds the whole pool and samples the same batches. Each embeds its own rows; projections are gathered, so
 that every anchor is compared with the whole batch, and gradients are summed. With a single process all functions are
-no-ops.
+no-ops. Processes talk by NCCL where each has a GPU of its own, else by gloo.
 """
 
 from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,16 +18,32 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from cgir.errors import CgirError
+from encoders.engine.devices import Device, as_device
 
 
-def init_process_group() -> None:
-    """Join the gloo group of the processes that `torchrun` started, until this process ends; no-op without `torchrun`.
+def init_process_group(device: Device = "auto") -> torch.device:
+    """Join the group of the processes that `torchrun` started, until this process ends; no-op without `torchrun`.
 
     A group that is initialised already is used as it is.
+
+    Returns:
+        Where this process computes: `device`, of "auto" and "cuda" the GPU of its number on this machine.
     """
-    if dist.is_available() and dist.is_torchelastic_launched() and not dist.is_initialized():
-        dist.init_process_group("gloo")  # once: a second group would find the addresses of the first one
+    where, launched = as_device(device), dist.is_available() and dist.is_torchelastic_launched()
+    if launched and where.type == "cuda" and torch.device("cuda" if device == "auto" else device).index is None:
+        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    if launched and not dist.is_initialized():
+        dist.init_process_group(_backend(where, device))  # once: a second one would find the addresses of the first
         atexit.register(_destroy_process_group)
+    return where
+
+
+def _backend(where: torch.device, device: Device) -> str:
+    """NCCL where each process of this machine has a GPU of its own, as NCCL asks for; gloo knows GPUs too."""
+    if where.type == "cpu" or not dist.is_nccl_available():
+        return "gloo"
+    gpus = torch.cuda.device_count() if str(device) in ("auto", "cuda") else 1
+    return "nccl" if int(os.environ["LOCAL_WORLD_SIZE"]) <= gpus else "gloo"
 
 
 def _destroy_process_group() -> None:
@@ -101,18 +118,19 @@ def all_reduce_sum(value: Tensor) -> float:
     return float(value)
 
 
-def any_process(value: bool) -> bool:
-    """Whether `value` holds in any of the processes; the same in all of them."""
-    return all_reduce_sum(torch.tensor(float(value))) > 0 if rank_and_world_size()[1] > 1 else value
+def any_process(value: bool, device: torch.device) -> bool:
+    """Whether `value` holds in any of the processes, which compute on `device`; the same in all of them."""
+    several = rank_and_world_size()[1] > 1
+    return all_reduce_sum(torch.tensor(float(value), device=device)) > 0 if several else value
 
 
-def check_same(text: str) -> None:
-    """Barrier that raises CgirError in every process unless all of them pass the same text."""
+def check_same(text: str, device: torch.device) -> None:
+    """Barrier of processes, on `device`, that raises CgirError in all of them unless all pass the same text."""
     world_size = rank_and_world_size()[1]
     if world_size == 1:
         return
     digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
-    bounds = torch.tensor([digest, -digest])
+    bounds = torch.tensor([digest, -digest], device=device)
     dist.all_reduce(bounds, dist.ReduceOp.MAX)
     if bounds[0] != -bounds[1]:
         raise CgirError(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from cgir.errors import CgirError
 from cgir.typing import FloatArray, IntArray
+from encoders.engine.devices import Device, as_device
 from encoders.features.scalers import Scaler
 from encoders.gaussian_process.regression import DEFAULT_PRIOR
 from encoders.models.encoder import Encoder
@@ -30,7 +31,7 @@ SHOWN, ASKED = 10, 20  # networks of each that show their behaviours, and that a
 
 
 @in_plain_surroundings(grad=True)
-def pretrain_by_episodes(pool: Pool, config: PretrainConfig, progress: bool = True) -> Encoder:
+def pretrain_by_episodes(pool: Pool, config: PretrainConfig, progress: bool = True, device: Device = "auto") -> Encoder:
     """Pretrain an encoder whose embeddings, beside `cgir.properties`, tell behaviours of a family from ten networks.
 
     Behaviours are normal scores of ranks inside families. Families without 30 networks of known behaviour teach
@@ -40,16 +41,18 @@ def pretrain_by_episodes(pool: Pool, config: PretrainConfig, progress: bool = Tr
         pool: graphs with behaviours.
         config: `steps`, `lr`, `weight_decay`, `seed` and `encoder` are read.
         progress: show a progress bar.
+        device: "auto", the GPU where there is one, "cpu", "cuda" or "cuda:1".
 
     Returns:
-        The encoder, in evaluation mode.
+        The encoder, in evaluation mode and on the CPU.
 
     Raises:
         CgirError: no family of the pool has behaviours of 30 networks.
     """
     ranks, families = _tasks(pool)
     hand = pool.properties.astype(np.float64)
-    encoder, graphs = Encoder(config.encoder, config.seed), pool.tensors.with_depth(config.encoder.layers)
+    where, graphs = as_device(device), pool.tensors.with_depth(config.encoder.layers)
+    encoder = Encoder(config.encoder, config.seed).to(where)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     rng = np.random.default_rng(config.seed)
     for step in tqdm(range(config.steps), desc="pretrain", unit="step", disable=not progress):
@@ -57,14 +60,14 @@ def pretrain_by_episodes(pool: Pool, config: PretrainConfig, progress: bool = Tr
         chosen = rng.choice(len(families), min(FAMILIES, len(families)), replace=False)
         drawn = [_draw(families[family], ranks, rng) for family in chosen]
         with seeded(config.seed, 2, step):  # dropout
-            embeddings = SignedLog()(encoder(graphs.minibatch(np.concatenate(drawn))))
+            embeddings = SignedLog()(encoder(graphs.minibatch(np.concatenate(drawn), where)))
         parts = torch.split(embeddings, [len(part) for part in drawn])
         losses = [episode_loss(x, hand[part], ranks[part]) for x, part in zip(parts, drawn, strict=True)]
         optimizer.zero_grad()
         torch.autograd.backward(torch.stack(losses).mean())
         nn.utils.clip_grad_norm_(encoder.parameters(), MAX_GRADIENT_NORM)
         optimizer.step()
-    return encoder.eval()
+    return encoder.cpu().eval()
 
 
 def _tasks(pool: Pool) -> tuple[FloatArray, list[IntArray]]:
@@ -93,11 +96,11 @@ def episode_loss(embeddings: Tensor, hand: FloatArray, ranks: FloatArray) -> Ten
         hand: (n, P), their properties.
         ranks: (n, B), their behaviours; those that are unknown of one are left out.
     """
-    y = torch.from_numpy(ranks[:, ~np.isnan(ranks).any(0)]).to(embeddings.dtype)
+    y = torch.from_numpy(ranks[:, ~np.isnan(ranks).any(0)]).to(embeddings)
     y = (y - y[:SHOWN].mean(0)) / y.std(0).clamp(min=1e-3)
     standardised = (embeddings - embeddings.mean(0)) / (embeddings.std(0) + 1e-3)
-    covariance = _kernel(standardised) + _kernel(torch.from_numpy(Scaler.fit(hand)(hand)).to(embeddings.dtype))
-    noise = DEFAULT_PRIOR.noise_variance * torch.eye(SHOWN, dtype=embeddings.dtype)
+    covariance = _kernel(standardised) + _kernel(torch.from_numpy(Scaler.fit(hand)(hand)).to(embeddings))
+    noise = DEFAULT_PRIOR.noise_variance * torch.eye(SHOWN, dtype=y.dtype, device=y.device)
     weights = torch.linalg.solve(covariance[:SHOWN, :SHOWN] + noise, y[:SHOWN])
     loss: Tensor = (covariance[SHOWN:, :SHOWN] @ weights - y[SHOWN:]).square().mean()
     return loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from os import PathLike
@@ -22,6 +23,8 @@ from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.interrupts import Deferred, deferred
 from cgir.store.graph_store import GraphStore
+from encoders.engine.batching import TensorBatch
+from encoders.engine.devices import CPU, Device
 from encoders.models.checkpoints import encoder_meta, load_weights, read_tensors, save_encoder, write_tensors
 from encoders.models.encoder import Encoder
 from encoders.training.loop import decay_learning_rate
@@ -31,7 +34,7 @@ from frontends.torch.surroundings import in_plain_surroundings
 from . import distributed
 from .config import WEIGHTS, PretrainConfig
 from .objectives.weighted_sum import Objective
-from .pair_sampler import NearestNeighbourPairs
+from .pair_sampler import NearestNeighbourPairs, Pairs
 from .pretraining_set import Pool, as_pool
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ def pretrain(
     run_dir: str | PathLike[str] | None = None,
     checkpoint_every: int = 200,
     progress: bool = True,
+    device: Device = "auto",
 ) -> Encoder:
     """Pretrain an encoder on unlabelled graphs ("A General-Purpose Transferable Predictor for NAS", section 4).
 
@@ -67,34 +71,37 @@ def pretrain(
             on with the learning rates of the new number.
         checkpoint_every: steps between two checkpoints in `run_dir`, fewer where they take over a minute.
         progress: show a progress bar.
+        device: "auto", the GPU where there is one, "cpu", "cuda" or "cuda:1". Processes have a GPU each, as far as
+            there are some. A run may resume on another device; on a GPU weights differ in their last bits, and dropout
+            is another one.
 
     Returns:
-        The encoder, in evaluation mode; it is also in `run_dir`.
+        The encoder, in evaluation mode and on the CPU; it is also in `run_dir`.
 
     Raises:
         CgirError: graphs, families and spectra do not match, `run_dir` belongs to a run with another config or other
             graphs or has done more steps, another process is writing to it, or processes differ.
         KeyboardInterrupt: after Ctrl-C; says where the state is.
     """
-    distributed.init_process_group()
-    run = PretrainingRun(as_pool(graphs, families, spectra), config or PretrainConfig())
+    where = distributed.init_process_group(device)
+    run = PretrainingRun(as_pool(graphs, families, spectra), config or PretrainConfig(), where)
     is_first = distributed.rank_and_world_size()[0] == 0
     if run_dir is None:
-        distributed.check_same(f"{run.config} {run.data} {run.step}")
+        distributed.check_same(f"{run.config} {run.data} {run.step}", where)
         _train(run, None, checkpoint_every, progress and is_first)
-        return run.objective.encoder.eval()
+        return run.objective.encoder.cpu().eval()
     folder = Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK, folder) if is_first else nullcontext():
         if (folder / STATE).exists():
             run.load(folder / STATE)
             log.info("pretrain: resuming at step %d of %d from %s", run.step, run.config.steps, folder / STATE)
-        distributed.check_same(f"{run.config} {run.data} {run.step}")
+        distributed.check_same(f"{run.config} {run.data} {run.step}", where)
         _train(run, folder / STATE, checkpoint_every, progress and is_first)
-        encoder = run.objective.encoder.eval()
+        encoder = run.objective.encoder.cpu().eval()
         if is_first:
             save_encoder(encoder, folder / ENCODER)
-        distributed.check_same("written")
+        distributed.check_same("written", where)
     return encoder
 
 
@@ -117,7 +124,7 @@ def _train(run: PretrainingRun, checkpoint: Path | None, checkpoint_every: int, 
             is_last = run.step == run.config.steps
             if is_last:  # a signal from here on ends the call before the encoder is written
                 stop.message = f"pretraining is done; the same call or command writes the encoder from {checkpoint}"
-            interrupted = distributed.any_process(bool(stop.requested)) and not is_last
+            interrupted = distributed.any_process(bool(stop.requested), run.device) and not is_last
             regular = run.step % checkpoint_every == 0 or is_last
             if is_first and (regular or interrupted or monotonic() - written > pause):
                 start = monotonic()
@@ -142,26 +149,31 @@ def _check_world_size(config: PretrainConfig, world_size: int) -> None:
 
 
 class PretrainingRun:
-    """Objective, optimiser and step counter; what a step does depends on (config, pool, step) alone."""
+    """Objective, optimiser and step counter; what a step does depends on (config, pool, step) alone.
 
-    def __init__(self, pool: Pool, config: PretrainConfig) -> None:
+    Where it computes on a GPU, a thread prepares the next batch meanwhile.
+    """
+
+    def __init__(self, pool: Pool, config: PretrainConfig, device: torch.device = CPU) -> None:
         _check_world_size(config, distributed.rank_and_world_size()[1])
-        self.config, self.step = config, 0
+        self.config, self.step, self.device = config, 0, device
         self.data = {"graphs": len(pool.batch), "fingerprint": pool.fingerprint()}
         self.pairs = NearestNeighbourPairs(pool.families, pool.spectra, config.batch, config.neighbours, config.seed)
         self.graphs = pool.tensors.with_depth(config.encoder.layers)
-        self.objective = Objective(config, pool)
+        self.objective = Objective(config, pool, device)
         self.optimizer = torch.optim.AdamW(
             self.objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
+        self._thread = None if device.type == "cpu" else ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._next: dict[int, Future[tuple[Pairs, slice, TensorBatch]]] = {}
 
     def advance(self) -> float:
         """Do one optimiser step and return the loss of the whole batch, over all processes."""
         decay_learning_rate(self.optimizer, self.config.lr, self.step, self.config.steps)
-        pairs = self.pairs.draw(self.step)
-        rows, rank = distributed.local_rows(len(pairs.indices)), distributed.rank_and_world_size()[0]
+        pairs, rows, batch = self._batch()
+        rank = distributed.rank_and_world_size()[0]
         with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout
-            loss = self.objective.loss(self.graphs.minibatch(pairs.indices[rows]), pairs, self.step, rows)
+            loss = self.objective.loss(batch, pairs, self.step, rows)
         self.optimizer.zero_grad()
         if loss.requires_grad:  # not where none of the masked nodes are this process's
             torch.autograd.backward(loss)
@@ -169,6 +181,19 @@ class PretrainingRun:
         self.optimizer.step()
         self.step += 1
         return distributed.all_reduce_sum(loss)
+
+    def _batch(self) -> tuple[Pairs, slice, TensorBatch]:
+        """The whole batch of this step, this process's rows of it, and their graphs on the device."""
+        found = self._next.pop(self.step, None)
+        prepared = self._prepare(self.step) if found is None else found.result()
+        if self._thread is not None and self.step + 1 < self.config.steps:
+            self._next = {self.step + 1: self._thread.submit(self._prepare, self.step + 1)}
+        return prepared
+
+    def _prepare(self, step: int) -> tuple[Pairs, slice, TensorBatch]:
+        pairs = self.pairs.draw(step)
+        rows = distributed.local_rows(len(pairs.indices))
+        return pairs, rows, self.graphs.minibatch(pairs.indices[rows], self.device)
 
     def save(self, path: Path) -> None:
         """Write weights, optimiser state and step."""
@@ -225,7 +250,8 @@ class PretrainingRun:
             if not isinstance(found := meta.get(part), dict):
                 raise FileFormatError(f"{path}: its {part} is {found!r:.60}; remove it to start again")
             current.pop("steps", None)  # which may grow
-            found = dict.fromkeys(set(WEIGHTS) & current.keys(), 0.0) | found  # of before there was such a term
+            before = {**dict.fromkeys(WEIGHTS, 0.0), "autocast": False}  # there were none
+            found = {name: value for name, value in before.items() if name in current} | found
             if changes := changed_settings(found, current):
                 raise CgirError(
                     f"{path}: belongs to another run ({part}: {changes[:300]}); use the same, or another run_dir"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
 from contrastive.pretraining_set import Pool
+from encoders.engine.devices import CPU
 from encoders.features.label_transforms import normal_scores
 from encoders.features.scalers import Scaler
 
@@ -21,28 +22,28 @@ class BehaviourRegression(nn.Module):
     Args:
         pool: graphs with behaviours.
         dim: of the embeddings.
+        device: where they are.
 
     Raises:
         CgirError: the pool has no behaviours.
     """
 
-    def __init__(self, pool: Pool, dim: int) -> None:
+    def __init__(self, pool: Pool, dim: int, device: torch.device = CPU) -> None:
         super().__init__()
         if pool.behaviours is None:
             raise CgirError("pretrain: behaviour_weight is set and the pool has no behaviours; give them to as_pool")
         targets = behaviour_targets(pool.behaviours, pool.families)
-        self.known = torch.from_numpy(~np.isnan(targets))
-        self.targets = torch.from_numpy(np.nan_to_num(targets)).float()
+        self.known = torch.from_numpy(~np.isnan(targets)).to(device)
+        self.targets = torch.from_numpy(np.nan_to_num(targets)).float().to(device)
         self.share = max(float(self.known.float().mean()), 1e-6)
         self.head = nn.Sequential(SignedLog(), mlp(dim, targets.shape[1]))
 
     def forward(self, context: StepContext) -> Tensor:
         """This process's share of the squared error over the batch, a mean over the known numbers that it expects."""
-        indices = context.pairs.indices
-        rows = torch.from_numpy(indices[context.rows])
+        rows = context.chosen
         targets, known = self.targets.index_select(0, rows), self.known.index_select(0, rows)
         errors = (self.head(context.embeddings) - targets.to(context.embeddings.dtype)).square()
-        loss: Tensor = (errors * known).sum() / (len(indices) * targets.shape[1] * self.share)
+        loss: Tensor = (errors * known).sum() / (len(context.pairs.indices) * targets.shape[1] * self.share)
         return loss
 
 

@@ -91,7 +91,8 @@ def spectral_supcon(
 def partner_weights(partners: Tensor, rows: slice = ALL) -> Tensor:
     """Pair weights of SimCLR, (R, B) float64: 1 where s is the partner of i."""
     columns = partners[rows].unsqueeze(1)
-    return torch.zeros(len(columns), len(partners), dtype=torch.float64).scatter_(1, columns, 1.0)
+    zeros = torch.zeros(len(columns), len(partners), dtype=torch.float64, device=partners.device)
+    return zeros.scatter_(1, columns, 1.0)
 
 
 def family_weights(families: Tensor, rows: slice = ALL) -> Tensor:

@@ -20,6 +20,7 @@ from contrastive.config import PretrainConfig
 from contrastive.distributed import all_gather
 from contrastive.pair_sampler import Pairs
 from contrastive.pretraining_set import Pool
+from encoders.engine.devices import CPU
 
 from .contrastive_losses import (
     distance_weights,
@@ -33,24 +34,26 @@ from .step_context import StepContext, mlp
 
 WL_SPREAD = 0.1  # temperature of eq. 4.5 for distances relative to their mean
 
-PairWeights = Callable[[Pairs, slice], Tensor]  # a batch and R anchors of it -> alpha (R, B) of eq. 4.5
+# a batch and R anchors of it -> alpha (R, B) of eq. 4.5, on the device that was named when it was made
+PairWeights = Callable[[Pairs, slice], Tensor]
 
 
 class GraphContrast(nn.Module):
     """A projection head and the contrastive loss of eq. 4.5, with pair weights as `config.contrast` selects."""
 
-    def __init__(self, config: PretrainConfig, pool: Pool, dim: int) -> None:
+    def __init__(self, config: PretrainConfig, pool: Pool, dim: int, device: torch.device = CPU) -> None:
         """Create the projection head.
 
         Args:
             config: `contrast`, `sign`, `temperature` and `projection` are read.
             pool: the graphs that batches are sampled from.
             dim: of the embeddings.
+            device: where they are.
         """
         super().__init__()
         self.temperature = config.temperature
         self.projection = mlp(dim, config.projection)
-        self.pair_weights = PAIR_WEIGHTS[config.contrast](pool, config.sign)
+        self.pair_weights = PAIR_WEIGHTS[config.contrast](pool, config.sign, device)
 
     def forward(self, context: StepContext) -> Tensor:
         """This process's share of the loss: its anchors against the projections of all processes."""
@@ -60,34 +63,46 @@ class GraphContrast(nn.Module):
         return weighted_log_similarity(alpha, z, self.temperature, rows)
 
 
-def _spectral(pool: Pool, sign: int) -> PairWeights:
+def _spectral(pool: Pool, sign: int, device: torch.device) -> PairWeights:
     """Weights of eq. 4.5 from distances of spectra, as in the paper."""
-    spectra = torch.from_numpy(pool.spectra)
-    return lambda pairs, rows: spectral_weights(
-        _families(pool, pairs), spectra.index_select(0, torch.from_numpy(pairs.indices)), sign, rows=rows
-    )
-
-
-def _wl(pool: Pool, sign: int, normalized: bool) -> PairWeights:
-    """Weights of eq. 4.5 from distances of subtree counts; counts are kept, distances computed for each batch."""
-    features = pool.subtrees
+    spectra, families = torch.from_numpy(pool.spectra).to(device), torch.from_numpy(pool.families).to(device)
 
     def pair_weights(pairs: Pairs, rows: slice) -> Tensor:
-        distance = torch.from_numpy(wl_distance(features[pairs.indices[rows]], features[pairs.indices], normalized))
-        families = _families(pool, pairs)
-        return distance_weights(families, relative_distance(families, distance, rows), sign, WL_SPREAD, rows)
+        chosen = torch.from_numpy(pairs.indices).to(device)
+        return spectral_weights(families.index_select(0, chosen), spectra.index_select(0, chosen), sign, rows=rows)
 
     return pair_weights
 
 
-def _families(pool: Pool, pairs: Pairs) -> Tensor:
-    return torch.from_numpy(pool.families[pairs.indices])
+def _wl(pool: Pool, sign: int, device: torch.device, normalized: bool) -> PairWeights:
+    """Weights of eq. 4.5 from distances of subtree counts; counts are kept, distances computed for each batch."""
+    features = pool.subtrees
+
+    def pair_weights(pairs: Pairs, rows: slice) -> Tensor:
+        distance = wl_distance(features[pairs.indices[rows]], features[pairs.indices], normalized)
+        families = _families(pool, pairs, device)
+        relative = relative_distance(families, torch.from_numpy(distance).to(device), rows)
+        return distance_weights(families, relative, sign, WL_SPREAD, rows)
+
+    return pair_weights
 
 
-PAIR_WEIGHTS: dict[str, Callable[[Pool, int], PairWeights]] = {
+def _supcon(pool: Pool, sign: int, device: torch.device) -> PairWeights:
+    return lambda pairs, rows: family_weights(_families(pool, pairs, device), rows)
+
+
+def _simclr(pool: Pool, sign: int, device: torch.device) -> PairWeights:
+    return lambda pairs, rows: partner_weights(torch.from_numpy(pairs.partners).to(device), rows)
+
+
+def _families(pool: Pool, pairs: Pairs, device: torch.device) -> Tensor:
+    return torch.from_numpy(pool.families[pairs.indices]).to(device)
+
+
+PAIR_WEIGHTS: dict[str, Callable[[Pool, int, torch.device], PairWeights]] = {
     "spectral": _spectral,
     "wl": partial(_wl, normalized=False),
     "wl_shares": partial(_wl, normalized=True),
-    "supcon": lambda pool, sign: lambda pairs, rows: family_weights(_families(pool, pairs), rows),
-    "simclr": lambda pool, sign: lambda pairs, rows: partner_weights(torch.from_numpy(pairs.partners), rows),
+    "supcon": _supcon,
+    "simclr": _simclr,
 }

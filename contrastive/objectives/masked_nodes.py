@@ -26,6 +26,7 @@ from cgir.ragged import ranges
 from cgir.typing import BoolArray, IntArray
 from contrastive.pretraining_set import Pool
 from encoders.engine.batching import GraphTensors, StreamBlocks, TensorBatch
+from encoders.engine.devices import CPU, in_bfloat16
 from encoders.engine.message_blocks import MessageBlock
 from encoders.engine.segments import Segments
 from encoders.models.encoder import Encoder
@@ -52,17 +53,23 @@ class MaskedNodes(NamedTuple):
 class MaskedNodePrediction(nn.Module):
     """A learned embedding that replaces a masked node's, and an MLP that predicts operator and attributes."""
 
-    def __init__(self, pool: Pool, encoder: Encoder, seed: int) -> None:
+    def __init__(
+        self, pool: Pool, encoder: Encoder, seed: int, device: torch.device = CPU, autocast: bool = False
+    ) -> None:
         """Create mask token and head.
 
         Args:
             pool: the graphs that batches are sampled from.
             encoder: decides widths and depth.
             seed: of the masks.
+            device: where the encoder computes.
+            autocast: whether it does so in bfloat16.
         """
         super().__init__()
         self.graphs, self.seed = GraphTensors(pool.batch, encoder.config.layers, "plain"), seed
-        self.attributes = _standardised(self.graphs.features, pool.batch)
+        self.device, self.autocast = device, autocast
+        self.ops = self.graphs.ops[:, 0].to(device)
+        self.attributes = _standardised(self.graphs.features, pool.batch).to(device)
         self.mask_token = nn.Parameter(torch.randn(encoder.config.width))
         self.head = mlp(encoder.dim, len(INDEX) + len(FEATURE_NAMES))
 
@@ -74,12 +81,20 @@ class MaskedNodePrediction(nn.Module):
         nodes = self.draw(context)
         if not nodes.masked.any():
             return context.embeddings.new_zeros(())
-        states = self.states(context.encoder, self.graphs.minibatch(nodes.graphs), torch.from_numpy(nodes.masked))
-        kinds = torch.from_numpy(self.graphs.batch.kind[self._nodes(nodes.graphs)][nodes.masked])
-        predicted = self.head(states[torch.from_numpy(np.flatnonzero(nodes.masked))])
+        kinds, places, masked = (
+            torch.from_numpy(array).to(self.device)
+            for array in (
+                self.graphs.batch.kind[self._nodes(nodes.graphs)][nodes.masked],
+                np.flatnonzero(nodes.masked),
+                nodes.masked,
+            )
+        )
+        with in_bfloat16(self.device, self.autocast):
+            states = self.states(context.encoder, self.graphs.minibatch(nodes.graphs, self.device), masked)
+        predicted = self.head(states.index_select(0, places))
         op_logits, attributes = predicted.split([len(INDEX), len(FEATURE_NAMES)], dim=1)
         targets = self.attributes.index_select(0, kinds).to(predicted.dtype)
-        error = cross_entropy(op_logits, self.graphs.ops[kinds, 0]) + mse_loss(attributes, targets)
+        error = cross_entropy(op_logits, self.ops.index_select(0, kinds)) + mse_loss(attributes, targets)
         return error * (len(kinds) / nodes.total)
 
     def draw(self, context: StepContext) -> MaskedNodes:

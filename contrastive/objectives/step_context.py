@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from contrastive.pair_sampler import Pairs
@@ -28,6 +29,11 @@ class StepContext(NamedTuple):
     rows: slice
     embeddings: Tensor
     encoder: Encoder
+
+    @property
+    def chosen(self) -> Tensor:
+        """(R,) indices of the graphs at `rows`, where embeddings are."""
+        return torch.from_numpy(self.pairs.indices[self.rows]).to(self.embeddings.device)
 
 
 def mlp(in_features: int, out_features: int) -> nn.Sequential:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from contrastive.config import PretrainConfig
 from contrastive.pair_sampler import Pairs
 from contrastive.pretraining_set import Pool
 from encoders.engine.batching import TensorBatch
+from encoders.engine.devices import CPU, in_bfloat16
 from encoders.models.encoder import Encoder
 from encoders.training.seeding import seeded
 
@@ -21,22 +23,27 @@ from .step_context import StepContext
 
 
 class Objective(nn.Module):
-    """The encoder and the loss terms whose weight is not 0."""
+    """The encoder and the loss terms whose weight is not 0, on a device; the initial weights do not depend on it."""
 
-    def __init__(self, config: PretrainConfig, pool: Pool) -> None:
+    def __init__(self, config: PretrainConfig, pool: Pool, device: torch.device = CPU) -> None:
         super().__init__()
+        self.device, self.autocast = device, config.autocast
         self.encoder = Encoder(config.encoder, config.seed)
         dim = self.encoder.dim
         terms: dict[str, tuple[float, Callable[[], nn.Module]]] = {
-            "contrast": (config.contrast_weight, lambda: GraphContrast(config, pool, dim)),
-            "property": (config.property_weight, lambda: PropertyRegression(pool.properties, dim)),
-            "path": (config.path_weight, lambda: PropertyRegression(pool.paths, dim)),
-            "mask": (config.mask_weight, lambda: MaskedNodePrediction(pool, self.encoder, config.seed)),
-            "behaviour": (config.behaviour_weight, lambda: BehaviourRegression(pool, dim)),
+            "contrast": (config.contrast_weight, lambda: GraphContrast(config, pool, dim, device)),
+            "property": (config.property_weight, lambda: PropertyRegression(pool.properties, dim, device)),
+            "path": (config.path_weight, lambda: PropertyRegression(pool.paths, dim, device)),
+            "mask": (
+                config.mask_weight,
+                lambda: MaskedNodePrediction(pool, self.encoder, config.seed, device, config.autocast),
+            ),
+            "behaviour": (config.behaviour_weight, lambda: BehaviourRegression(pool, dim, device)),
         }
         self.weights = {name: weight for name, (weight, _) in terms.items() if weight}
         with seeded(config.seed, 1):
             self.terms = nn.ModuleDict({name: terms[name][1]() for name in self.weights})
+        self.to(device)
 
     def loss(self, batch: TensorBatch, pairs: Pairs, step: int = 0, rows: slice = slice(None)) -> Tensor:
         """This process's share of the weighted sum of the terms.
@@ -47,7 +54,10 @@ class Objective(nn.Module):
             step: number of the optimiser step; masks differ from step to step.
             rows: this process's rows of `pairs`; default all.
         """
-        context = StepContext(step, pairs, rows, self.encoder(batch), self.encoder)
+        with in_bfloat16(self.device, self.autocast):
+            embeddings = self.encoder(batch)
+        embeddings = embeddings.to(self.encoder.embedding.op.weight.dtype)
+        context = StepContext(step, pairs, rows, embeddings, self.encoder)
         total = context.embeddings.new_zeros(())
         for name, weight in self.weights.items():
             total = total + weight * self.terms[name](context)

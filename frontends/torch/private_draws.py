@@ -5,8 +5,10 @@ not touched. Calls of PyTorch that draw get a `torch.Generator`, which gives the
 from the same seed or state. NumPy's and Python's functions of the global generators are, while any thread draws
 privately, replaced by functions that ask which thread calls them.
 
-What remains: numbers drawn on a GPU by operators that take no generator, and by functions of NumPy or Python that were
-imported by name (`from random import random`), come from the global generators.
+What is drawn on a GPU comes from a generator of that GPU with the same seed.
+
+What remains: numbers drawn on a GPU by operators that take no generator, dropout excepted, and by functions of NumPy or
+Python that were imported by name (`from random import random`), come from the global generators.
 """
 
 from __future__ import annotations
@@ -47,11 +49,12 @@ _FILLED: dict[str, tuple[str, Args]] = {
 
 
 class GeneratorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Gives a generator to operators that draw and have none."""
+    """Gives a generator to operators that draw and have none: this one, or on GPUs one each of the same seed."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = generator
+        self._of_gpus: dict[torch.device, torch.Generator] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -60,15 +63,40 @@ class GeneratorMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Function, types: object, args: Args = (), kwargs: Kwargs | None = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name.partition("::")[2]  # type: ignore[attr-defined]
-        own_device = _device(args, kwargs).type == self.generator.device.type
-        if name.rstrip("_") not in DRAWING or kwargs.get("generator") is not None or not own_device:
+        if name.rstrip("_") not in DRAWING or kwargs.get("generator") is not None:
             return func(*args, **kwargs)
+        if (generator := self._generator_on(_device(args, kwargs))) is None:
+            return func(*args, **kwargs)
+        if name == "native_dropout":  # how GPUs compute dropout
+            return _dropout(generator, *args, **kwargs)
         if name in _FILLED and "memory_format" not in kwargs:
             fill, limits = _FILLED[name]
-            return getattr(torch.empty_like(*args, **kwargs), fill)(*limits, generator=self.generator)
+            return getattr(torch.empty_like(*args, **kwargs), fill)(*limits, generator=generator)
         if (overload := _with_generator(func)) is None:
             return func(*args, **kwargs)
-        return overload(*args, **kwargs, generator=self.generator)
+        return overload(*args, **kwargs, generator=generator)
+
+    def _generator_on(self, device: torch.device) -> torch.Generator | None:
+        """That of a device; None of one that draws nothing, such as meta."""
+        if device.type == self.generator.device.type:
+            return self.generator
+        if device.type == "cuda" and device not in self._of_gpus:
+            self._of_gpus[device] = torch.Generator(device).manual_seed(self.generator.initial_seed())
+        return self._of_gpus.get(device)
+
+
+def _dropout(generator: torch.Generator, x: Tensor, p: float, train: bool | None = True) -> tuple[Tensor, Tensor]:
+    """The operator `native_dropout`: the result, and what is kept.
+
+    Args:
+        generator: that draws what is kept.
+        x: input.
+        p: probability of an element to become 0.
+        train: None, as True; False keeps all.
+    """
+    rate = 0.0 if train is False else p
+    kept = torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - rate, generator=generator)
+    return x * kept * (1 / (1 - rate) if rate < 1 else 0.0), kept
 
 
 def _device(args: Args, kwargs: Kwargs) -> torch.device:

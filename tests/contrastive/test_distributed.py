@@ -151,4 +151,4 @@ def test_one_process_passes_through():
     assert distributed.rank_and_world_size() == (0, 1)
     distributed.init_process_group()
     assert not dist.is_initialized()
-    distributed.check_same("anything")
+    distributed.check_same("anything", torch.device("cpu"))

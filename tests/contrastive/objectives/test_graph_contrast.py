@@ -14,6 +14,7 @@ from contrastive.config import CONTRASTS
 from contrastive.objectives.graph_contrast import PAIR_WEIGHTS, WL_SPREAD, GraphContrast
 from contrastive.pair_sampler import NearestNeighbourPairs
 from contrastive.pretraining_set import as_pool
+from encoders.engine.devices import CPU
 
 
 def subtree_weights(i, normalized):
@@ -41,7 +42,7 @@ def test_contrast_by_subtrees(contrast, normalized):
 
 
 def test_the_sign_turns_subtree_weights_around():
-    near, far = (PAIR_WEIGHTS["wl"](POOL, sign)(PAIRS, slice(None)) for sign in (-1, 1))
+    near, far = (PAIR_WEIGHTS["wl"](POOL, sign, CPU)(PAIRS, slice(None)) for sign in (-1, 1))
     for i in range(B):
         weights = subtree_weights(i, False)
         assert near[i].argmax() == max(weights, key=weights.__getitem__)
@@ -50,7 +51,7 @@ def test_the_sign_turns_subtree_weights_around():
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
 def test_weights_of_some_anchors_are_those_rows_of_all(contrast):
-    weigh = PAIR_WEIGHTS[contrast](POOL, -1)
+    weigh = PAIR_WEIGHTS[contrast](POOL, -1, CPU)
     whole = weigh(PAIRS, slice(None))
     assert whole.sum(1).numpy() == pytest.approx(np.ones(B))
     assert whole.diagonal().abs().sum() == 0
@@ -59,5 +60,7 @@ def test_weights_of_some_anchors_are_those_rows_of_all(contrast):
 
 def test_equal_graphs_weigh_alike_by_subtrees():
     pool = as_pool([GRAPHS[0]] * 4)
-    weights = PAIR_WEIGHTS["wl"](pool, -1)(NearestNeighbourPairs(pool.families, pool.spectra, 4).draw(0), slice(None))
+    weights = PAIR_WEIGHTS["wl"](pool, -1, CPU)(
+        NearestNeighbourPairs(pool.families, pool.spectra, 4).draw(0), slice(None)
+    )
     torch.testing.assert_close(weights, (1 - torch.eye(4, dtype=torch.float64)) / 3)
