@@ -6,7 +6,7 @@ Search spaces write their networks with it. Every method takes node indices and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +15,14 @@ from .graph import Attr, Graph, Node, Param, Shape, attributes
 
 
 class GraphBuilder:
-    """Append operators one by one, then `build()`; indices returned by the methods are the handles."""
+    """Append operators one by one, then `build()`; indices returned by the methods are the handles.
 
-    def __init__(self, name: str = "") -> None:
+    `module_names` are names of subgraphs by the module paths that they would have: `cell0.edge1`.
+    """
+
+    def __init__(self, name: str = "", module_names: Mapping[str, str] | None = None) -> None:
         self.name = name
+        self._module_names = module_names or {}
         self.nodes: list[Node] = []
         self._module = ""
         self._counts: dict[str, int] = {}  # number of subgraphs with each path
@@ -61,7 +65,8 @@ class GraphBuilder:
         """
         outer, path = self._module, f"{self._module}.{make.__name__.strip('_')}".lstrip(".")
         number = self._counts[path] = self._counts.get(path, -1) + 1
-        self._module = f"{path}{number}"  # drawings fold subgraphs as they fold modules
+        path = f"{path}{number}"
+        self._module = self._module_names.get(path, path)  # drawings fold subgraphs as they fold modules
         try:
             return make(self, x, *args)
         finally:

@@ -38,6 +38,13 @@ def compile_cell(ops: tuple[str, ...]) -> CellProgram | None:
     return flatten_sums(instructions, 1, (values[3],))
 
 
+def edge_names(ops: tuple[str, ...]) -> list[str]:
+    """Of the operations that are instructions of `compile_cell`, in order: "edge 0->1: conv3x3"."""
+    live = live_edges(ops)
+    edges = [(source, target) for target in (1, 2, 3) for source in range(target) if (target, source) in live]
+    return [f"edge {s}->{t}: {live[t, s]}" for s, t in edges if live[t, s] not in SKIP_OPS]
+
+
 def live_edges(ops: tuple[str, ...]) -> dict[tuple[int, int], str]:
     """Edges on a path from the cell's input to its output, with their operation."""
     edges = {edge: op for edge, op in zip(EDGES, ops, strict=True) if op not in ZERO_OPS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from math import prod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
@@ -121,9 +121,16 @@ class Space(ABC, Generic[S]):
     def cell_graph(self, spec: S) -> CellGraph:
         """The graph of the searched part alone, operators on nodes, as the literature on predictors encodes it."""
 
+    def module_names(self, spec: S) -> Mapping[str, str]:
+        """Names of the subgraphs of `network` in drawings and explanations, by the module paths that they have without.
+
+        A subgraph that has no name here is called by its function and a number, as `stem0`.
+        """
+        return {}
+
     def graph(self, spec: S) -> Graph:
         """The whole network as a canonical graph, without any framework."""
-        build = GraphBuilder(self.name)
+        build = GraphBuilder(self.name, self.module_names(spec))
         self.network(build, spec)
         return build.build()
 

@@ -15,7 +15,7 @@ from frontends.spaces.choices import uniform_crossover
 from frontends.spaces.space import Space
 
 from .genotype import CELLS, Cell, Edge, Genotype, parse_genotype
-from .graph_writer import compile_network, reduction_layers, write_network
+from .graph_writer import PlacedCell, compile_network, module_names, reduction_layers, write_network
 
 if TYPE_CHECKING:
     import torch
@@ -91,13 +91,14 @@ class GenotypeSpace(Space[Genotype]):
 
     def network(self, build: GraphBuilder, spec: Genotype) -> None:
         """The whole network, without nodes that its output does not depend on."""
-        write_network(
-            build,
-            compile_network(spec, self.concats(spec), self.channels, self.layers),
-            self.image,
-            self.channels,
-            self.classes,
-        )
+        write_network(build, self._cells(spec), self.image, self.channels, self.classes)
+
+    def module_names(self, spec: Genotype) -> dict[str, str]:
+        """Cells and their edges: `cell2 (reduction).edge 0->3: max_pool_3x3`, states counted from both inputs on."""
+        return module_names(spec, self._cells(spec), self.layers)
+
+    def _cells(self, spec: Genotype) -> list[tuple[int, PlacedCell]] | None:
+        return compile_network(spec, self.concats(spec), self.channels, self.layers)
 
     def module(self, spec: Genotype) -> torch.nn.Module:
         """The whole network in PyTorch; what a genotype leaves unused is built, as by the authors, but not run."""

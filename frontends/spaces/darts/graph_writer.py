@@ -126,6 +126,36 @@ def compile_cell(cell: Cell, concat: tuple[int, ...], reduces: bool, alive: tupl
     return flatten_sums(instructions, 2, results, len(concat)) if results else None
 
 
+def module_names(genotype: Genotype, cells: list[tuple[int, PlacedCell]] | None, layers: int) -> dict[str, str]:
+    """Names of the cells that `write_network` writes, and of their operations, by their module paths.
+
+    Args:
+        genotype: both cells.
+        cells: as `compile_network` returns them.
+        layers: number of cells.
+    """
+    names = {}
+    for written, (number, cell) in enumerate(cells or ()):
+        reduces = number - 1 in reduction_layers(layers)
+        title = f"cell{number - 1}" + " (reduction)" * reduces
+        names[f"cell{written}"] = title
+        alive = tuple(i in cell.program.inputs for i in range(2))
+        for k, name in enumerate(_operation_names(genotype[reduces], reduces, alive)):
+            names[f"{title}.operation{k}"] = f"{title}.{name}"
+    return names
+
+
+def _operation_names(cell: Cell, reduces: bool, alive: tuple[bool, ...]) -> list[str]:
+    """Of the operations that are instructions of `compile_cell`, in order: "edge 0->2: sep_conv_3x3"."""
+    names, lives = [], list(alive)
+    for node in range(len(cell) // 2):
+        live = [edge for edge in cell[2 * node : 2 * node + 2] if edge.op != NONE and lives[edge.source]]
+        lives.append(bool(live))
+        run = (edge for edge in live if edge.op != SKIP or (reduces and edge.source < 2))
+        names += [f"edge {edge.source}->{node + 2}: {edge.op}" for edge in run]
+    return names
+
+
 def write_network(
     build: GraphBuilder, cells: list[tuple[int, PlacedCell]] | None, image: Shape, channels: int, classes: int
 ) -> None:

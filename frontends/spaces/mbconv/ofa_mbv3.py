@@ -169,6 +169,15 @@ class OfaMobileNetV3(Space[Spec]):
             x = build.subgraph(bottleneck, x, block)
         build.subgraph(_end, x, last, mix, self.classes)
 
+    def module_names(self, spec: Spec) -> dict[str, str]:
+        """Blocks of each stage: `stage1.block0: kernel 5, expansion 6`; the first block of all is in none."""
+        names = {}
+        for number, (stage, position) in enumerate(spec.active(), 1):
+            expansion = str(spec.e[position]).replace(".", ",")  # a path is cut at its dots
+            block = f"block{position % spec.deepest}: kernel {spec.ks[position]}, expansion {expansion}"
+            names[f"bottleneck{number}"] = f"stage{stage}.{block}"
+        return names
+
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch; it is the same for every image size."""
         from .torch_ofa_mbv3 import OfaMobileNetV3Network

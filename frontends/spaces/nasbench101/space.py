@@ -93,6 +93,15 @@ class NasBench101(Space[Cell]):
                 x = _cell(build, x, cell, self.channels * 2**stack)
         build.subgraph(_head, x, self.classes)
 
+    def module_names(self, spec: Cell) -> dict[str, str]:
+        """Vertices of each cell, and its output: `cell3.vertex 2: conv1x1`."""
+        ops = prune(spec).ops
+        names = {f"output{cell}": f"cell{cell}.output" for cell in range(self.stacks * self.cells)}
+        for cell in range(self.stacks * self.cells):
+            for vertex, op in enumerate(ops, 1):
+                names[f"vertex{cell * len(ops) + vertex - 1}"] = f"cell{cell}.vertex {vertex}: {OPS[op]}"
+        return names
+
     def module(self, spec: Cell) -> torch.nn.Module:
         """The whole network of the pruned cell, in PyTorch."""
         from .torch_network import NasBench101Network

@@ -18,7 +18,7 @@ from cgir.errors import SpecError
 from frontends.spaces.cell import CellGraph
 from frontends.spaces.cell_program import SUM, CellProgram
 from frontends.spaces.choices import check_text, resample, uniform_crossover
-from frontends.spaces.edge_cell import EDGES, compile_cell, edge_cell_graph
+from frontends.spaces.edge_cell import EDGES, compile_cell, edge_cell_graph, edge_names
 from frontends.spaces.space import Space
 
 from .spec import OPS, Spec
@@ -95,6 +95,11 @@ class NasBench201(Space[Spec]):
             for _ in range(self.cells):
                 x = build.subgraph(_cell, x, program)
         build.subgraph(_head, x, self.classes)
+
+    def module_names(self, spec: Spec) -> dict[str, str]:
+        """Edges of each cell: `cell3.edge 0->2: nor_conv_3x3`."""
+        names = enumerate(edge_names(spec))
+        return {f"cell{c}.edge{k}": f"cell{c}.{name}" for k, name in names for c in range(3 * self.cells)}
 
     def module(self, spec: Spec) -> torch.nn.Module:
         """The whole network in PyTorch."""

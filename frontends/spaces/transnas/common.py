@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cgir.builder import GraphBuilder
 from cgir.graph import Attr, Shape
 from frontends.spaces.cell_program import SUM, CellProgram
-from frontends.spaces.edge_cell import compile_cell
+from frontends.spaces.edge_cell import compile_cell, edge_names
 from frontends.spaces.space import Space
 
 from .tasks import IMAGE_TASKS, JIGSAW_TILES, TASKS, DecoderBlock, TransNasBackbone, decoder_blocks
@@ -66,6 +66,20 @@ class TransNas(Space[S]):
         else:
             build.subgraph(_linear_head, _backbone(build, x, backbone), outputs)
 
+    def module_names(self, spec: S) -> dict[str, str]:
+        """Edges of each cell: `cell3.edge 0->2: conv3x3`; of jigsaw, in the backbone of each tile."""
+        backbone = self.backbone(spec)
+        cells = [f"cell{number}" for number in range(len(backbone.modules) * backbone.cells)]
+        if backbone.ops is None or not backbone.is_connected:
+            return {}
+        named = {
+            f"{cell}.edge{number}": f"{cell}.{name}"
+            for cell, ops in zip(cells, _cell_ops(backbone, backbone.ops), strict=True)
+            for number, name in enumerate(edge_names(ops))
+        }
+        around = [f"backbone{tile}." for tile in range(JIGSAW_TILES)] if self.task == "jigsaw" else [""]
+        return {f"{prefix}{path}": f"{prefix}{name}" for prefix in around for path, name in named.items()}
+
     def module(self, spec: S) -> torch.nn.Module:
         """The whole network in PyTorch."""
         from .torch_network import TransNasNetwork
@@ -97,6 +111,17 @@ class TransNas(Space[S]):
 def with_factorized_skips(ops: tuple[str, ...]) -> tuple[str, ...]:
     """Operations of a cell that changes the shape: skips from its input are factorized reductions."""
     return tuple("reduce" if op == "skip" and edge in (0, 1, 3) else op for edge, op in enumerate(ops))
+
+
+def _cell_ops(backbone: TransNasBackbone, ops: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Operations of each cell of a backbone whose cells are `ops`, and reduce where they change the shape."""
+    found, in_channels = [], backbone.channels
+    for channels, stride in backbone.modules:
+        for cell in range(backbone.cells):
+            changes = (stride if cell == 0 else 1) > 1 or in_channels != channels
+            found.append(with_factorized_skips(ops) if changes else ops)
+            in_channels = channels
+    return found
 
 
 def _backbone(build: GraphBuilder, x: int, backbone: TransNasBackbone) -> int:
