@@ -22,6 +22,7 @@ from .predictors.baselines import TreesPredictor as TreesPredictor
 from .predictors.baselines import log_flops as log_flops
 from .predictors.baselines import log_params as log_params
 from .predictors.known_families import known_labels as known_labels
+from .predictors.metric import Metric as Metric
 from .predictors.predictor import Predictor as Predictor
 from .predictors.pretrained import load_pretrained as load_pretrained
 from .predictors.stacking import Average as Average

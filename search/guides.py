@@ -110,11 +110,13 @@ class Guide:
         """Expected values and the acquisition's, (G,) each, in the objective's unit."""
         model = self._model(objective, known)
         graphs = self._reader(model).read(found.graphs)
+        sign = model.sign if isinstance(model, Predictor) else 1  # of a predictor of latencies lower is better
         if self._acquisition == "mean":
-            means, stds = _column(model.predict(graphs), len(found), model), np.zeros(len(found))
+            means, stds = sign * _column(model.predict(graphs), len(found), model), np.zeros(len(found))
         else:
             both = model.predict(graphs, return_std=True)  # type: ignore[call-arg]
             means, stds = (_column(values, len(found), model) for values in both)
+            means = sign * means
         bad = np.flatnonzero(~np.isfinite(means))
         if len(bad):
             raise CgirError(

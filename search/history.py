@@ -24,6 +24,7 @@ from .objectives import Limit, Objective, is_reserved, parse_limits, parse_objec
 from .report import write_report
 
 ADDED = -1  # generation of old results, which no query was spent on
+SHOWN = 3  # of the best networks, in a printed history
 RULE = "rule "  # a limit that is a function, in the config, before its name
 
 
@@ -72,6 +73,19 @@ class History:
     def __repr__(self) -> str:
         best = f", {self.objectives[0].name} {self.best_value:.6g} at best" if self.top(1) else ""
         return f"History({self.config.get('method')} in {self.space.name}, {self.num_queries} queries{best})"
+
+    def __str__(self) -> str:
+        failed = sum(error is not None for error in self.errors)
+        head = f"{self.config.get('method')} in {self.space.name}: {self.num_queries:,} queries"
+        head += f", {failed:,} failed" if failed else ""
+        values, texts = self.objective_values, self.spec_strings
+        lines = []
+        for place, row in enumerate(self.top(SHOWN), 1):
+            found = ", ".join(f"{item.name} {x:.6g}" for item, x in zip(self.objectives, values[row], strict=True))
+            lines.append(f"  {place}. {found} in query {row + 1}: {texts[row]:.90}")
+        if len(self.objectives) > 1 and lines:
+            lines.append(f"  {len(self.front()):,} networks are the best trade-offs")
+        return "\n".join([head, *(lines or ["  no network has a value within the limits"])])
 
     def __len__(self) -> int:
         return len(self.rows)

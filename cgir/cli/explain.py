@@ -11,7 +11,7 @@ from cgir.package_check import check_packages
 
 from .options import add_detail_options, add_trace_options, positive_int
 from .output import say
-from .targets import load_or_trace
+from .targets import default_shape, load_or_trace
 
 if TYPE_CHECKING:
     from encoders.explain import Explanation
@@ -48,8 +48,10 @@ def run(args: argparse.Namespace) -> int:
     from encoders.explain import explain
 
     check_output(args.output)  # before a model is traced
+    predictor = Predictor.load(args.predictor, args.limits)
+    args.default_shape = default_shape(predictor)
     graph = load_or_trace(args.model, args)
-    explanation = explain(Predictor.load(args.predictor, args.limits), graph, args.method)
+    explanation = explain(predictor, graph, args.method)
     text = explanation.table(args.top)
     if args.output:
         draw(explanation, args.output, args.depth, args.full)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -20,15 +21,16 @@ from .hint_values import hints_of, read_hints
 from .label_csv import LabelColumn, read_labels
 from .options import NETWORKS, add_trace_options, parse_seed, positive_int
 from .output import say
-from .predict import SHIPPED_ENCODER, predict_scores
+from .predict import SHIPPED_ENCODER, describe, score_networks
 from .pretrain import ENCODER
 from .score_table import format_table
 from .targets import Targets, load_or_trace, open_targets, read_graphs
 
 if TYPE_CHECKING:
-    from encoders import Predictor
+    from encoders import Metric, Predictor
     from encoders.models.registry import GraphEncoder
 
+log = logging.getLogger(__name__)
 HELP = "learn a ranking from few labels: of your own models, or of a data set"
 HEADS = ("blend", "gp", "carl", "rank", "logistic", "listmle", "warp", "mse")  # of encoders.Predictor
 EPILOG = """measurements:
@@ -82,10 +84,13 @@ def _add_label_options(parser: argparse.ArgumentParser) -> None:
         "--metric", "--label", metavar="NAME",
         help="which column of FILE.csv, or which label of the data sets (default: the only one)",
     )  # fmt: skip
-    parser.add_argument(
-        "--lower-is-better", action="store_true",
-        help="the metric is a loss, an error or a time: it is learned with its sign turned",
+    parser.add_argument("--unit", metavar="TEXT", help="of the metric, such as ms (default: what its name tells)")
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument(
+        "--lower-is-better", action="store_true", default=None,
+        help="the metric is a loss, an error or a time (default: what its name tells, which is printed)",
     )  # fmt: skip
+    direction.add_argument("--higher-is-better", action="store_false", dest="lower_is_better", help="the opposite")
     parser.add_argument(
         "--hint", action="append", default=[], metavar="[-]NAME[=FILE.csv]",
         help="a column of FILE.csv, or another label of the data sets, that may go with the metric, see below; "
@@ -125,16 +130,17 @@ def run(args: argparse.Namespace) -> int:
     column = read_labels(args.labels, args.metric) if args.labels else None
     predictor = encoders.Predictor(load_start(args.encoder), head=args.head, ensemble=args.ensemble)
     targets = open_targets(args.networks)
-    metric, values = choose_labels(targets, column, args.metric)
-    sign = -1 if args.lower_is_better else 1
+    name, values = choose_labels(targets, column, args.metric)
+    metric = choose_metric(name, args.unit, args.lower_is_better)
     hints = read_hints(args.hint, targets)
-    families = [read_source(path, metric) for path in args.sources]
+    families = [read_source(path, name) for path in args.sources]
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
     if families:
-        predictor.fit_sources([(others, sign * y) for others, y in families], seed=args.seed)
-    num_labels = fit(predictor, graphs, sign * values, args.limit, args.seed, hints)
+        predictor.fit_sources([(others, metric.sign * y) for others, y in families], seed=args.seed)
+    num_labels = fit(predictor, graphs, values, metric, args.limit, args.seed, hints)
     predictor.save(args.output)
-    say(format_table(targets.names, *predict_scores(predictor, graphs), args.top, (metric, values)))
+    say(describe(predictor))
+    say(format_table(score_networks(predictor, targets.names, graphs), args.top, values))
     say(f"predictor: {printable(args.output)} ({num_labels} labels)")
     return 0
 
@@ -151,6 +157,24 @@ def load_start(which: str) -> GraphEncoder | None:
 
     path = Path(which)
     return load_encoder(path / ENCODER if path.is_dir() else path)
+
+
+def choose_metric(name: str, unit: str | None, lower_is_better: bool | None) -> Metric:
+    """The metric of that name; what is not given, its name tells, which is logged.
+
+    Args:
+        name: of the column or label.
+        unit: as given; None: it was not.
+        lower_is_better: likewise.
+    """
+    from encoders import Metric
+
+    guess = Metric.guess(name)
+    lower = guess.lower_is_better if lower_is_better is None else lower_is_better
+    metric = Metric(name, guess.unit if unit is None else unit, lower)
+    if metric != Metric(name) and (unit is None or lower_is_better is None):
+        log.info("%s: as its name says; --unit, --higher-is-better and --lower-is-better say otherwise", metric)
+    return metric
 
 
 def choose_labels(targets: Targets, column: LabelColumn | None, metric: str | None) -> tuple[str, FloatArray]:
@@ -198,6 +222,7 @@ def fit(
     predictor: Predictor,
     graphs: GraphBatch,
     y: FloatArray,
+    metric: Metric,
     limit: int | None,
     seed: int,
     hints: Mapping[str, FloatArray],
@@ -207,7 +232,8 @@ def fit(
     Args:
         predictor: not fitted, or on sources only.
         graphs: G of them.
-        y: (G,) labels, higher is better, NaN where unknown.
+        y: (G,) labels, NaN where unknown.
+        metric: what they measure.
         limit: use this many, drawn at random; None for all.
         seed: of the drawing, of weights and of batches.
         hints: (G,) values of each, NaN where unknown.
@@ -217,7 +243,9 @@ def fit(
     """
     labelled = np.flatnonzero(np.isfinite(y))
     chosen = labelled[np.random.default_rng(seed).permutation(len(labelled))[:limit]]
-    predictor.fit(graphs.select(chosen), y[chosen], seed=seed, pool=graphs, hints=hints_of(graphs, hints))
+    predictor.fit(
+        graphs.select(chosen), y[chosen], seed=seed, pool=graphs, hints=hints_of(graphs, hints), metric=metric
+    )
     return len(chosen)
 
 

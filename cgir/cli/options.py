@@ -61,6 +61,7 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
         help="inference also folds BatchNorm into convolutions",
     )
     parser.add_argument("--strict", action="store_true", help="an operator that is not in the vocabulary is an error")
+    parser.set_defaults(default_shape=None)  # of models that know none, where a predictor remembers one
     add_limits_option(parser)
 
 

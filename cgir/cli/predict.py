@@ -12,12 +12,11 @@ from cgir.errors import CgirError, printable
 from cgir.graph_batch import GraphBatch
 from cgir.limits import Limits
 from cgir.package_check import check_packages
-from cgir.typing import FloatArray
 
 from .options import NETWORKS, add_trace_options, positive_int
 from .output import say
-from .score_table import check_output, format_table, write_csv
-from .targets import load_or_trace, open_targets, read_graphs
+from .score_table import Scored, check_output, format_table, write_csv
+from .targets import default_shape, load_or_trace, open_targets, read_graphs
 
 if TYPE_CHECKING:
     from encoders import Predictor
@@ -54,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE.csv", help="write all scores here: rank, model, score, deviation"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE.csv",
+        help="write all scores here: rank, model, score, deviation, and why a network is unlike those known",
     )
     add_trace_options(parser)
 
@@ -69,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         raise CgirError("which networks? `cgir predict --help` says what can be named")
     check_output(args.output)  # before models are traced, as are predictor and task
     model = load_predictor(args.predictor, args.limits) if args.predictor else check_task(args.task)
+    args.default_shape = None if isinstance(model, str) else default_shape(model)
     targets = open_targets(args.networks)
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
     say(rank_networks(model, targets.names, graphs, args.top, args.output))
@@ -123,15 +127,37 @@ def check_task(task: str | None) -> str:
     return task
 
 
-def predict_scores(predictor: Predictor, graphs: GraphBatch) -> tuple[FloatArray, FloatArray | None]:
-    """(G,) scores and their standard deviations, None where the predictor has none."""
-    return predictor.predict(graphs, return_std=True) if predictor.has_std else (predictor.predict(graphs), None)
+def score_networks(predictor: Predictor, names: Sequence[str], graphs: GraphBatch) -> Scored:
+    """Scores of networks by a fitted predictor.
+
+    Args:
+        predictor: fitted.
+        names: of the G networks.
+        graphs: theirs.
+    """
+    outside = predictor.outside(graphs)  # first: what is said here is not logged
+    if predictor.has_std:
+        scores, stds = predictor.predict(graphs, return_std=True)
+    else:
+        scores, stds = predictor.predict(graphs), None
+    metric = predictor.metric
+    title = metric.name if metric and predictor.has_unit else "score"
+    return Scored(names, scores, stds, title, predictor.sign < 0, outside)
+
+
+def describe(predictor: Predictor) -> str:
+    """What the scores of a predictor are."""
+    metric = predictor.metric
+    if predictor.has_unit:
+        return "" if metric is None else str(metric)
+    what = "" if metric is None else f" of {metric}"
+    return f"scores{what}: without labels, or from this head, they have no unit and only rank these networks"
 
 
 def rank_networks(
     model: Predictor | str, names: Sequence[str], graphs: GraphBatch, top: int, output: Path | None
 ) -> str:
-    """A ranking; where it was guessed for a task, also its unit and how reliable it is.
+    """A ranking, and what its scores are; where it was guessed for a task, also how reliable it is.
 
     Args:
         model: a fitted predictor; or the name of a task, for the weights that come with the package.
@@ -141,18 +167,20 @@ def rank_networks(
         output: write all scores to this CSV file, if any.
     """
     if not isinstance(model, str):
-        return _ranking(names, *predict_scores(model, graphs), top, output)
+        text = _ranking(score_networks(model, names, graphs), top, output)
+        return "\n".join(filter(None, [describe(model), text]))
     from encoders.predictors.zero_shot import zero_shot
 
     estimate = zero_shot(graphs, model)
-    ranking = _ranking(names, estimate.scores, estimate.stds, top, output)
+    scored = Scored(names, estimate.scores, estimate.stds, outside=estimate.outside)
+    ranking = _ranking(scored, top, output)
     return f"{model} in {estimate.unit}, without a label\n{ranking}\n\n{estimate.reliability}"
 
 
-def _ranking(names: Sequence[str], scores: FloatArray, std: FloatArray | None, top: int, output: Path | None) -> str:
-    text = format_table(names, scores, std, top)
+def _ranking(scored: Scored, top: int, output: Path | None) -> str:
+    text = format_table(scored, top)
     if output:
-        write_csv(output, names, scores, std)
+        write_csv(output, scored)
         text += f"\n\nwrote {printable(output)}"
     return text
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import floor, log10
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,33 +14,71 @@ from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, printable
 from cgir.typing import FloatArray, IntArray
 
+MOST_DECIMALS = 6
+DESCRIBED = 5  # networks outside of what is known that are explained below the table
 
-def format_table(
-    names: Sequence[str],
-    scores: FloatArray,
-    std: FloatArray | None = None,
-    top: int = 20,
-    label: tuple[str, FloatArray] | None = None,
-) -> str:
-    """The best `top` of G networks, best first.
+
+class Scored(NamedTuple):
+    """Scores of G networks.
+
+    Attributes:
+        names: of the networks.
+        scores: (G,) in the unit of `title`; without one they only rank.
+        stds: (G,) standard deviations, if there are any.
+        title: what is scored, such as "latency_ms".
+        lower_is_better: where the best come last.
+        outside: rows of networks unlike those that scores were learned from, and why.
+    """
+
+    names: Sequence[str]
+    scores: FloatArray
+    stds: FloatArray | None = None
+    title: str = "score"
+    lower_is_better: bool = False
+    outside: Mapping[int, str] = {}
+
+    @property
+    def best_first(self) -> IntArray:
+        """Rows, best first; equal scores keep their order."""
+        return np.argsort(self.scores if self.lower_is_better else -self.scores, kind="stable")
+
+    @property
+    def decimals(self) -> int:
+        """How many are meant: two digits of a usual deviation, or three of the spread of scores without one."""
+        known = self.scores if self.stds is None else self.stds
+        known = known[np.isfinite(known)]
+        usual = 0.0 if not len(known) else float(np.median(known) if self.stds is not None else known.std() / 10)
+        return min(max(1 - floor(log10(usual)), 0), MOST_DECIMALS) if usual > 0 else 4
+
+
+def format_table(scored: Scored, top: int = 20, measured: FloatArray | None = None) -> str:
+    """The best `top` networks, best first; those outside of what is known have a mark, and are explained below.
 
     Args:
-        names: of the networks.
-        scores: (G,), higher is better; equal scores keep their order.
-        std: (G,) standard deviations of the scores, if there are any.
+        scored: the networks.
         top: how many lines at most.
-        label: a metric's name and (G,) its values, NaN where unknown.
+        measured: (G,) labels, NaN where unknown, beside the scores.
     """
-    width = max(9, len(label[0])) if label else 0
-    head = ("" if std is None else "+- 1 std  ") + (f"{label[0]:>{width}}  " if label else "")
-    lines = [f"{'rank':>5}  {'score':>9}  {head}network"]
-    for rank, index in enumerate(_best_first(scores)[:top], 1):
-        middle = "" if std is None else f"{std[index]:8.4f}  "
-        if label:
-            value = label[1][index]
-            middle += ("" if std is None else "  ") + f"{'' if np.isnan(value) else format(value, '.6g'):>{width}}  "
-        lines.append(f"{rank:5d}  {scores[index]:9.4f}  {middle}{printable(names[index])}")
-    return "\n".join(lines)
+    width, digits = max(9, len(scored.title)), scored.decimals
+    head = ("" if scored.stds is None else "+- 1 std  ") + ("" if measured is None else f"{'measured':>9}  ")
+    lines = [f"{'rank':>5}  {scored.title:>{width}}  {head}network"]
+    for rank, row in enumerate(scored.best_first[:top], 1):
+        middle = "" if scored.stds is None else f"{scored.stds[row]:8.{digits}f}  "
+        if measured is not None:
+            middle += f"{'' if np.isnan(measured[row]) else format(measured[row], '.6g'):>9}  "
+        mark = "? " if row in scored.outside else ""
+        lines.append(f"{rank:5d}  {scored.scores[row]:{width}.{digits}f}  {middle}{mark}{printable(scored.names[row])}")
+    return "\n".join([*lines, *_outside_lines(scored)])
+
+
+def _outside_lines(scored: Scored) -> list[str]:
+    if not scored.outside:
+        return []
+    shown = list(scored.outside.items())[:DESCRIBED]
+    lines = ["", "? unlike all that the scores were learned from, so that they are guesses:"]
+    lines += [f"  {printable(scored.names[row])}: {printable(reason)}" for row, reason in shown]
+    more = len(scored.outside) - len(shown)
+    return [*lines, *([f"  and {more} more"] if more else [])]
 
 
 def check_output(path: Path | None) -> None:
@@ -49,26 +89,16 @@ def check_output(path: Path | None) -> None:
         raise CgirError(f"{path}: there is no folder {path.parent}")
 
 
-def write_csv(path: Path, names: Sequence[str], scores: FloatArray, std: FloatArray | None = None) -> None:
-    """Write all G networks, best first, as CSV: rank, model, score and, if given, standard deviation.
-
-    Args:
-        path: the file.
-        names: of the networks.
-        scores: (G,), higher is better.
-        std: (G,) standard deviations, a fourth column called `deviation`.
-    """
-    header = ["rank", "model", "score"] + ([] if std is None else ["deviation"])
+def write_csv(path: Path, scored: Scored) -> None:
+    """Write all networks, best first, as CSV: rank, model, score, deviation if there is one, and why it is a guess."""
+    has_stds = scored.stds is not None
     with (
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for rank, index in enumerate(_best_first(scores), 1):
-            row = [rank, names[index], float(scores[index])]
-            writer.writerow(row if std is None else [*row, float(std[index])])
-
-
-def _best_first(scores: FloatArray) -> IntArray:
-    return np.argsort(-scores, kind="stable")
+        writer.writerow(["rank", "model", "score", *(["deviation"] if has_stds else []), "outside"])
+        for rank, row in enumerate(scored.best_first.tolist(), 1):
+            deviation = [] if scored.stds is None else [float(scored.stds[row])]
+            reason = scored.outside.get(row, "")
+            writer.writerow([rank, scored.names[row], float(scored.scores[row]), *deviation, reason])

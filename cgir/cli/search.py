@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from textwrap import fill
@@ -134,16 +134,19 @@ def run(args: argparse.Namespace) -> int:
     check_packages("frontends", "encoders", "search")
     from search.query_loop import run_method
 
-    question = ask_whom(args)  # before anything takes time
-    check_arguments(args)
+    check_arguments(args)  # before anything takes time
+    predictor = load_predictor(args) if args.method == "evolve" else None
+    args.objective = args.objective or [default_objective(args.metric, predictor)]
+    warn_of_directions(args.objective, predictor)
+    question = ask_whom(args)
     path = args.log or Path(f"{args.space}-search.jsonl")
     workers = count_workers(args)
-    method = build_method(args, question)
+    method = build_method(args, question, predictor)
     opened = open_executor(args.executor, workers) if args.executor else nullcontext()
     with opened as executor:
         history = run_method(
             question.space, method, question.oracle, args.queries, args.seed,
-            objectives=args.objective or METRIC, limits=[*args.limit, *question.rules], path=path,
+            objectives=args.objective, limits=[*args.limit, *question.rules], path=path,
             executor=executor, workers=workers, timeout=args.timeout, memory=args.memory,
             progress=sys.stderr.isatty(),
         )  # fmt: skip
@@ -155,11 +158,51 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def load_predictor(args: argparse.Namespace) -> Predictor:
+    """What guides `evolve`, at least in the first objective that is asked."""
+    from encoders import Predictor
+    from encoders.predictors.pretrained import load_pretrained
+
+    which = args.predictor or SHIPPED
+    if which == SHIPPED:
+        return Predictor(load_pretrained(which))
+    return Predictor() if which == WITHOUT else Predictor.load(Path(which))
+
+
+def default_objective(column: str | None, predictor: Predictor | None) -> str:
+    """What is sought where nothing is said: `METRIC`, or what a column or a predictor calls better when it is lower.
+
+    Args:
+        column: of the table.
+        predictor: one of the user's knows its metric.
+    """
+    from encoders import Metric
+
+    known = predictor.metric if predictor else None
+    metric = known if column is None or (known and known.name == column) else Metric.guess(column)
+    if metric is None or not metric.lower_is_better:
+        return METRIC
+    log.info("searching for a low %s; --objective says otherwise", metric.name)
+    return f"-{metric.name}"
+
+
+def warn_of_directions(objectives: Sequence[str], predictor: Predictor | None) -> None:
+    """Log objectives that are made large though lower is better, by their name or by what the predictor remembers."""
+    from encoders import Metric
+    from search.objectives import parse_objectives
+
+    known = predictor.metric if predictor else None
+    for item in parse_objectives(objectives):
+        metric = known if known and known.name == item.name else Metric.guess(item.name)
+        if metric.lower_is_better and item.maximise:
+            log.warning("--objective %s: is made large; where lower is better say -%s", item.name, item.name)
+
+
 def ask_whom(args: argparse.Namespace) -> Question:
     """Who answers, as the arguments say. CgirError where there is nobody."""
     from search.objectives import asked, parse_limits, parse_objectives
 
-    names = asked(parse_objectives(args.objective or METRIC), parse_limits(args.limit)[0])
+    names = asked(parse_objectives(args.objective), parse_limits(args.limit)[0])
     if args.table is None and args.metric is not None:
         raise CgirError(f"--metric {args.metric}: is a column of a --table")
     if args.table is not None and args.skeleton:
@@ -196,16 +239,16 @@ def count_workers(args: argparse.Namespace) -> int:
     return int(count)
 
 
-def build_method(args: argparse.Namespace, question: Question) -> Method:
+def build_method(args: argparse.Namespace, question: Question, predictor: Predictor | None) -> Method:
     """How networks are proposed; its settings, in the log, tell also who answers."""
     from dataclasses import replace
 
     import search
 
     space = question.space
-    if args.method == "evolve":
-        predictor = build_predictor(args)
-        method = search.evolution_method(space, predictor, acquisition=args.acquisition or "mean", seed=args.seed)
+    if predictor is not None:
+        guides = build_predictors(args, predictor)
+        method = search.evolution_method(space, guides, acquisition=args.acquisition or "mean", seed=args.seed)
         settings = {"predictor": args.predictor or SHIPPED}
     else:
         others: dict[str, Callable[[Any], Method]] = {
@@ -217,18 +260,12 @@ def build_method(args: argparse.Namespace, question: Question) -> Method:
     return replace(method, config={**method.config, **settings, "answers": question.source})
 
 
-def build_predictor(args: argparse.Namespace) -> Predictor | Mapping[str, Predictor]:
+def build_predictors(args: argparse.Namespace, first: Predictor) -> Predictor | Mapping[str, Predictor]:
     """The predictor of the first objective that is asked, and of others, if there are, one that knows nothing yet."""
     from encoders import Predictor
-    from encoders.predictors.pretrained import load_pretrained
     from search.objectives import asked, parse_objectives
 
-    which = args.predictor or SHIPPED
-    if which == SHIPPED:
-        first = Predictor(load_pretrained(which))
-    else:
-        first = Predictor() if which == WITHOUT else Predictor.load(Path(which))
-    names = asked(parse_objectives(args.objective or METRIC))
+    names = asked(parse_objectives(args.objective))
     return first if len(names) < 2 else {names[0]: first} | {name: Predictor() for name in names[1:]}
 
 

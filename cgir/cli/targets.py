@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -22,6 +23,12 @@ from cgir.store import GraphStore
 from cgir.typing import FloatArray
 
 from .options import batch_axis
+
+if TYPE_CHECKING:
+    from encoders import Predictor
+
+log = logging.getLogger(__name__)
+IMAGE_AXES = 3  # channels, height, width: where a graph's order of axes is that of PyTorch
 
 
 def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tuple[Graph, float]:
@@ -63,11 +70,22 @@ def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tup
         )
     except TraceError as error:
         if shapes is None and "needs example inputs" in str(error):
+            if args.default_shape:
+                log.info(
+                    "%s: traced with --input-shape %s, as those of the predictor", target, _text(args.default_shape)
+                )
+                return trace_model(target, argparse.Namespace(**vars(args) | {"input_shape": args.default_shape}), raw)
             raise TraceError(
                 f"{target}: the model does not know the shape of its input; say it, such as --input-shape 1,3,224,224"
             ) from error
         raise
     return graph, perf_counter() - start
+
+
+def default_shape(predictor: Predictor) -> list[tuple[int, ...]] | None:
+    """The shape of the images that most networks read that a predictor was taught with; None: they read others."""
+    usual = predictor.record.inputs[0] if predictor.record and predictor.record.inputs else ()
+    return [(1, *usual[0])] if len(usual) == 1 and len(usual[0]) == IMAGE_AXES else None
 
 
 def load_or_trace(target: str, args: argparse.Namespace) -> Graph:
@@ -142,6 +160,10 @@ def open_target(target: str) -> GraphStore | str:
         raise CgirError(f"{target}: a predictor, not a network; to use it say --predictor {target}")
     is_store = path.suffix == ".parquet" or (path.is_dir() and not (path / "saved_model.pb").is_file())
     return GraphStore.open(path) if is_store else target
+
+
+def _text(shapes: Iterable[tuple[int, ...]]) -> str:
+    return " ".join(",".join(map(str, shape)) for shape in shapes)
 
 
 def _names(target: str, source: GraphStore | str) -> list[str]:

@@ -6,6 +6,7 @@ Names and module paths of nodes are not stored; what a node computes, the edges 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from cgir.analysis.computation_trees import ClassTable, build_class_table
 from cgir.analysis.laplacian_spectrum import K
 from cgir.checksums import note_missing
-from cgir.errors import CgirError, FileFormatError, LabelError
+from cgir.errors import CgirError, FileFormatError, LabelError, printable
 from cgir.executors import Executor
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
@@ -35,6 +36,7 @@ from .row_reader import RowReader
 
 SHARD_SIZE = 16_384
 BATCH_NODES = 1_000_000  # of `batches`, which may be exceeded by one graph
+SHOWN = 8  # families and labels that a printed store names
 
 Graphs = Iterable[Graph] | Iterable[GraphBatch] | GraphBatch
 Values = Iterable[float] | ArrayLike
@@ -218,6 +220,22 @@ class GraphStore:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"GraphStore({len(self):,} graphs" + "".join(f", {name}" for name in self._label_names) + ")"
+
+    def __str__(self) -> str:
+        counts = Counter(self.families).most_common()
+        families = ", ".join(f"{name or 'no family'} {count:,}" for name, count in counts[:SHOWN])
+        families += f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+        lines = [f"GraphStore: {len(self):,} graphs", f"  families: {families}"]
+        if len(self):
+            lines.append(f"  nodes: {self.num_nodes.min():,} to {self.num_nodes.max():,}")
+        for name, values in list(self.labels.items())[:SHOWN]:
+            known = values[np.isfinite(values)]
+            ends = f", {known.min():.6g} to {known.max():.6g}" if len(known) else ""
+            lines.append(f"  label {printable(name)}: {len(known):,} values{ends}")
+        return "\n".join([*lines, *(f"  damaged: {text}" for text in self.damaged)])
 
     @cached_property
     def families(self) -> list[str]:

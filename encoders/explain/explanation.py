@@ -27,6 +27,8 @@ class Explanation:
         edges: (E,) a finite value for each edge, in the order of `GraphBatch` (by reader, then argument).
         method: "occlusion" or "integrated gradients", signed and in units of the score, or "carl masks", in [0, 1].
         score: the score that is explained.
+        metric: what it measures.
+        unit: of the score; "" where it has none.
 
     Raises:
         CgirError: neither a graph nor a batch of one, a number of values that differs from the number of nodes or
@@ -38,6 +40,8 @@ class Explanation:
     edges: FloatArray
     method: str
     score: float
+    metric: str = "score"
+    unit: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "graph", one_graph(self.graph))
@@ -55,7 +59,12 @@ class Explanation:
     @property
     def importance(self) -> Importance:
         """The values as drawings of `cgir.drawing` take them."""
-        return Importance(self.nodes, self.edges, f"{self.method}, score {self.score:.4g}")
+        return Importance(self.nodes, self.edges, f"{self.method}, {self.what}")
+
+    @property
+    def what(self) -> str:
+        """The score that is explained, as text."""
+        return f"{self.metric} {self.score:.4g} {self.unit}".rstrip()
 
     def top(self, k: int = 10) -> IntArray:
         """(k,): the nodes farthest from zero, the farthest first; equal ones in the order of the graph."""
@@ -68,7 +77,7 @@ class Explanation:
             node = self.graph.nodes[index]
             shape = "x".join(map(str, node.shape))
             rows.append((f"{self.nodes[index]:.4g}", str(index), title(node), shape, node.module or node.name))
-        caption = f"{self.graph.name or 'graph'}: score {self.score:.4g}, {self.method}"
+        caption = f"{self.graph.name or 'graph'}: {self.what}, {self.method}"
         return "\n".join([caption, *table(rows, right=(0, 1))])
 
     def to_svg(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:

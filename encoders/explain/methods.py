@@ -8,6 +8,7 @@ part: it is in units of the score, and its sign says whether the part raises or 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from cgir.errors import CgirError
@@ -55,13 +56,18 @@ def explain(predictor: ExplainablePredictor, graph: Graph | GraphBatch, method: 
     if method is not None and method not in METHODS:
         raise CgirError(f"explain: unknown method {method!r}; expected one of {', '.join(METHODS)}")
     if method == "masks" and masks is None:
-        found = getattr(predictor, "head", type(predictor).__name__)
+        kind = getattr(predictor, "head", type(predictor).__name__)
         raise CgirError(
-            f"explain: masks belong to head='carl', and this predictor is {found!r}; "
+            f"explain: masks belong to head='carl', and this predictor is {kind!r}; "
             "use method='occlusion', which explains any predictor"
         )
     if method == "occlusion" or masks is None:
-        return occlusion(predictor.predict, graph)
-    graph = one_graph(graph)
-    nodes, edges = masks(graph)
-    return Explanation(graph, nodes, edges, "carl masks", float(predictor.predict(graph)[0]))
+        found = occlusion(predictor.predict, graph)
+    else:
+        graph = one_graph(graph)
+        nodes, edges = masks(graph)
+        found = Explanation(graph, nodes, edges, "carl masks", float(predictor.predict(graph)[0]))
+    known = getattr(predictor, "metric", None)
+    if known is None or not getattr(predictor, "has_unit", False):
+        return found
+    return replace(found, metric=known.name, unit=known.unit)

@@ -28,11 +28,12 @@ from frontends import spaces, tables
 from frontends.spaces import Space
 from frontends.tables import Table
 
+from .metric import Metric
+
 COMPARED = 200  # graphs of a pool, and networks of a table, that are compared
 MAX_NETWORKS = 1000  # of a table, that become a hint: more are not smoothed (`hints.MAX_GRAPHS`)
 NEAR_QUANTILE = 0.9  # of the distances of a table's networks to the next one, up to which a graph is near
 NEAR_SHARE = 0.5  # of a pool, from which on it lies inside a family; of tables' own networks .86 to .96 are near
-LOWER_IS_BETTER = ("loss", "error", "ppl")  # words in the names of such columns
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +91,8 @@ def known_labels(
     Args:
         pool: graphs of the family to be ranked.
         known: names of label tables or tables; of a table that is not in `KNOWN` every metric is taken, as higher is
-            better unless its name has "loss", "error" or "ppl". None: all of `KNOWN` that are found in $CGIR_DATA, and
-            "digits", where the pool is near no other; what is not there is logged.
+            better unless its name says otherwise (`Metric.guess`). None: all of `KNOWN` that are found in $CGIR_DATA,
+            and "digits", where the pool is near no other; what is not there is logged.
         seed: of the networks that are compared and taken.
 
     Returns:
@@ -161,7 +162,7 @@ def _usable(table: Table) -> Table:
 
 def higher_is_better(table: Table, metric: str) -> FloatArray:
     """A column of a label table, negated where its name says that lower is better."""
-    return -table[metric] if any(word in metric for word in LOWER_IS_BETTER) else table[metric]
+    return Metric.guess(metric).sign * table[metric]
 
 
 def _skeletons(table: Table) -> list[Table]:

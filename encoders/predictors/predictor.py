@@ -30,7 +30,9 @@ from .estimators import DEFAULT_TASK, Estimator, SourceData, task_index
 from .estimators_blend import BlendEstimator
 from .estimators_gp import NO_SOURCES, GPEstimator
 from .estimators_network import NetworkEstimator
+from .fit_record import FitRecord
 from .hints import Hint, check_hint
+from .metric import Metric, metric_of
 from .serialization import State, reading_state, write_state
 from .source_families import PretrainedEncoder
 
@@ -51,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Learns from few labelled graphs to score others; a higher label is better.
+    """Learns from few labelled graphs to score others; a higher label is better, unless its metric says otherwise.
 
     Args:
         encoder: weights to start from, which are never changed, or a configuration: every network then starts from
@@ -73,7 +75,7 @@ class Predictor:
             rank held-out labels better; it takes minutes.
 
     Attributes: `encoder`, the weights, or None; `head`; `task`; `estimator`, what learns and predicts; `rehearsal`, see
-    `rehearse`.
+    `rehearse`; `record`, what the last `fit` was given, None before there is one.
     """
 
     def __init__(
@@ -104,6 +106,8 @@ class Predictor:
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
         self.head, self.task = head, task
         self.rehearsal: Rehearsal | None = None
+        self.record: FitRecord | None = None
+        self._told = False  # that graphs lie outside of what was seen: once a fit
         pretrained, train = encoder if isinstance(encoder, PretrainedEncoder) else None, train or TrainConfig()
         self.estimator: Estimator
         if head == "gp":
@@ -118,6 +122,34 @@ class Predictor:
             self.estimator = BlendEstimator(pretrained.source_model, pretrained.tasks, gnn, pretrained.blend_config)
         if self.estimator.is_fitted:
             self._task_index()
+
+    def __repr__(self) -> str:
+        metric = "" if self.metric is None else f", metric={self.metric.name!r}"
+        return f"Predictor(head={self.head!r}{metric})" + ("" if self.estimator.is_fitted else ", nothing fitted")
+
+    def __str__(self) -> str:
+        if not self.estimator.is_fitted:
+            return repr(self)
+        unit = "" if self.has_unit else ", scores without a unit, which only rank"
+        lines = [] if self.record is None else self.record.lines()
+        of = f" of {self.metric}" if self.metric else ""
+        return "\n".join([f"Predictor(head={self.head!r}){of}{unit}", *lines])
+
+    @property
+    def metric(self) -> Metric | None:
+        """What is predicted, as `fit` was told; None: higher is better, and nothing else is known."""
+        return None if self.record is None else self.record.metric
+
+    @property
+    def sign(self) -> int:
+        """1 where a higher score is better, else -1."""
+        return 1 if self.metric is None else self.metric.sign
+
+    @property
+    def has_unit(self) -> bool:
+        """Whether scores are in the unit of labels; others only rank."""
+        labels = self.record is not None and self.record.num_labels > 0
+        return labels and self.head in ("blend", "gp", "mse")
 
     @property
     def has_std(self) -> bool:
@@ -162,7 +194,7 @@ class Predictor:
         )
         data = SourceData(GraphFeatures.concatenate(features), np.concatenate(labels), families, different)
         estimator.fit_sources(data, seed)
-        self.estimator = estimator
+        self.estimator, self.record = estimator, None
         return self
 
     @in_plain_surroundings()
@@ -173,12 +205,13 @@ class Predictor:
         seed: int = 0,
         pool: GraphsLike | None = None,
         hints: Hints | None = None,
+        metric: Metric | str | None = None,
     ) -> Predictor:
         """Learn from labels of the target family, starting from what sources taught; earlier labels are forgotten.
 
         Args:
             graphs: n graphs.
-            y: n labels, higher is better. A blend needs none, given a pool.
+            y: n labels, higher is better unless `metric` says otherwise. A blend needs none, given a pool.
             seed: of weights and batches.
             pool: unlabelled graphs of the family, by which features are scaled instead of by the few labelled ones. In
                 a blend it also decides how far sizes and the source families count.
@@ -186,11 +219,16 @@ class Predictor:
                 accuracies after a few epochs, short trainings, proxies, labels on another data set. Of latencies here
                 and on other devices give `log(ms)`: they grow with size; the smallest prediction is the fastest. Each
                 is smoothed over graphs; labels decide which are believed. A
-                third entry, from 0 to 1, says how far a hint is believed without labels, by default .5.
+                third entry, from 0 to 1, says how far a hint is believed without labels, by default .5. Of hints higher
+                is better, whatever the metric.
+            metric: what labels measure, kept with the predictor: its name, unit and direction, in which `predict`
+                answers and `rank` sorts. A name alone, such as "latency_ms", tells the rest, which is logged.
 
         Raises:
             LabelError: labels or hints missing, not finite or all equal.
         """
+        measured = metric_of(metric)
+        sign = 1 if measured is None else measured.sign
         estimator = self.estimator.copy()
         pool_features = None if pool is None else self._features(pool)
         if pool_features is not None and not len(pool_features):
@@ -202,15 +240,17 @@ class Predictor:
                 raise LabelError(f"fit: head {self.head!r} takes no hints; use head='blend'")
             features = self._features(graphs)
             labels = check_labels(y, len(features))
-            estimator.fit(features, labels, pool_features, task_index(self.task, estimator.tasks), seed)
+            estimator.fit(features, sign * labels, pool_features, task_index(self.task, estimator.tasks), seed)
         else:
             features, checked = self._features(graphs), self._hints({**self._rehearsed(), **(hints or {})})
             if pool_features is not None and not np.size(y) and not len(features):
+                labels = np.zeros(0)
                 estimator.adapt(pool_features, checked, self._task_of(pool_features), seed)
             else:
                 labels, task = check_labels(y, len(features)), self._task_of(features)
-                estimator.fit(features, labels, pool_features, task, seed, checked)
-        self.estimator = estimator
+                estimator.fit(features, sign * labels, pool_features, task, seed, checked)
+        record = FitRecord.of(measured, labels, features, pool_features)
+        self.estimator, self.record, self._told = estimator, record, False
         return self
 
     def rehearse(
@@ -255,10 +295,11 @@ class Predictor:
     def predict(self, graphs: GraphsLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
     @in_plain_surroundings()
     def predict(self, graphs: GraphsLike, return_std: bool = False) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Scores as float64 (G,), higher is better.
+        """Scores as float64 (G,), higher is better unless `metric` says otherwise.
 
         Each graph's score does not depend on the others; but where a blend was given neither labels nor a pool, the
-        graphs themselves are the pool, as in `fit([], [], pool=graphs)`.
+        graphs themselves are the pool, as in `fit([], [], pool=graphs)`. Graphs unlike all that `fit` saw are logged,
+        once a fit, and their standard deviations grow with how far outside they are; see `outside`.
 
         Args:
             graphs: G graphs.
@@ -268,7 +309,8 @@ class Predictor:
         Raises:
             CgirError: nothing was fitted, or a standard deviation is wanted of a single network.
         """
-        estimator = self.estimator  # another thread may fit meanwhile, which puts another one in its place
+        # another thread may fit meanwhile, which puts others in their place
+        estimator, record = self.estimator, self.record
         if not estimator.is_fitted:
             raise CgirError(
                 "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, "
@@ -286,12 +328,26 @@ class Predictor:
         else:
             task = task_index(self.task, estimator.tasks)
         scores, stds = estimator.predict(features, task)
+        if record is not None:
+            self._told = self._told or record.warn_outside(features)
+            scores = scores * (1 if record.metric is None else record.metric.sign)
+            spread = record.labels[2] if record.labels and self.has_unit else 1.0
+            stds = record.widen(features, stds, spread) if return_std else stds
         return (scores, stds) if return_std else scores
 
     @in_plain_surroundings()
+    def outside(self, graphs: GraphsLike) -> dict[int, str]:
+        """Graphs unlike all that `fit` saw, by their number, and why: their scores are guesses.
+
+        A graph is outside where its FLOPs, parameters, bytes of activations or the number of its operators, of all or
+        of a kind, are more than twice, or less than half, of what was seen, or its inputs have other shapes.
+        """
+        return {} if self.record is None else self.record.outside(self._features(graphs))
+
+    @in_plain_surroundings()
     def rank(self, graphs: GraphsLike) -> IntArray:
-        """Indices of the graphs, best first; equal scores keep their order."""
-        return np.argsort(-self.predict(graphs), kind="stable")
+        """Indices of the graphs, best first, the lowest where lower is better; equal scores keep their order."""
+        return np.argsort(-self.sign * self.predict(graphs), kind="stable")
 
     @in_plain_surroundings()
     def explain(self, graph: Graph | GraphBatch, method: str | None = None) -> Explanation:
@@ -329,6 +385,7 @@ class Predictor:
         """Write the fitted predictor to `folder`; an existing one there is replaced as a whole."""
         state = self.estimator.to_state()
         state.meta |= {"head": self.head, "task": self.task}
+        state.add("record", None if self.record is None else self.record.to_state())
         if self.encoder is not None:
             state.add("encoder", State(encoder_meta(self.encoder), self.encoder.state_dict()))
         write_state(folder, state)
@@ -356,6 +413,8 @@ class Predictor:
             else:
                 predictor.estimator = NetworkEstimator.from_state(state, encoder, _loss(head))
             predictor.task = None if state.meta["task"] is None else state.text("task")
+            record = state.part("record")
+            predictor.record = None if record is None else FitRecord.from_state(record)
             if predictor.estimator.is_fitted:
                 predictor._task_index()
         return predictor

@@ -11,11 +11,14 @@ import numpy as np
 
 from cgir.errors import LabelError
 from cgir.graph_batch import GraphBatch
+from cgir.node_text import table
 from cgir.store import GraphStore
 from cgir.typing import AnyArray, BoolArray, FloatArray, IntArray
 from frontends import spaces
 
 from .named_networks import stored_graphs, stored_rows
+
+SHOWN = 12  # columns that a printed table names
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,19 @@ class Table:
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, {len(self):,} networks; {', '.join(self.metrics)})"
+
+    def __str__(self) -> str:
+        where = "" if self.space is None else f" of {self.space.name}"
+        rows = [("", "metric", "values", "lowest", "highest")]
+        for name, values in list(self.columns.items())[:SHOWN]:
+            known = values[np.isfinite(values)]
+            ends = (f"{known.min():.6g}", f"{known.max():.6g}") if len(known) else ("", "")
+            rows.append(("", name, f"{len(known):,}", *ends))
+        more = [f"  and {len(self.columns) - SHOWN} more"] if len(self.columns) > SHOWN else []
+        first = [f"  first: {self.spec_strings[0]:.90}"] if len(self) else []
+        return "\n".join(
+            [f"Table {self.name!r}: {len(self):,} networks{where}", *table(rows, (2, 3, 4)), *more, *first]
+        )
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import csv
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -68,6 +69,7 @@ class Estimate(NamedTuple):
     stds: Any
     unit: str
     reliability: str
+    outside: Mapping[int, str] = {}
 
 
 def run_cgir(*words: str) -> subprocess.CompletedProcess[str]:

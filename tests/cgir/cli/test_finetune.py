@@ -40,8 +40,9 @@ def test_models_and_a_few_measurements_become_a_ranking_of_all(
     words = ["finetune", *models, "--labels", measured("measured.csv", known), *TRAINED, *SHAPE, "-o", "ranker"]
     assert main(words) == 0
     text = capsys.readouterr().out
-    header, *_, last = text.splitlines()
-    assert header.split() == ["rank", "score", "+-", "1", "std", "accuracy", "network"]
+    what, header, *_, last = text.splitlines()
+    assert what == "accuracy, higher is better"
+    assert header.split() == ["rank", "accuracy", "+-", "1", "std", "measured", "network"]
     assert last == "predictor: ranker (4 labels)"
     rows = {row[-1]: row[1:-1] for row in ranked(text)}
     assert set(rows) == set(models)
@@ -54,8 +55,10 @@ def test_models_and_a_few_measurements_become_a_ranking_of_all(
         [graphs[0], graphs[2], graphs[4], graphs[6]], list(known.values()), pool=graphs
     )
     scores, deviations = predictor.predict(graphs, return_std=True)
-    assert [float(rows[model][0]) for model in models] == pytest.approx(scores, abs=2e-3)
-    assert [float(rows[model][1]) for model in models] == pytest.approx(deviations, abs=2e-3)
+    assert [float(rows[model][0]) for model in models] == pytest.approx(scores, abs=6e-2)
+    assert [float(rows[model][1]) for model in models] == pytest.approx(deviations, abs=6e-2)
+    assert min(deviations) > 1  # of which two digits are meant, so one decimal
+    assert all(re.fullmatch(r"\d+\.\d", text) for row in rows.values() for text in row[:2])
     assert [row[-1] for row in ranked(text)][-1] == "nets.py:w4"
 
 
@@ -110,11 +113,7 @@ def test_models_saved_graphs_and_data_sets_are_read_together(
     labels = measured("measured.csv", {"exported.onnx": 4.0, "graph": 3.0, "c,d": 2.0, "pool[3]": 1.0})
     assert main(["finetune", *files, "--labels", labels, *TRAINED, *SHAPE, "-o", "ranker"]) == 0
     text = capsys.readouterr().out
-    known = {
-        line.split("  ")[-1].strip(): line.split()[3]
-        for line in text.splitlines()
-        if len(re.findall(r"\d\.\d{4}", line)) == 2
-    }
+    known = {line.split("  ")[-1].strip(): line.split()[3] for line in text.splitlines() if re.match(r" +\d+ ", line)}
     assert set(known) == {"exported.onnx", "exported.pt2", "graph.json", "a b", "c,d", "pool[2]", "pool[3]", models[0]}
     assert [known[name] for name in ("exported.onnx", "graph.json", "c,d", "pool[3]")] == ["4", "3", "2", "1"]
     # the same network from two files is one to the predictor
@@ -123,7 +122,7 @@ def test_models_saved_graphs_and_data_sets_are_read_together(
     # without a table, the labels that a data set brings along; the only one need not be named
     assert main(["finetune", "pool", "graph.json", *TRAINED, "-o", "ranker"]) == 0
     header, *_, last = capsys.readouterr().out.splitlines()
-    assert (header.split()[-2:], last) == (["params", "network"], "predictor: ranker (4 labels)")
+    assert (header, last) == ("params, lower is better", "predictor: ranker (4 labels)")
 
 
 def test_hints_are_columns_of_files_and_labels_of_data_sets(
@@ -141,7 +140,7 @@ def test_hints_are_columns_of_files_and_labels_of_data_sets(
     # by hand, with the library
     hints = {"loss": (batch, [-value for value in loss]), "speed": (batch, speed)}
     predictor = encoders.Predictor().fit(batch.select([0, 2, 4, 6]), known, pool=batch, hints=hints)
-    assert [found[model] for model in models] == pytest.approx(predictor.predict(batch), abs=2e-3)
+    assert [found[model] for model in models] == pytest.approx(predictor.predict(batch), abs=6e-2)
     # a label of a data set, where it is known
     columns = {"accuracy": [9.0, nan, 8.0, nan, 7.0, nan, 3.0], "speed": [*speed[:5], nan, nan]}
     cgir.GraphStore.write("nets", batch, specs=models, labels=columns)
@@ -149,7 +148,7 @@ def test_hints_are_columns_of_files_and_labels_of_data_sets(
     found = _scores(words, capsys)
     some = {"speed": (batch.select(range(5)), speed[:5])}
     predictor.fit(batch.select([0, 2, 4, 6]), known, pool=batch, hints=some)
-    assert [found[model] for model in models] == pytest.approx(predictor.predict(batch), abs=2e-3)
+    assert [found[model] for model in models] == pytest.approx(predictor.predict(batch), abs=6e-2)
 
 
 def _scores(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, float]:

@@ -43,7 +43,7 @@ def test_a_saved_predictor_ranks_models_and_writes_them_for_other_programs(
     assert text.endswith("\n\nwrote scores.csv\n")
     with Path("scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["model"], f"{float(row['score']):.4f}") for row in rows] == fitted
+    assert [(row["model"], f"{float(row['score']):.1f}") for row in rows] == fitted
     assert [int(row["rank"]) for row in rows] == list(range(1, 8))
     assert all(float(row["deviation"]) > 0 for row in rows)
 
@@ -58,8 +58,8 @@ def test_a_task_needs_no_predictor(
         assert first == "imagenet_top1 in %, without a label"
         nodes = len(cgir.load("graph.json"))
         assert [row.split() for row in rows] == [
-            ["1", f"{nodes:.4f}", f"{nodes / 10:.4f}", "graph.json"],
-            ["2", "7.0000", "0.7000", models[0]],
+            ["1", f"{nodes:.1f}", f"{nodes / 10:.1f}", "graph.json"],
+            ["2", "7.0", "0.7", models[0]],
         ]
         assert (empty, written, again, worth) == (
             "",

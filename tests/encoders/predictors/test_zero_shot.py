@@ -9,6 +9,7 @@ import pytest
 import torch
 from encoders_samples import random_cnns
 from scipy.interpolate import interp1d
+from torch import nn
 
 from cgir.errors import CgirError
 from encoders import Predictor, load_pretrained
@@ -30,7 +31,12 @@ def test_scores_stand_for_labels_of_the_reference(shipped: Predictor, card_entry
         beyond = score - np.clip(score, -0.5, 0.6)
         assert value == pytest.approx(inside + beyond * (66 - 60) / (0.6 + 0.5))
     np.testing.assert_array_equal(np.argsort(found.scores, kind="stable"), np.argsort(scores, kind="stable"))
-    np.testing.assert_array_equal(found.stds, np.full(60, 1.25))
+    beyond_ends = np.maximum.reduce([-0.5 - scores, scores - 0.6, np.zeros(60)])
+    assert (found.stds >= np.sqrt(1.25**2 + np.var(card_entry["values"]) * beyond_ends) - 1e-9).all()
+    known = np.setdiff1d(np.arange(60), list(found.outside))
+    np.testing.assert_array_equal(found.stds[known], 1.25)
+    assert (beyond_ends[known] == 0).all()
+    assert (found.stds[list(found.outside)] > 1.25).all()
     assert found.unit == "percent"
     assert found.reliability == reliability("accuracy", card()["tasks"]["accuracy"])
     for word in ("digits", "cells 0.91", "chains 0.50"):
@@ -58,6 +64,19 @@ def test_the_shipped_weights_know_small_networks_from_large_ones() -> None:
     with torch.device("meta"):
         graphs = [trace(build(), input_shape=(1, 3, 224, 224)) for build in (mobilenet_v3_small, resnet50, vit_b16)]
     found = zero_shot(graphs, "imagenet_top1")
+    assert found.outside == {}
     assert (np.diff(found.scores) > 0).all()
     assert (abs(found.scores - [67.7, 76.1, 81.1]) < 2 * found.stds).all()
     assert (load_reference().rank(graphs) == [2, 1, 0]).all()
+
+
+def test_what_is_no_image_classifier_is_told_from_one_and_gets_no_number_below_zero() -> None:
+    with torch.device("meta"):
+        shapes = {(1, 3, 224, 224): nn.Linear(224, 10), (1, 224): nn.Linear(224, 1000), (1, 3, 4, 4): nn.ReLU()}
+        graphs = [trace(net, input_shape=shape) for shape, net in shapes.items()]
+        graphs.append(trace(resnet50(), input_shape=(1, 3, 224, 224)))
+    found = zero_shot(graphs, "imagenet_top1")
+    assert list(found.outside) == [0, 1, 2]
+    assert found.outside[1] == "input 224, known are images of 3 channels"
+    assert (found.stds[:3] > 3 * found.stds[3]).all()
+    assert found.scores.min() >= 0
