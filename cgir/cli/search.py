@@ -240,7 +240,13 @@ def count_workers(args: argparse.Namespace) -> int:
 
 
 def build_method(args: argparse.Namespace, question: Question, predictor: Predictor | None) -> Method:
-    """How networks are proposed; its settings, in the log, tell also who answers."""
+    """How networks are proposed; its settings, in the log, tell also who answers.
+
+    Args:
+        args: of the command.
+        question: what is asked.
+        predictor: what guides `evolve`; None: another method.
+    """
     from dataclasses import replace
 
     import search

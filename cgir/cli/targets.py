@@ -71,10 +71,7 @@ def trace_model(target: str, args: argparse.Namespace, raw: bool = False) -> tup
     except TraceError as error:
         if shapes is None and "needs example inputs" in str(error):
             if args.default_shape:
-                log.info(
-                    "%s: traced with --input-shape %s, as those of the predictor", target, _text(args.default_shape)
-                )
-                return trace_model(target, argparse.Namespace(**vars(args) | {"input_shape": args.default_shape}), raw)
+                return trace_model(target, _with_default_shape(target, args), raw)
             raise TraceError(
                 f"{target}: the model does not know the shape of its input; say it, such as --input-shape 1,3,224,224"
             ) from error
@@ -160,6 +157,15 @@ def open_target(target: str) -> GraphStore | str:
         raise CgirError(f"{target}: a predictor, not a network; to use it say --predictor {target}")
     is_store = path.suffix == ".parquet" or (path.is_dir() and not (path / "saved_model.pb").is_file())
     return GraphStore.open(path) if is_store else target
+
+
+def _with_default_shape(target: str, args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments as if the default shape had been given, which is said of the first model."""
+    if not getattr(args, "said_default", False):
+        text = _text(args.default_shape)
+        log.info("%s and others: traced with --input-shape %s, as the predictor's were", target, text)
+        args.said_default = True
+    return argparse.Namespace(**vars(args) | {"input_shape": args.default_shape})
 
 
 def _text(shapes: Iterable[tuple[int, ...]]) -> str:

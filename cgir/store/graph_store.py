@@ -222,11 +222,11 @@ class GraphStore:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        return f"GraphStore({len(self):,} graphs" + "".join(f", {name}" for name in self._label_names) + ")"
+        return f"GraphStore({len(self):,} graphs" + "".join(f", {printable(name)}" for name in self._label_names) + ")"
 
     def __str__(self) -> str:
         counts = Counter(self.families).most_common()
-        families = ", ".join(f"{name or 'no family'} {count:,}" for name, count in counts[:SHOWN])
+        families = ", ".join(f"{printable(name) or 'no family'} {count:,}" for name, count in counts[:SHOWN])
         families += f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
         lines = [f"GraphStore: {len(self):,} graphs", f"  families: {families}"]
         if len(self):

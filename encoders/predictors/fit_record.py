@@ -77,7 +77,8 @@ class FitRecord(NamedTuple):
 
     def excess(self, features: GraphFeatures) -> FloatArray:
         """(G,): octaves that each graph lies outside of what was seen; 0 inside."""
-        return np.maximum(_beyond(_columns(features), self.low, self.high) - MARGIN, 0).max(axis=1)
+        beyond: FloatArray = _beyond(_columns(features), self.low, self.high).max(axis=1)
+        return np.maximum(beyond - MARGIN, 0)
 
     def outside(self, features: GraphFeatures) -> dict[int, str]:
         """Rows of graphs unlike those that were seen, and why; at most `MAX_REASONS`."""

@@ -340,9 +340,12 @@ class Predictor:
         """Graphs unlike all that `fit` saw, by their number, and why: their scores are guesses.
 
         A graph is outside where its FLOPs, parameters, bytes of activations or the number of its operators, of all or
-        of a kind, are more than twice, or less than half, of what was seen, or its inputs have other shapes.
+        of a kind, are more than twice, or less than half, of what was seen, or its inputs have other shapes. Who asks
+        this is not warned by `predict`.
         """
-        return {} if self.record is None else self.record.outside(self._features(graphs))
+        found = {} if self.record is None else self.record.outside(self._features(graphs))
+        self._told = self._told or bool(found)
+        return found
 
     @in_plain_surroundings()
     def rank(self, graphs: GraphsLike) -> IntArray:

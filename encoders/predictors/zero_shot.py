@@ -84,7 +84,8 @@ def _outside(
         beyond: (G,) how far scores are beyond those of the family.
         channels: of the image that the family's networks read; None: something else.
     """
-    excess, reasons = np.maximum(beyond, 0), {}
+    excess: FloatArray = np.maximum(beyond, 0)
+    reasons: dict[int, str] = {}
     estimator = reference.estimator
     if isinstance(estimator, BlendEstimator) and estimator.context is not None:
         scaler = estimator.context.scaler

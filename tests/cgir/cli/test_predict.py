@@ -17,6 +17,7 @@ import encoders
 import frontends
 import frontends.spaces
 from cgir.cli.main import main
+from cgir.cli.score_table import Scored
 
 
 @pytest.fixture
@@ -101,3 +102,49 @@ def test_unknown_tasks_are_one_line(
     )
     with pytest.raises(SystemExit):
         main(["predict", models[0], "--task", "imagenet_top1", "--predictor", "ranker"])
+
+
+def test_a_predictor_remembers_metric_direction_and_input(
+    models: list[str], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fastest first, in milliseconds, at the size of the measured networks, which nobody says again."""
+    caplog.set_level("INFO")
+    labels = measured("measured.csv", {"w4": 1.5, "w16": 3.25, "w32": 6.0})
+    Path(labels).write_text(Path(labels).read_text().replace("accuracy", "latency_ms"))
+    assert main(["finetune", *models, "--labels", labels, *TRAINED, *SHAPE, "-o", "ranker"]) == 0
+    assert "latency_ms in ms, lower is better: as its name says; --unit, --higher-is-better and " in caplog.text
+    fitted = ranked(capsys.readouterr().out)
+    assert fitted[0][-1] == "nets.py:w4"
+    assert [float(row[1]) for row in fitted] == sorted(float(row[1]) for row in fitted)
+    Path("nets.py").write_text(Path("nets.py").read_text() + "\ndef w999():\n    return net(999)\n")
+    assert main(["predict", *models, "nets.py:w999", "--predictor", "ranker"]) == 0
+    text = capsys.readouterr().out
+    assert caplog.text.count("traced with --input-shape 1,3,16,16, as the predictor's were") == 1
+    assert text.splitlines()[0] == "latency_ms in ms, lower is better"
+    assert [row[-1] for row in ranked(text) if row[-1] != "nets.py:w999"] == [row[-1] for row in fitted]
+    assert "? nets.py:w999" in text
+    assert re.search(r"\n\? unlike .*:\n  nets.py:w999: .*, known are .*\n$", text)
+    assert "unlike those the predictor" not in caplog.text  # what the table says is not logged, too
+    assert main(["predict", models[0], "--predictor", "ranker", "--input-shape", "1,3,32,32"]) == 0
+    assert "  nets.py:w4: input 3x32x32, known is 3x16x16" in capsys.readouterr().out
+    assert main(["explain", models[0], "--predictor", "ranker"]) == 0
+    assert re.match(r"nets.py:w4: latency_ms [\d.]+ ms, occlusion\n", capsys.readouterr().out)
+
+
+def test_scores_without_labels_only_rank(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    graphs = random_cnns(12)
+    cgir.GraphStore.write(tmp_path / "pool", graphs)
+    assert main(["predict", str(tmp_path / "pool"), "--predictor", "universal"]) == 0
+    first, header, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("scores: without labels, or from this head, they have no unit and only rank")
+    assert header.split()[:2] == ["rank", "score"]
+
+
+@pytest.mark.parametrize(
+    ("stds", "scores", "decimals"),
+    [([3.5], [76.1], 1), ([0.042], [71.3], 3), ([0.9, 1.2, 0.95], [1, 2, 3], 2), ([35.0], [1e3], 0), ([0.0], [1.0], 4),
+     ([1e-9], [1e-8], 6), (None, [1.0, 3.0], 2), (None, [5.0], 4)],
+)  # fmt: skip
+def test_decimals_are_those_that_are_meant(stds: list[float] | None, scores: list[float], decimals: int) -> None:
+    deviations = None if stds is None else np.asarray(stds)
+    assert Scored(["a"] * len(scores), np.asarray(scores), deviations).decimals == decimals

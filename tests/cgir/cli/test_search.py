@@ -18,6 +18,7 @@ import search
 from cgir.cli import options, oracles
 from cgir.cli import search as command
 from cgir.cli.main import main
+from encoders import Metric, Predictor
 from encoders.predictors.pretrained import card
 from frontends import spaces, tables
 from search.acquisition import ACQUISITIONS
@@ -280,6 +281,56 @@ def test_the_front_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = re.findall(r"^  accuracy (\S+), latency_ms (\S+)  \|", out, re.MULTILINE)
     assert [tuple(map(float, pair)) for pair in shown] == sorted(front, reverse=True)
     assert f"best trade-offs of accuracy and -latency_ms: {len(front)}" in out
+
+
+def test_a_column_whose_name_says_so_is_minimised(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tables.load("digits").family("nasbench201")
+    columns = {"val_loss": 1 - table["accuracy"], "energy": table["accuracy"]}
+    tables.write_table(tables.Table("other", table.spec_strings, columns, table.space), Path("other.parquet"))
+    words = ["search", "nasbench201", "--table", "other.parquet", "--metric", "val_loss", *RANDOM, "--queries", "9"]
+    caplog.set_level("INFO")
+    assert main(words) == 0
+    assert "searching for a low val_loss; --objective says otherwise" in caplog.text
+    history = found()
+    assert history.objectives[0].text == "-val_loss"
+    assert history.best_value == min(history.values)
+    assert f"val_loss {min(history.values):.6g} in query" in capsys.readouterr().out
+    assert main([*words, "--objective", "energy", "--log", "more.jsonl"]) == 0
+    assert "--objective energy: is made large; where lower is better say -energy" in caplog.text
+
+
+def test_a_predictor_of_latencies_is_told_and_asked_in_milliseconds(caplog: pytest.LogCaptureFixture) -> None:
+    """Of its own it knows that lower is better; the guide's choice is the one of a predictor with turned labels."""
+    space = spaces.get("nasbench201")
+    specs = [space.sample(np.random.default_rng(seed)) for seed in range(30)]
+    graphs, values = space.graphs(specs), np.asarray([sum("3x3" in op for op in spec) + 1.0 for spec in specs])
+    Predictor(head="gp").fit(graphs, values, metric=Metric("latency_ms", "ms", True)).save("fast")
+    Predictor(head="gp").fit(graphs, -values).save("turned")
+    caplog.set_level("INFO")
+    words = ["search", "nasbench201", "--oracle", "measure.py:both", "--queries", "12"]
+    assert main([*words, "--predictor", "fast", "--log", "a.jsonl"]) == 0
+    assert "searching for a low latency_ms" in caplog.text
+    assert main([*words, "--predictor", "turned", "--objective", "-latency_ms", "--log", "b.jsonl"]) == 0
+    some, other = found("a.jsonl"), found("b.jsonl")
+    assert some.spec_strings == other.spec_strings
+    np.testing.assert_allclose(some.predicted, other.predicted)
+    assert main([*words, "--predictor", "fast", "--objective", "latency_ms", "--log", "c.jsonl"]) == 0
+    assert "--objective latency_ms: is made large" in caplog.text
+
+
+def test_a_printed_history_names_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["nasbench201", "--oracle", "measure.py:both", *RANDOM, "--queries", "8"]
+    assert main(["search", *words, "--objective", "accuracy", "--objective", "-latency_ms"]) == 0
+    history = found()
+    first, *best, last = str(history).splitlines()
+    assert first == "random search in nasbench201: 8 queries"
+    row = history.top(1)[0]
+    accuracy, latency = history.objective_values[row]
+    text = f"accuracy {accuracy:g}, latency_ms {latency:g} in query {row + 1}: {history.spec_strings[row]:.90}"
+    assert best[0] == f"  1. {text}"
+    assert (len(best), last) == (3, f"  {len(history.front())} networks are the best trade-offs")
 
 
 def test_large_costs_are_printed_in_millions(capsys: pytest.CaptureFixture[str]) -> None:

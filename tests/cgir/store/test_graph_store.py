@@ -170,6 +170,22 @@ def test_filter(tmp_path):
             again.filter(wrong)
 
 
+def test_a_printed_store_says_what_is_in_it(tmp_path):
+    graphs = store_sample()
+    values = np.where(np.arange(len(graphs)) < 2, np.nan, np.arange(len(graphs)))
+    families = ["a" if index else "\x1bb" for index in range(len(graphs))]
+    GraphStore.write(tmp_path / "s", graphs, family=families, labels={"x": values})
+    store = GraphStore.open(tmp_path / "s")
+    assert repr(store) == f"GraphStore({len(graphs)} graphs, x)"
+    sizes = [len(graph) for graph in graphs]
+    assert str(store).splitlines() == [
+        f"GraphStore: {len(graphs)} graphs",
+        f"  families: a {len(graphs) - 1}, \\x1bb 1",
+        f"  nodes: {min(sizes)} to {max(sizes)}",
+        f"  label x: {len(graphs) - 2} values, 2 to {len(graphs) - 1}",
+    ]
+
+
 def test_shared_parameters_come_back(tmp_path):
     tied = small_graph()
     GraphStore.write(tmp_path / "s.parquet", [tied, ring_graph(3)])

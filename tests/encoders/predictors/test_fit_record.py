@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,12 @@ from frontends.spaces import get
 GRAPHS = random_cnns(40)
 LABELS = conv_share(GRAPHS)
 LATENCY = Metric("latency_ms", "ms", lower_is_better=True)
-HEADS = {"blend": {}, "gp": {}, "rank": {"train": TrainConfig(epochs=2)}, "mse": {"train": TrainConfig(epochs=2)}}
+HEADS: dict[str, dict[str, Any]] = {
+    "blend": {},
+    "gp": {},
+    "rank": {"train": TrainConfig(epochs=2)},
+    "mse": {"train": TrainConfig(epochs=2)},
+}
 
 
 def small(width: int, size: int = 16, convs: int = 1) -> Graph:

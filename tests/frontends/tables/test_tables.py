@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,19 @@ def test_a_table_of_thousands_prints_in_a_line() -> None:
     text = repr(table.select([*range(250)] * 20))
     assert text.startswith(f"Table({table.name!r}, 5,000 networks; acc_seed0, ")
     assert len(text) < 200
+
+
+def test_a_printed_table_says_what_is_in_it() -> None:
+    table = tables.load("digits").family("nasbench201")
+    columns = {**table.columns, "late": np.where(np.arange(250) < 3, np.nan, 7.5), "none": np.full(250, np.nan)}
+    first, head, *rows, last = str(replace(table, columns=columns)).splitlines()
+    assert first == "Table 'digits/nasbench201': 250 networks of nasbench201"
+    assert head.split() == ["metric", "values", "lowest", "highest"]
+    found = {name: values for name, *values in map(str.split, rows)}
+    assert list(found) == list(columns)
+    assert found["accuracy"] == ["250", f"{table['accuracy'].min():.6g}", f"{table['accuracy'].max():.6g}"]
+    assert (found["late"], found["none"]) == (["247", "7.5", "7.5"], ["0"])
+    assert last == f"  first: {table.spec_strings[0][:90]}"
 
 
 def small_table(path: Path, text: str) -> Path:
