@@ -52,7 +52,7 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
             return posixpath.relpath(inside, posixpath.dirname(name) or ".") + hash_sign + anchor
         if path.startswith("..") or not (ROOT / path).exists():
             raise PluginError(f"{name}: no file {path}, to which it links as {link[1]}")
-        return f"{config.repo_url}/blob/main/{path}{hash_sign}{anchor}"
+        return f"{config.extra['repository']}/blob/main/{path}{hash_sign}{anchor}"
 
     parts = FENCED.split(markdown)
     return "".join(part if part.startswith("```") else LINK.sub(lead, part) for part in parts)

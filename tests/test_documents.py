@@ -80,10 +80,25 @@ def test_links_lead_somewhere(page: str) -> None:
             assert anchor in _anchors(file), f"{page}: {target}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_measurements_stand_in_the_results_that_are_linked(page: str) -> None:
+    """Numbers of three decimals in a paragraph with a link to a section of RESULTS.md."""
+    results = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    sections = {_anchor(part.partition("\n")[0]): part for part in re.split(r"^## ", results, flags=re.MULTILINE)}
+    for paragraph in BLOCK.sub("", PAGES[page].read_text(encoding="utf-8")).splitlines():
+        linked = [sections[anchor] for anchor in re.findall(r"RESULTS\.md#([\w-]+)", paragraph)]
+        for number in re.findall(r"(?<![\d.])\d\.\d{3}(?!\d)", paragraph) if linked else ():
+            assert any(number in section for section in linked), f"{page}: {number} is not in the section"
+
+
 def _anchors(file: Path) -> set[str]:
     """Of the headings of a document, as GitHub names them."""
     headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", file.read_text(encoding="utf-8")), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return set(map(_anchor, headings))
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def test_reference_has_all_public_names() -> None:

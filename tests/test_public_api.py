@@ -18,7 +18,7 @@ import search
 
 GOLDEN = Path(__file__).resolve().parent / "data" / "public_api.txt"
 PACKAGES = (cgir, frontends, encoders, contrastive, search)
-# What scripts outside rely on beyond the packages themselves; the README and CONTRIBUTING import from these.
+# What scripts outside rely on beyond the packages themselves; README and documentation import from these.
 MODULES = (
     "cgir.errors", "frontends.spaces", "frontends.tables", "frontends.reference", "frontends.spaces.space",
     "frontends.spaces.cell", "encoders.metrics",
