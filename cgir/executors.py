@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
+from .cores import usable_cores
 from .errors import CgirError, one_line
 
 if TYPE_CHECKING:
@@ -89,13 +90,13 @@ def open_executor(text: str, workers: int | None = None) -> Iterator[Executor]:
     Args:
         text: processes:N, N processes that start anew (spawn); dask, processes of a `LocalCluster`; dask:ADDRESS, the
             scheduler of a running cluster.
-        workers: their number where the text has none; by default the processors of this machine.
+        workers: their number where the text has none; by default the cores that this process may use.
 
     Raises:
         CgirError: the text names nothing, dask is not installed, or nothing answers at the address.
     """
     kind, _, rest = text.partition(":")
-    count = workers or os.cpu_count() or 1
+    count = workers or usable_cores()
     if kind == "processes" and (not rest or (rest.isdecimal() and int(rest))):
         opened = _processes(int(rest) if rest else count)
     elif text == "dask" or (kind == "dask" and ADDRESS.fullmatch(rest)):
@@ -110,7 +111,7 @@ def open_executor(text: str, workers: int | None = None) -> Iterator[Executor]:
 def _processes(count: int) -> Iterator[Executor]:
     context = get_context("spawn")
     watched, held = context.Pipe(duplex=False)
-    threads = max(1, (os.cpu_count() or 1) // count)
+    threads = max(1, usable_cores() // count)
     pool = ProcessPoolExecutor(count, context, _start_worker, (watched, threads))
     try:
         yield pool

@@ -13,7 +13,6 @@ separates operators of equal cost.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from math import log2
 
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from cgir.analysis.laplacian_spectrum import PADDING, K, normalized_laplacian
 from cgir.analysis.weisfeiler_lehman import stable_hash
 from cgir.blas_threads import one_blas_thread
+from cgir.cores import usable_cores
 from cgir.cost import kind_flops
 from cgir.graph import NodeKind
 from cgir.graph_batch import GraphBatch
@@ -61,7 +61,7 @@ def operator_spectrum(graphs: Graphs, k: int = K) -> FloatArray:
         values = np.linalg.eigvalsh(matrix)[:k]
         result[row, : len(values)] = values
 
-    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as executor:
+    with one_blas_thread(), ThreadPoolExecutor(usable_cores()) as executor:
         for _ in tqdm(executor.map(solve, range(len(batch))), total=len(batch), desc="spectra", delay=5):
             pass
     return result

@@ -30,6 +30,7 @@ from encoders.models.encoder import Encoder
 from encoders.training.loop import decay_learning_rate
 from encoders.training.seeding import seeded
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 
 from . import distributed
 from .config import WEIGHTS, PretrainConfig
@@ -172,11 +173,12 @@ class PretrainingRun:
         decay_learning_rate(self.optimizer, self.config.lr, self.step, self.config.steps)
         pairs, rows, batch = self._batch()
         rank = distributed.rank_and_world_size()[0]
-        with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout
-            loss = self.objective.loss(batch, pairs, self.step, rows)
-        self.optimizer.zero_grad()
-        if loss.requires_grad:  # not where none of the masked nodes are this process's
-            torch.autograd.backward(loss)
+        with threads_for(batch.mean_rows * self.config.encoder.width):
+            with seeded(self.config.seed, 2, self.step, *[rank] * (rank > 0)):  # dropout
+                loss = self.objective.loss(batch, pairs, self.step, rows)
+            self.optimizer.zero_grad()
+            if loss.requires_grad:  # not where none of the masked nodes are this process's
+                torch.autograd.backward(loss)
         distributed.all_reduce_gradients(self.objective.parameters())
         self.optimizer.step()
         self.step += 1

@@ -13,7 +13,6 @@ Notation:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -25,6 +24,7 @@ from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
 from cgir.blas_threads import one_blas_thread
+from cgir.cores import usable_cores
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.limits import DEFAULT, Limits
@@ -82,7 +82,7 @@ def spectrum(
     # interpreter's lock.
     with (
         one_blas_thread(),
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(usable_cores()) as pool,
         tqdm(total=len(topologies), desc="spectra", delay=5, disable=not progress) as bar,
     ):
         for done in map(solve, stacks) if len(stacks) < 2 else pool.map(solve, stacks):

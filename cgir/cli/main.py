@@ -7,6 +7,7 @@ encoders, contrastive, torch): functions import it when they run.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -54,6 +55,9 @@ and with some
 """
 
 
+WAITING = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}  # variables by which a user decides it
+
+
 class Command(Protocol):
     """What a module of this folder provides for a command; `HELP` is its line in `cgir --help`."""
 
@@ -97,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         standard error; 130 after Ctrl-C, 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _wait_passively()
     prepare_streams()
     try:
         with termination_as_exception():
@@ -113,6 +118,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "--debug" in words:
             traceback.print_exc()
         return _report(error)
+
+
+def _wait_passively() -> None:
+    """Let threads of OpenMP sleep while they wait for each other, unless the environment says how they wait.
+
+    By default they take processor time, up to some milliseconds each time, from whatever else wants it: on busy cores
+    that is the thread that they wait for. They read this once, when PyTorch is imported.
+    """
+    if not WAITING & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _run(words: list[str]) -> int:

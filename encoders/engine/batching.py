@@ -82,6 +82,12 @@ class TensorBatch:
     def __len__(self) -> int:
         return len(self.forward_stream.node_rows)
 
+    @property
+    def mean_rows(self) -> int:
+        """Rows that a layer computes, on average."""
+        blocks = *self.forward_stream.blocks, *self.backward_stream.blocks
+        return sum(map(len, blocks)) // len(blocks)
+
     def to(self, device: torch.device | str) -> TensorBatch:
         """The same batch on another device, to which its tensors are sent together (`devices.moved`)."""
         if self.ops.device == (device := torch.device(device)):

@@ -21,6 +21,7 @@ from cgir.store.graph_store import GraphStore
 from cgir.typing import Float32Array, IntArray
 from frontends.torch.module_shadow import shadow_of
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 
 from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, check_nonempty
 from .devices import Device, device_for, in_bfloat16, on_device
@@ -74,6 +75,7 @@ def embed(
     """
     where = device_for(module, device)
     module = on_device(module, where)
+    width = next(module.parameters()).shape[-1]
     indices: list[IntArray] = []
     chunks = _chunks(prepared_parts(graphs, depth, engine), max_nodes, indices)
     single_chunk = isinstance(graphs, Graph) or (
@@ -89,7 +91,8 @@ def embed(
     ):
         # a single chunk gains nothing from a second thread
         for chunk in chunks if single_chunk else prefetch(chunks):
-            outputs.append(module(chunk.to(where)).float().cpu().numpy())
+            with threads_for(chunk.mean_rows * width):
+                outputs.append(module(chunk.to(where)).float().cpu().numpy())
             bar.update(len(chunk))
     return np.concatenate(outputs)[np.concatenate(indices)] if outputs else np.zeros(0, np.float32)
 

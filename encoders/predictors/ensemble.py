@@ -227,10 +227,11 @@ class Ensemble:
     ) -> None:
         """`sizes`: how many graphs stand one after the other that may be compared."""
         inputs, y = self.inputs(features, fitted), torch.from_numpy(labels).float()
+        numbers = _written(inputs, self.train.batch, fitted.members[0].net)
         for index, member in enumerate(fitted.members):
             groups = sample_groups(np.random.default_rng([seed, index]))
             losses = (partial(_loss, self.loss, member.net, inputs, y, group) for group in groups)
-            optimise([member.net], losses, steps, self.train, _member_seed(seed, index))
+            optimise([member.net], losses, steps, self.train, _member_seed(seed, index), numbers)
             if self.loss != "mse":
                 member.mean, member.std = _moments(_outputs(member.net, inputs), sizes)
 
@@ -341,6 +342,16 @@ def _moments(outputs: FloatArray, sizes: Sequence[int]) -> tuple[FloatArray, Flo
     families = np.split(outputs, np.cumsum(sizes)[:-1])
     variance = np.mean([family.var(axis=0) for family in families], axis=0)
     return outputs.mean(axis=0), np.maximum(np.sqrt(variance), 1e-6)
+
+
+def _written(inputs: Inputs, batch: int, net: nn.Module) -> int:
+    """Numbers that a layer writes for a mini-batch, about."""
+    if not isinstance(inputs, GraphTensors):
+        return 0  # few
+    assert isinstance(net, Scorer | CARL)
+    nodes = batch * inputs.batch.num_nodes // max(1, len(inputs))
+    rows = nodes if inputs.engine == "plain" else nodes // 4  # as of cells, most of which are equal
+    return rows * net.encoder.config.width
 
 
 def _loss(name: str, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Groups) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import nn
 
+from cgir.blas_threads import one_blas_thread
 from cgir.errors import CgirError, LabelError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
@@ -157,6 +158,7 @@ class Predictor:
         return self.estimator.has_std
 
     @in_plain_surroundings()
+    @one_blas_thread()
     def fit_sources(
         self, sources: Iterable[tuple[GraphsLike, ArrayLike]], seed: int = 0, tasks: Sequence[str] | None = None
     ) -> Predictor:
@@ -198,6 +200,7 @@ class Predictor:
         return self
 
     @in_plain_surroundings()
+    @one_blas_thread()
     def fit(
         self,
         graphs: GraphsLike,
@@ -294,6 +297,7 @@ class Predictor:
     @overload
     def predict(self, graphs: GraphsLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
     @in_plain_surroundings()
+    @one_blas_thread()
     def predict(self, graphs: GraphsLike, return_std: bool = False) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Scores as float64 (G,), higher is better unless `metric` says otherwise.
 

@@ -10,7 +10,6 @@ Parts follow the order of the data set's files, so row i of all of them is graph
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from os import PathLike
@@ -20,7 +19,6 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, FileFormatError, one_line
@@ -31,13 +29,13 @@ from cgir.store.parquet_shard import as_numpy, footer_digest
 from cgir.typing import Float32Array
 from encoders.models.checkpoints import load_encoder
 from encoders.models.registry import GraphEncoder
+from frontends.torch.thread_count import one_thread
 
 from .pretrained import NAMES, WEIGHTS, load_pretrained
 
 FORMAT = "cgir-embeddings"
 READ_ROWS = 16_384
 PACKED = 100  # times smaller than its vectors a file may be, whatever they are
-_ONE_THREAD = threading.Lock()  # held while the number of threads of this process is 1
 
 
 def embed_store(
@@ -86,13 +84,8 @@ def embed_file(file: str, footer: str, weights: str, folder: str, encoder: str) 
     if footer_digest(path) != footer:
         raise CgirError(f"{path}: changed since the jobs were made; call again")
     graphs = GraphStore.open(path)
-    with _ONE_THREAD:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return graphs.specs, _load(encoder, weights).embed(graphs, progress=False)
-        finally:
-            torch.set_num_threads(threads)
+    with one_thread():
+        return graphs.specs, _load(encoder, weights).embed(graphs, progress=False)
 
 
 class StoredEmbeddings:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from cgir.errors import CgirError
 from cgir.typing import IntArray
 from frontends.torch.surroundings import plain_surroundings
+from frontends.torch.thread_count import threads_for
 
 from .seeding import seeded
 
@@ -84,7 +85,12 @@ def decay_learning_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, 
 
 
 def optimise(
-    modules: Sequence[nn.Module], losses: Iterable[Callable[[], Tensor]], steps: int, config: TrainConfig, seed: int
+    modules: Sequence[nn.Module],
+    losses: Iterable[Callable[[], Tensor]],
+    steps: int,
+    config: TrainConfig,
+    seed: int,
+    numbers: int = 0,
 ) -> None:
     """Take one optimizer step for each of `losses`; the modules end in evaluation mode.
 
@@ -94,8 +100,9 @@ def optimise(
         steps: their number, by which the learning rate decays.
         config: learning rate and weight decay.
         seed: of the generator that dropout draws from.
+        numbers: that a layer writes in a step, by which threads are chosen (`threads_for`).
     """
-    with plain_surroundings(grad=True, single=True), seeded(seed):
+    with plain_surroundings(grad=True, single=True), threads_for(numbers), seeded(seed):
         _optimise(modules, losses, steps, config)
 
 

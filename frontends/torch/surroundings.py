@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode, _pop_mode_temporarily
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .private_draws import DrawingMode
+from .thread_count import threads_for
 from .typing import Args, Function, Kwargs
 
 P = ParamSpec("P")
@@ -73,12 +74,12 @@ def plain_surroundings(grad: bool = False, single: bool = False) -> Iterator[Non
 
 
 def in_plain_surroundings(grad: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator of functions that run in `plain_surroundings`, in single precision."""
+    """A decorator of functions that run in `plain_surroundings`, in single precision, on one thread (`threads_for`)."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def plain(*args: P.args, **kwargs: P.kwargs) -> R:
-            with plain_surroundings(grad, single=True):
+            with plain_surroundings(grad, single=True), threads_for():
                 return function(*args, **kwargs)
 
         return plain

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
@@ -118,7 +119,7 @@ def causal(
             trained, images, count=count, batch=batch, seed=seed, progress=progress, device=device
         )
     gaussians = None if statistics is None else priors(supernet, prior, statistics)
-    with isolated(seed, trained.logits.device):
+    with isolated(seed, trained.logits.device), threads_for(supernet.numbers(batch)):
         scores = _mean_scores(trained, images, settings, gaussians, progress)
     rng = np.random.default_rng((seed, repeats))
     ranking = ranked(supernet.choices, [_without_ties(values, rng) for values in scores], excluded)

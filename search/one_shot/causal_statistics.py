@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from cgir.errors import CgirError
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
@@ -74,7 +75,7 @@ def one_shot_statistics(
     own = on_device(trained, device)
     batches = draw_batches(own.supernet, images, count=count, batch=batch, seed=seed)
     samples: dict[str, list[float]] = {}
-    with isolated(seed, own.logits.device):
+    with isolated(seed, own.logits.device), threads_for(own.supernet.numbers(batch)):
         for choice in tqdm(own.supernet.choices, desc="one-shot prior", unit="choice", disable=not progress):
             for option, name in enumerate(choice.options):
                 mixture = choice.alone(own.mixture, option)

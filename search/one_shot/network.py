@@ -43,6 +43,12 @@ class Supernet(nn.Module, ABC):
         """Mixture (A,) -> what `argmax` compares (A,): the weights themselves."""
         return mixture
 
+    def numbers(self, images: int) -> int:
+        """Numbers that an operation of the first cells writes for so many images."""
+        skeleton = vars(self.space)
+        height, width = skeleton["image"][1:]
+        return images * int(skeleton["channels"]) * int(height * width)
+
     @abstractmethod
     def forward(self, x: Tensor, mixture: Tensor) -> Tensor:
         """Images (B, C, H, W) and mixture (A,) -> logits of classes (B, classes)."""

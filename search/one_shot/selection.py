@@ -19,6 +19,7 @@ from cgir.typing import FloatArray
 from encoders.engine.devices import as_device
 from frontends.spaces import Space
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 from search.seeds import check_seed
 from search.zero_cost.isolation import isolated
 
@@ -32,6 +33,8 @@ from .network import Supernet
 from .perturbation import perturbation, zero_cost
 from .ranking import Ranking, Rule, ranked
 from .trained import Trained, check_trained
+
+BATCH = 64  # images that most rules read at once, or more
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,8 @@ def select(
     excluded = checked_exclude(trained.supernet, exclude)
     own = on_device(trained, device)
     start = perf_counter()
-    with isolated(seed, own.logits.device):
+    numbers = own.supernet.numbers(options.get("batch", BATCH))
+    with isolated(seed, own.logits.device), threads_for(numbers):
         ranking = RULES[rule](own, images, seed=seed, exclude=excluded, progress=progress, **options)
     seconds = perf_counter() - start
     texts = {name: value.name if isinstance(value, Images) else value for name, value in options.items()}

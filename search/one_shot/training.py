@@ -16,6 +16,7 @@ from cgir.errors import CgirError, one_line
 from cgir.interrupts import Deferred, deferred
 from encoders.engine.devices import as_device
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 from search.zero_cost.isolation import plain_modes
 
 from .checkpoints import fingerprint, restore, save
@@ -84,7 +85,7 @@ def train(
                 "valid": fingerprint([valid.pixels, valid.labels]),
                 "weights": fingerprint(supernet.parameters()),
             }
-        with _own(path):
+        with threads_for(supernet.numbers(chosen.batch)), _own(path):
             if path is not None and Path(path).exists():
                 restore(run, path)
                 log.info("one_shot.train: resuming at step %d of %d from %s", run.step, chosen.steps, path)

@@ -95,6 +95,12 @@ class Probe:
         """Class of the module, for messages."""
         return type(self.original).__name__
 
+    @property
+    def numbers(self) -> int:
+        """Numbers that a layer may write for the batch: 8 for each of an image's, hundreds for a token."""
+        first = self.inputs[0]
+        return first.numel() * (8 if first.is_floating_point() else 512)
+
     def fresh(self) -> nn.Module:
         """Another copy, for a proxy that changes weights or buffers."""
         with isolated(self.seed, self.device):

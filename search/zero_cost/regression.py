@@ -10,6 +10,7 @@ from torch.nn.functional import batch_norm, conv2d, mse_loss
 
 from cgir.errors import CgirError
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 
 from .feature_maps import FeatureMap, Key, Size, ends_of_sizes, live_maps
 from .isolation import isolated
@@ -81,7 +82,7 @@ def regression_losses(
         raise CgirError(f"dense_regression: {steps!r} steps; expected an integer of 1 or more")
     probe = Probe(module, images, seed=seed, device=device)
     probe.inputs = tuple(x[:IMAGES] if probe.has_batch(x) else x for x in probe.inputs)
-    with isolated(seed, probe.device):
+    with isolated(seed, probe.device), threads_for(probe.numbers):
         try:
             with in_one_line("dense_regression", probe.name):
                 losses = _train(probe, steps, learning_rate)

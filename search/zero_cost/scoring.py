@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from cgir.errors import CgirError
 from frontends.torch.surroundings import in_plain_surroundings
+from frontends.torch.thread_count import threads_for
 
 from .activations import naswot, swap
 from .costs import flops, params
@@ -84,7 +85,7 @@ def score(
 
 def _one(name: str, probe: Probe) -> float | None:
     try:
-        with isolated(probe.seed, probe.device), in_one_line(name, probe.name):
+        with isolated(probe.seed, probe.device), threads_for(probe.numbers), in_one_line(name, probe.name):
             value = PROXIES[name](probe)
     except MissingLayerError as error:
         rest = ", ".join(other for other in ANY_NETWORK if other != name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,27 @@ def test_a_damaged_graph_is_one_line_on_stderr(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "damaged.json" in done.stderr
     assert "Traceback" in run_cgir("--debug", "show", str(path)).stderr
+
+
+PASSIVE = """
+from contextlib import suppress
+from cgir.cli.main import main
+with suppress(SystemExit):
+    main(["--version"])
+import torch
+"""
+
+
+@pytest.mark.parametrize("users", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "77"}], ids=str)
+def test_threads_wait_passively_unless_the_user_says_otherwise(users: dict[str, str]) -> None:
+    """As the library of threads itself says when PyTorch loads it."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
+    environment |= users | {"OMP_DISPLAY_ENV": "VERBOSE"}
+    command = [sys.executable, "-c", PASSIVE]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr
+    wanted = users or {"OMP_WAIT_POLICY": "PASSIVE"}
+    for name, value in wanted.items():
+        assert f"{name} = '{value}'" in told
 
 
 def test_version() -> None:
