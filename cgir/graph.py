@@ -248,6 +248,12 @@ class Graph:
 
         save(self, path)
 
+    def _repr_html_(self) -> str:
+        """The page of `to_html` in a frame, for notebooks."""
+        from .drawing.export import to_iframe
+
+        return to_iframe(self)
+
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}, {self.level}: {len(self):,} nodes, {self.num_edges:,} edges>"
 

@@ -153,19 +153,23 @@ def _counterparts(a: Graph, b: Graph, first: Sequence[int], second: Sequence[int
     return sorted(pairs)
 
 
-def _kind_lines(a: Node, b: Node, i: int, j: int) -> Iterator[str]:
-    if a.kind == b.kind:
-        return
+def kind_changes(a: Node, b: Node) -> list[tuple[str, str, str]]:
+    """Attributes, shapes and parameters in which two nodes differ: what, of the first node, of the second."""
     left, right = dict(a.attrs), dict(b.attrs)
     changes = [
-        f"{key} {left.get(key, 'absent')} in a, {right.get(key, 'absent')} in b"
+        (key, str(left.get(key, "absent")), str(right.get(key, "absent")))
         for key in sorted({*left, *right})
         if left.get(key) != right.get(key)
     ]
     shapes = ((a.shape,), (b.shape,)), (a.in_shapes, b.in_shapes), (a.kind.param_shapes, b.kind.param_shapes)
-    for what, (x, y) in zip(("output", "inputs", "parameters"), shapes, strict=True):
-        if x != y:
-            changes.append(f"{what} {_shapes(x)} in a, {_shapes(y)} in b")
+    named = zip(("output", "inputs", "parameters"), shapes, strict=True)
+    return changes + [(what, _shapes(x), _shapes(y)) for what, (x, y) in named if x != y]
+
+
+def _kind_lines(a: Node, b: Node, i: int, j: int) -> Iterator[str]:
+    if a.kind == b.kind:
+        return
+    changes = (f"{what} {x} in a, {y} in b" for what, x, y in kind_changes(a, b))
     where = _node_name(a, i) if (i, a.module) == (j, b.module) else f"{_node_name(a, i)} / {_node_name(b, j)}"
     yield f"{where}: {'; '.join(changes)}"
 

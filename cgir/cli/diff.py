@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from cgir.analysis import graph_diff
+from cgir.drawing import diff_to_html
+from cgir.drawing.drawing_files import check_suffix
+from cgir.errors import printable
 
 from .options import add_trace_options
 from .output import say
@@ -20,12 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("a", help="a graph written by `cgir trace -o`, or any model that `cgir trace` takes")
     parser.add_argument("b", help="the same")
+    parser.add_argument("-o", "--output", type=Path, help="show both side by side on this .html page")
     add_trace_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the differences; exit status 1 if there are any."""
+    if args.output:
+        check_suffix(args.output, (".html", ".htm"))  # before a model is traced
     a, b = (load_or_trace(target, args) for target in (args.a, args.b))
     differences = graph_diff.diff(a, b, args.limits)
     say(differences or "the graphs are isomorphic")
+    if args.output:
+        diff_to_html(a, b, args.output, args.limits)
+        say(f"wrote {printable(args.output)}")
     return 1 if differences else 0

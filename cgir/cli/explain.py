@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from encoders.explain import Explanation
 
 HELP = "why a network got its score: what each operator is worth to a predictor"
-DRAWINGS = (".svg", ".html")
+DRAWINGS = (".svg", ".png", ".html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="masks: CARL's own; occlusion: the score without each part (default: masks, if any)",
     )  # fmt: skip
     parser.add_argument("--top", type=positive_int, default=10, help="how many to print (default: %(default)s)")
-    parser.add_argument("-o", "--output", type=Path, help="draw to this .svg or .html file")
+    parser.add_argument("-o", "--output", type=Path, help="draw to this .svg, .png or .html file")
     add_detail_options(parser)
     add_trace_options(parser)
 
@@ -67,7 +67,7 @@ def check_output(output: Path | None) -> None:
 
 
 def draw(explanation: Explanation, output: Path, depth: int | None, full: bool) -> None:
-    """Draw to an .svg or .html file.
+    """Draw to an .svg, .png or .html file.
 
     Args:
         explanation: of one graph.
@@ -75,5 +75,5 @@ def draw(explanation: Explanation, output: Path, depth: int | None, full: bool) 
         depth: levels of modules that are opened; None: as many as can be read.
         full: every node instead of blocks.
     """
-    write = explanation.to_svg if output.suffix.lower() == ".svg" else explanation.to_html
-    write(output, depth, full)
+    writers = {".svg": explanation.to_svg, ".png": explanation.to_png, ".html": explanation.to_html}
+    writers[output.suffix.lower()](output, depth, full)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cgir.atomic_files import atomic_path
-from cgir.drawing import to_dot, to_html, to_svg
+from cgir.drawing import to_dot, to_html, to_png, to_svg
 from cgir.errors import printable
 from cgir.graph import Graph
 
@@ -25,11 +25,13 @@ def write_drawings(graph: Graph, args: argparse.Namespace) -> None:
     """Draw to the files that `options.add_drawing_options` declares."""
     if args.svg:
         to_svg(graph, args.svg, args.depth, args.full)
+    if args.png:
+        to_png(graph, args.png, args.depth, args.full)
     if args.dot:
         with atomic_path(args.dot) as path:
             path.write_text(to_dot(graph, args.depth, args.full), encoding="utf-8", errors="backslashreplace")
     if args.html:
         to_html(graph, args.html, args.depth, args.full)
-    for path in (args.svg, args.dot, args.html):
+    for path in (args.svg, args.png, args.dot, args.html):
         if path:
             say(f"wrote {printable(path)}")

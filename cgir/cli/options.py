@@ -82,6 +82,7 @@ def add_limits_option(parser: argparse.ArgumentParser) -> None:
 def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     """Declare the files to which a graph is drawn."""
     parser.add_argument("--svg", type=Path, help="draw to this SVG file")
+    parser.add_argument("--png", type=Path, help="draw to this PNG file (needs matplotlib)")
     parser.add_argument("--dot", type=Path, help="write Graphviz source")
     parser.add_argument(
         "--html", type=Path, help="write one self-contained page: blocks open in place, search, details"

@@ -6,6 +6,7 @@ opened. With an `importance` they are shaded by it instead of coloured by catego
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -16,14 +17,18 @@ from cgir.node_text import heading, shape_text, short_attributes, short_number, 
 from cgir.report import caveats, costs, total_texts
 
 from .box_text import content, fill, labels, name_of, repeated, shape_of
+from .drawing_files import check_suffix
 from .html_page import page
 from .importance import Importance, Shading
 from .module_blocks import BlockDiagram, Nodes, collapse, every_node
 from .page_data import page_data
+from .png import write_png
 from .svg import svg
 
 if TYPE_CHECKING:
     import networkx
+
+EMBEDDED = 5_000  # nodes of a graph whose page is part of a notebook
 
 
 def dump(graph: Graph) -> str:
@@ -138,7 +143,7 @@ def to_svg(
     full: bool = False,
     importance: Importance | None = None,
 ) -> None:
-    """Write the drawing as an SVG file; nothing needs to be installed for it.
+    """Write the drawing as an SVG file, which ends in .svg; nothing needs to be installed for it.
 
     Args:
         graph: to draw.
@@ -146,9 +151,39 @@ def to_svg(
         depth: levels of modules that are opened; None: as many as fit in a readable picture.
         full: every node instead of blocks.
         importance: shade by it.
+
+    Raises:
+        CgirError: the file does not end in .svg.
     """
+    check_suffix(path, (".svg",))
     shading = Shading(graph, importance) if importance else None
     _write(path, svg(graph, _diagram(graph, depth, full), shading=shading))
+
+
+def to_png(
+    graph: Graph,
+    path: str | PathLike[str],
+    depth: int | None = None,
+    full: bool = False,
+    importance: Importance | None = None,
+) -> None:
+    """Write the drawing as a PNG file, which ends in .png, by matplotlib (the extra `demo`).
+
+    Args:
+        graph: to draw.
+        path: the file.
+        depth: levels of modules that are opened; None: as many as fit in a readable picture.
+        full: every node instead of blocks.
+        importance: shade by it.
+
+    Raises:
+        CgirError: the file does not end in .png, or matplotlib is missing.
+    """
+    check_suffix(path, (".png",))
+    shading = Shading(graph, importance) if importance else None
+    text = svg(graph, _diagram(graph, depth, full), shading=shading)
+    with atomic_path(path) as temporary:
+        write_png(text, temporary)
 
 
 def to_html(
@@ -166,9 +201,22 @@ def to_html(
         depth: levels of modules that are open at first; None: as many as can be read.
         full: all blocks are open at first.
         importance: shade by it.
+
+    Raises:
+        CgirError: the file does not end in .html.
     """
+    check_suffix(path, (".html", ".htm"))
     shading = Shading(graph, importance) if importance else None
     _write(path, page(graph.name or "graph", page_data(graph, depth, full, shading)))
+
+
+def to_iframe(graph: Graph) -> str:
+    """The page of a graph as an element of another page, such as a notebook; of a large graph a table of its blocks."""
+    if len(graph) > EMBEDDED:
+        return f"<pre>{html.escape(summary(graph))}</pre>"
+    text = html.escape(page(graph.name or "graph", page_data(graph)))
+    style = "width:100%;height:30rem;border:1px solid #8886"
+    return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{text}"></iframe>'
 
 
 def _diagram(graph: Graph, depth: int | None, full: bool) -> BlockDiagram:

@@ -7,7 +7,7 @@ from os import PathLike
 
 import numpy as np
 
-from cgir.drawing.export import to_html, to_svg
+from cgir.drawing.export import to_html, to_png, to_svg
 from cgir.drawing.importance import Importance
 from cgir.drawing.module_blocks import MAX_BOXES
 from cgir.errors import CgirError
@@ -90,8 +90,18 @@ class Explanation:
         """
         to_svg(self.graph, path, depth, self._every_node(depth, full), self.importance)
 
+    def to_png(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
+        """Write the drawing of `to_svg` as PNG, by matplotlib (the extra `demo`).
+
+        Args:
+            path: the file to write.
+            depth: as in `to_svg`.
+            full: as in `to_svg`.
+        """
+        to_png(self.graph, path, depth, self._every_node(depth, full), self.importance)
+
     def to_html(self, path: str | PathLike[str], depth: int | None = None, full: bool = False) -> None:
-        """Write the drawing as one self-contained page: blocks open when clicked, pointing at a box shows its number.
+        """Write one self-contained page: blocks open in place, what is chosen says its importance.
 
         Args:
             path: the file to write.

@@ -26,8 +26,15 @@ def test_show_and_diff(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "BatchNorm" in capsys.readouterr().out
     assert main(["diff", str(a), str(a)]) == 0
     assert "isomorphic" in capsys.readouterr().out
-    assert main(["diff", str(a), str(b)]) == 1
-    assert "30" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    assert main(["diff", str(a), str(b), "-o", str(page)]) == 1
+    assert "30" in (printed := capsys.readouterr().out)
+    assert f"wrote {page}" in printed
+    assert '"difference"' in page.read_text(encoding="utf-8")
+    assert main(["diff", str(a), str(b), "-o", str(tmp_path / "page.png")]) == 2
+    assert "the name of a drawing ends in '.png'; expected .html" in capsys.readouterr().err
+    assert main(["show", str(a), "--png", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_saved_graphs_at_level_inference(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

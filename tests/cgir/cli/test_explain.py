@@ -42,7 +42,7 @@ def words(tmp_path: Path) -> list[str]:
 def test_explain_prints_the_top_nodes_and_draws(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("why.svg", "why.html"):
+    for name in ("why.svg", "why.html", "why.png"):
         assert main([*words, "--top", "3", "-o", str(tmp_path / name)]) == 0
         first, header, *rows, empty, last = capsys.readouterr().out.splitlines()
         assert re.fullmatch(r"explained_net.py:build: score -?[\d.]+, occlusion", first)
@@ -51,6 +51,7 @@ def test_explain_prints_the_top_nodes_and_draws(
         assert values == sorted(values, reverse=True)
         assert (len(rows), empty, last) == (3, "", f"wrote {tmp_path / name}")
     assert ElementTree.parse(tmp_path / "why.svg").getroot().tag.endswith("svg")
+    assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
     assert "<title>" in (tmp_path / "why.html").read_text(encoding="utf-8")
 
 
@@ -68,7 +69,7 @@ def test_explain_takes_saved_graphs_and_agrees_with_the_library(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["-o", "why.png"], r"cgir: why.png: no drawing ends in '.png'; expected one of .svg, .html"),
+        (["-o", "why.gif"], r"cgir: why.gif: no drawing ends in '.gif'; expected one of .svg, .png, .html"),
         (["--method", "masks"], r"cgir: explain: masks belong to head='carl', and this predictor is 'gp'; .*"),
         (["--predictor", "nowhere"], r"cgir: .*nowhere.*"),
     ],

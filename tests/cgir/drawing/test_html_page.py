@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Browser, browser, find_browser
+from browser import Browser
 from cgir_samples import random_graph, resnet50, small_graph
 
 from benchmarks.large_graphs import FAMILIES
@@ -23,14 +22,6 @@ from cgir.graph import Graph
 MAX_ELEMENTS = 3_000  # in the document, however large the graph
 COUNT = "document.querySelectorAll('*').length"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u2028\x00{{}}"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if find_browser() is None:
-        pytest.skip("no browser: apt-get install chromium")
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 def show(tab: Browser, graph: Graph, folder: Path, address: str = "", **options: Any) -> None:
@@ -348,3 +339,15 @@ def test_graphs_without_operators_have_a_page(tab: Browser, tmp_path: Path, grap
     show(tab, graph, tmp_path)
     tab.press("ArrowDown", "Enter", "e", "0", "Escape")
     assert tab.problems == []
+
+
+def test_notebooks_show_the_page_in_a_frame(tab: Browser, tmp_path: Path) -> None:
+    """Twice on one page, whose own scripts have the same names."""
+    graph = replace(small_graph(), name=HOSTILE)
+    frame = graph._repr_html_()
+    text = f"<!DOCTYPE html><body><script>const page = 1, el = 2, Model = 3</script>{frame}{frame}</body>"
+    (tmp_path / "notebook.html").write_text(text, encoding="utf-8")
+    tab.open(tmp_path / "notebook.html")
+    assert tab.run("[document.querySelectorAll('iframe').length, document.scripts.length, page]") == [2, 1, 1]
+    assert tab.problems == []
+    assert FAMILIES["chain"](6000)._repr_html_().startswith("<pre>chain (module): 6,000 nodes")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cgir
-from cgir.drawing.export import to_html, to_svg
+from cgir.drawing.export import to_html, to_png, to_svg
 from cgir.drawing.importance import BOX_COLOR, Importance, Scale, Shading, relative_luminance, text_color
 from cgir.drawing.module_blocks import collapse, every_node
 from cgir.graph import Graph, Node
@@ -272,9 +272,9 @@ def test_a_shaded_page_is_self_contained(tmp_path):
     ],
 )
 def test_wrong_importance_is_refused_in_a_line(tmp_path, nodes, edges, message):
-    for write in (to_svg, to_html):
+    for write, name in ((to_svg, "out.svg"), (to_html, "out.html"), (to_png, "out.png")):
         with pytest.raises(cgir.CgirError) as error:
-            write(chain(3), tmp_path / "out", importance=Importance(nodes, edges))
+            write(chain(3), tmp_path / name, importance=Importance(nodes, edges))
         assert f"importance of graph 'chain': {message}" in str(error.value)
         assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
