@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cgir.errors import printable
 from cgir.graph import Graph, NodeKind
-from cgir.node_text import compact, heading, node_category, op_name, shape_text, title
+from cgir.node_text import compact, heading, node_category, op_name, operators, shape_text, title
 from cgir.report import costs, report, total_texts
 
 from .block_names import common_prefix_length, join_path, relative, span
@@ -18,6 +18,7 @@ from .importance import Scale, Shading
 from .module_blocks import MAX_BOXES, Block, ModuleTree, Nodes
 
 NAME = 500  # characters of a name
+FEW = 12  # nodes without modules of their own that are called by their operators
 LISTED = 50  # parameters of a node, as many as the page shows
 
 
@@ -121,8 +122,11 @@ def _blocks(tree: ModuleTree) -> list[PageBlock]:
         number, nodes = waiting.pop()
         prefix = join_path(tree.common_path(nodes))
         around = [prefix] if prefix else []
-        for block in tree.children(nodes, MAX_BOXES):
-            target = add(number, _copies(tree, block, around)) if len(block.copies) > 1 else number
+        children = tree.children(nodes, MAX_BOXES)
+        for block in children:
+            # copies in a row that are all there is need no block around them
+            repeats = len(block.copies) > 1 and (len(children) > 1 or block.beside)
+            target = add(number, _copies(tree, block, around)) if repeats else number
             for copy in block.copies:
                 if len(copy) == 1:
                     blocks[target].items.append(copy[0])
@@ -142,10 +146,22 @@ def _copies(tree: ModuleTree, block: Block, around: list[str]) -> PageBlock:
 
 
 def _block(tree: ModuleTree, block: Block, copy: Nodes, around: list[str]) -> PageBlock:
-    """One copy of a block; without a name the page names it by its nodes."""
+    """One copy of a block; without a module of its own it is called by those in it, else the page names its nodes."""
     own = _name(tree, copy)
     name = own if own not in ("", *around) else "" if len(block.copies) > 1 else block.name
-    return PageBlock(printable(name, NAME), printable(relative(name, around), NAME), "module" if name else "nodes", [])
+    label = relative(name, around) if name else _content(tree, copy, around)
+    return PageBlock(printable(name, NAME), printable(label, NAME), "module" if name else "nodes", [])
+
+
+def _content(tree: ModuleTree, nodes: Nodes, around: list[str]) -> str:
+    """Modules of nodes that have no common one, and operators between them; empty for many nodes without modules."""
+    if len(nodes) <= FEW and all(tree.paths[index] == tree.paths[nodes[0]] for index in nodes):
+        return operators(tree.graph.nodes[index] for index in nodes)
+    depth = len(tree.common_path(nodes))
+    keys = [join_path(tree.paths[index][: depth + 1]) if len(tree.paths[index]) > depth else "" for index in nodes]
+    names = list(dict.fromkeys(key for key in keys if key))
+    between = [tree.graph.nodes[index] for index, key in zip(nodes, keys, strict=True) if not key]
+    return ", ".join([relative(span(names), around), *([operators(between)] if between else [])]) if names else ""
 
 
 def _name(tree: ModuleTree, nodes: Nodes) -> str:
