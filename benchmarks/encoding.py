@@ -84,7 +84,7 @@ def space_row(batch: GraphBatch, threads: int, repetitions: int) -> tuple[str, .
     collating: list[float] = []
 
     def ours() -> None:
-        vectors["ours"] = torch.from_numpy(encoder.embed(batch, progress=False))
+        vectors["ours"] = torch.from_numpy(encoder.embed(batch, progress=False, device="cpu"))
 
     def theirs() -> None:
         vectors["theirs"], seconds = embedded(peer, data, size)
@@ -137,7 +137,7 @@ def whole(threads: int, limit: int | None = None) -> dict[str, float]:
         begun = perf_counter()
         batch = space.graphs(specs[start : start + PIECE])
         compiled = perf_counter()
-        parts.append(encoder.embed(batch, progress=False))
+        parts.append(encoder.embed(batch, progress=False, device="cpu"))
         compiling, spent = compiling + compiled - begun, spent + perf_counter() - compiled
     vectors = np.concatenate(parts)
     if vectors.shape != (len(specs), encoder.dim) or not np.isfinite(vectors).all():
@@ -279,7 +279,7 @@ def pretraining_row(threads: int, repetitions: int) -> tuple[str, ...]:
     quick = in_turns({path: partial(theirs, path, few) for path in PATHS}, 1)
     path = min(PATHS, key=quick.__getitem__)
     runs = {
-        "ours": lambda: contrastive.pretrain(batch, PRETRAIN, families, spectra, progress=False),
+        "ours": lambda: contrastive.pretrain(batch, PRETRAIN, families, spectra, progress=False, device="cpu"),
         "theirs": lambda: theirs(path),
     }
     spent = in_turns(runs, repetitions, warm=False)
@@ -359,10 +359,10 @@ def growth(threads: int) -> dict[str, dict[int, float]]:
     specs = [specs[i] for i in np.random.default_rng(0).permutation(len(specs))[: max(SIZES)]]
     few = space.graphs(specs[:256])
     peer, size = best_way(encoder, as_data(few))
-    encoder.embed(few)  # what only the first time takes
+    encoder.embed(few, device="cpu")  # what only the first time takes
     ways: dict[str, Callable[[GraphBatch], Callable[[], object]]] = {
-        "compressed": lambda batch: lambda: encoder.embed(batch, engine="compressed", progress=False),
-        "plain": lambda batch: lambda: encoder.embed(batch, engine="plain", progress=False),
+        "compressed": lambda batch: lambda: encoder.embed(batch, engine="compressed", progress=False, device="cpu"),
+        "plain": lambda batch: lambda: encoder.embed(batch, engine="plain", progress=False, device="cpu"),
         "PyG": lambda batch: partial(embedded, peer, as_data(batch), size),
     }
     spent = {name: dict.fromkeys((n for n in SIZES if n <= most), 0.0) for name, most in BEARABLE.items()}
@@ -425,7 +425,7 @@ def single_table(effort: Effort) -> Table:
     }
     encoder, rows = Encoder(CONFIG), []
     for what, batch in graphs.items():
-        runs: dict[str, Callable[[], object]] = {"cgir": partial(encoder.embed, batch)}
+        runs: dict[str, Callable[[], object]] = {"cgir": partial(encoder.embed, batch, device="cpu")}
         for path in PATHS:
             runs[path] = partial(embedded, peer_of(encoder, path), as_data(batch), 1)
         spent = in_turns(runs, 10 * effort.repetitions)

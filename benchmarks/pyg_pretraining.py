@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
 from contrastive import PretrainConfig
+from encoders.engine.devices import CPU
 
 from .pyg_encoder import PygEncoder, as_data
 
@@ -49,7 +50,7 @@ def weighted_supcon(
         temperature: of similarities.
         spread: temperature of spectral distances.
     """
-    self = torch.eye(len(z), dtype=torch.bool)
+    self = torch.eye(len(z), dtype=torch.bool, device=z.device)
     others = (families[:, None] == families) & ~self
     targets = (-torch.cdist(spectra, spectra) / spread).masked_fill(~others, -1e9).softmax(dim=1).to(z.dtype)
     logits = (z @ z.T / temperature).masked_fill(self, -1e9)
@@ -57,7 +58,12 @@ def weighted_supcon(
 
 
 def pretrain(
-    batch: GraphBatch, families: IntArray, spectra: FloatArray, config: PretrainConfig, path: str
+    batch: GraphBatch,
+    families: IntArray,
+    spectra: FloatArray,
+    config: PretrainConfig,
+    path: str,
+    device: torch.device = CPU,
 ) -> tuple[PygEncoder, list[float]]:
     """Train on shuffled batches, families in the proportions of the data; the encoder and the loss of every step.
 
@@ -67,20 +73,25 @@ def pretrain(
         spectra: (G, k) of the graphs.
         config: hyperparameters.
         path: form of the edges, one of `PATHS`.
+        device: to train on.
     """
     fields = [
         {"family": torch.tensor([int(f)]), "spectrum": torch.from_numpy(s)[None]}
         for f, s in zip(families, spectra, strict=True)
     ]
-    loader = DataLoader(as_data(batch, fields), config.batch, shuffle=True, drop_last=True)
+    loader = DataLoader(
+        as_data(batch, fields), config.batch, shuffle=True, drop_last=True, pin_memory=device.type == "cuda"
+    )
     encoder = PygEncoder(config.encoder.width, config.encoder.layers, path)
     dim = 2 * config.encoder.width
     model = nn.ModuleList([encoder, nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, config.projection))])
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     losses: list[float] = []
     while len(losses) < config.steps:
-        for data in loader:
+        for made in loader:
+            data = made.to(device, non_blocking=True)
             loss = weighted_supcon(normalize(model[1](encoder(data))), data.family, data.spectrum, config.temperature)
             optimizer.zero_grad()
             torch.autograd.backward(loss)

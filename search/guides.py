@@ -175,7 +175,7 @@ class FeatureReader:
         model = self._model
         if not isinstance(model, Predictor):
             return graphs
-        return compute_features(graphs, model.encoder if model.estimator.reads_vectors else None)
+        return compute_features(graphs, model.encoder if model.estimator.reads_vectors else None, model.device)
 
     @cached_property
     def pool(self) -> Any:

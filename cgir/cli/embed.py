@@ -11,7 +11,7 @@ from cgir.errors import printable
 from cgir.executors import open_executor
 from cgir.package_check import check_packages
 
-from .options import add_writing_options
+from .options import add_device_option, add_writing_options
 from .output import say
 
 HELP = "a data set of graphs as vectors, in Parquet files"
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="universal, which comes with the package, or a file that `cgir pretrain` wrote (default: %(default)s)",
     )
     add_writing_options(parser)
+    add_device_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     start = perf_counter()
     with open_executor(args.executor) if args.executor else nullcontext() as executor:
-        embed_store(args.encoder, args.store, args.output, executor, args.overwrite)
+        embed_store(args.encoder, args.store, args.output, executor, args.overwrite, args.device)
     found = StoredEmbeddings(args.output)
     say(f"{printable(args.output)}: {len(found):,} vectors of {found.dim} numbers in {perf_counter() - start:.0f} s")
     return 0

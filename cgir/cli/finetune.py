@@ -19,7 +19,7 @@ from cgir.typing import FloatArray
 
 from .hint_values import hints_of, read_hints
 from .label_csv import LabelColumn, read_labels
-from .options import NETWORKS, add_trace_options, parse_seed, positive_int
+from .options import NETWORKS, add_device_option, add_trace_options, parse_seed, positive_int
 from .output import say
 from .predict import SHIPPED_ENCODER, describe, score_networks
 from .pretrain import ENCODER
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the predictor")
+    add_device_option(parser)
     add_trace_options(parser)
 
 
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     if args.hint and args.head != "blend":
         raise LabelError(f"--hint: head {args.head} takes none; leave --head out")
     column = read_labels(args.labels, args.metric) if args.labels else None
-    predictor = encoders.Predictor(load_start(args.encoder), head=args.head, ensemble=args.ensemble)
+    predictor = encoders.Predictor(load_start(args.encoder), head=args.head, ensemble=args.ensemble, device=args.device)
     targets = open_targets(args.networks)
     name, values = choose_labels(targets, column, args.metric)
     metric = choose_metric(name, args.unit, args.lower_is_better)

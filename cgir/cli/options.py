@@ -65,6 +65,16 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
     add_limits_option(parser)
 
 
+def add_device_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declare where networks compute."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="WHERE",
+        help="where networks compute: auto, the GPU where there is one, cpu, cuda or cuda:1 (default: %(default)s)",
+    )
+
+
 def add_limits_option(parser: argparse.ArgumentParser) -> None:
     """Declare what a file may take."""
     parser.add_argument(

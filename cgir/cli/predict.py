@@ -13,7 +13,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.limits import Limits
 from cgir.package_check import check_packages
 
-from .options import NETWORKS, add_trace_options, positive_int
+from .options import NETWORKS, add_device_option, add_trace_options, positive_int
 from .output import say
 from .score_table import Scored, check_output, format_table, write_csv
 from .targets import default_shape, load_or_trace, open_targets, read_graphs
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
         help="write all scores here: rank, model, score, deviation, and why a network is unlike those known",
     )
+    add_device_option(parser)
     add_trace_options(parser)
 
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.networks:
         raise CgirError("which networks? `cgir predict --help` says what can be named")
     check_output(args.output)  # before models are traced, as are predictor and task
-    model = load_predictor(args.predictor, args.limits) if args.predictor else check_task(args.task)
+    model = load_predictor(args.predictor, args.limits, args.device) if args.predictor else check_task(args.task)
     args.default_shape = None if isinstance(model, str) else default_shape(model)
     targets = open_targets(args.networks)
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
@@ -79,20 +80,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_predictor(path: Path, limits: Limits) -> Predictor:
+def load_predictor(path: Path, limits: Limits, device: str) -> Predictor:
     """The predictor in a folder; by its name the shipped one, whose pool are the graphs that it is given.
 
     Args:
         path: the folder, or the name.
         limits: what its file may take.
+        device: where its networks compute.
     """
     import encoders
 
     if str(path) != SHIPPED_ENCODER:
-        return encoders.Predictor.load(path, limits)
+        return encoders.Predictor.load(path, limits, device)
     from encoders.predictors.pretrained import load_pretrained
 
-    return encoders.Predictor(load_pretrained(SHIPPED_ENCODER))
+    return encoders.Predictor(load_pretrained(SHIPPED_ENCODER), device=device)
 
 
 def list_tasks() -> str:

@@ -9,7 +9,7 @@ from cgir.errors import printable
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
-from .options import parse_seed, positive_int
+from .options import add_device_option, parse_seed, positive_int
 from .output import say
 
 HELP = "train an encoder on unlabelled graphs"
@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"weight in the loss {meaning} (default: %(default)s)",
         )  # fmt: skip
     parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--autocast", action="store_true", help="compute in bfloat16 where PyTorch's autocast does")
+    add_device_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
     store = GraphStore.merge([GraphStore.open(path) for path in args.store])
     weights = (name for name in contrastive.WEIGHTS if name != "behaviour_weight")  # which stores do not hold
-    names = ("contrast", "steps", "batch", "seed", *weights)
+    names = ("contrast", "steps", "batch", "seed", "autocast", *weights)
     config = contrastive.PretrainConfig(**{name: getattr(args, name) for name in names})
-    contrastive.pretrain(store, config, run_dir=args.output)
+    contrastive.pretrain(store, config, run_dir=args.output, device=args.device)
     say(f"encoder: {printable(args.output / ENCODER)} ({len(store):,} graphs of {len(set(store.families))} families)")
     return 0

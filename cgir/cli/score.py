@@ -15,7 +15,7 @@ from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, printable
 from cgir.package_check import check_packages
 
-from .options import add_image_options, parse_seed, parse_shape, positive_int
+from .options import add_device_option, add_image_options, parse_seed, parse_shape, positive_int
 from .output import say
 from .score_table import check_output
 from .trainable_models import model_names
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=parse_seed, default=0, help="of weights, batch and proxies (default: %(default)s)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    add_device_option(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="write the table here, too")
 
 

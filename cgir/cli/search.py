@@ -15,7 +15,7 @@ from cgir.errors import CgirError, printable
 from cgir.executors import FORMS, open_executor
 from cgir.package_check import check_packages
 
-from .options import parse_bytes, parse_seed, parse_skeleton, positive_float, positive_int
+from .options import add_device_option, parse_bytes, parse_seed, parse_skeleton, positive_float, positive_int
 from .oracles import METRIC, PLACE, Question, command_question, function_question, table_question
 from .output import say
 
@@ -127,6 +127,7 @@ def _add_machine_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--executor", metavar="NAME", help=f"where: {FORMS} (default: processes here if N is above 1)")
     group.add_argument("--timeout", type=positive_float, metavar="SECONDS", help="that a network may take")
     group.add_argument("--memory", type=parse_bytes, metavar="BYTES", help="that a network may take, such as 4G")
+    add_device_option(group)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -165,8 +166,8 @@ def load_predictor(args: argparse.Namespace) -> Predictor:
 
     which = args.predictor or SHIPPED
     if which == SHIPPED:
-        return Predictor(load_pretrained(which))
-    return Predictor() if which == WITHOUT else Predictor.load(Path(which))
+        return Predictor(load_pretrained(which), device=args.device)
+    return Predictor(device=args.device) if which == WITHOUT else Predictor.load(Path(which), device=args.device)
 
 
 def default_objective(column: str | None, predictor: Predictor | None) -> str:
@@ -272,7 +273,8 @@ def build_predictors(args: argparse.Namespace, first: Predictor) -> Predictor | 
     from search.objectives import asked, parse_objectives
 
     names = asked(parse_objectives(args.objective))
-    return first if len(names) < 2 else {names[0]: first} | {name: Predictor() for name in names[1:]}
+    others = {name: Predictor(device=args.device) for name in names[1:]}
+    return {names[0]: first} | others if others else first
 
 
 def summary(history: History) -> str:

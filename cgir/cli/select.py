@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cgir.errors import CgirError, LabelError, printable
 from cgir.package_check import check_packages
 
-from .options import add_image_options, parse_seed, positive_int
+from .options import add_device_option, add_image_options, parse_seed, positive_int
 from .output import say
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_network_options(parser.add_argument_group("the supernet"))
     _add_training_options(parser.add_argument_group("its training"))
     parser.add_argument("--seed", type=parse_seed, default=0, help="of everything random (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    add_device_option(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.svg", help="draw the network and all scores")
 
 

@@ -41,7 +41,7 @@ def integrated_gradients(module: nn.Module, graph: Graph | GraphBatch, steps: in
         CgirError: more than one graph, an empty one, fewer than 1 step, or a module without `encoder` and one
             `NodeEmbedding`.
     """
-    graph, net = one_graph(graph), deepcopy(module).double().eval().requires_grad_(False)
+    graph, net = one_graph(graph), deepcopy(module).cpu().double().eval().requires_grad_(False)
     encoder: Any = getattr(net, "encoder", None)
     embeddings = [part for part in net.modules() if isinstance(part, NodeEmbedding)]
     if encoder is None or len(embeddings) != 1 or steps < 1:

@@ -12,6 +12,7 @@ from math import prod
 from typing import Self, TypeVar
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array, vstack
 
 from cgir.analysis.batch_costs import convolution_entropy
@@ -21,6 +22,7 @@ from cgir.analysis.wl_kernel import wl_features
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, GraphTensors, as_tensors
+from encoders.engine.devices import CPU, Device, as_device, device_for
 from encoders.gaussian_process.regression import FeatureMatrix
 from encoders.models.registry import GraphEncoder
 
@@ -43,6 +45,7 @@ class GraphFeatures:
         properties: (G, P) `cgir.properties`, if they have been computed.
         paths: (G, Q) path features, if they have been computed.
         subtrees: (G, 2^63 - 1) counts of Weisfeiler-Lehman subtrees, sparse, if they have been computed.
+        device: where networks that read the graphs compute.
     """
 
     def __init__(
@@ -54,8 +57,9 @@ class GraphFeatures:
         properties: FloatArray | None = None,
         paths: FloatArray | None = None,
         subtrees: csr_array | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self.graphs, self.encoder = graphs, encoder
+        self.graphs, self.encoder, self.device = graphs, encoder, device
         self._embedding, self._properties, self._paths, self._subtrees = embedding, properties, paths, subtrees
 
     def __len__(self) -> int:
@@ -65,7 +69,7 @@ class GraphFeatures:
     def embedding(self) -> FloatArray | None:
         """(G, dim) of the encoder; None without one."""
         if self._embedding is None and self.encoder is not None:
-            self._embedding = self.encoder.embed(self.graphs).astype(np.float64)
+            self._embedding = self.encoder.embed(self.graphs, device=self.device).astype(np.float64)
         return self._embedding
 
     @property
@@ -121,8 +125,21 @@ class GraphFeatures:
     def with_encoder(self, encoder: GraphEncoder | None) -> GraphFeatures:
         """The same graphs for another encoder; what does not depend on it is kept."""
         return GraphFeatures(
-            self.graphs, encoder, properties=self._properties, paths=self._paths, subtrees=self._subtrees
+            self.graphs,
+            encoder,
+            properties=self._properties,
+            paths=self._paths,
+            subtrees=self._subtrees,
+            device=self.device,
         )
+
+    def on(self, device: torch.device) -> GraphFeatures:
+        """The same for networks that compute on another device, with all features computed so far."""
+        if device == self.device:
+            return self
+        features = self.with_encoder(self.encoder)
+        features._embedding, features.device = self._embedding, device
+        return features
 
     def select(self, rows: IntArray) -> GraphFeatures:
         """The graphs at `rows`, with all features computed so far."""
@@ -133,6 +150,7 @@ class GraphFeatures:
             properties=None if self._properties is None else self._properties[rows],
             paths=None if self._paths is None else self._paths[rows],
             subtrees=None if self._subtrees is None else self._subtrees[rows],
+            device=self.device,
         )
 
     @classmethod
@@ -146,6 +164,7 @@ class GraphFeatures:
             properties=_joined([part._properties for part in parts], np.concatenate),
             paths=_joined([part._paths for part in parts], np.concatenate),
             subtrees=_joined([part._subtrees for part in parts], partial(vstack, format="csr")),
+            device=parts[0].device,
         )
 
 
@@ -155,12 +174,21 @@ def _joined(parts: Sequence[T | None], join: Callable[[list[T]], T]) -> T | None
     return join(known) if len(known) == len(parts) else None
 
 
-def compute_features(graphs: Graphs | GraphFeatures, encoder: GraphEncoder | None) -> GraphFeatures:
-    """Features of graphs; properties and, with an encoder, the embedding are computed immediately."""
+def compute_features(
+    graphs: Graphs | GraphFeatures, encoder: GraphEncoder | None, device: Device = "auto"
+) -> GraphFeatures:
+    """Features of graphs; properties and, with an encoder, the embedding are computed immediately.
+
+    Args:
+        graphs: in any form.
+        encoder: what embeds them; None: there is no embedding.
+        device: where it does: "auto", the GPU where there is one, "cpu", "cuda" or "cuda:1".
+    """
+    where = as_device(device) if encoder is None else device_for(encoder, device)
     if isinstance(graphs, GraphFeatures):
-        features = graphs.with_encoder(encoder)
+        features = graphs.with_encoder(encoder).on(where)
     else:
-        features = GraphFeatures(as_tensors(graphs), encoder)
+        features = GraphFeatures(as_tensors(graphs), encoder, device=where)
     features.vectors()
     return features
 

@@ -218,7 +218,7 @@ def padded_groups(sizes: Tensor, in_neighbours: Segments, dtype: torch.dtype) ->
     readers, inputs = in_neighbours.pattern.rows.long(), in_neighbours.pattern.columns.long()
     graph_of_edge = graph_of_node[readers]
     for members in size_groups(sizes.cpu().tolist()):
-        graphs = torch.tensor(members, device=sizes.device)
+        graphs = torch.tensor(members).to(sizes.device)
         first_node, largest = starts[graphs], int(sizes[graphs].max())
         columns = torch.arange(largest, device=sizes.device)
         is_node = columns < sizes[graphs].unsqueeze(1)

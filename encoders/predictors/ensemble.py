@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cgir.errors import CgirError
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import GraphTensors
+from encoders.engine.devices import on_device
 from encoders.engine.streaming import embed
 from encoders.features.graph_features import GraphFeatures
 from encoders.features.scalers import Scaler
@@ -31,14 +32,14 @@ from .serialization import State, scaler_from, scaler_state
 
 
 class Vectors:
-    """Frozen vectors (G, D) that hand out mini-batches as `GraphTensors` does."""
+    """Frozen vectors (G, D) on a device, that hand out mini-batches as `GraphTensors` does."""
 
-    def __init__(self, values: FloatArray) -> None:
-        self.values = torch.from_numpy(values).float()
+    def __init__(self, values: FloatArray, device: torch.device) -> None:
+        self.values = torch.from_numpy(values).float().to(device)
 
-    def minibatch(self, indices: IntArray) -> Tensor:
-        """The rows at `indices`."""
-        return self.values.index_select(0, torch.from_numpy(indices))
+    def minibatch(self, indices: IntArray, device: torch.device) -> Tensor:
+        """The rows at `indices`, on the device where all are."""
+        return self.values.index_select(0, torch.from_numpy(indices).to(device))
 
 
 Inputs = GraphTensors | Vectors
@@ -50,17 +51,23 @@ Groups = Sequence[Group]  # of one step, family by family
 class Member:
     """One network of an ensemble.
 
-    Attributes: `net`; `mean` and `std` (T,) of each of its T outputs, inside families, over the graphs it was fitted
-    on.
+    Attributes: `net`, on the CPU unless it is in training; `mean` and `std` (T,) of each of its T outputs, inside
+    families, over the graphs it was fitted on.
     """
 
     net: nn.Module
     mean: FloatArray
     std: FloatArray
 
-    def outputs(self, inputs: Inputs, task: int = 0) -> FloatArray:
-        """Standardised outputs (G,) of one task for all graphs."""
-        outputs: FloatArray = (_outputs(self.net, inputs)[:, task] - self.mean[task]) / self.std[task]
+    def outputs(self, inputs: Inputs, device: torch.device, task: int = 0) -> FloatArray:
+        """Standardised outputs (G,) for all graphs.
+
+        Args:
+            inputs: of the graphs.
+            device: where the network computes.
+            task: the output.
+        """
+        outputs: FloatArray = (_outputs(self.net, inputs, device)[:, task] - self.mean[task]) / self.std[task]
         return outputs
 
 
@@ -173,7 +180,7 @@ class Ensemble:
         """Mean and standard deviation over the members' outputs for a task: (G,), (G,)."""
         fitted = self._required()
         inputs = self.inputs(features, fitted)
-        outputs = np.stack([member.outputs(inputs, task) for member in fitted.members])
+        outputs = np.stack([member.outputs(inputs, features.device, task) for member in fitted.members])
         return outputs.mean(axis=0), outputs.std(axis=0)
 
     def masks(self, graphs: GraphTensors) -> tuple[FloatArray, FloatArray]:
@@ -190,7 +197,7 @@ class Ensemble:
         """What members read: scaled vectors, or the graphs prepared to the encoder's depth."""
         fitted = fitted or self._required()
         if fitted.scaler is not None:
-            return Vectors(fitted.scaler(features.vectors()))
+            return Vectors(fitted.scaler(features.vectors()), features.device)
         return _prepared(features.graphs, fitted.members[0].net)
 
     def new_net(self, dim: int, seed: int) -> nn.Module:
@@ -226,14 +233,17 @@ class Ensemble:
         sizes: Sequence[int],
     ) -> None:
         """`sizes`: how many graphs stand one after the other that may be compared."""
-        inputs, y = self.inputs(features, fitted), torch.from_numpy(labels).float()
+        device = features.device
+        inputs, y = self.inputs(features, fitted), torch.from_numpy(labels).float().to(device)
         numbers = _written(inputs, self.train.batch, fitted.members[0].net)
         for index, member in enumerate(fitted.members):
             groups = sample_groups(np.random.default_rng([seed, index]))
+            member.net.to(device)
             losses = (partial(_loss, self.loss, member.net, inputs, y, group) for group in groups)
             optimise([member.net], losses, steps, self.train, _member_seed(seed, index), numbers)
             if self.loss != "mse":
-                member.mean, member.std = _moments(_outputs(member.net, inputs), sizes)
+                member.mean, member.std = _moments(_outputs(member.net, inputs, device), sizes)
+            member.net.cpu()
 
     def to_state(self) -> State:
         """Options, and the members of both kinds."""
@@ -358,7 +368,8 @@ def _loss(name: str, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Gro
     """Mean over groups of the loss inside each, of the output that learns it; one pass of the network for all."""
     indices = np.concatenate([group for group, _ in groups])
     sizes = [len(group) for group, _ in groups]
-    batch, targets = inputs.minibatch(indices), labels.index_select(0, torch.from_numpy(indices))
+    batch = inputs.minibatch(indices, labels.device)
+    targets = labels.index_select(0, torch.from_numpy(indices).to(labels.device))
     if isinstance(net, CARL):
         return net.loss(batch, targets, sizes)  # type: ignore[arg-type]  # no head on vectors is a CARL
     outputs = net(batch)
@@ -367,13 +378,13 @@ def _loss(name: str, net: nn.Module, inputs: Inputs, labels: Tensor, groups: Gro
     return torch.stack([LOSSES[name](scores[:, task], y) for scores, y, (_, task) in parts]).mean()
 
 
-def _outputs(net: nn.Module, inputs: Inputs) -> FloatArray:
+def _outputs(net: nn.Module, inputs: Inputs, device: torch.device) -> FloatArray:
     """(G, T), T = 1 for whole networks."""
     if isinstance(inputs, GraphTensors):
-        return embed(net, inputs, inputs.depth).astype(np.float64)[:, None]
-    net.eval()
+        return embed(net, inputs, inputs.depth, device=device).astype(np.float64)[:, None]
+    net = on_device(net, device).eval()
     with torch.no_grad():
-        values: FloatArray = net(inputs.values).numpy().astype(np.float64)
+        values: FloatArray = net(inputs.values).cpu().numpy().astype(np.float64)
     return values
 
 

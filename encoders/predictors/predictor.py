@@ -18,6 +18,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.limits import DEFAULT, Limits
 from cgir.typing import FloatArray, IntArray
 from encoders.engine.batching import Graphs, as_tensors
+from encoders.engine.devices import Device, as_device, device_for
 from encoders.features.graph_features import GraphFeatures
 from encoders.features.label_transforms import check_labels
 from encoders.models.carl import CarlConfig
@@ -74,9 +75,11 @@ class Predictor:
             graphs that read tokens "language", with a warning, where that was learned.
         gnn: with 40 to 100 labels a blend also trains graph neural networks from scratch, and mixes them in where they
             rank held-out labels better; it takes minutes.
+        device: where networks are trained and compute: "auto", the GPU where there is one, "cpu", "cuda" or "cuda:1".
+            What is saved does not depend on it; Gaussian processes stay on the CPU.
 
-    Attributes: `encoder`, the weights, or None; `head`; `task`; `estimator`, what learns and predicts; `rehearsal`, see
-    `rehearse`; `record`, what the last `fit` was given, None before there is one.
+    Attributes: `encoder`, the weights, or None; `head`; `task`; `device`; `estimator`, what learns and predicts;
+    `rehearsal`, see `rehearse`; `record`, what the last `fit` was given, None before there is one.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Predictor:
         carl: CarlConfig | None = None,
         task: str | None = None,
         gnn: bool = False,
+        device: Device = "auto",
     ) -> None:
         members = 1 if ensemble is None else ensemble
         if head not in HEADS:
@@ -105,6 +109,7 @@ class Predictor:
                 f"found {type(encoder).__name__}"
             )
         self.encoder = encoder if isinstance(encoder, nn.Module) else None
+        self.device = as_device(device) if self.encoder is None else device_for(self.encoder, device)
         self.head, self.task = head, task
         self.rehearsal: Rehearsal | None = None
         self.record: FitRecord | None = None
@@ -289,7 +294,9 @@ class Predictor:
 
         if not isinstance(self.estimator, BlendEstimator):
             raise CgirError(f"rehearse: head {self.head!r} takes no hints; use head='blend'")
-        self.rehearsal = rehearse(networks, pool, count, seconds, images=images, seed=seed, done=done)
+        self.rehearsal = rehearse(
+            networks, pool, count, seconds, images=images, seed=seed, done=done, device=self.device
+        )
         return self.rehearsal
 
     @overload
@@ -399,20 +406,22 @@ class Predictor:
 
     @staticmethod
     @in_plain_surroundings()
-    def load(folder: str | PathLike[str], limits: Limits = DEFAULT) -> Predictor:
+    def load(folder: str | PathLike[str], limits: Limits = DEFAULT, device: Device = "auto") -> Predictor:
         """Read back what `save` wrote; predictions are equal.
 
         Args:
             folder: of the predictor.
             limits: `bytes` of a matrix of a Gaussian process, which takes the square of its labels.
+            device: of the predictor.
 
         Raises:
             FileFormatError: it is damaged or something else, or would take more than the limits allow.
         """
+        where = as_device(device)
         with reading_state(folder, limits) as state:
             part, head = state.part("encoder"), state.text("head")
             encoder = None if part is None else build_encoder(part.tensors, part.meta, state.path).eval()
-            predictor = Predictor(encoder, head)
+            predictor = Predictor(encoder, head, device=where)
             if head == "gp":
                 predictor.estimator = GPEstimator.from_state(state)
             elif head == "blend":
@@ -428,7 +437,9 @@ class Predictor:
 
     def _features(self, graphs: GraphsLike) -> GraphFeatures:
         """Graphs, and what is computed from them with this predictor's encoder where an estimator reads it."""
-        return graphs if isinstance(graphs, GraphFeatures) else GraphFeatures(as_tensors(graphs), self.encoder)
+        if isinstance(graphs, GraphFeatures):
+            return graphs.on(self.device)
+        return GraphFeatures(as_tensors(graphs), self.encoder, device=self.device)
 
     def _rehearsed(self) -> Hints:
         """What was rehearsed, as a hint; nothing, with a warning, where no network is above another one."""

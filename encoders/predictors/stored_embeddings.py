@@ -27,6 +27,7 @@ from cgir.limits import DEFAULT
 from cgir.store import GraphStore, Job, manifest, part_jobs
 from cgir.store.parquet_shard import as_numpy, footer_digest
 from cgir.typing import Float32Array
+from encoders.engine.devices import as_device
 from encoders.models.checkpoints import load_encoder
 from encoders.models.registry import GraphEncoder
 from frontends.torch.thread_count import one_thread
@@ -44,11 +45,12 @@ def embed_store(
     folder: str | PathLike[str],
     executor: Executor | None = None,
     overwrite: bool = False,
+    device: str = "auto",
 ) -> None:
     """Embed a data set file by file, on this machine or many; the same call resumes.
 
-    Each file becomes one, with the bits that `encoder.embed(GraphStore.open(file))` gives on one thread; embedded
-    together, graphs share other batches, and differ in the last bits.
+    Each file becomes one, with the bits that `encoder.embed(GraphStore.open(file))` gives on one thread of a CPU;
+    embedded together, or on a GPU, graphs differ in the last bits.
 
     Args:
         encoder: a file of `save_encoder`, or the name of an encoder that comes with the package.
@@ -56,22 +58,28 @@ def embed_store(
         folder: for the embeddings; all workers must see all three.
         executor: as in `GraphStore.write_parts`.
         overwrite: other embeddings in the folder are replaced, once the new ones are complete.
+        device: of each worker: "auto", its GPU where it has one, "cpu", "cuda" or "cuda:1".
 
     Raises:
         FileFormatError: there is no encoder, or no data set.
         CgirError: as in `GraphStore.write_parts`.
     """
+    as_device(device)
     name = str(encoder) if encoder in NAMES else str(Path(encoder).absolute())
     weights = _weights_digest(name)
     _load(name, weights)  # one error here, not one a worker
     files = _files(Path(store).absolute())
-    jobs = [Job(embed_file, (file.name, digest, weights), (str(file.parent), name)) for file, digest in files]
+    jobs = [
+        Job(embed_file, (file.name, digest, weights), (str(file.parent), name, str(device))) for file, digest in files
+    ]
     form = part_jobs.PartFormat(FORMAT, _write_part, _count_rows)
     part_jobs.write_parts(Path(folder), form, jobs, executor, overwrite)
 
 
-def embed_file(file: str, footer: str, weights: str, folder: str, encoder: str) -> tuple[list[str], Float32Array]:
-    """Specifications and embeddings (G, dim) of one file of a data set, computed on one thread.
+def embed_file(
+    file: str, footer: str, weights: str, folder: str, encoder: str, device: str = "cpu"
+) -> tuple[list[str], Float32Array]:
+    """Specifications and embeddings (G, dim) of one file of a data set, computed on one thread, or a GPU.
 
     Args:
         file: its name.
@@ -79,13 +87,14 @@ def embed_file(file: str, footer: str, weights: str, folder: str, encoder: str) 
         weights: digest of the encoder's file.
         folder: where the file is.
         encoder: its file or name.
+        device: where it computes.
     """
     path = Path(folder) / file
     if footer_digest(path) != footer:
         raise CgirError(f"{path}: changed since the jobs were made; call again")
     graphs = GraphStore.open(path)
     with one_thread():
-        return graphs.specs, _load(encoder, weights).embed(graphs, progress=False)
+        return graphs.specs, _load(encoder, weights).embed(graphs, progress=False, device=device)
 
 
 class StoredEmbeddings:

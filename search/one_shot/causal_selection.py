@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
+from encoders.engine.devices import Device
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
 from search.seeds import check_seed
@@ -76,7 +77,7 @@ def causal(
     seed: int = 0,
     exclude: Collection[str] = (),
     progress: bool = True,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> Selected:
     """Select from an untrained supernet with equal weights of its operations (algorithm 1); it stays as it is.
 

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import CgirError
+from encoders.engine.devices import Device
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
 from search.seeds import check_seed
@@ -51,7 +52,7 @@ def one_shot_statistics(
     batch: int = 256,
     seed: int = 0,
     progress: bool = True,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> Statistics:
     """Mean and deviation of the accuracies of a supernet's options, the "one-shot prior" (section 3.3).
 

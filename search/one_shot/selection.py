@@ -16,7 +16,7 @@ import numpy as np
 from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError
 from cgir.typing import FloatArray
-from encoders.engine.devices import as_device
+from encoders.engine.devices import Device, as_device
 from frontends.spaces import Space
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
@@ -148,7 +148,7 @@ def select(
     seed: int = 0,
     exclude: Collection[str] = (),
     progress: bool = True,
-    device: str = "auto",
+    device: Device = "auto",
     **options: Any,
 ) -> Selected:
     """Select a specification from a supernet; the supernet stays as it is.
@@ -230,7 +230,7 @@ def checked_exclude(supernet: Supernet, exclude: Collection[str]) -> tuple[str, 
     return names
 
 
-def on_device(trained: Trained, device: str) -> Trained:
+def on_device(trained: Trained, device: Device) -> Trained:
     """A copy of a supernet and its logits on a device, free of gradients."""
     supernet = deepcopy(trained.supernet).to(as_device(device))
     for weight in supernet.parameters():

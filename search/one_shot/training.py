@@ -14,7 +14,7 @@ from tqdm import tqdm
 from cgir.atomic_files import locked
 from cgir.errors import CgirError, one_line
 from cgir.interrupts import Deferred, deferred
-from encoders.engine.devices import as_device
+from encoders.engine.devices import Device, as_device
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
 from search.zero_cost.isolation import plain_modes
@@ -40,7 +40,7 @@ def train(
     path: str | PathLike[str] | None = None,
     checkpoint_every: int = 100,
     progress: bool = True,
-    device: str = "auto",
+    device: Device = "auto",
     **settings: Any,
 ) -> Trained:
     """Train weights and architecture of a supernet in turns (DARTS, Liu et al. 2019, algorithm 1).

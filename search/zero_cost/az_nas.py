@@ -30,6 +30,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from tqdm import tqdm
 
 from cgir.errors import CgirError
+from encoders.engine.devices import Device
 
 from .costs import flops
 from .drawing_weights import draw_weights
@@ -59,7 +60,7 @@ def rank_az_nas(
     modules: Sequence[nn.Module],
     inputs: Tensor | tuple[Tensor, ...],
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> npt.NDArray[np.float64]:
     """Score networks against each other, higher is better: sum over components of log(rank / networks).
 

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._pytree import tree_map_only
 
 from cgir.errors import CgirError, one_line
-from encoders.engine.devices import as_device
+from encoders.engine.devices import Device, as_device
 from search.seeds import check_seed
 
 from .batch import as_inputs, check_classes, check_count
@@ -67,7 +67,7 @@ class Probe:
         *,
         loss: Loss = cross_entropy,
         seed: int = 0,
-        device: str = "auto",
+        device: Device = "auto",
     ) -> None:
         """Copy the module.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, mse_loss
 
 from cgir.errors import CgirError
+from encoders.engine.devices import Device
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
 
@@ -29,7 +30,7 @@ def dense_regression(
     *,
     steps: int = 20,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> float | None:
     """Minus the sum of losses of a short training on one batch of 16 images without labels; higher is better.
 
@@ -62,7 +63,7 @@ def regression_losses(
     images: Tensor,
     steps: int = 20,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     learning_rate: float = LEARNING_RATE,
 ) -> list[list[float]] | None:
     """The losses of `dense_regression`: of each step, of each size of map, smallest first; None where it is undefined.

@@ -19,6 +19,7 @@ from cgir.errors import CgirError
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
+from encoders.engine.devices import Device
 from frontends.spaces import Space
 from search.seeds import check_seed
 
@@ -95,7 +96,7 @@ def rehearse(
     images: Tensor | None = None,
     steps: int = 20,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
     done: Rehearsal | None = None,
 ) -> Rehearsal:
     """Train some networks of a family for a second each, by dense regression; their losses are a hint without labels.

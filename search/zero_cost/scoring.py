@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cgir.errors import CgirError
+from encoders.engine.devices import Device
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
 
@@ -52,7 +53,7 @@ def score(
     names: Iterable[str] = ("naswot", "synflow"),
     loss: Loss = cross_entropy,
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> dict[str, float | None]:
     """Scores of an untrained network on one batch; None where a score is undefined, as without a path to the output.
 

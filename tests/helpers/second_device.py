@@ -22,6 +22,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 import contrastive.episodes
 from encoders.engine import devices
 from encoders.engine.batching import GraphTensors
+from encoders.features import graph_features
+from encoders.predictors import predictor
 from frontends.torch import surroundings
 from frontends.torch.private_draws import GeneratorMode
 
@@ -78,6 +80,8 @@ class SecondDevice(TorchDispatchMode):
 
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """What an operator of either device gives. WrongDevice where its tensors are on both."""
+    if any(isinstance(value, Tensor) and value.is_meta for value in tree_flatten(tree_map(_held, (args, kwargs)))[0]):
+        raise WrongDevice(f"{_name(func)}: a tensor without numbers; torch.tensor(list).to(device) has some")
     checked = (args[:1], args[2:], kwargs) if _name(func) in INDEXING else (args, kwargs)
     values = [value for value in tree_flatten(checked)[0] if isinstance(value, Tensor)]
     is_second, asked = any(isinstance(value, SecondTensor) for value in values), kwargs.get("device")
@@ -118,8 +122,8 @@ def second_device(monkeypatch: pytest.MonkeyPatch, on_cpu: list[str] | None = No
             return prepare(self, indices)
 
     with monkeypatch.context() as patch:
-        for module in (devices, contrastive.distributed, contrastive.episodes):
-            patch.setattr(module, "as_device", torch.device)
+        for module in (devices, contrastive.distributed, contrastive.episodes, graph_features, predictor):
+            patch.setattr(module, "as_device", lambda device: torch.device("cpu" if device == "auto" else device))
         patch.setattr(GraphTensors, "_minibatch", prepared)
         patch.setattr(contrastive.pretraining, "ThreadPoolExecutor", InThisThread)
         patch.setattr(surroundings, "_disable_current_modes", nullcontext)  # this one stays

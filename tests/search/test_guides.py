@@ -30,7 +30,7 @@ def first_answers(predictor: Predictor) -> float:
 
 
 def test_embeddings_are_computed_only_where_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **options: Any) -> None:
         raise AssertionError("embedded")
 
     monkeypatch.setattr(Encoder, "embed", refuse)
