@@ -71,6 +71,7 @@ bench: $(VENV)/bench
 # The shipped weights and the tables that say what they are worth, from nothing but the label tables: some three hours on two cores; resumes.
 universal: $(VENV)/test
 	$(BIN)/python -m contrastive.corpus runs/corpus
+	$(BIN)/python -m examples.papers.behaviour_table
 	$(BIN)/python -m examples.papers.universal_encoders runs/corpus
 	$(BIN)/python -m examples.papers.universal --workers 2
 	$(BIN)/python -m examples.papers.universal_constants
@@ -85,7 +86,6 @@ results: universal
 	$(BIN)/python -m examples.papers.one_shot --workers 2
 	$(BIN)/python -m examples.papers.one_shot_truth
 	$(BIN)/python -m examples.papers.zero_cost --workers 2
-	$(BIN)/python -m examples.papers.behaviour_table
 	$(BIN)/python -m examples.papers.behaviour
 	$(BIN)/python -m examples.papers.latency_transfer --workers 2
 	$(BIN)/python -m examples.papers.search --workers 2

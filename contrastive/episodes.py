@@ -7,6 +7,8 @@ differentiable closed-form solvers", section 3 (https://arxiv.org/abs/1805.08136
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -31,7 +33,13 @@ SHOWN, ASKED = 10, 20  # networks of each that show their behaviours, and that a
 
 
 @in_plain_surroundings(grad=True)
-def pretrain_by_episodes(pool: Pool, config: PretrainConfig, progress: bool = True, device: Device = "auto") -> Encoder:
+def pretrain_by_episodes(
+    pool: Pool,
+    config: PretrainConfig,
+    progress: bool = True,
+    device: Device = "auto",
+    start: Encoder | None = None,
+) -> Encoder:
     """Pretrain an encoder whose embeddings, beside `cgir.properties`, tell behaviours of a family from ten networks.
 
     Behaviours are normal scores of ranks inside families. Families without 30 networks of known behaviour teach
@@ -42,6 +50,8 @@ def pretrain_by_episodes(pool: Pool, config: PretrainConfig, progress: bool = Tr
         config: `steps`, `lr`, `weight_decay`, `seed` and `encoder` are read.
         progress: show a progress bar.
         device: "auto", the GPU where there is one, "cpu", "cuda" or "cuda:1".
+        start: an encoder whose architecture and weights training starts from, and which is not changed; None: random
+            weights of `config.encoder`.
 
     Returns:
         The encoder, in evaluation mode and on the CPU.
@@ -51,8 +61,9 @@ def pretrain_by_episodes(pool: Pool, config: PretrainConfig, progress: bool = Tr
     """
     ranks, families = _tasks(pool)
     hand = pool.properties.astype(np.float64)
-    where, graphs = as_device(device), pool.tensors.with_depth(config.encoder.layers)
-    encoder = Encoder(config.encoder, config.seed).to(where)
+    encoder = Encoder(config.encoder, config.seed) if start is None else copy.deepcopy(start).train()
+    where, graphs = as_device(device), pool.tensors.with_depth(encoder.config.layers)
+    encoder = encoder.to(where)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     rng = np.random.default_rng(config.seed)
     for step in tqdm(range(config.steps), desc="pretrain", unit="step", disable=not progress):

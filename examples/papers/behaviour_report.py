@@ -28,8 +28,9 @@ behaviours, and a Gaussian process on embedding and properties has to tell those
 are in the pool, behaviours of the target's own family among them, but in the row *of other families* (three families
 left out at a time, four encoders). OFA, timm, MetaQNN, NAS-Bench-NLP and the ResNets have no behaviours that episodes
 read. *Properties, by episodes* has `cgir.properties` in the place of behaviours. Encoders are small (three
-layers of 64; 1,000 steps of 90 graphs, or 600 of 64 where there are no episodes). Rows with one seed were not
-repeated."""
+layers of 64; 1,000 steps of 90 graphs, or 600 of 64 where there are no episodes). *The shipped encoder* is larger (five
+layers): it was pretrained on the corpus by contrast of subtrees, properties and paths, and then for 3,000 steps by
+episodes of behaviours; seeds are those of heads. Other rows with one seed were not repeated."""
 
 
 def report(rows: list[Row]) -> None:

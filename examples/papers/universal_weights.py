@@ -28,7 +28,7 @@ from encoders.features.label_transforms import interpolate
 from encoders.metrics import spearman
 from encoders.predictors.estimators import DEFAULT_TASK
 from encoders.predictors.pretrained import CARD, WEIGHTS, card
-from examples.papers.universal_encoders import RECIPES, encoder, place
+from examples.papers.universal_encoders import EPISODES, RECIPES, SHIPPED, encoder, place
 from examples.papers.universal_families import METRICS, family, trace_timm
 from examples.papers.universal_methods import features_of, taught, universal
 
@@ -97,18 +97,22 @@ def described(corpus: Path, folder: Path) -> dict[str, Any]:
         folder: of encoders, predictors and scores.
     """
     made, scores, before = corpus / "corpus.json", table(folder), card()
-    pretrained = place(folder, "universal", SEED).exists()
+    pretrained = place(folder, SHIPPED, SEED).exists()
+    stages = {
+        "pretraining": asdict(RECIPES["universal"]) | {"seed": SEED},
+        "episodes_of_behaviours": asdict(EPISODES) | {"seed": SEED},
+    }
     return {
         "corpus": json.loads(made.read_text()) if made.exists() else before["corpus"],
-        "pretraining": asdict(RECIPES["universal"]) | {"seed": SEED} if pretrained else before["pretraining"],
+        **(stages if pretrained else {name: before[name] for name in stages}),
         "scores": {"what": SCORES, **scores} if scores else before["scores"],
     }
 
 
 def start(folder: Path) -> Encoder:
     """The encoder of the folder, or else the one that is shipped."""
-    if place(folder, "universal", SEED).exists():
-        return encoder(folder, "universal", SEED)
+    if place(folder, SHIPPED, SEED).exists():
+        return encoder(folder, SHIPPED, SEED)
     return load_pretrained().without_sources()
 
 

@@ -1,5 +1,7 @@
 """Pretraining by episodes: the loss is a Gaussian process's, and behaviours are told better than before."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,11 @@ def test_behaviours_are_told_better_than_before():
     assert loss(taught) < 0.95 * loss(Encoder(CONFIG.encoder, CONFIG.seed).eval())
     again = pretrain_by_episodes(pool, CONFIG, progress=False)
     assert all(torch.equal(a, b) for a, b in zip(taught.parameters(), again.parameters(), strict=True))
+    before = [tensor.clone() for tensor in taught.parameters()]
+    further = pretrain_by_episodes(pool, replace(CONFIG, steps=3), progress=False, start=taught)
+    assert loss(further) < 0.95 * loss(Encoder(CONFIG.encoder, CONFIG.seed).eval())  # three steps go on from there
+    assert all(torch.equal(a, b) for a, b in zip(taught.parameters(), before, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(taught.parameters(), further.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("known", [0, COUNT - 1])
