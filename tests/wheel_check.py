@@ -31,6 +31,7 @@ def check_files() -> None:
     assert site.name == "site-packages", site
     for package in PACKAGES:
         assert (site / package / "py.typed").is_file(), package
+    assert (site / "cgir" / "drawing" / "page" / "page.css").is_file()
     about = site / f"cgir-{version('cgir')}.dist-info" / "licenses"
     assert {file.name for file in about.iterdir()} == {"LICENSE", "NOTICE"}
     text = str(metadata("cgir"))
