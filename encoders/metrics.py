@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from cgir.errors import LabelError
 from cgir.typing import FloatArray
@@ -16,13 +15,17 @@ from cgir.typing import FloatArray
 def kendall_tau(predictions: ArrayLike, labels: ArrayLike) -> float:
     """Kendall's tau-b (1945), O(n log n): ties are neither concordant nor discordant; 0 if predictions are equal."""
     p, y = _pair(predictions, labels)
-    return float(stats.kendalltau(p, y).statistic) if p.min() < p.max() else 0.0
+    from scipy.stats import kendalltau  # takes longer to import than a command may take
+
+    return float(kendalltau(p, y).statistic) if p.min() < p.max() else 0.0
 
 
 def spearman(predictions: ArrayLike, labels: ArrayLike) -> float:
     """Spearman's rho: Pearson's correlation of ranks, ties share their mean rank; 0 if all predictions are equal."""
     p, y = _pair(predictions, labels)
-    return float(stats.spearmanr(p, y).statistic) if p.min() < p.max() else 0.0
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(p, y).statistic) if p.min() < p.max() else 0.0
 
 
 def precision_at_k(predictions: ArrayLike, labels: ArrayLike, k: int) -> float:

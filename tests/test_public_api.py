@@ -29,7 +29,7 @@ def public_names() -> list[str]:
     """`package.name module`, sorted; of a module that is handed on, its own name."""
     lines = []
     for module in (*PACKAGES, *map(importlib.import_module, MODULES)):
-        for name, value in vars(module).items():
+        for name, value in ((name, getattr(module, name)) for name in dir(module)):
             if name.startswith("_") or name == "TYPE_CHECKING" or isinstance(value, ModuleType | TypeVar):
                 continue
             home = getattr(value, "__module__", None) or module.__name__

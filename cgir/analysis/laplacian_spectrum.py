@@ -20,7 +20,6 @@ from typing import Any, overload
 
 import numpy as np
 import scipy.sparse
-from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
 from cgir.blas_threads import one_blas_thread
@@ -98,6 +97,8 @@ def spectral_distance(a: Graph | FloatArray, b: Graph | FloatArray) -> float | F
     """Euclidean distance of spectra: a float for two graphs, (G, H) for arrays of spectra (G, k) and (H, k)."""
     if isinstance(a, Graph) and isinstance(b, Graph):
         return float(np.linalg.norm(spectrum(a) - spectrum(b)))
+    from scipy.spatial.distance import cdist  # takes longer to import than most commands take
+
     return np.asarray(cdist(a, b))
 
 

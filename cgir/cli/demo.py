@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from contrastive.transfer_protocol import LabelledFamily, Method
     from encoders import Encoder, Predictor, TrainConfig
 
-HELP = "the whole line in a few minutes"
 TARGET = "nasbench201"
 
 

@@ -14,8 +14,6 @@ from .options import add_trace_options
 from .output import say
 from .targets import load_or_trace
 
-HELP = "say where two graphs part"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `cgir diff`."""

@@ -14,8 +14,6 @@ from cgir.package_check import check_packages
 from .options import add_device_option, add_writing_options
 from .output import say
 
-HELP = "a data set of graphs as vectors, in Parquet files"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `cgir embed`."""

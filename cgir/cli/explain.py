@@ -16,7 +16,6 @@ from .targets import default_shape, load_or_trace
 if TYPE_CHECKING:
     from encoders.explain import Explanation
 
-HELP = "why a network got its score: what each operator is worth to a predictor"
 DRAWINGS = (".svg", ".png", ".html")
 
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from encoders.models.registry import GraphEncoder
 
 log = logging.getLogger(__name__)
-HELP = "learn a ranking from few labels: of your own models, or of a data set"
 HEADS = ("blend", "gp", "carl", "rank", "logistic", "listmle", "warp", "mse")  # of encoders.Predictor
 EPILOG = """measurements:
   A table with commas and a first line of names: `model`, and a column for each metric.

@@ -19,7 +19,6 @@ from .trainable_models import Examples, build_model, model_names
 if TYPE_CHECKING:
     from search import Latency
 
-HELP = "measure how long networks take on this machine's processor"
 EPILOG = """examples:
   cgir latency net.py:build --input-shape 1,3,224,224              build() in net.py returns a PyTorch module
   cgir latency net.onnx --threads 2                                files know their shapes

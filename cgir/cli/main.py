@@ -1,7 +1,7 @@
 """Entry point of the command line: the table of commands, their parser, and how errors are reported.
 
-Help has to appear at once, so modules of this folder import nothing at module level that is above `cgir` (frontends,
-encoders, contrastive, torch): functions import it when they run.
+Help has to appear at once, so the module of a command is imported when it was chosen, and imports nothing at module
+level that is above `cgir` (frontends, encoders, contrastive, torch): functions import it when they run.
 """
 
 from __future__ import annotations
@@ -10,30 +10,14 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Protocol, cast
 
 from cgir import __version__
 from cgir.errors import MESSAGE_LIMIT, CgirError, one_line, printable
 from cgir.interrupts import Terminated, termination_as_exception
 
-from . import (
-    demo,
-    diff,
-    embed,
-    explain,
-    finetune,
-    latency,
-    predict,
-    pretrain,
-    score,
-    search,
-    select,
-    show,
-    space,
-    tables,
-    trace,
-)
 from .options import join_signed
 from .output import discard_output, prepare_streams, say_error
 from .parsing import Parser, check_words
@@ -59,9 +43,7 @@ WAITING = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}  # variables by
 
 
 class Command(Protocol):
-    """What a module of this folder provides for a command; `HELP` is its line in `cgir --help`."""
-
-    HELP: str
+    """What a module of this folder provides for a command."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare options, description and examples."""
@@ -70,15 +52,30 @@ class Command(Protocol):
         """Carry out the command; returns the exit status."""
 
 
-COMMANDS: dict[str, Command] = {
-    "trace": trace, "show": show, "diff": diff, "space": space, "tables": tables, "pretrain": pretrain, "embed": embed,
-    "finetune": finetune, "predict": predict, "explain": explain, "score": score, "search": search,
-    "select": select, "latency": latency, "demo": demo,
-}  # fmt: skip
+COMMANDS = {  # name of a module of this folder -> its line in `cgir --help`
+    "trace": "turn a PyTorch, Keras, TensorFlow or ONNX model into a graph",
+    "show": "print or draw a saved graph",
+    "diff": "say where two graphs part",
+    "space": "a search space: one of its networks as a graph, or many as a data set",
+    "tables": "label tables: list them, make one of a benchmark's official file, or a data set of one",
+    "pretrain": "train an encoder on unlabelled graphs",
+    "embed": "a data set of graphs as vectors, in Parquet files",
+    "finetune": "learn a ranking from few labels: of your own models, or of a data set",
+    "predict": "rank networks, with a predictor of yours or without any label",
+    "explain": "why a network got its score: what each operator is worth to a predictor",
+    "score": "score untrained networks by zero-cost proxies, in seconds",
+    "search": "find the best networks of a search space with few queries",
+    "select": "train a supernet, which holds all networks of a search space, and select one of them",
+    "latency": "measure how long networks take on this machine's processor",
+    "demo": "the whole line in a few minutes",
+}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `command` is the chosen one, and `action` that of `cgir tables`."""
+def build_parser(commands: Iterable[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser, with the options of these commands; of others, whose modules are not imported, only the names.
+
+    `command` is the chosen one, and `action` that of `cgir tables`.
+    """
     root = Parser(
         prog="cgir",
         description="Networks as computation graphs; graphs as vectors; vectors as a ranking learned from few labels.",
@@ -88,8 +85,10 @@ def build_parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"cgir {__version__}")
     root.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        command.add_arguments(subparsers.add_parser(name, help=command.HELP))
+    for name, line in COMMANDS.items():
+        parser = subparsers.add_parser(name, help=line)
+        if name in commands:
+            _command(name).add_arguments(parser)
     return root
 
 
@@ -132,8 +131,13 @@ def _wait_passively() -> None:
 
 def _run(words: list[str]) -> int:
     check_words(words)
-    args = build_parser().parse_args(join_signed(words))
-    return COMMANDS[args.command].run(args)
+    chosen = [word for word in words if not word.startswith("-")][:1]
+    args = build_parser(chosen).parse_args(join_signed(words))
+    return _command(args.command).run(args)
+
+
+def _command(name: str) -> Command:
+    return cast(Command, import_module(f".{name}", __package__))
 
 
 def _report(error: Exception) -> int:

@@ -21,7 +21,6 @@ from .targets import default_shape, load_or_trace, open_targets, read_graphs
 if TYPE_CHECKING:
     from encoders import Predictor
 
-HELP = "rank networks, with a predictor of yours or without any label"
 SHIPPED_ENCODER = "universal"
 EPILOG = """examples:
   cgir predict                                                         \

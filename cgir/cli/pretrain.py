@@ -12,7 +12,6 @@ from cgir.store import GraphStore
 from .options import add_device_option, parse_seed, positive_int
 from .output import say
 
-HELP = "train an encoder on unlabelled graphs"
 ENCODER = "encoder.safetensors"  # in the folder that `contrastive.pretrain` writes
 CONTRASTS = ("spectral", "wl", "wl_shares", "supcon", "simclr")
 LOSS_PARTS = {

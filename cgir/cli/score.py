@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from .trainable_models import Examples
 
-HELP = "score untrained networks by zero-cost proxies, in seconds"
 PROXIES = {
     "params": "number of parameters",
     "flops": "FLOPs of one example",

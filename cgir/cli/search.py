@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from search import History, Method
 
 log = logging.getLogger(__name__)
-HELP = "find the best networks of a search space with few queries"
 METHODS = {
     "evolve": "children of the best networks, of which a predictor chooses what to ask",
     "random": "networks drawn at random",

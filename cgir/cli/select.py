@@ -18,7 +18,6 @@ from .output import say
 if TYPE_CHECKING:
     from search.one_shot import Images, Selected, Supernet, Trained
 
-HELP = "train a supernet, which holds all networks of a search space, and select one of them"
 SPACES = ("nasbench201", "nasbench1shot1", "darts")
 RULES = {
     "argmax": "the largest architecture weights, as DARTS does",

@@ -12,8 +12,6 @@ from .graph_output import write_drawings
 from .options import add_drawing_options
 from .output import say
 
-HELP = "print or draw a saved graph"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `cgir show`."""

@@ -25,7 +25,6 @@ from .output import say
 if TYPE_CHECKING:
     from frontends.spaces.space import Space
 
-HELP = "a search space: one of its networks as a graph, or many as a data set"
 EPILOG = """examples:
   cgir space                                                  all search spaces
   cgir space transnas_macro                                   what its strings look like

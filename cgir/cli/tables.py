@@ -14,7 +14,6 @@ from cgir.store import GraphStore
 from .options import add_limits_option
 from .output import say
 
-HELP = "label tables: list them, make one of a benchmark's official file, or a data set of one"
 EPILOG = """formats, and the files that users have:
   nasbench101       nasbench_only108.tfrecord, nasbench_full.tfrecord
   nasbench201       NATS-tss-*-simple or -full (folder or .tar), NATS-tss-*.pickle.pbz2, NAS-Bench-201-*.pth

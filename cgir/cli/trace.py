@@ -13,7 +13,6 @@ from .options import MODEL, add_drawing_options, add_trace_options
 from .output import say
 from .targets import trace_model
 
-HELP = "turn a PyTorch, Keras, TensorFlow or ONNX model into a graph"
 EPILOG = """examples:
   cgir trace net.py:build --input-shape 1,3,224,224 --svg net.svg      \
 build() in net.py returns a PyTorch or Keras model, or an ONNX one

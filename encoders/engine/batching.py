@@ -41,6 +41,8 @@ BREAK_EVEN = 0.85
 # Nodes computed at once: more nodes share more classes, but arrays beyond 32 MB are returned to the system and cost a
 # page fault every 4 kB.
 CHUNK_NODES = {"auto": 250_000, "compressed": 250_000, "plain": 50_000}
+# Nodes of all graphs up to which `embed` finds no classes: that takes 5 ms, which is what 500 nodes by themselves take.
+FEW_NODES = 500
 
 
 class StreamBlocks(NamedTuple):
@@ -195,7 +197,7 @@ class GraphTensors:
 
     def _plain(self, indices: IntArray, nodes: IntArray, sizes: IntArray) -> TensorBatch:
         """The graphs at `indices`, which have `sizes` (G,) `nodes` (N,), with a row for every node."""
-        kinds, kind_rows = unique_inverse(self.batch.kind[nodes], len(self.batch.kinds))
+        kinds = self.batch.kind[nodes]
         in_edge_ptr, edge_ptr = self.batch.in_edge_ptr, self.batch.edge_ptr
         edge_counts = np.diff(edge_ptr)[indices]
         shifts = offsets(sizes)[:-1] - self.batch.ptr[indices]
@@ -203,12 +205,15 @@ class GraphTensors:
         sources = (self.batch.src[edges] + np.repeat(shifts, edge_counts)).astype(np.int32)
         in_neighbours = Segments.from_sizes(np.diff(in_edge_ptr)[nodes], sources, len(nodes))
         node_rows = Segments.from_sizes(sizes, np.arange(len(nodes), dtype=np.int32), len(nodes))
-        forward = in_neighbours.pattern
-        streams = [
-            StreamBlocks(_plain_blocks(pattern, kind_rows, len(kinds), self.depth), node_rows)
-            for pattern in (forward, forward.transpose())
-        ]
-        return self._tensor_batch(kinds, streams, in_neighbours)
+        patterns = (in_neighbours.pattern, in_neighbours.pattern.transpose())
+        if (
+            len(nodes) <= FEW_NODES
+        ):  # one block for all layers takes less time to make than it saves to embed kinds once
+            blocks = [[MessageBlock(None, Segments(pattern))] * self.depth for pattern in patterns]
+        else:
+            kinds, kind_rows = unique_inverse(kinds, len(self.batch.kinds))
+            blocks = [_plain_blocks(pattern, kind_rows, len(kinds), self.depth) for pattern in patterns]
+        return self._tensor_batch(kinds, [StreamBlocks(stream, node_rows) for stream in blocks], in_neighbours)
 
     @cached_property
     def _kind_of_class(self) -> IntArray:

@@ -35,6 +35,11 @@ class MessageBlock:
     def __len__(self) -> int:
         return len(self.neighbours)
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether rows of depth l are those of depth l - 1, as in plain batches."""
+        return self._self is None
+
     def self_rows(self, x: Tensor) -> Tensor:
         """States of depth l - 1 (rows, F) -> the state that each row had there (C, F)."""
         return x if self._self is None else self._self @ x

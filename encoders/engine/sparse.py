@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+
+FEW_ENTRIES = 2000  # for which a sort takes less time than SciPy's checks
 
 
 class SparsityPattern:
@@ -51,7 +52,8 @@ class SparsityPattern:
     @cached_property
     def transpose_with_order(self) -> tuple[SparsityPattern, Tensor]:
         """The transpose, and the index (E,) that each of its entries has in this pattern."""
-        if self.columns.device.type == "cpu":  # linear time; PyTorch would have to sort
+        if self.columns.device.type == "cpu" and len(self.columns) > FEW_ENTRIES:
+            # linear time; PyTorch has to sort
             indices = torch.arange(len(self.columns), dtype=torch.int32).numpy()
             shape = (self.num_rows, self.num_columns)
             csc = csr_array((indices, self.columns.numpy(), self.row_ptr.numpy()), shape).tocsc()
@@ -91,7 +93,7 @@ class SparseMatrix:
         return SparseMatrix(pattern, None if self.weights is None else self.weights.index_select(0, order))
 
     def __matmul__(self, x: Tensor) -> Tensor:
-        return _product(x, self)
+        return _product(x, self) if torch.is_grad_enabled() else self.product(x)
 
     def product(self, x: Tensor) -> Tensor:
         """(C, F) -> (R, F): the product without a gradient, in the precision of x."""
@@ -99,14 +101,10 @@ class SparseMatrix:
         if weights is not None:
             weights = self._weights_by_dtype.setdefault(x.dtype, weights.to(x.dtype))
         pattern = self.pattern
-        return embedding_bag(
-            pattern.columns,
-            x.contiguous(),
-            pattern.row_ptr,
-            mode="sum",
-            per_sample_weights=weights,
-            include_last_offset=True,
-        )
+        # `torch.nn.functional.embedding_bag` checks its arguments for twice as long as a small product takes
+        return torch.embedding_bag(
+            x.contiguous(), pattern.columns, pattern.row_ptr, False, 0, False, weights, include_last_offset=True
+        )[0]
 
 
 class _Product(torch.autograd.Function):

@@ -11,6 +11,7 @@ from itertools import chain, islice, pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -19,12 +20,12 @@ from cgir.graph_batch import GraphBatch
 from cgir.ragged import spans
 from cgir.store.graph_store import GraphStore
 from cgir.typing import Float32Array, IntArray
-from frontends.torch.module_shadow import shadow_of
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
 
-from .batching import CHUNK_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, check_nonempty
+from .batching import CHUNK_NODES, FEW_NODES, Engine, Graphs, GraphTensors, TensorBatch, as_batch, check_nonempty
 from .devices import Device, device_for, in_bfloat16, on_device
+from .evaluation import in_evaluation_mode
 
 PREPARED_NODES = 4_000_000  # nodes whose classes are computed together, at 6 layers about 100 bytes each
 PREPARED_GRAPHS = 4096  # graphs packed into one batch where a source yields them one by one
@@ -74,27 +75,40 @@ def embed(
         The module's outputs, one after the other in the order of the graphs; (0,) where there is none.
     """
     where = device_for(module, device)
-    module = on_device(module, where)
-    width = next(module.parameters()).shape[-1]
+    module = in_evaluation_mode(on_device(module, where))
+    if (few := _few(graphs, max_nodes, engine)) is not None:
+        arrays = GraphTensors(few, depth, "plain").minibatch(np.arange(len(few)))
+        with in_bfloat16(where, autocast):
+            return _output(module, arrays, where)
     indices: list[IntArray] = []
     chunks = _chunks(prepared_parts(graphs, depth, engine), max_nodes, indices)
     single_chunk = isinstance(graphs, Graph) or (
         isinstance(graphs, GraphBatch) and graphs.num_nodes <= (max_nodes or CHUNK_NODES[engine])
     )
     outputs = []
-    if any(part.training for part in module.modules()):  # by another thread, perhaps, which goes on
-        module = shadow_of(module)
-        module.eval()
     with (
         tqdm(desc="embed", unit=" graphs", delay=3, disable=not progress) as bar,
         in_bfloat16(where, autocast),
     ):
         # a single chunk gains nothing from a second thread
         for chunk in chunks if single_chunk else prefetch(chunks):
-            with threads_for(chunk.mean_rows * width):
-                outputs.append(module(chunk.to(where)).float().cpu().numpy())
+            outputs.append(_output(module, chunk, where))
             bar.update(len(chunk))
     return np.concatenate(outputs)[np.concatenate(indices)] if outputs else np.zeros(0, np.float32)
+
+
+def _output(module: nn.Module, batch: TensorBatch, device: torch.device) -> Float32Array:
+    with threads_for(batch.mean_rows * next(module.parameters()).shape[-1]):
+        found: Float32Array = module(batch.to(device)).float().cpu().numpy()
+    return found
+
+
+def _few(graphs: GraphSource, max_nodes: int | None, engine: Engine) -> GraphBatch | None:
+    """Graphs with so few nodes that finding classes among them takes longer than computing every node."""
+    if engine == "compressed" or not isinstance(graphs, Graph | GraphBatch):
+        return None
+    batch = as_batch(graphs)
+    return batch if 0 < batch.num_nodes <= min(FEW_NODES, max_nodes or FEW_NODES) else None
 
 
 def _chunks(parts: Iterable[PreparedPart], max_nodes: int | None, indices: list[IntArray]) -> Iterator[TensorBatch]:

@@ -26,7 +26,6 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotrf, dpotri
-from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from cgir.typing import FloatArray
@@ -241,6 +240,8 @@ def _maximise_evidence(
     """
     objective = _negative_log_posterior(products, y, known, start)
     options = {"maxiter": MAX_ITERATIONS}
+    from scipy.optimize import minimize  # not needed where a fitted process predicts
+
     result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start), options=options)
     if not np.isfinite(result.fun) or result.fun >= NOT_POSITIVE_DEFINITE:
         logger.warning(

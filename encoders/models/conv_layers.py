@@ -37,6 +37,9 @@ class GraphConv(nn.Module):
 
     def forward(self, x: Tensor, block: MessageBlock) -> Tensor:
         """(C of depth l - 1, in_channels) -> (C of depth l, out_channels)."""
+        if block.keeps_rows:
+            mean = block.neighbours.mean @ x
+            return torch.addmm(self.self_linear(x), mean, self.neighbour_linear.weight.t())
         # both products are computed in one and before aggregation, as depth l - 1 has fewer classes; rows 2 r and
         # 2 r + 1 are the products of row r
         both = linear(x, torch.cat([self.self_linear.weight, self.neighbour_linear.weight]))

@@ -77,7 +77,9 @@ class Stream(nn.Module):
     def states(self, x: Tensor, stream: StreamBlocks) -> Tensor:
         """Embeddings of the kinds (K, width) -> states of the rows of the last layer."""
         for layer, norm, block in zip(self.layers, self.norms, stream.blocks, strict=True):
-            update, residual = self.dropout(norm(layer(x, block), block.multiplicity).relu_()), block.self_rows(x)
+            update, residual = norm(layer(x, block), block.multiplicity).relu_(), block.self_rows(x)
+            if self.dropout.p and self.dropout.training:
+                update = self.dropout(update)
             x = residual + update if residual is x else residual.add_(update)  # in place only where it is a copy
         return x
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.ensemble import GradientBoostingRegressor
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
 
 from cgir.analysis.batch_costs import batch_flops, batch_params
 from cgir.analysis.graph_properties import properties
@@ -22,6 +19,11 @@ from cgir.typing import FloatArray
 from encoders.engine.batching import Graphs, GraphTensors, as_batch
 from encoders.features.label_transforms import RankGauss, check_labels
 from encoders.features.scalers import Scaler
+
+if TYPE_CHECKING:  # scikit-learn takes longer to import than predictions of others take
+    from sklearn.ensemble import GradientBoostingRegressor
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import Kernel
 
 # Of 80 settings (trees, rate, depth, sampling of rows and columns) the one with the highest Kendall's tau-b on
 # NAS-Bench-Macro, on the mean of 50, 100 and 200 labels and three draws, 2,000 other networks scored: .883; ten others
@@ -91,6 +93,8 @@ class TreesPredictor:
         Raises:
             LabelError: labels missing, not finite or all equal.
         """
+        from sklearn.ensemble import GradientBoostingRegressor
+
         vectors = _properties(graphs)
         labels = check_labels(y, len(vectors))
         self.labels = RankGauss.fit(labels)
@@ -127,6 +131,9 @@ class HandPredictor:
         Raises:
             LabelError: as `Predictor.fit`.
         """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
         vectors = _properties(graphs)
         labels = check_labels(y, len(vectors))
         self.labels, self.scaler = RankGauss.fit(labels), Scaler.fit(vectors if pool is None else _properties(pool))
@@ -148,6 +155,8 @@ def _properties(graphs: Graphs) -> FloatArray:
 
 
 def _kernel(dimensions: int) -> Kernel:
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+
     # squared distances of standardised vectors grow with their length
     size = float(np.sqrt(dimensions))
     rbf = ConstantKernel(1.0, (1e-3, 1e3)) * RBF(size, (0.05 * size, 50 * size))

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.stats import rankdata
 
 from cgir.typing import FloatArray, IntArray
 from encoders.features.graph_features import FLOPS, PARAMS, GraphFeatures
@@ -295,6 +294,8 @@ def _binned_scores(
 
 def _bins(y: FloatArray, num_bins: int) -> FloatArray:
     """Which of equal parts of all labels each belongs to."""
+    from scipy.stats import rankdata  # takes longer to import than predictions take
+
     bins: FloatArray = np.floor(num_bins * (rankdata(y) - 0.5) / len(y))
     return bins
 

