@@ -40,6 +40,7 @@ from .weisfeiler_lehman import Colors, kind_color, mix
 Classes = Int32Array
 Direction = Literal["forward", "backward", "both"]
 
+PIECE = 32_768  # nodes whose keys are mixed together: 256 kB, of which some arrays fit into a processor's cache
 # digits of pi
 _OWN, _SOURCE, _READER = (np.uint64(0x243F6A8885A308D3), np.uint64(0x13198A2E03707344), np.uint64(0xA4093822299F31D0))
 
@@ -139,6 +140,8 @@ def build_class_table(
         )
     batches = [batches] if isinstance(batches, GraphBatch) else batches
     parts = [_part(batch, depth, direction, check) for batch in batches]
+    if len(parts) == 1:
+        return ClassTable(tuple(parts[0].kinds), parts[0].layers, parts[0].node_class)
     kinds = dict[NodeKind, int]()
     # of each part's classes at the depth that was merged last, their numbers in the whole
     merged = [np.asarray([kinds.setdefault(kind, len(kinds)) for kind in part.kinds], np.int32) for part in parts]
@@ -191,23 +194,61 @@ def _number(values: Colors) -> tuple[Classes, Colors]:
 
 
 def _part(batch: GraphBatch, depth: int, direction: Direction, check: bool) -> _Part:
-    """The class table of one batch."""
-    levels = list(_refine(batch, depth, direction))
-    sources, targets, _ = _edges(batch, direction)[0]
+    """The class table of one batch.
+
+    Nodes are numbered at the last depth alone. The classes of a depth before are those of a few nodes: one of each
+    class of the next depth, and its neighbours.
+    """
+    edges = _edges(batch, direction)[0]
+    kind, keys = _tree_keys(batch, depth, edges)
+    sources, targets = edges.sources, edges.targets
     if direction == "backward":
         order = np.argsort(targets, kind="stable")
         sources, targets = sources[order], targets[order]
+    if check:
+        levels = [kind, *(_number(level)[0] for level in keys)]
+        for level, (before, classes) in enumerate(pairwise(levels), 1):
+            _check(level, classes, kind, [(before[sources], targets)])
     degree = np.bincount(targets, minlength=batch.num_nodes)
     starts = offsets(degree)
-    kind, layers = levels[0][0], []
-    for level, ((before, _), (classes, keys)) in enumerate(pairwise(levels), 1):
-        if check:
-            _check(level, classes, kind, [(before[sources], targets)])
-        nodes = _members(classes, len(keys))
-        neighbours = sources[ranges(starts[nodes], degree[nodes])]
-        layers.append(ClassLayer(before[nodes], before[neighbours], offsets(degree[nodes])))
-    kinds = [batch.kinds[row] for row in batch.kind[_members(kind, len(levels[0][1]))].tolist()]
-    return _Part(kinds, [keys for _, keys in levels[1:]], layers, levels[-1][0])
+    node_class, values = _number(keys[-1]) if depth else (kind, np.zeros(int(kind.max(initial=-1)) + 1, np.uint64))
+    nodes, layers, class_keys = _members(node_class, len(values)), list[ClassLayer](), [values][:depth]
+    for level in range(depth - 1, -1, -1):  # from the classes of depth level + 1, of which `nodes` are one each
+        sizes = degree[nodes]
+        behind = np.concatenate([nodes, sources[ranges(starts[nodes], sizes)]])
+        if level:
+            rows, values = _number(keys[level - 1][behind])
+            class_keys.insert(0, values)
+        else:  # in the order of all nodes, the same for both directions
+            rows, values = kind[behind], np.zeros(int(kind.max(initial=-1)) + 1, np.uint64)
+        layers.insert(0, ClassLayer(rows[: len(nodes)], rows[len(nodes) :], offsets(sizes)))
+        nodes = behind[_members(rows, len(values))]
+    return _Part([batch.kinds[row] for row in batch.kind[nodes].tolist()], class_keys, layers, node_class)
+
+
+def _tree_keys(batch: GraphBatch, depth: int, edges: _Edges) -> tuple[Classes, list[Colors]]:
+    """Every node's class at depth 0, and at depths 1 .. depth the keys (N,) of trees that `_refine` gives to classes.
+
+    Without numbers, which take longer than the sums of all nodes.
+    """
+    kind, rows = _number(batch.kind.astype(np.uint64))
+    colors = np.asarray([kind_color(batch.kinds[row]) for row in rows.tolist()], np.uint64)
+    terms, sent, keys = mix(colors ^ _OWN)[kind], mix(colors ^ edges.salt)[kind], list[Colors]()
+    for level in range(depth):
+        total = terms.copy()
+        np.add.at(total, edges.targets, sent.take(edges.sources))
+        keys.append(total)
+        if level < depth - 1:
+            sent = _mixed(total, edges.salt)
+    return kind, keys
+
+
+def _mixed(keys: Colors, salt: np.uint64) -> Colors:
+    """`mix(keys ^ salt)`, in pieces that stay in a processor's cache."""
+    out = np.empty_like(keys)
+    for start in range(0, len(keys), PIECE):
+        out[start : start + PIECE] = mix(keys[start : start + PIECE] ^ salt)
+    return out
 
 
 def _join(layers: list[ClassLayer], merged: list[Classes]) -> ClassLayer:
