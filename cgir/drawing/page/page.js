@@ -1,6 +1,8 @@
 // Puts the parts together: one drawing, or two side by side, and what mouse, keyboard and address do.
 "use strict";
 
+const LONGEST_PRINT = 12000; // pixels of a drawing that is printed on several pages
+
 class GraphPage {
   constructor(place, data, {address = true, onSelect = () => {}} = {}) {
     this.model = new Model(data);
@@ -143,16 +145,20 @@ class GraphPage {
     history.replaceState(null, "", hash || location.pathname + location.search);
   }
 
-  // All of the graph on the paper, boxes apart as long as they are not too many.
+  // All of the graph on the paper, in its size on a few pages, or on one; boxes apart as long as they are not too many.
   print() {
     const {view} = this, {width, height} = view.scene.bounds();
+    view.isPrinting = true;
     view.svg.setAttribute("viewBox", `-10 -10 ${width + 20} ${height + 20}`);
+    if (height < LONGEST_PRINT) view.svg.style.width = `${width + 20}px`;
     view.world.removeAttribute("transform");
     view.render({left: -Infinity, top: -Infinity, right: Infinity, bottom: Infinity}, 1, 5000);
   }
 
   afterPrint() {
+    this.view.isPrinting = false;
     this.view.svg.removeAttribute("viewBox");
+    this.view.svg.style.width = "";
     this.view.redraw();
   }
 }

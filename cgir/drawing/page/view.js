@@ -115,9 +115,9 @@ class View {
   }
 
   redraw() {
-    if (this.waiting) return;
+    if (this.waiting || this.isPrinting) return;
     this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.draw(); });
+    requestAnimationFrame(() => { this.waiting = false; if (!this.isPrinting) this.draw(); });
   }
 
   draw() {
