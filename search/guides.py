@@ -13,7 +13,7 @@ import numpy as np
 from cgir.errors import CgirError, one_line
 from cgir.graph_batch import GraphBatch
 from cgir.typing import FloatArray
-from encoders import Predictor
+from encoders import Metric, Predictor
 from encoders.features.graph_features import GraphFeatures, compute_features
 from encoders.predictors.estimators_blend import BlendEstimator
 from encoders.predictors.stacking import Model
@@ -126,17 +126,22 @@ class Guide:
         return means * objective.sign, ACQUISITIONS[self._acquisition](means, stds, rng) * objective.sign
 
     def _fit(self, objective: Objective, known: Known) -> bool:
-        model, values = self._model(objective, known), known.column(objective.name) * objective.sign
+        model, values = self._model(objective, known), known.column(objective.name)
         reader, labelled = self._reader(model), np.flatnonzero(np.isfinite(values))
         if len(np.unique(values[labelled])) >= 2:
             rows = [known.rows[row] for row in labelled]
             graphs = reader.rows(known.history, rows)
-            model.fit(graphs, values[labelled], seed=self._seed, pool=reader.pool)
+            if isinstance(model, Predictor):  # knows what is learned of a latency
+                metric = Metric(objective.name, Metric.guess(objective.name).unit, not objective.maximise)
+                model.fit(graphs, values[labelled], seed=self._seed, pool=reader.pool, metric=metric)
+            else:
+                model.fit(graphs, objective.sign * values[labelled], seed=self._seed, pool=reader.pool)
             self._without_unit.discard(objective.name)
             return True
         self._without_unit.add(objective.name)
         if isinstance(model, Predictor) and _knows_sources_alone(model):
-            model.fit([], [], seed=self._seed, pool=reader.pool)
+            metric = Metric(objective.name, Metric.guess(objective.name).unit, not objective.maximise)
+            model.fit([], [], seed=self._seed, pool=reader.pool, metric=metric)
         return _can_predict(model)
 
     def _model(self, objective: Objective, known: Known) -> Model:

@@ -37,7 +37,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cgir.errors", "cgir.typing", "cgir.atomic_files"),
         ("cgir",),
         ("cgir.passes", "cgir.analysis"),
-        ("cgir.store", "cgir.drawing"),
+        ("cgir.store", "cgir.drawing", "cgir.pages"),
         ("cgir.cli", "cgir.__main__"),
     ),
     "frontends": (

@@ -60,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo, and write its report to `args.output`."""
-    demo_report.check_matplotlib()
     check_packages("frontends", "encoders", "contrastive", "search")
     run_demo(args.output, args.seed)
     return 0
@@ -77,33 +76,45 @@ def run_demo(folder: Path, seed: int = 0, config: DemoConfig | None = None) -> N
     config = config or DemoConfig()
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
+    _print("Everything once, in a few minutes: graphs, pretraining, and rankings of networks from few labels or none.")
     _print("1. Three networks as graphs, traced without data or weights (the first time includes PyTorch's own start)")
-    drawing, example = folder / "resnet50.svg", _trace_networks(folder / "resnet50.svg")
-    _print("2. cgir-digits: 750 small networks of three families, each trained on real images")
+    example = _trace_networks(folder / "resnet50.svg")
+    _print("2. Labels that come with the package: 750 small networks of three families, each trained on digits")
     families, unlabelled = _load_digits(seed, config.extra_graphs)
     for name, family in families.items():
         GraphStore.write(folder / f"{name}.parquet", family.graphs, family=name, labels={"accuracy": family.labels})
-    _print(f"3. Contrastive pretraining on {len(unlabelled)} graphs, no labels")
+    _print(f"3. A small encoder learns from {len(unlabelled)} graphs, no labels")
     names = [name for name in families for _ in range(len(unlabelled) // len(families))]
     encoder = _pretrain(unlabelled, names, folder / f"pretraining-{seed}", config.pretraining_steps, seed)
-    _print(f"4. {config.labels} labels of {TARGET}, {config.draws} draws; the other two families bring all of theirs")
+    _print(
+        f"4. Which networks of {TARGET} are good? With {config.labels} of their labels ({config.draws} draws), and "
+        "none; the other two families bring all of theirs. 1 is the true order, 0 is chance"
+    )
     target = families[TARGET]
     sources, methods = _others(families, TARGET), _methods(encoder, config.train)
     outcomes = [_evaluate(name, method, target, sources, seed, config) for name, method in methods.items()]
     _print(demo_report.text_table(outcomes, config.labels))
     predictor, test = _fit_first_draw(methods["cgir"], target, sources, seed, config.labels)
     predictor.save(folder / "predictor")
-    picture = folder / "scatter.png"
-    demo_report.draw_scatter(picture, predictor.predict(test.graphs), test.labels, config.labels)
-    _print(
-        "5. Rehearsal: a few networks of a family learn to draw waves, without labels; the other families bring theirs"
-    )
+    picture = demo_report.scatter(predictor.predict(test.graphs), test.labels, config.labels)
+    _print("5. Without labels: a few networks of a family are trained for a second each to draw waves, as a hint")
     _rehearse(families, config.rehearsed, seed)
-    seconds = time.monotonic() - start
-    report = folder / "report.html"
-    demo_report.write_page(report, outcomes, config.labels, picture, drawing, example, seconds)
+    report, commands = folder / "report.html", _next(folder)
+    demo_report.write_page(report, outcomes, config.labels, picture, example, commands)
     files = f"Report: {report}, predictor: {folder / 'predictor'}, graphs with labels: {folder}/*.parquet"
     _print(f"{files} ({time.monotonic() - start:.0f} s)")
+    _print("\n".join(["What next:", *(f"  {line}" for line in commands)]))
+
+
+def _next(folder: Path) -> list[str]:
+    """Commands to go on with."""
+    return [
+        f"cgir predict {folder / TARGET}.parquet --predictor {folder / 'predictor'}    what the demonstration learned",
+        "cgir trace net.py:build --input-shape 1,3,224,224 --html net.html    a model of yours as a graph",
+        "cgir predict net.py:build --task imagenet_top1 --input-shape 1,3,224,224    a guess without a label",
+        "cgir finetune @models.txt --labels measured.csv -o ranker    a ranking from your measurements",
+        "cgir search nasbench201 --table digits --queries 40    a search of networks",
+    ]
 
 
 def _print(text: str) -> None:

@@ -1,26 +1,20 @@
-"""Report of `cgir demo`: a table for the terminal, a scatter plot, one self-contained HTML page."""
+"""Report of `cgir demo`: a table for the terminal, and one self-contained HTML page."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, stdev
 
-from cgir.atomic_files import atomic_path
-from cgir.errors import CgirError
+from cgir.drawing.module_blocks import collapse
+from cgir.drawing.svg import svg
 from cgir.graph import Graph
+from cgir.pages import layout
+from cgir.pages.charts import Axis, Chart
+from cgir.pages.layout import figure, html_table, next_steps
 from cgir.typing import FloatArray
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse } th, td { padding: .3rem .9rem; text-align: right; border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left } tr.first { font-weight: 600 }
-.graph { overflow: auto; max-height: 40rem; border: 1px solid #ddd } img { max-width: 34rem }
-"""
 
 
 @dataclass(frozen=True)
@@ -37,50 +31,38 @@ class Outcome:
         return self.method, _cell(self.zero_label) if self.zero_label else "", _cell(self.spearman), _cell(self.kendall)
 
 
-def check_matplotlib() -> None:
-    """Raise CgirError where matplotlib, which draws the scatter plot, is not installed."""
-    try:
-        found = find_spec("matplotlib") is not None
-    except ValueError:  # its place in sys.modules is taken by something that is no module
-        found = False
-    if not found:
-        raise CgirError("the demo draws with matplotlib, which is not installed: pip install 'cgir[demo]'")
-
-
 def text_table(outcomes: Sequence[Outcome], labels: int) -> str:
     """The comparison as text in columns; `labels` is how many a method was given."""
     lines = [_columns(labels), *(outcome.cells() for outcome in outcomes)]
     return "\n".join("   " + f"{line[0]:22s}" + "".join(f"{cell:>22s}" for cell in line[1:]) for line in lines)
 
 
-def draw_scatter(path: Path, scores: FloatArray, accuracies: FloatArray, labels: int) -> None:
-    """Draw accuracy against predicted rank, as PNG.
+def scatter(scores: FloatArray, accuracies: FloatArray, labels: int) -> str:
+    """A chart of accuracy against predicted rank.
 
     Args:
-        path: the file.
         scores: (G,) predictions for networks that were held out.
         accuracies: (G,) theirs, 0 to 1.
         labels: how many the predictor was given.
     """
-    from matplotlib.figure import Figure
     from scipy.stats import rankdata  # takes longer to import than a help text to appear
 
     from encoders.metrics import spearman
 
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.scatter(rankdata(scores), 100 * accuracies, s=14, alpha=0.7, edgecolors="none", color="#2b6cb0")
-    axes.set_xlabel("predicted rank (right is better)")
-    axes.set_ylabel("accuracy on held-out digits, %")
-    agreement = f"Spearman {spearman(scores, accuracies):.3f}"
-    axes.set_title(f"{len(scores)} networks ranked after {labels} labels (one draw), {agreement}", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    ranks = rankdata(-scores)
+    chart = Chart(
+        Axis.around("predicted rank, 1 is the best", ranks, whole=True), Axis.around("accuracy, %", accuracies * 100)
+    )
+    chart.dots(ranks, 100 * accuracies, "dot")
+    caption = (
+        f"{len(scores)} networks that were not shown to it, ranked after {labels} labels (the first draw): the rank "
+        f"correlation (Spearman) is {spearman(scores, accuracies):.2f}; 1 would be the true order, 0 none at all."
+    )
+    return figure("Ranking after few labels", chart.svg("accuracy against predicted rank"), caption)
 
 
 def write_page(
-    path: Path, outcomes: Sequence[Outcome], labels: int, picture: Path, drawing: Path, graph: Graph, seconds: float
+    path: Path, outcomes: Sequence[Outcome], labels: int, picture: str, graph: Graph, commands: Sequence[str]
 ) -> None:
     """Write one HTML page with everything in it.
 
@@ -88,35 +70,23 @@ def write_page(
         path: the page.
         outcomes: one a method, the library's own first.
         labels: how many each method was given.
-        picture: PNG to embed.
-        drawing: SVG of `graph` to embed.
-        graph: whose report is shown.
-        seconds: that the demo took.
+        picture: of `scatter`.
+        graph: a network that was traced, which is drawn.
+        commands: to go on with.
     """
-    image = base64.b64encode(picture.read_bytes()).decode()
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><title>cgir demo</title>",
-        f"<style>{STYLE}</style><h1>cgir demo</h1>",
-        "<p>250 networks of a family, labels of two others known; "
-        "the accuracies of a few are given, the others are ranked.",
-        f"Mean and standard deviation over {len(outcomes[0].spearman)} draws of labels; "
-        f"measured in {seconds:.0f} s.</p>",
-        f"{_html_table(outcomes, labels)}"
-        f"<p><img alt='predicted rank against accuracy' src='data:image/png;base64,{image}'></p>",
-        f"<h2>{escape(graph.name)} as a graph</h2><pre>{escape(graph.report())}</pre>"
-        f"<div class=graph>{drawing.read_text(encoding='utf-8')}</div></html>",
-    ]
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
-
-
-def _html_table(outcomes: Sequence[Outcome], labels: int) -> str:
     head, *rows = [_columns(labels), *(outcome.cells() for outcome in outcomes)]
-    body = "".join(
-        f"<tr{' class=first' if i == 0 else ''}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for i, row in enumerate(rows)
-    )
-    return "<table><tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + f"</tr>{body}</table>"
+    parts = [
+        "<p class=big>250 small networks of one family are ranked. Of two other families all accuracies are known; "
+        f"of this one those of {labels} networks, or none.</p>",
+        f"<p>Rank correlations of predicted and true order on the other networks, mean and standard deviation over "
+        f"{len(outcomes[0].spearman)} draws of the {labels}.</p>",
+        html_table(head, rows),
+        picture,
+        f"<h2>{escape(graph.name)} as a graph</h2><pre>{escape(graph.report())}</pre>",
+        f"<div class=drawing>{svg(graph, collapse(graph))}</div>",
+        next_steps(commands),
+    ]
+    layout.write_page(path, "What cgir does: the demonstration", parts)
 
 
 def _cell(values: Sequence[float]) -> str:

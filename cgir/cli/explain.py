@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from cgir.errors import CgirError, printable
 from cgir.package_check import check_packages
 
+from . import explain_report
 from .options import add_detail_options, add_trace_options, positive_int
-from .output import say
+from .output import check_report, say
 from .targets import default_shape, load_or_trace
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--top", type=positive_int, default=10, help="how many to print (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, help="draw to this .svg, .png or .html file")
+    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write a page with bars and a drawing")
     add_detail_options(parser)
     add_trace_options(parser)
 
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from encoders.explain import explain
 
     check_output(args.output)  # before a model is traced
+    check_report(args.report)
     predictor = Predictor.load(args.predictor, args.limits)
     args.default_shape = default_shape(predictor)
     graph = load_or_trace(args.model, args)
@@ -55,6 +58,11 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         draw(explanation, args.output, args.depth, args.full)
         text += f"\n\nwrote {printable(args.output)}"
+    if args.report:
+        outside = predictor.outside(graph).get(0, "")
+        std = float(predictor.predict(graph, return_std=True)[1][0]) if predictor.has_std else None
+        explain_report.write_report(args.report, explanation, std, outside, args.top)
+        text += f"\n\nreport: {printable(args.report)}"
     say(text)
     return 0
 

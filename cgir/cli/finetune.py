@@ -17,6 +17,7 @@ from cgir.package_check import check_packages
 from cgir.store import GraphStore
 from cgir.typing import FloatArray
 
+from . import finetune_report
 from .hint_values import hints_of, read_hints
 from .label_csv import LabelColumn, read_labels
 from .options import NETWORKS, add_device_option, add_trace_options, parse_seed, positive_int
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from encoders.models.registry import GraphEncoder
 
 log = logging.getLogger(__name__)
+REPORT = "report.html"  # beside the predictor
 HEADS = ("blend", "gp", "carl", "rank", "logistic", "listmle", "warp", "mse")  # of encoders.Predictor
 EPILOG = """measurements:
   A table with commas and a first line of names: `model`, and a column for each metric.
@@ -70,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=positive_int, metavar="N", default=20, help="how many to print (default: %(default)s)"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the predictor")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="for the predictor and its report"
+    )
     add_device_option(parser)
     add_trace_options(parser)
 
@@ -136,12 +140,17 @@ def run(args: argparse.Namespace) -> int:
     families = [read_source(path, name) for path in args.sources]
     graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
     if families:
-        predictor.fit_sources([(others, metric.sign * y) for others, y in families], seed=args.seed)
-    num_labels = fit(predictor, graphs, values, metric, args.limit, args.seed, hints)
+        predictor.fit_sources([(others, metric.learned_sign * y) for others, y in families], seed=args.seed)
+    learned = fit(predictor, graphs, values, metric, args.limit, args.seed, hints)
     predictor.save(args.output)
+    scored = score_networks(predictor, targets.names, graphs)
     say(describe(predictor))
-    say(format_table(score_networks(predictor, targets.names, graphs), args.top, values))
-    say(f"predictor: {printable(args.output)} ({num_labels} labels)")
+    say(format_table(scored, args.top, values))
+    held_out = finetune_report.hold_out(predictor, graphs, learned, args.seed, hints_of(graphs, hints))
+    page = args.output / REPORT
+    finetune_report.write_report(page, predictor, scored, values, held_out, args.output)
+    num_labels = int(np.isfinite(learned).sum())
+    say(f"predictor: {printable(args.output)} ({num_labels} labels), report: {printable(page)}")
     return 0
 
 
@@ -226,7 +235,7 @@ def fit(
     limit: int | None,
     seed: int,
     hints: Mapping[str, FloatArray],
-) -> int:
+) -> FloatArray:
     """Fit on the graphs that have a label, with all of them as the pool.
 
     Args:
@@ -239,14 +248,16 @@ def fit(
         hints: (G,) values of each, NaN where unknown.
 
     Returns:
-        How many labels were used.
+        (G,) the labels that were used, NaN elsewhere.
     """
     labelled = np.flatnonzero(np.isfinite(y))
     chosen = labelled[np.random.default_rng(seed).permutation(len(labelled))[:limit]]
     predictor.fit(
         graphs.select(chosen), y[chosen], seed=seed, pool=graphs, hints=hints_of(graphs, hints), metric=metric
     )
-    return len(chosen)
+    learned = np.full(len(y), np.nan)
+    learned[chosen] = y[chosen]
+    return learned
 
 
 def _choose_metric(names: list[str], metric: str | None) -> str:

@@ -44,10 +44,12 @@ class Scored(NamedTuple):
 
     @property
     def decimals(self) -> int:
-        """How many are meant: two digits of a usual deviation, or three of the spread of scores without one."""
+        """How many are meant: two digits of a small deviation, or three of the spread of scores without one."""
         known = self.scores if self.stds is None else self.stds
         known = known[np.isfinite(known)]
-        usual = 0.0 if not len(known) else float(np.median(known) if self.stds is not None else known.std() / 10)
+        usual = (
+            0.0 if not len(known) else float(np.quantile(known, 0.25) if self.stds is not None else known.std() / 10)
+        )
         return min(max(1 - floor(log10(usual)), 0), MOST_DECIMALS) if usual > 0 else 4
 
 

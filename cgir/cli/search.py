@@ -17,7 +17,7 @@ from cgir.package_check import check_packages
 
 from .options import add_device_option, parse_bytes, parse_seed, parse_skeleton, positive_float, positive_int
 from .oracles import METRIC, PLACE, Question, command_question, function_question, table_question
-from .output import say
+from .output import check_report, say
 
 if TYPE_CHECKING:
     from encoders import Predictor
@@ -90,7 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--log", type=Path, metavar="FILE.jsonl",
         help="what was asked and answered, from which the search goes on (default: SPACE-search.jsonl)",
     )  # fmt: skip
-    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write a page with pictures")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="a page with pictures (default: beside the log)"
+    )
 
 
 def _add_search_options(group: argparse._ArgumentGroup) -> None:
@@ -151,9 +153,9 @@ def run(args: argparse.Namespace) -> int:
             progress=sys.stderr.isatty(),
         )  # fmt: skip
     say(summary(history))
-    if args.report:
-        history.report(args.report)
-        say(f"\nreport: {printable(args.report)}", end="")
+    page = args.report or path.with_suffix(".html")
+    history.report(page)
+    say(f"\nreport: {printable(page)}", end="")
     say(f"\nlog: {printable(path)}; the same command goes on from it, also with more --queries")
     return 0
 
@@ -220,11 +222,9 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("predictor", "acquisition"):
         if getattr(args, name) is not None and args.method != "evolve":
             raise CgirError(f"--{name}: belongs to --method evolve, found --method {args.method}")
-    if args.report and args.report.suffix.lower() not in (".html", ".htm"):
-        raise CgirError(f"{args.report}: the report is a page; call it {args.report.with_suffix('.html')}")
-    for path in (args.log, args.report):
-        if path and not path.parent.is_dir():
-            raise CgirError(f"{path}: there is no folder {path.parent}")
+    check_report(args.report)
+    if args.log and not args.log.parent.is_dir():
+        raise CgirError(f"{args.log}: there is no folder {args.log.parent}")
 
 
 def count_workers(args: argparse.Namespace) -> int:
@@ -296,7 +296,7 @@ def summary(history: History) -> str:
 
 
 def _values(history: History, row: int) -> str:
-    from search.report.charts import number
+    from cgir.pages.charts import number
 
     names = [item.name for item in history.objectives]
     texts = [number(value) if abs(value) >= 1e6 else f"{value:.6g}" for value in history.objective_values[row]]

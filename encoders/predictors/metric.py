@@ -17,6 +17,7 @@ LOWER = {
 UNITS = {"ns": "ns", "us": "us", "ms": "ms", "kwh": "kWh", "wh": "Wh", "mj": "mJ", "mw": "mW", "mb": "MB", "gb": "GB"}
 SECONDS = ("s", "sec", "secs", "seconds")  # a unit beside a word for time only: one letter says little
 TIMES = {"latency", "lat", "time", "runtime", "duration"}
+COSTS = {*TIMES, "energy", "power", "flops", "macs", "params", "memory", "throughput", "fps"}  # decided by sizes
 WORDS = re.compile(r"[^\W_]+")
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,16 @@ class Metric:
     def sign(self) -> int:
         """1 where higher is better, else -1: times this, higher is better."""
         return -1 if self.lower_is_better else 1
+
+    @property
+    def learned_sign(self) -> int:
+        """Labels times this are learned: they grow with a network's size, as most of what is known before labels does.
+
+        Quality does, so that a loss is turned; time and energy do as they are, and a throughput is turned.
+        """
+        words = {word.lower() for word in WORDS.findall(self.name)}
+        is_cost = bool(COSTS & words or self.unit in ("s", *UNITS.values()))
+        return -self.sign if is_cost else self.sign
 
     @classmethod
     def guess(cls, name: str) -> Self:

@@ -236,7 +236,7 @@ class Predictor:
             LabelError: labels or hints missing, not finite or all equal.
         """
         measured = metric_of(metric)
-        sign = 1 if measured is None else measured.sign
+        sign, turn = (1, 1) if measured is None else (measured.learned_sign, measured.learned_sign * measured.sign)
         estimator = self.estimator.copy()
         pool_features = None if pool is None else self._features(pool)
         if pool_features is not None and not len(pool_features):
@@ -250,7 +250,7 @@ class Predictor:
             labels = check_labels(y, len(features))
             estimator.fit(features, sign * labels, pool_features, task_index(self.task, estimator.tasks), seed)
         else:
-            features, checked = self._features(graphs), self._hints({**self._rehearsed(), **(hints or {})})
+            features, checked = self._features(graphs), self._hints({**self._rehearsed(), **(hints or {})}, turn)
             if pool_features is not None and not np.size(y) and not len(features):
                 labels = np.zeros(0)
                 estimator.adapt(pool_features, checked, self._task_of(pool_features), seed)
@@ -341,7 +341,7 @@ class Predictor:
         scores, stds = estimator.predict(features, task)
         if record is not None:
             self._told = self._told or record.warn_outside(features)
-            scores = scores * (1 if record.metric is None else record.metric.sign)
+            scores = scores * (1 if record.metric is None else record.metric.learned_sign)
             spread = record.labels[2] if record.labels and self.has_unit else 1.0
             stds = record.widen(features, stds, spread) if return_std else stds
         return (scores, stds) if return_std else scores
@@ -450,8 +450,8 @@ class Predictor:
             return {}
         return {"rehearsal": self.rehearsal.as_hint()}
 
-    def _hints(self, hints: Hints) -> dict[str, Hint]:
-        """Checked hints; those with the same graphs (the same object) have the same features."""
+    def _hints(self, hints: Hints, turn: int) -> dict[str, Hint]:
+        """Checked hints, times `turn`; those with the same graphs (the same object) have the same features."""
         features: dict[int, GraphFeatures] = {}
         checked = {}
         for name, hint in hints.items():
@@ -460,7 +460,8 @@ class Predictor:
             graphs, values, *weight = hint
             if id(graphs) not in features:
                 features[id(graphs)] = self._features(graphs)
-            checked[name] = check_hint(name, features[id(graphs)], values, *weight)
+            hint_ = check_hint(name, features[id(graphs)], values, *weight)
+            checked[name] = hint_._replace(values=turn * hint_.values)
         return checked
 
     def _task_of(self, features: GraphFeatures) -> int:

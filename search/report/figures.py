@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cgir.pages.charts import Axis, Chart, number
 from cgir.typing import FloatArray
 from encoders.metrics import spearman
 
 from .. import pareto
 from ..objectives import Objective
-from .charts import Axis, Chart, number
 from .searched import Searched
 
 LOWEST = 0.1  # of all answers so many may lie below the drawing of the best one

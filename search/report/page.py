@@ -16,14 +16,14 @@ from cgir.atomic_files import atomic_path
 from cgir.drawing.module_blocks import collapse
 from cgir.drawing.svg import svg
 from cgir.errors import CgirError
+from cgir.pages.charts import number
+from cgir.pages.layout import document, figure, side_by_side
 
 from ..one_shot.cell_pictures import cell_pictures
 from ..one_shot.drawing import cells_svg
 from .build_code import build_lines, space_of
-from .charts import number
 from .figures import Figure, best_figure, front_figures, predicted_figures, worst_point
 from .searched import Searched
-from .style import STYLE
 
 TOP = 10  # networks in the table
 CAUSES = 20  # kinds of failures
@@ -61,10 +61,6 @@ def page(histories: Sequence[Searched]) -> str:
     best = _best(histories)
     title = f"{histories[0].config.get('method', 'search')} in {histories[0].space.name}"
     parts = [
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">',
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
-        f"<h1>{escape(title)}</h1>",
         *_headline(histories, best),
         _figures([best_figure(histories), *(front_figures(histories) if len(histories[0].objectives) > 1 else [])]),
         *_hypervolume(histories),
@@ -75,7 +71,7 @@ def page(histories: Sequence[Searched]) -> str:
         *_failures(histories),
         *_settings(histories),
     ]
-    return "\n".join([*parts, "</body></html>\n"])
+    return document(title, parts)
 
 
 def _best(histories: Sequence[Searched]) -> tuple[Searched, int] | None:
@@ -107,12 +103,8 @@ def _headline(histories: Sequence[Searched], best: tuple[Searched, int] | None) 
     yield f"<p class=big>Best: {text}, network {row + 1}<br><code>{escape(_text(history, row))}</code></p>"
 
 
-def _figures(figures: Sequence[Figure]) -> str:
-    parts = [
-        f"<figure><h2>{escape(figure.title)}</h2>{figure.svg}<figcaption>{escape(figure.caption)}</figcaption></figure>"
-        for figure in figures
-    ]
-    return f'<div class="figures">{"".join(parts)}</div>'
+def _figures(found: Sequence[Figure]) -> str:
+    return side_by_side(*(figure(item.title, item.svg, item.caption) for item in found))
 
 
 def _hypervolume(histories: Sequence[Searched]) -> Iterable[str]:

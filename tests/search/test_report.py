@@ -16,10 +16,10 @@ from scipy.stats import spearmanr
 import cgir
 import search
 from cgir import CgirError
+from cgir.pages.charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, Chart, number
 from frontends import spaces
 from frontends.spaces import Space
 from search.report import build_lines
-from search.report.charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, Chart, number
 
 SPACE = spaces.get("nasbench201", cells=1, channels=4)
 EVIL = "<script>alert('&')</script>"

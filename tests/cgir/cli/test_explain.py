@@ -66,10 +66,33 @@ def test_explain_takes_saved_graphs_and_agrees_with_the_library(
     ).table(10)
 
 
+def test_the_report_shows_the_operators_of_the_table(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "why.html"
+    assert main([*words, "--top", "4", "--report", str(page)]) == 0
+    _, _, *rows, empty, last = capsys.readouterr().out.splitlines()
+    assert (empty, last) == ("", f"report: {page}")
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(
+        r'<tr><td>(\S+)</td><td class=t><i class="bar (\w+)" style="width:(\d+)px"></i></td><td>(\d+)<', text
+    )
+    assert [number for *_, number in shown] == [row.split()[1] for row in rows]
+    values = [float(row.split()[0]) for row in rows]
+    assert [float(value) for value, *_ in shown] == pytest.approx(values, rel=1e-2)
+    assert [kind for _, kind, *_ in shown] == ["less" if value < 0 else "more" for value in values]
+    lengths = [240 * abs(value) / abs(values[0]) for value in values]
+    assert [int(length) for _, _, length, _ in shown] == pytest.approx(lengths, abs=1.5)
+    drawing = re.search(r"<svg.*</svg>", text, re.DOTALL)
+    assert drawing
+    ElementTree.fromstring(drawing[0])
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["-o", "why.gif"], r"cgir: why.gif: no drawing ends in '.gif'; expected one of .svg, .png, .html"),
+        (["--report", "why.pdf"], r"cgir: why.pdf: the report is a page; call it why.html"),
         (["--method", "masks"], r"cgir: explain: masks belong to head='carl', and this predictor is 'gp'; .*"),
         (["--predictor", "nowhere"], r"cgir: .*nowhere.*"),
     ],

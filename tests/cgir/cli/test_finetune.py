@@ -7,6 +7,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from cli_samples import SHAPE, TRAINED, measured, ranked, ship_weights, write_nets
@@ -43,7 +44,7 @@ def test_models_and_a_few_measurements_become_a_ranking_of_all(
     what, header, *_, last = text.splitlines()
     assert what == "accuracy, higher is better"
     assert header.split() == ["rank", "accuracy", "+-", "1", "std", "measured", "network"]
-    assert last == "predictor: ranker (4 labels)"
+    assert last == "predictor: ranker (4 labels), report: ranker/report.html"
     rows = {row[-1]: row[1:-1] for row in ranked(text)}
     assert set(rows) == set(models)
     assert {name: float(row[2]) for name, row in rows.items() if len(row) == 3} == {
@@ -122,7 +123,7 @@ def test_models_saved_graphs_and_data_sets_are_read_together(
     # without a table, the labels that a data set brings along; the only one need not be named
     assert main(["finetune", "pool", "graph.json", *TRAINED, "-o", "ranker"]) == 0
     header, *_, last = capsys.readouterr().out.splitlines()
-    assert (header, last) == ("params, lower is better", "predictor: ranker (4 labels)")
+    assert (header, last) == ("params, lower is better", "predictor: ranker (4 labels), report: ranker/report.html")
 
 
 def test_hints_are_columns_of_files_and_labels_of_data_sets(
@@ -288,3 +289,35 @@ def test_finetuning_starts_from_the_shipped_encoder(models: list[str], shipped: 
 
 def test_the_heads_of_the_command_line_are_those_of_the_predictor() -> None:
     assert CLI_HEADS == HEADS
+
+
+def test_the_report_has_what_was_held_out_and_all_networks(
+    models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each point of the chart is what a predictor of the library says that learned from the other labels."""
+    known = {"w4": 1.5, "w8": 2.25, "w12": 2.5, "w16": 3.25, "w32": 6.0}
+    labels = measured("measured.csv", known)
+    Path(labels).write_text(Path(labels).read_text().replace("accuracy", "latency_ms"))
+    evil = "<script>alert(1)</script>.py"
+    Path(evil).parent.mkdir(exist_ok=True)
+    Path(evil).write_text(Path("nets.py").read_text())
+    words = ["finetune", *models, f"{evil}:w6", "--labels", labels, *TRAINED, *SHAPE, "-o", "ranker"]
+    assert main(words) == 0
+    capsys.readouterr()
+    text = Path("ranker/report.html").read_text()
+    assert "<script" not in text
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert "Ranking by latency_ms</h1>" in text
+    graphs = [frontends.trace(frontends.build(model), input_shape=(1, 3, 16, 16)) for model in models]
+    rows = [0, 2, 3, 4, 6]
+    y = np.asarray(list(known.values()))
+    pool = [*graphs, graphs[1]]
+    for index, row in enumerate(rows):
+        others = [other for other in rows if other != row]
+        predictor = encoders.Predictor(head="gp")
+        predictor.fit([graphs[other] for other in others], np.delete(y, index), pool=pool, metric="latency_ms")
+        expected = float(predictor.predict(graphs[row])[0])
+        assert f"{models[row]}\nmeasured {y[index]:.5g}, expected {expected:.5g}" in text
+    for model in models:
+        assert f"<td class=t>{model}</td>" in text
+    assert "cgir predict @models.txt --predictor ranker" in text

@@ -85,7 +85,7 @@ def test_a_guess_is_logged_and_a_metric_is_not(caplog: pytest.LogCaptureFixture)
 def test_where_lower_is_better_answers_have_the_unit_and_ranks_turn(head: str) -> None:
     make = HEADS[head]
     high = Predictor(head=head, **make).fit(GRAPHS[:20], -LABELS[:20], pool=GRAPHS)
-    low = Predictor(head=head, **make).fit(GRAPHS[:20], LABELS[:20], pool=GRAPHS, metric=LATENCY)
+    low = Predictor(head=head, **make).fit(GRAPHS[:20], LABELS[:20], pool=GRAPHS, metric=Metric("loss", "", True))
     np.testing.assert_array_equal(low.predict(GRAPHS), -high.predict(GRAPHS))
     np.testing.assert_array_equal(low.rank(GRAPHS), high.rank(GRAPHS))
     assert (low.sign, high.sign) == (-1, 1)
@@ -148,6 +148,22 @@ def test_sizes_between_those_seen_are_known() -> None:
     predictor = Predictor(head="gp").fit(known, [1.0, 2.0, 3.0])
     assert not any("input" in text for text in predictor.outside([small(16, size) for size in (16, 20, 32)]).values())
     assert "input 3x36x36" in predictor.outside([small(16, 36)])[0]
+
+
+def test_what_is_learned_grows_with_size() -> None:
+    """Of latencies as they are: larger networks are slower before there is a label, and more accurate."""
+    signs = {"accuracy": 1, "val_loss": -1, "latency_ms": 1, "energy_kwh": 1, "throughput": -1}
+    assert {name: Metric.guess(name).learned_sign for name in signs} == signs
+    wide = [small(width) for width in (4, 8, 16, 32, 64, 128)]
+    for metric, order in ((LATENCY, [0, 1, 2, 3, 4, 5]), (Metric("accuracy"), [5, 4, 3, 2, 1, 0])):
+        assert Predictor().fit([], [], pool=wide, metric=metric).rank(wide).tolist() == order
+    # one label of another order is not enough to turn it round; hints are such that higher is better
+    latencies = [1.0, 2.0, 3.0, 5.0, 8.0, 13.0]
+    plain = Predictor().fit(wide[:4], latencies[:4], pool=wide, hints={"other": (wide, latencies)})
+    hints = {"other": (wide, [-value for value in latencies])}
+    told = Predictor().fit(wide[:4], latencies[:4], pool=wide, hints=hints, metric=LATENCY)
+    np.testing.assert_array_equal(told.predict(wide), plain.predict(wide))
+    assert told.rank(wide).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("head", ["blend", "gp"])

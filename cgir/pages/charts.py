@@ -89,6 +89,27 @@ class Chart:
         if places:
             self.parts.append(f'<path class="{kind}" d="{"".join(places)}"/>')
 
+    def errors(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, kind: str) -> None:
+        """Vertical lines from `low` to `high`.
+
+        Args:
+            x: (N,).
+            low: (N,).
+            high: (N,).
+            kind: class of the style sheet.
+        """
+        ends = zip(self.place(x, low), self.place(x, high), strict=True)
+        path = "".join(f"M{left:.1f},{bottom:.1f}V{top:.1f}" for (left, bottom), (_, top) in ends)
+        if path:
+            self.parts.append(f'<path class="{kind}" d="{path}"/>')
+
+    def diagonal(self, kind: str) -> None:
+        """The line where both axes say the same."""
+        low, high = max(self.x.low, self.y.low), min(self.x.high, self.y.high)
+        if low < high:
+            (left, bottom), (right, top) = self.place([low, high], [low, high])
+            self.parts.append(f'<path class="{kind}" d="M{left:.1f},{bottom:.1f}L{right:.1f},{top:.1f}"/>')
+
     def crosses(self, x: ArrayLike, kind: str) -> None:
         """Crosses on the horizontal axis, of networks without a value."""
         places = dict.fromkeys(f"{left:.0f}" for left, _ in self.place(x, np.full(np.shape(x), self.y.low)))

@@ -1,4 +1,4 @@
-"""The style sheet of the page: light or dark as the reader's system, and light in print."""
+"""The style sheet of report pages: light or dark as the reader's system, and light in print."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --soft: #555; --line: #ddd; --paper: #fff; --code: #f7f7f7;
@@ -21,8 +21,11 @@ figure { margin: 0; break-inside: avoid } figcaption { font-size: .87rem }
 .chart .dot, .chart .out, .chart .front { stroke: var(--dot); stroke-width: 6; stroke-linecap: round; opacity: .6 }
 .chart .out { opacity: .2 } .chart .front { stroke: var(--best); stroke-width: 8; opacity: 1 }
 .chart .best, .chart .edge { stroke: var(--best); stroke-width: 2 } .chart .edge { stroke-width: 1.2 }
+.chart .error { stroke: var(--dot); stroke-width: 1; opacity: .5 }
+.chart .same { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4 }
 .chart .fail { stroke: var(--bad); stroke-width: 1.6 } .chart .wide { fill: var(--best); opacity: .14 }
 .chart .narrow { fill: var(--best); opacity: .25 }
+.bar { display: inline-block; height: .8em; background: var(--dot) } .bar.less { background: var(--bad) }
 .drawing { background: #fff; color: #222; overflow: auto; max-height: 46rem; border: 1px solid var(--line) }
 .drawing svg, .drawing img { display: block; margin: 0 auto }
 @media print { body { max-width: none; margin: 0 } .drawing { max-height: none; overflow: visible }
