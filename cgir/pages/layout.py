@@ -53,7 +53,13 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], text: Iterabl
 
 
 def figure(title: str, svg: str, caption: str) -> str:
-    """A chart under its heading, and what is to be seen; `svg` is HTML."""
+    """A chart under its heading, and what is to be seen.
+
+    Args:
+        title: the heading.
+        svg: the chart, HTML.
+        caption: what is to be seen.
+    """
     return f"<figure><h2>{escape(title)}</h2>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
