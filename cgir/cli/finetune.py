@@ -20,7 +20,7 @@ from cgir.typing import FloatArray
 from . import finetune_report
 from .hint_values import hints_of, read_hints
 from .label_csv import LabelColumn, read_labels
-from .options import NETWORKS, add_device_option, add_trace_options, parse_seed, positive_int
+from .options import NETWORKS, add_device_option, add_trace_options, add_workers_option, parse_seed, positive_int
 from .output import say
 from .predict import SHIPPED_ENCODER, describe, score_networks
 from .pretrain import ENCODER
@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_device_option(parser)
     add_trace_options(parser)
+    add_workers_option(parser)
 
 
 def _add_label_options(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     metric = choose_metric(name, args.unit, args.lower_is_better)
     hints = read_hints(args.hint, targets)
     families = [read_source(path, name) for path in args.sources]
-    graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
+    graphs = read_graphs(targets.sources, partial(load_or_trace, args=args), args.workers)
     if families:
         predictor.fit_sources([(others, metric.learned_sign * y) for others, y in families], seed=args.seed)
     learned = fit(predictor, graphs, values, metric, args.limit, args.seed, hints)

@@ -65,6 +65,17 @@ def add_trace_options(parser: argparse.ArgumentParser) -> None:
     add_limits_option(parser)
 
 
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """Declare how many processes trace models."""
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="processes that trace models, which pay from some dozens on (default: %(default)s)",
+    )
+
+
 def add_device_option(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declare where networks compute."""
     parser.add_argument(

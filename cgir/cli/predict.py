@@ -13,7 +13,7 @@ from cgir.graph_batch import GraphBatch
 from cgir.limits import Limits
 from cgir.package_check import check_packages
 
-from .options import NETWORKS, add_device_option, add_trace_options, positive_int
+from .options import NETWORKS, add_device_option, add_trace_options, add_workers_option, positive_int
 from .output import say
 from .score_table import Scored, check_output, format_table, write_csv
 from .targets import default_shape, load_or_trace, open_targets, read_graphs
@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_device_option(parser)
     add_trace_options(parser)
+    add_workers_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_predictor(args.predictor, args.limits, args.device) if args.predictor else check_task(args.task)
     args.default_shape = None if isinstance(model, str) else default_shape(model)
     targets = open_targets(args.networks)
-    graphs = read_graphs(targets.sources, partial(load_or_trace, args=args))
+    graphs = read_graphs(targets.sources, partial(load_or_trace, args=args), args.workers)
     say(rank_networks(model, targets.names, graphs, args.top, args.output))
     return 0
 

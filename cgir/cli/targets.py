@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cgir.errors import CgirError, TraceError
+from cgir.executors import Call, open_executor
 from cgir.graph import Graph
 from cgir.graph_batch import GraphBatch
 from cgir.package_check import check_packages
@@ -132,15 +134,37 @@ def open_targets(targets: Iterable[str]) -> Targets:
     return Targets([name for part in names for name in part], labels, list(sources.values()))
 
 
-def read_graphs(sources: Iterable[GraphStore | str], load_network: Callable[[str], Graph]) -> GraphBatch:
-    """The graphs of all networks, in the order of their names; `load_network` reads one that is in no data set.
+def read_graphs(
+    sources: Sequence[GraphStore | str], load_network: Callable[[str], Graph], workers: int = 1
+) -> GraphBatch:
+    """The graphs of all networks, in the order of their names.
+
+    Args:
+        sources: data sets, and networks as the command line names them.
+        load_network: reads one that is in no data set.
+        workers: processes that do so, but for the first one, which says here what is assumed of all.
 
     Raises:
         CgirError: one of them cannot be read; the message names it.
     """
-    batches = [
-        _read(source, load_network) for source in tqdm(list(sources), desc="networks read", unit="", disable=None)
-    ]
+    names = [source for source in sources if isinstance(source, str)]
+    with ExitStack() as stack:
+        known: dict[str, GraphBatch] = {}
+        calls: dict[str, Call] = {}
+        if workers > 1 and len(names) > 2:
+            known[names[0]] = _load(names[0], load_network)
+            executor = stack.enter_context(open_executor(f"processes:{min(workers, len(names) - 1)}"))
+            calls = {name: executor.submit(_load, name, load_network) for name in names[1:]}
+
+        def read(source: GraphStore | str) -> GraphBatch:
+            if isinstance(source, GraphStore):
+                return source.batch()
+            if source in known:
+                return known[source]
+            batch: GraphBatch = calls[source].result() if source in calls else _load(source, load_network)
+            return batch
+
+        batches = [read(source) for source in tqdm(sources, desc="networks read", unit="", disable=None)]
     return batches[0] if len(batches) == 1 else GraphBatch.concatenate(batches)
 
 
@@ -178,12 +202,10 @@ def _names(target: str, source: GraphStore | str) -> list[str]:
     return [target]
 
 
-def _read(source: GraphStore | str, load_network: Callable[[str], Graph]) -> GraphBatch:
-    if isinstance(source, GraphStore):
-        return source.batch()
+def _load(name: str, load_network: Callable[[str], Graph]) -> GraphBatch:
     try:
-        return GraphBatch.from_graphs([load_network(source)])
+        return GraphBatch.from_graphs([load_network(name)])
     except CgirError as error:
-        if source in str(error):
+        if name in str(error):
             raise
-        raise type(error)(f"{source}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import cgir
 import encoders
 import frontends
 import frontends.spaces
-from cgir.cli.main import main
+from cgir import GraphStore, TraceError
+from cgir.cli.main import build_parser, main
 from cgir.cli.score_table import Scored
+from cgir.cli.targets import load_or_trace, read_graphs
 
 
 @pytest.fixture
@@ -47,6 +50,18 @@ def test_a_saved_predictor_ranks_models_and_writes_them_for_other_programs(
     assert [(row["model"], f"{float(row['score']):.1f}") for row in rows] == fitted
     assert [int(row["rank"]) for row in rows] == list(range(1, 8))
     assert all(float(row["deviation"]) > 0 for row in rows)
+
+
+def test_processes_trace_the_same_networks_in_the_same_order(models: list[str], tmp_path: Path) -> None:
+    args = build_parser().parse_args(["predict", *SHAPE])
+    random_cnns(1)[0].save("graph.json")
+    GraphStore.write("store.parquet", random_cnns(2))
+    sources: list[GraphStore | str] = [models[1], GraphStore.open("store.parquet"), models[0], "graph.json", models[2]]
+    load = partial(load_or_trace, args=args)
+    alone, beside = read_graphs(sources, load), read_graphs(sources, load, workers=2)
+    assert [beside.graph(i).hash for i in range(len(beside))] == [alone.graph(i).hash for i in range(len(alone))]
+    with pytest.raises(TraceError, match=r"^nets.py:none: .* has no 'none'"):
+        read_graphs([*sources, "nets.py:none"], load, workers=2)
 
 
 def test_a_task_needs_no_predictor(
