@@ -63,6 +63,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.store --write
 	$(BIN)/python -m benchmarks.shards --write
 	$(BIN)/python -m benchmarks.encoding --write
+	$(BIN)/python -m benchmarks.devices --write
 	$(BIN)/python -m benchmarks.one_shot --write
 	$(BIN)/python -m benchmarks.one_shot_rules --write
 	$(BIN)/python -m benchmarks.latency --write
