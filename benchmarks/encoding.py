@@ -51,7 +51,7 @@ PIECE = 20_000  # networks compiled and embedded at a time, which bounds memory
 SIZES, BEARABLE = (1_000, 4_000, 16_000, 64_000), {"compressed": 64_000, "plain": 16_000, "PyG": 4_000}
 ENGINES: tuple[Engine, ...] = ("auto", "compressed", "plain")
 DIRECTIONS: dict[str, TreeDirection] = {"along": "forward", "against": "backward", "both in every layer": "both"}
-PRETRAIN = PretrainConfig(steps=40)
+PRETRAIN = PretrainConfig.paper(steps=40)
 
 
 def mixed() -> GraphBatch:
@@ -275,7 +275,7 @@ def pretraining_row(threads: int, repetitions: int) -> tuple[str, ...]:
     def theirs(path: str, config: PretrainConfig = PRETRAIN) -> None:
         pyg_pretraining.pretrain(batch, families, spectra, config, path)
 
-    few = PretrainConfig(steps=2)
+    few = PretrainConfig.paper(steps=2)
     quick = in_turns({path: partial(theirs, path, few) for path in PATHS}, 1)
     path = min(PATHS, key=quick.__getitem__)
     runs = {

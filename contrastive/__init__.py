@@ -7,6 +7,7 @@ check_packages("frontends", "encoders")
 
 from .config import WEIGHTS as WEIGHTS
 from .config import PretrainConfig as PretrainConfig
+from .event_files import tensorboard_log as tensorboard_log
 from .objectives.contrastive_losses import log_similarity as log_similarity
 from .objectives.contrastive_losses import simclr as simclr
 from .objectives.contrastive_losses import spectral_supcon as spectral_supcon

@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -110,18 +110,19 @@ def all_reduce_gradients(parameters: Iterable[nn.Parameter]) -> None:
         parameter.grad = grad.view_as(parameter)
 
 
-def all_reduce_sum(value: Tensor) -> float:
-    """The sum of a scalar over all processes; `value` itself is not changed."""
-    value = value.detach().clone()
+def all_reduce_sums(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """The sums of scalars over all processes, at once."""
+    total = torch.stack([value.detach() for value in values.values()])
     if rank_and_world_size()[1] > 1:
-        dist.all_reduce(value)
-    return float(value)
+        dist.all_reduce(total)
+    return dict(zip(values, total.tolist(), strict=True))
 
 
 def any_process(value: bool, device: torch.device) -> bool:
     """Whether `value` holds in any of the processes, which compute on `device`; the same in all of them."""
-    several = rank_and_world_size()[1] > 1
-    return all_reduce_sum(torch.tensor(float(value), device=device)) > 0 if several else value
+    if rank_and_world_size()[1] == 1:
+        return value
+    return all_reduce_sums({"any": torch.tensor(float(value), device=device)})["any"] > 0
 
 
 def check_same(text: str, device: torch.device) -> None:

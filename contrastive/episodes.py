@@ -25,7 +25,8 @@ from encoders.training.seeding import seeded
 from frontends.torch.surroundings import in_plain_surroundings
 
 from .config import PretrainConfig
-from .objectives.behaviour_regression import SignedLog, behaviour_targets
+from .objectives.behaviour_regression import behaviour_targets
+from .objectives.step_context import SignedLog
 from .pretraining_set import Pool
 
 FAMILIES = 3  # of a step

@@ -36,15 +36,24 @@ class NearestNeighbourPairs:
     a single graph have no pairs and are left out.
     """
 
-    def __init__(self, families: IntArray, spectra: FloatArray, batch: int, neighbours: int = 8, seed: int = 0) -> None:
+    def __init__(
+        self,
+        families: IntArray,
+        spectra: FloatArray,
+        batch: int,
+        neighbours: int = 8,
+        seed: int = 0,
+        members: IntArray | None = None,
+    ) -> None:
         """Index the spectra of each family.
 
         Args:
             families: (G,) index of each graph's family.
             spectra: (G, k) of the graphs.
-            batch: graphs in a batch, an even number.
+            batch: graphs in a batch, an even number; of few graphs fewer, so that none is an anchor twice.
             neighbours: the positive is sampled from that many nearest neighbours.
             seed: of all batches.
+            members: indices of the graphs that are sampled, in order; default all G.
 
         Raises:
             CgirError: `batch` or `neighbours` is out of range, or no family has two graphs.
@@ -53,25 +62,32 @@ class NearestNeighbourPairs:
             raise CgirError(f"contrastive batches: batch={batch}; expected an even number of at least 4 graphs")
         if neighbours < 1:
             raise CgirError(f"contrastive batches: neighbours={neighbours}; expected at least 1")
-        names, sizes = np.unique(families, return_counts=True)
+        members = np.arange(len(families)) if members is None else members
+        names, sizes = np.unique(families[members], return_counts=True)
         if len(names[sizes < 2]):
             log.warning(
                 "contrastive batches: left out %d families of a single graph, which have no positives",
                 (sizes < 2).sum(),
             )
-        self.groups = [np.flatnonzero(families == name) for name in names[sizes >= 2]]
+        self.groups = [members[families[members] == name] for name in names[sizes >= 2]]
         if not self.groups:
             raise CgirError(
-                f"contrastive batches: {len(families)} graphs in {len(names)} families; "
+                f"contrastive batches: {len(members)} graphs in {len(names)} families; "
                 "expected a family of at least 2 graphs"
             )
-        self.num_anchors, self.neighbours, self.seed = batch // 2, neighbours, seed
+        self.num_anchors = min(batch // 2, sum(map(len, self.groups)))
+        self.neighbours, self.seed = neighbours, seed
         rng = np.random.default_rng([seed, len(families)])
         # many graphs share a spectrum: a tiny extra coordinate puts ties in random order, and a graph itself before its
         # ties
         tie_breaker = 1e-9 * rng.random((len(spectra), 1))
         self.points = np.concatenate([spectra, tie_breaker], axis=1)
         self.trees = [KDTree(self.points[group]) for group in self.groups]
+
+    @property
+    def batch(self) -> int:
+        """B, graphs in a batch."""
+        return 2 * self.num_anchors
 
     def draw(self, step: int) -> Pairs:
         """The batch of this step."""

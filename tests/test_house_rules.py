@@ -56,6 +56,7 @@ ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "contrastive": (
         ("contrastive",),
         ("contrastive.objectives",),
+        ("contrastive.held_out", "contrastive.learnability", "contrastive.event_files"),
         ("contrastive.pretraining", "contrastive.episodes", "contrastive.transfer_protocol"),
         ("contrastive.corpus",),
     ),

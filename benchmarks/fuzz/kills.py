@@ -163,7 +163,7 @@ def _long(graph: Graph, text: str) -> Graph:
 
 
 def _pretrain(folder: Path) -> None:
-    config = contrastive.PretrainConfig(steps=6, batch=8, projection=4, encoder=EncoderConfig(width=16, layers=1))
+    config = contrastive.PretrainConfig.paper(steps=6, batch=8, projection=4, encoder=EncoderConfig(width=16, layers=1))
     contrastive.pretrain(GRAPHS, config, run_dir=folder / "run", checkpoint_every=1, progress=False)
 
 

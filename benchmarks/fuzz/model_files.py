@@ -42,7 +42,7 @@ DTYPES = (
     torch.bool,
 )
 EXTREMES = (0, 1, -1, 127, 2**31 - 1, -(2**31), 2**62, 1e30, float("inf"), float("nan"), 1e-40)
-CONFIG = contrastive.PretrainConfig(steps=1, batch=4, projection=8, encoder=EncoderConfig(width=8, layers=1))
+CONFIG = contrastive.PretrainConfig.paper(steps=1, batch=4, projection=8, encoder=EncoderConfig(width=8, layers=1))
 HEADS = ("gp", "rank", "mse", "carl", "frozen", "blend", "blend with sources", "gnn")
 
 

@@ -168,7 +168,7 @@ def _load_digits(seed: int, extra_graphs: int) -> tuple[dict[str, LabelledFamily
 def _pretrain(graphs: GraphBatch, families: Sequence[str], folder: Path, steps: int, seed: int) -> Encoder:
     from contrastive import PretrainConfig, pretrain
 
-    return pretrain(graphs, PretrainConfig(steps=steps, seed=seed), families, run_dir=folder)
+    return pretrain(graphs, PretrainConfig.paper(steps=steps, seed=seed), families, run_dir=folder)
 
 
 def _methods(encoder: Encoder, train: TrainConfig | None) -> Mapping[str, Method]:

@@ -36,7 +36,7 @@ class BehaviourRegression(nn.Module):
         self.known = torch.from_numpy(~np.isnan(targets)).to(device)
         self.targets = torch.from_numpy(np.nan_to_num(targets)).float().to(device)
         self.share = max(float(self.known.float().mean()), 1e-6)
-        self.head = nn.Sequential(SignedLog(), mlp(dim, targets.shape[1]))
+        self.head = mlp(dim, targets.shape[1])
 
     def forward(self, context: StepContext) -> Tensor:
         """This process's share of the squared error over the batch, a mean over the known numbers that it expects."""
@@ -45,14 +45,6 @@ class BehaviourRegression(nn.Module):
         errors = (self.head(context.embeddings) - targets.to(context.embeddings.dtype)).square()
         loss: Tensor = (errors * known).sum() / (len(context.pairs.indices) * targets.shape[1] * self.share)
         return loss
-
-
-class SignedLog(nn.Module):
-    """sign(x) log(1 + |x|): embeddings that sum over nodes differ by orders of magnitude between families."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
-        return x.sign() * x.abs().log1p()
 
 
 def behaviour_targets(behaviours: FloatArray, families: np.ndarray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Input of the loss terms (`StepContext`) and the two-layer perceptron that they share."""
+"""Input of the loss terms (`StepContext`), and the layers that they share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StepContext(NamedTuple):
     step: number of the optimiser step.
     pairs: the whole batch of B graphs, the same in every process.
     rows: the R rows of `pairs` that are this process's.
-    embeddings: (R, dim) of the graphs at `rows`.
+    embeddings: (R, dim) of the graphs at `rows`, in `SignedLog` where the encoder sums over nodes.
     encoder: gave the embeddings.
     """
 
@@ -34,6 +34,14 @@ class StepContext(NamedTuple):
     def chosen(self) -> Tensor:
         """(R,) indices of the graphs at `rows`, where embeddings are."""
         return torch.from_numpy(self.pairs.indices[self.rows]).to(self.embeddings.device)
+
+
+class SignedLog(nn.Module):
+    """sign(x) log(1 + |x|): embeddings that sum over nodes differ by orders of magnitude between families."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
+        return x.sign() * x.abs().log1p()
 
 
 def mlp(in_features: int, out_features: int) -> nn.Sequential:

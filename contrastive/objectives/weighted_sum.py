@@ -19,7 +19,14 @@ from .behaviour_regression import BehaviourRegression
 from .graph_contrast import GraphContrast
 from .masked_nodes import MaskedNodePrediction
 from .property_regression import PropertyRegression
-from .step_context import StepContext
+from .step_context import SignedLog, StepContext
+
+SUMS = ("sum", "mixed")  # pools whose embeddings grow with the graph
+
+
+def head_inputs(config: PretrainConfig) -> str:
+    """What heads make of embeddings first; a state is resumed by a run with the same alone."""
+    return "signed log" if config.encoder.pool in SUMS else "as they are"
 
 
 class Objective(nn.Module):
@@ -29,6 +36,8 @@ class Objective(nn.Module):
         super().__init__()
         self.device, self.autocast = device, config.autocast
         self.encoder = Encoder(config.encoder, config.seed)
+        # heads that read sums of hundreds start with losses of thousands
+        self.scale = SignedLog() if head_inputs(config) == "signed log" else nn.Identity()
         dim = self.encoder.dim
         terms: dict[str, tuple[float, Callable[[], nn.Module]]] = {
             "contrast": (config.contrast_weight, lambda: GraphContrast(config, pool, dim, device)),
@@ -45,8 +54,8 @@ class Objective(nn.Module):
             self.terms = nn.ModuleDict({name: terms[name][1]() for name in self.weights})
         self.to(device)
 
-    def loss(self, batch: TensorBatch, pairs: Pairs, step: int = 0, rows: slice = slice(None)) -> Tensor:
-        """This process's share of the weighted sum of the terms.
+    def losses(self, batch: TensorBatch, pairs: Pairs, step: int = 0, rows: slice = slice(None)) -> dict[str, Tensor]:
+        """This process's shares: of every term by its name, without its weight, and of their weighted sum, "loss".
 
         Args:
             batch: the graphs at `rows` of `pairs`.
@@ -56,9 +65,10 @@ class Objective(nn.Module):
         """
         with in_bfloat16(self.device, self.autocast):
             embeddings = self.encoder(batch)
-        embeddings = embeddings.to(self.encoder.embedding.op.weight.dtype)
+        embeddings = self.scale(embeddings.to(self.encoder.embedding.op.weight.dtype))
         context = StepContext(step, pairs, rows, embeddings, self.encoder)
-        total = context.embeddings.new_zeros(())
+        shares = {name: self.terms[name](context) for name in self.weights}
+        total = embeddings.new_zeros(())
         for name, weight in self.weights.items():
-            total = total + weight * self.terms[name](context)
-        return total
+            total = total + weight * shares[name]
+        return {"loss": total, **shares}

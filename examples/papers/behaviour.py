@@ -34,7 +34,7 @@ from examples.papers.behaviour_heads import LABELS, perceptrons, ridge, with_lab
 from examples.papers.behaviour_report import BOTH, report
 from examples.papers.behaviour_table import known as behaviours
 
-CONFIG = contrastive.PretrainConfig(
+CONFIG = contrastive.PretrainConfig.paper(
     contrast_weight=0, behaviour_weight=1, steps=600, batch=64, lr=2e-3, encoder=EncoderConfig(layers=3, pool="mixed")
 )
 Vectors = dict[str, FloatArray]

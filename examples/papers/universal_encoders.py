@@ -16,16 +16,10 @@ import torch
 import contrastive
 from cgir import GraphStore
 from contrastive.episodes import pretrain_by_episodes
-from encoders import Encoder, EncoderConfig, load_encoder, save_encoder
+from encoders import Encoder, load_encoder, save_encoder
 from examples.papers import behaviour
 
-# The encoder sums half of its channels over nodes: how much there is of an operator is lost in a mean.
-RECIPES = {
-    "universal": contrastive.PretrainConfig(
-        contrast="wl", property_weight=1.0, path_weight=0.5, steps=1200, encoder=EncoderConfig(pool="mixed")
-    ),
-    "paper": contrastive.PretrainConfig(steps=1200),
-}
+RECIPES = {"universal": contrastive.PretrainConfig(), "paper": contrastive.PretrainConfig.paper(steps=1200)}
 SHIPPED = "behaviours"  # what "universal" becomes by episodes of behaviours
 EPISODES = replace(behaviour.EPISODES, steps=3000, lr=1e-3)
 

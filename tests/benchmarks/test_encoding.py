@@ -68,7 +68,7 @@ def test_loss_and_spectra_of_the_peers_script() -> None:
 
 def test_the_peers_script_learns(small: None) -> None:
     batch, families = encoding.mixed(), np.repeat([0, 1, 2], 6)
-    config = PretrainConfig(steps=30, batch=16, lr=1e-2, encoder=CONFIG, projection=8)
+    config = PretrainConfig.paper(steps=30, batch=16, lr=1e-2, encoder=CONFIG, projection=8)
     encoder, losses = pyg_pretraining.pretrain(batch, families, cgir.spectrum(batch), config, PATHS[0])
     assert len(losses) == config.steps
     assert np.mean(losses[-5:]) < np.mean(losses[:5])

@@ -18,7 +18,7 @@ from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import as_pool
 from encoders import EncoderConfig, load_encoder
 
-CONFIG = PretrainConfig(
+CONFIG = PretrainConfig.paper(
     contrast="wl",
     property_weight=0.5,
     path_weight=0.25,
@@ -26,6 +26,7 @@ CONFIG = PretrainConfig(
     steps=6,
     batch=14,
     projection=8,
+    held_out=0.2,
     encoder=EncoderConfig(width=16, layers=2),
 )
 GRAPHS = random_cnns(20) + random_cnns(10, seed=1, channels=(32,))

@@ -13,11 +13,12 @@ from cgir.analysis.path_features import path_features
 from cgir.errors import CgirError
 from contrastive import PretrainConfig
 from contrastive.episodes import ASKED, SHOWN, episode_loss, pretrain_by_episodes
-from contrastive.objectives.behaviour_regression import SignedLog, behaviour_targets
+from contrastive.objectives.behaviour_regression import behaviour_targets
+from contrastive.objectives.step_context import SignedLog
 from contrastive.pretraining_set import as_pool
 from encoders import Encoder, EncoderConfig
 
-CONFIG = PretrainConfig(steps=80, lr=3e-3, projection=8, encoder=EncoderConfig(width=16, layers=2, pool="mixed"))
+CONFIG = PretrainConfig.paper(steps=80, lr=3e-3, projection=8, encoder=EncoderConfig(width=16, layers=2, pool="mixed"))
 GRAPHS = random_cnns(40) + random_cnns(40, seed=1, channels=(32,))
 FAMILIES = np.repeat([0, 1], 40)
 COUNT = SHOWN + ASKED

@@ -84,7 +84,7 @@ def test_the_training_of_a_supernet(runs: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_a_run_folder_has_one_writer(tmp_path: Path) -> None:
-    config = PretrainConfig(steps=1, batch=8, projection=4, encoder=EncoderConfig(width=8, layers=1))
+    config = PretrainConfig.paper(steps=1, batch=8, projection=4, encoder=EncoderConfig(width=8, layers=1))
     from encoders_samples import random_cnns
 
     with locked(tmp_path / LOCK, tmp_path), pytest.raises(CgirError, match="another process is writing to it"):

@@ -84,7 +84,7 @@ def test_embeddings_come_to_follow_it():
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return spearman((vectors @ vectors.T)[pairs], -distance)
 
-    config = PretrainConfig(steps=150, batch=32, projection=16, encoder=EncoderConfig(width=16, layers=3))
+    config = PretrainConfig.paper(steps=150, batch=32, projection=16, encoder=EncoderConfig(width=16, layers=3))
     before, after = (
         follows(Encoder(config.encoder, seed=0)),
         follows(pretrain(graphs, config, spectra=values, progress=False)),

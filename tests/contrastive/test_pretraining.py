@@ -1,7 +1,7 @@
 """Pretraining: losses fall, runs are reproducible, and an interrupted run ends bit for bit as an uninterrupted one."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from encoders_samples import random_cnns
 from cgir.analysis.graph_properties import properties
 from cgir.analysis.laplacian_spectrum import spectrum
 from cgir.cli.main import main
+from cgir.cli.pretrain import CONTRASTS as COMMAND_CONTRASTS
+from cgir.cli.pretrain import RECIPES
 from cgir.errors import CgirError, FileFormatError
 from cgir.graph_batch import GraphBatch
 from cgir.store.graph_store import GraphStore
@@ -22,12 +24,14 @@ from contrastive.pretraining import PretrainingRun
 from contrastive.pretraining_set import as_pool
 from encoders import Encoder, EncoderConfig, load_encoder
 from encoders.metrics import spearman
+from encoders.models.checkpoints import read_tensors, write_tensors
+from encoders.predictors.pretrained import card
 from frontends import spaces
 
 FORMAT_1 = Path(__file__).parents[1] / "data" / "format_1"
 
 SMALL = EncoderConfig(width=16, layers=2, dropout=0.1)
-CONFIG = PretrainConfig(steps=6, batch=16, projection=8, encoder=SMALL, property_weight=0.5, mask_weight=0.5)
+CONFIG = PretrainConfig.paper(steps=6, batch=16, projection=8, encoder=SMALL, property_weight=0.5, mask_weight=0.5)
 GRAPHS = random_cnns(40) + random_cnns(20, seed=1, channels=(32,))
 FAMILIES = ["a"] * 40 + ["b"] * 20
 
@@ -45,7 +49,7 @@ def run(config=CONFIG, graphs=GRAPHS, families=FAMILIES, **options):
     [*({"contrast": name} for name in CONTRASTS), {"contrast_weight": 0, "path_weight": 1}, {"mask_weight": 1}],
 )
 def test_every_loss_trains_and_repeats_itself(options):
-    config = PretrainConfig(steps=3, batch=16, projection=8, encoder=SMALL, **options)
+    config = PretrainConfig.paper(steps=3, batch=16, projection=8, encoder=SMALL, **options)
     encoder = run(config)
     assert not encoder.training
     assert equal(encoder, run(config))
@@ -122,7 +126,7 @@ def test_a_run_saved_in_format_1_resumes(tmp_path):
     space = spaces.get("nasbench_macro", stages=(2, 2), channels=4, head=8)
     graphs = [space.graph(spec) for spec in islice(space.enumerate(), 12)]
     shape = EncoderConfig(width=4, layers=1)
-    config = PretrainConfig(property_weight=0.5, mask_weight=0.5, steps=4, batch=8, projection=2, encoder=shape)
+    config = PretrainConfig.paper(property_weight=0.5, mask_weight=0.5, steps=4, batch=8, projection=2, encoder=shape)
     options = {"spectra": np.arange(36.0).reshape(12, 3), "progress": False}
     shutil.copy(FORMAT_1 / "pretraining" / "state.safetensors", tmp_path)
     resumed = pretrain(graphs, config, run_dir=tmp_path, **options)
@@ -148,6 +152,65 @@ def test_a_run_folder_belongs_to_one_run(tmp_path):
         run(run_dir=tmp_path)
 
 
+def test_a_state_with_other_heads_is_refused(tmp_path):
+    """Heads once read sums over nodes as they are."""
+    config = replace(CONFIG, encoder=replace(SMALL, pool="mixed"))
+    run(config, run_dir=tmp_path)
+    tensors, meta = read_tensors(state := tmp_path / "state.safetensors", "pretraining")
+    write_tensors(state, "pretraining", tensors, {key: value for key, value in meta.items() if key != "heads"})
+    with pytest.raises(CgirError, match=r"another run \(heads: inputs 'as they are' there, 'signed log' now\)"):
+        run(config, run_dir=tmp_path)
+
+
+def test_the_default_is_the_recipe_of_the_shipped_encoder():
+    recipe = asdict(PretrainConfig())
+    assert recipe.pop("held_out") == 0
+    assert recipe == card("universal")["pretraining"]
+
+
+def test_heads_start_at_the_scale_of_their_targets():
+    """Embeddings that sum over a hundred nodes reach hundreds; targets are standardised."""
+    space, rng = spaces.get("ofa_mbv3"), np.random.default_rng(0)
+    training = PretrainingRun(as_pool([space.graph(space.sample(rng)) for _ in range(20)]), PretrainConfig(batch=20))
+    training.advance()
+    assert max(training.losses[name] for name in ("contrast", "property", "path")) < 4
+    assert np.abs(training.objective.encoder.embed(training.pool.batch, progress=False)).max() > 50
+
+
+def test_five_graphs_are_a_pool(caplog):
+    with caplog.at_level("WARNING"):
+        training = PretrainingRun(as_pool(GRAPHS[:5]), PretrainConfig(encoder=SMALL, projection=8))
+    assert caplog.messages == ["pretrain: 5 graphs are few, so that a batch has 10 and not 256"]
+    losses = [training.advance() for _ in range(20)]
+    assert np.mean(losses[-5:]) < losses[0]
+
+
+def test_a_callback_sees_every_step():
+    seen = {}
+    config = replace(CONFIG, contrast_weight=2.0)
+    encoder = run(config, callback=lambda step, losses: seen.update({step: losses}))
+    assert list(seen) == [1, 2, 3, 4, 5, 6]
+    assert [list(losses) for losses in seen.values()] == [["loss", "contrast", "property", "mask"]] * 6
+    for losses in seen.values():
+        weighted = 2 * losses["contrast"] + 0.5 * losses["property"] + 0.5 * losses["mask"]
+        assert losses["loss"] == pytest.approx(weighted, rel=1e-5)
+    assert equal(encoder, run(config))
+
+
+def test_an_error_of_a_callback_ends_the_run_in_order(tmp_path):
+    def full(step, losses):
+        if step == 3:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run(run_dir=tmp_path, callback=full)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
+    assert read_tensors(tmp_path / "state.safetensors", "pretraining")[1]["step"] == 3
+    assert equal(run(run_dir=tmp_path), run())
+    with pytest.raises(ZeroDivisionError):
+        run(callback=lambda step, losses: 1 / 0)
+
+
 def test_similarity_of_embeddings_comes_to_follow_spectral_distance():
     spectra = spectrum(GRAPHS[:40])
     pairs = np.triu_indices(40, 1)
@@ -159,7 +222,7 @@ def test_similarity_of_embeddings_comes_to_follow_spectral_distance():
         v /= np.linalg.norm(v, axis=1, keepdims=True)
         return spearman((v @ v.T)[pairs], -distance)
 
-    config = PretrainConfig(steps=150, batch=32, projection=16, encoder=EncoderConfig(width=16, layers=3))
+    config = PretrainConfig.paper(steps=150, batch=32, projection=16, encoder=EncoderConfig(width=16, layers=3))
     before, after = follows(Encoder(config.encoder, seed=0)), follows(pretrain(GRAPHS[:40], config, progress=False))
     assert after > before + 0.1
 
@@ -167,7 +230,7 @@ def test_similarity_of_embeddings_comes_to_follow_spectral_distance():
 def test_property_regression_predicts_standardised_properties():
     """A constant prediction has their variance, 1, as loss; a learned one less; targets are graph properties."""
     shape = EncoderConfig(width=16, layers=3)
-    config = PretrainConfig(
+    config = PretrainConfig.paper(
         steps=200, batch=32, lr=3e-3, projection=16, contrast_weight=0.0, property_weight=1.0, encoder=shape
     )
     training = PretrainingRun(as_pool(GRAPHS), config)
@@ -198,9 +261,15 @@ def test_the_command_line_has_every_contrast_and_weight(capsys):
     with pytest.raises(SystemExit):
         main(["pretrain", "--help"])
     text = capsys.readouterr().out
-    assert f"{{{','.join(CONTRASTS)}}}" in text
+    assert f"{{{','.join(COMMAND_CONTRASTS)}}}" in text
+    assert set(COMMAND_CONTRASTS) == set(CONTRASTS)
     in_stores = set(WEIGHTS) - {"behaviour_weight"}
     assert all(f"--{name.replace('_', '-')}" in text for name in in_stores)
+
+
+def test_the_command_line_shows_the_defaults_of_both_recipes():
+    both = PretrainConfig(), PretrainConfig.paper()
+    assert {name: tuple(getattr(recipe, name) for recipe in both) for name in RECIPES} == RECIPES
 
 
 def test_bad_input_is_named():
@@ -213,10 +282,13 @@ def test_bad_input_is_named():
         {"sign": 0},
         {"steps": 0},
         {"temperature": 0},
+        {"lr": float("inf")},
+        {"weight_decay": -1},
+        {"held_out": 0.6},
         {"projection": 500},
         {"contrast_weight": 0},
     )
     for options in (*wrong, *({weight: value} for weight in WEIGHTS for value in (-1.0, float("nan"), float("inf")))):
         with pytest.raises(CgirError, match="pretrain") as error:
-            PretrainConfig(**options)
+            PretrainConfig.paper(**options)
         assert "\n" not in str(error.value)

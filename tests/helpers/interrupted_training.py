@@ -28,16 +28,17 @@ from search.one_shot.training_run import TrainingRun
 
 STEPS = 12
 SLOW = 5.0  # seconds of the third step
-CONFIG = contrastive.PretrainConfig(steps=STEPS, batch=8, projection=4, encoder=EncoderConfig(width=8, layers=1))
+CONFIG = contrastive.PretrainConfig.paper(steps=STEPS, batch=8, projection=4, encoder=EncoderConfig(width=8, layers=1))
 INT, TERM = int(signal.SIGINT), int(signal.SIGTERM)
 GRAPHS = random_cnns(20)
+FAMILIES = ["one", "other"] * 10  # of one alone it warns
 
 
 def pretrain(folder: Path, steps: int = STEPS) -> None:
     """As a library, whose caller sees the exception."""
     config = contrastive.PretrainConfig(**{**CONFIG.__dict__, "steps": steps})
     try:
-        contrastive.pretrain(GRAPHS, config, run_dir=folder / "run", progress=False)
+        contrastive.pretrain(GRAPHS, config, FAMILIES, run_dir=folder / "run", progress=False)
     except KeyboardInterrupt as error:
         print(error, file=sys.stderr)
         os._exit(77)
@@ -112,7 +113,7 @@ def run_all(root: Path) -> dict:
     }  # fmt: skip
     for name, (act, *how) in cases.items():
         (folder := root / name).mkdir()
-        GraphStore.write(folder / "store", GRAPHS)
+        GraphStore.write(folder / "store", GRAPHS, family=FAMILIES)
         found[name] = interrupted(act, folder, *how)
     for name, act in (("library-int", pretrain), ("straight", pretrain), ("supernet-int", supernet)):
         (root / name).mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from encoders import Encoder, EncoderConfig
 from encoders.engine.batching import GraphTensors
 
 SMALL = EncoderConfig(width=8, layers=2)
-CONFIG = PretrainConfig(steps=3, batch=12, projection=4, encoder=SMALL)
+CONFIG = PretrainConfig.paper(steps=3, batch=12, projection=4, encoder=SMALL)
 GRAPHS = random_cnns(20) + random_cnns(10, seed=1, channels=(32,))
 FAMILIES = np.repeat([0, 1], [20, 10])
 # properties, of which a fifth are unknown, and what no network of the second family has

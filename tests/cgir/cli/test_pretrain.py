@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,26 @@ def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[
     for words in ([target, "--label", "loss"], [target, "--label", "acc", "--sources", other]):
         assert main(["finetune", *words, "--encoder", "none", "-o", predictor]) == 2
         assert re.search(r"no label '(loss|acc)'; .* (acc|error)$", capsys.readouterr().err)
+
+
+def test_options_change_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import contrastive
+
+    cgir.GraphStore.write(store := str(tmp_path / "s.parquet"), random_cnns(8))
+    asked = []
+    monkeypatch.setattr(contrastive, "pretrain", lambda store, config, **options: asked.append(config))
+    words = ["pretrain", store, "-o", str(tmp_path / "run")]
+    assert main(words) == main([*words, "--recipe", "paper", "--property-weight", "2", "--held-out", "0.1"]) == 0
+    assert asked[0] == contrastive.PretrainConfig()
+    assert asked[1] == contrastive.PretrainConfig.paper(property_weight=2.0, held_out=0.1)
+
+
+def test_without_tensorboard_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    words = ["pretrain", str(tmp_path), "-o", str(tmp_path / "run"), "--tensorboard", str(tmp_path / "curves")]
+    assert main(words) == 2
+    found = capsys.readouterr().err
+    assert found == "cgir: tensorboard: it is not installed; try pip install tensorboard, or give a callback of yours\n"
+    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts():
         weight * objective.terms[name](seen).item()
         for name, weight in zip(objective.terms, weights.values(), strict=True)
     )
-    assert objective.loss(arrays, PAIRS, 5).item() == pytest.approx(expected)
+    assert objective.losses(arrays, PAIRS, 5)["loss"].item() == pytest.approx(expected)
     assert list(Objective(CONFIG, POOL).terms) == ["contrast"]
 
 

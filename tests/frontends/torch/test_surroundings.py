@@ -121,7 +121,7 @@ CALLS: dict[str, Call] = {
     "properties": lambda: properties(GRAPHS),
     "score": lambda: list(score(NETWORK, IMAGES, CLASSES, names=("snip", "synflow", "grad_norm")).values()),
     "pretrain": lambda: contrastive.pretrain(
-        GRAPHS, contrastive.PretrainConfig(encoder=TINY, steps=2, batch=8, projection=8), progress=False
+        GRAPHS, contrastive.PretrainConfig.paper(encoder=TINY, steps=2, batch=8, projection=8), progress=False
     ).embed(GRAPHS),
 }
 EXPECTED: dict[str, Any] = {}
