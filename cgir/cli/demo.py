@@ -22,6 +22,7 @@ from cgir.store import GraphStore
 from . import demo_report
 from .options import parse_seed
 from .output import say
+from .output_files import check_folder
 
 if TYPE_CHECKING:
     from contrastive.transfer_protocol import LabelledFamily, Method
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo, and write its report to `args.output`."""
+    check_folder(args.output)
     check_packages("frontends", "encoders", "contrastive", "search")
     run_demo(args.output, args.seed)
     return 0

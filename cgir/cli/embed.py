@@ -13,6 +13,7 @@ from cgir.package_check import check_packages
 
 from .options import add_device_option, add_writing_options
 from .output import say
+from .output_files import check_place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     check_packages("encoders")
     from encoders import StoredEmbeddings, embed_store
 
+    check_place(args.output)  # before weights are loaded
     start = perf_counter()
     with open_executor(args.executor) if args.executor else nullcontext() as executor:
         embed_store(args.encoder, args.store, args.output, executor, args.overwrite, args.device)

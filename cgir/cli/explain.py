@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgir.errors import CgirError, printable
+from cgir.errors import printable
 from cgir.package_check import check_packages
 
 from . import explain_report
 from .options import add_detail_options, add_trace_options, positive_int
 from .output import check_report, say
+from .output_files import check_file
 from .targets import default_shape, load_or_trace
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from encoders import Predictor
     from encoders.explain import explain
 
-    check_output(args.output)  # before a model is traced
+    check_file(args.output, *DRAWINGS)  # before a model is traced
     check_report(args.report)
     predictor = Predictor.load(args.predictor, args.limits)
     args.default_shape = default_shape(predictor)
@@ -65,12 +66,6 @@ def run(args: argparse.Namespace) -> int:
         text += f"\n\nreport: {printable(args.report)}"
     say(text)
     return 0
-
-
-def check_output(output: Path | None) -> None:
-    """Raise CgirError unless the file, if given, has the suffix of a drawing."""
-    if output and output.suffix.lower() not in DRAWINGS:
-        raise CgirError(f"{output}: no drawing ends in {output.suffix!r}; expected one of {', '.join(DRAWINGS)}")
 
 
 def draw(explanation: Explanation, output: Path, depth: int | None, full: bool) -> None:

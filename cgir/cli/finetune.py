@@ -22,6 +22,7 @@ from .hint_values import hints_of, read_hints
 from .label_csv import LabelColumn, read_labels
 from .options import NETWORKS, add_device_option, add_trace_options, add_workers_option, parse_seed, positive_int
 from .output import say
+from .output_files import check_folder
 from .predict import SHIPPED_ENCODER, describe, score_networks
 from .pretrain import ENCODER
 from .score_table import format_table
@@ -129,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
     check_packages("frontends", "encoders")
     import encoders
 
+    check_folder(args.output)
     # small inputs first, so that mistakes are reported before models are traced
     if args.hint and args.head != "blend":
         raise LabelError(f"--hint: head {args.head} takes none; leave --head out")

@@ -10,6 +10,13 @@ from cgir.errors import printable
 from cgir.graph import Graph
 
 from .output import say
+from .output_files import check_file
+
+
+def check_drawings(args: argparse.Namespace) -> None:
+    """Raise CgirError unless the drawings that the options name can be written; before any work."""
+    for path, suffixes in ((args.svg, (".svg",)), (args.png, (".png",)), (args.html, (".html", ".htm")), (args.dot, ())):
+        check_file(path, *suffixes)
 
 
 def write_graph(graph: Graph, args: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ class Command(Protocol):
 
 COMMANDS = {  # name of a module of this folder -> its line in `cgir --help`
     "trace": "turn a PyTorch, Keras, TensorFlow or ONNX model into a graph",
-    "show": "print or draw a saved graph",
+    "show": "print or draw a graph or model",
     "diff": "say where two graphs part",
     "space": "a search space: one of its networks as a graph, or many as a data set",
     "tables": "label tables: list them, make one of a benchmark's official file, or a data set of one",

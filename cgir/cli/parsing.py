@@ -20,8 +20,8 @@ class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` for words and files of strangers."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and one line; exit status 2."""
-        super().error(printable(message, MESSAGE_LIMIT))
+        """Print one line that leads to the help; exit status 2."""
+        self.exit(2, f"{self.prog}: error: {printable(message, MESSAGE_LIMIT)} (see {self.prog} --help)\n")
 
     def _read_args_from_files(self, arg_strings: Sequence[str]) -> list[str]:
         """Words, with each @FILE replaced by the lines of the file."""

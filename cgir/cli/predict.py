@@ -15,7 +15,8 @@ from cgir.package_check import check_packages
 
 from .options import NETWORKS, add_device_option, add_trace_options, add_workers_option, positive_int
 from .output import say
-from .score_table import Scored, check_output, format_table, write_csv
+from .output_files import check_file
+from .score_table import Scored, format_table, write_csv
 from .targets import default_shape, load_or_trace, open_targets, read_graphs
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.networks:
         raise CgirError("which networks? `cgir predict --help` says what can be named")
-    check_output(args.output)  # before models are traced, as are predictor and task
+    check_file(args.output, ".csv")  # before models are traced, as are predictor and task
     model = load_predictor(args.predictor, args.limits, args.device) if args.predictor else check_task(args.task)
     args.default_shape = None if isinstance(model, str) else default_shape(model)
     targets = open_targets(args.networks)

@@ -14,6 +14,7 @@ from cgir.store import GraphStore
 
 from .options import add_device_option, parse_seed, positive_int
 from .output import say
+from .output_files import check_folder
 
 if TYPE_CHECKING:
     from contrastive import PretrainConfig
@@ -99,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     check_packages("contrastive")
     import contrastive
 
+    check_folder(args.output)
     config = build_config(args)  # before anything is read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow, if it is there, is loaded by TensorBoard
     logged = contrastive.tensorboard_log(args.tensorboard) if args.tensorboard else nullcontext()

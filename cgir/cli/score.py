@@ -15,9 +15,16 @@ from cgir.atomic_files import atomic_path
 from cgir.errors import CgirError, printable
 from cgir.package_check import check_packages
 
-from .options import add_device_option, add_image_options, parse_seed, parse_shape, positive_int
+from .options import (
+    add_device_option,
+    add_image_options,
+    add_limits_option,
+    parse_seed,
+    parse_shape,
+    positive_int,
+)
 from .output import say
-from .score_table import check_output
+from .output_files import check_file
 from .trainable_models import model_names
 
 if TYPE_CHECKING:
@@ -86,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=parse_seed, default=0, help="of weights, batch and proxies (default: %(default)s)"
     )
     add_device_option(parser)
+    add_limits_option(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.csv", help="write the table here, too")
 
 
@@ -94,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     check_packages("frontends", "search")
     from .trainable_models import read_examples
 
-    check_output(args.output)  # before anything takes time
+    check_file(args.output, ".csv")  # before anything takes time
     names = model_names(args.models)
     ranks = [proxy for proxy in args.proxies if proxy in RANKS]
     if ranks and len(names) < 2:
@@ -141,7 +149,7 @@ def _scores(
 
     single = dict.fromkeys(proxy for proxy in (*proxies, *COSTS) if proxy in PROXIES)
     options = {"seed": args.seed, "device": args.device}
-    row = zero_cost.score(module, examples.inputs, targets, names=tuple(single), **options)
+    row = zero_cost.score(module, examples.inputs, targets, names=tuple(single), limits=args.limits, **options)
     if any(proxy in TRAININGS for proxy in proxies):
         if len(examples.inputs) > 1:
             raise CgirError(f"dense_regression takes one input, a batch of images, and not {len(examples.inputs)}")

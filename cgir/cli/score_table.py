@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cgir.atomic_files import atomic_path
-from cgir.errors import CgirError, printable
+from cgir.errors import printable
 from cgir.typing import FloatArray, IntArray
 
 MOST_DECIMALS = 6
@@ -81,14 +81,6 @@ def _outside_lines(scored: Scored) -> list[str]:
     lines += [f"  {printable(scored.names[row])}: {printable(reason)}" for row, reason in shown]
     more = len(scored.outside) - len(shown)
     return [*lines, *([f"  and {more} more"] if more else [])]
-
-
-def check_output(path: Path | None) -> None:
-    """Raise CgirError unless the file to write, if there is one, is called .csv and its folder exists."""
-    if path and path.suffix.lower() != ".csv":
-        raise CgirError(f"{path}: scores are written as CSV; call the file {path.with_suffix('.csv')}")
-    if path and not path.parent.is_dir():
-        raise CgirError(f"{path}: there is no folder {path.parent}")
 
 
 def write_csv(path: Path, scored: Scored) -> None:

@@ -15,9 +15,18 @@ from cgir.errors import CgirError, printable
 from cgir.executors import FORMS, open_executor
 from cgir.package_check import check_packages
 
-from .options import add_device_option, parse_bytes, parse_seed, parse_skeleton, positive_float, positive_int
+from .options import (
+    add_device_option,
+    add_limits_option,
+    parse_bytes,
+    parse_seed,
+    parse_skeleton,
+    positive_float,
+    positive_int,
+)
 from .oracles import METRIC, PLACE, Question, command_question, function_question, table_question
 from .output import check_report, say
+from .output_files import check_file
 
 if TYPE_CHECKING:
     from encoders import Predictor
@@ -93,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE.html", help="a page with pictures (default: beside the log)"
     )
+    add_limits_option(parser)
 
 
 def _add_search_options(group: argparse._ArgumentGroup) -> None:
@@ -168,7 +178,9 @@ def load_predictor(args: argparse.Namespace) -> Predictor:
     which = args.predictor or SHIPPED
     if which == SHIPPED:
         return Predictor(load_pretrained(which), device=args.device)
-    return Predictor(device=args.device) if which == WITHOUT else Predictor.load(Path(which), device=args.device)
+    if which == WITHOUT:
+        return Predictor(device=args.device)
+    return Predictor.load(Path(which), args.limits, device=args.device)
 
 
 def default_objective(column: str | None, predictor: Predictor | None) -> str:
@@ -218,13 +230,12 @@ def ask_whom(args: argparse.Namespace) -> Question:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """CgirError where options do not go together, or a file has no folder."""
+    """CgirError where options do not go together, or a file cannot be written."""
     for name in ("predictor", "acquisition"):
         if getattr(args, name) is not None and args.method != "evolve":
             raise CgirError(f"--{name}: belongs to --method evolve, found --method {args.method}")
     check_report(args.report)
-    if args.log and not args.log.parent.is_dir():
-        raise CgirError(f"{args.log}: there is no folder {args.log.parent}")
+    check_file(args.log)
 
 
 def count_workers(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from cgir.package_check import check_packages
 
 from .options import add_device_option, add_image_options, parse_seed, positive_int
 from .output import say
+from .output_files import check_file
 
 if TYPE_CHECKING:
     from search.one_shot import Images, Selected, Supernet, Trained
@@ -121,10 +122,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         )
     if args.subspace and args.space != "nasbench1shot1":
         raise CgirError(f"--subspace {args.subspace}: {args.space} has none; they are those of nasbench1shot1")
-    if args.output and args.output.suffix.lower() != ".svg":
-        raise CgirError(f"{args.output}: the drawing is an SVG file; call it {args.output.with_suffix('.svg')}")
-    if args.output and not args.output.parent.is_dir():
-        raise CgirError(f"{args.output}: there is no folder {args.output.parent}")
+    check_file(args.output, ".svg")
+    check_file(args.checkpoint)
 
 
 def build_supernet(args: argparse.Namespace, images: Images) -> Supernet:

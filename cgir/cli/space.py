@@ -18,9 +18,10 @@ from cgir.package_check import check_packages
 from cgir.store import GraphStore, Job
 from cgir.store.manifest import read_parts
 
-from .graph_output import write_graph
+from .graph_output import check_drawings, write_graph
 from .options import add_drawing_options, add_writing_options, parse_seed, positive_int
 from .output import say
+from .output_files import check_place
 
 if TYPE_CHECKING:
     from frontends.spaces.space import Space
@@ -56,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List or describe spaces, or write a graph or a data set, as the arguments select; print the result."""
+    check_place(args.output)  # before anything takes time
+    check_drawings(args)
     check_packages("frontends")
     from frontends.spaces import get
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from time import perf_counter
 
-from cgir.errors import CgirError, printable
+from cgir.errors import CgirError, LabelError, printable
 from cgir.limits import DEFAULT, Limits
 from cgir.package_check import check_packages
 from cgir.store import GraphStore
 
 from .options import add_limits_option
 from .output import say
+from .output_files import check_place
 
 EPILOG = """formats, and the files that users have:
   nasbench101       nasbench_only108.tfrecord, nasbench_full.tfrecord
@@ -92,28 +94,44 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "list":
         say(list_tables(args.data))
     elif args.action == "import":
+        check_place(args.output)
         say(import_file(args.format, args.file, args.output, args.space, args.spec, args.limits))
     else:
+        check_place(args.output)
         say(write_store(args.name, args.data, args.output))
     return 0
 
 
 def list_tables(folder: Path | None) -> str:
-    """A line for each label table: rows, metrics, and where it is or what is missing."""
+    """A line for each label table: rows, metrics, and where it is or which file is missing; and what to do then."""
     from frontends.tables import NAMES, PUBLISHED_TABLES, load
     from frontends.tables.published import find_file
 
-    lines = [f"{'table':20}{'rows':>8}  {'metrics':>7}  where"]
+    lines, missing = [f"{'table':20}{'rows':>8}  {'metrics':>7}  where"], 0
     for name in NAMES:
+        published, where = PUBLISHED_TABLES.get(name), "in the package"
         try:
-            table = load(name, None if name == "digits" else folder)
+            if published is not None:
+                where = str(find_file(published, folder))
+        except LabelError:
+            missing += 1
+            lines.append(f"{name:20}{'-':>8}  {'-':>7}  no {published.file if published else name}")
+            continue
+        try:
+            table = load(name, None if published is None else folder)
+            lines.append(f"{name:20}{len(table):8,}  {len(table.metrics):7}  {where}")
         except CgirError as error:
             lines.append(f"{name:20}{'-':>8}  {'-':>7}  {error}")
-        else:
-            where = "in the package" if name == "digits" else str(find_file(PUBLISHED_TABLES[name], folder))
-            lines.append(f"{name:20}{len(table):8,}  {len(table.metrics):7}  {where}")
     advice = 'open one with frontends.tables.load("nasbench201"); what to mind of each: help(frontends.tables)'
-    return "\n".join([*lines, "", advice])
+    return "\n".join([*lines, "", *_how_to_find(missing, folder), advice])
+
+
+def _how_to_find(missing: int, folder: Path | None) -> list[str]:
+    if not missing:
+        return []
+    looked = folder if folder is not None else os.environ.get("CGIR_DATA")
+    found = f"not in the folder {looked}" if looked else "not found, as no folder is named"
+    return [f"{missing} tables are {found}; name it with --data FOLDER, or in the environment variable CGIR_DATA"]
 
 
 def import_file(

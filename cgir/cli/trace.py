@@ -8,9 +8,10 @@ from pathlib import Path
 from cgir.errors import printable
 from cgir.passes import canonicalize
 
-from .graph_output import write_graph
+from .graph_output import check_drawings, write_graph
 from .options import MODEL, add_drawing_options, add_trace_options
 from .output import say
+from .output_files import check_file
 from .targets import trace_model
 
 EPILOG = """examples:
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trace `args.model`, print the report of its graph, save and draw it where the options say so."""
+    check_file(args.output)  # before the model is built
+    check_drawings(args)
     recorded, seconds = trace_model(args.model, args, raw=True)
     graph = recorded if args.raw else canonicalize(recorded, level=args.level)
     counts = f"{len(recorded):,} operators recorded, {len(graph):,} nodes in the graph"

@@ -32,6 +32,6 @@ def flops(probe: Probe) -> float | None:
         TraceError: the network cannot be traced.
     """
     with guarded(probe.original):
-        graph = frontends.trace(probe.fresh(), probe.inputs)
+        graph = frontends.trace(probe.fresh(), probe.inputs, limits=probe.limits)
     known = all(gap.quantity != "FLOPs" for gap in graph.gaps)
     return float(replace(graph, detached=()).flops) if known else None

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._pytree import tree_map_only
 
 from cgir.errors import CgirError, one_line
+from cgir.limits import DEFAULT, Limits
 from encoders.engine.devices import Device, as_device
 from search.seeds import check_seed
 
@@ -68,6 +69,7 @@ class Probe:
         loss: Loss = cross_entropy,
         seed: int = 0,
         device: Device = "auto",
+        limits: Limits = DEFAULT,
     ) -> None:
         """Copy the module.
 
@@ -78,10 +80,12 @@ class Probe:
             loss: of outputs and targets, a scalar.
             seed: of every random number that the network or a proxy draws.
             device: where to compute; "auto" is CUDA where there is one, otherwise the CPU.
+            limits: what tracing may take.
         """
         self.device = as_device(device)
         self.seed = seed
         self.loss = loss
+        self.limits = limits
         self.original = module
         check_seed("score", seed)
         with isolated(seed, self.device):

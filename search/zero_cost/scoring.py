@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cgir.errors import CgirError
+from cgir.limits import DEFAULT, Limits
 from encoders.engine.devices import Device
 from frontends.torch.surroundings import in_plain_surroundings
 from frontends.torch.thread_count import threads_for
@@ -54,6 +55,7 @@ def score(
     loss: Loss = cross_entropy,
     seed: int = 0,
     device: Device = "auto",
+    limits: Limits = DEFAULT,
 ) -> dict[str, float | None]:
     """Scores of an untrained network on one batch; None where a score is undefined, as without a path to the output.
 
@@ -70,6 +72,7 @@ def score(
         loss: of outputs and targets, a scalar.
         seed: of every random number that the network or a proxy draws.
         device: where to compute; "auto" is CUDA where there is one, otherwise the CPU.
+        limits: what tracing the network may take, of which FLOPs are read.
 
     Raises:
         CgirError: a name is unknown, the network lacks what a proxy is defined on, or refuses the batch.
@@ -80,7 +83,7 @@ def score(
     for name in wanted:
         if name not in PROXIES:
             raise CgirError(f"score: no proxy {name!r}; there are {', '.join(NAMES)}")
-    probe = Probe(module, inputs, targets, loss=loss, seed=seed, device=device)
+    probe = Probe(module, inputs, targets, loss=loss, seed=seed, device=device, limits=limits)
     return {name: _one(name, probe) for name in wanted}
 
 
