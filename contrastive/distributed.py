@@ -115,7 +115,7 @@ def all_reduce_sums(values: Mapping[str, Tensor]) -> dict[str, float]:
     total = torch.stack([value.detach() for value in values.values()])
     if rank_and_world_size()[1] > 1:
         dist.all_reduce(total)
-    return dict(zip(values, total.tolist(), strict=True))
+    return dict(zip(values, total.cpu().tolist(), strict=True))
 
 
 def any_process(value: bool, device: torch.device) -> bool:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from cgir.analysis import graph_diff
 from cgir.drawing import diff_to_html
-from cgir.drawing.drawing_files import check_suffix
 from cgir.errors import printable
 
 from .options import add_trace_options
 from .output import say
+from .output_files import check_file
 from .targets import load_or_trace
 
 
@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the differences; exit status 1 if there are any."""
-    if args.output:
-        check_suffix(args.output, (".html", ".htm"))  # before a model is traced
+    check_file(args.output, ".html", ".htm")  # before a model is traced
     a, b = (load_or_trace(target, args) for target in (args.a, args.b))
     differences = graph_diff.diff(a, b, args.limits)
     say(differences or "the graphs are isomorphic")

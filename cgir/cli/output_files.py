@@ -15,7 +15,7 @@ def check_file(path: Path | None, *suffixes: str) -> None:
         path: the file.
         suffixes: one of which it has to end in; none: any.
     """
-    if path is None:
+    if path is None or _is_device(path):
         return
     check_place(path)
     if path.is_dir():
@@ -27,7 +27,7 @@ def check_file(path: Path | None, *suffixes: str) -> None:
 
 def check_place(path: Path | None) -> None:
     """Raise CgirError unless the folder is there that a file or folder, if one is named, is written into."""
-    if path is None or (path.exists() and not path.is_file() and not path.is_dir()):  # a device, as /dev/stdout
+    if path is None or _is_device(path):
         return
     if path.parent.exists() and not path.parent.is_dir():
         raise CgirError(f"{path}: {path.parent} is a file; expected a folder")
@@ -48,3 +48,8 @@ def check_folder(path: Path | None) -> None:
         raise CgirError(f"{path}: {above} is a file; expected a folder")
     if not os.access(above, os.W_OK):
         raise CgirError(f"{path}: nothing may be written into the folder {above}")
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is there and neither file nor folder, as /dev/stdout; it is written to as it is."""
+    return path.exists() and not path.is_file() and not path.is_dir()

@@ -21,7 +21,7 @@ from cgir.store.manifest import read_parts
 from .graph_output import check_drawings, write_graph
 from .options import add_drawing_options, add_writing_options, parse_seed, positive_int
 from .output import say
-from .output_files import check_place
+from .output_files import check_file, check_place
 
 if TYPE_CHECKING:
     from frontends.spaces.space import Space
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.architecture is None:
         say(describe(args.name, args.seed) if args.name else list_spaces())
     else:
+        check_file(args.output, ".json")
         space = get(args.name)
         write_graph(space.graph(space.parse(args.architecture)), args)
     return 0

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trace `args.model`, print the report of its graph, save and draw it where the options say so."""
-    check_file(args.output)  # before the model is built
+    check_file(args.output, ".json")  # before the model is built
     check_drawings(args)
     recorded, seconds = trace_model(args.model, args, raw=True)
     graph = recorded if args.raw else canonicalize(recorded, level=args.level)

@@ -91,7 +91,7 @@ def test_the_report_shows_the_operators_of_the_table(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["-o", "why.gif"], r"cgir: why.gif: no drawing ends in '.gif'; expected one of .svg, .png, .html"),
+        (["-o", "why.gif"], r"cgir: why.gif: expected a file that ends in .svg or .png or .html; call it why.svg"),
         (["--report", "why.pdf"], r"cgir: why.pdf: the report is a page; call it why.html"),
         (["--method", "masks"], r"cgir: explain: masks belong to head='carl', and this predictor is 'gp'; .*"),
         (["--predictor", "nowhere"], r"cgir: .*nowhere.*"),

@@ -228,7 +228,7 @@ def test_wrong_hints_are_one_line(
         (["predict", "@empty.txt", "--predictor", "ranker"], r"the list of networks is empty; expected one a line"),
         (
             ["predict", "nets.py:w4", "--predictor", "ranker", "-o", "scores.txt"],
-            r"scores.txt: scores are written as CSV; call the file scores.csv",
+            r"scores.txt: expected a file that ends in .csv; call it scores.csv",
         ),
         (
             ["predict", "nets.py:w4", "--predictor", "ranker", "-o", "no/scores.csv"],

@@ -44,10 +44,10 @@ def graph() -> Graph:
         (["predict", "@folder"], "Is a directory"),
         (["predict", "@missing"], "No such file"),
         (["predict", "@/dev/zero"], "more than"),
-        (["show", "g.json", "--html", ""], "Is a directory"),
-        (["show", "g.json", "--svg", "folder"], "folder: Is a directory"),
-        (["show", "g.json", "--svg", "missing/x"], "missing/x: No such file"),
-        (["show", "a\nb"], "a b"),
+        (["show", "g.json", "--html", ""], ".: is a folder; expected a file to write"),
+        (["show", "g.json", "--svg", "folder"], "folder: is a folder"),
+        (["show", "g.json", "--svg", "missing/x"], "missing/x: there is no folder missing"),
+        (["show", "a\nb"], r"'a\nb' does not name"),
         (["show", "\0"], "NUL"),
         (["show", "\ud800"], "surrogates"),
         (["show", "\x1b[2J"], r"\x1b[2J"),
@@ -123,7 +123,7 @@ def test_any_terminal() -> None:
 
 
 def test_sigterm_ends_a_command_with_a_line() -> None:
-    code = "import os, signal, cgir.cli.show as s; s.load = lambda path: os.kill(os.getpid(), signal.SIGTERM)"
+    code = "import os, signal, cgir.cli.show as s; s.load_or_trace = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
     done = run(f"{code}; sys.exit(main(['show', 'g.json']))")
     assert (done.returncode, done.stderr) == (143, "cgir: interrupted\n")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

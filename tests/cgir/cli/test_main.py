@@ -66,3 +66,12 @@ def test_threads_wait_passively_unless_the_user_says_otherwise(users: dict[str, 
 
 def test_version() -> None:
     assert run_cgir("--version").stdout == f"cgir {cgir.__version__}\n"
+
+
+def test_a_wrong_argument_is_one_line_that_leads_to_the_help() -> None:
+    done = run_cgir("pretrain", "x", "-o", "y", "--steps", "0")
+    assert done.returncode == 2
+    message = "argument --steps: '0' is no whole number of 1 or more (see cgir pretrain --help)"
+    assert done.stderr == f"cgir pretrain: error: {message}\n"
+    assert run_cgir("tables", "graphs").stderr.endswith(": name, -o/--output (see cgir tables graphs --help)\n")
+    assert run_cgir().stderr == "cgir: error: the following arguments are required: COMMAND (see cgir --help)\n"

@@ -159,7 +159,10 @@ def test_az_nas_ranks_the_networks_named(tmp_path: Path, capsys: pytest.CaptureF
         (["small_net.onnx", *RANDOM], "small_net.onnx: a file; proxies need a PyTorch module"),
         (["saved", *RANDOM], "saved: a file; proxies need a PyTorch module"),
         (["small_net.py:build", *RANDOM, "--proxies", "az_nas"], "only small_net.py:build is named"),
-        (["small_net.py:build", *RANDOM, "-o", "scores.txt"], "call the file scores.csv"),
+        (
+            ["small_net.py:build", *RANDOM, "-o", "scores.txt"],
+            "scores.txt: expected a file that ends in .csv; call it scores.csv",
+        ),
         (["nasbench201:xx", *RANDOM], "nasbench201: 1 nodes separated by '+' in 'xx'"),
         (["nowhere.parquet", *RANDOM], "nowhere.parquet"),
         ([" ", *RANDOM], "the list of networks is empty"),

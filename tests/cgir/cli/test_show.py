@@ -10,7 +10,7 @@ from cgir_samples import resnet50
 from cgir.cli.main import main
 
 
-def test_a_saved_graph_is_no_model_and_a_model_no_saved_graph(
+def test_a_saved_graph_is_no_model_and_a_damaged_model_no_graph(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, model = tmp_path / "deep.json", tmp_path / "net.onnx"
@@ -19,9 +19,20 @@ def test_a_saved_graph_is_no_model_and_a_model_no_saved_graph(
     assert main(["trace", str(path)]) == 2
     assert "a saved graph is printed by `cgir show`" in capsys.readouterr().err
     assert main(["show", str(model)]) == 2
-    assert "`cgir trace` makes one of a model" in capsys.readouterr().err
+    assert f"{model}: " in capsys.readouterr().err
     assert main(["show", str(path), "--svg", str(tmp_path / "no" / "x.svg")]) == 2
-    assert capsys.readouterr().err == f"cgir: {tmp_path / 'no' / 'x.svg'}: No such file or directory\n"
+    assert capsys.readouterr().err == f"cgir: {tmp_path / 'no' / 'x.svg'}: there is no folder {tmp_path / 'no'}\n"
+
+
+def test_a_model_is_shown_as_its_saved_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words, path = ["frontends.reference:resnet50", "--input-shape", "1,3,64,64"], str(tmp_path / "net.json")
+    assert main(["trace", *words, "-o", path]) == 0
+    capsys.readouterr()
+    assert main(["show", *words]) == main(["show", path]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
+    assert main(["show", words[0]]) == 2
+    assert "--input-shape 1,3,224,224" in capsys.readouterr().err
 
 
 def test_show_prints_blocks_unless_asked_for_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
