@@ -15,7 +15,12 @@ from .output_files import check_file
 
 def check_drawings(args: argparse.Namespace) -> None:
     """Raise CgirError unless the drawings that the options name can be written; before any work."""
-    for path, suffixes in ((args.svg, (".svg",)), (args.png, (".png",)), (args.html, (".html", ".htm")), (args.dot, ())):
+    for path, suffixes in (
+        (args.svg, (".svg",)),
+        (args.png, (".png",)),
+        (args.html, (".html", ".htm")),
+        (args.dot, ()),
+    ):
         check_file(path, *suffixes)
 
 
