@@ -32,7 +32,7 @@ def test_show_and_diff(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"wrote {page}" in printed
     assert '"difference"' in page.read_text(encoding="utf-8")
     assert main(["diff", str(a), str(b), "-o", str(tmp_path / "page.png")]) == 2
-    assert "the name of a drawing ends in '.png'; expected .html" in capsys.readouterr().err
+    assert "page.png: expected a file that ends in .html or .htm" in capsys.readouterr().err
     assert main(["show", str(a), "--png", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 

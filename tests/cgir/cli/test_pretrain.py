@@ -53,8 +53,8 @@ def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert main(["predict", target, "--predictor", predictor, "--top", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4
-    rank, _, spread, name = lines[1].split()
+    assert len(lines) == 5  # a title, a header
+    rank, _, spread, name = lines[2].split()
     assert (rank, name.startswith("target-")) == ("1", True)
     assert float(spread) > 0
     store = cgir.GraphStore.open(target)
