@@ -81,7 +81,7 @@ def test_from_stores_to_a_ranking(tmp_path: Path, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert main(["predict", target, "--predictor", predictor, "--top", "3"]) == 0
     # one network has no spread
-    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()] == [3, 3, 3, 3]
+    assert [len(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == [3, 3, 3, 3]
     for words in ([target, "--label", "loss"], [target, "--label", "acc", "--sources", other]):
         assert main(["finetune", *words, "--encoder", "none", "-o", predictor]) == 2
         assert re.search(r"no label '(loss|acc)'; .* (acc|error)$", capsys.readouterr().err)
