@@ -16,7 +16,7 @@ MOST_HELD_OUT = 0.5
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Hyperparameters of a pretraining run; the defaults are those of the encoder that comes with the package.
+    """Hyperparameters of a pretraining run; the defaults are what the shipped encoder was made with.
 
     The loss is a weighted sum of five terms, of which the paper has only the first (`PretrainConfig.paper`); the others
     improve frozen embeddings.

@@ -33,6 +33,13 @@ class Objective(nn.Module):
     """The encoder and the loss terms whose weight is not 0, on a device; the initial weights do not depend on it."""
 
     def __init__(self, config: PretrainConfig, pool: Pool, device: torch.device = CPU) -> None:
+        """Create encoder and heads.
+
+        Args:
+            config: weights of the terms, and the encoder's shape.
+            pool: the graphs that batches are sampled from.
+            device: where to compute.
+        """
         super().__init__()
         self.device, self.autocast = device, config.autocast
         self.encoder = Encoder(config.encoder, config.seed)
