@@ -163,7 +163,13 @@ def _call(callback: Callback | None, run: PretrainingRun) -> Exception | None:
 
 
 class _Checkpoint:
-    """The file that holds the state, if there is one: written every so many steps, and once a minute."""
+    """The file that holds the state, if there is one: written every so many steps, and once a minute.
+
+    Args:
+        run: whose state is written.
+        path: the file; None: nothing is written.
+        every: so many steps.
+    """
 
     def __init__(self, run: PretrainingRun, path: Path | None, every: int) -> None:
         self.run, self.path, self.every = run, path, every
@@ -195,6 +201,11 @@ class PretrainingRun:
     Where it computes on a GPU, a thread prepares the next batch meanwhile.
 
     `losses`: of the last step, by name.
+
+    Args:
+        pool: the graphs that batches are sampled from.
+        config: hyperparameters.
+        device: where to compute.
     """
 
     def __init__(self, pool: Pool, config: PretrainConfig, device: torch.device = CPU) -> None:
