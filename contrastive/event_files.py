@@ -32,7 +32,7 @@ def tensorboard_log(folder: str | PathLike[str]) -> Iterator[Callable[[int, Mapp
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise CgirError(
-            "tensorboard: it is not installed; try pip install tensorboard, or give a callback of yours"
+            "tensorboard: it is not installed; try pip install 'cgir[tensorboard]', or give a callback of yours"
         ) from error
     writers: dict[str, SummaryWriter] = {}
 

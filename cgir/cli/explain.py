@@ -11,7 +11,7 @@ from cgir.package_check import check_packages
 
 from . import explain_report
 from .options import add_detail_options, add_trace_options, positive_int
-from .output import check_report, say
+from .output import say
 from .output_files import check_file
 from .targets import default_shape, load_or_trace
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from encoders.explain import explain
 
     check_file(args.output, *DRAWINGS)  # before a model is traced
-    check_report(args.report)
+    check_file(args.report, ".html", ".htm")
     predictor = Predictor.load(args.predictor, args.limits)
     args.default_shape = default_shape(predictor)
     graph = load_or_trace(args.model, args)

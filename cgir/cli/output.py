@@ -7,9 +7,8 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 
-from cgir.errors import CgirError, printable
+from cgir.errors import printable
 
 
 def say(text: object = "", end: str = "\n", flush: bool = False) -> None:
@@ -21,14 +20,6 @@ def say(text: object = "", end: str = "\n", flush: bool = False) -> None:
         flush: at once.
     """
     print("\n".join(map(printable, str(text).split("\n"))), end=end, flush=flush)
-
-
-def check_report(path: Path | None) -> None:
-    """Raise CgirError unless the page to write, if there is one, is called .html and its folder exists."""
-    if path and path.suffix.lower() not in (".html", ".htm"):
-        raise CgirError(f"{path}: the report is a page; call it {path.with_suffix('.html')}")
-    if path and not path.parent.is_dir():
-        raise CgirError(f"{path}: there is no folder {path.parent}")
 
 
 def say_error(text: str) -> None:

@@ -25,7 +25,7 @@ from .options import (
     positive_int,
 )
 from .oracles import METRIC, PLACE, Question, command_question, function_question, table_question
-from .output import check_report, say
+from .output import say
 from .output_files import check_file
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     for name in ("predictor", "acquisition"):
         if getattr(args, name) is not None and args.method != "evolve":
             raise CgirError(f"--{name}: belongs to --method evolve, found --method {args.method}")
-    check_report(args.report)
+    check_file(args.report, ".html", ".htm")
     check_file(args.log)
 
 

@@ -41,6 +41,7 @@ from .exported_program_ir import (
 from .graph_io import graph_inputs, graph_outputs, tensor_leaves
 from .recorder import Recorder
 from .tensor_values import TensorValues, tensors_in
+from .tested_version import warn_of_untested
 from .typing import Args, Function, Kwargs
 
 LARGE = 1 << 24  # elements: constants that a program makes beyond this have no contents
@@ -65,6 +66,7 @@ def trace(model: ExportedProgram | str | os.PathLike[str], request: TraceRequest
     Raises:
         TraceError: the file is no exported program, or the program cannot be followed with these input shapes.
     """
+    warn_of_untested()
     program = (
         pt2_archive.read(Path(model), request.limits)
         if isinstance(model, str | os.PathLike)

@@ -34,6 +34,7 @@ from .recorder import Recorder
 from .script_functions import compiled_code_recorded
 from .surroundings import plain_surroundings
 from .tensor_values import TensorValues
+from .tested_version import warn_of_untested
 from .tracing_settings import tracing_settings
 from .typing import Args, Kwargs
 
@@ -44,6 +45,7 @@ def trace(model: nn.Module, request: TraceRequest) -> Graph:
     Raises:
         TraceError: the module or its inputs are not what tracing needs, the forward reads tensor values, or it fails.
     """
+    warn_of_untested()
     try:
         with plain_surroundings():
             return _trace(model, request)

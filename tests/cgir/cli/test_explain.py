@@ -92,7 +92,7 @@ def test_the_report_shows_the_operators_of_the_table(
     ("more", "message"),
     [
         (["-o", "why.gif"], r"cgir: why.gif: expected a file that ends in .svg or .png or .html; call it why.svg"),
-        (["--report", "why.pdf"], r"cgir: why.pdf: the report is a page; call it why.html"),
+        (["--report", "why.pdf"], r"cgir: why.pdf: expected a file that ends in .html or .htm; call it why.html"),
         (["--method", "masks"], r"cgir: explain: masks belong to head='carl', and this predictor is 'gp'; .*"),
         (["--predictor", "nowhere"], r"cgir: .*nowhere.*"),
     ],

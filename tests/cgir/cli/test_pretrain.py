@@ -106,5 +106,7 @@ def test_without_tensorboard_one_line_says_so(
     words = ["pretrain", str(tmp_path), "-o", str(tmp_path / "run"), "--tensorboard", str(tmp_path / "curves")]
     assert main(words) == 2
     found = capsys.readouterr().err
-    assert found == "cgir: tensorboard: it is not installed; try pip install tensorboard, or give a callback of yours\n"
+    assert found == (
+        "cgir: tensorboard: it is not installed; try pip install 'cgir[tensorboard]', or give a callback of yours\n"
+    )
     assert list(tmp_path.iterdir()) == []

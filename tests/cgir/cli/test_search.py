@@ -379,7 +379,7 @@ def test_nothing_within_the_limits(capsys: pytest.CaptureFixture[str]) -> None:
         (["nasbench201", "--command", "python 'train.py {spec}"], "No closing quotation"),
         ([*DIGITS, "--log", "nowhere/log.jsonl"], "there is no folder nowhere"),
         ([*DIGITS, "--report", "nowhere/page.html"], "there is no folder nowhere"),
-        ([*DIGITS, "--report", "page.pdf"], "page.pdf: the report is a page; call it page.html"),
+        ([*DIGITS, "--report", "page.pdf"], "page.pdf: expected a file that ends in .html or .htm; call it page.html"),
         ([*DIGITS, "--log", "measure.py"], "measure.py: not the log of a search"),
         (["nasbench201", "--oracle", "measure.py:both", *RANDOM, "--objective", "loss"], "objective nobody computes"),
     ],
