@@ -43,15 +43,14 @@ class View {
       from = {x: event.clientX, y: event.clientY, moved: true};
       this.move(dx, dy);
     });
-    svg.addEventListener("click", (event) => {
-      if (from && from.moved) return;
+    // Not "click" and "dblclick": there is none where a frame that replaces elements is drawn between press and release.
+    svg.addEventListener("mouseup", (event) => {
+      const isClick = from && !from.moved && event.button === 0;
+      from = null;
+      if (!isClick) return;
       const id = this.under(event);
-      if (id !== null && event.target.closest(".toggle")) this.actions.toggle(id);
+      if (id !== null && (event.target.closest(".toggle") || event.detail === 2)) this.actions.toggle(id);
       else this.actions.select(id);
-    });
-    svg.addEventListener("dblclick", (event) => {
-      const id = this.under(event);
-      if (id !== null && !event.target.closest(".toggle")) this.actions.toggle(id);
     });
   }
 

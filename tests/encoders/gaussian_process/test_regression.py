@@ -296,7 +296,7 @@ def test_a_search_that_finds_nothing_leaves_the_default_hyper_parameters(monkeyp
     failed = OptimizeResult(
         x=np.full(4, np.nan), fun=regression.NOT_POSITIVE_DEFINITE, success=False, message="ABNORMAL"
     )
-    monkeypatch.setattr(regression, "minimize", lambda *_, **__: failed)
+    monkeypatch.setattr("scipy.optimize.minimize", lambda *_, **__: failed)
     process = GaussianProcess([x], y)
     assert "default ones are used" in caplog.text
     start = DEFAULT_PRIOR.log_hyperparameters(1)

@@ -318,7 +318,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "device": (lambda: synflow(Perceptron(), device="tpu"), "device='tpu'"),
     "device, meta": (lambda: synflow(Perceptron(), device="meta"), "device='meta' .*expected auto, cpu"),
-    "device, none": (lambda: synflow(Perceptron(), device=None), "device=None .*expected auto, cpu"),
+    "device, none": (lambda: synflow(Perceptron(), device=None), "device='None' .*expected auto, cpu"),
     "seed, negative": (lambda: synflow(Perceptron(), seed=-1), "seed=-1; expected a whole number from 0 to"),
     "seed, large": (lambda: synflow(Perceptron(), seed=2**32), "seed=4294967296; expected a whole number"),
     "seed, text": (lambda: synflow(Perceptron(), seed="1"), "seed='1'; expected a whole number"),
