@@ -103,7 +103,8 @@ def _held_out_figure(held_out: HeldOut, scored: Scored, y: FloatArray) -> str:
 
     found, low, high = y[held_out.rows], held_out.scores - held_out.stds, held_out.scores + held_out.stds
     ends = np.concatenate([found, held_out.scores])
-    chart = Chart(Axis.around(f"{scored.title} measured", ends), Axis.around(f"{scored.title} expected", ends))
+    expected = _with_bars(ends, held_out.scores, held_out.stds)
+    chart = Chart(Axis.around(f"{scored.title} measured", ends), Axis.around(f"{scored.title} expected", expected))
     chart.diagonal("same")
     chart.errors(found, low, high, "error")
     tips = [
@@ -125,13 +126,26 @@ def _ranking_figure(scored: Scored, y: FloatArray) -> str:
     rank, scores = np.arange(1, len(order) + 1), scored.scores[order]
     stds = np.zeros(len(order)) if scored.stds is None else scored.stds[order]
     shown = np.concatenate([scores, y[np.isfinite(y)]])
-    chart = Chart(Axis.around("rank", rank, whole=True), Axis.around(scored.title, shown))
+    chart = Chart(Axis.around("rank", rank, whole=True), Axis.around(scored.title, _with_bars(shown, scores, stds)))
     chart.errors(rank, scores - stds, scores + stds, "error")
     tips = [f"{place}. {scored.names[row]}\n{number(scored.scores[row])}" for place, row in enumerate(order, 1)]
     chart.dots(rank, scores, "dot", tips)
     chart.dots(rank, y[order], "front")
     caption = f"All {len(order):,} networks, best first, with a standard deviation; orange is what was measured."
     return figure("The ranking", chart.svg("scores by rank"), caption)
+
+
+def _with_bars(shown: FloatArray, scores: FloatArray, stds: FloatArray) -> FloatArray:
+    """What an axis has to show: values, and ends of error bars as far as they leave the values legible.
+
+    Args:
+        shown: values.
+        scores: (N,) middles of the bars.
+        stds: (N,) their half lengths.
+    """
+    reach = max(float(np.ptp(shown)), float(np.median(stds)))  # one network with a huge deviation flattens no others
+    ends = np.concatenate([scores - stds, scores + stds]).clip(shown.min() - reach, shown.max() + reach)
+    return np.concatenate([shown, ends])
 
 
 def _table(scored: Scored, y: FloatArray) -> str:

@@ -184,8 +184,17 @@ class FitRecord(NamedTuple):
 
 def input_shapes(batch: GraphBatch) -> list[Shapes]:
     """Shapes of the inputs of each graph of a batch, without the batch axis."""
-    is_input = np.asarray([kind.op == "Input" for kind in batch.kinds], bool)
-    nodes = np.flatnonzero(is_input[batch.kind])
+    return _shapes_of(batch, "Input")
+
+
+def output_shapes(batch: GraphBatch) -> list[Shapes]:
+    """Shapes of the outputs of each graph of a batch, without the batch axis."""
+    return _shapes_of(batch, "Output")
+
+
+def _shapes_of(batch: GraphBatch, op: str) -> list[Shapes]:
+    chosen = np.asarray([kind.op == op for kind in batch.kinds], bool)
+    nodes = np.flatnonzero(chosen[batch.kind])
     owners = batch.graph_of_node[nodes]
     shapes: list[Shapes] = [()] * len(batch)
     for owner, kind in zip(owners.tolist(), batch.kind[nodes].tolist(), strict=True):

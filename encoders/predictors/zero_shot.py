@@ -14,7 +14,7 @@ from encoders.features.graph_features import GraphFeatures
 from encoders.features.label_transforms import interpolate
 
 from .estimators_blend import BlendEstimator
-from .fit_record import input_shapes, outside_text, shapes_text
+from .fit_record import input_shapes, output_shapes, outside_text, shapes_text
 from .predictor import Predictor
 from .pretrained import card, load_reference
 from .source_families import SIZES
@@ -82,7 +82,7 @@ def _outside(
         reference: its pool was the family, whose sizes it knows by mean and standard deviation.
         features: of the networks.
         beyond: (G,) how far scores are beyond those of the family.
-        channels: of the image that the family's networks read; None: something else.
+        channels: of the image that the family's networks read, whose answer is a vector; None: others.
     """
     excess: FloatArray = np.maximum(beyond, 0)
     reasons: dict[int, str] = {}
@@ -102,6 +102,10 @@ def _outside(
     for row, shapes in enumerate(input_shapes(features.graphs.batch) if channels else []):
         if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][0] != channels:
             reasons[row] = f"input {shapes_text(shapes)}, known are images of {channels} channels"
+            excess[row] = max(excess[row], 1.0)
+    for row, shapes in enumerate(output_shapes(features.graphs.batch) if channels else []):
+        if row not in reasons and not any(len(shape) == 1 for shape in shapes):
+            reasons[row] = f"output {shapes_text(shapes)}, known are vectors of classes"
             excess[row] = max(excess[row], 1.0)
     return excess, dict(sorted(reasons.items()))
 

@@ -88,7 +88,7 @@ def _headline(histories: Sequence[Searched], best: tuple[Searched, int] | None) 
     words += [f"{failed:,} failed"] if failed else []
     waiting = sum(len(history.pending()) for history in histories)
     words += [f"{waiting:,} without an answer yet"] if waiting else []
-    if seconds:
+    if sum(seconds) >= 1:  # less is a table that was read
         words += [
             f"the oracle took {_time(sum(seconds))}, {_time(median(seconds))} for a network in the median, "
             f"{_time(max(seconds))} at most"

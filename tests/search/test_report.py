@@ -152,6 +152,8 @@ def test_none_one_and_unanswered(objectives: Any, tmp_path: Path) -> None:
     assert "No network" in report(state.history, tmp_path / "page.html").text
     state.ask(3)
     assert "3 without an answer yet" in report(state.history, tmp_path / "page.html").text
+    state.tell(2, 4.0, seconds=0.01)
+    assert "the oracle took" not in report(state.history, tmp_path / "page.html").text  # a table answered
     state.tell(1, 5.0, seconds=90)
     page = report(state.history, tmp_path / "page.html")
     assert "the oracle took 1.5 min" in page.text

@@ -305,6 +305,11 @@ def test_the_report_has_what_was_held_out_and_all_networks(
     assert main(words) == 0
     capsys.readouterr()
     text = Path("ranker/report.html").read_text()
+    for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):  # no error bar is cut off at one end
+        dots = {left: float(top) for left, top in re.findall(r'class="dot" d="M([\d.]+),([\d.]+)h0"', drawing)}
+        bars = re.findall(r"M([\d.]+),([\d.]+)V([\d.]+)", *re.findall(r'class="error" d="([^"]+)"', drawing))
+        assert len(bars) == len(dots)
+        assert all(abs(float(low) + float(high) - 2 * dots[left]) < 0.3 for left, low, high in bars)
     assert "<script" not in text
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
     assert "Ranking by latency_ms</h1>" in text

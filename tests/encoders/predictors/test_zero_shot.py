@@ -80,3 +80,10 @@ def test_what_is_no_image_classifier_is_told_from_one_and_gets_no_number_below_z
     assert found.outside[1] == "input 224, known are images of 3 channels"
     assert (found.stds[:3] > 3 * found.stds[3]).all()
     assert found.scores.min() >= 0
+
+
+def test_a_network_that_answers_with_an_image_is_no_classifier() -> None:
+    with torch.device("meta"):
+        nets = resnet50(), nn.Sequential(resnet50(), nn.Unflatten(1, (10, 10, 10)))
+    graphs = [trace(net, input_shape=(1, 3, 224, 224)) for net in nets]
+    assert zero_shot(graphs, "imagenet_top1").outside == {1: "output 10x10x10, known are vectors of classes"}
