@@ -7,7 +7,7 @@ ifneq ($(wildcard ../shared/data),)
 export CGIR_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test docs scatter lint wheel fuzz fuzz-minute zoo bench universal results digits clean
+.PHONY: demo test docs scatter lint wheel matrix fuzz fuzz-minute zoo bench universal results digits clean
 
 demo: $(VENV)/demo
 	$(BIN)/cgir demo
@@ -42,6 +42,21 @@ wheel: $(VENV)/dev
 	runs/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl mypy
 	mkdir runs/wheel/empty
 	cd runs/wheel/empty && OMP_NUM_THREADS=1 ../venv/bin/python $(CURDIR)/tests/wheel_check.py
+
+# Quick tests of graphs, PyTorch's tracer and encoders with another Python or PyTorch, in an environment of their own that
+# has no other framework: make matrix PYTHON=python3.12 TORCH=2.14.1
+TORCH ?= $(shell sed -n 's/^torch==//p' constraints.txt)
+MATRIX = runs/matrix/$(notdir $(PYTHON))-torch-$(TORCH)
+MATRIX_INSTALL = $(MATRIX)/bin/python -m pip install --quiet --disable-pip-version-check -c $(MATRIX)/constraints.txt
+matrix:
+	rm -rf $(MATRIX)
+	$(PYTHON) -m venv $(MATRIX)
+	sed 's/^torch==.*/torch==$(TORCH)/' constraints.txt > $(MATRIX)/constraints.txt
+	$(MATRIX_INSTALL) torch==$(TORCH)
+	$(MATRIX_INSTALL) -e . hypothesis pytest pytest-xdist
+	$(MATRIX)/bin/python -c "import sys, torch; print('Python', sys.version.split()[0], 'and PyTorch', torch.__version__)"
+	OMP_NUM_THREADS=1 $(MATRIX)/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow" \
+		tests/cgir/analysis tests/cgir/passes tests/frontends/torch tests/encoders
 
 # Hostile inputs, flipped bits, kills, threads: an hour and more; what is done is kept in runs/fuzz, an interrupted run goes on.
 fuzz: $(VENV)/test
