@@ -9,7 +9,7 @@ endif
 
 .PHONY: demo test docs scatter lint wheel matrix fuzz fuzz-minute zoo bench universal results digits clean
 
-demo: $(VENV)/demo
+demo: $(VENV)/core
 	$(BIN)/cgir demo
 
 test: $(VENV)/test
@@ -119,10 +119,6 @@ $(VENV)/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	touch $@
-
-$(VENV)/demo: $(VENV)/core
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[demo]
 	touch $@
 
 $(VENV)/docs: $(VENV)/core

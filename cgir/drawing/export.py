@@ -167,7 +167,7 @@ def to_png(
     full: bool = False,
     importance: Importance | None = None,
 ) -> None:
-    """Write the drawing as a PNG file, which ends in .png, by matplotlib (the extra `demo`).
+    """Write the drawing as a PNG file, which ends in .png, by matplotlib (the extra `png`).
 
     Args:
         graph: to draw.
