@@ -51,7 +51,8 @@ def load(path: str | PathLike[str]) -> Graph:
             raise OSError("it is no file")  # a device or pipe may have no end
         data = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path}: cannot be read: {one_line(error, 200)}") from error
+        why = getattr(error, "strerror", None) or one_line(error, 200)  # the rest of it is a number and the path again
+        raise FileFormatError(f"{path}: cannot be read: {why}") from error
     what = "not JSON, so damaged, cut off or not a cgir graph (`cgir trace` makes one of a model)"
     content = parse_object(path, data, what)
     has_checksum = check_json(path, data, content)

@@ -63,12 +63,17 @@ def zero_shot(graphs: Graphs, task: str) -> Estimate:
     entry, reference = tasks[task], load_reference()
     known_scores, known_values = (np.asarray(entry[name], np.float64) for name in ("scores", "values"))
     features = GraphFeatures(as_tensors(graphs), reference.encoder)
+    unlike = reference.outside(features)  # first, as `predict` would log it with numbers in the place of names
     scores = reference.predict(features)
     values = interpolate(scores, known_scores, known_values)
     if "%" in entry["unit"]:
         values = values.clip(0, 100)
     beyond = np.maximum(known_scores[0] - scores, scores - known_scores[-1])
     excess, reasons = _outside(reference, features, beyond, IMAGE_CHANNELS.get(task))
+    for row, reason in unlike.items():
+        reasons.setdefault(row, reason)
+        excess[row] = max(excess[row], 1.0)
+    reasons = dict(sorted(reasons.items()))
     stds = np.sqrt(entry["deviation"] ** 2 + known_values.var() * excess)
     return Estimate(values, stds, entry["unit"], reliability(task, entry), reasons)
 
@@ -107,7 +112,7 @@ def _outside(
         if row not in reasons and not any(len(shape) == 1 for shape in shapes):
             reasons[row] = f"output {shapes_text(shapes)}, known are vectors of classes"
             excess[row] = max(excess[row], 1.0)
-    return excess, dict(sorted(reasons.items()))
+    return excess, reasons
 
 
 def reliability(task: str, entry: dict[str, Any]) -> str:

@@ -168,9 +168,10 @@ def test_deep_attributes(tmp_path):
 
 
 def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path / "none.json", tmp_path):
-        with pytest.raises(FileFormatError, match="cannot be read"):
+    for path, why in ((tmp_path / "none.json", "No such file or directory"), (tmp_path, "it is no file")):
+        with pytest.raises(FileFormatError) as error:
             load(path)
+        assert str(error.value) == f"{path}: cannot be read: {why}"
 
 
 def test_a_device_is_refused_before_it_is_read():

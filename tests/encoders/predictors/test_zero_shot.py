@@ -87,3 +87,13 @@ def test_a_network_that_answers_with_an_image_is_no_classifier() -> None:
         nets = resnet50(), nn.Sequential(resnet50(), nn.Unflatten(1, (10, 10, 10)))
     graphs = [trace(net, input_shape=(1, 3, 224, 224)) for net in nets]
     assert zero_shot(graphs, "imagenet_top1").outside == {1: "output 10x10x10, known are vectors of classes"}
+
+
+def test_small_images_are_told_once_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with torch.device("meta"):
+        graphs = [trace(resnet50(), input_shape=(1, 3, size, size)) for size in (64, 224)]
+    found = zero_shot(graphs, "imagenet_top1")
+    assert list(found.outside) == [0]
+    assert found.outside[0].startswith("input 3x64x64, known is 3x224x224")
+    assert found.stds[0] > found.stds[1]
+    assert not caplog.records
