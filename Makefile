@@ -83,6 +83,7 @@ bench: $(VENV)/bench
 	$(BIN)/python -m benchmarks.one_shot_rules --write
 	$(BIN)/python -m benchmarks.latency --write
 	$(BIN)/python -m benchmarks.scale --write
+	$(BIN)/python -m benchmarks.growth --write
 
 # The shipped weights and the tables that say what they are worth, from nothing but the label tables: some three hours on two cores; resumes.
 universal: $(VENV)/test

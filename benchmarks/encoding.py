@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -31,7 +30,6 @@ import frontends
 from cgir import GraphBatch, spectrum
 from cgir.analysis.computation_trees import Direction as TreeDirection
 from cgir.analysis.computation_trees import node_classes
-from cgir.atomic_files import atomic_path
 from contrastive import PretrainConfig
 from encoders import Encoder, EncoderConfig, GraphTensors
 from encoders.engine.batching import Engine
@@ -40,6 +38,7 @@ from frontends.reference import resnet50
 
 from . import pyg_pretraining
 from .encoding_graphs import TIMM, random_networks, timm_graphs
+from .growth_plot import draw
 from .paired_timing import Effort, difference, in_turns, on_threads
 from .pyg_encoder import PATHS, as_data, best_way, collated, embedded, gradients, peer_of
 from .report import RESULTS, Table, publish
@@ -381,7 +380,8 @@ def growth_table(effort: Effort) -> Table:
     """Row `growth`, with its drawing; each size once."""
     threads = max(effort.threads)
     found = growth(threads)
-    draw(found, RESULTS / "encoding.svg", threads)
+    seconds, title = f"seconds to embed them, threads: {threads}", "6 layers x 128 in each direction"
+    draw(found, RESULTS / "encoding.svg", "networks of NAS-Bench-101", seconds, title)
     sizes = sorted({n for times in found.values() for n in times})
     rows = ((name, *(f"{times[n]:.2f}" if n in times else "" for n in sizes)) for name, times in found.items())
     caption = (
@@ -389,29 +389,6 @@ def growth_table(effort: Effort) -> Table:
         "([drawing](benchmarks/results/encoding.svg))"
     )
     return Table(caption, ("", *(f"{n:,}" for n in sizes)), tuple(rows))
-
-
-def draw(found: Mapping[str, Mapping[int, float]], path: Path, threads: int) -> None:
-    """Time against number of graphs, both in powers of ten, as SVG.
-
-    Args:
-        found: name of a method -> number of graphs -> seconds.
-        path: of the SVG file.
-        threads: number of threads, for the label.
-    """
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for (name, times), marker in zip(found.items(), "os^", strict=True):
-        axes.loglog(list(times), list(times.values()), marker=marker, label=name)
-    axes.set(
-        xlabel="networks of NAS-Bench-101",
-        ylabel=f"seconds to embed them, threads: {threads}",
-        title="6 layers x 128 in each direction",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 
 def single_table(effort: Effort) -> Table:
