@@ -109,7 +109,7 @@ def _outside(
             reasons[row] = f"input {shapes_text(shapes)}, known are images of {channels} channels"
             excess[row] = max(excess[row], 1.0)
     for row, shapes in enumerate(output_shapes(features.graphs.batch) if channels else []):
-        if row not in reasons and not any(len(shape) == 1 for shape in shapes):
+        if not any(len(shape) == 1 for shape in shapes):
             reasons[row] = f"output {shapes_text(shapes)}, known are vectors of classes"
             excess[row] = max(excess[row], 1.0)
     return excess, reasons

@@ -77,6 +77,7 @@ def test_what_is_no_image_classifier_is_told_from_one_and_gets_no_number_below_z
         graphs.append(trace(resnet50(), input_shape=(1, 3, 224, 224)))
     found = zero_shot(graphs, "imagenet_top1")
     assert list(found.outside) == [0, 1, 2]
+    assert found.outside[0] == "output 10x3x224, known are vectors of classes"  # channels first
     assert found.outside[1] == "input 224, known are images of 3 channels"
     assert (found.stds[:3] > 3 * found.stds[3]).all()
     assert found.scores.min() >= 0
