@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 ROWS = {  # memory is told by what comes first
-    "graphs": Row(growth_rows.embedding, 100, 10_000, "embeddings: graphs"),
+    "graphs": Row(growth_rows.embedding, 100, 100_000, "embeddings: graphs"),
     "operators": Row(growth_rows.tracing, 100, 10_000, "tracing: operators of a module"),
     "nodes": Row(growth_rows.solving, 100, 10_000, "spectra: nodes of a graph"),
     "labels": Row(growth_rows.fitting, 10, 100, "fits: labels"),
@@ -59,10 +59,15 @@ def powers(smallest: int, largest: int) -> list[int]:
     return [10**power for power in range(12) if smallest <= 10**power <= largest]
 
 
+def number(value: float) -> str:
+    """Three digits, or the whole number where it has more."""
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
+
+
 def table(name: str, found: Costs) -> Table:
     """Costs by size."""
     sizes = sorted({size for costs in found.values() for size in costs})
-    rows = ((way, *(f"{costs[size]:.3g}" if size in costs else "" for size in sizes)) for way, costs in found.items())
+    rows = ((way, *(number(costs[size]) if size in costs else "" for size in sizes)) for way, costs in found.items())
     caption = f"{ROWS[name].title}; {SECONDS} ([drawing](benchmarks/results/growth_{name}.svg))"
     return Table(caption, ("", *(f"{size:,}" for size in sizes)), tuple(rows))
 
