@@ -11,6 +11,7 @@ import argparse
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def embedding(batch: GraphBatch, device: torch.device, share: int, repetitions: 
     runs: dict[str, Callable[[], object]] = {"ours": finished(device, ours)}
     for path in PATHS:
         for size in GPU_BATCHES if device.type == "cuda" else CPU_BATCHES:
-            runs[f"{path} {size}"] = finished(device, lambda path=path, size=size: theirs(path, size))  # type: ignore[misc]
+            runs[f"{path} {size}"] = finished(device, partial(theirs, path, size))
     spent = in_turns(runs, repetitions, warm=device.type == "cuda")
     return Outcome(spent["ours"], share * min(seconds for name, seconds in spent.items() if name != "ours"), found[-1])
 

@@ -156,8 +156,7 @@ def to_svg(
         CgirError: the file does not end in .svg.
     """
     check_suffix(path, (".svg",))
-    shading = Shading(graph, importance) if importance else None
-    _write(path, svg(graph, _diagram(graph, depth, full), shading=shading))
+    _write(path, _drawn(graph, depth, full, importance))
 
 
 def to_png(
@@ -180,10 +179,15 @@ def to_png(
         CgirError: the file does not end in .png, or matplotlib is missing.
     """
     check_suffix(path, (".png",))
-    shading = Shading(graph, importance) if importance else None
-    text = svg(graph, _diagram(graph, depth, full), shading=shading)
+    text = _drawn(graph, depth, full, importance)
     with atomic_path(path) as temporary:
         write_png(text, temporary)
+
+
+def _drawn(graph: Graph, depth: int | None, full: bool, importance: Importance | None) -> str:
+    """The drawing as the text of an SVG file."""
+    shading = Shading(graph, importance) if importance else None
+    return svg(graph, _diagram(graph, depth, full), shading=shading)
 
 
 def to_html(

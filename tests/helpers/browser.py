@@ -1,4 +1,7 @@
-"""A headless Chromium, driven over a pipe by the DevTools protocol: https://chromedevtools.github.io/devtools-protocol/."""
+"""A headless Chromium, driven over a pipe by its DevTools protocol.
+
+https://chromedevtools.github.io/devtools-protocol/
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,9 @@ def test_without_matplotlib_an_error_says_what_to_do(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("write", "name"), [(to_svg, "g.png"), (to_html, "g.svg"), (to_png, "g.svg"), (to_svg, "g")])
-def test_a_name_that_promises_another_format_is_refused(tmp_path: Path, write, name) -> None:  # type: ignore[no-untyped-def]
+def test_a_name_that_promises_another_format_is_refused(
+    tmp_path: Path, write: Callable[[cgir.Graph, Path], None], name: str
+) -> None:
     with pytest.raises(cgir.CgirError, match=r"the name of a drawing .*; expected"):
         write(small_graph(), tmp_path / name)
     assert not list(tmp_path.iterdir())
