@@ -44,7 +44,7 @@ class WorkerProcess:
             commands: file of a module that `worker` loads: `load(*arguments)` makes its commands.
             arguments: for it.
         """
-        self.library, self._arguments = library, (str(commands), *arguments)
+        self._name, self._arguments = library, (str(commands), *arguments)
         self._forget()
         atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
@@ -86,7 +86,7 @@ class WorkerProcess:
                 self._write([settings, *parts])
                 return self._read(limits.seconds)
             except (_Ended, OSError) as error:
-                raise TraceError(f"{self.library}'s own code {self._end()} on it; no valid model does that") from error
+                raise TraceError(f"{self._name}'s own code {self._end()} on it; no valid model does that") from error
             except BaseException:  # such as KeyboardInterrupt: the answer would be taken for the next one's
                 self._end()
                 raise
@@ -166,7 +166,7 @@ class WorkerProcess:
         while len(data) < count:
             if not _readable(descriptor, until - time.monotonic()):
                 raise LimitError(
-                    f"{self.library}'s own code takes more than {seconds:g} seconds for it; if you trust the file, "
+                    f"{self._name}'s own code takes more than {seconds:g} seconds for it; if you trust the file, "
                     "allow more (limits=Limits(seconds=...), or --limits seconds=... on the command line)"
                 )
             chunk = os.read(descriptor, min(count - len(data), CHUNK))
@@ -191,7 +191,7 @@ class WorkerProcess:
 
     def _start_error(self, executable: str, reason: object) -> TraceError:
         return TraceError(
-            f"{self.library}'s own code runs in a process of its own, which cannot be started with {executable!r}: "
+            f"{self._name}'s own code runs in a process of its own, which cannot be started with {executable!r}: "
             f"{printable(reason, 200)}; multiprocessing.set_executable() says which Python to use"
         )
 
