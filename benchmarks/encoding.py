@@ -431,7 +431,7 @@ Geometric's nodes. Its edges are held in the faster of two ways, and whole space
 that suits it best. Gradients: norm of the difference over the norm of all. Networks that are written alike are
 embedded once.
 
-Where it does not help: one graph alone is a matter of overheads, and finding its classes is one more; among random
+Where it does not help: one graph alone shares nothing, and its classes are not even looked for; among random
 graphs little is equal, and what is left is how sums over neighbours are computed; models of different timm families
 have half as many states as nodes, not a fiftieth. Message passing in both directions in every layer would share far
 less, as the class counts show, and layers that look at all pairs of nodes nothing at all."""

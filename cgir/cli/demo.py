@@ -163,7 +163,7 @@ def _load_digits(seed: int, extra_graphs: int) -> tuple[dict[str, LabelledFamily
         agreement = table.metadata["seed_spearman"][name]
         span = f"{part['accuracy'].min():.3f} to {part['accuracy'].max():.3f}"
         counts = f"{name:14s} {len(part)} networks, accuracy {span}"
-        _print(f"   {counts}; two training seeds rank them alike to {agreement:.2f} Spearman")
+        _print(f"   {counts}; trained twice, they come in the same order to {agreement:.2f} (Spearman)")
     return families, GraphBatch.concatenate(unlabelled)
 
 

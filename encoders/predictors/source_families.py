@@ -119,11 +119,10 @@ class TargetContext(NamedTuple):
         parts = list(state.parts("multitask"))
         if len(parts) not in (0, len(RELATIVE)) or (parts and sample is None):
             raise ValueError(f"multitask: {len(parts)} processes of {len(RELATIVE)}")
-        multitask = tuple(
-            MultitaskGP.from_state(part, sample, relative, config)
-            for part, relative in zip(parts, RELATIVE, strict=False)
-            if sample is not None
-        )
+        multitask: tuple[MultitaskGP, ...] = ()
+        if sample is not None and parts:
+            pairs = zip(parts, RELATIVE, strict=True)
+            multitask = tuple(MultitaskGP.from_state(part, sample, relative, config) for part, relative in pairs)
         hints = tuple(map(SmoothedHints.from_state, state.parts("hints")))
         q = NUM_SCORES + sum(len(group.weights) for group in hints)
         prior = LinearPrior(state.array("prior_mean", q), state.array("prior_covariance", q, q))
