@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -201,7 +202,7 @@ class Predictor:
         )
         data = SourceData(GraphFeatures.concatenate(features), np.concatenate(labels), families, different)
         estimator.fit_sources(data, seed)
-        self.estimator, self.record = estimator, None
+        vars(self).update(estimator=estimator, record=None)
         return self
 
     @in_plain_surroundings()
@@ -258,7 +259,7 @@ class Predictor:
                 labels, task = check_labels(y, len(features)), self._task_of(features)
                 estimator.fit(features, sign * labels, pool_features, task, seed, checked)
         record = FitRecord.of(measured, labels, features, pool_features)
-        self.estimator, self.record, self._told = estimator, record, False
+        vars(self).update(estimator=estimator, record=record, _told=False)  # at once: see `predict`
         return self
 
     def rehearse(
@@ -320,8 +321,9 @@ class Predictor:
         Raises:
             CgirError: nothing was fitted, or a standard deviation is wanted of a single network.
         """
-        # another thread may fit meanwhile, which puts others in their place
-        estimator, record = self.estimator, self.record
+        # read at once: another thread may fit meanwhile, which puts others in their place
+        fitted: tuple[Estimator, FitRecord | None] = itemgetter("estimator", "record")(vars(self))
+        estimator, record = fitted
         if not estimator.is_fitted:
             raise CgirError(
                 "predict: nothing was fitted; call fit(graphs, labels) or fit_sources first, "
